@@ -1,0 +1,102 @@
+"""What an experiment is: plain frozen facts that every other file takes its numbers from."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+IGNORE_INDEX = 255  # label of a pixel that counts neither in the loss nor in a score
+
+Head = Literal["ann", "apnb", "nonlocal", "ppm", "fcn"]
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The network. Defaults are those of the published ResNet models (paper, section 4).
+
+    depth 50 and 101 are ResNetV1c; 9 and 17 are LocalNet, whose view is limited on purpose.
+    width is the number of channels that the backbone starts from (its first residual stage).
+    """
+
+    depth: int
+    num_classes: int
+    key_channels: int = 256
+    value_channels: int = 256
+    hidden_channels: int = 512
+    pool_scales: tuple[int, ...] = (1, 3, 6, 8)
+    dropout: float = 0.1
+    align_corners: bool = False
+    head: Head = "ann"
+    width: int = 64
+    aux_channels: int = 256
+
+    @property
+    def num_anchors(self) -> int:
+        """S: how many pooled cells all pyramid levels hold together."""
+        return sum(scale * scale for scale in self.pool_scales)
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Where pictures come from and how they are cut. Sizes are (height, width) in pixels.
+
+    crop_size None trains on whole pictures. base_size is the box that a picture is scaled into,
+    aspect kept, before a random factor from `ratio_range`; None leaves sizes alone.
+    """
+
+    dataset: str
+    crop_size: tuple[int, int] | None
+    base_size: tuple[int, int] | None
+    batch_size: int
+    ratio_range: tuple[float, float] = (0.5, 2.0)
+    color_jitter: bool = True
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """The recipe. Defaults are the reference's for all 16 published rows.
+
+    warmup: steps of linearly rising rate. clip_norm: largest gradient norm, None for no limit.
+    class_weights: one factor a class in the main and auxiliary loss, empty for equal classes.
+    label_stride: the loss looks at every n-th row and column of the labels (1: at all).
+    """
+
+    iterations: int
+    base_lr: float = 0.01
+    min_lr: float = 1e-4
+    power: float = 0.9
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    aux_weight: float = 0.4
+    seed: int = 0
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    warmup: int = 0
+    clip_norm: float | None = None
+    class_weights: tuple[float, ...] = ()
+    label_stride: int = 1
+
+
+@dataclass(frozen=True)
+class TestConfig:
+    """How a picture is cut and scaled at test time. Sizes are (height, width).
+
+    base_size: the box that a picture is scaled into first, aspect kept; None leaves it alone.
+    """
+
+    __test__ = False  # the name starts with Test, but pytest has nothing to collect here
+
+    mode: Literal["whole", "slide"] = "whole"
+    window: tuple[int, int] | None = None
+    stride: tuple[int, int] | None = None
+    scales: tuple[float, ...] = (1.0,)
+    flip: bool = False
+    base_size: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One row of a table of results: everything needed to train and test it again."""
+
+    name: str
+    model: ModelConfig
+    data: DataConfig
+    train: TrainConfig
+    test: TestConfig = TestConfig()

@@ -1,0 +1,1 @@
+"""Numbers -> insight: attention, plots, widgets, lessons. The only folder that needs Jupyter."""

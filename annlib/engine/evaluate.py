@@ -1,0 +1,108 @@
+"""Scores: one confusion matrix over the whole data set, and the numbers read off it."""
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from annlib.config import IGNORE_INDEX
+
+
+class Scores(NamedTuple):
+    """Shares between 0 and 1. NaN marks a class that has nothing to be compared with."""
+
+    iou: Tensor  # (K,) float64, NaN where neither the labels nor the prediction have the class
+    accuracy: Tensor  # (K,) float64, NaN where the labels lack the class
+    pixel_accuracy: float
+
+    @property
+    def miou(self) -> float:
+        """Mean IoU over the classes that occur; a class only predicted counts as 0."""
+        return float(self.iou.nanmean())
+
+    @property
+    def mean_accuracy(self) -> float:
+        """Mean of the class accuracies over the classes that occur in the labels."""
+        return float(self.accuracy.nanmean())
+
+
+class ConfusionMatrix:
+    """Counts of (label, prediction) over all pixels that have a label.
+
+    Matrices of parts of a data set add up to that of the whole, in any order and on any number
+    of machines; mIoU of parts do not average to that of the whole.
+    """
+
+    def __init__(self, num_classes: int):
+        self.counts = torch.zeros(
+            num_classes, num_classes, dtype=torch.int64
+        )  # [label, prediction]
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.counts)
+
+    def update(self, predictions: Tensor, labels: Tensor) -> None:
+        """Adds pixels. predictions and labels: integer class indices of one shape; 255 ignored.
+
+        Raises ValueError for shapes that differ and for a label or prediction outside 0..K-1.
+        """
+        if predictions.shape != labels.shape:
+            raise ValueError(
+                f"Predictions {tuple(predictions.shape)} and labels {tuple(labels.shape)} differ "
+                "in shape: resize the logits to the labels before the argmax."
+            )
+        valid = labels != IGNORE_INDEX
+        labels, predictions = labels[valid].long(), predictions[valid].long()
+        self.check_range("label", labels)
+        self.check_range("prediction", predictions)
+        pairs = labels * self.num_classes + predictions
+        counts = torch.bincount(pairs.flatten(), minlength=self.num_classes**2)
+        self.counts += counts.view_as(self.counts).cpu()
+
+    def check_range(self, kind: str, values: Tensor) -> None:
+        if values.numel() and not 0 <= int(values.min()) <= int(values.max()) < self.num_classes:
+            raise ValueError(
+                f"A {kind} is {int(values.max())}, but there are {self.num_classes} classes "
+                f"(0..{self.num_classes - 1}, and {IGNORE_INDEX} to ignore). Are these the labels "
+                "of another data set, or raw ids that still need its label table?"
+            )
+
+    def __add__(self, other: "ConfusionMatrix") -> "ConfusionMatrix":
+        total = ConfusionMatrix(self.num_classes)
+        total.counts = self.counts + other.counts
+        return total
+
+    def scores(self) -> Scores:
+        """IoU and accuracy of each class (mmseg/evaluation/metrics/iou_metric.py, in float64)."""
+        counts = self.counts.double()
+        correct, labelled, predicted = counts.diagonal(), counts.sum(1), counts.sum(0)
+        return Scores(
+            iou=correct / (labelled + predicted - correct),
+            accuracy=correct / labelled,
+            pixel_accuracy=float(correct.sum() / counts.sum()),
+        )
+
+    def accuracy_among(self, classes: tuple[int, ...]) -> float:
+        """Share that is right among pixels whose label and prediction are both of `classes`."""
+        index = torch.tensor(classes)
+        part = self.counts[index][:, index].double()
+        return float(part.diagonal().sum() / part.sum())
+
+
+def evaluate(
+    predict: Callable[[Tensor], Tensor],
+    samples: Iterable[tuple[Tensor, Tensor]],
+    num_classes: int,
+) -> ConfusionMatrix:
+    """Compares predictions with labels, a batch at a time.
+
+    predict: images (B, 3, H, W) -> logits (B, K, H, W); see `annlib.engine.inference.predictor`.
+    samples: images (B, 3, H, W) with labels (B, H, W).
+    """
+    matrix = ConfusionMatrix(num_classes)
+    for images, labels in samples:
+        logits = predict(images)
+        matrix.update(logits.argmax(1), labels.to(logits.device))
+    return matrix

@@ -1,0 +1,78 @@
+"""The whole network: backbone -> AFNB -> reduce -> APNB -> classifier."""
+
+from typing import NamedTuple
+
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+from annlib.config import ModelConfig
+from annlib.model.asymmetric import AFNB, APNB
+from annlib.model.backbones import make_backbone
+from annlib.model.layers import classifier, conv_bn_relu
+
+
+class Logits(NamedTuple):
+    """One score per class and pixel; aux only while training."""
+
+    main: Tensor  # (B, K, H, W)
+    aux: Tensor | None  # (B, K, H, W)
+
+    def resize(self, size: tuple[int, int], align_corners: bool) -> "Logits":
+        """The same scores on a map of `size` (height, width), bilinear."""
+        maps = (None if m is None else resize_bilinear(m, size, align_corners) for m in self)
+        return Logits(*maps)
+
+
+def resize_bilinear(maps: Tensor, size: tuple[int, int], align_corners: bool) -> Tensor:
+    """(B, K, h, w) -> (B, K, *size)"""
+    return interpolate(maps, tuple(size), mode="bilinear", align_corners=align_corners)
+
+
+class FCNHead(nn.Module):
+    """The auxiliary classifier on c4: a second, shorter way for the gradient."""
+
+    def __init__(self, in_channels: int, channels: int, num_classes: int, dropout: float):
+        super().__init__()
+        self.reduce = conv_bn_relu(in_channels, channels, 3)
+        self.dropout = nn.Dropout2d(dropout)
+        self.classifier = classifier(channels, num_classes)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, in_channels, H, W) -> (B, K, H, W)"""
+        return self.classifier(self.dropout(self.reduce(features)))
+
+
+class ANN(nn.Module):
+    """The network of the paper, in the variant of the released weights.
+
+    Reference: mmseg/models/decode_heads/ann_head.py.
+    """
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        if config.head != "ann":
+            raise ValueError(
+                f"ANN is the 'ann' head, not {config.head!r}: call build_model(config)."
+            )
+        self.config = config
+        self.backbone = make_backbone(config)
+        low, high = self.backbone.low_channels, self.backbone.high_channels
+        hidden, keys, values = config.hidden_channels, config.key_channels, config.value_channels
+        self.afnb = AFNB(low, high, keys, values, config.pool_scales)
+        self.reduce = conv_bn_relu(high, hidden, 3)
+        self.apnb = APNB(hidden, keys, values, config.pool_scales)
+        self.dropout = nn.Dropout2d(config.dropout)  # the reference uses one module twice, too
+        self.classifier = classifier(hidden, config.num_classes)
+        self.auxiliary = FCNHead(low, config.aux_channels, config.num_classes, config.dropout)
+
+    def forward(self, images: Tensor, size: tuple[int, int] | None = None) -> Logits:
+        """(B, 3, H, W) normalised -> logits of `size`, that of the images if None
+
+        A training step passes the size of its labels: scores nobody compares are not computed.
+        """
+        low, high = self.backbone(images)
+        features = self.dropout(self.afnb(low, high))
+        features = self.apnb(self.reduce(features))
+        main = self.classifier(self.dropout(features))
+        aux = self.auxiliary(low) if self.training else None
+        return Logits(main, aux).resize(size or images.shape[2:], self.config.align_corners)

@@ -1,0 +1,128 @@
+"""What ANN is compared with: no context (FCN), pooled context (PPM), the ordinary non-local block.
+
+B batch, C channels, N = H * W positions of the map.
+"""
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+from torch.nn.functional import adaptive_avg_pool2d
+
+from annlib.config import ModelConfig
+from annlib.model.ann import ANN, FCNHead, Logits, resize_bilinear
+from annlib.model.asymmetric import APNB
+from annlib.model.backbones import make_backbone
+from annlib.model.layers import classifier, conv_bn_relu
+
+
+class NonLocalAttention(nn.Module):
+    """Every position asks every position (Wang et al., CVPR 2018; this paper's equations 1 to 3).
+
+    Written out on its own rather than derived from `AsymmetricAttention`, with the same names of
+    weights: with one pyramid level as large as the map the two must agree, and a test says so.
+    """
+
+    def __init__(self, channels: int, key_channels: int, value_channels: int):
+        super().__init__()
+        self.to_key = conv_bn_relu(channels, key_channels, 1)  # query and key, as in APNB
+        self.to_key[1].momentum = 0.19  # as in APNB: the reference moves it twice a step
+        self.to_value = nn.Conv2d(channels, value_channels, 1)
+        self.to_output = nn.Conv2d(value_channels, channels, 1)
+        nn.init.zeros_(self.to_output.weight)
+        nn.init.zeros_(self.to_output.bias)
+        self.softmax = nn.Softmax(dim=-1)
+        self.scale = key_channels**-0.5
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W)"""
+        key = self.to_key(features).flatten(2)  # (B, C, N)
+        value = self.to_value(features).flatten(2)  # (B, Cv, N)
+        weights = self.softmax((self.scale * key).mT @ key)  # (B, N, N)
+        context = weights @ value.mT  # (B, N, Cv)
+        context = rearrange(context, "b (h w) c -> b c h w", h=features.shape[2])
+        return self.to_output(context)
+
+
+class NonLocal(nn.Module):
+    """The block that APNB makes cheap, fused in the same way as APNB."""
+
+    def __init__(self, channels: int, key_channels: int, value_channels: int):
+        super().__init__()
+        self.attention = NonLocalAttention(channels, key_channels, value_channels)
+        self.fuse = conv_bn_relu(2 * channels, channels, 1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W)"""
+        return self.fuse(torch.cat([self.attention(features), features], dim=1))
+
+
+class PyramidPooling(nn.Module):
+    """The pyramid pooling module of PSPNet (Zhao et al., CVPR 2017): every cell mean, no choice.
+
+    It sees as far as attention does, but hands the same means to every position.
+    """
+
+    def __init__(self, channels: int, pool_scales: tuple[int, ...], align_corners: bool):
+        super().__init__()
+        self.pool_scales = pool_scales
+        self.align_corners = align_corners
+        level_channels = channels // len(pool_scales)
+        self.levels = nn.ModuleList(
+            [conv_bn_relu(channels, level_channels, 1) for _ in pool_scales]
+        )
+        self.fuse = conv_bn_relu(channels + level_channels * len(pool_scales), channels, 1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W)"""
+        size = features.shape[2:]
+        levels = [
+            resize_bilinear(level(adaptive_avg_pool2d(features, scale)), size, self.align_corners)
+            for scale, level in zip(self.pool_scales, self.levels, strict=True)
+        ]
+        return self.fuse(torch.cat([features, *levels], dim=1))
+
+
+class Baseline(nn.Module):
+    """ANN without its AFNB, and with another block, or none, where its APNB stands.
+
+    Backbone, reduce, classifier and auxiliary head are ANN's, so a comparison is about the block.
+    """
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        self.config = config
+        self.backbone = make_backbone(config)
+        low, high = self.backbone.low_channels, self.backbone.high_channels
+        self.reduce = conv_bn_relu(high, config.hidden_channels, 3)
+        self.context = make_context(config)
+        self.dropout = nn.Dropout2d(config.dropout)
+        self.classifier = classifier(config.hidden_channels, config.num_classes)
+        self.auxiliary = FCNHead(low, config.aux_channels, config.num_classes, config.dropout)
+
+    def forward(self, images: Tensor, size: tuple[int, int] | None = None) -> Logits:
+        """(B, 3, H, W) normalised -> logits of `size`, that of the images if None"""
+        low, high = self.backbone(images)
+        features = self.context(self.reduce(high))
+        main = self.classifier(self.dropout(features))
+        aux = self.auxiliary(low) if self.training else None
+        return Logits(main, aux).resize(size or images.shape[2:], self.config.align_corners)
+
+
+def make_context(config: ModelConfig) -> nn.Module:
+    """The block of a baseline.  (B, hidden, H, W) -> (B, hidden, H, W)"""
+    hidden, keys, values = config.hidden_channels, config.key_channels, config.value_channels
+    match config.head:
+        case "fcn":
+            return nn.Identity()
+        case "ppm":
+            return PyramidPooling(hidden, config.pool_scales, config.align_corners)
+        case "nonlocal":
+            return NonLocal(hidden, keys, values)
+        case "apnb":
+            return APNB(hidden, keys, values, config.pool_scales)
+    raise ValueError(f"No baseline {config.head!r}: choose fcn, ppm, nonlocal or apnb.")
+
+
+def build_model(config: ModelConfig) -> ANN | Baseline:
+    """The network that a configuration describes, with random weights."""
+    return ANN(config) if config.head == "ann" else Baseline(config)

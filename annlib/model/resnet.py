@@ -1,0 +1,96 @@
+"""The backbone of the published models: a ResNetV1c that stops shrinking at 1/8."""
+
+from torch import Tensor, nn
+
+BLOCKS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
+
+
+class Bottleneck(nn.Module):
+    """1x1 -> 3x3 -> 1x1 around a shortcut. The 3x3 carries stride and dilation ("pytorch" style)."""
+
+    expansion = 4
+
+    def __init__(self, in_channels: int, channels: int, stride: int, dilation: int):
+        super().__init__()
+        out_channels = channels * self.expansion
+        self.conv1 = nn.Conv2d(in_channels, channels, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.conv2 = nn.Conv2d(
+            channels, channels, 3, stride, padding=dilation, dilation=dilation, bias=False
+        )
+        self.bn2 = nn.BatchNorm2d(channels)
+        self.conv3 = nn.Conv2d(channels, out_channels, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(out_channels)
+        self.relu = nn.ReLU(inplace=True)
+        self.downsample = nn.Identity()
+        if stride != 1 or in_channels != out_channels:
+            self.downsample = nn.Sequential(
+                nn.Conv2d(in_channels, out_channels, 1, stride, bias=False),
+                nn.BatchNorm2d(out_channels),
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, in_channels, H, W) -> (B, 4 * channels, H / stride, W / stride)"""
+        out = self.relu(self.bn1(self.conv1(x)))
+        out = self.relu(self.bn2(self.conv2(out)))
+        out = self.bn3(self.conv3(out))
+        return self.relu(out + self.downsample(x))
+
+
+class ResNet(nn.Module):
+    """ResNetV1c-D8: three 3x3 convolutions as stem, last two stages dilated instead of strided.
+
+    A context block at 1/32 would see too few positions; dilation keeps the map at 1/8 and the
+    weights of the ImageNet classifier valid. Reference: mmseg/models/backbones/resnet.py.
+    """
+
+    def __init__(self, depth: int, width: int = 64):
+        super().__init__()
+        blocks = BLOCKS[depth]
+        half = width // 2
+        self.stem = nn.Sequential(
+            nn.Conv2d(3, half, 3, stride=2, padding=1, bias=False),
+            nn.BatchNorm2d(half),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(half, half, 3, padding=1, bias=False),
+            nn.BatchNorm2d(half),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(half, width, 3, padding=1, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU(inplace=True),
+        )
+        self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
+        self.layer1 = make_stage(width, width, blocks[0], stride=1, dilation=1)
+        self.layer2 = make_stage(width * 4, width * 2, blocks[1], stride=2, dilation=1)
+        self.layer3 = make_stage(width * 8, width * 4, blocks[2], stride=1, dilation=2)
+        self.layer4 = make_stage(width * 16, width * 8, blocks[3], stride=1, dilation=4)
+        self.low_channels = width * 16
+        self.high_channels = width * 32
+        self.apply(reset)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, 3, H, W) normalised -> c4 (B, 1024, H/8, W/8), c5 (B, 2048, H/8, W/8)"""
+        x = self.maxpool(self.stem(images))
+        c3 = self.layer2(self.layer1(x))
+        c4 = self.layer3(c3)
+        c5 = self.layer4(c4)
+        return c4, c5
+
+
+def make_stage(
+    in_channels: int, channels: int, num_blocks: int, stride: int, dilation: int
+) -> nn.Sequential:
+    """Residual blocks of one width; the first one changes size and channels."""
+    # The first block still sees the undilated map of the stage before, hence half the dilation.
+    first = Bottleneck(in_channels, channels, stride, max(1, dilation // 2))
+    out_channels = channels * Bottleneck.expansion
+    rest = [Bottleneck(out_channels, channels, 1, dilation) for _ in range(num_blocks - 1)]
+    return nn.Sequential(first, *rest)
+
+
+def reset(module: nn.Module) -> None:
+    """Starting weights for training from scratch: He et al. 2015, every block an identity."""
+    if isinstance(module, nn.Conv2d):
+        nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+    if isinstance(module, Bottleneck):
+        nn.init.zeros_(module.bn3.weight)

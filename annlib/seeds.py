@@ -1,0 +1,25 @@
+"""Randomness that belongs to a place in the work, not to the order in which the work was done."""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+
+def seed_for(*key: int | str) -> int:
+    """A seed made from names and numbers: other keys give unrelated seeds, everywhere the same."""
+    return int.from_bytes(hashlib.blake2b(repr(key).encode(), digest_size=7).digest())
+
+
+@contextmanager
+def seeded(*key: int | str, device: torch.device | None = None) -> Iterator[None]:
+    """Seeds torch from `key` inside the block and puts the caller's random state back after it.
+
+    device: the CUDA device whose state is kept, too. Nothing random is carried from step to step,
+    so a run that was interrupted needs no saved random state to go on as if it had not been.
+    """
+    devices = [device] if device is not None and device.type == "cuda" else []
+    with torch.random.fork_rng(devices):
+        torch.manual_seed(seed_for(*key))
+        yield
