@@ -89,7 +89,9 @@ def train(
     """
     device = next(model.parameters()).device
     class_weights = (
-        torch.tensor(config.class_weights, device=device) if config.class_weights else None
+        torch.tensor(config.class_weights, dtype=torch.float32, device=device)
+        if config.class_weights
+        else None
     )
     model.train()
     for number, (images, labels) in zip(range(start, config.iterations), batches, strict=False):

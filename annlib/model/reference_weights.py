@@ -5,12 +5,12 @@ from torch import Tensor
 
 # Reference prefix -> ours. The remaining names of a layer (weight, bias, running_mean ...) agree.
 ATTENTION = {
-    "key_project.conv": "attention.to_key.0",
-    "key_project.bn": "attention.to_key.1",
-    "query_project.conv": "attention.to_query.0",
-    "query_project.bn": "attention.to_query.1",
-    "value_project": "attention.to_value",
-    "out_project": "attention.to_output",
+    "stages.0.key_project.conv": "attention.to_key.0",
+    "stages.0.key_project.bn": "attention.to_key.1",
+    "stages.0.query_project.conv": "attention.to_query.0",
+    "stages.0.query_project.bn": "attention.to_query.1",
+    "stages.0.value_project": "attention.to_value",
+    "stages.0.out_project": "attention.to_output",
     "bottleneck.conv": "fuse.0",
     "bottleneck.bn": "fuse.1",
 }
@@ -22,7 +22,7 @@ HEADS = {
     "auxiliary_head.convs.0.bn": "auxiliary.reduce.1",
     "auxiliary_head.conv_seg": "auxiliary.classifier",
 }
-BLOCKS = {"decode_head.fusion.stages.0": "afnb", "decode_head.context.stages.0": "apnb"}
+BLOCKS = {"decode_head.fusion": "afnb", "decode_head.context": "apnb"}
 RENAMES = HEADS | {
     f"{theirs_block}.{theirs}": f"{ours_block}.{ours}"
     for theirs_block, ours_block in BLOCKS.items()

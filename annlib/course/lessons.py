@@ -1,0 +1,147 @@
+"""Build the learner and the solution notebook of each lesson from its one source."""
+
+import hashlib
+from pathlib import Path
+
+import nbformat
+
+from annlib.course.markup import heading_anchors, hint, quiz, resolve_links, teachers_note
+from annlib.course.source import HIDING_ROLES, Cell, Lesson, read
+from annlib.course.stubs import finished, hidden_lines, stub
+
+EDITIONS = ("learner", "solution")
+KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
+SOLUTION_NOTE = (
+    "> **Solution edition**: for teachers, and for comparing afterwards. "
+    "The learner edition has the same name one folder up."
+)
+
+
+def build(source: Path, learner: Path, solution: Path) -> None:
+    """Write both notebooks of one lesson; the same source always gives the same bytes."""
+    lesson = read(source)
+    for edition, path in zip(EDITIONS, (learner, solution), strict=True):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(notebook_text(lesson, edition), encoding="utf-8", newline="\n")
+
+
+def build_all(root: Path) -> list[Path]:
+    """Write the notebooks of every lesson under the project folder `root`; returns their paths."""
+    targets = [target for source in sources(root) for target in notebooks_of(source, root)]
+    for source in sources(root):
+        build(source, *notebooks_of(source, root))
+    return targets
+
+
+def check_current(root: Path) -> list[str]:
+    """One sentence for each notebook that is not what its source builds; empty when all are."""
+    findings, expected = [], set()
+    for source in sources(root):
+        lesson, targets = read(source), notebooks_of(source, root)
+        expected.update(targets)
+        for edition, path in zip(EDITIONS, targets, strict=True):
+            if not path.exists() or path.read_bytes() != notebook_text(lesson, edition).encode():
+                findings.append(
+                    f"{path.relative_to(root)} was edited by hand or is out of date: "
+                    f"edit {source.relative_to(root)} and run `annlib lessons build`."
+                )
+    return findings + orphans(root, expected)
+
+
+def orphans(root: Path, expected: set[Path]) -> list[str]:
+    """One sentence for each notebook that no source builds."""
+    folders = (root / "notebooks", root / "notebooks/solutions")
+    found = sorted(path for folder in folders for path in folder.glob("*.ipynb"))
+    return [
+        f"{path.relative_to(root)} has no source in notebooks/source, so nothing keeps it right: "
+        "delete it, or write its source."
+        for path in found
+        if path not in expected
+    ]
+
+
+def sources(root: Path) -> list[Path]:
+    """Every lesson source, in the order of the course."""
+    return sorted((root / "notebooks/source").glob("[0-9][0-9]_*.py"))
+
+
+def notebooks_of(source: Path, root: Path) -> tuple[Path, Path]:
+    """Where the learner and the solution notebook of a source belong."""
+    name = f"{source.stem}.ipynb"
+    return root / "notebooks" / name, root / "notebooks/solutions" / name
+
+
+def notebook_text(lesson: Lesson, edition: str) -> str:
+    """The notebook file of one edition."""
+    anchors = heading_anchors(lesson)
+    cells = [
+        notebook_cell(lesson, cell, edition, anchors)
+        for cell in lesson.cells
+        if edition == "solution" or "instructor" not in cell.tags
+    ]
+    origin = {"edition": edition, "source": f"notebooks/source/{lesson.name}.py"}
+    metadata = {"annlib": origin, "kernelspec": KERNEL, "language_info": {"name": "python"}}
+    notebook = nbformat.v4.new_notebook(cells=cells, metadata=metadata)
+    notebook.nbformat_minor = 5
+    nbformat.validate(notebook)
+    if edition == "learner":
+        refuse_leaks(lesson, cells)
+    return nbformat.writes(notebook) + "\n"
+
+
+def notebook_cell(
+    lesson: Lesson, cell: Cell, edition: str, anchors: dict[str, str]
+) -> nbformat.NotebookNode:
+    """A cell with an id that depends on the lesson and its slug alone."""
+    name = hashlib.sha1(f"{lesson.name}/{cell.slug}".encode()).hexdigest()[:8]
+    metadata = {"tags": list(cell.tags)} if cell.tags else {}
+    if cell.kind == "markdown":
+        text = markdown_text(cell, edition, anchors)
+        return nbformat.v4.new_markdown_cell(text, id=name, metadata=metadata)
+    return nbformat.v4.new_code_cell(code_text(cell, edition), id=name, metadata=metadata)
+
+
+def markdown_text(cell: Cell, edition: str, anchors: dict[str, str]) -> str:
+    """The text as one edition shows it."""
+    text = resolve_links(cell, anchors)
+    if identity := cell.role("hint"):
+        return hint(text, identity.rpartition(":")[2])
+    if cell.role("quiz"):
+        return quiz(text)
+    if "instructor" in cell.tags:
+        return teachers_note(text)
+    if "header" in cell.tags and edition == "solution":
+        return f"{text}\n\n{SOLUTION_NOTE}"
+    return text
+
+
+def code_text(cell: Cell, edition: str) -> str:
+    """The code as one edition shows it."""
+    if not any(cell.role(role) for role in HIDING_ROLES):
+        return cell.text
+    return finished(cell.text) if edition == "solution" else stub(cell.text)
+
+
+def refuse_leaks(lesson: Lesson, cells: list[nbformat.NotebookNode]) -> None:
+    """Hints may quote a line of a solution; anything else that shows three in a row is an error."""
+    shown = [
+        [line.strip() for line in cell.source.splitlines() if line.strip()]
+        for cell in cells
+        if not any(tag.startswith("hint:") for tag in cell.metadata.get("tags", []))
+    ]
+    for cell in lesson.cells:
+        hidden = hidden_lines(cell.text) if cell.role("answer") else []
+        size = min(3, len(hidden))
+        for start in range(len(hidden) - size + 1) if hidden else []:
+            window = hidden[start : start + size]
+            if sum(map(len, window)) >= 20 and any(contains(lines, window) for lines in shown):
+                raise ValueError(
+                    f"{cell.place}: the learner edition of {lesson.name} shows {window[0]!r}, which "
+                    "is part of this solution, in another cell. Call annlib's function there instead."
+                )
+
+
+def contains(lines: list[str], window: list[str]) -> bool:
+    """Whether `window` occurs in `lines`, in a row."""
+    size = len(window)
+    return any(lines[at : at + size] == window for at in range(len(lines) - size + 1))

@@ -1,0 +1,189 @@
+"""Execute lessons with papermill: offline, in parallel, and none stops the others."""
+
+import ast
+import json
+import os
+import re
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from multiprocessing import get_context
+from pathlib import Path
+from typing import NamedTuple
+
+import nbformat
+
+from annlib.course import offline
+
+MODES = ("quick", "learn", "full")
+DEVICE = re.compile(r"cpu|auto|cuda(:\d+)?")
+ANSI = re.compile(r"\x1b\[[0-9;]*m")
+Parameters = dict[str, object]
+
+
+class Run(NamedTuple):
+    """One executed lesson; `error` says what stopped it, or is None."""
+
+    notebook: Path
+    output: Path
+    seconds: float
+    error: str | None
+
+
+def known_parameters(notebook: Path) -> dict[str, object]:
+    """Names and defaults in the cell tagged `parameters`."""
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    tagged = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
+    if len(tagged) != 1:
+        raise ValueError(
+            f"{notebook.name} has {len(tagged)} cells tagged 'parameters'; it needs one, or papermill "
+            "would set values which the notebook then overwrites. Add `# %% tags=[\"parameters\"]`."
+        )
+    statements = ast.parse("".join(tagged[0]["source"])).body
+    assignments = [node for node in statements if isinstance(node, ast.Assign)]
+    return {node.targets[0].id: ast.literal_eval(node.value) for node in assignments}
+
+
+def check_parameters(notebook: Path, parameters: Parameters) -> None:
+    """Refuse what the lesson does not know: papermill would pass it on without effect."""
+    known = known_parameters(notebook)
+    for name in parameters.keys() - known.keys():
+        raise ValueError(
+            f"{notebook.name} has no parameter {name!r}, so it would have no effect. "
+            f"Known: {', '.join(known)}."
+        )
+    mode, device = parameters.get("mode", "learn"), parameters.get("device", "cpu")
+    if mode not in MODES:
+        raise ValueError(f"mode is {mode!r}, so no lesson knows how long to run. Use {MODES}.")
+    if not DEVICE.fullmatch(str(device)):
+        raise ValueError(f"device is {device!r}. Use 'cpu', 'auto', 'cuda' or 'cuda:0'.")
+
+
+def skip_cells(notebook: nbformat.NotebookNode, values: Parameters) -> None:
+    """Empty the cells tagged slow (in quick mode) and gpu (without one), saying so in them."""
+    reasons = {
+        "slow": values.get("mode") == "quick" and "slow, and the mode is quick",
+        "gpu": not str(values.get("device")).startswith("cuda") and "gpu, and the device is not cuda",
+    }
+    for cell in notebook.cells:
+        for tag in cell.metadata.get("tags", []):
+            if reasons.get(tag):
+                cell.source = f"# Skipped in this run: tagged {reasons[tag]}."
+
+
+@contextmanager
+def lesson_kernel(threads: int) -> Iterator[None]:
+    """Within it, the kernel `python3` is this interpreter: offline, plotting inline, few threads."""
+    before = os.environ.get("JUPYTER_PATH")
+    with tempfile.TemporaryDirectory(prefix="annlib-kernel-") as folder:
+        shutil.copy(offline.__file__, Path(folder, "sitecustomize.py"))
+        paths = [folder, str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
+        command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", "--log-level=50"]
+        environment = {
+            "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+            "OMP_NUM_THREADS": str(threads),
+            "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+        }
+        spec = {"argv": command, "display_name": "Python 3", "language": "python"}
+        target = Path(folder, "kernels/python3/kernel.json")
+        target.parent.mkdir(parents=True)
+        target.write_text(json.dumps(spec | {"env": environment}))
+        os.environ["JUPYTER_PATH"] = os.pathsep.join(filter(None, (folder, before)))
+        try:
+            yield
+        finally:
+            os.environ.pop("JUPYTER_PATH")
+            if before is not None:
+                os.environ["JUPYTER_PATH"] = before
+
+
+def run(
+    notebook: Path, output: Path, parameters: Parameters, timeout: int = 600, threads: int = 1
+) -> Run:
+    """Execute one lesson into `output`, which is kept when it fails.  timeout: seconds per cell
+
+    A learner edition goes on after an error; `gates.only_not_started` judges what was raised.
+    """
+    check_parameters(notebook, parameters)
+    content = nbformat.read(notebook, as_version=4)
+    skip_cells(content, known_parameters(notebook) | parameters)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.unlink(missing_ok=True)
+    started = time.perf_counter()
+    with lesson_kernel(threads):
+        error = execute(content, output.resolve(), parameters, timeout)
+    seconds = time.perf_counter() - started
+    return Run(notebook, output, seconds, error and f"{notebook.name} {error}")
+
+
+def execute(
+    content: nbformat.NotebookNode, output: Path, parameters: Parameters, timeout: int
+) -> str | None:
+    """Run the cells; returns what stopped them."""
+    import papermill
+    from papermill.execute import remove_error_markers
+
+    learner = content.metadata.get("annlib", {}).get("edition") == "learner"
+    try:
+        papermill.execute_notebook(
+            content,
+            str(output),
+            parameters=parameters,
+            kernel_name="python3",
+            progress_bar=False,
+            cwd=str(output.parent),
+            execution_timeout=timeout,
+            allow_errors=learner,
+        )
+    except papermill.PapermillExecutionError as error:
+        executed = nbformat.read(output, as_version=4)
+        if learner:
+            nbformat.write(remove_error_markers(executed), output)
+            return None
+        return explain(executed, "\n".join(error.traceback), output)
+    except Exception as error:  # a dead kernel, a time limit: the other lessons still run
+        executed = nbformat.read(output, as_version=4) if output.exists() else content
+        return explain(executed, f"{type(error).__name__}: {error}", output)
+    return None
+
+
+def explain(executed: nbformat.NotebookNode, traceback: str, output: Path) -> str:
+    """Where it stopped, the end of the traceback as a student sees it, and where to look."""
+    cells = [cell for cell in executed.cells if cell.cell_type == "code"]
+    states = [cell.metadata.get("papermill", {}) for cell in cells]
+    stopped = [n for n, state in enumerate(states) if state.get("exception")]
+    running = [n for n, state in enumerate(states) if state.get("status") == "running"]
+    number = (stopped or running or [0])[0]
+    tags = cells[number].metadata.get("tags") or [cells[number].source.partition("\n")[0]]
+    tail = "\n".join(f"    {line}" for line in ANSI.sub("", traceback).splitlines()[-8:])
+    return (
+        f"stopped in code cell {number + 1} ({tags[0]}):\n{tail}\n"
+        f"    The notebook up to there is kept: {output}"
+    )
+
+
+def run_all(
+    notebooks: list[Path],
+    output_dir: Path,
+    parameters: Parameters,
+    jobs: int = 2,
+    progress: Callable[[Run], None] = lambda finished: None,
+    timeout: int = 600,
+) -> list[Run]:
+    """Execute lessons in `jobs` processes; `progress` is called with each Run as it ends."""
+    for notebook in notebooks:
+        check_parameters(notebook, parameters)
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        futures = {}
+        for notebook in notebooks:
+            output = output_dir / notebook.name
+            task = pool.submit(run, notebook, output, parameters, timeout, threads)
+            futures[task] = notebook
+        for task in as_completed(futures):
+            progress(task.result())
+    return [task.result() for task in futures]

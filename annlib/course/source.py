@@ -1,0 +1,127 @@
+"""Read a lesson source (jupytext percent) into cells that know their tags, section and line."""
+
+import re
+from collections import Counter
+from pathlib import Path
+from typing import NamedTuple
+
+import jupytext
+
+ROLES = ("exercise", "answer", "check", "hint", "predict", "quiz")
+PLAIN_TAGS = ("header", "parameters", "recap", "instructor", "slow", "gpu")
+HIDING_ROLES = ("answer", "predict")
+MARKDOWN_TAGS = ("exercise", "hint", "quiz", "header", "recap", "instructor")
+TAG = re.compile(r"(exercise|answer|check|predict|quiz):[a-z0-9-]+|hint:[a-z0-9-]+:[123]")
+HEADING = re.compile(r"^(#{1,6}) +(.+?) *$", re.MULTILINE)
+FENCED = re.compile(r"^(```|~~~).*?^\1 *$", re.MULTILINE | re.DOTALL)
+MARKER = re.compile(r"^ *# solution$|  # solution$", re.MULTILINE)
+ALMOST_MARKER = re.compile(r"^.*#[ \t]*solutions?[ \t]*:?[ \t]*$", re.MULTILINE | re.IGNORECASE)
+
+
+class Cell(NamedTuple):
+    """One cell of a lesson; `slug` names it within the lesson and does not change with others."""
+
+    kind: str
+    text: str
+    tags: tuple[str, ...]
+    section: str
+    slug: str
+    place: str
+
+    def role(self, name: str) -> str | None:
+        """What follows `name:` in the cell's tags: "weights" for the tag exercise:weights."""
+        found = [tag.partition(":")[2] for tag in self.tags if tag.startswith(f"{name}:")]
+        return found[0] if found else None
+
+
+class Lesson(NamedTuple):
+    """A lesson source: its name without suffix, and its cells in order."""
+
+    name: str
+    cells: list[Cell]
+
+    def tagged(self, tag: str) -> list[Cell]:
+        return [cell for cell in self.cells if tag in cell.tags]
+
+    def with_role(self, name: str) -> dict[str, Cell]:
+        """{"weights": cell} for all cells tagged `name:ID`."""
+        return {cell.role(name): cell for cell in self.cells if cell.role(name)}
+
+
+def headings(markdown: str) -> list[tuple[int, str]]:
+    """(level, title) of each heading outside fenced code."""
+    return [(len(m[1]), m[2]) for m in HEADING.finditer(FENCED.sub("", markdown))]
+
+
+def read(source: Path) -> Lesson:
+    """The lesson in a percent source; its tags are checked, because a misspelt one could show a solution."""
+    text = source.read_text(encoding="utf-8")
+    if not text.startswith("# %%"):
+        raise ValueError(
+            f"{source.name} starts with {text[:20]!r}. A lesson starts with '# %%' and has no YAML "
+            "header, so that every machine builds the same notebook. Delete what is above."
+        )
+    lines = [n for n, line in enumerate(text.splitlines(), 1) if re.match(r"# %%( |$)", line)]
+    nodes = jupytext.reads(text, fmt="py:percent").cells
+    places = [f"{source.name}:{line}" for line in lines] + [source.name] * len(nodes)
+    cells = number_cells(list(zip(nodes, places, strict=False)))
+    check_unique(cells)
+    return Lesson(source.stem, cells)
+
+
+def number_cells(nodes: list[tuple]) -> list[Cell]:
+    """Cells with section and slug: their own tag, or a running number within the section."""
+    section, sections, numbers, cells = "top", Counter(), Counter(), []
+    for node, place in nodes:
+        tags = tuple(node.metadata.get("tags", []))
+        titles = headings(node.source) if node.cell_type == "markdown" else []
+        if titles and titles[0][0] <= 2:
+            section = re.sub(r"[^a-z0-9]+", "-", titles[0][1].lower()).strip("-")
+            sections[section] += 1
+            section += f"-{sections[section]}" if sections[section] > 1 else ""
+        names = [tag for tag in tags if tag not in ("instructor", "slow", "gpu")]
+        numbers[section] += not names
+        slug = names[0] if names else f"{section}/{numbers[section]}"
+        cell = Cell(node.cell_type, node.source, tags, section, slug, place)
+        check_cell(cell)
+        cells.append(cell)
+    return cells
+
+
+def check_cell(cell: Cell) -> None:
+    """Refuse unknown tags, tags on the wrong kind of cell, and markers outside answers."""
+    for tag in cell.tags:
+        if tag not in PLAIN_TAGS and not TAG.fullmatch(tag):
+            raise ValueError(
+                f"{cell.place}: unknown tag {tag!r}. A misspelt tag could show a solution to learners. "
+                f"Known: {', '.join(PLAIN_TAGS)} and {', '.join(f'{role}:id' for role in ROLES)} "
+                "(hint:id:1 to 3; ids of a-z, 0-9 and hyphens)."
+            )
+        expected = "markdown" if tag.partition(":")[0] in MARKDOWN_TAGS else "code"
+        if cell.kind != expected:
+            raise ValueError(
+                f"{cell.place}: {tag!r} belongs on a {expected} cell, not {cell.kind}."
+            )
+    if cell.kind == "code":
+        check_marker(cell)
+
+
+def check_marker(cell: Cell) -> None:
+    """A marker hides text only in an answer or prediction, and each of those needs one."""
+    hides = any(cell.role(role) for role in HIDING_ROLES)
+    exact, almost = len(MARKER.findall(cell.text)), len(ALMOST_MARKER.findall(cell.text))
+    if exact != almost or bool(exact) != hides:
+        raise ValueError(
+            f"{cell.place}: {exact} '# solution' markers ({almost} lines look like one) in a cell "
+            f"tagged {list(cell.tags)}. Learners would see the answer, or nothing to fill in. Write "
+            "'# solution' on its own line, or two blanks before it at the end of an assignment, and "
+            "only in cells tagged answer:id or predict:id."
+        )
+
+
+def check_unique(cells: list[Cell]) -> None:
+    """A slug gives the cell its id, so it may name one cell only."""
+    for slug, count in Counter(cell.slug for cell in cells).items():
+        if count > 1:
+            places = ", ".join(cell.place for cell in cells if cell.slug == slug)
+            raise ValueError(f"{count} cells are called {slug!r} ({places}): a tag names one cell.")

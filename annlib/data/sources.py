@@ -1,0 +1,65 @@
+"""From the name of a data set to its training and its test half."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from torch.utils.data import Dataset
+
+from annlib.config import DataConfig
+from annlib.data.datasets import (
+    BALLOON_TOWN,
+    BUILT_IN,
+    DatasetSpec,
+    SegmentationFolder,
+    folder_spec,
+)
+from annlib.data.loading import Transformed
+from annlib.data.scenes import Scenes
+from annlib.data.transforms import to_tensors, training_transform
+
+TRAIN_SCENES, VAL_SCENES = 400, 200
+FIRST_VAL_SEED = 1_000_000  # held out: no training scene has such a seed
+KEEP_BELOW_BYTES = 2**30  # decoded training pictures are held in memory up to this size
+
+
+class Halves(NamedTuple):
+    """[i] of either -> image float32 (3, H, W) normalised, labels int64 (H, W)."""
+
+    train: Dataset
+    val: Dataset
+    spec: DatasetSpec
+
+
+def open_data(config: DataConfig, root: Path | None, classes: str | None = None) -> Halves:
+    """The two halves of a data set: Balloon Town, or `train` and `val` below `root`.
+
+    classes: name of a built-in class list ("camvid"); None reads root/classes.txt.
+    """
+    if root is not None:
+        return open_folder(config, root, classes)
+    if config.dataset == "balloon_town":
+        return open_town(config)
+    raise FileNotFoundError(
+        f"{config.dataset} is not shipped with annlib: name its folder with --data. It holds "
+        "train/images, train/labels, val/images, val/labels and classes.txt (see README.md)."
+    )
+
+
+def open_town(config: DataConfig) -> Halves:
+    train = Transformed(Scenes(TRAIN_SCENES), training_transform(config))
+    val = Transformed(Scenes(VAL_SCENES, FIRST_VAL_SEED), to_tensors)
+    return Halves(train, val, BALLOON_TOWN)
+
+
+def open_folder(config: DataConfig, root: Path, classes: str | None) -> Halves:
+    root = Path(root)
+    spec = folder_spec(root) if classes is None else built_in_spec(classes)
+    train = SegmentationFolder(root, spec, "train", training_transform(config))
+    train.keep_below(KEEP_BELOW_BYTES)
+    return Halves(train, SegmentationFolder(root, spec, "val", to_tensors), spec)
+
+
+def built_in_spec(classes: str) -> DatasetSpec:
+    if classes not in BUILT_IN:
+        raise KeyError(f"No built-in class list {classes!r}; there are: {', '.join(BUILT_IN)}.")
+    return BUILT_IN[classes]

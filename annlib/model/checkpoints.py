@@ -1,0 +1,179 @@
+"""Save and load: one safetensors file holds weights, optimiser, step and where they come from."""
+
+import json
+import os
+import zlib
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import safetensors
+import torch
+from safetensors.torch import save as to_bytes
+from torch import Tensor, nn
+
+from annlib.config import ModelConfig
+from annlib.model.ann import ANN
+from annlib.model.baselines import Baseline, build_model
+
+SHIPPED = Path(__file__).parents[2] / "data" / "weights"
+PICKLE_STARTS = (b"PK\x03\x04", b"\x80")  # zip (torch.save) and bare pickle
+
+
+class Checkpoint(NamedTuple):
+    """What a checkpoint file holds."""
+
+    path: Path
+    config: ModelConfig
+    step: int
+    notes: dict[str, Any]  # command, seed, scores, versions: whatever the writer put down
+    model: dict[str, Tensor]
+    optimizer: dict[str, Any] | None  # as optimizer.state_dict() gave it; None in shipped weights
+
+
+def save(
+    path: Path,
+    model: ANN | Baseline,
+    optimizer: torch.optim.Optimizer | None = None,
+    step: int = 0,
+    notes: Mapping[str, Any] | None = None,
+) -> None:
+    """Writes a checkpoint; the file at `path` is replaced only once the new one is complete.
+
+    Raises OSError when the disk is full or the folder cannot be written; the old file stays.
+    """
+    tensors = {f"model.{key}": tensor for key, tensor in model.state_dict().items()}
+    facts = {"config": asdict(model.config), "step": step, "notes": dict(notes or {})}
+    if optimizer is not None:
+        state = optimizer.state_dict()
+        facts["param_groups"] = state["param_groups"]
+        facts["optimizer_keys"] = {str(i): list(values) for i, values in state["state"].items()}
+        for index, values in state["state"].items():
+            for key, value in values.items():
+                tensors[f"optimizer.{index}.{key}"] = torch.as_tensor(value)
+    tensors = {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}
+    metadata = {"annlib": json.dumps(facts), "crc32": checksum(tensors)}
+    write_atomically(Path(path), to_bytes(tensors, metadata))
+
+
+def checksum(tensors: Mapping[str, Tensor]) -> str:
+    """CRC-32 of all names and bytes: tells a damaged file from a whole one."""
+    crc = 0
+    for name in sorted(tensors):
+        crc = zlib.crc32(name.encode(), crc)
+        crc = zlib.crc32(tensors[name].flatten().view(torch.uint8).numpy(), crc)
+    return f"{crc:08x}"
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Writes beside the target, then renames: nobody ever sees half a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        kept = "The older file there is untouched." if path.exists() else "Nothing was written."
+        raise OSError(
+            error.errno,
+            f"Could not write {path} ({len(content) / 2**20:.1f} MiB): {error.strerror}. {kept} "
+            "Free some space or choose another folder, then run the same command again.",
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load(path: Path) -> Checkpoint:
+    """Reads a checkpoint onto the CPU. Nothing in the file is ever executed.
+
+    Raises FileNotFoundError, or ValueError for a pickle, a damaged file, or one of another program.
+    """
+    path = Path(path)
+    refuse_pickle(path)
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118, no mapping
+    except safetensors.SafetensorError as error:
+        raise ValueError(
+            f"{path} is damaged or only half written ({error}). Use another checkpoint; annlib "
+            "itself replaces checkpoints whole, so the one before is usually intact."
+        ) from error
+    if "annlib" not in metadata:
+        raise ValueError(f"{path} holds tensors, but no annlib configuration: not our checkpoint.")
+    if checksum(tensors) != metadata["crc32"]:
+        raise ValueError(f"{path} is damaged: its bytes do not match its checksum.")
+    return unpack(path, json.loads(metadata["annlib"]), tensors)
+
+
+def refuse_pickle(path: Path) -> None:
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no checkpoint {path}.")
+    with path.open("rb") as file:
+        start = file.read(4)
+    if start.startswith(PICKLE_STARTS):
+        raise ValueError(
+            f"{path} is a pickle (torch.save). Loading one can run any code, so annlib never does. "
+            "For weights you trust: torch.load(path, weights_only=True), then from_mmseg if they "
+            "are MMSegmentation's, and annlib.model.checkpoints.save."
+        )
+
+
+def unpack(path: Path, facts: dict[str, Any], tensors: dict[str, Tensor]) -> Checkpoint:
+    model = {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
+    optimizer = None
+    if "param_groups" in facts:
+        state = {
+            int(index): {key: tensors[f"optimizer.{index}.{key}"] for key in keys}
+            for index, keys in facts["optimizer_keys"].items()
+        }
+        optimizer = {"state": state, "param_groups": facts["param_groups"]}
+    config = config_from(facts["config"])
+    return Checkpoint(path, config, facts["step"], facts["notes"], model, optimizer)
+
+
+def config_from(values: dict[str, Any]) -> ModelConfig:
+    """JSON knows no tuples: puts them back."""
+    return ModelConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+
+
+def restore(
+    checkpoint: Checkpoint,
+    model: ANN | Baseline,
+    optimizer: torch.optim.Optimizer | None = None,
+) -> None:
+    """Puts weights (and optimiser state) back. Raises ValueError if they are of another model."""
+    ours, theirs = asdict(model.config), asdict(checkpoint.config)
+    differing = [f.name for f in fields(ModelConfig) if ours[f.name] != theirs[f.name]]
+    if differing:
+        listed = ", ".join(f"{name} {theirs[name]} there, {ours[name]} here" for name in differing)
+        raise ValueError(f"{checkpoint.path} belongs to another model: {listed}.")
+    model.load_state_dict(checkpoint.model, strict=True)
+    if optimizer is not None:
+        if checkpoint.optimizer is None:
+            raise ValueError(
+                f"{checkpoint.path} holds weights only: good for prediction, but training cannot "
+                "go on from it without the optimiser's state."
+            )
+        optimizer.load_state_dict(checkpoint.optimizer)
+
+
+def load_model(path: Path) -> ANN | Baseline:
+    """The model of a checkpoint, in evaluation mode, on the CPU."""
+    checkpoint = load(path)
+    model = build_model(checkpoint.config)
+    restore(checkpoint, model)
+    return model.eval()
+
+
+def shipped_model(name: str) -> ANN | Baseline:
+    """A small model that comes with the project, for example "balloon_ann"."""
+    path = SHIPPED / f"{name}.safetensors"
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in SHIPPED.glob("*.safetensors"))) or "none here"
+        raise KeyError(f"No shipped weights {name!r}; there are: {known}.")
+    return load_model(path)
