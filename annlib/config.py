@@ -1,7 +1,7 @@
 """What an experiment is: plain frozen facts that every other file takes its numbers from."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 IGNORE_INDEX = 255  # label of a pixel that counts neither in the loss nor in a score
 
@@ -100,3 +100,19 @@ class Experiment:
     data: DataConfig
     train: TrainConfig
     test: TestConfig = TestConfig()
+
+
+def experiment_from(values: dict[str, Any]) -> Experiment:
+    """The experiment whose `asdict` was written as JSON."""
+    return Experiment(
+        values["name"],
+        ModelConfig(**with_tuples(values["model"])),
+        DataConfig(**with_tuples(values["data"])),
+        TrainConfig(**with_tuples(values["train"])),
+        TestConfig(**with_tuples(values["test"])),
+    )
+
+
+def with_tuples(values: dict[str, Any]) -> dict[str, Any]:
+    """JSON knows no tuples: puts them back for its lists."""
+    return {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}

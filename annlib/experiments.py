@@ -62,7 +62,8 @@ def with_head(model: ModelConfig, head: Head) -> ModelConfig:
 
 def town(head: Head) -> Experiment:
     model = with_head(TOWN_MODEL, head)
-    return Experiment(f"balloon_{head}", model, TOWN_DATA, TOWN_RECIPE)
+    test = TestConfig(base_size=(128, 192))  # the size of a scene: other pictures are brought to it
+    return Experiment(f"balloon_{head}", model, TOWN_DATA, TOWN_RECIPE, test)
 
 
 def photos(head: Head) -> Experiment:

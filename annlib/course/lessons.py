@@ -136,8 +136,8 @@ def refuse_leaks(lesson: Lesson, cells: list[nbformat.NotebookNode]) -> None:
             window = hidden[start : start + size]
             if sum(map(len, window)) >= 20 and any(contains(lines, window) for lines in shown):
                 raise ValueError(
-                    f"{cell.place}: the learner edition of {lesson.name} shows {window[0]!r}, which "
-                    "is part of this solution, in another cell. Call annlib's function there instead."
+                    f"{cell.place}: the learner edition of {lesson.name} shows {window[0]!r}, "
+                    "a part of this solution, in another cell. Call annlib's function there."
                 )
 
 

@@ -71,8 +71,8 @@ def resolve_links(cell: Cell, anchors: dict[str, str]) -> str:
         slug = f"{match[1]}:{match[2]}"
         if slug not in anchors:
             raise ValueError(
-                f"{cell.place} links to {slug}, which is not in this lesson, so the link would lead "
-                f"nowhere. Known: {', '.join(sorted(anchors)) or 'none'}."
+                f"{cell.place} links to {slug}, which this lesson does not have, so the link would "
+                f"lead nowhere. Known: {', '.join(sorted(anchors)) or 'none'}."
             )
         return f"](#{anchors[slug]})"
 
@@ -80,7 +80,7 @@ def resolve_links(cell: Cell, anchors: dict[str, str]) -> str:
 
 
 def heading_anchors(lesson: Lesson) -> dict[str, str]:
-    """{"exercise:weights": "Exercise-2.1:-Title"}: anchors as JupyterLab and nbconvert make them."""
+    """{"exercise:weights": "Exercise-2.1:-Title"}: as JupyterLab and nbconvert make them."""
     anchor, anchors = "", {}
     for cell in lesson.cells:
         if cell.kind == "markdown" and (found := headings(cell.text)):

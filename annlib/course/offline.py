@@ -23,8 +23,8 @@ def check_local(host: str | bytes | None) -> None:
     """Raise NetworkOff for any other machine."""
     if not is_local(host):
         raise NetworkOff(
-            f"This lesson tried to reach {host!r}, but lessons run offline so that they work in every "
-            "class room. Use data that comes with annlib, or name a folder in a parameter."
+            f"This lesson tried to reach {host!r}, but lessons run offline, to work in every class "
+            "room. Use data that comes with annlib, or name a folder in a parameter."
         )
 
 

@@ -40,8 +40,8 @@ def known_parameters(notebook: Path) -> dict[str, object]:
     tagged = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
     if len(tagged) != 1:
         raise ValueError(
-            f"{notebook.name} has {len(tagged)} cells tagged 'parameters'; it needs one, or papermill "
-            "would set values which the notebook then overwrites. Add `# %% tags=[\"parameters\"]`."
+            f"{notebook.name} has {len(tagged)} cells tagged 'parameters'; it needs one, or the notebook "
+            'would overwrite the values that papermill sets. Add `# %% tags=["parameters"]`.'
         )
     statements = ast.parse("".join(tagged[0]["source"])).body
     assignments = [node for node in statements if isinstance(node, ast.Assign)]
@@ -67,7 +67,8 @@ def skip_cells(notebook: nbformat.NotebookNode, values: Parameters) -> None:
     """Empty the cells tagged slow (in quick mode) and gpu (without one), saying so in them."""
     reasons = {
         "slow": values.get("mode") == "quick" and "slow, and the mode is quick",
-        "gpu": not str(values.get("device")).startswith("cuda") and "gpu, and the device is not cuda",
+        "gpu": not str(values.get("device")).startswith("cuda")
+        and "gpu, and the device is not cuda",
     }
     for cell in notebook.cells:
         for tag in cell.metadata.get("tags", []):
@@ -77,12 +78,19 @@ def skip_cells(notebook: nbformat.NotebookNode, values: Parameters) -> None:
 
 @contextmanager
 def lesson_kernel(threads: int) -> Iterator[None]:
-    """Within it, the kernel `python3` is this interpreter: offline, plotting inline, few threads."""
+    """Within it, the kernel `python3` is this interpreter, offline, plotting inline."""
     before = os.environ.get("JUPYTER_PATH")
     with tempfile.TemporaryDirectory(prefix="annlib-kernel-") as folder:
         shutil.copy(offline.__file__, Path(folder, "sitecustomize.py"))
         paths = [folder, str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
-        command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", "--log-level=50"]
+        command = [
+            sys.executable,
+            "-m",
+            "ipykernel_launcher",
+            "-f",
+            "{connection_file}",
+            "--log-level=50",
+        ]
         environment = {
             "PYTHONPATH": os.pathsep.join(filter(None, paths)),
             "OMP_NUM_THREADS": str(threads),
@@ -112,25 +120,24 @@ def run(
     content = nbformat.read(notebook, as_version=4)
     skip_cells(content, known_parameters(notebook) | parameters)
     output.parent.mkdir(parents=True, exist_ok=True)
-    output.unlink(missing_ok=True)
+    nbformat.write(content, output)
     started = time.perf_counter()
     with lesson_kernel(threads):
-        error = execute(content, output.resolve(), parameters, timeout)
+        error = execute(output.resolve(), parameters, timeout)
     seconds = time.perf_counter() - started
     return Run(notebook, output, seconds, error and f"{notebook.name} {error}")
 
 
-def execute(
-    content: nbformat.NotebookNode, output: Path, parameters: Parameters, timeout: int
-) -> str | None:
-    """Run the cells; returns what stopped them."""
+def execute(output: Path, parameters: Parameters, timeout: int) -> str | None:
+    """Run the cells of a notebook in place; returns what stopped them."""
     import papermill
     from papermill.execute import remove_error_markers
 
-    learner = content.metadata.get("annlib", {}).get("edition") == "learner"
+    metadata = nbformat.read(output, as_version=4).metadata
+    learner = metadata.get("annlib", {}).get("edition") == "learner"
     try:
         papermill.execute_notebook(
-            content,
+            str(output),
             str(output),
             parameters=parameters,
             kernel_name="python3",
@@ -146,7 +153,7 @@ def execute(
             return None
         return explain(executed, "\n".join(error.traceback), output)
     except Exception as error:  # a dead kernel, a time limit: the other lessons still run
-        executed = nbformat.read(output, as_version=4) if output.exists() else content
+        executed = nbformat.read(output, as_version=4)
         return explain(executed, f"{type(error).__name__}: {error}", output)
     return None
 

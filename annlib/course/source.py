@@ -54,7 +54,7 @@ def headings(markdown: str) -> list[tuple[int, str]]:
 
 
 def read(source: Path) -> Lesson:
-    """The lesson in a percent source; its tags are checked, because a misspelt one could show a solution."""
+    """The lesson in a percent source, its tags checked: a misspelt one could show a solution."""
     text = source.read_text(encoding="utf-8")
     if not text.startswith("# %%"):
         raise ValueError(
@@ -93,7 +93,7 @@ def check_cell(cell: Cell) -> None:
     for tag in cell.tags:
         if tag not in PLAIN_TAGS and not TAG.fullmatch(tag):
             raise ValueError(
-                f"{cell.place}: unknown tag {tag!r}. A misspelt tag could show a solution to learners. "
+                f"{cell.place}: unknown tag {tag!r}. A misspelt tag could show a solution. "
                 f"Known: {', '.join(PLAIN_TAGS)} and {', '.join(f'{role}:id' for role in ROLES)} "
                 "(hint:id:1 to 3; ids of a-z, 0-9 and hyphens)."
             )
@@ -113,8 +113,8 @@ def check_marker(cell: Cell) -> None:
     if exact != almost or bool(exact) != hides:
         raise ValueError(
             f"{cell.place}: {exact} '# solution' markers ({almost} lines look like one) in a cell "
-            f"tagged {list(cell.tags)}. Learners would see the answer, or nothing to fill in. Write "
-            "'# solution' on its own line, or two blanks before it at the end of an assignment, and "
+            f"tagged {list(cell.tags)}. Learners would see the answer, or nothing to fill in. "
+            "Write '# solution' on its own line, or two blanks before it after an assignment, and "
             "only in cells tagged answer:id or predict:id."
         )
 

@@ -36,7 +36,7 @@ def end_of_function(lines: list[str], start: int) -> int:
     if lines[start].startswith(" "):
         raise ValueError(
             f"The indented marker after {lines[start - 1]!r} is in no function, or nothing follows "
-            "it there, so what it hides has no end. Put it inside the function, before the solution."
+            "it there, so what it hides has no end. Put it in the function, before the solution."
         )
     return len(lines)
 

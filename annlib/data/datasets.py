@@ -81,7 +81,7 @@ BUILT_IN = {spec.name: spec for spec in (BALLOON_TOWN, CAMVID)}
 
 
 def folder_spec(root: Path) -> DatasetSpec:
-    """Reads the classes of a folder from its classes.txt: one line a class, `name` or `name r g b`."""
+    """The classes of a folder, from its classes.txt: a line each, `name` or `name r g b`."""
     path = root / "classes.txt"
     if not path.is_file():
         raise FileNotFoundError(
@@ -152,7 +152,7 @@ class SegmentationFolder(Dataset):
             raise ValueError(
                 f"{self.images[index]} is {tuple(image.shape[1:])} but {self.labels[index]} is "
                 f"{tuple(labels.shape)} (height, width): the pair does not belong together. (A "
-                "photograph that a camera marked as turned is read upright; its labels must be, too.)"
+                "photograph that its camera marked as turned is read upright; so must its labels.)"
             )
         labels = self.table[labels.int()]
         check_labels(labels, self.spec, self.labels[index])
@@ -196,7 +196,7 @@ def check_labels(labels: Tensor, spec: DatasetSpec, path: Path) -> None:
     strangers = [int(v) for v in values if spec.num_classes <= v < IGNORE_INDEX]
     if strangers:
         raise ValueError(
-            f"{path} holds the label {strangers[0]}, but {spec.name} has {spec.num_classes} classes "
-            f"(0..{spec.num_classes - 1}, {IGNORE_INDEX} to ignore). Are these raw ids, or the "
-            "labels of another data set?"
+            f"{path} holds the label {strangers[0]}, but {spec.name} has {spec.num_classes} "
+            f"classes (0..{spec.num_classes - 1}, {IGNORE_INDEX} to ignore). Are these raw ids, or "
+            "the labels of another data set?"
         )

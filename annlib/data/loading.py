@@ -1,5 +1,6 @@
 """Batches in an order that depends on the seed and the step alone."""
 
+import signal
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -75,6 +76,11 @@ class Seeded(Dataset):
             return self.dataset[draw.index]
 
 
+def leave_interrupts_to_the_parent(worker: int) -> None:
+    """Ctrl-C reaches every process of a terminal; the parent decides when its workers end."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 def make_loader(
     dataset: Dataset,
     batch_size: int,
@@ -95,5 +101,5 @@ def make_loader(
         batch_sampler=BatchesFrom(len(dataset), batch_size, seed, start),
         num_workers=workers,
         pin_memory=pin_memory,
-        persistent_workers=workers > 0,
+        worker_init_fn=leave_interrupts_to_the_parent,
     )

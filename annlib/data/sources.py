@@ -47,8 +47,7 @@ def open_data(config: DataConfig, root: Path | None, classes: str | None = None)
 
 def open_town(config: DataConfig) -> Halves:
     train = Transformed(Scenes(TRAIN_SCENES), training_transform(config))
-    val = Transformed(Scenes(VAL_SCENES, FIRST_VAL_SEED), to_tensors)
-    return Halves(train, val, BALLOON_TOWN)
+    return Halves(train, labelled(BALLOON_TOWN, None, "val"), BALLOON_TOWN)
 
 
 def open_folder(config: DataConfig, root: Path, classes: str | None) -> Halves:
@@ -56,10 +55,22 @@ def open_folder(config: DataConfig, root: Path, classes: str | None) -> Halves:
     spec = folder_spec(root) if classes is None else built_in_spec(classes)
     train = SegmentationFolder(root, spec, "train", training_transform(config))
     train.keep_below(KEEP_BELOW_BYTES)
-    return Halves(train, SegmentationFolder(root, spec, "val", to_tensors), spec)
+    return Halves(train, labelled(spec, root, "val"), spec)
 
 
 def built_in_spec(classes: str) -> DatasetSpec:
     if classes not in BUILT_IN:
         raise KeyError(f"No built-in class list {classes!r}; there are: {', '.join(BUILT_IN)}.")
     return BUILT_IN[classes]
+
+
+def labelled(spec: DatasetSpec, root: Path | None, split: str) -> Dataset:
+    """One half of a data set as it is, for evaluation with the classes a network was trained on."""
+    if root is not None:
+        return SegmentationFolder(Path(root), spec, split, to_tensors)
+    if spec.name != BALLOON_TOWN.name:
+        raise FileNotFoundError(
+            f"{spec.name} is not shipped with annlib: name its folder (--data)."
+        )
+    scenes = Scenes(TRAIN_SCENES) if split == "train" else Scenes(VAL_SCENES, FIRST_VAL_SEED)
+    return Transformed(scenes, to_tensors)

@@ -62,9 +62,10 @@ class ConfusionMatrix:
         self.counts += counts.view_as(self.counts).cpu()
 
     def check_range(self, kind: str, values: Tensor) -> None:
-        if values.numel() and not 0 <= int(values.min()) <= int(values.max()) < self.num_classes:
+        outside = values[(values < 0) | (values >= self.num_classes)]
+        if outside.numel():
             raise ValueError(
-                f"A {kind} is {int(values.max())}, but there are {self.num_classes} classes "
+                f"A {kind} is {int(outside[0])}, but there are {self.num_classes} classes "
                 f"(0..{self.num_classes - 1}, and {IGNORE_INDEX} to ignore). Are these the labels "
                 "of another data set, or raw ids that still need its label table?"
             )

@@ -85,7 +85,9 @@ def train(
 
     batches: images (B, 3, H, W) float32 normalised, labels (B, H, W) int64. Step t uses nothing
     random but a seed made from (config.seed, t), so a resumed run repeats an uninterrupted one.
-    Raises FloatingPointError when the loss is no number, before it has touched the weights.
+    Raises FloatingPointError when a loss is no number, before it has touched the weights (the
+    running statistics of batch norm have seen the batch by then). For this a GPU is waited for
+    once a step, between forward and backward, where its queue is soon filled again.
     """
     device = next(model.parameters()).device
     class_weights = (
@@ -102,6 +104,7 @@ def train(
         with seeded("step", config.seed, number, device=device):
             logits = model(images.to(device, non_blocking=True), size=labels.shape[1:])
         loss = segmentation_loss(logits, labels, config.aux_weight, class_weights)
+        check_finite(loss, number + 1, lr)
         update(model, optimizer, loss, config.clip_norm)
         yield Step(number + 1, loss.detach(), lr)
 
@@ -113,6 +116,17 @@ def thin_out(labels: Tensor, stride: int) -> Tensor:
     size = [-(-side // stride) for side in labels.shape[1:]]
     # float64 holds every int64 label exactly; interpolate knows no integers.
     return interpolate(labels[:, None].double(), size, mode="nearest-exact")[:, 0].long()
+
+
+def check_finite(loss: Tensor, number: int, lr: float) -> None:
+    """Stops a training that would write NaN into every weight."""
+    if not loss.isfinite():
+        raise FloatingPointError(
+            f"The loss of step {number} is {float(loss.detach())} (learning rate {lr:.3g}). One "
+            "update with it would make every weight NaN, so training stopped with the weights of "
+            f"step {number - 1}. If the images are finite and normalised, start again from the "
+            "last checkpoint with a smaller base_lr, with a warmup or with a clip_norm."
+        )
 
 
 def update(

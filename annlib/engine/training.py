@@ -2,16 +2,21 @@
 
 import json
 import platform
+import time
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch.utils.data import Dataset
 
-from annlib.config import Experiment
+from annlib.config import Experiment, experiment_from
+from annlib.data.datasets import DatasetSpec
 from annlib.data.loading import make_loader
+from annlib.engine.evaluate import Scores, evaluate
+from annlib.engine.inference import predictor
 from annlib.engine.train import Step, make_optimizer, train
 from annlib.model.baselines import build_model
 from annlib.model.checkpoints import load, restore, save, write_atomically
@@ -19,6 +24,7 @@ from annlib.seeds import seeded
 
 RECORD_EVERY = 20  # steps between two lines of history
 SAVE_EVERY = 200  # steps between two checkpoints
+WARM_UP_STEPS, TIMED_STEPS = 5, 20  # of `seconds_per_step`
 
 
 class Training:
@@ -29,8 +35,16 @@ class Training:
     differs from the one to resume.
     """
 
-    def __init__(self, experiment: Experiment, folder: Path, device: torch.device, resume: bool):
+    def __init__(
+        self,
+        experiment: Experiment,
+        spec: DatasetSpec,
+        folder: Path,
+        device: torch.device,
+        resume: bool = False,
+    ):
         self.experiment = experiment
+        self.spec = spec
         self.folder = Path(folder)
         self.checkpoint = self.folder / "last.safetensors"
         self.step = 0
@@ -81,9 +95,12 @@ class Training:
 
     def save(self, scores: dict[str, Any] | None = None) -> None:
         """Replaces the checkpoint by the present state, with where it comes from."""
-        notes = {"experiment": as_json(asdict(self.experiment)), "versions": versions()}
-        if scores is not None:
-            notes["scores"] = scores
+        notes = {
+            "experiment": as_json(asdict(self.experiment)),
+            "classes": as_json(asdict(self.spec)),
+            "versions": versions(),
+            "scores": scores or {},
+        }
         save(self.checkpoint, self.model, self.optimizer, self.step, notes)
 
     def record(self, step: Step) -> None:
@@ -100,6 +117,41 @@ class Training:
         """Steps after the checkpoint will be taken, and recorded, again."""
         lines = [json.dumps(line) + "\n" for line in self.history() if line["step"] <= step]
         write_atomically(self.folder / "history.jsonl", "".join(lines).encode())
+
+
+def read_experiment(folder: Path) -> Experiment:
+    """The settings of the run in a folder. Raises FileNotFoundError when it holds none."""
+    path = Path(folder) / "experiment.json"
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no run in {folder}: {path} is missing.")
+    return experiment_from(json.loads(path.read_text(encoding="utf-8")))
+
+
+def score(training: Training, dataset: Dataset) -> Scores:
+    """Scores on a data set whose pictures may differ in size."""
+    config = training.experiment
+    matrix = evaluate(
+        predictor(training.model, config.test),
+        make_loader(dataset, 1, training=False),
+        config.model.num_classes,
+    )
+    return matrix.scores()
+
+
+def seconds_per_step(
+    experiment: Experiment, dataset: Dataset, device: torch.device, workers: int
+) -> float:
+    """Mean time of a training step, data included, once the first steps are done."""
+    model = build_model(experiment.model).to(device, memory_format=torch.channels_last)
+    optimizer = make_optimizer(model, experiment.train)
+    loader = make_loader(dataset, experiment.data.batch_size, True, workers=workers)
+    config = replace(experiment.train, iterations=WARM_UP_STEPS + TIMED_STEPS)
+    times = []
+    for step in train(model, optimizer, loader, config):
+        float(step.loss)  # waits for the device
+        times.append(time.perf_counter())
+    durations = [b - a for a, b in pairwise(times[WARM_UP_STEPS - 1 :])]
+    return sum(durations) / len(durations)
 
 
 def to_json(values: dict[str, Any]) -> bytes:

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import safetensors
 import torch
 from safetensors.torch import save as to_bytes
-from torch import Tensor, nn
+from torch import Tensor
 
-from annlib.config import ModelConfig
+from annlib.config import ModelConfig, with_tuples
 from annlib.model.ann import ANN
 from annlib.model.baselines import Baseline, build_model
 
@@ -132,13 +132,8 @@ def unpack(path: Path, facts: dict[str, Any], tensors: dict[str, Tensor]) -> Che
             for index, keys in facts["optimizer_keys"].items()
         }
         optimizer = {"state": state, "param_groups": facts["param_groups"]}
-    config = config_from(facts["config"])
+    config = ModelConfig(**with_tuples(facts["config"]))
     return Checkpoint(path, config, facts["step"], facts["notes"], model, optimizer)
-
-
-def config_from(values: dict[str, Any]) -> ModelConfig:
-    """JSON knows no tuples: puts them back."""
-    return ModelConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
 
 
 def restore(
@@ -170,10 +165,15 @@ def load_model(path: Path) -> ANN | Baseline:
     return model.eval()
 
 
-def shipped_model(name: str) -> ANN | Baseline:
-    """A small model that comes with the project, for example "balloon_ann"."""
+def shipped_path(name: str) -> Path:
+    """The file of small weights that come with the project, for example "balloon_ann"."""
     path = SHIPPED / f"{name}.safetensors"
     if not path.is_file():
         known = ", ".join(sorted(p.stem for p in SHIPPED.glob("*.safetensors"))) or "none here"
         raise KeyError(f"No shipped weights {name!r}; there are: {known}.")
-    return load_model(path)
+    return path
+
+
+def shipped_model(name: str) -> ANN | Baseline:
+    """The small model of that name, in evaluation mode."""
+    return load_model(shipped_path(name))

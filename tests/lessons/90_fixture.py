@@ -20,6 +20,8 @@ device = "cpu"
 seed = 0
 
 # %%
+import base64
+import io
 import random
 
 import ipywidgets
@@ -41,7 +43,8 @@ from annlib.course.checks import NotYet
 # $$\bar{x} = \frac{1}{N} \sum_{i=1}^{N} x_i$$
 
 # %%
-values = [random.Random(seed).random() for _ in range(6)]
+generator = random.Random(seed)
+values = [generator.random() for _ in range(6)]
 assert len(values) == 6
 
 
@@ -50,7 +53,9 @@ def show(heights: list[float]) -> None:
     figure = Figure(figsize=(3, 2))
     figure.subplots().bar(range(len(heights)), heights)
     alt = f"Bar chart of {len(heights)} values from {min(heights):.2f} to {max(heights):.2f}."
-    display(figure, metadata={"image/png": {"alt": alt}})
+    figure.savefig(buffer := io.BytesIO(), format="png")
+    data = {"image/png": base64.b64encode(buffer.getvalue()).decode(), "text/plain": alt}
+    display(data, metadata={"image/png": {"alt": alt}}, raw=True)
 
 
 show(values)
@@ -106,7 +111,7 @@ def with_outlier(outlier: float) -> None:
     show([*values[:-1], outlier])
 
 
-ipywidgets.interact(with_outlier, outlier=(0.0, 10.0));
+display(ipywidgets.interactive(with_outlier, outlier=(0.0, 10.0)))
 
 # %% tags=["slow"]
 raise RuntimeError("Slow cells are skipped in quick mode.")

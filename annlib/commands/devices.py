@@ -1,0 +1,33 @@
+"""Where to compute, as chosen on the command line."""
+
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    import torch
+
+Device = Literal["auto", "cpu", "cuda"]
+
+
+def choose_device(device: Device) -> "torch.device":
+    """auto takes a GPU if there is one. Raises ValueError for a GPU that is not there."""
+    import torch
+
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ValueError(
+            "--device cuda, but torch finds no CUDA GPU here. Use --device cpu, or check the "
+            "driver (nvidia-smi) and that this torch was built for CUDA."
+        )
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(device)
+
+
+def use_threads(threads: int | None) -> None:
+    """Limits the CPU threads of one operation; None leaves torch's own choice."""
+    import torch
+
+    if threads is None:
+        return
+    if threads < 1:
+        raise ValueError(f"--threads is {threads}: at least one is needed.")
+    torch.set_num_threads(threads)

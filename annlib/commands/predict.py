@@ -1,0 +1,45 @@
+"""annlib predict: photographs, segmented."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from tyro.conf import Positional
+
+from annlib.commands.devices import Device, choose_device
+
+
+@dataclass(frozen=True)
+class Predict:
+    """Segment photographs: writes an overlay, the colours and the labels of each.
+
+    Without --weights the small network trained on Balloon Town is used: it draws on what it knows,
+    balloons and houses. For real streets train one on photographs first (annlib train photos_ann).
+    """
+
+    photos: Positional[tuple[Path, ...]]
+    """Pictures of any size and kind."""
+    weights: Path | None = None
+    """A .safetensors file that `annlib train` wrote."""
+    out: Path = Path("predictions")
+    """Folder for the pictures made."""
+    device: Device = "auto"
+    """auto takes a GPU if there is one."""
+
+    def run(self) -> None:
+        from annlib.engine.predict import segment_photo, segmenter
+        from annlib.model.checkpoints import load, shipped_path
+
+        if not self.photos:
+            raise ValueError("Name at least one photograph: annlib predict photo.jpg")
+        if self.weights is None:
+            print(
+                "Using balloon_ann, which knows Balloon Town only (see --weights).", file=sys.stderr
+            )
+        weights = self.weights or shipped_path("balloon_ann")
+        network = segmenter(load(weights), choose_device(self.device))
+        for photo in self.photos:
+            shares = segment_photo(photo, network, self.out)
+            listed = ", ".join(f"{name} {100 * share:.0f} %" for name, share in shares.items())
+            print(f"{photo}: {listed}")
+            print(f"  -> {self.out / photo.stem}.overlay.png (.colours.png, .labels.png)")

@@ -1,0 +1,26 @@
+"""annlib scenes: pictures of Balloon Town as files."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tyro.conf import Positional
+
+
+@dataclass(frozen=True)
+class WriteScenes:
+    """Write pictures of Balloon Town with their labels into a new folder."""
+
+    folder: Positional[Path]
+    """Gets images/, labels/ and classes.txt. Must be empty or new."""
+    count: int = 16
+    """How many pictures."""
+    first_seed: int = 0
+    """The first picture's seed; the others follow. Same seed, same picture."""
+
+    def run(self) -> None:
+        from annlib.data.scenes import write_scenes
+
+        if self.count < 1:
+            raise ValueError(f"--count is {self.count}: at least one picture, please.")
+        write_scenes(self.folder, self.count, self.first_seed)
+        print(f"{self.count} scenes in {self.folder}")

@@ -1,0 +1,200 @@
+"""Attention weights: caught from a model, and laid out as a picture.
+
+H x W pixels of the image, h x w positions of the map, N = h * w, S what a position chooses from:
+S anchors with a pyramid, all N positions without one.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from math import ceil
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from einops import einsum, rearrange
+from torch import Tensor, nn
+
+from annlib.data.transforms import normalise
+from annlib.engine.inference import inference_of
+from annlib.model.asymmetric import AsymmetricAttention
+from annlib.model.baselines import NonLocalAttention
+
+OUTPUT_STRIDE = 8  # pixels of the image from one position of the map to the next
+Size = tuple[int, int]  # (height, width)
+
+
+class Attention(NamedTuple):
+    """What one block did with an image: row n is the choice of position n, n = row * w + x."""
+
+    weights: Tensor  # (N, S), rows sum to 1
+    map_size: Size
+    image_size: Size
+    pool_scales: tuple[int, ...] | None  # None: an ordinary non-local block, S = N
+
+    def row(self, y: float, x: float) -> Tensor:
+        """The choice made for pixel (y, x) of the image.  -> (S,)"""
+        return self.weights[query_index(y, x, self.image_size, self.map_size)]
+
+    def picture(self, y: float, x: float) -> Tensor:
+        """The same choice as a map.  -> (h, w), sums to 1"""
+        return attention_picture(self.row(y, x), self.pool_scales, *self.map_size)
+
+    def boxes(self) -> Tensor:
+        """The pixels that each of the S stands for.  -> (S, 4) top, left, bottom, right"""
+        scales = self.pool_scales
+        boxes = anchor_boxes(scales, *self.map_size) if scales else position_boxes(*self.map_size)
+        return to_pixels(boxes, self.map_size, self.image_size)
+
+
+def attention_blocks(model: nn.Module) -> dict[str, NonLocalAttention | AsymmetricAttention]:
+    """The blocks of a model that attend, by their path in it.
+
+    Raises ValueError for a model that has none.
+    """
+    blocks = {
+        name.removeprefix("_orig_mod.") or "attention": module  # torch.compile adds the prefix
+        for name, module in model.named_modules()
+        if isinstance(module, NonLocalAttention | AsymmetricAttention)
+    }
+    if not blocks:
+        raise ValueError(
+            f"This {type(model).__name__} has no attention block, so there are no weights to look "
+            "at. The heads that attend are 'nonlocal', 'apnb' and 'ann'; 'fcn' and 'ppm' do not."
+        )
+    return blocks
+
+
+@contextmanager
+def capture_attention(model: nn.Module) -> Iterator[dict[str, Tensor]]:
+    """Within it, every forward leaves its weights: {"afnb.attention": (B, N, S) float32, ...}.
+
+    Raises ValueError for a model without attention, RuntimeError if nothing came by until the end.
+    """
+    maps: dict[str, Tensor] = {}
+
+    def keep_as(name: str):
+        def keep(softmax: nn.Module, inputs: tuple[Tensor], weights: Tensor) -> None:
+            maps[name] = weights.detach().float()
+
+        return keep
+
+    handles = [
+        block.softmax.register_forward_hook(keep_as(name))
+        for name, block in attention_blocks(model).items()
+    ]
+    try:
+        yield maps
+    finally:
+        for handle in handles:
+            handle.remove()
+    if not maps:
+        raise RuntimeError(
+            "No attention was captured: the model did not run inside the `with` block, or it is "
+            "compiled and skips hooks. Call model(images) inside the block, and the model itself, "
+            "not what torch.compile made of it."
+        )
+
+
+def attention_of(model: nn.Module, image: np.ndarray) -> dict[str, Attention]:
+    """What each attention block of a model does with a picture.
+
+    image: uint8 (H, W, 3) RGB, not normalised. The model's mode is put back afterwards.
+    """
+    image_size = image.shape[:2]
+    with inference_of(model), capture_attention(model) as maps:
+        model(model_input(image).to(next(model.parameters()).device))
+    blocks = attention_blocks(model)
+    return {
+        name: Attention(
+            weights[0].to("cpu", copy=True),
+            map_size(image_size),
+            image_size,
+            scales_of(blocks[name]),
+        )
+        for name, weights in maps.items()
+    }
+
+
+def model_input(image: np.ndarray) -> Tensor:
+    """uint8 (H, W, 3) RGB -> float32 (1, 3, H, W) normalised"""
+    return normalise(rearrange(torch.from_numpy(image.copy()), "h w c -> 1 c h w"))
+
+
+def scales_of(block: nn.Module) -> tuple[int, ...] | None:
+    """The grids of a block's pyramid; None if it has none."""
+    return block.pool.pool_scales if isinstance(block, AsymmetricAttention) else None
+
+
+def map_size(image_size: Size) -> Size:
+    """The size of the feature maps of annlib's backbones for an image: an eighth, rounded up."""
+    height, width = image_size
+    return ceil(height / OUTPUT_STRIDE), ceil(width / OUTPUT_STRIDE)
+
+
+def query_index(y: float, x: float, image_size: Size, map_size: Size) -> int:
+    """Which position, 0 to N - 1, stands for pixel (y, x).  Raises ValueError outside the image."""
+    (height, width), (rows, columns) = image_size, map_size
+    if not (0 <= y < height and 0 <= x < width):
+        raise ValueError(
+            f"Pixel (row {y}, column {x}) is outside the image of {height} x {width}: rows go from "
+            f"0 to {height - 1}, columns from 0 to {width - 1}."
+        )
+    return int(y * rows / height) * columns + int(x * columns / width)
+
+
+def anchor_boxes(pool_scales: Sequence[int], height: int, width: int) -> Tensor:
+    """The cell that each anchor is the mean of.  -> int64 (S, 4) top, left, bottom, right
+
+    Half-open, in positions of a (height, width) map. Neighbours overlap by one position where the
+    map does not divide by the grid: a cell starts at the floor and ends at the ceiling.
+    """
+    boxes = []
+    for scale in pool_scales:
+        tops, bottoms = cell_edges(height, scale)
+        lefts, rights = cell_edges(width, scale)
+        boxes += [
+            (top, left, bottom, right)
+            for top, bottom in zip(tops, bottoms, strict=True)
+            for left, right in zip(lefts, rights, strict=True)
+        ]
+    return torch.tensor(boxes)
+
+
+def cell_edges(side: int, scale: int) -> tuple[list[int], list[int]]:
+    """Starts and ends of `scale` cells along a side."""
+    starts = [cell * side // scale for cell in range(scale)]
+    return starts, [ceil((cell + 1) * side / scale) for cell in range(scale)]
+
+
+def position_boxes(height: int, width: int) -> Tensor:
+    """A box of one position for each of N.  -> int64 (N, 4)"""
+    y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    return torch.stack([y, x, y + 1, x + 1], dim=-1).flatten(0, 1)
+
+
+def to_pixels(boxes: Tensor, map_size: Size, image_size: Size) -> Tensor:
+    """Boxes in positions of the map -> float32 boxes in pixels of the image.  (S, 4) -> (S, 4)"""
+    scale_y, scale_x = image_size[0] / map_size[0], image_size[1] / map_size[1]
+    return boxes * torch.tensor([scale_y, scale_x, scale_y, scale_x])
+
+
+def spread(weights: Tensor, pool_scales: Sequence[int], height: int, width: int) -> Tensor:
+    """Each anchor's weight, spread evenly over its cell.  (..., S) -> (..., height, width)
+
+    The sum stays what it was, so a position reads: how much of the choice ends up here.
+    """
+    top, left, bottom, right = anchor_boxes(pool_scales, height, width).T[..., None]  # each (S, 1)
+    y, x = torch.arange(height), torch.arange(width)
+    inside_y = ((top <= y) & (y < bottom)).to(weights)  # (S, height)
+    inside_x = ((left <= x) & (x < right)).to(weights)  # (S, width)
+    area = inside_y.sum(1) * inside_x.sum(1)
+    return einsum(weights / area, inside_y, inside_x, "... s, s y, s x -> ... y x")
+
+
+def attention_picture(
+    weights: Tensor, pool_scales: Sequence[int] | None, height: int, width: int
+) -> Tensor:
+    """Weights as a map, for either kind of block.  (..., S) -> (..., height, width)"""
+    if pool_scales is None:
+        return weights.unflatten(-1, (height, width))
+    return spread(weights, pool_scales, height, width)

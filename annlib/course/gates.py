@@ -1,0 +1,140 @@
+"""What an executed lesson must satisfy: each gate returns its findings; none means green."""
+
+import re
+from collections.abc import Callable
+from typing import NamedTuple
+
+import nbformat
+from nbformat import NotebookNode
+
+from annlib.course.runs import Run
+
+WIDGET_STATE = "application/vnd.jupyter.widget-state+json"
+WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
+STATED = re.compile(r"(\d+(?:\.\d+)?) ?(s|min|h) \((quick|learn|full)\)")
+SECONDS = {"s": 1, "min": 60, "h": 3600}
+TOLERANCE = 1.5
+SHORTEST_ALT = 15
+
+
+class Report(NamedTuple):
+    """A run and what each gate found in it: {"time": ["..."], "widgets": []}."""
+
+    run: Run
+    findings: dict[str, list[str]]
+
+
+def widget_models(notebook: NotebookNode) -> dict[str, NotebookNode]:
+    """{model id: model} of the widgets saved in the notebook."""
+    return notebook.metadata.get("widgets", {}).get(WIDGET_STATE, {}).get("state", {})
+
+
+def named_outputs(notebook: NotebookNode) -> list[tuple[str, NotebookNode]]:
+    """(cell, output) for every output, those inside widgets included."""
+    found, place = [], "top"
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            place = (cell.metadata.get("tags") or [cell.source.partition("\n")[0][:60]])[0]
+            found += [(f"cell {place!r}", output) for output in cell.outputs]
+    for model in widget_models(notebook).values():
+        outputs = model["state"].get("outputs", [])
+        found += [("a widget", nbformat.from_dict(output)) for output in outputs]
+    return found
+
+
+def widget_errors(notebook: NotebookNode) -> list[str]:
+    """Crashed widget callbacks, on which papermill reports success."""
+    return [
+        f"{place} raised {output.ename}: {output.evalue}. Its figure stays empty for learners."
+        for place, output in named_outputs(notebook)
+        if place == "a widget" and output.output_type == "error"
+    ]
+
+
+def only_not_started(notebook: NotebookNode) -> list[str]:
+    """Errors of a learner edition other than "not started"."""
+    return [
+        f"{place} raised {output.ename}: {output.evalue}. With an unfilled exercise a cell may "
+        "only raise NotYet: use annlib's own function there."
+        for place, output in named_outputs(notebook)
+        if output.output_type == "error" and output.ename != "NotYet"
+    ]
+
+
+def stated_seconds(header: str) -> dict[str, float]:
+    """{"quick": 20.0} from the header's line `- **Runs in:** 20 s (quick), 2 min (learn)`."""
+    lines = [line for line in header.splitlines() if "**Runs in:**" in line]
+    return {m[3]: float(m[1]) * SECONDS[m[2]] for line in lines for m in STATED.finditer(line)}
+
+
+def time_budget(notebook: NotebookNode) -> list[str]:
+    """A run that took more than 1.5 times what the header promises for its mode."""
+    headers = [c.source for c in notebook.cells if "header" in c.metadata.get("tags", [])]
+    mode = notebook.metadata.papermill.parameters.get("mode", "learn")
+    stated = stated_seconds("\n".join(headers)).get(mode)
+    if stated is None:
+        return [f"The header does not say how long {mode!r} runs: `- **Runs in:** 20 s ({mode})`."]
+    times = [c.metadata.get("papermill", {}).get("duration") or 0 for c in notebook.cells]
+    if sum(times) <= TOLERANCE * stated:
+        return []
+    slowest = notebook.cells[times.index(max(times))].source.partition("\n")[0]
+    return [
+        f"{sum(times):.0f} s in mode {mode!r}, but the header states {stated:.0f} s (limit "
+        f"{TOLERANCE * stated:.0f} s). Slowest: {max(times):.0f} s, the cell {slowest!r}."
+    ]
+
+
+def figures_have_alt(notebook: NotebookNode) -> list[str]:
+    """Pictures without a description, and figures that came out as text only."""
+    findings = []
+    for place, output in named_outputs(notebook):
+        data = output.get("data", {})
+        alt = output.get("metadata", {}).get("image/png", {}).get("alt", "")
+        if "image/png" in data and len(alt.strip()) < SHORTEST_ALT:
+            findings.append(
+                f"{place} shows a picture with the alt text {alt!r}, so blind learners get "
+                "nothing. Show it with its description by annlib.course.plots."
+            )
+        if "image/png" not in data and data.get("text/plain", "").startswith("<Figure"):
+            findings.append(f"{place} shows a figure as the text {data['text/plain']!r} only.")
+    return findings
+
+
+def all_cells_ran(notebook: NotebookNode) -> list[str]:
+    """Code cells that were not executed."""
+    return [
+        f"cell {cell.source.partition(chr(10))[0]!r} was not executed."
+        for cell in notebook.cells
+        if cell.cell_type == "code" and cell.source.strip() and cell.execution_count is None
+    ]
+
+
+def no_output(notebook: NotebookNode) -> list[str]:
+    """Results or run times in a notebook that is to be committed."""
+    findings = [
+        f"cell {cell.source.partition(chr(10))[0]!r} has outputs: build the lesson again."
+        for cell in notebook.cells
+        if cell.cell_type == "code" and (cell.outputs or cell.execution_count is not None)
+    ]
+    extra = sorted(notebook.metadata.keys() & {"papermill", "widgets", "jupytext"})
+    return findings + [f"metadata has {name!r}: build the lesson again." for name in extra]
+
+
+Gate = Callable[[NotebookNode], list[str]]
+SHARED_GATES: dict[str, Gate] = {
+    "complete": all_cells_ran,
+    "widgets": widget_errors,
+    "time": time_budget,
+    "alt text": figures_have_alt,
+}
+
+
+def review(run: Run) -> Report:
+    """All gates for one run, whichever edition it is."""
+    findings = {"runs": [run.error] if run.error else []}
+    notebook = nbformat.read(run.output, as_version=4)
+    if notebook.metadata.get("annlib", {}).get("edition") == "learner":
+        findings["only not started"] = only_not_started(notebook)
+    for name, gate in SHARED_GATES.items():
+        findings[name] = gate(notebook)
+    return Report(run, findings)

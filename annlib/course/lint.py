@@ -1,0 +1,201 @@
+"""What a lesson source must have before it is worth running; each rule returns its findings."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from annlib.course.gates import stated_seconds
+from annlib.course.markup import LINK, quiz_options
+from annlib.course.source import Cell, Lesson, headings, read
+
+HEADER_FIELDS = ("Before", "Reading", "Runs in", "Needs")
+PARAMETERS = ("mode", "device", "seed")
+VAGUE = {
+    "know",
+    "understand",
+    "learn",
+    "appreciate",
+    "see",
+    "be",
+    "get",
+    "have",
+    "remember",
+    "study",
+}
+LONGEST_CELL = 25
+OBJECTIVE = re.compile(r"^\d+\. +(.+)$", re.MULTILINE)
+EXERCISE = re.compile(
+    r"\*Difficulty ([1-5])/5, importance ([1-5])/5, about (\d+) min, objective (\d+)(, open)?\*"
+)
+FORBIDDEN = {
+    r"^\s*(!|%pip|%conda|%sx|%%bash|%%sh)": "runs a shell command on the learner's machine",
+    r"""["'](https?|ftp)://""": "reads from the network; lessons run offline",
+    r"""["'](/(home|root|tmp|usr|mnt|work|data|content|Users)\b|~/|[A-Za-z]:[\\/])""": (
+        "names a folder of one machine; take it from a parameter"
+    ),
+    r"^\s*(from matplotlib import .*pyplot|import matplotlib\.pyplot)": (
+        "uses pyplot, whose figures have no alt text; use annlib.course.plots"
+    ),
+    r"\.(clustermap|boxplot)\(.*": "uses a seaborn plot that breaks with the newest matplotlib",
+}
+
+
+def lint_all(root: Path) -> list[str]:
+    """The findings in every lesson under the project folder."""
+    paths = sorted((root / "notebooks/source").glob("[0-9][0-9]_*.py"))
+    return [finding for path in paths for finding in lint(path)]
+
+
+def lint(source: Path) -> list[str]:
+    """The findings in one lesson, each with file and line."""
+    lesson = read(source)
+    rules = (
+        header,
+        parameters,
+        code,
+        heading_order,
+        exercises,
+        strays,
+        predictions,
+        quizzes,
+        ending,
+    )
+    return [finding for rule in rules for finding in rule(lesson)]
+
+
+def header(lesson: Lesson) -> Iterator[str]:
+    """The contract at the top, and objectives that can be seen to be reached."""
+    if not lesson.cells or "header" not in lesson.cells[0].tags:
+        yield f"{lesson.name}: the first cell is not tagged 'header', so readers meet no contract."
+        return
+    cell = lesson.cells[0]
+    for field in HEADER_FIELDS:
+        if not re.search(rf"^- \*\*{field}:\*\* \S", cell.text, re.MULTILINE):
+            yield f"{cell.place}: the header has no line `- **{field}:** ...`."
+    for mode in {"quick", "learn"} - stated_seconds(cell.text).keys():
+        yield f"{cell.place}: `Runs in` states no time for {mode!r}: write `20 s ({mode})`."
+    yield from objectives(cell)
+
+
+def objectives(cell: Cell) -> Iterator[str]:
+    """Three to five, each with a visible verb and a link to where it is tried."""
+    found = OBJECTIVE.findall(cell.text)
+    if not 3 <= len(found) <= 5:
+        yield f"{cell.place}: {len(found)} numbered objectives; learners can hold 3 to 5."
+    for number, text in enumerate(found, 1):
+        verb = re.sub(r"\W", "", text.split()[0].lower())
+        if verb in VAGUE:
+            yield f"{cell.place}: objective {number} starts with {verb!r}, which none can observe."
+        if not LINK.search(text):
+            yield f"{cell.place}: objective {number} links to no exercise:, quiz: or predict:."
+
+
+def parameters(lesson: Lesson) -> Iterator[str]:
+    """One cell with the standard parameters, so that every lesson runs the same way."""
+    cells = lesson.tagged("parameters")
+    if not cells:
+        yield f"{lesson.name}: no cell is tagged 'parameters', so nobody can run it in quick mode."
+        return
+    for name in PARAMETERS:
+        if not re.search(rf"^{name} = ", cells[0].text, re.MULTILINE):
+            yield f"{cells[0].place}: parameter {name!r} is missing."
+
+
+def code(lesson: Lesson) -> Iterator[str]:
+    """Cells that fit on a screen and run on any machine."""
+    for cell in lesson.cells:
+        lines = [line for line in cell.text.splitlines() if line.strip()]
+        if cell.kind == "code" and len(lines) > LONGEST_CELL:
+            yield f"{cell.place}: {len(lines)} lines of code; {LONGEST_CELL} fit in one thought."
+        for pattern, reason in FORBIDDEN.items():
+            if cell.kind == "code" and (found := re.search(pattern, cell.text, re.MULTILINE)):
+                yield f"{cell.place}: {found[0].strip()!r} {reason}."
+
+
+def heading_order(lesson: Lesson) -> Iterator[str]:
+    """One title, then levels that never skip, so that screen readers can navigate."""
+    before = 0
+    for cell in lesson.cells:
+        for level, title in headings(cell.text) if cell.kind == "markdown" else []:
+            if level > before + 1:
+                yield f"{cell.place}: heading {title!r} is level {level} after level {before}."
+            if level == 1 and before:
+                yield f"{cell.place}: {title!r} is a second title; use ##."
+            before = level
+
+
+def exercises(lesson: Lesson) -> Iterator[str]:
+    """Each calibrated, with three hints, an answer and a check; one that everybody finishes."""
+    minutes = []
+    for name, cell in lesson.with_role("exercise").items():
+        fields = EXERCISE.search(cell.text)
+        if not fields:
+            yield (
+                f"{cell.place}: exercise {name!r} lacks its line `*Difficulty 2/5, importance 5/5, "
+                "about 15 min, objective 1*` (with `, open` before the last star: no check)."
+            )
+            continue
+        minutes.append(int(fields[3]))
+        if int(fields[4]) > len(OBJECTIVE.findall(lesson.cells[0].text)):
+            yield f"{cell.place}: exercise {name!r} serves objective {fields[4]}, which is none."
+        yield from (open_exercise if fields[5] else closed_exercise)(lesson, name, cell)
+    if not minutes or min(minutes) > 5:
+        yield f"{lesson.name}: no exercise of 5 minutes or less, so some finish none."
+
+
+def closed_exercise(lesson: Lesson, name: str, cell: Cell) -> Iterator[str]:
+    """Exercise, answer and check in this order, and hints 1 to 3."""
+    order = [c.slug for c in lesson.cells]
+    parts = [f"{role}:{name}" for role in ("exercise", "answer", "check")]
+    for part in parts:
+        if part not in order:
+            yield f"{cell.place}: there is no cell tagged {part!r}."
+    found = [order.index(part) for part in parts if part in order]
+    if found != sorted(found):
+        yield f"{cell.place}: exercise, answer and check of {name!r} are not in this order."
+    for number in (1, 2, 3):
+        if f"hint:{name}:{number}" not in order:
+            yield f"{cell.place}: there is no cell tagged 'hint:{name}:{number}'."
+
+
+def open_exercise(lesson: Lesson, name: str, cell: Cell) -> Iterator[str]:
+    """A teacher can judge the answer: a rubric stands in the same section."""
+    notes = [c for c in lesson.tagged("instructor") if c.section == cell.section]
+    if not any("rubric" in note.text.lower() for note in notes):
+        yield f"{cell.place}: open exercise {name!r} needs an instructor cell with its rubric."
+
+
+def strays(lesson: Lesson) -> Iterator[str]:
+    """Answers, checks and hints that belong to no exercise."""
+    known = lesson.with_role("exercise")
+    for cell in lesson.cells:
+        for role in ("answer", "check", "hint"):
+            name = (cell.role(role) or "").partition(":")[0]
+            if name and name not in known:
+                yield f"{cell.place}: {role} for {name!r}, but no cell is tagged 'exercise:{name}'."
+
+
+def questions(lesson: Lesson) -> Iterator[str]:
+    """Predictions before, three to five quiz questions after, every option explained."""
+    if (count := len(lesson.with_role("predict"))) < 2:
+        yield f"{lesson.name}: {count} cells tagged predict:id; ask for 2, before the answers."
+    found = lesson.with_role("quiz")
+    if not 3 <= len(found) <= 5:
+        yield f"{lesson.name}: {len(found)} quiz questions; 3 to 5 make learners recall the lesson."
+    for name, cell in found.items():
+        options = quiz_options(cell.text)
+        if len(options) < 2 or sum(option.right for option in options) != 1:
+            yield f"{cell.place}: quiz {name!r} has {len(options)} options; one must be `- [x]`."
+        for option in options:
+            if not option.explanation:
+                yield f"{cell.place}: quiz {name!r} does not explain {option.text!r}."
+
+
+def ending(lesson: Lesson) -> Iterator[str]:
+    """Somebody else can teach it, and learners know where to go next."""
+    if not lesson.tagged("instructor"):
+        yield f"{lesson.name}: no cell tagged 'instructor', so nobody else can teach it."
+    if not lesson.cells or "recap" not in lesson.cells[-1].tags:
+        yield f"{lesson.name}: the last cell is not tagged 'recap'."
+    elif not re.search(r"\]\([^)]+\.ipynb\)", lesson.cells[-1].text):
+        yield f"{lesson.cells[-1].place}: the recap links to no next lesson (NN_name.ipynb)."

@@ -1,0 +1,165 @@
+"""Figures: arrays in, a Picture out, which shows itself and says in words what it shows.
+
+Figures are made without pyplot, so none is shown twice and no state is left behind.
+"""
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from IPython.display import display
+from matplotlib.figure import Figure
+
+from annlib.course.attention import Attention
+from annlib.course.drawing import (
+    BLOCK_COLOURS,
+    brightest,
+    colour_labels,
+    draw_choices,
+    draw_image,
+    draw_query,
+    draw_spotlight,
+    faded,
+    legend_patches,
+    name_houses,
+    say_answers,
+    say_scene,
+    styled,
+)
+from annlib.data.scenes import Scene
+
+PANEL = (3.3, 2.2)  # inches, width and height of one scene: 3 to 2
+DPI = 110
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure and its text alternative; the last line of a cell shows both."""
+
+    figure: Figure
+    alt: str
+
+    def png(self) -> bytes:
+        self.figure.savefig(buffer := io.BytesIO(), format="png", dpi=DPI)
+        return buffer.getvalue()
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> tuple:
+        data = {"image/png": base64.b64encode(self.png()).decode(), "text/plain": self.alt}
+        return data, {"image/png": {"alt": self.alt}}
+
+
+def show(figure: Figure, alt: str) -> None:
+    """Shows a figure of your own with its text alternative."""
+    display(Picture(figure, alt))
+
+
+def panels(rows: int, columns: int, extra_height: float = 0.0) -> tuple[Figure, np.ndarray]:
+    """A figure with room for rows x columns scenes.  -> axes (rows, columns)"""
+    size = (columns * PANEL[0], rows * (PANEL[1] + 0.3) + extra_height)
+    figure = Figure(figsize=size, layout="constrained")
+    return figure, figure.subplots(rows, columns, squeeze=False)
+
+
+def add_legend(figure: Figure, classes: Sequence[int] = tuple(range(10)), columns: int = 5) -> None:
+    figure.legend(handles=legend_patches(classes), loc="outside lower center", ncols=columns)
+
+
+@styled
+def scene(scene: Scene) -> Picture:
+    """A scene beside its labels, with the legend of all classes."""
+    figure, axes = panels(1, 2, extra_height=0.6)
+    draw_image(axes[0, 0], scene.image, f"Scene {scene.seed}")
+    draw_image(axes[0, 1], colour_labels(scene.labels), "Its labels")
+    name_houses(axes[0, 1], scene)
+    add_legend(figure)
+    alt = f"Balloon Town, scene {scene.seed}, beside its labels. {say_scene(scene)}"
+    return Picture(figure, alt)
+
+
+@styled
+def overlay(
+    image: np.ndarray, heat: np.ndarray, query: tuple[int, int], title: str = ""
+) -> Picture:
+    """A picture lit by attention.  uint8 (H, W, 3), (h, w), query (y, x) in pixels of the image"""
+    figure, axes = panels(1, 1)
+    draw_spotlight(axes[0, 0], image, heat, query, title)
+    y, x = brightest(heat, image.shape[:2])
+    alt = (
+        f"{title or 'Attention'}: the picture lit by the attention of the pixel in row {query[0]}, "
+        f"column {query[1]}. Brightest, with {heat.max():.0%} of it: around row {y}, column {x}."
+    )
+    return Picture(figure, alt)
+
+
+@styled
+def attention(
+    image: np.ndarray, attention: Attention, y: int, x: int, title: str, block: str
+) -> Picture:
+    """What pixel (y, x) chooses: on the picture, and as shares on the map. uint8 (H, W, 3)"""
+    heat = attention.picture(y, x).numpy()
+    figure, axes = panels(1, 2)
+    draw_spotlight(axes[0, 0], image, heat, (y, x), title)
+    axes[0, 0].title.set_color(BLOCK_COLOURS[block])
+    height, width = image.shape[:2]
+    drawn = axes[0, 1].imshow(heat, vmin=0, extent=(0, width, height, 0))
+    axes[0, 1].set(
+        xticks=[], yticks=[], title=f"Shares on the {heat.shape[0]} x {heat.shape[1]} map"
+    )
+    draw_query(axes[0, 1], y, x)
+    figure.colorbar(drawn, ax=axes[0, 1], shrink=0.85, format=lambda share, _: f"{share:.0%}")
+    top = brightest(heat, image.shape[:2])
+    alt = (
+        f"{title}. The pixel in row {y}, column {x} looks most at row {top[0]}, column {top[1]} "
+        f"({heat.max():.1%} of its attention)."
+    )
+    return Picture(figure, alt)
+
+
+@styled
+def hero(scene: Scene, attentions: Mapping[str, tuple[str, Attention]]) -> Picture:
+    """An arrow from each house to what it attends to most.
+
+    attentions: title of a panel -> (block, one of BLOCK_COLOURS, and what it did).
+    """
+    figure, axes = panels(1, len(attentions) + 1)
+    draw_image(axes[0, 0], scene.image, "The scene")
+    sentences = [f"Scene {scene.seed}. {say_scene(scene)}"]
+    for place, (title, (block, one)) in zip(axes[0, 1:], attentions.items(), strict=True):
+        draw_image(place, faded(scene.image), title, block)
+        sentences.append(draw_choices(place, scene, one, title))
+    return Picture(figure, " ".join(sentences))
+
+
+@styled
+def predictions(scenes: Sequence[Scene], answers: Mapping[str, Sequence[np.ndarray]]) -> Picture:
+    """One row a scene: the picture, its labels, what each model says, ✓ or ✗ over each house.
+
+    answers: name of a model -> its predicted labels (H, W), one for each scene.
+    """
+    figure, axes = panels(len(scenes), 2 + len(answers), extra_height=0.5)
+    for row, scene in enumerate(scenes):
+        draw_image(axes[row, 0], scene.image, f"Scene {scene.seed}")
+        draw_image(axes[row, 1], colour_labels(scene.labels), "Truth")
+        name_houses(axes[row, 1], scene)
+        for place, (name, labels) in zip(axes[row, 2:], answers.items(), strict=True):
+            draw_image(place, colour_labels(labels[row]), name)
+            name_houses(place, scene, labels[row])
+    add_legend(figure, columns=10 if len(answers) > 1 else 5)
+    return Picture(figure, " ".join(say_answers(scenes, answers)))
+
+
+@styled
+def counterfactual(
+    before: Scene, after: Scene, answers: Mapping[str, tuple[np.ndarray, np.ndarray]]
+) -> Picture:
+    """The same place twice, with other patterns on its balloons: whose answer follows?
+
+    answers: name of a model -> its predicted labels (H, W) before and after.
+    """
+    return Picture(
+        predictions([before, after], answers).figure,
+        "The same scene before and after its balloons were repainted. "
+        + " ".join(say_answers([before, after], answers)),
+    )

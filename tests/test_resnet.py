@@ -1,0 +1,108 @@
+"""The backbone: shapes, sizes of its parts, strides and dilations, starting weights."""
+
+import pytest
+import torch
+from golden_rules import golden
+from torch import Tensor, nn
+
+from annlib.model.resnet import BLOCKS, Bottleneck, ResNet
+
+# Reference's parameter counts of stem, layer1 ... layer4.
+SIZES = {
+    50: [28_768, 215_808, 1_219_584, 7_098_368, 14_964_736],
+    101: [28_768, 215_808, 1_219_584, 26_090_496, 14_964_736],
+}
+
+
+@pytest.fixture(scope="module")
+def resnet() -> ResNet:
+    torch.manual_seed(0)
+    return ResNet(50).eval()
+
+
+def on_meta(depth: int, width: int = 64) -> ResNet:
+    with torch.device("meta"):
+        return ResNet(depth, width)
+
+
+def run_on_meta(height: int, width: int) -> tuple[Tensor, Tensor]:
+    return on_meta(50)(torch.empty(2, 3, height, width, device="meta"))
+
+
+@pytest.mark.parametrize("depth", sorted(BLOCKS))
+def test_every_part_has_as_many_parameters_as_the_reference(depth: int) -> None:
+    parts = [part for name, part in on_meta(depth).named_children() if name != "maxpool"]
+    assert [sum(p.numel() for p in part.parameters()) for part in parts] == SIZES[depth]
+
+
+@pytest.mark.parametrize(("height", "width"), [(97, 129), (512, 1024), (769, 769), (1, 1)])
+def test_both_maps_have_an_eighth_of_the_size_rounded_up(height: int, width: int) -> None:
+    c4, c5 = run_on_meta(height, width)
+    size = (-(-height // 8), -(-width // 8))
+    assert c4.shape == (2, 1024, *size)
+    assert c5.shape == (2, 2048, *size)
+
+
+def test_channels_follow_the_width() -> None:
+    model = on_meta(50, width=16)
+    c4, c5 = model(torch.empty(2, 3, 33, 17, device="meta"))
+    assert (c4.shape[1], c5.shape[1]) == (model.low_channels, model.high_channels) == (256, 512)
+
+
+def test_convolutions_have_the_strides_and_dilations_of_the_reference() -> None:
+    modules = {f"backbone.{name}": module for name, module in on_meta(50).named_modules()}
+    reference = golden()["structure"]["convs"]
+    for name in (name for name in reference if name.startswith("backbone.")):
+        assert geometry(modules[name]) == reference[name], name
+
+
+def geometry(layer: nn.Conv2d | nn.MaxPool2d) -> dict:
+    if isinstance(layer, nn.MaxPool2d):
+        sides = dict(k=layer.kernel_size, stride=layer.stride, pad=layer.padding)
+        return {**sides, "dil": layer.dilation, "bias": False, "io": [None, None]}
+    return {
+        "k": list(layer.kernel_size),
+        "stride": list(layer.stride),
+        "pad": list(layer.padding),
+        "dil": list(layer.dilation),
+        "bias": layer.bias is not None,
+        "io": [layer.in_channels, layer.out_channels],
+    }
+
+
+def test_batch_norms_are_those_of_the_reference() -> None:
+    kinds = {
+        (module.eps, module.momentum, module.affine, module.track_running_stats)
+        for module in on_meta(50).modules()
+        if isinstance(module, nn.BatchNorm2d)
+    }
+    assert [list(kind) for kind in kinds] == golden()["structure"]["bn"]
+
+
+def test_starting_weights_have_the_statistics_of_the_reference(resnet: ResNet) -> None:
+    ours = dict(resnet.named_parameters(prefix="backbone"))
+    for name, reference in golden()["init"]["after_init_weights"].items():
+        if name in ours:
+            samples = ours[name].numel()
+            std = float(ours[name].detach().std(correction=0))
+            # Both are estimates: four standard errors, each std / sqrt(2n), of their difference.
+            assert std == pytest.approx(reference["std"], rel=4 * samples**-0.5, abs=0), name
+            assert abs(float(ours[name].detach().mean()) - reference["mean"]) <= (
+                6 * reference["std"] * samples**-0.5
+            ), name
+
+
+def test_fresh_block_with_a_plain_shortcut_is_the_identity() -> None:
+    block, x = ResNet(50, width=8).layer4[1].eval(), torch.rand(2, 256, 5, 7)
+    assert isinstance(block, Bottleneck)
+    assert torch.equal(block(x), x)
+
+
+def test_gradient_reaches_every_parameter_once_no_block_is_the_identity() -> None:
+    model = ResNet(50, width=8).eval()
+    for module in model.modules():
+        if isinstance(module, Bottleneck):
+            nn.init.ones_(module.bn3.weight)
+    sum(maps.square().mean() for maps in model(torch.randn(1, 3, 33, 41))).backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad.abs().sum() > 0, name
