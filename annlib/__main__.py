@@ -11,6 +11,7 @@ from annlib.commands.evaluate import Evaluate
 from annlib.commands.list_experiments import ListExperiments
 from annlib.commands.predict import Predict
 from annlib.commands.scenes import WriteScenes
+from annlib.commands.town import Town
 from annlib.commands.train import Train
 
 Command = (
@@ -19,6 +20,7 @@ Command = (
     | Annotated[Train, subcommand("train", prefix_name=False)]
     | Annotated[Evaluate, subcommand("evaluate", prefix_name=False)]
     | Annotated[Predict, subcommand("predict", prefix_name=False)]
+    | Annotated[Town, subcommand("town", prefix_name=False)]
 )
 DESCRIPTION = """Asymmetric Non-local Neural Networks for semantic segmentation.
 

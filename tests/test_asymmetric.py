@@ -106,7 +106,9 @@ def test_afnb_takes_no_relu_but_apnb_does() -> None:
     assert APNB(4, 6, 7, SCALES)(high).min() == 0
 
 
-@pytest.mark.parametrize("block", [AFNB(4, 4, 6, 7, SCALES), APNB(4, 6, 7, SCALES)], ids=["afnb", "apnb"])
+@pytest.mark.parametrize(
+    "block", [AFNB(4, 4, 6, 7, SCALES), APNB(4, 6, 7, SCALES)], ids=["afnb", "apnb"]
+)
 def test_gradient_reaches_every_parameter(block: nn.Module) -> None:
     # In training batch norm takes away what the biases of to_value and to_output add: eval mode.
     wake(block).eval()

@@ -1,7 +1,8 @@
 """The smallest network that has every part, for tests that do not depend on its size."""
 
-from annlib.config import ModelConfig
 from torch import nn
+
+from annlib.config import ModelConfig
 
 TINY = ModelConfig(
     depth=9,

@@ -4,7 +4,7 @@ One colour a block, cividis for shares, shape or words beside every colour, so t
 works in grey. Styles hold inside `styled` functions only; nothing global is changed.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 
 import matplotlib
 import numpy as np
@@ -17,7 +17,7 @@ from annlib.config import IGNORE_INDEX
 from annlib.course.attention import Attention
 from annlib.course.matching import match, query_on
 from annlib.course.predicting import house_answer
-from annlib.data.scenes import CLASS_NAMES, PAINTS, PALETTE, PATTERNS, House, Scene
+from annlib.data.scenes import CLASS_NAMES, PAINTS, PALETTE, Scene
 
 INK = "#1b1b1b"
 BLOCK_COLOURS = {  # Okabe and Ito's palette
@@ -84,36 +84,53 @@ def faded(image: np.ndarray, share: float = 0.45) -> np.ndarray:
 def spotlight(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
     """The picture, as bright as its share of attention.  uint8 (H, W, 3), (h, w) -> (H, W, 3)
 
-    Brightness goes with the square root of heat / maximum, so that weak shares can be seen, too.
+    Brightness goes with the square root of the share, so that weak shares can be seen, too.
     """
     height, width = image.shape[:2]
     rows = np.arange(height) * heat.shape[0] // height
     columns = np.arange(width) * heat.shape[1] // width
     light = np.sqrt(heat / heat.max())[rows][:, columns, None]
-    return (image * (0.22 + 0.78 * light)).astype(np.uint8)
+    return (image * (0.3 + 0.7 * light)).astype(np.uint8)
 
 
 def draw_query(axes: Axes, y: float, x: float, colour: str = "white", radius: float = 4) -> None:
     """A ring around the pixel that asks."""
     for edge, width in ((INK, 4.5), (colour, 2.2)):
-        axes.add_patch(Circle((x, y), radius, fill=False, edgecolor=edge, linewidth=width))
+        ring = Circle((x, y), radius, fill=False, edgecolor=edge, linewidth=width, zorder=4)
+        axes.add_patch(ring)
 
 
 def draw_box(axes: Axes, box: Sequence[float], colour: str, strength: float = 1.0) -> None:
-    """The outline of a cell, top, left, bottom, right; a weaker one is thinner."""
+    """A cell (top, left, bottom, right), the paler the weaker."""
     top, left, bottom, right = box
-    for edge, width in ((INK, 1.6 + 2.4 * strength), (colour, 0.6 + 1.8 * strength)):
-        cell = Rectangle((left, top), right - left, bottom - top, fill=False)
-        cell.set(edgecolor=edge, linewidth=width, joinstyle="miter")
+    for fill, edge, alpha in ((colour, "none", 0.55 * strength), ("none", INK, 1.0)):
+        cell = Rectangle((left, top), right - left, bottom - top)
+        cell.set(facecolor=fill, edgecolor=edge, alpha=alpha, linewidth=0.4 + 1.4 * strength)
         axes.add_patch(cell)
 
 
-def draw_arrow(axes: Axes, start: Sequence[float], end: Sequence[float], colour: str) -> None:
-    """From (y, x) to (y, x), with a dark rim so that it shows on any ground."""
-    for edge, width, head in ((INK, 5.0, 17), (colour, 2.6, 14)):
-        arrow = FancyArrowPatch(start[::-1], end[::-1], arrowstyle="-|>", mutation_scale=head)
-        arrow.set(color=edge, linewidth=width, shrinkA=7, shrinkB=0, zorder=3, capstyle="round")
-        axes.add_patch(arrow)
+def draw_arrow(axes: Axes, start: Sequence[float], box: Sequence[float], colour: str) -> None:
+    """From (y, x) to the border of a box; none if it starts inside."""
+    end = where_it_enters(start, box)
+    if end is None:
+        return
+    style = "simple,head_length=0.85,head_width=0.8,tail_width=0.22"
+    arrow = FancyArrowPatch(
+        start[::-1], end[::-1], arrowstyle=style, mutation_scale=15, shrinkA=6, shrinkB=0
+    )
+    arrow.set(facecolor=colour, edgecolor=INK, linewidth=1.1, zorder=3)
+    axes.add_patch(arrow)
+
+
+def where_it_enters(start: Sequence[float], box: Sequence[float]) -> tuple[float, float] | None:
+    """The point (y, x) in which the way from `start` to the middle of a box meets its border."""
+    top, left, bottom, right = map(float, box)
+    middle = (top + bottom) / 2, (left + right) / 2
+    away = start[0] - middle[0], start[1] - middle[1]
+    reach = max(abs(away[0]) / (bottom - top), abs(away[1]) / (right - left)) * 2
+    if reach <= 1:
+        return None
+    return middle[0] + away[0] / reach, middle[1] + away[1] / reach
 
 
 def name_houses(axes: Axes, scene: Scene, labels: np.ndarray | None = None) -> None:
@@ -152,39 +169,20 @@ def brightest(heat: np.ndarray, image_size: tuple[int, int]) -> tuple[int, int]:
 
 
 def draw_choices(axes: Axes, scene: Scene, attention: Attention, title: str) -> str:
-    """Arrows and the three strongest cells of each house; returns the same in words."""
-    boxes, told = attention.boxes().numpy(), []
+    """An arrow from each house to its strongest cell; returns shares on the balloons in words.
+
+    Further cells are drawn if they get at least a quarter of what the strongest gets.
+    """
+    boxes, shares = attention.boxes().numpy(), []
     for house in scene.houses:
         query, colour = query_on(scene, house), paint_colour(house.paint)
         weights = attention.row(*query).numpy()
-        strongest = weights.argsort()[::-1][:3]
-        for index in strongest[::-1]:
-            draw_box(axes, boxes[index], colour, weights[index] / weights.max())
-        top, left, bottom, right = boxes[strongest[0]]
+        strengths = weights / weights.max()
+        for index in np.flatnonzero(strengths >= 0.25):
+            draw_box(axes, boxes[index], colour, strengths[index])
         draw_query(axes, *query, colour=colour)
-        draw_arrow(axes, query, ((top + bottom) / 2, (left + right) / 2), colour)
-        found = match(attention, scene, house)
-        told.append(f"{house.paint} {found.on_its_balloon:.0%}")
-    return f"{title}, share on the balloon of the house's own paint: {', '.join(told)}."
-
-
-def say_house(house: House) -> str:
-    return f"{house.paint} {CLASS_NAMES[house.label]}"
-
-
-def say_scene(scene: Scene) -> str:
-    """A scene in words, for those who cannot see it."""
-    balloons = ", ".join(f"{b.paint} with a {PATTERNS[b.pattern]}" for b in scene.balloons)
-    houses = ", ".join(say_house(house) for house in scene.houses)
-    return f"Balloons from left to right: {balloons}. Houses from left to right: {houses}."
-
-
-def say_answers(
-    scenes: Sequence[Scene], answers: Mapping[str, Sequence[np.ndarray]]
-) -> Iterator[str]:
-    """Each scene in words, and how many of its houses each model names rightly."""
-    for row, scene in enumerate(scenes):
-        yield f"Scene {scene.seed}. {say_scene(scene)}"
-        for name, labels in answers.items():
-            right = [house_answer(labels[row], scene, h) == h.label for h in scene.houses]
-            yield f"{name}: {sum(right)} of {len(right)} houses right."
+        draw_arrow(axes, query, boxes[weights.argmax()], colour)
+        share = f"{match(attention, scene, house).on_its_balloon:.0%}"
+        axes.text(query[1], 125, share, ha="center", va="bottom", path_effects=HALO)
+        shares.append(f"{house.paint} {share}")
+    return f"{title}, share of each house's attention on its balloon: {', '.join(shares)}."

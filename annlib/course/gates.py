@@ -7,7 +7,7 @@ from typing import NamedTuple
 import nbformat
 from nbformat import NotebookNode
 
-from annlib.course.runs import Run
+from annlib.course.runs import Run, is_learner
 
 WIDGET_STATE = "application/vnd.jupyter.widget-state+json"
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
@@ -133,7 +133,7 @@ def review(run: Run) -> Report:
     """All gates for one run, whichever edition it is."""
     findings = {"runs": [run.error] if run.error else []}
     notebook = nbformat.read(run.output, as_version=4)
-    if notebook.metadata.get("annlib", {}).get("edition") == "learner":
+    if is_learner(notebook):
         findings["only not started"] = only_not_started(notebook)
     for name, gate in SHARED_GATES.items():
         findings[name] = gate(notebook)

@@ -49,17 +49,7 @@ def lint_all(root: Path) -> list[str]:
 def lint(source: Path) -> list[str]:
     """The findings in one lesson, each with file and line."""
     lesson = read(source)
-    rules = (
-        header,
-        parameters,
-        code,
-        heading_order,
-        exercises,
-        strays,
-        predictions,
-        quizzes,
-        ending,
-    )
+    rules = (header, parameters, code, heading_order, exercises, strays, questions, ending)
     return [finding for rule in rules for finding in rule(lesson)]
 
 

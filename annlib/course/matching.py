@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
+from annlib.config import IGNORE_INDEX
 from annlib.course.attention import Attention
-from annlib.data.scenes import House, Scene
+from annlib.data.scenes import CLASS_NAMES, House, Scene
 
 
 def mass_on(picture: Tensor, mask: np.ndarray) -> Tensor:
@@ -27,6 +28,20 @@ def mass_on(picture: Tensor, mask: np.ndarray) -> Tensor:
 def entropy(weights: Tensor) -> Tensor:
     """In bits: 0 for a single choice, log2 S for none.  (..., S) -> (...)"""
     return torch.special.entr(weights).sum(-1) / log(2)
+
+
+def class_masses(picture: Tensor, labels: np.ndarray) -> dict[str, float]:
+    """Shares of attention by class, largest first, "border" for ignored pixels; they sum to 1.
+
+    picture: (h, w). labels: class indices (H, W).
+    """
+    masses = {
+        "border" if label == IGNORE_INDEX else CLASS_NAMES[label]: float(
+            mass_on(picture, labels == label)
+        )
+        for label in np.unique(labels)
+    }
+    return dict(sorted(masses.items(), key=lambda item: -item[1]))
 
 
 def query_on(scene: Scene, house: House) -> tuple[int, int]:

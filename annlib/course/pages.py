@@ -43,15 +43,11 @@ def publish(reports: list[Report], folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for report in reports:
         notebook = nbformat.read(report.run.output, as_version=4)
-        page_of(report, folder).write_text(lesson_page(notebook, report.run.output.stem))
+        page = lesson_page(notebook, report.run.output.stem)
+        (folder / f"{report.run.output.stem}.html").write_text(page, encoding="utf-8")
     index = folder / "index.html"
     index.write_text(index_page(reports), encoding="utf-8")
     return index
-
-
-def page_of(report: Report, folder: Path) -> Path:
-    """Where the page of a lesson is."""
-    return folder / f"{report.run.output.stem}.html"
 
 
 def lesson_page(notebook: NotebookNode, title: str) -> str:

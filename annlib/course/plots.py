@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from IPython.display import display
+from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
 from annlib.course.attention import Attention
@@ -24,13 +25,13 @@ from annlib.course.drawing import (
     faded,
     legend_patches,
     name_houses,
-    say_answers,
-    say_scene,
     styled,
 )
+from annlib.course.wording import say_answers, say_scene
 from annlib.data.scenes import Scene
 
 PANEL = (3.3, 2.2)  # inches, width and height of one scene: 3 to 2
+SMALL_PANEL = (2.4, 1.6)
 DPI = 110
 
 
@@ -57,8 +58,8 @@ def show(figure: Figure, alt: str) -> None:
 
 def panels(rows: int, columns: int, extra_height: float = 0.0) -> tuple[Figure, np.ndarray]:
     """A figure with room for rows x columns scenes.  -> axes (rows, columns)"""
-    size = (columns * PANEL[0], rows * (PANEL[1] + 0.3) + extra_height)
-    figure = Figure(figsize=size, layout="constrained")
+    width, height = PANEL if columns <= 4 else SMALL_PANEL
+    figure = Figure((columns * width, rows * (height + 0.3) + extra_height), layout="constrained")
     return figure, figure.subplots(rows, columns, squeeze=False)
 
 
@@ -103,12 +104,14 @@ def attention(
     draw_spotlight(axes[0, 0], image, heat, (y, x), title)
     axes[0, 0].title.set_color(BLOCK_COLOURS[block])
     height, width = image.shape[:2]
-    drawn = axes[0, 1].imshow(heat, vmin=0, extent=(0, width, height, 0))
+    norm = PowerNorm(0.5, vmin=0, vmax=heat.max())  # as the spotlight: weak shares show, too
+    drawn = axes[0, 1].imshow(heat, norm=norm, extent=(0, width, height, 0))
     axes[0, 1].set(
         xticks=[], yticks=[], title=f"Shares on the {heat.shape[0]} x {heat.shape[1]} map"
     )
     draw_query(axes[0, 1], y, x)
-    figure.colorbar(drawn, ax=axes[0, 1], shrink=0.85, format=lambda share, _: f"{share:.0%}")
+    ticks = heat.max() * np.linspace(0, 1, 5) ** 2
+    figure.colorbar(drawn, ax=axes[0, 1], ticks=ticks, format=lambda share, _: f"{share:.1%}")
     top = brightest(heat, image.shape[:2])
     alt = (
         f"{title}. The pixel in row {y}, column {x} looks most at row {top[0]}, column {top[1]} "
@@ -123,10 +126,13 @@ def hero(scene: Scene, attentions: Mapping[str, tuple[str, Attention]]) -> Pictu
 
     attentions: title of a panel -> (block, one of BLOCK_COLOURS, and what it did).
     """
-    figure, axes = panels(1, len(attentions) + 1)
-    draw_image(axes[0, 0], scene.image, "The scene")
+    num_panels = len(attentions) + 1
+    columns = 2 if num_panels == 4 else num_panels
+    figure, axes = panels(num_panels // columns, columns, extra_height=0.3)
+    figure.supxlabel("Percent: share of a house's attention on the balloon of its paint", size=9)
+    draw_image(axes.flat[0], scene.image, f"Scene {scene.seed}")
     sentences = [f"Scene {scene.seed}. {say_scene(scene)}"]
-    for place, (title, (block, one)) in zip(axes[0, 1:], attentions.items(), strict=True):
+    for place, (title, (block, one)) in zip(axes.flat[1:], attentions.items(), strict=True):
         draw_image(place, faded(scene.image), title, block)
         sentences.append(draw_choices(place, scene, one, title))
     return Picture(figure, " ".join(sentences))

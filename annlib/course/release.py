@@ -20,8 +20,12 @@ def release(root: Path, folder: Path, say: Callable[[str], None], jobs: int = 2)
     editions = [notebooks_of(source, root) for source in sources(root)]
     solutions = execute([solution for _, solution in editions], folder / "solutions", say, jobs)
     learners = execute([learner for learner, _ in editions], folder / "learner", say, jobs)
-    say(f"Pages: {publish(solutions, folder)}")
-    return findings + [finding for report in solutions + learners for finding in told(report)]
+    reports = [
+        Report(solution.run, solution.findings | {"learner edition": told(learner)})
+        for solution, learner in zip(solutions, learners, strict=True)
+    ]
+    say(f"Pages: {publish(reports, folder)}")
+    return findings + [finding for report in reports for finding in told(report)]
 
 
 def execute(

@@ -4,20 +4,16 @@ import ast
 import json
 import os
 import re
-import shutil
-import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
 from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
 
 import nbformat
 
-from annlib.course import offline
+from annlib.course.kernel import lesson_kernel
 
 MODES = ("quick", "learn", "full")
 DEVICE = re.compile(r"cpu|auto|cuda(:\d+)?")
@@ -40,8 +36,8 @@ def known_parameters(notebook: Path) -> dict[str, object]:
     tagged = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
     if len(tagged) != 1:
         raise ValueError(
-            f"{notebook.name} has {len(tagged)} cells tagged 'parameters'; it needs one, or the notebook "
-            'would overwrite the values that papermill sets. Add `# %% tags=["parameters"]`.'
+            f"{notebook.name} has {len(tagged)} cells tagged 'parameters'; it needs one, or its "
+            'own values would overwrite those of the run. Add `# %% tags=["parameters"]`.'
         )
     statements = ast.parse("".join(tagged[0]["source"])).body
     assignments = [node for node in statements if isinstance(node, ast.Assign)]
@@ -76,39 +72,6 @@ def skip_cells(notebook: nbformat.NotebookNode, values: Parameters) -> None:
                 cell.source = f"# Skipped in this run: tagged {reasons[tag]}."
 
 
-@contextmanager
-def lesson_kernel(threads: int) -> Iterator[None]:
-    """Within it, the kernel `python3` is this interpreter, offline, plotting inline."""
-    before = os.environ.get("JUPYTER_PATH")
-    with tempfile.TemporaryDirectory(prefix="annlib-kernel-") as folder:
-        shutil.copy(offline.__file__, Path(folder, "sitecustomize.py"))
-        paths = [folder, str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
-        command = [
-            sys.executable,
-            "-m",
-            "ipykernel_launcher",
-            "-f",
-            "{connection_file}",
-            "--log-level=50",
-        ]
-        environment = {
-            "PYTHONPATH": os.pathsep.join(filter(None, paths)),
-            "OMP_NUM_THREADS": str(threads),
-            "MPLBACKEND": "module://matplotlib_inline.backend_inline",
-        }
-        spec = {"argv": command, "display_name": "Python 3", "language": "python"}
-        target = Path(folder, "kernels/python3/kernel.json")
-        target.parent.mkdir(parents=True)
-        target.write_text(json.dumps(spec | {"env": environment}))
-        os.environ["JUPYTER_PATH"] = os.pathsep.join(filter(None, (folder, before)))
-        try:
-            yield
-        finally:
-            os.environ.pop("JUPYTER_PATH")
-            if before is not None:
-                os.environ["JUPYTER_PATH"] = before
-
-
 def run(
     notebook: Path, output: Path, parameters: Parameters, timeout: int = 600, threads: int = 1
 ) -> Run:
@@ -130,46 +93,46 @@ def run(
 
 def execute(output: Path, parameters: Parameters, timeout: int) -> str | None:
     """Run the cells of a notebook in place; returns what stopped them."""
-    import papermill
-    from papermill.execute import remove_error_markers
+    import papermill  # takes seconds, which the process that only waits need not spend
 
-    metadata = nbformat.read(output, as_version=4).metadata
-    learner = metadata.get("annlib", {}).get("edition") == "learner"
+    learner = is_learner(nbformat.read(output, as_version=4))
     try:
         papermill.execute_notebook(
-            str(output),
-            str(output),
-            parameters=parameters,
+            *(str(output), str(output), parameters),
             kernel_name="python3",
+            language="python",
             progress_bar=False,
             cwd=str(output.parent),
             execution_timeout=timeout,
             allow_errors=learner,
         )
     except papermill.PapermillExecutionError as error:
+        if not learner:
+            return explain(output, "\n".join(error.traceback))
         executed = nbformat.read(output, as_version=4)
-        if learner:
-            nbformat.write(remove_error_markers(executed), output)
-            return None
-        return explain(executed, "\n".join(error.traceback), output)
+        nbformat.write(papermill.execute.remove_error_markers(executed), output)
     except Exception as error:  # a dead kernel, a time limit: the other lessons still run
-        executed = nbformat.read(output, as_version=4)
-        return explain(executed, f"{type(error).__name__}: {error}", output)
+        return explain(output, f"{type(error).__name__}: {error}")
     return None
 
 
-def explain(executed: nbformat.NotebookNode, traceback: str, output: Path) -> str:
+def is_learner(notebook: nbformat.NotebookNode) -> bool:
+    """Whether exercises are still to be filled in."""
+    return notebook.metadata.get("annlib", {}).get("edition") == "learner"
+
+
+def explain(output: Path, traceback: str) -> str:
     """Where it stopped, the end of the traceback as a student sees it, and where to look."""
-    cells = [cell for cell in executed.cells if cell.cell_type == "code"]
+    code = [cell for cell in nbformat.read(output, as_version=4).cells if cell.cell_type == "code"]
+    cells = [cell for cell in code if "injected-parameters" not in cell.metadata.get("tags", [])]
     states = [cell.metadata.get("papermill", {}) for cell in cells]
-    stopped = [n for n, state in enumerate(states) if state.get("exception")]
-    running = [n for n, state in enumerate(states) if state.get("status") == "running"]
-    number = (stopped or running or [0])[0]
-    tags = cells[number].metadata.get("tags") or [cells[number].source.partition("\n")[0]]
+    failed = [n for n, state in enumerate(states) if state.get("exception")]
+    started = [n for n, state in enumerate(states) if state.get("status") != "pending"]
+    number = failed[0] if failed else started[-1] if started else 0
+    name = (cells[number].metadata.get("tags") or [cells[number].source.partition("\n")[0]])[0]
     tail = "\n".join(f"    {line}" for line in ANSI.sub("", traceback).splitlines()[-8:])
     return (
-        f"stopped in code cell {number + 1} ({tags[0]}):\n{tail}\n"
-        f"    The notebook up to there is kept: {output}"
+        f"stopped in code cell {number + 1} ({name}):\n{tail}\n    It is kept up to there: {output}"
     )
 
 

@@ -5,10 +5,10 @@ that has the house's paint, far away in the sky. The house itself looks the same
 local network can only guess (1/3); one that counts patterns but does not match paints can only vote
 (11/18 = 0.61: 17/27 with three balloons, 16/27 with four).
 
-One scene is a `Layout` (what stands where, planning.py), painted (town.py) into scenery (scenery.py).
-Plan and decoration come from two streams of the seed, and patterns are painted last: to change
-them, and nothing else, makes the counterfactual scene. The same seed gives the same bytes on every
-machine, for the reasons told in painting.py.
+One scene is a `Layout` (what stands where, planning.py, from stream 0 of the seed), painted by
+town.py with decoration from stream 1 (scenery.py). Patterns are the last draw of the plan, and the
+painter's dice do not see them: to change them alone makes the counterfactual scene. The same seed
+gives the same bytes on every machine, for the reasons told in painting.py.
 """
 
 from collections.abc import Callable, Sequence

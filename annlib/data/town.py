@@ -117,7 +117,7 @@ def bulge(canvas: Canvas, balloon: Balloon) -> np.ndarray:
 
 
 def paint_balloon(canvas: Canvas, rng: Dice, balloon: Balloon) -> None:
-    """Ropes, basket, fabric, and the pattern last: nothing else depends on it."""
+    """Ropes, basket, fabric, pattern and light; no random number depends on the pattern."""
     y, x, radius = balloon.y, balloon.x, balloon.radius
     foot = y + radius + 5.2
     for side in (-1, 1):

@@ -14,14 +14,15 @@ Predict = Callable[[Tensor], Tensor]  # images (B, 3, H, W) normalised -> (B, K,
 
 @contextmanager
 def inference_of(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode without gradients; the mode it found is put back afterwards."""
-    was_training = model.training
+    """Evaluation mode without gradients; the mode of every part is put back afterwards."""
+    modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
         with torch.inference_mode():
             yield
     finally:
-        model.train(was_training)
+        for module, training in modes:
+            module.training = training
 
 
 def sliding_window(

@@ -1,0 +1,59 @@
+# make course   run the whole course and open an index of the executed notebooks
+# make lab      open JupyterLab
+# make test     lint, test, execute every notebook, drive the widgets in a browser
+# make lessons  rebuild the notebooks from notebooks/source/
+# make lock     write the versions installed here into requirements.lock
+#
+# Each sets up .venv first, if need be. MODE=learn make course runs the lessons at full length.
+# Without a GPU the CPU build of torch saves 4 GB; where PyTorch's own index can be reached:
+#   make course TORCH_INDEX=https://download.pytorch.org/whl/cpu
+
+MODE ?= quick
+PYTHON ?= $(firstword $(foreach name,python3 python3.14 python3.13 python3.12 python3.11,\
+	$(shell $(name) -c 'import sys; sys.version_info >= (3, 11) and print("$(name)")' 2>/dev/null)))
+BIN := .venv/bin
+READY := .venv/.ready
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	$(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
+
+.PHONY: help course lab test lessons lock chromium clean
+help:
+	@sed -n 's/^# \{0,1\}//p;/^$$/q' Makefile
+
+$(READY): pyproject.toml requirements.lock
+	@test -n "$(PYTHON)" || { echo "annlib needs Python 3.11 or newer: install it, or name it: make PYTHON=/path/to/python"; exit 1; }
+	@echo "Setting up .venv (a few minutes, once)"
+	$(PYTHON) -m venv .venv
+	$(PIP_INSTALL) --constraint requirements.lock --editable '.[course,test]'
+	@touch $@
+
+course: $(READY)
+	$(BIN)/annlib lessons run --mode $(MODE)
+
+lab: $(READY)
+	$(BIN)/jupyter lab notebooks/00_start_here.ipynb
+
+lessons: $(READY)
+	$(BIN)/annlib lessons build
+
+test: $(READY) chromium
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/annlib lessons check
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 -m "not browser and not notebooks"
+	$(BIN)/pytest -q -m "browser or notebooks"
+
+# Browser tests need a Chromium. Debian's is installed where that is allowed; elsewhere they say so.
+chromium:
+	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || \
+	{ test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get -qq update && \
+	  apt-get -qq install -y --no-install-recommends chromium fonts-dejavu-core >/dev/null; } || \
+	echo "No Chromium here: browser tests are skipped. To run them: sudo apt-get install chromium"
+
+lock: $(READY)
+	@{ sed -n '/^#/p' requirements.lock; \
+	  $(BIN)/python -m pip list --format=freeze --exclude annlib --exclude pip --exclude setuptools; } > requirements.lock.new
+	@mv requirements.lock.new requirements.lock
+
+clean:
+	rm -rf .venv build

@@ -1,0 +1,108 @@
+"""annlib town: the measurements that the README quotes, each remade by one command."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import subcommand
+
+from annlib.commands.devices import use_threads
+
+
+@dataclass(frozen=True)
+class Compare:
+    """Train every head with several seeds and write the table of scores, times and parameters.
+
+    One run after the other, about a minute each on two quiet cores. Finished runs are kept: after
+    an interruption the same command goes on.
+    """
+
+    seeds: int = 5
+    """How many seeds: 0, 1, ..."""
+    iterations: int = 600
+    """Steps of each run."""
+    threads: int | None = None
+    """CPU threads of one operation."""
+    runs: Path = Path("runs/compare")
+    """Folder of the runs."""
+    out: Path = Path("data/results/balloon_town.md")
+    """The table; the single results lie beside it as JSON."""
+
+    def run(self) -> None:
+        from annlib.engine.compare import compare, results_file
+        from annlib.experiments import HEADS
+
+        use_threads(self.threads)
+        results = []
+        for result in compare(HEADS, range(self.seeds), self.iterations, self.runs):
+            results.append(result)
+            print(
+                f"{result.head} seed {result.seed}: house accuracy {result.house_accuracy:.3f}, "
+                f"mIoU {result.miou:.3f}, {result.seconds:.0f} s",
+                flush=True,
+            )
+        print(results_file(results, self.out))
+
+
+@dataclass(frozen=True)
+class Attention:
+    """Count where houses look, and whether they follow their balloon when it is repainted."""
+
+    houses: int = 500
+    """How many rightly classified houses are asked, on scenes no training has seen."""
+    weights: Path | None = None
+    """Folder of checkpoints balloon_*.safetensors; the shipped ones if not given."""
+    out: Path = Path("data/results/attention.md")
+    """The table."""
+
+    def run(self) -> None:
+        from annlib.course.counting import attention_table, count_attention
+        from annlib.experiments import HEADS
+        from annlib.model.checkpoints import SHIPPED, load_model
+
+        folder = self.weights or SHIPPED
+        tallies = {
+            name: count_attention(load_model(folder / f"{name}.safetensors"), self.houses)
+            for name in (f"balloon_{head}" for head in HEADS)
+        }
+        text = attention_table(tallies)
+        self.out.parent.mkdir(parents=True, exist_ok=True)
+        self.out.write_text(text + "\n", encoding="utf-8")
+        print(text)
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Remake the small networks of data/weights/ by training them again."""
+
+    seed: int = 0
+    """The seed of all five."""
+    iterations: int = 1000
+    """Steps of each training."""
+    runs: Path = Path("runs/weights")
+    """Folder of the runs; finished ones are kept."""
+    out: Path = Path("data/weights")
+    """Where the weights go."""
+
+    def run(self) -> None:
+        from annlib.engine.compare import compare, release
+        from annlib.experiments import HEADS
+
+        command = f"annlib town weights --seed {self.seed} --iterations {self.iterations}"
+        for result in compare(HEADS, [self.seed], self.iterations, self.runs):
+            path = release(result, self.runs, self.out, command)
+            print(f"{path}: house accuracy {result.house_accuracy:.3f}, mIoU {result.miou:.3f}")
+
+
+@dataclass(frozen=True)
+class Town:
+    """Measure on Balloon Town: compare heads, count attention, remake the shipped weights."""
+
+    what: (
+        Annotated[Compare, subcommand("compare", prefix_name=False)]
+        | Annotated[Attention, subcommand("attention", prefix_name=False)]
+        | Annotated[Weights, subcommand("weights", prefix_name=False)]
+    )
+
+    def run(self) -> None:
+        self.what.run()

@@ -1,0 +1,133 @@
+"""The confusion matrix against a slow loop, and the scores against the reference's."""
+
+from math import isnan
+
+import pytest
+import torch
+from golden_rules import arrays, golden
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from annlib.config import IGNORE_INDEX
+from annlib.engine.evaluate import ConfusionMatrix, evaluate
+
+few = settings(max_examples=20, deadline=None)
+
+
+def random_pair(num_classes: int, height: int = 5, width: int = 7) -> tuple[Tensor, Tensor]:
+    """Predictions and labels, a third of which are ignored.  -> two of (2, height, width)"""
+    labels = torch.randint(num_classes, (2, height, width))
+    labels[torch.rand(labels.shape) < 0.3] = IGNORE_INDEX
+    return torch.randint(num_classes, (2, height, width)), labels
+
+
+def matrix_of(predictions: Tensor, labels: Tensor, num_classes: int) -> ConfusionMatrix:
+    matrix = ConfusionMatrix(num_classes)
+    matrix.update(predictions, labels)
+    return matrix
+
+
+@few
+@given(seed=st.integers(0, 1000), num_classes=st.integers(1, 6))
+def test_counts_equal_a_loop_over_pixels(seed: int, num_classes: int) -> None:
+    torch.manual_seed(seed)
+    predictions, labels = random_pair(num_classes)
+    expected = [[0] * num_classes for _ in range(num_classes)]
+    for prediction, label in zip(predictions.flatten(), labels.flatten(), strict=True):
+        if label != IGNORE_INDEX:
+            expected[label][prediction] += 1
+    assert matrix_of(predictions, labels, num_classes).counts.tolist() == expected
+
+
+@pytest.fixture(scope="module")
+def reference_matrix() -> ConfusionMatrix:
+    stored, matrix = arrays("iou_inputs"), ConfusionMatrix(golden()["iou"]["num_classes"])
+    for number in range(3):
+        matrix.update(stored[f"pred{number}"], stored[f"label{number}"])
+    return matrix
+
+
+def test_areas_agree_with_the_reference(reference_matrix: ConfusionMatrix) -> None:
+    counts, reference = reference_matrix.counts, golden()["iou"]
+    assert counts.diagonal().tolist() == reference["area_intersect"]
+    assert counts.sum(0).tolist() == reference["area_pred"]
+    assert counts.sum(1).tolist() == reference["area_label"]
+
+
+def test_scores_agree_with_the_reference(reference_matrix: ConfusionMatrix) -> None:
+    # The reference divides in float32.
+    scores, reference = reference_matrix.scores(), golden()["iou"]
+    assert scores.iou.tolist() == pytest.approx(reference["IoU"], rel=1e-6, nan_ok=True)
+    assert scores.accuracy.tolist() == pytest.approx(reference["Acc"], rel=1e-6, nan_ok=True)
+    assert scores.pixel_accuracy == pytest.approx(reference["aAcc"], rel=1e-6)
+
+
+def test_means_agree_with_the_references_rounded_summary(reference_matrix: ConfusionMatrix) -> None:
+    scores, summary = reference_matrix.scores(), golden()["iou"]["summary_rounded"]
+    assert 100 * scores.miou == pytest.approx(summary["mIoU"], abs=0.0051)
+    assert 100 * scores.mean_accuracy == pytest.approx(summary["mAcc"], abs=0.0051)
+    assert 100 * scores.pixel_accuracy == pytest.approx(summary["aAcc"], abs=0.0051)
+
+
+def test_matrices_of_parts_add_up_to_that_of_the_whole() -> None:
+    predictions, labels = random_pair(4)
+    parts = [matrix_of(predictions[i], labels[i], 4) for i in (0, 1)]
+    whole = matrix_of(predictions, labels, 4)
+    assert torch.equal((parts[0] + parts[1]).counts, whole.counts)
+
+
+def test_order_of_batches_does_not_matter() -> None:
+    pairs = [random_pair(4) for _ in range(3)]
+    samples = [(one_hot(predictions, 4), labels) for predictions, labels in pairs]
+    forward, backward = (evaluate(lambda x: x, part, 4) for part in (samples, samples[::-1]))
+    assert torch.equal(forward.counts, backward.counts)
+
+
+def one_hot(predictions: Tensor, num_classes: int) -> Tensor:
+    """Logits whose argmax is known.  (B, H, W) -> (B, K, H, W)"""
+    return torch.nn.functional.one_hot(predictions, num_classes).movedim(-1, 1)
+
+
+def test_perfect_prediction_scores_one() -> None:
+    labels = random_pair(4, 9, 11)[1]
+    scores = evaluate(lambda x: x, [(one_hot(labels % 255, 4), labels)], 4).scores()
+    assert (scores.miou, scores.mean_accuracy, scores.pixel_accuracy) == (1, 1, 1)
+
+
+def test_class_that_occurs_nowhere_is_nan_and_left_out() -> None:
+    labels = torch.tensor([[0, 1, 1]])
+    scores = matrix_of(torch.tensor([[0, 1, 0]]), labels, 3).scores()
+    assert isnan(scores.iou[2]) and isnan(scores.accuracy[2])
+    assert scores.miou == pytest.approx((1 / 2 + 1 / 2) / 2)
+
+
+def test_class_that_is_only_predicted_counts_as_zero() -> None:
+    scores = matrix_of(torch.tensor([[0, 2]]), torch.tensor([[0, 0]]), 3).scores()
+    assert scores.iou[2] == 0
+    assert isnan(scores.accuracy[2])
+
+
+@pytest.mark.parametrize("wrong", [-1, 4, 254])
+@pytest.mark.parametrize("kind", ["label", "prediction"])
+def test_value_out_of_range_is_named_in_the_error(kind: str, wrong: int) -> None:
+    good, bad = torch.tensor([0, 3, 1]), torch.tensor([0, wrong, 1])
+    pair = (good, bad) if kind == "label" else (bad, good)
+    with pytest.raises(ValueError, match=f"A {kind} is {wrong}, but there are 4 classes"):
+        ConfusionMatrix(4).update(*pair)
+
+
+def test_shapes_that_differ_are_named_in_the_error() -> None:
+    with pytest.raises(ValueError, match=r"\(2, 5, 7\).*\(2, 5, 8\)"):
+        ConfusionMatrix(4).update(torch.zeros(2, 5, 7), torch.zeros(2, 5, 8))
+
+
+def test_bytes_are_counted_like_long_integers() -> None:
+    predictions, labels = random_pair(6)
+    small = matrix_of(predictions.to(torch.uint8), labels.to(torch.uint8), 6)
+    assert torch.equal(small.counts, matrix_of(predictions, labels, 6).counts)
+
+
+def test_accuracy_among_two_classes_looks_at_their_pixels_only() -> None:
+    labels, predictions = torch.tensor([0, 0, 0, 1, 2, 1]), torch.tensor([0, 1, 2, 1, 0, 1])
+    assert matrix_of(predictions, labels, 3).accuracy_among((0, 1)) == 3 / 4

@@ -1,0 +1,185 @@
+"""Every gate and every lint rule is red on a planted fault and green on the fixture lesson."""
+
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from annlib.course import gates, pages
+from annlib.course.lessons import notebook_text
+from annlib.course.lint import lint
+from annlib.course.runs import Run
+from annlib.course.source import read
+
+FIXTURE = Path(__file__).parent / "lessons/90_fixture.py"
+TEXT = FIXTURE.read_text()
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+ALT = "One dark pixel, nothing else."
+
+
+def picture(alt: str = ALT) -> nbformat.NotebookNode:
+    """A picture output."""
+    data, metadata = {"image/png": PIXEL}, {"image/png": {"alt": alt}}
+    return nbformat.v4.new_output("display_data", data=data, metadata=metadata)
+
+
+def error(name: str) -> nbformat.NotebookNode:
+    """An error output."""
+    return nbformat.v4.new_output("error", ename=name, evalue="reason", traceback=["line"])
+
+
+def executed(*outputs: nbformat.NotebookNode, seconds: float = 1.0) -> nbformat.NotebookNode:
+    """A small lesson as papermill leaves it."""
+    header = "# Title\n\n- **Runs in:** 20 s (quick), 2 min (learn)"
+    cells = [
+        nbformat.v4.new_markdown_cell(header, metadata={"tags": ["header"]}),
+        nbformat.v4.new_code_cell(
+            "draw()",
+            execution_count=1,
+            outputs=list(outputs),
+            metadata={"papermill": {"duration": seconds}},
+        ),
+    ]
+    return nbformat.v4.new_notebook(
+        cells=cells, metadata={"papermill": {"parameters": {"mode": "quick"}}}
+    )
+
+
+def with_widget(*outputs: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """A lesson that shows a box around an Output widget holding `outputs`."""
+    view = {gates.WIDGET_VIEW: {"model_id": "box"}, "text/plain": "VBox(...)"}
+    notebook = executed(nbformat.v4.new_output("display_data", data=view))
+    state = {
+        "box": {"model_name": "VBoxModel", "state": {"children": ["IPY_MODEL_out"]}},
+        "out": {"model_name": "OutputModel", "state": {"outputs": list(outputs)}},
+    }
+    notebook.metadata["widgets"] = nbformat.from_dict({gates.WIDGET_STATE: {"state": state}})
+    return notebook
+
+
+def test_sound_lesson_passes_every_gate():
+    for gate in gates.SHARED_GATES.values():
+        assert gate(with_widget(picture())) == []
+
+
+def test_crashed_widget_callback_is_found():
+    findings = gates.widget_errors(with_widget(error("ValueError")))
+    assert "ValueError: reason" in findings[0]
+
+
+def test_only_not_yet_may_be_raised_by_a_learner_edition():
+    assert gates.only_not_started(executed(error("NotYet"))) == []
+    assert "'draw()' raised TypeError" in gates.only_not_started(executed(error("TypeError")))[0]
+
+
+def test_more_than_one_and_a_half_of_the_stated_time_is_too_long():
+    assert gates.time_budget(executed(seconds=29.0)) == []
+    assert "limit 30 s" in gates.time_budget(executed(seconds=31.0))[0]
+
+
+def test_lesson_that_states_no_time_for_its_mode_is_found():
+    notebook = executed()
+    notebook.metadata.papermill.parameters["mode"] = "full"
+    assert "does not say how long 'full' runs" in gates.time_budget(notebook)[0]
+
+
+def test_minutes_and_hours_are_read_as_seconds():
+    line = "- **Runs in:** 1.5 s (quick), 2 min (learn), 3 h (full)"
+    assert gates.stated_seconds(line) == {"quick": 1.5, "learn": 120, "full": 10800}
+
+
+@pytest.mark.parametrize("place", [executed, with_widget])
+def test_picture_without_alt_text_is_found(place):
+    assert "alt text" in gates.figures_have_alt(place(picture(alt="plot")))[0]
+
+
+def test_figure_that_came_out_as_text_is_found():
+    text = {"text/plain": "<Figure size 300x200 with 1 Axes>"}
+    output = nbformat.v4.new_output("display_data", data=text)
+    assert "as the text" in gates.figures_have_alt(executed(output))[0]
+
+
+def test_cell_that_did_not_run_is_found():
+    notebook = executed()
+    notebook.cells[1].execution_count = None
+    assert "was not executed" in gates.all_cells_ran(notebook)[0]
+
+
+def test_outputs_in_a_notebook_to_commit_are_found():
+    findings = gates.no_output(executed(picture()))
+    assert len(findings) == 2 and "papermill" in findings[1]
+    clean = nbformat.reads(notebook_text(read(FIXTURE), "learner"), as_version=4)
+    assert gates.no_output(clean) == []
+
+
+def test_page_shows_what_is_inside_a_widget_with_its_alt_text_and_loads_nothing():
+    page = pages.lesson_page(with_widget(picture()), "name")
+    assert f'alt="{ALT}"' in page and pages.NOTE in page
+    assert "<script" not in page and 'src="http' not in page and "<title>Title</title>" in page
+
+
+def test_page_shows_formulas_as_mathml_but_not_in_code():
+    notebook = executed()
+    notebook.cells[0].source += "\n\n$x_i < 2$ and `$y$` and $$\\frac{1}{N}$$"
+    page = pages.lesson_page(notebook, "name")
+    assert page.count("<math") == 2 and "<mfrac>" in page and "<code>$y$</code>" in page
+
+
+def test_index_shows_title_picture_seconds_and_every_gate(tmp_path):
+    output = tmp_path / "01_name.ipynb"
+    nbformat.write(executed(picture(), seconds=40), output)
+    report = gates.review(Run(output, output, 41.0, None))
+    index = pages.publish([report], tmp_path).read_text()
+    assert f'alt="{ALT}"' in index and '<a href="01_name.html">Title</a>' in index
+    assert "<li class=red>✗ time" in index and "<li>✓ widgets" in index and "41 s" in index
+
+
+def test_fixture_lesson_has_no_findings():
+    assert lint(FIXTURE) == []
+
+
+LONG = "# %%\n" + "x = 1\n" * 26
+FAULTS = {
+    'tags=["header"]': ('tags=["instructor"]', "readers meet no contract"),
+    "- **Needs:**": ("- Needs:", r"`- \*\*Needs:"),
+    "20 s (learn)": ("soon", "no time for 'learn'"),
+    "1. write": ("1. understand", "'understand', which none can observe"),
+    "([Quiz 90.1](quiz:lost))": ("", "objective 3 links to no"),
+    "3. explain": ("explain", "2 numbered objectives"),
+    "seed = 0": ("", "parameter 'seed' is missing"),
+    'tags=["parameters"]': ("", "nobody can run it in quick mode"),
+    "# %% [markdown]\n# ## Move": (f"{LONG}\n# %% [markdown]\n# ## Move", "26 lines of code"),
+    "guess_constant = 7": ("!pip install x\nguess_constant = 7", "shell command"),
+    "generator =": ("url = 'https://a.b/c'\ngenerator =", "reads from the network"),
+    "values = [": ("folder = '/home/me'\nvalues = [", "folder of one machine"),
+    "import ipywidgets": ("import matplotlib.pyplot as plt", "uses pyplot"),
+    "# ## Move": ("# ##### Move", "level 5 after level 3"),
+    "# ## Quiz": ("# # Quiz", "second title"),
+    "importance 3/5, ": ("", "lacks its line"),
+    "about 5 min": ("about 6 min", "5 minutes or less"),
+    "objective 1*": ("objective 4*", "serves objective 4"),
+    "objective 1* ": ("objective 1, open*", "needs an instructor cell with its rubric"),
+    'tags=["check:mean"]': ("", "no cell tagged 'check:mean'"),
+    'tags=["hint:mean:2"]': ("", "no cell tagged 'hint:mean:2'"),
+    '"hint:mean:3"': ('"hint:other:3"', "no cell is tagged 'exercise:other'"),
+    'guess_outlier = "moves"  # solution': ("1", "1 cells tagged predict"),
+    "#   Addition commutes, so it cannot.\n": ("", "does not explain 'Yes.'"),
+    "- [x] No.": ("- [ ] No.", "one must be"),
+    ' tags=["quiz:sum"]': ("", "2 quiz questions"),
+    'tags=["instructor"]': ("", "nobody else can teach it"),
+    'tags=["recap"]': ("", "not tagged 'recap'"),
+    "(91_next.ipynb)": ("", "links to no next lesson"),
+}
+
+
+@pytest.mark.parametrize("old", FAULTS)
+def test_lint_finds_the_planted_fault(tmp_path, old):
+    new, message = FAULTS[old]
+    old = old.strip()
+    assert TEXT.count(old) >= 1
+    text = TEXT.replace(old, new, 1)
+    if "1 cells" in message:
+        text = text.replace(' tags=["predict:outlier"]', "")
+    (tmp_path / "90_fixture.py").write_text(text)
+    findings = "\n".join(lint(tmp_path / "90_fixture.py"))
+    assert message.replace("\\", "") in findings

@@ -1,0 +1,134 @@
+"""Windows, scales and flips, on predictors simple enough to know the answer."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tiny import TINY, wake
+from torch import Tensor
+
+from annlib.config import TestConfig
+from annlib.engine.inference import (
+    fit,
+    inference_of,
+    predictor,
+    scales_and_flips,
+    sliding_window,
+    window_starts,
+)
+from annlib.model.ann import ANN
+
+few = settings(max_examples=50, deadline=None)
+SIDE = st.integers(1, 40)
+SLIDE = TestConfig(mode="slide", window=(17, 25), stride=(9, 11))
+
+
+def brightness(images: Tensor) -> Tensor:
+    """A predictor that looks at one pixel only.  (B, 3, H, W) -> (B, 2, H, W)"""
+    return torch.stack([images.sum(1), -images[:, 0]], dim=1)
+
+
+@few
+@given(side=SIDE, window=SIDE, stride=SIDE)
+def test_windows_are_placed_like_the_references_grid(side: int, window: int, stride: int) -> None:
+    count = max(side - window + stride - 1, 0) // stride + 1
+    ends = [min(number * stride + window, side) for number in range(count)]
+    assert window_starts(side, window, stride) == [max(end - window, 0) for end in ends]
+
+
+@few
+@given(side=SIDE, window=SIDE, data=st.data())
+def test_windows_cover_every_pixel(side: int, window: int, data: st.DataObject) -> None:
+    stride = data.draw(st.integers(1, window))
+    starts = window_starts(side, window, stride)
+    covered = {start + offset for start in starts for offset in range(window)}
+    assert covered >= set(range(side))
+
+
+@few
+@given(height=st.integers(5, 30), width=st.integers(5, 30))
+def test_windows_of_a_pixelwise_predictor_make_no_difference(height: int, width: int) -> None:
+    images = torch.randn(2, 3, height, width)
+    logits = sliding_window(brightness, images, window=(7, 9), stride=(4, 5))
+    torch.testing.assert_close(logits, brightness(images))
+
+
+def test_one_window_as_large_as_the_image_is_the_whole_image() -> None:
+    images, model = torch.randn(1, 3, 17, 25), wake(ANN(TINY))
+    whole = predictor(model, TestConfig())(images)
+    assert torch.equal(predictor(model, replace(SLIDE, window=(17, 25)))(images), whole)
+
+
+def test_overlap_is_the_mean_of_the_windows() -> None:
+    numbers = iter(range(2))
+    images = torch.zeros(1, 3, 4, 6)
+    logits = sliding_window(lambda part: part[:, :1] + next(numbers), images, (4, 4), (4, 2))
+    assert logits[0, 0, 0].tolist() == [0, 0, 0.5, 0.5, 1, 1]
+
+
+def test_mirrored_copies_change_nothing_for_a_pixelwise_predictor() -> None:
+    images = torch.randn(2, 3, 5, 8)
+    merged = scales_and_flips(brightness, images, (5, 8), (1.0,), True, False)
+    torch.testing.assert_close(merged, brightness(images).log_softmax(1))
+
+
+def test_scales_and_flips_give_probabilities() -> None:
+    images, config = torch.randn(2, 3, 33, 57), TestConfig(scales=(0.5, 1.5), flip=True)
+    probabilities = predictor(wake(ANN(TINY)), config)(images).exp()
+    torch.testing.assert_close(probabilities.sum(1), torch.ones(2, 33, 57))
+
+
+def test_mirrored_image_gives_the_mirrored_result_with_flips() -> None:
+    predict = predictor(wake(ANN(TINY)), TestConfig(flip=True))
+    images = torch.randn(1, 3, 33, 57)
+    torch.testing.assert_close(predict(images.flip(-1)), predict(images).flip(-1))
+
+
+@few
+@given(height=SIDE, width=SIDE, box_height=SIDE, box_width=SIDE)
+def test_fitted_size_lies_in_the_box_and_touches_it(
+    height: int, width: int, box_height: int, box_width: int
+) -> None:
+    size, box = fit((height, width), (box_height, box_width)), (box_height, box_width)
+    assert max(size) <= max(box)
+    assert min(size) <= min(box)
+    assert max(size) == max(box) or min(size) == min(box)
+
+
+@pytest.mark.parametrize("config", [SLIDE, TestConfig(base_size=(20, 30)), TestConfig(flip=True)])
+def test_logits_have_the_size_of_the_images(config: TestConfig) -> None:
+    assert predictor(ANN(TINY), config)(torch.randn(2, 3, 33, 57)).shape == (2, 5, 33, 57)
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_mode_of_the_model_is_put_back(training: bool) -> None:
+    model = ANN(TINY).train(training)
+    predictor(model, TestConfig())(torch.randn(1, 3, 9, 17))
+    assert all(module.training is training for module in model.modules())
+
+
+def test_mode_of_the_model_is_put_back_after_an_error() -> None:
+    model = ANN(TINY)
+    with pytest.raises(RuntimeError):
+        predictor(model, TestConfig())(torch.randn(1, 4, 9, 17))
+    assert model.training
+
+
+def test_frozen_parts_stay_frozen() -> None:
+    model = ANN(TINY)
+    model.backbone.stem.eval()
+    with inference_of(model):
+        pass
+    assert not model.backbone.stem.training
+    assert model.reduce.training
+
+
+def test_predictions_carry_no_gradient() -> None:
+    assert not predictor(ANN(TINY), TestConfig())(torch.randn(1, 3, 9, 17)).requires_grad
+
+
+def test_slide_without_window_is_refused_with_an_example() -> None:
+    with pytest.raises(ValueError, match="needs window and stride"):
+        predictor(ANN(TINY), TestConfig(mode="slide"))

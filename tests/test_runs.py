@@ -1,0 +1,126 @@
+"""Lessons run offline and apart from each other, and say what stopped them."""
+
+import socket
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from annlib.course import offline
+from annlib.course.gates import widget_errors
+from annlib.course.lessons import build
+from annlib.course.release import release
+from annlib.course.runs import check_parameters, known_parameters, run, run_all
+
+FIXTURE = Path(__file__).parent / "lessons/90_fixture.py"
+QUICK = {"mode": "quick", "device": "cpu", "seed": 3}
+
+
+@pytest.fixture
+def lesson(tmp_path):
+    """The solution edition of the fixture lesson."""
+    build(FIXTURE, tmp_path / "learner.ipynb", tmp_path / "solution.ipynb")
+    return tmp_path / "solution.ipynb"
+
+
+def write_lesson(path: Path, *codes: str) -> Path:
+    """A notebook with the standard parameters and these code cells."""
+    cells = [nbformat.v4.new_code_cell(code) for code in ("mode = 'learn'\nseed = 0", *codes)]
+    cells[0].metadata["tags"] = ["parameters"]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
+    return path
+
+
+def test_known_parameters_are_read_from_their_cell(lesson):
+    assert known_parameters(lesson) == {"mode": "learn", "device": "cpu", "seed": 0}
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"sead": 1}, "no parameter 'sead'.*Known: mode, device, seed"),
+        ({"mode": "fast"}, "mode is 'fast'"),
+        ({"device": "gpu"}, "device is 'gpu'"),
+    ],
+)
+def test_parameters_without_effect_are_refused(lesson, parameters, message):
+    with pytest.raises(ValueError, match=message):
+        check_parameters(lesson, parameters)
+
+
+def test_notebook_without_parameters_cell_is_refused(tmp_path):
+    path = tmp_path / "plain.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(), path)
+    with pytest.raises(ValueError, match="plain.ipynb has 0 cells tagged 'parameters'"):
+        run_all([path], tmp_path / "out", {})
+
+
+def test_guard_lets_this_machine_through_and_nothing_else(monkeypatch):
+    for name in ("connect", "connect_ex"):
+        monkeypatch.setattr(socket.socket, name, getattr(socket.socket, name))
+    monkeypatch.setattr(socket, "getaddrinfo", socket.getaddrinfo)
+    offline.refuse_network()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        socket.create_connection(server.getsockname(), timeout=2).close()
+    for address in (("192.0.2.1", 80), ("example.org", 80)):
+        with pytest.raises(offline.NetworkOff, match="lessons run offline"):
+            socket.create_connection(address, timeout=2)
+
+
+@pytest.mark.notebooks
+def test_release_of_the_fixture_is_green_and_has_pages(tmp_path):
+    (tmp_path / "notebooks/source").mkdir(parents=True)
+    source = tmp_path / "notebooks/source/90_fixture.py"
+    source.write_text(FIXTURE.read_text())
+    build(
+        source,
+        tmp_path / "notebooks/90_fixture.ipynb",
+        tmp_path / "notebooks/solutions/90_fixture.ipynb",
+    )
+    said = []
+    assert release(tmp_path, tmp_path / "build", said.append) == []
+    assert "solutions/90_fixture.ipynb ran in" in said[0] and "learner/90_fixture" in said[1]
+    assert 'href="90_fixture.html"' in (tmp_path / "build/index.html").read_text()
+    page = (tmp_path / "build/90_fixture.html").read_text()
+    assert (
+        page.count('alt="Bar chart of 6 values') == 2 and "Skipped in this run: tagged slow" in page
+    )
+
+
+@pytest.mark.notebooks
+def test_failed_lessons_are_kept_and_named_and_do_not_stop_others(tmp_path):
+    reach = "import urllib.request\nurllib.request.urlopen('http://192.0.2.1')"
+    notebooks = [
+        write_lesson(tmp_path / "network.ipynb", reach, "print('not reached')"),
+        write_lesson(tmp_path / "died.ipynb", "import os\nos._exit(1)"),
+        write_lesson(tmp_path / "sound.ipynb", "print(mode, seed)"),
+    ]
+    network, died, sound = run_all(notebooks, tmp_path / "out", {"mode": "quick", "seed": 3})
+    assert "network.ipynb stopped in code cell 2 (import urllib" in network.error
+    assert "lessons run offline" in network.error and network.output.exists()
+    assert "died.ipynb stopped in code cell 2" in died.error and "DeadKernel" in died.error
+    assert sound.error is None and "quick 3" in sound.output.read_text()
+
+
+@pytest.mark.notebooks
+def test_kernel_is_this_interpreter_plots_inline_and_crashed_widgets_are_found(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setenv("MPLBACKEND", "Agg")
+    facts = "import os, sys\nprint(sys.executable, os.environ['MPLBACKEND'])"
+    crash = "import ipywidgets\nfrom IPython.display import display\n"
+    crash += "display(ipywidgets.interactive(lambda x: 1 / 0, x=1))"
+    path = write_lesson(tmp_path / "name.ipynb", facts, crash)
+    found = run(path, tmp_path / "out/name.ipynb", {"mode": "quick"})
+    notebook = nbformat.read(found.output, as_version=4)
+    expected = f"{sys.executable} module://matplotlib_inline.backend_inline\n"
+    assert notebook.cells[2].outputs[0].text == expected
+    assert found.error is None and "ZeroDivisionError" in widget_errors(notebook)[0]
+
+
+@pytest.mark.notebooks
+def test_cell_that_never_ends_is_stopped(tmp_path):
+    path = write_lesson(tmp_path / "endless.ipynb", "while True:\n    pass")
+    found = run(path, tmp_path / "out/endless.ipynb", {"mode": "quick"}, timeout=2)
+    assert "CellTimeoutError" in found.error and found.seconds < 30 and found.output.exists()
