@@ -8,6 +8,7 @@ import tyro
 from tyro.conf import subcommand
 
 from annlib.commands.evaluate import Evaluate
+from annlib.commands.lessons import Lessons
 from annlib.commands.list_experiments import ListExperiments
 from annlib.commands.predict import Predict
 from annlib.commands.scenes import WriteScenes
@@ -20,6 +21,7 @@ Command = (
     | Annotated[Train, subcommand("train", prefix_name=False)]
     | Annotated[Evaluate, subcommand("evaluate", prefix_name=False)]
     | Annotated[Predict, subcommand("predict", prefix_name=False)]
+    | Annotated[Lessons, subcommand("lessons", prefix_name=False)]
     | Annotated[Town, subcommand("town", prefix_name=False)]
 )
 DESCRIPTION = """Asymmetric Non-local Neural Networks for semantic segmentation.

@@ -13,7 +13,8 @@ from annlib.course.source import read
 
 FIXTURE = Path(__file__).parent / "lessons/90_fixture.py"
 TEXT = FIXTURE.read_text()
-PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAA"
+PIXEL += "AABJRU5ErkJggg=="
 ALT = "One dark pixel, nothing else."
 
 

@@ -142,6 +142,7 @@ def test_links_to_exercises_become_anchors_of_their_headings():
         (' tags=["answer:mean"]', "", "'# solution' markers"),
         ("    # solution\n", "    # Solution:\n", "lines look like one"),
         ("    # solution\n", "", "0 '# solution' markers"),
+        ("guess_constant = 7  # solution", "guess = [  # solution\n7]", "this is no Python"),
         ("predict:outlier", "predict:constant", "a tag names one cell"),
         ('[markdown] tags=["hint:mean:1"]', 'tags=["hint:mean:1"]', "belongs on a markdown cell"),
         ("exercise:mean)", "exercise:none)", "nowhere. Known: exercise:mean"),
@@ -173,6 +174,11 @@ def test_notebook_edited_by_hand_is_named_with_the_way_on(project):
         "notebooks/90_fixture.ipynb was edited by hand or is out of date: "
         "edit notebooks/source/90_fixture.py and run `annlib lessons build`."
     ]
+
+
+def test_folder_without_lessons_is_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match="name the project folder"):
+        check_current(tmp_path)
 
 
 def test_notebook_without_source_is_named(project):

@@ -56,6 +56,11 @@ def test_notebook_without_parameters_cell_is_refused(tmp_path):
         run_all([path], tmp_path / "out", {})
 
 
+def test_run_does_not_overwrite_its_own_notebook(lesson):
+    with pytest.raises(ValueError, match="name another folder"):
+        run(lesson, lesson, QUICK)
+
+
 def test_guard_lets_this_machine_through_and_nothing_else(monkeypatch):
     for name in ("connect", "connect_ex"):
         monkeypatch.setattr(socket.socket, name, getattr(socket.socket, name))

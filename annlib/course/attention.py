@@ -14,7 +14,7 @@ import torch
 from einops import einsum, rearrange
 from torch import Tensor, nn
 
-from annlib.data.transforms import normalise
+from annlib.data.normalise import normalise
 from annlib.engine.inference import inference_of
 from annlib.model.asymmetric import AsymmetricAttention
 from annlib.model.baselines import NonLocalAttention
@@ -38,6 +38,10 @@ class Attention(NamedTuple):
     def picture(self, y: float, x: float) -> Tensor:
         """The same choice as a map.  -> (h, w), sums to 1"""
         return attention_picture(self.row(y, x), self.pool_scales, *self.map_size)
+
+    def rescaled(self, factor: float) -> "Attention":
+        """What it would have done with all scores times `factor`: the softmax of factor * log w."""
+        return self._replace(weights=(factor * self.weights.clamp(min=1e-38).log()).softmax(dim=-1))
 
     def boxes(self) -> Tensor:
         """The pixels that each of the S stands for.  -> (S, 4) top, left, bottom, right"""
@@ -96,10 +100,7 @@ def capture_attention(model: nn.Module) -> Iterator[dict[str, Tensor]]:
 
 
 def attention_of(model: nn.Module, image: np.ndarray) -> dict[str, Attention]:
-    """What each attention block of a model does with a picture.
-
-    image: uint8 (H, W, 3) RGB, not normalised. The model's mode is put back afterwards.
-    """
+    """What each attention block of a model does with a picture, uint8 (H, W, 3) RGB."""
     image_size = image.shape[:2]
     with inference_of(model), capture_attention(model) as maps:
         model(model_input(image).to(next(model.parameters()).device))
@@ -109,7 +110,9 @@ def attention_of(model: nn.Module, image: np.ndarray) -> dict[str, Attention]:
             weights[0].to("cpu", copy=True),
             map_size(image_size),
             image_size,
-            scales_of(blocks[name]),
+            blocks[name].pool.pool_scales
+            if isinstance(blocks[name], AsymmetricAttention)
+            else None,
         )
         for name, weights in maps.items()
     }
@@ -118,11 +121,6 @@ def attention_of(model: nn.Module, image: np.ndarray) -> dict[str, Attention]:
 def model_input(image: np.ndarray) -> Tensor:
     """uint8 (H, W, 3) RGB -> float32 (1, 3, H, W) normalised"""
     return normalise(rearrange(torch.from_numpy(image.copy()), "h w c -> 1 c h w"))
-
-
-def scales_of(block: nn.Module) -> tuple[int, ...] | None:
-    """The grids of a block's pyramid; None if it has none."""
-    return block.pool.pool_scales if isinstance(block, AsymmetricAttention) else None
 
 
 def map_size(image_size: Size) -> Size:

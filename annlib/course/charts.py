@@ -49,10 +49,6 @@ def weight_matrix(
     )
     axes.set(title=title, ylabel=asks, xlabel=answers)
     axes.tick_params(length=0)
-    told = "; ".join(
-        f"row {n}: {row.argmax()} with {row.max():.2f}" for n, row in enumerate(weights)
-    )
-    return Picture(
-        figure,
-        f"{title}: {rows} x {columns} weights. Strongest in each row: {'; '.join(strongest)}.",
-    )
+    strongest = [f"row {n}: {row.argmax()} ({row.max():.2f})" for n, row in enumerate(weights)]
+    alt = f"{title}: {rows} x {columns} weights. Strongest in each row: {', '.join(strongest)}."
+    return Picture(figure, alt)

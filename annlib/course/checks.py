@@ -1,5 +1,10 @@
-"""Exercise checkers: properties that a right answer has, with no answers inside."""
+"""Exercise checkers of all lessons: properties that a right answer has, with no answers inside.
 
+Each draws its inputs anew, raises NotYet with advice, and prints what a right answer has shown.
+"""
 
-class NotYet(AssertionError):
-    """An answer that is not started or not right yet; the message says what to look at next."""
+from annlib.course.checking import NotYet
+from annlib.course.checks_nonlocal import attention_weights, nonlocal_block
+from annlib.course.checks_start import click_arrived, house_pixel
+
+__all__ = ["NotYet", "attention_weights", "click_arrived", "house_pixel", "nonlocal_block"]

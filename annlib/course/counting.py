@@ -69,9 +69,7 @@ def kinds(model: nn.Module, scene: Scene) -> list[int]:
     with inference_of(model):
         predicted = model(model_input(scene.image)).main.argmax(1)[0].numpy()
     inside = [scene.mask(house) & (scene.labels == house.label) for house in scene.houses]
-    return [
-        int(np.bincount(predicted[mask], minlength=max(HOUSES) + 1).argmax()) for mask in inside
-    ]
+    return [int(np.bincount(predicted[mask]).argmax()) for mask in inside]
 
 
 def follows_its_balloon(model: nn.Module, scene: Scene, house: House) -> bool:

@@ -62,7 +62,12 @@ def orphans(root: Path, expected: set[Path]) -> list[str]:
 
 def sources(root: Path) -> list[Path]:
     """Every lesson source, in the order of the course."""
-    return sorted((root / "notebooks/source").glob("[0-9][0-9]_*.py"))
+    found = sorted((root / "notebooks/source").glob("[0-9][0-9]_*.py"))
+    if not found:
+        raise FileNotFoundError(
+            f"No notebooks/source/NN_name.py below {root.resolve()}: name the project folder."
+        )
+    return found
 
 
 def notebooks_of(source: Path, root: Path) -> tuple[Path, Path]:
@@ -119,7 +124,13 @@ def code_text(cell: Cell, edition: str) -> str:
     """The code as one edition shows it."""
     if not any(cell.role(role) for role in HIDING_ROLES):
         return cell.text
-    return finished(cell.text) if edition == "solution" else stub(cell.text)
+    try:
+        return finished(cell.text) if edition == "solution" else stub(cell.text)
+    except (SyntaxError, ValueError) as error:
+        raise ValueError(
+            f"{cell.place}: without its solution this is no Python: {error}. `# solution` hides "
+            "the rest of a function, or the right side of an assignment on one line."
+        ) from error
 
 
 def refuse_leaks(lesson: Lesson, cells: list[nbformat.NotebookNode]) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from annlib.course.gates import stated_seconds
+from annlib.course.lessons import sources
 from annlib.course.markup import LINK, quiz_options
 from annlib.course.source import Cell, Lesson, headings, read
 
@@ -42,8 +43,7 @@ FORBIDDEN = {
 
 def lint_all(root: Path) -> list[str]:
     """The findings in every lesson under the project folder."""
-    paths = sorted((root / "notebooks/source").glob("[0-9][0-9]_*.py"))
-    return [finding for path in paths for finding in lint(path)]
+    return [finding for source in sources(root) for finding in lint(source)]
 
 
 def lint(source: Path) -> list[str]:

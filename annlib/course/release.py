@@ -1,6 +1,5 @@
 """What `make course` does: check the sources, run both editions, judge them, write the pages."""
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +15,6 @@ def release(root: Path, folder: Path, say: Callable[[str], None], jobs: int = 2)
     findings = check_current(root) + lint_all(root)
     for finding in findings:
         say(finding)
-    shutil.rmtree(folder, ignore_errors=True)
     editions = [notebooks_of(source, root) for source in sources(root)]
     solutions = execute([solution for _, solution in editions], folder / "solutions", say, jobs)
     learners = execute([learner for learner, _ in editions], folder / "learner", say, jobs)

@@ -80,6 +80,8 @@ def run(
     A learner edition goes on after an error; `gates.only_not_started` judges what was raised.
     """
     check_parameters(notebook, parameters)
+    if output.resolve() == notebook.resolve():
+        raise ValueError(f"{notebook} would be overwritten by its own run: name another folder.")
     content = nbformat.read(notebook, as_version=4)
     skip_cells(content, known_parameters(notebook) | parameters)
     output.parent.mkdir(parents=True, exist_ok=True)

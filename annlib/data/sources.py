@@ -14,8 +14,9 @@ from annlib.data.datasets import (
     folder_spec,
 )
 from annlib.data.loading import Transformed
+from annlib.data.normalise import to_tensors
 from annlib.data.scenes import Scenes
-from annlib.data.transforms import to_tensors, training_transform
+from annlib.data.transforms import training_transform
 
 TRAIN_SCENES, VAL_SCENES = 400, 200
 FIRST_VAL_SEED = 1_000_000  # held out: no training scene has such a seed

@@ -12,9 +12,7 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
 from annlib.config import IGNORE_INDEX, DataConfig
-
-MEAN = torch.tensor([123.675, 116.28, 103.53])[:, None, None]  # of ImageNet, RGB, 0-255
-STD = torch.tensor([58.395, 57.12, 57.375])[:, None, None]
+from annlib.data.normalise import to_tensors
 
 Pair = tuple[Tensor, Tensor]
 Transform = Callable[[Tensor, Tensor], Pair]
@@ -150,16 +148,6 @@ class Pad:
         image = torch.nn.functional.pad(image, (0, right, 0, bottom))  # 0 is the mean, normalised
         labels = torch.nn.functional.pad(labels, (0, right, 0, bottom), value=IGNORE_INDEX)
         return image, labels
-
-
-def to_tensors(image: Tensor, labels: Tensor) -> Pair:
-    """uint8 (3, H, W) RGB, uint8 (H, W) -> float32 normalised, int64"""
-    return normalise(image), labels.long()
-
-
-def normalise(image: Tensor) -> Tensor:
-    """uint8 (..., 3, H, W) RGB 0-255 -> float32 with the mean 0 and deviation 1 of ImageNet"""
-    return (image - MEAN) / STD
 
 
 def training_transform(config: DataConfig) -> Transform:

@@ -11,7 +11,7 @@ from torch import Tensor
 from annlib.config import TestConfig, experiment_from, with_tuples
 from annlib.data.datasets import DatasetSpec
 from annlib.data.files import read_image
-from annlib.data.transforms import normalise
+from annlib.data.normalise import normalise
 from annlib.engine.inference import Predict, predictor
 from annlib.model.baselines import build_model
 from annlib.model.checkpoints import Checkpoint, restore

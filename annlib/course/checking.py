@@ -1,0 +1,50 @@
+"""What every exercise checker is made of: NotYet, its conditions, and inputs drawn anew."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+
+class NotYet(AssertionError):
+    """An answer that is not started or not right yet; the message says what to look at next."""
+
+
+def expect(claim: bool, advice: str) -> None:
+    """Raises NotYet with the advice unless the claim holds."""
+    if not claim:
+        raise NotYet(advice)
+
+
+def attempt(student: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
+    """The student's result; NotYet if there is none, with the shapes that went in."""
+    name = getattr(student, "__name__", type(student).__name__)
+    shapes = " and ".join(str(tuple(value.shape)) for value in inputs)
+    try:
+        result = student(*inputs)
+    except Exception as error:
+        raise NotYet(
+            f"{name} was given {shapes} and stopped with {type(error).__name__}: {error}"
+        ) from error
+    expect(
+        result is not None and result is not ...,
+        f"{name} gives nothing back yet: put your code in place of the three dots, then `return`.",
+    )
+    expect(isinstance(result, Tensor), f"{name} gives back a {type(result).__name__}, no tensor.")
+    return result
+
+
+def fresh() -> torch.Generator:
+    """Random numbers of its own, so that a check leaves the lesson's seed alone."""
+    generator = torch.Generator()
+    generator.seed()
+    return generator
+
+
+def draw(low: int, high: int) -> int:
+    """A whole number of low..high, both included."""
+    return int(torch.randint(low, high + 1, (), generator=fresh()))
+
+
+def normal(*shape: int) -> Tensor:
+    return torch.randn(*shape, generator=fresh())

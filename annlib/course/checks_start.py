@@ -1,0 +1,37 @@
+"""Checkers of lesson 00: the set-up, and a first pixel to ask from."""
+
+from annlib.config import IGNORE_INDEX
+from annlib.course.checking import expect
+from annlib.data.scenes import CLASS_NAMES, HOUSES, Scene
+
+
+def click_arrived(clicked: bool) -> None:
+    """The round trip from the browser to Python."""
+    expect(
+        clicked,
+        "No click has arrived yet. Run the cell with the button, click it, then run this check. If "
+        "the button does not show, or clicks do nothing: Kernel > Restart, reload the page, and "
+        "open the notebook in JupyterLab (python -m jupyterlab), not in a preview.",
+    )
+    print("The way from your browser to Python and back works. Every later widget takes it.")
+
+
+def house_pixel(pixel: tuple[int, int], scene: Scene) -> None:
+    """Whether (row, column) lies on a house."""
+    expect(pixel is not ..., "Write the row and the column of a pixel in place of the three dots.")
+    expect(
+        isinstance(pixel, tuple) and len(pixel) == 2 and all(isinstance(n, int) for n in pixel),
+        f"A pixel is (row, column), two whole numbers; {pixel!r} is something else.",
+    )
+    (row, column), (height, width) = pixel, scene.labels.shape
+    expect(
+        0 <= row < height and 0 <= column < width,
+        f"Row {row}, column {column} is outside: rows go from 0 to {height - 1}, columns from 0 to "
+        f"{width - 1}. The row comes first, and row 0 is at the top.",
+    )
+    label = scene.labels[row, column]
+    found = "a border" if label == IGNORE_INDEX else CLASS_NAMES[label]
+    swapped = column < height and scene.labels[column, row] in HOUSES
+    hint = " Did you write the column first?" if swapped else " Houses stand just above the road."
+    expect(label in HOUSES, f"Row {row}, column {column} is {found}, not a house.{hint}")
+    print(f"Row {row}, column {column} is on a house ({found}): a good place to ask from.")

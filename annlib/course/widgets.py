@@ -1,0 +1,118 @@
+"""Sliders over plots, and the check of the set-up. No maths here: state -> picture is in plots."""
+
+import platform
+from collections.abc import Mapping
+
+import ipywidgets
+import torch
+from IPython.display import display
+from torch import nn
+
+from annlib.course import plots
+from annlib.course.attention import Attention, attention_of
+from annlib.course.matching import query_on
+from annlib.course.wording import say_choice
+from annlib.data.scenes import Scene
+
+LONG = ipywidgets.Layout(width="26em")
+
+
+class QuerySliders(ipywidgets.VBox):
+    """Two sliders place the query; a third multiplies all scores; a menu chooses the block.
+
+    Keyboard: Tab to a slider, then the arrow keys. State is also printed as a sentence.
+    """
+
+    def __init__(self, scene: Scene, choices: Mapping[str, tuple[str, Attention]]) -> None:
+        """choices: name in the menu -> (block, for its colour, and what it did with the scene)"""
+        self.scene, self.choices = scene, choices
+        height, width = scene.labels.shape
+        y, x = query_on(scene, scene.houses[0])
+        self.controls = {
+            "name": ipywidgets.Dropdown(options=list(choices), description="block", layout=LONG),
+            "y": slider("row", y, height - 1),
+            "x": slider("column", x, width - 1),
+            "factor": ipywidgets.SelectionSlider(
+                options=[0.0, 0.25, 0.5, 1.0, 2.0, 4.0],
+                value=1.0,
+                description="scores x",
+                continuous_update=False,
+                layout=LONG,
+            ),
+        }
+        # interactive_output shows errors of `draw` in the widget, where the widget gate finds them
+        self.output = ipywidgets.interactive_output(self.draw, self.controls)
+        super().__init__([ipywidgets.VBox(list(self.controls.values())), self.output])
+
+    def draw(self, name: str, y: int, x: int, factor: float) -> None:
+        """The picture and the sentence for one state of the controls."""
+        block, attention = self.choices[name]
+        if factor != 1.0:
+            attention = attention.rescaled(factor)
+        display(plots.attention(self.scene.image, attention, y, x, name, block))
+        print(say_choice(attention, self.scene.labels, y, x))
+
+    def close(self) -> None:
+        """Removes the widget and everything that listens to its controls."""
+        for control in self.controls.values():
+            control.unobserve_all()
+            control.close()
+        self.output.close()
+        super().close()
+
+
+def slider(name: str, value: int, last: int) -> ipywidgets.IntSlider:
+    """From 0 to `last`; redraws when it is let go."""
+    return ipywidgets.IntSlider(
+        value, 0, last, description=name, continuous_update=False, layout=LONG
+    )
+
+
+def query_sliders(models: Mapping[str, nn.Module], scene: Scene) -> QuerySliders:
+    """Choose a pixel of a scene and see what it attends to, in every block of every model.
+
+    models: name in the menu -> a model with attention.
+    """
+    choices = {}
+    for name, model in models.items():
+        found = attention_of(model, scene.image)
+        for path, attention in found.items():
+            entry = f"{name}, {path.partition('.')[0].upper()}" if len(found) > 1 else name
+            choices[entry] = (block_of(model, path), attention)
+    return QuerySliders(scene, choices)
+
+
+def block_of(model: nn.Module, path: str) -> str:
+    """The block, by its name in `drawing.BLOCK_COLOURS`, of an attention module.
+
+    path: "afnb.attention" and "apnb.attention" in ANN, "context.attention" in a baseline.
+    """
+    part = path.partition(".")[0]
+    return model.config.head if part == "context" else part
+
+
+class SetUp(ipywidgets.VBox):
+    """What this machine offers, one line each, and a button that tells if widgets get through."""
+
+    def __init__(self) -> None:
+        self.clicked = False
+        self.button = ipywidgets.Button(description="Click me", button_style="primary")
+        self.light = ipywidgets.HTML("○ Widgets: waiting for your click (or Tab, then Space).")
+        self.button.on_click(self.note_click)
+        super().__init__([self.button, self.light])
+
+    def note_click(self, button: ipywidgets.Button) -> None:
+        self.clicked = True
+        self.light.value = "✓ Widgets: your click has reached Python, and this answer you."
+
+    def close(self) -> None:
+        self.button.on_click(self.note_click, remove=True)
+        super().close()
+
+
+def set_up() -> SetUp:
+    """Prints what this machine offers; returns the button to display."""
+    gpu = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "none, and none is needed"
+    print(f"✓ Python {platform.python_version()}, PyTorch {torch.__version__}")
+    print(f"✓ {torch.get_num_threads()} CPU threads; GPU: {gpu}")
+    return SetUp()
