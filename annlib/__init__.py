@@ -1,41 +1,44 @@
 """annlib: Asymmetric Non-local Neural Networks for semantic segmentation, to be read and taught.
 
-The names a notebook starts with. What stands on torchvision, matplotlib or Jupyter is imported from
-its own module, so that `import annlib` costs hardly more than `import torch`.
+The names a notebook starts with. Each is imported when it is first asked for, so that `import
+annlib` costs nothing and `annlib --help` answers at once. What stands on torchvision, matplotlib or
+Jupyter is imported from its own module.
 """
 
-from annlib.config import IGNORE_INDEX, ModelConfig, TestConfig, TrainConfig
-from annlib.engine.evaluate import ConfusionMatrix, Scores, evaluate
-from annlib.engine.inference import predictor
-from annlib.engine.train import make_optimizer, poly_lr, segmentation_loss, train
-from annlib.model.ann import ANN, Logits
-from annlib.model.asymmetric import AFNB, APNB, AsymmetricAttention, PyramidPool
-from annlib.model.baselines import build_model
-from annlib.model.checkpoints import load_model, shipped_model
-from annlib.zoo import ZOO, published
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-__all__ = [
-    "AFNB",
-    "ANN",
-    "APNB",
-    "IGNORE_INDEX",
-    "ZOO",
-    "AsymmetricAttention",
-    "ConfusionMatrix",
-    "Logits",
-    "ModelConfig",
-    "PyramidPool",
-    "Scores",
-    "TestConfig",
-    "TrainConfig",
-    "build_model",
-    "evaluate",
-    "load_model",
-    "make_optimizer",
-    "poly_lr",
-    "predictor",
-    "published",
-    "segmentation_loss",
-    "shipped_model",
-    "train",
-]
+if TYPE_CHECKING:  # what editors and type checkers read
+    from annlib.config import IGNORE_INDEX, ModelConfig, TestConfig, TrainConfig
+    from annlib.engine.evaluate import ConfusionMatrix, Scores, evaluate
+    from annlib.engine.inference import predictor
+    from annlib.engine.train import make_optimizer, poly_lr, segmentation_loss, train
+    from annlib.model.ann import ANN, Logits
+    from annlib.model.asymmetric import AFNB, APNB, AsymmetricAttention, PyramidPool
+    from annlib.model.baselines import build_model
+    from annlib.model.checkpoints import load_model, shipped_model
+    from annlib.zoo import ZOO, published
+
+HOMES = {
+    "annlib.config": ("IGNORE_INDEX", "ModelConfig", "TestConfig", "TrainConfig"),
+    "annlib.engine.evaluate": ("ConfusionMatrix", "Scores", "evaluate"),
+    "annlib.engine.inference": ("predictor",),
+    "annlib.engine.train": ("make_optimizer", "poly_lr", "segmentation_loss", "train"),
+    "annlib.model.ann": ("ANN", "Logits"),
+    "annlib.model.asymmetric": ("AFNB", "APNB", "AsymmetricAttention", "PyramidPool"),
+    "annlib.model.baselines": ("build_model",),
+    "annlib.model.checkpoints": ("load_model", "shipped_model"),
+    "annlib.zoo": ("ZOO", "published"),
+}
+__all__ = [name for names in HOMES.values() for name in names]
+
+
+def __getattr__(name: str) -> Any:
+    for home, names in HOMES.items():
+        if name in names:
+            return getattr(import_module(home), name)
+    raise AttributeError(f"module 'annlib' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -48,6 +48,7 @@ class DataConfig:
     batch_size: int
     ratio_range: tuple[float, float] = (0.5, 2.0)
     color_jitter: bool = True
+    balance_classes: bool = False  # rare classes weigh more in the loss, see class_balance
 
 
 @dataclass(frozen=True)

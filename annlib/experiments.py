@@ -41,7 +41,12 @@ PHOTO_MODEL = ModelConfig(
     width=96,
 )
 PHOTO_DATA = DataConfig(
-    "folder", crop_size=(128, 176), base_size=(180, 240), batch_size=8, ratio_range=(0.75, 1.6)
+    "folder",
+    crop_size=(128, 176),
+    base_size=(180, 240),
+    batch_size=8,
+    ratio_range=(0.75, 1.6),
+    balance_classes=True,
 )
 PHOTO_RECIPE = TrainConfig(
     iterations=1300,

@@ -130,17 +130,6 @@ def test_auxiliary_head_sends_gradient_to_low_stages_only() -> None:
     assert all(parameter.grad is None for parameter in model.backbone.stage5.parameters())
 
 
-@pytest.mark.parametrize("align_corners", [False, True])
-def test_logits_are_resized_as_the_configuration_says(align_corners: bool) -> None:
-    torch.manual_seed(0)
-    model, small = ANN(replace(TINY, align_corners=align_corners)).eval(), []
-    model.classifier.register_forward_hook(lambda _, __, out: small.append(out))
-    logits = model(torch.randn(1, 3, 33, 57)).main
-    corners = logits[..., [0, 0, -1, -1], [0, -1, 0, -1]]
-    expected = small[0][..., [0, 0, -1, -1], [0, -1, 0, -1]]
-    torch.testing.assert_close(corners, expected)  # both rules copy the corners
-
-
 def test_resize_interpolates_between_aligned_corners() -> None:
     row = torch.tensor([[[[0.0, 2.0]]]])
     aligned = Logits(row, None).resize((1, 3), align_corners=True).main

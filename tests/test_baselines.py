@@ -7,6 +7,7 @@ import torch
 from tiny import HEADS, TINY, wake
 from torch import Tensor
 
+from annlib.model.ann import Logits
 from annlib.model.asymmetric import APNB
 from annlib.model.baselines import NonLocal, PyramidPooling, build_model, make_context
 
@@ -84,6 +85,17 @@ def test_every_head_takes_one_image_of_one_pixel_in_evaluation(head: str) -> Non
 def test_logits_take_the_size_that_is_asked_for(head: str) -> None:
     logits = build_model(replace(TINY, head=head))(torch.randn(2, 3, 33, 57), size=(9, 11))
     assert logits.main.shape == logits.aux.shape == (2, 5, 9, 11)
+
+
+@pytest.mark.parametrize("align_corners", [False, True])
+@pytest.mark.parametrize("head", HEADS)
+def test_logits_are_resized_as_the_configuration_says(head: str, align_corners: bool) -> None:
+    model, small = build_model(replace(TINY, head=head, align_corners=align_corners)), []
+    model.eval().classifier.register_forward_hook(lambda _, __, out: small.append(out))
+    logits = model(torch.randn(1, 3, 33, 57)).main
+    size = logits.shape[2:]
+    assert torch.equal(logits, Logits(small[0], None).resize(size, align_corners).main)
+    assert not torch.equal(logits, Logits(small[0], None).resize(size, not align_corners).main)
 
 
 @pytest.mark.parametrize("head", HEADS)

@@ -1,4 +1,4 @@
-"""Every checker takes right answers, however written, and refuses plausible wrong ones, saying why."""
+"""Every checker takes right answers, however written, and says what is wrong with others."""
 
 from collections.abc import Callable
 from math import sqrt

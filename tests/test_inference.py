@@ -14,6 +14,7 @@ from annlib.engine.inference import (
     fit,
     inference_of,
     predictor,
+    resize_bilinear,
     scales_and_flips,
     sliding_window,
     window_starts,
@@ -95,6 +96,24 @@ def test_fitted_size_lies_in_the_box_and_touches_it(
     assert max(size) <= max(box)
     assert min(size) <= min(box)
     assert max(size) == max(box) or min(size) == min(box)
+
+
+@pytest.mark.parametrize("align_corners", [False, True])
+def test_base_size_is_what_the_network_sees(align_corners: bool) -> None:
+    model = wake(ANN(replace(TINY, align_corners=align_corners))).eval()
+    images = torch.randn(1, 3, 33, 57)
+    seen = resize_bilinear(images, fit((33, 57), (20, 30)), align_corners=False)
+    expected = resize_bilinear(model(seen).main, (33, 57), align_corners)
+    assert torch.equal(predictor(model, TestConfig(base_size=(20, 30)))(images), expected)
+
+
+@pytest.mark.parametrize("align_corners", [False, True])
+def test_scale_is_applied_to_the_base_size(align_corners: bool) -> None:
+    model = wake(ANN(replace(TINY, align_corners=align_corners))).eval()
+    images = torch.randn(1, 3, 33, 57)
+    predict = predictor(model, TestConfig(base_size=(40, 60), scales=(0.5,)))
+    expected = predictor(model, TestConfig(base_size=(20, 30)))(images).log_softmax(1)
+    torch.testing.assert_close(predict(images), expected)
 
 
 @pytest.mark.parametrize("config", [SLIDE, TestConfig(base_size=(20, 30)), TestConfig(flip=True)])

@@ -144,6 +144,18 @@ def test_resumed_run_repeats_an_uninterrupted_one() -> None:
     assert all(map(torch.equal, models[0].parameters(), models[1].parameters()))
 
 
+def test_loop_weighs_the_classes() -> None:
+    config = replace(CONFIG, iterations=1, class_weights=(0.0,) * 5)
+    assert run(ANN(TINY), config, *one_batch()) == [0.0]
+
+
+def test_loop_computes_only_the_scores_that_have_a_label() -> None:
+    model, shapes = ANN(TINY), []
+    model.register_forward_hook(lambda _, __, logits: shapes.append(logits.main.shape))
+    run(model, replace(CONFIG, iterations=1, label_stride=8), *one_batch())
+    assert shapes == [(2, 5, 5, 8)]
+
+
 def test_clipping_limits_the_gradient() -> None:
     model, config = ANN(TINY), replace(CONFIG, clip_norm=1e-3)
     next(train(model, make_optimizer(model, config), repeat(one_batch()), config))

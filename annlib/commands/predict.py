@@ -32,6 +32,7 @@ class Predict:
 
         if not self.photos:
             raise ValueError("Name at least one photograph: annlib predict photo.jpg")
+        check_names_differ(self.photos)
         if self.weights is None:
             print(
                 "Using balloon_ann, which knows Balloon Town only (see --weights).", file=sys.stderr
@@ -43,3 +44,14 @@ class Predict:
             listed = ", ".join(f"{name} {100 * share:.0f} %" for name, share in shares.items())
             print(f"{photo}: {listed}")
             print(f"  -> {self.out / photo.stem}.overlay.png (.colours.png, .labels.png)")
+
+
+def check_names_differ(photos: tuple[Path, ...]) -> None:
+    """The results are named after the photographs: the second of a name would replace the first."""
+    stems = [photo.stem for photo in photos]
+    twice = [photo for photo in photos if stems.count(photo.stem) > 1]
+    if twice:
+        raise ValueError(
+            f"{', '.join(map(str, twice))} would write the same files. Give them different names, "
+            "or predict them one by one with different --out."
+        )

@@ -64,12 +64,14 @@ class Train:
         if self.resume:
             experiment = self.begun(folder)
         halves = open_data(experiment.data, self.data, self.classes)
-        experiment = fit_classes(experiment, halves.spec)
+        if not self.resume:
+            experiment = fit_classes(experiment, halves)
         if self.minutes is not None and not self.resume:
             experiment = self.fit_minutes(experiment, halves, device)
         training = Training(experiment, halves.spec, folder, device, self.resume)
-        if self.follow(training, halves):
-            report(training, halves)
+        if not self.follow(training, halves):
+            raise KeyboardInterrupt  # as noted in `follow`, which has saved everything since
+        report(training, halves)
 
     def wanted(self) -> "Experiment":
         """The experiment of that name with the settings of this command line."""
@@ -91,6 +93,11 @@ class Train:
         if experiment.name != self.experiment:
             raise ValueError(
                 f"{folder} holds a run of {experiment.name}, not of {self.experiment}."
+            )
+        if self.seed not in (Train.seed, experiment.train.seed):
+            raise ValueError(
+                f"The run in {folder} has the seed {experiment.train.seed}: it cannot go on with "
+                f"{self.seed}."
             )
         if self.iterations not in (None, experiment.train.iterations):
             raise ValueError(
@@ -141,17 +148,27 @@ class Train:
         return shlex.join(words)
 
 
-def fit_classes(experiment: "Experiment", spec: "DatasetSpec") -> "Experiment":
-    """The photos_* experiments take any class list; a published row insists on its own number."""
-    if experiment.model.num_classes == spec.num_classes:
-        return experiment
-    if experiment.data.dataset != "folder":
+def fit_classes(experiment: "Experiment", halves: "Halves") -> "Experiment":
+    """Fits the photos_* experiments to the classes of a folder, and to how often each occurs."""
+    from annlib.data.datasets import class_balance
+
+    check_classes(experiment, halves.spec)
+    model, recipe = experiment.model, experiment.train
+    if experiment.data.dataset == "folder":
+        model = replace(model, num_classes=halves.spec.num_classes)
+    if experiment.data.balance_classes:
+        recipe = replace(recipe, class_weights=class_balance(halves.train))
+    return replace(experiment, model=model, train=recipe)
+
+
+def check_classes(experiment: "Experiment", spec: "DatasetSpec") -> None:
+    """Raises ValueError for a data set with another number of classes than a published row."""
+    if experiment.model.num_classes != spec.num_classes and experiment.data.dataset != "folder":
         raise ValueError(
             f"{experiment.name} has {experiment.model.num_classes} classes, the data set "
             f"{spec.name} {spec.num_classes}. For a folder of your own there are the photos_* "
             "experiments."
         )
-    return replace(experiment, model=replace(experiment.model, num_classes=spec.num_classes))
 
 
 def report(training: "Training", halves: "Halves") -> None:

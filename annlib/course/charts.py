@@ -6,17 +6,15 @@ import numpy as np
 import seaborn
 from matplotlib.figure import Figure
 
-from annlib.course.drawing import BLOCK_COLOURS, INK, styled
+from annlib.course.drawing import BLOCK_COLOURS, styled
 from annlib.course.plots import Picture
 
 
 @styled
-def training_curve(
-    history: Sequence[tuple[int, float]], block: str, guessing: float | None = None
-) -> Picture:
+def training_curve(history: Sequence[tuple[int, float]], block: str) -> Picture:
     """Loss against step, each step thin, the running mean of the last 20 thick.
 
-    history: (step, loss). guessing: the loss of a model that knows nothing, drawn as a line.
+    history: (step, loss).
     """
     steps, losses = (np.array(values, float) for values in zip(*history, strict=True))
     smooth = [losses[max(0, end - 20) : end].mean() for end in range(1, len(losses) + 1)]
@@ -25,8 +23,6 @@ def training_curve(
     colour = BLOCK_COLOURS[block]
     axes.plot(steps, losses, color=colour, alpha=0.35, linewidth=0.9, label="each step")
     axes.plot(steps, smooth, color=colour, label="mean of the last 20")
-    if guessing is not None:
-        axes.axhline(guessing, color=INK, linestyle="--", linewidth=1.2, label="guessing")
     axes.set(xlabel="step", ylabel="loss", ylim=(0, None), title="The loss while training")
     axes.legend()
     alt = (
@@ -38,17 +34,30 @@ def training_curve(
 
 @styled
 def weight_matrix(
-    weights: np.ndarray, title: str, asks: str = "n, who asks", answers: str = "s, who answers"
+    weights: np.ndarray, title: str, asks: Sequence[str], answers: Sequence[str]
 ) -> Picture:
     """A small matrix of weights with its numbers, one row for each that asks.  (N, S)"""
     rows, columns = weights.shape
-    figure = Figure((1.2 + 0.62 * columns, 1.0 + 0.42 * rows), layout="constrained")
+    figure = Figure((2.4 + 0.72 * columns, 1.5 + 0.4 * rows), layout="constrained")
     axes = figure.subplots()
     seaborn.heatmap(
-        weights, ax=axes, vmin=0, vmax=1, cmap="cividis", annot=True, fmt=".2f", cbar=False
+        weights,
+        ax=axes,
+        vmin=0,
+        vmax=1,
+        cmap="cividis",
+        annot=True,
+        fmt=".2f",
+        cbar=False,
+        linewidths=1,
+        xticklabels=list(answers),
+        yticklabels=list(asks),
     )
-    axes.set(title=title, ylabel=asks, xlabel=answers)
-    axes.tick_params(length=0)
-    strongest = [f"row {n}: {row.argmax()} ({row.max():.2f})" for n, row in enumerate(weights)]
-    alt = f"{title}: {rows} x {columns} weights. Strongest in each row: {', '.join(strongest)}."
-    return Picture(figure, alt)
+    axes.set(title=title, ylabel="who asks", xlabel="who answers")
+    axes.tick_params(axis="x", rotation=30)
+    axes.tick_params(axis="y", rotation=0)
+    strongest = [
+        f"{name} looks most at {answers[row.argmax()]} ({row.max():.2f})"
+        for name, row in zip(asks, weights, strict=True)
+    ]
+    return Picture(figure, f"{title}: {rows} x {columns} weights. {'; '.join(strongest)}.")

@@ -27,8 +27,8 @@ def attention_weights(student: Callable[[Tensor, Tensor], Tensor]) -> None:
     large = attempt(student, 1e3 * query, 1e3 * key)
     expect(
         bool(large.isfinite().all()),
-        "With large scores your weights become nan or inf: exp overflows. torch's softmax takes the "
-        "row's maximum off first, which changes nothing else.",
+        "With large scores your weights become nan or inf: exp overflows. torch's softmax takes "
+        "the row's maximum off first, which changes nothing else.",
     )
     print(
         "Right: rows sum to 1, each entry follows from the dot product of one query with one key, "
@@ -116,9 +116,9 @@ def check_residual_start(block: nn.Module, features: Tensor, output: Tensor) -> 
         bool(output.abs().max() > 0),
         "A fresh block gives zeros: what comes in is lost. Add the input to what attention brings.",
     )
-    start = float(block.to_output.weight.abs().max()), float(block.to_output.bias.abs().max())
-    expect(start[0] == 0, "to_output must start at zero, so that a fresh block changes nothing.")
-    expect(start[1] == 0, "The weight of to_output starts at zero, but its bias does not.")
+    weight, bias = block.to_output.weight, block.to_output.bias
+    expect(not weight.any(), "to_output must start at zero, so that a fresh block changes nothing.")
+    expect(not bias.any(), "The weight of to_output starts at zero, but its bias does not.")
     expect(
         torch.allclose(output, features, atol=1e-6),
         "With to_output at zero a fresh block must hand on its input unchanged; yours does not.",

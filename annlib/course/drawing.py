@@ -90,7 +90,7 @@ def spotlight(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
     rows = np.arange(height) * heat.shape[0] // height
     columns = np.arange(width) * heat.shape[1] // width
     light = np.sqrt(heat / heat.max())[rows][:, columns, None]
-    return (image * (0.3 + 0.7 * light)).astype(np.uint8)
+    return (image * (0.4 + 0.6 * light)).astype(np.uint8)
 
 
 def draw_query(axes: Axes, y: float, x: float, colour: str = "white", radius: float = 4) -> None:
@@ -145,11 +145,11 @@ def name_houses(axes: Axes, scene: Scene, labels: np.ndarray | None = None) -> N
         axes.text(x, house.top - 3, text, ha="center", va="bottom", fontsize=9, path_effects=HALO)
 
 
-def legend_patches(classes: Sequence[int] = tuple(range(len(CLASS_NAMES)))) -> list[Patch]:
+def legend_patches() -> list[Patch]:
     """One swatch a class, for `Figure.legend`."""
     return [
-        Patch(facecolor=PALETTE[index] / 255, edgecolor="#8a8a8a", label=CLASS_NAMES[index])
-        for index in classes
+        Patch(facecolor=colour / 255, edgecolor="#8a8a8a", label=name)
+        for name, colour in zip(CLASS_NAMES, PALETTE, strict=True)
     ]
 
 

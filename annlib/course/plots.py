@@ -18,6 +18,7 @@ from annlib.course.drawing import (
     BLOCK_COLOURS,
     brightest,
     colour_labels,
+    draw_box,
     draw_choices,
     draw_image,
     draw_query,
@@ -63,10 +64,6 @@ def panels(rows: int, columns: int, extra_height: float = 0.0) -> tuple[Figure, 
     return figure, figure.subplots(rows, columns, squeeze=False)
 
 
-def add_legend(figure: Figure, classes: Sequence[int] = tuple(range(10)), columns: int = 5) -> None:
-    figure.legend(handles=legend_patches(classes), loc="outside lower center", ncols=columns)
-
-
 @styled
 def scene(scene: Scene) -> Picture:
     """A scene beside its labels, with the legend of all classes."""
@@ -74,8 +71,27 @@ def scene(scene: Scene) -> Picture:
     draw_image(axes[0, 0], scene.image, f"Scene {scene.seed}")
     draw_image(axes[0, 1], colour_labels(scene.labels), "Its labels")
     name_houses(axes[0, 1], scene)
-    add_legend(figure)
+    figure.legend(handles=legend_patches(), loc="outside lower center", ncols=5)
     alt = f"Balloon Town, scene {scene.seed}, beside its labels. {say_scene(scene)}"
+    return Picture(figure, alt)
+
+
+@styled
+def field_of_view(scene: Scene, y: int, x: int, side: int) -> Picture:
+    """All that a pixel can see through a square of `side` pixels; the rest is faded."""
+    height, width = scene.labels.shape
+    top, left = max(0, y - side // 2), max(0, x - side // 2)
+    bottom, right = min(height, y + side // 2 + 1), min(width, x + side // 2 + 1)
+    seen = faded(scene.image, 0.75)
+    seen[top:bottom, left:right] = scene.image[top:bottom, left:right]
+    figure, axes = panels(1, 1)
+    draw_image(axes[0, 0], seen, f"What it sees: {side} pixels")
+    draw_box(axes[0, 0], (top, left, bottom, right), "none")
+    draw_query(axes[0, 0], y, x)
+    alt = (
+        f"Scene {scene.seed}, faded but for rows {top} to {bottom - 1}, columns {left} to "
+        f"{right - 1} around the pixel in row {y}, column {x}. {say_scene(scene)}"
+    )
     return Picture(figure, alt)
 
 
@@ -144,15 +160,8 @@ def predictions(scenes: Sequence[Scene], answers: Mapping[str, Sequence[np.ndarr
 
     answers: name of a model -> its predicted labels (H, W), one for each scene.
     """
-    figure, axes = panels(len(scenes), 2 + len(answers), extra_height=0.5)
-    for row, scene in enumerate(scenes):
-        draw_image(axes[row, 0], scene.image, f"Scene {scene.seed}")
-        draw_image(axes[row, 1], colour_labels(scene.labels), "Truth")
-        name_houses(axes[row, 1], scene)
-        for place, (name, labels) in zip(axes[row, 2:], answers.items(), strict=True):
-            draw_image(place, colour_labels(labels[row]), name)
-            name_houses(place, scene, labels[row])
-    add_legend(figure, columns=10 if len(answers) > 1 else 5)
+    titles = [f"Scene {scene.seed}" for scene in scenes]
+    figure = rows_of_answers(titles, scenes, answers)
     return Picture(figure, " ".join(say_answers(scenes, answers)))
 
 
@@ -164,8 +173,24 @@ def counterfactual(
 
     answers: name of a model -> its predicted labels (H, W) before and after.
     """
-    return Picture(
-        predictions([before, after], answers).figure,
-        "The same scene before and after its balloons were repainted. "
-        + " ".join(say_answers([before, after], answers)),
+    scenes = [before, after]
+    figure = rows_of_answers(["Before", "A balloon repainted"], scenes, answers)
+    said = " ".join(say_answers(scenes, answers))
+    return Picture(figure, f"The same place before and after balloons were repainted. {said}")
+
+
+def rows_of_answers(
+    titles: Sequence[str], scenes: Sequence[Scene], answers: Mapping[str, Sequence[np.ndarray]]
+) -> Figure:
+    figure, axes = panels(len(scenes), 2 + len(answers), extra_height=0.5)
+    for row, scene in enumerate(scenes):
+        draw_image(axes[row, 0], scene.image, titles[row])
+        draw_image(axes[row, 1], colour_labels(scene.labels), "Truth")
+        name_houses(axes[row, 1], scene)
+        for place, (name, labels) in zip(axes[row, 2:], answers.items(), strict=True):
+            draw_image(place, colour_labels(labels[row]), name)
+            name_houses(place, scene, labels[row])
+    figure.legend(
+        handles=legend_patches(), loc="outside lower center", ncols=10 if len(answers) > 1 else 5
     )
+    return figure

@@ -88,15 +88,29 @@ def folder_spec(root: Path) -> DatasetSpec:
             f"There is no {path}. It names the classes, index 0 first, one line each: "
             "`name` or `name red green blue`."
         )
-    rows = [line.split() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    lines = path.read_text(encoding="utf-8-sig").splitlines()
+    rows = [line.split() for line in lines if line.strip()]
     names, palette = [], []
     for index, row in enumerate(rows):
         coloured = len(row) > 3 and all(part.isdigit() for part in row[-3:])
         names.append(" ".join(row[:-3] if coloured else row))
         palette.append(tuple(map(int, row[-3:])) if coloured else spread_colour(index))
-    if not 0 < len(names) < IGNORE_INDEX:
-        raise ValueError(f"{path} names {len(names)} classes; 1 to 254 can be told apart.")
-    return DatasetSpec(root.name, tuple(names), tuple(palette))
+    if not 0 < len(names) <= IGNORE_INDEX:
+        raise ValueError(f"{path} names {len(names)} classes; 1 to {IGNORE_INDEX} are possible.")
+    check_classes(names, palette, path)
+    return DatasetSpec(root.resolve().name, tuple(names), tuple(palette))
+
+
+def check_classes(names: list[str], palette: list[tuple[int, int, int]], path: Path) -> None:
+    """Raises ValueError for a name that stands twice and for a colour that is none."""
+    for index, (name, colour) in enumerate(zip(names, palette, strict=True)):
+        if name in names[:index]:
+            raise ValueError(
+                f"{path} names {name!r} twice, as class {names.index(name)} and as class {index}: "
+                "scores could not tell them apart. Give each its own name."
+            )
+        if max(colour) > 255:
+            raise ValueError(f"{path} gives {name!r} the colour {colour}, but 255 is the most.")
 
 
 def spread_colour(index: int) -> tuple[int, int, int]:
@@ -157,6 +171,21 @@ class SegmentationFolder(Dataset):
         labels = self.table[labels.int()]
         check_labels(labels, self.spec, self.labels[index])
         return image, labels
+
+
+def class_balance(dataset: SegmentationFolder) -> tuple[float, ...]:
+    """A weight for each class: the root of (median frequency / its frequency).
+
+    Frequencies are over all labelled pixels; a class that never occurs weighs 1. The median is
+    Eigen and Fergus' (ICCV 2015), the root keeps a handful of rare pixels from ruling the loss.
+    """
+    counts = torch.zeros(256, dtype=torch.int64)
+    for index in range(len(dataset)):
+        counts += torch.bincount(dataset.read(index)[1].flatten(), minlength=256)
+    counts = counts[: dataset.spec.num_classes].double()
+    median = counts[counts > 0].median()
+    weights = torch.where(counts > 0, (median / counts.clamp(min=1)).sqrt(), 1.0)
+    return tuple(round(float(weight), 4) for weight in weights)
 
 
 def find_images(folder: Path) -> list[Path]:

@@ -94,12 +94,20 @@ def make_loader(
     Training: endless, shuffled, from step `start` on. Otherwise: every sample once, in order.
     """
     pin_memory = torch.cuda.is_available()
+    generator = torch.Generator()  # the loader's own; it would draw from the caller's otherwise
     if not training:
-        return DataLoader(dataset, batch_size, num_workers=workers, pin_memory=pin_memory)
+        return DataLoader(
+            dataset,
+            batch_size,
+            num_workers=workers,
+            pin_memory=pin_memory,
+            generator=generator,
+        )
     return DataLoader(
         Seeded(dataset),
         batch_sampler=BatchesFrom(len(dataset), batch_size, seed, start),
         num_workers=workers,
         pin_memory=pin_memory,
         worker_init_fn=leave_interrupts_to_the_parent,
+        generator=generator,
     )

@@ -40,16 +40,17 @@ class RandomResize:
 
     def __call__(self, image: Tensor, labels: Tensor) -> Pair:
         """(3, H, W), (H, W) -> (3, H', W'), (H', W')"""
-        ratio = uniform(*self.ratio_range)
+        return resize(image, labels, self.size_of(labels.shape, uniform(*self.ratio_range)))
+
+    def size_of(self, size: tuple[int, int], ratio: float) -> list[int]:
+        """The size that a pair gets. The box is a long and a short side: it may lie on its side."""
         box = [int(side * ratio) for side in self.base_size]
-        height, width = labels.shape
-        scale = min(max(box) / max(height, width), min(box) / min(height, width))
-        return resize(image, labels, (int(height * scale + 0.5), int(width * scale + 0.5)))
+        scale = min(max(box) / max(size), min(box) / min(size))
+        return [max(1, int(side * scale + 0.5)) for side in size]
 
 
-def resize(image: Tensor, labels: Tensor, size: tuple[int, int]) -> Pair:
+def resize(image: Tensor, labels: Tensor, size: list[int]) -> Pair:
     """Bilinear for the image, nearest for the labels, which have nothing in between."""
-    size = [max(1, side) for side in size]
     image = F.resize(image, size, InterpolationMode.BILINEAR, antialias=False)
     labels = F.resize(labels[None], size, InterpolationMode.NEAREST)[0]
     return image, labels

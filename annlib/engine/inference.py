@@ -78,9 +78,9 @@ def scales_and_flips(
 
 
 def fit(size: tuple[int, int], box: tuple[int, int]) -> tuple[int, int]:
-    """The largest size of the same aspect inside a box, which may lie on its side."""
+    """The largest size of the same aspect inside a box, which may lie on its side; at least 1."""
     scale = min(max(box) / max(size), min(box) / min(size))
-    return int(size[0] * scale + 0.5), int(size[1] * scale + 0.5)
+    return max(1, int(size[0] * scale + 0.5)), max(1, int(size[1] * scale + 0.5))
 
 
 def predictor(model: nn.Module, config: TestConfig) -> Predict:

@@ -65,10 +65,17 @@ class Training:
                 "folder (--out): nothing is overwritten."
             )
         write_atomically(self.folder / "experiment.json", to_json(asdict(self.experiment)))
+        self.forget_after(0)  # of a run that ended before its first checkpoint
 
     def resume(self) -> None:
+        if not self.checkpoint.exists():
+            raise FileNotFoundError(
+                f"{self.folder} holds no checkpoint: its run ended before the first one (there is "
+                f"one every {SAVE_EVERY} steps). Start it again without --resume."
+            )
         checkpoint = load(self.checkpoint)
-        before, now = checkpoint.notes["experiment"], as_json(asdict(self.experiment))
+        before = settings(checkpoint.notes["experiment"], checkpoint.notes["classes"])
+        now = settings(as_json(asdict(self.experiment)), as_json(asdict(self.spec)))
         if before != now:
             differing = differences(before, now)
             raise ValueError(
@@ -152,6 +159,11 @@ def seconds_per_step(
         times.append(time.perf_counter())
     durations = [b - a for a, b in pairwise(times[WARM_UP_STEPS - 1 :])]
     return sum(durations) / len(durations)
+
+
+def settings(experiment: dict[str, Any], classes: dict[str, Any]) -> dict[str, Any]:
+    """What must stay the same for a run to go on. The data may have moved to another folder."""
+    return experiment | {"class_names": classes["class_names"]}
 
 
 def to_json(values: dict[str, Any]) -> bytes:

@@ -4,6 +4,7 @@ import json
 import os
 import zlib
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -53,13 +54,14 @@ def save(
             for key, value in values.items():
                 tensors[f"optimizer.{index}.{key}"] = torch.as_tensor(value)
     tensors = {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}
-    metadata = {"annlib": json.dumps(facts), "crc32": checksum(tensors)}
+    text = json.dumps(facts)
+    metadata = {"annlib": text, "crc32": checksum(text, tensors)}
     write_atomically(Path(path), to_bytes(tensors, metadata))
 
 
-def checksum(tensors: Mapping[str, Tensor]) -> str:
-    """CRC-32 of all names and bytes: tells a damaged file from a whole one."""
-    crc = 0
+def checksum(facts: str, tensors: Mapping[str, Tensor]) -> str:
+    """CRC-32 of the facts and of all names and bytes: tells a damaged file from a whole one."""
+    crc = zlib.crc32(facts.encode())
     for name in sorted(tensors):
         crc = zlib.crc32(name.encode(), crc)
         crc = zlib.crc32(tensors[name].flatten().view(torch.uint8).numpy(), crc)
@@ -68,9 +70,9 @@ def checksum(tensors: Mapping[str, Tensor]) -> str:
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Writes beside the target, then renames: nobody ever sees half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:
             file.write(content)
             file.flush()
@@ -84,7 +86,8 @@ def write_atomically(path: Path, content: bytes) -> None:
             "Free some space or choose another folder, then run the same command again.",
         ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def load(path: Path) -> Checkpoint:
@@ -105,7 +108,7 @@ def load(path: Path) -> Checkpoint:
         ) from error
     if "annlib" not in metadata:
         raise ValueError(f"{path} holds tensors, but no annlib configuration: not our checkpoint.")
-    if checksum(tensors) != metadata["crc32"]:
+    if checksum(metadata["annlib"], tensors) != metadata.get("crc32"):
         raise ValueError(f"{path} is damaged: its bytes do not match its checksum.")
     return unpack(path, json.loads(metadata["annlib"]), tensors)
 
@@ -114,8 +117,9 @@ def refuse_pickle(path: Path) -> None:
     if not path.is_file():
         raise FileNotFoundError(f"There is no checkpoint {path}.")
     with path.open("rb") as file:
-        start = file.read(4)
-    if start.startswith(PICKLE_STARTS):
+        start = file.read(9)
+    # The length of a safetensors header may look like a pickle's start, but "{" comes after it.
+    if start.startswith(PICKLE_STARTS) and start[8:] != b"{":
         raise ValueError(
             f"{path} is a pickle (torch.save). Loading one can run any code, so annlib never does. "
             "For weights you trust: torch.load(path, weights_only=True), then from_mmseg if they "
@@ -155,6 +159,19 @@ def restore(
                 "go on from it without the optimiser's state."
             )
         optimizer.load_state_dict(checkpoint.optimizer)
+        match_layout(optimizer)
+
+
+def match_layout(optimizer: torch.optim.Optimizer) -> None:
+    """Lays the state out in memory like its parameters (channels last, say).
+
+    Fused AdamW walks through the memory of both side by side and checks no strides: a moment in
+    another order would be taken for that of another weight, without an error.
+    """
+    for parameter, values in optimizer.state.items():
+        for key, value in values.items():
+            if value.shape == parameter.shape:
+                values[key] = torch.empty_like(parameter).copy_(value)
 
 
 def load_model(path: Path) -> ANN | Baseline:

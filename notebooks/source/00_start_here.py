@@ -1,0 +1,314 @@
+# %% [markdown] tags=["header"]
+# # 0. Start here
+#
+# *Can you tell what a house is without looking at the house?*
+#
+# - **Before:** a little Python; no deep learning yet
+# - **Reading:** 15 min
+# - **Runs in:** 15 s (quick), 30 s (learn), on 2 CPU cores
+# - **Needs:** CPU; no network
+#
+# ## After this lesson you can
+#
+# 1. run a set-up check and say what it has shown ([Exercise 0.1](exercise:click))
+# 2. estimate how many houses a network with a short view gets right ([Prediction 0.1](predict:local))
+# 3. ask any pixel of a picture where it looks ([Exercise 0.2](exercise:ask))
+# 4. tell what an attention picture says from what it does not say ([Quiz 0.2](quiz:bright))
+
+# %% tags=["parameters"]
+mode = "learn"  # "quick" for tests, "learn" for a laptop, "full" for a GPU and real data
+device = "cpu"
+seed = 0
+
+# %%
+from annlib.course import checks, plots, widgets
+from annlib.course.attention import attention_of
+from annlib.course.predicting import count_right, house_answer, predict_labels
+from annlib.course.predictions import Predictions
+from annlib.data.scenes import make_scene, repaint
+from annlib.data.sources import FIRST_VAL_SEED
+from annlib.model.checkpoints import shipped_model
+
+predictions = Predictions()
+first_seed = FIRST_VAL_SEED + 100 * seed  # scenes that no network here was trained on
+
+# %% [markdown]
+# ## A town that hides something
+#
+# This is Balloon Town. Every pixel of the left picture has one of ten classes; the right picture
+# shows them. Look at the houses: some are **homes**, some **shops**, some **schools**.
+# Before you read on: what in the left picture tells you which?
+
+# %%
+scene = make_scene(first_seed + 21)
+plots.scene(scene)
+
+# %% [markdown]
+# You will not find it in the houses: the three kinds are painted alike, and their doors and windows
+# are drawn by chance. The answer hangs in the sky. Find the balloon that has **the same paint** as
+# the house, and read its pattern:
+#
+# | pattern of the balloon | the house is a |
+# |---|---|
+# | belt | home |
+# | stripe | shop |
+# | disc | school |
+#
+# Check the rule on one house of the picture. Then keep it in mind: no network is told this rule. All
+# it gets is pictures and their labels.
+
+# %% [markdown] tags=["instructor"]
+# Five minutes. Hide the table at first (scroll down only after a minute of guessing); groups usually
+# propose size, roof, position. Let somebody find the rule. Ask: *how far is it from a house to its
+# balloon, compared with the size of the house?* That distance is the topic of the course.
+
+# %% [markdown]
+# ## Is everything in place?
+#
+# The course lives from pictures that answer when you move something. So try that way first: from your
+# browser to Python and back.
+
+# %%
+set_up = widgets.set_up()
+set_up
+
+# %% [markdown] tags=["exercise:click"]
+# ### Exercise 0.1: Click
+#
+# *Difficulty 1/5, importance 5/5, about 2 min, objective 1*
+#
+# Press the blue button above: with the mouse, or with Tab until it is framed, then Space. The line
+# below it must change. Then run the check. (The three dots in the next cell can stay.)
+
+# %% tags=["answer:click"]
+# Nothing to write: the click is the answer.
+# solution
+set_up.button.click()  # the same event, sent without a mouse
+
+# %% [markdown] tags=["hint:click:1"]
+# A widget lives in two places: what you see is in the browser, what it does is in Python. The button
+# works only while Python runs the notebook.
+
+# %% [markdown] tags=["hint:click:2"]
+# No button to be seen? Run the cell above it again (Shift + Enter). A button without effect belongs
+# to an earlier start of Python: run the cell again, too.
+
+# %% [markdown] tags=["hint:click:3"]
+# If the page cannot show widgets at all, you may send the event from Python:
+# `set_up.button.click()`. The course can be read without widgets; each shows its first picture.
+
+# %% tags=["check:click"]
+checks.click_arrived(set_up.clicked)
+
+# %% [markdown]
+# ## A network that sees only what is near
+#
+# Our first network (called FCN) decides about each pixel from a square of 63 pixels around it. This
+# is what it can see when it decides about one house:
+
+# %%
+house = scene.houses[1]
+asking = (int(house.bottom) - 10, int(house.left + house.right) // 2)
+assert scene.mask(house)[asking], "the pixel that asks should be on the house"
+plots.field_of_view(scene, *asking, side=63)
+
+# %% [markdown]
+# ### Prediction 0.1: How many houses will it get right?
+#
+# It was trained on 400 scenes, exactly as its rival further below. Now it sees new ones. Which share of the houses
+# will it name rightly, between 0 and 1? Write your guess **before** you go on; a wrong guess is worth
+# more than none, because you will remember the answer.
+
+# %% tags=["predict:local"]
+guess_local = 0.33  # solution
+
+# %%
+fcn = shipped_model("balloon_fcn")
+num_scenes = {"quick": 10, "learn": 60, "full": 200}[mode]
+scenes = [make_scene(first_seed + index) for index in range(num_scenes)]
+right, total = count_right(fcn, scenes)
+predictions.compare("0.1", guess_local, right / total, tolerance=0.25)
+print(f"FCN names {right} of {total} houses rightly.")
+
+# %% [markdown]
+# Three kinds, all equally frequent, and nothing to be seen that tells them apart: about one in three is
+# what guessing gives, and **no** training can change that. (With few houses the share wobbles: over 30
+# houses by about ±0.09, over 180 by ±0.04.) The picture shows how guessing looks. ✓ and ✗ judge what
+# most pixels of a house were taken for.
+
+# %%
+shown = scenes[1:4]
+nonlocal_net = shipped_model("balloon_nonlocal")
+answers = {
+    name: [predict_labels(net, one.image) for one in shown]
+    for name, net in {"FCN": fcn, "Non-local": nonlocal_net}.items()
+}
+plots.predictions(shown, answers)
+
+# %% [markdown]
+# ## A network in which every pixel may ask every other
+#
+# The last column is the same network with one block added: in it, every position of the picture can
+# fetch something from every other position. Sky, road, trees were easy before; now the houses are
+# right as well, or nearly always. How often?
+
+# %%
+right, total = count_right(nonlocal_net, scenes)
+print(f"The non-local network names {right} of {total} houses rightly.")
+assert total == sum(len(one.houses) for one in scenes)
+
+# %% [markdown]
+# Did it really read the balloons? We can ask by experiment, not by trust: repaint the pattern of **one**
+# balloon, leave every other pixel alone, and look again.
+#
+# ### Prediction 0.2: What changes?
+#
+# We repaint the balloon that decides about the middle house. How many of the three houses will the
+# non-local network now call something else?
+
+# %% tags=["predict:repaint"]
+guess_repaint = 1  # solution
+
+# %%
+middle = scene.houses[1]
+repainted = repaint(scene, middle.decided_by, (middle.pattern + 1) % 3)
+before, after = (predict_labels(nonlocal_net, one.image) for one in (scene, repainted))
+changed = [house_answer(before, scene, h) != house_answer(after, scene, h) for h in scene.houses]
+predictions.compare("0.2", guess_repaint, sum(changed))
+local = tuple(predict_labels(fcn, one.image) for one in (scene, repainted))
+plots.counterfactual(scene, repainted, {"FCN": local, "Non-local": (before, after)})
+
+# %% [markdown]
+# One balloon, one house: the answer follows the balloon of the same paint and no other. For FCN the
+# houses of both rows are the same pixels, so its answer cannot move. A repainted picture of this kind is
+# called a *counterfactual*. It is the strongest evidence in this course, stronger than any picture of
+# attention.
+
+# %% [markdown] tags=["instructor"]
+# Eight minutes for both predictions. Collect guesses for 0.1 on the board before the cell is run; 0.5
+# and 0.9 are common, 1/3 is rare. Discussion: *would more layers, more data, a longer training help
+# FCN?* Only a longer view would. When late, skip the prediction grid, never the counterfactual.
+
+# %% [markdown]
+# ## Ask a pixel
+#
+# Inside the non-local block each position spreads 100 % of attention over all positions of the picture.
+# The ring marks the pixel that asks. Left: the picture, brighter where it looks. Right: the same in
+# numbers. Below: in words.
+#
+# Try this, and say each time *what changes, and why?*
+#
+# 1. Put the ring on each of the three houses in turn. Where does the light go?
+# 2. Put it on the sky, then on the road. Do these need a balloon?
+# 3. Stay on a house and set "scores x" to 0, then to 4. Which of the two is blind, which stubborn?
+
+# %%
+widgets.query_sliders({"Non-local": nonlocal_net}, scene)
+
+# %% [markdown] tags=["exercise:ask"]
+# ### Exercise 0.2: Your own question
+#
+# *Difficulty 1/5, importance 4/5, about 5 min, objective 3*
+#
+# Find a pixel on a house from which more than half of the attention goes to one balloon class. Write its
+# row and column. The check looks whether it is on a house; the picture after it answers the rest.
+
+# %% tags=["answer:ask"]
+house_pixel = (94, 100)  # solution
+
+# %% [markdown] tags=["hint:ask:1"]
+# Which pixels have a reason to look far away? Those whose class nothing near them tells.
+
+# %% [markdown] tags=["hint:ask:2"]
+# The sliders above are called row and column; their numbers are what you need. The row comes first,
+# and row 0 is at the top.
+
+# %% [markdown] tags=["hint:ask:3"]
+# Houses stand just above the road, around row 95. Any column inside a house will do; begin with
+# `house_pixel = (95, ...)`.
+
+# %% tags=["check:ask"]
+checks.house_pixel(house_pixel, scene)
+attention = attention_of(nonlocal_net, scene.image)["context.attention"]
+assert attention.weights.shape == (384, 384)  # 16 x 24 positions ask, as many answer
+plots.attention(scene.image, attention, *house_pixel, "Your question", "nonlocal")
+
+# %% [markdown]
+# And all houses at once. Each arrow leads from a house to the position that gets most of its attention.
+# If paint is matched with paint, every arrow ends on its own colour.
+
+# %%
+plots.hero(scene, {"Non-local": ("nonlocal", attention)})
+
+# %% [markdown]
+# **What this does not show.** One picture of one network, trained once: no statistics. The town is a
+# toy in which far context is *needed*; in photographs it often merely helps. And bright is not *because*:
+# the picture shows what was fetched, the repainted balloon shows what decided.
+#
+# ## Where things live
+#
+# | What | Where |
+# |---|---|
+# | these lessons | `notebooks/`; with answers in `notebooks/solutions/` |
+# | the code, meant to be read | `annlib/`; the paper's blocks in `annlib/model/asymmetric.py` |
+# | checks of the exercises | `annlib/course/checks.py`; run as often as you like |
+# | your predictions | in this notebook's memory only; the last cell sums them up |
+# | trained networks | `data/weights/`, each trained by us, below 1 MB |
+# | measured numbers | `data/results/`, with date and machine |
+
+# %%
+predictions.summary()
+
+# %% [markdown]
+# ## Quiz
+
+# %% [markdown] tags=["quiz:local"]
+# ### Quiz 0.1: Why does FCN fail at the houses?
+#
+# - [ ] It has too few parameters.
+#   More parameters in the same square of 63 pixels see nothing more. What is missing is not capacity
+#   but information.
+# - [ ] It was trained too short.
+#   No training finds what the input does not hold. One in three is the limit for every local network.
+# - [x] The balloon lies outside of what it sees.
+#   The pattern that decides is some 60 to 90 pixels away; FCN's square ends after 31.
+
+# %% [markdown] tags=["quiz:bright"]
+# ### Quiz 0.2: A balloon shines in the attention picture of a house. What does that tell you?
+#
+# - [x] Much of what the block fetched for this pixel came from there.
+#   That, and only that, is what the weights say.
+# - [ ] The balloon is the reason for the class.
+#   It may be, but other layers come after the block and may ignore what was fetched. Repainting the
+#   balloon tests it.
+# - [ ] The network is certain about this pixel.
+#   Certainty is a matter of the class scores. A network can look hard and be wrong.
+
+# %% [markdown] tags=["quiz:notyet"]
+# ### Quiz 0.3: A check stops with `NotYet`. What happened?
+#
+# - [ ] The notebook is broken; start again.
+#   `NotYet` is the normal answer to an unfinished exercise. Nothing is lost.
+# - [x] The answer is missing or not right yet, and the message says what to look at.
+#   Change the answer, run its cell, run the check again. Its inputs are new each time.
+# - [ ] The answer was compared with a stored solution and differs.
+#   Checks know no solution; they test properties that every right answer has, however written.
+
+# %% [markdown] tags=["instructor"]
+# Whole lesson: 25 minutes with the predictions, 15 if people know notebooks. Usual trouble: a notebook
+# opened in a preview instead of JupyterLab (no widgets), a cell run out of order (Run > Restart Kernel
+# and Run All Cells stops at the first unanswered prediction, which is intended). Prompt for the end:
+# *name a task outside of computer vision in which the deciding hint is far from the question.*
+#
+# Answers: predictions about 0.33 and 1; quiz C, A, B.
+
+# %% [markdown] tags=["recap"]
+# ## Recap
+#
+# You ran the set-up check, estimated what a network with a short view can reach (one house in three),
+# asked pixels where they look, and know the difference between what was *fetched* and what *decided*.
+#
+# Read more: X. Wang and others, *Non-local Neural Networks*, CVPR 2018; Z. Zhu and others, *Asymmetric
+# Non-local Neural Networks for Semantic Segmentation*, ICCV 2019, the paper of this course.
+#
+# Next: [which pixel is what, and how to count it](01_which_pixel_is_what.ipynb)

@@ -1,0 +1,482 @@
+# %% [markdown] tags=["header"]
+# # 2. Every pixel asks every pixel
+#
+# *How can a pixel use what stands at the other end of the picture?*
+#
+# - **Before:** lessons 0 and 1; matrix products, softmax
+# - **Reading:** 45 min
+# - **Runs in:** 20 s (quick), 120 s (learn), on 2 CPU cores
+# - **Needs:** CPU; no network
+#
+# ## After this lesson you can
+#
+# 1. write the weights of a non-local block and state their shape ([Exercise 2.1](exercise:weights))
+# 2. predict how the weights answer to sameness and to scale ([Prediction 2.2](predict:scale))
+# 3. write the block, so that it starts as the identity ([Exercise 2.2](exercise:block))
+# 4. train it, score it, and count where its houses look ([Exercise 2.3](exercise:failure))
+
+# %% tags=["parameters"]
+mode = "learn"  # "quick" for tests, "learn" for a laptop, "full" for a GPU and real data
+device = "cpu"
+seed = 0
+
+# %%
+import inspect
+from dataclasses import replace
+
+import torch
+from torch import nn
+
+from annlib.commands.devices import choose_device
+from annlib.course import charts, checks, plots, widgets
+from annlib.course.attention import attention_of, capture_attention, model_input
+from annlib.course.matching import entropy, match, query_on
+from annlib.course.predictions import Predictions
+from annlib.data.scenes import make_scene
+from annlib.data.sources import FIRST_VAL_SEED
+from annlib.model.baselines import NonLocal, NonLocalAttention, build_model
+
+predictions = Predictions()
+target = choose_device(device)
+torch.manual_seed(seed)
+
+# %% [markdown]
+# ## The far hint
+#
+# The house in the frame is a home, a shop or a school: the balloon of its own paint says which. But a
+# convolution passes news only to its neighbours. This is all that nine layers of our small network let
+# one position see:
+
+# %%
+scene = make_scene(FIRST_VAL_SEED + 21)
+house = scene.houses[0]
+plots.field_of_view(scene, *query_on(scene, house), side=63)
+
+# %% [markdown]
+# One could stack more layers: at 1/8 of the size each 3 x 3 convolution widens the square by 16 pixels,
+# so the hint would arrive after a handful more, mixed with everything on its way. A **non-local block**
+# takes another way: each position asks *all* positions at once, and takes most from those that fit.
+#
+# ## Who looks at whom: the weights
+#
+# Let us play it with six positions and features made by hand. Three channels: *how blue*, *how red*,
+# *how much of a thing at all*.
+
+# %%
+names = ["blue balloon", "red balloon", "sky", "road", "blue house", "red house"]
+query = torch.tensor(
+    [
+        [6.0, 0.0, 0.0, 0.0, 6.0, 0.0],  # how blue
+        [0.0, 6.0, 0.0, 0.0, 0.0, 6.0],  # how red
+        [1.0, 1.0, 0.0, 0.0, 1.0, 1.0],  # a thing
+    ]
+)[None]
+key = query.clone()
+B, C, N = query.shape
+S = key.shape[2]
+assert (B, C, N, S) == (1, 3, 6, 6)
+
+# %% [markdown]
+# Position $n$ asks with its **query**, column $n$ of $\phi$ $(C \times N)$. Position $s$ offers its
+# **key**, column $s$ of $\theta$ $(C \times S)$. How well they fit is a dot product; a softmax over
+# all that answer turns fits into shares:
+#
+# $$W = \mathrm{softmax}\left(\frac{\phi^{\top} \theta}{\sqrt{C}}\right), \qquad W \in \mathbb{R}^{N \times S}, \qquad \sum_{s=1}^{S} W_{ns} = 1$$
+#
+# Here all positions answer, so $S = N$. We keep two letters, because lesson 4 will make $S$ small.
+# (The paper has no $\sqrt{C}$; the released models do, and so do we. You will see what it is for.)
+#
+# ### Prediction 2.1: Nothing to see
+#
+# Suppose the picture is one constant grey: all queries are equal, all keys are equal. With $N = S = 6$,
+# what is each weight?
+
+# %% tags=["predict:constant"]
+guess_constant = 1 / 6  # solution
+
+# %% [markdown] tags=["exercise:weights"]
+# ### Exercise 2.1: The weights
+#
+# *Difficulty 2/5, importance 5/5, about 5 min, objective 1*
+#
+# Write the formula above for a batch. Mind which axis is $N$ and which is $S$: a row belongs to the one
+# who asks. *For the fast:* write it without `softmax`, so that scores of 1000 do no harm.
+
+
+# %% tags=["answer:weights"]
+def attention_weights(query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
+    """query (B, C, N), key (B, C, S) -> (B, N, S): row n is how position n divides its attention"""
+    # solution
+    scores = query.mT @ key * query.shape[1] ** -0.5
+    return scores.softmax(dim=-1)
+
+
+# %% [markdown] tags=["hint:weights:1"]
+# Entry $(n, s)$ compares query $n$ with key $s$ and nothing else. Which axis disappears in the
+# comparison, which two remain?
+
+# %% [markdown] tags=["hint:weights:2"]
+# `query.mT` exchanges the last two axes; `@` is the matrix product; `softmax(dim=...)` makes sums along
+# that axis equal 1.
+
+# %% [markdown] tags=["hint:weights:3"]
+# `scores = query.mT @ key * query.shape[1] ** -0.5`
+
+# %% tags=["check:weights"]
+checks.attention_weights(attention_weights)
+
+# %% [markdown]
+# Now your function on the six positions. Before you run it: which two columns will be bright in the row
+# of the blue house?
+
+# %%
+checks.attention_weights(attention_weights)
+weights = attention_weights(query, key)
+assert weights.shape == (B, N, S)
+constant = attention_weights(torch.ones(1, C, N), torch.ones(1, C, S))
+predictions.compare("2.1", guess_constant, float(constant[0, 0, 0]), tolerance=0.05)
+charts.weight_matrix(weights[0].numpy(), "Six positions", names, names)
+
+# %% [markdown]
+# The blue house looks at the blue balloon **and at itself**: both fit equally well, and the dot product
+# knows no "but not me". Sky and road fit nothing, so they spread evenly: in a softmax nobody can look
+# nowhere. And there is no notion of near or far in the formula at all.
+
+# %% [markdown] tags=["instructor"]
+# Fifteen minutes to here. Usual mistakes in 2.1: softmax over dim 1 (then every position that *answers*
+# hands out shares), √N for √C, `query @ key.mT` (that compares channels with channels, C x C). Let pairs
+# say the row of the red house aloud before the matrix is shown. Stop here when 20 minutes are gone;
+# the scale section can be read at home.
+
+# %% [markdown]
+# ## What the scale is for
+#
+# A dot product of $C$ random numbers grows like $\sqrt{C}$. The **entropy** of a row, in bits, measures
+# how widely it looks: $\log_2 S$ if evenly, 0 if at one position only.
+#
+# ### Prediction 2.2: Four times the scores
+#
+# We multiply all scores by 4 before the softmax. Does the entropy of the rows "fall", "rise" or "stay"?
+
+# %% tags=["predict:scale"]
+guess_scale = "fall"  # solution
+
+# %%
+num_channels, num_positions = 64, 384
+random_query, random_key = torch.randn(2, 1, num_channels, num_positions)
+scores = random_query.mT @ random_key  # (1, 384, 384)
+assert scores.shape == (1, num_positions, num_positions)
+bits = {
+    factor: float(entropy((factor * scores / num_channels**0.5).softmax(-1)).mean())
+    for factor in (1, 4, num_channels**0.5)
+}
+change = bits[4] - bits[1]
+predictions.compare(
+    "2.2", guess_scale, "fall" if change < 0 else "rise", options=("fall", "rise", "stay")
+)
+for factor, value in bits.items():
+    print(f"scores x {factor:.0f}: {value:.1f} bits, as if looking at {2**value:.0f} of 384")
+
+# %% [markdown]
+# The last line is the block *without* the division by $\sqrt{C}$: even random features look at a handful
+# of positions, picked by chance. A softmax that is so sure has almost no gradient, and training starts
+# slowly. The division keeps the start open, whatever $C$ is.
+#
+# ## From weights to a block
+#
+# Each position now fetches the **values** $\gamma$ $(C \times S)$ in the shares of its row. What it
+# fetched goes through one more 1 x 1 convolution $W_O$ and is added to what was there:
+#
+# $$O = W \gamma^{\top}, \qquad Y = X + W_O(O^{\top})$$
+#
+# Queries, keys and values are 1 x 1 convolutions of the same map $X$. And $W_O$ starts **at zero**: a fresh
+# block changes nothing, so it can be put into any network without harm.
+#
+# ### Prediction 2.3: The first step
+#
+# With $W_O = 0$, which of the four convolutions get a gradient other than zero in the very first training
+# step: "all", "only output" or "none"?
+
+# %% tags=["predict:gradient"]
+guess_gradient = "only output"  # solution
+
+# %% [markdown] tags=["exercise:block"]
+# ### Exercise 2.2: The block
+#
+# *Difficulty 3/5, importance 5/5, about 15 min, objective 3*
+#
+# The four convolutions are there. Make the last one start at zero, and write `forward`. You may use your
+# `attention_weights`. *For the fast:* what must change so that the map that answers is another one than
+# the map that asks? (That is lesson 5.)
+
+
+# %% tags=["answer:block"]
+class NonLocalBlock(nn.Module):
+    """Every position asks every position of the same map."""
+
+    def __init__(self, channels: int, key_channels: int):
+        super().__init__()
+        self.to_query = nn.Conv2d(channels, key_channels, 1)  # phi
+        self.to_key = nn.Conv2d(channels, key_channels, 1)  # theta
+        self.to_value = nn.Conv2d(channels, key_channels, 1)  # gamma
+        self.to_output = nn.Conv2d(key_channels, channels, 1)  # W_O
+        # solution
+        nn.init.zeros_(self.to_output.weight)
+        nn.init.zeros_(self.to_output.bias)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """(B, C, H, W) -> (B, C, H, W)"""
+        # solution
+        query = self.to_query(features).flatten(2)
+        key = self.to_key(features).flatten(2)
+        value = self.to_value(features).flatten(2)
+        context = attention_weights(query, key) @ value.mT
+        context = context.mT.unflatten(2, features.shape[2:])
+        return features + self.to_output(context)
+
+
+# %% [markdown] tags=["hint:block:1"]
+# Height and width are one axis for attention: positions. Flatten after the convolutions, and only at the
+# end give the map its shape back. On the way back, who is a row and who is a column?
+
+# %% [markdown] tags=["hint:block:2"]
+# `flatten(2)` makes (B, C, N) of a map, `weights @ value.mT` is (B, N, C), and `unflatten(2, (H, W))`
+# needs positions last. `nn.init.zeros_` fills weight and bias.
+
+# %% [markdown] tags=["hint:block:3"]
+# `query = self.to_query(features).flatten(2)`, and the same for key and value.
+
+# %% tags=["check:block"]
+checks.nonlocal_block(NonLocalBlock)
+
+# %% [markdown]
+# This is how annlib writes the same thing. Two differences, both those of the released models: one
+# projection serves as query *and* key (with batch norm and ReLU), and the result is not added but laid
+# beside the input, and a 1 x 1 convolution mixes the two.
+
+# %%
+print(inspect.getsource(NonLocalAttention.forward))
+print(inspect.getsource(NonLocal.forward))
+
+# %%
+block = NonLocalAttention(channels=8, key_channels=4, value_channels=4)
+block(torch.randn(2, 8, 5, 7)).square().sum().backward()  # W_O = 0: the output is zero, and so ...
+features = torch.randn(2, 8, 5, 7)
+block.zero_grad()
+(features + block(features)).square().sum().backward()
+for name, parameter in block.named_parameters():
+    print(f"{name:18} {float(parameter.grad.abs().max()):8.3f}")
+others = [p for n, p in block.named_parameters() if not n.startswith("to_output")]
+outcome = "only output" if not any(p.grad.any() for p in others) else "all"
+predictions.compare("2.3", guess_gradient, outcome, options=("all", "only output", "none"))
+
+# %% [markdown]
+# What flows back passes $W_O$, and a product with zero is zero. After one step $W_O$ is no longer zero,
+# and the others wake up.
+
+# %% [markdown] tags=["instructor"]
+# Twenty minutes for this section. Usual mistakes in 2.2: `reshape(B, C, H, W)` on a (B, N, C) tensor
+# (runs, but scrambles positions; the check tells), forgetting the bias of `to_output`, adding before the
+# convolution. Discussion: *if the other three get no gradient at first, why not start W_O small instead
+# of zero?* Both work; zero gives an exact guarantee: the network is what it was. When late, hand out the
+# solution of 2.2 and go on with training.
+
+# %% [markdown]
+# ## Train one, score it
+#
+# The same small network as in lesson 0, with annlib's non-local block, from random weights. The loop is a
+# generator: it does one step each time we ask, and we decide what to print.
+
+# %%
+from annlib.data.loading import Transformed, make_loader
+from annlib.data.scenes import Scenes
+from annlib.data.transforms import training_transform
+from annlib.engine.train import make_optimizer, train
+from annlib.experiments import town
+
+experiment = town("nonlocal")
+steps = {"quick": 15, "learn": 300, "full": 1000}[mode]
+num_scenes = {"quick": 24, "learn": 300, "full": 400}[mode]
+recipe = replace(experiment.train, iterations=steps, seed=seed)
+small = build_model(experiment.model).to(target)
+data = Transformed(Scenes(num_scenes), training_transform(experiment.data))
+batches = make_loader(data, experiment.data.batch_size, training=True, seed=seed)
+print(f"{sum(p.numel() for p in small.parameters()):,} parameters, {steps} steps")
+
+# %%
+history = []
+for step in train(small, make_optimizer(small, recipe), batches, recipe):
+    history.append((step.number, float(step.loss)))
+    if step.number % (5 if mode == "quick" else 50) == 0:
+        print(f"step {step.number:4d}  loss {history[-1][1]:.3f}")
+charts.training_curve(history, "nonlocal")
+
+# %%
+from annlib.config import TestConfig
+from annlib.data.scenes import CLASS_NAMES, HOUSES
+from annlib.data.transforms import to_tensors
+from annlib.engine.evaluate import evaluate
+from annlib.engine.inference import predictor
+
+unseen = Scenes({"quick": 8, "learn": 40, "full": 200}[mode], first_seed=FIRST_VAL_SEED)
+samples = make_loader(Transformed(unseen, to_tensors), batch_size=8, training=False)
+
+
+def score(model: nn.Module) -> str:
+    """mIoU over all classes, and the share of right pixels among house pixels."""
+    matrix = evaluate(predictor(model, TestConfig()), samples, len(CLASS_NAMES))
+    return f"mIoU {matrix.scores().miou:.3f}, houses {matrix.accuracy_among(HOUSES):.3f}"
+
+
+print("trained here:", score(small))
+
+# %% [markdown]
+# The loss falls fast at first: sky, road and trees are learned in a few dozen steps. Then it crawls on a
+# plateau, because the houses are still a guess. Matching paint with paint is found late, often after 400
+# steps or more; a run this short mostly stops before. So we go on with the network that comes with the
+# course: the same code, trained longer.
+
+# %%
+from annlib.model.checkpoints import shipped_model
+
+trained = shipped_model("balloon_nonlocal").to(target)
+print("shipped:     ", score(trained))
+
+# %% [markdown]
+# ## Look inside
+#
+# `capture_attention` catches the weights of each attention block while the network runs:
+
+# %%
+images = model_input(scene.image).to(target)
+with capture_attention(trained) as maps, torch.inference_mode():
+    trained(images)
+caught = maps["context.attention"]
+B, N, S = caught.shape
+assert (B, N, S) == (1, 16 * 24, 16 * 24)  # the map has 1/8 of 128 x 192
+assert torch.allclose(caught.sum(-1), torch.ones(B, N, device=target), atol=1e-4)
+print(f"{N} rows, each with {S} weights: {N * S:,} numbers for one small picture")
+
+# %% [markdown]
+# Every row is a picture. Choose the row with the ring. Try this, and explain each answer:
+#
+# 1. Ask from a house, then from its balloon. Is the way back as bright? (Compare with the weights of the
+#    six positions.)
+# 2. Ask from the sky, then from a tree. What do positions do that need nothing?
+# 3. On a house, set "scores x" to 0.25, then 4: what happens to the entropy below the picture?
+# 4. Change the menu to "trained here". What has the short training not found yet?
+
+# %%
+widgets.query_sliders({"shipped": trained, "trained here": small}, scene)
+
+# %% [markdown]
+# Three houses are an anecdote. So count: for every house of scenes that the network has not seen, does the
+# balloon that decides get more attention than any other balloon?
+
+# %%
+matches = [
+    match(attention, one, a_house)
+    for one in map(unseen.scene, range(len(unseen)))
+    for attention in [attention_of(trained, one.image)["context.attention"]]
+    for a_house in one.houses
+]
+found = sum(one.is_matched for one in matches)
+mean_mass = sum(one.on_its_balloon for one in matches) / len(matches)
+print(f"{found} of {len(matches)} houses look more at their own balloon than at any other,")
+print(f"with {mean_mass:.0%} of their attention on average.")
+
+# %%
+attention = attention_of(trained, scene.image)["context.attention"]
+plots.hero(scene, {"Non-local: 384 positions": ("nonlocal", attention)})
+
+# %% [markdown]
+# **What this does not show.** The town was built so that attention can solve it; in photographs far
+# context helps less often and less clearly. One network and one seed: with another seed the same recipe
+# can stay on the plateau (it did, in one of our three first trials at 600 steps). And an attention picture says
+# what was fetched, not what decided; lesson 7 puts such pictures to the test.
+
+# %% [markdown] tags=["exercise:failure"]
+# ### Exercise 2.3: A picture that fails
+#
+# *Difficulty 3/5, importance 3/5, about 10 min, objective 4, open*
+#
+# Use the network that *you* trained (or the shipped one, if you find a scene that it gets wrong). Find a
+# house that is named wrongly, look at the attention of three of its pixels, and write two sentences: what
+# was fetched, and which single change of the scene (`annlib.data.scenes.repaint`) would test your story.
+
+# %% [markdown] tags=["instructor"]
+# Rubric for 2.3 (0 to 4): names scene, house and pixels so that others find them (1); describes the
+# weights, not the class (1); offers a story that could be wrong (1); names a repainting whose outcome
+# would contradict it (1). No point for "the attention is wrong": say where it goes.
+#
+# Ten minutes for looking inside. The prompt that works best: *does the network see a balloon, or does it
+# see paint?* (It matches paint; the pattern comes along as the value.)
+
+# %%
+predictions.summary()
+
+# %% [markdown]
+# ## Quiz
+
+# %% [markdown] tags=["quiz:shapes"]
+# ### Quiz 2.1: A map of 32 x 64 positions goes into a non-local block. What is the shape of its weights?
+#
+# - [ ] 32 x 64
+#   That is the map. Each of its positions has a whole row of weights.
+# - [x] 2048 x 2048
+#   One row for each position that asks, one column for each that answers: 4 million numbers. Lesson 3 is
+#   about this bill.
+# - [ ] C x C
+#   The product runs over channels, so they disappear; C x C would compare channels with each other.
+
+# %% [markdown] tags=["quiz:axis"]
+# ### Quiz 2.2: The softmax runs over the wrong axis, N instead of S. What goes wrong first?
+#
+# - [ ] Nothing; the matrix is square.
+#   It has the same shape, which is why the mistake is so easy, but other numbers.
+# - [x] A position may fetch 3.7 times its share, another almost nothing.
+#   Columns sum to 1 then, rows do not: every answer is handed out once, whoever asks.
+# - [ ] The weights become negative.
+#   A softmax is positive along any axis.
+
+# %% [markdown] tags=["quiz:symmetric"]
+# ### Quiz 2.3: Query and key share one projection. Is the matrix of weights symmetric?
+#
+# - [ ] Yes: $\phi = \theta$, so $n$ looks at $s$ as $s$ looks at $n$.
+#   That holds for the scores. The softmax then divides each row by its own sum.
+# - [x] No, only the scores are.
+#   A house may give its balloon 80 %, while the balloon, with many positions alike, divides itself up.
+# - [ ] Only for constant pictures is it not.
+#   A constant picture is the one case in which it surely is: all weights are equal.
+
+# %% [markdown] tags=["quiz:scale"]
+# ### Quiz 2.4: Why divide by $\sqrt{C}$?
+#
+# - [ ] Because there are many positions.
+#   That would be $\sqrt{N}$. The number of positions does not make a score larger.
+# - [ ] So that rows sum to 1.
+#   The softmax does that at any scale.
+# - [x] Because a sum of C products grows with $\sqrt{C}$, and large scores close the softmax.
+#   The division keeps the spread of the scores independent of C.
+
+# %% [markdown] tags=["quiz:start"]
+# ### Quiz 2.5: What does $W_O = 0$ buy at the start of training?
+#
+# - [ ] The block learns nothing, which prevents overfitting.
+#   $W_O$ itself gets a gradient in the first step; from then on all parts learn.
+# - [x] The network with the block computes exactly what it computed without.
+#   So it can be put into a trained network and takes part only as far as it helps.
+# - [ ] All pixels look at each other evenly.
+#   The weights are what they are; only what is fetched is multiplied by zero.
+
+# %% [markdown] tags=["recap"]
+# ## Recap
+#
+# You wrote the weights ($N \times S$, rows sum to 1), saw what sameness and scale do to them, wrote a block
+# that starts as the identity, trained a network with it, and counted where its houses look.
+#
+# Read more: X. Wang and others, *Non-local Neural Networks*, CVPR 2018; A. Vaswani and others, *Attention
+# Is All You Need*, 2017, for the scale; Z. Zhu and others, *Asymmetric Non-local Neural Networks for
+# Semantic Segmentation*, ICCV 2019, whose letters are used here.
+#
+# Next: [what all this asking costs](03_the_bill.ipynb)

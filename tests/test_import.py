@@ -1,0 +1,115 @@
+"""What has to be installed for which part of annlib."""
+
+import ast
+import re
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, packages_distributions, requires
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+import annlib
+
+PACKAGE = Path(annlib.__file__).parent
+CORE = ("torch", "torchvision", "numpy", "pillow", "einops", "safetensors", "tqdm")
+BLOCK = """
+import importlib, sys
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {blocked!r}:
+            raise ModuleNotFoundError(f"blocked: {{name}}", name=name)
+sys.meta_path.insert(0, Blocker())
+for module in {modules!r}:
+    importlib.import_module(module)
+print(*sorted(sys.modules))
+"""
+
+
+def canonical(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def needed_by(name: str, found: set[str]) -> set[str]:
+    """The package and all that it requires here, added to `found`."""
+    if canonical(name) in found:
+        return found
+    found.add(canonical(name))
+    try:
+        lines = requires(name) or []
+    except PackageNotFoundError:
+        return found
+    for requirement in map(Requirement, lines):
+        if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+            needed_by(requirement.name, found)
+    return found
+
+
+def not_needed() -> list[str]:
+    """Importable names of all that is installed here, but not needed by the core."""
+    core: set[str] = {"annlib", "setuptools"}
+    for name in CORE:
+        needed_by(name, core)
+    return sorted(
+        module
+        for module, distributions in packages_distributions().items()
+        if not core & {canonical(name) for name in distributions}
+    )
+
+
+def dotted(path: Path) -> str:
+    return ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
+
+
+def modules_below_the_course() -> list[str]:
+    folders = ("data", "model", "engine")
+    paths = [*PACKAGE.glob("*.py"), *(p for f in folders for p in (PACKAGE / f).glob("*.py"))]
+    return [dotted(path) for path in paths if path.stem not in ("__init__", "__main__")]
+
+
+def import_without(blocked: list[str], modules: list[str]) -> set[str]:
+    """Names of all modules that are loaded afterwards, in a new process."""
+    program = BLOCK.format(blocked=blocked, modules=modules)
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    return set(result.stdout.split())
+
+
+def test_library_needs_the_core_packages_only() -> None:
+    blocked = not_needed()
+    assert {"tyro", "matplotlib", "IPython", "jupytext", "pandas"} <= set(blocked)
+    import_without(blocked, ["annlib", *modules_below_the_course()])
+
+
+def offered_to_editors() -> set[str]:
+    """The names in the block that only editors and type checkers read."""
+    tree = ast.parse((PACKAGE / "__init__.py").read_text(encoding="utf-8"))
+    (block,) = (node for node in tree.body if isinstance(node, ast.If))
+    return {f"{node.module}.{alias.name}" for node in block.body for alias in node.names}
+
+
+def test_front_door_offers_the_same_names_to_programs_and_editors() -> None:
+    homes = {f"{home}.{name}" for home, names in annlib.HOMES.items() for name in names}
+    assert homes == offered_to_editors()
+
+
+@pytest.mark.parametrize("name", annlib.__all__)
+def test_name_of_the_front_door_is_that_of_its_home(name: str) -> None:
+    (home,) = (home for home, names in annlib.HOMES.items() if name in names)
+    assert getattr(annlib, name) is getattr(sys.modules[home], name)
+
+
+def test_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="'annlib' has no attribute 'ANM'"):
+        annlib.ANM  # noqa: B018
+
+
+@pytest.mark.parametrize("module", ["annlib", "annlib.zoo", "annlib.experiments"])
+def test_facts_load_nothing_heavy(module: str) -> None:
+    assert not {"torch", "numpy", "PIL"} & import_without([], [module])
+
+
+def test_network_loads_no_pictures_and_no_torchvision() -> None:
+    loaded = import_without([], ["annlib.model.checkpoints"])
+    assert not {"torchvision", "PIL", "matplotlib", "IPython"} & loaded

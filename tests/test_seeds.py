@@ -1,0 +1,53 @@
+"""Seeds made from names, and the caller's random state around them."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from annlib.seeds import seed_for, seeded
+
+KEY = st.tuples(st.text(max_size=3), st.integers(-3, 3), st.integers(0, 3))
+
+
+@given(first=KEY, second=KEY)
+def test_only_equal_keys_give_equal_seeds(first: tuple, second: tuple) -> None:
+    assert (seed_for(*first) == seed_for(*second)) == (first == second)
+
+
+def test_parts_of_a_key_do_not_flow_together() -> None:
+    assert len({seed_for(1, 23), seed_for(12, 3), seed_for(123), seed_for("1", 23)}) == 4
+
+
+def test_another_process_makes_the_same_seed() -> None:
+    program = "from annlib.seeds import seed_for; print(seed_for('step', 0, 7))"
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert int(run.stdout) == seed_for("step", 0, 7)
+
+
+def test_same_key_gives_the_same_numbers() -> None:
+    draws = []
+    for _ in range(2):
+        torch.rand(3)
+        with seeded("a", 1):
+            draws.append(torch.rand(5))
+    assert torch.equal(*draws)
+
+
+def test_callers_numbers_go_on_as_if_nothing_had_been_drawn() -> None:
+    torch.manual_seed(0)
+    expected = torch.rand(4)
+    torch.manual_seed(0)
+    with seeded("a"):
+        torch.rand(9)
+    assert torch.equal(torch.rand(4), expected)
+
+
+def test_callers_state_is_put_back_after_an_error() -> None:
+    before = torch.get_rng_state()
+    with pytest.raises(RuntimeError), seeded("a"):
+        raise RuntimeError
+    assert torch.equal(torch.get_rng_state(), before)
