@@ -8,6 +8,7 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
 CONDA_NAMES = {"pytorch": "torch", "matplotlib-base": "matplotlib", "seaborn-base": "seaborn"}
@@ -39,7 +40,7 @@ def conda_ranges(text: str) -> Ranges:
 
 def locked(text: str) -> dict[str, str]:
     lines = [line for line in text.splitlines() if not line.startswith("#")]
-    return dict(line.split("==") for line in lines)
+    return {canonicalize_name(name): version for name, version in (x.split("==") for x in lines)}
 
 
 def test_conda_and_pip_install_the_same_ranges() -> None:

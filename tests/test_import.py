@@ -1,7 +1,6 @@
 """What has to be installed for which part of annlib."""
 
 import ast
-import re
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, packages_distributions, requires
@@ -9,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 import annlib
 
@@ -16,26 +16,24 @@ PACKAGE = Path(annlib.__file__).parent
 CORE = ("torch", "torchvision", "numpy", "pillow", "einops", "safetensors", "tqdm")
 BLOCK = """
 import importlib, sys
-class Blocker:
+class Without:
+    finders = list(sys.meta_path)
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {blocked!r}:
-            raise ModuleNotFoundError(f"blocked: {{name}}", name=name)
-sys.meta_path.insert(0, Blocker())
+        if name.partition(".")[0] not in {blocked!r}:
+            specs = (finder.find_spec(name, path, target) for finder in self.finders)
+            return next((spec for spec in specs if spec), None)
+sys.meta_path[:] = [Without()]
 for module in {modules!r}:
     importlib.import_module(module)
 print(*sorted(sys.modules))
 """
 
 
-def canonical(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-
 def needed_by(name: str, found: set[str]) -> set[str]:
     """The package and all that it requires here, added to `found`."""
-    if canonical(name) in found:
+    if canonicalize_name(name) in found:
         return found
-    found.add(canonical(name))
+    found.add(canonicalize_name(name))
     try:
         lines = requires(name) or []
     except PackageNotFoundError:
@@ -54,7 +52,7 @@ def not_needed() -> list[str]:
     return sorted(
         module
         for module, distributions in packages_distributions().items()
-        if not core & {canonical(name) for name in distributions}
+        if not core & {canonicalize_name(name) for name in distributions}
     )
 
 

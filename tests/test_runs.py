@@ -1,8 +1,10 @@
 """Lessons run offline and apart from each other, and say what stopped them."""
 
+import asyncio
 import socket
 import sys
 from pathlib import Path
+from queue import Empty
 
 import nbformat
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from annlib.course import offline
 from annlib.course.gates import widget_errors
 from annlib.course.lessons import build
+from annlib.course.patience import GlancingChannel
 from annlib.course.release import release
 from annlib.course.runs import check_parameters, known_parameters, run, run_all
 
@@ -129,3 +132,23 @@ def test_cell_that_never_ends_is_stopped(tmp_path):
     path = write_lesson(tmp_path / "endless.ipynb", "while True:\n    pass")
     found = run(path, tmp_path / "out/endless.ipynb", {"mode": "quick"}, timeout=2)
     assert "CellTimeoutError" in found.error and found.seconds < 30 and found.output.exists()
+
+
+def test_reply_is_found_although_its_wake_up_was_lost():
+    class SleepySocket:
+        looks = 0
+
+        async def poll(self, milliseconds: int) -> bool:
+            assert milliseconds <= 500
+            self.looks += 1
+            return self.looks > 1
+
+    async def reply() -> dict:
+        return {"found": True}
+
+    channel = GlancingChannel.__new__(GlancingChannel)
+    channel.socket, channel._recv = SleepySocket(), reply
+    assert asyncio.run(channel.get_msg(timeout=600)) == {"found": True}
+    channel.socket.looks = -10
+    with pytest.raises(Empty):
+        asyncio.run(channel.get_msg(timeout=0.1))

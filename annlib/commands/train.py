@@ -54,12 +54,12 @@ class Train:
     """Processes that prepare data beside the training."""
 
     def run(self) -> None:
+        experiment = self.wanted()  # first: a misspelt name is told before torch is loaded
         from annlib.data.sources import open_data
         from annlib.engine.training import Training
 
         use_threads(self.threads)
         device = choose_device(self.device)
-        experiment = self.wanted()
         folder = self.out or Path("runs") / f"{experiment.name}-seed{self.seed}"
         if self.resume:
             experiment = self.begun(folder)

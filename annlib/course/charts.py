@@ -12,17 +12,17 @@ from annlib.course.plots import Picture
 
 @styled
 def training_curve(history: Sequence[tuple[int, float]], block: str) -> Picture:
-    """Loss against step, each step thin, the running mean of the last 20 thick.
+    """Loss against step: each step thin, the mean of the 20 around it thick.
 
     history: (step, loss).
     """
     steps, losses = (np.array(values, float) for values in zip(*history, strict=True))
-    smooth = [losses[max(0, end - 20) : end].mean() for end in range(1, len(losses) + 1)]
+    smooth = [losses[max(0, middle - 10) : middle + 10].mean() for middle in range(len(losses))]
     figure = Figure((6.6, 3), layout="constrained")
     axes = figure.subplots()
     colour = BLOCK_COLOURS[block]
     axes.plot(steps, losses, color=colour, alpha=0.35, linewidth=0.9, label="each step")
-    axes.plot(steps, smooth, color=colour, label="mean of the last 20")
+    axes.plot(steps, smooth, color=colour, label="mean of 20 steps")
     axes.set(xlabel="step", ylabel="loss", ylim=(0, None), title="The loss while training")
     axes.legend()
     alt = (

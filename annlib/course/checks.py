@@ -3,8 +3,15 @@
 Each draws its inputs anew, raises NotYet with advice, and prints what a right answer has shown.
 """
 
-from annlib.course.checking import NotYet
+from annlib.course.checking import NotYet, attempt
 from annlib.course.checks_nonlocal import attention_weights, nonlocal_block
 from annlib.course.checks_start import click_arrived, house_pixel
 
-__all__ = ["NotYet", "attention_weights", "click_arrived", "house_pixel", "nonlocal_block"]
+__all__ = [
+    "NotYet",
+    "attempt",
+    "attention_weights",
+    "click_arrived",
+    "house_pixel",
+    "nonlocal_block",
+]

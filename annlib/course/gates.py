@@ -136,5 +136,6 @@ def review(run: Run) -> Report:
     if is_learner(notebook):
         findings["only not started"] = only_not_started(notebook)
     for name, gate in SHARED_GATES.items():
-        findings[name] = gate(notebook)
+        stopped = run.error and gate is all_cells_ran  # the rest did not run: said already
+        findings[name] = [] if stopped else gate(notebook)
     return Report(run, findings)

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import nbformat
 
 from annlib.course.kernel import lesson_kernel
+from annlib.course.patience import LessonKernelManager
 
 MODES = ("quick", "learn", "full")
 DEVICE = re.compile(r"cpu|auto|cuda(:\d+)?")
@@ -107,6 +108,7 @@ def execute(output: Path, parameters: Parameters, timeout: int) -> str | None:
             cwd=str(output.parent),
             execution_timeout=timeout,
             allow_errors=learner,
+            kernel_manager_class=LessonKernelManager,
         )
     except papermill.PapermillExecutionError as error:
         if not learner:

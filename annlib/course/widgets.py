@@ -14,7 +14,7 @@ from annlib.course.matching import query_on
 from annlib.course.wording import say_choice
 from annlib.data.scenes import Scene
 
-LONG = ipywidgets.Layout(width="26em")
+LONG = {"width": "26em"}
 
 
 class QuerySliders(ipywidgets.VBox):
@@ -25,6 +25,8 @@ class QuerySliders(ipywidgets.VBox):
 
     def __init__(self, scene: Scene, choices: Mapping[str, tuple[str, Attention]]) -> None:
         """choices: name in the menu -> (block, for its colour, and what it did with the scene)"""
+        self.controls: dict[str, ipywidgets.Widget] = {}
+        super().__init__()
         self.scene, self.choices = scene, choices
         height, width = scene.labels.shape
         y, x = query_on(scene, scene.houses[0])
@@ -42,7 +44,7 @@ class QuerySliders(ipywidgets.VBox):
         }
         # interactive_output shows errors of `draw` in the widget, where the widget gate finds them
         self.output = ipywidgets.interactive_output(self.draw, self.controls)
-        super().__init__([ipywidgets.VBox(list(self.controls.values())), self.output])
+        self.children = [ipywidgets.VBox(list(self.controls.values())), self.output]
 
     def draw(self, name: str, y: int, x: int, factor: float) -> None:
         """The picture and the sentence for one state of the controls."""
@@ -57,7 +59,9 @@ class QuerySliders(ipywidgets.VBox):
         for control in self.controls.values():
             control.unobserve_all()
             control.close()
-        self.output.close()
+        self.controls = {}
+        for child in self.children:
+            child.close()
         super().close()
 
 

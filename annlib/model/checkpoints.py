@@ -136,7 +136,10 @@ def unpack(path: Path, facts: dict[str, Any], tensors: dict[str, Tensor]) -> Che
             for index, keys in facts["optimizer_keys"].items()
         }
         optimizer = {"state": state, "param_groups": facts["param_groups"]}
-    config = ModelConfig(**with_tuples(facts["config"]))
+    try:
+        config = ModelConfig(**with_tuples(facts["config"]))
+    except TypeError as error:
+        raise ValueError(f"{path} is of another version of annlib ({error}): use that.") from error
     return Checkpoint(path, config, facts["step"], facts["notes"], model, optimizer)
 
 

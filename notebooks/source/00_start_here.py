@@ -115,9 +115,9 @@ plots.field_of_view(scene, *asking, side=63)
 # %% [markdown]
 # ### Prediction 0.1: How many houses will it get right?
 #
-# It was trained on 400 scenes, exactly as its rival further below. Now it sees new ones. Which share of the houses
-# will it name rightly, between 0 and 1? Write your guess **before** you go on; a wrong guess is worth
-# more than none, because you will remember the answer.
+# It was trained on 400 scenes, exactly as its rival further below. Now it sees new ones. Which share of
+# the houses will it name rightly, between 0 and 1? Write your guess **before** you go on; a wrong guess
+# is worth more than none, because you will remember the answer.
 
 # %% tags=["predict:local"]
 guess_local = 0.33  # solution
@@ -160,7 +160,8 @@ assert total == sum(len(one.houses) for one in scenes)
 # %% [markdown]
 # Did it really read the balloons? We can ask by experiment, not by trust: repaint the pattern of **one**
 # balloon, leave every other pixel alone, and look again.
-#
+
+# %% [markdown]
 # ### Prediction 0.2: What changes?
 #
 # We repaint the balloon that decides about the middle house. How many of the three houses will the
@@ -192,7 +193,15 @@ plots.counterfactual(scene, repainted, {"FCN": local, "Non-local": (before, afte
 # %% [markdown]
 # ## Ask a pixel
 #
-# Inside the non-local block each position spreads 100 % of attention over all positions of the picture.
+# Inside the non-local block the picture is a map of 16 x 24 positions, and each of them spreads 100 % of
+# attention over all of them:
+
+# %%
+attention = attention_of(nonlocal_net, scene.image)["context.attention"]
+assert attention.weights.shape == (16 * 24, 16 * 24)  # one row for each that asks
+print(f"{len(attention.weights)} positions ask; each row of shares sums to 1.")
+
+# %% [markdown]
 # The ring marks the pixel that asks. Left: the picture, brighter where it looks. Right: the same in
 # numbers. Below: in words.
 #
@@ -229,8 +238,6 @@ house_pixel = (94, 100)  # solution
 
 # %% tags=["check:ask"]
 checks.house_pixel(house_pixel, scene)
-attention = attention_of(nonlocal_net, scene.image)["context.attention"]
-assert attention.weights.shape == (384, 384)  # 16 x 24 positions ask, as many answer
 plots.attention(scene.image, attention, *house_pixel, "Your question", "nonlocal")
 
 # %% [markdown]

@@ -1,0 +1,14 @@
+"""Random numbers of the reference, for the cases that were stored with it."""
+
+import numpy as np
+import pytest
+
+from annlib.data import transforms
+
+
+def numpys_dice(monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+    """The reference's random numbers in the place of torch's."""
+    random = np.random.RandomState(seed)
+    monkeypatch.setattr(transforms, "uniform", random.uniform)
+    monkeypatch.setattr(transforms, "chance", lambda probability: bool(random.randint(2)))
+    monkeypatch.setattr(transforms, "randint", lambda low, high: int(random.randint(low, high + 1)))

@@ -1,0 +1,122 @@
+"""What the command line says when something cannot be done, and how it ends."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from annlib import __main__
+from annlib.commands.scenes import WriteScenes
+
+HELP = """
+import sys
+sys.argv = ["annlib", *{words!r}, "--help"]
+from annlib.__main__ import main
+try:
+    main()
+except SystemExit as stop:
+    print("code", stop.code)
+import resource
+print("heavy", *sorted({{"torch", "numpy", "PIL", "matplotlib"}} & set(sys.modules)))
+print("seconds", resource.getrusage(resource.RUSAGE_SELF).ru_utime)
+"""
+
+
+@pytest.fixture
+def annlib(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.delenv("ANNLIB_TRACEBACK", raising=False)
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words: object) -> None:
+        monkeypatch.setattr(sys, "argv", ["annlib", *map(str, words)])
+        __main__.main()
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("train balloon_an", "No experiment 'balloon_an'. Nearest: balloon_ann, "),
+        ("train balloon_ann --iterations 0", "Give --iterations (at least 1) or --minutes"),
+        ("train balloon_ann --iterations 5 --minutes 1", "or --minutes, not both"),
+        ("train balloon_ann --threads 0", "--threads is 0: at least one is needed"),
+        ("train balloon_ann --resume", "There is no run in runs/balloon_ann-seed0"),
+        ("train photos_ann", "folder is not shipped with annlib: name its folder with --data"),
+        ("train photos_ann --data missing", "There is no missing/classes.txt"),
+        ("train photos_ann --data . --classes kitti", "No built-in class list 'kitti'"),
+        ("train photos_ann --data . --classes camvid", "There is no folder train/images"),
+        ("evaluate missing.safetensors", "There is no checkpoint missing.safetensors"),
+        ("predict a.jpg --weights a.pth", "There is no checkpoint a.pth"),
+        ("predict", "Name at least one photograph: annlib predict photo.jpg"),
+        ("scenes .", "is not an empty folder"),
+    ],
+)
+def test_what_cannot_be_done_is_told_in_one_message(annlib, command: str, message: str) -> None:
+    Path("something.txt").write_text("in the way")
+    with pytest.raises(SystemExit) as stop:
+        annlib(*command.split())
+    assert str(stop.value.code).startswith("annlib: ")
+    assert message in stop.value.code
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_missing_gpu_is_told(annlib) -> None:
+    with pytest.raises(SystemExit, match="torch finds no CUDA GPU here. Use --device cpu"):
+        annlib("train", "balloon_ann", "--device", "cuda")
+
+
+def test_half_written_weights_are_told(annlib) -> None:
+    Path("a.safetensors").write_bytes(b"\x40")
+    with pytest.raises(SystemExit, match=r"annlib: a\.safetensors is damaged or only half written"):
+        annlib("evaluate", "a.safetensors")
+
+
+@pytest.mark.parametrize("command", ["", "trian", "train", "train balloon_ann --fast", "list all"])
+def test_wrong_command_line_ends_with_2(annlib, command: str, capsys) -> None:
+    with pytest.raises(SystemExit) as stop:
+        annlib(*command.split())
+    assert stop.value.code == 2
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_unknown_experiment_ends_with_1_and_no_traceback() -> None:
+    words = [sys.executable, "-m", "annlib", "train", "baloon_ann"]
+    run = subprocess.run(words, capture_output=True, text=True)
+    assert (run.returncode, run.stdout) == (1, "")
+    assert run.stderr.startswith("annlib: No experiment 'baloon_ann'. Nearest: balloon_ann")
+    assert run.stderr.count("\n") == 1
+
+
+def test_traceback_is_shown_on_request(annlib, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANNLIB_TRACEBACK", "1")
+    with pytest.raises(KeyError, match="No experiment"):
+        annlib("train", "balloon_an")
+
+
+def test_interrupt_ends_with_130(annlib, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(command: WriteScenes) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(WriteScenes, "run", interrupted)
+    with pytest.raises(SystemExit) as stop:
+        annlib("scenes", "town")
+    assert stop.value.code == 130
+
+
+def test_programming_errors_are_not_hidden(annlib, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(WriteScenes, "run", lambda command: command.colour)
+    with pytest.raises(AttributeError, match="colour"):
+        annlib("scenes", "town")
+
+
+@pytest.mark.parametrize("words", [[], ["train"], ["predict"], ["evaluate"], ["town", "compare"]])
+def test_help_comes_at_once(words: list[str]) -> None:
+    program = HELP.format(words=words)
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    *text, code, heavy, seconds = run.stdout.splitlines()
+    assert (code, heavy) == ("code 0", "heavy")
+    assert float(seconds.split()[1]) < 1.5
+    assert len(text) > 5

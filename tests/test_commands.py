@@ -1,0 +1,199 @@
+"""The command line, in small: what each command does, writes and prints."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import small_town
+import torch
+from PIL import Image
+
+from annlib import __main__, zoo
+from annlib.data.scenes import write_scenes
+from annlib.model import checkpoints
+from annlib.model.checkpoints import load
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Small experiments, a folder of our own, and the threads put back."""
+    for module, name, value in small_town.CHANGES:
+        monkeypatch.setattr(module, name, value)
+    monkeypatch.delenv("ANNLIB_TRACEBACK", raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def annlib(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    """Runs a command line.  -> what it printed"""
+
+    def run(*words: object) -> str:
+        monkeypatch.setattr(sys, "argv", ["annlib", *map(str, words)])
+        __main__.main()
+        return capsys.readouterr().out
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network trained for two steps by the command itself."""
+    folder = tmp_path_factory.mktemp("trained")
+    words = ("train", "balloon_ann", "--iterations", "2", "--out", folder)
+    with pytest.MonkeyPatch.context() as patch:
+        for module, name, value in small_town.CHANGES:
+            patch.setattr(module, name, value)
+        patch.setattr(sys, "argv", ["annlib", *map(str, words)])
+        __main__.main()
+    return folder / "last.safetensors"
+
+
+def failure(run, *words: object) -> str:
+    """The message of a command that cannot be done."""
+    with pytest.raises(SystemExit) as stop:
+        run(*words)
+    assert isinstance(stop.value.code, str)  # Python prints it and exits with 1
+    return stop.value.code
+
+
+def test_list_shows_every_experiment(annlib) -> None:
+    printed = annlib("list")
+    for name in (*small_town.LAPTOP, *zoo.ZOO):
+        assert f"| {name} " in printed
+
+
+def test_scenes_are_written_and_counted(annlib) -> None:
+    assert annlib("scenes", "town", "--count", 3) == "3 scenes in town\n"
+    assert len(list(Path("town/images").iterdir())) == 3
+
+
+def test_scenes_go_into_no_folder_with_other_things(annlib) -> None:
+    Path("town").mkdir()
+    Path("town/mine.txt").write_text("mine")
+    assert "not an empty folder" in failure(annlib, "scenes", "town")
+    assert [path.name for path in Path("town").iterdir()] == ["mine.txt"]
+
+
+def test_no_scenes_are_refused(annlib) -> None:
+    assert "--count is 0" in failure(annlib, "scenes", "town", "--count", 0)
+
+
+def test_training_prints_scores_and_keeps_them(annlib) -> None:
+    printed = annlib("train", "balloon_fcn", "--iterations", 3)
+    saved = load(Path("runs/balloon_fcn-seed0/last.safetensors"))
+    mean = next(line for line in printed.splitlines() if line.startswith("| mean"))
+    assert f" {100 * saved.notes['scores']['miou']:.2f} |" in mean
+    assert saved.step == 3
+
+
+def test_same_command_again_overwrites_nothing(annlib) -> None:
+    words = ("train", "balloon_fcn", "--iterations", 1)
+    annlib(*words)
+    assert "runs/balloon_fcn-seed0 holds a run already" in failure(annlib, *words)
+
+
+def test_finished_run_is_scored_again(annlib) -> None:
+    words = ("train", "balloon_ppm", "--iterations", 1)
+    assert annlib(*words) == annlib(*words, "--resume")
+
+
+@pytest.mark.parametrize(("option", "was"), [("--seed", "the seed 0"), ("--iterations", "1 steps")])
+def test_resumed_run_keeps_its_settings(annlib, option: str, was: str) -> None:
+    annlib("train", "balloon_fcn", "--iterations", 1, "--out", "run")
+    message = failure(annlib, "train", "balloon_fcn", "--resume", "--out", "run", option, 9)
+    assert f"has {was}" in message
+
+
+def test_run_of_another_experiment_is_not_resumed(annlib) -> None:
+    annlib("train", "balloon_fcn", "--iterations", 1, "--out", "run")
+    message = failure(annlib, "train", "balloon_ppm", "--resume", "--out", "run")
+    assert message == "annlib: run holds a run of balloon_fcn, not of balloon_ppm."
+
+
+def test_minutes_choose_the_steps(annlib) -> None:
+    assert " steps in 0.001 minutes" in annlib("train", "balloon_fcn", "--minutes", 0.001)
+
+
+def photos_of_twelve_classes() -> None:
+    for split, seed in (("train", 0), ("val", 50)):
+        write_scenes(f"photos/{split}", 2, seed)
+    Path("photos/classes.txt").write_text("".join(f"class {i}\n" for i in range(12)))
+
+
+def test_photographs_bring_their_own_number_of_classes(annlib) -> None:
+    photos_of_twelve_classes()
+    annlib("train", "photos_fcn", "--data", "photos", "--iterations", 1, "--out", "run")
+    assert load(Path("run/last.safetensors")).config.num_classes == 12
+
+
+def test_published_row_insists_on_its_number_of_classes(annlib) -> None:
+    photos_of_twelve_classes()
+    message = failure(annlib, "train", zoo.ROWS[0].experiment.name, "--data", "photos")
+    assert "has 19 classes, the data set photos 12. For a folder of your own" in message
+
+
+def test_evaluation_repeats_the_scores_of_the_training(annlib) -> None:
+    trained = annlib("train", "balloon_apnb", "--iterations", 2, "--out", "run")
+    evaluated = annlib("evaluate", "run/last.safetensors")
+    assert trained == evaluated + "Saved run/last.safetensors\n"
+
+
+def test_photographs_need_their_folder_for_evaluation(annlib) -> None:
+    photos_of_twelve_classes()
+    annlib("train", "photos_fcn", "--data", "photos", "--iterations", 1, "--out", "run")
+    assert "--data" in failure(annlib, "evaluate", "run/last.safetensors")
+    assert "class 11" in annlib("evaluate", "run/last.safetensors", "--data", "photos")
+
+
+NOISE = np.random.default_rng(0).integers(0, 256, (11, 17, 4), dtype=np.uint8)
+PHOTOGRAPHS = {
+    "rgb": NOISE[..., :3],
+    "rgba": NOISE,
+    "grey": NOISE[..., 0],
+    "sixteen bits": NOISE[..., 0].astype(np.uint16) * 257,
+    "dot": NOISE[:1, :1, :3],
+    "line": NOISE[:1, :, :3],
+}
+
+
+@pytest.mark.parametrize("kind", PHOTOGRAPHS)
+def test_every_kind_of_photograph_is_segmented(annlib, checkpoint: Path, kind: str) -> None:
+    image = Image.fromarray(PHOTOGRAPHS[kind])
+    image.save("photo.png")
+    printed = annlib("predict", "photo.png", "--weights", checkpoint)
+    assert printed.startswith("photo.png: ")
+    with Image.open("predictions/photo.labels.png") as labels:
+        assert labels.size == image.size
+
+
+def test_turned_photograph_is_segmented_upright(annlib, checkpoint: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (17, 11)).save("photo.jpg", exif=exif)
+    annlib("predict", "photo.jpg", "--weights", checkpoint)
+    with Image.open("predictions/photo.overlay.png") as overlay:
+        assert overlay.size == (11, 17)
+
+
+def test_shipped_network_segments_without_weights(annlib, checkpoint, monkeypatch) -> None:
+    Path("shipped").mkdir()
+    Path("shipped/balloon_ann.safetensors").write_bytes(checkpoint.read_bytes())
+    monkeypatch.setattr(checkpoints, "SHIPPED", Path("shipped"))
+    Image.new("RGB", (9, 9)).save("photo.png")
+    assert "photo.png: " in annlib("predict", "photo.png")
+
+
+def test_results_of_equal_names_do_not_replace_each_other(annlib, checkpoint: Path) -> None:
+    message = failure(annlib, "predict", "a/x.jpg", "b/x.png", "--weights", checkpoint)
+    assert "a/x.jpg, b/x.png would write the same files" in message
+    assert not Path("predictions").exists()
+
+
+def test_threads_are_set(annlib) -> None:
+    before = torch.get_num_threads()
+    try:
+        annlib("train", "balloon_fcn", "--iterations", 1, "--threads", 1)
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,189 @@
+"""Folders of photographs with labels, and the ways in which they can be wrong."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from annlib.config import IGNORE_INDEX
+from annlib.data.datasets import (
+    BALLOON_TOWN,
+    CAMVID,
+    DatasetSpec,
+    SegmentationFolder,
+    folder_spec,
+    spread_colour,
+)
+from annlib.data.normalise import normalise, to_tensors
+
+ROWS = (("sky", 1, 2, 3), ("road", 4, 5, 6), ("car", 7, 8, 9))
+SPEC = DatasetSpec("three", tuple(n for n, *_ in ROWS), tuple(tuple(c) for _, *c in ROWS))
+
+
+def picture(seed: int, height: int = 5, width: int = 7) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def write_pair(root: Path, name: str, image: np.ndarray, labels: np.ndarray) -> None:
+    for kind, pixels in (("images", image), ("labels", labels)):
+        folder = root / "train" / kind
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(folder / f"{name}.png")
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Three pairs of different sizes, their labels 0..2 and 255."""
+    for seed, name in enumerate("bca"):
+        image = picture(seed, 5 + seed)
+        labels = image[..., 0] % 4
+        labels[labels == 3] = IGNORE_INDEX
+        write_pair(tmp_path, name, image, labels)
+    return tmp_path
+
+
+def opened(root: Path, spec: DatasetSpec = SPEC) -> SegmentationFolder:
+    return SegmentationFolder(root, spec, "train", to_tensors)
+
+
+def read_pair(root: Path, name: str) -> tuple[Tensor, Tensor]:
+    """The pair of that name by Pillow alone."""
+    image, labels = (
+        torch.from_numpy(np.array(Image.open(root / "train" / kind / f"{name}.png")))
+        for kind in ("images", "labels")
+    )
+    return normalise(image.permute(2, 0, 1)), labels.long()
+
+
+def test_pairs_come_sorted_by_name(root: Path) -> None:
+    for pair, name in zip(opened(root), "abc", strict=False):
+        for ours, theirs in zip(pair, read_pair(root, name), strict=True):
+            assert torch.equal(ours, theirs)
+
+
+def test_image_is_float_and_labels_are_whole_numbers(root: Path) -> None:
+    image, labels = opened(root)[0]
+    assert (image.dtype, labels.dtype) == (torch.float32, torch.int64)
+
+
+def test_pairs_kept_in_memory_are_those_on_disk(root: Path) -> None:
+    kept, read = opened(root), opened(root)
+    kept.keep_below(10**6)
+    assert len(kept.kept) == 3
+    for index in range(3):
+        assert all(torch.equal(*pair) for pair in zip(kept[index], read[index], strict=True))
+
+
+def test_pairs_that_fill_the_memory_are_not_kept(root: Path) -> None:
+    dataset = opened(root)
+    dataset.keep_below(100)
+    assert dataset.kept == []
+
+
+def test_ignored_values_become_255(root: Path) -> None:
+    spec = DatasetSpec("two", SPEC.class_names[:2], SPEC.palette[:2], ignored=(2,))
+    _, expected = read_pair(root, "a")
+    expected[expected == 2] = IGNORE_INDEX
+    assert torch.equal(opened(root, spec)[0][1], expected)
+
+
+def test_files_that_are_no_pictures_are_passed_over(root: Path) -> None:
+    (root / "train" / "images" / "Thumbs.db").write_bytes(b"?")
+    assert len(opened(root)) == 3
+
+
+def test_missing_folder_error_shows_how_it_should_look(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"no folder .*images.*NAME\.jpg .*NAME\.png"):
+        opened(tmp_path)
+
+
+def test_empty_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "train" / "images").mkdir(parents=True)
+    with pytest.raises(FileNotFoundError, match=r"train/images holds no picture \(\.bmp"):
+        opened(tmp_path)
+
+
+def test_image_without_labels_is_named_and_counted(root: Path) -> None:
+    (root / "train" / "labels" / "b.png").unlink()
+    with pytest.raises(FileNotFoundError, match=r"1 of 3 pictures .*images/b\.png: expected .*b\."):
+        opened(root)
+
+
+def test_sizes_that_differ_are_told(root: Path) -> None:
+    write_pair(root, "a", picture(0, 5, 7), np.zeros((7, 5), np.uint8))
+    with pytest.raises(ValueError, match=r"a\.png is \(5, 7\) but .*a\.png is \(7, 5\)"):
+        opened(root)[0]
+
+
+def test_label_without_a_class_is_named_with_its_file(root: Path) -> None:
+    write_pair(root, "c", picture(0), np.full((5, 7), 33, np.uint8))
+    with pytest.raises(ValueError, match=r"c\.png holds the label 33, but three has 3 classes"):
+        opened(root)[2]
+
+
+def test_error_in_any_file_comes_before_training_when_all_are_kept(root: Path) -> None:
+    (root / "train" / "images" / "c.png").write_bytes(b"no picture")
+    with pytest.raises(ValueError, match=r"c\.png cannot be read"):
+        opened(root).keep_below(10**6)
+
+
+def classes_of(root: Path, text: str) -> DatasetSpec:
+    (root / "classes.txt").write_bytes(text.encode())
+    return folder_spec(root)
+
+
+def test_classes_file_gives_names_and_colours(tmp_path: Path) -> None:
+    text = "\ufeffsky 1 2 3\r\n\r\n  road marking   4 5 6\r\n"  # as Windows writes it
+    spec = classes_of(tmp_path, text)
+    assert spec.class_names == ("sky", "road marking")
+    assert spec.palette == ((1, 2, 3), (4, 5, 6))
+
+
+def test_classes_without_colours_get_those_of_pascal_voc(tmp_path: Path) -> None:
+    spec = classes_of(tmp_path, "sky\nroute 66\nlane 1 2\ncar 1 2 3\n")
+    assert spec.class_names == ("sky", "route 66", "lane 1 2", "car")
+    assert spec.palette == ((0, 0, 0), (128, 0, 0), (0, 128, 0), (1, 2, 3))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", r"classes\.txt names 0 classes"),
+        ("\n".join(map(str, range(300))), r"names 300 classes"),
+        ("sky\nroad\nsky\n", "names 'sky' twice, as class 0 and as class 2"),
+        ("sky 0 0 256", r"'sky' the colour \(0, 0, 256\)"),
+    ],
+)
+def test_wrong_classes_are_told(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        classes_of(tmp_path, text)
+
+
+def test_missing_classes_file_error_shows_how_it_should_look(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"no .*classes\.txt.*`name red green blue`"):
+        folder_spec(tmp_path)
+
+
+def test_spread_colours_are_those_of_pascal_voc() -> None:
+    """Bit by bit, as VOC's own development kit counts: three bits of the index at a time."""
+    for index in range(256):
+        colour, rest = [0, 0, 0], index
+        for place in (128, 64, 32, 16, 8, 4, 2, 1):
+            colour = [c + place * (rest >> i & 1) for i, c in enumerate(colour)]
+            rest >>= 3
+        assert spread_colour(index) == tuple(colour)
+    assert [spread_colour(i) for i in (1, 15)] == [(128, 0, 0), (192, 128, 128)]  # plane, person
+
+
+@pytest.mark.parametrize("spec", [BALLOON_TOWN, CAMVID], ids=lambda spec: spec.name)
+def test_built_in_classes_have_a_name_and_a_colour_each(spec: DatasetSpec) -> None:
+    assert len(set(spec.class_names)) == len(set(spec.palette)) == spec.num_classes
+
+
+def test_unlabelled_pixels_of_camvid_count_for_nothing(tmp_path: Path) -> None:
+    labels = np.arange(12, dtype=np.uint8)[None]
+    write_pair(tmp_path, "a", picture(0, 1, 12), labels)
+    assert opened(tmp_path, CAMVID)[0][1].tolist() == [[*range(11), IGNORE_INDEX]]

@@ -1,0 +1,91 @@
+"""Ctrl-C, SIGTERM and SIGKILL on a real process: nothing is lost, and the printed command works."""
+
+import re
+import shlex
+import signal
+import time
+from os import getpgid, killpg
+from pathlib import Path
+from subprocess import Popen
+
+import pytest
+import torch
+from small_town import start
+
+from annlib.model.checkpoints import load
+
+STEPS = 400
+WORDS = ("train", "balloon_ann", "--iterations", str(STEPS), "--threads", "1")
+pytestmark = pytest.mark.slow
+
+
+def wait_for(path: Path, process: Popen) -> None:
+    """Until the run has written that file."""
+    deadline = time.monotonic() + 120
+    while not path.exists() or not path.read_bytes():
+        assert process.poll() is None, "ended before it could be interrupted"
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def interrupted(number: signal.Signals, folder: Path, after: str, *words: str) -> tuple[int, str]:
+    """Sends a signal to all processes of the run, as a terminal does.  -> exit code, output"""
+    process = start(*WORDS, "--out", str(folder), *words)
+    wait_for(folder / after, process)
+    killpg(getpgid(process.pid), number)
+    output, _ = process.communicate(timeout=120)
+    return process.returncode, output
+
+
+def resume(command: str) -> None:
+    """Runs a command as it was printed."""
+    program, *words = shlex.split(command)
+    assert program == "annlib"
+    process = start(*words)
+    process.communicate(timeout=240)
+    assert process.returncode == 0
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that nobody disturbed."""
+    folder = tmp_path_factory.mktemp("whole")
+    resume(shlex.join(["annlib", *WORDS, "--out", str(folder)]))
+    return folder
+
+
+def assert_same(folder: Path, whole: Path) -> None:
+    ours, theirs = (load(f / "last.safetensors") for f in (folder, whole))
+    assert ours.step == theirs.step == STEPS
+    assert all(torch.equal(ours.model[key], theirs.model[key]) for key in theirs.model)
+    histories = [(f / "history.jsonl").read_text() for f in (folder, whole)]
+    assert histories[0] == histories[1]
+    assert ours.notes["scores"] == theirs.notes["scores"]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_interrupted_run_is_saved_and_the_printed_command_finishes_it(
+    tmp_path: Path, whole: Path, workers: int
+) -> None:
+    folder = tmp_path / "a run"  # a name that a shell would split
+    code, output = interrupted(signal.SIGINT, folder, "history.jsonl", "--workers", str(workers))
+    assert code == 130
+    steps = int(re.search(rf"Stopped after (\d+) of {STEPS} steps; saved", output)[1])
+    assert load(folder / "last.safetensors").step == steps < STEPS
+    resume(output.partition("To go on:")[2])
+    assert_same(folder, whole)
+
+
+def test_terminated_run_is_saved_too(tmp_path: Path) -> None:
+    code, output = interrupted(signal.SIGTERM, tmp_path, "history.jsonl")
+    assert code == 130
+    assert "To go on:" in output
+    assert 0 < load(tmp_path / "last.safetensors").step < STEPS
+
+
+def test_killed_run_goes_on_from_its_last_checkpoint(tmp_path: Path, whole: Path) -> None:
+    code, _ = interrupted(signal.SIGKILL, tmp_path, "last.safetensors")
+    assert code == -signal.SIGKILL
+    assert load(tmp_path / "last.safetensors").step % 20 == 0
+    resume(shlex.join(["annlib", "train", "balloon_ann", "--resume", "--out", str(tmp_path)]))
+    assert_same(tmp_path, whole)

@@ -1,0 +1,200 @@
+"""A run can stop anywhere and go on as if it had not: bit for bit."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+import small_town
+import torch
+from torch.utils.data import Dataset, Subset
+
+from annlib.config import Experiment, TrainConfig
+from annlib.data.datasets import BALLOON_TOWN
+from annlib.data.sources import open_data
+from annlib.engine import training
+from annlib.engine.evaluate import ConfusionMatrix
+from annlib.engine.training import Training, differences, read_experiment, score, seconds_per_step
+from annlib.model.checkpoints import Checkpoint, load
+
+CPU = torch.device("cpu")
+SGD = TrainConfig(iterations=40, seed=3)
+ADAMW = replace(SGD, optimizer="adamw", clip_norm=5.0, warmup=4, label_stride=4)
+TOWN = replace(small_town.LAPTOP["balloon_ann"], train=ADAMW)
+
+
+@pytest.fixture(scope="module")
+def scenes() -> Dataset:
+    """Random scale, crop, mirror and colours."""
+    return Subset(open_data(TOWN.data, None).train, range(7))
+
+
+@pytest.fixture(autouse=True)
+def small_run(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(training, "RECORD_EVERY", 5)
+    monkeypatch.setattr(training, "SAVE_EVERY", 10)
+    torch.manual_seed(int(torch.randint(99, ())))  # what the caller draws must not matter
+    yield
+
+
+def begin(folder: Path, experiment: Experiment = TOWN, resume: bool = False) -> Training:
+    return Training(experiment, BALLOON_TOWN, folder, CPU, resume)
+
+
+def go_on(run: Training, scenes: Dataset, until: int = 40, workers: int = 0) -> list[float]:
+    """Trains until that step.  -> the losses"""
+    losses = []
+    for step in run.steps(scenes, workers):
+        losses.append(float(step.loss))
+        if step.number == until:
+            break
+    return losses
+
+
+def same(first: Checkpoint, second: Checkpoint) -> bool:
+    """Weights, running statistics, all optimiser state and rates, bit for bit."""
+    ours, theirs = (c.optimizer["state"] for c in (first, second))
+    pairs = [(first.model, second.model), *((ours[i], theirs[i]) for i in ours)]
+    tensors_equal = all(torch.equal(a[key], b[key]) for a, b in pairs for key in a)
+    groups_equal = first.optimizer["param_groups"] == second.optimizer["param_groups"]
+    return tensors_equal and groups_equal and ours.keys() == theirs.keys()
+
+
+@pytest.fixture(scope="module", params=[SGD, ADAMW], ids=["sgd", "adamw"])
+def whole(request, tmp_path_factory, scenes: Dataset) -> tuple[Training, list[float]]:
+    """40 steps without a stop, and their losses."""
+    run = begin(tmp_path_factory.mktemp("whole"), replace(TOWN, train=request.param))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "RECORD_EVERY", 5)
+        losses = go_on(run, scenes)
+    run.save()
+    return run, losses
+
+
+Whole = tuple[Training, list[float]]
+
+
+@pytest.mark.parametrize(("stop", "workers"), [(1, 0), (25, 0), (39, 0), (25, 2)])
+def test_stopped_and_resumed_run_equals_an_uninterrupted_one(
+    tmp_path: Path, scenes: Dataset, whole: Whole, stop: int, workers: int
+) -> None:
+    expected, losses = whole
+    first = begin(tmp_path, expected.experiment)
+    begun = go_on(first, scenes, stop)
+    first.save()
+    second = begin(tmp_path, expected.experiment, resume=True)
+    assert begun + go_on(second, scenes, workers=workers) == losses
+    second.save()
+    assert same(load(second.checkpoint), load(expected.checkpoint))
+    assert second.history() == expected.history()
+
+
+def test_killed_run_goes_on_from_its_last_checkpoint(
+    tmp_path: Path, scenes: Dataset, whole: Whole
+) -> None:
+    expected, losses = whole
+    go_on(begin(tmp_path, expected.experiment), scenes, 27)  # saved at 10 and 20
+    second = begin(tmp_path, expected.experiment, resume=True)
+    assert second.step == 20
+    assert go_on(second, scenes) == losses[20:]
+    second.save()
+    assert same(load(second.checkpoint), load(expected.checkpoint))
+    assert second.history() == expected.history()
+
+
+def test_another_seed_trains_another_network(tmp_path: Path, scenes: Dataset) -> None:
+    other = begin(tmp_path / "b", replace(TOWN, train=replace(ADAMW, seed=4)))
+    assert go_on(begin(tmp_path / "a"), scenes, 2) != go_on(other, scenes, 2)
+
+
+def test_history_holds_the_losses(whole: Whole) -> None:
+    run, losses = whole
+    assert [line["step"] for line in run.history()] == [5, 10, 15, 20, 25, 30, 35, 40]
+    for line in run.history():
+        assert line["loss"] == pytest.approx(losses[line["step"] - 1], abs=1e-6)
+
+
+def test_resuming_a_finished_run_trains_no_step(whole: Whole, scenes: Dataset) -> None:
+    expected, _ = whole
+    assert go_on(begin(expected.folder, expected.experiment, resume=True), scenes) == []
+
+
+def test_other_settings_are_listed_with_both_values(whole: Whole) -> None:
+    run, _ = whole
+    experiment = replace(run.experiment, train=replace(run.experiment.train, seed=8, power=1.0))
+    message = r"train\.power was 0\.9, is 1\.0, train\.seed was 3, is 8\. A resumed"
+    with pytest.raises(ValueError, match=message):
+        begin(run.folder, experiment, resume=True)
+
+
+def test_other_classes_are_other_settings(whole: Whole) -> None:
+    run, _ = whole
+    spec = replace(BALLOON_TOWN, class_names=tuple("abcdefghij"))
+    with pytest.raises(ValueError, match="class_names was"):
+        Training(run.experiment, spec, run.folder, CPU, resume=True)
+
+
+def test_data_may_have_moved(whole: Whole) -> None:
+    run, _ = whole
+    Training(run.experiment, replace(BALLOON_TOWN, name="moved"), run.folder, CPU, resume=True)
+
+
+def test_run_is_not_overwritten(whole: Whole) -> None:
+    run, _ = whole
+    before = {path: path.read_bytes() for path in run.folder.iterdir()}
+    with pytest.raises(FileExistsError, match=r"holds a run already.*--resume.*--out"):
+        begin(run.folder, run.experiment)
+    assert {path: path.read_bytes() for path in run.folder.iterdir()} == before
+
+
+def test_run_without_a_checkpoint_may_begin_again(tmp_path: Path, scenes: Dataset) -> None:
+    go_on(begin(tmp_path), scenes, 7)
+    again = begin(tmp_path)
+    assert again.history() == []
+
+
+def test_resuming_without_a_checkpoint_says_to_begin(tmp_path: Path) -> None:
+    begin(tmp_path)
+    with pytest.raises(FileNotFoundError, match="no checkpoint: .* again without --resume"):
+        begin(tmp_path, resume=True)
+
+
+def test_checkpoint_says_where_it_comes_from(whole: Whole) -> None:
+    run, _ = whole
+    notes = load(run.checkpoint).notes
+    assert notes["experiment"] == json.loads(json.dumps(asdict(run.experiment)))
+    assert notes["classes"]["class_names"] == list(BALLOON_TOWN.class_names)
+    assert notes["versions"]["torch"] == torch.__version__
+
+
+def test_settings_are_read_back_from_the_folder(whole: Whole, tmp_path: Path) -> None:
+    run, _ = whole
+    assert read_experiment(run.folder) == run.experiment
+    with pytest.raises(FileNotFoundError, match=r"no run in .*experiment\.json is missing"):
+        read_experiment(tmp_path)
+
+
+def test_scores_are_those_of_the_confusion_matrix(whole: Whole) -> None:
+    run, _ = whole
+    halves = open_data(run.experiment.data, None)
+    scenes = Subset(halves.val, range(2))
+    matrix = ConfusionMatrix(10)
+    run.model.eval()
+    for image, labels in scenes:
+        small = torch.nn.functional.interpolate(image[None], (48, 72), mode="bilinear")
+        with torch.inference_mode():
+            logits = run.model(small).main
+        logits = torch.nn.functional.interpolate(logits, labels.shape, mode="bilinear")
+        matrix.update(logits.argmax(1)[0], labels)
+    assert score(run, scenes).miou == matrix.scores().miou
+
+
+def test_time_of_a_step_is_measured_without_a_trace(scenes: Dataset, tmp_path: Path) -> None:
+    assert 0 < seconds_per_step(TOWN, scenes, CPU, workers=0) < 5
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_differences_are_found_in_depth() -> None:
+    before, now = {"a": {"b": 1, "c": 2}, "d": 3}, {"a": {"b": 1, "c": 4}, "e": 5}
+    assert differences(before, now) == ["a.c was 2, is 4", "d was 3, is None", "e was None, is 5"]

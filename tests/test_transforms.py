@@ -1,0 +1,188 @@
+"""What training does to a pair: image and labels stay together, and the reference's cases hold."""
+
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from dice import numpys_dice
+from golden_rules import golden
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from annlib.config import IGNORE_INDEX, DataConfig
+from annlib.data import transforms
+from annlib.data.transforms import (
+    Pad,
+    RandomCrop,
+    RandomFlip,
+    RandomResize,
+    resize,
+    training_transform,
+)
+from annlib.engine.inference import fit
+
+few = settings(max_examples=60, deadline=None)
+SIDE = st.integers(1, 15)
+SIZE = st.tuples(SIDE, st.integers(2, 40))  # torch 2.14 shrinks no uint8 picture to one pixel
+REFERENCE = golden()["transforms"]
+
+
+def coordinates(height: int, width: int) -> tuple[Tensor, Tensor]:
+    """A pair in which every pixel tells its row and column, twice."""
+    row, column = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    image = torch.stack([row, column, torch.zeros_like(row)]).byte()
+    return image, (16 * row + column).byte()
+
+
+def told_by_image(image: Tensor) -> Tensor:
+    return 16 * image[0] + image[1]
+
+
+@few
+@given(height=SIDE, width=SIDE, seed=st.integers(0, 99))
+def test_flip_keeps_labels_on_their_pixels(height: int, width: int, seed: int) -> None:
+    torch.manual_seed(seed)
+    image, labels = RandomFlip()(*coordinates(height, width))
+    assert torch.equal(labels, told_by_image(image))
+    assert labels[0, 0] in (0, width - 1)
+
+
+@few
+@given(height=SIDE, width=SIDE, crop=st.tuples(SIDE, SIDE), seed=st.integers(0, 99))
+def test_crop_keeps_labels_on_their_pixels(
+    height: int, width: int, crop: tuple[int, int], seed: int
+) -> None:
+    torch.manual_seed(seed)
+    image, labels = RandomCrop(crop)(*coordinates(height, width))
+    assert torch.equal(labels, told_by_image(image))
+    assert labels.shape == (min(height, crop[0]), min(width, crop[1]))
+    assert torch.equal(labels - labels[0, 0], coordinates(*labels.shape)[1])
+
+
+@few
+@given(height=SIDE, width=SIDE, size=st.tuples(SIDE, SIDE))
+def test_padding_lies_right_and_below(height: int, width: int, size: tuple[int, int]) -> None:
+    image, labels = coordinates(height, width)
+    padded, padded_labels = Pad(size)(image.float() + 1, labels.long())
+    assert torch.equal(padded[:, :height, :width], image.float() + 1)
+    assert torch.equal(padded_labels[:height, :width], labels.long())
+    outside = (padded == 0).all(0)
+    assert torch.equal(outside, padded_labels == IGNORE_INDEX)
+    assert labels.numel() + int(outside.sum()) == max(height, size[0]) * max(width, size[1])
+
+
+@few
+@given(height=SIDE, width=SIDE, size=SIZE)
+def test_resized_labels_stay_within_half_a_pixel(
+    height: int, width: int, size: tuple[int, int]
+) -> None:
+    image, labels = resize(*coordinates(height, width), list(size))
+    assert labels.shape == image.shape[1:] == size
+    for told, label, old, new in zip(
+        image[:2].float(), (labels // 16, labels % 16), (height, width), size, strict=True
+    ):
+        # half a pixel of either grid, and half a grey level of rounding
+        assert (told - label.float()).abs().max() <= 0.5 * max(1, old / new) + 0.5 + 0.5
+
+
+@few
+@given(size=SIZE)
+def test_resizing_invents_no_label(size: tuple[int, int]) -> None:
+    labels = torch.tensor([[0, 7, 255], [3, 250, 1]], dtype=torch.uint8)
+    _, resized = resize(torch.zeros(3, 2, 3, dtype=torch.uint8), labels, list(size))
+    assert set(resized.flatten().tolist()) <= set(labels.flatten().tolist())
+
+
+@pytest.mark.parametrize("case", REFERENCE["random_resize"])
+def test_random_sizes_are_the_references(case: dict) -> None:
+    base_size = tuple(reversed(case["base_scale"]))
+    assert RandomResize(base_size).size_of(case["img_hw"], case["ratio"]) == case["out_hw"]
+
+
+def test_sizes_in_training_and_testing_follow_one_rule() -> None:
+    for size in ((1, 1), (1, 900), (37, 5), (480, 640)):
+        for box in ((128, 192), (192, 128), (7, 9)):
+            assert tuple(RandomResize(box).size_of(size, 1.0)) == fit(size, box)
+
+
+@pytest.mark.parametrize("case", REFERENCE["random_crop"]["cases"])
+def test_windows_are_the_references(case: dict, monkeypatch: pytest.MonkeyPatch) -> None:
+    numpys_dice(monkeypatch, case["seed"])
+    labels = torch.zeros(200, 300, dtype=torch.uint8)
+    labels[:, 150:], labels[120:], labels[:20, :20] = 1, 255, 2
+    row, column = torch.meshgrid(torch.arange(200), torch.arange(300), indexing="ij")
+    image, _ = RandomCrop((64, 96))(torch.stack([row, column]), labels)
+    assert image[:, 0, 0].tolist() == [case["offset_h"], case["offset_w"]]
+
+
+def is_varied_slowly(labels: Tensor) -> bool:
+    counts = Counter(label for label in labels.flatten().tolist() if label != IGNORE_INDEX)
+    return len(counts) > 1 and 4 * max(counts.values()) < 3 * sum(counts.values())
+
+
+@few
+@given(labels=st.lists(st.sampled_from([0, 1, 5, 254, 255]), min_size=1, max_size=24))
+def test_window_is_varied_when_no_class_fills_three_quarters(labels: list[int]) -> None:
+    window = torch.tensor(labels, dtype=torch.uint8)[None]
+    assert RandomCrop((8, 8)).is_varied(window) == is_varied_slowly(window)
+
+
+@pytest.mark.parametrize(("num_bad", "num_draws"), [(0, 1), (4, 5), (10, 11), (99, 11)])
+def test_eleventh_window_is_taken_as_it_comes(
+    num_bad: int, num_draws: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    verdicts, draws = iter([False] * num_bad + [True]), []
+    crop = RandomCrop((4, 4))
+    monkeypatch.setattr(crop, "is_varied", lambda labels: next(verdicts))
+    monkeypatch.setattr(crop, "draw", lambda labels: draws.append(0) or (slice(0, 4), slice(0, 4)))
+    crop(*coordinates(9, 9))
+    assert len(draws) == num_draws
+
+
+@pytest.mark.parametrize(
+    ("draw", "expected"),
+    [
+        (partial(transforms.chance, 0.5), 0.5),
+        (partial(transforms.chance, 0.2), 0.2),
+        (lambda: float(RandomFlip()(*coordinates(1, 2))[1][0, 0]), 0.5),
+    ],
+)
+def test_chance_is_as_large_as_it_says(draw: Callable[[], float], expected: float) -> None:
+    torch.manual_seed(0)
+    assert np.mean([draw() for _ in range(2000)]) == pytest.approx(expected, abs=0.04)
+
+
+def test_whole_numbers_are_drawn_with_both_ends() -> None:
+    torch.manual_seed(0)
+    assert {transforms.randint(-18, 17) for _ in range(2000)} == set(range(-18, 18))
+
+
+def test_uniform_numbers_fill_their_range() -> None:
+    torch.manual_seed(0)
+    draws = np.array([transforms.uniform(-32, 32) for _ in range(2000)])
+    assert -32 <= draws.min() < -31 < 31 < draws.max() < 32
+    assert abs(draws.mean()) < 2
+
+
+@few
+@given(height=SIDE, width=st.integers(1, 60), seed=st.integers(0, 99))
+def test_every_picture_is_brought_to_the_size_of_the_crop(
+    height: int, width: int, seed: int
+) -> None:
+    torch.manual_seed(seed)
+    config = DataConfig("folder", crop_size=(12, 17), base_size=(14, 21), batch_size=1)
+    image, labels = training_transform(config)(*coordinates(height, min(width, 15)))
+    assert (image.shape, labels.shape) == ((3, 12, 17), (12, 17))
+    assert image.isfinite().all()
+
+
+def test_scenes_are_only_mirrored() -> None:
+    config = DataConfig("balloon_town", None, None, batch_size=8, color_jitter=False)
+    pair = coordinates(4, 6)
+    torch.manual_seed(0)
+    seen = {training_transform(config)(*pair)[1].flatten()[0].item() for _ in range(20)}
+    assert seen == {0, 5}
