@@ -14,7 +14,7 @@ from small_town import start
 
 from annlib.model.checkpoints import load
 
-STEPS = 400
+STEPS = 200
 WORDS = ("train", "balloon_ann", "--iterations", str(STEPS), "--threads", "1")
 pytestmark = pytest.mark.slow
 

@@ -87,7 +87,7 @@ def test_release_of_the_fixture_is_green_and_has_pages(tmp_path):
         tmp_path / "notebooks/solutions/90_fixture.ipynb",
     )
     said = []
-    assert release(tmp_path, tmp_path / "build", said.append) == []
+    assert release(tmp_path, tmp_path / "build", said.append, QUICK) == []
     assert "solutions/90_fixture.ipynb ran in" in said[0] and "learner/90_fixture" in said[1]
     assert 'href="90_fixture.html"' in (tmp_path / "build/index.html").read_text()
     page = (tmp_path / "build/90_fixture.html").read_text()

@@ -53,7 +53,7 @@ class Run:
         from annlib.course.release import release
 
         parameters = {"mode": self.mode, "device": self.device, "seed": self.seed}
-        findings = release(HERE, self.out, parameters, say, self.jobs)
+        findings = release(HERE, self.out, say, parameters, self.jobs)
         if sys.stdout.isatty() and not os.environ.get("CI"):
             webbrowser.open((self.out / "index.html").resolve().as_uri())
         finish(findings)

@@ -19,7 +19,7 @@ class Compare:
 
     seeds: int = 5
     """How many seeds: 0, 1, ..."""
-    iterations: int = 600
+    iterations: int = 1000
     """Steps of each run."""
     threads: int | None = None
     """CPU threads of one operation."""

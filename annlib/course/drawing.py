@@ -154,9 +154,15 @@ def legend_patches() -> list[Patch]:
 
 
 def draw_spotlight(
-    axes: Axes, image: np.ndarray, heat: np.ndarray, query: tuple[int, int], title: str = ""
+    axes: Axes,
+    image: np.ndarray,
+    heat: np.ndarray,
+    query: tuple[int, int],
+    title: str = "",
+    block: str | None = None,
 ) -> None:
-    draw_image(axes, spotlight(image, np.asarray(heat)), title)
+    """The picture lit by attention, with a ring around the pixel that asks."""
+    draw_image(axes, spotlight(image, np.asarray(heat)), title, block)
     draw_query(axes, *query)
 
 

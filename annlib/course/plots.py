@@ -15,7 +15,6 @@ from matplotlib.figure import Figure
 
 from annlib.course.attention import Attention
 from annlib.course.drawing import (
-    BLOCK_COLOURS,
     brightest,
     colour_labels,
     draw_box,
@@ -117,8 +116,7 @@ def attention(
     """What pixel (y, x) chooses: on the picture, and as shares on the map. uint8 (H, W, 3)"""
     heat = attention.picture(y, x).numpy()
     figure, axes = panels(1, 2)
-    draw_spotlight(axes[0, 0], image, heat, (y, x), title)
-    axes[0, 0].title.set_color(BLOCK_COLOURS[block])
+    draw_spotlight(axes[0, 0], image, heat, (y, x), title, block)
     height, width = image.shape[:2]
     norm = PowerNorm(0.5, vmin=0, vmax=heat.max())  # as the spotlight: weak shares show, too
     drawn = axes[0, 1].imshow(heat, norm=norm, extent=(0, width, height, 0))

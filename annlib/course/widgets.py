@@ -14,7 +14,7 @@ from annlib.course.matching import query_on
 from annlib.course.wording import say_choice
 from annlib.data.scenes import Scene
 
-LONG = {"width": "26em"}
+LONG = {"width": "40em"}
 
 
 class QuerySliders(ipywidgets.VBox):

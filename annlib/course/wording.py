@@ -37,6 +37,7 @@ def say_choice(attention: Attention, labels: np.ndarray, y: int, x: int) -> str:
     """What pixel (y, x) looks at, in words.  labels: class indices (H, W)"""
     weights = attention.row(y, x)
     masses = list(class_masses(attention.picture(y, x), labels).items())[:3]
+    masses = [(name, mass) for name, mass in masses if mass >= 0.005]
     asking = "a border" if labels[y, x] == IGNORE_INDEX else CLASS_NAMES[labels[y, x]]
     bits = float(entropy(weights))
     return (
