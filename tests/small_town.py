@@ -7,7 +7,7 @@ import os
 import sys
 from dataclasses import replace
 from pathlib import Path
-from subprocess import DEVNULL, PIPE, Popen
+from subprocess import PIPE, Popen
 
 from tiny import TINY
 
@@ -41,7 +41,7 @@ def start(*words: str) -> Popen:
     return Popen(
         [sys.executable, "-W", "error", __file__, *words],
         stdout=PIPE,
-        stderr=DEVNULL,
+        stderr=PIPE,
         text=True,
         start_new_session=True,
         env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[1])},

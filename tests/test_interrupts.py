@@ -23,7 +23,7 @@ def wait_for(path: Path, process: Popen) -> None:
     """Until the run has written that file."""
     deadline = time.monotonic() + 120
     while not path.exists() or not path.read_bytes():
-        assert process.poll() is None, "ended before it could be interrupted"
+        assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.005)
 
@@ -42,8 +42,8 @@ def resume(command: str) -> None:
     program, *words = shlex.split(command)
     assert program == "annlib"
     process = start(*words)
-    process.communicate(timeout=240)
-    assert process.returncode == 0
+    _, errors = process.communicate(timeout=240)
+    assert process.returncode == 0, errors
 
 
 @pytest.fixture(scope="module")
