@@ -40,6 +40,9 @@ def main() -> None:
     command = tyro.cli(Command, prog="annlib", description=DESCRIPTION, config=CONFIG)
     try:
         command.run()
+        sys.stdout.flush()
+    except BrokenPipeError:  # annlib list | head: nobody reads on
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except USER_ERRORS as error:
         if os.environ.get("ANNLIB_TRACEBACK"):
             raise

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from subprocess import PIPE
 
 import pytest
 import torch
@@ -94,6 +95,15 @@ def test_traceback_is_shown_on_request(annlib, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("ANNLIB_TRACEBACK", "1")
     with pytest.raises(KeyError, match="No experiment"):
         annlib("train", "balloon_an")
+
+
+@pytest.mark.parametrize("words", [["list"], ["scenes", "town", "--count", "1"]])
+def test_reader_may_stop_reading(tmp_path: Path, words: list[str]) -> None:
+    command = [sys.executable, "-m", "annlib", *words]  # as in: annlib list | head -1
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=PIPE, stderr=PIPE, text=True)
+    process.stdout.close()
+    assert (process.stderr.read(), process.wait()) == ("", 0)
+    process.stderr.close()
 
 
 def test_interrupt_ends_with_130(annlib, monkeypatch: pytest.MonkeyPatch) -> None:

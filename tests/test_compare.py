@@ -29,7 +29,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def compared(folder: Path, seeds: tuple[int, ...] = (0,)) -> list[Result]:
-    return list(compare.compare(HEADS, seeds, STEPS, folder))
+    return [compare.finished(head, seed, STEPS, folder) for seed in seeds for head in HEADS]
 
 
 def test_every_head_meets_every_seed(tmp_path: Path) -> None:
@@ -42,6 +42,12 @@ def test_finished_runs_are_read_not_repeated(tmp_path: Path, monkeypatch) -> Non
     first = compared(tmp_path)
     monkeypatch.setattr(compare, "run_one", None)
     assert repr(compared(tmp_path)) == repr(first)  # NaN equals itself as text
+
+
+def test_processes_of_their_own_give_the_results_in_order(tmp_path: Path) -> None:
+    here = compared(tmp_path, (0, 5))  # done already: the processes only read them
+    there = list(compare.compare(HEADS, (0, 5), STEPS, tmp_path, jobs=2))
+    assert repr(there) == repr(here)
 
 
 def test_unfinished_run_is_begun_anew(tmp_path: Path) -> None:

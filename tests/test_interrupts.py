@@ -14,7 +14,7 @@ from small_town import start
 
 from annlib.model.checkpoints import load
 
-STEPS = 200
+STEPS = 120
 WORDS = ("train", "balloon_ann", "--iterations", str(STEPS), "--threads", "1")
 pytestmark = pytest.mark.slow
 

@@ -6,23 +6,21 @@ from typing import Annotated
 
 from tyro.conf import subcommand
 
-from annlib.commands.devices import use_threads
-
 
 @dataclass(frozen=True)
 class Compare:
     """Train every head with several seeds and write the table of scores, times and parameters.
 
-    One run after the other, about a minute each on two quiet cores. Finished runs are kept: after
-    an interruption the same command goes on.
+    A run takes one to two minutes on one core. Finished runs are kept: after an interruption the
+    same command goes on.
     """
 
     seeds: int = 5
     """How many seeds: 0, 1, ..."""
     iterations: int = 1000
     """Steps of each run."""
-    threads: int | None = None
-    """CPU threads of one operation."""
+    jobs: int = 2
+    """Runs at a time, one CPU thread each: as many as there are cores."""
     runs: Path = Path("runs/compare")
     """Folder of the runs."""
     out: Path = Path("data/results/balloon_town.md")
@@ -32,9 +30,9 @@ class Compare:
         from annlib.engine.compare import compare, results_file
         from annlib.experiments import HEADS
 
-        use_threads(self.threads)
         results = []
-        for result in compare(HEADS, range(self.seeds), self.iterations, self.runs):
+        seeds = range(self.seeds)
+        for result in compare(HEADS, seeds, self.iterations, self.runs, self.jobs):
             results.append(result)
             print(
                 f"{result.head} seed {result.seed}: house accuracy {result.house_accuracy:.3f}, "
@@ -72,6 +70,37 @@ class Attention:
 
 
 @dataclass(frozen=True)
+class Plateau:
+    """Say why some runs of `compare` stay with the vote: can attention read the paints there?"""
+
+    runs: Path = Path("runs/compare")
+    """Folder of the runs of `annlib town compare`."""
+    out: Path = Path("data/results/plateau.md")
+    """The table."""
+
+    def run(self) -> None:
+        from annlib.course.probing import probe, probe_table
+        from annlib.model.checkpoints import load, load_model
+
+        paths = sorted(
+            path
+            for head in ("nonlocal", "apnb", "ann")
+            for path in self.runs.glob(f"balloon_{head}-*/last.safetensors")
+        )
+        if not paths:
+            raise FileNotFoundError(f"No runs in {self.runs}: make them with annlib town compare.")
+        probes = {}
+        for path in paths:
+            accuracy = load(path).notes["scores"]["house_accuracy"]
+            for block, found in probe(load_model(path)).items():
+                probes[path.parent.name, block] = (accuracy, found)
+        text = probe_table(probes)
+        self.out.parent.mkdir(parents=True, exist_ok=True)
+        self.out.write_text(text + "\n", encoding="utf-8")
+        print(text)
+
+
+@dataclass(frozen=True)
 class Weights:
     """Remake the small networks of data/weights/ by training them again."""
 
@@ -81,6 +110,8 @@ class Weights:
     """Steps of each training."""
     runs: Path = Path("runs/weights")
     """Folder of the runs; finished ones are kept."""
+    jobs: int = 2
+    """Runs at a time, one CPU thread each."""
     out: Path = Path("data/weights")
     """Where the weights go."""
 
@@ -89,18 +120,19 @@ class Weights:
         from annlib.experiments import HEADS
 
         command = f"annlib town weights --seed {self.seed} --iterations {self.iterations}"
-        for result in compare(HEADS, [self.seed], self.iterations, self.runs):
+        for result in compare(HEADS, [self.seed], self.iterations, self.runs, self.jobs):
             path = release(result, self.runs, self.out, command)
             print(f"{path}: house accuracy {result.house_accuracy:.3f}, mIoU {result.miou:.3f}")
 
 
 @dataclass(frozen=True)
 class Town:
-    """Measure on Balloon Town: compare heads, count attention, remake the shipped weights."""
+    """Measure on Balloon Town: compare heads, count attention, remake the weights."""
 
     what: (
         Annotated[Compare, subcommand("compare", prefix_name=False)]
         | Annotated[Attention, subcommand("attention", prefix_name=False)]
+        | Annotated[Plateau, subcommand("plateau", prefix_name=False)]
         | Annotated[Weights, subcommand("weights", prefix_name=False)]
     )
 

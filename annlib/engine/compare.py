@@ -5,8 +5,10 @@ import os
 import platform
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from datetime import date
+from multiprocessing import get_context
 from pathlib import Path
 from statistics import mean, stdev
 
@@ -46,24 +48,35 @@ class Result:
 
 
 def compare(
-    heads: Sequence[Head], seeds: Sequence[int], iterations: int, folder: Path
+    heads: Sequence[Head], seeds: Sequence[int], iterations: int, folder: Path, jobs: int = 1
 ) -> Iterator[Result]:
-    """Trains every head with every seed, one run after the other on the CPU.
+    """Trains every head with every seed on the CPU, `jobs` runs at a time on one thread each.
 
     A finished run is read from its folder, not repeated; an unfinished one is begun anew, since
     its time is part of the result.
     """
-    for seed in seeds:
-        for head in heads:
-            experiment = town(head)
-            recipe = replace(experiment.train, seed=seed, iterations=iterations)
-            experiment = replace(experiment, train=recipe)
-            run = run_folder(folder, head, iterations, seed)
-            path = run / "result.json"
-            if not path.is_file():
-                result = run_one(experiment, run)
-                write_atomically(path, (json.dumps(asdict(result)) + "\n").encode())
-            yield Result(**json.loads(path.read_text()))
+    with ProcessPoolExecutor(
+        jobs, mp_context=get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)
+    ) as pool:
+        tasks = [
+            pool.submit(finished, head, seed, iterations, folder)
+            for seed in seeds
+            for head in heads
+        ]
+        for task in tasks:
+            yield task.result()
+
+
+def finished(head: Head, seed: int, iterations: int, folder: Path) -> Result:
+    """The result of a run, from its folder if it is there."""
+    experiment = town(head)
+    recipe = replace(experiment.train, seed=seed, iterations=iterations)
+    run = run_folder(folder, head, iterations, seed)
+    path = run / "result.json"
+    if not path.is_file():
+        result = run_one(replace(experiment, train=recipe), run)
+        write_atomically(path, (json.dumps(asdict(result)) + "\n").encode())
+    return Result(**json.loads(path.read_text()))
 
 
 def run_folder(folder: Path, head: Head, iterations: int, seed: int) -> Path:
@@ -157,7 +170,7 @@ def spread(values: Sequence[float]) -> str:
 
 def results_file(results: Sequence[Result], path: Path) -> str:
     """Writes the table with date and machine, and the single results beside it as JSON."""
-    machine = f"{platform.machine()}, {os.cpu_count()} CPUs, {torch.get_num_threads()} threads"
+    machine = f"{platform.machine()}, {os.cpu_count()} CPUs, one thread a run"
     text = (
         f"{summary(results)}\n\n{results[0].iterations} steps of batch 8, "
         f"{len({r.seed for r in results})} seeds, 200 unseen scenes. {date.today()}, {machine}, "
