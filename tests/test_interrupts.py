@@ -28,13 +28,15 @@ def wait_for(path: Path, process: Popen) -> None:
         time.sleep(0.005)
 
 
-def interrupted(number: signal.Signals, folder: Path, after: str, *words: str) -> tuple[int, str]:
-    """Sends a signal to all processes of the run, as a terminal does.  -> exit code, output"""
+def interrupted(
+    number: signal.Signals, folder: Path, after: str, *words: str
+) -> tuple[int, str, str]:
+    """Sends a signal to all processes of the run, as a terminal does.  -> exit code, out, err"""
     process = start(*WORDS, "--out", str(folder), *words)
     wait_for(folder / after, process)
     killpg(getpgid(process.pid), number)
-    output, _ = process.communicate(timeout=120)
-    return process.returncode, output
+    output, errors = process.communicate(timeout=120)
+    return process.returncode, output, errors
 
 
 def resume(command: str) -> None:
@@ -68,8 +70,11 @@ def test_interrupted_run_is_saved_and_the_printed_command_finishes_it(
     tmp_path: Path, whole: Path, workers: int
 ) -> None:
     folder = tmp_path / "a run"  # a name that a shell would split
-    code, output = interrupted(signal.SIGINT, folder, "history.jsonl", "--workers", str(workers))
+    code, output, errors = interrupted(
+        signal.SIGINT, folder, "history.jsonl", "--workers", str(workers)
+    )
     assert code == 130
+    assert errors.count("Stopping after this step") == 1  # the workers leave it to their parent
     steps = int(re.search(rf"Stopped after (\d+) of {STEPS} steps; saved", output)[1])
     assert load(folder / "last.safetensors").step == steps < STEPS
     resume(output.partition("To go on:")[2])
@@ -77,14 +82,14 @@ def test_interrupted_run_is_saved_and_the_printed_command_finishes_it(
 
 
 def test_terminated_run_is_saved_too(tmp_path: Path) -> None:
-    code, output = interrupted(signal.SIGTERM, tmp_path, "history.jsonl")
+    code, output, _ = interrupted(signal.SIGTERM, tmp_path, "history.jsonl")
     assert code == 130
     assert "To go on:" in output
     assert 0 < load(tmp_path / "last.safetensors").step < STEPS
 
 
 def test_killed_run_goes_on_from_its_last_checkpoint(tmp_path: Path, whole: Path) -> None:
-    code, _ = interrupted(signal.SIGKILL, tmp_path, "last.safetensors")
+    code, *_ = interrupted(signal.SIGKILL, tmp_path, "last.safetensors")
     assert code == -signal.SIGKILL
     assert load(tmp_path / "last.safetensors").step % 20 == 0
     resume(shlex.join(["annlib", "train", "balloon_ann", "--resume", "--out", str(tmp_path)]))

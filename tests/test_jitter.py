@@ -34,6 +34,14 @@ def test_colours_are_the_references(seed: int, monkeypatch: pytest.MonkeyPatch) 
     assert difference.mean() <= 0.12 * rounding
 
 
+def test_hue_is_turned_by_the_references_range(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = set()
+    monkeypatch.setattr(transforms, "chance", lambda probability: True)
+    monkeypatch.setattr(transforms, "randint", lambda *bounds: asked.add(bounds) or 0)
+    ColorJitter()(IMAGE, LABELS)
+    assert asked == {(-18, 17)}  # NumPy's randint(-18, 18) leaves out the 18
+
+
 def test_jitter_leaves_labels_alone() -> None:
     assert ColorJitter()(IMAGE, LABELS)[1] is LABELS
 

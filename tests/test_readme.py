@@ -1,0 +1,71 @@
+"""README.md: its commands run as they stand there, and what it names exists."""
+
+import re
+import shlex
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import small_town
+from PIL import Image
+
+from annlib import __main__
+from annlib.data.scenes import write_scenes
+from annlib.engine import training
+from annlib.model import checkpoints
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+COMMANDS = re.findall(r"^(?:\.venv/bin/)?annlib (.*)", "\n".join(BLOCKS), re.MULTILINE)
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Small experiments of three steps; photographs; a shipped network."""
+    for module, name, value in small_town.CHANGES:
+        monkeypatch.setattr(module, name, value)
+    few = {
+        name: replace(experiment, train=replace(experiment.train, iterations=3))
+        for name, experiment in small_town.LAPTOP.items()
+    }
+    monkeypatch.setattr(small_town.experiments, "LAPTOP", few)
+    monkeypatch.setattr(training, "seconds_per_step", lambda *arguments: 60.0)
+    shipped = Path("runs/balloon_ann-seed0")
+    monkeypatch.setattr(checkpoints, "shipped_path", lambda name: shipped / "last.safetensors")
+    monkeypatch.chdir(tmp_path)
+
+
+def some_photographs() -> None:
+    for split, seed in (("train", 0), ("val", 50)):
+        write_scenes(f"my_streets/{split}", 2, seed)
+    Path("my_streets/train/classes.txt").rename("my_streets/classes.txt")
+    noise = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    Image.fromarray(noise).save("photo.jpg")
+
+
+def test_commands_run_one_after_the_other(small: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    some_photographs()
+    assert len(COMMANDS) >= 7
+    for command in COMMANDS:
+        monkeypatch.setattr(sys, "argv", ["annlib", *shlex.split(command, comments=True)])
+        __main__.main()
+
+
+def test_make_targets_exist() -> None:
+    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    wanted = re.findall(r"^make ([a-z]+)", "\n".join(BLOCKS), re.MULTILINE)
+    assert wanted
+    assert set(wanted) <= set(targets)
+
+
+@pytest.mark.parametrize("target", re.findall(r"\]\((?!http)([^)#]+)\)", README))
+def test_link_leads_somewhere(target: str) -> None:
+    assert (ROOT / target).exists()
+
+
+@pytest.mark.parametrize("path", sorted(set(re.findall(r"\btests/\w+\.py", README))))
+def test_test_that_is_named_exists(path: str) -> None:
+    assert (ROOT / path).exists()
