@@ -45,9 +45,9 @@ test: $(READY) chromium
 
 # Browser tests need a Chromium. Debian's is installed where that is allowed; elsewhere they say so.
 chromium:
-	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || \
-	{ test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get -qq update && \
-	  apt-get -qq install -y --no-install-recommends chromium fonts-dejavu-core >/dev/null; } || \
+	@for name in chromium chromium-browser google-chrome; do command -v $$name >/dev/null && exit 0; done; \
+	test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get -qq update && \
+	apt-get -qq install -y --no-install-recommends chromium fonts-dejavu-core >/dev/null || \
 	echo "No Chromium here: browser tests are skipped. To run them: sudo apt-get install chromium"
 
 lock: $(READY)

@@ -7,6 +7,7 @@ from typing import Annotated
 import tyro
 from tyro.conf import subcommand
 
+from annlib.commands.errors import message_of
 from annlib.commands.evaluate import Evaluate
 from annlib.commands.lessons import Lessons
 from annlib.commands.list_experiments import ListExperiments
@@ -28,8 +29,16 @@ DESCRIPTION = """Asymmetric Non-local Neural Networks for semantic segmentation.
 
 Try: annlib train balloon_ann --iterations 100. Each command explains itself with --help.
 """
-CONFIG = (tyro.conf.FlagCreatePairsOff,)  # --resume, without a --no-resume
+CONFIG = (  # --resume without a --no-resume; town compare --seeds, not --what.seeds
+    tyro.conf.FlagCreatePairsOff,
+    tyro.conf.OmitArgPrefixes,
+)
 USER_ERRORS = (ValueError, KeyError, OSError, FloatingPointError)  # with a message made for people
+
+
+def is_a_missing_file_of_ours(error: Exception) -> bool:
+    """Whether an import failed through no fault of what is installed."""
+    return isinstance(error, ModuleNotFoundError) and (error.name or "annlib").startswith("annlib")
 
 
 def main() -> None:
@@ -43,11 +52,10 @@ def main() -> None:
         sys.stdout.flush()
     except BrokenPipeError:  # annlib list | head: nobody reads on
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except USER_ERRORS as error:
-        if os.environ.get("ANNLIB_TRACEBACK"):
+    except (*USER_ERRORS, ModuleNotFoundError) as error:
+        if os.environ.get("ANNLIB_TRACEBACK") or is_a_missing_file_of_ours(error):
             raise
-        message = error.args[0] if isinstance(error, KeyError) else error
-        sys.exit(f"annlib: {message}")
+        sys.exit(f"annlib: {message_of(error)}")
     except KeyboardInterrupt:
         sys.exit(130)
 

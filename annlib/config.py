@@ -104,14 +104,23 @@ class Experiment:
 
 
 def experiment_from(values: dict[str, Any]) -> Experiment:
-    """The experiment whose `asdict` was written as JSON."""
-    return Experiment(
-        values["name"],
-        ModelConfig(**with_tuples(values["model"])),
-        DataConfig(**with_tuples(values["data"])),
-        TrainConfig(**with_tuples(values["train"])),
-        TestConfig(**with_tuples(values["test"])),
-    )
+    """The experiment whose `asdict` was written as JSON.
+
+    Raises ValueError when another version of annlib wrote it, with other settings.
+    """
+    try:
+        return Experiment(
+            values["name"],
+            ModelConfig(**with_tuples(values["model"])),
+            DataConfig(**with_tuples(values["data"])),
+            TrainConfig(**with_tuples(values["train"])),
+            TestConfig(**with_tuples(values["test"])),
+        )
+    except (KeyError, TypeError) as error:
+        raise ValueError(
+            f"The experiment {values.get('name')} was written by another version of annlib "
+            f"({error}), and this one cannot repeat it: use that version, or start a new run."
+        ) from error
 
 
 def with_tuples(values: dict[str, Any]) -> dict[str, Any]:

@@ -16,10 +16,14 @@ def seed_for(*key: int | str) -> int:
 def seeded(*key: int | str, device: torch.device | None = None) -> Iterator[None]:
     """Seeds torch from `key` inside the block and puts the caller's random state back after it.
 
-    device: the CUDA device whose state is kept, too. Nothing random is carried from step to step,
-    so a run that was interrupted needs no saved random state to go on as if it had not been.
+    device: a CUDA device is seeded and put back, too; no other is touched. Nothing random is
+    carried from step to step, so a run that was interrupted needs no saved random state to go on
+    as if it had not been.
     """
     devices = [device] if device is not None and device.type == "cuda" else []
     with torch.random.fork_rng(devices):
-        torch.manual_seed(seed_for(*key))
+        torch.default_generator.manual_seed(seed_for(*key))  # torch.manual_seed: all devices'
+        for cuda in devices:
+            with torch.cuda.device(cuda):
+                torch.cuda.manual_seed(seed_for(*key))
         yield

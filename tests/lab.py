@@ -70,8 +70,17 @@ def jupyterlab(root: Path, config: Path) -> Iterator[str]:
             wait_until_served(f"http://127.0.0.1:{port}/api?token={token}", server)
             yield f"http://127.0.0.1:{port}/lab/tree/{{}}?token={token}&reset"
         finally:
-            server.terminate()
-            server.wait(30)
+            stop(server)
+
+
+def stop(server: subprocess.Popen, patience: float = 30) -> None:
+    """Asks it to end, and ends it if it does not."""
+    server.terminate()
+    try:
+        server.wait(patience)
+    except subprocess.TimeoutExpired:
+        server.kill()
+        server.wait()
 
 
 def wait_until_served(address: str, server: subprocess.Popen) -> None:

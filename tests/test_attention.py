@@ -22,10 +22,17 @@ from annlib.course.attention import (
     to_pixels,
 )
 from annlib.course.matching import Match, class_masses, entropy, mass_on, match, query_on
-from annlib.course.predicting import count_right, house_answer, predict_labels
+from annlib.course.predicting import (
+    count_right,
+    house_answer,
+    house_answers,
+    pixel_view,
+    predict_labels,
+)
 from annlib.course.wording import say_choice
 from annlib.data.scenes import CLASS_NAMES, HOUSES, make_scene
 from annlib.model.baselines import build_model
+from annlib.model.localnet import receptive_field
 
 
 @pytest.fixture(autouse=True)
@@ -290,15 +297,43 @@ def test_a_choice_in_words_names_place_class_and_shares() -> None:
 # Answers
 
 
-def test_a_house_is_what_most_of_its_pixels_were_taken_for() -> None:
+def test_a_house_is_what_most_of_its_labelled_pixels_were_taken_for() -> None:
     scene = make_scene(3)
     house = scene.houses[1]
-    labels = np.zeros_like(scene.labels)
-    assert house_answer(labels, scene, house) is None
-    rows, columns = np.nonzero(scene.mask(house))
-    labels[rows, columns] = HOUSES[0]
-    labels[rows[: len(rows) // 2 + 1], columns[: len(rows) // 2 + 1]] = HOUSES[2]
+    rows, columns = np.nonzero(scene.mask(house) & (scene.labels == house.label))
+    most = len(rows) // 2 + 1
+    labels = np.full_like(scene.labels, HOUSES[0])  # on the ignored border, too: it has no vote
+    labels[rows[:most], columns[:most]] = HOUSES[2]
     assert house_answer(labels, scene, house) == HOUSES[2]
+
+
+def test_a_house_that_was_mostly_taken_for_sky_is_no_house() -> None:
+    scene = make_scene(3)
+    house = scene.houses[1]
+    rows, columns = np.nonzero(scene.mask(house))
+    labels = np.zeros_like(scene.labels)
+    labels[rows[::3], columns[::3]] = house.label
+    assert CLASS_NAMES[house_answer(labels, scene, house)] == "sky"
+
+
+def test_each_house_of_a_scene_gets_an_answer() -> None:
+    model = tiny("fcn")
+    nn.init.zeros_(model.classifier.weight)
+    model.classifier.bias.data = torch.eye(10)[8]
+    assert house_answers(model, make_scene(3)) == [8, 8, 8]
+
+
+def test_a_pixel_sees_as_far_as_said_and_no_farther() -> None:
+    model = tiny("fcn").double().eval()
+    for parameter in model.parameters():
+        nn.init.constant_(parameter, 1 / parameter[0].numel())  # no path cancels another
+    picture = torch.ones(1, 3, 128, 192, dtype=torch.float64, requires_grad=True)
+    answer, reach = model(picture).main[0, 0], []
+    for y in range(60, 68):  # all places within a stride
+        (gradient,) = torch.autograd.grad(answer[y, 96], picture, retain_graph=True)
+        rows = gradient[0].sum((0, 2)).nonzero()
+        reach += [y - int(rows.min()), int(rows.max()) - y]
+    assert 2 * max(reach) + 1 == pixel_view(receptive_field(1, head_kernels=1)) == 85
 
 
 def test_predicted_labels_are_classes_of_every_pixel() -> None:

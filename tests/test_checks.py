@@ -8,8 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from annlib.course import checks
+from annlib.course.attention import Attention
 from annlib.course.checks import NotYet
-from annlib.data.scenes import make_scene
+from annlib.course.matching import query_on
+from annlib.data.scenes import Scene, make_scene
 
 # Attention weights
 
@@ -124,7 +126,27 @@ class RightByEinsum(Right):
         return self.to_output(context.reshape(*context.shape[:2], *features.shape[2:])) + features
 
 
-@pytest.mark.parametrize("right", [Right, RightByEinsum])
+class RightWithoutBiases(Right):
+    def __init__(self, channels: int, key_channels: int) -> None:
+        super().__init__(channels, key_channels)
+        for name in ("query", "key", "value"):
+            setattr(self, f"to_{name}", nn.Conv2d(channels, key_channels, 1, bias=False))
+        self.to_output = nn.Conv2d(key_channels, channels, 1, bias=False)
+        nn.init.zeros_(self.to_output.weight)
+
+
+class RightWithOtherValues(Right):
+    """The values have as many channels as the input."""
+
+    def __init__(self, channels: int, key_channels: int) -> None:
+        super().__init__(channels, key_channels)
+        self.to_value = nn.Conv2d(channels, channels, 1)
+        self.to_output = nn.Conv2d(channels, channels, 1)
+        nn.init.zeros_(self.to_output.weight)
+        nn.init.zeros_(self.to_output.bias)
+
+
+@pytest.mark.parametrize("right", [Right, RightByEinsum, RightWithoutBiases, RightWithOtherValues])
 def test_right_blocks_pass(right: type[nn.Module], capsys) -> None:
     for _ in range(5):
         checks.nonlocal_block(right)
@@ -148,6 +170,39 @@ def bias_forgotten(self, channels: int, key_channels: int) -> None:
 
 def scrambled(self, context: Tensor, features: Tensor) -> Tensor:
     return context.reshape(context.shape[0], -1, *features.shape[2:])
+
+
+def super_forgotten(self, channels: int, key_channels: int) -> None:
+    self.to_query = nn.Conv2d(channels, key_channels, 1)
+
+
+def renamed(self, channels: int, key_channels: int) -> None:
+    Right.__init__(self, channels, key_channels)
+    self.last = self.to_output
+    del self.to_output
+    self.to_output = lambda context: self.last(context)
+
+
+def wide_output(self, channels: int, key_channels: int) -> None:
+    Right.__init__(self, channels, key_channels)
+    self.to_output = nn.Conv2d(key_channels, channels, 3, padding=1)
+    nn.init.zeros_(self.to_output.weight)
+    nn.init.zeros_(self.to_output.bias)
+
+
+def without_gradient(self, features: Tensor) -> Tensor:
+    with torch.no_grad():
+        return Right.forward(self, features)
+
+
+class ValuesWithoutScale(RightWithOtherValues):
+    def weights(self, query: Tensor, key: Tensor) -> Tensor:
+        return 0.3 * query.mT @ key
+
+
+def overwritten(self, features: Tensor, change: Tensor) -> Tensor:
+    features += change
+    return features
 
 
 def detached(self, features: Tensor) -> tuple[Tensor, ...]:
@@ -181,6 +236,14 @@ WRONG_BLOCKS = {
         "not the keys",
     ),
     "detached query": (slip(project=detached), "to_query"),
+    "not a class": (..., "cannot be built: TypeError"),
+    "a function": (lambda channels, key_channels: None, "nn.Module"),
+    "super forgotten": (slip(__init__=super_forgotten), "cannot be built: AttributeError"),
+    "renamed part": (slip(__init__=renamed), "called to_output"),
+    "3 x 3": (slip(__init__=wide_output), "called to_output"),
+    "no gradient at all": (slip(forward=without_gradient), "No gradient flows"),
+    "input overwritten": (slip(add=overwritten), "a = a"),
+    "other values, other weights": (ValuesWithoutScale, "something else"),
 }
 
 
@@ -210,13 +273,32 @@ def test_no_click_says_what_to_do() -> None:
         checks.click_arrived(False)
 
 
-def test_any_pixel_of_any_house_passes() -> None:
+def attending(scene: Scene, labels: tuple[int, ...]) -> Attention:
+    """All positions look evenly at the middles of the things of these classes."""
+    things = [thing for thing in (*scene.balloons, *scene.houses) if thing.label in labels]
+    weights = torch.zeros(384, 384)
+    for thing in things:
+        y, x = query_on(scene, thing)
+        weights[:, y // 8 * 24 + x // 8] = 1 / len(things)
+    return Attention(weights, (16, 24), (128, 192), None)
+
+
+def test_a_house_that_looks_at_balloons_of_one_class_passes(capsys) -> None:
     scene = make_scene(5)
+    attention = attending(scene, (scene.balloons[0].label,))
     for house in scene.houses:
-        inside = (scene.mask(house) & (scene.labels == house.label)).nonzero()
-        checks.house_pixel((int(inside[0][7]), int(inside[1][7])), scene)
+        checks.house_pixel(query_on(scene, house), scene, attention)
+    assert "100% to" in capsys.readouterr().out
 
 
+def test_a_house_that_looks_at_houses_is_asked_for_again() -> None:
+    scene = make_scene(5)
+    attention = attending(scene, (7, 8, 9))
+    with pytest.raises(NotYet, match="no class of balloons gets more than half"):
+        checks.house_pixel(query_on(scene, scene.houses[0]), scene, attention)
+
+
+SCENE = make_scene(5)
 WRONG_PIXELS = {
     "not started": (..., "three dots"),
     "one number": (94, "two whole numbers"),
@@ -231,7 +313,7 @@ WRONG_PIXELS = {
 @pytest.mark.parametrize(("wrong", "advice"), WRONG_PIXELS.values(), ids=WRONG_PIXELS)
 def test_a_pixel_elsewhere_is_refused_with_what_is_there(wrong: object, advice: str) -> None:
     with pytest.raises(NotYet, match=advice):
-        checks.house_pixel(wrong, make_scene(5))
+        checks.house_pixel(wrong, SCENE, attending(SCENE, (4, 5, 6)))
 
 
 def test_exchanged_row_and_column_are_noticed() -> None:
@@ -239,4 +321,4 @@ def test_exchanged_row_and_column_are_noticed() -> None:
     rows, columns = (scene.labels == scene.houses[0].label).nonzero()
     row, column = next((int(y), int(x)) for y, x in zip(rows, columns, strict=True) if x < 128)
     with pytest.raises(NotYet, match="column first"):
-        checks.house_pixel((column, row), scene)
+        checks.house_pixel((column, row), scene, attending(scene, (4, 5, 6)))

@@ -43,6 +43,11 @@ def annlib(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
         ("train balloon_an", "No experiment 'balloon_an'. Nearest: balloon_ann, "),
         ("train balloon_ann --iterations 0", "Give --iterations (at least 1) or --minutes"),
         ("train balloon_ann --iterations 5 --minutes 1", "or --minutes, not both"),
+        ("train balloon_ann --minutes 0", "--minutes is 0: no training takes that long. Give a"),
+        ("train balloon_ann --minutes nan", "--minutes is nan: "),
+        ("train balloon_ann --minutes inf", "--minutes is inf: "),
+        ("train balloon_ann --minutes 5 --resume", "own number of steps holds"),
+        ("train balloon_ann --classes camvid", "leave --classes away"),
         ("train balloon_ann --threads 0", "--threads is 0: at least one is needed"),
         ("train balloon_ann --resume", "There is no run in runs/balloon_ann-seed0"),
         ("train photos_ann", "folder is not shipped with annlib: name its folder with --data"),
@@ -53,6 +58,14 @@ def annlib(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
         ("predict a.jpg --weights a.pth", "There is no checkpoint a.pth"),
         ("predict", "Name at least one photograph: annlib predict photo.jpg"),
         ("scenes .", "is not an empty folder"),
+        ("town compare --seeds 0", "--seeds is 0: at least one is needed. Give --seeds 1 or more"),
+        ("town compare --jobs 0", "--jobs is 0"),
+        ("town compare --iterations 0", "--iterations is 0"),
+        ("town weights --jobs 0", "--jobs is 0"),
+        ("town weights --iterations -5", "--iterations is -5"),
+        ("town attention --houses 0", "--houses is 0"),
+        ("town plateau --iterations 0", "--iterations is 0"),
+        ("town plateau", "No finished run of 1000 steps in runs/compare: make them with annlib"),
     ],
 )
 def test_what_cannot_be_done_is_told_in_one_message(annlib, command: str, message: str) -> None:
@@ -116,6 +129,43 @@ def test_interrupt_ends_with_130(annlib, monkeypatch: pytest.MonkeyPatch) -> Non
     assert stop.value.code == 130
 
 
+def failing(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    """A command that ends in this error."""
+
+    def fail(command: WriteScenes) -> None:
+        raise error
+
+    monkeypatch.setattr(WriteScenes, "run", fail)
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (OSError(28, "Could not write a.md: the disk is full"), "Could not write a.md: the disk"),
+        (OSError(28, "No space left on device", "a.md"), "a.md: No space left on device"),
+        (FileNotFoundError("There is no a.md."), "There is no a.md."),
+        (KeyError("No 'a'"), "No 'a'"),
+        (
+            ModuleNotFoundError("No module named 'papermill'", name="papermill"),
+            "papermill is not installed, but needed here: pip install -e '.[course]'",
+        ),
+    ],
+)
+def test_message_is_told_without_numbers_and_quotes(
+    annlib, monkeypatch: pytest.MonkeyPatch, error: Exception, message: str
+) -> None:
+    failing(monkeypatch, error)
+    with pytest.raises(SystemExit) as stop:
+        annlib("scenes", "town")
+    assert stop.value.code.startswith(f"annlib: {message}")
+
+
+def test_missing_file_of_our_own_is_not_taken_for_a_missing_package(annlib, monkeypatch) -> None:
+    failing(monkeypatch, ModuleNotFoundError("No module", name="annlib.data.towns"))
+    with pytest.raises(ModuleNotFoundError):
+        annlib("scenes", "town")
+
+
 def test_programming_errors_are_not_hidden(annlib, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(WriteScenes, "run", lambda command: command.colour)
     with pytest.raises(AttributeError, match="colour"):
@@ -130,3 +180,14 @@ def test_help_comes_at_once(words: list[str]) -> None:
     assert (code, heavy) == ("code 0", "heavy")
     assert float(seconds.split()[1]) < 1.5
     assert len(text) > 5
+
+
+@pytest.mark.parametrize(
+    ("words", "option"), [("lessons run", "--mode"), ("town compare", "--jobs")]
+)
+def test_options_of_a_command_in_a_command_have_short_names(
+    annlib, words: str, option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        annlib(*words.split(), "--help")
+    assert f" {option} " in capsys.readouterr().out

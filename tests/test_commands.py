@@ -1,5 +1,6 @@
 """The command line, in small: what each command does, writes and prints."""
 
+import shlex
 import sys
 from pathlib import Path
 
@@ -11,6 +12,9 @@ from PIL import Image
 
 from annlib import __main__, zoo
 from annlib.data.scenes import write_scenes
+from annlib.data.sources import FIRST_VAL_SEED
+from annlib.engine.train import Step
+from annlib.engine.training import Training
 from annlib.model import checkpoints
 from annlib.model.checkpoints import load
 
@@ -105,6 +109,48 @@ def test_resumed_run_keeps_its_settings(annlib, option: str, was: str) -> None:
     assert f"has {was}" in message
 
 
+def test_seed_of_a_resumed_run_need_not_be_given_but_must_be_right(annlib) -> None:
+    words = ("train", "balloon_fcn", "--out", "run")
+    annlib(*words, "--iterations", 1, "--seed", 4)
+    assert "has the seed 4: it cannot go on with 0" in failure(
+        annlib, *words, "--resume", "--seed", 0
+    )
+    annlib(*words, "--resume")
+    annlib(*words, "--resume", "--seed", 4)
+
+
+def full_disk(monkeypatch: pytest.MonkeyPatch, at: int) -> None:
+    """The history cannot be written at that step."""
+
+    def record(run: Training, step: Step) -> None:
+        if step.number >= at:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Training, "record", record)
+
+
+def test_full_disk_ends_with_the_folder_and_the_command_to_go_on(annlib, monkeypatch) -> None:
+    with monkeypatch.context() as patch:
+        full_disk(patch, 25)  # saved at 20
+        message = failure(annlib, "train", "balloon_fcn", "--iterations", 30, "--out", "a run")
+    told, command = message.split("To go on:")
+    assert told.startswith(
+        "annlib: No space left on device\nThe run in a run stopped after step 25"
+    )
+    annlib(*shlex.split(command)[1:])
+    assert load(Path("a run/last.safetensors")).step == 30
+
+
+def test_full_disk_before_the_first_checkpoint_asks_for_the_same_command(
+    annlib, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("train", "balloon_fcn", "--iterations", 6, "--out", "run")
+    with monkeypatch.context() as patch:
+        full_disk(patch, 5)
+        assert "no checkpoint yet: give the same command again" in failure(annlib, *words)
+    annlib(*words)
+
+
 def test_run_of_another_experiment_is_not_resumed(annlib) -> None:
     annlib("train", "balloon_fcn", "--iterations", 1, "--out", "run")
     message = failure(annlib, "train", "balloon_ppm", "--resume", "--out", "run")
@@ -137,6 +183,19 @@ def test_evaluation_repeats_the_scores_of_the_training(annlib) -> None:
     trained = annlib("train", "balloon_apnb", "--iterations", 2, "--out", "run")
     evaluated = annlib("evaluate", "run/last.safetensors")
     assert trained == evaluated + "Saved run/last.safetensors\n"
+
+
+def test_scenes_that_were_written_are_evaluated_like_those_that_are_painted(
+    annlib, checkpoint: Path
+) -> None:
+    annlib("scenes", "town", "--count", 3, "--first-seed", FIRST_VAL_SEED)
+    printed = annlib("evaluate", checkpoint, "--data", "town")
+    assert printed == annlib("evaluate", checkpoint)
+
+
+def test_scenes_that_were_written_are_to_be_divided_for_training(annlib) -> None:
+    annlib("scenes", "town", "--count", 2)
+    assert "training needs two halves" in failure(annlib, "train", "photos_fcn", "--data", "town")
 
 
 def test_photographs_need_their_folder_for_evaluation(annlib) -> None:

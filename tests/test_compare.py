@@ -1,22 +1,27 @@
-"""The comparison of heads, in small: finished runs are kept, the table says what they hold."""
+"""The comparison of heads, in small: what was finished is kept, what has changed is made anew."""
 
-import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
+from threading import Event
 
 import pytest
 import small_town
 import torch
 
+from annlib import experiments
+from annlib.config import Experiment
 from annlib.engine import compare
-from annlib.engine.compare import Result, house_accuracy, release, results_file, summary
+from annlib.engine.compare import finished_runs, house_accuracy, release
 from annlib.engine.evaluate import ConfusionMatrix
+from annlib.engine.results import Result
+from annlib.engine.settings import to_json
+from annlib.engine.training import read_experiment
 from annlib.model.baselines import build_model
-from annlib.model.checkpoints import load, load_model
+from annlib.model.checkpoints import load, load_model, write_atomically
 
 HEADS = ("fcn", "ann")
 STEPS = 3
-EXAMPLE = Result("ann", 0, 600, 12345, 0.5, 0.75, 0.25, 61.0, 100, 11.0)
 
 
 @pytest.fixture(autouse=True)
@@ -44,10 +49,87 @@ def test_finished_runs_are_read_not_repeated(tmp_path: Path, monkeypatch) -> Non
     assert repr(compared(tmp_path)) == repr(first)  # NaN equals itself as text
 
 
+def changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The experiments of the town have got another rate since."""
+    town = compare.town
+
+    def with_another_rate(head: str) -> Experiment:
+        experiment = town(head)
+        return replace(experiment, train=replace(experiment.train, base_lr=0.5))
+
+    monkeypatch.setattr(compare, "town", with_another_rate)
+
+
+def test_run_of_other_settings_is_trained_anew(tmp_path: Path, monkeypatch) -> None:
+    (first, _) = compared(tmp_path)
+    changed(monkeypatch)
+    (second, _) = compared(tmp_path)
+    assert second.miou != first.miou
+    assert read_experiment(compare.run_folder(tmp_path, "fcn", STEPS, 0)).train.base_lr == 0.5
+
+
+def test_run_of_another_version_is_trained_anew(tmp_path: Path) -> None:
+    compared(tmp_path)
+    path = compare.run_folder(tmp_path, "fcn", STEPS, 0) / "experiment.json"
+    settings = path.read_text()
+    path.write_text(settings.replace('"depth"', '"deepness"'))
+    compared(tmp_path)
+    assert path.read_text() == settings
+
+
+def test_result_of_other_settings_is_gone_once_its_run_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    compared(tmp_path)
+    changed(monkeypatch)
+    monkeypatch.setattr(compare, "train_timed", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        compared(tmp_path)
+    assert [run.name for run in finished_runs(tmp_path, STEPS)] == [f"balloon_ann-{STEPS}-seed0"]
+
+
+def test_error_in_one_run_does_not_wait_for_those_in_line(tmp_path: Path, monkeypatch) -> None:
+    begun, told = [], Event()
+
+    def fail_first(head: str, seed: int, iterations: int, folder: Path) -> None:
+        begun.append(seed)
+        if seed == 0:
+            raise FloatingPointError("no number")
+        told.wait(60)
+
+    monkeypatch.setattr(compare, "finished", fail_first)
+    monkeypatch.setattr(compare, "ProcessPoolExecutor", lambda jobs, **_: ThreadPoolExecutor(jobs))
+    with pytest.raises(FloatingPointError, match="no number"):
+        list(compare.compare(["fcn"], range(9), STEPS, tmp_path))
+    told.set()
+    assert set(begun) <= {0, 1}
+
+
+def test_only_runs_that_were_finished_with_so_many_steps_are_found(tmp_path: Path) -> None:
+    compared(tmp_path)
+    compare.finished("fcn", 0, 2, tmp_path)
+    (compare.run_folder(tmp_path, "ann", STEPS, 0) / "result.json").unlink()
+    found = finished_runs(tmp_path, STEPS)
+    assert [(run.name, result.head) for run, result in found.items()] == [
+        (f"balloon_fcn-{STEPS}-seed0", "fcn")
+    ]
+
+
 def test_processes_of_their_own_give_the_results_in_order(tmp_path: Path) -> None:
-    here = compared(tmp_path, (0, 5))  # done already: the processes only read them
-    there = list(compare.compare(HEADS, (0, 5), STEPS, tmp_path, jobs=2))
-    assert repr(there) == repr(here)
+    written = []  # of the real town: other processes know no small one
+    for seed in (0, 5):
+        for head in HEADS:
+            run = compare.run_folder(tmp_path, head, STEPS, seed)
+            experiment = experiments.town(head)
+            recipe = replace(experiment.train, seed=seed, iterations=STEPS)
+            settings = to_json(asdict(replace(experiment, train=recipe)))
+            write_atomically(run / "experiment.json", settings)
+            written.append(Result(head, seed, STEPS, 9, 0.5, 0.75, 0.25, 61.0, None, None))
+            write_atomically(run / "result.json", to_json(asdict(written[-1])))
+    assert list(compare.compare(HEADS, (0, 5), STEPS, tmp_path, jobs=2)) == written
 
 
 def test_unfinished_run_is_begun_anew(tmp_path: Path) -> None:
@@ -90,31 +172,3 @@ def test_house_accuracy_is_of_pixels_that_are_and_were_found_houses() -> None:
     both = (predictions >= 7) & (labels >= 7)
     expected = (predictions == labels)[both].double().mean()
     assert house_accuracy(matrix) == pytest.approx(float(expected))
-
-
-def test_row_of_a_head_shows_mean_worst_and_how_often_the_goal_was_met() -> None:
-    bad = replace(EXAMPLE, seed=1, house_accuracy=0.25, goal_step=None, goal_seconds=None)
-    row = summary([EXAMPLE, bad]).splitlines()[-1]
-    cells = [cell.strip() for cell in row.strip("|").split("|")]
-    assert cells == [
-        "ann",
-        "12,345",
-        "0.500 ±0.000",
-        "0.500 ±0.354 (0.250)",
-        "0.250 ±0.000",
-        "61",
-        "11 (11)",
-        "1 of 2",
-    ]
-
-
-def test_head_that_never_meets_the_goal_is_said_to() -> None:
-    never = replace(EXAMPLE, goal_step=None, goal_seconds=None)
-    assert "never |" in summary([never])
-
-
-def test_table_and_single_results_are_written(tmp_path: Path) -> None:
-    text = results_file([EXAMPLE], tmp_path / "out" / "town.md")
-    assert (tmp_path / "out" / "town.md").read_text() == text
-    assert json.loads((tmp_path / "out" / "town.json").read_text()) == [asdict(EXAMPLE)]
-    assert "Remake: `annlib town compare`" in text

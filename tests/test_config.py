@@ -38,3 +38,22 @@ def test_sizes_are_height_then_width() -> None:
     town = LAPTOP["balloon_ann"]
     height, width = town.test.base_size
     assert (height, width) == (128, 192)
+
+
+@pytest.mark.parametrize(
+    ("part", "key", "told"), [("train", "turbo", "'turbo'"), ("model", "depth", "'depth'")]
+)
+def test_settings_of_another_version_are_told(part: str, key: str, told: str) -> None:
+    values = asdict(LAPTOP["balloon_ann"])
+    values[part] = {k: v for k, v in values[part].items() if k != key} | (
+        {} if key in values[part] else {key: 1}
+    )
+    message = f"balloon_ann was written by another version of annlib .*{told}.* start a new run"
+    with pytest.raises(ValueError, match=message):
+        experiment_from(values)
+
+
+def test_missing_part_of_the_settings_is_told() -> None:
+    values = {"name": "balloon_ann"}
+    with pytest.raises(ValueError, match=r"another version of annlib \('model'\)"):
+        experiment_from(values)

@@ -9,14 +9,8 @@ from PIL import Image
 from torch import Tensor
 
 from annlib.config import IGNORE_INDEX
-from annlib.data.datasets import (
-    BALLOON_TOWN,
-    CAMVID,
-    DatasetSpec,
-    SegmentationFolder,
-    folder_spec,
-    spread_colour,
-)
+from annlib.data.classes import CAMVID, DatasetSpec
+from annlib.data.datasets import SegmentationFolder
 from annlib.data.normalise import normalise, to_tensors
 
 ROWS = (("sky", 1, 2, 3), ("road", 4, 5, 6), ("car", 7, 8, 9))
@@ -83,6 +77,17 @@ def test_pairs_that_fill_the_memory_are_not_kept(root: Path) -> None:
     assert dataset.kept == []
 
 
+@pytest.mark.parametrize("large", "abc")
+def test_memory_is_measured_by_all_pairs_not_by_the_first(root: Path, large: str) -> None:
+    write_pair(root, large, picture(0, 50, 70), np.zeros((50, 70), np.uint8))
+    dataset = opened(root)
+    in_memory = sum(4 * labels.numel() for _, labels in dataset)  # 3 bytes a pixel, 1 a label
+    dataset.keep_below(in_memory - 1)
+    assert len(dataset.kept) == 0
+    dataset.keep_below(in_memory)
+    assert len(dataset.kept) == 3
+
+
 def test_ignored_values_become_255(root: Path) -> None:
     spec = DatasetSpec("two", SPEC.class_names[:2], SPEC.palette[:2], ignored=(2,))
     _, expected = read_pair(root, "a")
@@ -128,59 +133,6 @@ def test_error_in_any_file_comes_before_training_when_all_are_kept(root: Path) -
     (root / "train" / "images" / "c.png").write_bytes(b"no picture")
     with pytest.raises(ValueError, match=r"c\.png cannot be read"):
         opened(root).keep_below(10**6)
-
-
-def classes_of(root: Path, text: str) -> DatasetSpec:
-    (root / "classes.txt").write_bytes(text.encode())
-    return folder_spec(root)
-
-
-def test_classes_file_gives_names_and_colours(tmp_path: Path) -> None:
-    text = "\ufeffsky 1 2 3\r\n\r\n  road marking   4 5 6\r\n"  # as Windows writes it
-    spec = classes_of(tmp_path, text)
-    assert spec.class_names == ("sky", "road marking")
-    assert spec.palette == ((1, 2, 3), (4, 5, 6))
-
-
-def test_classes_without_colours_get_those_of_pascal_voc(tmp_path: Path) -> None:
-    spec = classes_of(tmp_path, "sky\nroute 66\nlane 1 2\ncar 1 2 3\n")
-    assert spec.class_names == ("sky", "route 66", "lane 1 2", "car")
-    assert spec.palette == ((0, 0, 0), (128, 0, 0), (0, 128, 0), (1, 2, 3))
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("", r"classes\.txt names 0 classes"),
-        ("\n".join(map(str, range(300))), r"names 300 classes"),
-        ("sky\nroad\nsky\n", "names 'sky' twice, as class 0 and as class 2"),
-        ("sky 0 0 256", r"'sky' the colour \(0, 0, 256\)"),
-    ],
-)
-def test_wrong_classes_are_told(tmp_path: Path, text: str, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        classes_of(tmp_path, text)
-
-
-def test_missing_classes_file_error_shows_how_it_should_look(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"no .*classes\.txt.*`name red green blue`"):
-        folder_spec(tmp_path)
-
-
-def test_spread_colours_are_those_of_pascal_voc() -> None:
-    """Bit by bit, as VOC's own development kit counts: three bits of the index at a time."""
-    for index in range(256):
-        colour, rest = [0, 0, 0], index
-        for place in (128, 64, 32, 16, 8, 4, 2, 1):
-            colour = [c + place * (rest >> i & 1) for i, c in enumerate(colour)]
-            rest >>= 3
-        assert spread_colour(index) == tuple(colour)
-    assert [spread_colour(i) for i in (1, 15)] == [(128, 0, 0), (192, 128, 128)]  # plane, person
-
-
-@pytest.mark.parametrize("spec", [BALLOON_TOWN, CAMVID], ids=lambda spec: spec.name)
-def test_built_in_classes_have_a_name_and_a_colour_each(spec: DatasetSpec) -> None:
-    assert len(set(spec.class_names)) == len(set(spec.palette)) == spec.num_classes
 
 
 def test_unlabelled_pixels_of_camvid_count_for_nothing(tmp_path: Path) -> None:

@@ -106,11 +106,12 @@ def test_cell_that_did_not_run_is_found():
     assert "was not executed" in gates.all_cells_ran(notebook)[0]
 
 
-def test_outputs_in_a_notebook_to_commit_are_found():
-    findings = gates.no_output(executed(picture()))
-    assert len(findings) == 2 and "papermill" in findings[1]
-    clean = nbformat.reads(notebook_text(read(FIXTURE), "learner"), as_version=4)
-    assert gates.no_output(clean) == []
+def test_run_that_ended_before_its_first_cell_is_reported(tmp_path):
+    output = tmp_path / "01_name.ipynb"
+    output.write_text(notebook_text(read(FIXTURE), "solution"))
+    report = gates.review(Run(output, output, 1.0, "DeadKernelError"))
+    assert report.findings["runs"] == ["DeadKernelError"] and report.findings["time"] == []
+    assert "DeadKernelError" in pages.publish([report], tmp_path).read_text()
 
 
 def test_page_shows_what_is_inside_a_widget_with_its_alt_text_and_loads_nothing():
@@ -169,7 +170,9 @@ FAULTS = {
     ' tags=["quiz:sum"]': ("", "2 quiz questions"),
     'tags=["instructor"]': ("", "nobody else can teach it"),
     'tags=["recap"]': ("", "not tagged 'recap'"),
-    "(91_next.ipynb)": ("", "links to no next lesson"),
+    "(90_fixture.ipynb)": ("", "links to no next lesson"),
+    "once more](90_fixture.ipynb)": ("](91_next.ipynb)", "there is no source 91_next.py"),
+    "Addition commutes": ("[Look](12_no.ipynb#Top): addition commutes", "links to 12_no.ipynb"),
 }
 
 

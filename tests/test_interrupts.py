@@ -94,3 +94,13 @@ def test_killed_run_goes_on_from_its_last_checkpoint(tmp_path: Path, whole: Path
     assert load(tmp_path / "last.safetensors").step % 20 == 0
     resume(shlex.join(["annlib", "train", "balloon_ann", "--resume", "--out", str(tmp_path)]))
     assert_same(tmp_path, whole)
+
+
+def test_interrupted_comparison_ends_at_once_with_all_its_processes(tmp_path: Path) -> None:
+    options = ("--seeds", "2", "--runs", str(tmp_path), "--out", str(tmp_path / "town.md"))
+    process = start("town", "compare", *options)
+    for head in ("fcn", "ppm"):
+        wait_for(tmp_path / f"balloon_{head}-1000-seed0/experiment.json", process)
+    killpg(getpgid(process.pid), signal.SIGINT)
+    _, errors = process.communicate(timeout=30)  # until no process holds the pipes any more
+    assert (process.returncode, "Traceback" in errors) == (130, False), errors

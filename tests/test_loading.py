@@ -125,3 +125,9 @@ def test_random_numbers_of_the_caller_change_no_batch() -> None:
 def test_evaluation_reads_every_sample_once_in_order() -> None:
     found = torch.cat([index for _, index in make_loader(Noisy(), BATCH, training=False)])
     assert found.tolist() == list(range(NUM_SAMPLES))
+
+
+def test_memory_is_pinned_only_on_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert not make_loader(Noisy(), BATCH, training=True).pin_memory
+    assert make_loader(Noisy(), BATCH, training=True, pin_memory=True).pin_memory

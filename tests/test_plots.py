@@ -31,7 +31,6 @@ def figures() -> dict[str, Picture]:
     return {
         "scene": plots.scene(SCENE),
         "view": plots.field_of_view(SCENE, 0, 0, 63),
-        "overlay": plots.overlay(SCENE.image, np.eye(16, 24), (90, 30)),
         "attention": plots.attention(SCENE.image, random_attention(), 90, 30, "Any", "afnb"),
         "hero": plots.hero(
             SCENE,

@@ -11,7 +11,7 @@ from PIL import Image
 from tiny import TINY, wake
 
 from annlib.config import TestConfig
-from annlib.data.datasets import BALLOON_TOWN
+from annlib.data.classes import BALLOON_TOWN
 from annlib.data.files import read_image
 from annlib.data.normalise import normalise
 from annlib.engine import predict

@@ -3,13 +3,15 @@
 import asyncio
 import socket
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import Empty
 
 import nbformat
 import pytest
 
-from annlib.course import offline
+from annlib.course import offline, runs
 from annlib.course.gates import widget_errors
 from annlib.course.lessons import build
 from annlib.course.patience import GlancingChannel
@@ -62,6 +64,32 @@ def test_notebook_without_parameters_cell_is_refused(tmp_path):
 def test_run_does_not_overwrite_its_own_notebook(lesson):
     with pytest.raises(ValueError, match="name another folder"):
         run(lesson, lesson, QUICK)
+
+
+@pytest.mark.parametrize("jobs", [0, -1])
+def test_no_job_at_all_is_refused(lesson, tmp_path, jobs):
+    with pytest.raises(ValueError, match="use 1 or more jobs"):
+        run_all([lesson], tmp_path / "out", QUICK, jobs)
+
+
+@pytest.mark.parametrize("reason", [KeyboardInterrupt, RuntimeError])
+def test_no_lesson_is_begun_after_an_interrupt(tmp_path, monkeypatch, reason):
+    begun, end = [], threading.Event()
+
+    def slow_after_the_first(notebook, *arguments):
+        begun.append(notebook)
+        assert len(begun) == 1 or end.wait(20)
+
+    def stop(finished):
+        raise reason
+
+    monkeypatch.setattr(runs, "run", slow_after_the_first)
+    monkeypatch.setattr(runs, "ProcessPoolExecutor", lambda jobs, **_: ThreadPoolExecutor(jobs))
+    notebooks = [write_lesson(tmp_path / f"{name}.ipynb") for name in "abcde"]
+    with pytest.raises(reason):
+        run_all(notebooks, tmp_path / "out", {"mode": "quick"}, jobs=1, progress=stop)
+    end.set()
+    assert len(begun) <= 2
 
 
 def test_guard_lets_this_machine_through_and_nothing_else(monkeypatch):

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from annlib.config import IGNORE_INDEX
-from annlib.data.datasets import folder_spec
+from annlib.data.classes import folder_spec
 from annlib.data.layout import BALLOONS, CLASS_NAMES, HOUSES, PALETTE, Box, Scene
 from annlib.data.scenes import Scenes, make_scene, repaint, write_scenes
 

@@ -51,3 +51,38 @@ def test_callers_state_is_put_back_after_an_error() -> None:
     with pytest.raises(RuntimeError), seeded("a"):
         raise RuntimeError
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_numbers_are_those_of_the_plain_seed() -> None:
+    with seeded("a", 1):
+        draws = torch.rand(5)
+    torch.manual_seed(seed_for("a", 1))
+    assert torch.equal(torch.rand(5), draws)
+
+
+def test_no_other_device_is_seeded(monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(seed: int) -> None:
+        raise AssertionError("a device that was not named")
+
+    for device in (torch.cuda, torch.mps, torch.xpu):
+        monkeypatch.setattr(device, "manual_seed", forbidden)
+    for device in (torch.cuda, torch.xpu):
+        monkeypatch.setattr(device, "manual_seed_all", forbidden)
+    with seeded("a", device=torch.device("cpu")):
+        torch.rand(1)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
+def test_named_gpu_is_seeded_and_put_back() -> None:
+    device, draws = torch.device("cuda"), []
+    before = torch.cuda.get_rng_state()
+    for _ in range(2):
+        with seeded("a", device=device):
+            draws.append(torch.rand(5, device=device))
+    assert torch.equal(*draws)
+    assert torch.equal(torch.cuda.get_rng_state(), before)
+
+
+def test_every_test_begins_with_the_same_random_numbers() -> None:
+    assert torch.equal(torch.rand(3), torch.rand(3, generator=torch.Generator().manual_seed(0)))

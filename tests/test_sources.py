@@ -1,5 +1,6 @@
 """From the name of a data set to its two halves."""
 
+import pickle
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +9,8 @@ import torch
 from torch.utils.data import Subset
 
 from annlib.config import DataConfig
-from annlib.data.datasets import BALLOON_TOWN
+from annlib.data.classes import BALLOON_TOWN
+from annlib.data.loading import Draw, Seeded
 from annlib.data.normalise import to_tensors
 from annlib.data.scenes import make_scene, write_scenes
 from annlib.data.sources import (
@@ -108,3 +110,31 @@ def test_photographs_have_to_be_named_for_evaluation() -> None:
 @pytest.mark.parametrize(("split", "seed"), [("train", 0), ("val", FIRST_VAL_SEED)])
 def test_either_half_of_the_town_can_be_evaluated(split: str, seed: int) -> None:
     assert same(labelled(BALLOON_TOWN, None, split)[0], as_painted(seed))
+
+
+@pytest.mark.parametrize("config", [TOWN_DATA, PHOTO_DATA], ids=lambda config: config.dataset)
+def test_training_half_survives_the_trip_to_a_spawned_worker(
+    folder: Path, config: DataConfig
+) -> None:
+    here = Seeded(open_data(config, folder if config is PHOTO_DATA else None).train)
+    there = pickle.loads(pickle.dumps(here))
+    assert same(here[Draw(2, 7)], there[Draw(2, 7)])
+
+
+def test_folder_in_one_part_is_evaluated_whole(folder: Path) -> None:
+    whole = labelled(BALLOON_TOWN, folder / "val", "val")
+    assert len(whole) == 3
+    assert same(whole[0], as_painted(50))
+
+
+def test_folder_in_one_part_is_refused_for_training_with_the_way_to_divide_it(folder: Path) -> None:
+    message = (
+        r"val holds images/ .* two halves: .*val/train to learn .*val/val .*classes\.txt stays"
+    )
+    with pytest.raises(FileNotFoundError, match=message):
+        open_data(PHOTO_DATA, folder / "val")
+
+
+def test_class_list_without_a_folder_is_refused() -> None:
+    with pytest.raises(ValueError, match="--classes camvid says .* Name the folder with --data"):
+        open_data(TOWN_DATA, None, "camvid")

@@ -12,7 +12,14 @@ from tiny import TINY
 from torch import Tensor
 
 from annlib.config import IGNORE_INDEX, TrainConfig
-from annlib.engine.train import make_optimizer, poly_lr, segmentation_loss, thin_out, train
+from annlib.engine.train import (
+    check_finite,
+    make_optimizer,
+    poly_lr,
+    segmentation_loss,
+    thin_out,
+    train,
+)
 from annlib.model.ann import ANN, Logits
 
 CONFIG = TrainConfig(iterations=20)
@@ -173,6 +180,11 @@ def test_loss_that_is_no_number_stops_before_it_reaches_the_weights(bad: float) 
     with pytest.raises(FloatingPointError, match=r"loss of step 2 is nan.*rate 0\.00955"):
         next(steps)
     assert all(map(torch.equal, model.parameters(), before))
+
+
+def test_loss_that_is_no_number_asks_for_a_new_run_not_for_a_resumed_one() -> None:
+    with pytest.raises(FloatingPointError, match="start a new run with .*base_lr.*last checkpoint"):
+        check_finite(torch.tensor(float("nan")), 2, 0.1)
 
 
 def test_thinned_labels_are_the_middles_of_their_cells() -> None:

@@ -11,11 +11,13 @@ import torch
 from torch.utils.data import Dataset, Subset
 
 from annlib.config import Experiment, TrainConfig
-from annlib.data.datasets import BALLOON_TOWN
+from annlib.data.classes import BALLOON_TOWN
 from annlib.data.sources import open_data
 from annlib.engine import training
 from annlib.engine.evaluate import ConfusionMatrix
-from annlib.engine.training import Training, differences, read_experiment, score, seconds_per_step
+from annlib.engine.settings import differences
+from annlib.engine.train import Step
+from annlib.engine.training import Training, read_experiment, score, seconds_per_step
 from annlib.model.checkpoints import Checkpoint, load
 
 CPU = torch.device("cpu")
@@ -198,3 +200,59 @@ def test_time_of_a_step_is_measured_without_a_trace(scenes: Dataset, tmp_path: P
 def test_differences_are_found_in_depth() -> None:
     before, now = {"a": {"b": 1, "c": 2}, "d": 3}, {"a": {"b": 1, "c": 4}, "e": 5}
     assert differences(before, now) == ["a.c was 2, is 4", "d was 3, is None", "e was None, is 5"]
+
+
+class Remembering(Dataset):
+    """Notes which samples it was asked for, as a data set that paints each of them once."""
+
+    def __init__(self, dataset: Dataset):
+        self.dataset = dataset
+        self.made: set[int] = set()
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        self.made.add(index)
+        return self.dataset[index]
+
+
+def test_no_sample_is_made_while_steps_are_timed(
+    scenes: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset, train = Remembering(scenes), training.train
+
+    def watched(*arguments: object) -> Iterator[Step]:
+        before = set(dataset.made)
+        yield from train(*arguments)
+        assert dataset.made == before != set()
+
+    monkeypatch.setattr(training, "train", watched)
+    seconds_per_step(TOWN, dataset, CPU, workers=0)
+
+
+@pytest.mark.parametrize("cut_off", ['{"step": 27, "lo', '{"step": 27', "\0\0\0"])
+def test_history_leaves_out_a_last_line_that_was_cut_off(tmp_path: Path, cut_off: str) -> None:
+    run = begin(tmp_path)
+    whole = {"step": 25, "loss": 1.5, "lr": 0.1}
+    (tmp_path / "history.jsonl").write_text(json.dumps(whole) + "\n" + cut_off)
+    assert run.history() == [whole]
+
+
+def test_history_hides_no_damage_in_the_middle(tmp_path: Path) -> None:
+    run = begin(tmp_path)
+    (tmp_path / "history.jsonl").write_text('{"step": 20, "lo\n{"step": 25}\n')
+    with pytest.raises(json.JSONDecodeError):
+        run.history()
+
+
+def test_run_with_a_line_cut_off_can_be_resumed(
+    tmp_path: Path, scenes: Dataset, whole: Whole
+) -> None:
+    expected, losses = whole
+    go_on(begin(tmp_path, expected.experiment), scenes, 27)  # saved at 10 and 20
+    with (tmp_path / "history.jsonl").open("a") as file:
+        file.write('{"step": 30, "lo')
+    second = begin(tmp_path, expected.experiment, resume=True)
+    assert go_on(second, scenes) == losses[20:]
+    assert second.history() == expected.history()

@@ -1,5 +1,6 @@
 """What training does to a pair: image and labels stay together, and the reference's cases hold."""
 
+import pickle
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
@@ -186,3 +187,14 @@ def test_scenes_are_only_mirrored() -> None:
     torch.manual_seed(0)
     seen = {training_transform(config)(*pair)[1].flatten()[0].item() for _ in range(20)}
     assert seen == {0, 5}
+
+
+def test_training_transform_survives_the_trip_to_a_spawned_worker() -> None:
+    config = DataConfig("folder", crop_size=(12, 17), base_size=(14, 21), batch_size=1)
+    here = training_transform(config)
+    there = pickle.loads(pickle.dumps(here))
+    pairs = []
+    for transform in (here, there):
+        torch.manual_seed(0)
+        pairs.append(transform(*coordinates(13, 15)))
+    assert all(torch.equal(*parts) for parts in zip(*pairs, strict=True))

@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING, Literal
 
+from annlib.commands.errors import at_least_one
+
 if TYPE_CHECKING:
     import torch
 
@@ -28,6 +30,5 @@ def use_threads(threads: int | None) -> None:
 
     if threads is None:
         return
-    if threads < 1:
-        raise ValueError(f"--threads is {threads}: at least one is needed.")
+    at_least_one("--threads", threads)
     torch.set_num_threads(threads)

@@ -16,9 +16,9 @@ class Evaluate:
     checkpoint: Positional[Path]
     """A .safetensors file that `annlib train` wrote."""
     data: Path | None = None
-    """Folder with train/ and val/. Balloon Town needs none."""
+    """Folder with train/ and val/, or with images/ and labels/. Balloon Town needs none."""
     split: Literal["train", "val"] = "val"
-    """Which half of the data."""
+    """Which half of the data, if they are in halves."""
     device: Device = "auto"
     """auto takes a GPU if there is one."""
     threads: int | None = None

@@ -5,6 +5,8 @@ from pathlib import Path
 
 from tyro.conf import Positional
 
+from annlib.commands.errors import at_least_one
+
 
 @dataclass(frozen=True)
 class WriteScenes:
@@ -20,7 +22,6 @@ class WriteScenes:
     def run(self) -> None:
         from annlib.data.scenes import write_scenes
 
-        if self.count < 1:
-            raise ValueError(f"--count is {self.count}: at least one picture, please.")
+        at_least_one("--count", self.count)
         write_scenes(self.folder, self.count, self.first_seed)
         print(f"{self.count} scenes in {self.folder}")

@@ -6,6 +6,8 @@ from typing import Annotated
 
 from tyro.conf import subcommand
 
+from annlib.commands.errors import at_least_one
+
 
 @dataclass(frozen=True)
 class Compare:
@@ -17,7 +19,7 @@ class Compare:
 
     seeds: int = 5
     """How many seeds: 0, 1, ..."""
-    iterations: int = 1000
+    iterations: int = 700
     """Steps of each run."""
     jobs: int = 2
     """Runs at a time, one CPU thread each: as many as there are cores."""
@@ -27,9 +29,13 @@ class Compare:
     """The table; the single results lie beside it as JSON."""
 
     def run(self) -> None:
-        from annlib.engine.compare import compare, results_file
+        from annlib.engine.compare import compare
+        from annlib.engine.results import write_comparison
         from annlib.experiments import HEADS
 
+        at_least_one("--seeds", self.seeds)
+        at_least_one("--iterations", self.iterations)
+        at_least_one("--jobs", self.jobs)
         results = []
         seeds = range(self.seeds)
         for result in compare(HEADS, seeds, self.iterations, self.runs, self.jobs):
@@ -39,7 +45,8 @@ class Compare:
                 f"mIoU {result.miou:.3f}, {result.seconds:.0f} s",
                 flush=True,
             )
-        print(results_file(results, self.out))
+        command = f"annlib town compare --seeds {self.seeds} --iterations {self.iterations}"
+        print(write_comparison(results, self.out, command))
 
 
 @dataclass(frozen=True)
@@ -55,18 +62,20 @@ class Attention:
 
     def run(self) -> None:
         from annlib.course.counting import attention_table, count_attention
+        from annlib.engine.results import write_results
         from annlib.experiments import HEADS
         from annlib.model.checkpoints import SHIPPED, load_model
 
+        at_least_one("--houses", self.houses)
         folder = self.weights or SHIPPED
         tallies = {
             name: count_attention(load_model(folder / f"{name}.safetensors"), self.houses)
             for name in (f"balloon_{head}" for head in HEADS)
         }
-        text = attention_table(tallies)
-        self.out.parent.mkdir(parents=True, exist_ok=True)
-        self.out.write_text(text + "\n", encoding="utf-8")
-        print(text)
+        command = f"annlib town attention --houses {self.houses}"
+        if self.weights:
+            command += f" --weights {self.weights}"
+        print(write_results(attention_table(tallies), self.out, command))
 
 
 @dataclass(frozen=True)
@@ -75,29 +84,30 @@ class Plateau:
 
     runs: Path = Path("runs/compare")
     """Folder of the runs of `annlib town compare`."""
+    iterations: int = 700
+    """Steps of the runs that are asked."""
     out: Path = Path("data/results/plateau.md")
     """The table."""
 
     def run(self) -> None:
         from annlib.course.probing import probe, probe_table
-        from annlib.model.checkpoints import load, load_model
+        from annlib.engine.compare import finished_runs
+        from annlib.engine.results import write_results
+        from annlib.model.checkpoints import load_model
 
-        paths = sorted(
-            path
-            for head in ("nonlocal", "apnb", "ann")
-            for path in self.runs.glob(f"balloon_{head}-*/last.safetensors")
-        )
-        if not paths:
-            raise FileNotFoundError(f"No runs in {self.runs}: make them with annlib town compare.")
+        at_least_one("--iterations", self.iterations)
         probes = {}
-        for path in paths:
-            accuracy = load(path).notes["scores"]["house_accuracy"]
-            for block, found in probe(load_model(path)).items():
-                probes[path.parent.name, block] = (accuracy, found)
-        text = probe_table(probes)
-        self.out.parent.mkdir(parents=True, exist_ok=True)
-        self.out.write_text(text + "\n", encoding="utf-8")
-        print(text)
+        for run, result in finished_runs(self.runs, self.iterations).items():
+            if result.head in ("nonlocal", "apnb", "ann"):
+                for block, found in probe(load_model(run / "last.safetensors")).items():
+                    probes[run.name, block] = (result.house_accuracy, found)
+        if not probes:
+            raise FileNotFoundError(
+                f"No finished run of {self.iterations} steps in {self.runs}: make them with "
+                f"annlib town compare --iterations {self.iterations} --runs {self.runs}"
+            )
+        command = f"annlib town plateau --iterations {self.iterations}"
+        print(write_results(probe_table(probes), self.out, command))
 
 
 @dataclass(frozen=True)
@@ -106,7 +116,7 @@ class Weights:
 
     seed: int = 0
     """The seed of all five."""
-    iterations: int = 1000
+    iterations: int = 700
     """Steps of each training."""
     runs: Path = Path("runs/weights")
     """Folder of the runs; finished ones are kept."""
@@ -119,6 +129,8 @@ class Weights:
         from annlib.engine.compare import compare, release
         from annlib.experiments import HEADS
 
+        at_least_one("--iterations", self.iterations)
+        at_least_one("--jobs", self.jobs)
         command = f"annlib town weights --seed {self.seed} --iterations {self.iterations}"
         for result in compare(HEADS, [self.seed], self.iterations, self.runs, self.jobs):
             path = release(result, self.runs, self.out, command)

@@ -1,24 +1,20 @@
 """annlib train: an experiment from its name to its scores."""
 
 import shlex
-import signal
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from math import inf
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING
 
 from tyro.conf import Positional
 
 from annlib.commands.devices import Device, choose_device, use_threads
+from annlib.commands.errors import message_of
+from annlib.commands.fitting import fit_classes, fit_minutes
+from annlib.commands.interrupts import interruptible
 
 if TYPE_CHECKING:
-    import torch
-
     from annlib.config import Experiment
-    from annlib.data.datasets import DatasetSpec
     from annlib.data.sources import Halves
     from annlib.engine.training import Training
 
@@ -44,8 +40,8 @@ class Train:
     """Steps, if not the experiment's own."""
     minutes: float | None = None
     """Choose the steps so that training takes about this long on this machine."""
-    seed: int = 0
-    """Of the first weights, the order of the data, and all chance in training."""
+    seed: int | None = None
+    """Of the first weights, the order of the data, and all chance in training; 0 if not given."""
     device: Device = "auto"
     """auto takes a GPU if there is one."""
     threads: int | None = None
@@ -60,30 +56,53 @@ class Train:
 
         use_threads(self.threads)
         device = choose_device(self.device)
-        folder = self.out or Path("runs") / f"{experiment.name}-seed{self.seed}"
+        folder = self.out or Path("runs") / f"{experiment.name}-seed{experiment.train.seed}"
         if self.resume:
             experiment = self.begun(folder)
         halves = open_data(experiment.data, self.data, self.classes)
         if not self.resume:
             experiment = fit_classes(experiment, halves)
-        if self.minutes is not None and not self.resume:
-            experiment = self.fit_minutes(experiment, halves, device)
+        if self.minutes is not None:
+            experiment = fit_minutes(experiment, halves, device, self.workers, self.minutes)
         training = Training(experiment, halves.spec, folder, device, self.resume)
-        if not self.follow(training, halves):
+        try:
+            finished = self.follow(training, halves)
+            if finished:
+                report(training, halves)
+        except OSError as error:
+            raise self.with_the_way_on(error, training) from error
+        if not finished:
             raise KeyboardInterrupt  # as noted in `follow`, which has saved everything since
-        report(training, halves)
 
     def wanted(self) -> "Experiment":
         """The experiment of that name with the settings of this command line."""
         from annlib.experiments import find_experiment
 
         experiment = find_experiment(self.experiment)
-        recipe = replace(experiment.train, seed=self.seed)
+        self.check_budget()
+        recipe = experiment.train
+        if self.seed is not None:
+            recipe = replace(recipe, seed=self.seed)
         if self.iterations is not None:
-            if self.iterations < 1 or self.minutes is not None:
-                raise ValueError("Give --iterations (at least 1) or --minutes, not both.")
             recipe = replace(recipe, iterations=self.iterations)
         return replace(experiment, train=recipe)
+
+    def check_budget(self) -> None:
+        """Raises ValueError for steps or minutes that are none, or that contradict each other."""
+        if self.iterations is not None and (self.iterations < 1 or self.minutes is not None):
+            raise ValueError("Give --iterations (at least 1) or --minutes, not both.")
+        if self.minutes is None:
+            return
+        if not 0 < self.minutes < inf:
+            raise ValueError(
+                f"--minutes is {self.minutes:g}: no training takes that long. Give a number above "
+                "0, for example --minutes 5."
+            )
+        if self.resume:
+            raise ValueError(
+                "--minutes with --resume: the run's own number of steps holds, since its learning "
+                "rate was planned for them. Leave --minutes away."
+            )
 
     def begun(self, folder: Path) -> "Experiment":
         """The experiment of the run to go on with: its settings hold, and are not given again."""
@@ -94,7 +113,7 @@ class Train:
             raise ValueError(
                 f"{folder} holds a run of {experiment.name}, not of {self.experiment}."
             )
-        if self.seed not in (Train.seed, experiment.train.seed):
+        if self.seed not in (None, experiment.train.seed):
             raise ValueError(
                 f"The run in {folder} has the seed {experiment.train.seed}: it cannot go on with "
                 f"{self.seed}."
@@ -105,17 +124,6 @@ class Train:
                 f"rate was planned for them: it cannot become one of {self.iterations}."
             )
         return experiment
-
-    def fit_minutes(
-        self, experiment: "Experiment", halves: "Halves", device: "torch.device"
-    ) -> "Experiment":
-        """As many steps as fit, by the time of a few steps on a network that is thrown away."""
-        from annlib.engine.training import seconds_per_step
-
-        seconds = seconds_per_step(experiment, halves.train, device, self.workers)
-        iterations = max(1, int(60 * self.minutes / seconds))
-        print(f"{1000 * seconds:.0f} ms a step: {iterations} steps in {self.minutes:g} minutes")
-        return replace(experiment, train=replace(experiment.train, iterations=iterations))
 
     def follow(self, training: "Training", halves: "Halves") -> bool:
         """Trains with a progress bar. False when it was interrupted before the end."""
@@ -135,6 +143,14 @@ class Train:
             print(f"To go on:  {self.command_to_go_on(training.folder)}")
         return training.step >= total
 
+    def with_the_way_on(self, error: OSError, training: "Training") -> OSError:
+        """The same error, with the folder of the run and what to do next."""
+        way = "It has no checkpoint yet: give the same command again."
+        if training.checkpoint.exists():
+            way = f"To go on:  {self.command_to_go_on(training.folder)}"
+        stopped = f"The run in {training.folder} stopped after step {training.step}."
+        return OSError(error.errno, f"{message_of(error)}\n{stopped} {way}")
+
     def command_to_go_on(self, folder: Path) -> str:
         words = ["annlib", "train", self.experiment, "--resume", "--out", str(folder)]
         for option, value in (
@@ -148,29 +164,6 @@ class Train:
         return shlex.join(words)
 
 
-def fit_classes(experiment: "Experiment", halves: "Halves") -> "Experiment":
-    """Fits the photos_* experiments to the classes of a folder, and to how often each occurs."""
-    from annlib.data.datasets import class_balance
-
-    check_classes(experiment, halves.spec)
-    model, recipe = experiment.model, experiment.train
-    if experiment.data.dataset == "folder":
-        model = replace(model, num_classes=halves.spec.num_classes)
-    if experiment.data.balance_classes:
-        recipe = replace(recipe, class_weights=class_balance(halves.train))
-    return replace(experiment, model=model, train=recipe)
-
-
-def check_classes(experiment: "Experiment", spec: "DatasetSpec") -> None:
-    """Raises ValueError for a data set with another number of classes than a published row."""
-    if experiment.model.num_classes != spec.num_classes and experiment.data.dataset != "folder":
-        raise ValueError(
-            f"{experiment.name} has {experiment.model.num_classes} classes, the data set "
-            f"{spec.name} {spec.num_classes}. For a folder of your own there are the photos_* "
-            "experiments."
-        )
-
-
 def report(training: "Training", halves: "Halves") -> None:
     """Scores the trained network, keeps the scores with it, and prints them."""
     from annlib.engine.tables import score_table
@@ -180,22 +173,3 @@ def report(training: "Training", halves: "Halves") -> None:
     training.save({"miou": scores.miou, "iou": scores.iou.tolist()})
     print(score_table(scores, halves.spec.class_names))
     print(f"Saved {training.checkpoint}")
-
-
-@contextmanager
-def interruptible() -> Iterator[Callable[[], bool]]:
-    """Inside, Ctrl-C (or SIGTERM) is noted instead of raised; a second Ctrl-C stops at once."""
-    received: list[int] = []
-
-    def note(number: int, frame: FrameType | None) -> None:
-        if received and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        received.append(number)
-        print("\nStopping after this step ...", file=sys.stderr)
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield lambda: bool(received)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

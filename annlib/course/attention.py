@@ -41,7 +41,8 @@ class Attention(NamedTuple):
 
     def rescaled(self, factor: float) -> "Attention":
         """What it would have done with all scores times `factor`: the softmax of factor * log w."""
-        return self._replace(weights=(factor * self.weights.clamp(min=1e-38).log()).softmax(dim=-1))
+        scores = self.weights.clamp(min=torch.finfo(self.weights.dtype).tiny).log()
+        return self._replace(weights=(factor * scores).softmax(dim=-1))
 
     def boxes(self) -> Tensor:
         """The pixels that each of the S stands for.  -> (S, 4) top, left, bottom, right"""

@@ -32,6 +32,14 @@ def training_curve(history: Sequence[tuple[int, float]], block: str) -> Picture:
     return Picture(figure, alt)
 
 
+def say_strongest(weights: np.ndarray, asks: Sequence[str], answers: Sequence[str]) -> str:
+    """Where each that asks looks most.  (N, S)"""
+    return "; ".join(
+        f"{name} looks most at {answers[row.argmax()]} ({row.max():.2f})"
+        for name, row in zip(asks, weights, strict=True)
+    )
+
+
 @styled
 def weight_matrix(
     weights: np.ndarray, title: str, asks: Sequence[str], answers: Sequence[str]
@@ -56,8 +64,5 @@ def weight_matrix(
     axes.set(title=title, ylabel="who asks", xlabel="who answers")
     axes.tick_params(axis="x", rotation=30)
     axes.tick_params(axis="y", rotation=0)
-    strongest = [
-        f"{name} looks most at {answers[row.argmax()]} ({row.max():.2f})"
-        for name, row in zip(asks, weights, strict=True)
-    ]
-    return Picture(figure, f"{title}: {rows} x {columns} weights. {'; '.join(strongest)}.")
+    alt = f"{title}: {rows} x {columns} weights. {say_strongest(weights, asks, answers)}."
+    return Picture(figure, alt)

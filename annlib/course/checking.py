@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 class NotYet(AssertionError):
@@ -32,6 +32,21 @@ def attempt(student: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
     )
     expect(isinstance(result, Tensor), f"{name} gives back a {type(result).__name__}, no tensor.")
     return result
+
+
+def build(student: Callable[..., nn.Module], *sizes: int) -> nn.Module:
+    """The student's module of these sizes; NotYet if there is none."""
+    name = getattr(student, "__name__", type(student).__name__)
+    call = f"{name}({', '.join(map(str, sizes))})"
+    try:
+        module = student(*sizes)
+    except Exception as error:
+        raise NotYet(f"{call} cannot be built: {type(error).__name__}: {error}") from error
+    expect(
+        isinstance(module, nn.Module),
+        f"{call} gives a {type(module).__name__}: write a class that is an nn.Module.",
+    )
+    return module
 
 
 def fresh() -> torch.Generator:

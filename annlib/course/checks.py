@@ -4,8 +4,9 @@ Each draws its inputs anew, raises NotYet with advice, and prints what a right a
 """
 
 from annlib.course.checking import NotYet, attempt
-from annlib.course.checks_nonlocal import attention_weights, nonlocal_block
+from annlib.course.checks_nonlocal import nonlocal_block
 from annlib.course.checks_start import click_arrived, house_pixel
+from annlib.course.checks_weights import attention_weights
 
 __all__ = [
     "NotYet",

@@ -1,8 +1,11 @@
 """Checkers of lesson 00: the set-up, and a first pixel to ask from."""
 
 from annlib.config import IGNORE_INDEX
+from annlib.course.attention import Attention
 from annlib.course.checking import expect
-from annlib.data.scenes import CLASS_NAMES, HOUSES, Scene
+from annlib.course.matching import class_masses
+from annlib.course.wording import say_choice
+from annlib.data.scenes import BALLOONS, CLASS_NAMES, HOUSES, Scene
 
 
 def click_arrived(clicked: bool) -> None:
@@ -16,8 +19,21 @@ def click_arrived(clicked: bool) -> None:
     print("The way from your browser to Python and back works. Every later widget takes it.")
 
 
-def house_pixel(pixel: tuple[int, int], scene: Scene) -> None:
-    """Whether (row, column) lies on a house."""
+def house_pixel(pixel: tuple[int, int], scene: Scene, attention: Attention) -> None:
+    """Whether (row, column) is on a house and gives most of its attention to one balloon class."""
+    check_on_house(pixel, scene)
+    masses = class_masses(attention.picture(*pixel), scene.labels)
+    largest = max(masses.get(CLASS_NAMES[balloon], 0.0) for balloon in BALLOONS)
+    said = say_choice(attention, scene.labels, *pixel)
+    expect(
+        largest > 0.5,
+        f"{said} So no class of balloons gets more than half. Go towards the middle of a wall: at "
+        "the edge of a house a position sees more than the house.",
+    )
+    print(f"A good place to ask from. {said}")
+
+
+def check_on_house(pixel: tuple[int, int], scene: Scene) -> None:
     expect(pixel is not ..., "Write the row and the column of a pixel in place of the three dots.")
     expect(
         isinstance(pixel, tuple) and len(pixel) == 2 and all(isinstance(n, int) for n in pixel),
@@ -34,4 +50,3 @@ def house_pixel(pixel: tuple[int, int], scene: Scene) -> None:
     swapped = column < height and scene.labels[column, row] in HOUSES
     hint = " Did you write the column first?" if swapped else " Houses stand just above the road."
     expect(label in HOUSES, f"Row {row}, column {column} is {found}, not a house.{hint}")
-    print(f"Row {row}, column {column} is on a house ({found}): a good place to ask from.")

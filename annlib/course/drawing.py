@@ -139,8 +139,7 @@ def name_houses(axes: Axes, scene: Scene, labels: np.ndarray | None = None) -> N
         text = CLASS_NAMES[house.label]
         if labels is not None:
             answer = house_answer(labels, scene, house)
-            name = "nothing" if answer is None else CLASS_NAMES[answer]
-            text = f"{'✓' if answer == house.label else '✗'} {name}"
+            text = f"{'✓' if answer == house.label else '✗'} {CLASS_NAMES[answer]}"
         x = (house.left + house.right) / 2
         axes.text(x, house.top - 3, text, ha="center", va="bottom", fontsize=9, path_effects=HALO)
 

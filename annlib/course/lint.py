@@ -11,19 +11,10 @@ from annlib.course.source import Cell, Lesson, headings, read
 
 HEADER_FIELDS = ("Before", "Reading", "Runs in", "Needs")
 PARAMETERS = ("mode", "device", "seed")
-VAGUE = {
-    "know",
-    "understand",
-    "learn",
-    "appreciate",
-    "see",
-    "be",
-    "get",
-    "have",
-    "remember",
-    "study",
-}
+VAGUE = {"know", "understand", "learn", "appreciate", "see", "be", "get", "have", "remember"}
+VAGUE |= {"study"}
 LONGEST_CELL = 25
+NOTEBOOK_LINK = re.compile(r"\]\(([^)]+?)\.ipynb(#[^)]*)?\)")
 OBJECTIVE = re.compile(r"^\d+\. +(.+)$", re.MULTILINE)
 EXERCISE = re.compile(
     r"\*Difficulty ([1-5])/5, importance ([1-5])/5, about (\d+) min, objective (\d+)(, open)?\*"
@@ -50,7 +41,8 @@ def lint(source: Path) -> list[str]:
     """The findings in one lesson, each with file and line."""
     lesson = read(source)
     rules = (header, parameters, code, heading_order, exercises, strays, questions, ending)
-    return [finding for rule in rules for finding in rule(lesson)]
+    findings = [finding for rule in rules for finding in rule(lesson)]
+    return findings + list(dead_links(lesson, source.parent))
 
 
 def header(lesson: Lesson) -> Iterator[str]:
@@ -187,5 +179,13 @@ def ending(lesson: Lesson) -> Iterator[str]:
         yield f"{lesson.name}: no cell tagged 'instructor', so nobody else can teach it."
     if not lesson.cells or "recap" not in lesson.cells[-1].tags:
         yield f"{lesson.name}: the last cell is not tagged 'recap'."
-    elif not re.search(r"\]\([^)]+\.ipynb\)", lesson.cells[-1].text):
+    elif not NOTEBOOK_LINK.search(lesson.cells[-1].text):
         yield f"{lesson.cells[-1].place}: the recap links to no next lesson (NN_name.ipynb)."
+
+
+def dead_links(lesson: Lesson, folder: Path) -> Iterator[str]:
+    """Links to lessons that are not written: each linked notebook needs its source in `folder`."""
+    for cell in lesson.cells:
+        for target, _ in NOTEBOOK_LINK.findall(cell.text) if cell.kind == "markdown" else []:
+            if not (folder / f"{target}.py").exists():
+                yield f"{cell.place}: links to {target}.ipynb, but there is no source {target}.py."

@@ -95,21 +95,6 @@ def field_of_view(scene: Scene, y: int, x: int, side: int) -> Picture:
 
 
 @styled
-def overlay(
-    image: np.ndarray, heat: np.ndarray, query: tuple[int, int], title: str = ""
-) -> Picture:
-    """A picture lit by attention.  uint8 (H, W, 3), (h, w), query (y, x) in pixels of the image"""
-    figure, axes = panels(1, 1)
-    draw_spotlight(axes[0, 0], image, heat, query, title)
-    y, x = brightest(heat, image.shape[:2])
-    alt = (
-        f"{title or 'Attention'}: the picture lit by the attention of the pixel in row {query[0]}, "
-        f"column {query[1]}. Brightest, with {heat.max():.0%} of it: around row {y}, column {x}."
-    )
-    return Picture(figure, alt)
-
-
-@styled
 def attention(
     image: np.ndarray, attention: Attention, y: int, x: int, title: str, block: str
 ) -> Picture:

@@ -148,16 +148,25 @@ def run_all(
     progress: Callable[[Run], None] = lambda finished: None,
     timeout: int = 600,
 ) -> list[Run]:
-    """Execute lessons in `jobs` processes; `progress` is called with each Run as it ends."""
+    """Execute lessons in `jobs` processes; `progress` is called with each Run as it ends.
+
+    After Ctrl-C, or an error in `progress`, no further lesson is begun.
+    """
+    if jobs < 1:
+        raise ValueError(f"{jobs} notebooks at a time would never end: use 1 or more jobs.")
     for notebook in notebooks:
         check_parameters(notebook, parameters)
     threads = max(1, (os.cpu_count() or 1) // jobs)
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        futures = {}
-        for notebook in notebooks:
-            output = output_dir / notebook.name
-            task = pool.submit(run, notebook, output, parameters, timeout, threads)
-            futures[task] = notebook
-        for task in as_completed(futures):
+    pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"))
+    try:
+        tasks = [
+            pool.submit(run, notebook, output_dir / notebook.name, parameters, timeout, threads)
+            for notebook in notebooks
+        ]
+        for task in as_completed(tasks):
             progress(task.result())
-    return [task.result() for task in futures]
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    pool.shutdown()
+    return [task.result() for task in tasks]

@@ -1,7 +1,6 @@
-"""Folders of pictures and labels, and what their class indices mean."""
+"""Folders of pictures and labels, checked as they are read."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -9,122 +8,15 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from annlib.config import IGNORE_INDEX
-from annlib.data import scenes
+from annlib.data.classes import DatasetSpec
 from annlib.data.files import read_image, read_labels
 from annlib.data.transforms import Transform
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
 
-@dataclass(frozen=True)
-class DatasetSpec:
-    """The classes of a data set, and the meaning of the numbers in its label files.
-
-    palette: RGB 0-255 for each class. ignored: label values that count for nothing, besides 255.
-    """
-
-    name: str
-    class_names: tuple[str, ...]
-    palette: tuple[tuple[int, int, int], ...]
-    ignored: tuple[int, ...] = ()
-
-    @property
-    def num_classes(self) -> int:
-        return len(self.class_names)
-
-    def label_table(self) -> Tensor:
-        """uint8 (256,): value in the file -> class index, 255 for pixels that do not count.
-
-        A value that is neither maps to itself, so that `check_labels` can name it.
-        """
-        table = torch.arange(256, dtype=torch.uint8)
-        table[list(self.ignored)] = IGNORE_INDEX
-        return table
-
-
-BALLOON_TOWN = DatasetSpec(
-    "balloon_town", scenes.CLASS_NAMES, tuple(tuple(map(int, rgb)) for rgb in scenes.PALETTE)
-)
-
-# Brostow, Fauqueur, Cipolla 2009, in the 11 classes of SegNet. Colours: theirs, kept apart.
-CAMVID = DatasetSpec(
-    "camvid",
-    (
-        "sky",
-        "building",
-        "pole",
-        "road",
-        "pavement",
-        "tree",
-        "sign symbol",
-        "fence",
-        "car",
-        "pedestrian",
-        "bicyclist",
-    ),
-    (
-        (128, 176, 255),
-        (128, 0, 0),
-        (192, 192, 128),
-        (128, 64, 128),
-        (244, 164, 180),
-        (64, 128, 0),
-        (255, 214, 0),
-        (64, 64, 128),
-        (64, 0, 128),
-        (255, 64, 0),
-        (0, 200, 200),
-    ),
-    ignored=(11,),
-)
-BUILT_IN = {spec.name: spec for spec in (BALLOON_TOWN, CAMVID)}
-
-
-def folder_spec(root: Path) -> DatasetSpec:
-    """The classes of a folder, from its classes.txt: a line each, `name` or `name r g b`."""
-    path = root / "classes.txt"
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"There is no {path}. It names the classes, index 0 first, one line each: "
-            "`name` or `name red green blue`."
-        )
-    lines = path.read_text(encoding="utf-8-sig").splitlines()
-    rows = [line.split() for line in lines if line.strip()]
-    names, palette = [], []
-    for index, row in enumerate(rows):
-        coloured = len(row) > 3 and all(part.isdigit() for part in row[-3:])
-        names.append(" ".join(row[:-3] if coloured else row))
-        palette.append(tuple(map(int, row[-3:])) if coloured else spread_colour(index))
-    if not 0 < len(names) <= IGNORE_INDEX:
-        raise ValueError(f"{path} names {len(names)} classes; 1 to {IGNORE_INDEX} are possible.")
-    check_classes(names, palette, path)
-    return DatasetSpec(root.resolve().name, tuple(names), tuple(palette))
-
-
-def check_classes(names: list[str], palette: list[tuple[int, int, int]], path: Path) -> None:
-    """Raises ValueError for a name that stands twice and for a colour that is none."""
-    for index, (name, colour) in enumerate(zip(names, palette, strict=True)):
-        if name in names[:index]:
-            raise ValueError(
-                f"{path} names {name!r} twice, as class {names.index(name)} and as class {index}: "
-                "scores could not tell them apart. Give each its own name."
-            )
-        if max(colour) > 255:
-            raise ValueError(f"{path} gives {name!r} the colour {colour}, but 255 is the most.")
-
-
-def spread_colour(index: int) -> tuple[int, int, int]:
-    """The colour of class `index` in Pascal VOC's scheme: the bits of the index, spread."""
-    red = green = blue = 0
-    for bit in range(8):
-        red |= (index >> (3 * bit) & 1) << (7 - bit)
-        green |= (index >> (3 * bit + 1) & 1) << (7 - bit)
-        blue |= (index >> (3 * bit + 2) & 1) << (7 - bit)
-    return red, green, blue
-
-
 class SegmentationFolder(Dataset):
-    """Pairs of `images/NAME.*` and `labels/NAME.png` below root/split.
+    """Pairs of `images/NAME.*` and `labels/NAME.png` below root/split, or root if split is "".
 
     [i] -> image float32 (3, H, W) normalised, labels int64 (H, W) with 255 ignored, as `transform`
     makes them from uint8.
@@ -154,11 +46,15 @@ class SegmentationFolder(Dataset):
         """Decodes everything once and holds it in memory, if it fits into `most_bytes`.
 
         A small set is read many times over: decoding it anew each time would cost a CPU more
-        than training does. Workers that are forked later share the memory.
+        than training does. Workers that are forked later share the memory, spawned ones copy it.
         """
-        first = self.decode(0)
-        if len(self) * sum(tensor.numel() for tensor in first) <= most_bytes:
-            self.kept = [first, *(self.decode(index) for index in range(1, len(self)))]
+        kept, num_bytes = [], 0
+        for index in range(len(self)):
+            kept.append(self.decode(index))
+            num_bytes += sum(tensor.nbytes for tensor in kept[-1])
+            if num_bytes > most_bytes:
+                return
+        self.kept = kept
 
     def decode(self, index: int) -> tuple[Tensor, Tensor]:
         image, labels = read_image(self.images[index]), read_labels(self.labels[index])

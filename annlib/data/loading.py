@@ -88,21 +88,16 @@ def make_loader(
     seed: int = 0,
     start: int = 0,
     workers: int = 0,
+    pin_memory: bool = False,
 ) -> DataLoader:
     """images float32 (B, 3, H, W), labels int64 (B, H, W).
 
-    Training: endless, shuffled, from step `start` on. Otherwise: every sample once, in order.
+    Training: endless, shuffled, from step `start` on, in memory that a GPU copies from without
+    waiting if `pin_memory`. Otherwise: every sample once, in order.
     """
-    pin_memory = torch.cuda.is_available()
     generator = torch.Generator()  # the loader's own; it would draw from the caller's otherwise
     if not training:
-        return DataLoader(
-            dataset,
-            batch_size,
-            num_workers=workers,
-            pin_memory=pin_memory,
-            generator=generator,
-        )
+        return DataLoader(dataset, batch_size, num_workers=workers, generator=generator)
     return DataLoader(
         Seeded(dataset),
         batch_sampler=BatchesFrom(len(dataset), batch_size, seed, start),

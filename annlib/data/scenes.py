@@ -11,7 +11,7 @@ painter's dice do not see them: to change them alone makes the counterfactual sc
 gives the same bytes on every machine, for the reasons told in painting.py.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -104,11 +104,8 @@ def repaint(scene: Scene, balloon_index: int, pattern: int) -> Scene:
 class Scenes(Dataset[tuple[Tensor, Tensor]]):
     """Scenes of consecutive seeds, each painted once and then remembered (0.12 MB each)."""
 
-    def __init__(
-        self, num_scenes: int, first_seed: int = 0, make: Callable[[int], Scene] = make_scene
-    ) -> None:
+    def __init__(self, num_scenes: int, first_seed: int = 0) -> None:
         self.num_scenes, self.first_seed = num_scenes, first_seed
-        self.make = make
         self.made: dict[int, Scene] = {}
 
     def __len__(self) -> int:
@@ -119,7 +116,7 @@ class Scenes(Dataset[tuple[Tensor, Tensor]]):
         if not 0 <= index < self.num_scenes:
             raise IndexError(f"scene {index} is not one of the {self.num_scenes} of this data set")
         if index not in self.made:
-            self.made[index] = self.make(self.first_seed + index)
+            self.made[index] = make_scene(self.first_seed + index)
         return self.made[index]
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:

@@ -6,13 +6,8 @@ from typing import NamedTuple
 from torch.utils.data import Dataset
 
 from annlib.config import DataConfig
-from annlib.data.datasets import (
-    BALLOON_TOWN,
-    BUILT_IN,
-    DatasetSpec,
-    SegmentationFolder,
-    folder_spec,
-)
+from annlib.data.classes import BALLOON_TOWN, BUILT_IN, DatasetSpec, folder_spec
+from annlib.data.datasets import SegmentationFolder
 from annlib.data.loading import Transformed
 from annlib.data.normalise import to_tensors
 from annlib.data.scenes import Scenes
@@ -39,11 +34,21 @@ def open_data(config: DataConfig, root: Path | None, classes: str | None = None)
     if root is not None:
         return open_folder(config, root, classes)
     if config.dataset == "balloon_town":
+        refuse_classes(classes)
         return open_town(config)
     raise FileNotFoundError(
         f"{config.dataset} is not shipped with annlib: name its folder with --data. It holds "
         "train/images, train/labels, val/images, val/labels and classes.txt (see README.md)."
     )
+
+
+def refuse_classes(classes: str | None) -> None:
+    """Raises ValueError when Balloon Town, which has its own, is given a class list."""
+    if classes is not None:
+        raise ValueError(
+            f"--classes {classes} says what the labels in a folder mean, but Balloon Town is "
+            "painted, not read. Name the folder with --data, or leave --classes away."
+        )
 
 
 def open_town(config: DataConfig) -> Halves:
@@ -53,10 +58,27 @@ def open_town(config: DataConfig) -> Halves:
 
 def open_folder(config: DataConfig, root: Path, classes: str | None) -> Halves:
     root = Path(root)
+    refuse_one_part(root)
     spec = folder_spec(root) if classes is None else built_in_spec(classes)
     train = SegmentationFolder(root, spec, "train", training_transform(config))
     train.keep_below(KEEP_BELOW_BYTES)
     return Halves(train, labelled(spec, root, "val"), spec)
+
+
+def refuse_one_part(root: Path) -> None:
+    """Raises FileNotFoundError for a folder that is not divided into two halves."""
+    if is_one_part(root, "train"):
+        raise FileNotFoundError(
+            f"{root} holds images/ and labels/ itself, but training needs two halves: {root}/train "
+            f"to learn from and {root}/val to be scored on, each with images/ and labels/. Move "
+            "most pairs into train and the others into val; classes.txt stays where it is. "
+            "(Scenes: `annlib scenes` once for each half, with different --first-seed.)"
+        )
+
+
+def is_one_part(root: Path, split: str) -> bool:
+    """Whether images/ lie in the folder itself, as `annlib scenes` writes them."""
+    return (root / "images").is_dir() and not (root / split).is_dir()
 
 
 def built_in_spec(classes: str) -> DatasetSpec:
@@ -66,9 +88,13 @@ def built_in_spec(classes: str) -> DatasetSpec:
 
 
 def labelled(spec: DatasetSpec, root: Path | None, split: str) -> Dataset:
-    """One half of a data set as it is, for evaluation with the classes a network was trained on."""
+    """One half of a data set as it is, for evaluation with the classes a network was trained on.
+
+    A folder that is not divided, with images/ and labels/ in it, is taken whole.
+    """
     if root is not None:
-        return SegmentationFolder(Path(root), spec, split, to_tensors)
+        part = "" if is_one_part(Path(root), split) else split
+        return SegmentationFolder(Path(root), spec, part, to_tensors)
     if spec.name != BALLOON_TOWN.name:
         raise FileNotFoundError(
             f"{spec.name} is not shipped with annlib: name its folder (--data)."

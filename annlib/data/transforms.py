@@ -5,6 +5,7 @@ probabilities are the reference's (mmseg/datasets/transforms).
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -16,6 +17,8 @@ from annlib.data.normalise import to_tensors
 
 Pair = tuple[Tensor, Tensor]
 Transform = Callable[[Tensor, Tensor], Pair]
+
+CAT_MAX_RATIO = 0.75  # the reference's cat_max_ratio: no class may fill more of a crop
 
 
 def uniform(low: float, high: float) -> float:
@@ -57,11 +60,10 @@ def resize(image: Tensor, labels: Tensor, size: list[int]) -> Pair:
 
 
 class RandomCrop:
-    """Cuts a window in which no class fills more than a share of the labelled pixels."""
+    """Cuts a window in which no class fills more than CAT_MAX_RATIO of the labelled pixels."""
 
-    def __init__(self, crop_size: tuple[int, int], cat_max_ratio: float = 0.75):
+    def __init__(self, crop_size: tuple[int, int]):
         self.crop_size = crop_size
-        self.cat_max_ratio = cat_max_ratio
 
     def __call__(self, image: Tensor, labels: Tensor) -> Pair:
         """(3, H, W), (H, W) -> (3, h, w), (h, w); a side shorter than the crop is kept whole"""
@@ -85,17 +87,14 @@ class RandomCrop:
     def is_varied(self, labels: Tensor) -> bool:
         counts = torch.bincount(labels.flatten(), minlength=IGNORE_INDEX + 1)[:IGNORE_INDEX]
         counts = counts[counts > 0]
-        return len(counts) > 1 and float(counts.max() / counts.sum()) < self.cat_max_ratio
+        return len(counts) > 1 and float(counts.max() / counts.sum()) < CAT_MAX_RATIO
 
 
 class RandomFlip:
     """Left becomes right, with probability 0.5."""
 
-    def __init__(self, probability: float = 0.5):
-        self.probability = probability
-
     def __call__(self, image: Tensor, labels: Tensor) -> Pair:
-        return (image.flip(-1), labels.flip(-1)) if chance(self.probability) else (image, labels)
+        return (image.flip(-1), labels.flip(-1)) if chance(0.5) else (image, labels)
 
 
 class ColorJitter:
@@ -151,6 +150,18 @@ class Pad:
         return image, labels
 
 
+@dataclass(frozen=True)
+class Compose:
+    """One transform after the other. A class, because spawned workers get it as a pickle."""
+
+    steps: tuple[Transform, ...]
+
+    def __call__(self, image: Tensor, labels: Tensor) -> Pair:
+        for step in self.steps:
+            image, labels = step(image, labels)
+        return image, labels
+
+
 def training_transform(config: DataConfig) -> Transform:
     """Everything that happens to a training pair, in the reference's order."""
     steps: list[Transform] = []
@@ -164,15 +175,4 @@ def training_transform(config: DataConfig) -> Transform:
     steps.append(to_tensors)
     if config.crop_size:
         steps.append(Pad(config.crop_size))
-    return compose(steps)
-
-
-def compose(steps: list[Transform]) -> Transform:
-    """One transform after the other."""
-
-    def transform(image: Tensor, labels: Tensor) -> Pair:
-        for step in steps:
-            image, labels = step(image, labels)
-        return image, labels
-
-    return transform
+    return Compose(tuple(steps))

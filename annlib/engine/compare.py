@@ -1,27 +1,25 @@
 """Balloon Town's question to every head: same backbone, same budget, several seeds, one table."""
 
 import json
-import os
-import platform
+import signal
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass, replace
-from datetime import date
+from dataclasses import asdict, replace
 from multiprocessing import get_context
 from pathlib import Path
-from statistics import mean, stdev
+from typing import NamedTuple
 
 import torch
 
 from annlib.config import Experiment, Head
 from annlib.data.loading import make_loader
 from annlib.data.scenes import HOUSES
-from annlib.data.sources import open_data
+from annlib.data.sources import Halves, open_data
 from annlib.engine.evaluate import ConfusionMatrix, evaluate
 from annlib.engine.inference import predictor
-from annlib.engine.tables import table
-from annlib.engine.training import Training
+from annlib.engine.results import Result
+from annlib.engine.training import Training, read_experiment
 from annlib.experiments import town
 from annlib.model.baselines import build_model
 from annlib.model.checkpoints import load, restore, save, write_atomically
@@ -29,21 +27,14 @@ from annlib.model.checkpoints import load, restore, save, write_atomically
 WATCH_EVERY = 50  # steps between two looks at the validation half
 WATCHED = 60  # validation scenes of such a look; the final score takes all
 GOAL = 0.9  # house accuracy whose time is noted
+RESULT = "result.json"  # in the folder of a finished run
 
 
-@dataclass(frozen=True)
-class Result:
-    """One finished run. Shares are between 0 and 1; seconds are of training alone."""
+class Timing(NamedTuple):
+    """Of one training, as in Result."""
 
-    head: Head
-    seed: int
-    iterations: int
-    parameters: int  # without the auxiliary head, which only training uses
-    miou: float
-    house_accuracy: float  # right among the pixels that were found to be a house
-    house_iou: float
     seconds: float
-    goal_step: int | None  # first look at which the house accuracy was at least 0.9
+    goal_step: int | None
     goal_seconds: float | None
 
 
@@ -55,9 +46,8 @@ def compare(
     A finished run is read from its folder, not repeated; an unfinished one is begun anew, since
     its time is part of the result.
     """
-    with ProcessPoolExecutor(
-        jobs, mp_context=get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)
-    ) as pool:
+    pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=begin_worker)
+    try:
         tasks = [
             pool.submit(finished, head, seed, iterations, folder)
             for seed in seeds
@@ -65,18 +55,48 @@ def compare(
         ]
         for task in tasks:
             yield task.result()
+    finally:  # an interrupt or an error must not wait for the runs that stand in line
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def begin_worker() -> None:
+    """One thread; Ctrl-C, which reaches every process of a terminal, ends the worker at once."""
+    torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def finished(head: Head, seed: int, iterations: int, folder: Path) -> Result:
-    """The result of a run, from its folder if it is there."""
+    """The result of a run, from its folder if the same experiment was finished there.
+
+    A run of another experiment (the settings have changed since, say) is replaced.
+    """
     experiment = town(head)
     recipe = replace(experiment.train, seed=seed, iterations=iterations)
+    wanted = replace(experiment, train=recipe)
     run = run_folder(folder, head, iterations, seed)
-    path = run / "result.json"
-    if not path.is_file():
-        result = run_one(replace(experiment, train=recipe), run)
-        write_atomically(path, (json.dumps(asdict(result)) + "\n").encode())
-    return Result(**json.loads(path.read_text()))
+    if not is_finished(run, wanted):
+        result = run_one(wanted, run)
+        write_atomically(run / RESULT, (json.dumps(asdict(result)) + "\n").encode())
+    return read_result(run)
+
+
+def is_finished(run: Path, wanted: Experiment) -> bool:
+    """Whether a folder holds the result of exactly this experiment."""
+    try:
+        return (run / RESULT).is_file() and read_experiment(run) == wanted
+    except (FileNotFoundError, ValueError):  # its settings are lost, or of another version
+        return False
+
+
+def read_result(run: Path) -> Result:
+    return Result(**json.loads((run / RESULT).read_text(encoding="utf-8")))
+
+
+def finished_runs(folder: Path, iterations: int) -> dict[Path, Result]:
+    """The runs below a folder that were finished with so many steps, by their own folder."""
+    runs = sorted(path.parent for path in folder.glob(f"*/{RESULT}"))
+    results = {run: read_result(run) for run in runs}
+    return {run: result for run, result in results.items() if result.iterations == iterations}
 
 
 def run_folder(folder: Path, head: Head, iterations: int, seed: int) -> Path:
@@ -85,21 +105,11 @@ def run_folder(folder: Path, head: Head, iterations: int, seed: int) -> Path:
 
 def run_one(experiment: Experiment, folder: Path) -> Result:
     """Trains and scores one head from one seed."""
-    (folder / "last.safetensors").unlink(missing_ok=True)
+    for name in (RESULT, "last.safetensors"):  # of an unfinished run, or of another experiment
+        (folder / name).unlink(missing_ok=True)
     halves = open_data(experiment.data, None)
-    watched = torch.utils.data.Subset(halves.val, range(WATCHED))
     training = Training(experiment, halves.spec, folder, torch.device("cpu"))
-    for index in range(len(halves.train)):
-        halves.train[index]  # drawn before the clock starts: the scenes are kept in memory
-    seconds, goal = 0.0, (None, None)
-    started = time.perf_counter()
-    for step in training.steps(halves.train):
-        if step.number % WATCH_EVERY == 0:
-            seconds += time.perf_counter() - started
-            if goal[0] is None and house_accuracy(confusion(training, watched)) >= GOAL:
-                goal = (step.number, seconds)
-            started = time.perf_counter()
-    seconds += time.perf_counter() - started
+    timing = train_timed(training, halves)
     matrix = confusion(training, halves.val)
     scores = matrix.scores()
     training.save({"miou": scores.miou, "house_accuracy": house_accuracy(matrix)})
@@ -111,9 +121,24 @@ def run_one(experiment: Experiment, folder: Path) -> Result:
         scores.miou,
         house_accuracy(matrix),
         float(scores.iou[list(HOUSES)].mean()),
-        seconds,
-        *goal,
+        *timing,
     )
+
+
+def train_timed(training: Training, halves: Halves) -> Timing:
+    """Trains to the end; the looks at the validation half are not counted as training."""
+    watched = torch.utils.data.Subset(halves.val, range(WATCHED))
+    for index in range(len(halves.train)):
+        halves.train[index]  # drawn before the clock starts: the scenes are kept in memory
+    seconds, goal = 0.0, (None, None)
+    started = time.perf_counter()
+    for step in training.steps(halves.train):
+        if step.number % WATCH_EVERY == 0:
+            seconds += time.perf_counter() - started
+            if goal[0] is None and house_accuracy(confusion(training, watched)) >= GOAL:
+                goal = (step.number, seconds)
+            started = time.perf_counter()
+    return Timing(seconds + time.perf_counter() - started, *goal)
 
 
 def confusion(training: Training, dataset: torch.utils.data.Dataset) -> ConfusionMatrix:
@@ -129,57 +154,6 @@ def house_accuracy(matrix: ConfusionMatrix) -> float:
 def count_parameters(model: torch.nn.Module) -> int:
     """Parameters of everything that is used after training."""
     return sum(p.numel() for name, p in model.named_parameters() if "auxiliary" not in name)
-
-
-def summary(results: Sequence[Result]) -> str:
-    """The Markdown table of a comparison: mean and deviation over seeds, worst seed."""
-    heads = list(dict.fromkeys(result.head for result in results))
-    rows = [summary_row([r for r in results if r.head == head]) for head in heads]
-    header = [
-        "head",
-        "parameters",
-        "mIoU",
-        "house accuracy (worst)",
-        "house IoU",
-        "seconds",
-        "seconds to 0.9 (worst)",
-        "seeds that reach 0.9",
-    ]
-    return table(header, rows)
-
-
-def summary_row(results: Sequence[Result]) -> list[str]:
-    accuracies = [r.house_accuracy for r in results]
-    goals = [r.goal_seconds for r in results if r.goal_seconds is not None]
-    return [
-        results[0].head,
-        f"{results[0].parameters:,}",
-        spread([r.miou for r in results]),
-        f"{spread(accuracies)} ({min(accuracies):.3f})",
-        spread([r.house_iou for r in results]),
-        f"{mean(r.seconds for r in results):.0f}",
-        f"{mean(goals):.0f} ({max(goals):.0f})" if goals else "never",
-        f"{len(goals)} of {len(results)}",
-    ]
-
-
-def spread(values: Sequence[float]) -> str:
-    """Mean and standard deviation over seeds."""
-    return f"{mean(values):.3f}" + (f" ±{stdev(values):.3f}" if len(values) > 1 else "")
-
-
-def results_file(results: Sequence[Result], path: Path) -> str:
-    """Writes the table with date and machine, and the single results beside it as JSON."""
-    machine = f"{platform.machine()}, {os.cpu_count()} CPUs, one thread a run"
-    text = (
-        f"{summary(results)}\n\n{results[0].iterations} steps of batch 8, "
-        f"{len({r.seed for r in results})} seeds, 200 unseen scenes. {date.today()}, {machine}, "
-        f"torch {torch.__version__}. Remake: `annlib town compare`\n"
-    )
-    write_atomically(path, text.encode())
-    values = json.dumps([asdict(result) for result in results], indent=1)
-    write_atomically(path.with_suffix(".json"), f"{values}\n".encode())
-    return text
 
 
 def release(result: Result, folder: Path, out: Path, command: str) -> Path:

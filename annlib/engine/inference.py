@@ -83,6 +83,31 @@ def fit(size: tuple[int, int], box: tuple[int, int]) -> tuple[int, int]:
     return max(1, int(size[0] * scale + 0.5)), max(1, int(size[1] * scale + 0.5))
 
 
+def one_pass(model: nn.Module, config: TestConfig) -> Predict:
+    """The model on images of the size it tests at: whole, or window by window."""
+
+    def whole(images: Tensor) -> Tensor:
+        return model(images).main
+
+    def windows(images: Tensor) -> Tensor:
+        return sliding_window(whole, images, config.window, config.stride)
+
+    return windows if config.mode == "slide" else whole
+
+
+def at_base_size(score: Predict, images: Tensor, config: TestConfig, align_corners: bool) -> Tensor:
+    """Brings images to the size (or sizes) of the test and logits back to that of the images."""
+    size = images.shape[2:]
+    base_size = config.base_size or size
+    if config.scales != (1.0,) or config.flip:
+        return scales_and_flips(score, images, base_size, config.scales, config.flip, align_corners)
+    scaled = fit(size, base_size)
+    if scaled == tuple(size):
+        return score(images)
+    images = resize_bilinear(images, scaled, align_corners=False)
+    return resize_bilinear(score(images), size, align_corners)
+
+
 def predictor(model: nn.Module, config: TestConfig) -> Predict:
     """The function that segments images with a model, on the model's device, without gradients.
 
@@ -92,28 +117,11 @@ def predictor(model: nn.Module, config: TestConfig) -> Predict:
         raise ValueError(
             "TestConfig(mode='slide') needs window and stride, e.g. (769, 769), (513, 513)."
         )
-    align_corners = model.config.align_corners
-
-    def score(images: Tensor) -> Tensor:
-        if config.mode == "slide":
-            return sliding_window(
-                lambda part: model(part).main, images, config.window, config.stride
-            )
-        return model(images).main
+    score = one_pass(model, config)
 
     def predict(images: Tensor) -> Tensor:
         images = images.to(next(model.parameters()).device)
-        size = images.shape[2:]
-        base_size = config.base_size or size
         with inference_of(model):
-            if config.scales != (1.0,) or config.flip:
-                return scales_and_flips(
-                    score, images, base_size, config.scales, config.flip, align_corners
-                )
-            scaled = fit(size, base_size)
-            if scaled == tuple(size):
-                return score(images)
-            images = resize_bilinear(images, scaled, align_corners=False)
-            return resize_bilinear(score(images), size, align_corners)
+            return at_base_size(score, images, config, model.config.align_corners)
 
     return predict

@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from annlib.config import TestConfig, experiment_from, with_tuples
-from annlib.data.datasets import DatasetSpec
+from annlib.data.classes import DatasetSpec
 from annlib.data.files import read_image
 from annlib.data.normalise import normalise
 from annlib.engine.inference import Predict, predictor

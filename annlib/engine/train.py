@@ -124,8 +124,9 @@ def check_finite(loss: Tensor, number: int, lr: float) -> None:
         raise FloatingPointError(
             f"The loss of step {number} is {float(loss.detach())} (learning rate {lr:.3g}). One "
             "update with it would make every weight NaN, so training stopped with the weights of "
-            f"step {number - 1}. If the images are finite and normalised, start again from the "
-            "last checkpoint with a smaller base_lr, with a warmup or with a clip_norm."
+            f"step {number - 1}. If the images are finite and normalised, start a new run with a "
+            "smaller base_lr, a warmup or a clip_norm in the experiment. The last checkpoint is "
+            "kept, but going on from it with the same settings would lead here again."
         )
 
 

@@ -1,22 +1,22 @@
 """A training run on disk: a folder with its settings, its history and its latest checkpoint."""
 
 import json
-import platform
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, replace
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 
 from annlib.config import Experiment, experiment_from
-from annlib.data.datasets import DatasetSpec
+from annlib.data.classes import DatasetSpec
 from annlib.data.loading import make_loader
 from annlib.engine.evaluate import Scores, evaluate
 from annlib.engine.inference import predictor
+from annlib.engine.settings import as_json, differences, is_json, settings, to_json, versions
 from annlib.engine.train import Step, make_optimizer, train
 from annlib.model.baselines import build_model
 from annlib.model.checkpoints import load, restore, save, write_atomically
@@ -46,6 +46,7 @@ class Training:
         self.experiment = experiment
         self.spec = spec
         self.folder = Path(folder)
+        self.device = device
         self.checkpoint = self.folder / "last.safetensors"
         self.step = 0
         with seeded("model", experiment.train.seed):
@@ -90,7 +91,13 @@ class Training:
         """Trains to the end, a step at a time, keeping history and checkpoints on the way."""
         config = self.experiment.train
         loader = make_loader(
-            dataset, self.experiment.data.batch_size, True, config.seed, self.step, workers
+            dataset,
+            self.experiment.data.batch_size,
+            training=True,
+            seed=config.seed,
+            start=self.step,
+            workers=workers,
+            pin_memory=self.device.type == "cuda",
         )
         for step in train(self.model, self.optimizer, loader, config, self.step):
             self.step = step.number
@@ -116,9 +123,15 @@ class Training:
             file.write(json.dumps(line) + "\n")
 
     def history(self) -> list[dict[str, float]]:
-        """The recorded steps: {"step", "loss", "lr"} each."""
+        """The recorded steps: {"step", "loss", "lr"} each.
+
+        A last line that was cut off, by a full disk or a power failure, is left out.
+        """
         path = self.folder / "history.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        if lines and not is_json(lines[-1]):
+            lines.pop()
+        return [json.loads(line) for line in lines]
 
     def forget_after(self, step: int) -> None:
         """Steps after the checkpoint will be taken, and recorded, again."""
@@ -145,48 +158,32 @@ def score(training: Training, dataset: Dataset) -> Scores:
     return matrix.scores()
 
 
+def read_once(loader: DataLoader, num_batches: int) -> None:
+    """Reads what the first batches will ask for: some data sets make a sample only once."""
+    for batch in islice(loader.batch_sampler, num_batches):
+        for draw in batch:
+            loader.dataset[draw]
+
+
 def seconds_per_step(
     experiment: Experiment, dataset: Dataset, device: torch.device, workers: int
 ) -> float:
-    """Mean time of a training step, data included, once the first steps are done."""
+    """Mean time of a training step, data included, once all that is done only once is done."""
     model = build_model(experiment.model).to(device, memory_format=torch.channels_last)
     optimizer = make_optimizer(model, experiment.train)
-    loader = make_loader(dataset, experiment.data.batch_size, True, workers=workers)
     config = replace(experiment.train, iterations=WARM_UP_STEPS + TIMED_STEPS)
+    loader = make_loader(
+        dataset,
+        experiment.data.batch_size,
+        training=True,
+        seed=config.seed,
+        workers=workers,
+        pin_memory=device.type == "cuda",
+    )
+    read_once(loader, config.iterations)
     times = []
     for step in train(model, optimizer, loader, config):
         float(step.loss)  # waits for the device
         times.append(time.perf_counter())
     durations = [b - a for a, b in pairwise(times[WARM_UP_STEPS - 1 :])]
     return sum(durations) / len(durations)
-
-
-def settings(experiment: dict[str, Any], classes: dict[str, Any]) -> dict[str, Any]:
-    """What must stay the same for a run to go on. The data may have moved to another folder."""
-    return experiment | {"class_names": classes["class_names"]}
-
-
-def to_json(values: dict[str, Any]) -> bytes:
-    return (json.dumps(values, indent=2) + "\n").encode()
-
-
-def as_json(values: dict[str, Any]) -> dict[str, Any]:
-    """The same values as they come back from a file: tuples are lists."""
-    return json.loads(json.dumps(values))
-
-
-def differences(before: dict[str, Any], now: dict[str, Any], prefix: str = "") -> list[str]:
-    """The settings that differ, with both values."""
-    found = []
-    for key in before.keys() | now.keys():
-        old, new = before.get(key), now.get(key)
-        if isinstance(old, dict) and isinstance(new, dict):
-            found += differences(old, new, f"{prefix}{key}.")
-        elif old != new:
-            found.append(f"{prefix}{key} was {old}, is {new}")
-    return sorted(found)
-
-
-def versions() -> dict[str, str]:
-    """What a result may depend on besides the settings."""
-    return {"python": platform.python_version(), "torch": torch.__version__}

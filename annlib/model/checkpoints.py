@@ -83,7 +83,7 @@ def write_atomically(path: Path, content: bytes) -> None:
         raise OSError(
             error.errno,
             f"Could not write {path} ({len(content) / 2**20:.1f} MiB): {error.strerror}. {kept} "
-            "Free some space or choose another folder, then run the same command again.",
+            "Free some space or choose another folder, then try again.",
         ) from error
     finally:
         with suppress(OSError):

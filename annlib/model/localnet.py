@@ -25,7 +25,10 @@ class LocalBlock(nn.Module):
 
 
 class LocalNet(nn.Module):
-    """Stem and four stages down to 1/8, with a receptive field that ends before the balloons."""
+    """Stem and four stages down to 1/8. Its c5 sees 47 pixels at depth 9, 103 at depth 17.
+
+    At depth 9 a house of Balloon Town is out of sight of the balloons.
+    """
 
     def __init__(self, depth: int = 9, width: int = 64):
         super().__init__()

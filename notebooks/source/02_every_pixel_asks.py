@@ -3,7 +3,7 @@
 #
 # *How can a pixel use what stands at the other end of the picture?*
 #
-# - **Before:** lessons 0 and 1; matrix products, softmax
+# - **Before:** lesson 0; matrix products, softmax
 # - **Reading:** 45 min
 # - **Runs in:** 20 s (quick), 110 s (learn), on 2 CPU cores
 # - **Needs:** CPU; no network
@@ -32,9 +32,11 @@ from annlib.commands.devices import choose_device
 from annlib.course import charts, checks, plots, widgets
 from annlib.course.attention import attention_of, capture_attention, model_input
 from annlib.course.matching import entropy, match, query_on
+from annlib.course.predicting import pixel_view
 from annlib.course.predictions import Predictions
 from annlib.data.scenes import make_scene
-from annlib.data.sources import FIRST_VAL_SEED
+from annlib.data.sources import FIRST_VAL_SEED, TRAIN_SCENES
+from annlib.experiments import town
 from annlib.model.baselines import NonLocal, NonLocalAttention, build_model
 from annlib.model.localnet import receptive_field
 
@@ -47,19 +49,25 @@ torch.manual_seed(seed)
 #
 # The house in the frame is a home, a shop or a school: the balloon of its own paint says which. But a
 # convolution passes news only to its neighbours. This is all that the layers of our small network let one
-# position see:
+# pixel of the answer depend on:
 
 # %%
 scene = make_scene(FIRST_VAL_SEED + 21)
 house = scene.houses[0]
-side = receptive_field(blocks_per_stage=1, head_kernels=1)  # of the small network: 63 pixels
+at_c5 = build_model(town("fcn").model).backbone.receptive_field  # c5: its last map
+at_reduce = receptive_field(blocks_per_stage=1, head_kernels=1)
+side = pixel_view(at_reduce)  # enlarging the map to the picture mixes neighbouring positions
+print(f"A position sees {at_c5} pixels a side after the backbone, {at_reduce} after one more 3 x 3")
+print(f"convolution; a pixel of the answer depends on {side}.")
 assert house.top - side // 2 > scene.balloons[house.decided_by].box.bottom
 plots.field_of_view(scene, *query_on(scene, house), side=side)
 
 # %% [markdown]
-# One could stack more layers: at 1/8 of the size each 3 x 3 convolution widens the square by 16 pixels,
-# so the hint would arrive after a handful more, mixed with everything on its way. A **non-local block**
-# takes another way: each position asks *all* positions at once, and takes most from those that fit.
+# One could stack more layers: at 1/8 of the size each 3 x 3 convolution widens the square by 8 pixels to
+# each side. From the middle of a house to the middle of its balloon that takes 5 more for half of the
+# houses and up to 14 for the others, and the hint would arrive mixed with everything on its way. A
+# **non-local block** takes another way: each position asks *all* positions at once, and takes most from
+# those that fit.
 #
 # ## Who looks at whom: the weights
 #
@@ -88,7 +96,7 @@ assert (B, C, N, S) == (1, 3, 6, 6)
 # $$W = \mathrm{softmax}\left(\frac{\phi^{\top} \theta}{\sqrt{C}}\right), \qquad
 # W \in \mathbb{R}^{N \times S}, \qquad \sum_{s=1}^{S} W_{ns} = 1$$
 #
-# Here all positions answer, so $S = N$. We keep two letters, because lesson 4 will make $S$ small.
+# Here all positions answer, so $S = N$. We keep two letters, because a later lesson will make $S$ small.
 # (The paper has no $\sqrt{C}$; the released models do, and so do we. You will see what it is for.)
 
 # %% [markdown]
@@ -214,7 +222,7 @@ guess_gradient = "only output"  # solution
 #
 # The four convolutions are there. Make the last one start at zero, and write `forward`. You may use your
 # `attention_weights`. *For the fast:* what must change so that the map that answers is another one than
-# the map that asks? (That is lesson 5.)
+# the map that asks? (The paper's AFNB is such a block.)
 
 
 # %% tags=["answer:block"]
@@ -257,18 +265,12 @@ class NonLocalBlock(nn.Module):
 checks.nonlocal_block(NonLocalBlock)
 
 # %% [markdown]
-# This is how annlib writes the same thing. Two differences, both those of the released models: one
-# projection serves as query *and* key (with batch norm and ReLU), and the result is not added but laid
-# beside the input, and a 1 x 1 convolution mixes the two.
+# Now one step backward through your block, for prediction 2.3:
 
 # %%
-print(inspect.getsource(NonLocalAttention.forward))
-print(inspect.getsource(NonLocal.forward))
-
-# %%
-block = NonLocalAttention(channels=8, key_channels=4, value_channels=4)
+block = NonLocalBlock(channels=8, key_channels=4)
 features = torch.randn(2, 8, 5, 7)
-(features + block(features)).square().sum().backward()
+checks.attempt(block, features).square().sum().backward()
 largest = {name: float(part.grad.abs().max()) for name, part in block.named_parameters()}
 others = [value for name, value in largest.items() if not name.startswith("to_output")]
 outcome = "all" if any(others) else "only output"
@@ -279,6 +281,14 @@ for name, value in largest.items():
 # %% [markdown]
 # What flows back passes $W_O$, and a product with zero is zero. After one step $W_O$ is no longer zero,
 # and the others wake up.
+#
+# This is how annlib writes the same thing. Two differences, both those of the released models: one
+# projection serves as query *and* key (with batch norm and ReLU), and the result is not added but laid
+# beside the input, and a 1 x 1 convolution mixes the two.
+
+# %%
+print(inspect.getsource(NonLocalAttention.forward))
+print(inspect.getsource(NonLocal.forward))
 
 # %% [markdown] tags=["instructor"]
 # Twenty minutes for this section. Usual mistakes in 2.2: `reshape(B, C, H, W)` on a (B, N, C) tensor
@@ -291,20 +301,19 @@ for name, value in largest.items():
 # %% [markdown]
 # ## Train one, score it
 #
-# The same small network as in lesson 0, with annlib's non-local block, from random weights. The loop is a
-# generator: it does one step each time we ask, so what to print, and when to stop, is ours to decide. We
-# stop after 800 steps or 90 seconds, whichever comes first.
+# The same small network as in lesson 0, with annlib's non-local block, from random weights, by the recipe
+# in `annlib.experiments`. The loop is a generator: it does one step each time we ask, so what to print,
+# and when to stop, is ours to decide. We stop after 90 seconds, should the steps not be done by then.
 
 # %%
 from annlib.data.loading import Transformed, make_loader
 from annlib.data.scenes import Scenes
 from annlib.data.transforms import training_transform
 from annlib.engine.train import make_optimizer, train
-from annlib.experiments import town
 
 experiment = town("nonlocal")
-steps = {"quick": 15, "learn": 800, "full": 1000}[mode]
-num_scenes = {"quick": 24, "learn": 300, "full": 400}[mode]
+steps = 15 if mode == "quick" else experiment.train.iterations
+num_scenes = 24 if mode == "quick" else TRAIN_SCENES
 recipe = replace(experiment.train, iterations=steps, seed=seed)
 torch.manual_seed(seed)
 small = build_model(experiment.model).to(target, memory_format=torch.channels_last)  # faster
@@ -335,7 +344,7 @@ samples = make_loader(Transformed(unseen, to_tensors), batch_size=8, training=Fa
 
 
 def score(model: nn.Module) -> str:
-    """mIoU over all classes, and the share of right pixels among house pixels."""
+    """mIoU, and the share of right kinds among pixels that are, and were taken for, some house."""
     matrix = evaluate(predictor(model, TestConfig()), samples, len(CLASS_NAMES))
     return f"mIoU {matrix.scores().miou:.3f}, houses {matrix.accuracy_among(HOUSES):.3f}"
 
@@ -344,12 +353,13 @@ print("trained here:   ", score(small))
 
 # %% [markdown]
 # The loss falls fast at first: sky, road and green are learned in a few dozen steps. Then come the
-# balloons, and last the houses. Read the score of the houses by three marks: 1/3 is guessing; about 0.6
-# is voting (look at the sky, but name every house after the most frequent pattern); 1 is matching paint
-# with paint. Where is yours? In `quick` mode nothing is learned yet. And 800 steps are no promise: the
-# seed, or only the number of CPU threads, decides how far it gets. Six runs of ours ended at 0.36, 0.56,
-# 0.62, 0.86, 0.95 and 0.99. One run is no result. So we also take the network that comes with the course:
-# the same code, trained longer.
+# balloons, and last the houses. Their score is the share of right kinds among the pixels that are, and
+# were taken for, some house. Read it by three marks: 1/3 is guessing; about 0.6 is voting (look at the
+# sky, but name every house after the most frequent pattern); 1 is matching paint with paint. Where is
+# yours? In `quick` mode nothing is learned yet. And one run is no result: the seed, or only the number of
+# CPU threads, decides how far it gets. `annlib town compare` has trained this network, and its rivals,
+# with five seeds each; how far they lie apart is in `data/results/balloon_town.md`. To look inside we
+# also take the network that comes with the course: the same recipe, with a seed that got far.
 
 # %%
 from annlib.model.checkpoints import shipped_model
@@ -407,8 +417,8 @@ plots.hero(scene, {"Non-local: 384 positions": ("nonlocal", attention)})
 # %% [markdown]
 # **What this does not show.** The town was built so that attention can solve it; in photographs far
 # context helps less often and less clearly. This is one network from one seed; with another seed the same
-# recipe may sit on the plateau much longer. And an attention picture says what was fetched, not what
-# decided: lesson 7 puts such pictures to the test.
+# recipe may end near the vote (see the table of five seeds). And an attention picture says what was
+# fetched, not what decided; for that a balloon must be repainted, as in lesson 0.
 
 # %% [markdown] tags=["exercise:failure"]
 # ### Exercise 2.3: A picture that fails
@@ -440,8 +450,8 @@ predictions.summary()
 # - [ ] 32 x 64
 #   That is the map. Each of its positions has a whole row of weights.
 # - [x] 2048 x 2048
-#   One row for each position that asks, one column for each that answers: 4 million numbers. Lesson 3 is
-#   about this bill.
+#   One row for each position that asks, one column for each that answers: 4 million numbers. A
+#   large bill, and what the paper is about.
 # - [ ] C x C
 #   The product runs over channels, so they disappear; C x C would compare channels with each other.
 
@@ -464,7 +474,7 @@ predictions.summary()
 #   A house may give its balloon most of its attention, while the balloon has many positions like itself
 #   to share among.
 # - [ ] Only for constant pictures is it not.
-#   A constant picture is the one case in which it surely is: all weights are equal.
+#   A constant picture makes it symmetric: all weights are equal. Others may, too.
 
 # %% [markdown] tags=["quiz:scale"]
 # ### Quiz 2.4: Why divide by $\sqrt{C}$?
@@ -496,4 +506,6 @@ predictions.summary()
 # Is All You Need*, 2017, for the scale; Z. Zhu and others, *Asymmetric Non-local Neural Networks for
 # Semantic Segmentation*, ICCV 2019, whose letters are used here.
 #
-# Next: [what all this asking costs](03_the_bill.ipynb)
+# Next: lesson 3, on what all this asking costs, is not written yet. Until then go back to
+# [the blocks of the paper](00_start_here.ipynb) in lesson 0 and say what each of them does otherwise than
+# yours; the README lists the lessons that there are.

@@ -151,4 +151,4 @@ raise RuntimeError("GPU cells are skipped on the CPU.")
 #
 # You wrote a mean, predicted its value on a constant picture, and explained what it hides.
 #
-# Next: [the next lesson](91_next.ipynb)
+# Next: [this lesson once more](90_fixture.ipynb)

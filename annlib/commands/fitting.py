@@ -1,0 +1,46 @@
+"""An experiment, fitted to the data and to the machine at hand."""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+    from annlib.config import Experiment
+    from annlib.data.classes import DatasetSpec
+    from annlib.data.sources import Halves
+
+
+def fit_classes(experiment: "Experiment", halves: "Halves") -> "Experiment":
+    """Fits the photos_* experiments to the classes of a folder, and to how often each occurs."""
+    from annlib.data.datasets import class_balance
+
+    check_classes(experiment, halves.spec)
+    model, recipe = experiment.model, experiment.train
+    if experiment.data.dataset == "folder":
+        model = replace(model, num_classes=halves.spec.num_classes)
+    if experiment.data.balance_classes:
+        recipe = replace(recipe, class_weights=class_balance(halves.train))
+    return replace(experiment, model=model, train=recipe)
+
+
+def check_classes(experiment: "Experiment", spec: "DatasetSpec") -> None:
+    """Raises ValueError for a data set with another number of classes than a published row."""
+    if experiment.model.num_classes != spec.num_classes and experiment.data.dataset != "folder":
+        raise ValueError(
+            f"{experiment.name} has {experiment.model.num_classes} classes, the data set "
+            f"{spec.name} {spec.num_classes}. For a folder of your own there are the photos_* "
+            "experiments."
+        )
+
+
+def fit_minutes(
+    experiment: "Experiment", halves: "Halves", device: "torch.device", workers: int, minutes: float
+) -> "Experiment":
+    """As many steps as fit, by the time of a few steps on a network that is thrown away."""
+    from annlib.engine.training import seconds_per_step
+
+    seconds = seconds_per_step(experiment, halves.train, device, workers)
+    iterations = max(1, int(60 * minutes / seconds))
+    print(f"{1000 * seconds:.0f} ms a step: {iterations} steps in {minutes:g} minutes")
+    return replace(experiment, train=replace(experiment.train, iterations=iterations))
