@@ -16,8 +16,8 @@ TOWN_MODEL = ModelConfig(
     value_channels=32,
     hidden_channels=64,
     aux_channels=64,
-    # Dropout2d drops whole channels. Where 64 of them must keep six paints apart, that cost a run up
-    # to 500 steps until it found the matching, and nothing overfits here.
+    # Dropout2d drops whole channels. Where 64 of them must keep six paints apart, that cost a run
+    # up to 500 steps until it found the matching, and nothing overfits here.
     dropout=0.0,
 )
 TOWN_DATA = DataConfig("balloon_town", None, None, batch_size=8, color_jitter=False)

@@ -4,6 +4,7 @@ import re
 import shlex
 import signal
 import time
+from contextlib import suppress
 from os import getpgid, killpg
 from pathlib import Path
 from subprocess import Popen
@@ -97,10 +98,14 @@ def test_killed_run_goes_on_from_its_last_checkpoint(tmp_path: Path, whole: Path
 
 
 def test_interrupted_comparison_ends_at_once_with_all_its_processes(tmp_path: Path) -> None:
-    options = ("--seeds", "2", "--runs", str(tmp_path), "--out", str(tmp_path / "town.md"))
+    options = ("--iterations", "9000", "--runs", str(tmp_path), "--out", str(tmp_path / "town.md"))
     process = start("town", "compare", *options)
-    for head in ("fcn", "ppm"):
-        wait_for(tmp_path / f"balloon_{head}-1000-seed0/experiment.json", process)
-    killpg(getpgid(process.pid), signal.SIGINT)
-    _, errors = process.communicate(timeout=30)  # until no process holds the pipes any more
+    try:
+        for head in ("fcn", "ppm"):
+            wait_for(tmp_path / f"balloon_{head}-9000-seed0/experiment.json", process)
+        killpg(getpgid(process.pid), signal.SIGINT)
+        _, errors = process.communicate(timeout=60)  # until no process holds the pipes any more
+    finally:
+        with suppress(ProcessLookupError):
+            killpg(process.pid, signal.SIGKILL)
     assert (process.returncode, "Traceback" in errors) == (130, False), errors

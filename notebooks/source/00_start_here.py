@@ -23,6 +23,7 @@ seed = 0
 # %%
 from annlib.course import checks, plots, widgets
 from annlib.course.attention import attention_of
+from annlib.course.matching import match
 from annlib.course.predicting import count_right, house_answer, predict_labels
 from annlib.course.predictions import Predictions
 from annlib.data.scenes import make_scene, repaint
@@ -262,15 +263,18 @@ blocks = {
     "APNB: 110 anchors": ("apnb", attention_of(apnb_net, scene.image)["context.attention"]),
     "AFNB: 110 anchors": ("afnb", attention_of(whole_net, scene.image)["afnb.attention"]),
 }
+for title, (_, one) in blocks.items():
+    found = sum(match(one, scene, a_house).is_matched for a_house in scene.houses)
+    print(f"{title}: {found} of 3 houses look more at their own balloon than at any other.")
 plots.hero(scene, blocks)
 
 # %% [markdown]
-# - **Non-local:** every arrow ends on its own colour, and a position is small enough to hit the part of
-#   the balloon that tells.
-# - **APNB** (in a network without AFNB): the cells are coarse, so sky is fetched along with the balloon,
-#   a house asks itself as well, and the orange house looks at the *wrong*, vermilion balloon.
-# - **AFNB** (in the paper's whole network, ANN): the anchors are as coarse, but taken from an earlier map
-#   of the network. Every arrow ends on its own colour again.
+# - **Non-local:** a position is smaller than a balloon, so the choice can be exact; it is paid for with
+#   384 scores for each position that asks.
+# - **APNB** (here in a network without AFNB): cells are coarse. Sky is fetched along with the balloon, so
+#   shares are smaller, and a house may fall for itself or for another balloon: look for such arrows.
+# - **AFNB** (here in ANN, the paper's whole network, with an APNB behind it): the cells are as coarse, but
+#   they are means over an earlier map of the network. Compare its percentages with those of APNB.
 #
 # **What this does not show.** One picture, and networks trained once each: no statistics. (Those are in
 # `data/results/`: scores over five seeds in `balloon_town.md`, 500 houses that ask in `attention.md`.)
