@@ -18,12 +18,15 @@ import pytest
 from playwright.sync_api import ConsoleMessage, Page, Request
 
 QUIET = {"fetchNews": "false", "checkForUpdates": False, "doNotDisturbMode": True}
-ALL_RAN = """() => {
+ENDED = """() => {
     const panel = window.jupyterapp.shell.currentWidget;
-    const cells = panel?.content?.model?.cells;
-    if (!cells || panel.sessionContext.session?.kernel?.status !== 'idle') return false;
-    return [...cells].every(cell => cell.type !== 'code' || !cell.sharedModel.source.trim()
-        || cell.executionCount !== null);
+    const cells = panel.content.widgets.filter(
+        cell => cell.model.type === 'code' && cell.model.sharedModel.getSource().trim());
+    const failed = cells.flatMap(cell => cell.model.sharedModel.getOutputs())
+        .find(output => output.output_type === 'error');
+    if (failed) return failed.ename + ': ' + failed.evalue;
+    const idle = panel.sessionContext.session?.kernel?.status === 'idle';
+    return idle && cells.every(cell => cell.model.executionCount) && 'all ran';
 }"""
 
 
@@ -115,7 +118,10 @@ class Watch:
 
 
 def run_all_cells(page: Page) -> None:
-    """Run > Run All Cells, and wait until the kernel is done."""
-    page.wait_for_function("window.jupyterapp?.shell?.currentWidget?.sessionContext?.isReady")
-    page.evaluate("window.jupyterapp.commands.execute('notebook:run-all-cells')")
-    page.wait_for_function(ALL_RAN, timeout=240_000, polling=500)
+    """Run > Run All Cells, and wait until the kernel is done. Fails with a cell that fails."""
+    page.wait_for_function(
+        "window.jupyterapp?.shell?.currentWidget?.sessionContext?.session?.kernel"
+    )
+    page.evaluate("void window.jupyterapp.commands.execute('notebook:run-all-cells')")
+    ended = page.wait_for_function(ENDED, timeout=120_000, polling=500)
+    assert ended.json_value() == "all ran"

@@ -7,6 +7,7 @@ from typing import Annotated
 from tyro.conf import subcommand
 
 from annlib.commands.errors import at_least_one
+from annlib.commands.pictures import Pictures
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ class Weights:
 
     seed: int = 0
     """The seed of all five."""
-    iterations: int = 700
+    iterations: int = 1500
     """Steps of each training."""
     runs: Path = Path("runs/weights")
     """Folder of the runs; finished ones are kept."""
@@ -145,6 +146,7 @@ class Town:
         Annotated[Compare, subcommand("compare", prefix_name=False)]
         | Annotated[Attention, subcommand("attention", prefix_name=False)]
         | Annotated[Plateau, subcommand("plateau", prefix_name=False)]
+        | Annotated[Pictures, subcommand("pictures", prefix_name=False)]
         | Annotated[Weights, subcommand("weights", prefix_name=False)]
     )
 
