@@ -273,7 +273,7 @@ plots.hero(scene, blocks)
 # - **Non-local:** a position is smaller than a balloon, so the choice can be exact; it is paid for with
 #   384 scores for each position that asks.
 # - **APNB** (here in a network without AFNB): cells are coarse. Sky is fetched along with the balloon, so
-#   shares are smaller, and a house may fall for itself or for another balloon: look for such arrows.
+#   its share is smaller, and a house may ask itself or another balloon, too: look for such cells.
 # - **AFNB** (here in ANN, the paper's whole network, with an APNB behind it): the cells are as coarse, but
 #   they are means over an earlier map of the network. Compare its percentages with those of APNB.
 #

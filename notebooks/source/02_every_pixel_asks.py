@@ -359,7 +359,7 @@ print("trained here:   ", score(small))
 # yours? In `quick` mode nothing is learned yet. And one run is no result: the seed, or only the number of
 # CPU threads, decides how far it gets. `annlib town compare` has trained this network, and its rivals,
 # with five seeds each; how far they lie apart is in `data/results/balloon_town.md`. To look inside we
-# also take the network that comes with the course: the same recipe, with a seed that got far.
+# also take the network that comes with the course: the same recipe, with more steps.
 
 # %%
 from annlib.model.checkpoints import shipped_model
