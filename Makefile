@@ -24,7 +24,7 @@ $(READY): pyproject.toml requirements.lock
 	@test -n "$(PYTHON)" || { echo "annlib needs Python 3.11 or newer: install it, or name it: make PYTHON=/path/to/python"; exit 1; }
 	@echo "Setting up .venv (a few minutes, once)"
 	$(PYTHON) -m venv .venv
-	$(PIP_INSTALL) --constraint requirements.lock --editable '.[course,test]'
+	$(PIP_INSTALL) --constraint requirements.lock --editable '.[course,data,record,test]'
 	@touch $@
 
 course: $(READY)

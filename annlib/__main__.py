@@ -7,14 +7,17 @@ from typing import Annotated
 import tyro
 from tyro.conf import subcommand
 
+from annlib.commands.data import Data
 from annlib.commands.errors import message_of
 from annlib.commands.evaluate import Evaluate
 from annlib.commands.lessons import Lessons
 from annlib.commands.list_experiments import ListExperiments
 from annlib.commands.predict import Predict
+from annlib.commands.runs import Runs
 from annlib.commands.scenes import WriteScenes
 from annlib.commands.town import Town
 from annlib.commands.train import Train
+from annlib.commands.weights import Weights
 
 Command = (
     Annotated[ListExperiments, subcommand("list", prefix_name=False)]
@@ -22,7 +25,10 @@ Command = (
     | Annotated[Train, subcommand("train", prefix_name=False)]
     | Annotated[Evaluate, subcommand("evaluate", prefix_name=False)]
     | Annotated[Predict, subcommand("predict", prefix_name=False)]
+    | Annotated[Data, subcommand("data", prefix_name=False)]
     | Annotated[Lessons, subcommand("lessons", prefix_name=False)]
+    | Annotated[Runs, subcommand("runs", prefix_name=False)]
+    | Annotated[Weights, subcommand("weights", prefix_name=False)]
     | Annotated[Town, subcommand("town", prefix_name=False)]
 )
 DESCRIPTION = """Asymmetric Non-local Neural Networks for semantic segmentation.

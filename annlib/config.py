@@ -6,6 +6,8 @@ from typing import Any, Literal
 IGNORE_INDEX = 255  # label of a pixel that counts neither in the loss nor in a score
 
 Head = Literal["ann", "apnb", "nonlocal", "ppm", "fcn"]
+Precision = Literal["fp32", "bf16", "fp16"]
+Stem = Literal["deep", "plain"]
 
 
 @dataclass(frozen=True)
@@ -14,6 +16,8 @@ class ModelConfig:
 
     depth 50 and 101 are ResNetV1c; 9 and 17 are LocalNet, whose view is limited on purpose.
     width is the number of channels that the backbone starts from (its first residual stage).
+    stem is the ResNet's first layers: "deep" three convolutions, as published; "plain" one of 7x7,
+    as in torchvision's ImageNet weights.
     """
 
     depth: int
@@ -27,6 +31,7 @@ class ModelConfig:
     head: Head = "ann"
     width: int = 64
     aux_channels: int = 256
+    stem: Stem = "deep"
 
     @property
     def num_anchors(self) -> int:
@@ -90,6 +95,20 @@ class TestConfig:
     scales: tuple[float, ...] = (1.0,)
     flip: bool = False
     base_size: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class Compute:
+    """How a machine does the work: another choice changes speed and memory, not the recipe.
+
+    precision: of convolutions and products; weights stay float32. accumulate: parts that a batch
+    is worked through in, one after the other. channels_last: layout of maps in memory.
+    """
+
+    precision: Precision = "fp32"
+    accumulate: int = 1
+    channels_last: bool = True
+    compile: bool = False
 
 
 @dataclass(frozen=True)

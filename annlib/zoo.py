@@ -3,8 +3,9 @@
 Source: MMSegmentation, configs/ann (README and metafile of releases 0.30 and 1.2.2).
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from difflib import get_close_matches
+from typing import Any
 
 from annlib.config import DataConfig, Experiment, ModelConfig, TestConfig, TrainConfig
 
@@ -15,21 +16,44 @@ WEIGHTS_HOST = "https://download.openmmlab.com/mmsegmentation/v0.5/ann"
 class Published:
     """One row of the published tables: the experiment, its scores in percent, its cost.
 
-    memory_gb: training memory of one GPU. frames_per_second: inference, batch 1, fp32, one V100.
+    memory_gb: training memory of one GPU. frames_per_second: inference, batch 1, fp32, one GPU.
     None where nothing was published. stamp: date, time and hash in the name of the weights.
     """
 
     experiment: Experiment
     miou: float
-    miou_multiscale: float
+    miou_multiscale: float  # six scales from 0.5 to 1.75, each with its mirror image
     memory_gb: float | None
     frames_per_second: float | None
     stamp: str
+    num_gpus: int = 4
+    hardware: str = "Tesla V100 32 GB, PyTorch 1.5, CUDA 10.1, cuDNN 7.6"
+
+    @property
+    def name(self) -> str:
+        """In the reference until release 0.30; ours, too."""
+        return self.experiment.name
+
+    @property
+    def name_1x(self) -> str:
+        """In the reference since release 1.0."""
+        data, (height, width) = self.experiment.data, self.experiment.data.crop_size
+        return (
+            f"ann_r{self.experiment.model.depth}-d8_{self.num_gpus}xb{self.batch_per_gpu}-"
+            f"{self.experiment.train.iterations // 1000}k_{data.dataset}-{height}x{width}"
+        )
+
+    @property
+    def backbone(self) -> str:
+        return f"R-{self.experiment.model.depth}-D8"
+
+    @property
+    def batch_per_gpu(self) -> int:
+        return self.experiment.data.batch_size // self.num_gpus
 
     @property
     def weights_url(self) -> str:
-        name = self.experiment.name
-        return f"{WEIGHTS_HOST}/{name}/{name}_{self.stamp}.pth"
+        return f"{WEIGHTS_HOST}/{self.name}/{self.name}_{self.stamp}.pth"
 
     @property
     def weights_sha256_start(self) -> str:
@@ -38,8 +62,19 @@ class Published:
 
     @property
     def log_url(self) -> str:
-        name = self.experiment.name
-        return f"{WEIGHTS_HOST}/{name}/{name}_{self.stamp.rpartition('-')[0]}.log.json"
+        return f"{WEIGHTS_HOST}/{self.name}/{self.name}_{self.stamp.rpartition('-')[0]}.log.json"
+
+    def facts(self) -> dict[str, Any]:
+        """All of the row as plain values, fit for JSON."""
+        derived = {
+            "name": self.name,
+            "name_1x": self.name_1x,
+            "backbone": self.backbone,
+            "batch_per_gpu": self.batch_per_gpu,
+            "weights_url": self.weights_url,
+            "log_url": self.log_url,
+        }
+        return derived | asdict(self)
 
 
 def cityscapes(depth: int, iterations: int) -> Experiment:
@@ -100,12 +135,17 @@ ROWS = (
     Published(voc12aug(50, 40_000), 76.56, 77.51, None, None, "20200613_231314-b5dac322"),
     Published(voc12aug(101, 40_000), 76.70, 78.06, None, None, "20200613_231314-bd205bbe"),
 )
-ZOO: dict[str, Published] = {row.experiment.name: row for row in ROWS}
+ZOO: dict[str, Published] = {row.name: row for row in ROWS}
+NAMES: dict[str, Published] = ZOO | {row.name_1x: row for row in ROWS}
 
 
 def published(name: str) -> Published:
-    """The row of that name. Raises KeyError with the nearest names for an unknown one."""
-    if name not in ZOO:
-        near = get_close_matches(name, ZOO, n=3, cutoff=0.4) or list(ZOO)
+    """The row of that name, of either release, also with .py behind it.
+
+    Raises KeyError with the nearest names for an unknown one.
+    """
+    name = name.removesuffix(".py")
+    if name not in NAMES:
+        near = get_close_matches(name, NAMES, n=3, cutoff=0.4) or list(ZOO)
         raise KeyError(f"No published row {name!r}. Nearest: {', '.join(near)}.")
-    return ZOO[name]
+    return NAMES[name]

@@ -101,3 +101,16 @@ def test_sliders_change_the_picture_by_keyboard_and_by_pointer(page: Page, lesso
     keep(page, f"{lesson}_sliders")
     assert watch.strangers == []
     assert watch.errors == []
+
+
+def test_keys_pressed_on_a_slider_delete_no_cell(page: Page) -> None:
+    open_lesson(page, "00_start_here")
+    count = "() => window.jupyterapp.shell.currentWidget.content.model.cells.length"
+    before = page.evaluate(count)
+    handle = sliders(page).locator(".noUi-handle").nth(0)
+    handle.scroll_into_view_if_needed()
+    handle.focus()
+    page.keyboard.press("d")
+    page.keyboard.press("d")
+    page.wait_for_timeout(500)
+    assert page.evaluate(count) == before

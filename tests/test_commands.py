@@ -173,10 +173,10 @@ def test_photographs_bring_their_own_number_of_classes(annlib) -> None:
     assert load(Path("run/last.safetensors")).config.num_classes == 12
 
 
-def test_published_row_insists_on_its_number_of_classes(annlib) -> None:
+def test_published_row_insists_on_its_own_data_set(annlib) -> None:
     photos_of_twelve_classes()
     message = failure(annlib, "train", zoo.ROWS[0].experiment.name, "--data", "photos")
-    assert "has 19 classes, the data set photos 12. For a folder of your own" in message
+    assert "no cityscapes in photos: looked for leftImg8bit" in message
 
 
 def test_evaluation_repeats_the_scores_of_the_training(annlib) -> None:

@@ -1,5 +1,6 @@
 """The confusion matrix against a slow loop, and the scores against the reference's."""
 
+import json
 from math import isnan
 
 import pytest
@@ -131,3 +132,42 @@ def test_bytes_are_counted_like_long_integers() -> None:
 def test_accuracy_among_two_classes_looks_at_their_pixels_only() -> None:
     labels, predictions = torch.tensor([0, 0, 0, 1, 2, 1]), torch.tensor([0, 1, 2, 1, 0, 1])
     assert matrix_of(predictions, labels, 3).accuracy_among((0, 1)) == 3 / 4
+
+
+@few
+@given(seed=st.integers(0, 1000), num_classes=st.integers(1, 6))
+def test_entries_of_parts_add_up_to_the_whole_matrix(seed: int, num_classes: int) -> None:
+    torch.manual_seed(seed)
+    parts = [matrix_of(*random_pair(num_classes), num_classes) for _ in range(3)]
+    total = ConfusionMatrix(num_classes)
+    for part in parts:
+        assert all(count > 0 for *_, count in part.entries())
+        total.add_entries(json.loads(json.dumps(part.entries())))
+    assert torch.equal(total.counts, (parts[0] + parts[1] + parts[2]).counts)
+
+
+def test_matrix_without_pixels_has_no_entries() -> None:
+    matrix = ConfusionMatrix(3)
+    assert matrix.entries() == []
+    matrix.add_entries([])
+    assert not matrix.counts.any()
+
+
+@pytest.mark.parametrize("num_scores", [3, 5])
+def test_network_of_another_number_of_classes_is_refused_with_both(num_scores: int) -> None:
+    sample = (torch.zeros(1, num_scores, 5, 7), torch.zeros(1, 5, 7, dtype=torch.long))
+    with pytest.raises(ValueError, match=f"tells {num_scores} classes apart, the labels 4"):
+        evaluate(lambda x: x, [sample], 4)
+
+
+def test_scores_in_a_file_are_the_same_with_none_for_nan() -> None:
+    scores = matrix_of(torch.tensor([[0, 1, 0]]), torch.tensor([[0, 1, 1]]), 3).scores()
+    values = json.loads(json.dumps(scores.as_json(["sky", "car", "cat"]), allow_nan=False))
+    assert values["miou"] == scores.miou
+    assert values["mean_accuracy"] == scores.mean_accuracy
+    assert values["pixel_accuracy"] == scores.pixel_accuracy
+    assert values["classes"] == {
+        "sky": {"iou": 1 / 2, "accuracy": 1},
+        "car": {"iou": 1 / 2, "accuracy": 1 / 2},
+        "cat": {"iou": None, "accuracy": None},
+    }

@@ -1,5 +1,6 @@
 """Windows, scales and flips, on predictors simple enough to know the answer."""
 
+import weakref
 from dataclasses import replace
 
 import pytest
@@ -8,9 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import TINY, wake
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from annlib.config import TestConfig
 from annlib.engine.inference import (
+    MULTI_SCALE,
+    at_base_size,
     fit,
     inference_of,
     predictor,
@@ -29,6 +33,35 @@ SLIDE = TestConfig(mode="slide", window=(17, 25), stride=(9, 11))
 def brightness(images: Tensor) -> Tensor:
     """A predictor that looks at one pixel only.  (B, 3, H, W) -> (B, 2, H, W)"""
     return torch.stack([images.sum(1), -images[:, 0]], dim=1)
+
+
+class Living(TorchDispatchMode):
+    """Counts the bytes of the tensors made inside that are alive at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = self.most = 0
+        self.seen: set[int] = set()
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        for tensor in result if isinstance(result, (tuple, list)) else (result,):
+            if isinstance(tensor, Tensor):
+                self.add(tensor.untyped_storage())
+        return result
+
+    def add(self, storage: torch.UntypedStorage) -> None:
+        key = storage._cdata
+        if key in self.seen:
+            return
+        self.seen.add(key)
+        self.now += storage.nbytes()
+        self.most = max(self.most, self.now)
+        weakref.finalize(storage, self.remove, key, storage.nbytes())
+
+    def remove(self, key: int, num_bytes: int) -> None:
+        self.seen.discard(key)
+        self.now -= num_bytes
 
 
 @few
@@ -151,3 +184,51 @@ def test_predictions_carry_no_gradient() -> None:
 def test_slide_without_window_is_refused_with_an_example() -> None:
     with pytest.raises(ValueError, match="needs window and stride"):
         predictor(ANN(TINY), TestConfig(mode="slide"))
+
+
+@pytest.mark.parametrize("stride", [(18, 11), (9, 26), (0, 11), (9, -1)])
+def test_windows_that_leave_gaps_are_refused(stride: tuple[int, int]) -> None:
+    with pytest.raises(ValueError, match=r"Windows of \(17, 25\) .* leave pixels out"):
+        predictor(ANN(TINY), replace(SLIDE, stride=stride))
+
+
+@pytest.mark.parametrize("scales", [(), (0.0,), (1.0, -0.5), (float("nan"),), (float("inf"),)])
+def test_scales_that_are_none_are_refused(scales: tuple[float, ...]) -> None:
+    with pytest.raises(ValueError, match="must be numbers above 0"):
+        predictor(ANN(TINY), TestConfig(scales=scales))
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_half_precision_gives_nearly_the_same_in_single_precision(precision: str) -> None:
+    torch.manual_seed(0)
+    model, images = wake(ANN(TINY)), torch.randn(1, 3, 33, 57)
+    exact = predictor(model, TestConfig())(images)
+    rounded = predictor(model, TestConfig(), precision)(images)
+    assert rounded.dtype == torch.float32
+    assert not torch.equal(rounded, exact)
+    torch.testing.assert_close(rounded, exact, atol=0.05 * float(exact.abs().max()), rtol=0)
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_maps_of_earlier_passes_are_given_up(flip: bool) -> None:
+    """Twelve passes over 150 classes at 1024 x 2048 would not fit into any memory."""
+    made: list[weakref.ref] = []
+
+    def predict(images: Tensor) -> Tensor:
+        assert [ref for ref in made if ref() is not None] == []
+        logits = brightness(images)
+        made.append(weakref.ref(logits))
+        return logits
+
+    scales_and_flips(predict, torch.randn(1, 3, 9, 11), (9, 11), MULTI_SCALE, flip, False)
+    assert len(made) == len(MULTI_SCALE) * (1 + flip)
+
+
+def test_at_most_three_full_maps_exist_at_once() -> None:
+    """The sum, the resized logits and their probabilities."""
+    images, size = torch.randn(1, 3, 40, 60), (40, 60)
+    config = TestConfig(scales=(0.1, 0.2), flip=True)
+    with Living() as living:
+        at_base_size(lambda x: torch.randn(1, 50, *x.shape[2:]), images, config, False)
+    full = 50 * size[0] * size[1] * 4
+    assert living.most / full < 3.3

@@ -1,6 +1,5 @@
 """From a checkpoint and any photograph to coloured pictures."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,17 +7,17 @@ import pytest
 import small_town
 import torch
 from PIL import Image
-from tiny import TINY, wake
+from tiny import wake
 
 from annlib.config import TestConfig
 from annlib.data.classes import BALLOON_TOWN
 from annlib.data.files import read_image
 from annlib.data.normalise import normalise
-from annlib.engine import predict
-from annlib.engine.predict import Segmenter, classes_of, segment_photo, segmenter
+from annlib.engine.networks import network_of
+from annlib.engine.predict import Segmenter, segment_photo, segmenter
 from annlib.engine.training import Training
 from annlib.model.ann import ANN
-from annlib.model.checkpoints import Checkpoint, load, save
+from annlib.model.checkpoints import Checkpoint, load
 
 CPU = torch.device("cpu")
 TOWN = small_town.LAPTOP["balloon_ann"]
@@ -36,7 +35,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
 
 @pytest.fixture(scope="module")
 def network(checkpoint: Checkpoint) -> Segmenter:
-    return segmenter(checkpoint, CPU)
+    return segmenter(network_of(checkpoint), CPU)
 
 
 def photo(folder: Path, height: int, width: int) -> Path:
@@ -102,16 +101,11 @@ def test_photograph_itself_is_left_alone(network: Segmenter, tmp_path: Path) -> 
     assert path.read_bytes() == before
 
 
-def test_classes_and_way_of_testing_come_from_the_checkpoint(checkpoint: Checkpoint) -> None:
-    assert classes_of(checkpoint) == BALLOON_TOWN
-    assert predict.test_config(checkpoint) == TOWN.test
-
-
-def test_bare_checkpoint_tests_pictures_as_they_are(checkpoint: Checkpoint) -> None:
-    assert predict.test_config(checkpoint._replace(notes={})) == TestConfig()
-
-
-def test_checkpoint_without_class_names_is_refused(tmp_path: Path) -> None:
-    save(tmp_path / "a.safetensors", ANN(replace(TINY, num_classes=3)))
-    with pytest.raises(ValueError, match=r"a\.safetensors does not say what its 3 classes are"):
-        segmenter(load(tmp_path / "a.safetensors"), CPU)
+def test_test_and_precision_can_be_chosen(checkpoint: Checkpoint) -> None:
+    test = TestConfig(flip=True)
+    chosen = segmenter(network_of(checkpoint), CPU, test, "bf16")
+    assert (chosen.test, chosen.precision) == (test, "bf16")
+    images = torch.randn(1, 3, 33, 57)
+    plain = segmenter(network_of(checkpoint), CPU, test).predict(images)
+    assert not torch.equal(chosen.predict(images), plain)
+    torch.testing.assert_close(chosen.predict(images).exp(), plain.exp(), atol=0.2, rtol=0)

@@ -13,7 +13,7 @@ from PIL import Image
 
 from annlib import __main__
 from annlib.data.scenes import write_scenes
-from annlib.engine import training
+from annlib.engine import timing
 from annlib.model import checkpoints
 
 ROOT = Path(__file__).parents[1]
@@ -32,7 +32,7 @@ def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         for name, experiment in small_town.LAPTOP.items()
     }
     monkeypatch.setattr(small_town.experiments, "LAPTOP", few)
-    monkeypatch.setattr(training, "seconds_per_step", lambda *arguments: 60.0)
+    monkeypatch.setattr(timing, "seconds_per_step", lambda *arguments: 60.0)
     shipped = Path("runs/balloon_ann-seed0")
     monkeypatch.setattr(checkpoints, "shipped_path", lambda name: shipped / "last.safetensors")
     monkeypatch.chdir(tmp_path)

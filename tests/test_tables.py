@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from annlib.engine.evaluate import Scores
-from annlib.engine.tables import percent, score_table, table
+from annlib.engine.tables import percent, score_table, summary_line, table
 
 WORD = st.text("abcdefgh 0123456789.", max_size=9)
 SCORES = Scores(torch.tensor([0.5, nan, 0.25]), torch.tensor([1.0, nan, 0.125]), 0.756)
@@ -54,4 +54,9 @@ def test_scores_of_each_class_and_their_means_are_shown() -> None:
     ]
     classes, below = score_table(SCORES, ["sky", "cat", "car"]).split("\n\n")
     assert cells(classes) == expected
-    assert below == "Pixel accuracy: 75.60 %"
+    assert below == "mIoU 37.50  mAcc 56.25  aAcc 75.60"
+
+
+def test_scores_of_nothing_are_dashes() -> None:
+    nothing = Scores(torch.tensor([nan]), torch.tensor([nan]), nan)
+    assert summary_line(nothing) == "mIoU -  mAcc -  aAcc -"

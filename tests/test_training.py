@@ -15,9 +15,9 @@ from annlib.data.classes import BALLOON_TOWN
 from annlib.data.sources import open_data
 from annlib.engine import training
 from annlib.engine.evaluate import ConfusionMatrix
+from annlib.engine.records import read_history
 from annlib.engine.settings import differences
-from annlib.engine.train import Step
-from annlib.engine.training import Training, read_experiment, score, seconds_per_step
+from annlib.engine.training import Training, read_experiment, score
 from annlib.model.checkpoints import Checkpoint, load
 
 CPU = torch.device("cpu")
@@ -89,7 +89,7 @@ def test_stopped_and_resumed_run_equals_an_uninterrupted_one(
     assert begun + go_on(second, scenes, workers=workers) == losses
     second.save()
     assert same(load(second.checkpoint), load(expected.checkpoint))
-    assert second.history() == expected.history()
+    assert read_history(second.folder) == read_history(expected.folder)
 
 
 def test_killed_run_goes_on_from_its_last_checkpoint(
@@ -102,7 +102,7 @@ def test_killed_run_goes_on_from_its_last_checkpoint(
     assert go_on(second, scenes) == losses[20:]
     second.save()
     assert same(load(second.checkpoint), load(expected.checkpoint))
-    assert second.history() == expected.history()
+    assert read_history(second.folder) == read_history(expected.folder)
 
 
 def test_another_seed_trains_another_network(tmp_path: Path, scenes: Dataset) -> None:
@@ -112,8 +112,8 @@ def test_another_seed_trains_another_network(tmp_path: Path, scenes: Dataset) ->
 
 def test_history_holds_the_losses(whole: Whole) -> None:
     run, losses = whole
-    assert [line["step"] for line in run.history()] == [5, 10, 15, 20, 25, 30, 35, 40]
-    for line in run.history():
+    assert [line["step"] for line in read_history(run.folder)] == [5, 10, 15, 20, 25, 30, 35, 40]
+    for line in read_history(run.folder):
         assert line["loss"] == pytest.approx(losses[line["step"] - 1], abs=1e-6)
 
 
@@ -153,7 +153,7 @@ def test_run_is_not_overwritten(whole: Whole) -> None:
 def test_run_without_a_checkpoint_may_begin_again(tmp_path: Path, scenes: Dataset) -> None:
     go_on(begin(tmp_path), scenes, 7)
     again = begin(tmp_path)
-    assert again.history() == []
+    assert read_history(again.folder) == []
 
 
 def test_resuming_without_a_checkpoint_says_to_begin(tmp_path: Path) -> None:
@@ -192,43 +192,9 @@ def test_scores_are_those_of_the_confusion_matrix(whole: Whole) -> None:
     assert score(run, scenes).miou == matrix.scores().miou
 
 
-def test_time_of_a_step_is_measured_without_a_trace(scenes: Dataset, tmp_path: Path) -> None:
-    assert 0 < seconds_per_step(TOWN, scenes, CPU, workers=0) < 5
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_differences_are_found_in_depth() -> None:
     before, now = {"a": {"b": 1, "c": 2}, "d": 3}, {"a": {"b": 1, "c": 4}, "e": 5}
     assert differences(before, now) == ["a.c was 2, is 4", "d was 3, is None", "e was None, is 5"]
-
-
-class Remembering(Dataset):
-    """Notes which samples it was asked for, as a data set that paints each of them once."""
-
-    def __init__(self, dataset: Dataset):
-        self.dataset = dataset
-        self.made: set[int] = set()
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
-        self.made.add(index)
-        return self.dataset[index]
-
-
-def test_no_sample_is_made_while_steps_are_timed(
-    scenes: Dataset, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    dataset, train = Remembering(scenes), training.train
-
-    def watched(*arguments: object) -> Iterator[Step]:
-        before = set(dataset.made)
-        yield from train(*arguments)
-        assert dataset.made == before != set()
-
-    monkeypatch.setattr(training, "train", watched)
-    seconds_per_step(TOWN, dataset, CPU, workers=0)
 
 
 @pytest.mark.parametrize("cut_off", ['{"step": 27, "lo', '{"step": 27', "\0\0\0"])
@@ -236,14 +202,14 @@ def test_history_leaves_out_a_last_line_that_was_cut_off(tmp_path: Path, cut_off
     run = begin(tmp_path)
     whole = {"step": 25, "loss": 1.5, "lr": 0.1}
     (tmp_path / "history.jsonl").write_text(json.dumps(whole) + "\n" + cut_off)
-    assert run.history() == [whole]
+    assert read_history(run.folder) == [whole]
 
 
 def test_history_hides_no_damage_in_the_middle(tmp_path: Path) -> None:
     run = begin(tmp_path)
     (tmp_path / "history.jsonl").write_text('{"step": 20, "lo\n{"step": 25}\n')
-    with pytest.raises(json.JSONDecodeError):
-        run.history()
+    with pytest.raises(ValueError, match="its line 1 is no JSON object"):
+        read_history(run.folder)
 
 
 def test_run_with_a_line_cut_off_can_be_resumed(
@@ -255,4 +221,4 @@ def test_run_with_a_line_cut_off_can_be_resumed(
         file.write('{"step": 30, "lo')
     second = begin(tmp_path, expected.experiment, resume=True)
     assert go_on(second, scenes) == losses[20:]
-    assert second.history() == expected.history()
+    assert read_history(second.folder) == read_history(expected.folder)

@@ -1,42 +1,158 @@
-"""annlib evaluate: a checkpoint's scores on labelled pictures."""
+"""annlib evaluate: a network's scores on labelled pictures."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from tyro.conf import Positional
 
 from annlib.commands.devices import Device, choose_device, use_threads
+from annlib.commands.errors import message_of
+from annlib.commands.interrupts import interruptible
+from annlib.commands.progress import download_bar
+from annlib.config import Precision, TestConfig
+
+if TYPE_CHECKING:
+    import torch
+
+    from annlib.engine.evaluate import Scores
+    from annlib.engine.evaluation import Evaluation
 
 
 @dataclass(frozen=True)
 class Evaluate:
-    """Score a checkpoint: IoU and accuracy of every class, their means, pixel accuracy."""
+    """Score a network: IoU and accuracy of every class, mIoU, mAcc and aAcc.
 
-    checkpoint: Positional[Path]
-    """A .safetensors file that `annlib train` wrote."""
+    It is tested as its experiment says, unless an option says otherwise. With --out nothing is
+    lost by a stop: the same command goes on. torchrun --nproc-per-node=N -m annlib evaluate ...
+    shares the pictures out among N processes, with the same result.
+    """
+
+    network: Positional[str]
+    """A .safetensors file that `annlib train` wrote, or the name of a published row."""
     data: Path | None = None
-    """Folder with train/ and val/, or with images/ and labels/. Balloon Town needs none."""
+    """Folder of the data set. Balloon Town needs none."""
     split: Literal["train", "val"] = "val"
     """Which half of the data, if they are in halves."""
+    mode: Literal["whole", "slide"] | None = None
+    """The whole picture at once, or window by window."""
+    window: tuple[int, int] | None = None
+    """Height and width of the windows; the reference: 769 769."""
+    stride: tuple[int, int] | None = None
+    """From one window to the next; the reference: 513 513."""
+    scales: tuple[float, ...] | None = None
+    """Mean over copies of these sizes, relative to the test size."""
+    multi_scale: bool = False
+    """The six scales of the published ms+flip column: 0.5 to 1.75."""
+    flip: bool = False
+    """Mean over each picture and its mirror image."""
+    precision: Precision = "fp32"
+    """Of convolutions and products."""
+    out: Path | None = None
+    """Folder for the score of each picture, the worst of them, and what is needed to go on."""
+    save_pictures: bool = False
+    """Put the predictions there, too: as colours, and as label files for a benchmark's server."""
+    json: Path | None = None
+    """File for the scores."""
     device: Device = "auto"
     """auto takes a GPU if there is one."""
     threads: int | None = None
     """CPU threads of one operation."""
+    workers: int = 0
+    """Processes that read pictures beside the prediction."""
 
     def run(self) -> None:
+        from annlib.engine.distributed import joined
+
+        if self.save_pictures and self.out is None:
+            raise ValueError("--save-pictures needs a folder to put them: add --out DIR.")
+        use_threads(self.threads)
+        with joined(choose_device(self.device)) as device:
+            evaluation = self.prepare(device)
+            try:
+                finished = self.follow(evaluation)
+            except (ValueError, OSError) as error:
+                raise ValueError(f"{message_of(error)}\n{self.way_on(evaluation)}") from error
+            if not finished:
+                raise KeyboardInterrupt  # as noted in `follow`
+            self.report(evaluation.finish(), evaluation.segmenter.spec.class_names)
+
+    def prepare(self, device: "torch.device") -> "Evaluation":
+        """Data before weights: a missing folder is told before anything is fetched."""
+        from annlib.data.sources import labelled
+        from annlib.engine.evaluation import Evaluation
+        from annlib.engine.inference import check_test
+        from annlib.engine.networks import check_folder_classes, find_network
+        from annlib.engine.predict import segmenter
+
+        network = find_network(self.network)
+        test = self.changed(network.test)
+        check_test(test)
+        check_folder_classes(network.spec, self.data)
+        dataset = labelled(network.spec, self.data, self.split)
+        with download_bar(network.name) as progress:
+            ready = segmenter(network, device, test, self.precision, progress)
+        return Evaluation(ready, dataset, self.out, self.save_pictures)
+
+    def changed(self, test: TestConfig) -> TestConfig:
+        """The network's own way of testing with what this command line changes."""
+        from annlib.engine.inference import MULTI_SCALE
+
+        mode = self.mode or test.mode
+        if mode == "whole" and (self.window or self.stride):
+            raise ValueError("--window and --stride say how windows slide: add --mode slide.")
+        if self.multi_scale and self.scales:
+            raise ValueError("Give --scales or --multi-scale, which stands for six, not both.")
+        return replace(
+            test,
+            mode=mode,
+            window=(self.window or test.window) if mode == "slide" else None,
+            stride=(self.stride or test.stride) if mode == "slide" else None,
+            scales=MULTI_SCALE if self.multi_scale else self.scales or test.scales,
+            flip=self.flip or test.flip,
+        )
+
+    def follow(self, evaluation: "Evaluation") -> bool:
+        """Scores with a progress bar. False when it was interrupted before the end."""
         from tqdm import tqdm
 
-        from annlib.data.loading import make_loader
-        from annlib.data.sources import labelled
-        from annlib.engine.evaluate import evaluate
-        from annlib.engine.predict import segmenter
-        from annlib.engine.tables import score_table
-        from annlib.model.checkpoints import load
+        from annlib.engine.distributed import is_main
+        from annlib.engine.tables import percent
 
-        use_threads(self.threads)
-        predict, spec = segmenter(load(self.checkpoint), choose_device(self.device))
-        dataset = labelled(spec, self.data, self.split)
-        batches = tqdm(make_loader(dataset, 1, training=False), unit="picture")
-        scores = evaluate(predict, batches, spec.num_classes).scores()
-        print(score_table(scores, spec.class_names))
+        done = evaluation.num_done
+        total = done + len(evaluation.share)
+        with (
+            interruptible() as interrupted,
+            tqdm(total=total, initial=done, unit="picture", disable=not is_main()) as bar,
+        ):
+            for _ in evaluation.steps(self.workers):
+                bar.set_postfix(mIoU=percent(evaluation.matrix.scores().miou), refresh=False)
+                bar.update()
+                if interrupted():
+                    break
+        if evaluation.num_done < total and is_main():
+            print(f"Stopped. {self.way_on(evaluation)}")
+        return evaluation.num_done == total
+
+    def way_on(self, evaluation: "Evaluation") -> str:
+        """What a stop leaves behind, and what to do next."""
+        if self.out is None:
+            return "Nothing was kept; with --out DIR the same command would go on."
+        done = f"{evaluation.num_done} of {len(evaluation.names)} pictures"
+        return f"{self.out} keeps what is done ({done}): the same command goes on with the others."
+
+    def report(self, scores: "Scores", class_names: tuple[str, ...]) -> None:
+        """Prints the table; writes the file."""
+        from annlib.engine.distributed import is_main
+        from annlib.engine.settings import to_json
+        from annlib.engine.tables import score_table
+        from annlib.model.checkpoints import write_atomically
+
+        if not is_main():
+            return
+        print(score_table(scores, class_names), flush=True)
+        if self.json is not None:
+            write_atomically(self.json, to_json(scores.as_json(class_names)))
+            print(f"Saved {self.json}")
+        if self.out is not None:
+            print(f"Saved {self.out}")

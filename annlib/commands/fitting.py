@@ -4,8 +4,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import torch
-
     from annlib.config import Experiment
     from annlib.data.classes import DatasetSpec
     from annlib.data.sources import Halves
@@ -34,13 +32,8 @@ def check_classes(experiment: "Experiment", spec: "DatasetSpec") -> None:
         )
 
 
-def fit_minutes(
-    experiment: "Experiment", halves: "Halves", device: "torch.device", workers: int, minutes: float
-) -> "Experiment":
-    """As many steps as fit, by the time of a few steps on a network that is thrown away."""
-    from annlib.engine.training import seconds_per_step
-
-    seconds = seconds_per_step(experiment, halves.train, device, workers)
+def fit_minutes(experiment: "Experiment", minutes: float, seconds: float) -> "Experiment":
+    """As many steps as fit, when a step takes so many seconds."""
     iterations = max(1, int(60 * minutes / seconds))
     print(f"{1000 * seconds:.0f} ms a step: {iterations} steps in {minutes:g} minutes")
     return replace(experiment, train=replace(experiment.train, iterations=iterations))

@@ -7,6 +7,7 @@ from pathlib import Path
 from tyro.conf import Positional
 
 from annlib.commands.devices import Device, choose_device
+from annlib.commands.progress import download_bar
 
 
 @dataclass(frozen=True)
@@ -19,16 +20,17 @@ class Predict:
 
     photos: Positional[tuple[Path, ...]]
     """Pictures of any size and kind."""
-    weights: Path | None = None
-    """A .safetensors file that `annlib train` wrote."""
+    weights: str | None = None
+    """A .safetensors file that `annlib train` wrote, or the name of a published row."""
     out: Path = Path("predictions")
     """Folder for the pictures made."""
     device: Device = "auto"
     """auto takes a GPU if there is one."""
 
     def run(self) -> None:
+        from annlib.engine.networks import find_network
         from annlib.engine.predict import segment_photo, segmenter
-        from annlib.model.checkpoints import load, shipped_path
+        from annlib.model.checkpoints import shipped_path
 
         if not self.photos:
             raise ValueError("Name at least one photograph: annlib predict photo.jpg")
@@ -37,10 +39,11 @@ class Predict:
             print(
                 "Using balloon_ann, which knows Balloon Town only (see --weights).", file=sys.stderr
             )
-        weights = self.weights or shipped_path("balloon_ann")
-        network = segmenter(load(weights), choose_device(self.device))
+        network = find_network(self.weights or str(shipped_path("balloon_ann")))
+        with download_bar(network.name) as progress:
+            ready = segmenter(network, choose_device(self.device), progress=progress)
         for photo in self.photos:
-            shares = segment_photo(photo, network, self.out)
+            shares = segment_photo(photo, ready, self.out)
             listed = ", ".join(f"{name} {100 * share:.0f} %" for name, share in shares.items())
             print(f"{photo}: {listed}")
             print(f"  -> {self.out / photo.stem}.overlay.png (.colours.png, .labels.png)")

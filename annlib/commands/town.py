@@ -20,7 +20,7 @@ class Compare:
 
     seeds: int = 5
     """How many seeds: 0, 1, ..."""
-    iterations: int = 700
+    iterations: int = 1000
     """Steps of each run."""
     jobs: int = 2
     """Runs at a time, one CPU thread each: as many as there are cores."""
@@ -85,7 +85,7 @@ class Plateau:
 
     runs: Path = Path("runs/compare")
     """Folder of the runs of `annlib town compare`."""
-    iterations: int = 700
+    iterations: int = 1000
     """Steps of the runs that are asked."""
     out: Path = Path("data/results/plateau.md")
     """The table."""

@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING
 from tyro.conf import Positional
 
 from annlib.commands.devices import Device, choose_device, use_threads
-from annlib.commands.errors import message_of
+from annlib.commands.errors import at_least_one
 from annlib.commands.fitting import fit_classes, fit_minutes
-from annlib.commands.interrupts import interruptible
+from annlib.commands.following import Following
+from annlib.commands.memory import memory_advice
+from annlib.config import Compute, Precision
 
 if TYPE_CHECKING:
+    import torch
+
     from annlib.config import Experiment
-    from annlib.data.sources import Halves
     from annlib.engine.training import Training
 
 
@@ -24,6 +27,7 @@ class Train:
     """Train an experiment and score it on its validation half.
 
     Ctrl-C stops after the current step: the state is saved, and the command to go on is printed.
+    On several GPUs: torchrun --nproc-per-node=4 -m annlib train NAME (the batch is shared out).
     """
 
     experiment: Positional[str]
@@ -47,32 +51,54 @@ class Train:
     threads: int | None = None
     """CPU threads of one operation; with other work on the machine, fewer are faster."""
     workers: int = 0
-    """Processes that prepare data beside the training."""
+    """Processes that prepare data beside the training (of each process, under torchrun)."""
+    backbone: str | None = None
+    """First weights of the backbone: reference, torchvision, none, or a file. Published rows begin
+    with the reference's ImageNet weights, the others with none."""
+    precision: Precision = "fp32"
+    """bf16 and fp16 take half the memory for maps, and half the time or less on a recent GPU."""
+    accumulate: int = 1
+    """Parts that a batch is worked through in, for a device that cannot hold it whole."""
+    compile: bool = False
+    """Let torch.compile fuse operations: slow to start, faster after."""
+    score_every: int | None = None
+    """Steps between two looks at the validation half; published rows: a tenth of the steps."""
+    keep: int = 0
+    """How many checkpoints of such looks to keep, besides the last and the best."""
 
     def run(self) -> None:
         experiment = self.wanted()  # first: a misspelt name is told before torch is loaded
-        from annlib.data.sources import open_data
-        from annlib.engine.training import Training
+        from annlib.engine.distributed import joined
 
         use_threads(self.threads)
-        device = choose_device(self.device)
+        with joined(choose_device(self.device)) as device:
+            self.train(experiment, device)
+
+    def train(self, experiment: "Experiment", device: "torch.device") -> None:
+        """In this process, together with the others if torchrun started several."""
+        from annlib.data.sources import open_data
+        from annlib.engine.distributed import was_restarted, world_size
+        from annlib.engine.timing import seconds_per_step
+        from annlib.engine.training import Training
+
         folder = self.out or Path("runs") / f"{experiment.name}-seed{experiment.train.seed}"
-        if self.resume:
+        resume = self.resume or (was_restarted() and (folder / "last.safetensors").exists())
+        if resume:
             experiment = self.begun(folder)
         halves = open_data(experiment.data, self.data, self.classes)
-        if not self.resume:
+        if not resume:
             experiment = fit_classes(experiment, halves)
-        if self.minutes is not None:
-            experiment = fit_minutes(experiment, halves, device, self.workers, self.minutes)
-        training = Training(experiment, halves.spec, folder, device, self.resume)
-        try:
-            finished = self.follow(training, halves)
-            if finished:
-                report(training, halves)
-        except OSError as error:
-            raise self.with_the_way_on(error, training) from error
-        if not finished:
-            raise KeyboardInterrupt  # as noted in `follow`, which has saved everything since
+        compute = Compute(self.precision, self.accumulate, compile=self.compile)
+        with memory_advice(experiment, compute, device, world_size()):
+            if self.minutes is not None and not resume:
+                seconds = seconds_per_step(experiment, halves.train, device, self.workers, compute)
+                experiment = fit_minutes(experiment, self.minutes, seconds)
+            training = Training(experiment, halves.spec, folder, device, resume, compute)
+            if not resume:
+                self.begin_with(training)
+            every = self.looks(experiment)
+            way_on = self.way_on(folder)
+            Following(training, halves, self.workers, every, self.keep, way_on).run()
 
     def wanted(self) -> "Experiment":
         """The experiment of that name with the settings of this command line."""
@@ -91,6 +117,7 @@ class Train:
         """Raises ValueError for steps or minutes that are none, or that contradict each other."""
         if self.iterations is not None and (self.iterations < 1 or self.minutes is not None):
             raise ValueError("Give --iterations (at least 1) or --minutes, not both.")
+        at_least_one("--accumulate", self.accumulate)
         if self.minutes is None:
             return
         if not 0 < self.minutes < inf:
@@ -108,11 +135,9 @@ class Train:
         """The experiment of the run to go on with: its settings hold, and are not given again."""
         from annlib.engine.training import read_experiment
 
-        experiment = read_experiment(folder)
-        if experiment.name != self.experiment:
-            raise ValueError(
-                f"{folder} holds a run of {experiment.name}, not of {self.experiment}."
-            )
+        experiment, wanted = read_experiment(folder), self.wanted().name
+        if experiment.name != wanted:
+            raise ValueError(f"{folder} holds a run of {experiment.name}, not of {wanted}.")
         if self.seed not in (None, experiment.train.seed):
             raise ValueError(
                 f"The run in {folder} has the seed {experiment.train.seed}: it cannot go on with "
@@ -125,51 +150,43 @@ class Train:
             )
         return experiment
 
-    def follow(self, training: "Training", halves: "Halves") -> bool:
-        """Trains with a progress bar. False when it was interrupted before the end."""
-        from tqdm import tqdm
+    def begin_with(self, training: "Training") -> None:
+        """Gives the backbone its first weights."""
+        from annlib.zoo import ZOO
 
-        total = training.experiment.train.iterations
-        with interruptible() as interrupted, tqdm(total=total, initial=training.step) as bar:
-            for step in training.steps(halves.train, self.workers):
-                bar.update()
-                if step.number % 10 == 0:
-                    bar.set_postfix(loss=f"{float(step.loss):.3f}", lr=f"{step.lr:.1e}")
-                if interrupted():
-                    break
-        training.save()
-        if training.step < total:
-            print(f"Stopped after {training.step} of {total} steps; saved {training.checkpoint}")
-            print(f"To go on:  {self.command_to_go_on(training.folder)}")
-        return training.step >= total
+        usual = "reference" if training.experiment.name in ZOO else "none"
+        source = self.backbone or usual
+        if source != "none":
+            from annlib.model.published import load_backbone
 
-    def with_the_way_on(self, error: OSError, training: "Training") -> OSError:
-        """The same error, with the folder of the run and what to do next."""
-        way = "It has no checkpoint yet: give the same command again."
-        if training.checkpoint.exists():
-            way = f"To go on:  {self.command_to_go_on(training.folder)}"
-        stopped = f"The run in {training.folder} stopped after step {training.step}."
-        return OSError(error.errno, f"{message_of(error)}\n{stopped} {way}")
+            load_backbone(training.model, source)
 
-    def command_to_go_on(self, folder: Path) -> str:
+    def looks(self, experiment: "Experiment") -> int | None:
+        """Steps between two looks at the validation half."""
+        from annlib.zoo import ZOO
+
+        if self.score_every is not None:
+            at_least_one("--score-every", self.score_every)
+            return self.score_every
+        return max(1, experiment.train.iterations // 10) if experiment.name in ZOO else None
+
+    def way_on(self, folder: Path) -> str:
+        """The command that goes on with the run after a stop."""
+        from annlib.engine.distributed import world_size
+
         words = ["annlib", "train", self.experiment, "--resume", "--out", str(folder)]
+        if world_size() > 1:
+            words = ["torchrun", f"--nproc-per-node={world_size()}", "-m", *words]
         for option, value in (
             ("--data", self.data),
             ("--classes", self.classes),
             ("--threads", self.threads),
             ("--workers", self.workers or None),
             ("--device", None if self.device == "auto" else self.device),
+            ("--precision", None if self.precision == "fp32" else self.precision),
+            ("--accumulate", None if self.accumulate == 1 else self.accumulate),
+            ("--score-every", self.score_every),
+            ("--keep", self.keep or None),
         ):
             words += [] if value is None else [option, str(value)]
-        return shlex.join(words)
-
-
-def report(training: "Training", halves: "Halves") -> None:
-    """Scores the trained network, keeps the scores with it, and prints them."""
-    from annlib.engine.tables import score_table
-    from annlib.engine.training import score
-
-    scores = score(training, halves.val)
-    training.save({"miou": scores.miou, "iou": scores.iou.tolist()})
-    print(score_table(scores, halves.spec.class_names))
-    print(f"Saved {training.checkpoint}")
+        return shlex.join([*words, "--compile"] if self.compile else words)

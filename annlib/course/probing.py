@@ -48,8 +48,10 @@ def probe_block(model: nn.Module, name: str, scenes: Sequence[Scene]) -> Probe:
     for index, scene in enumerate(scenes):
         half = int(index >= FITTED)
         queries, keys = outputs_of(model, [query_projection(block), block.to_key], scene)
-        houses[half] += [(mean_over(queries, scene, h), paint_index(h)) for h in scene.houses]
-        balloons[half] += [(mean_over(keys, scene, b), paint_index(b)) for b in scene.balloons]
+        for house in scene.houses:
+            houses[half].append((mean_over(queries, scene, house), paint_index(house)))
+        for balloon in scene.balloons:
+            balloons[half].append((mean_over(keys, scene, balloon), paint_index(balloon)))
     return Probe(readable(*houses), readable(*balloons), *masses(model, name, scenes[FITTED:]))
 
 

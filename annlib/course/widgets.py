@@ -10,6 +10,7 @@ from torch import nn
 
 from annlib.course import plots
 from annlib.course.attention import Attention, attention_of
+from annlib.course.keys import guarded
 from annlib.course.matching import query_on
 from annlib.course.wording import say_choice
 from annlib.data.scenes import Scene
@@ -44,7 +45,8 @@ class QuerySliders(ipywidgets.VBox):
         }
         # interactive_output shows errors of `draw` in the widget, where the widget gate finds them
         self.output = ipywidgets.interactive_output(self.draw, self.controls)
-        self.children = [ipywidgets.VBox(list(self.controls.values())), self.output]
+        box = ipywidgets.VBox(list(self.controls.values()))
+        self.children = [box, self.output, guarded(self)]
 
     def draw(self, name: str, y: int, x: int, factor: float) -> None:
         """The picture and the sentence for one state of the controls."""
@@ -103,7 +105,8 @@ class SetUp(ipywidgets.VBox):
         self.button = ipywidgets.Button(description="Click me", button_style="primary")
         self.light = ipywidgets.HTML("○ Widgets: waiting for your click (or Tab, then Space).")
         self.button.on_click(self.note_click)
-        super().__init__([self.button, self.light])
+        super().__init__()
+        self.children = [self.button, self.light, guarded(self)]
 
     def note_click(self, button: ipywidgets.Button) -> None:
         self.clicked = True

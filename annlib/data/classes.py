@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -9,30 +10,63 @@ from torch import Tensor
 from annlib.config import IGNORE_INDEX
 from annlib.data import scenes
 
+Layout = Literal["folder", "cityscapes", "ade20k", "voc12aug"]
+
 
 @dataclass(frozen=True)
 class DatasetSpec:
     """The classes of a data set, and the meaning of the numbers in its label files.
 
     palette: RGB 0-255 for each class. ignored: label values that count for nothing, besides 255.
+    label_values: what stands for each class in the files, if that is not simply its index.
+    layout: which picture belongs to which label file, see pairs.py.
     """
 
     name: str
     class_names: tuple[str, ...]
     palette: tuple[tuple[int, int, int], ...]
     ignored: tuple[int, ...] = ()
+    label_values: tuple[int, ...] = ()
+    layout: Layout = "folder"
 
     @property
     def num_classes(self) -> int:
         return len(self.class_names)
 
+    @property
+    def class_values(self) -> tuple[int, ...]:
+        """The value that stands for each class in label files."""
+        return self.label_values or tuple(range(self.num_classes))
+
+    @property
+    def known_values(self) -> set[int]:
+        """All values that label files may hold."""
+        return {*self.class_values, *self.ignored, IGNORE_INDEX}
+
     def label_table(self) -> Tensor:
         """uint8 (256,): value in the file -> class index, 255 for pixels that do not count.
 
-        A value that is neither maps to itself, so that `check_labels` can name it.
+        A value that means nothing becomes 255, too: see that there is none by `check_values`.
         """
-        table = torch.arange(256, dtype=torch.uint8)
-        table[list(self.ignored)] = IGNORE_INDEX
+        table = torch.full((256,), IGNORE_INDEX, dtype=torch.uint8)
+        table[list(self.class_values)] = torch.arange(self.num_classes, dtype=torch.uint8)
+        return table
+
+    def value_table(self) -> Tensor:
+        """uint8 (256,): class index -> value in the file, the inverse of `label_table`.
+
+        Turns predictions into what a benchmark's server takes: ids of Cityscapes' labelIds, 1..150
+        for ADE20K, indices for VOC. 255 becomes the data set's own value for "no class".
+        """
+        nothing = self.ignored[0] if self.ignored else IGNORE_INDEX
+        table = torch.full((256,), nothing, dtype=torch.uint8)
+        table[: self.num_classes] = torch.tensor(self.class_values, dtype=torch.uint8)
+        return table
+
+    def colour_table(self) -> Tensor:
+        """uint8 (256, 3): class index -> RGB; what has no class is black."""
+        table = torch.zeros(256, 3, dtype=torch.uint8)
+        table[: self.num_classes] = torch.tensor(self.palette, dtype=torch.uint8)
         return table
 
 
@@ -71,7 +105,6 @@ CAMVID = DatasetSpec(
     ),
     ignored=(11,),
 )
-BUILT_IN = {spec.name: spec for spec in (BALLOON_TOWN, CAMVID)}
 
 
 def folder_spec(root: Path) -> DatasetSpec:

@@ -1,35 +1,32 @@
-"""Folders of pictures and labels, checked as they are read."""
+"""Pictures and labels on disk as a data set, checked as they are read."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from annlib.config import IGNORE_INDEX
+from annlib.data.benchmarks import BENCHMARKS
 from annlib.data.classes import DatasetSpec
 from annlib.data.files import read_image, read_labels
+from annlib.data.pairs import check_complete, find_pairs
 from annlib.data.transforms import Transform
-
-SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
 
 class SegmentationFolder(Dataset):
-    """Pairs of `images/NAME.*` and `labels/NAME.png` below root/split, or root if split is "".
+    """The pairs of a split below root, in the layout of `spec`: plain folders or a benchmark's.
 
+    Plain: `images/NAME.*` and `labels/NAME.png` below root/split, or root if split is "".
     [i] -> image float32 (3, H, W) normalised, labels int64 (H, W) with 255 ignored, as `transform`
     makes them from uint8.
     Raises FileNotFoundError for a missing folder or label, ValueError for a pair that is no pair.
     """
 
     def __init__(self, root: Path, spec: DatasetSpec, split: str, transform: Transform):
-        self.spec = spec
         self.transform = transform
-        self.images = find_images(Path(root) / split)
-        self.labels = [label_path(path) for path in self.images]
-        check_all_labelled(self.images, self.labels)
-        self.table = spec.label_table()
+        pairs = find_pairs(Path(root), spec, split)
+        check_complete(pairs, Path(root))
+        self.images, self.labels, self.spec = pairs
         self.kept: list[tuple[Tensor, Tensor]] = []
 
     def __len__(self) -> int:
@@ -40,7 +37,9 @@ class SegmentationFolder(Dataset):
 
     def read(self, index: int) -> tuple[Tensor, Tensor]:
         """The pair as it lies on disk: uint8 (3, H, W) RGB, uint8 (H, W) class indices."""
-        return self.kept[index] if self.kept else self.decode(index)
+        if self.kept:
+            return self.kept[index]
+        return read_pair(self.images[index], self.labels[index], self.spec)
 
     def keep_below(self, most_bytes: int) -> None:
         """Decodes everything once and holds it in memory, if it fits into `most_bytes`.
@@ -50,23 +49,62 @@ class SegmentationFolder(Dataset):
         """
         kept, num_bytes = [], 0
         for index in range(len(self)):
-            kept.append(self.decode(index))
+            kept.append(self.read(index))
             num_bytes += sum(tensor.nbytes for tensor in kept[-1])
             if num_bytes > most_bytes:
                 return
         self.kept = kept
 
-    def decode(self, index: int) -> tuple[Tensor, Tensor]:
-        image, labels = read_image(self.images[index]), read_labels(self.labels[index])
-        if image.shape[1:] != labels.shape:
-            raise ValueError(
-                f"{self.images[index]} is {tuple(image.shape[1:])} but {self.labels[index]} is "
-                f"{tuple(labels.shape)} (height, width): the pair does not belong together. (A "
-                "photograph that its camera marked as turned is read upright; so must its labels.)"
-            )
-        labels = self.table[labels.int()]
-        check_labels(labels, self.spec, self.labels[index])
-        return image, labels
+
+def read_pair(image_path: Path, label_path: Path, spec: DatasetSpec) -> tuple[Tensor, Tensor]:
+    """uint8 (3, H, W) RGB, uint8 (H, W) class indices with 255 ignored.
+
+    Raises ValueError when sizes differ or a label means nothing in the data set.
+    """
+    image, values = read_image(image_path), read_labels(label_path)
+    if image.shape[1:] != values.shape:
+        raise ValueError(
+            f"{image_path} is {tuple(image.shape[1:])} but {label_path} is "
+            f"{tuple(values.shape)} (height, width): the pair does not belong together. (A "
+            "photograph that its camera marked as turned is read upright; so must its labels.)"
+        )
+    check_values(values, spec, label_path)
+    return image, spec.label_table()[values.int()]
+
+
+def check_values(values: Tensor, spec: DatasetSpec, path: Path) -> None:
+    """Raises ValueError when a label file (uint8, any shape) holds what means nothing in `spec`."""
+    counts = torch.bincount(values.flatten(), minlength=256).tolist()
+    present = {value for value in range(256) if counts[value]}
+    strangers = sorted(present - spec.known_values)
+    if strangers:
+        listed = ", ".join(map(str, strangers[:5])) + (", ..." if len(strangers) > 5 else "")
+        raise ValueError(
+            f"{path} holds the label {listed}, but {spec.name} has {spec.num_classes} classes: its "
+            f"label files hold {in_words(spec.known_values)}. {likely_cause(present, spec)}"
+        )
+
+
+def in_words(values: set[int]) -> str:
+    """Neighbours are drawn together: 0..18 and 255"""
+    starts = sorted(v for v in values if v - 1 not in values)
+    ends = sorted(v for v in values if v + 1 not in values)
+    spans = [f"{a}..{b}" if a < b else str(a) for a, b in zip(starts, ends, strict=True)]
+    return ", ".join(spans[:-1]) + " and " * (len(spans) > 1) + spans[-1]
+
+
+def likely_cause(present: set[int], spec: DatasetSpec) -> str:
+    """Whose labels these values may be, as a sentence."""
+    fitting = [s.name for s in BENCHMARKS if s.name != spec.name and present <= s.known_values]
+    if fitting:
+        return (
+            f"All values of this file would do for {' or '.join(fitting)}: are these the labels of "
+            "another data set?"
+        )
+    return (
+        "Numbers like these come from colours saved as grey, or from labels that were resized "
+        "smoothly or saved as JPEG. Labels are indices: make them anew, resized to the nearest."
+    )
 
 
 def class_balance(dataset: SegmentationFolder) -> tuple[float, ...]:
@@ -82,46 +120,3 @@ def class_balance(dataset: SegmentationFolder) -> tuple[float, ...]:
     median = counts[counts > 0].median()
     weights = torch.where(counts > 0, (median / counts.clamp(min=1)).sqrt(), 1.0)
     return tuple(round(float(weight), 4) for weight in weights)
-
-
-def find_images(folder: Path) -> list[Path]:
-    """All pictures in folder/images, sorted by name."""
-    images = folder / "images"
-    if not images.is_dir():
-        raise FileNotFoundError(
-            f"There is no folder {images}. A data set looks like this: {folder}/images/NAME.jpg "
-            f"and {folder}/labels/NAME.png, with one class index per pixel."
-        )
-    found = sorted(path for path in images.iterdir() if path.suffix.lower() in SUFFIXES)
-    if not found:
-        raise FileNotFoundError(f"{images} holds no picture ({', '.join(SUFFIXES)}).")
-    return found
-
-
-def label_path(image: Path) -> Path:
-    """.../images/NAME.jpg -> .../labels/NAME.png"""
-    return image.parent.parent / "labels" / f"{image.stem}.png"
-
-
-def check_all_labelled(images: Sequence[Path], labels: Sequence[Path]) -> None:
-    missing = [
-        (image, label) for image, label in zip(images, labels, strict=True) if not label.is_file()
-    ]
-    if missing:
-        image, label = missing[0]
-        raise FileNotFoundError(
-            f"{len(missing)} of {len(images)} pictures have no labels, the first is {image}: "
-            f"expected {label}. Add the labels or move the picture away."
-        )
-
-
-def check_labels(labels: Tensor, spec: DatasetSpec, path: Path) -> None:
-    """Raises ValueError when a pixel names a class that the data set does not have."""
-    values = torch.unique(labels)
-    strangers = [int(v) for v in values if spec.num_classes <= v < IGNORE_INDEX]
-    if strangers:
-        raise ValueError(
-            f"{path} holds the label {strangers[0]}, but {spec.name} has {spec.num_classes} "
-            f"classes (0..{spec.num_classes - 1}, {IGNORE_INDEX} to ignore). Are these raw ids, or "
-            "the labels of another data set?"
-        )

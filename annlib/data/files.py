@@ -1,6 +1,10 @@
 """Pictures and labels on disk -> uint8 tensors, with errors that name the file."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import ModuleType
 
 import numpy as np
 import torch
@@ -46,10 +50,12 @@ def to_8_bits(pixels: np.ndarray, path: Path) -> np.ndarray:
 
 
 def read_labels(path: Path) -> Tensor:
-    """One class index per pixel -> uint8 (H, W); grey and palette files hold indices.
+    """One value per pixel -> uint8 (H, W): grey or palette pictures, and the .mat files of SBD.
 
     Raises ValueError for a coloured file: which colour is which class is not in the file.
     """
+    if path.suffix == ".mat":
+        return read_sbd(path)
     image = open_whole(path)
     if image.mode not in ("L", "P", "1"):
         raise ValueError(
@@ -73,3 +79,52 @@ def open_whole(path: Path) -> Image.Image:
             "copy or download it again."
         ) from error
     return image
+
+
+def need_scipy(what: object) -> ModuleType:
+    """scipy.io, which reads and writes the labels of SBD. Raises ValueError where it is missing."""
+    try:
+        from scipy import io
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            f"{what}: the labels of SBD are MATLAB files, and scipy, which knows them, is not "
+            "installed: pip install -e '.[data]'"
+        ) from error
+    return io
+
+
+def read_sbd(path: Path) -> Tensor:
+    """The class labels of SBD, a MATLAB file -> uint8 (H, W)"""
+    loadmat = need_scipy(path).loadmat
+    try:
+        pixels = loadmat(path)["GTcls"]["Segmentation"][0, 0]
+        return torch.from_numpy(np.ascontiguousarray(pixels, dtype=np.uint8))
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"There is no file {path}.") from error
+    except Exception as error:  # scipy's errors for damaged files have no common name
+        raise ValueError(
+            f"{path} cannot be read as labels of SBD ({error}). It may be cut off or of another "
+            "kind: unpack benchmark.tgz again."
+        ) from error
+
+
+@contextmanager
+def all_or_nothing(folder: Path) -> Iterator[Path]:
+    """A folder to fill, which takes the name `folder` when all of it is written, or never.
+
+    Raises FileExistsError when there is a folder of that name already, and something in it.
+    """
+    folder = Path(folder).absolute()
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise FileExistsError(
+            f"{folder} is not an empty folder, and what is to be written would mix with what is in "
+            "it: name a new folder, or empty this one."
+        )
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as temporary:
+        partial = Path(temporary) / folder.name
+        partial.mkdir()
+        yield partial
+        if folder.exists():
+            folder.rmdir()  # empty: some systems rename onto nothing only
+        partial.rename(folder)

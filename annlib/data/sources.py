@@ -6,16 +6,19 @@ from typing import NamedTuple
 from torch.utils.data import Dataset
 
 from annlib.config import DataConfig
-from annlib.data.classes import BALLOON_TOWN, BUILT_IN, DatasetSpec, folder_spec
+from annlib.data.benchmarks import BENCHMARKS
+from annlib.data.classes import BALLOON_TOWN, CAMVID, DatasetSpec, folder_spec
 from annlib.data.datasets import SegmentationFolder
 from annlib.data.loading import Transformed
 from annlib.data.normalise import to_tensors
+from annlib.data.roots import HOMES
 from annlib.data.scenes import Scenes
 from annlib.data.transforms import training_transform
 
 TRAIN_SCENES, VAL_SCENES = 400, 200
 FIRST_VAL_SEED = 1_000_000  # held out: no training scene has such a seed
 KEEP_BELOW_BYTES = 2**30  # decoded training pictures are held in memory up to this size
+BUILT_IN = {spec.name: spec for spec in (BALLOON_TOWN, CAMVID, *BENCHMARKS)}
 
 
 class Halves(NamedTuple):
@@ -27,17 +30,39 @@ class Halves(NamedTuple):
 
 
 def open_data(config: DataConfig, root: Path | None, classes: str | None = None) -> Halves:
-    """The two halves of a data set: Balloon Town, or `train` and `val` below `root`.
+    """The two halves of a data set: Balloon Town, a benchmark, or `train` and `val` below `root`.
 
-    classes: name of a built-in class list ("camvid"); None reads root/classes.txt.
+    classes: name of a built-in class list ("camvid"), which tells the layout of the folder, too.
+    None takes the benchmark that the configuration names, or reads root/classes.txt.
     """
     if root is not None:
-        return open_folder(config, root, classes)
+        return open_folder(config, Path(root), spec_of(config.dataset, Path(root), classes))
     if config.dataset == "balloon_town":
         refuse_classes(classes)
         return open_town(config)
-    raise FileNotFoundError(
-        f"{config.dataset} is not shipped with annlib: name its folder with --data. It holds "
+    raise FileNotFoundError(where_it_could_be(config.dataset))
+
+
+def spec_of(dataset: str, root: Path, classes: str | None) -> DatasetSpec:
+    """The class list that was asked for, that of the benchmark, or that of the folder."""
+    if classes is not None:
+        return built_in_spec(classes)
+    if dataset in {spec.name for spec in BENCHMARKS}:
+        return BUILT_IN[dataset]
+    return folder_spec(root)
+
+
+def where_it_could_be(dataset: str) -> str:
+    """What to do about a data set that was not named by its folder."""
+    if dataset in {spec.name for spec in BENCHMARKS}:
+        return (
+            f"{dataset} is not shipped with annlib: name its folder with --data. It holds "
+            f"{HOMES[BUILT_IN[dataset].layout].looks}. How to get it: annlib data prepare "
+            f"{dataset} FOLDER. A small imitation to try things on: annlib data mimic {dataset} "
+            "FOLDER"
+        )
+    return (
+        f"{dataset} is not shipped with annlib: name its folder with --data. It holds "
         "train/images, train/labels, val/images, val/labels and classes.txt (see README.md)."
     )
 
@@ -56,12 +81,13 @@ def open_town(config: DataConfig) -> Halves:
     return Halves(train, labelled(BALLOON_TOWN, None, "val"), BALLOON_TOWN)
 
 
-def open_folder(config: DataConfig, root: Path, classes: str | None) -> Halves:
-    root = Path(root)
-    refuse_one_part(root)
-    spec = folder_spec(root) if classes is None else built_in_spec(classes)
+def open_folder(config: DataConfig, root: Path, spec: DatasetSpec) -> Halves:
+    """Both halves of a data set on disk, the training half cut as `config` says."""
+    if spec.layout == "folder":
+        refuse_one_part(root)
     train = SegmentationFolder(root, spec, "train", training_transform(config))
-    train.keep_below(KEEP_BELOW_BYTES)
+    if spec.layout == "folder":  # benchmarks are 8 GB and more, decoded
+        train.keep_below(KEEP_BELOW_BYTES)
     return Halves(train, labelled(spec, root, "val"), spec)
 
 
@@ -90,11 +116,11 @@ def built_in_spec(classes: str) -> DatasetSpec:
 def labelled(spec: DatasetSpec, root: Path | None, split: str) -> Dataset:
     """One half of a data set as it is, for evaluation with the classes a network was trained on.
 
-    A folder that is not divided, with images/ and labels/ in it, is taken whole.
+    A plain folder that is not divided, with images/ and labels/ in it, is taken whole.
     """
     if root is not None:
-        part = "" if is_one_part(Path(root), split) else split
-        return SegmentationFolder(Path(root), spec, part, to_tensors)
+        whole = spec.layout == "folder" and is_one_part(Path(root), split)
+        return SegmentationFolder(Path(root), spec, "" if whole else split, to_tensors)
     if spec.name != BALLOON_TOWN.name:
         raise FileNotFoundError(
             f"{spec.name} is not shipped with annlib: name its folder (--data)."

@@ -1,7 +1,8 @@
 """Scores: one confusion matrix over the whole data set, and the numbers read off it."""
 
-from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from math import isnan
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -25,6 +26,24 @@ class Scores(NamedTuple):
     def mean_accuracy(self) -> float:
         """Mean of the class accuracies over the classes that occur in the labels."""
         return float(self.accuracy.nanmean())
+
+    def as_json(self, class_names: Sequence[str]) -> dict[str, Any]:
+        """The same shares for a file; JSON knows no NaN, so None marks what it marks."""
+        classes = zip(class_names, self.iou.tolist(), self.accuracy.tolist(), strict=True)
+        return {
+            "miou": number_or_none(self.miou),
+            "mean_accuracy": number_or_none(self.mean_accuracy),
+            "pixel_accuracy": number_or_none(self.pixel_accuracy),
+            "classes": {
+                name: {"iou": number_or_none(iou), "accuracy": number_or_none(accuracy)}
+                for name, iou, accuracy in classes
+            },
+        }
+
+
+def number_or_none(number: float) -> float | None:
+    """None for NaN."""
+    return None if isnan(number) else number
 
 
 class ConfusionMatrix:
@@ -75,6 +94,16 @@ class ConfusionMatrix:
         total.counts = self.counts + other.counts
         return total
 
+    def entries(self) -> list[list[int]]:
+        """The counts that are not 0: [label, prediction, count] each. Few, for one picture."""
+        places = self.counts.nonzero()
+        return torch.column_stack([places, self.counts[places[:, 0], places[:, 1]]]).tolist()
+
+    def add_entries(self, entries: Sequence[Sequence[int]]) -> None:
+        """Adds what `entries` of another matrix listed."""
+        labels, predictions, counts = torch.tensor(entries, dtype=torch.int64).view(-1, 3).T
+        self.counts.index_put_((labels, predictions), counts, accumulate=True)
+
     def scores(self) -> Scores:
         """IoU and accuracy of each class (mmseg/evaluation/metrics/iou_metric.py, in float64)."""
         counts = self.counts.double()
@@ -101,9 +130,15 @@ def evaluate(
 
     predict: images (B, 3, H, W) -> logits (B, K, H, W); see `annlib.engine.inference.predictor`.
     samples: images (B, 3, H, W) with labels (B, H, W).
+    Raises ValueError for another number of scores a pixel than there are classes.
     """
     matrix = ConfusionMatrix(num_classes)
     for images, labels in samples:
         logits = predict(images)
+        if logits.shape[1] != num_classes:
+            raise ValueError(
+                f"The network tells {logits.shape[1]} classes apart, the labels {num_classes}: its "
+                "class indices mean something else. Evaluate it on the data set it was trained on."
+            )
         matrix.update(logits.argmax(1), labels.to(logits.device))
     return matrix

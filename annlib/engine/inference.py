@@ -2,14 +2,17 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from math import inf
 
 import torch
 from torch import Tensor, nn
 
-from annlib.config import TestConfig
+from annlib.config import Precision, TestConfig
+from annlib.engine.precision import autocast
 from annlib.model.ann import resize_bilinear
 
 Predict = Callable[[Tensor], Tensor]  # images (B, 3, H, W) normalised -> (B, K, H, W)
+MULTI_SCALE = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)  # of the reference's ms+flip columns
 
 
 @contextmanager
@@ -42,7 +45,7 @@ def sliding_window(
                 total = logits.new_zeros(*logits.shape[:2], height, width)
             total[place] += logits
             count[place] += 1
-    return total / count
+    return total.div_(count)
 
 
 def window_starts(side: int, window: int, stride: int) -> list[int]:
@@ -66,15 +69,25 @@ def scales_and_flips(
     """
     size = images.shape[2:]
     mirrors = (False, True) if flip else (False,)
-    total = torch.zeros((), device=images.device)
+    total = None
     for scale in scales:
         box = (int(base_size[0] * scale), int(base_size[1] * scale))
         scaled = resize_bilinear(images, fit(size, box), align_corners=False)
         for mirrored in mirrors:
-            logits = predict(scaled.flip(-1) if mirrored else scaled)
-            logits = logits.flip(-1) if mirrored else logits
-            total = total + resize_bilinear(logits, size, align_corners).softmax(1)
-    return (total / (len(scales) * len(mirrors))).log()
+            part = probabilities(predict, scaled, size, mirrored, align_corners)
+            total = part if total is None else total.add_(part)
+            del part  # these maps are what fills the memory: none may outlive its use
+    return total.div_(len(scales) * len(mirrors)).log_()
+
+
+def probabilities(
+    predict: Predict, images: Tensor, size: tuple[int, int], mirrored: bool, align_corners: bool
+) -> Tensor:
+    """Of one scaled copy, seen in a mirror or not, at `size`.  (B, 3, h, w) -> (B, K, *size)"""
+    maps = predict(images.flip(-1) if mirrored else images)
+    maps = resize_bilinear(maps, size, align_corners)
+    maps = maps.softmax(1)
+    return maps.flip(-1) if mirrored else maps
 
 
 def fit(size: tuple[int, int], box: tuple[int, int]) -> tuple[int, int]:
@@ -108,20 +121,39 @@ def at_base_size(score: Predict, images: Tensor, config: TestConfig, align_corne
     return resize_bilinear(score(images), size, align_corners)
 
 
-def predictor(model: nn.Module, config: TestConfig) -> Predict:
+def check_test(config: TestConfig) -> None:
+    """Raises ValueError for windows that leave gaps, and for scales that are none."""
+    if config.mode == "slide":
+        check_windows(config.window, config.stride)
+    if not config.scales or not all(0 < scale < inf for scale in config.scales):
+        raise ValueError(f"The scales {config.scales} must be numbers above 0, e.g. 0.5 1 1.5.")
+
+
+def check_windows(window: tuple[int, int] | None, stride: tuple[int, int] | None) -> None:
+    if window is None or stride is None:
+        raise ValueError(
+            "Sliding (mode='slide') needs window and stride, e.g. (769, 769) and (513, 513): "
+            "--window 769 769 --stride 513 513."
+        )
+    if not all(1 <= step <= side for side, step in zip(window, stride, strict=True)):
+        raise ValueError(
+            f"Windows of {window} with the stride {stride} (height, width) leave pixels out: each "
+            "stride must be at least 1 and at most the window's side."
+        )
+
+
+def predictor(model: nn.Module, config: TestConfig, precision: Precision = "fp32") -> Predict:
     """The function that segments images with a model, on the model's device, without gradients.
 
     Its argument is (B, 3, H, W) normalised, its result (B, K, H, W) logits of the same size.
+    Raises ValueError for a config that cannot be tested with, see `check_test`.
     """
-    if config.mode == "slide" and not (config.window and config.stride):
-        raise ValueError(
-            "TestConfig(mode='slide') needs window and stride, e.g. (769, 769), (513, 513)."
-        )
+    check_test(config)
     score = one_pass(model, config)
 
     def predict(images: Tensor) -> Tensor:
-        images = images.to(next(model.parameters()).device)
-        with inference_of(model):
-            return at_base_size(score, images, config, model.config.align_corners)
+        device = next(model.parameters()).device
+        with inference_of(model), autocast(device, precision):
+            return at_base_size(score, images.to(device), config, model.config.align_corners)
 
     return predict

@@ -1,4 +1,4 @@
-"""A checkpoint and a photograph in, a coloured picture and a list of classes out."""
+"""A network and a photograph in, a coloured picture and a list of classes out."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -8,20 +8,26 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from annlib.config import TestConfig, experiment_from, with_tuples
+from annlib.config import Precision, TestConfig
 from annlib.data.classes import DatasetSpec
 from annlib.data.files import read_image
 from annlib.data.normalise import normalise
+from annlib.engine.exports import colour
 from annlib.engine.inference import Predict, predictor
-from annlib.model.baselines import build_model
-from annlib.model.checkpoints import Checkpoint, restore
+from annlib.engine.networks import Network, load_in_turn
+from annlib.model.ann import ANN
+from annlib.model.baselines import Baseline
+from annlib.transfer import Progress
 
 
 class Segmenter(NamedTuple):
-    """A trained network together with the names of what it can see."""
+    """A trained network at work, together with the names of what it can see."""
 
-    predict: Predict
+    model: ANN | Baseline
     spec: DatasetSpec
+    test: TestConfig
+    precision: Precision
+    predict: Predict
 
     def labels_of(self, image: Tensor) -> Tensor:
         """uint8 (3, H, W) RGB -> uint8 (H, W) class indices"""
@@ -29,37 +35,20 @@ class Segmenter(NamedTuple):
         return logits.argmax(1)[0].to("cpu", torch.uint8)
 
 
-def segmenter(checkpoint: Checkpoint, device: torch.device) -> Segmenter:
-    """The network of a checkpoint, ready to be given photographs."""
-    model = build_model(checkpoint.config)
-    restore(checkpoint, model)
-    model.to(device, memory_format=torch.channels_last)
-    return Segmenter(predictor(model, test_config(checkpoint)), classes_of(checkpoint))
+def segmenter(
+    network: Network,
+    device: torch.device,
+    test: TestConfig | None = None,
+    precision: Precision = "fp32",
+    progress: Progress | None = None,
+) -> Segmenter:
+    """The network, loaded and ready to be given photographs.
 
-
-def test_config(checkpoint: Checkpoint) -> TestConfig:
-    """How the run that wrote the checkpoint tests; a bare one gets the whole picture as it is."""
-    if "experiment" not in checkpoint.notes:
-        return TestConfig()
-    return experiment_from(checkpoint.notes["experiment"]).test
-
-
-def classes_of(checkpoint: Checkpoint) -> DatasetSpec:
-    """The class names and colours that were trained on."""
-    if "classes" not in checkpoint.notes:
-        raise ValueError(
-            f"{checkpoint.path} does not say what its {checkpoint.config.num_classes} classes are. "
-            "Checkpoints written by `annlib train` do."
-        )
-    values = with_tuples(checkpoint.notes["classes"])
-    return DatasetSpec(**values | {"palette": tuple(map(tuple, values["palette"]))})
-
-
-def colour(labels: Tensor, spec: DatasetSpec) -> np.ndarray:
-    """uint8 (H, W) class indices -> uint8 (H, W, 3) RGB; pixels without a class are black"""
-    table = np.zeros((256, 3), np.uint8)
-    table[: spec.num_classes] = spec.palette
-    return table[labels.numpy()]
+    test: None for the network's own. progress: is told how much of the weights has come.
+    """
+    test = test or network.test
+    model = load_in_turn(network, progress).to(device, memory_format=torch.channels_last)
+    return Segmenter(model, network.spec, test, precision, predictor(model, test, precision))
 
 
 def segment_photo(path: Path, segmenter: Segmenter, folder: Path) -> dict[str, float]:

@@ -16,14 +16,6 @@ def to_json(values: dict[str, Any]) -> bytes:
     return (json.dumps(values, indent=2) + "\n").encode()
 
 
-def is_json(text: str) -> bool:
-    try:
-        json.loads(text)
-    except json.JSONDecodeError:
-        return False
-    return True
-
-
 def as_json(values: dict[str, Any]) -> dict[str, Any]:
     """The same values as they come back from a file: tuples are lists."""
     return json.loads(json.dumps(values))

@@ -28,11 +28,19 @@ def percent(share: float) -> str:
 
 
 def score_table(scores: Scores, class_names: Sequence[str]) -> str:
-    """IoU and accuracy of each class in percent, then their means and the pixel accuracy."""
+    """IoU and accuracy of each class in percent, their means, then the three in one line."""
     rows = [
         [name, percent(float(iou)), percent(float(accuracy))]
         for name, iou, accuracy in zip(class_names, scores.iou, scores.accuracy, strict=True)
     ]
     rows.append(["mean", percent(scores.miou), percent(scores.mean_accuracy)])
     classes = table(["class", "IoU %", "accuracy %"], rows)
-    return f"{classes}\n\nPixel accuracy: {percent(scores.pixel_accuracy)} %"
+    return f"{classes}\n\n{summary_line(scores)}"
+
+
+def summary_line(scores: Scores) -> str:
+    """The three numbers by which networks are compared, in percent."""
+    return (
+        f"mIoU {percent(scores.miou)}  mAcc {percent(scores.mean_accuracy)}  "
+        f"aAcc {percent(scores.pixel_accuracy)}"
+    )

@@ -4,14 +4,19 @@ The caller owns everything that is not training: printing, plotting, saving, sto
 """
 
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.amp import GradScaler
 from torch.nn.functional import cross_entropy, interpolate
+from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grad_norm_
 
-from annlib.config import IGNORE_INDEX, TrainConfig
+from annlib.config import IGNORE_INDEX, Compute, TrainConfig
+from annlib.engine.distributed import mean_over_ranks, rank
+from annlib.engine.precision import autocast
 from annlib.model.ann import Logits
 from annlib.seeds import seeded
 
@@ -74,39 +79,83 @@ def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimiz
     return torch.optim.AdamW(groups, lr=config.base_lr, fused=True)
 
 
+def make_scaler(device: torch.device, compute: Compute) -> GradScaler:
+    """Keeps small gradients of fp16 above zero; for other precisions it does nothing."""
+    return GradScaler(device.type, enabled=compute.precision == "fp16")
+
+
 def train(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
     batches: Iterable[tuple[Tensor, Tensor]],
     config: TrainConfig,
     start: int = 0,
+    compute: Compute = Compute(),
+    scaler: GradScaler | None = None,
 ) -> Iterator[Step]:
     """Trains from step `start` to config.iterations, one step each time the caller asks.
 
-    batches: images (B, 3, H, W) float32 normalised, labels (B, H, W) int64. Step t uses nothing
-    random but a seed made from (config.seed, t), so a resumed run repeats an uninterrupted one.
-    Raises FloatingPointError when a loss is no number, before it has touched the weights (the
-    running statistics of batch norm have seen the batch by then). For this a GPU is waited for
-    once a step, between forward and backward, where its queue is soon filled again.
+    batches: images (B, 3, H, W) float32 normalised, labels (B, H, W) int64; where several
+    processes train together, this one's share. Step t uses nothing random but a seed made from
+    (config.seed, t), so a resumed run repeats an uninterrupted one. Raises FloatingPointError when
+    a loss is no number, before it has touched the weights (the running statistics of batch norm
+    have seen the batch by then). For this a GPU is waited for once a step.
     """
     device = next(model.parameters()).device
-    class_weights = (
-        torch.tensor(config.class_weights, dtype=torch.float32, device=device)
-        if config.class_weights
-        else None
-    )
+    scaler = scaler or make_scaler(device, compute)
+    weights = class_weights(config, device)
     model.train()
     for number, (images, labels) in zip(range(start, config.iterations), batches, strict=False):
         lr = poly_lr(number, config)
         for group in optimizer.param_groups:
             group["lr"] = lr
+        optimizer.zero_grad(set_to_none=True)
         labels = thin_out(labels.to(device, non_blocking=True), config.label_stride)
-        with seeded("step", config.seed, number, device=device):
-            logits = model(images.to(device, non_blocking=True), size=labels.shape[1:])
-        loss = segmentation_loss(logits, labels, config.aux_weight, class_weights)
+        images = images.to(device, non_blocking=True)
+        loss = torch.zeros((), device=device)
+        for part, (images_part, labels_part) in enumerate(parts(images, labels, compute)):
+            with (
+                gradients_exchanged(model, part + 1 == compute.accumulate),
+                seeded("step", config.seed, number, *place(part), device=device),
+            ):
+                with autocast(device, compute.precision):
+                    logits = model(images_part, size=labels.shape[1:])
+                share = segmentation_loss(logits, labels_part, config.aux_weight, weights)
+                share = share / compute.accumulate
+                scaler.scale(share).backward()
+            loss = loss + share.detach()  # float64 stays float64
+        loss = mean_over_ranks(loss)
         check_finite(loss, number + 1, lr)
-        update(model, optimizer, loss, config.clip_norm)
-        yield Step(number + 1, loss.detach(), lr)
+        update(model, optimizer, scaler, config.clip_norm)
+        yield Step(number + 1, loss, lr)
+
+
+def class_weights(config: TrainConfig, device: torch.device) -> Tensor | None:
+    """float32 (K,), or None where all classes are equal."""
+    if not config.class_weights:
+        return None
+    return torch.tensor(config.class_weights, dtype=torch.float32, device=device)
+
+
+def parts(images: Tensor, labels: Tensor, compute: Compute) -> Iterator[tuple[Tensor, Tensor]]:
+    """A batch in equal parts, for a device that cannot hold it whole."""
+    if len(images) % compute.accumulate:
+        raise ValueError(
+            f"A batch of {len(images)} pictures cannot be worked through in {compute.accumulate} "
+            f"equal parts: accumulate (--accumulate) must divide {len(images)}."
+        )
+    return zip(images.chunk(compute.accumulate), labels.chunk(compute.accumulate), strict=True)
+
+
+def place(part: int) -> tuple[int, ...]:
+    """What tells the dropout of this part of a batch from that of the others."""
+    return (rank(), part) if (rank(), part) != (0, 0) else ()
+
+
+def gradients_exchanged(model: nn.Module, now: bool) -> AbstractContextManager:
+    """Processes exchange gradients once a step: with the last part of the batch."""
+    shared = isinstance(model, DistributedDataParallel)
+    return model.no_sync() if shared and not now else nullcontext()
 
 
 def thin_out(labels: Tensor, stride: int) -> Tensor:
@@ -131,11 +180,14 @@ def check_finite(loss: Tensor, number: int, lr: float) -> None:
 
 
 def update(
-    model: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor, clip_norm: float | None
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    scaler: GradScaler,
+    clip_norm: float | None,
 ) -> None:
-    """One gradient step."""
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
+    """One step of the optimiser along the gradients at hand."""
     if clip_norm is not None:
+        scaler.unscale_(optimizer)
         clip_grad_norm_(model.parameters(), clip_norm)
-    optimizer.step()
+    scaler.step(optimizer)
+    scaler.update()

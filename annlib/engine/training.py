@@ -1,36 +1,39 @@
 """A training run on disk: a folder with its settings, its history and its latest checkpoint."""
 
 import json
-import time
 from collections.abc import Iterator
-from dataclasses import asdict, replace
-from itertools import islice, pairwise
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Subset
 
-from annlib.config import Experiment, experiment_from
+from annlib.config import Compute, Experiment, experiment_from
 from annlib.data.classes import DatasetSpec
+from annlib.data.datasets import SegmentationFolder
 from annlib.data.loading import make_loader
+from annlib.engine.distributed import is_main, rank, sum_over_ranks, wait_for_all, world_size
 from annlib.engine.evaluate import Scores, evaluate
 from annlib.engine.inference import predictor
-from annlib.engine.settings import as_json, differences, is_json, settings, to_json, versions
-from annlib.engine.train import Step, make_optimizer, train
+from annlib.engine.lines import append_line
+from annlib.engine.machine import batches, placed, runner
+from annlib.engine.records import HISTORY, forget_after
+from annlib.engine.settings import as_json, differences, settings, to_json, versions
+from annlib.engine.train import Step, make_optimizer, make_scaler, train
 from annlib.model.baselines import build_model
 from annlib.model.checkpoints import load, restore, save, write_atomically
 from annlib.seeds import seeded
 
 RECORD_EVERY = 20  # steps between two lines of history
 SAVE_EVERY = 200  # steps between two checkpoints
-WARM_UP_STEPS, TIMED_STEPS = 5, 20  # of `seconds_per_step`
 
 
 class Training:
     """A run that can stop after any step and go on as if it had not.
 
-    folder: gets experiment.json, history.jsonl and last.safetensors.
+    folder: gets experiment.json, history.jsonl and last.safetensors, written by the first of the
+    processes that train together.
     Raises FileExistsError for a folder that holds another run, ValueError for an experiment that
     differs from the one to resume.
     """
@@ -42,18 +45,20 @@ class Training:
         folder: Path,
         device: torch.device,
         resume: bool = False,
+        compute: Compute = Compute(),
     ):
         self.experiment = experiment
         self.spec = spec
         self.folder = Path(folder)
         self.device = device
+        self.compute = compute
         self.checkpoint = self.folder / "last.safetensors"
         self.step = 0
         with seeded("model", experiment.train.seed):
             model = build_model(experiment.model)
-        # Convolutions read all channels of a pixel together; a third faster on CPUs, too.
-        self.model = model.to(device, memory_format=torch.channels_last)
+        self.model = placed(model, device, compute)
         self.optimizer = make_optimizer(self.model, experiment.train)
+        self.scaler = make_scaler(device, compute)
         if resume:
             self.resume()
         else:
@@ -65,8 +70,10 @@ class Training:
                 f"{self.folder} holds a run already. Go on with it (--resume), or choose another "
                 "folder (--out): nothing is overwritten."
             )
-        write_atomically(self.folder / "experiment.json", to_json(asdict(self.experiment)))
-        self.forget_after(0)  # of a run that ended before its first checkpoint
+        wait_for_all()  # before any of them has written something there
+        if is_main():
+            write_atomically(self.folder / "experiment.json", to_json(asdict(self.experiment)))
+            forget_after(self.folder, 0)  # of a run that ended before its first checkpoint
 
     def resume(self) -> None:
         if not self.checkpoint.exists():
@@ -84,59 +91,47 @@ class Training:
                 "run would be neither of the two: use the same settings, or another folder (--out)."
             )
         restore(checkpoint, self.model, self.optimizer)
+        if state := checkpoint.notes.get("scaler"):
+            self.scaler.load_state_dict(state)
         self.step = checkpoint.step
-        self.forget_after(self.step)
+        if is_main():
+            forget_after(self.folder, self.step)  # those steps will be taken again
 
     def steps(self, dataset: Dataset, workers: int = 0) -> Iterator[Step]:
         """Trains to the end, a step at a time, keeping history and checkpoints on the way."""
         config = self.experiment.train
-        loader = make_loader(
-            dataset,
-            self.experiment.data.batch_size,
-            training=True,
-            seed=config.seed,
-            start=self.step,
-            workers=workers,
-            pin_memory=self.device.type == "cuda",
-        )
-        for step in train(self.model, self.optimizer, loader, config, self.step):
-            self.step = step.number
-            if step.number % RECORD_EVERY == 0:
-                self.record(step)
-            if step.number % SAVE_EVERY == 0:
-                self.save()
-            yield step
+        loader = batches(self.experiment, dataset, self.device, workers, self.step)
+        model = runner(self.model, self.device, self.compute)
+        steps = train(model, self.optimizer, loader, config, self.step, self.compute, self.scaler)
+        try:
+            for step in steps:
+                self.step = step.number
+                if step.number % RECORD_EVERY == 0:
+                    self.record(step)
+                if step.number % SAVE_EVERY == 0:
+                    self.save()
+                yield step
+        except FloatingPointError as error:
+            raise FloatingPointError(f"{error} {contents(loader, self.step)}") from error
 
     def save(self, scores: dict[str, Any] | None = None) -> None:
         """Replaces the checkpoint by the present state, with where it comes from."""
-        notes = {
-            "experiment": as_json(asdict(self.experiment)),
-            "classes": as_json(asdict(self.spec)),
-            "versions": versions(),
-            "scores": scores or {},
-        }
-        save(self.checkpoint, self.model, self.optimizer, self.step, notes)
+        if is_main():
+            notes = {
+                "experiment": as_json(asdict(self.experiment)),
+                "classes": as_json(asdict(self.spec)),
+                "compute": asdict(self.compute),
+                "scaler": self.scaler.state_dict(),
+                "versions": versions(),
+                "scores": scores or {},
+            }
+            save(self.checkpoint, self.model, self.optimizer, self.step, notes)
+        wait_for_all()
 
     def record(self, step: Step) -> None:
-        line = {"step": step.number, "loss": round(float(step.loss), 6), "lr": step.lr}
-        with (self.folder / "history.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
-
-    def history(self) -> list[dict[str, float]]:
-        """The recorded steps: {"step", "loss", "lr"} each.
-
-        A last line that was cut off, by a full disk or a power failure, is left out.
-        """
-        path = self.folder / "history.jsonl"
-        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-        if lines and not is_json(lines[-1]):
-            lines.pop()
-        return [json.loads(line) for line in lines]
-
-    def forget_after(self, step: int) -> None:
-        """Steps after the checkpoint will be taken, and recorded, again."""
-        lines = [json.dumps(line) + "\n" for line in self.history() if line["step"] <= step]
-        write_atomically(self.folder / "history.jsonl", "".join(lines).encode())
+        if is_main():
+            line = {"step": step.number, "loss": round(float(step.loss), 6), "lr": step.lr}
+            append_line(self.folder / HISTORY, line)
 
 
 def read_experiment(folder: Path) -> Experiment:
@@ -147,43 +142,27 @@ def read_experiment(folder: Path) -> Experiment:
     return experiment_from(json.loads(path.read_text(encoding="utf-8")))
 
 
+def contents(loader: DataLoader, step: int) -> str:
+    """Which samples the batch after that step is made of."""
+    draws = loader.batch_sampler.batch(step)
+    dataset = loader.dataset.dataset
+    names = [
+        dataset.images[draw.index].name
+        if isinstance(dataset, SegmentationFolder)
+        else f"number {draw.index}"
+        for draw in draws
+    ]
+    return f"The batch held the pictures {', '.join(names)}: look at them first."
+
+
 def score(training: Training, dataset: Dataset) -> Scores:
-    """Scores on a data set whose pictures may differ in size."""
+    """Scores on a data set whose pictures may differ in size, shared out among the processes."""
     config = training.experiment
+    share = Subset(dataset, range(rank(), len(dataset), world_size()))
     matrix = evaluate(
         predictor(training.model, config.test),
-        make_loader(dataset, 1, training=False),
+        make_loader(share, 1, training=False),
         config.model.num_classes,
     )
+    matrix.counts = sum_over_ranks(matrix.counts.to(training.device)).cpu()
     return matrix.scores()
-
-
-def read_once(loader: DataLoader, num_batches: int) -> None:
-    """Reads what the first batches will ask for: some data sets make a sample only once."""
-    for batch in islice(loader.batch_sampler, num_batches):
-        for draw in batch:
-            loader.dataset[draw]
-
-
-def seconds_per_step(
-    experiment: Experiment, dataset: Dataset, device: torch.device, workers: int
-) -> float:
-    """Mean time of a training step, data included, once all that is done only once is done."""
-    model = build_model(experiment.model).to(device, memory_format=torch.channels_last)
-    optimizer = make_optimizer(model, experiment.train)
-    config = replace(experiment.train, iterations=WARM_UP_STEPS + TIMED_STEPS)
-    loader = make_loader(
-        dataset,
-        experiment.data.batch_size,
-        training=True,
-        seed=config.seed,
-        workers=workers,
-        pin_memory=device.type == "cuda",
-    )
-    read_once(loader, config.iterations)
-    times = []
-    for step in train(model, optimizer, loader, config):
-        float(step.loss)  # waits for the device
-        times.append(time.perf_counter())
-    durations = [b - a for a, b in pairwise(times[WARM_UP_STEPS - 1 :])]
-    return sum(durations) / len(durations)

@@ -2,7 +2,8 @@
 
 from typing import NamedTuple
 
-from torch import Tensor, nn
+import torch
+from torch import Tensor, nn, promote_types
 from torch.nn.functional import interpolate
 
 from annlib.config import ModelConfig
@@ -18,8 +19,12 @@ class Logits(NamedTuple):
     aux: Tensor | None  # (B, K, H, W)
 
     def resize(self, size: tuple[int, int], align_corners: bool) -> "Logits":
-        """The same scores on a map of `size` (height, width), bilinear."""
-        maps = (None if m is None else resize_bilinear(m, size, align_corners) for m in self)
+        """The same scores on a map of `size` (height, width), bilinear, at least float32.
+
+        Under autocast they come with 8 or 11 bits: too few to interpolate and to take a softmax of.
+        """
+        exact = (None if m is None else m.to(promote_types(m.dtype, torch.float32)) for m in self)
+        maps = (None if m is None else resize_bilinear(m, size, align_corners) for m in exact)
         return Logits(*maps)
 
 

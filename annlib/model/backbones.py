@@ -9,7 +9,7 @@ from annlib.model.resnet import ResNet
 def make_backbone(config: ModelConfig) -> ResNet | LocalNet:
     """A backbone with random weights; both kinds return the pair (c4, c5) at 1/8."""
     if config.depth in resnet.BLOCKS:
-        return ResNet(config.depth, config.width)
+        return ResNet(config.depth, config.width, config.stem)
     if config.depth in localnet.BLOCKS_PER_STAGE:
         return LocalNet(config.depth, config.width)
     known = sorted([*resnet.BLOCKS, *localnet.BLOCKS_PER_STAGE])

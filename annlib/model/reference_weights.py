@@ -1,7 +1,13 @@
-"""Weights of the reference implementation (MMSegmentation) -> weights of annlib."""
+"""Names of other implementations' weights -> names of annlib's."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
+
+from annlib.config import Stem
 
 # Reference prefix -> ours. The remaining names of a layer (weight, bias, running_mean ...) agree.
 ATTENTION = {
@@ -28,19 +34,21 @@ RENAMES = HEADS | {
     for theirs_block, ours_block in BLOCKS.items()
     for theirs, ours in ATTENTION.items()
 }
+PLAIN_STEM = {"conv1": "stem.0", "bn1": "stem.1"}  # torchvision's
 SHARED = "apnb.attention.to_query"  # the reference lists APNB's one projection under two names
 
 
-def from_mmseg(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
+def from_mmseg(weights: Mapping[str, Any]) -> dict[str, Tensor]:
     """Names of MMSegmentation's ANN -> names of annlib's, tensors untouched.
 
-    Raises KeyError for a name the table does not know, ValueError where the two copies of APNB's
-    shared projection differ: neither may be dropped in silence.
+    weights: the content of a file, or the "state_dict" in it. Raises KeyError for a name the table
+    does not know, ValueError where the two copies of APNB's shared projection differ: neither may
+    be dropped in silence.
     """
-    renamed = {rename(key): tensor for key, tensor in state_dict.items()}
+    renamed = {rename(key): tensor for key, tensor in state_dict_of(weights).items()}
     for key in [key for key in renamed if key.startswith(SHARED)]:
-        query, shared = renamed.pop(key), renamed[key.replace("to_query", "to_key")]
-        if not torch.equal(query, shared):
+        query, shared = renamed.pop(key), renamed.get(key.replace("to_query", "to_key"))
+        if shared is None or not torch.equal(query, shared):
             raise ValueError(
                 f"{key} differs from the key projection, but the published APNB shares them: "
                 "these weights belong to another model."
@@ -55,7 +63,35 @@ def rename(key: str) -> str:
     prefix, _, last = key.rpartition(".")
     if prefix not in RENAMES:
         raise KeyError(
-            f"{key!r} is no weight of MMSegmentation's ANN: is this the checkpoint of another "
-            "model, or the whole file instead of its 'state_dict'?"
+            f"{key!r} is no weight of MMSegmentation's ANN: this is the checkpoint of another "
+            "model. The published ones are named by `annlib weights list`."
         )
     return f"{RENAMES[prefix]}.{last}"
+
+
+def stem_of(weights: Mapping[str, Tensor], path: Path) -> Stem:
+    """The kind of ResNet whose ImageNet weights a file holds. Raises ValueError for no ResNet."""
+    if "stem.0.weight" in weights:
+        return "deep"  # the reference's ResNetV1c
+    if "conv1.weight" in weights:
+        return "plain"  # torchvision's ResNet
+    raise ValueError(
+        f"{path} holds no ResNet that annlib knows: the reference's has a weight stem.0.weight, "
+        f"torchvision's a conv1.weight, but here are {', '.join([*weights][:3])} ..."
+    )
+
+
+def from_imagenet(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Names of an ImageNet classifier of either kind -> names of annlib's ResNet, without `fc`."""
+    renamed = {}
+    for key, tensor in weights.items():
+        part, _, rest = key.partition(".")
+        if part != "fc":  # tells 1000 classes apart, but not ours
+            renamed[f"{PLAIN_STEM.get(part, part)}.{rest}"] = tensor
+    return renamed
+
+
+def state_dict_of(content: Mapping[str, Any]) -> Mapping[str, Tensor]:
+    """The weights in a file of MMSegmentation, beside which it says how they were made."""
+    inside = content.get("state_dict")
+    return inside if isinstance(inside, Mapping) else content

@@ -2,6 +2,8 @@
 
 from torch import Tensor, nn
 
+from annlib.config import Stem
+
 BLOCKS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
 
 
@@ -42,23 +44,13 @@ class ResNet(nn.Module):
 
     A context block at 1/32 would see too few positions; dilation keeps the map at 1/8 and the
     weights of the ImageNet classifier valid. Reference: mmseg/models/backbones/resnet.py.
+    stem "plain" is that of the ordinary ResNet, one 7x7 convolution, for torchvision's weights.
     """
 
-    def __init__(self, depth: int, width: int = 64):
+    def __init__(self, depth: int, width: int = 64, stem: Stem = "deep"):
         super().__init__()
         blocks = BLOCKS[depth]
-        half = width // 2
-        self.stem = nn.Sequential(
-            nn.Conv2d(3, half, 3, stride=2, padding=1, bias=False),
-            nn.BatchNorm2d(half),
-            nn.ReLU(inplace=True),
-            nn.Conv2d(half, half, 3, padding=1, bias=False),
-            nn.BatchNorm2d(half),
-            nn.ReLU(inplace=True),
-            nn.Conv2d(half, width, 3, padding=1, bias=False),
-            nn.BatchNorm2d(width),
-            nn.ReLU(inplace=True),
-        )
+        self.stem = deep_stem(width) if stem == "deep" else plain_stem(width)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
         self.layer1 = make_stage(width, width, blocks[0], stride=1, dilation=1)
         self.layer2 = make_stage(width * 4, width * 2, blocks[1], stride=2, dilation=1)
@@ -75,6 +67,31 @@ class ResNet(nn.Module):
         c4 = self.layer3(c3)
         c5 = self.layer4(c4)
         return c4, c5
+
+
+def deep_stem(width: int) -> nn.Sequential:
+    """Three 3x3 convolutions.  (B, 3, H, W) -> (B, width, H/2, W/2)"""
+    half = width // 2
+    return nn.Sequential(
+        nn.Conv2d(3, half, 3, stride=2, padding=1, bias=False),
+        nn.BatchNorm2d(half),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(half, half, 3, padding=1, bias=False),
+        nn.BatchNorm2d(half),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(half, width, 3, padding=1, bias=False),
+        nn.BatchNorm2d(width),
+        nn.ReLU(inplace=True),
+    )
+
+
+def plain_stem(width: int) -> nn.Sequential:
+    """One 7x7 convolution.  (B, 3, H, W) -> (B, width, H/2, W/2)"""
+    return nn.Sequential(
+        nn.Conv2d(3, width, 7, stride=2, padding=3, bias=False),
+        nn.BatchNorm2d(width),
+        nn.ReLU(inplace=True),
+    )
 
 
 def make_stage(

@@ -1,0 +1,40 @@
+"""Keys that are pressed in a widget belong to the widget, not to the notebook around it.
+
+JupyterLab takes single keys as commands wherever the focus is in a cell that is not edited: with a
+slider focused, `d d` would delete the cell.
+"""
+
+import anywidget
+import ipywidgets
+
+GUARDED = "annlib-keys"  # CSS class of the boxes whose keys stay inside
+
+# Lab listens at the document, when the event has bubbled up to it; the body comes just before. Keys
+# with Ctrl or Cmd go on: they are no single letters, and people expect Ctrl+S to save.
+LISTEN = f"""
+const keepInside = (event) => {{
+  if (event.target.closest?.(".{GUARDED}") && !event.ctrlKey && !event.metaKey) {{
+    event.stopPropagation();
+  }}
+}};
+export default {{
+  initialize() {{
+    if (!document.body.dataset.annlibKeys) {{
+      document.body.dataset.annlibKeys = "kept inside";
+      document.body.addEventListener("keydown", keepInside);
+    }}
+  }},
+}};
+"""
+
+
+class KeyGuard(anywidget.AnyWidget):
+    """Shows nothing; once it is on a page, keys stay inside all boxes marked with GUARDED."""
+
+    _esm = LISTEN
+
+
+def guarded(box: ipywidgets.Box) -> KeyGuard:
+    """Marks a box; the guard that is returned has to be one of its children."""
+    box.add_class(GUARDED)
+    return KeyGuard(layout={"display": "none"})

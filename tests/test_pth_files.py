@@ -1,0 +1,143 @@
+"""Files of others: read without running them, and loaded to the last name or not at all."""
+
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+from foreign_weights import whole_file
+from torch import nn
+
+from annlib.model.pth_files import check_hash, hash_in, load_strictly, read_weights
+
+MARK = Path("was_executed")
+
+
+class Malicious:
+    """Makes a file when it is unpickled."""
+
+    def __reduce__(self) -> tuple:
+        return MARK.touch, ()
+
+
+class Unknown:
+    """An object of a program that is not here."""
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def layer() -> nn.Module:
+    return nn.Sequential(nn.Conv2d(2, 3, 1), nn.BatchNorm2d(3))
+
+
+def write(content: object, zipped: bool = True) -> Path:
+    torch.save(content, "a.pth", _use_new_zipfile_serialization=zipped)
+    return Path("a.pth")
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_file_with_all_that_mmcv_writes_is_read(zipped: bool) -> None:
+    weights = layer().state_dict()
+    read = read_weights(write(whole_file(weights), zipped))
+    assert list(read) == list(weights)
+    assert all(torch.equal(read[key], tensor) for key, tensor in weights.items())
+
+
+def test_bare_weights_are_read() -> None:
+    weights = layer().state_dict()
+    assert list(read_weights(write(weights))) == list(weights)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize(
+    ("thing", "name"), [(Malicious(), "getattr"), (Unknown(), r"test_pth_files\.Unknown")]
+)
+def test_file_that_wants_more_is_refused_by_name(thing: object, name: str, zipped: bool) -> None:
+    path = write({"state_dict": layer().state_dict(), "meta": thing}, zipped)
+    with pytest.raises(ValueError, match=f"a.pth is not read: .* it wants .*{name}.*any code"):
+        read_weights(path)
+    assert not MARK.exists()
+
+
+def test_the_malicious_file_is_one() -> None:
+    pickle.loads(pickle.dumps(Malicious()))
+    assert MARK.exists()
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize("share", [0.0, 0.02, 0.5, 0.99])
+def test_half_a_file_is_told(share: float, zipped: bool) -> None:
+    path = write(layer().state_dict(), zipped)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
+    with pytest.raises(ValueError, match="a.pth is damaged, only half there, or no file of torch"):
+        read_weights(path)
+
+
+@pytest.mark.parametrize("content", [b"<!doctype html><p>Log in", b"hello world", b"PK\x03\x04"])
+def test_other_files_are_told(content: bytes) -> None:
+    Path("a.pth").write_bytes(content)
+    with pytest.raises(ValueError, match="or no file of torch.save"):
+        read_weights(Path("a.pth"))
+
+
+def test_missing_file_is_told() -> None:
+    with pytest.raises(FileNotFoundError, match="There is no file a.pth"):
+        read_weights(Path("a.pth"))
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [([1], "list"), ({}, "dict"), ({"model": {}}, "it holds model"), ({"x": 3}, "it holds x")],
+)
+def test_file_without_weights_says_what_it_holds(content: object, found: str) -> None:
+    with pytest.raises(ValueError, match=f"holds no table of weights.*{found}"):
+        read_weights(write(content))
+
+
+@pytest.mark.parametrize(
+    ("name", "start"),
+    [
+        ("resnet50_v1c-2cccc1ad.pth", "2cccc1ad"),
+        ("ann_r50-d8_512x1024_40k_cityscapes_20200605_095211-049fc292.pth", "049fc292"),
+        ("ann_r50-d8_512x1024_40k_cityscapes.pth", ""),
+        ("latest.pth", ""),
+    ],
+)
+def test_hash_is_found_in_the_name(name: str, start: str) -> None:
+    assert hash_in(name) == start
+
+
+def test_hash_of_the_name_must_be_that_of_the_file() -> None:
+    Path("empty-e3b0c442.pth").touch()  # of no bytes, as FIPS 180-4 has it
+    assert check_hash(Path("empty-e3b0c442.pth")).startswith("e3b0c44298fc1c14")
+    Path("empty-e3b0c443.pth").touch()
+    with pytest.raises(ValueError, match="begins with e3b0c442, not with e3b0c443 as in its name"):
+        check_hash(Path("empty-e3b0c443.pth"))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"0.bias": None}, "lacks 0.bias"),
+        ({"2.weight": torch.zeros(1)}, "has unknown 2.weight"),
+        ({"1.weight": torch.zeros(4)}, r"differs: 1.weight \(4,\) there, \(3,\) here"),
+    ],
+)
+def test_weights_that_do_not_fit_are_named_and_change_nothing(change: dict, message: str) -> None:
+    module, other = layer(), layer()
+    before = {key: tensor.clone() for key, tensor in module.state_dict().items()}
+    weights = {k: v for k, v in {**other.state_dict(), **change}.items() if v is not None}
+    with pytest.raises(ValueError, match=f"a.pth belongs to another network: it {message}"):
+        load_strictly(module, weights, Path("a.pth"))
+    assert all(torch.equal(module.state_dict()[key], tensor) for key, tensor in before.items())
+
+
+def test_counters_of_batches_may_be_missing() -> None:
+    module, other = layer(), layer()
+    weights = {k: v for k, v in other.state_dict().items() if "num_batches" not in k}
+    load_strictly(module, weights, Path("a.pth"))
+    assert torch.equal(module[0].weight, other[0].weight)

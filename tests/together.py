@@ -1,0 +1,72 @@
+"""What several processes do together, for test_distributed.py: run by torchrun, or alone.
+
+python together.py OUT ACCUMULATE: trains a small ANN in float64, and writes what came out.
+"""
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from tiny import TINY, wake
+
+from annlib.config import Compute, DataConfig, Experiment, TrainConfig
+from annlib.data.classes import BALLOON_TOWN
+from annlib.data.scenes import Scenes
+from annlib.data.sources import Transformed
+from annlib.data.transforms import training_transform
+from annlib.engine.distributed import any_rank, is_main, joined, mean_over_ranks, rank
+from annlib.engine.machine import batches, placed, runner
+from annlib.engine.train import make_optimizer, train
+from annlib.engine.training import Training, score
+from annlib.model.ann import ANN
+from annlib.seeds import seeded
+
+CPU = torch.device("cpu")
+MODEL = replace(TINY, num_classes=10, dropout=0.0)
+DATA = DataConfig("balloon_town", crop_size=(40, 56), base_size=(48, 72), batch_size=4)
+EXPERIMENT = Experiment("together", MODEL, DATA, TrainConfig(iterations=6))
+
+
+def float64_pairs(loader):
+    for images, labels in loader:
+        yield images.double(), labels
+
+
+def losses(accumulate: int) -> dict[str, list[float]]:
+    """Of some steps with the reference's recipe, and the running statistics they leave."""
+    compute = Compute(accumulate=accumulate)
+    with seeded("together"):
+        model = placed(wake(ANN(MODEL)).double(), CPU, compute)
+    dataset = Transformed(Scenes(7), training_transform(DATA))
+    loader = float64_pairs(batches(EXPERIMENT, dataset, CPU, workers=0))
+    optimizer = make_optimizer(model, EXPERIMENT.train)
+    steps = train(runner(model, CPU, compute), optimizer, loader, EXPERIMENT.train, compute=compute)
+    found = [float(step.loss) for step in steps]
+    norm = model.reduce[1]
+    weights = [float(p.detach().double().norm()) for p in model.parameters()]
+    return {
+        "losses": found,
+        "running": [*norm.running_mean.tolist(), *norm.running_var.tolist()],
+        "weights": weights,
+    }
+
+
+def scores(folder: Path) -> list[float]:
+    """Of an untrained network, every process on its share of the scenes."""
+    run = Training(EXPERIMENT, BALLOON_TOWN, folder, CPU)
+    dataset = Transformed(Scenes(5), training_transform(replace(DATA, color_jitter=False)))
+    with seeded("scores"):
+        dataset = [dataset[i] for i in range(5)]
+    return score(run, dataset).iou.nan_to_num(-1).tolist()
+
+
+if __name__ == "__main__":
+    out, accumulate = Path(sys.argv[1]), int(sys.argv[2])
+    with joined(CPU):
+        facts = losses(accumulate) | {"scores": scores(out.with_suffix(".run"))}
+        facts["mean_rank"] = float(mean_over_ranks(torch.tensor(float(rank()))))
+        facts["any"] = [any_rank(rank() == 1), any_rank(False)]
+        if is_main():
+            out.write_text(json.dumps(facts))
