@@ -7,17 +7,20 @@ from typing import Annotated
 import tyro
 from tyro.conf import subcommand
 
+from annlib.commands.benchmark import Benchmark
 from annlib.commands.data import Data
 from annlib.commands.errors import message_of
 from annlib.commands.evaluate import Evaluate
 from annlib.commands.lessons import Lessons
 from annlib.commands.list_experiments import ListExperiments
 from annlib.commands.predict import Predict
+from annlib.commands.reproduce import Reproduce
 from annlib.commands.runs import Runs
 from annlib.commands.scenes import WriteScenes
 from annlib.commands.town import Town
 from annlib.commands.train import Train
 from annlib.commands.weights import Weights
+from annlib.commands.zoo import Zoo
 
 Command = (
     Annotated[ListExperiments, subcommand("list", prefix_name=False)]
@@ -30,6 +33,9 @@ Command = (
     | Annotated[Runs, subcommand("runs", prefix_name=False)]
     | Annotated[Weights, subcommand("weights", prefix_name=False)]
     | Annotated[Town, subcommand("town", prefix_name=False)]
+    | Annotated[Reproduce, subcommand("reproduce", prefix_name=False)]
+    | Annotated[Benchmark, subcommand("benchmark", prefix_name=False)]
+    | Annotated[Zoo, subcommand("zoo", prefix_name=False)]
 )
 DESCRIPTION = """Asymmetric Non-local Neural Networks for semantic segmentation.
 

@@ -5,10 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from foreign_weights import (
-    SLIM,
-    random_model,
-)
+from foreign_weights import SLIM, random_model, same
 from test_downloads import closed_port
 from torch import Tensor
 from torchvision.models import ResNet50_Weights, ResNet101_Weights, resnet50
@@ -16,11 +13,7 @@ from torchvision.models import ResNet50_Weights, ResNet101_Weights, resnet50
 from annlib.config import ModelConfig
 from annlib.model import published as module
 from annlib.model.ann import ANN
-from annlib.model.published import (
-    PRETRAINED,
-    Pretrained,
-    load_backbone,
-)
+from annlib.model.published import PRETRAINED, Pretrained, load_backbone
 
 
 @pytest.fixture(autouse=True)

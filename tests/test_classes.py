@@ -58,3 +58,25 @@ def test_spread_colours_are_those_of_pascal_voc() -> None:
 @pytest.mark.parametrize("spec", [BALLOON_TOWN, CAMVID], ids=lambda spec: spec.name)
 def test_built_in_classes_have_a_name_and_a_colour_each(spec: DatasetSpec) -> None:
     assert len(set(spec.class_names)) == len(set(spec.palette)) == spec.num_classes
+
+
+THREE = DatasetSpec("three", ("a", "b", "c"), ((1, 1, 1), (2, 2, 2), (3, 3, 3)), (9, 4), (5, 6, 2))
+
+
+def test_label_table_and_value_table_are_each_others_inverse() -> None:
+    to_class, to_value = THREE.label_table().tolist(), THREE.value_table().tolist()
+    assert [to_class[value] for value in (5, 6, 2)] == [0, 1, 2]
+    assert to_value[:3] == [5, 6, 2]
+    assert {to_class[value] for value in range(256) if value not in (5, 6, 2)} == {255}
+    assert set(to_value[3:]) == {9}  # the data set's own way to say: no class
+
+
+def test_values_of_a_data_set_without_a_table_are_its_indices() -> None:
+    assert CAMVID.class_values == tuple(range(11))
+    assert CAMVID.known_values == {*range(12), 255}
+    assert BALLOON_TOWN.value_table()[255] == 255
+
+
+def test_colour_table_is_the_palette_and_black() -> None:
+    table = THREE.colour_table().tolist()
+    assert table[:4] == [[1, 1, 1], [2, 2, 2], [3, 3, 3], [0, 0, 0]]

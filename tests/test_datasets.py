@@ -10,7 +10,7 @@ from torch import Tensor
 
 from annlib.config import IGNORE_INDEX
 from annlib.data.classes import CAMVID, DatasetSpec
-from annlib.data.datasets import SegmentationFolder
+from annlib.data.datasets import SegmentationFolder, in_words
 from annlib.data.normalise import normalise, to_tensors
 
 ROWS = (("sky", 1, 2, 3), ("road", 4, 5, 6), ("car", 7, 8, 9))
@@ -139,3 +139,24 @@ def test_unlabelled_pixels_of_camvid_count_for_nothing(tmp_path: Path) -> None:
     labels = np.arange(12, dtype=np.uint8)[None]
     write_pair(tmp_path, "a", picture(0, 1, 12), labels)
     assert opened(tmp_path, CAMVID)[0][1].tolist() == [[*range(11), IGNORE_INDEX]]
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ({0, 1, 2, 255}, "0..2 and 255"),
+        ({7}, "7"),
+        ({3, 1, 2, 9, 10, 255}, "1..3, 9..10 and 255"),
+    ],
+)
+def test_values_are_told_as_ranges(values: set[int], text: str) -> None:
+    assert in_words(values) == text
+
+
+def test_every_meaningless_value_of_a_file_is_told(root: Path) -> None:
+    write_pair(root, "c", picture(0), np.arange(35, dtype=np.uint8).reshape(5, 7))
+    message = (
+        r"holds the label 3, 4, 5, 6, 7, \.\.\., but three has 3 classes: its .* 0\.\.2 and 255"
+    )
+    with pytest.raises(ValueError, match=message):
+        opened(root)[2]

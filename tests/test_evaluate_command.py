@@ -232,23 +232,23 @@ LAUNCHER = ["-m", "torch.distributed.run", "--standalone"]
 NUM_PICTURES = 150
 
 
-def start(processes: int, material: Path, *words: object) -> Popen:
-    """The command in a process group of its own, as a terminal would start it."""
+def start(processes: int, data: Path, *words: object) -> Popen:
+    """The command on the pictures of a folder, with the network beside it."""
     launcher = [] if processes == 1 else [*LAUNCHER, f"--nproc-per-node={processes}"]
-    data = ("--data", material / "many", "--device", "cpu", "--threads", "1")
-    command = ["-m", "annlib", "evaluate", material / "tiny.safetensors", *data, *words]
+    command = ["-m", "annlib", "evaluate", data.parent / "tiny.safetensors", "--data", data]
+    command += ["--device", "cpu", "--threads", "1", *words]
     return Popen(
         [sys.executable, *launcher, *map(str, command)],
         **{"stdout": PIPE, "stderr": PIPE, "text": True, "env": ENVIRONMENT},
-        start_new_session=True,
     )
 
 
-def run(processes: int, material: Path, *words: object) -> tuple[int, str, str]:
-    """Exit code, output and errors of the command, taken to its end."""
-    process = start(processes, material, *words)
+def run(processes: int, data: Path, *words: object) -> str:
+    """What the command prints, taken to its end."""
+    process = start(processes, data, *words)
     output, errors = process.communicate(timeout=200)
-    return process.returncode, output, errors
+    assert process.returncode == 0, errors
+    return output
 
 
 def children(pid: int) -> list[int]:
@@ -257,11 +257,11 @@ def children(pid: int) -> list[int]:
     return [pid, *(each for child in listed for each in children(int(child)))]
 
 
-def stop(number: int, processes: int, material: Path, out: Path) -> tuple[int, str]:
+def stop(number: int, processes: int, data: Path, out: Path, *words: object) -> tuple[int, str]:
     """Sends a signal to all processes once some pictures are done.  -> exit code, output"""
-    process = start(processes, material, "--out", out)
+    process = start(processes, data, "--out", out, *words)
     deadline = time.monotonic() + 100
-    while sum(len(p.read_bytes().splitlines()) for p in out.glob("images*.jsonl")) < 5:
+    while num_done(out) < 5:
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.005)
@@ -271,89 +271,70 @@ def stop(number: int, processes: int, material: Path, out: Path) -> tuple[int, s
     return process.returncode, output
 
 
+def num_done(out: Path) -> int:
+    return sum(path.read_bytes().count(b"\n") for path in out.glob("images*.jsonl"))
+
+
 @pytest.fixture(scope="module")
 def many(material: Path) -> Path:
-    """The material with pictures enough to be stopped among them, and what one process says."""
+    """Pictures enough to be stopped among them; `one` beside them is what one process made."""
     write_pictures(material / "many", NUM_PICTURES)
-    code, output, errors = run(1, material, "--out", material / "one")
-    assert code == 0, errors
+    output = run(1, material / "many", "--out", material / "one")
     (material / "one.txt").write_text(output.replace(str(material / "one"), "OUT"))
-    return material
+    return material / "many"
 
 
-def assert_same(material: Path, out: Path, output: str) -> None:
-    assert output.replace(str(out), "OUT") == (material / "one.txt").read_text()
+def assert_same(many: Path, out: Path, output: str) -> None:
+    one = many.parent / "one"
+    assert output.replace(str(out), "OUT") == one.with_suffix(".txt").read_text()
     for name in ("images.jsonl", "worst.md", "settings.json"):
-        assert (out / name).read_bytes() == (material / "one" / name).read_bytes()
+        assert (out / name).read_bytes() == (one / name).read_bytes()
     assert not list(out.glob("images-*.jsonl"))
-
-
-def num_done(out: Path) -> int:
-    return sum(len(path.read_bytes().splitlines()) for path in out.glob("images*.jsonl"))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
 def test_interrupted_evaluation_says_how_to_go_on_and_does(many, tmp_path, workers) -> None:
     out = tmp_path / "out"
-    code, output = stop(signal.SIGINT, 1, many, out)
+    code, output = stop(signal.SIGINT, 1, many, out, "--workers", workers)
     assert code == 130
     done = num_done(out)
     assert output.startswith(f"Stopped. {out} keeps what is done ({done} of {NUM_PICTURES} pict")
-    code, output, errors = run(1, many, "--out", out, "--workers", workers)
-    assert code == 0, errors
-    assert f"{done}/{NUM_PICTURES}" in errors  # the bar begins there
-    assert_same(many, out, output)
+    assert_same(many, out, run(1, many, "--out", out))
 
 
 @pytest.mark.slow
-def test_killed_evaluation_goes_on(many: Path, tmp_path: Path) -> None:
-    code, _ = stop(signal.SIGKILL, 1, many, tmp_path / "out")
-    assert code == -signal.SIGKILL
-    assert num_done(tmp_path / "out") < NUM_PICTURES
-    code, output, errors = run(1, many, "--out", tmp_path / "out")
-    assert code == 0, errors
-    assert_same(many, tmp_path / "out", output)
+@pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2)])
+def test_killed_evaluation_goes_on_with_another_number_of_processes(
+    many: Path, tmp_path: Path, before: int, after: int
+) -> None:
+    out = tmp_path / "out"
+    stop(signal.SIGKILL, before, many, out)
+    assert 5 <= num_done(out) < NUM_PICTURES
+    assert_same(many, out, run(after, many, "--out", out))
 
 
 @pytest.mark.slow
 def test_two_processes_say_and_write_what_one_does(many: Path, tmp_path: Path) -> None:
-    code, output, errors = run(2, many, "--out", tmp_path / "out")
-    assert code == 0, errors
-    assert_same(many, tmp_path / "out", output)
+    assert_same(many, tmp_path / "out", run(2, many, "--out", tmp_path / "out"))
 
 
 @pytest.mark.slow
-def test_two_processes_without_a_folder_say_what_one_does(many: Path) -> None:
-    code, output, errors = run(2, many)
-    assert code == 0, errors
-    assert output == (many / "one.txt").read_text().replace("Saved OUT\n", "")
+def test_two_processes_without_a_folder_say_what_one_does(material: Path) -> None:
+    assert run(2, material / "data") == table_of(material / "data", TestConfig())
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2), (2, 3)])
-def test_killed_evaluation_goes_on_with_another_number_of_processes(
-    many: Path, tmp_path: Path, before: int, after: int
-) -> None:
-    stop(signal.SIGKILL, before, many, tmp_path / "out")
-    assert 5 <= num_done(tmp_path / "out") < NUM_PICTURES
-    code, output, errors = run(after, many, "--out", tmp_path / "out")
-    assert code == 0, errors
-    assert_same(many, tmp_path / "out", output)
-
-
-@pytest.mark.slow
-def test_unreadable_picture_ends_all_processes_and_loses_nothing(
-    many: Path, tmp_path: Path
-) -> None:
-    damaged = many / "many/images/p17.png"
+def test_unreadable_picture_ends_all_processes_and_loses_nothing(tmp_path: Path) -> None:
+    save_tiny(tmp_path / "tiny.safetensors")
+    data, out = write_pictures(tmp_path / "data", 9), tmp_path / "out"
+    damaged = data / "images/p7.png"
     whole = damaged.read_bytes()
     damaged.write_bytes(whole[:50])
-    try:
-        code, output, errors = run(2, many, "--out", tmp_path / "out")
-    finally:
-        damaged.write_bytes(whole)
-    assert (code, "p17.png cannot be read as a picture" in errors) == (1, True)
-    code, output, errors = run(2, many, "--out", tmp_path / "out")
-    assert code == 0, errors
-    assert_same(many, tmp_path / "out", output)
+    process = start(2, data, "--out", out)
+    _, errors = process.communicate(timeout=100)
+    assert process.returncode == 1
+    assert f"annlib: {damaged} cannot be read as a picture" in errors
+    assert num_done(out) >= 3  # 1, 3, 5 came before 7
+    damaged.write_bytes(whole)
+    assert run(1, data, "--out", out) == table_of(data, TestConfig()) + f"Saved {out}\n"

@@ -11,10 +11,10 @@ from PIL import Image
 from small_pictures import SPEC, pictures, tiny_segmenter, write_pictures
 
 from annlib.config import TestConfig
+from annlib.data.classes import BALLOON_TOWN
 from annlib.data.datasets import SegmentationFolder
 from annlib.data.loading import make_loader
 from annlib.data.sources import labelled
-from annlib.data.classes import BALLOON_TOWN
 from annlib.engine import evaluation_folder
 from annlib.engine.evaluate import ConfusionMatrix, evaluate
 from annlib.engine.evaluation import Evaluation, picture_names

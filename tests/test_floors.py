@@ -12,7 +12,8 @@ import annlib
 PACKAGE = Path(annlib.__file__).parent
 FLOORS = {"data": 1, "model": 1, "engine": 2, "course": 3, "commands": 4, "__main__": 5}
 FLOORS["__init__"] = 3  # the front door, for notebooks: offers names of the floors below
-FLAT = ("config", "zoo", "experiments")  # facts: they need nothing but the standard library
+# Facts, and files from the network: they need nothing but the standard library.
+FLAT = ("config", "zoo", "experiments", "downloads", "transfer")
 SHOWING = {"matplotlib", "seaborn", "ipywidgets", "anywidget", "IPython", "nbformat", "nbclient"}
 SHOWING |= {"nbconvert", "papermill", "jupytext"}
 FILES = sorted(PACKAGE.rglob("*.py"))
@@ -65,6 +66,7 @@ def test_file_imports_from_its_floor_or_below(path: Path) -> None:
     [
         ("config", "import torch"),
         ("config", "import annlib.data.files"),
+        ("downloads", "import requests"),
         ("data", "from annlib.model.ann import ANN"),
         ("data", "from annlib import model"),
         ("engine", "from annlib import ANN"),

@@ -79,7 +79,12 @@ def test_gpus_are_listed_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_nothing_says_who_and_where(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", "/home/quixote")
     monkeypatch.setenv("USER", "quixote")
-    paths = ["/home/quixote/data", "--out=/home/quixote/runs", "/scratch/quixote/x", "/home/quixote"]
+    paths = [
+        "/home/quixote/data",
+        "--out=/home/quixote/runs",
+        "/scratch/quixote/x",
+        "/home/quixote",
+    ]
     monkeypatch.setattr(sys, "argv", ["/home/quixote/bin/annlib", "train", *paths])
     facts = provenance()
     words = ["~/data", "--out=~/runs", "/scratch/$USER/x", "~"]

@@ -1,4 +1,4 @@
-"""Released weights and ImageNet backbones: from a publisher's file to a network of ours."""
+"""Released weights: from the publisher's file to a network of ours, or a way to go on."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,6 +10,7 @@ from file_server import Files, serving
 from foreign_weights import (
     in_the_reference,
     random_model,
+    same,
     save_published,
     slim_row,
     whole_file,
@@ -22,12 +23,7 @@ from annlib.config import ModelConfig, experiment_from
 from annlib.model import published as module
 from annlib.model.ann import ANN
 from annlib.model.checkpoints import load, save
-from annlib.model.published import (
-    cached_at,
-    fetch_published,
-    import_published,
-    load_published,
-)
+from annlib.model.published import cached_at, fetch_published, import_published, load_published
 from annlib.model.reference_weights import from_mmseg
 from annlib.zoo import Published
 

@@ -37,6 +37,12 @@ def test_tensors_are_handed_on_untouched() -> None:
     assert from_mmseg({"decode_head.conv_seg.weight": weight})["classifier.weight"] is weight
 
 
+def test_content_of_a_file_is_as_good_as_its_weights() -> None:
+    weights = {"decode_head.conv_seg.weight": torch.randn(19, 512, 1, 1)}
+    content = {"meta": {"seed": None}, "state_dict": weights, "optimizer": {}}
+    assert from_mmseg(content) == from_mmseg(weights)
+
+
 def test_callers_dictionary_keeps_its_names() -> None:
     weights = {QUERY: torch.ones(3), KEY: torch.ones(3)}
     from_mmseg(weights)
@@ -52,6 +58,11 @@ def test_unknown_checkpoint_key_is_named_in_the_error(key: str) -> None:
 def test_differing_shared_projection_is_named_in_the_error() -> None:
     with pytest.raises(ValueError, match="apnb.attention.to_query.1.weight differs"):
         from_mmseg({QUERY: torch.zeros(3), KEY: torch.ones(3)})
+
+
+def test_missing_shared_projection_is_told() -> None:
+    with pytest.raises(ValueError, match="apnb.attention.to_query.1.weight differs"):
+        from_mmseg({QUERY: torch.zeros(3)})
 
 
 def test_unknown_backbone_key_is_refused_by_strict_loading() -> None:

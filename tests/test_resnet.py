@@ -4,6 +4,7 @@ import pytest
 import torch
 from golden_rules import golden
 from torch import Tensor, nn
+from torchvision.models import resnet50, resnet101
 
 from annlib.model.resnet import BLOCKS, Bottleneck, ResNet
 
@@ -20,9 +21,9 @@ def resnet() -> ResNet:
     return ResNet(50).eval()
 
 
-def on_meta(depth: int, width: int = 64) -> ResNet:
+def on_meta(depth: int, width: int = 64, stem: str = "deep") -> ResNet:
     with torch.device("meta"):
-        return ResNet(depth, width)
+        return ResNet(depth, width, stem)
 
 
 def run_on_meta(height: int, width: int) -> tuple[Tensor, Tensor]:
@@ -41,6 +42,22 @@ def test_both_maps_have_an_eighth_of_the_size_rounded_up(height: int, width: int
     size = (-(-height // 8), -(-width // 8))
     assert c4.shape == (2, 1024, *size)
     assert c5.shape == (2, 2048, *size)
+
+
+@pytest.mark.parametrize(("height", "width"), [(97, 129), (512, 1024), (1, 1)])
+def test_plain_stem_gives_maps_of_the_same_sizes(height: int, width: int) -> None:
+    images = torch.empty(2, 3, height, width, device="meta")
+    deep, plain = on_meta(50)(images), on_meta(50, stem="plain")(images)
+    assert [maps.shape for maps in plain] == [maps.shape for maps in deep]
+
+
+@pytest.mark.parametrize("depth", sorted(BLOCKS))
+def test_plain_resnet_is_torchvision_s_without_its_classifier(depth: int) -> None:
+    with torch.device("meta"):
+        theirs = {50: resnet50, 101: resnet101}[depth]().state_dict()
+    ours = on_meta(depth, stem="plain").state_dict()
+    shapes = [(key.split(".")[-1], tensor.shape) for key, tensor in theirs.items()]
+    assert [(key.split(".")[-1], tensor.shape) for key, tensor in ours.items()] == shapes[:-2]
 
 
 def test_channels_follow_the_width() -> None:

@@ -9,9 +9,12 @@ import torch
 from torch.utils.data import Subset
 
 from annlib.config import DataConfig
+from annlib.data.benchmarks import CITYSCAPES
 from annlib.data.classes import BALLOON_TOWN
+from annlib.data.files import read_image
 from annlib.data.loading import Draw, Seeded
-from annlib.data.normalise import to_tensors
+from annlib.data.mimic import mimic
+from annlib.data.normalise import normalise, to_tensors
 from annlib.data.scenes import make_scene, write_scenes
 from annlib.data.sources import (
     FIRST_VAL_SEED,
@@ -96,9 +99,16 @@ def test_unknown_class_list_error_names_the_known(folder: Path) -> None:
         open_data(PHOTO_DATA, folder, "kitti")
 
 
-@pytest.mark.parametrize("config", [PHOTO_DATA, ROWS[0].experiment.data])
-def test_data_that_are_not_shipped_have_to_be_named(config: DataConfig) -> None:
-    with pytest.raises(FileNotFoundError, match=r"not shipped .*--data.*train/images.*README"):
+@pytest.mark.parametrize(
+    ("config", "layout"),
+    [
+        (PHOTO_DATA, "train/images, .*README"),
+        (ROWS[0].experiment.data, r"leftImg8bit/.* annlib data prepare cityscapes .* data mimic"),
+        (ROWS[-1].experiment.data, r"VOCdevkit/VOC2012/.* annlib data prepare voc12aug"),
+    ],
+)
+def test_data_that_are_not_shipped_have_to_be_named(config: DataConfig, layout: str) -> None:
+    with pytest.raises(FileNotFoundError, match=rf"not shipped .*--data\. It holds {layout}"):
         open_data(config, None)
 
 
@@ -138,3 +148,29 @@ def test_folder_in_one_part_is_refused_for_training_with_the_way_to_divide_it(fo
 def test_class_list_without_a_folder_is_refused() -> None:
     with pytest.raises(ValueError, match="--classes camvid says .* Name the folder with --data"):
         open_data(TOWN_DATA, None, "camvid")
+
+
+@pytest.mark.parametrize("name", ["cityscapes", "ade20k", "voc12aug"])
+def test_published_rows_open_their_benchmark_by_its_layout(tmp_path: Path, name: str) -> None:
+    mimic(name, tmp_path / name, 3, 2, (40, 64))
+    (config, *_) = [r.experiment.data for r in ROWS if r.experiment.data.dataset == name]
+    small = replace(config, crop_size=(24, 40), base_size=(40, 64))
+    train, val, spec = open_data(small, tmp_path / name)
+    assert (len(train), len(val), spec.name) == (3, 2, name)
+    assert train[0][0].shape == (3, 24, 40)
+    for index, path in enumerate(val.images):
+        image, labels = val[index]
+        assert torch.equal(image, normalise(read_image(path)))
+        assert labels.shape == image.shape[1:]
+
+
+def test_a_class_list_tells_the_layout_of_the_folder_too(tmp_path: Path) -> None:
+    mimic("cityscapes", tmp_path / "city", 2, 1, (40, 64))
+    halves = open_data(PHOTO_DATA, tmp_path / "city", "cityscapes")
+    assert halves.spec == CITYSCAPES
+    assert len(labelled(CITYSCAPES, tmp_path / "city", "train")) == 2
+
+
+def test_benchmark_root_that_is_a_plain_folder_is_told(folder: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="no cityscapes in .*This looks like a plain fold"):
+        open_data(ROWS[0].experiment.data, folder)

@@ -9,9 +9,9 @@ from golden_rules import golden
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import TINY
-from torch import Tensor
+from torch import Tensor, nn
 
-from annlib.config import IGNORE_INDEX, TrainConfig
+from annlib.config import IGNORE_INDEX, Compute, TrainConfig
 from annlib.engine.train import (
     check_finite,
     make_optimizer,
@@ -21,6 +21,8 @@ from annlib.engine.train import (
     train,
 )
 from annlib.model.ann import ANN, Logits
+from annlib.model.layers import ChannelDropout
+from annlib.seeds import seeded
 
 CONFIG = TrainConfig(iterations=20)
 few = settings(max_examples=30, deadline=None)
@@ -195,3 +197,75 @@ def test_thinned_labels_are_the_middles_of_their_cells() -> None:
 def test_thinned_labels_are_as_many_as_cells_that_are_begun() -> None:
     assert thin_out(torch.full((2, 9, 17), 255), 8).unique().tolist() == [255]
     assert thin_out(torch.zeros(2, 9, 17, dtype=torch.int64), 8).shape == (2, 2, 3)
+
+
+def test_dropout_of_a_whole_batch_is_that_of_torch() -> None:
+    x, ours, theirs = torch.randn(4, 6, 3, 5), ChannelDropout(0.4), nn.Dropout2d(0.4)
+    with seeded("dropout"):
+        mine = ours(x)
+    with seeded("dropout"):
+        assert torch.equal(mine, theirs(x))
+    assert (mine == 0).any() and (mine != 0).any()
+    assert torch.equal(ours.eval()(x), x)
+
+
+def test_dropout_of_parts_is_that_of_the_whole() -> None:
+    x, dropout = torch.randn(6, 8, 2, 3), ChannelDropout(0.5)
+    with seeded("dropout"):
+        whole = dropout(x)
+    parts = []
+    for dropout.part, piece in enumerate(x.chunk(3)):
+        dropout.num_parts = 3
+        with seeded("dropout"):
+            parts.append(dropout(piece))
+    assert torch.equal(torch.cat(parts), whole)
+
+
+class WithoutNorms(nn.Module):
+    """A network whose pictures do not see each other, as they do through batch norm."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dropout = ChannelDropout(0.5)
+        self.classifier = nn.Conv2d(3, 5, 3, padding=1)
+
+    def forward(self, images: Tensor, size: tuple[int, int]) -> Logits:
+        return Logits(self.classifier(self.dropout(images)), None).resize(size, False)
+
+
+def losses_in_parts(number: int) -> tuple[list[float], Tensor]:
+    with seeded("parts"):
+        model = WithoutNorms().double()
+        batch = torch.randn(6, 3, 8, 9, dtype=torch.float64), torch.randint(5, (6, 8, 9))
+    optimizer = make_optimizer(model, CONFIG)
+    steps = train(model, optimizer, repeat(batch), CONFIG, compute=Compute(accumulate=number))
+    return [float(step.loss) for step in steps], model.classifier.weight.detach()
+
+
+@pytest.mark.parametrize("number", [2, 3, 6])
+def test_batch_in_parts_trains_as_the_whole_one(number: int) -> None:
+    (losses, weights), (whole, wanted) = losses_in_parts(number), losses_in_parts(1)
+    assert losses == pytest.approx(whole, rel=1e-12)
+    torch.testing.assert_close(weights, wanted, rtol=1e-12, atol=1e-14)
+    assert len(set(whole)) == len(whole)
+
+
+def test_parts_that_do_not_divide_the_batch_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"batch of 6 .* 4 equal parts"):
+        losses_in_parts(4)
+
+
+@pytest.mark.parametrize(("precision", "bits"), [("bf16", 8), ("fp16", 11)])
+def test_half_the_bits_give_nearly_the_same_losses(precision: str, bits: int) -> None:
+    losses = {}
+    for name in ("fp32", precision):
+        with seeded("precision"):
+            model = ANN(TINY)
+            batch = torch.randn(2, 3, 40, 56), torch.randint(5, (2, 40, 56))
+        few_steps = replace(CONFIG, iterations=3)
+        steps = train(
+            model, make_optimizer(model, CONFIG), repeat(batch), few_steps, compute=Compute(name)
+        )
+        losses[name] = [float(step.loss) for step in steps]
+    assert losses[precision] == pytest.approx(losses["fp32"], rel=8 * 2**-bits)
+    assert losses[precision] != losses["fp32"]

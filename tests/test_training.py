@@ -13,7 +13,7 @@ from torch.utils.data import Dataset, Subset
 from annlib.config import Experiment, TrainConfig
 from annlib.data.classes import BALLOON_TOWN
 from annlib.data.sources import open_data
-from annlib.engine import training
+from annlib.engine import machine, training
 from annlib.engine.evaluate import ConfusionMatrix
 from annlib.engine.records import read_history
 from annlib.engine.settings import differences
@@ -222,3 +222,31 @@ def test_run_with_a_line_cut_off_can_be_resumed(
     second = begin(tmp_path, expected.experiment, resume=True)
     assert go_on(second, scenes) == losses[20:]
     assert read_history(second.folder) == read_history(expected.folder)
+
+
+class Broken(Dataset):
+    """A sample in which a number is missing."""
+
+    def __init__(self, dataset: Dataset, index: int):
+        self.dataset, self.index = dataset, index
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        image, labels = self.dataset[index]
+        return (image * float("nan") if index == self.index else image), labels
+
+
+def test_loss_that_is_no_number_names_the_pictures_of_its_batch(
+    tmp_path: Path, scenes: Dataset
+) -> None:
+    run = begin(tmp_path)
+    with pytest.raises(FloatingPointError, match="is nan .* held the pictures") as caught:
+        go_on(run, Broken(scenes, 4))
+    assert "number 4" in str(caught.value)
+    loader = machine.batches(run.experiment, scenes, CPU, 0)
+    draws = loader.batch_sampler.batch(run.step)
+    assert [f"number {draw.index}" for draw in draws] == str(caught.value).partition("pictures ")[
+        2
+    ].removesuffix(": look at them first.").split(", ")

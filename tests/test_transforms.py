@@ -16,6 +16,7 @@ from torch import Tensor
 
 from annlib.config import IGNORE_INDEX, DataConfig
 from annlib.data import transforms
+from annlib.data.normalise import MEAN, STD
 from annlib.data.transforms import (
     Pad,
     RandomCrop,
@@ -179,6 +180,26 @@ def test_every_picture_is_brought_to_the_size_of_the_crop(
     image, labels = training_transform(config)(*coordinates(height, min(width, 15)))
     assert (image.shape, labels.shape) == ((3, 12, 17), (12, 17))
     assert image.isfinite().all()
+
+
+@few
+@given(height=SIDE, width=st.integers(2, 15), seed=st.integers(0, 99))
+def test_whole_training_transform_keeps_labels_on_their_pixels(
+    height: int, width: int, seed: int
+) -> None:
+    """Row and column, told by red and green in steps of 16, are those that the label tells."""
+    torch.manual_seed(seed)
+    config = DataConfig("folder", (12, 17), (14, 21), batch_size=1, color_jitter=False)
+    image, labels = coordinates(height, width)
+    image, labels = training_transform(config)(16 * image, labels)
+    told = (image * STD + MEAN)[:2, labels != IGNORE_INDEX] / 16
+    labels = labels[labels != IGNORE_INDEX]
+    smallest = RandomResize((14, 21)).size_of((height, width), 0.5)
+    for axis, label, old, new in zip(
+        told, (labels // 16, labels % 16), (height, width), smallest, strict=True
+    ):
+        # half a pixel of either grid, and half a grey level of rounding, a 32nd of a pixel
+        assert (axis - label).abs().max() <= 0.5 * max(1, old / new) + 0.5 + 1 / 32 + 1e-4
 
 
 def test_scenes_are_only_mirrored() -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from annlib.config import experiment_from
+from annlib.experiments import find_experiment
 from annlib.model.baselines import build_model
 from annlib.zoo import ROWS, ZOO, Published, published
 
@@ -28,6 +30,15 @@ each_fact = pytest.mark.parametrize("fact", FACTS, ids=lambda fact: fact["name"]
 def test_the_rows_are_the_published_ones_in_their_order() -> None:
     assert list(ZOO) == [fact["name"] for fact in FACTS]
     assert len(ROWS) == 16
+
+
+@each_fact
+def test_row_is_found_under_the_names_of_both_releases(fact: dict) -> None:
+    row = ZOO[fact["name"]]
+    assert (row.name, row.name_1x) == (fact["name"], fact["name_1x"])
+    for name in (row.name, row.name_1x):
+        assert published(name) is published(f"{name}.py") is row
+        assert find_experiment(name) is find_experiment(f"{name}.py") is row.experiment
 
 
 @each_fact
@@ -65,6 +76,23 @@ def test_way_of_testing_is_the_published_one(fact: dict) -> None:
 
 
 @each_row
+def test_batch_is_shared_by_the_gpus(row: Published) -> None:
+    assert row.num_gpus * row.batch_per_gpu == row.experiment.data.batch_size
+    assert row.batch_per_gpu == (2 if row.experiment.data.dataset == "cityscapes" else 4)
+
+
+@each_row
+def test_facts_survive_a_trip_through_json(row: Published) -> None:
+    facts = json.loads(json.dumps(row.facts()))
+    assert published(facts["name_1x"]) is row
+    assert experiment_from(facts["experiment"]) == row.experiment
+    assert facts["backbone"] in (
+        f"R-{depth}-D8" for depth in (50, 101) if f"_r{depth}-" in row.name
+    )
+    assert [facts[name] for name in SCORES] == [getattr(row, name) for name in SCORES]
+
+
+@each_row
 def test_row_builds_its_network(row: Published) -> None:
     config = row.experiment.model
     with torch.device("meta"):
@@ -77,6 +105,7 @@ def test_row_builds_its_network(row: Published) -> None:
     ("wrong", "near"),
     [
         ("ann_r50_512x1024_40k_cityscapes", "ann_r50-d8_512x1024_40k_cityscapes"),
+        ("ann_r101-d8_4xb4_20k_voc12aug-512x512", "ann_r101-d8_4xb4-20k_voc12aug-512x512"),
         ("ann_r101-d8_512x512_20k_voc12", "ann_r101-d8_512x512_20k_voc12aug"),
         ("xyz", "ann_r50-d8_512x1024_40k_cityscapes"),
     ],

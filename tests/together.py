@@ -24,7 +24,7 @@ from annlib.model.ann import ANN
 from annlib.seeds import seeded
 
 CPU = torch.device("cpu")
-MODEL = replace(TINY, num_classes=10, dropout=0.0)
+MODEL = replace(TINY, num_classes=10, dropout=0.3)
 DATA = DataConfig("balloon_town", crop_size=(40, 56), base_size=(48, 72), batch_size=4)
 EXPERIMENT = Experiment("together", MODEL, DATA, TrainConfig(iterations=6))
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from tyro.conf import Positional, subcommand
+from tyro.conf import Positional, arg, subcommand
 
 if TYPE_CHECKING:
     from annlib.course.plots import Picture
@@ -12,10 +12,24 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Compare:
-    """Show what differs between runs, their scores side by side, and their curves on one axis."""
+class Listing:
+    """Show a line for each run: how far it is, what it reached, when and where."""
 
-    runs: Positional[tuple[Path, ...]]
+    def run(self, root: Path) -> None:
+        from annlib.engine.run_tables import runs_table
+        from annlib.engine.runs import find_runs
+
+        runs = find_runs(root)
+        none = f"No runs in {root} yet. `annlib train` makes some."
+        print(runs_table(runs, root) if runs else none)
+        tell_troubles(runs)
+
+
+@dataclass(frozen=True)
+class Compare:
+    """Show what differs between runs, their scores side by side, and all curves on one axis."""
+
+    runs: Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN RUN [...]")]
     """Two or more folders of runs, the one to compare with first."""
     out: Path = Path("runs/comparison.png")
     """The picture of the curves."""
@@ -36,9 +50,9 @@ class Compare:
 
 @dataclass(frozen=True)
 class Curve:
-    """Draw the loss, the learning rate and the validation mIoU of a run into its curve.png."""
+    """Draw loss, learning rate and validation mIoU of a run into its curve.png."""
 
-    folder: Positional[Path]
+    folder: Annotated[Positional[Path], arg(metavar="RUN")]
     """Folder of the run."""
 
     def run(self, root: Path) -> None:
@@ -51,28 +65,16 @@ class Curve:
 class Runs:
     """List the runs in a folder, the newest last; compare some of them; draw their curves."""
 
-    root: Positional[Path] = Path("runs")
+    root: Annotated[Positional[Path], arg(metavar="[ROOT]")] = Path("runs")
     """Folder of the runs. `compare` and `curve` look there for names that are no path."""
     what: (
-        Annotated[Compare, subcommand("compare", prefix_name=False)]
+        Annotated[Listing, subcommand("list", prefix_name=False)]
+        | Annotated[Compare, subcommand("compare", prefix_name=False)]
         | Annotated[Curve, subcommand("curve", prefix_name=False)]
-        | None
-    ) = None
+    ) = Listing()
 
     def run(self) -> None:
-        if self.what is None:
-            list_runs(self.root)
-        else:
-            self.what.run(self.root)
-
-
-def list_runs(root: Path) -> None:
-    from annlib.engine.run_tables import runs_table
-    from annlib.engine.runs import find_runs
-
-    runs = find_runs(root)
-    print(runs_table(runs, root) if runs else f"No runs in {root} yet. `annlib train` makes some.")
-    tell_troubles(runs)
+        self.what.run(self.root)
 
 
 def named(path: Path, root: Path) -> "Run":

@@ -95,7 +95,7 @@ def learning_curve(run: Run) -> Picture:
     colour = BLOCK_COLOURS.get(run.settings.get("model", {}).get("head"), INK)
     axes[0].plot(steps, losses, color=colour, alpha=0.35, linewidth=0.9, label="as recorded")
     axes[0].plot(steps, smooth, color=colour, label="smoothed", marker=single(steps))
-    axes[0].set(ylabel="loss", ylim=(0, None), title=f"Training of {run.folder.name}")
+    axes[0].set(ylabel="loss", ylim=(0, None), title=f"Training of {run.folder.resolve().name}")
     axes[0].legend()
     axes[1].plot(steps, rates, color=colour, marker=single(steps))
     axes[1].set(ylabel="learning rate", ylim=(0, None))
@@ -103,7 +103,12 @@ def learning_curve(run: Run) -> Picture:
         draw_miou(axes[2], run, colour, "-")
     axes[-1].set_xlabel("step")
     rate = f"The learning rate ends at {rates[-1]:.2g}, its highest was {rates.max():.2g}."
-    words = [f"Learning curve of {run.folder.name}.", say_loss(steps, smooth), rate, say_miou(run)]
+    words = [
+        f"Learning curve of {run.folder.resolve().name}.",
+        say_loss(steps, smooth),
+        rate,
+        say_miou(run),
+    ]
     return Picture(figure, " ".join(filter(None, words)))
 
 
@@ -113,7 +118,7 @@ def learning_curves(runs: Sequence[Run], names: Sequence[str]) -> Picture:
     scored = any(run.validations for run in runs)
     figure = Figure((6.6, 5.6 if scored else 3.4), layout="constrained")
     axes = figure.subplots(1 + scored, sharex=True, squeeze=False)[:, 0]
-    colours = colormaps["cividis"](np.linspace(0, 0.85, len(runs)))
+    colours = colormaps["cividis"](np.linspace(0, 0.75, len(runs)))
     words = ["Learning curves."]
     for run, name, colour, dashes in zip(runs, names, colours, cycle(DASHES), strict=False):
         steps, losses, _ = recorded(run)
@@ -162,7 +167,7 @@ def say_miou(run: Run) -> str:
         return ""
     top = max(run.validations, key=lambda line: -1 if isnan(line["miou"]) else line["miou"])
     last = run.validations[-1]
-    return (
-        f"Validation mIoU is best after step {top['step']} ({100 * top['miou']:.1f} %) and "
-        f"{100 * last['miou']:.1f} % after step {last['step']}."
-    )
+    text = f"Validation mIoU is best after step {top['step']} ({100 * top['miou']:.1f} %)"
+    if last["step"] == top["step"]:
+        return f"{text}, the last."
+    return f"{text} and {100 * last['miou']:.1f} % after step {last['step']}."

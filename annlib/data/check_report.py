@@ -9,12 +9,13 @@ BAR_WIDTH = 32
 
 def report(listing: Listing, summary: Summary, spec: DatasetSpec) -> str:
     """Counts, the histogram, and every problem."""
+    title = f"{spec.name} {listing.split}".strip()
     count = len(listing.pairs.images)
     opened = "all" if summary.num_inspected == count else f"{summary.num_inspected} of them"
     first = listing.pairs.labels[0].name if count else "none"
     problems = (*listing.problems, *summary.problems)
     lines = [
-        f"{spec.name} {listing.split}: {count} pairs, {opened} opened (label files: {first}, ...)",
+        f"{title}: {count} pairs, {opened} opened (label files: {first}, ...)",
         "",
         *histogram(summary, spec),
         "",

@@ -16,7 +16,7 @@ from annlib.data.contact_sheet import Labelled
 from annlib.data.datasets import read_pair
 from annlib.data.mimic import MARK
 from annlib.data.pairs import Pairs, find_pairs
-from annlib.data.roots import locate, unpack_first
+from annlib.data.roots import locate
 from annlib.data.voc import read_lists
 
 
@@ -61,8 +61,6 @@ def list_split(root: Path, spec: DatasetSpec, split: str) -> Listing:
     problems = wrong_number(root, spec, split, len(pairs.images))
     problems += [f"missing: {p}" for p in (*pairs.images, *pairs.labels) if not p.is_file()]
     problems += [f"labels without a picture: {p}" for p in labels_in_vain(pairs)]
-    if problems and unpack_first(root):
-        problems.append(unpack_first(root))
     if spec.layout == "voc12aug" and split == "train":
         home = pairs.images[0].parent.parent
         leaked = read_lists(home).leaked

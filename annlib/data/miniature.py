@@ -44,7 +44,7 @@ def paint(values: Values, spec: DatasetSpec, random: np.random.Generator) -> np.
     number = np.arange(256)
     across, down, period = 1 + number % 3, number * 5 % 7 - 3, 6 + number * 7 % 12
     stripes = (column * across[values] + row * down[values]) // period[values] % 2
-    light = Image.fromarray(random.uniform(-30, 30, (4, 6)).astype(np.float32))
+    light = Image.fromarray(random.uniform(-20, 20, (4, 6)).astype(np.float32))
     light = np.asarray(light.resize((width, height), Image.Resampling.BILINEAR), np.int16)
     noise = random.integers(-10, 11, (height, width), np.int16)
     change = light + noise + 40 * stripes.astype(np.int16)

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from annlib.data.benchmarks import CITYSCAPES_TRAIN_IDS
 from annlib.data.classes import DatasetSpec
-from annlib.data.roots import check_there, contents, find_home, unpack_first
-from annlib.data.voc import find_sbd, label_file, read_lists
+from annlib.data.roots import check_there, contents, find_home, packed_there
+from annlib.data.voc import LISTS, label_files, read_lists
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 ADE20K_FOLDERS = {"train": "training", "val": "validation"}
@@ -49,7 +49,7 @@ def folder_pairs(root: Path, spec: DatasetSpec, split: str) -> Pairs:
         raise FileNotFoundError(
             f"There is no folder {folder / 'images'}. A data set looks like this: "
             f"{folder}/images/NAME.jpg and {folder}/labels/NAME.png, with one class index per "
-            f"pixel. {unpack_first(root)}".rstrip()
+            f"pixel. {packed_there(root)}".rstrip()
         )
     images = pictures_in(folder / "images", root)
     return Pairs(images, [folder / "labels" / f"{path.stem}.png" for path in images], spec)
@@ -92,11 +92,10 @@ def voc12aug_pairs(root: Path, spec: DatasetSpec, split: str) -> Pairs:
     home = find_home(root, "voc12aug")
     lists = read_lists(home)
     names = sorted(lists.train if split == "train" else lists.val)
-    check_not_empty(names, home / "ImageSets/Segmentation", f"name for {split}", root)
+    check_not_empty(names, home / LISTS, f"name for {split}", root)
     images = [home / "JPEGImages" / f"{name}.jpg" for name in names]
     if split == "train":
-        sbd = find_sbd(home)
-        labels = [label_file(home, sbd, name) for name in names]
+        labels = label_files(home, lists)
     else:  # the published scores count on the borders that only VOC's own labels have
         labels = [home / "SegmentationClass" / f"{name}.png" for name in names]
     return Pairs(images, labels, spec)
@@ -115,7 +114,7 @@ def check_not_empty(found: list, folder: Path, what: str, root: Path) -> None:
     if not found:
         raise FileNotFoundError(
             f"{folder} holds no {what}. {root} holds {contents(root)}. "
-            f"{unpack_first(root)}".rstrip()
+            f"{packed_there(root)}".rstrip()
         )
 
 
@@ -128,5 +127,5 @@ def check_complete(pairs: Pairs, root: Path) -> None:
         raise FileNotFoundError(
             f"{len(missing)} of {len(pairs.images)} pictures have no labels, the first is {image}: "
             f"expected {label}. Add the labels or move the picture away. "
-            f"{unpack_first(root)}".rstrip()
+            f"{packed_there(root)}".rstrip()
         )

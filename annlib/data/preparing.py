@@ -83,12 +83,22 @@ def prepare(name: Benchmark, root: Path, report: Report) -> dict[str, int]:
     if name == "voc12aug":
         prepare_voc(root, report)
     else:
-        for archive in BY_HAND[name]:
-            if (root / archive.file).is_file() and not (root / archive.folder).exists():
-                unpack_here(archive, root, report)
-        if locate(root, name) is None:
-            raise FileNotFoundError(STEPS[name].format(root=root))
+        unpack_what_lies_there(name, root, report)
     return verify(name, root)
+
+
+def unpack_what_lies_there(name: Benchmark, root: Path, report: Report) -> None:
+    """Raises FileNotFoundError with the steps to take for what is missing."""
+    missing = []
+    for archive in BY_HAND[name]:
+        if not (root / archive.folder).exists() and (root / archive.file).is_file():
+            unpack_here(archive, root, report)
+        if not (root / archive.folder).exists():
+            missing.append(archive.file)
+    is_the_folder_itself = len(BY_HAND[name]) == 1 and locate(root, name) is not None
+    if missing and not is_the_folder_itself:
+        steps = STEPS[name].format(root=root)
+        raise FileNotFoundError(f"{steps}\nNot there yet: {', '.join(missing)}")
 
 
 def unpack_here(archive: Archive, root: Path, report: Report) -> None:

@@ -60,7 +60,7 @@ def find_home(root: Path, layout: Layout) -> Path:
 def likely_mistake(root: Path, layout: Layout) -> str:
     """What probably went wrong, as a sentence."""
     if archives(root):
-        return unpack_first(root)
+        return packed_there(root)
     nearby = [*root.absolute().parents[:3], *sorted(p for p in root.iterdir() if p.is_dir())]
     for folder in nearby:
         if locate(folder, layout):
@@ -85,10 +85,10 @@ def archives(root: Path) -> list[Path]:
     return sorted(path for path in root.iterdir() if path.name.lower().endswith(ARCHIVES))
 
 
-def unpack_first(root: Path) -> str:
-    """What to do about archives that still lie there; empty if none does."""
+def packed_there(root: Path) -> str:
+    """A question about archives that lie there; empty if none does."""
     names = ", ".join(path.name for path in archives(root))
-    return f"Still packed there: {names}. Unpack it first." if names else ""
+    return f"There lies {names}: was it unpacked, and to the end?" if names else ""
 
 
 def check_there(paths: Sequence[Path], what: str, root: Path) -> None:
@@ -97,5 +97,5 @@ def check_there(paths: Sequence[Path], what: str, root: Path) -> None:
     if missing:
         raise FileNotFoundError(
             f"{len(missing)} of {len(paths)} {what} are missing, the first is {missing[0]}. "
-            f"Was {root} unpacked only in part? {unpack_first(root)}".rstrip()
+            f"{packed_there(root)}".rstrip()
         )

@@ -22,14 +22,15 @@ def unpack(archive: Path, root: Path, folder: str, progress: Progress) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         with TemporaryDirectory(dir=root, prefix=".unpacking-") as temporary:
-            extract = extract_zip if zipfile.is_zipfile(archive) else extract_tar
+            extract = extract_zip if archive.suffix == ".zip" else extract_tar
             extract(archive, Path(temporary), progress)
             if not (Path(temporary) / folder).is_dir():
                 raise ValueError(f"{archive} holds no folder {folder}: it is another archive.")
             os.replace(Path(temporary) / folder, target)
     except (tarfile.TarError, zipfile.BadZipFile, BadGzipFile, EOFError, zlib.error) as error:
+        reason = str(error).partition("\n")[0].rstrip(":")  # tarfile tells all that it has tried
         raise ValueError(
-            f"{archive} cannot be unpacked ({error}). It may be cut off or another file: delete "
+            f"{archive} cannot be unpacked ({reason}). It may be cut off or another file: delete "
             "it, fetch it again, and give the same command."
         ) from error
     except OSError as error:
@@ -41,10 +42,12 @@ def unpack(archive: Path, root: Path, folder: str, progress: Progress) -> None:
 
 
 def extract_tar(archive: Path, folder: Path, progress: Progress) -> None:
+    total = archive.stat().st_size
     with archive.open("rb") as file, tarfile.open(fileobj=file) as tar:
         for member in tar:
             tar.extract(member, folder, filter="data")  # refuses paths and links that lead outside
-            progress(file.tell(), archive.stat().st_size)
+            progress(file.tell(), total)
+    progress(total, total)  # after the last member, an archive may be filled up
 
 
 def extract_zip(archive: Path, folder: Path, progress: Progress) -> None:

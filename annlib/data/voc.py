@@ -19,6 +19,7 @@ class Lists(NamedTuple):
     train: list[str]  # what to train on; no picture of `val` is in it
     val: list[str]
     leaked: list[str]  # pictures of `val` that a training list names, and that were taken out
+    own: list[str]  # the part of `train` that VOC itself labels
 
 
 def read_names(path: Path) -> list[str]:
@@ -63,7 +64,7 @@ def read_lists(home: Path) -> Lists:
     held_out = set(val)
     names = list(dict.fromkeys(train + added))
     leaked = [name for name in names if name in held_out]
-    return Lists([name for name in names if name not in held_out], val, leaked)
+    return Lists([name for name in names if name not in held_out], val, leaked, train)
 
 
 def sbd_names(sbd: Path, without: set[str]) -> list[str]:
@@ -72,10 +73,18 @@ def sbd_names(sbd: Path, without: set[str]) -> list[str]:
     return sorted(names - without)
 
 
-def label_file(home: Path, sbd: Path | None, name: str) -> Path:
-    """VOC's own labels, which have a border of 255, before those of SBD, which have none."""
-    own = home / "SegmentationClass" / f"{name}.png"
-    others = [home / "SegmentationClassAug" / f"{name}.png"]
-    if sbd is not None:
-        others.append(sbd / "cls" / f"{name}.mat")
-    return next((path for path in (own, *others) if path.is_file()), own)
+def label_files(home: Path, lists: Lists) -> list[Path]:
+    """The labels of each name of `train`, sorted by name: VOC's own, or what SBD adds.
+
+    VOC's have a border of 255 and come first. Where there are none, the path where they should be.
+    """
+    sbd, own = find_sbd(home), set(lists.own)
+    paths = []
+    for name in sorted(lists.train):
+        places = [home / "SegmentationClass" / f"{name}.png"]
+        places.append(home / "SegmentationClassAug" / f"{name}.png")
+        if sbd is not None:
+            places.append(sbd / "cls" / f"{name}.mat")
+        expected = places[0] if name in own else places[-1]
+        paths.append(next((path for path in places if path.is_file()), expected))
+    return paths

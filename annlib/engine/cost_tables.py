@@ -27,6 +27,14 @@ class RowCost:
     training: Cost | None
     notes: tuple[str, ...] = ()
 
+    @property
+    def hours(self) -> float | None:
+        """Of the whole training on this device; None if its step was not measured in full size."""
+        crop_size = self.row.experiment.data.crop_size
+        if self.training is None or self.training.size != crop_size:
+            return None
+        return device_hours(self.row, self.training)
+
     def as_json(self) -> dict[str, Any]:
         """Plain values, with what was published beside them."""
         inference, training = self.inference, self.training
@@ -34,7 +42,7 @@ class RowCost:
             "name": self.row.name,
             "inference": asdict(inference) if inference else None,
             "training": asdict(training) if training else None,
-            "device_hours": device_hours(self.row, training) if training else None,
+            "device_hours": self.hours,
             "published": {
                 "frames_per_second": self.row.frames_per_second,
                 "memory_gb": self.row.memory_gb,
@@ -133,7 +141,7 @@ def training_row(cost: RowCost, how: Measuring) -> list[str]:
         f"{timing.median:.1f} ({timing.fastest:.1f} to {timing.slowest:.1f})",
         f"{found.peak_gib:.2f}",
         *ratio(found.peak_gib, cost.row.memory_gb, how),
-        f"{device_hours(cost.row, found):.1f}",
+        "-" if cost.hours is None else f"{cost.hours:.1f}",
     ]
 
 

@@ -35,6 +35,17 @@ def was_restarted() -> bool:
     return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
 
 
+def restarts_here() -> int:
+    """How often torchrun started the group again, where its processes all count alike.
+
+    A restarted group may find the addresses of the dead one in the store (torch 2.14). On one
+    machine this number tells the two apart; machines count for themselves, so there torchrun needs
+    TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1, which gives every start a store of its own.
+    """
+    one_machine = os.environ.get("LOCAL_WORLD_SIZE") == os.environ["WORLD_SIZE"]
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) if one_machine else 0
+
+
 def sum_over_ranks(tensor: Tensor) -> Tensor:
     """The sum of every process's tensor, the same in all of them. Alone: the tensor itself."""
     if world_size() == 1:
@@ -76,8 +87,12 @@ def joined(device: torch.device) -> Iterator[torch.device]:
     if device.type == "cuda":
         device = own_gpu()
         torch.cuda.set_device(device)
+    store, number, count = next(dist.rendezvous("env://", timeout=PATIENCE))
     dist.init_process_group(
         "nccl" if device.type == "cuda" else "gloo",
+        store=dist.PrefixStore(f"restart-{restarts_here()}", store),
+        rank=number,
+        world_size=count,
         timeout=PATIENCE,
         device_id=device if device.type == "cuda" else None,
     )

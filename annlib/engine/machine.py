@@ -27,7 +27,7 @@ def runner(model: nn.Module, device: torch.device, compute: Compute) -> nn.Modul
         model = torch.compile(model)
     if world_size() > 1:
         ids = [device.index] if device.type == "cuda" else None
-        model = DistributedDataParallel(model, ids, broadcast_buffers=False)
+        model = DistributedDataParallel(model, ids)
     return model
 
 

@@ -2,9 +2,22 @@
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_reduce
+from torch.autograd import Function
+from torch.autograd.function import FunctionCtx
 
-from annlib.engine.distributed import world_size
+from annlib.engine.distributed import mean_over_ranks, world_size
+
+
+class MeanOfAll(Function):
+    """The mean over processes; a gradient goes back to each of them."""
+
+    @staticmethod
+    def forward(context: FunctionCtx, tensor: Tensor) -> Tensor:
+        return mean_over_ranks(tensor)
+
+    @staticmethod
+    def backward(context: FunctionCtx, gradient: Tensor) -> Tensor:
+        return mean_over_ranks(gradient)
 
 
 class SharedBatchNorm(nn.BatchNorm2d):
@@ -15,9 +28,9 @@ class SharedBatchNorm(nn.BatchNorm2d):
         if not self.training:
             return super().forward(x)
         exact = x.to(torch.promote_types(x.dtype, torch.float32))
-        mean = mean_of_all(exact.mean((0, 2, 3)))
+        mean = MeanOfAll.apply(exact.mean((0, 2, 3)))
         centred = exact - mean[:, None, None]
-        variance = mean_of_all(centred.square().mean((0, 2, 3)))
+        variance = MeanOfAll.apply(centred.square().mean((0, 2, 3)))
         self.follow(mean.detach(), variance.detach(), x.numel() // x.shape[1] * world_size())
         scale = self.weight * (variance + self.eps).rsqrt()
         return (centred * scale[:, None, None] + self.bias[:, None, None]).to(x.dtype)
@@ -29,11 +42,6 @@ class SharedBatchNorm(nn.BatchNorm2d):
         unbiased = variance * (count / max(1, count - 1))
         self.running_var.lerp_(unbiased.to(self.running_var.dtype), self.momentum)
         self.num_batches_tracked += 1
-
-
-def mean_of_all(tensor: Tensor) -> Tensor:
-    """The mean over processes; its gradient goes back to each of them."""
-    return all_reduce(tensor) / world_size()
 
 
 def share_statistics(model: nn.Module, device: torch.device) -> nn.Module:

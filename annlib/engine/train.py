@@ -15,9 +15,10 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grad_norm_
 
 from annlib.config import IGNORE_INDEX, Compute, TrainConfig
-from annlib.engine.distributed import mean_over_ranks, rank
+from annlib.engine.distributed import mean_over_ranks, rank, world_size
 from annlib.engine.precision import autocast
 from annlib.model.ann import Logits
+from annlib.model.layers import ChannelDropout
 from annlib.seeds import seeded
 
 
@@ -116,8 +117,9 @@ def train(
         for part, (images_part, labels_part) in enumerate(parts(images, labels, compute)):
             with (
                 gradients_exchanged(model, part + 1 == compute.accumulate),
-                seeded("step", config.seed, number, *place(part), device=device),
+                seeded("step", config.seed, number, device=device),
             ):
+                place_dropout(model, rank() * compute.accumulate + part, compute)
                 with autocast(device, compute.precision):
                     logits = model(images_part, size=labels.shape[1:])
                 share = segmentation_loss(logits, labels_part, config.aux_weight, weights)
@@ -147,9 +149,11 @@ def parts(images: Tensor, labels: Tensor, compute: Compute) -> Iterator[tuple[Te
     return zip(images.chunk(compute.accumulate), labels.chunk(compute.accumulate), strict=True)
 
 
-def place(part: int) -> tuple[int, ...]:
-    """What tells the dropout of this part of a batch from that of the others."""
-    return (rank(), part) if (rank(), part) != (0, 0) else ()
+def place_dropout(model: nn.Module, part: int, compute: Compute) -> None:
+    """Tells dropout which part of the batch comes next, of those of all processes."""
+    for module in model.modules():
+        if isinstance(module, ChannelDropout):
+            module.part, module.num_parts = part, world_size() * compute.accumulate
 
 
 def gradients_exchanged(model: nn.Module, now: bool) -> AbstractContextManager:

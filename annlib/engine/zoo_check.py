@@ -1,43 +1,38 @@
-"""Every published row, gone through from its name to its scores, each claim checked by itself."""
+"""The 16 published rows, gone through from their names to scores, each claim checked by itself."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
 
-from annlib.config import Experiment, TestConfig
-from annlib.data.datasets import SegmentationFolder
-from annlib.data.mimic import mimic
-from annlib.data.sources import Halves, open_data
+from annlib.config import Compute
+from annlib.data.sources import open_data
 from annlib.engine.costs import share_of_one_gpu
-from annlib.engine.evaluate import ConfusionMatrix, evaluate
-from annlib.engine.golden import (
-    difference,
-    make_input,
-    reference_costs,
-    reference_logits,
-    reference_weights,
+from annlib.engine.machine import placed
+from annlib.engine.provenance import cpu_name, provenance
+from annlib.engine.results import write_results
+from annlib.engine.settings import to_json
+from annlib.engine.shrinking import shrunk
+from annlib.engine.tables import table
+from annlib.engine.zoo_claims import check_gflops, check_loading, check_logits, check_parameters
+from annlib.engine.zoo_runs import (
+    CPU,
+    check_evaluation,
+    check_step,
+    imitate,
+    multi_scale,
+    slide,
+    whole,
 )
-from annlib.engine.inference import MULTI_SCALE, inference_of, predictor
-from annlib.engine.machine import batches, placed
-from annlib.engine.parts import gflops_by_part, parameters_by_part
-from annlib.engine.shrinking import picture_size, shrunk, shrunk_size
-from annlib.engine.tables import percent
-from annlib.engine.train import make_optimizer, train
-from annlib.model.ann import ANN, resize_bilinear
-from annlib.model.pth_files import load_strictly
-from annlib.model.reference_weights import from_mmseg
+from annlib.model.baselines import build_model
+from annlib.model.checkpoints import write_atomically
 from annlib.zoo import Published
 
-CPU = torch.device("cpu")
-TOLERANCE = {50: 2e-5, 101: 1e-4}  # of single precision, relative to the largest logit
-PICTURES = 2  # of each imitated validation half; there are as many to train on as a batch needs
-STRIDE = (513, 513)  # of the rows that slide, for windows of 769
+Check = Callable[[], str]  # tells what it saw, or raises
 
 
 class Finding(NamedTuple):
@@ -49,7 +44,7 @@ class Finding(NamedTuple):
 
 @dataclass(frozen=True)
 class RowCheck:
-    """All findings about one row."""
+    """All findings about one row, by the name of the claim."""
 
     name: str
     findings: dict[str, Finding]
@@ -60,85 +55,124 @@ class RowCheck:
         return all(finding.holds for finding in self.findings.values())
 
 
-def claim(condition: bool, seen: str) -> str:
-    """What was seen. Raises ValueError with it if the claim does not hold."""
-    if not condition:
-        raise ValueError(seen)
-    return seen
-
-
-def find(check: Callable[[], str]) -> Finding:
-    """Runs one check. Whatever goes wrong in it is what the row has to say, and no reason to stop
-    before the others are checked."""
+def find(check: Check) -> Finding:
+    """Runs one check. Whatever goes wrong becomes the finding: the others are still to be made."""
     try:
         return Finding(True, check())
     except Exception as error:
         return Finding(False, f"{type(error).__name__}: {error}")
 
 
-def key_of(experiment: Experiment) -> str:
-    return f"r{experiment.model.depth}_{experiment.model.num_classes}"
+def checks_of(row: Published, root: Path, shrink: int) -> dict[str, Check]:
+    """The claims about a row, in the order in which they are to be checked.
 
-
-def check_parameters(experiment: Experiment) -> str:
-    """As many as the reference has, with and without the auxiliary head."""
-    expected = reference_costs()[key_of(experiment)]
-    counts = parameters_by_part(experiment.model)
-    total = sum(counts.values())
-    without = total - counts["auxiliary"]
-    wanted = (expected["parameters"], expected["without_auxiliary"])
-    return claim((total, without) == wanted, f"{total:,} ({without:,} without auxiliary head)")
-
-
-def saved_gflops(experiment: Experiment) -> float:
-    """Of APNB's shared projection, which the reference computes twice, as query and as key.
-
-    A convolution of 1 x 1 on the map at 1/8: 2 x C_in x C_out a position.
+    root: an imitation of its data set, of sides divided by `shrink`.
     """
-    height, width = experiment.data.crop_size
-    positions = -(-height // 8) * -(-width // 8)
-    model = experiment.model
-    return 2 * model.hidden_channels * model.key_channels * positions / 1e9
+    small = shrunk(share_of_one_gpu(row), shrink)
+    test, crop_size = small.test, small.data.crop_size
+    model = placed(build_model(small.model), CPU, Compute())
+    halves = open_data(small.data, root)
+    return {
+        "parameters": lambda: check_parameters(row.experiment),
+        "GFLOPs": lambda: check_gflops(row.experiment),
+        "strict load": lambda: check_loading(row.experiment, model),
+        "golden logits": lambda: check_logits(row.experiment, model),
+        "training step": lambda: check_step(small, model, halves.train),
+        "whole": lambda: check_evaluation(model, whole(test), halves.val),
+        "slide": lambda: check_evaluation(model, slide(test, crop_size), halves.val),
+        "ms+flip": lambda: check_evaluation(model, multi_scale(test), halves.val),
+    }
 
 
-def check_gflops(experiment: Experiment) -> str:
-    """Of one crop: the reference's, less the projection that is computed once here."""
-    height, width = experiment.data.crop_size
-    expected = reference_costs()[key_of(experiment)]
-    gflops = gflops_by_part(experiment.model, 1, (height, width))
-    aux = gflops.pop("auxiliary")
-    main, saved = sum(gflops.values()), saved_gflops(experiment)
-    theirs = expected["gflops"][f"{height}x{width}"]
-    theirs_aux = expected["gflops_auxiliary"][f"{height}x{width}"]
-    agrees = abs(main + saved - theirs) <= 0.0051 and abs(aux - theirs_aux) <= 0.0051
-    return claim(agrees, f"{main:.2f} = {theirs:.2f} - {saved:.2f}; auxiliary {aux:.2f}")
+def check_row(row: Published, root: Path, shrink: int) -> RowCheck:
+    """Builds a row and checks all that is claimed about it."""
+    started = time.perf_counter()
+    torch.manual_seed(0)
+    checks: dict[str, Check] = {}
+
+    def build() -> str:
+        checks.update(checks_of(row, root, shrink))
+        return row.backbone
+
+    findings = {"builds": find(build)}
+    findings |= {name: find(check) for name, check in checks.items()}
+    return RowCheck(row.name, findings, time.perf_counter() - started)
 
 
-def check_loading(experiment: Experiment, model: nn.Module) -> str:
-    """All names and shapes of a released file fit, and none is left."""
-    weights = reference_weights(experiment.model.depth, experiment.model.num_classes)
-    load_strictly(model, from_mmseg(weights), Path("a file in the released layout"))
-    return f"{len(weights)} tensors"
+def check_rows(rows: Sequence[Published], shrink: int) -> Iterator[RowCheck]:
+    """Checks rows one after the other, on imitations that are gone afterwards."""
+    with TemporaryDirectory() as folder:
+        for row in rows:
+            root = Path(folder) / row.experiment.data.dataset
+            if not root.exists():
+                imitate(row.experiment.data.dataset, root, shrink)
+            yield check_row(row, root, shrink)
 
 
-def check_logits(experiment: Experiment, model: ANN) -> str:
-    """The reference's logits at 1/8 of both heads; its classes at full size where stored."""
-    config = experiment.model
-    stored = reference_logits(config.depth)
-    images = make_input(1, 97, 129)
-    with inference_of(model):
-        c4, _ = model.backbone(images)
-        aux, main = model.auxiliary(c4), logits_at_an_eighth(model, images)
-        classes = resize_bilinear(main, (97, 129), config.align_corners).argmax(1)
-    known = min(config.num_classes, stored["logits"].shape[1])
-    apart = max(
-        difference(ours[:, :known], stored[name][:, :known])
-        for name, ours in (("logits", main), ("aux", aux))
+LEGEND = """Parameters: all, the auxiliary head included. GFLOPs: of one crop, the reference's less
+the one projection of APNB that it computes twice; then the auxiliary head. Strict load: every name
+and shape of a released file. Golden logits: largest difference to the reference's, relative to the
+largest, on weights and an image that follow a rule. Training step: one GPU's share of the batch.
+mIoU: of that network, which has learnt nothing, on {pictures}: it says that evaluation runs, and
+that every pixel was counted."""
+
+
+def zoo_table(checks: Sequence[RowCheck], shrink: int) -> str:
+    """Two Markdown tables, what holds and what was seen; then all that does not hold."""
+    claims = list(dict.fromkeys(name for check in checks for name in check.findings))
+    missing = Finding(False, "-")
+    found = [[check.findings.get(name, missing) for name in claims] for check in checks]
+    names = [check.name for check in checks]
+    verdicts = [
+        [name, *("yes" if finding.holds else "NO" for finding in row)]
+        for name, row in zip(names, found, strict=True)
+    ]
+    seen = [
+        [name, *(finding.seen if finding.holds else "see below" for finding in row)]
+        for name, row in zip(names, found, strict=True)
+    ]
+    failures = [
+        f"- {check.name}, {name}: {finding.seen}"
+        for check in checks
+        for name, finding in check.findings.items()
+        if not finding.holds
+    ]
+    return "\n\n".join(
+        [
+            table(["name", *claims], verdicts),
+            summary(checks, shrink),
+            table(["name", *claims], seen),
+            LEGEND.format(pictures=pictures(shrink)),
+            *(["Does not hold:\n\n" + "\n".join(failures)] if failures else []),
+        ]
     )
-    seen = f"{apart:.1e} apart, {known} of {config.num_classes} classes"
-    claim(apart <= TOLERANCE[config.depth], seen)
-    key = f"classes_{config.num_classes}_ac{int(config.align_corners)}"
-    if key in stored:
-        claim(torch.equal(classes, stored[key].long()), f"{key} differ")
-        seen += ", all pixels"
-    return seen
+
+
+def pictures(shrink: int) -> str:
+    small = f" with all sides divided by {shrink}" if shrink > 1 else " of the real sizes"
+    return f"painted imitations of the data sets{small}"
+
+
+def summary(checks: Sequence[RowCheck], shrink: int) -> str:
+    holding = sum(check.holds for check in checks)
+    seconds = sum(check.seconds for check in checks)
+    return (
+        f"{holding} of {len(checks)} rows hold in every claim. {cpu_name()}, {seconds:.0f} s, "
+        f"--shrink {shrink}."
+    )
+
+
+def write_zoo(checks: Sequence[RowCheck], shrink: int, path: Path, command: str) -> str:
+    """Writes the tables, and the findings beside them as JSON.  -> the tables"""
+    rows = [
+        {
+            "name": check.name,
+            "holds": check.holds,
+            "seconds": round(check.seconds, 1),
+            "findings": {name: finding._asdict() for name, finding in check.findings.items()},
+        }
+        for check in checks
+    ]
+    values = {"made": provenance(), "shrink": shrink, "rows": rows}
+    write_atomically(path.with_suffix(".json"), to_json(values))
+    return write_results(zoo_table(checks, shrink), path, command)

@@ -9,7 +9,7 @@ from torch.nn.functional import interpolate
 from annlib.config import ModelConfig
 from annlib.model.asymmetric import AFNB, APNB
 from annlib.model.backbones import make_backbone
-from annlib.model.layers import classifier, conv_bn_relu
+from annlib.model.layers import ChannelDropout, classifier, conv_bn_relu
 
 
 class Logits(NamedTuple):
@@ -39,7 +39,7 @@ class FCNHead(nn.Module):
     def __init__(self, in_channels: int, channels: int, num_classes: int, dropout: float):
         super().__init__()
         self.reduce = conv_bn_relu(in_channels, channels, 3)
-        self.dropout = nn.Dropout2d(dropout)
+        self.dropout = ChannelDropout(dropout)
         self.classifier = classifier(channels, num_classes)
 
     def forward(self, features: Tensor) -> Tensor:
@@ -66,7 +66,7 @@ class ANN(nn.Module):
         self.afnb = AFNB(low, high, keys, values, config.pool_scales)
         self.reduce = conv_bn_relu(high, hidden, 3)
         self.apnb = APNB(hidden, keys, values, config.pool_scales)
-        self.dropout = nn.Dropout2d(config.dropout)  # the reference uses one module twice, too
+        self.dropout = ChannelDropout(config.dropout)  # the reference uses one module twice, too
         self.classifier = classifier(hidden, config.num_classes)
         self.auxiliary = FCNHead(low, config.aux_channels, config.num_classes, config.dropout)
 

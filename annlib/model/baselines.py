@@ -12,7 +12,7 @@ from annlib.config import ModelConfig
 from annlib.model.ann import ANN, FCNHead, Logits, resize_bilinear
 from annlib.model.asymmetric import APNB
 from annlib.model.backbones import make_backbone
-from annlib.model.layers import classifier, conv_bn_relu
+from annlib.model.layers import ChannelDropout, classifier, conv_bn_relu
 
 
 class NonLocalAttention(nn.Module):
@@ -95,7 +95,7 @@ class Baseline(nn.Module):
         low, high = self.backbone.low_channels, self.backbone.high_channels
         self.reduce = conv_bn_relu(high, config.hidden_channels, 3)
         self.context = make_context(config)
-        self.dropout = nn.Dropout2d(config.dropout)
+        self.dropout = ChannelDropout(config.dropout)
         self.classifier = classifier(config.hidden_channels, config.num_classes)
         self.auxiliary = FCNHead(low, config.aux_channels, config.num_classes, config.dropout)
 

@@ -1,6 +1,6 @@
-"""The two layers that every part of the network is made of, and how their weights start."""
+"""The layers that every part of the network is made of, and how their weights start."""
 
-from torch import nn
+from torch import Tensor, nn
 
 
 def conv_bn(
@@ -29,3 +29,20 @@ def classifier(in_channels: int, num_classes: int) -> nn.Conv2d:
     nn.init.normal_(conv.weight, std=0.01)
     nn.init.zeros_(conv.bias)
     return conv
+
+
+class ChannelDropout(nn.Dropout2d):
+    """Dropout2d whose chance does not depend on how a batch is divided.
+
+    A batch may be worked on in parts, by several processes or one after the other. `part` of
+    `num_parts` says which this is: random numbers are drawn for all, and those of this one taken.
+    """
+
+    part, num_parts = 0, 1
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> same; while training each channel is 0 with probability p"""
+        if not self.training or self.p == 0:
+            return x
+        everywhere = x.new_empty(self.num_parts, *x.shape[:2], 1, 1).bernoulli_(1 - self.p)
+        return x * everywhere[self.part].div_(1 - self.p)

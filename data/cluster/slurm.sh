@@ -22,6 +22,7 @@ run=${RUN:-runs/$experiment-seed0}
 source "${VENV:-.venv}/bin/activate"
 
 mapfile -t machines < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
+export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1   # a restarted group must not meet its dead predecessor
 export ANNLIB_HOME=${ANNLIB_HOME:-$HOME/.cache/annlib}
 export TORCH_ELASTIC_SHUTDOWN_TIMEOUT=500   # seconds to finish a step or a validation, and to save
 resume=

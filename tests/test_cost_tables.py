@@ -1,0 +1,130 @@
+"""Costs of rows beside what was published."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_zoo import CITYSCAPES
+
+from annlib.config import Compute
+from annlib.engine import cost_tables
+from annlib.engine.benchmark import Timing
+from annlib.engine.cost_tables import (
+    RowCost,
+    file_name,
+    row_cost,
+    row_costs,
+    write_costs,
+)
+from annlib.engine.cost_tables import (
+    cost_tables as tables_of,
+)
+from annlib.engine.costs import Cost, Measuring
+from annlib.zoo import ROWS, Published, published
+
+FULL = Measuring(torch.device("cpu"))
+ROW = published(CITYSCAPES)  # published: 3.71 frames/s, 6.0 GB
+INFERENCE = Cost(1, (1024, 2048), Timing(100.0, 90.0, 120.0), peak_gib=2.0)
+TRAINING = Cost(2, (512, 1024), Timing(900.0, 890.0, 910.0), peak_gib=4.5)
+COST = RowCost(ROW, INFERENCE, TRAINING)
+
+
+def cells(text: str, number: int) -> list[list[str]]:
+    """The rows of the table of that number, without its header."""
+    _, _, *lines = text.split("\n\n")[number].splitlines()
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+def test_inference_stands_beside_what_was_published() -> None:
+    expected = ["1024 x 2048", "100.0 (90.0 to 120.0)", "10.00", "3.71", "2.70", "2.00"]
+    assert cells(tables_of([COST], FULL), 0) == [[ROW.name, *expected]]
+
+
+def test_training_stands_beside_what_was_published() -> None:
+    expected = ["2 x 512 x 1024", "900.0 (890.0 to 910.0)", "4.50", "6", "0.75", "40.0"]
+    assert cells(tables_of([COST], FULL), 1) == [[ROW.name, *expected]]
+
+
+def test_row_without_published_cost_is_compared_with_nothing() -> None:
+    row = published("ann_r50-d8_512x1024_80k_cityscapes")
+    text = tables_of([replace(COST, row=row)], FULL)
+    assert cells(text, 0)[0][4:6] == cells(text, 1)[0][4:6] == ["-", "-"]
+    assert cells(text, 1)[0][6] == "80.0"  # twice the steps
+
+
+def test_smaller_pictures_are_compared_with_nothing() -> None:
+    small = replace(COST, training=replace(TRAINING, size=(64, 128)))
+    text = tables_of([small], replace(FULL, shrink=8))
+    assert cells(text, 0)[0][4:6] == cells(text, 1)[0][4:6] == ["-", "-"]
+    assert cells(text, 1)[0][6] == "-" and small.hours is None
+    assert "All sides divided by 8" in text
+
+
+def test_what_was_not_measured_has_no_table() -> None:
+    text = tables_of([replace(COST, training=None)], FULL)
+    assert "frames/s" in text and "ms a step" not in text
+    assert "frames/s" not in tables_of([replace(COST, inference=None)], FULL).split("\n\n")[0]
+
+
+def test_numbers_are_written_with_machine_and_settings(tmp_path: Path) -> None:
+    path = tmp_path / "results" / "a.md"
+    text = write_costs([COST], path, FULL, "annlib benchmark")
+    assert path.read_text() == text and "Remake: `annlib benchmark`" in text
+    values = json.loads(path.with_suffix(".json").read_text())
+    (row,) = values["rows"]
+    assert row["inference"]["timing"]["median"] == 100.0
+    assert row["training"]["peak_gib"] == 4.5
+    assert row["published"]["frames_per_second"] == 3.71
+    assert values["settings"]["precision"] == "fp32"
+    assert values["made"]["versions"]["torch"] == torch.__version__
+
+
+def test_rows_that_differ_in_steps_only_are_measured_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    measured = []
+
+    def fake(row: Published, how: Measuring, inference: bool, training: bool) -> RowCost:
+        measured.append(row.name)
+        return replace(COST, row=row)
+
+    monkeypatch.setattr(cost_tables, "row_cost", fake)
+    costs = list(row_costs(ROWS, FULL, True, True))
+    assert [cost.row for cost in costs] == list(ROWS)
+    assert measured == [row.name for row in ROWS if row.memory_gb is not None]
+
+
+def test_full_memory_is_noted_and_the_rest_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    def too_large(row: Published, how: Measuring) -> Cost:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(cost_tables, "inference_cost", lambda row, how: INFERENCE)
+    monkeypatch.setattr(cost_tables, "training_cost", too_large)
+    found = row_cost(ROW, FULL, True, True)
+    assert found.inference == INFERENCE and found.training is None
+    (note,) = found.notes
+    assert note.startswith(f"{ROW.name}: no memory for training. Try --precision bf16")
+    assert note in tables_of([found], FULL)
+
+
+def test_only_what_is_wanted_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cost_tables, "inference_cost", lambda row, how: INFERENCE)
+    monkeypatch.setattr(cost_tables, "training_cost", lambda row, how: TRAINING)
+    assert row_cost(ROW, FULL, True, False) == RowCost(ROW, INFERENCE, None)
+    assert row_cost(ROW, FULL, False, True) == RowCost(ROW, None, TRAINING)
+
+
+def test_every_setting_has_a_file_of_its_own() -> None:
+    hows = [
+        FULL,
+        replace(FULL, shrink=4),
+        *(
+            replace(FULL, compute=compute)
+            for compute in (Compute("bf16"), Compute(compile=True), Compute(channels_last=False))
+        ),
+    ]
+    names = [file_name("all", how) for how in hows]
+    assert len(set(names)) == len(hows)
+    assert all(set(name) <= set("abcdefghijklmnopqrstuvwxyz0123456789-_") for name in names)

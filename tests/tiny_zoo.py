@@ -1,0 +1,21 @@
+"""A published row with the smallest network, for tests that do not depend on its size."""
+
+from dataclasses import replace
+
+from tiny import TINY
+
+from annlib.zoo import Published, published
+
+CITYSCAPES = "ann_r50-d8_512x1024_40k_cityscapes"
+CITYSCAPES_769 = "ann_r50-d8_769x769_40k_cityscapes"
+ADE20K = "ann_r50-d8_512x512_80k_ade20k"
+VOC12AUG = "ann_r50-d8_512x512_20k_voc12aug"
+SHRINK = 16  # of all sides: crops of 32 x 64, pictures of 64 x 128
+
+
+def tiny_row(name: str = CITYSCAPES) -> Published:
+    """Data, recipe, way of testing and published numbers of the row of that name."""
+    row = published(name)
+    ours = row.experiment.model
+    model = replace(TINY, num_classes=ours.num_classes, align_corners=ours.align_corners)
+    return replace(row, experiment=replace(row.experiment, model=model))
