@@ -1,6 +1,7 @@
 """A server of files that can misbehave in the ways that real ones do."""
 
 import re
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -78,8 +79,8 @@ def answer(request: BaseHTTPRequestHandler, files: Files) -> None:
 def send(request: BaseHTTPRequestHandler, files: Files, content: bytes, start: int) -> None:
     request.send_response(206 if start else 200)
     if start:
-        first = 0 if files.wrong_range else start
-        told = f"bytes {first}-{len(content) - 1}/{len(content)}"
+        start = 1 if files.wrong_range else start
+        told = f"bytes {start}-{len(content) - 1}/{len(content)}"
         request.send_header("Content-Range", told)
     for name, value in (
         ("ETag", files.etag),
@@ -92,3 +93,10 @@ def send(request: BaseHTTPRequestHandler, files: Files, content: bytes, start: i
     request.end_headers()
     rest = content[start:]
     request.wfile.write(rest[: files.drop_after.pop(0)] if files.drop_after else rest)
+
+
+def closed_port() -> int:
+    """A port at which nobody answers."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]

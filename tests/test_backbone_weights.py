@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from file_server import closed_port
 from foreign_weights import SLIM, random_model, same
-from test_downloads import closed_port
 from torch import Tensor
 from torchvision.models import ResNet50_Weights, ResNet101_Weights, resnet50
 
@@ -74,6 +74,17 @@ def test_backbone_from_a_file(tmp_path: Path) -> None:
     model = ANN(slim())
     assert load_backbone(model, str(tmp_path / "a.pth")) == tmp_path / "a.pth"
     assert same(model.backbone, other.backbone)
+
+
+def test_misspelt_source_is_told_the_names() -> None:
+    with pytest.raises(FileNotFoundError, match="no file torchvison .* reference or torchvision"):
+        load_backbone(ANN(slim()), "torchvison")
+
+
+def test_hash_in_the_name_of_a_given_file_is_checked(tmp_path: Path) -> None:
+    torch.save(imagenet(ANN(slim()), "reference"), tmp_path / "a-00000000.pth")
+    with pytest.raises(ValueError, match="not with 00000000 as in its name"):
+        load_backbone(ANN(slim()), tmp_path / "a-00000000.pth")
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """A data set looked over: every way in which it can be wrong is found, and all of them at once."""
 
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from annlib.data.checking import (
     summarise,
 )
 from annlib.data.classes import DatasetSpec
+from annlib.data.files import read_labels
 from annlib.data.mimic import MARK, mimic
 from annlib.data.voc import LISTS
 
@@ -58,6 +60,16 @@ def test_pixels_and_pictures_of_each_class_are_counted(tmp_path: Path, spec: Dat
         pictures.update(values.keys())
     assert summary.pixels.tolist() == [pixels[index] for index in range(256)]
     assert summary.pictures.tolist() == [pictures[index] for index in range(256)]
+
+
+def test_sizes_are_told_from_the_smallest_to_the_largest(tmp_path: Path) -> None:
+    root = imitation(tmp_path, ADE20K)
+    listing, summary = checked(root, ADE20K)
+    sizes = {tuple(read_labels(path).shape) for path in listing.pairs.labels}
+    assert sorted(sizes) == sorted(summary.sizes)
+    assert summary.sizes[0] == (32, 32)
+    _, city = checked(imitation(tmp_path / "city", CITYSCAPES), CITYSCAPES)
+    assert city.sizes == ((32, 48),)
 
 
 @each
@@ -138,8 +150,8 @@ def test_sample_is_spread_evenly(total: int, count: int) -> None:
     chosen = evenly(total, count)
     assert len(chosen) == min(total, count)
     assert all(0 <= index < total for index in chosen)
-    gaps = {b - a for a, b in zip(chosen, chosen[1:], strict=False)}
-    assert not gaps or max(gaps) - min(gaps) <= 1 and min(gaps) > 0
+    gaps = {b - a for a, b in pairwise([*chosen, total])}  # the last one to the end
+    assert not gaps or 0 < max(gaps) <= min(gaps) + 1
 
 
 def test_contact_sheet_shows_only_pairs_that_are_sound(tmp_path: Path) -> None:
@@ -160,13 +172,14 @@ def test_report_tells_shares_bars_and_problems(tmp_path: Path) -> None:
     pictures[[0, 1, 255]] = torch.tensor([4, 1, 3])
     listing = list_split(imitation(tmp_path, ADE20K), ADE20K, "train")
     listing = Listing("train", listing.pairs, ("first",))
-    text = report(listing, Summary(4, pixels, pictures, ("second",)), THREE)
+    text = report(listing, Summary(4, pixels, pictures, ((3, 4), (5, 6)), ("second",)), THREE)
     lines = [line.split() for line in text.splitlines()]
     assert "three train: 5 pairs, 4 of them opened" in text
     assert ["sky", "60.00", "%", "100.0", "%", "#" * BAR_WIDTH] in lines
     assert ["road", "0.10", "%", "25.0", "%", "#"] in lines  # what is there is seen
     assert ["(ignored)", "39.90", "%", "75.0", "%", "#" * (BAR_WIDTH * 399 // 600 + 1)] in lines
     assert "Not there: car\n" in text
+    assert "Sizes: 3 x 4 to 5 x 6 (height x width), 2 different ones" in text
     assert text.endswith("Problems: 2\n- first\n- second\n")
 
 

@@ -5,10 +5,11 @@ from dataclasses import replace
 import pytest
 import torch
 from tiny_zoo import CITYSCAPES, CITYSCAPES_769, SHRINK, VOC12AUG, tiny_row
+from torch import Tensor
 
 from annlib.config import Compute
-from annlib.engine import benchmark
-from annlib.engine.benchmark import Timing
+from annlib.engine import benchmark, costs
+from annlib.engine.benchmark import Timing, peak_bytes
 from annlib.engine.costs import (
     Cost,
     Measuring,
@@ -21,6 +22,7 @@ from annlib.engine.costs import (
     training_steps,
 )
 from annlib.engine.shrinking import shrunk
+from annlib.model.ann import ANN, Logits
 from annlib.model.baselines import build_model
 from annlib.zoo import ROWS, Published, published
 
@@ -62,6 +64,14 @@ def test_training_is_of_one_share_and_holds_weights_gradients_and_momentum() -> 
     assert cost.peak_gib * 2**30 > 3 * weight_bytes(row) + maps
 
 
+def test_memory_of_training_is_that_of_a_step_with_momentum() -> None:
+    row = tiny_row()
+    steps = training_steps(shrunk(share_of_one_gpu(row), SHRINK), SMALL)
+    first = peak_bytes(lambda: next(steps), SMALL.device)  # the optimiser begins with nothing
+    peak = training_cost(row, SMALL).peak_gib * 2**30
+    assert peak == pytest.approx(first + weight_bytes(row), rel=0.05)
+
+
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 def test_shares_of_all_gpus_are_the_published_batch(row: Published) -> None:
     share = share_of_one_gpu(row)
@@ -77,7 +87,23 @@ def test_noise_has_the_shapes_of_a_batch_and_labels_of_the_classes() -> None:
     assert set(labels.unique().tolist()) == set(range(19))
 
 
-def test_half_precision_is_passed_on() -> None:
+def test_half_precision_is_passed_on_to_inference() -> None:
+    experiment = shrunk(tiny_row().experiment, SHRINK)
+    seen = []
+
+    class Watched(ANN):
+        def forward(self, *inputs: Tensor) -> Logits:
+            seen.append(torch.is_autocast_enabled("cpu"))
+            return super().forward(*inputs)
+
+    for precision in ("fp32", "bf16"):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(costs, "build_model", Watched)
+            next(answers(experiment, replace(SMALL, compute=Compute(precision))))
+    assert seen == [False, True]
+
+
+def test_half_precision_is_passed_on_to_training() -> None:
     experiment = shrunk(share_of_one_gpu(tiny_row()), SHRINK)
     torch.manual_seed(0)
     full = next(training_steps(experiment, SMALL)).loss

@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.error import URLError
 
 import pytest
-from file_server import Files, serving
+from file_server import Files, closed_port, serving
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -126,15 +127,19 @@ def test_resumed_file_must_be_the_same(
     assert path.read_bytes() == CONTENT[::-1]
 
 
-@pytest.mark.parametrize("change", [{"ranges": False}, {"etag": None}, {"etag": 'W/"1"'}])
-def test_server_that_cannot_resume_is_asked_for_all_of_it(
-    files: Files, path: Path, change: dict
-) -> None:
-    for name, value in change.items():
-        setattr(files, name, value)
-    files.drop_after = [3000]
+def test_server_without_ranges_sends_all_of_it_again(files: Files, path: Path) -> None:
+    files.ranges, files.drop_after = False, [3000]
     download(f"{files.url}/a.bin", path)
-    assert path.read_bytes() == CONTENT
+    assert (path.read_bytes(), files.asked) == (CONTENT, [None, "bytes=3000-"])
+
+
+@pytest.mark.parametrize("etag", [None, 'W/"1"'])
+def test_file_without_a_version_is_asked_for_from_the_start(
+    files: Files, path: Path, etag: str | None
+) -> None:
+    files.etag, files.drop_after = etag, [3000]
+    download(f"{files.url}/a.bin", path)
+    assert (path.read_bytes(), files.asked) == (CONTENT, [None, None])
 
 
 def test_bytes_from_another_place_are_not_appended(files: Files, path: Path) -> None:
@@ -228,12 +233,6 @@ def test_damaged_file_that_was_there_is_moved_aside(files: Files, path: Path) ->
     assert (names(path), path.with_name("a.bin.bad").read_bytes()) == (["a.bin.bad"], b"mine")
 
 
-def closed_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
-
-
 @pytest.mark.parametrize("host", ["127.0.0.1", "nowhere.invalid"])
 def test_offline_says_what_from_where_and_where_to_put_it(
     path: Path, host: str, monkeypatch: pytest.MonkeyPatch
@@ -247,6 +246,21 @@ def test_offline_says_what_from_where_and_where_to_put_it(
         download(url, path)
     assert f"fetch {url} on another machine, put the file at {path}, and try again" in str(e.value)
     assert waits == []  # who is offline wants to know at once
+
+
+def test_network_that_is_away_for_a_while_is_waited_for(
+    files: Files, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    troubles = [ConnectionError("dropped"), URLError("no route to host")]
+
+    def shaky(wanted: transfer.Wanted, progress: transfer.Progress) -> None:
+        if troubles:
+            raise troubles.pop(0)
+        transfer.fetch(wanted, progress)
+
+    monkeypatch.setattr(downloads, "fetch", shaky)
+    download(f"{files.url}/a.bin", path)
+    assert path.read_bytes() == CONTENT
 
 
 def test_server_that_says_nothing_is_given_up(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -270,14 +284,15 @@ def disk_with_room_for(num_bytes: int) -> Iterator[None]:
         signal.signal(signal.SIGXFSZ, handler)
 
 
-def test_full_disk_keeps_what_came_and_goes_on(files: Files, path: Path) -> None:
-    with disk_with_room_for(4321), pytest.raises(OSError, match="a.bin.part: File too large") as e:
+@pytest.mark.parametrize("room", [4321, len(CONTENT) - 1])
+def test_full_disk_keeps_what_came_and_goes_on(files: Files, path: Path, room: int) -> None:
+    with disk_with_room_for(room), pytest.raises(OSError, match="a.bin.part: File too large") as e:
         download(f"{files.url}/a.bin", path)
     assert e.value.errno == errno.EFBIG
     assert "Free some space" in str(e.value)
-    assert path.with_name("a.bin.part").read_bytes() == CONTENT[:4321]
+    assert path.with_name("a.bin.part").read_bytes() == CONTENT[:room]
     download(f"{files.url}/a.bin", path)
-    assert (path.read_bytes(), files.asked) == (CONTENT, [None, "bytes=4321-"])
+    assert (path.read_bytes(), files.asked) == (CONTENT, [None, f"bytes={room}-"])
 
 
 def test_full_disk_is_not_taken_for_a_dropped_connection(

@@ -142,7 +142,7 @@ def test_other_settings_are_refused_by_name(
     before = (tmp_path / "images.jsonl").read_bytes()
     with pytest.raises(ValueError, match="made by other settings: ") as error:
         Evaluation(OTHERS[differing](segmenter), data, tmp_path)
-    told = str(error.value).partition("settings: ")[2].partition(". The scores")[0]
+    told = str(error.value).partition("settings: ")[2].partition(". Scores")[0]
     assert told.startswith(differing)
     assert (tmp_path / "images.jsonl").read_bytes() == before
 
@@ -257,6 +257,25 @@ def test_picture_is_saved_before_it_counts_as_done(
     with pytest.raises(OSError, match="No space left"):
         steps(Evaluation(segmenter, data, tmp_path, save_pictures=True))
     assert (tmp_path / "images.jsonl").read_bytes() == b""
+
+
+@pytest.mark.parametrize("kind", [torch.OutOfMemoryError, RuntimeError])
+def test_picture_too_large_for_the_memory_is_told_with_what_needs_less(
+    segmenter, data, kind: type
+) -> None:
+    def predict(images: torch.Tensor) -> torch.Tensor:
+        raise kind("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+
+    big = [(torch.zeros(1).expand(3, 1024, 2048), torch.zeros(1))]
+    evaluation = Evaluation(segmenter._replace(predict=predict), big)
+    with pytest.raises(OSError, match=r"1024 x 2048 pixels.*0\.04 GiB.*--precision bf16"):
+        steps(evaluation)
+
+
+def test_other_errors_of_the_network_are_not_taken_for_want_of_memory(segmenter) -> None:
+    pairs = [(torch.zeros(4, 9, 9), torch.zeros(9, 9))]
+    with pytest.raises(RuntimeError, match="expected input"):
+        steps(Evaluation(segmenter, pairs))
 
 
 def test_saved_pictures_are_what_was_scored(segmenter, data, expected, tmp_path: Path) -> None:

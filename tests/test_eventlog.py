@@ -73,3 +73,11 @@ def test_without_tensorboard_nothing_is_written(tmp_path: Path, monkeypatch) -> 
     log.flush()
     log.close()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_processes_that_write_no_files_write_none(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)  # where TensorBoard would make a folder of its own
+    log = EventLog(None)
+    log.scalars(40, {"loss": 1.0})
+    log.close()
+    assert not log.available and list(tmp_path.iterdir()) == []

@@ -82,8 +82,10 @@ def test_interrupted_run_is_saved_and_the_printed_command_finishes_it(
     assert_same(folder, whole)
 
 
-def test_terminated_run_is_saved_too(tmp_path: Path) -> None:
-    code, output, _ = interrupted(signal.SIGTERM, tmp_path, "history.jsonl")
+@pytest.mark.parametrize("workers", ["0", "1"])
+def test_terminated_run_is_saved_too(tmp_path: Path, workers: str) -> None:
+    """With its workers: torchrun sends the signal to all processes, as `interrupted` does."""
+    code, output, _ = interrupted(signal.SIGTERM, tmp_path, "history.jsonl", "--workers", workers)
     assert code == 130
     assert "To go on:" in output
     assert 0 < load(tmp_path / "last.safetensors").step < STEPS

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from file_server import closed_port
 from foreign_weights import in_the_reference, random_model, save_published, slim_row
-from test_downloads import closed_port
 
 from annlib import __main__, zoo
 from annlib.experiments import LAPTOP

@@ -80,7 +80,10 @@ def test_run_that_went_back_deletes_what_is_older_than_itself_only(tmp_path: Pat
     assert numbered(tmp_path) == [400, 500, 600]
 
 
-def test_keeping_copies_no_bytes_where_links_are_known(tmp_path: Path) -> None:
+@pytest.mark.parametrize("left_over", [False, True], ids=["clean", "after a kill"])
+def test_keeping_copies_no_bytes_where_links_are_known(tmp_path: Path, left_over: bool) -> None:
+    if left_over:
+        (tmp_path / ".kept.part").touch()
     take(tmp_path, 200, 0.5, most=1)
     kept = ("best.safetensors", "last.safetensors", "step-000200.safetensors")
     assert len({(tmp_path / name).stat().st_ino for name in kept}) == 1

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from file_server import Files, serving
+from file_server import Files, closed_port, serving
 from foreign_weights import (
     in_the_reference,
     random_model,
@@ -16,7 +16,6 @@ from foreign_weights import (
     whole_file,
 )
 from golden_rules import shapes
-from test_downloads import closed_port
 
 from annlib import zoo
 from annlib.config import ModelConfig, experiment_from

@@ -9,17 +9,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 import small_town
+import tyro
 from PIL import Image
 
 from annlib import __main__
 from annlib.data.scenes import write_scenes
 from annlib.engine import timing
 from annlib.model import checkpoints
+from annlib.zoo import published
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
 COMMANDS = re.findall(r"^(?:\.venv/bin/)?annlib (.*)", "\n".join(BLOCKS), re.MULTILINE)
+
+BIG_BLOCKS = "\n".join(re.findall(r"```bash\n(.*?)```", README, re.DOTALL))
+BIG_COMMANDS = re.findall(r"^(?:torchrun .* -m )?annlib (.*)", BIG_BLOCKS, re.MULTILINE)
 
 
 @pytest.fixture
@@ -52,6 +57,15 @@ def test_commands_run_one_after_the_other(small: None, monkeypatch: pytest.Monke
     for command in COMMANDS:
         monkeypatch.setattr(sys, "argv", ["annlib", *shlex.split(command, comments=True)])
         __main__.main()
+
+
+@pytest.mark.parametrize("words", BIG_COMMANDS)
+def test_command_that_needs_more_than_a_laptop_is_understood(words: str) -> None:
+    command = tyro.cli(
+        __main__.Command, args=shlex.split(words, comments=True), config=__main__.CONFIG
+    )
+    name = getattr(command, "name", getattr(command, "network", getattr(command, "experiment", "")))
+    assert not str(name).startswith("ann_") or published(name)
 
 
 def test_make_targets_exist() -> None:

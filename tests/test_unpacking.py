@@ -108,6 +108,13 @@ def test_full_disk_is_told_and_nothing_stays(
     assert left_over(tmp_path) == []
 
 
+def test_folder_that_is_there_already_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    with pytest.raises(FileExistsError, match=r"/a is there already, but not all .* x\.tar puts"):
+        unpack(pack(tmp_path / "x.tar", FILES), tmp_path, "a", ignore)
+    assert left_over(tmp_path) == ["a"]
+
+
 def test_older_folders_beside_stay(tmp_path: Path) -> None:
     (tmp_path / "VOCdevkit" / "VOC2007").mkdir(parents=True)
     archive = pack(tmp_path / "x.tar", {"VOCdevkit/VOC2012/a.txt": b"a"})

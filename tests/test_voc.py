@@ -1,5 +1,6 @@
 """VOC 2012 + aug: who is in training, and which labels are used."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -97,7 +98,7 @@ def test_labels_with_borders_come_first(
     (sbd / "cls").mkdir(parents=True)
     for kind in there:
         write(files[kind], [])
-    found = label_files(tmp_path, Lists(["a"], [], [], ["a"] if own else []))
+    found = label_files(tmp_path, Lists(["a"], [], ["a"] if own else []))
     assert found == [files[expected or ("own" if own else "sbd")]]
 
 
@@ -108,6 +109,25 @@ def test_validation_uses_the_labels_with_borders_only(tmp_path: Path) -> None:
         path.rename(home / "SegmentationClassAug" / path.name)
     labels = find_pairs(home, VOC12AUG, "val").labels
     assert {path.parent.name for path in labels} == {"SegmentationClass"}
+
+
+def test_scoring_needs_no_augmented_list(tmp_path: Path) -> None:
+    mimic("voc12aug", tmp_path / "voc", 4, 2, (32, 48))
+    (tmp_path / "voc/VOCdevkit/VOC2012" / LISTS / "trainaug.txt").unlink()
+    assert len(find_pairs(tmp_path / "voc", VOC12AUG, "val").images) == 2
+    with pytest.raises(FileNotFoundError, match="without its augmented training list"):
+        find_pairs(tmp_path / "voc", VOC12AUG, "train")
+
+
+def test_missing_scipy_is_told_before_the_first_picture_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("scipy")
+    mimic("voc12aug", tmp_path / "voc", 4, 2, (32, 48), originals=True)
+    monkeypatch.setitem(sys.modules, "scipy", None)
+    with pytest.raises(ValueError, match="scipy, which knows them, is not installed"):
+        find_pairs(tmp_path / "voc", VOC12AUG, "train")
+    assert len(find_pairs(tmp_path / "voc", VOC12AUG, "val").images) == 2
 
 
 def test_all_ways_to_lay_out_the_augmented_labels_give_the_same_names(tmp_path: Path) -> None:

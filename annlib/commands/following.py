@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from annlib.commands.errors import message_of
@@ -45,6 +46,7 @@ class Following:
     def follow(self) -> bool:
         """Trains with a progress bar. False when it was interrupted before the end."""
         from annlib.engine.distributed import any_rank
+        from annlib.engine.training import SAVE_EVERY
 
         training, total = self.training, self.training.experiment.train.iterations
         with interruptible() as interrupted, self.watched() as (bar, events):
@@ -54,6 +56,8 @@ class Following:
                     loss = float(step.loss)
                     bar.set_postfix(loss=f"{loss:.3f}", lr=f"{step.lr:.1e}")
                     events.scalars(step.number, {"loss": loss, "lr": step.lr})
+                if step.number % SAVE_EVERY == 0:
+                    events.flush()  # earlier steps are not taken again after a kill
                 if self.is_time_to_score(step):
                     self.say(f"\nstep {step.number}: {means(self.look(events))}")
                 if any_rank(interrupted()):
@@ -98,20 +102,28 @@ class Following:
 
         training = self.training
         scores = score(training, self.halves.val)
+        if is_main():  # first: a record without its checkpoint is made again, not so the reverse
+            record_validation(training.folder, training.step, scores)
         training.save({"miou": scores.miou, "iou": scores.iou.tolist()})
         if is_main():
-            record_validation(training.folder, training.step, scores)
             keep(training.folder, training.checkpoint, training.step, scores.miou, self.keep)
         events.scalars(training.step, {"val/miou": scores.miou})
         events.flush()
         return scores
 
     def report(self, scores: "Scores") -> None:
-        """The scores of the trained network, class by class."""
+        """The scores of the trained network, class by class, and its learning curve."""
+        from annlib.commands.runs import write_curve
+        from annlib.engine.distributed import is_main
+        from annlib.engine.records import read_history
+        from annlib.engine.runs import read_run
         from annlib.engine.tables import score_table
 
         self.say(score_table(scores, self.halves.spec.class_names))
         self.say(f"Saved {self.training.checkpoint}")
+        folder = self.training.folder
+        if is_main() and read_history(folder) and find_spec("matplotlib"):
+            write_curve(read_run(folder))  # without matplotlib, as on many GPU machines, no curve
 
     def with_the_way_on(self, error: OSError) -> OSError:
         """The same error, with the folder of the run and what to do next."""

@@ -111,7 +111,10 @@ class Train:
             recipe = replace(recipe, seed=self.seed)
         if self.iterations is not None:
             recipe = replace(recipe, iterations=self.iterations)
-        return replace(experiment, train=recipe)
+        model = experiment.model
+        if self.backbone == "torchvision":  # its networks begin with one large convolution
+            model = replace(model, stem="plain")
+        return replace(experiment, model=model, train=recipe)
 
     def check_budget(self) -> None:
         """Raises ValueError for steps or minutes that are none, or that contradict each other."""
@@ -152,14 +155,14 @@ class Train:
 
     def begin_with(self, training: "Training") -> None:
         """Gives the backbone its first weights."""
+        from annlib.commands.progress import download_bar
+        from annlib.model.published import load_backbone
         from annlib.zoo import ZOO
 
-        usual = "reference" if training.experiment.name in ZOO else "none"
-        source = self.backbone or usual
+        source = self.backbone or ("reference" if training.experiment.name in ZOO else "none")
         if source != "none":
-            from annlib.model.published import load_backbone
-
-            load_backbone(training.model, source)
+            with download_bar(source) as progress:
+                load_backbone(training.model, source, progress)
 
     def looks(self, experiment: "Experiment") -> int | None:
         """Steps between two looks at the validation half."""

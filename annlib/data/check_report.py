@@ -16,6 +16,7 @@ def report(listing: Listing, summary: Summary, spec: DatasetSpec) -> str:
     problems = (*listing.problems, *summary.problems)
     lines = [
         f"{title}: {count} pairs, {opened} opened (label files: {first}, ...)",
+        f"Sizes: {sizes(summary)}",
         "",
         *histogram(summary, spec),
         "",
@@ -23,6 +24,14 @@ def report(listing: Listing, summary: Summary, spec: DatasetSpec) -> str:
         *(f"- {problem}" for problem in problems),
     ]
     return "\n".join(lines) + "\n"
+
+
+def sizes(summary: Summary) -> str:
+    """The one size that all have, or the smallest and the largest area."""
+    texts = [f"{height} x {width}" for height, width in summary.sizes]
+    if len(texts) < 2:
+        return "".join(texts) or "none"
+    return f"{texts[0]} to {texts[-1]} (height x width), {len(texts)} different ones"
 
 
 def histogram(summary: Summary, spec: DatasetSpec) -> list[str]:

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,16 +34,22 @@ class Inspection(NamedTuple):
     """What came of opening a pair: pixels of each class index (256,), or what is wrong with it."""
 
     counts: Tensor
-    problem: str
+    size: tuple[int, int] = (0, 0)  # (height, width)
+    problem: str = ""
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What the pairs of a split hold together. pixels, pictures: of or with each class (256,)."""
+    """What the pairs of a split hold together.
+
+    pixels, pictures: of or with each class index (256,). sizes: the (height, width) that occur,
+    smallest area first.
+    """
 
     num_inspected: int
     pixels: Tensor
     pictures: Tensor
+    sizes: tuple[tuple[int, int], ...]
     problems: tuple[str, ...]
 
 
@@ -110,8 +117,8 @@ def inspect_all(pairs: Pairs, indices: Sequence[int]) -> Iterator[Inspection]:
         try:
             _, labels = read_pair(pairs.images[index], pairs.labels[index], pairs.spec)
         except (ValueError, OSError) as error:
-            return Inspection(torch.zeros(256, dtype=torch.int64), str(error))
-        return Inspection(torch.bincount(labels.flatten(), minlength=256), "")
+            return Inspection(torch.zeros(256, dtype=torch.int64), problem=str(error))
+        return Inspection(torch.bincount(labels.flatten(), minlength=256), tuple(labels.shape))
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         yield from pool.map(inspect, indices)
@@ -128,7 +135,8 @@ def summarise(inspections: Sequence[Inspection], spec: DatasetSpec) -> Summary:
             "no label is above 18 in any file: are these train ids, saved under the name of "
             "labelIds? Name them *_gtFine_labelTrainIds.png."
         )
-    return Summary(len(inspections), pixels, (counts > 0).sum(0), tuple(problems))
+    sizes = sorted({i.size for i in inspections if not i.problem}, key=prod)
+    return Summary(len(inspections), pixels, (counts > 0).sum(0), tuple(sizes), tuple(problems))
 
 
 def choose_samples(

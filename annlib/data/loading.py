@@ -100,8 +100,9 @@ class Seeded(Dataset):
 
 
 def leave_interrupts_to_the_parent(worker: int) -> None:
-    """Ctrl-C reaches every process of a terminal; the parent decides when its workers end."""
+    """Ctrl-C, and torchrun's SIGTERM, reach every process: the parent decides when workers end."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def make_loader(

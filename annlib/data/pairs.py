@@ -10,8 +10,9 @@ from typing import NamedTuple
 
 from annlib.data.benchmarks import CITYSCAPES_TRAIN_IDS
 from annlib.data.classes import DatasetSpec
+from annlib.data.files import need_scipy
 from annlib.data.roots import check_there, contents, find_home, packed_there
-from annlib.data.voc import LISTS, label_files, read_lists
+from annlib.data.voc import LISTS, label_files, read_lists, read_names
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 ADE20K_FOLDERS = {"train": "training", "val": "validation"}
@@ -90,15 +91,16 @@ def ade20k_pairs(root: Path, spec: DatasetSpec, split: str) -> Pairs:
 def voc12aug_pairs(root: Path, spec: DatasetSpec, split: str) -> Pairs:
     """JPEGImages/NAME.jpg and the labels of VOC or SBD, for the names of the split's list"""
     home = find_home(root, "voc12aug")
-    lists = read_lists(home)
-    names = sorted(lists.train if split == "train" else lists.val)
-    check_not_empty(names, home / LISTS, f"name for {split}", root)
-    images = [home / "JPEGImages" / f"{name}.jpg" for name in names]
     if split == "train":
-        labels = label_files(home, lists)
+        lists = read_lists(home)
+        names, labels = sorted(lists.train), label_files(home, lists)
     else:  # the published scores count on the borders that only VOC's own labels have
+        names = sorted(read_names(home / LISTS / "val.txt"))
         labels = [home / "SegmentationClass" / f"{name}.png" for name in names]
-    return Pairs(images, labels, spec)
+    check_not_empty(names, home / LISTS, f"name for {split}", root)
+    if any(path.suffix == ".mat" for path in labels):
+        need_scipy(home)
+    return Pairs([home / "JPEGImages" / f"{name}.jpg" for name in names], labels, spec)
 
 
 def pictures_in(folder: Path, root: Path) -> list[Path]:

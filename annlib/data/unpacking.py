@@ -16,9 +16,14 @@ def unpack(archive: Path, root: Path, folder: str, progress: Progress) -> None:
     """Puts `folder` of a zip or tar archive at root/folder, once all of it is there.
 
     Raises ValueError for an archive that is damaged, holds no such folder, or reaches outside;
-    OSError when the disk is full. Then nothing is left behind.
+    OSError when the disk is full (then nothing is left behind) or the folder is there already.
     """
     target = root / folder
+    if target.exists():
+        raise FileExistsError(
+            f"{target} is there already, but not all of what {archive.name} puts there: delete it "
+            "(or move it away), then give the same command."
+        )
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         with TemporaryDirectory(dir=root, prefix=".unpacking-") as temporary:

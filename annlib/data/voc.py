@@ -14,11 +14,10 @@ SBD_PLACES = ("benchmark_RELEASE/dataset", "VOCaug/dataset")
 
 
 class Lists(NamedTuple):
-    """Names of pictures, without suffix."""
+    """Names of training pictures, without suffix."""
 
-    train: list[str]  # what to train on; no picture of `val` is in it
-    val: list[str]
-    leaked: list[str]  # pictures of `val` that a training list names, and that were taken out
+    train: list[str]  # what to train on; no picture of val is in it
+    leaked: list[str]  # pictures of val that a training list names, and that were taken out
     own: list[str]  # the part of `train` that VOC itself labels
 
 
@@ -43,7 +42,7 @@ def find_sbd(home: Path) -> Path | None:
 
 
 def read_lists(home: Path) -> Lists:
-    """Training and validation names of VOC 2012 + aug.
+    """Names of pictures to train on, of VOC 2012 and of what SBD adds.
 
     Raises FileNotFoundError when there is no augmented list and no SBD to make one from.
     """
@@ -64,7 +63,7 @@ def read_lists(home: Path) -> Lists:
     held_out = set(val)
     names = list(dict.fromkeys(train + added))
     leaked = [name for name in names if name in held_out]
-    return Lists([name for name in names if name not in held_out], val, leaked, train)
+    return Lists([name for name in names if name not in held_out], leaked, train)
 
 
 def sbd_names(sbd: Path, without: set[str]) -> list[str]:

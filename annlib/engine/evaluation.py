@@ -1,5 +1,6 @@
 """A data set, scored picture by picture: shared out among processes, kept, and gone on with."""
 
+import errno
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from annlib.data.loading import leave_interrupts_to_the_parent
 from annlib.engine.distributed import is_main, rank, sum_over_ranks, world_size
 from annlib.engine.evaluate import ConfusionMatrix, Scores
 from annlib.engine.evaluation_folder import EvaluationFolder
+from annlib.engine.memory import is_out_of_memory
 from annlib.engine.predict import Segmenter
 from annlib.engine.scored import PictureScore, score_of
 
@@ -43,8 +45,8 @@ class Numbered(Dataset):
 class Evaluation:
     """The scoring of a data set, which can stop after any picture and go on as if it had not.
 
-    folder: keeps what is done; None keeps nothing. Each of several processes takes a share of the
-    pictures; the result is the same whatever their number, since counts are summed, not scores.
+    out: folder that keeps what is done; None keeps nothing. Several processes share the pictures
+    out among them; the result is the same whatever their number: counts are summed, not scores.
     """
 
     def __init__(
@@ -90,7 +92,7 @@ class Evaluation:
 
     def step(self, index: int, image: Tensor, labels: Tensor) -> PictureScore:
         """(3, H, W) normalised, (H, W)"""
-        prediction = self.segmenter.predict(image[None]).argmax(1)[0]
+        prediction = self.predict(index, image)
         matrix = ConfusionMatrix(self.matrix.num_classes)
         matrix.update(prediction, labels.to(prediction.device))
         score = score_of(index, self.names[index], matrix)
@@ -99,6 +101,25 @@ class Evaluation:
         self.matrix += matrix
         self.num_done += 1
         return score
+
+    def predict(self, index: int, image: Tensor) -> Tensor:
+        """(3, H, W) normalised -> (H, W) class indices. Raises OSError when memory runs out."""
+        try:
+            return self.segmenter.predict(image[None]).argmax(1)[0]
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            height, width = image.shape[1:]
+            gib = self.matrix.num_classes * height * width * 4 / 2**30
+            raise OSError(
+                errno.ENOMEM,
+                f"There is not enough memory to segment {self.names[index]}, {height} x {width} "
+                f"pixels. One map of the scores of all {self.matrix.num_classes} classes takes "
+                f"{gib:.2f} GiB, and there are about three of them, at the largest of the scales "
+                f"{self.segmenter.test.scales}. What needs less: --precision bf16, smaller "
+                "--scales, or windows (--mode slide --window 513 513 --stride 342 342); each "
+                "changes the scores a little.",
+            ) from error
 
     def finish(self) -> Scores:
         """Scores of the whole data set, from all processes; writes them into the folder.

@@ -69,8 +69,8 @@ class EvaluationFolder:
         if before != self.settings:
             differing = ", ".join(differences(before, self.settings))
             raise ValueError(
-                f"The evaluation in {self.path} was made by other settings: {differing}. The scores "
-                "would be a mixture: use the same settings, or another folder (--out)."
+                f"The evaluation in {self.path} was made by other settings: {differing}. Scores "
+                "would be a mixture of both: use the same settings, or another folder (--out)."
             )
 
     def join(self) -> list[PictureScore]:

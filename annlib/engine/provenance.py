@@ -12,9 +12,7 @@ from typing import Any
 
 import torch
 
-import annlib
-
-CHECKOUT = Path(annlib.__file__).parents[1]
+CHECKOUT = Path(__file__).parents[2]
 GIT_SECONDS = 10  # a git that takes longer (a network drive, say) is not waited for
 
 
@@ -45,8 +43,7 @@ def without_names(word: str) -> str:
     """A word of a command line, the home folder as ~ and a folder of the user's name as $USER."""
     home = os.path.expanduser("~")
     user = os.environ.get("USER") or os.environ.get("LOGNAME")
-    if home != "/":
-        word = re.sub(rf"(?<![\w/.-]){re.escape(home)}(?=/|$)", "~", word)
+    word = re.sub(rf"(?<![\w/.-]){re.escape(home)}(?=/|$)", "~", word)
     if user:
         word = re.sub(rf"(?<=/){re.escape(user)}(?=/|$)", "$USER", word)
     return word

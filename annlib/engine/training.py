@@ -1,6 +1,7 @@
 """A training run on disk: a folder with its settings, its history and its latest checkpoint."""
 
 import json
+import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -53,7 +54,7 @@ class Training:
         self.device = device
         self.compute = compute
         self.checkpoint = self.folder / "last.safetensors"
-        self.step = 0
+        self.step, self.seconds = 0, 0.0  # of training alone, over all sessions
         with seeded("model", experiment.train.seed):
             model = build_model(experiment.model)
         self.model = placed(model, device, compute)
@@ -65,7 +66,7 @@ class Training:
             self.begin()
 
     def begin(self) -> None:
-        if self.checkpoint.exists():
+        if any(self.folder.glob("*.safetensors")):
             raise FileExistsError(
                 f"{self.folder} holds a run already. Go on with it (--resume), or choose another "
                 "folder (--out): nothing is overwritten."
@@ -82,7 +83,8 @@ class Training:
                 f"one every {SAVE_EVERY} steps). Start it again without --resume."
             )
         checkpoint = load(self.checkpoint)
-        before = settings(checkpoint.notes["experiment"], checkpoint.notes["classes"])
+        begun = as_json(asdict(experiment_from(checkpoint.notes["experiment"])))  # newer fields, too
+        before = settings(begun, checkpoint.notes["classes"])
         now = settings(as_json(asdict(self.experiment)), as_json(asdict(self.spec)))
         if before != now:
             differing = differences(before, now)
@@ -93,7 +95,7 @@ class Training:
         restore(checkpoint, self.model, self.optimizer)
         if state := checkpoint.notes.get("scaler"):
             self.scaler.load_state_dict(state)
-        self.step = checkpoint.step
+        self.step, self.seconds = checkpoint.step, checkpoint.notes.get("seconds", 0.0)
         if is_main():
             forget_after(self.folder, self.step)  # those steps will be taken again
 
@@ -103,14 +105,17 @@ class Training:
         loader = batches(self.experiment, dataset, self.device, workers, self.step)
         model = runner(self.model, self.device, self.compute)
         steps = train(model, self.optimizer, loader, config, self.step, self.compute, self.scaler)
+        started = time.perf_counter()
         try:
             for step in steps:
                 self.step = step.number
+                self.seconds += time.perf_counter() - started
                 if step.number % RECORD_EVERY == 0:
                     self.record(step)
                 if step.number % SAVE_EVERY == 0:
                     self.save()
                 yield step
+                started = time.perf_counter()
         except FloatingPointError as error:
             raise FloatingPointError(f"{error} {contents(loader, self.step)}") from error
 
@@ -122,6 +127,7 @@ class Training:
                 "classes": as_json(asdict(self.spec)),
                 "compute": asdict(self.compute),
                 "scaler": self.scaler.state_dict(),
+                "seconds": self.seconds,
                 "versions": versions(),
                 "scores": scores or {},
             }

@@ -122,8 +122,9 @@ def refuse_pickle(path: Path) -> None:
     if start.startswith(PICKLE_STARTS) and start[8:] != b"{":
         raise ValueError(
             f"{path} is a pickle (torch.save). Loading one can run any code, so annlib never does. "
-            "For weights you trust: torch.load(path, weights_only=True), then from_mmseg if they "
-            "are MMSegmentation's, and annlib.model.checkpoints.save."
+            "Released weights of MMSegmentation are taken in by `annlib weights import FILE NAME`, "
+            "which reads tensors alone. For others you trust: torch.load(path, weights_only=True) "
+            "and annlib.model.checkpoints.save."
         )
 
 

@@ -88,6 +88,7 @@ def fetch_published(name: str, keep_pth: bool = False, progress: Progress | None
 
 
 def fetch_pth(row: Published, progress: Progress | None) -> Path:
+    """The file as it was published. Raises ConnectionError with all ways to get it."""
     try:
         return fetch_file(row.weights_url, progress)
     except ConnectionError as error:
@@ -145,12 +146,21 @@ def load_backbone(
         check_stem(STEMS[source], model.config, source)
         path = fetch_file(pretrained(source, model.config.depth).url, progress)
     else:
-        path = Path(source)
+        path = existing(Path(source))
     weights = read_weights(path)
     check_hash(path)
     check_stem(stem_of(weights, path), model.config, str(path))
     check_depth(weights, model.config, path)
     load_strictly(model.backbone, from_imagenet(weights), path)
+    return path
+
+
+def existing(path: Path) -> Path:
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"There is no file {path} to begin with. ImageNet weights are named reference or "
+            "torchvision; anything else is taken for a .pth file."
+        )
     return path
 
 
