@@ -1,5 +1,7 @@
 """The command line, in small: what each command does, writes and prints."""
 
+import json
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -13,6 +15,7 @@ from PIL import Image
 from annlib import __main__, zoo
 from annlib.data.scenes import write_scenes
 from annlib.data.sources import FIRST_VAL_SEED
+from annlib.engine.records import read_validations
 from annlib.engine.train import Step
 from annlib.engine.training import Training
 from annlib.model import checkpoints
@@ -95,6 +98,42 @@ def test_same_command_again_overwrites_nothing(annlib) -> None:
     words = ("train", "balloon_fcn", "--iterations", 1)
     annlib(*words)
     assert "runs/balloon_fcn-seed0 holds a run already" in failure(annlib, *words)
+
+
+def test_run_is_scored_on_the_way_and_keeps_records(annlib) -> None:
+    words = ("--iterations", 22, "--score-every", 8, "--keep", 1, "--out", "run")
+    output = annlib("train", "balloon_fcn", *words)
+    assert [line["step"] for line in read_validations(Path("run"))] == [8, 16, 22]
+    assert re.findall(r"step (\d+): mIoU", output) == ["8", "16"]
+    assert {path.name for path in Path("run").glob("*.safetensors")} == {
+        "last.safetensors",
+        "best.safetensors",
+        "step-000022.safetensors",
+    }
+    facts = json.loads(Path("run/best.json").read_text())
+    scores = {line["step"]: line["miou"] for line in read_validations(Path("run"))}
+    assert facts == {"step": facts["step"], "miou": max(scores.values())}
+    assert Path("run/curve.png").stat().st_size > 5000
+    assert load(Path("run/last.safetensors")).notes["seconds"] > 0
+
+
+def test_run_without_looks_is_scored_at_its_end_alone(annlib) -> None:
+    annlib("train", "balloon_fcn", "--iterations", 2, "--out", "run")
+    assert [line["step"] for line in read_validations(Path("run"))] == [2]
+
+
+def test_precision_and_parts_are_noted_with_the_run(annlib) -> None:
+    words = ("--iterations", 1, "--precision", "bf16", "--accumulate", 2, "--out", "run")
+    annlib("train", "balloon_ann", *words)
+    compute = load(Path("run/last.safetensors")).notes["compute"]
+    assert (compute["precision"], compute["accumulate"]) == ("bf16", 2)
+    message = failure(annlib, "train", "balloon_ann", "--accumulate", 3, "--out", "other")
+    assert "batch of 2 pictures" in message
+
+
+def test_small_network_has_no_imagenet_weights(annlib) -> None:
+    message = failure(annlib, "train", "balloon_ann", "--backbone", "reference", "--out", "two")
+    assert "No ImageNet weights fit a backbone of depth 9" in message
 
 
 def test_finished_run_is_scored_again(annlib) -> None:

@@ -109,6 +109,15 @@ def test_full_memory_is_noted_and_the_rest_goes_on(monkeypatch: pytest.MonkeyPat
     assert note in tables_of([found], FULL)
 
 
+def test_other_errors_are_not_taken_for_a_full_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(row: Published, how: Measuring) -> Cost:
+        raise RuntimeError("sizes differ")
+
+    monkeypatch.setattr(cost_tables, "inference_cost", broken)
+    with pytest.raises(RuntimeError, match="sizes differ"):
+        row_cost(ROW, FULL, True, False)
+
+
 def test_only_what_is_wanted_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cost_tables, "inference_cost", lambda row, how: INFERENCE)
     monkeypatch.setattr(cost_tables, "training_cost", lambda row, how: TRAINING)

@@ -69,7 +69,7 @@ def test_memory_of_training_is_that_of_a_step_with_momentum() -> None:
     steps = training_steps(shrunk(share_of_one_gpu(row), SHRINK), SMALL)
     first = peak_bytes(lambda: next(steps), SMALL.device)  # the optimiser begins with nothing
     peak = training_cost(row, SMALL).peak_gib * 2**30
-    assert peak == pytest.approx(first + weight_bytes(row), rel=0.05)
+    assert peak - first == pytest.approx(weight_bytes(row), rel=0.1)
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)

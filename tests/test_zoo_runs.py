@@ -70,6 +70,8 @@ def test_imitated_pictures_have_a_typical_size_divided(halves: Halves) -> None:
 
 def test_weights_that_nothing_flows_into_are_noticed(model: ANN, halves: Halves) -> None:
     """Weight decay moves them all the same."""
+    for weight in model.parameters():
+        torch.nn.init.normal_(weight)
     model.afnb.attention.softmax = Blocked()
     with pytest.raises(ValueError, match=r"loss .* of \d+ weights moved"):
         check_step(EXPERIMENT, model, halves.train)

@@ -10,28 +10,31 @@ if TYPE_CHECKING:
 
     from annlib.config import Compute, Experiment
 
-CPU_MESSAGES = ("can't allocate memory", "not enough memory")  # torch has no class for these
-
 
 @contextmanager
 def memory_advice(
     experiment: "Experiment", compute: "Compute", device: "torch.device", processes: int
 ) -> Iterator[None]:
     """Inside, running out of memory becomes an OSError that says what to do about it."""
-    import torch
+    from annlib.engine.memory import is_out_of_memory
 
     try:
         yield
-    except torch.OutOfMemoryError as error:
-        held = torch.cuda.max_memory_allocated(device) / 2**30
-        total = torch.cuda.get_device_properties(device).total_memory / 2**30
-        told = f"The GPU's memory is used up ({held:.1f} of {total:.1f} GiB by this process)"
-        raise out_of_memory(told, experiment, compute, processes) from error
     except RuntimeError as error:
-        if not any(message in str(error) for message in CPU_MESSAGES):
+        if not is_out_of_memory(error):
             raise
-        told = f"The machine's memory is used up ({str(error).splitlines()[0]})"
-        raise out_of_memory(told, experiment, compute, processes) from error
+        raise out_of_memory(used_up(error, device), experiment, compute, processes) from error
+
+
+def used_up(error: RuntimeError, device: "torch.device") -> str:
+    """Whose memory, and how much of it."""
+    import torch
+
+    if not isinstance(error, torch.OutOfMemoryError):
+        return f"The machine's memory is used up ({str(error).splitlines()[0]})"
+    held = torch.cuda.max_memory_allocated(device) / 2**30
+    total = torch.cuda.get_device_properties(device).total_memory / 2**30
+    return f"The GPU's memory is used up ({held:.1f} of {total:.1f} GiB by this process)"
 
 
 def out_of_memory(

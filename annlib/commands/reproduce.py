@@ -1,6 +1,7 @@
 """annlib reproduce: a published row, measured on your copy of its data set."""
 
 import shlex
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -120,7 +121,7 @@ class Reproduce:
         except (ValueError, OSError) as error:
             raise ValueError(f"{message_of(error)}\n{way_on}") from error
         if not finished:
-            print(f"Stopped. {way_on}")
+            print(f"Stopped. {way_on}", file=sys.stderr)
             raise KeyboardInterrupt  # as noted in `follow`
         return evaluation.finish()
 

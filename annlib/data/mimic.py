@@ -91,7 +91,9 @@ def save(image: np.ndarray, path: Path, palette: list[int] | None = None) -> Non
     picture.save(path, **options)
 
 
-def write_cityscapes(folder: Path, counts: dict[str, int], sizes: Iterator[Size], seed: int):
+def write_cityscapes(
+    folder: Path, counts: dict[str, int], sizes: Iterator[Size], seed: int
+) -> None:
     """leftImg8bit/SPLIT/CITY/*_leftImg8bit.png, gtFine/SPLIT/CITY/*_gtFine_labelIds.png"""
     for split, count in counts.items():
         for index in range(count):

@@ -34,7 +34,7 @@ STREET_THINGS = (
     *(Thing(4, 0.60, 0.08, 1.0), Thing(5, 0.74, 0.06, 0.8)),
 )
 INDOORS, OUTDOORS = (1, 1, 9, 15, 19, 11), (2, 5, 17, 26, 18)  # wall, window, door; house, tree
-COMMON = 2.5  # how much more often the first classes of ADE20K occur, as they do in the real one
+SKEW = 2.5  # of chance towards the first classes of ADE20K, which are the most common in it, too
 
 
 def paint(values: Values, spec: DatasetSpec, random: np.random.Generator) -> np.ndarray:
@@ -57,7 +57,8 @@ def appearance(spec: DatasetSpec, random: np.random.Generator) -> np.ndarray:
     Colours are drawn towards grey, so that light and stripes can be seen on all of them.
     """
     colours = spec.colour_table()[spec.label_table().int()].numpy().astype(np.int16)
-    for value in (*spec.ignored, 0 if spec.layout == "voc12aug" else IGNORE_INDEX):
+    background = (0,) if spec.layout == "voc12aug" else ()
+    for value in (*spec.ignored, *background):
         colours[value] = random.integers(60, 200)
     return 20 + 3 * colours // 4
 
@@ -74,7 +75,8 @@ def street(random: np.random.Generator, size: tuple[int, int]) -> Values:
     for value, left, right in ((9, 0.0, 0.2), (7, 0.1, 0.85), (10, 0.6, 0.7), (6, 0.9, 1.0)):
         corners = ((left, 1), (0.5, horizon / height + 0.04), (right, 1))
         draw.polygon([(x * width, y * height) for x, y in corners], fill=value)
-    for thing in sorted(draw_some(random, STREET_THINGS, 16), key=lambda thing: thing.bottom):
+    chosen = [STREET_THINGS[i] for i in random.permutation(len(STREET_THINGS))[:16]]
+    for thing in sorted(chosen, key=lambda thing: thing.bottom):  # the nearest last
         place(draw, random, thing, size)
     draw.ellipse((0.15 * width, 0.9 * height, 0.85 * width, 1.3 * height), fill=1)
     draw.rectangle((0, 0, width - 1, height - 1), outline=3, width=max(1, height // 200))
@@ -92,7 +94,7 @@ def scene(random: np.random.Generator, size: tuple[int, int]) -> Values:
     ground = random.choice((4, 29) if indoors else (7, 10, 12, 14))
     draw.rectangle((0, random.uniform(0.6, 0.75) * height, width, height), fill=int(ground))
     for _ in range(10):
-        value = 1 + int(150 * random.random() ** COMMON)
+        value = 1 + int(150 * random.random() ** SKEW)
         place(draw, random, ade20k_thing(value), size)
     place(draw, random, Thing(0, random.uniform(0.4, 1), 0.15, 1.0), size)
     return np.array(canvas)
@@ -111,7 +113,7 @@ def photograph(random: np.random.Generator, size: tuple[int, int], objects: list
     draw = ImageDraw.Draw(canvas)
     for value in objects:
         thing = Thing(value, 0.6 + value * 3 % 8 * 0.05, 0.25 + value % 4 * 0.07, 0.7 + value % 3)
-        place(draw, random, thing, size, IGNORE_INDEX, max(1, min(size) // 75))
+        place(draw, random, thing, size, IGNORE_INDEX)
     return np.array(canvas)
 
 
@@ -132,19 +134,15 @@ def columns(
         left = right
 
 
-def draw_some(random: np.random.Generator, things: tuple[Thing, ...], count: int) -> list[Thing]:
-    return [things[i] for i in random.permutation(len(things))[:count]]
-
-
 def place(
     draw: ImageDraw.ImageDraw,
     random: np.random.Generator,
     thing: Thing,
     size: tuple[int, int],
     border: int | None = None,
-    border_width: int = 0,
 ) -> None:
     """Draws a thing at its height, anywhere across: odd values are round, even ones square."""
+    border_width = 0 if border is None else max(1, min(size) // 75)
     tall = thing.height * size[0] * random.uniform(0.7, 1.3)
     wide = max(2.0, tall * thing.aspect)
     bottom = thing.bottom * size[0] * random.uniform(0.95, 1.05)

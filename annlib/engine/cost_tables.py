@@ -10,6 +10,7 @@ import torch
 
 from annlib.config import Experiment, TrainConfig
 from annlib.engine.costs import Cost, Measuring, device_hours, inference_cost, training_cost
+from annlib.engine.memory import is_out_of_memory
 from annlib.engine.provenance import cpu_name, provenance
 from annlib.engine.results import write_results
 from annlib.engine.settings import to_json
@@ -53,7 +54,7 @@ class RowCost:
 
 
 def row_cost(row: Published, how: Measuring, inference: bool, training: bool) -> RowCost:
-    """Measures one row. What does not fit into the GPU's memory is noted, and the rest goes on."""
+    """Measures one row. What does not fit into memory is noted, and the rest goes on."""
     found: dict[str, Cost | None] = {"inference": None, "training": None}
     notes = []
     for kind, wanted, cost in (
@@ -62,7 +63,9 @@ def row_cost(row: Published, how: Measuring, inference: bool, training: bool) ->
     ):
         try:
             found[kind] = cost(row, how) if wanted else None
-        except torch.OutOfMemoryError:
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
             notes.append(f"{row.name}: no memory for {kind}. Try --precision bf16 or --shrink 2.")
     return RowCost(row, found["inference"], found["training"], tuple(notes))
 

@@ -83,8 +83,8 @@ class Training:
                 f"one every {SAVE_EVERY} steps). Start it again without --resume."
             )
         checkpoint = load(self.checkpoint)
-        begun = as_json(asdict(experiment_from(checkpoint.notes["experiment"])))  # newer fields, too
-        before = settings(begun, checkpoint.notes["classes"])
+        begun = experiment_from(checkpoint.notes["experiment"])  # with fields that are newer
+        before = settings(as_json(asdict(begun)), checkpoint.notes["classes"])
         now = settings(as_json(asdict(self.experiment)), as_json(asdict(self.spec)))
         if before != now:
             differing = differences(before, now)
