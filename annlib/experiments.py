@@ -39,7 +39,7 @@ PHOTO_MODEL = ModelConfig(
     value_channels=48,
     hidden_channels=96,
     aux_channels=96,
-    dropout=0.05,
+    dropout=0.0,
     width=96,
 )
 PHOTO_DATA = DataConfig(
@@ -52,7 +52,7 @@ PHOTO_DATA = DataConfig(
 )
 PHOTO_RECIPE = TrainConfig(
     iterations=1300,
-    base_lr=3e-3,
+    base_lr=6e-3,
     min_lr=0.0,
     optimizer="adamw",
     weight_decay=1e-2,
@@ -98,13 +98,9 @@ PHOTOS_R50 = Experiment(
 )
 LAPTOP: dict[str, Experiment] = {
     experiment.name: experiment
-    for experiment in [
-        *(town(head) for head in HEADS),
-        *(photos(head) for head in HEADS),
-        TOWN_R50,
-        PHOTOS_R50,
-    ]
+    for experiment in [*(town(head) for head in HEADS), *(photos(head) for head in HEADS)]
 }
+FULL_SIZE: dict[str, Experiment] = {e.name: e for e in (TOWN_R50, PHOTOS_R50)}
 
 
 def find_experiment(name: str) -> Experiment:
@@ -113,7 +109,7 @@ def find_experiment(name: str) -> Experiment:
     Raises KeyError with the nearest names for an unknown one.
     """
     name = name.removesuffix(".py")
-    known = LAPTOP | {row: published.experiment for row, published in NAMES.items()}
+    known = LAPTOP | FULL_SIZE | {row: published.experiment for row, published in NAMES.items()}
     if name not in known:
         near = get_close_matches(name, known, n=3, cutoff=0.4) or list(LAPTOP)
         raise KeyError(f"No experiment {name!r}. Nearest: {', '.join(near)}.")

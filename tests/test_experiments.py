@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 
 from annlib.config import Experiment
-from annlib.experiments import HEADS, LAPTOP, PPM_SCALES, find_experiment
+from annlib.experiments import FULL_SIZE, HEADS, LAPTOP, PPM_SCALES, find_experiment
 from annlib.model.baselines import build_model
-from annlib.zoo import ZOO
+from annlib.zoo import ROWS, ZOO
 
 each = pytest.mark.parametrize("experiment", LAPTOP.values(), ids=list(LAPTOP))
 
@@ -48,3 +48,14 @@ def test_laptop_network_is_small(experiment: Experiment) -> None:
 def test_unknown_name_gets_the_nearest_ones(wrong: str, near: str) -> None:
     with pytest.raises(KeyError, match=f"No experiment .* Nearest: .*{near}"):
         find_experiment(wrong)
+
+
+@pytest.mark.parametrize("experiment", FULL_SIZE.values(), ids=lambda experiment: experiment.name)
+def test_full_size_experiments_are_the_published_network_and_recipe(
+    experiment: Experiment,
+) -> None:
+    row = ROWS[0].experiment
+    classes = experiment.model.num_classes
+    assert experiment.model == replace(row.model, num_classes=classes)
+    assert experiment.train == replace(row.train, iterations=experiment.train.iterations)
+    assert find_experiment(experiment.name) is experiment

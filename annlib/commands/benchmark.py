@@ -42,8 +42,7 @@ class Benchmark:
     repeat: int = 10
     """Calls that count, after some to warm up."""
     precision: Precision = "fp32"
-    """Of convolutions and products, as published: fp32. A recent GPU rounds those of
-    convolutions to TF32."""
+    """Of convolutions and products; fp32 was published (a recent GPU makes TF32 of it)."""
     compile: bool = False
     """Let torch.compile fuse operations."""
     channels_last: bool = True

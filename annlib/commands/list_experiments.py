@@ -5,6 +5,9 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from annlib.config import Experiment
     from annlib.zoo import Published
 
 TITLES = {"cityscapes": "Cityscapes", "ade20k": "ADE20K", "voc12aug": "Pascal VOC 2012 + Aug"}
@@ -38,26 +41,31 @@ class ListExperiments:
 
 
 def as_json() -> str:
-    from annlib.experiments import LAPTOP
+    from annlib.experiments import FULL_SIZE, LAPTOP
     from annlib.zoo import ROWS
 
-    laptop = [asdict(experiment) for experiment in LAPTOP.values()]
+    laptop = [asdict(experiment) for experiment in (LAPTOP | FULL_SIZE).values()]
     return json.dumps({"laptop": laptop, "published": [row.facts() for row in ROWS]}, indent=2)
 
 
 def as_tables() -> str:
     from annlib.engine.tables import table
-    from annlib.experiments import LAPTOP
+    from annlib.experiments import FULL_SIZE, LAPTOP
     from annlib.zoo import ROWS
 
-    rows = [
-        [e.name, e.data.dataset, e.model.head, str(e.train.iterations)] for e in LAPTOP.values()
-    ]
-    parts = ["On a laptop", table(["name", "data", "head", "steps"], rows)]
+    parts = ["On a laptop", plain_table(LAPTOP.values())]
+    parts += ["The published network and recipe on other data", plain_table(FULL_SIZE.values())]
     for dataset, title in TITLES.items():
         rows = [cells(row) for row in ROWS if row.experiment.data.dataset == dataset]
         parts += [f"Published: {title}", table(COLUMNS, rows)]
     return "\n\n".join([*parts, LEGEND.format(**ROWS[0].facts())])
+
+
+def plain_table(experiments: "Iterable[Experiment]") -> str:
+    from annlib.engine.tables import table
+
+    rows = [[e.name, e.data.dataset, e.model.head, str(e.train.iterations)] for e in experiments]
+    return table(["name", "data", "head", "steps"], rows)
 
 
 def cells(row: "Published") -> list[str]:
