@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # what editors and type checkers read
     from annlib.model.asymmetric import AFNB, APNB, AsymmetricAttention, PyramidPool
     from annlib.model.baselines import build_model
     from annlib.model.checkpoints import load_model, shipped_model
+    from annlib.model.published import load_published
     from annlib.zoo import ZOO, published
 
 HOMES = {
@@ -28,6 +29,7 @@ HOMES = {
     "annlib.model.asymmetric": ("AFNB", "APNB", "AsymmetricAttention", "PyramidPool"),
     "annlib.model.baselines": ("build_model",),
     "annlib.model.checkpoints": ("load_model", "shipped_model"),
+    "annlib.model.published": ("load_published",),
     "annlib.zoo": ("ZOO", "published"),
 }
 __all__ = [name for names in HOMES.values() for name in names]

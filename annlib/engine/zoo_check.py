@@ -113,8 +113,8 @@ LEGEND = """Parameters: all, the auxiliary head included. GFLOPs: of one crop, t
 the one projection of APNB that it computes twice; then the auxiliary head. Strict load: every name
 and shape of a released file. Golden logits: largest difference to the reference's, relative to the
 largest, on weights and an image that follow a rule. Training step: one GPU's share of the batch.
-mIoU: of that network, which has learnt nothing, on {pictures}: it says that evaluation runs, and
-that every pixel was counted."""
+mIoU: of that network, which has learnt nothing, on {pictures}:
+it says that evaluation runs, and that every pixel was counted."""
 
 
 def zoo_table(checks: Sequence[RowCheck], shrink: int) -> str:
