@@ -119,17 +119,11 @@ it says that evaluation runs, and that every pixel was counted."""
 
 def zoo_table(checks: Sequence[RowCheck], shrink: int) -> str:
     """Two Markdown tables, what holds and what was seen; then all that does not hold."""
-    claims = list(dict.fromkeys(name for check in checks for name in check.findings))
-    missing = Finding(False, "-")
-    found = [[check.findings.get(name, missing) for name in claims] for check in checks]
-    names = [check.name for check in checks]
-    verdicts = [
-        [name, *("yes" if finding.holds else "NO" for finding in row)]
-        for name, row in zip(names, found, strict=True)
-    ]
-    seen = [
-        [name, *(finding.seen if finding.holds else "see below" for finding in row)]
-        for name, row in zip(names, found, strict=True)
+    texts = [
+        grid(checks, lambda finding: "yes" if finding.holds else "NO"),
+        summary(checks, shrink),
+        grid(checks, lambda finding: finding.seen if finding.holds else "see below"),
+        LEGEND.format(pictures=pictures(shrink)),
     ]
     failures = [
         f"- {check.name}, {name}: {finding.seen}"
@@ -137,15 +131,20 @@ def zoo_table(checks: Sequence[RowCheck], shrink: int) -> str:
         for name, finding in check.findings.items()
         if not finding.holds
     ]
-    return "\n\n".join(
-        [
-            table(["name", *claims], verdicts),
-            summary(checks, shrink),
-            table(["name", *claims], seen),
-            LEGEND.format(pictures=pictures(shrink)),
-            *(["Does not hold:\n\n" + "\n".join(failures)] if failures else []),
-        ]
-    )
+    if failures:
+        texts.append("Does not hold:\n\n" + "\n".join(failures))
+    return "\n\n".join(texts)
+
+
+def grid(checks: Sequence[RowCheck], say: Callable[[Finding], str]) -> str:
+    """A line for each row, a column for each claim. What was never checked does not hold."""
+    claims = list(dict.fromkeys(name for check in checks for name in check.findings))
+    unchecked = Finding(False, "-")
+    rows = [
+        [check.name, *(say(check.findings.get(name, unchecked)) for name in claims)]
+        for check in checks
+    ]
+    return table(["name", *claims], rows)
 
 
 def pictures(shrink: int) -> str:
