@@ -58,9 +58,8 @@ def main() -> None:
 
     130: stopped by Ctrl-C. ANNLIB_TRACEBACK=1 shows where an error came from.
     """
-    command = tyro.cli(Command, prog="annlib", description=DESCRIPTION, config=CONFIG)
     try:
-        command.run()
+        tyro.cli(Command, prog="annlib", description=DESCRIPTION, config=CONFIG).run()
         sys.stdout.flush()
     except BrokenPipeError:  # annlib list | head: nobody reads on
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

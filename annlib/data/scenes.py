@@ -13,13 +13,13 @@ gives the same bytes on every machine, for the reasons told in painting.py.
 
 from collections.abc import Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import torch
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from annlib.data.files import all_or_nothing
 from annlib.data.layout import (
     BALLOONS,
     CLASS_NAMES,
@@ -138,22 +138,11 @@ def write_scenes(folder: str | Path, num_scenes: int, first_seed: int = 0) -> No
 
     The folder appears when all of it is written, or not at all.
     """
-    folder = Path(folder).resolve()
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise FileExistsError(
-            f"{folder} is not an empty folder and scenes would mix with what is in it: "
-            "name a new folder, or empty this one."
-        )
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as temporary:
-        partial = Path(temporary) / folder.name
+    with all_or_nothing(Path(folder)) as partial:
         for part in ("images", "labels"):
-            (partial / part).mkdir(parents=True)
+            (partial / part).mkdir()
         for seed in range(first_seed, first_seed + num_scenes):
             write_scene(make_scene(seed), partial)
         rows = zip(CLASS_NAMES, PALETTE.tolist(), strict=True)
         lines = [f"{name} {red} {green} {blue}\n" for name, (red, green, blue) in rows]
         (partial / "classes.txt").write_text("".join(lines))
-        if folder.exists():
-            folder.rmdir()  # empty: some systems rename onto nothing only
-        partial.rename(folder)
