@@ -40,7 +40,8 @@ test: $(READY) chromium
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/annlib lessons check
-	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 -m "not browser and not notebooks"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 -m "not slow and not browser and not notebooks"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist loadfile -m "slow and not browser and not notebooks"
 	$(BIN)/pytest -q -m "browser or notebooks"
 
 # Browser tests need a Chromium. Debian's is installed where that is allowed; elsewhere they say so.

@@ -13,6 +13,7 @@ from annlib.engine import distributed
 from annlib.engine.distributed import joined, own_gpu
 from annlib.model.checkpoints import load
 
+pytestmark = pytest.mark.slow
 TESTS = Path(__file__).parent
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(TESTS.parent)}
 

@@ -17,7 +17,7 @@ from tiny import TINY
 
 from annlib import __main__
 from annlib.config import TestConfig
-from annlib.data.benchmarks import CITYSCAPES
+from annlib.data.benchmarks import CITYSCAPES, VOC12AUG
 from annlib.engine import networks
 from annlib.engine.evaluation import Evaluation
 from annlib.engine.tables import score_table
@@ -217,6 +217,15 @@ def test_published_row_is_evaluated_by_its_name(annlib, monkeypatch: pytest.Monk
     assert names == {f"ulm_00000{i}_000019_leftImg8bit.png" for i in (0, 1)}
     with Image.open("out/labels/ulm_000000_000019_leftImg8bit.png") as image:
         assert set(np.unique(image)) <= set(CITYSCAPES.label_values)
+
+
+def test_photograph_is_segmented_by_a_published_row(annlib, monkeypatch) -> None:
+    model = ANN(replace(TINY, num_classes=21)).eval()
+    monkeypatch.setattr(networks, "load_published", lambda name, progress: model)
+    Image.new("RGB", (48, 24)).save("photo.jpg")
+    printed = annlib("predict", "photo.jpg", "--weights", ROWS[-1].experiment.name)
+    shares = printed.splitlines()[0].removeprefix("photo.jpg: ").split(", ")
+    assert {share.rsplit(" ", 2)[0] for share in shares} <= set(VOC12AUG.class_names)
 
 
 def test_network_that_names_other_classes_than_it_has_is_refused(annlib) -> None:

@@ -12,7 +12,7 @@ from file_server import closed_port
 from foreign_weights import in_the_reference, random_model, save_published, slim_row
 
 from annlib import __main__, zoo
-from annlib.experiments import LAPTOP
+from annlib.experiments import FULL_SIZE, LAPTOP
 from annlib.model import inventory
 from annlib.model.checkpoints import SHIPPED, load, save
 from annlib.model.inventory import all_weights, find_weights, verify
@@ -226,5 +226,5 @@ def test_list_shows_the_published_tables_in_120_columns(annlib: Run) -> None:
 
 def test_list_as_json_holds_every_fact(annlib: Run) -> None:
     listed = json.loads(annlib("list", "--json"))
-    assert [each["name"] for each in listed["laptop"]] == list(LAPTOP)
+    assert [each["name"] for each in listed["laptop"]] == [*LAPTOP, *FULL_SIZE]
     assert listed["published"] == [json.loads(json.dumps(row.facts())) for row in zoo.ROWS]

@@ -13,7 +13,13 @@ from annlib.config import TestConfig
 from annlib.data.benchmarks import ADE20K, CITYSCAPES, VOC12AUG
 from annlib.data.classes import BALLOON_TOWN
 from annlib.engine import networks
-from annlib.engine.networks import check_folder_classes, classes_of, find_network
+from annlib.engine.networks import (
+    Network,
+    check_folder_classes,
+    classes_of,
+    find_network,
+    load_in_turn,
+)
 from annlib.engine.training import Training
 from annlib.model.ann import ANN
 from annlib.model.checkpoints import Checkpoint, load, save
@@ -56,6 +62,19 @@ def test_published_name_brings_classes_and_test_of_its_row(
     assert fetched == []  # not before it is needed
     network.load(None)
     assert fetched == [row.experiment.name]
+
+
+@pytest.mark.parametrize(("process", "order"), [("0", "load wait"), ("1", "wait load")])
+def test_first_process_of_a_machine_fetches_for_the_others(
+    process: str, order: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events: list[str] = []
+    monkeypatch.setenv("LOCAL_RANK", process)
+    monkeypatch.setattr(networks, "wait_for_all", lambda: events.append("wait"))
+    model = ANN(TINY)
+    network = Network("tiny", BALLOON_TOWN, TOWN.test, lambda _: events.append("load") or model)
+    assert load_in_turn(network) is model
+    assert " ".join(events) == order
 
 
 @pytest.mark.parametrize("what", ["missing.safetensors", "runs/missing", ".", "a.pth"])

@@ -8,8 +8,8 @@ from tyro.conf import Positional
 
 from annlib.commands.devices import Device, choose_device, use_threads
 from annlib.commands.errors import message_of
-from annlib.commands.interrupts import interruptible
 from annlib.commands.progress import download_bar
+from annlib.commands.scoring import follow
 from annlib.config import Precision, TestConfig
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class Evaluate:
     """Processes that read pictures beside the prediction."""
 
     def run(self) -> None:
-        from annlib.engine.distributed import joined
+        from annlib.engine.distributed import is_main, joined
 
         if self.save_pictures and self.out is None:
             raise ValueError("--save-pictures needs a folder to put them: add --out DIR.")
@@ -70,10 +70,12 @@ class Evaluate:
         with joined(choose_device(self.device)) as device:
             evaluation = self.prepare(device)
             try:
-                finished = self.follow(evaluation)
+                finished = follow(evaluation, self.workers)
             except (ValueError, OSError) as error:
                 raise ValueError(f"{message_of(error)}\n{self.way_on(evaluation)}") from error
             if not finished:
+                if is_main():
+                    print(f"Stopped. {self.way_on(evaluation)}")
                 raise KeyboardInterrupt  # as noted in `follow`
             self.report(evaluation.finish(), evaluation.segmenter.spec.class_names)
 
@@ -111,28 +113,6 @@ class Evaluate:
             scales=MULTI_SCALE if self.multi_scale else self.scales or test.scales,
             flip=self.flip or test.flip,
         )
-
-    def follow(self, evaluation: "Evaluation") -> bool:
-        """Scores with a progress bar. False when it was interrupted before the end."""
-        from tqdm import tqdm
-
-        from annlib.engine.distributed import is_main
-        from annlib.engine.tables import percent
-
-        done = evaluation.num_done
-        total = done + len(evaluation.share)
-        with (
-            interruptible() as interrupted,
-            tqdm(total=total, initial=done, unit="picture", disable=not is_main()) as bar,
-        ):
-            for _ in evaluation.steps(self.workers):
-                bar.set_postfix(mIoU=percent(evaluation.matrix.scores().miou), refresh=False)
-                bar.update()
-                if interrupted():
-                    break
-        if evaluation.num_done < total and is_main():
-            print(f"Stopped. {self.way_on(evaluation)}")
-        return evaluation.num_done == total
 
     def way_on(self, evaluation: "Evaluation") -> str:
         """What a stop leaves behind, and what to do next."""

@@ -46,6 +46,7 @@ class Following:
     def follow(self) -> bool:
         """Trains with a progress bar. False when it was interrupted before the end."""
         from annlib.engine.distributed import any_rank
+        from annlib.engine.tables import summary_line
         from annlib.engine.training import SAVE_EVERY
 
         training, total = self.training, self.training.experiment.train.iterations
@@ -59,7 +60,7 @@ class Following:
                 if step.number % SAVE_EVERY == 0:
                     events.flush()  # earlier steps are not taken again after a kill
                 if self.is_time_to_score(step):
-                    self.say(f"\nstep {step.number}: {means(self.look(events))}")
+                    self.say(f"\nstep {step.number}: {summary_line(self.look(events))}")
                 if any_rank(interrupted()):
                     break
             training.save()
@@ -138,11 +139,3 @@ class Following:
 
         if is_main():
             print(text, flush=True)
-
-
-def means(scores: "Scores") -> str:
-    """The three numbers of the published tables, in percent."""
-    return (
-        f"mIoU {100 * scores.miou:.2f}, mAcc {100 * scores.mean_accuracy:.2f}, "
-        f"aAcc {100 * scores.pixel_accuracy:.2f}"
-    )

@@ -10,8 +10,8 @@ from tyro.conf import Positional
 
 from annlib.commands.devices import Device, choose_device, use_threads
 from annlib.commands.errors import at_least_one, message_of
-from annlib.commands.interrupts import interruptible
 from annlib.commands.progress import download_bar
+from annlib.commands.scoring import follow
 from annlib.config import Compute, Precision
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from annlib.engine.cost_tables import RowCost
     from annlib.engine.evaluate import Scores
-    from annlib.engine.evaluation import Evaluation
     from annlib.engine.networks import Network
     from annlib.engine.predict import Segmenter
     from annlib.engine.reproduce import Reproduced
@@ -166,24 +165,3 @@ class Reproduce:
         ):
             words += [] if value == usual else [option, str(value)]
         return shlex.join(map(without_names, words))
-
-
-def follow(evaluation: "Evaluation", workers: int, title: str) -> bool:
-    """Scores with a progress bar. False when it was interrupted before the end."""
-    from tqdm import tqdm
-
-    from annlib.engine.distributed import is_main
-    from annlib.engine.tables import percent
-
-    done = evaluation.num_done
-    total = done + len(evaluation.share)
-    with (
-        interruptible() as interrupted,
-        tqdm(desc=title, total=total, initial=done, unit="picture", disable=not is_main()) as bar,
-    ):
-        for _ in evaluation.steps(workers):
-            bar.set_postfix(mIoU=percent(evaluation.matrix.scores().miou), refresh=False)
-            bar.update()
-            if interrupted():
-                break
-    return evaluation.num_done == total

@@ -1,5 +1,6 @@
 """Batches in an order that depends on the seed and the step alone."""
 
+import os
 import signal
 from collections.abc import Iterator
 from itertools import count
@@ -100,9 +101,15 @@ class Seeded(Dataset):
 
 
 def leave_interrupts_to_the_parent(worker: int) -> None:
-    """Ctrl-C, and torchrun's SIGTERM, reach every process: the parent decides when workers end."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    """The parent decides when its workers end, not a signal that was meant for it.
+
+    Ctrl-C goes to all processes of a terminal, torchrun's SIGTERM to all of a group: workers get a
+    group of their own. (On Windows there are no groups; there they do not hear Ctrl-C.)
+    """
+    if hasattr(os, "setpgrp"):
+        os.setpgrp()
+    else:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def make_loader(

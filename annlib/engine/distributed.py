@@ -10,6 +10,10 @@ from datetime import timedelta
 
 import torch
 import torch.distributed as dist
+
+# Its default arguments hold on to the group that exists when it is first imported. Torchvision does
+# that; later than `joined`, the group would outlive its end, and gloo could abort at exit.
+import torch.distributed.nn.functional  # noqa: F401
 from torch import Tensor
 
 PATIENCE = timedelta(minutes=30)  # of a process that waits for the others: rank 0 evaluates, saves
