@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from some_runs import make_run
 
-from annlib.course.charts import learning_curve, learning_curves, smoothed
+from annlib.course.charts import learning_curve, learning_curves, say_loss, smoothed
 from annlib.engine.runs import Run, read_run
 
 
@@ -92,3 +92,7 @@ def test_smoothing_keeps_a_straight_line_and_calms_noise() -> None:
 def test_short_curves_are_not_smoothed() -> None:
     values = np.array([3.0, 1.0, 2.0])
     assert smoothed(values).tolist() == values.tolist()
+
+
+def test_curve_of_one_point_neither_rises_nor_falls() -> None:
+    assert say_loss(np.array([20]), np.array([1.5])) == "At step 20 the loss is 1.50."

@@ -155,6 +155,8 @@ def draw_miou(axes: Axes, run: Run, colour: str | np.ndarray, dashes: str) -> No
 
 
 def say_loss(steps: np.ndarray, smooth: np.ndarray) -> str:
+    if len(steps) == 1:
+        return f"At step {steps[0]} the loss is {smooth[0]:.2f}."
     went = "falls" if smooth[-1] < smooth[0] else "rises"
     return (
         f"From step {steps[0]} to {steps[-1]} the loss {went} from {smooth[0]:.2f} to "
