@@ -59,7 +59,7 @@ def ignore(done: int, total: int | None) -> None:
 @contextmanager
 def alone(path: Path) -> Iterator[None]:
     """Inside, no other process makes the same file: torchrun starts several at once."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     lock = path.with_name(path.name + ".lock")
     with lock.open("w") as file:
         if fcntl:
@@ -67,6 +67,18 @@ def alone(path: Path) -> Iterator[None]:
                 fcntl.flock(file, fcntl.LOCK_EX)
         yield
     lock.unlink(missing_ok=True)  # not after an error: others may wait for it
+
+
+def make_folder(folder: Path) -> None:
+    """With all above it. Raises OSError that says how to choose another for the cache."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(
+            error.errno,
+            f"There can be no folder {folder} for what is fetched: {error.strerror}. The cache may "
+            "lie elsewhere: set ANNLIB_HOME to a folder that can be written.",
+        ) from error
 
 
 def fetch_patiently(wanted: Wanted, progress: Progress) -> None:

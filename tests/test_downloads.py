@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from annlib import downloads, transfer
-from annlib.downloads import download, home
+from annlib.downloads import alone, download, home
 
 CONTENT = bytes(range(256)) * 40  # 10 KiB
 SHA256, MD5 = hashlib.sha256(CONTENT).hexdigest(), hashlib.md5(CONTENT).hexdigest()
@@ -322,3 +322,12 @@ def test_home_is_where_the_user_says(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert home() == tmp_path / "xdg" / "annlib"
     monkeypatch.setenv("ANNLIB_HOME", "~/mine")
     assert home() == tmp_path / "mine"
+
+
+def test_folder_that_cannot_be_made_names_the_way_to_another(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with (
+        pytest.raises(OSError, match="no folder .*file/cache .*ANNLIB_HOME"),
+        alone(tmp_path / "file" / "cache" / "weights.pth"),
+    ):
+        pass
