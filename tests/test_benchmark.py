@@ -1,6 +1,5 @@
 """Time, memory and multiply-adds of a call."""
 
-import time
 from collections.abc import Callable
 
 import pytest
@@ -10,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from annlib.engine import benchmark
-from annlib.engine.benchmark import highest_sum, measure, peak_bytes, time_calls
+from annlib.engine.benchmark import Timing, highest_sum, measure, peak_bytes, time_calls
 from annlib.model.asymmetric import AsymmetricAttention
 from annlib.model.baselines import NonLocalAttention
 
@@ -19,33 +18,55 @@ MIB = 2**20
 SIZES = st.lists(st.integers(1, 9), max_size=12)
 
 
+class Clock:
+    """Time that passes only when somebody sleeps: a busy machine changes nothing."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def perf_counter(self) -> float:
+        return self.now
+
+    def sleeper(self, *seconds: float) -> Callable[[], None]:
+        """Sleeps as long as listed, one entry a call; the last one for ever."""
+        left = list(seconds)
+
+        def sleep() -> None:
+            self.now += left.pop(0) if len(left) > 1 else left[0]
+
+        return sleep
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(benchmark, "time", clock)
+    return clock
+
+
 @pytest.fixture(autouse=True)
 def no_warm_up_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(benchmark, "WARM_UP_SECONDS", 0.0)
 
 
-def sleeper(*seconds: float) -> Callable[[], None]:
-    """Sleeps as long as listed, one entry a call; the last one for ever."""
-    left = list(seconds)
-    return lambda: time.sleep(left.pop(0) if len(left) > 1 else left[0])
+def test_first_calls_do_not_count(clock: Clock) -> None:
+    timing = time_calls(clock.sleeper(0.3, 0.3, 0.0), CPU, repeat=4)
+    assert timing == Timing(0, 0, 0)
 
 
-def test_first_calls_do_not_count() -> None:
-    timing = time_calls(sleeper(0.3, 0.3, 0.0), CPU, repeat=4)
-    assert timing.slowest < 250
+def test_median_fastest_and_slowest_are_of_the_calls_that_count(clock: Clock) -> None:
+    timing = time_calls(clock.sleeper(0, 0, 0.01, 0.2, 0.05), CPU, repeat=3)
+    assert tuple(timing) == pytest.approx((50, 10, 200))
 
 
-def test_median_fastest_and_slowest_are_of_the_calls_that_count() -> None:
-    timing = time_calls(sleeper(0, 0, 0.01, 0.2, 0.05), CPU, repeat=3)
-    assert 10 <= timing.fastest < timing.median < timing.slowest
-    assert 50 <= timing.median < 200 <= timing.slowest
-
-
-def test_warm_up_lasts_at_least_as_long_as_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_warm_up_lasts_at_least_as_long_as_wanted(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     calls = []
     monkeypatch.setattr(benchmark, "WARM_UP_SECONDS", 0.1)
-    time_calls(lambda: calls.append(time.sleep(0.02)), CPU, repeat=1)
-    assert 4 <= len(calls) <= 6  # 0.1 s of 0.02 s and some, and one that counts
+    sleep = clock.sleeper(0.03)
+    time_calls(lambda: calls.append(sleep()), CPU, repeat=1)
+    assert len(calls) == 4 + 1  # four pass 0.1 s, and one counts
 
 
 def three_at_once() -> Tensor:
