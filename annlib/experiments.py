@@ -16,14 +16,14 @@ TOWN_MODEL = ModelConfig(
     value_channels=32,
     hidden_channels=64,
     aux_channels=64,
-    # Dropout2d drops whole channels. Where 64 of them must keep six paints apart, that cost a run
-    # up to 500 steps until it found the matching, and nothing overfits here.
+    # Dropout drops whole channels. Here 64 of them must keep six paints apart, and scenes are drawn
+    # from a rule: there is little to overfit, and much to lose.
     dropout=0.0,
 )
 TOWN_DATA = DataConfig("balloon_town", None, None, batch_size=8, color_jitter=False)
 TOWN_RECIPE = TrainConfig(
     iterations=1000,
-    base_lr=6e-3,  # at 1.2e-2 every head stays with the vote: colours are lost before they help
+    base_lr=6e-3,
     min_lr=0.0,
     optimizer="adamw",
     weight_decay=1e-2,

@@ -24,7 +24,7 @@ def needs_tensorboard() -> None:
 
 def test_scalars_are_read_back(tmp_path: Path, needs_tensorboard: None) -> None:
     log = EventLog(tmp_path)
-    assert log.available
+    assert log.writer is not None
     for step in (20, 40):
         log.scalars(step, {"loss": 1 / step, "val/miou": step / 100})
     log.close()
@@ -68,7 +68,7 @@ def test_without_tensorboard_nothing_is_written(tmp_path: Path, monkeypatch) -> 
     for name in ("tensorboard", "torch.utils.tensorboard"):
         monkeypatch.setitem(sys.modules, name, None)
     log = EventLog(tmp_path, step=20)
-    assert not log.available
+    assert log.writer is None
     log.scalars(40, {"loss": 1.0})
     log.flush()
     log.close()
@@ -80,4 +80,4 @@ def test_processes_that_write_no_files_write_none(tmp_path: Path, monkeypatch) -
     log = EventLog(None)
     log.scalars(40, {"loss": 1.0})
     log.close()
-    assert not log.available and list(tmp_path.iterdir()) == []
+    assert log.writer is None and list(tmp_path.iterdir()) == []

@@ -10,7 +10,7 @@ import small_town
 import torch
 from torch.utils.data import Dataset, Subset
 
-from annlib.config import Experiment, TrainConfig
+from annlib.config import Compute, Experiment, TrainConfig
 from annlib.data.classes import BALLOON_TOWN
 from annlib.data.sources import open_data
 from annlib.engine import machine, training
@@ -250,3 +250,21 @@ def test_loss_that_is_no_number_names_the_pictures_of_its_batch(
     assert [f"number {draw.index}" for draw in draws] == str(caught.value).partition("pictures ")[
         2
     ].removesuffix(": look at them first.").split(", ")
+
+
+def test_scale_of_half_precision_gradients_is_resumed_too(tmp_path: Path, scenes: Dataset) -> None:
+    compute = Compute("fp16")
+    experiment = replace(TOWN, train=replace(ADAMW, iterations=8))
+    folders = tmp_path / "whole", tmp_path / "stopped"
+    whole, first = (
+        Training(experiment, BALLOON_TOWN, folder, CPU, compute=compute) for folder in folders
+    )
+    for run in (whole, first):
+        # Too large a scale: the first gradients overflow, and each time it is halved.
+        run.scaler.load_state_dict(run.scaler.state_dict() | {"scale": 2.0**30})
+    losses = go_on(whole, scenes, 8)
+    begun = go_on(first, scenes, 3)
+    first.save()
+    second = Training(experiment, BALLOON_TOWN, folders[1], CPU, True, compute)
+    assert second.scaler.get_scale() == first.scaler.get_scale() < 2.0**30
+    assert begun + go_on(second, scenes, 8) == losses

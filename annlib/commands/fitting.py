@@ -34,6 +34,9 @@ def check_classes(experiment: "Experiment", spec: "DatasetSpec") -> None:
 
 def fit_minutes(experiment: "Experiment", minutes: float, seconds: float) -> "Experiment":
     """As many steps as fit, when a step takes so many seconds."""
+    from annlib.engine.distributed import is_main
+
     iterations = max(1, int(60 * minutes / seconds))
-    print(f"{1000 * seconds:.0f} ms a step: {iterations} steps in {minutes:g} minutes")
+    if is_main():
+        print(f"{1000 * seconds:.0f} ms a step: {iterations} steps in {minutes:g} minutes")
     return replace(experiment, train=replace(experiment.train, iterations=iterations))

@@ -62,5 +62,5 @@ def knobs(share: int, at_once: int, compute: "Compute") -> list[str]:
             "gradient (batch norm then sees the smaller ones)."
         )
     if compute.precision == "fp32":
-        found.append("Try --precision bf16: maps take half the memory.")
+        found.append("Try --precision bf16: most maps then take 2 bytes a number instead of 4.")
     return found

@@ -56,11 +56,11 @@ class Train:
     """First weights of the backbone: reference, torchvision, none, or a file. Published rows begin
     with the reference's ImageNet weights, the others with none."""
     precision: Precision = "fp32"
-    """bf16 and fp16 take half the memory for maps, and half the time or less on a recent GPU."""
+    """Of convolutions and products; with bf16 and fp16 most maps take 2 bytes a number, not 4."""
     accumulate: int = 1
     """Parts that a batch is worked through in, for a device that cannot hold it whole."""
     compile: bool = False
-    """Let torch.compile fuse operations: slow to start, faster after."""
+    """Let torch.compile fuse operations: slow to start. `annlib benchmark` tells what it gains."""
     score_every: int | None = None
     """Steps between two looks at the validation half; published rows: a tenth of the steps."""
     keep: int = 0

@@ -10,7 +10,7 @@ class EventLog:
     folder: of the run, so that `tensorboard --logdir runs` shows it by its name. step: where the
     run goes on, 0 for a new one; what an earlier session wrote of later steps is hidden.
     Without a folder (in the other ones of several processes) and without the package tensorboard
-    (`available` is False) all calls do nothing.
+    all calls do nothing.
     TensorBoard names an event file after time and machine: leave it out of what you publish.
     """
 
@@ -23,10 +23,6 @@ class EventLog:
         except ImportError:
             return
         self.writer = SummaryWriter(str(folder), purge_step=step + 1)
-
-    @property
-    def available(self) -> bool:
-        return self.writer is not None
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """One value for each curve at a step, for example {"loss": 1.2, "val/miou": 0.4}."""

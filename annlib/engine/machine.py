@@ -13,7 +13,7 @@ from annlib.engine.sync_norm import share_statistics
 
 def placed(model: nn.Module, device: torch.device, compute: Compute) -> nn.Module:
     """On the device, in the memory layout, with batch norm shared between processes."""
-    # Channels last: convolutions read a pixel's channels together; a third faster on CPUs, too.
+    # Channels last: convolutions read a pixel's channels together, which suits CPUs and GPUs.
     layout = torch.channels_last if compute.channels_last else torch.contiguous_format
     return share_statistics(model, device).to(device, memory_format=layout)
 
