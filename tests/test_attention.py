@@ -14,7 +14,6 @@ from annlib.course.attention import (
     attention_of,
     attention_picture,
     capture_attention,
-    map_size,
     model_input,
     position_boxes,
     query_index,
@@ -31,6 +30,7 @@ from annlib.course.predicting import (
 )
 from annlib.course.wording import say_choice
 from annlib.data.scenes import CLASS_NAMES, HOUSES, make_scene
+from annlib.model.ann import map_size
 from annlib.model.baselines import build_model
 from annlib.model.localnet import receptive_field
 

@@ -60,7 +60,7 @@ class Train:
     accumulate: int = 1
     """Parts that a batch is worked through in, for a device that cannot hold it whole."""
     compile: bool = False
-    """Let torch.compile fuse operations: slow to start. `annlib benchmark` tells what it gains."""
+    """Let torch.compile fuse operations: slow to start (gain: `annlib benchmark train`)."""
     score_every: int | None = None
     """Steps between two looks at the validation half; published rows: a tenth of the steps."""
     keep: int = 0

@@ -16,10 +16,10 @@ from torch import Tensor, nn
 
 from annlib.data.normalise import normalise
 from annlib.engine.inference import inference_of
+from annlib.model.ann import map_size
 from annlib.model.asymmetric import AsymmetricAttention
 from annlib.model.baselines import NonLocalAttention
 
-OUTPUT_STRIDE = 8  # pixels of the image from one position of the map to the next
 Size = tuple[int, int]  # (height, width)
 
 
@@ -122,12 +122,6 @@ def attention_of(model: nn.Module, image: np.ndarray) -> dict[str, Attention]:
 def model_input(image: np.ndarray) -> Tensor:
     """uint8 (H, W, 3) RGB -> float32 (1, 3, H, W) normalised"""
     return normalise(rearrange(torch.from_numpy(image.copy()), "h w c -> 1 c h w"))
-
-
-def map_size(image_size: Size) -> Size:
-    """The size of the feature maps of annlib's backbones for an image: an eighth, rounded up."""
-    height, width = image_size
-    return ceil(height / OUTPUT_STRIDE), ceil(width / OUTPUT_STRIDE)
 
 
 def query_index(y: float, x: float, image_size: Size, map_size: Size) -> int:

@@ -6,9 +6,10 @@ import numpy as np
 from torch import nn
 
 from annlib.config import TestConfig
-from annlib.course.attention import OUTPUT_STRIDE, model_input
+from annlib.course.attention import model_input
 from annlib.data.scenes import House, Scene
 from annlib.engine.inference import predictor
+from annlib.model.ann import OUTPUT_STRIDE
 
 
 def pixel_view(position_view: int) -> int:

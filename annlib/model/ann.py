@@ -1,5 +1,6 @@
 """The whole network: backbone -> AFNB -> reduce -> APNB -> classifier."""
 
+from math import ceil
 from typing import NamedTuple
 
 import torch
@@ -10,6 +11,14 @@ from annlib.config import ModelConfig
 from annlib.model.asymmetric import AFNB, APNB
 from annlib.model.backbones import make_backbone
 from annlib.model.layers import ChannelDropout, classifier, conv_bn_relu
+
+OUTPUT_STRIDE = 8  # pixels of the image from one position of the map to the next
+
+
+def map_size(image_size: tuple[int, int]) -> tuple[int, int]:
+    """The size of the feature maps, and of the logits before `resize`: an eighth, rounded up."""
+    height, width = image_size
+    return ceil(height / OUTPUT_STRIDE), ceil(width / OUTPUT_STRIDE)
 
 
 class Logits(NamedTuple):
@@ -29,7 +38,9 @@ class Logits(NamedTuple):
 
 
 def resize_bilinear(maps: Tensor, size: tuple[int, int], align_corners: bool) -> Tensor:
-    """(B, K, h, w) -> (B, K, *size)"""
+    """(B, K, h, w) -> (B, K, *size); the maps themselves where that is their size"""
+    if maps.shape[2:] == tuple(size):
+        return maps  # interpolate would copy every number
     return interpolate(maps, tuple(size), mode="bilinear", align_corners=align_corners)
 
 

@@ -1,0 +1,1 @@
+"""Races: the same work done in several ways, one beside the other."""
