@@ -1,6 +1,7 @@
 """Forward pass: every stored tensor of the reference, inside and out, in both precisions."""
 
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -15,9 +16,10 @@ from golden_rules import (
     mmseg_state_dict,
     statistics_difference,
 )
-from torch import Tensor
+from torch import Tensor, nn
 
 from annlib.model.ann import ANN
+from annlib.model.frozen import frozen
 
 BLOCK_PARTS = {
     "query": "attention.to_query",
@@ -102,7 +104,7 @@ def stored_tensors(case: Case) -> dict[str, Tensor]:
 def run(request: pytest.FixtureRequest) -> Run:
     case = request.param
     dtype = {"f32": torch.float32, "f64": torch.float64}[case.precision]
-    model = filled_model(case.depth, case.num_classes).to(dtype)
+    model = filled_model(case.depth, case.num_classes, folded=False).to(dtype)
     with torch.inference_mode():
         ours = forward_tensors(model, make_input(1, 97, 129).to(dtype))
     statistics = golden()["forward"][case.name].copy()
@@ -126,6 +128,18 @@ def test_all_stored_tensors_agree(run: Run) -> None:
             # Large tensors are stored every n-th channel, attention maps every n-th row.
             every = -(-run.ours[name].shape[1] // reference.shape[1])
             assert difference(run.ours[name][:, ::every], reference) <= run.case.tolerance, name
+
+
+@pytest.mark.parametrize("form", [lambda model: model, frozen], ids=["folded", "frozen"])
+def test_forms_that_do_less_work_agree(run: Run, form: Callable[[ANN], nn.Module]) -> None:
+    dtype = run.ours["logits_ac0"].dtype
+    model = form(filled_model(run.case.depth, run.case.num_classes).to(dtype))
+    with torch.inference_mode():
+        for number, align_corners in enumerate((False, True)):
+            model.config = replace(model.config, align_corners=align_corners)
+            logits = model(make_input(1, 97, 129).to(dtype)).main
+            assert difference(logits, run.ours[f"logits_ac{number}"]) <= run.case.tolerance
+            assert torch.equal(logits.argmax(1), run.stored[f"pred_ac{number}"].long())
 
 
 def test_predicted_classes_are_the_same(run: Run) -> None:

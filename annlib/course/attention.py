@@ -6,7 +6,6 @@ S anchors with a pyramid, all N positions without one.
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from math import ceil
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +18,7 @@ from annlib.engine.inference import inference_of
 from annlib.model.ann import map_size
 from annlib.model.asymmetric import AsymmetricAttention
 from annlib.model.baselines import NonLocalAttention
+from annlib.model.pooling import cell_edges
 
 Size = tuple[int, int]  # (height, width)
 
@@ -151,12 +151,6 @@ def anchor_boxes(pool_scales: Sequence[int], height: int, width: int) -> Tensor:
             for left, right in zip(lefts, rights, strict=True)
         ]
     return torch.tensor(boxes)
-
-
-def cell_edges(side: int, scale: int) -> tuple[list[int], list[int]]:
-    """Starts and ends of `scale` cells along a side."""
-    starts = [cell * side // scale for cell in range(scale)]
-    return starts, [ceil((cell + 1) * side / scale) for cell in range(scale)]
 
 
 def position_boxes(height: int, width: int) -> Tensor:

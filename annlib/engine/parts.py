@@ -75,10 +75,12 @@ def spent_by_part(model: nn.Module, images: Tensor, clock: Callable[[], float]) 
     return spent | {REST: total - sum(spent.values())}
 
 
-def gflops_by_part(config: ModelConfig, images: int, size: tuple[int, int]) -> dict[str, float]:
+def gflops_by_part(
+    config: ModelConfig, images: int, size: tuple[int, int], folded: bool = True
+) -> dict[str, float]:
     """Counted without computing anything, on tensors that have a shape only."""
     with torch.device("meta"):
-        model, batch = build_model(config), torch.empty(images, 3, *size)
+        model, batch = build_model(config, folded), torch.empty(images, 3, *size)
     with FlopCounterMode(display=False) as counter:
         return spent_by_part(model, batch, lambda: counter.get_total_flops() / 1e9)
 

@@ -59,10 +59,10 @@ def saved_gflops(experiment: Experiment) -> float:
 
 
 def check_gflops(experiment: Experiment) -> str:
-    """Of one crop: the reference's, less the projection that is computed once here."""
+    """Of one crop, in the readable form: the reference's, less a projection computed once here."""
     height, width = experiment.data.crop_size
     expected, size = costs_of_reference(experiment), f"{height}x{width}"
-    gflops = gflops_by_part(experiment.model, 1, (height, width))
+    gflops = gflops_by_part(experiment.model, 1, (height, width), folded=False)
     aux = gflops.pop("auxiliary")
     main, saved = sum(gflops.values()), saved_gflops(experiment)
     theirs, theirs_aux = expected["gflops"][size], expected["gflops_auxiliary"][size]

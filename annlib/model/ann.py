@@ -10,6 +10,7 @@ from torch.nn.functional import interpolate
 from annlib.config import ModelConfig
 from annlib.model.asymmetric import AFNB, APNB
 from annlib.model.backbones import make_backbone
+from annlib.model.folded import FoldedAFNB, FoldedAPNB
 from annlib.model.layers import ChannelDropout, classifier, conv_bn_relu
 
 OUTPUT_STRIDE = 8  # pixels of the image from one position of the map to the next
@@ -61,10 +62,11 @@ class FCNHead(nn.Module):
 class ANN(nn.Module):
     """The network of the paper, in the variant of the released weights.
 
+    folded: its two blocks compute the same with half of the work, see `annlib.model.folded`.
     Reference: mmseg/models/decode_heads/ann_head.py.
     """
 
-    def __init__(self, config: ModelConfig):
+    def __init__(self, config: ModelConfig, folded: bool = True):
         super().__init__()
         if config.head != "ann":
             raise ValueError(
@@ -74,9 +76,10 @@ class ANN(nn.Module):
         self.backbone = make_backbone(config)
         low, high = self.backbone.low_channels, self.backbone.high_channels
         hidden, keys, values = config.hidden_channels, config.key_channels, config.value_channels
-        self.afnb = AFNB(low, high, keys, values, config.pool_scales)
+        make_afnb, make_apnb = (FoldedAFNB, FoldedAPNB) if folded else (AFNB, APNB)
+        self.afnb = make_afnb(low, high, keys, values, config.pool_scales)
         self.reduce = conv_bn_relu(high, hidden, 3)
-        self.apnb = APNB(hidden, keys, values, config.pool_scales)
+        self.apnb = make_apnb(hidden, keys, values, config.pool_scales)
         self.dropout = ChannelDropout(config.dropout)  # the reference uses one module twice, too
         self.classifier = classifier(hidden, config.num_classes)
         self.auxiliary = FCNHead(low, config.aux_channels, config.num_classes, config.dropout)

@@ -12,6 +12,7 @@ from annlib.config import ModelConfig
 from annlib.model.ann import ANN, FCNHead, Logits, resize_bilinear
 from annlib.model.asymmetric import APNB
 from annlib.model.backbones import make_backbone
+from annlib.model.folded import FoldedAPNB
 from annlib.model.layers import ChannelDropout, classifier, conv_bn_relu
 
 
@@ -88,13 +89,13 @@ class Baseline(nn.Module):
     Backbone, reduce, classifier and auxiliary head are ANN's, so a comparison is about the block.
     """
 
-    def __init__(self, config: ModelConfig):
+    def __init__(self, config: ModelConfig, folded: bool = True):
         super().__init__()
         self.config = config
         self.backbone = make_backbone(config)
         low, high = self.backbone.low_channels, self.backbone.high_channels
         self.reduce = conv_bn_relu(high, config.hidden_channels, 3)
-        self.context = make_context(config)
+        self.context = make_context(config, folded)
         self.dropout = ChannelDropout(config.dropout)
         self.classifier = classifier(config.hidden_channels, config.num_classes)
         self.auxiliary = FCNHead(low, config.aux_channels, config.num_classes, config.dropout)
@@ -108,7 +109,7 @@ class Baseline(nn.Module):
         return Logits(main, aux).resize(size or images.shape[2:], self.config.align_corners)
 
 
-def make_context(config: ModelConfig) -> nn.Module:
+def make_context(config: ModelConfig, folded: bool) -> nn.Module:
     """The block of a baseline.  (B, hidden, H, W) -> (B, hidden, H, W)"""
     hidden, keys, values = config.hidden_channels, config.key_channels, config.value_channels
     match config.head:
@@ -119,10 +120,14 @@ def make_context(config: ModelConfig) -> nn.Module:
         case "nonlocal":
             return NonLocal(hidden, keys, values)
         case "apnb":
-            return APNB(hidden, keys, values, config.pool_scales)
+            apnb = FoldedAPNB if folded else APNB
+            return apnb(hidden, keys, values, config.pool_scales)
     raise ValueError(f"No baseline {config.head!r}: choose fcn, ppm, nonlocal or apnb.")
 
 
-def build_model(config: ModelConfig) -> ANN | Baseline:
-    """The network that a configuration describes, with random weights."""
-    return ANN(config) if config.head == "ann" else Baseline(config)
+def build_model(config: ModelConfig, folded: bool = True) -> ANN | Baseline:
+    """The network that a configuration describes, with random weights.
+
+    folded: the paper's blocks in the form that does half of the work; else in the readable one.
+    """
+    return ANN(config, folded) if config.head == "ann" else Baseline(config, folded)
