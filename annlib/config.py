@@ -102,13 +102,15 @@ class Compute:
     """How a machine does the work: another choice changes speed and memory, not the recipe.
 
     precision: of convolutions and products; weights stay float32. accumulate: parts that a batch
-    is worked through in, one after the other. channels_last: layout of maps in memory.
+    is worked through in, one after the other. channels_last: layout of maps in memory. compile: let
+    torch.compile fuse operations; cuda_graphs: and let a GPU replay them as they were recorded.
     """
 
     precision: Precision = "fp32"
     accumulate: int = 1
     channels_last: bool = True
     compile: bool = False
+    cuda_graphs: bool = False  # with compile
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 
-from annlib.data import transforms
+from annlib.data import jitter, transforms
 
 
 def numpys_dice(monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
     """The reference's random numbers in the place of torch's."""
     random = np.random.RandomState(seed)
-    monkeypatch.setattr(transforms, "uniform", random.uniform)
-    monkeypatch.setattr(transforms, "chance", lambda probability: bool(random.randint(2)))
-    monkeypatch.setattr(transforms, "randint", lambda low, high: int(random.randint(low, high + 1)))
+    for module in (transforms, jitter):
+        monkeypatch.setattr(module, "uniform", random.uniform)
+        monkeypatch.setattr(module, "chance", lambda probability: bool(random.randint(2)))
+        monkeypatch.setattr(module, "randint", lambda low, high: int(random.randint(low, high + 1)))

@@ -41,7 +41,7 @@ def results() -> list[dict]:
 
 
 def test_row_is_measured_printed_and_kept(annlib) -> None:
-    printed = annlib(CITYSCAPES)
+    printed = annlib("rows", CITYSCAPES)
     (row,) = results()
     assert row["name"] == CITYSCAPES
     assert row["inference"]["size"] == [64, 128] and row["training"]["size"] == [32, 64]
@@ -50,19 +50,19 @@ def test_row_is_measured_printed_and_kept(annlib) -> None:
 
 
 def test_all_rows_are_measured(annlib) -> None:
-    annlib("--all", "--no-training")
+    annlib("rows", "--all", "--no-training")
     assert [row["name"] for row in results()] == [CITYSCAPES, ADE20K]
     assert all(row["inference"] and not row["training"] for row in results())
 
 
 def test_parts_are_shown(annlib) -> None:
-    printed = annlib(CITYSCAPES, "--layers")
+    printed = annlib("parts", CITYSCAPES)
     assert "| afnb " in printed and "| all " in printed
     assert not Path("data").exists()
 
 
 def test_command_to_remake_is_the_command(annlib) -> None:
-    words = (CITYSCAPES, "--no-inference", "--precision", "bf16", "--no-channels-last")
+    words = ("rows", CITYSCAPES, "--no-inference", "--precision", "bf16", "--no-channels-last")
     (line,) = (line for line in annlib(*words).splitlines() if "Remake" in line)
     told = shlex.split(line.split("`")[1])
     small = ["--shrink", str(SHRINK), "--repeat", "1", "--device", "cpu"]
@@ -72,10 +72,11 @@ def test_command_to_remake_is_the_command(annlib) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ((), "Name one published row"),
-        ((CITYSCAPES, "--all"), "Name one published row"),
-        (("ann_r50",), "No published row 'ann_r50'. Nearest: "),
-        (("--all", "--no-inference", "--no-training"), "leave nothing to measure"),
+        (("rows",), "Name one published row"),
+        (("parts",), "Name one published row"),
+        (("rows", CITYSCAPES, "--all"), "Name one published row"),
+        (("rows", "ann_r50"), "No published row 'ann_r50'. Nearest: "),
+        (("rows", "--all", "--no-inference", "--no-training"), "leave nothing to measure"),
     ],
 )
 def test_what_cannot_be_measured_is_told(annlib, words: tuple, message: str) -> None:
@@ -84,7 +85,11 @@ def test_what_cannot_be_measured_is_told(annlib, words: tuple, message: str) -> 
 
 
 @pytest.mark.parametrize(("option", "value"), [("--repeat", 0), ("--shrink", 0)])
-def test_impossible_numbers_are_told(annlib, monkeypatch, option: str, value: int) -> None:
-    monkeypatch.setattr(sys, "argv", ["annlib", "benchmark", CITYSCAPES, option, str(value)])
+@pytest.mark.parametrize("command", ["rows", "parts"])
+def test_impossible_numbers_are_told(
+    annlib, monkeypatch: pytest.MonkeyPatch, command: str, option: str, value: int
+) -> None:
+    words = ["annlib", "benchmark", command, CITYSCAPES, option, str(value)]
+    monkeypatch.setattr(sys, "argv", words)
     with pytest.raises(SystemExit, match=option):
         __main__.main()

@@ -92,9 +92,9 @@ def test_half_precision_is_passed_on_to_inference() -> None:
     seen = []
 
     class Watched(ANN):
-        def forward(self, *inputs: Tensor) -> Logits:
+        def forward(self, images: Tensor, size: tuple[int, int] | None = None) -> Logits:
             seen.append(torch.is_autocast_enabled("cpu"))
-            return super().forward(*inputs)
+            return super().forward(images, size)
 
     for precision in ("fp32", "bf16"):
         with pytest.MonkeyPatch.context() as patch:

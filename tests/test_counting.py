@@ -1,62 +1,42 @@
-"""Attention, counted: over houses that were classified rightly, and over no others."""
+"""Operations are counted under whatever name they are computed."""
 
-from dataclasses import replace
-
-import pytest
 import torch
-from tiny import TINY
-from torch import nn
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn.functional import scaled_dot_product_attention
 
-from annlib.course import counting
-from annlib.course.counting import attention_table, count_attention
-from annlib.data.scenes import Scene
-from annlib.experiments import with_head
-from annlib.model.baselines import build_model
+from annlib.engine.counting import operation_counter
 
-
-def network(head: str) -> nn.Module:
-    torch.manual_seed(0)
-    return build_model(with_head(replace(TINY, num_classes=10), head))
+COUNT = st.integers(1, 7)
+quick = settings(deadline=None)
 
 
-def truth(model: nn.Module, scene: Scene) -> list[int]:
-    return [house.label for house in scene.houses]
+@quick
+@given(COUNT, COUNT, COUNT, COUNT)
+def test_product_is_counted_whether_added_in_place_or_not(b: int, n: int, s: int, c: int) -> None:
+    weights, anchors, sums = torch.randn(b, n, s), torch.randn(b, s, c), torch.randn(b, n, c)
+    for compute in (
+        lambda: weights @ anchors,
+        lambda: torch.baddbmm(sums, weights, anchors),
+        lambda: sums.baddbmm_(weights, anchors),
+    ):
+        with operation_counter() as counter:
+            compute()
+        assert counter.get_total_flops() == 2 * b * n * s * c
 
 
-def first_kind(model: nn.Module, scene: Scene) -> list[int]:
-    return [7 for _ in scene.houses]
+@quick
+@given(COUNT, COUNT, COUNT, COUNT, st.sampled_from(["cpu", "meta"]))
+def test_fused_attention_is_two_products(b: int, n: int, s: int, c: int, device: str) -> None:
+    query, key, value = (torch.randn(b, 1, count, c, device=device) for count in (n, s, s))
+    with torch.inference_mode(), operation_counter() as counter:
+        scaled_dot_product_attention(query, key, value)
+    assert counter.get_total_flops() == 2 * (2 * b * n * s * c)
 
 
-def test_who_knows_the_rule_follows_its_balloon_and_no_other(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(counting, "house_answers", truth)
-    counted = count_attention(network("nonlocal"), 4)
-    assert (counted.questions, counted.follows, counted.stays) == (4, 1, 1)
-    assert 0 < counted.mass["context.attention"] < 1
-
-
-def test_who_always_says_the_same_follows_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(counting, "house_answers", first_kind)
-    counted = count_attention(network("fcn"), 2)
-    assert (counted.follows, counted.stays, counted.matched) == (0, 1, {})
-
-
-def test_each_block_has_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(counting, "house_answers", truth)
-    tallies = {head: count_attention(network(head), 1) for head in ("fcn", "ann")}
-    rows = attention_table(tallies).splitlines()[2:]
-    assert [row.split()[1:4:2] for row in rows] == [["fcn", "-"], ["ann", "afnb"], ["ann", "apnb"]]
-
-
-@pytest.mark.parametrize("questions", [0, -3])
-def test_no_question_is_refused(questions: int) -> None:
-    with pytest.raises(ValueError, match="ask at least 1"):
-        count_attention(network("fcn"), questions)
-
-
-def test_a_network_that_is_never_right_is_given_up() -> None:
-    model = network("fcn")
-    model.classifier.bias.data = 100 * torch.eye(10)[0]
-    with pytest.raises(ValueError, match="In 10 scenes this fcn network classified 0 houses"):
-        count_attention(model, 1)
+def test_what_is_computed_outside_does_not_count() -> None:
+    a = torch.randn(3, 4)
+    with operation_counter() as counter:
+        a @ a.mT
+    a @ a.mT
+    assert counter.get_total_flops() == 2 * 3 * 4 * 3

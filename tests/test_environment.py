@@ -11,6 +11,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
+ON_DEMAND = "reference"  # extra that no environment of ours contains
 CONDA_NAMES = {"pytorch": "torch", "matplotlib-base": "matplotlib", "seaborn-base": "seaborn"}
 
 Ranges = dict[str, SpecifierSet]
@@ -21,9 +22,10 @@ def text_of(name: str) -> str:
 
 
 def pip_ranges(text: str) -> Ranges:
-    """The direct dependencies of pyproject.toml, its extras included."""
+    """The direct dependencies of pyproject.toml, its extras included but for those on demand."""
     project = tomllib.loads(text)["project"]
-    extras = [line for lines in project["optional-dependencies"].values() for line in lines]
+    groups = project["optional-dependencies"]
+    extras = [line for name, lines in groups.items() if name != ON_DEMAND for line in lines]
     found = [Requirement(line) for line in [*project["dependencies"], *extras]]
     python = {"python": SpecifierSet(project["requires-python"])}
     return python | {requirement.name: requirement.specifier for requirement in found}
@@ -71,6 +73,15 @@ def test_locked_versions_lie_in_the_ranges() -> None:
     del ranges["python"]
     outside = [name for name, allowed in ranges.items() if versions[name] not in allowed]
     assert outside == []
+
+
+def test_reference_is_installed_by_nothing_but_its_extra() -> None:
+    extras = tomllib.loads(text_of("pyproject.toml"))["project"]["optional-dependencies"]
+    names = {canonicalize_name(Requirement(line).name) for line in extras[ON_DEMAND]}
+    assert "mmsegmentation" in names
+    assert not names & locked(text_of("requirements.lock")).keys()
+    installed = re.findall(r"'\.\[([\w,]+)\]'", text_of("Makefile"))
+    assert installed and all(ON_DEMAND not in extras.split(",") for extras in installed)
 
 
 def test_lock_holds_names_and_versions_only() -> None:

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from annlib.config import IGNORE_INDEX
-from annlib.engine.evaluate import ConfusionMatrix, evaluate
+from annlib.engine.evaluate import ConfusionMatrix, evaluate, evaluate_labels
 
-few = settings(max_examples=20, deadline=None)
+few = settings(max_examples=50, deadline=None)
+DTYPES = (torch.uint8, torch.int16, torch.int32, torch.int64)
 
 
 def random_pair(num_classes: int, height: int = 5, width: int = 7) -> tuple[Tensor, Tensor]:
@@ -30,15 +31,47 @@ def matrix_of(predictions: Tensor, labels: Tensor, num_classes: int) -> Confusio
 
 
 @few
-@given(seed=st.integers(0, 1000), num_classes=st.integers(1, 6))
-def test_counts_equal_a_loop_over_pixels(seed: int, num_classes: int) -> None:
+@given(
+    seed=st.integers(0, 1000),
+    num_classes=st.sampled_from([1, 2, 3, 19, 150, 255]),
+    dtypes=st.tuples(st.sampled_from(DTYPES), st.sampled_from(DTYPES)),
+)
+def test_counts_equal_a_loop_over_pixels(
+    seed: int, num_classes: int, dtypes: tuple[torch.dtype, torch.dtype]
+) -> None:
     torch.manual_seed(seed)
     predictions, labels = random_pair(num_classes)
     expected = [[0] * num_classes for _ in range(num_classes)]
     for prediction, label in zip(predictions.flatten(), labels.flatten(), strict=True):
         if label != IGNORE_INDEX:
             expected[label][prediction] += 1
-    assert matrix_of(predictions, labels, num_classes).counts.tolist() == expected
+    counts = matrix_of(predictions.to(dtypes[0]), labels.to(dtypes[1]), num_classes).counts
+    assert counts.tolist() == expected
+
+
+@pytest.mark.parametrize("anything", [-1, 4, 255, 256, 2**40])
+def test_predictions_where_no_label_is_may_be_anything(anything: int) -> None:
+    predictions, labels = torch.tensor([0, anything, 3]), torch.tensor([1, IGNORE_INDEX, 2])
+    counts = matrix_of(predictions, labels, 4).counts
+    assert counts.nonzero().tolist() == [[1, 0], [2, 3]]
+
+
+def test_maps_without_a_pixel_add_nothing() -> None:
+    nothing = torch.zeros(0, 7, dtype=torch.int64)
+    assert not matrix_of(nothing, nothing, 4).counts.any()
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int32, torch.int64])
+def test_predictions_and_labels_are_left_alone(dtype: torch.dtype) -> None:
+    pair = [part.to(dtype) for part in random_pair(4)]
+    before = [part.clone() for part in pair]
+    matrix_of(*pair, 4)
+    assert all(map(torch.equal, pair, before))
+
+
+def test_more_classes_than_a_label_can_tell_are_refused() -> None:
+    with pytest.raises(ValueError, match="256 classes are too many to score"):
+        ConfusionMatrix(256)
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +123,13 @@ def one_hot(predictions: Tensor, num_classes: int) -> Tensor:
     return torch.nn.functional.one_hot(predictions, num_classes).movedim(-1, 1)
 
 
+def test_classes_count_like_the_logits_that_they_are_the_best_of() -> None:
+    pairs = [random_pair(4) for _ in range(3)]
+    logits = evaluate(lambda x: x, [(one_hot(p, 4), labels) for p, labels in pairs], 4)
+    classes = evaluate_labels(lambda x: x, [(p.byte(), labels) for p, labels in pairs], 4)
+    assert torch.equal(logits.counts, classes.counts)
+
+
 def test_perfect_prediction_scores_one() -> None:
     labels = random_pair(4, 9, 11)[1]
     scores = evaluate(lambda x: x, [(one_hot(labels % 255, 4), labels)], 4).scores()
@@ -109,13 +149,29 @@ def test_class_that_is_only_predicted_counts_as_zero() -> None:
     assert isnan(scores.accuracy[2])
 
 
-@pytest.mark.parametrize("wrong", [-1, 4, 254])
+@pytest.mark.parametrize("wrong", [-1, 4, 254, 256, 260, 2**16 + 1, 2**40, -(2**40)])
 @pytest.mark.parametrize("kind", ["label", "prediction"])
 def test_value_out_of_range_is_named_in_the_error(kind: str, wrong: int) -> None:
     good, bad = torch.tensor([0, 3, 1]), torch.tensor([0, wrong, 1])
     pair = (good, bad) if kind == "label" else (bad, good)
+    matrix = matrix_of(good, good, 4)
     with pytest.raises(ValueError, match=f"A {kind} is {wrong}, but there are 4 classes"):
+        matrix.update(*pair)
+    assert matrix.counts.tolist() == matrix_of(good, good, 4).counts.tolist()  # nothing of it
+
+
+@pytest.mark.parametrize("kind", ["label", "prediction"])
+def test_byte_out_of_range_is_named_in_the_error(kind: str) -> None:
+    good, bad = (torch.tensor(values, dtype=torch.uint8) for values in ([0, 3, 1], [0, 7, 5]))
+    pair = (good, bad) if kind == "label" else (bad, good)
+    with pytest.raises(ValueError, match=f"A {kind} is 5, but there are 4 classes"):
         ConfusionMatrix(4).update(*pair)
+
+
+def test_prediction_of_255_is_no_class() -> None:
+    for dtype in DTYPES:
+        with pytest.raises(ValueError, match="A prediction is 255, but there are 4"):
+            matrix_of(torch.tensor([255], dtype=dtype), torch.tensor([1]), 4)
 
 
 def test_shapes_that_differ_are_named_in_the_error() -> None:

@@ -18,6 +18,7 @@ from annlib.data.sources import labelled
 from annlib.engine import evaluation_folder
 from annlib.engine.evaluate import ConfusionMatrix, evaluate
 from annlib.engine.evaluation import Evaluation, picture_names
+from annlib.engine.inference import predictor
 from annlib.engine.predict import Segmenter
 
 
@@ -33,7 +34,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> SegmentationFolder:
 
 @pytest.fixture(scope="module")
 def expected(segmenter: Segmenter, data: SegmentationFolder) -> ConfusionMatrix:
-    return evaluate(segmenter.predict, make_loader(data, 1, training=False), 5)
+    predict = predictor(segmenter.model, segmenter.test)
+    return evaluate(predict, make_loader(data, 1, training=False), 5)
 
 
 def steps(evaluation: Evaluation, count: int | None = None) -> Evaluation:
@@ -87,7 +89,7 @@ def test_stopped_evaluation_goes_on_as_if_it_had_not_been(
 def test_finished_pictures_are_not_predicted_again(segmenter, data, tmp_path: Path) -> None:
     steps(Evaluation(segmenter, data, tmp_path), 3)
     seen = []
-    counting = segmenter._replace(predict=lambda x: seen.append(1) or segmenter.predict(x))
+    counting = segmenter._replace(label=lambda x: seen.append(1) or segmenter.label(x))
     steps(Evaluation(counting, data, tmp_path)).finish()
     steps(Evaluation(counting, data, tmp_path)).finish()
     assert len(seen) == 2
@@ -263,12 +265,12 @@ def test_picture_is_saved_before_it_counts_as_done(
 def test_picture_too_large_for_the_memory_is_told_with_what_needs_less(
     segmenter, data, kind: type
 ) -> None:
-    def predict(images: torch.Tensor) -> torch.Tensor:
+    def label(images: torch.Tensor) -> torch.Tensor:
         raise kind("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
 
     big = [(torch.zeros(1).expand(3, 1024, 2048), torch.zeros(1))]
-    evaluation = Evaluation(segmenter._replace(predict=predict), big)
-    with pytest.raises(OSError, match=r"1024 x 2048 pixels.*0\.04 GiB.*--precision bf16"):
+    evaluation = Evaluation(segmenter._replace(label=label), big)
+    with pytest.raises(OSError, match=r"scene-0, 1024 x 2048 pixels, in the mode 'whole' .*bf16"):
         steps(evaluation)
 
 

@@ -1,111 +1,43 @@
 """Windows, scales and flips, on predictors simple enough to know the answer."""
 
-import weakref
 from dataclasses import replace
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from living import Living
+from pixelwise import brightness, scoring
 from tiny import TINY, wake
-from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from annlib.config import TestConfig
+from annlib.engine import inference, score_maps
 from annlib.engine.inference import (
     MULTI_SCALE,
-    at_base_size,
     fit,
     inference_of,
+    labeller,
     predictor,
-    resize_bilinear,
     scales_and_flips,
-    sliding_window,
-    window_starts,
 )
-from annlib.model.ann import ANN
+from annlib.engine.score_maps import whole
+from annlib.model.ann import ANN, resize_bilinear
 
 few = settings(max_examples=50, deadline=None)
 SIDE = st.integers(1, 40)
 SLIDE = TestConfig(mode="slide", window=(17, 25), stride=(9, 11))
 
 
-def brightness(images: Tensor) -> Tensor:
-    """A predictor that looks at one pixel only.  (B, 3, H, W) -> (B, 2, H, W)"""
-    return torch.stack([images.sum(1), -images[:, 0]], dim=1)
-
-
-class Living(TorchDispatchMode):
-    """Counts the bytes of the tensors made inside that are alive at once."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.now = self.most = 0
-        self.seen: set[int] = set()
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        result = function(*args, **(kwargs or {}))
-        for tensor in result if isinstance(result, (tuple, list)) else (result,):
-            if isinstance(tensor, Tensor):
-                self.add(tensor.untyped_storage())
-        return result
-
-    def add(self, storage: torch.UntypedStorage) -> None:
-        key = storage._cdata
-        if key in self.seen:
-            return
-        self.seen.add(key)
-        self.now += storage.nbytes()
-        self.most = max(self.most, self.now)
-        weakref.finalize(storage, self.remove, key, storage.nbytes())
-
-    def remove(self, key: int, num_bytes: int) -> None:
-        self.seen.discard(key)
-        self.now -= num_bytes
-
-
-@few
-@given(side=SIDE, window=SIDE, stride=SIDE)
-def test_windows_are_placed_like_the_references_grid(side: int, window: int, stride: int) -> None:
-    count = max(side - window + stride - 1, 0) // stride + 1
-    ends = [min(number * stride + window, side) for number in range(count)]
-    assert window_starts(side, window, stride) == [max(end - window, 0) for end in ends]
-
-
-@few
-@given(side=SIDE, window=SIDE, data=st.data())
-def test_windows_cover_every_pixel(side: int, window: int, data: st.DataObject) -> None:
-    stride = data.draw(st.integers(1, window))
-    starts = window_starts(side, window, stride)
-    covered = {start + offset for start in starts for offset in range(window)}
-    assert covered >= set(range(side))
-
-
-@few
-@given(height=st.integers(5, 30), width=st.integers(5, 30))
-def test_windows_of_a_pixelwise_predictor_make_no_difference(height: int, width: int) -> None:
-    images = torch.randn(2, 3, height, width)
-    logits = sliding_window(brightness, images, window=(7, 9), stride=(4, 5))
-    torch.testing.assert_close(logits, brightness(images))
-
-
 def test_one_window_as_large_as_the_image_is_the_whole_image() -> None:
     images, model = torch.randn(1, 3, 17, 25), wake(ANN(TINY))
-    whole = predictor(model, TestConfig())(images)
-    assert torch.equal(predictor(model, replace(SLIDE, window=(17, 25)))(images), whole)
-
-
-def test_overlap_is_the_mean_of_the_windows() -> None:
-    numbers = iter(range(2))
-    images = torch.zeros(1, 3, 4, 6)
-    logits = sliding_window(lambda part: part[:, :1] + next(numbers), images, (4, 4), (4, 2))
-    assert logits[0, 0, 0].tolist() == [0, 0, 0.5, 0.5, 1, 1]
+    expected = predictor(model, TestConfig())(images)
+    assert torch.equal(predictor(model, replace(SLIDE, window=(17, 25)))(images), expected)
 
 
 def test_mirrored_copies_change_nothing_for_a_pixelwise_predictor() -> None:
     images = torch.randn(2, 3, 5, 8)
-    merged = scales_and_flips(brightness, images, (5, 8), (1.0,), True, False)
-    torch.testing.assert_close(merged, brightness(images).log_softmax(1))
+    merged = scales_and_flips(scoring(brightness), images, (5, 8), (1.0,), True, False)
+    torch.testing.assert_close(whole(merged), brightness(images).softmax(1))
 
 
 def test_scales_and_flips_give_probabilities() -> None:
@@ -137,7 +69,8 @@ def test_base_size_is_what_the_network_sees(align_corners: bool) -> None:
     images = torch.randn(1, 3, 33, 57)
     seen = resize_bilinear(images, fit((33, 57), (20, 30)), align_corners=False)
     expected = resize_bilinear(model(seen).main, (33, 57), align_corners)
-    assert torch.equal(predictor(model, TestConfig(base_size=(20, 30)))(images), expected)
+    found = predictor(model, TestConfig(base_size=(20, 30)))(images)
+    torch.testing.assert_close(found, expected)
 
 
 @pytest.mark.parametrize("align_corners", [False, True])
@@ -209,26 +142,96 @@ def test_half_precision_gives_nearly_the_same_in_single_precision(precision: str
     torch.testing.assert_close(rounded, exact, atol=0.05 * float(exact.abs().max()), rtol=0)
 
 
-@pytest.mark.parametrize("flip", [False, True])
-def test_maps_of_earlier_passes_are_given_up(flip: bool) -> None:
+WAYS = {
+    "whole": TestConfig(),
+    "base size": TestConfig(base_size=(41, 60)),
+    "windows": SLIDE,
+    "windows at a base size": replace(SLIDE, base_size=(64, 88)),
+    "scales and flips": TestConfig(scales=(0.5, 1.7), flip=True),
+    "all": replace(SLIDE, base_size=(64, 88), scales=(0.5, 1.7), flip=True),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("align_corners", [False, True])
+def test_labels_are_the_best_of_the_logits(
+    way: str, layout: torch.memory_format, align_corners: bool
+) -> None:
+    """Bit by bit; after a logarithm, which may make two scores one, to 1e-6 of the score."""
+    torch.manual_seed(0)
+    model = wake(ANN(replace(TINY, align_corners=align_corners))).to(memory_format=layout)
+    images = torch.randn(2, 3, 33, 57)
+    labels = labeller(model, WAYS[way])(images)
+    logits = predictor(model, WAYS[way])(images)
+    assert (labels.dtype, labels.shape) == (torch.uint8, (2, 33, 57))
+    best = logits.amax(1)
+    worse = best - logits.gather(1, labels[:, None].long())[:, 0]
+    assert (worse <= 1e-6 * best.abs()).all()
+    if way not in ("scales and flips", "all"):
+        assert torch.equal(labels.long(), logits.argmax(1))
+
+
+@pytest.mark.parametrize("way", ["whole", "base size"])
+@pytest.mark.parametrize("align_corners", [False, True])
+def test_labels_are_the_best_of_the_maps_that_torch_makes(way: str, align_corners: bool) -> None:
+    torch.manual_seed(0)
+    model = wake(ANN(replace(TINY, align_corners=align_corners))).eval()
+    images, size = torch.randn(1, 3, 70, 131), WAYS[way].base_size
+    seen = images if size is None else resize_bilinear(images, fit((70, 131), size), False)
+    logits = resize_bilinear(model(seen).main, (70, 131), align_corners)
+    labels = labeller(model, WAYS[way])(images)
+    worse = logits.amax(1) - logits.gather(1, labels[:, None].long())[:, 0]
+    assert (worse <= 1e-6 * logits.abs().max()).all()
+
+
+@pytest.mark.parametrize(
+    ("limit", "batches"),
+    [(1, [1] * 12), (3 * 17 * 25, [3] * 4), (5 * 17 * 25, [5, 5, 2]), (2**18, [12])],
+)
+def test_several_windows_go_through_the_network_at_once(
+    monkeypatch: pytest.MonkeyPatch, limit: int, batches: list[int]
+) -> None:
+    torch.manual_seed(0)
+    model, images, seen = wake(ANN(TINY)), torch.randn(1, 3, 33, 57), []
+    expected = predictor(model, SLIDE)(images)
+    model.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
+    monkeypatch.setattr(inference, "CPU_PIXELS", limit)
+    found = predictor(model, SLIDE)(images)
+    assert seen == batches
+    torch.testing.assert_close(found, expected, rtol=0, atol=2e-5 * float(expected.abs().max()))
+
+
+@pytest.mark.parametrize(("limit", "expected"), [(33 * 57, [1, 1]), (2 * 33 * 57, [2])])
+def test_mirror_image_goes_with_its_image_where_both_are_small(
+    monkeypatch: pytest.MonkeyPatch, limit: int, expected: list[int]
+) -> None:
+    model, batches = wake(ANN(TINY)), []
+    model.register_forward_pre_hook(lambda _, inputs: batches.append(len(inputs[0])))
+    monkeypatch.setattr(inference, "CPU_PIXELS", limit)
+    labeller(model, TestConfig(flip=True))(torch.randn(1, 3, 33, 57))
+    assert batches == expected
+
+
+def test_only_one_whole_map_is_made_where_scores_are_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Twelve passes over 150 classes at 1024 x 2048 would not fit into any memory."""
-    made: list[weakref.ref] = []
-
-    def predict(images: Tensor) -> Tensor:
-        assert [ref for ref in made if ref() is not None] == []
-        logits = brightness(images)
-        made.append(weakref.ref(logits))
-        return logits
-
-    scales_and_flips(predict, torch.randn(1, 3, 9, 11), (9, 11), MULTI_SCALE, flip, False)
-    assert len(made) == len(MULTI_SCALE) * (1 + flip)
-
-
-def test_at_most_three_full_maps_exist_at_once() -> None:
-    """The sum, the resized logits and their probabilities."""
-    images, size = torch.randn(1, 3, 40, 60), (40, 60)
-    config = TestConfig(scales=(0.1, 0.2), flip=True)
+    monkeypatch.setattr(score_maps, "CPU_PIECE", 2**11)
+    images, full = torch.randn(1, 3, 80, 120), 50 * 80 * 120 * 4
+    low = scoring(lambda x: torch.randn(1, 50, *(side // 8 for side in x.shape[2:])))
     with Living() as living:
-        at_base_size(lambda x: torch.randn(1, 50, *x.shape[2:]), images, config, False)
-    full = 50 * size[0] * size[1] * 4
-    assert living.most / full < 3.3
+        scores = scales_and_flips(low, images, (80, 120), MULTI_SCALE, True, False)
+        whole(scores._replace(shape=(1, 50, 80, 120)))
+    assert 1 < living.most / full < 1.5
+
+
+def test_more_classes_than_a_byte_holds_have_no_labels() -> None:
+    model = ANN(replace(TINY, num_classes=256))
+    with pytest.raises(ValueError, match="256 classes, but a byte holds 255"):
+        labeller(model, TestConfig())
+
+
+def test_labels_are_refused_where_logits_are() -> None:
+    with pytest.raises(ValueError, match="needs window and stride"):
+        labeller(ANN(TINY), TestConfig(mode="slide"))

@@ -9,9 +9,9 @@ from golden_rules import arrays, golden
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from annlib.data import transforms
+from annlib.data import jitter
+from annlib.data.jitter import ColorJitter, scale_saturation
 from annlib.data.normalise import MEAN, STD, normalise, to_tensors
-from annlib.data.transforms import ColorJitter
 
 few = settings(max_examples=60, deadline=None)
 REFERENCE = golden()["transforms"]["photometric"]["cases"]
@@ -36,8 +36,8 @@ def test_colours_are_the_references(seed: int, monkeypatch: pytest.MonkeyPatch) 
 
 def test_hue_is_turned_by_the_references_range(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = set()
-    monkeypatch.setattr(transforms, "chance", lambda probability: True)
-    monkeypatch.setattr(transforms, "randint", lambda *bounds: asked.add(bounds) or 0)
+    monkeypatch.setattr(jitter, "chance", lambda probability: True)
+    monkeypatch.setattr(jitter, "randint", lambda *bounds: asked.add(bounds) or 0)
     ColorJitter()(IMAGE, LABELS)
     assert asked == {(-18, 17)}  # NumPy's randint(-18, 18) leaves out the 18
 
@@ -52,7 +52,7 @@ def test_saturation_is_scaled_as_in_hsv(rgb: tuple[int, int, int], factor: float
     hue, saturation, value = colorsys.rgb_to_hsv(*rgb)
     expected = colorsys.hsv_to_rgb(hue, min(1, saturation * factor), value)
     pixel = torch.tensor(rgb, dtype=torch.uint8)[:, None, None]
-    ours = transforms.scale_saturation(pixel, factor).flatten().tolist()
+    ours = scale_saturation(pixel, factor).flatten().tolist()
     assert ours == pytest.approx(expected, abs=0.51)
 
 

@@ -18,9 +18,9 @@ CPU = torch.device("cpu")
 CONFIG = TrainConfig(iterations=3)
 
 
-def losses(compute: Compute) -> list[float]:
+def losses(compute: Compute, dropout: float = 0.2) -> list[float]:
     with seeded("machine"):
-        model = placed(ANN(replace(TINY, dropout=0.2)), CPU, compute)
+        model = placed(ANN(replace(TINY, dropout=dropout)), CPU, compute)
         batch = torch.randn(2, 3, 40, 56), torch.randint(5, (2, 40, 56))
     optimizer = make_optimizer(model, CONFIG)
     steps = train(runner(model, CPU, compute), optimizer, repeat(batch), CONFIG, compute=compute)
@@ -36,7 +36,9 @@ def test_memory_layout_changes_no_loss() -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a C++ compiler on CPUs")
 def test_compiling_changes_no_loss() -> None:
-    assert losses(Compute(compile=True)) == pytest.approx(losses(Compute()), rel=1e-5)
+    # Without dropout: compiled code draws the random numbers of its layers in another order.
+    plain = losses(Compute(), dropout=0)
+    assert losses(Compute(compile=True), dropout=0) == pytest.approx(plain, rel=1e-5)
 
 
 def test_model_keeps_its_names_however_it_is_run() -> None:

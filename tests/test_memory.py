@@ -1,12 +1,16 @@
-"""Out of memory ends with the knobs that would help, and their numbers."""
+"""Out of memory ends with the knobs that would help, and their numbers; what is free is told."""
 
 from dataclasses import replace
+from math import inf
+from pathlib import Path
 
 import pytest
 import torch
 
 from annlib.commands.memory import knobs, memory_advice, out_of_memory
 from annlib.config import Compute
+from annlib.engine import memory
+from annlib.engine.memory import available_bytes
 from annlib.zoo import ROWS
 
 ROW = ROWS[0].experiment  # a batch of 8, crops of 512 x 1024
@@ -50,3 +54,21 @@ def test_what_is_used_already_is_not_advised() -> None:
     assert "crop_size" in text
     whole = replace(ROW, data=replace(ROW.data, crop_size=None))
     assert "pixels" not in out_of_memory("Full", whole, Compute(), 1).strerror
+
+
+def test_free_memory_is_what_the_system_tells(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    listing = tmp_path / "meminfo"
+    listing.write_text("MemTotal:       24000000 kB\nMemFree:  7 kB\nMemAvailable:    1500 kB\n")
+    monkeypatch.setattr(memory, "LISTING", listing)
+    assert available_bytes(CPU) == 1500 * 1024
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (5, 9))
+    assert available_bytes(torch.device("cuda")) == 5
+
+
+def test_memory_of_which_nothing_is_told_has_no_limit(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(memory, "LISTING", tmp_path / "none")
+    assert available_bytes(CPU) == inf

@@ -1,6 +1,6 @@
 """Sliding windows, other sizes, scales and flips: the reference's numbers in single precision."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pytest
@@ -9,7 +9,10 @@ from golden_rules import arrays, difference, filled_model, golden, make_input, s
 from torch import Tensor
 
 from annlib.config import TestConfig
-from annlib.engine.inference import predictor, resize_bilinear, scales_and_flips, window_starts
+from annlib.engine.inference import predictor, scales_and_flips
+from annlib.engine.score_maps import ScoreMap, ready
+from annlib.engine.windows import window_starts
+from annlib.model.ann import resize_bilinear
 
 MakePredictor = Callable[[TestConfig, bool], Callable[[Tensor], Tensor]]
 
@@ -82,12 +85,12 @@ def test_mean_probability_over_scales_and_flips_agrees(make_predictor: MakePredi
 def test_scaled_sizes_are_those_of_release_0x(case: dict) -> None:
     sizes = []
 
-    def predict(images: Tensor) -> Tensor:
-        sizes.append(list(images.shape[2:]))
-        return images
+    def score(images: Sequence[Tensor]) -> list[ScoreMap]:
+        sizes.append(list(images[0].shape[2:]))
+        return [ready(part) for part in images]
 
     width, height = case["scale"]
     images = torch.empty(1, 3, *case["img_hw"], device="meta")
     scales = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
-    scales_and_flips(predict, images, (height, width), scales, False, False)
+    scales_and_flips(score, images, (height, width), scales, False, False)
     assert sizes == case["tta_0x"]

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from annlib.config import ModelConfig
 from annlib.model.ann import ANN
-from annlib.model.reference_weights import from_mmseg
+from annlib.model.reference_weights import from_mmseg, to_mmseg
 
 QUERY, KEY = f"{SHARED}query_project.bn.weight", f"{SHARED}key_project.bn.weight"
 
@@ -69,3 +69,26 @@ def test_unknown_backbone_key_is_refused_by_strict_loading() -> None:
     weights = from_mmseg({"backbone.layer5.0.conv1.weight": torch.zeros(1)})
     with pytest.raises(RuntimeError, match="backbone.layer5.0.conv1.weight"):
         ANN(TINY).load_state_dict(weights, strict=True)
+
+
+@pytest.mark.parametrize(("depth", "num_classes"), [(50, 19), (101, 150)])
+def test_way_back_has_the_names_and_shapes_of_the_reference(depth: int, num_classes: int) -> None:
+    with torch.device("meta"):
+        ours = ANN(ModelConfig(depth, num_classes)).state_dict()
+    theirs = to_mmseg(ours)
+    assert {key: list(tensor.shape) for key, tensor in theirs.items()} == {
+        key: list(shape) for key, shape in shapes(depth, num_classes).items()
+    }
+
+
+def test_there_and_back_is_where_it_began() -> None:
+    ours = ANN(TINY).state_dict()
+    back = from_mmseg(to_mmseg(ours))
+    assert back.keys() == ours.keys()
+    assert all(back[key] is ours[key] for key in ours)
+
+
+@pytest.mark.parametrize("key", ["apnb.attention.to_query.0.weight", "head.weight", "weight"])
+def test_name_that_the_reference_lacks_is_told(key: str) -> None:
+    with pytest.raises(KeyError, match=key):
+        to_mmseg({key: torch.zeros(1)})

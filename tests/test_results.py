@@ -10,7 +10,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from annlib.engine.results import Result, summary, write_comparison, write_results
+from annlib.engine.results import (
+    Result,
+    slug,
+    summary,
+    write_comparison,
+    write_measured,
+    write_results,
+)
 
 EXAMPLE = Result("ann", 0, 600, 12345, 0.5, 0.75, 0.25, 61.0, 100, 11.0)
 
@@ -50,6 +57,18 @@ def test_results_say_when_where_and_how_they_were_made(tmp_path: Path) -> None:
     assert where.endswith("Remake: `annlib town attention --houses 7`\n")
     for fact in (date.today(), platform.machine(), f"{os.cpu_count()} CPUs", torch.__version__):
         assert str(fact) in where
+
+
+def test_numbers_are_written_with_all_that_they_depend_on(tmp_path: Path) -> None:
+    path = tmp_path / "out" / "race.md"
+    text = write_measured("the table", {"slope": 1.5}, path, "annlib benchmark growth")
+    assert path.read_text() == text and "Remake: `annlib benchmark growth`" in text
+    values = json.loads(path.with_suffix(".json").read_text())
+    assert values["slope"] == 1.5 and values["made"]["versions"]["torch"] == torch.__version__
+
+
+def test_words_make_a_file_name_that_is_valid_everywhere() -> None:
+    assert slug("blocks", "AMD EPYC (TM) 9/4") == "blocks_amd-epyc-tm-9-4"
 
 
 def test_results_are_replaced_whole_or_not_at_all(

@@ -14,8 +14,9 @@ from annlib.config import Experiment, TestConfig
 from annlib.data.sources import Halves, open_data
 from annlib.engine.costs import share_of_one_gpu
 from annlib.engine.evaluate import ConfusionMatrix
-from annlib.engine.inference import check_test, window_starts
+from annlib.engine.inference import check_test
 from annlib.engine.shrinking import picture_size, shrunk
+from annlib.engine.windows import window_starts
 from annlib.engine.zoo_runs import (
     check_evaluation,
     check_step,

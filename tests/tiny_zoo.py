@@ -19,3 +19,11 @@ def tiny_row(name: str = CITYSCAPES) -> Published:
     ours = row.experiment.model
     model = replace(TINY, num_classes=ours.num_classes, align_corners=ours.align_corners)
     return replace(row, experiment=replace(row.experiment, model=model))
+
+
+def narrow_row(name: str = CITYSCAPES) -> Published:
+    """The same with a network of the published depth and few channels, for the reference's sake."""
+    row = published(name)
+    widths = {"width": 8, "hidden_channels": 16, "key_channels": 6, "value_channels": 6}
+    model = replace(row.experiment.model, aux_channels=4, pool_scales=(1, 2, 3), **widths)
+    return replace(row, experiment=replace(row.experiment, model=model))

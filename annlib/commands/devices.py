@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Literal
 
 from annlib.commands.errors import at_least_one
+from annlib.config import Compute
 
 if TYPE_CHECKING:
     import torch
@@ -32,3 +33,13 @@ def use_threads(threads: int | None) -> None:
         return
     at_least_one("--threads", threads)
     torch.set_num_threads(threads)
+
+
+def able(compute: Compute, device: "torch.device") -> Compute:
+    """What the device can do of it; what it cannot is said, and done without."""
+    from annlib.engine.compiling import possible
+
+    compute, obstacle = possible(compute, device)
+    if obstacle:
+        print(obstacle, flush=True)
+    return compute

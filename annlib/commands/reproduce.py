@@ -97,14 +97,14 @@ class Reproduce:
 
     def segmenters(self, network: "Network", device: "torch.device") -> "dict[str, Segmenter]":
         """One model, loaded once, for every way of testing."""
-        from annlib.engine.inference import predictor
+        from annlib.engine.inference import labeller
         from annlib.engine.predict import segmenter
         from annlib.engine.reproduce import ways_of_testing
 
         with download_bar(network.name) as progress:
             first = segmenter(network, device, None, self.precision, progress)
         return {
-            way: first._replace(test=test, predict=predictor(first.model, test, self.precision))
+            way: first._replace(test=test, label=labeller(first.model, test, self.precision))
             for way, test in ways_of_testing(network, self.multi_scale).items()
         }
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tyro.conf import Positional
 
-from annlib.commands.devices import Device, choose_device, use_threads
+from annlib.commands.devices import Device, able, choose_device, use_threads
 from annlib.commands.errors import at_least_one
 from annlib.commands.fitting import fit_classes, fit_minutes
 from annlib.commands.following import Following
@@ -61,6 +61,8 @@ class Train:
     """Parts that a batch is worked through in, for a device that cannot hold it whole."""
     compile: bool = False
     """Let torch.compile fuse operations: slow to start (gain: `annlib benchmark train`)."""
+    cuda_graphs: bool = False
+    """With --compile, on a GPU: record the kernels of a step, and replay them."""
     score_every: int | None = None
     """Steps between two looks at the validation half; published rows: a tenth of the steps."""
     keep: int = 0
@@ -88,7 +90,7 @@ class Train:
         halves = open_data(experiment.data, self.data, self.classes)
         if not resume:
             experiment = fit_classes(experiment, halves)
-        compute = Compute(self.precision, self.accumulate, compile=self.compile)
+        compute = able(self.compute(), device)
         with memory_advice(experiment, compute, device, world_size()):
             if self.minutes is not None and not resume:
                 seconds = seconds_per_step(experiment, halves.train, device, self.workers, compute)
@@ -115,6 +117,12 @@ class Train:
         if self.backbone == "torchvision":  # its networks begin with one large convolution
             model = replace(model, stem="plain")
         return replace(experiment, model=model, train=recipe)
+
+    def compute(self) -> Compute:
+        """How to do the work, as asked for."""
+        return Compute(
+            self.precision, self.accumulate, compile=self.compile, cuda_graphs=self.cuda_graphs
+        )
 
     def check_budget(self) -> None:
         """Raises ValueError for steps or minutes that are none, or that contradict each other."""

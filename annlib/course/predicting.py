@@ -8,7 +8,7 @@ from torch import nn
 from annlib.config import TestConfig
 from annlib.course.attention import model_input
 from annlib.data.scenes import House, Scene
-from annlib.engine.inference import predictor
+from annlib.engine.inference import labeller
 from annlib.model.ann import OUTPUT_STRIDE
 
 
@@ -23,8 +23,7 @@ def pixel_view(position_view: int) -> int:
 
 def predict_labels(model: nn.Module, image: np.ndarray) -> np.ndarray:
     """The most likely class of each pixel.  uint8 (H, W, 3) RGB -> uint8 (H, W)"""
-    logits = predictor(model, TestConfig())(model_input(image))
-    return logits[0].argmax(0).cpu().numpy().astype(np.uint8)
+    return labeller(model, TestConfig())(model_input(image))[0].cpu().numpy()
 
 
 def house_answer(labels: np.ndarray, scene: Scene, house: House) -> int:

@@ -1,7 +1,7 @@
 """Pictures and labels on disk -> uint8 tensors, with errors that name the file."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import ModuleType
@@ -21,22 +21,22 @@ def read_image(path: Path) -> Tensor:
     the orientation that a camera noted in the file (EXIF) is applied.
     Raises FileNotFoundError, or ValueError for a file that is no whole picture.
     """
-    image = upright(open_whole(path))
+    image = open_whole(path)
+    turn_upright(image)
     if image.mode.startswith("I") or image.mode == "F":
         image = Image.fromarray(to_8_bits(np.asarray(image), path))
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, WHITE), image)
-    pixels = np.array(image.convert("RGB"))
-    return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
+    if image.mode != "RGB":
+        image = image.convert("RGB")
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1)
 
 
-def upright(image: Image.Image) -> Image.Image:
-    """Turned as its camera noted; a note that cannot be read turns nothing."""
-    try:
-        return ImageOps.exif_transpose(image)
-    except SyntaxError:
-        return image
+def turn_upright(image: Image.Image) -> None:
+    """Turns it as its camera noted; a note that cannot be read turns nothing."""
+    with suppress(SyntaxError):
+        ImageOps.exif_transpose(image, in_place=True)
 
 
 def to_8_bits(pixels: np.ndarray, path: Path) -> np.ndarray:

@@ -14,4 +14,4 @@ def to_tensors(image: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
 
 def normalise(image: Tensor) -> Tensor:
     """uint8 (..., 3, H, W) RGB 0-255 -> float32 with the mean 0 and deviation 1 of ImageNet"""
-    return (image - MEAN) / STD
+    return (image - MEAN).div_(STD)

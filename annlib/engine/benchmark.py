@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
-from torch.utils.flop_counter import FlopCounterMode
 
+from annlib.engine.counting import operation_counter
 from annlib.engine.inference import inference_of
 
 WARM_UP_CALLS, WARM_UP_SECONDS = 2, 1.0  # at least both: a GPU's clock takes its time to rise
@@ -116,6 +116,6 @@ def measure(module: nn.Module, *inputs: Tensor, repeat: int = 5) -> Measurement:
     with inference_of(module):
         timing = time_calls(call, device, repeat)
         peak = peak_bytes(call, device)
-        with FlopCounterMode(display=False) as counter:
+        with operation_counter() as counter:
             call()
     return Measurement(timing.median, peak / 2**20, counter.get_total_flops() / 2e9)

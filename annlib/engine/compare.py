@@ -16,8 +16,8 @@ from annlib.config import Experiment, Head
 from annlib.data.loading import make_loader
 from annlib.data.scenes import HOUSES
 from annlib.data.sources import Halves, open_data
-from annlib.engine.evaluate import ConfusionMatrix, evaluate
-from annlib.engine.inference import predictor
+from annlib.engine.evaluate import ConfusionMatrix, evaluate_labels
+from annlib.engine.inference import labeller
 from annlib.engine.results import Result
 from annlib.engine.training import Training, read_experiment
 from annlib.experiments import town
@@ -142,8 +142,9 @@ def train_timed(training: Training, halves: Halves) -> Timing:
 
 
 def confusion(training: Training, dataset: torch.utils.data.Dataset) -> ConfusionMatrix:
-    predict = predictor(training.model, training.experiment.test)
-    return evaluate(predict, make_loader(dataset, 10, training=False), training.spec.num_classes)
+    label = labeller(training.model, training.experiment.test)
+    samples = make_loader(dataset, 10, training=False)
+    return evaluate_labels(label, samples, training.spec.num_classes)
 
 
 def house_accuracy(matrix: ConfusionMatrix) -> float:

@@ -1,6 +1,5 @@
 """What rows of the zoo cost here, beside what was published about them: measured, shown, kept."""
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -11,11 +10,9 @@ import torch
 from annlib.config import Experiment, TrainConfig
 from annlib.engine.costs import Cost, Measuring, device_hours, inference_cost, training_cost
 from annlib.engine.memory import is_out_of_memory
-from annlib.engine.provenance import cpu_name, provenance
-from annlib.engine.results import write_results
-from annlib.engine.settings import to_json
+from annlib.engine.provenance import cpu_name
+from annlib.engine.results import slug, write_measured
 from annlib.engine.tables import table
-from annlib.model.checkpoints import write_atomically
 from annlib.zoo import Published
 
 
@@ -111,7 +108,7 @@ def file_name(what: str, how: Measuring) -> str:
     words = [what, device_name(how.device), how.compute.precision]
     words += [f"shrink{how.shrink}"] * (how.shrink > 1) + ["compiled"] * how.compute.compile
     words += ["contiguous"] * (not how.compute.channels_last)
-    return "_".join(re.sub(r"[^a-z0-9_-]+", "-", word.lower()).strip("-") for word in words)
+    return slug(*words)
 
 
 def ratio(here: float, there: float | None, how: Measuring) -> list[str]:
@@ -185,10 +182,5 @@ def said(settings: dict[str, Any]) -> str:
 
 def write_costs(costs: Sequence[RowCost], path: Path, how: Measuring, command: str) -> str:
     """Writes the tables, and the numbers beside them as JSON.  -> the tables"""
-    values = {
-        "made": provenance(),
-        "settings": settings_of(how),
-        "rows": [cost.as_json() for cost in costs],
-    }
-    write_atomically(path.with_suffix(".json"), to_json(values))
-    return write_results(cost_tables(costs, how), path, command)
+    values = {"settings": settings_of(how), "rows": [cost.as_json() for cost in costs]}
+    return write_measured(cost_tables(costs, how), values, path, command)

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from annlib.config import Compute, Experiment
+from annlib.config import Compute, Experiment, TrainConfig
 from annlib.engine.benchmark import Timing, peak_bytes, time_calls
-from annlib.engine.inference import predictor
+from annlib.engine.inference import labeller
 from annlib.engine.machine import placed, runner
 from annlib.engine.shrinking import picture_size, shrunk
 from annlib.engine.train import Step, make_optimizer, train
@@ -44,10 +44,10 @@ def answers(experiment: Experiment, how: Measuring) -> Iterator[Tensor]:
     """
     model = placed(build_model(experiment.model), how.device, how.compute)
     model = runner(model, how.device, how.compute)
-    predict = predictor(model, experiment.test, how.compute.precision)
+    label = labeller(model, experiment.test, how.compute.precision)
     images = torch.randn(1, 3, *picture_size(experiment, how.shrink), device=how.device)
     while True:
-        yield predict(images).argmax(1).cpu()
+        yield label(images).cpu()
 
 
 def inference_cost(row: Published, how: Measuring) -> Cost:
@@ -68,16 +68,16 @@ def share_of_one_gpu(row: Published) -> Experiment:
 def training_steps(experiment: Experiment, how: Measuring) -> Iterator[Step]:
     """The steps of a training on one batch of noise; built when the first one is asked for."""
     model = placed(build_model(experiment.model), how.device, how.compute)
-    optimizer = make_optimizer(model, experiment.train)
-    batch = noise(experiment, how.device)
-    batches = iter(lambda: batch, None)
-    yield from train(
-        runner(model, how.device, how.compute),
-        optimizer,
-        batches,
-        experiment.train,
-        compute=how.compute,
-    )
+    yield from steps_on(noise(experiment, how.device), model, experiment.train, how.compute)
+
+
+def steps_on(
+    batch: tuple[Tensor, Tensor], model: nn.Module, config: TrainConfig, compute: Compute
+) -> Iterator[Step]:
+    """The steps of training a placed network on one batch, over and over."""
+    optimizer = make_optimizer(model, config)
+    runs = runner(model, batch[0].device, compute)
+    return train(runs, optimizer, iter(lambda: batch, None), config, compute=compute)
 
 
 def noise(experiment: Experiment, device: torch.device) -> tuple[Tensor, Tensor]:

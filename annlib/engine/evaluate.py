@@ -54,6 +54,11 @@ class ConfusionMatrix:
     """
 
     def __init__(self, num_classes: int):
+        if num_classes > IGNORE_INDEX:
+            raise ValueError(
+                f"{num_classes} classes are too many to score: labels are bytes, and "
+                f"{IGNORE_INDEX} means none, which leaves {IGNORE_INDEX} classes at most."
+            )
         self.counts = torch.zeros(
             num_classes, num_classes, dtype=torch.int64
         )  # [label, prediction]
@@ -72,22 +77,32 @@ class ConfusionMatrix:
                 f"Predictions {tuple(predictions.shape)} and labels {tuple(labels.shape)} differ "
                 "in shape: resize the logits to the labels before the argmax."
             )
-        valid = labels != IGNORE_INDEX
-        labels, predictions = labels[valid].long(), predictions[valid].long()
-        self.check_range("label", labels)
-        self.check_range("prediction", predictions)
-        pairs = labels * self.num_classes + predictions
-        counts = torch.bincount(pairs.flatten(), minlength=self.num_classes**2)
-        self.counts += counts.view_as(self.counts).cpu()
+        if predictions.dtype != torch.uint8:  # may hold anything where there is no label
+            predictions = predictions.where(labels != IGNORE_INDEX, 0)
+        labels = self.in_a_byte("label", labels)
+        pairs = self.in_a_byte("prediction", predictions).add_(labels, alpha=256)
+        counts = torch.bincount(pairs.flatten(), minlength=256 * 256).view(256, 256).cpu()
+        counts[IGNORE_INDEX] = 0
+        for kind, table in (("label", counts), ("prediction", counts.mT)):
+            outside = table[self.num_classes :].any(1).nonzero()
+            if len(outside):
+                raise self.out_of_range(kind, self.num_classes + int(outside[0]))
+        self.counts += counts[: self.num_classes, : self.num_classes]
 
-    def check_range(self, kind: str, values: Tensor) -> None:
-        outside = values[(values < 0) | (values >= self.num_classes)]
-        if outside.numel():
-            raise ValueError(
-                f"A {kind} is {int(outside[0])}, but there are {self.num_classes} classes "
-                f"(0..{self.num_classes - 1}, and {IGNORE_INDEX} to ignore). Are these the labels "
-                "of another data set, or raw ids that still need its label table?"
-            )
+    def in_a_byte(self, kind: str, values: Tensor) -> Tensor:
+        """The same as int32, copied. Raises ValueError for a value that no byte can hold."""
+        if values.dtype != torch.uint8 and values.numel():
+            for extreme in values.aminmax():
+                if not 0 <= extreme <= 255:
+                    raise self.out_of_range(kind, extreme.item())
+        return values.to(torch.int32, copy=True)
+
+    def out_of_range(self, kind: str, value: float) -> ValueError:
+        return ValueError(
+            f"A {kind} is {value}, but there are {self.num_classes} classes "
+            f"(0..{self.num_classes - 1}, and {IGNORE_INDEX} to ignore). Are these the labels "
+            "of another data set, or raw ids that still need its label table?"
+        )
 
     def __add__(self, other: "ConfusionMatrix") -> "ConfusionMatrix":
         total = ConfusionMatrix(self.num_classes)
@@ -132,13 +147,27 @@ def evaluate(
     samples: images (B, 3, H, W) with labels (B, H, W).
     Raises ValueError for another number of scores a pixel than there are classes.
     """
-    matrix = ConfusionMatrix(num_classes)
-    for images, labels in samples:
+
+    def label(images: Tensor) -> Tensor:
         logits = predict(images)
         if logits.shape[1] != num_classes:
             raise ValueError(
                 f"The network tells {logits.shape[1]} classes apart, the labels {num_classes}: its "
                 "class indices mean something else. Evaluate it on the data set it was trained on."
             )
-        matrix.update(logits.argmax(1), labels.to(logits.device))
+        return logits.argmax(1)
+
+    return evaluate_labels(label, samples, num_classes)
+
+
+def evaluate_labels(
+    label: Callable[[Tensor], Tensor],
+    samples: Iterable[tuple[Tensor, Tensor]],
+    num_classes: int,
+) -> ConfusionMatrix:
+    """The same for what gives classes (B, H, W) at once: `annlib.engine.inference.labeller`."""
+    matrix = ConfusionMatrix(num_classes)
+    for images, labels in samples:
+        predictions = label(images)
+        matrix.update(predictions, labels.to(predictions.device))
     return matrix

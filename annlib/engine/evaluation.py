@@ -97,26 +97,25 @@ class Evaluation:
         matrix.update(prediction, labels.to(prediction.device))
         score = score_of(index, self.names[index], matrix)
         if self.folder is not None:
-            self.folder.keep(score, prediction.to("cpu", torch.uint8))
+            self.folder.keep(score, prediction.cpu())
         self.matrix += matrix
         self.num_done += 1
         return score
 
     def predict(self, index: int, image: Tensor) -> Tensor:
-        """(3, H, W) normalised -> (H, W) class indices. Raises OSError when memory runs out."""
+        """(3, H, W) normalised -> uint8 (H, W) classes. Raises OSError when memory runs out."""
         try:
-            return self.segmenter.predict(image[None]).argmax(1)[0]
+            return self.segmenter.label(image[None])[0]
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
             height, width = image.shape[1:]
-            gib = self.matrix.num_classes * height * width * 4 / 2**30
             raise OSError(
                 errno.ENOMEM,
                 f"There is not enough memory to segment {self.names[index]}, {height} x {width} "
-                f"pixels. One map of the scores of all {self.matrix.num_classes} classes takes "
-                f"{gib:.2f} GiB, and there are about three of them, at the largest of the scales "
-                f"{self.segmenter.test.scales}. What needs less: --precision bf16, smaller "
+                f"pixels, in the mode {self.segmenter.test.mode!r} at the scales "
+                f"{self.segmenter.test.scales}: the network's feature maps fill it, which grow "
+                "with the pixels that it sees at once. What needs less: --precision bf16, smaller "
                 "--scales, or windows (--mode slide --window 513 513 --stride 342 342); each "
                 "changes the scores a little.",
             ) from error

@@ -19,7 +19,7 @@ from annlib.engine.predict import Segmenter
 from annlib.engine.provenance import provenance
 from annlib.engine.scored import PictureScore
 from annlib.engine.settings import as_json, differences, to_json
-from annlib.model.checkpoints import checksum, write_atomically
+from annlib.model.checkpoints import write_atomically
 
 
 class EvaluationFolder:
@@ -119,11 +119,10 @@ def read_scores(path: Path) -> list[PictureScore]:
 
 def settings_of(segmenter: Segmenter, names: Sequence[str]) -> dict[str, Any]:
     """All that a score depends on, as it comes back from a file; the data may move elsewhere."""
-    weights = {key: tensor.cpu() for key, tensor in segmenter.model.state_dict().items()}
     table = segmenter.spec.label_table()
     return as_json(
         {
-            "weights_crc32": checksum("", weights),
+            "weights_crc32": segmenter.weights_crc32,
             "model": asdict(segmenter.model.config),
             "test": asdict(segmenter.test),
             "precision": segmenter.precision,

@@ -1,18 +1,29 @@
-"""Whole image, sliding window, scales and flips: from images to logits of the images' size."""
+"""Whole image, sliding window, scales and flips: from images to scores of the images' size."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from math import inf
 
 import torch
 from torch import Tensor, nn
 
-from annlib.config import Precision, TestConfig
+from annlib.config import IGNORE_INDEX, Precision, TestConfig
 from annlib.engine.precision import autocast
-from annlib.model.ann import resize_bilinear
+from annlib.engine.score_maps import (
+    ScoreMap,
+    best_classes,
+    mean_probability,
+    ready,
+    resized,
+    whole,
+)
+from annlib.engine.windows import Score, check_windows, sliding_window
+from annlib.model.ann import map_size, resize_bilinear
 
-Predict = Callable[[Tensor], Tensor]  # images (B, 3, H, W) normalised -> (B, K, H, W)
+Predict = Callable[[Tensor], Tensor]  # images (B, 3, H, W) normalised -> logits (B, K, H, W)
+Label = Callable[[Tensor], Tensor]  # images (B, 3, H, W) normalised -> classes uint8 (B, H, W)
 MULTI_SCALE = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)  # of the reference's ms+flip columns
+CPU_PIXELS, GPU_PIXELS = 2**18, 2**20  # of a batch: more saves a CPU no time, but costs memory
 
 
 @contextmanager
@@ -28,66 +39,51 @@ def inference_of(model: nn.Module) -> Iterator[None]:
             module.training = training
 
 
-def sliding_window(
-    predict: Predict, images: Tensor, window: tuple[int, int], stride: tuple[int, int]
-) -> Tensor:
-    """Mean of the logits of all windows that cover a pixel.  (B, 3, H, W) -> (B, K, H, W)
+def scorer(model: nn.Module, precision: Precision) -> Score:
+    """The model on images (B, 3, H, W), several at once where they are small."""
 
-    Reference: mmseg/models/segmentors/encoder_decoder.py, slide_inference.
-    """
-    height, width = images.shape[2:]
-    total, count = None, torch.zeros(1, 1, height, width, device=images.device)
-    for top in window_starts(height, window[0], stride[0]):
-        for left in window_starts(width, window[1], stride[1]):
-            place = (..., slice(top, top + window[0]), slice(left, left + window[1]))
-            logits = predict(images[place])
-            if total is None:
-                total = logits.new_zeros(*logits.shape[:2], height, width)
-            total[place] += logits
-            count[place] += 1
-    return total.div_(count)
+    def score(images: Sequence[Tensor]) -> list[ScoreMap]:
+        size, device = images[0].shape[2:], images[0].device
+        limit = CPU_PIXELS if device.type == "cpu" else GPU_PIXELS
+        at_once = max(1, limit // images[0][:, 0].numel())
+        scores = []
+        for start in range(0, len(images), at_once):
+            batch = images[start : start + at_once]
+            with autocast(device, precision):
+                maps = model(joined(batch), size=map_size(size)).main
+            scores += [ready(part) for part in maps.chunk(len(batch))]
+        return [resized(part, size, model.config.align_corners) for part in scores]
+
+    return score
 
 
-def window_starts(side: int, window: int, stride: int) -> list[int]:
-    """First pixels of the windows along one side; the last window is moved back to the edge."""
-    last = max(side - window, 0)
-    return sorted({min(start, last) for start in range(0, last + stride, stride)})
+def joined(batch: Sequence[Tensor]) -> Tensor:
+    """One batch of several; a copy only where there are several."""
+    return batch[0] if len(batch) == 1 else torch.cat(batch)
 
 
 def scales_and_flips(
-    predict: Predict,
+    score: Score,
     images: Tensor,
     base_size: tuple[int, int],
     scales: tuple[float, ...],
     flip: bool,
     align_corners: bool,
-) -> Tensor:
-    """Logarithm of the mean probability over scaled and mirrored copies, at the images' size.
+) -> ScoreMap:
+    """The mean probability over scaled and mirrored copies, at the images' size.
 
-    (B, 3, H, W) -> (B, K, H, W). The logarithm changes no argmax and makes them logits again.
     Reference: mmseg/models/segmentors/base.py with tools/test.py --aug-test of release 0.x.
     """
     size = images.shape[2:]
     mirrors = (False, True) if flip else (False,)
-    total = None
+    copies = []
     for scale in scales:
         box = (int(base_size[0] * scale), int(base_size[1] * scale))
         scaled = resize_bilinear(images, fit(size, box), align_corners=False)
-        for mirrored in mirrors:
-            part = probabilities(predict, scaled, size, mirrored, align_corners)
-            total = part if total is None else total.add_(part)
-            del part  # these maps are what fills the memory: none may outlive its use
-    return total.div_(len(scales) * len(mirrors)).log_()
-
-
-def probabilities(
-    predict: Predict, images: Tensor, size: tuple[int, int], mirrored: bool, align_corners: bool
-) -> Tensor:
-    """Of one scaled copy, seen in a mirror or not, at `size`.  (B, 3, h, w) -> (B, K, *size)"""
-    maps = predict(images.flip(-1) if mirrored else images)
-    maps = resize_bilinear(maps, size, align_corners)
-    maps = maps.softmax(1)
-    return maps.flip(-1) if mirrored else maps
+        parts = score([scaled.flip(-1) if mirrored else scaled for mirrored in mirrors])
+        parts = [resized(part, size, align_corners) for part in parts]
+        copies += zip(parts, mirrors, strict=True)
+    return mean_probability(copies)
 
 
 def fit(size: tuple[int, int], box: tuple[int, int]) -> tuple[int, int]:
@@ -96,29 +92,19 @@ def fit(size: tuple[int, int], box: tuple[int, int]) -> tuple[int, int]:
     return max(1, int(size[0] * scale + 0.5)), max(1, int(size[1] * scale + 0.5))
 
 
-def one_pass(model: nn.Module, config: TestConfig) -> Predict:
-    """The model on images of the size it tests at: whole, or window by window."""
-
-    def whole(images: Tensor) -> Tensor:
-        return model(images).main
-
-    def windows(images: Tensor) -> Tensor:
-        return sliding_window(whole, images, config.window, config.stride)
-
-    return windows if config.mode == "slide" else whole
-
-
-def at_base_size(score: Predict, images: Tensor, config: TestConfig, align_corners: bool) -> Tensor:
-    """Brings images to the size (or sizes) of the test and logits back to that of the images."""
-    size = images.shape[2:]
+def at_base_size(score: Score, images: Tensor, config: TestConfig, align_corners: bool) -> ScoreMap:
+    """Brings images to the size (or sizes) of the test and scores back to that of the images."""
+    size = tuple(images.shape[2:])
     base_size = config.base_size or size
-    if config.scales != (1.0,) or config.flip:
+    if averages(config):
         return scales_and_flips(score, images, base_size, config.scales, config.flip, align_corners)
-    scaled = fit(size, base_size)
-    if scaled == tuple(size):
-        return score(images)
-    images = resize_bilinear(images, scaled, align_corners=False)
-    return resize_bilinear(score(images), size, align_corners)
+    images = resize_bilinear(images, fit(size, base_size), align_corners=False)
+    return resized(score([images])[0], size, align_corners)
+
+
+def averages(config: TestConfig) -> bool:
+    """Whether the scores are mean probabilities of several copies, not logits."""
+    return config.scales != (1.0,) or config.flip
 
 
 def check_test(config: TestConfig) -> None:
@@ -129,31 +115,55 @@ def check_test(config: TestConfig) -> None:
         raise ValueError(f"The scales {config.scales} must be numbers above 0, e.g. 0.5 1 1.5.")
 
 
-def check_windows(window: tuple[int, int] | None, stride: tuple[int, int] | None) -> None:
-    if window is None or stride is None:
-        raise ValueError(
-            "Sliding (mode='slide') needs window and stride, e.g. (769, 769) and (513, 513): "
-            "--window 769 769 --stride 513 513."
-        )
-    if not all(1 <= step <= side for side, step in zip(window, stride, strict=True)):
-        raise ValueError(
-            f"Windows of {window} with the stride {stride} (height, width) leave pixels out: each "
-            "stride must be at least 1 and at most the window's side."
-        )
+def score_images(
+    model: nn.Module, config: TestConfig, precision: Precision
+) -> Callable[[Tensor], ScoreMap]:
+    """images (B, 3, H, W) normalised -> their scores, at their size, on the model's device"""
+    check_test(config)
+    score = scorer(model, precision)
+    if config.mode == "slide":
+        score = sliding_window(score, config.window, config.stride)
+
+    def scores_of(images: Tensor) -> ScoreMap:
+        images = images.to(next(model.parameters()).device)
+        return at_base_size(score, images, config, model.config.align_corners)
+
+    return scores_of
 
 
 def predictor(model: nn.Module, config: TestConfig, precision: Precision = "fp32") -> Predict:
     """The function that segments images with a model, on the model's device, without gradients.
 
-    Its argument is (B, 3, H, W) normalised, its result (B, K, H, W) logits of the same size.
+    Its argument is (B, 3, H, W) normalised, its result (B, K, H, W) logits of the same size; of
+    scales and flips, the logarithm of the mean probability. For classes alone see `labeller`.
     Raises ValueError for a config that cannot be tested with, see `check_test`.
     """
-    check_test(config)
-    score = one_pass(model, config)
+    scores_of = score_images(model, config, precision)
 
     def predict(images: Tensor) -> Tensor:
-        device = next(model.parameters()).device
-        with inference_of(model), autocast(device, precision):
-            return at_base_size(score, images.to(device), config, model.config.align_corners)
+        with inference_of(model):
+            maps = whole(scores_of(images))
+            return maps.log_() if averages(config) else maps
 
     return predict
+
+
+def labeller(model: nn.Module, config: TestConfig, precision: Precision = "fp32") -> Label:
+    """The function that tells the class of every pixel: the argmax of what `predictor` gives.
+
+    Its argument is (B, 3, H, W) normalised, its result uint8 (B, H, W) class indices. Scores are
+    made and compared piece by piece: less time, and no memory for a map of all of them.
+    Raises ValueError for a config that cannot be tested with, and for more than 255 classes.
+    """
+    scores_of = score_images(model, config, precision)
+    if model.config.num_classes > IGNORE_INDEX:
+        raise ValueError(
+            f"The network has {model.config.num_classes} classes, but a byte holds {IGNORE_INDEX} "
+            "of them: take the argmax of what predictor(...) gives."
+        )
+
+    def label(images: Tensor) -> Tensor:
+        with inference_of(model):
+            return best_classes(scores_of(images))
+
+    return label

@@ -7,6 +7,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from annlib.config import Compute, Experiment
 from annlib.data.loading import Share, make_loader
+from annlib.engine.compiling import compiled
 from annlib.engine.distributed import rank, world_size
 from annlib.engine.sync_norm import share_statistics
 
@@ -23,8 +24,7 @@ def runner(model: nn.Module, device: torch.device, compute: Compute) -> nn.Modul
 
     It has the model's own parameters; saving and scoring go on with the model itself.
     """
-    if compute.compile:
-        model = torch.compile(model)
+    model = compiled(model, compute)
     if world_size() > 1:
         ids = [device.index] if device.type == "cuda" else None
         model = DistributedDataParallel(model, ids)

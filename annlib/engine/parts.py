@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from annlib.config import Experiment, ModelConfig
 from annlib.engine.benchmark import synchronise
 from annlib.engine.costs import Measuring
+from annlib.engine.counting import operation_counter
 from annlib.engine.inference import fit, inference_of
 from annlib.engine.machine import placed
 from annlib.engine.precision import autocast
@@ -81,7 +81,7 @@ def gflops_by_part(
     """Counted without computing anything, on tensors that have a shape only."""
     with torch.device("meta"):
         model, batch = build_model(config, folded), torch.empty(images, 3, *size)
-    with FlopCounterMode(display=False) as counter:
+    with operation_counter() as counter:
         return spent_by_part(model, batch, lambda: counter.get_total_flops() / 1e9)
 
 

@@ -6,33 +6,33 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from annlib.config import Precision, TestConfig
 from annlib.data.classes import DatasetSpec
 from annlib.data.files import read_image
 from annlib.data.normalise import normalise
 from annlib.engine.exports import colour
-from annlib.engine.inference import Predict, predictor
+from annlib.engine.inference import Label, labeller
 from annlib.engine.networks import Network, load_in_turn
-from annlib.model.ann import ANN
-from annlib.model.baselines import Baseline
+from annlib.model.checkpoints import checksum
+from annlib.model.frozen import frozen
 from annlib.transfer import Progress
 
 
 class Segmenter(NamedTuple):
     """A trained network at work, together with the names of what it can see."""
 
-    model: ANN | Baseline
+    model: nn.Module  # frozen: it can do nothing but answer
+    weights_crc32: str  # of the network before: freezing rounds otherwise on another machine
     spec: DatasetSpec
     test: TestConfig
     precision: Precision
-    predict: Predict
+    label: Label
 
     def labels_of(self, image: Tensor) -> Tensor:
         """uint8 (3, H, W) RGB -> uint8 (H, W) class indices"""
-        logits = self.predict(normalise(image)[None])
-        return logits.argmax(1)[0].to("cpu", torch.uint8)
+        return self.label(normalise(image)[None])[0].cpu()
 
 
 def segmenter(
@@ -47,8 +47,11 @@ def segmenter(
     test: None for the network's own. progress: is told how much of the weights has come.
     """
     test = test or network.test
-    model = load_in_turn(network, progress).to(device, memory_format=torch.channels_last)
-    return Segmenter(model, network.spec, test, precision, predictor(model, test, precision))
+    model = load_in_turn(network, progress)
+    weights_crc32 = checksum("", model.state_dict())
+    model = frozen(model).to(device, memory_format=torch.channels_last)
+    label = labeller(model, test, precision)
+    return Segmenter(model, weights_crc32, network.spec, test, precision, label)
 
 
 def segment_photo(path: Path, segmenter: Segmenter, folder: Path) -> dict[str, float]:

@@ -3,15 +3,19 @@
 import json
 import os
 import platform
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
 from statistics import mean, stdev
+from typing import Any
 
 import torch
 
 from annlib.config import Head
+from annlib.engine.provenance import provenance
+from annlib.engine.settings import to_json
 from annlib.engine.tables import table
 from annlib.model.checkpoints import write_atomically
 
@@ -75,6 +79,17 @@ def write_results(text: str, path: Path, command: str) -> str:
     text = f"{text}\n\n{date.today()}, {machine}. Remake: `{command}`\n"
     write_atomically(path, text.encode())
     return text
+
+
+def write_measured(text: str, values: dict[str, Any], path: Path, command: str) -> str:
+    """Writes a table as above; its numbers, and all they depend on, beside it as JSON.  -> text"""
+    write_atomically(path.with_suffix(".json"), to_json({"made": provenance(), **values}))
+    return write_results(text, path, command)
+
+
+def slug(*words: str) -> str:
+    """Words as the name of a file, without its suffix."""
+    return "_".join(re.sub(r"[^a-z0-9_-]+", "-", word.lower()).strip("-") for word in words)
 
 
 def write_comparison(results: Sequence[Result], path: Path, command: str) -> str:

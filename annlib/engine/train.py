@@ -69,6 +69,7 @@ def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimiz
             lr=config.base_lr,
             momentum=config.momentum,
             weight_decay=config.weight_decay,
+            fused=True,  # one pass over the weights instead of four
         )
     # AdamW's decay is not scaled by the gradient: on norms and biases it would only do harm.
     weights = [parameter for parameter in model.parameters() if parameter.ndim > 1]

@@ -15,8 +15,8 @@ from annlib.data.classes import DatasetSpec
 from annlib.data.datasets import SegmentationFolder
 from annlib.data.loading import make_loader
 from annlib.engine.distributed import is_main, rank, sum_over_ranks, wait_for_all, world_size
-from annlib.engine.evaluate import Scores, evaluate
-from annlib.engine.inference import predictor
+from annlib.engine.evaluate import Scores, evaluate_labels
+from annlib.engine.inference import labeller
 from annlib.engine.lines import append_line
 from annlib.engine.machine import batches, placed, runner
 from annlib.engine.records import HISTORY, forget_after
@@ -165,8 +165,8 @@ def score(training: Training, dataset: Dataset) -> Scores:
     """Scores on a data set whose pictures may differ in size, shared out among the processes."""
     config = training.experiment
     share = Subset(dataset, range(rank(), len(dataset), world_size()))
-    matrix = evaluate(
-        predictor(training.model, config.test),
+    matrix = evaluate_labels(
+        labeller(training.model, config.test),
         make_loader(share, 1, training=False),
         config.model.num_classes,
     )

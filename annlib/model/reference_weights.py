@@ -1,4 +1,4 @@
-"""Names of other implementations' weights -> names of annlib's."""
+"""Names of other implementations' weights -> names of annlib's, and back."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -36,6 +36,7 @@ RENAMES = HEADS | {
 }
 PLAIN_STEM = {"conv1": "stem.0", "bn1": "stem.1"}  # torchvision's
 SHARED = "apnb.attention.to_query"  # the reference lists APNB's one projection under two names
+ONCE = "apnb.attention.to_key"  # and we under one
 
 
 def from_mmseg(weights: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -67,6 +68,26 @@ def rename(key: str) -> str:
             "model. The published ones are named by `annlib weights list`."
         )
     return f"{RENAMES[prefix]}.{last}"
+
+
+def to_mmseg(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The way back: names of annlib's ANN -> names of MMSegmentation's, tensors untouched.
+
+    APNB's one projection gets both of its names again. Raises KeyError for an unknown name.
+    """
+    theirs = {ours: name for name, ours in RENAMES.items()}
+    renamed = {}
+    for key, tensor in weights.items():
+        prefix, _, last = key.rpartition(".")
+        if key.startswith("backbone."):
+            renamed[key] = tensor
+            continue
+        if prefix not in theirs or prefix.startswith(SHARED):
+            raise KeyError(f"{key!r} is no weight of annlib's ANN: the reference has none like it.")
+        renamed[f"{theirs[prefix]}.{last}"] = tensor
+        if prefix.startswith(ONCE):
+            renamed[f"{theirs[prefix.replace(ONCE, SHARED)]}.{last}"] = tensor
+    return renamed
 
 
 def stem_of(weights: Mapping[str, Tensor], path: Path) -> Stem:

@@ -1,0 +1,132 @@
+"""The reference's network beside ours: one function, and imported by nobody who does not ask."""
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tiny_zoo import CITYSCAPES, CITYSCAPES_769, narrow_row
+
+from annlib.model.reference_weights import to_mmseg
+from annlib.speed import reference
+from annlib.speed.contestants import our_network
+from annlib.speed.reference import Stub, import_reference, in_its_words, installed, reference_model
+from annlib.speed.reference_calls import reference_classes, reference_logits, reference_steps
+from annlib.zoo import ROWS, Published
+
+needs_reference = pytest.mark.skipif(
+    not installed(), reason="the extra `reference` is not installed"
+)
+ROW = narrow_row()
+CHANGED = {  # what no file of the reference says, and what only several GPUs need
+    ("pretrained",),
+    ("backbone", "base_channels"),
+    ("backbone", "stem_channels"),
+    ("backbone", "norm_cfg", "type"),
+    ("decode_head", "norm_cfg", "type"),
+    ("auxiliary_head", "norm_cfg", "type"),
+}
+
+
+def leaves(values: dict[str, Any], *above: str) -> dict[tuple[str, ...], Any]:
+    found = {}
+    for key, value in values.items():
+        inside = leaves(value, *above, key) if isinstance(value, dict) else {(*above, key): value}
+        found |= inside
+    return found
+
+
+@needs_reference
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_its_own_file_says_what_our_row_says(row: Published) -> None:
+    import_reference()
+    import mmseg
+    from mmengine.config import Config
+
+    folder = Path(mmseg.__file__).parent / ".mim/configs/ann"
+    theirs = leaves(Config.fromfile(folder / f"{row.name_1x}.py").model.to_dict())
+    ours = leaves(in_its_words(row))
+    assert {key for key in ours if ours[key] != theirs.get(key)} == CHANGED
+    assert ours["data_preprocessor",] is None  # they have one
+    assert ours["backbone", "base_channels"] == ours["backbone", "stem_channels"] == 64
+
+
+@needs_reference
+@pytest.mark.parametrize("name", [CITYSCAPES, CITYSCAPES_769])
+def test_both_networks_are_one_function(name: str) -> None:
+    row, images = narrow_row(name), torch.randn(2, 3, 97, 129)
+    ours = our_network(row, folded=False).eval()
+    theirs = reference_model(row, our_network(row, folded=False)).eval()
+    with torch.inference_mode():
+        torch.testing.assert_close(reference_logits(theirs, images), ours(images).main)
+
+
+@needs_reference
+def test_its_weights_are_the_tensors_of_ours() -> None:
+    ours = our_network(ROW, folded=False)
+    tensors = to_mmseg(ours.state_dict())
+    theirs = reference_model(ROW, ours).state_dict()
+    assert theirs.keys() == tensors.keys()
+    assert all(theirs[key].data_ptr() == tensors[key].data_ptr() for key in theirs)
+
+
+@needs_reference
+def test_training_moves_all_of_its_weights() -> None:
+    theirs = reference_model(ROW, our_network(ROW, folded=False))
+    before = {name: tensor.clone() for name, tensor in theirs.named_parameters()}
+    labels = torch.randint(19, (2, 33, 33))
+    steps = reference_steps(theirs, torch.randn(2, 3, 33, 33), labels, ROW.experiment.train)
+    losses = [float(next(steps)) for _ in range(2)]
+    assert losses[0] != losses[1]
+    assert all(not before[name].equal(tensor) for name, tensor in theirs.named_parameters())
+
+
+@needs_reference
+def test_its_windows_are_those_of_our_row() -> None:
+    row = narrow_row(CITYSCAPES_769)
+    test = replace(row.experiment.test, window=(49, 49), stride=(33, 33), base_size=(65, 97))
+    row = replace(row, experiment=replace(row.experiment, test=test))
+    theirs = reference_model(row, our_network(row, folded=False)).eval()
+    seen = []
+    theirs.backbone.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].shape[2:]))
+    with torch.inference_mode():
+        classes = reference_classes(theirs, torch.randn(1, 3, 65, 97), size=(64, 96))
+    assert classes.shape == (64, 96)
+    assert seen == 2 * 3 * [(49, 49)]
+
+
+def test_importing_annlib_imports_nothing_of_it() -> None:
+    code = (
+        "import sys, annlib.__main__, annlib.speed.works, annlib.speed.evaluating\n"
+        "from annlib.speed.reference import installed; installed()\n"
+        f"print(set({reference.PACKAGES}) & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == "set()\n", done.stderr
+
+
+def test_missing_reference_is_told_with_the_way_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reference, "find_spec", lambda name: None if name == "mmcv" else name)
+    with pytest.raises(ValueError, match=r"not installed.*pip install -e '\.\[reference\]'"):
+        reference_model(ROW, our_network(ROW, folded=False))
+
+
+def test_version_that_it_refuses_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "mmseg").mkdir()
+    (tmp_path / "mmseg/__init__.py").write_text("assert False, 'MMCV==2.2.0 is incompatible.'")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(reference, "find_spec", lambda name: name)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "mmseg"]:
+        monkeypatch.delitem(sys.modules, name)
+    with pytest.raises(ValueError, match=r"MMCV==2.2.0 is incompatible.*\[reference\]"):
+        import_reference()
+
+
+def test_stub_has_every_operation_and_none_works() -> None:
+    stub = Stub("mmcv._ext")
+    with pytest.raises(NotImplementedError, match="no deform_conv_forward"):
+        stub.deform_conv_forward(1, 2)
+    assert not hasattr(stub, "__path__")
