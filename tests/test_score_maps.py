@@ -61,6 +61,9 @@ def test_piece_is_a_part_of_the_whole(data: st.DataObject, align_corners: bool) 
     classes = slice(first, data.draw(st.integers(first + 1, 5)))
     rows = slice(top, data.draw(st.integers(top + 1, 37)))
     assert torch.equal(scores.piece(classes, rows), whole(scores)[:, classes, rows])
+    averaged = mean_probability([(scores, False), (scores, True)])
+    expected = whole(averaged)[:, classes, rows]
+    torch.testing.assert_close(averaged.piece(classes, rows), expected, rtol=1e-6, atol=0)
 
 
 @pytest.mark.parametrize("numbers", [1, 53, 200, 2**19])

@@ -13,6 +13,7 @@ from annlib.engine.machine import placed, runner
 from annlib.engine.shrinking import picture_size, shrunk
 from annlib.engine.train import Step, make_optimizer, train
 from annlib.model.baselines import build_model
+from annlib.model.frozen import frozen
 from annlib.zoo import Published
 
 
@@ -42,7 +43,7 @@ def answers(experiment: Experiment, how: Measuring) -> Iterator[Tensor]:
     From the picture on the device to class indices on the CPU: all of the published measurement,
     and the first resize, which that one counts among the loading of data.
     """
-    model = placed(build_model(experiment.model), how.device, how.compute)
+    model = placed(frozen(build_model(experiment.model)), how.device, how.compute)
     model = runner(model, how.device, how.compute)
     label = labeller(model, experiment.test, how.compute.precision)
     images = torch.randn(1, 3, *picture_size(experiment, how.shrink), device=how.device)

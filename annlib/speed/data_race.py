@@ -74,18 +74,16 @@ def race_stages(
 ) -> dict[str, dict[str, Timing]]:
     """Milliseconds of a sample by contestant and stage: median, least and most of all rounds.
 
-    A round is the mean over all samples, for what is done to them is drawn at random and takes
-    now more, now less. One round goes before those that count.
+    In a round one after the other prepares all samples. Its figure is their mean, for what is
+    done to a sample is drawn at random, and takes now more, now less. One round goes before those
+    that count.
     """
     found: dict[str, list[Milliseconds]] = {name: [] for name in contestants}
     with one_core():
         for _ in range(1 + rounds):
-            laps: dict[str, list[Milliseconds]] = {name: [] for name in contestants}
-            for index in range(num_samples):
-                for name, stages in contestants.items():
-                    laps[name].append(with_sums(lap(stages, index)))
-            for name in contestants:
-                found[name].append(mean_of(laps[name]))
+            for name, stages in contestants.items():
+                laps = [with_sums(lap(stages, index)) for index in range(num_samples)]
+                found[name].append(mean_of(laps))
     return {name: timings(means[1:]) for name, means in found.items()}
 
 

@@ -13,9 +13,9 @@ from annlib.speed.feeding import MARGIN, Need
 OURS, REFERENCE = "ours", "reference"
 
 STAGES_LEGEND = """Milliseconds a picture on one core: medians (least to most) of {rounds} rounds,
-each the mean of all {pictures} pictures, prepared turn by turn. Ours: Pillow, NumPy, PyTorch, and a
-look at every label for values that mean nothing. The reference: OpenCV, NumPy; it normalises and
-pads on the device that trains, so its workers are spared that stage."""
+taken in turn, each the mean over {pictures} pictures. Ours: Pillow, NumPy, PyTorch, and a look at
+every label for values that mean nothing. The reference: OpenCV, NumPy; it normalises and pads on
+the device that trains, so its workers are spared that stage."""
 NEEDS_LEGEND = """One worker prepares {rate:.1f} images a second, from files to batches in shared
 memory. Workers: what that takes, and {margin:.0%} more. Waits: share of the time that a training at
 this speed waited for its next batch, measured with as many workers as there were cores for."""

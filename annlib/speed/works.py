@@ -66,9 +66,8 @@ def training(
 
     def steps(compute: Compute) -> Iterator[Tensor]:
         if contestant.network == "reference":
-            yield from reference_steps(model, *batch, row.experiment.train)
-        for step in steps_on(batch, model, row.experiment.train, compute):
-            yield step.loss
+            return reference_steps(model, *batch, row.experiment.train)
+        return (step.loss for step in steps_on(batch, model, row.experiment.train, compute))
 
     return Ready(
         partial(next, steps(contestant.compute)),
