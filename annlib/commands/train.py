@@ -90,7 +90,8 @@ class Train:
         halves = open_data(experiment.data, self.data, self.classes)
         if not resume:
             experiment = fit_classes(experiment, halves)
-        compute = able(self.compute(), device)
+        wanted = Compute(self.precision, self.accumulate, True, self.compile, self.cuda_graphs)
+        compute = able(wanted, device)
         with memory_advice(experiment, compute, device, world_size()):
             if self.minutes is not None and not resume:
                 seconds = seconds_per_step(experiment, halves.train, device, self.workers, compute)
@@ -117,12 +118,6 @@ class Train:
         if self.backbone == "torchvision":  # its networks begin with one large convolution
             model = replace(model, stem="plain")
         return replace(experiment, model=model, train=recipe)
-
-    def compute(self) -> Compute:
-        """How to do the work, as asked for."""
-        return Compute(
-            self.precision, self.accumulate, compile=self.compile, cuda_graphs=self.cuda_graphs
-        )
 
     def check_budget(self) -> None:
         """Raises ValueError for steps or minutes that are none, or that contradict each other."""

@@ -66,7 +66,7 @@ def our_network(row: Published, folded: bool) -> ANN:
             if isinstance(module, Bottleneck):
                 nn.init.uniform_(module.bn3.weight, 0.0, 0.5)
             if isinstance(module, AsymmetricAttention):
-                pass
+                module.to_output.reset_parameters()
     return model
 
 

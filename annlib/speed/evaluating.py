@@ -67,9 +67,7 @@ def evaluation(contestant: Contestant, row: Published, shrink: int, device: torc
     num_classes, test = small.experiment.model.num_classes, small.experiment.test
     size = picture_size(row.experiment, shrink)
     images, labels = picture(size, device), label_map(size, num_classes, device)
-    model = network(contestant, small, device).eval()
-
-    precision = contestant.compute.precision
+    model, precision = network(contestant, small, device).eval(), contestant.compute.precision
 
     @torch.inference_mode()
     def theirs() -> Tensor:

@@ -82,7 +82,7 @@ def reference_post_processing(
 
 
 def reference_areas(classes: Tensor, labels: Tensor, num_classes: int) -> Tensor:
-    """Pixels of each class: right, right or wrong, predicted, labelled.  2 x (H, W) -> (4, K)"""
+    """Of each class: intersection, union, prediction, labels.  2 x (H, W) -> pixels (4, K)"""
     from mmseg.evaluation import IoUMetric
 
     return torch.stack(IoUMetric.intersect_and_union(classes, labels, num_classes, IGNORE_INDEX))
