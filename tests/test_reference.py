@@ -10,11 +10,14 @@ import pytest
 import torch
 from tiny_zoo import CITYSCAPES, CITYSCAPES_769, narrow_row
 
-from annlib.model.reference_weights import to_mmseg
+from annlib.config import Compute
+from annlib.engine.costs import steps_on
+from annlib.model.reference_weights import from_mmseg, to_mmseg
 from annlib.speed import reference
 from annlib.speed.contestants import our_network
 from annlib.speed.reference import Stub, import_reference, in_its_words, installed, reference_model
 from annlib.speed.reference_calls import reference_classes, reference_logits, reference_steps
+from annlib.speed.works import without_dropout
 from annlib.zoo import ROWS, Published
 
 needs_reference = pytest.mark.skipif(
@@ -74,14 +77,23 @@ def test_its_weights_are_the_tensors_of_ours() -> None:
 
 
 @needs_reference
-def test_training_moves_all_of_its_weights() -> None:
-    theirs = reference_model(ROW, our_network(ROW, folded=False))
-    before = {name: tensor.clone() for name, tensor in theirs.named_parameters()}
-    labels = torch.randint(19, (2, 33, 33))
-    steps = reference_steps(theirs, torch.randn(2, 3, 33, 33), labels, ROW.experiment.train)
-    losses = [float(next(steps)) for _ in range(2)]
-    assert losses[0] != losses[1]
-    assert all(not before[name].equal(tensor) for name, tensor in theirs.named_parameters())
+def test_its_training_leads_to_the_weights_that_ours_leads_to() -> None:
+    config = replace(ROW.experiment.train, iterations=4, base_lr=0.1, weight_decay=0.1)
+    images, labels = torch.randn(2, 3, 33, 33).double(), torch.randint(19, (2, 33, 33))
+    ours = without_dropout(our_network(ROW, folded=False).double())
+    theirs = without_dropout(reference_model(ROW, our_network(ROW, folded=False).double()))
+    before = {name: weight.clone() for name, weight in ours.named_parameters()}
+    both = zip(
+        reference_steps(theirs, images, labels, config),
+        steps_on((images, labels), ours, config, Compute(channels_last=False)),
+        strict=True,
+    )
+    for loss, step in both:
+        torch.testing.assert_close(loss, step.loss)
+    reached = from_mmseg(theirs.state_dict())
+    for name, weight in ours.named_parameters():
+        torch.testing.assert_close(reached[name], weight.detach())
+        assert not weight.equal(before[name])
 
 
 @needs_reference
