@@ -2,6 +2,7 @@
 
 import colorsys
 
+import numpy as np
 import pytest
 import torch
 from dice import numpys_dice
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from annlib.data import jitter
-from annlib.data.jitter import ColorJitter, scale_saturation
+from annlib.data.jitter import ColorJitter, scale_saturation, to_uint8, turn_hue
 from annlib.data.normalise import MEAN, STD, normalise, to_tensors
 
 few = settings(max_examples=60, deadline=None)
@@ -54,6 +55,42 @@ def test_saturation_is_scaled_as_in_hsv(rgb: tuple[int, int, int], factor: float
     pixel = torch.tensor(rgb, dtype=torch.uint8)[:, None, None]
     ours = scale_saturation(pixel, factor).flatten().tolist()
     assert ours == pytest.approx(expected, abs=0.51)
+
+
+@few
+@given(rgb=st.tuples(*[st.integers(0, 255)] * 3), degrees=st.floats(-36, 36))
+def test_hue_is_turned_as_in_hsv(rgb: tuple[int, int, int], degrees: float) -> None:
+    hue, saturation, value = colorsys.rgb_to_hsv(*rgb)
+    expected = colorsys.hsv_to_rgb((hue + degrees / 360) % 1, saturation, value)
+    pixel = torch.tensor(rgb, dtype=torch.uint8)[:, None, None]
+    assert turn_hue(pixel, degrees).flatten().tolist() == pytest.approx(expected, abs=0.51)
+
+
+def test_all_hues_are_turned_to_the_next() -> None:
+    """Around the circle in steps of 60 degrees, grey stays grey."""
+    colours = [(9, 3, 3), (9, 9, 3), (3, 9, 3), (3, 9, 9), (3, 3, 9), (9, 3, 9), (7, 7, 7)]
+    image = torch.tensor(colours, dtype=torch.uint8).T[:, None]
+    expected = torch.tensor([*colours[1:6], colours[0], colours[6]], dtype=torch.uint8).T[:, None]
+    assert torch.equal(turn_hue(image, 60), expected)
+
+
+@few
+@given(values=st.lists(st.floats(-400, 700, width=32), min_size=1))
+def test_bytes_are_cut_off_as_the_reference_does(values: list[float]) -> None:
+    expected = np.clip(np.array(values, np.float32), 0, 255).astype(np.uint8)
+    assert to_uint8(torch.tensor(values)).tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize("strip", [1, 4, 100])
+@pytest.mark.parametrize("seed", range(4))
+def test_colours_do_not_depend_on_strips(
+    strip: int, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    numpys_dice(monkeypatch, seed)
+    expected = ColorJitter()(IMAGE, LABELS)[0]
+    monkeypatch.setattr(jitter, "STRIP", strip)
+    numpys_dice(monkeypatch, seed)
+    assert torch.equal(ColorJitter()(IMAGE, LABELS)[0], expected)
 
 
 def test_normalising_is_the_formula() -> None:

@@ -2,8 +2,6 @@
 
 import pickle
 from collections import Counter
-from collections.abc import Callable
-from functools import partial
 
 import numpy as np
 import pytest
@@ -13,15 +11,18 @@ from golden_rules import golden
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from torchvision.transforms.v2.functional import InterpolationMode
+from torchvision.transforms.v2.functional import resize as resize_image
 
 from annlib.config import IGNORE_INDEX, DataConfig
-from annlib.data import transforms
 from annlib.data.normalise import MEAN, STD
 from annlib.data.transforms import (
+    Compose,
     Pad,
     RandomCrop,
     RandomFlip,
     RandomResize,
+    ResizedCrop,
     resize,
     training_transform,
 )
@@ -30,6 +31,7 @@ from annlib.engine.inference import fit
 few = settings(max_examples=60, deadline=None)
 SIDE = st.integers(1, 15)
 SIZE = st.tuples(SIDE, st.integers(2, 40))  # torch 2.14 shrinks no uint8 picture to one pixel
+NEAREST = InterpolationMode.NEAREST
 REFERENCE = golden()["transforms"]
 
 
@@ -145,29 +147,54 @@ def test_eleventh_window_is_taken_as_it_comes(
     assert len(draws) == num_draws
 
 
-@pytest.mark.parametrize(
-    ("draw", "expected"),
-    [
-        (partial(transforms.chance, 0.5), 0.5),
-        (partial(transforms.chance, 0.2), 0.2),
-        (lambda: float(RandomFlip()(*coordinates(1, 2))[1][0, 0]), 0.5),
-    ],
-)
-def test_chance_is_as_large_as_it_says(draw: Callable[[], float], expected: float) -> None:
+def test_half_of_the_pictures_are_mirrored() -> None:
     torch.manual_seed(0)
-    assert np.mean([draw() for _ in range(2000)]) == pytest.approx(expected, abs=0.04)
+    first = [float(RandomFlip()(*coordinates(1, 2))[1][0, 0]) for _ in range(2000)]
+    assert np.mean(first) == pytest.approx(0.5, abs=0.04)
 
 
-def test_whole_numbers_are_drawn_with_both_ends() -> None:
-    torch.manual_seed(0)
-    assert {transforms.randint(-18, 17) for _ in range(2000)} == set(range(-18, 18))
+@few
+@given(old=SIZE, new=SIZE)
+def test_labels_are_resized_as_torchvision_does(old: tuple[int, int], new: tuple[int, int]) -> None:
+    _, labels = coordinates(*old)
+    _, resized = resize(*coordinates(*old), list(new))
+    assert torch.equal(resized, resize_image(labels[None], list(new), NEAREST)[0])
 
 
-def test_uniform_numbers_fill_their_range() -> None:
-    torch.manual_seed(0)
-    draws = np.array([transforms.uniform(-32, 32) for _ in range(2000)])
-    assert -32 <= draws.min() < -31 < 31 < draws.max() < 32
-    assert abs(draws.mean()) < 2
+@few
+@given(size=SIZE, crop=st.tuples(SIDE, SIDE), seed=st.integers(0, 99))
+def test_resized_crop_is_the_crop_of_what_was_resized(
+    size: tuple[int, int], crop: tuple[int, int], seed: int
+) -> None:
+    steps = RandomResize((14, 21)), RandomCrop(crop)
+    torch.manual_seed(seed)
+    at_once = ResizedCrop(*steps)(*coordinates(*size))
+    torch.manual_seed(seed)
+    in_turn = Compose(steps)(*coordinates(*size))
+    assert all(torch.equal(*parts) for parts in zip(at_once, in_turn, strict=True))
+
+
+@few
+@given(size=SIZE, seed=st.integers(0, 99))
+def test_layout_of_a_picture_in_memory_changes_no_pixel(size: tuple[int, int], seed: int) -> None:
+    transform = training_transform(DataConfig("folder", (12, 17), (14, 21), batch_size=1))
+    image, labels = coordinates(*size)
+    by_pixels = image.permute(1, 2, 0).contiguous().permute(2, 0, 1)
+    found = []
+    for layout in (image, by_pixels):
+        torch.manual_seed(seed)
+        found.append(transform(layout, labels))
+    assert all(torch.equal(*parts) for parts in zip(*found, strict=True))
+
+
+@few
+@given(size=SIZE, seed=st.integers(0, 99))
+def test_transform_leaves_the_pair_that_it_is_given_alone(size: tuple[int, int], seed: int) -> None:
+    """It may be kept in memory for the next epoch."""
+    pair = coordinates(*size)
+    torch.manual_seed(seed)
+    training_transform(DataConfig("folder", (12, 17), None, batch_size=1))(*pair)
+    assert all(torch.equal(*parts) for parts in zip(pair, coordinates(*size), strict=True))
 
 
 @few
