@@ -99,6 +99,7 @@ def test_half_precision_is_passed_on_to_inference() -> None:
     for precision in ("fp32", "bf16"):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(costs, "build_model", Watched)
+            patch.setattr(costs, "frozen", lambda model: model)
             next(answers(experiment, replace(SMALL, compute=Compute(precision))))
     assert seen == [False, True]
 

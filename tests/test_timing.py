@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 import small_town
 import torch
+from standing_clock import stop_the_time
 from torch.utils.data import Dataset, Subset
 
 from annlib.config import Compute
 from annlib.data.sources import open_data
 from annlib.engine import timing
-from annlib.engine.timing import seconds_per_step
+from annlib.engine.timing import Pace, pace, seconds_per_step, watched
 from annlib.engine.train import Step
 
 CPU = torch.device("cpu")
@@ -55,3 +56,37 @@ def test_no_sample_is_made_while_steps_are_timed(
 
     monkeypatch.setattr(timing, "train", watched)
     seconds_per_step(TOWN, dataset, CPU, workers=0)
+
+
+def test_waits_are_those_for_the_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = stop_the_time(monkeypatch, timing)
+
+    def source() -> Iterator[int]:
+        for seconds in (1, 4, 2):
+            clock.sleep(seconds)
+            yield seconds
+
+    waits: list[float] = []
+    for seconds in watched(source(), waits):
+        clock.sleep(100)  # what is done with a batch is no waiting
+        assert waits[-1] == seconds
+    assert waits == [1, 4, 2]
+
+
+def test_pace_tells_waiting_from_training(scenes: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, train = stop_the_time(monkeypatch, timing), timing.train
+
+    class Slow(Remembering):
+        def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+            clock.sleep(3)
+            return super().__getitem__(index)
+
+    def slow(*arguments: object, compute: Compute) -> Iterator[Step]:
+        for number, step in enumerate(train(*arguments, compute=compute)):
+            clock.sleep(100 if number < 2 else 5)  # the first two are to warm up
+            yield step
+
+    monkeypatch.setattr(timing, "train", slow)
+    found = pace(TOWN, Slow(scenes), CPU, workers=0, warm_up=2, timed=3)
+    batch = 3 * TOWN.data.batch_size
+    assert found == Pace(seconds=pytest.approx(batch + 5), waiting=pytest.approx(batch))

@@ -54,23 +54,22 @@ def resized(scores: ScoreMap, size: tuple[int, int], align_corners: bool) -> Sco
     *shape, height, width = scores.shape
     if (height, width) == tuple(size):
         return scores
-    below, weights = neighbours(height, size[0], align_corners)
-    above = (below + 1).clamp(max=height - 1)
+    before, weights = neighbours(height, size[0], align_corners)
+    after = (before + 1).clamp(max=height - 1)
 
     def piece(classes: slice, rows: slice) -> Tensor:
-        first, end = int(below[rows.start]), int(above[rows.stop - 1]) + 1
+        first, end = int(before[rows.start]), int(after[rows.stop - 1]) + 1
         source = scores.piece(classes, slice(first, end))
         source = resize_bilinear(source, (end - first, size[1]), align_corners)
-        upper, lower = ((part[rows] - first).to(source.device) for part in (below, above))
+        near, far = ((part[rows] - first).to(source.device) for part in (before, after))
         weight = weights[rows, None].to(source)
-        return source.index_select(2, upper).lerp_(source.index_select(2, lower), weight)
+        return source.index_select(2, near).lerp_(source.index_select(2, far), weight)
 
     return scores._replace(shape=(*shape, *size), piece=piece)
 
 
 def neighbours(old: int, new: int, align_corners: bool) -> tuple[Tensor, Tensor]:
-    """For each row of a map resized from `old` to `new` rows: the row it begins from, and how far
-    it is on the way to the next one, 0..1.
+    """Of each of `new` rows: the one of `old` rows before it, and how far it is to the next, 0..1.
 
     In the precision of torch's interpolation (one rounding after multiplication and sum).
     """
@@ -80,8 +79,8 @@ def neighbours(old: int, new: int, align_corners: bool) -> tuple[Tensor, Tensor]
     else:
         place = (place + 0.5) * torch.tensor(old / new, dtype=torch.float32) - 0.5
     place = place.float().clamp(min=0)
-    below = place.long().clamp(max=old - 1)
-    return below, place - below
+    before = place.long().clamp(max=old - 1)
+    return before, place - before
 
 
 def mean_probability(copies: Sequence[tuple[ScoreMap, bool]]) -> ScoreMap:
