@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from annlib.commands.errors import at_least_one
 from annlib.commands.measuring import Machine, Results
+from annlib.config import Compute, Precision
 
 if TYPE_CHECKING:
     from annlib.data.datasets import SegmentationFolder
@@ -19,12 +20,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Data:
-    """Race the reference: preparing training pictures, on one core. And: how many workers feed
-    a training.
+    """Race the reference in preparing training pictures, and count the workers that it takes.
 
-    Decoding, resizing and cropping, mirroring, colours, normalising, stage by stage. Without the
-    reference (pip install -e '.[reference]') ours runs alone. Then it is measured what one worker
-    delivers, what trainings take, and whether they wait.
+    Decoding, resizing and cropping, mirroring, colours, normalising: stage by stage, on one core.
+    Without the reference (pip install -e '.[reference]') ours runs alone. Then: how much one
+    worker delivers, how many a training takes, and whether it waits for them.
     """
 
     row: str = "ann_r50-d8_512x1024_40k_cityscapes"
@@ -37,12 +37,17 @@ class Data:
     """Speed of a training elsewhere that is to be fed."""
     training: bool = True
     """Train the row on this device, too, to see what it takes and waits: minutes on a CPU."""
+    precision: Precision = "fp32"
+    """Of that training."""
+    compile: bool = False
+    """Let torch.compile fuse its operations."""
     shrink: int = 1
     """Divide all sides of pictures and crops by this."""
     machine: Machine = Machine()
     results: Results = Results()
 
     def run(self) -> None:
+        from annlib.engine.costs import Measuring
         from annlib.engine.shrinking import shrunk
         from annlib.speed.data_race import race_stages
         from annlib.speed.data_tables import DataReport
@@ -57,10 +62,13 @@ class Data:
             number = min(self.pictures, len(dataset))
             print(f"{self.machine.repeat} rounds of {number} pictures ...", flush=True)
             timings = race_stages(contestants, number, self.machine.repeat)
-            feeding = Feeding(row, dataset, device, self.machine.repeat)
+            compute = Compute(self.precision, compile=self.compile)
+            how = Measuring(device, compute, repeat=self.machine.repeat)
+            feeding = Feeding(row, dataset, how)
             needs = self.needs(feeding)
         report = DataReport(timings, number, self.machine.repeat, feeding.one_worker, needs)
-        words = [f"shrink{self.shrink}"] * (self.shrink > 1)
+        words = [self.precision] * (self.precision != "fp32") + ["compiled"] * self.compile
+        words += [f"shrink{self.shrink}"] * (self.shrink > 1)
         path = self.results.path(device, "data", self.row, *words)
         self.results.keep(report.text(), report.values(), path)
 

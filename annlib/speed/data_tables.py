@@ -16,9 +16,10 @@ STAGES_LEGEND = """Milliseconds a picture on one core: medians (least to most) o
 taken in turn, each the mean over {pictures} pictures. Ours: Pillow, NumPy, PyTorch, and a look at
 every label for values that mean nothing. The reference: OpenCV, NumPy; it normalises and pads on
 the device that trains, so its workers are spared that stage."""
-NEEDS_LEGEND = """One worker prepares {rate:.1f} images a second, from files to batches in shared
-memory. Workers: what that takes, and {margin:.0%} more. Waits: share of the time that a training at
-this speed waited for its next batch, measured with as many workers as there were cores for."""
+NEEDS_LEGEND = """One worker prepares {rate:.1f} images a second, from files to batches in memory
+that processes share. Workers: those of one GPU, for {margin:.0%} more than it takes. Waits: share
+of its time that a training at this speed waited for the next batch, measured with as many workers
+as there are cores for."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from itertools import islice
 from math import ceil
 from typing import Any
 
-import torch
 from torch.utils.data import DataLoader, Dataset
 
 from annlib.engine.cost_tables import device_name
@@ -76,7 +75,7 @@ def share_waited(loader: DataLoader, seconds_per_batch: float, timed: int) -> fl
     What the workers prepared in advance, before the first batch was asked for, is used up first.
     """
     waits: list[float] = []
-    warm_up = 1 + in_advance(loader)
+    warm_up = 1
     for _ in islice(watched(loader, waits), warm_up + timed):
         time.sleep(seconds_per_batch)
     waited = sum(waits[warm_up:])
@@ -97,35 +96,33 @@ def last_of(stream: Iterator[Any], number: int) -> Any:
 class Feeding:
     """A published row's training data, in batches of the share of one GPU."""
 
-    def __init__(self, row: Published, dataset: Dataset, device: torch.device, timed: int):
-        """timed: how many batches are looked at each time."""
+    def __init__(self, row: Published, dataset: Dataset, how: Measuring):
+        """how.repeat: how many batches are looked at each time."""
         self.row = row
         self.experiment = share_of_one_gpu(row)
         self.dataset = dataset
-        self.device = device
-        self.timed = timed
-        self.one_worker = rate_of_one_worker(self.loader(1), timed)  # images a second
+        self.how = how
+        self.one_worker = rate_of_one_worker(self.loader(1), how.repeat)  # images a second
 
     def loader(self, workers: int) -> DataLoader:
-        return batches(self.experiment, self.dataset, self.device, workers)
+        return batches(self.experiment, self.dataset, self.how.device, workers)
 
     def need_of(self, who: str, images_per_second: float) -> Need:
         """Of a training elsewhere, which is imitated here."""
         workers = workers_for(images_per_second, self.one_worker)
         tried = possible(workers)
         seconds = self.experiment.data.batch_size / images_per_second
-        waiting = share_waited(self.loader(tried), seconds, self.timed)
+        waiting = share_waited(self.loader(tried), seconds, self.how.repeat)
         return Need(who, images_per_second, workers, tried, waiting)
 
     def need_here(self) -> Need:
         """Of the row's training on this device."""
-        cost = training_cost(self.row, Measuring(self.device, repeat=self.timed))
+        device, compute, timed = self.how.device, self.how.compute, self.how.repeat
+        cost = training_cost(self.row, self.how)
         images_per_second = 1000 * cost.images / cost.timing.median
         workers = workers_for(images_per_second, self.one_worker)
         tried = possible(workers)
         warm_up = 1 + in_advance(self.loader(tried))
-        found = pace(
-            self.experiment, self.dataset, self.device, tried, warm_up=warm_up, timed=self.timed
-        )
+        found = pace(self.experiment, self.dataset, device, tried, compute, warm_up, timed)
         waiting = found.waiting / found.seconds
-        return Need(device_name(self.device), images_per_second, workers, tried, waiting)
+        return Need(device_name(device), images_per_second, workers, tried, waiting)
