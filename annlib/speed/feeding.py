@@ -75,7 +75,7 @@ def share_waited(loader: DataLoader, seconds_per_batch: float, timed: int) -> fl
     What the workers prepared in advance, before the first batch was asked for, is used up first.
     """
     waits: list[float] = []
-    warm_up = 1
+    warm_up = 1 + in_advance(loader)
     for _ in islice(watched(loader, waits), warm_up + timed):
         time.sleep(seconds_per_batch)
     waited = sum(waits[warm_up:])
