@@ -7,7 +7,7 @@ import pytest
 from lab import Watch, chromium, jupyterlab, run_all_cells
 from playwright.sync_api import Locator, Page, sync_playwright
 
-from annlib.course.lessons import notebooks_of, sources
+from annlib.course.authoring.building import notebooks_of, sources
 
 ROOT = Path(__file__).parents[1]
 SCREENSHOTS = ROOT / "build/screenshots"

@@ -89,6 +89,6 @@ def test_every_folder_has_a_floor() -> None:
 
 
 def test_folders_are_opened_by_one_sentence_and_no_code() -> None:
-    for path in PACKAGE.glob("*/__init__.py"):
+    for path in PACKAGE.glob("*/**/__init__.py"):
         (only,) = ast.parse(path.read_text(encoding="utf-8")).body
         assert isinstance(only.value, ast.Constant), path

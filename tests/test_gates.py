@@ -5,11 +5,11 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from annlib.course import gates, pages
-from annlib.course.lessons import notebook_text
-from annlib.course.lint import lint
-from annlib.course.runs import Run
-from annlib.course.source import read
+from annlib.course.authoring.building import notebook_text
+from annlib.course.authoring.lint import lint
+from annlib.course.authoring.source import read
+from annlib.course.running import gates, pages
+from annlib.course.running.runs import Run
 
 FIXTURE = Path(__file__).parent / "lessons/90_fixture.py"
 TEXT = FIXTURE.read_text()

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from annlib.course.lessons import build, build_all, check_current, notebook_text
-from annlib.course.markup import Option, quiz_options
-from annlib.course.source import read
-from annlib.course.stubs import finished, hidden_lines, stub
+from annlib.course.authoring.building import build, build_all, check_current, notebook_text
+from annlib.course.authoring.markup import Option, quiz_options
+from annlib.course.authoring.source import read
+from annlib.course.authoring.stubs import finished, hidden_lines, stub
 
 FIXTURE = Path(__file__).parent / "lessons/90_fixture.py"
 TEXT = FIXTURE.read_text()

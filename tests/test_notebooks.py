@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from annlib.course.lessons import check_current
-from annlib.course.lint import lint_all
-from annlib.course.release import release
+from annlib.course.authoring.building import check_current
+from annlib.course.authoring.lint import lint_all
+from annlib.course.running.release import release
 
 ROOT = Path(__file__).parents[1]
 

@@ -11,12 +11,12 @@ from queue import Empty
 import nbformat
 import pytest
 
-from annlib.course import offline, runs
-from annlib.course.gates import widget_errors
-from annlib.course.lessons import build
-from annlib.course.patience import GlancingChannel
-from annlib.course.release import release
-from annlib.course.runs import check_parameters, known_parameters, run, run_all
+from annlib.course.authoring.building import build
+from annlib.course.running import offline, runs
+from annlib.course.running.gates import widget_errors
+from annlib.course.running.patience import GlancingChannel
+from annlib.course.running.release import release
+from annlib.course.running.runs import check_parameters, known_parameters, run, run_all
 
 FIXTURE = Path(__file__).parent / "lessons/90_fixture.py"
 QUICK = {"mode": "quick", "device": "cpu", "seed": 3}

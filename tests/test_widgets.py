@@ -6,11 +6,12 @@ import ipywidgets
 import pytest
 import torch
 
-from annlib.course import widgets
 from annlib.course.attention import Attention
 from annlib.course.checks import NotYet
+from annlib.course.controls import query_sliders as sliders_file
+from annlib.course.controls.query_sliders import QuerySliders, query_sliders
+from annlib.course.controls.set_up import SetUp, set_up
 from annlib.course.predictions import Predictions
-from annlib.course.widgets import QuerySliders
 from annlib.data.scenes import make_scene
 
 SCENE = make_scene(5)
@@ -26,7 +27,7 @@ def no_widget_survives() -> Iterator[None]:
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The alternative texts of all pictures displayed, in order."""
     texts: list[str] = []
-    monkeypatch.setattr(widgets, "display", lambda picture: texts.append(picture.alt))
+    monkeypatch.setattr(sliders_file, "display", lambda picture: texts.append(picture.alt))
     return texts
 
 
@@ -96,7 +97,7 @@ def test_an_error_while_drawing_is_not_swallowed(monkeypatch: pytest.MonkeyPatch
     def broken(*args: object) -> None:
         raise RuntimeError("broken")
 
-    monkeypatch.setattr(widgets, "say_choice", broken)
+    monkeypatch.setattr(sliders_file, "say_choice", broken)
     with pytest.raises(RuntimeError, match="broken"):  # in a kernel: shown in the widget
         explorer.controls["y"].value = 0
 
@@ -106,24 +107,24 @@ def test_each_block_of_each_model_is_in_the_menu(monkeypatch: pytest.MonkeyPatch
     from annlib.model.baselines import build_model
 
     models = {name: build_model(town(name).model) for name in ("ann", "nonlocal")}
-    explorer = widgets.query_sliders(models, SCENE)
+    explorer = query_sliders(models, SCENE)
     assert list(explorer.choices) == ["ann, AFNB", "ann, APNB", "nonlocal"]
     assert [block for block, _ in explorer.choices.values()] == ["afnb", "apnb", "nonlocal"]
 
 
 def test_a_click_is_noticed_and_answered(capsys: pytest.CaptureFixture) -> None:
-    set_up = widgets.set_up()
+    shown = set_up()
     assert "PyTorch" in capsys.readouterr().out
-    assert not set_up.clicked
-    set_up.button.click()
-    assert set_up.clicked and "✓" in set_up.light.value
+    assert not shown.clicked
+    shown.button.click()
+    assert shown.clicked and "✓" in shown.light.value
 
 
 def test_a_closed_set_up_hears_no_click() -> None:
-    set_up = widgets.SetUp()
-    set_up.close()
-    set_up.button.click()
-    assert not set_up.clicked
+    shown = SetUp()
+    shown.close()
+    shown.button.click()
+    assert not shown.clicked
 
 
 # Predictions

@@ -17,7 +17,7 @@ class Build:
     """Write the learner and the solution notebook of every lesson in notebooks/source/."""
 
     def run(self) -> None:
-        from annlib.course.lessons import build_all
+        from annlib.course.authoring.building import build_all
 
         for notebook in build_all(HERE):
             print(notebook)
@@ -28,8 +28,8 @@ class Check:
     """Check that the notebooks are what their sources say, and that the sources keep the rules."""
 
     def run(self) -> None:
-        from annlib.course.lessons import check_current
-        from annlib.course.lint import lint_all
+        from annlib.course.authoring.building import check_current
+        from annlib.course.authoring.lint import lint_all
 
         finish(check_current(HERE) + lint_all(HERE))
 
@@ -50,7 +50,7 @@ class Run:
     """Folder of the executed notebooks and of index.html."""
 
     def run(self) -> None:
-        from annlib.course.release import release
+        from annlib.course.running.release import release
 
         parameters = {"mode": self.mode, "device": self.device, "seed": self.seed}
         findings = release(HERE, self.out, say, parameters, self.jobs)

@@ -3,10 +3,10 @@
 Each draws its inputs anew, raises NotYet with advice, and prints what a right answer has shown.
 """
 
-from annlib.course.checking import NotYet, attempt
-from annlib.course.checks_nonlocal import nonlocal_block
-from annlib.course.checks_start import click_arrived, house_pixel
-from annlib.course.checks_weights import attention_weights
+from annlib.course.exercises.checking import NotYet, attempt
+from annlib.course.exercises.nonlocal_block import nonlocal_block
+from annlib.course.exercises.start import click_arrived, house_pixel
+from annlib.course.exercises.weights import attention_weights
 
 __all__ = [
     "NotYet",

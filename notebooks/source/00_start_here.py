@@ -21,8 +21,10 @@ device = "cpu"
 seed = 0
 
 # %%
-from annlib.course import checks, plots, widgets
+from annlib.course import checks, plots
 from annlib.course.attention import attention_of
+from annlib.course.controls.query_sliders import query_sliders
+from annlib.course.controls.set_up import set_up
 from annlib.course.matching import match
 from annlib.course.predicting import count_right, house_answer, predict_labels
 from annlib.course.predictions import Predictions
@@ -74,8 +76,8 @@ plots.scene(scene)
 # browser to Python and back.
 
 # %%
-set_up = widgets.set_up()
-set_up
+machine = set_up()
+machine
 
 # %% [markdown] tags=["exercise:click"]
 # ### Exercise 0.1: Click
@@ -88,7 +90,7 @@ set_up
 # %% tags=["answer:click"]
 # Nothing to write: the click is the answer.
 # solution
-set_up.button.click()  # the same event, sent without a mouse
+machine.button.click()  # the same event, sent without a mouse
 
 # %% [markdown] tags=["hint:click:1"]
 # A widget lives in two places: what you see is in the browser, what it does is in Python. The button
@@ -100,10 +102,10 @@ set_up.button.click()  # the same event, sent without a mouse
 
 # %% [markdown] tags=["hint:click:3"]
 # If the page cannot show widgets at all, you may send the event from Python:
-# `set_up.button.click()`. The course can be read without widgets; each shows its first picture.
+# `machine.button.click()`. The course can be read without widgets; each shows its first picture.
 
 # %% tags=["check:click"]
-checks.click_arrived(set_up.clicked)
+checks.click_arrived(machine.clicked)
 
 # %% [markdown]
 # ## A network that sees only what is near
@@ -219,7 +221,7 @@ print(f"{len(attention.weights)} positions ask; each row of shares sums to 1.")
 # 3. Stay on a house and set "scores x" to 0, then to 4. Which of the two is blind, which stubborn?
 
 # %%
-widgets.query_sliders({"Non-local": nonlocal_net}, scene)
+query_sliders({"Non-local": nonlocal_net}, scene)
 
 # %% [markdown] tags=["exercise:ask"]
 # ### Exercise 0.2: Your own question

@@ -29,8 +29,9 @@ import torch
 from torch import nn
 
 from annlib.commands.devices import choose_device
-from annlib.course import charts, checks, plots, widgets
+from annlib.course import charts, checks, plots
 from annlib.course.attention import attention_of, capture_attention, model_input
+from annlib.course.controls.query_sliders import query_sliders
 from annlib.course.matching import entropy, match, query_on
 from annlib.course.predicting import pixel_view
 from annlib.course.predictions import Predictions
@@ -392,7 +393,7 @@ print(f"{N} rows, each with {S} weights: {N * S:,} numbers for one small picture
 # 4. Change the menu to "trained here". Has your network found the same way to look, or another?
 
 # %%
-widgets.query_sliders({"shipped weights": trained, "trained here": small}, scene)
+query_sliders({"shipped weights": trained, "trained here": small}, scene)
 
 # %% [markdown]
 # Three houses are an anecdote. So count: for every house of scenes that the network has not seen, does the

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from annlib.course.checking import NotYet, attempt, build, draw, expect, fresh, normal
+from annlib.course.exercises.checking import NotYet, attempt, build, draw, expect, fresh, normal
 from annlib.model.asymmetric import AsymmetricAttention
 
 PARTS = ("to_query", "to_key", "to_value", "to_output")  # of the block in the exercise

@@ -2,7 +2,7 @@
 
 from annlib.config import IGNORE_INDEX
 from annlib.course.attention import Attention
-from annlib.course.checking import expect
+from annlib.course.exercises.checking import expect
 from annlib.course.matching import class_masses
 from annlib.course.wording import say_choice
 from annlib.data.scenes import BALLOONS, CLASS_NAMES, HOUSES, Scene

@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import nbformat
 
-from annlib.course.kernel import lesson_kernel
-from annlib.course.patience import LessonKernelManager
+from annlib.course.running.kernel import lesson_kernel
+from annlib.course.running.patience import LessonKernelManager
 
 MODES = ("quick", "learn", "full")
 DEVICE = re.compile(r"cpu|auto|cuda(:\d+)?")

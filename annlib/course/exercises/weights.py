@@ -10,7 +10,7 @@ import torch
 from einops import einsum
 from torch import Tensor
 
-from annlib.course.checking import attempt, draw, expect, normal
+from annlib.course.exercises.checking import attempt, draw, expect, normal
 
 
 def attention_weights(student: Callable[[Tensor, Tensor], Tensor]) -> None:

@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from annlib.course.gates import Report, review
-from annlib.course.lessons import check_current, notebooks_of, sources
-from annlib.course.lint import lint_all
-from annlib.course.pages import publish
-from annlib.course.runs import Parameters, Run, run_all
+from annlib.course.authoring.building import check_current, notebooks_of, sources
+from annlib.course.authoring.lint import lint_all
+from annlib.course.running.gates import Report, review
+from annlib.course.running.pages import publish
+from annlib.course.running.runs import Parameters, Run, run_all
 
 
 def release(

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from annlib.course import offline
+from annlib.course.running import offline
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def kernel_spec(folder: str, threads: int) -> dict[str, object]:

@@ -1,16 +1,14 @@
-"""Sliders over plots, and the check of the set-up. No maths here: state -> picture is in plots."""
+"""Sliders that place a query, and what it attends to. No maths: state -> picture is in plots."""
 
-import platform
 from collections.abc import Mapping
 
 import ipywidgets
-import torch
 from IPython.display import display
 from torch import nn
 
 from annlib.course import plots
 from annlib.course.attention import Attention, attention_of
-from annlib.course.keys import guarded
+from annlib.course.controls.keys import guarded
 from annlib.course.matching import query_on
 from annlib.course.wording import say_choice
 from annlib.data.scenes import Scene
@@ -95,31 +93,3 @@ def block_of(model: nn.Module, path: str) -> str:
     """
     part = path.partition(".")[0]
     return model.config.head if part == "context" else part
-
-
-class SetUp(ipywidgets.VBox):
-    """What this machine offers, one line each, and a button that tells if widgets get through."""
-
-    def __init__(self) -> None:
-        self.clicked = False
-        self.button = ipywidgets.Button(description="Click me", button_style="primary")
-        self.light = ipywidgets.HTML("○ Widgets: waiting for your click (or Tab, then Space).")
-        self.button.on_click(self.note_click)
-        super().__init__()
-        self.children = [self.button, self.light, guarded(self)]
-
-    def note_click(self, button: ipywidgets.Button) -> None:
-        self.clicked = True
-        self.light.value = "✓ Widgets: your click has reached Python, and this answer you."
-
-    def close(self) -> None:
-        self.button.on_click(self.note_click, remove=True)
-        super().close()
-
-
-def set_up() -> SetUp:
-    """Prints what this machine offers; returns the button to display."""
-    gpu = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "none, and none is needed"
-    print(f"✓ Python {platform.python_version()}, PyTorch {torch.__version__}")
-    print(f"✓ {torch.get_num_threads()} CPU threads; GPU: {gpu}")
-    return SetUp()

@@ -4,21 +4,20 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from annlib.course.gates import stated_seconds
-from annlib.course.lessons import sources
-from annlib.course.markup import LINK, quiz_options
-from annlib.course.source import Cell, Lesson, headings, read
+from annlib.course.authoring.building import sources
+from annlib.course.authoring.lint_exercises import OBJECTIVE, exercises, strays
+from annlib.course.authoring.lint_prose import naked_numbers, sections
+from annlib.course.authoring.lint_widgets import colours, widgets
+from annlib.course.authoring.markup import LINK, quiz_options
+from annlib.course.authoring.source import Cell, Lesson, headings, read
+from annlib.course.opening import PARAMETERS
+from annlib.course.running.gates import stated_seconds
 
 HEADER_FIELDS = ("Before", "Reading", "Runs in", "Needs")
-PARAMETERS = ("mode", "device", "seed")
 VAGUE = {"know", "understand", "learn", "appreciate", "see", "be", "get", "have", "remember"}
 VAGUE |= {"study"}
 LONGEST_CELL = 25
 NOTEBOOK_LINK = re.compile(r"\]\(([^)]+?)\.ipynb(#[^)]*)?\)")
-OBJECTIVE = re.compile(r"^\d+\. +(.+)$", re.MULTILINE)
-EXERCISE = re.compile(
-    r"\*Difficulty ([1-5])/5, importance ([1-5])/5, about (\d+) min, objective (\d+)(, open)?\*"
-)
 FORBIDDEN = {
     r"^\s*(!|%pip|%conda|%sx|%%bash|%%sh)": "runs a shell command on the learner's machine",
     r"""["'](https?|ftp)://""": "reads from the network; lessons run offline",
@@ -40,7 +39,21 @@ def lint_all(root: Path) -> list[str]:
 def lint(source: Path) -> list[str]:
     """The findings in one lesson, each with file and line."""
     lesson = read(source)
-    rules = (header, parameters, code, heading_order, exercises, strays, questions, ending)
+    rules = (
+        header,
+        parameters,
+        code,
+        colours,
+        asserts,
+        widgets,
+        heading_order,
+        sections,
+        naked_numbers,
+        exercises,
+        strays,
+        questions,
+        ending,
+    )
     findings = [finding for rule in rules for finding in rule(lesson)]
     return findings + list(dead_links(lesson, source.parent))
 
@@ -94,6 +107,12 @@ def code(lesson: Lesson) -> Iterator[str]:
                 yield f"{cell.place}: {found[0].strip()!r} {reason}."
 
 
+def asserts(lesson: Lesson) -> Iterator[str]:
+    """Shapes and sums are asserted, so that what the text says of them stays true."""
+    if not any(re.search(r"^ *assert ", c.text, re.MULTILINE) for c in lesson.cells):
+        yield f"{lesson.name}: no cell asserts anything, so what the text says of shapes can rot."
+
+
 def heading_order(lesson: Lesson) -> Iterator[str]:
     """One title, then levels that never skip, so that screen readers can navigate."""
     before = 0
@@ -104,57 +123,6 @@ def heading_order(lesson: Lesson) -> Iterator[str]:
             if level == 1 and before:
                 yield f"{cell.place}: {title!r} is a second title; use ##."
             before = level
-
-
-def exercises(lesson: Lesson) -> Iterator[str]:
-    """Each calibrated, with three hints, an answer and a check; one that everybody finishes."""
-    minutes = []
-    for name, cell in lesson.with_role("exercise").items():
-        fields = EXERCISE.search(cell.text)
-        if not fields:
-            yield (
-                f"{cell.place}: exercise {name!r} lacks its line `*Difficulty 2/5, importance 5/5, "
-                "about 15 min, objective 1*` (with `, open` before the last star: no check)."
-            )
-            continue
-        minutes.append(int(fields[3]))
-        if int(fields[4]) > len(OBJECTIVE.findall(lesson.cells[0].text)):
-            yield f"{cell.place}: exercise {name!r} serves objective {fields[4]}, which is none."
-        yield from (open_exercise if fields[5] else closed_exercise)(lesson, name, cell)
-    if not minutes or min(minutes) > 5:
-        yield f"{lesson.name}: no exercise of 5 minutes or less, so some finish none."
-
-
-def closed_exercise(lesson: Lesson, name: str, cell: Cell) -> Iterator[str]:
-    """Exercise, answer and check in this order, and hints 1 to 3."""
-    order = [c.slug for c in lesson.cells]
-    parts = [f"{role}:{name}" for role in ("exercise", "answer", "check")]
-    for part in parts:
-        if part not in order:
-            yield f"{cell.place}: there is no cell tagged {part!r}."
-    found = [order.index(part) for part in parts if part in order]
-    if found != sorted(found):
-        yield f"{cell.place}: exercise, answer and check of {name!r} are not in this order."
-    for number in (1, 2, 3):
-        if f"hint:{name}:{number}" not in order:
-            yield f"{cell.place}: there is no cell tagged 'hint:{name}:{number}'."
-
-
-def open_exercise(lesson: Lesson, name: str, cell: Cell) -> Iterator[str]:
-    """A teacher can judge the answer: a rubric stands in the same section."""
-    notes = [c for c in lesson.tagged("instructor") if c.section == cell.section]
-    if not any("rubric" in note.text.lower() for note in notes):
-        yield f"{cell.place}: open exercise {name!r} needs an instructor cell with its rubric."
-
-
-def strays(lesson: Lesson) -> Iterator[str]:
-    """Answers, checks and hints that belong to no exercise."""
-    known = lesson.with_role("exercise")
-    for cell in lesson.cells:
-        for role in ("answer", "check", "hint"):
-            name = (cell.role(role) or "").partition(":")[0]
-            if name and name not in known:
-                yield f"{cell.place}: {role} for {name!r}, but no cell is tagged 'exercise:{name}'."
 
 
 def questions(lesson: Lesson) -> Iterator[str]:
@@ -177,8 +145,12 @@ def ending(lesson: Lesson) -> Iterator[str]:
     """Somebody else can teach it, and learners know where to go next."""
     if not lesson.tagged("instructor"):
         yield f"{lesson.name}: no cell tagged 'instructor', so nobody else can teach it."
+    elif not any("minutes" in note.text.lower() for note in lesson.tagged("instructor")):
+        yield f"{lesson.name}: no instructor cell says how many minutes a part takes."
     if not lesson.cells or "recap" not in lesson.cells[-1].tags:
         yield f"{lesson.name}: the last cell is not tagged 'recap'."
+    elif "Read more" not in lesson.cells[-1].text:
+        yield f"{lesson.cells[-1].place}: the recap has no `Read more` with references."
     elif not NOTEBOOK_LINK.search(lesson.cells[-1].text):
         yield f"{lesson.cells[-1].place}: the recap links to no next lesson (NN_name.ipynb)."
 

@@ -5,9 +5,17 @@ from pathlib import Path
 
 import nbformat
 
-from annlib.course.markup import heading_anchors, hint, quiz, resolve_links, teachers_note
-from annlib.course.source import HIDING_ROLES, Cell, Lesson, read
-from annlib.course.stubs import finished, hidden_lines, stub
+from annlib.course.authoring.markup import (
+    heading_anchors,
+    hint,
+    quiz,
+    resolve_links,
+    resolve_numbers,
+    teachers_note,
+)
+from annlib.course.authoring.source import HIDING_ROLES, Cell, Lesson, read
+from annlib.course.authoring.stubs import finished, hidden_lines, stub
+from annlib.course.claims import stated_in
 
 EDITIONS = ("learner", "solution")
 KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
@@ -102,13 +110,15 @@ def notebook_cell(
     metadata = {"tags": list(cell.tags)} if cell.tags else {}
     if cell.kind == "markdown":
         text = markdown_text(cell, edition, anchors)
+        if stated := [list(one) for one in stated_in([cell.text])]:
+            metadata["claims"] = stated  # what the run has to confirm: the text no longer says it
         return nbformat.v4.new_markdown_cell(text, id=name, metadata=metadata)
     return nbformat.v4.new_code_cell(code_text(cell, edition), id=name, metadata=metadata)
 
 
 def markdown_text(cell: Cell, edition: str, anchors: dict[str, str]) -> str:
     """The text as one edition shows it."""
-    text = resolve_links(cell, anchors)
+    text = resolve_numbers(resolve_links(cell, anchors), cell.place)
     if identity := cell.role("hint"):
         return hint(text, identity.rpartition(":")[2])
     if cell.role("quiz"):

@@ -10,7 +10,7 @@ from jinja2 import DictLoader
 from nbconvert import HTMLExporter
 from nbformat import NotebookNode
 
-from annlib.course.gates import WIDGET_VIEW, Report, named_outputs, widget_models
+from annlib.course.running.gates import WIDGET_VIEW, Report, named_outputs, widget_models
 
 PAGE = """{% extends 'lab/index.html.j2' %}
 {% block html_head_js %}{% endblock %}

@@ -5,10 +5,12 @@ import re
 from typing import NamedTuple
 from urllib.parse import quote
 
-from annlib.course.source import Cell, Lesson, headings
+from annlib.course.authoring.source import Cell, Lesson, headings
+from annlib.course.citations import PLACES
 
 HINT_TITLES = {"1": "the idea", "2": "the tool", "3": "the first line"}
 LINK = re.compile(r"\]\((exercise|quiz|predict):([a-z0-9-]+)\)")
+NUMBER_LINK = re.compile(r"\[([^\]]+)\]\((claim|given|cited|result):([a-z0-9_./-]+)\)")
 OPTION = re.compile(r"^- \[([ x])\] (.+)\n?((?:  .+\n?)*)", re.MULTILINE)
 EMPHASIS = ((r"`(.+?)`", "code"), (r"\*\*(.+?)\*\*", "strong"), (r"\*(.+?)\*", "em"))
 
@@ -77,6 +79,23 @@ def resolve_links(cell: Cell, anchors: dict[str, str]) -> str:
         return f"](#{anchors[slug]})"
 
     return LINK.sub(target, cell.text)
+
+
+def resolve_numbers(text: str, place: str) -> str:
+    """[12.3](claim:name) becomes 12.3; a number that others published also says where."""
+
+    def shown(match: re.Match) -> str:
+        number, kind, key = match.groups()
+        if kind != "cited":
+            return number
+        if key not in PLACES:
+            raise ValueError(
+                f"{place} cites {key!r}, which annlib/course/citations.py does not have, so readers "
+                f"could not look it up. Known: {', '.join(sorted(PLACES))}."
+            )
+        return f"{number} ({PLACES[key]})"
+
+    return NUMBER_LINK.sub(shown, text)
 
 
 def heading_anchors(lesson: Lesson) -> dict[str, str]:

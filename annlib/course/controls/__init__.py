@@ -1,0 +1,1 @@
+"""What learners move: widgets over figures, with no maths of their own."""

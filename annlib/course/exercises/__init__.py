@@ -1,0 +1,1 @@
+"""Checkers of the exercises: properties of right answers, with no answers inside."""

@@ -1,0 +1,1 @@
+"""From notebooks to executed ones, judged, as pages to look at."""
