@@ -8,7 +8,9 @@ import pytest
 from annlib.course.authoring.building import notebook_text
 from annlib.course.authoring.lint import lint
 from annlib.course.authoring.source import read
-from annlib.course.running import gates, pages
+from annlib.course.claims import CLAIM, Claim
+from annlib.course.progress import PROGRESS
+from annlib.course.running import gates, pages, record
 from annlib.course.running.runs import Run
 
 FIXTURE = Path(__file__).parent / "lessons/90_fixture.py"
@@ -100,6 +102,63 @@ def test_figure_that_came_out_as_text_is_found():
     assert "as the text" in gates.figures_have_alt(executed(output))[0]
 
 
+def stating(text: str, *claims: Claim) -> nbformat.NotebookNode:
+    """A lesson whose prose leans on the claim "gain", and made these claims."""
+    outputs = [
+        nbformat.v4.new_output("display_data", data={CLAIM: one._asdict()}) for one in claims
+    ]
+    notebook = executed(*outputs)
+    notebook.cells[0].metadata["claims"] = [[text, "gain"]]
+    return notebook
+
+
+def gain(value: float, within: float = 0.5, judge: str = "run") -> Claim:
+    return Claim("gain", value, within, "x", judge)
+
+
+@pytest.mark.parametrize("text", ["12.3", "12 times", "some 12.8 %", "−12.3"])
+def test_number_in_the_text_agrees_with_its_claim_within_the_tolerance(text):
+    sign = -1 if "−" in text else 1
+    assert gates.claims_hold(stating(text, gain(sign * 12.4))) == []
+
+
+@pytest.mark.parametrize(
+    ("notebook", "message"),
+    [
+        (stating("12.3"), "no cell claims 'gain'"),
+        (stating("12.3", gain(13.0)), "came out as 13 x (within 0.5)"),
+        (stating("many", gain(13.0)), "holds no number"),
+        (stating("12.3", gain(12.3, judge="record")), "data/results/lessons does not hold"),
+    ],
+)
+def test_number_in_the_text_without_a_measurement_is_found(notebook, message):
+    assert message in gates.claims_hold(notebook)[0]
+
+
+def test_what_a_quick_run_cannot_measure_is_compared_with_the_record(tmp_path, monkeypatch):
+    monkeypatch.setattr(record, "FOLDER", tmp_path)
+    learned = stating("12.3", gain(12.3))
+    quick = stating("12.3", gain(1.0, judge="record"))
+    for notebook in (learned, quick):
+        notebook.metadata["annlib"] = {"source": "notebooks/source/91_more.py"}
+    record.record(learned, seconds=61.2)
+    assert gates.claims_hold(quick) == []
+    quick.cells[0].metadata["claims"] = [["14.0", "gain"]]
+    assert "came out as 12.3" in gates.claims_hold(quick)[0]
+
+
+def test_text_is_not_compared_with_a_run_of_another_seed_but_the_claim_has_to_be_made():
+    assert gates.claims_hold(stating("12.3", gain(99.0, judge="none"))) == []
+    assert "no cell claims 'gain'" in gates.claims_hold(stating("12.3"))[0]
+
+
+def test_minute_without_a_progress_bar_is_found():
+    assert "without a word" in gates.no_silent_minute(executed(seconds=61))[0]
+    bar = nbformat.v4.new_output("display_data", data={PROGRESS: {"done": 5, "total": 5}})
+    assert gates.no_silent_minute(executed(bar, seconds=61)) == []
+    assert gates.no_silent_minute(executed(seconds=59)) == []
+
+
 def test_cell_that_did_not_run_is_found():
     notebook = executed()
     notebook.cells[1].execution_count = None
@@ -172,6 +231,15 @@ FAULTS = {
     'tags=["recap"]': ("", "not tagged 'recap'"),
     "(90_fixture.ipynb)": ("", "links to no next lesson"),
     "once more](90_fixture.ipynb)": ("](91_next.ipynb)", "there is no source 91_next.py"),
+    'data_root = ""': ("", "parameter 'data_root' is missing"),
+    "[0.84](claim:most)": ("0.84", "'0.84' has no source"),
+    "[0.99](given:rule)": ("[0.99](result:zoo.md)", "'0.99' does not stand in data/results/zoo.md"),
+    "# 2. Press it again.": ("", "a widget without a job"),
+    "# %%\nSetUp()": ("", "1 cells call a widget"),
+    "Read more: any": ("Some", "no `Read more`"),
+    "Ten minutes in all": ("Soon", "how many minutes"),
+    "# The height of a bar": ("# " + "word " * 901 + "\n# The height", "one idea takes up to 900"),
+    "generator.random() for": ("('#ff0000', generator.random())[1] for", "this cell's own"),
     "Addition commutes": ("[Look](12_no.ipynb#Top): addition commutes", "links to 12_no.ipynb"),
 }
 
@@ -184,6 +252,8 @@ def test_lint_finds_the_planted_fault(tmp_path, old):
     text = TEXT.replace(old, new, 1)
     if "1 cells" in message:
         text = text.replace(' tags=["predict:outlier"]', "")
-    (tmp_path / "90_fixture.py").write_text(text)
-    findings = "\n".join(lint(tmp_path / "90_fixture.py"))
+    source = tmp_path / "notebooks/source/90_fixture.py"
+    source.parent.mkdir(parents=True)
+    source.write_text(text)
+    findings = "\n".join(lint(source))
     assert message.replace("\\", "") in findings

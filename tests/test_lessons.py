@@ -40,7 +40,7 @@ def lesson_from(folder: Path, text: str):
 def cells_of(text: str) -> dict[str, str]:
     """{first tag: source} of a notebook file."""
     cells = json.loads(text)["cells"]
-    return {c["metadata"]["tags"][0]: "".join(c["source"]) for c in cells if c["metadata"]}
+    return {c["metadata"]["tags"][0]: "".join(c["source"]) for c in cells if c["metadata"].get("tags")}
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from annlib.course.authoring.building import build
 from annlib.course.running import offline, runs
 from annlib.course.running.gates import widget_errors
 from annlib.course.running.patience import GlancingChannel
-from annlib.course.running.release import release
+from annlib.course.running.release import Batch, release
 from annlib.course.running.runs import check_parameters, known_parameters, run, run_all
 
 FIXTURE = Path(__file__).parent / "lessons/90_fixture.py"
@@ -38,13 +38,19 @@ def write_lesson(path: Path, *codes: str) -> Path:
 
 
 def test_known_parameters_are_read_from_their_cell(lesson):
-    assert known_parameters(lesson) == {"mode": "learn", "device": "cpu", "seed": 0}
+    assert known_parameters(lesson) == {
+        "mode": "learn",
+        "device": "auto",
+        "seed": 0,
+        "data_root": "",
+        "experiment": "",
+    }
 
 
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"sead": 1}, "no parameter 'sead'.*Known: mode, device, seed"),
+        ({"sead": 1}, "no parameter 'sead'.*mean 'seed'.*Known: mode, device"),
         ({"mode": "fast"}, "mode is 'fast'"),
         ({"device": "gpu"}, "device is 'gpu'"),
     ],
@@ -115,7 +121,7 @@ def test_release_of_the_fixture_is_green_and_has_pages(tmp_path):
         tmp_path / "notebooks/solutions/90_fixture.ipynb",
     )
     said = []
-    assert release(tmp_path, tmp_path / "build", said.append, QUICK) == []
+    assert release(tmp_path, Batch(tmp_path / "build", QUICK), said.append) == []
     assert "solutions/90_fixture.ipynb ran in" in said[0] and "learner/90_fixture" in said[1]
     assert 'href="90_fixture.html"' in (tmp_path / "build/index.html").read_text()
     page = (tmp_path / "build/90_fixture.html").read_text()

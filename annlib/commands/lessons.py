@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from tyro.conf import subcommand
+from tyro.conf import Positional, subcommand
 
 HERE = Path()
 
@@ -36,27 +36,45 @@ class Check:
 
 @dataclass(frozen=True)
 class Run:
-    """Execute all lessons, judge what came out, and write pages to look at."""
+    """Execute lessons, judge what came out, and write pages to look at."""
 
+    lessons: Annotated[tuple[str, ...], Positional] = ()
+    """Numbers or names, such as 04; all if none is named."""
     mode: Literal["quick", "learn", "full"] = "quick"
     """How long the lessons train: quick for tests, learn for a laptop, full for a GPU."""
-    device: str = "cpu"
-    """cpu, auto, cuda or cuda:N."""
+    device: str = "auto"
+    """auto takes a GPU where there is one; else cpu, cuda or cuda:N."""
     seed: int = 0
     """Of everything random in the lessons."""
+    data_root: str = ""
+    """Folder of real data, for the lessons that use it."""
+    experiment: str = ""
+    """What to train or to score, by the name that `annlib list` shows."""
     jobs: int = 2
     """Notebooks at a time."""
     out: Path = Path("build/course")
     """Folder of the executed notebooks and of index.html."""
 
-    def run(self) -> None:
-        from annlib.course.running.release import release
+    resume: bool = False
+    """Leave out what ended well before, with the same parameters, in the same folder."""
+    record: bool = False
+    """Keep what was measured in data/results/lessons: later quick runs are compared with it."""
 
-        parameters = {"mode": self.mode, "device": self.device, "seed": self.seed}
-        findings = release(HERE, self.out, say, parameters, self.jobs)
+    def run(self) -> None:
+        from annlib.course.running.release import Batch, release
+
+        batch = Batch(self.out, self.parameters(), self.jobs, self.resume)
+        findings = release(HERE, batch, say, self.lessons, self.record)
         if sys.stdout.isatty() and not os.environ.get("CI"):
             webbrowser.open((self.out / "index.html").resolve().as_uri())
         finish(findings)
+
+    def parameters(self) -> dict[str, object]:
+        """Those of every lesson, and what else was given."""
+        common = {"mode": self.mode, "device": self.device, "seed": self.seed}
+        given = {"data_root": self.data_root and str(Path(self.data_root).resolve())}
+        given |= {"experiment": self.experiment}
+        return common | {name: value for name, value in given.items() if value}
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,13 @@ data/results/lessons.
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from IPython.display import display
 from nbformat import NotebookNode
 
 Modes = Sequence[str]
+Judge = Literal["run", "record", "none"]
 CLAIM = "application/vnd.annlib.claim+json"
 STATED = re.compile(r"\[([^\]]+)\]\(claim:([a-z0-9-]+)\)")
 NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?|-?\.\d+")
@@ -20,13 +21,17 @@ NAME = re.compile(r"[a-z0-9-]+")
 
 
 class Claim(NamedTuple):
-    """One measured number; `binding` if the text must agree with it in the mode of this run."""
+    """One measured number, and what the text is compared with.
+
+    judge: "run" for this number itself; "record" for that of data/results/lessons, in a mode that
+    cannot measure it; "none" with another seed than the text was written for.
+    """
 
     name: str
     value: float
     within: float
     unit: str
-    binding: bool
+    judge: Judge
 
 
 class Stated(NamedTuple):
@@ -42,7 +47,7 @@ class Stated(NamedTuple):
         return float(found[0].replace(",", "")) if found else None
 
 
-def show_claim(name: str, value: float, within: float, unit: str, binding: bool) -> None:
+def show_claim(name: str, value: float, within: float, unit: str, judge: Judge) -> None:
     """Displays one line that a reader sees and a gate reads."""
     if not NAME.fullmatch(name):
         raise ValueError(f"claim {name!r}: a name has small letters, digits and hyphens only.")
@@ -50,7 +55,7 @@ def show_claim(name: str, value: float, within: float, unit: str, binding: bool)
         raise ValueError(
             f"claim {name!r} may be off by {within}, which no number is. Use 0 or more."
         )
-    found = Claim(name, float(value), float(within), unit, binding)
+    found = Claim(name, float(value), float(within), unit, judge)
     sign = " ± " + f"{within:.4g}" if within else ""
     text = f"Measured: {name} = {value:.4g}{sign}{f' {unit}' if unit else ''}"
     display({CLAIM: found._asdict(), "text/plain": text}, raw=True)
@@ -74,15 +79,16 @@ def disagreements(
 ) -> Iterator[str]:
     """What is wrong with numbers in the text.
 
-    made: by this run. recorded: by the run whose results are kept with the course; they stand in
-    for claims that are not binding in this mode.
+    made: by this run. recorded: by the run whose results are kept with the course.
     """
     for one in stated:
         claim = made.get(one.name)
         if claim is None:
             yield f"the text states {one.text!r}, but no cell claims {one.name!r}."
             continue
-        if not claim.binding:
+        if claim.judge == "none":
+            continue
+        if claim.judge == "record":
             claim = recorded.get(one.name)
         if claim is None:
             yield (

@@ -3,19 +3,18 @@
 import ast
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TypeVar
 
 import torch
 from IPython import get_ipython
 
-from annlib.course.claims import Modes, show_claim
+from annlib.course.claims import Judge, Modes, show_claim
+from annlib.course.parameters import MODES, PARAMETERS, refuse_mode, refuse_unknown
 from annlib.experiments import find_experiment
 
-MODES = ("quick", "learn", "full")
-PARAMETERS = ("mode", "device", "seed", "data_root", "experiment")
 INJECTED = "# Parameters\n"  # how the cell begins that papermill puts in
+TEXT_SEED = 0  # that the text of the lessons speaks of
 Value = TypeVar("Value")
 
 
@@ -41,7 +40,8 @@ class OpenedLesson:
         within: how far from it, in the same unit, the number in the text may be. modes: those whose
         run must agree with the text; in others it is compared with data/results/lessons.
         """
-        show_claim(name, value, within, unit, self.mode in modes)
+        judge: Judge = "run" if self.mode in modes else "record"
+        show_claim(name, value, within, unit, judge if self.seed == TEXT_SEED else "none")
 
 
 def open_lesson(
@@ -57,10 +57,9 @@ def open_lesson(
     uses: which of "data_root" and "experiment" the lesson knows what to do with. Raises ValueError
     for anything that would have no effect, or another one than was meant.
     """
-    refuse_unknown(injected_names(), PARAMETERS)
+    refuse_unknown(injected_names(), PARAMETERS, "This lesson")
     refuse_unused({"data_root": data_root, "experiment": experiment}, uses)
-    if mode not in MODES:
-        raise ValueError(f"mode is {mode!r}, so no cell knows how long to run. Use one of {MODES}.")
+    refuse_mode(mode)
     if not isinstance(seed, int) or seed < 0:
         raise ValueError(f"seed is {seed!r}; runs are told apart by a whole number from 0 up.")
     lesson = OpenedLesson(
@@ -80,24 +79,13 @@ def injected_names() -> list[str]:
     return [node.targets[0].id for node in statements if isinstance(node, ast.Assign)]
 
 
-def refuse_unknown(given: Sequence[str], expected: Sequence[str]) -> None:
-    """Raises ValueError for a parameter that no cell reads."""
-    for name in given:
-        if name not in expected:
-            near = get_close_matches(name, expected, 1)
-            raise ValueError(
-                f"This lesson has no parameter {name!r}, so it would have no effect."
-                f"{f' Did you mean {near[0]!r}?' if near else ''} Known: {', '.join(expected)}."
-            )
-
-
 def refuse_unused(values: Mapping[str, str], uses: Sequence[str]) -> None:
     """Raises ValueError for a parameter that was set, but that this lesson does not use."""
     for name, value in values.items():
         if value and name not in uses:
             raise ValueError(
-                f"{name} is {value!r}, but this lesson works on what comes with annlib, so it would "
-                "have no effect. Leave it empty; lessons 6, 8, 9 and 10 use it."
+                f"{name} is {value!r}, but this lesson works on what comes with annlib, so it "
+                "would have no effect. Leave it empty; lessons 6, 9 and 10 use it."
             )
 
 
@@ -111,8 +99,8 @@ def chosen_device(device: str) -> torch.device:
         raise ValueError(f"device is {device!r}. Use 'auto', 'cpu', 'cuda' or 'cuda:1'.") from error
     if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
         raise ValueError(
-            f"device is {device!r}, but torch finds {torch.cuda.device_count()} CUDA GPUs here. Use "
-            "'auto' or 'cpu', or check the driver (nvidia-smi)."
+            f"device is {device!r}, but torch finds {torch.cuda.device_count()} CUDA GPUs here. "
+            "Use 'auto' or 'cpu', or check the driver (nvidia-smi)."
         )
     return chosen
 

@@ -38,16 +38,22 @@ def build_all(root: Path) -> list[Path]:
     targets = [target for source in sources(root) for target in notebooks_of(source, root)]
     for source in sources(root):
         build(source, *notebooks_of(source, root))
-    return targets
+    for source in jobs(root):
+        target = job_of(source, root)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(notebook_text(read(source), "job"), encoding="utf-8", newline="\n")
+    return targets + [job_of(source, root) for source in jobs(root)]
 
 
 def check_current(root: Path) -> list[str]:
     """One sentence for each notebook that is not what its source builds; empty when all are."""
     findings, expected = [], set()
-    for source in sources(root):
-        lesson, targets = read(source), notebooks_of(source, root)
+    built = [(source, EDITIONS, notebooks_of(source, root)) for source in sources(root)]
+    built += [(source, ("job",), (job_of(source, root),)) for source in jobs(root)]
+    for source, editions, targets in built:
+        lesson = read(source)
         expected.update(targets)
-        for edition, path in zip(EDITIONS, targets, strict=True):
+        for edition, path in zip(editions, targets, strict=True):
             if not path.exists() or path.read_bytes() != notebook_text(lesson, edition).encode():
                 findings.append(
                     f"{path.relative_to(root)} was edited by hand or is out of date: "
@@ -58,7 +64,7 @@ def check_current(root: Path) -> list[str]:
 
 def orphans(root: Path, expected: set[Path]) -> list[str]:
     """One sentence for each notebook that no source builds."""
-    folders = (root / "notebooks", root / "notebooks/solutions")
+    folders = (root / "notebooks", root / "notebooks/solutions", root / "notebooks/jobs")
     found = sorted(path for folder in folders for path in folder.glob("*.ipynb"))
     return [
         f"{path.relative_to(root)} has no source in notebooks/source, so nothing keeps it right: "
@@ -84,6 +90,16 @@ def notebooks_of(source: Path, root: Path) -> tuple[Path, Path]:
     return root / "notebooks" / name, root / "notebooks/solutions" / name
 
 
+def jobs(root: Path) -> list[Path]:
+    """Every notebook that is made for `annlib sweep`, not for reading: it has one edition."""
+    return sorted((root / "notebooks/source/jobs").glob("*.py"))
+
+
+def job_of(source: Path, root: Path) -> Path:
+    """Where the notebook of a job belongs."""
+    return root / "notebooks/jobs" / f"{source.stem}.ipynb"
+
+
 def notebook_text(lesson: Lesson, edition: str) -> str:
     """The notebook file of one edition."""
     anchors = heading_anchors(lesson)
@@ -92,7 +108,8 @@ def notebook_text(lesson: Lesson, edition: str) -> str:
         for cell in lesson.cells
         if edition == "solution" or "instructor" not in cell.tags
     ]
-    origin = {"edition": edition, "source": f"notebooks/source/{lesson.name}.py"}
+    folder = "source/jobs" if edition == "job" else "source"
+    origin = {"edition": edition, "source": f"notebooks/{folder}/{lesson.name}.py"}
     metadata = {"annlib": origin, "kernelspec": KERNEL, "language_info": {"name": "python"}}
     notebook = nbformat.v4.new_notebook(cells=cells, metadata=metadata)
     notebook.nbformat_minor = 5

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from annlib.course.authoring.building import sources
 from annlib.course.authoring.lint_exercises import OBJECTIVE, exercises, strays
-from annlib.course.authoring.lint_prose import naked_numbers, sections
+from annlib.course.authoring.lint_prose import naked_numbers, results, sections
 from annlib.course.authoring.lint_widgets import colours, widgets
 from annlib.course.authoring.markup import LINK, quiz_options
 from annlib.course.authoring.source import Cell, Lesson, headings, read
-from annlib.course.opening import PARAMETERS
+from annlib.course.parameters import PARAMETERS
 from annlib.course.running.gates import stated_seconds
 
 HEADER_FIELDS = ("Before", "Reading", "Runs in", "Needs")
@@ -55,6 +55,7 @@ def lint(source: Path) -> list[str]:
         ending,
     )
     findings = [finding for rule in rules for finding in rule(lesson)]
+    findings += results(lesson, source.parents[2] / "data/results")
     return findings + list(dead_links(lesson, source.parent))
 
 

@@ -34,6 +34,7 @@ def widgets(lesson: Lesson) -> Iterator[str]:
 
 def controls(code: str) -> list[str]:
     """The names that a cell imports from the folder of widgets."""
+    code = re.sub(r"^[ \t]*[!%].*$", "", code, flags=re.MULTILINE)  # of Jupyter, no Python
     return [
         alias.asname or alias.name
         for node in ast.walk(ast.parse(code))
@@ -47,6 +48,6 @@ def colours(lesson: Lesson) -> Iterator[str]:
     for cell in lesson.cells:
         if cell.kind == "code" and (found := COLOURS.search(cell.text)):
             yield (
-                f"{cell.place}: the colour {found[0]} is this cell's own. Take block colours, cividis "
-                "and figures from annlib.course, where they are tested for colour-blind readers."
+                f"{cell.place}: the colour {found[0]} is this cell's own. Take block colours, "
+                "cividis and figures from annlib.course: they suit colour-blind readers."
             )

@@ -90,8 +90,8 @@ def resolve_numbers(text: str, place: str) -> str:
             return number
         if key not in PLACES:
             raise ValueError(
-                f"{place} cites {key!r}, which annlib/course/citations.py does not have, so readers "
-                f"could not look it up. Known: {', '.join(sorted(PLACES))}."
+                f"{place} cites {key!r}, which annlib/course/citations.py does not have, so "
+                f"readers could not look it up. Known: {', '.join(sorted(PLACES))}."
             )
         return f"{number} ({PLACES[key]})"
 

@@ -7,6 +7,9 @@ from typing import NamedTuple
 import nbformat
 from nbformat import NotebookNode
 
+from annlib.course.claims import Stated, claims_in, disagreements
+from annlib.course.progress import PROGRESS
+from annlib.course.running.record import lesson_name, recorded
 from annlib.course.running.runs import Run, is_learner
 
 WIDGET_STATE = "application/vnd.jupyter.widget-state+json"
@@ -14,6 +17,7 @@ WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 STATED = re.compile(r"(\d+(?:\.\d+)?) ?(s|min|h) \((quick|learn|full)\)")
 SECONDS = {"s": 1, "min": 60, "h": 3600}
 TOLERANCE = 1.5
+SILENT_SECONDS = 60
 SHORTEST_ALT = 15
 
 
@@ -85,6 +89,23 @@ def time_budget(notebook: NotebookNode) -> list[str]:
     ]
 
 
+def claims_hold(notebook: NotebookNode) -> list[str]:
+    """Numbers in the text that neither this run nor the recorded one bears out."""
+    stated = [Stated(*one) for cell in notebook.cells for one in cell.metadata.get("claims", [])]
+    return list(disagreements(stated, claims_in(notebook), recorded(lesson_name(notebook))))
+
+
+def no_silent_minute(notebook: NotebookNode) -> list[str]:
+    """Cells that took more than a minute without a progress bar."""
+    return [
+        f"cell {cell.source.partition(chr(10))[0]!r} took {duration:.0f} s without a word, so "
+        "learners think it hangs: loop with annlib.course.progress."
+        for cell in notebook.cells
+        if (duration := cell.metadata.get("papermill", {}).get("duration") or 0) > SILENT_SECONDS
+        and not any(PROGRESS in output.get("data", {}) for output in cell.get("outputs", []))
+    ]
+
+
 def figures_have_alt(notebook: NotebookNode) -> list[str]:
     """Pictures without a description, and figures that came out as text only."""
     findings = []
@@ -115,6 +136,7 @@ SHARED_GATES: dict[str, Gate] = {
     "complete": all_cells_ran,
     "widgets": widget_errors,
     "time": time_budget,
+    "progress": no_silent_minute,
     "alt text": figures_have_alt,
 }
 
@@ -125,6 +147,8 @@ def review(run: Run) -> Report:
     notebook = nbformat.read(run.output, as_version=4)
     if is_learner(notebook):
         findings["only not started"] = only_not_started(notebook)
+    elif not run.error:
+        findings["claims"] = claims_hold(notebook)
     for name, gate in SHARED_GATES.items():
         stopped = run.error and gate is all_cells_ran  # the rest did not run: said already
         findings[name] = [] if stopped else gate(notebook)

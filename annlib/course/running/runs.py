@@ -13,10 +13,11 @@ from typing import NamedTuple
 
 import nbformat
 
+from annlib.course.parameters import refuse_mode, refuse_unknown
+from annlib.course.running.finished import finished_seconds, note_path, write_note
 from annlib.course.running.kernel import lesson_kernel
 from annlib.course.running.patience import LessonKernelManager
 
-MODES = ("quick", "learn", "full")
 DEVICE = re.compile(r"cpu|auto|cuda(:\d+)?")
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 Parameters = dict[str, object]
@@ -48,14 +49,9 @@ def known_parameters(notebook: Path) -> dict[str, object]:
 def check_parameters(notebook: Path, parameters: Parameters) -> None:
     """Refuse what the lesson does not know: papermill would pass it on without effect."""
     known = known_parameters(notebook)
-    for name in parameters.keys() - known.keys():
-        raise ValueError(
-            f"{notebook.name} has no parameter {name!r}, so it would have no effect. "
-            f"Known: {', '.join(known)}."
-        )
-    mode, device = parameters.get("mode", "learn"), parameters.get("device", "cpu")
-    if mode not in MODES:
-        raise ValueError(f"mode is {mode!r}, so no lesson knows how long to run. Use {MODES}.")
+    refuse_unknown(parameters, list(known), notebook.name)
+    refuse_mode(parameters.get("mode", "learn"))
+    device = parameters.get("device", "cpu")
     if not DEVICE.fullmatch(str(device)):
         raise ValueError(f"device is {device!r}. Use 'cpu', 'auto', 'cuda' or 'cuda:0'.")
 
@@ -87,11 +83,23 @@ def run(
     skip_cells(content, known_parameters(notebook) | parameters)
     output.parent.mkdir(parents=True, exist_ok=True)
     nbformat.write(content, output)
+    note_path(output).unlink(missing_ok=True)  # until this run has ended nothing is known of it
     started = time.perf_counter()
     with lesson_kernel(threads):
         error = execute(output.resolve(), parameters, timeout)
     seconds = time.perf_counter() - started
+    write_note(notebook, output, parameters, seconds, error)
     return Run(notebook, output, seconds, error and f"{notebook.name} {error}")
+
+
+def again(
+    notebook: Path, output: Path, parameters: Parameters, timeout: int = 600, threads: int = 1
+) -> Run:
+    """As run(), unless it ended well before."""
+    seconds = finished_seconds(notebook, output, parameters)
+    if seconds is None:
+        return run(notebook, output, parameters, timeout, threads)
+    return Run(notebook, output, seconds, None)
 
 
 def execute(output: Path, parameters: Parameters, timeout: int) -> str | None:
@@ -147,10 +155,12 @@ def run_all(
     jobs: int = 2,
     progress: Callable[[Run], None] = lambda finished: None,
     timeout: int = 600,
+    resume: bool = False,
 ) -> list[Run]:
     """Execute lessons in `jobs` processes; `progress` is called with each Run as it ends.
 
-    After Ctrl-C, or an error in `progress`, no further lesson is begun.
+    resume: what ended well before, with these parameters, is not run again. timeout: seconds a
+    cell. After Ctrl-C, or an error in `progress`, no further lesson is begun.
     """
     if jobs < 1:
         raise ValueError(f"{jobs} notebooks at a time would never end: use 1 or more jobs.")
@@ -160,7 +170,14 @@ def run_all(
     pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"))
     try:
         tasks = [
-            pool.submit(run, notebook, output_dir / notebook.name, parameters, timeout, threads)
+            pool.submit(
+                again if resume else run,
+                notebook,
+                output_dir / notebook.name,
+                parameters,
+                timeout,
+                threads,
+            )
             for notebook in notebooks
         ]
         for task in as_completed(tasks):
