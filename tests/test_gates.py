@@ -10,7 +10,7 @@ from annlib.course.authoring.lint import lint
 from annlib.course.authoring.source import read
 from annlib.course.claims import CLAIM, Claim
 from annlib.course.progress import PROGRESS
-from annlib.course.running import gates, pages, record
+from annlib.course.running import gates, index, pages, record
 from annlib.course.running.runs import Run
 
 FIXTURE = Path(__file__).parent / "lessons/90_fixture.py"
@@ -105,7 +105,10 @@ def test_figure_that_came_out_as_text_is_found():
 def stating(text: str, *claims: Claim) -> nbformat.NotebookNode:
     """A lesson whose prose leans on the claim "gain", and made these claims."""
     outputs = [
-        nbformat.v4.new_output("display_data", data={CLAIM: one._asdict()}) for one in claims
+        nbformat.v4.new_output(
+            "display_data", data={CLAIM: one._asdict(), "text/plain": "Measured"}
+        )
+        for one in claims
     ]
     notebook = executed(*outputs)
     notebook.cells[0].metadata["claims"] = [[text, "gain"]]
@@ -170,7 +173,7 @@ def test_run_that_ended_before_its_first_cell_is_reported(tmp_path):
     output.write_text(notebook_text(read(FIXTURE), "solution"))
     report = gates.review(Run(output, output, 1.0, "DeadKernelError"))
     assert report.findings["runs"] == ["DeadKernelError"] and report.findings["time"] == []
-    assert "DeadKernelError" in pages.publish([report], tmp_path).read_text()
+    assert "DeadKernelError" in index.publish([report], tmp_path).read_text()
 
 
 def test_page_shows_what_is_inside_a_widget_with_its_alt_text_and_loads_nothing():
@@ -190,9 +193,17 @@ def test_index_shows_title_picture_seconds_and_every_gate(tmp_path):
     output = tmp_path / "01_name.ipynb"
     nbformat.write(executed(picture(), seconds=40), output)
     report = gates.review(Run(output, output, 41.0, None))
-    index = pages.publish([report], tmp_path).read_text()
-    assert f'alt="{ALT}"' in index and '<a href="01_name.html">Title</a>' in index
-    assert "<li class=red>✗ time" in index and "<li>✓ widgets" in index and "41 s" in index
+    page = index.publish([report], tmp_path).read_text()
+    assert f'alt="{ALT}"' in page and '<a href="01_name.html">Title</a>' in page
+    assert "<li class=red>✗ time" in page and "<li>✓ widgets" in page
+    assert "41 s with the start of Python; cells 40 s, 20 s stated (quick)" in page
+
+
+def test_index_shows_what_was_measured(tmp_path):
+    output = tmp_path / "01_name.ipynb"
+    nbformat.write(stating("12.3", gain(12.3)), output)
+    page = index.publish([gates.review(Run(output, output, 1.0, None))], tmp_path).read_text()
+    assert "1 measured numbers" in page and "<td>12.3 x</td>" in page
 
 
 def test_fixture_lesson_has_no_findings():
@@ -235,7 +246,7 @@ FAULTS = {
     "[0.84](claim:most)": ("0.84", "'0.84' has no source"),
     "[0.99](given:rule)": ("[0.99](result:zoo.md)", "'0.99' does not stand in data/results/zoo.md"),
     "# 2. Press it again.": ("", "a widget without a job"),
-    "# %%\nSetUp()": ("", "1 cells call a widget"),
+    "# %%\nSetUp()": ("", "cells call a widget"),
     "Read more: any": ("Some", "no `Read more`"),
     "Ten minutes in all": ("Soon", "how many minutes"),
     "# The height of a bar": ("# " + "word " * 901 + "\n# The height", "one idea takes up to 900"),

@@ -1,15 +1,15 @@
 """What a lesson source must have before it is worth running; each rule returns its findings."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from annlib.course.authoring.building import sources
-from annlib.course.authoring.lint_exercises import OBJECTIVE, exercises, strays
+from annlib.course.authoring.lint_exercises import OBJECTIVE, exercises, hints, strays
 from annlib.course.authoring.lint_prose import naked_numbers, results, sections
 from annlib.course.authoring.lint_widgets import colours, widgets
 from annlib.course.authoring.markup import LINK, quiz_options
-from annlib.course.authoring.source import Cell, Lesson, headings, read
+from annlib.course.authoring.source import Lesson, headings, read
 from annlib.course.parameters import PARAMETERS
 from annlib.course.running.gates import stated_seconds
 
@@ -31,34 +31,6 @@ FORBIDDEN = {
 }
 
 
-def lint_all(root: Path) -> list[str]:
-    """The findings in every lesson under the project folder."""
-    return [finding for source in sources(root) for finding in lint(source)]
-
-
-def lint(source: Path) -> list[str]:
-    """The findings in one lesson, each with file and line."""
-    lesson = read(source)
-    rules = (
-        header,
-        parameters,
-        code,
-        colours,
-        asserts,
-        widgets,
-        heading_order,
-        sections,
-        naked_numbers,
-        exercises,
-        strays,
-        questions,
-        ending,
-    )
-    findings = [finding for rule in rules for finding in rule(lesson)]
-    findings += results(lesson, source.parents[2] / "data/results")
-    return findings + list(dead_links(lesson, source.parent))
-
-
 def header(lesson: Lesson) -> Iterator[str]:
     """The contract at the top, and objectives that can be seen to be reached."""
     if not lesson.cells or "header" not in lesson.cells[0].tags:
@@ -70,11 +42,11 @@ def header(lesson: Lesson) -> Iterator[str]:
             yield f"{cell.place}: the header has no line `- **{field}:** ...`."
     for mode in {"quick", "learn"} - stated_seconds(cell.text).keys():
         yield f"{cell.place}: `Runs in` states no time for {mode!r}: write `20 s ({mode})`."
-    yield from objectives(cell)
 
 
-def objectives(cell: Cell) -> Iterator[str]:
+def objectives(lesson: Lesson) -> Iterator[str]:
     """Three to five, each with a visible verb and a link to where it is tried."""
+    cell = lesson.cells[0]
     found = OBJECTIVE.findall(cell.text)
     if not 3 <= len(found) <= 5:
         yield f"{cell.place}: {len(found)} numbered objectives; learners can hold 3 to 5."
@@ -126,10 +98,14 @@ def heading_order(lesson: Lesson) -> Iterator[str]:
             before = level
 
 
-def questions(lesson: Lesson) -> Iterator[str]:
-    """Predictions before, three to five quiz questions after, every option explained."""
+def predictions(lesson: Lesson) -> Iterator[str]:
+    """Two or more, asked before the answer."""
     if (count := len(lesson.with_role("predict"))) < 2:
         yield f"{lesson.name}: {count} cells tagged predict:id; ask for 2, before the answers."
+
+
+def quiz(lesson: Lesson) -> Iterator[str]:
+    """Three to five questions, every option explained."""
     found = lesson.with_role("quiz")
     if not 3 <= len(found) <= 5:
         yield f"{lesson.name}: {len(found)} quiz questions; 3 to 5 make learners recall the lesson."
@@ -142,12 +118,16 @@ def questions(lesson: Lesson) -> Iterator[str]:
                 yield f"{cell.place}: quiz {name!r} does not explain {option.text!r}."
 
 
-def ending(lesson: Lesson) -> Iterator[str]:
-    """Somebody else can teach it, and learners know where to go next."""
+def teachable(lesson: Lesson) -> Iterator[str]:
+    """Somebody else can teach it."""
     if not lesson.tagged("instructor"):
         yield f"{lesson.name}: no cell tagged 'instructor', so nobody else can teach it."
     elif not any("minutes" in note.text.lower() for note in lesson.tagged("instructor")):
         yield f"{lesson.name}: no instructor cell says how many minutes a part takes."
+
+
+def ending(lesson: Lesson) -> Iterator[str]:
+    """Learners know what to read, and where to go next."""
     if not lesson.cells or "recap" not in lesson.cells[-1].tags:
         yield f"{lesson.name}: the last cell is not tagged 'recap'."
     elif "Read more" not in lesson.cells[-1].text:
@@ -162,3 +142,39 @@ def dead_links(lesson: Lesson, folder: Path) -> Iterator[str]:
         for target, _ in NOTEBOOK_LINK.findall(cell.text) if cell.kind == "markdown" else []:
             if not (folder / f"{target}.py").exists():
                 yield f"{cell.place}: links to {target}.ipynb, but there is no source {target}.py."
+
+
+Rule = Callable[[Lesson], Iterator[str]]
+RULES: dict[str, tuple[Rule, ...]] = {  # by the point of the rubric that they serve
+    "R1": (objectives,),
+    "R2": (header, parameters),
+    "R4": (predictions,),
+    "R5": (code, sections),
+    "R6": (asserts,),
+    "R7": (widgets,),
+    "R8": (colours, heading_order),
+    "R9": (exercises,),
+    "R10": (hints, strays),
+    "R13": (naked_numbers,),
+    "R15": (quiz, ending),
+    "R16": (teachable,),
+}
+
+
+def lint_all(root: Path) -> list[str]:
+    """The findings in every lesson under the project folder."""
+    return [finding for source in sources(root) for finding in lint(source)]
+
+
+def lint(source: Path) -> list[str]:
+    """The findings in one lesson, each with file and line."""
+    return [finding for found in findings_by_point(source).values() for finding in found]
+
+
+def findings_by_point(source: Path) -> dict[str, list[str]]:
+    """{"R1": [], "R2": ["..."]}: what each rule of a point of the rubric found."""
+    lesson = read(source)
+    found = {point: [f for rule in rules for f in rule(lesson)] for point, rules in RULES.items()}
+    found["R13"] += results(lesson, source.parents[2] / "data/results")
+    found["R15"] += dead_links(lesson, source.parent)
+    return found

@@ -31,7 +31,7 @@ def exercises(lesson: Lesson) -> Iterator[str]:
 
 
 def closed_exercise(lesson: Lesson, name: str, cell: Cell) -> Iterator[str]:
-    """Exercise, answer and check in this order, and hints 1 to 3."""
+    """Exercise, answer and check, in this order."""
     order = [c.slug for c in lesson.cells]
     parts = [f"{role}:{name}" for role in ("exercise", "answer", "check")]
     for part in parts:
@@ -40,9 +40,16 @@ def closed_exercise(lesson: Lesson, name: str, cell: Cell) -> Iterator[str]:
     found = [order.index(part) for part in parts if part in order]
     if found != sorted(found):
         yield f"{cell.place}: exercise, answer and check of {name!r} are not in this order."
-    for number in (1, 2, 3):
-        if f"hint:{name}:{number}" not in order:
-            yield f"{cell.place}: there is no cell tagged 'hint:{name}:{number}'."
+
+
+def hints(lesson: Lesson) -> Iterator[str]:
+    """Three for each exercise that has a check."""
+    order = {cell.slug for cell in lesson.cells}
+    for name, cell in lesson.with_role("exercise").items():
+        fields = EXERCISE.search(cell.text)
+        for number in (1, 2, 3) if fields and not fields[5] else ():
+            if f"hint:{name}:{number}" not in order:
+                yield f"{cell.place}: there is no cell tagged 'hint:{name}:{number}'."
 
 
 def open_exercise(lesson: Lesson, name: str, cell: Cell) -> Iterator[str]:

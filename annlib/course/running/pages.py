@@ -1,8 +1,7 @@
-"""Executed lessons as HTML pages that need no network, and an index of them."""
+"""An executed lesson as an HTML page that needs no network."""
 
 import html
 import re
-from pathlib import Path
 
 import latex2mathml.converter
 import nbformat
@@ -10,7 +9,7 @@ from jinja2 import DictLoader
 from nbconvert import HTMLExporter
 from nbformat import NotebookNode
 
-from annlib.course.running.gates import WIDGET_VIEW, Report, named_outputs, widget_models
+from annlib.course.running.gates import WIDGET_VIEW, widget_models
 
 PAGE = """{% extends 'lab/index.html.j2' %}
 {% block html_head_js %}{% endblock %}
@@ -23,31 +22,6 @@ details { margin: .4rem 0; } summary { cursor: pointer; } math { font-size: 1.1e
 UNTOUCHED = re.compile(r"(<(pre|code|script|style|head)\b.*?</\2>)", re.DOTALL)
 FORMULA = re.compile(r"\$\$(.+?)\$\$|(?<![\\$\w])\$([^$\s](?:[^$]*?[^$\s])?)\$(?![\d])", re.DOTALL)
 NOTE = "Interactive in JupyterLab; here you see how it starts."
-INDEX_STYLE = """
-:root { color-scheme: light dark; --line: color-mix(in srgb, CanvasText 25%, Canvas); }
-body { font: 1.05rem/1.5 system-ui, sans-serif; max-width: 60rem;
-  margin: 2rem auto; padding: 0 1rem; }
-ol { list-style: none; padding: 0; display: grid; gap: 1rem; }
-article { display: grid; grid-template-columns: 12rem 1fr; gap: 1.2rem; padding: 1rem;
-  border: 1px solid var(--line); border-radius: .6rem; }
-article img { width: 100%; border-radius: .3rem; background: white; }
-h2 { margin: 0; font-size: 1.2rem; }
-.gates { display: flex; flex-wrap: wrap; gap: .3rem .9rem; padding: 0; list-style: none; }
-.gates li { white-space: nowrap; } .red { font-weight: bold; }
-pre { white-space: pre-wrap; } @media (max-width: 40rem) { article { grid-template-columns: 1fr; } }
-"""
-
-
-def publish(reports: list[Report], folder: Path) -> Path:
-    """Write a page for each report and index.html; returns the index."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for report in reports:
-        notebook = nbformat.read(report.run.output, as_version=4)
-        page = lesson_page(notebook, report.run.output.stem)
-        (folder / f"{report.run.output.stem}.html").write_text(page, encoding="utf-8")
-    index = folder / "index.html"
-    index.write_text(index_page(reports), encoding="utf-8")
-    return index
 
 
 def lesson_page(notebook: NotebookNode, title: str) -> str:
@@ -123,44 +97,3 @@ def title_of(notebook: NotebookNode) -> str | None:
     texts = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
     found = re.search(r"^# +(.+)$", "\n".join(texts), re.MULTILINE)
     return found and found[1]
-
-
-def index_page(reports: list[Report]) -> str:
-    """One card for each lesson: picture, title, seconds and gates."""
-    red = sum(any(report.findings.values()) for report in reports)
-    seconds = sum(report.run.seconds for report in reports)
-    cards = "\n".join(card(report) for report in reports)
-    state = f"{red} of them need attention" if red else "all gates are green"
-    return (
-        '<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>annlib: the lessons</title><style>{INDEX_STYLE}</style></head>\n<body><main>\n"
-        f"<h1>The lessons, executed</h1>\n<p>{len(reports)} lessons in {seconds:.0f} s of running; "
-        f"{state}.</p>\n<ol>\n{cards}\n</ol>\n</main></body>\n</html>\n"
-    )
-
-
-def card(report: Report) -> str:
-    """The index entry of one lesson."""
-    notebook = nbformat.read(report.run.output, as_version=4)
-    name = report.run.output.stem
-    gates = "".join(
-        f"<li{' class=red' if found else ''}>{'✗' if found else '✓'} {html.escape(gate)}</li>"
-        for gate, found in report.findings.items()
-    )
-    problems = [finding for found in report.findings.values() for finding in found]
-    details = f"<pre>{html.escape(chr(10).join(problems))}</pre>" if problems else ""
-    return (
-        f"<li><article><div>{thumbnail(notebook)}</div><div>"
-        f'<h2><a href="{name}.html">{html.escape(title_of(notebook) or name)}</a></h2>'
-        f'<p>{report.run.seconds:.0f} s</p><ul class="gates" aria-label="Gates">{gates}</ul>'
-        f"{details}</div></article></li>"
-    )
-
-
-def thumbnail(notebook: NotebookNode) -> str:
-    """The first picture of a lesson."""
-    for _, output in named_outputs(notebook):
-        if "image/png" in output.get("data", {}):
-            return with_alt(output)["data"]["text/html"]
-    return ""

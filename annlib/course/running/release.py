@@ -9,7 +9,7 @@ import nbformat
 from annlib.course.authoring.building import check_current, notebooks_of, sources
 from annlib.course.authoring.lint import lint_all
 from annlib.course.running.gates import Report, review
-from annlib.course.running.pages import publish
+from annlib.course.running.index import publish
 from annlib.course.running.record import record
 from annlib.course.running.runs import Parameters, Run, run_all
 
