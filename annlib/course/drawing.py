@@ -1,13 +1,15 @@
 """The visual language of the course: colours, and what is drawn onto one Axes.
 
 One colour a block, cividis for shares, shape or words beside every colour, so that a figure also
-works in grey. Styles hold inside `styled` functions only; nothing global is changed.
+works in grey. The style is annlib.mplstyle; it holds inside `styled` functions only.
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import matplotlib
 import numpy as np
+from matplotlib import rc_params_from_file
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.patches import Circle, FancyArrowPatch, Patch, Rectangle
@@ -28,27 +30,7 @@ BLOCK_COLOURS = {  # Okabe and Ito's palette
     "afnb": "#D55E00",
     "ann": "#D55E00",
 }
-STYLE = {
-    "font.family": "DejaVu Sans",
-    "font.size": 10,
-    "text.color": INK,
-    "axes.labelcolor": INK,
-    "axes.edgecolor": "#8a8a8a",
-    "axes.titlesize": 11,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": False,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "legend.frameon": False,
-    "lines.linewidth": 2,
-    "image.interpolation": "nearest",
-    "image.cmap": "cividis",
-    "figure.facecolor": "white",
-    "figure.dpi": 110,
-}
+STYLE = rc_params_from_file(Path(__file__).with_name("annlib.mplstyle"), use_default_template=False)
 styled = matplotlib.rc_context(STYLE)  # as a decorator: each call has the style to itself
 HALO = [withStroke(linewidth=2.5, foreground="white")]
 

@@ -1,6 +1,6 @@
 """The rubric of sixteen points: what the lint decides, what a person judged, as one table.
 
-notebooks/rubric.json holds the judgements: {"04_anchors": {"R7": {"score": 2, "cell": "slug or tag",
+notebooks/rubric.json holds the judgements: {"04_anchors": {"R7": {"score": 2, "cell": "...",
 "evidence": "..."}}}. notebooks/RUBRIC.md is made from it and from the lint, never by hand.
 """
 
@@ -35,6 +35,10 @@ JUDGED = ("R3", "R4", "R6", "R7", "R11", "R14", "R16")  # by a person, from 0 to
 FULL = 2
 PASS = 0.8
 FOUND_BY = {
+    "R4": "lint: two predictions or more, before the answer; their quality by a person",
+    "R6": "lint: asserts; the agreement by a person",
+    "R7": "lint: two widgets or more, with things to try; their job by a person",
+    "R16": "lint: instructor notes with minutes; their use by a person",
     "R1": "lint: verbs, links",
     "R2": "lint: header, parameters; gate: time",
     "R5": "lint: lines of a cell, words of a section",
@@ -69,13 +73,11 @@ def read_judgements(root: Path) -> Judgements:
 
 
 def scores(source: Path, judged: dict[str, Judgement]) -> dict[str, int]:
-    """{"R1": 2, ...}: 0 where the lint has findings, else what a person gave, else 2."""
+    """{"R1": 2, ...}: 0 where the lint has findings, or a person should have judged but did not."""
     found = findings_by_point(source)
     found["R12"] = list(ungalleried(read(source), source.parents[2]))
-    return {
-        point: 0 if found.get(point) else judged[point].score if point in judged else FULL
-        for point in POINTS
-    }
+    by_person = {point: judged[point].score if point in judged else 0 for point in JUDGED}
+    return {point: 0 if found.get(point) else by_person.get(point, FULL) for point in POINTS}
 
 
 def ungalleried(lesson: Lesson, root: Path) -> Iterator[str]:
@@ -128,7 +130,7 @@ def rubric_page(root: Path) -> str:
     ]
     rule = "|---|" + ":-:|" * len(POINTS) + "--:|"
     means = [
-        f"- **{point} {title}**: {'judged by a person' if point in JUDGED else FOUND_BY[point]}"
+        f"- **{point} {title}**: {FOUND_BY.get(point, 'judged by a person')}"
         for point, title in POINTS.items()
     ]
     parts = [INTRODUCTION, "\n".join([head, rule, *rows]), "\n".join(means)]
@@ -139,8 +141,8 @@ def rubric_page(root: Path) -> str:
 INTRODUCTION = """# The rubric
 
 Each lesson against sixteen points, 0 (missing) to 2 (met). Points with a rule are decided by the
-lint and the gates; where there is none, by a person who did not write the lesson, with the cell that
-shows it. A lesson may go out with 80 % and no zero. Made by `annlib lessons rubric` from
+lint and the gates; where there is none, by a person who did not write the lesson, with the cell
+that shows it. A lesson may go out with 80 % and no zero. Made by `annlib lessons rubric` from
 `notebooks/rubric.json` and the sources; `annlib lessons check` says when it is out of date."""
 
 
