@@ -3,6 +3,7 @@
 from itertools import combinations
 
 import matplotlib
+import matplotlib.style
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgb

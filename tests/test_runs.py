@@ -13,6 +13,7 @@ import pytest
 
 from annlib.course.authoring.building import build
 from annlib.course.running import offline, runs
+from annlib.course.running.finished import finished_seconds, write_note
 from annlib.course.running.gates import widget_errors
 from annlib.course.running.patience import GlancingChannel
 from annlib.course.running.release import Batch, release
@@ -186,3 +187,35 @@ def test_reply_is_found_although_its_wake_up_was_lost():
     channel.socket.looks = -10
     with pytest.raises(Empty):
         asyncio.run(channel.get_msg(timeout=0.1))
+
+
+# Resuming
+
+
+@pytest.mark.notebooks
+def test_what_ended_well_is_not_run_again_and_what_failed_or_changed_is(tmp_path):
+    good = write_lesson(tmp_path / "good.ipynb", "import time\nprint(time.time_ns())")
+    bad = write_lesson(tmp_path / "bad.ipynb", "1 / 0")
+
+    def outputs(parameters: dict) -> list[str]:
+        runs_ = run_all([good, bad], tmp_path / "out", parameters, resume=True)
+        assert runs_[0].error is None and "ZeroDivisionError" in runs_[1].error
+        return [one.output.read_text() for one in runs_]
+
+    first, again = outputs({"mode": "quick"}), outputs({"mode": "quick"})
+    assert again[0] == first[0] and again[1] != first[1]
+    assert outputs({"mode": "learn"})[0] != first[0]
+
+
+def test_run_that_was_cut_off_is_not_taken_for_finished(tmp_path):
+    notebook, output = tmp_path / "a.ipynb", tmp_path / "out.ipynb"
+    notebook.write_text("{}")
+    output.write_text("{}")
+    assert finished_seconds(notebook, output, {}) is None
+    write_note(notebook, output, {"seed": 1}, 12.0, None)
+    assert finished_seconds(notebook, output, {"seed": 1}) == 12.0
+    assert finished_seconds(notebook, output, {"seed": 2}) is None
+    notebook.write_text("{} ")
+    assert finished_seconds(notebook, output, {"seed": 1}) is None
+    write_note(notebook, output, {"seed": 1}, 12.0, "stopped")
+    assert finished_seconds(notebook, output, {"seed": 1}) is None
