@@ -21,7 +21,7 @@ seed = 0
 data_root = ""
 experiment = ""
 
-# %%
+# %% tags=["setup"]
 import base64
 import io
 import random

@@ -130,6 +130,8 @@ def notebook_cell(
         if stated := [list(one) for one in stated_in([cell.text])]:
             metadata["claims"] = stated  # what the run has to confirm: the text no longer says it
         return nbformat.v4.new_markdown_cell(text, id=name, metadata=metadata)
+    if "setup" in cell.tags:  # folded: a lesson begins with its question, not with its imports
+        metadata["jupyter"] = {"source_hidden": True}
     return nbformat.v4.new_code_cell(code_text(cell, edition), id=name, metadata=metadata)
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import jupytext
 
 ROLES = ("exercise", "answer", "check", "hint", "predict", "quiz")
-PLAIN_TAGS = ("header", "parameters", "recap", "instructor", "slow", "gpu")
+PLAIN_TAGS = ("header", "parameters", "setup", "recap", "instructor", "slow", "gpu")
 HIDING_ROLES = ("answer", "predict")
 MARKDOWN_TAGS = ("exercise", "hint", "quiz", "header", "recap", "instructor")
 TAG = re.compile(r"(exercise|answer|check|predict|quiz):[a-z0-9-]+|hint:[a-z0-9-]+:[123]")
