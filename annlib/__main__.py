@@ -17,6 +17,7 @@ from annlib.commands.predict import Predict
 from annlib.commands.reproduce import Reproduce
 from annlib.commands.runs import Runs
 from annlib.commands.scenes import WriteScenes
+from annlib.commands.sweep import Sweep
 from annlib.commands.town import Town
 from annlib.commands.train import Train
 from annlib.commands.weights import Weights
@@ -32,6 +33,7 @@ Command = (
     | Annotated[Lessons, subcommand("lessons", prefix_name=False)]
     | Annotated[Runs, subcommand("runs", prefix_name=False)]
     | Annotated[Weights, subcommand("weights", prefix_name=False)]
+    | Annotated[Sweep, subcommand("sweep", prefix_name=False)]
     | Annotated[Town, subcommand("town", prefix_name=False)]
     | Annotated[Reproduce, subcommand("reproduce", prefix_name=False)]
     | Annotated[Benchmark, subcommand("benchmark", prefix_name=False)]

@@ -13,7 +13,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 
 from annlib.config import IGNORE_INDEX
 from annlib.course.attention import Attention
-from annlib.data.scenes import CLASS_NAMES, House, Scene
+from annlib.data.scenes import CLASS_NAMES, House, Scene, plan_scene
 
 
 def mass_on(picture: Tensor, mask: np.ndarray) -> Tensor:
@@ -75,3 +75,15 @@ def match(attention: Attention, scene: Scene, house: House) -> Match:
     picture = attention.picture(*query_on(scene, house))
     balloons = tuple(float(mass_on(picture, scene.mask(balloon))) for balloon in scene.balloons)
     return Match(balloons, float(mass_on(picture, scene.mask(house))), house.decided_by)
+
+
+def hint_offsets(first_seed: int, num_scenes: int) -> np.ndarray:
+    """How far houses are from what decides them, middle to middle: rows and columns.  -> (n, 2)
+
+    Of scenes with consecutive seeds, which are planned but not painted.
+    """
+    layouts = map(plan_scene, range(first_seed, first_seed + num_scenes))
+    pairs = [(h, layout.balloons[h.decided_by]) for layout in layouts for h in layout.houses]
+    return np.array(
+        [((h.top + h.bottom) / 2 - b.y, (h.left + h.right) / 2 - b.x) for h, b in pairs]
+    )

@@ -17,23 +17,29 @@
 
 # %% tags=["parameters"]
 mode = "learn"  # "quick" for tests, "learn" for a laptop, "full" for a GPU and real data
-device = "cpu"
+device = "auto"
 seed = 0
+data_root = ""
+experiment = ""
 
 # %%
+import numpy as np
+
 from annlib.course import checks, plots
 from annlib.course.attention import attention_of
 from annlib.course.controls.query_sliders import query_sliders
 from annlib.course.controls.set_up import set_up
-from annlib.course.matching import match
+from annlib.course.matching import hint_offsets, match
+from annlib.course.opening import open_lesson
 from annlib.course.predicting import count_right, house_answer, predict_labels
 from annlib.course.predictions import Predictions
 from annlib.data.scenes import make_scene, repaint
 from annlib.data.sources import FIRST_VAL_SEED
 from annlib.model.checkpoints import shipped_model
 
+lesson = open_lesson(mode, device, seed, data_root, experiment)
 predictions = Predictions()
-first_seed = FIRST_VAL_SEED + 1000 * seed  # of scenes that no network here was trained on
+first_seed = FIRST_VAL_SEED + 1000 * lesson.seed  # of scenes that no network here was trained on
 
 # %% [markdown]
 # ## A town that hides something
@@ -119,7 +125,17 @@ checks.click_arrived(machine.clicked)
 house = scene.houses[1]
 asking = (int(house.bottom) - 10, int(house.left + house.right) // 2)
 assert scene.mask(house)[asking], "the pixel that asks should be on the house"
+distances = np.hypot(*hint_offsets(FIRST_VAL_SEED, num_scenes=1000).T)
+lesson.claim("nearest", distances.min(), within=0.5, unit="pixels")
+lesson.claim("middle", float(np.median(distances)), within=0.5, unit="pixels")
+lesson.claim("farthest", distances.max(), within=0.5, unit="pixels")
 plots.field_of_view(scene, *asking, side=42 + 1 + 42)
+
+# %% [markdown]
+# The three lines above the picture were *measured just now, on your machine*: from the middle of a house to the
+# middle of the balloon that decides about it there are at least [76](claim:nearest) pixels, in the median
+# [95](claim:middle), at most [172](claim:farthest). Wherever a lesson states a number that we measured,
+# such a line stands beside it; numbers by others are marked with who stated them.
 
 # %% [markdown]
 # ### Prediction 0.1: How many houses will it get right?
@@ -132,8 +148,8 @@ plots.field_of_view(scene, *asking, side=42 + 1 + 42)
 guess_local = 0.33  # solution
 
 # %%
-fcn = shipped_model("balloon_fcn")
-num_scenes = {"quick": 10, "learn": 60, "full": 200}[mode]
+fcn = shipped_model("balloon_fcn").to(lesson.device)
+num_scenes = lesson.pick(quick=10, learn=60, full=200)
 scenes = [make_scene(first_seed + index) for index in range(num_scenes)]
 right, total = count_right(fcn, scenes)
 predictions.compare("0.1", guess_local, right / total, tolerance=0.25)
@@ -141,13 +157,13 @@ print(f"FCN names {right} of {total} houses rightly.")
 
 # %% [markdown]
 # Three kinds, all equally frequent, and nothing to be seen that tells them apart: about one in three is
-# what guessing gives, and **no** training can change that. (With few houses the share wobbles: over 30
-# houses by about ±0.09, over 180 by ±0.04.) The picture shows how guessing looks. ✓ and ✗ judge what
+# what guessing gives, and **no** training can change that. (With few houses the share wobbles: by chance
+# alone it is off by about [3.5 %](given:binomial-spread) over 180 houses, and by more over fewer.) The picture shows how guessing looks. ✓ and ✗ judge what
 # most pixels of a house were taken for.
 
 # %%
 shown = scenes[1:4]
-nonlocal_net = shipped_model("balloon_nonlocal")
+nonlocal_net = shipped_model("balloon_nonlocal").to(lesson.device)
 answers = {
     name: [predict_labels(net, one.image) for one in shown]
     for name, net in {"FCN": fcn, "Non-local": nonlocal_net}.items()
@@ -164,10 +180,11 @@ plots.predictions(shown, answers)
 # %%
 right, total = count_right(nonlocal_net, scenes)
 print(f"The non-local network names {right} of {total} houses rightly.")
+lesson.claim("nonlocal-right", 100 * right / total, within=2, unit="%")
 assert total == sum(len(one.houses) for one in scenes)
 
 # %% [markdown]
-# Did it really read the balloons? We can ask by experiment, not by trust: repaint the pattern of **one**
+# About [99 %](claim:nonlocal-right) of them. Did it really read the balloons? We can ask by experiment, not by trust: repaint the pattern of **one**
 # balloon, leave every other pixel alone, and look again.
 
 # %% [markdown]
@@ -260,7 +277,9 @@ plots.attention(scene.image, attention, *house_pixel, "Your question", "nonlocal
 # own colour.
 
 # %%
-apnb_net, whole_net = shipped_model("balloon_apnb"), shipped_model("balloon_ann")
+apnb_net, whole_net = (
+    shipped_model(name).to(lesson.device) for name in ("balloon_apnb", "balloon_ann")
+)
 blocks = {
     "Non-local: 384 positions": ("nonlocal", attention),
     "APNB: 110 anchors": ("apnb", attention_of(apnb_net, scene.image)["context.attention"]),
@@ -280,7 +299,8 @@ plots.hero(scene, blocks)
 #   they are means over an earlier map of the network. Compare its percentages with those of APNB.
 #
 # **What this does not show.** One picture, and networks trained once each: no statistics. (Those are in
-# `data/results/`: scores over five seeds in `balloon_town.md`, 500 houses that ask in `attention.md`.)
+# `data/results/`: scores over five seeds in `balloon_town.md`, where FCN gets
+# [0.326](result:balloon_town.md) of the house pixels right; 500 houses that ask in `attention.md`.)
 # The town is a toy in which far context is *needed*; in photographs it often merely helps. And bright is
 # not *because*: the picture shows what was fetched, the repainted balloon shows what decided.
 #
@@ -292,7 +312,7 @@ plots.hero(scene, blocks)
 # | the code, meant to be read | `annlib/`; the paper's blocks in `annlib/model/asymmetric.py` |
 # | checks of the exercises | `annlib/course/checks.py`; run as often as you like |
 # | your predictions | in this notebook's memory only; the last cell sums them up |
-# | trained networks | `data/weights/`, each trained by us, below 1 MB |
+# | trained networks | `data/weights/`, each trained by us, below [1 MB](given:limit) |
 # | measured numbers | `data/results/`, with date and machine |
 
 # %%
@@ -310,8 +330,8 @@ predictions.summary()
 # - [ ] It was trained too short.
 #   No training finds what the input does not hold. One in three is the limit for every local network.
 # - [x] The balloon lies outside of what it sees.
-#   The middle of the balloon that decides is at least 76 pixels from that of the house, for half of the
-#   houses more than 90, for some 170; FCN's view ends after 42.
+#   The middle of the balloon that decides is at least [76](claim:nearest) pixels from that of the house,
+#   for half of the houses more than [95](claim:middle); FCN's view ends after 42.
 
 # %% [markdown] tags=["quiz:bright"]
 # ### Quiz 0.2: A balloon shines in the attention picture of a house. What does that tell you?
@@ -351,4 +371,4 @@ predictions.summary()
 # Read more: X. Wang and others, *Non-local Neural Networks*, CVPR 2018; Z. Zhu and others, *Asymmetric
 # Non-local Neural Networks for Semantic Segmentation*, ICCV 2019, the paper of this course.
 #
-# Next: [every pixel asks every pixel](02_every_pixel_asks.ipynb), where you write and train such a block
+# Next: [which pixel is what?](01_which_pixel_is_what.ipynb), on how an answer for every pixel is scored.

@@ -34,7 +34,7 @@ def attempt(student: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
     return result
 
 
-def build(student: Callable[..., nn.Module], *sizes: int) -> nn.Module:
+def build(student: Callable[..., nn.Module], *sizes: int | tuple[int, ...]) -> nn.Module:
     """The student's module of these sizes; NotYet if there is none."""
     name = getattr(student, "__name__", type(student).__name__)
     call = f"{name}({', '.join(map(str, sizes))})"

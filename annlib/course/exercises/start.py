@@ -11,6 +11,10 @@ from annlib.data.scenes import BALLOONS, CLASS_NAMES, HOUSES, Scene
 def click_arrived(clicked: bool) -> None:
     """The round trip from the browser to Python."""
     expect(
+        isinstance(clicked, bool),
+        f"The check wants machine.clicked, which the button sets; it was given {clicked!r}.",
+    )
+    expect(
         clicked,
         "No click has arrived yet. Run the cell with the button, click it, then run this check. If "
         "the button does not show, or clicks do nothing: Kernel > Restart, reload the page, and "

@@ -1,0 +1,145 @@
+"""A claim that is written down before it is tested, the decision about it, and the report.
+
+A difference is treatment minus control of one seed, turned so that positive speaks for the claim.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, dataclass, fields
+from typing import NamedTuple
+
+import numpy as np
+
+from annlib.course.intervals import interval, t_quantile
+
+SUPPORTED, REFUTED, OPEN = VERDICTS = ("supported", "refuted", "cannot tell")
+DIRECTIONS = ("higher", "lower")
+METRICS = {  # what can be measured here -> the largest effect that could be meant
+    "house accuracy": 1.0,
+    "mIoU": 1.0,
+    "attention on its balloon": 1.0,
+    "seconds": 3600.0,
+    "MiB": 100_000.0,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Registration:
+    """What is claimed, and what would refute it: fixed before the first run."""
+
+    claim: str  # one sentence
+    source: str  # where it stands: the paper, a lesson
+    treatment: str
+    control: str  # differs from the treatment in the claimed cause alone
+    metric: str  # one of METRICS
+    direction: str  # the treatment is "higher" or "lower" than the control
+    smallest_effect: float  # that counts; negative: so much loss still is "no worse"
+    seeds: tuple[int, ...]
+    budget_minutes: float
+
+    @property
+    def fingerprint(self) -> str:
+        """Eight letters that change with any word or number of it."""
+        return hashlib.sha256(repr(astuple(self)).encode()).hexdigest()[:8]
+
+    @property
+    def refuted_if(self) -> str:
+        """The result that speaks against it, in words."""
+        return (
+            f"the 95 % interval of {self.treatment} minus {self.control}, {self.direction} "
+            f"{self.metric} counted as positive, lies below {self.smallest_effect:g}"
+        )
+
+    def differences(
+        self, treatment: Mapping[int, float], control: Mapping[int, float]
+    ) -> list[float]:
+        """One for each registered seed that both have: seed -> value of the metric."""
+        sign = 1 if self.direction == "higher" else -1
+        both = [seed for seed in self.seeds if seed in treatment and seed in control]
+        return [sign * (treatment[seed] - control[seed]) for seed in both]
+
+    def markdown(self) -> str:
+        """As a table, for the notebook and for the report."""
+        rows = [(field.name.replace("_", " "), getattr(self, field.name)) for field in fields(self)]
+        rows += [("refuted if", self.refuted_if), ("fingerprint", f"`{self.fingerprint}`")]
+        return "| registered | |\n|---|---|\n" + "\n".join(f"| {a} | {b} |" for a, b in rows)
+
+
+def verdict(differences: Sequence[float], smallest_effect: float) -> str:
+    """Whether the interval of the mean difference lies above, below, or across the effect."""
+    if len(differences) < 2:
+        return OPEN
+    found = interval(differences)
+    if found.low >= smallest_effect:
+        return SUPPORTED
+    return REFUTED if found.high < smallest_effect else OPEN
+
+
+class Studies(NamedTuple):
+    """Many pretended studies of one true effect: what each found, and how it decided."""
+
+    means: np.ndarray  # (studies,)
+    halves: np.ndarray  # of their intervals
+    smallest_effect: float
+
+    @property
+    def verdicts(self) -> list[str]:
+        above = self.means - self.halves >= self.smallest_effect
+        below = self.means + self.halves < self.smallest_effect
+        pairs = zip(above, below, strict=True)
+        return [SUPPORTED if over else REFUTED if under else OPEN for over, under in pairs]
+
+    def share(self, decision: str) -> float:
+        return self.verdicts.count(decision) / len(self.means)
+
+
+def pretend(
+    num_seeds: int, effect: float, spread: float, smallest_effect: float, studies: int = 1000
+) -> Studies:
+    """Studies of `num_seeds` seeds each, whose differences scatter by `spread` around `effect`."""
+    draws = np.random.default_rng(0).normal(effect, spread, (studies, num_seeds))
+    factor = t_quantile(0.975, num_seeds - 1) / num_seeds**0.5
+    return Studies(draws.mean(1), factor * draws.std(1, ddof=1), smallest_effect)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What a reader needs in order to believe, or to repeat."""
+
+    registered: str  # the fingerprint of the registration
+    prediction: str
+    result: str  # mean, interval, number of seeds
+    decision: str  # one of VERDICTS
+    control: str  # what it rules out
+    cost: str  # minutes, machine
+    honesty: str  # what it does not show, what was tried besides, what went wrong
+    command: str  # one papermill command that remakes it
+
+    def missing(self, registration: Registration) -> list[str]:
+        """What is not there yet, as sentences; none if the report is complete."""
+        gaps = [
+            f"{field.name}: say more; {len(getattr(self, field.name))} letters tell no reader much."
+            for field in fields(self)
+            if field.name not in ("registered", "decision", "command")
+            and len(getattr(self, field.name)) < 20
+        ]
+        if self.registered != registration.fingerprint:
+            gaps.append(
+                f"registered: {self.registered!r} is not the fingerprint of this registration, "
+                f"{registration.fingerprint!r}. Was it changed after the run? Then say so: it is "
+                "another claim, and needs other seeds."
+            )
+        if self.decision not in VERDICTS:
+            gaps.append(f"decision: one of {VERDICTS}.")
+        if not (self.command.startswith("papermill ") and " -p seed" in self.command):
+            gaps.append("command: one line `papermill IN.ipynb OUT.ipynb -p mode learn -p seed 0`.")
+        return gaps
+
+    def markdown(self, registration: Registration) -> str:
+        """The report to hand in."""
+        told = "\n".join(
+            f"- **{field.name.capitalize()}:** {getattr(self, field.name)}"
+            for field in fields(self)
+            if field.name != "registered"
+        )
+        return f"### {registration.claim}\n\n{registration.markdown()}\n\n{told}"

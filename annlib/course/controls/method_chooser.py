@@ -1,0 +1,63 @@
+"""Choose a method and its size: where a house looks. No maths: that is in plugging."""
+
+import ipywidgets
+from IPython.display import display
+from torch import nn
+
+from annlib.course import plots
+from annlib.course.controls.keys import guarded
+from annlib.course.families import FAMILIES, method_of
+from annlib.course.matching import query_on
+from annlib.course.plugging import asked, attention_by, say_method
+from annlib.data.scenes import Scene
+
+LONG = {"width": "40em"}
+STEPS = ("cheapest", "middle", "dearest")
+
+
+class MethodChooser(ipywidgets.VBox):
+    """A menu of methods, their size in three steps, and a house that asks.
+
+    Keyboard: Tab to a control, then the arrow keys. State is also printed as a sentence.
+    """
+
+    def __init__(self, model: nn.Module, scene: Scene) -> None:
+        """model: a network with one non-local block."""
+        self.controls: dict[str, ipywidgets.Widget] = {}
+        super().__init__()
+        self.model, self.scene, self.asked = model, scene, asked(model, scene.image)
+        houses = [(f"{house.paint} house", at) for at, house in enumerate(scene.houses)]
+        self.controls = {
+            "name": ipywidgets.Dropdown(options=list(FAMILIES), description="method", layout=LONG),
+            "step": ipywidgets.SelectionSlider(
+                options=[(step, at) for at, step in enumerate(STEPS)],
+                value=len(STEPS) - 1,
+                description="size",
+                continuous_update=False,
+                layout=LONG,
+            ),
+            "index": ipywidgets.Dropdown(options=houses, description="asks", layout=LONG),
+        }
+        # interactive_output shows errors of `draw` in the widget, where the widget gate finds them
+        self.output = ipywidgets.interactive_output(self.draw, self.controls)
+        box = ipywidgets.VBox(list(self.controls.values()))
+        self.children = [box, self.output, guarded(self)]
+
+    def draw(self, name: str, step: int, index: int) -> None:
+        """The picture and the sentence for one state of the controls."""
+        options = FAMILIES[name].options
+        option = options[min(step, len(options) - 1)]  # some methods have one size only
+        attention = attention_by(method_of(name, option, self.asked.size), self.asked)
+        query = query_on(self.scene, self.scene.houses[index])
+        display(plots.attention(self.scene.image, attention, *query, f"{name}, {option}", ""))
+        print(say_method(self.model, name, option, self.scene, index))
+
+    def close(self) -> None:
+        """Removes the widget and everything that listens to its controls."""
+        for control in self.controls.values():
+            control.unobserve_all()
+            control.close()
+        self.controls = {}
+        for child in self.children:
+            child.close()
+        super().close()

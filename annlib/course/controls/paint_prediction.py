@@ -1,0 +1,116 @@
+"""A few pixels whose predicted classes the learner paints; matrix and mIoU follow."""
+
+from collections.abc import Sequence
+
+import ipywidgets
+import numpy as np
+from IPython.display import display
+from matplotlib.colors import to_hex
+
+from annlib.config import IGNORE_INDEX
+from annlib.course.controls.keys import guarded
+from annlib.course.figures.confusion import confusion, on, painted, say_scores
+from annlib.data.scenes import PALETTE
+
+NAMES = ("sky", "house", "road", "car")  # there is no car in the truth
+COLOURS = PALETTE[[0, 7, 1, 3]] / 255
+LETTERS = "SHRC"
+TRUTH = ("SSSSSS", "SSSHHS", "SS.HHS", "RRRRRR")  # the dot is 255
+START = ("SSSSSS", "SSSSHS", "SSHHHS", "RRRRRR")
+CELL = {"width": "3em", "height": "2.2em", "margin": "1px"}
+
+
+def classes_of(rows: Sequence[str]) -> np.ndarray:
+    """Letters -> class indices, the dot 255.  -> int64 (h, w)"""
+    table = {letter: index for index, letter in enumerate(LETTERS)} | {".": IGNORE_INDEX}
+    return np.array([[table[letter] for letter in row] for row in rows])
+
+
+class PaintPrediction(ipywidgets.VBox):
+    """A brush, one button a pixel, and what the matrix makes of it.
+
+    Keyboard: Tab to the brush and the arrow keys; Tab to a pixel and Space. The state is told in
+    words, too.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.brush = ipywidgets.ToggleButtons(
+            options=[
+                (f"{name} ({name[0].upper()})", letter)
+                for name, letter in zip(NAMES, LETTERS, strict=True)
+            ],
+            description="brush",
+            style={"button_width": "7em"},
+        )
+        self.cells = [[self.cell(y, x) for x in range(6)] for y in range(4)]
+        fills = {"as at the start": START, "all sky": ("SSSSSS",) * 4, "as the truth": TRUTH}
+        self.fills = [self.fill(name, rows) for name, rows in fills.items()]
+        self.state = ipywidgets.Text("/".join(START), layout={"display": "none"})
+        # interactive_output shows errors of `draw` in the widget, where the widget gate finds them
+        self.output = ipywidgets.interactive_output(self.draw, {"rows": self.state})
+        self.colour_cells()
+        rows = [ipywidgets.HBox(row) for row in self.cells]
+        self.children = [
+            self.brush,
+            *rows,
+            ipywidgets.HBox(self.fills),
+            self.output,
+            self.state,
+            guarded(self),
+        ]
+
+    def cell(self, y: int, x: int) -> ipywidgets.Button:
+        button = ipywidgets.Button(layout=CELL)
+        button.on_click(lambda _: self.paint(y, x))
+        return button
+
+    def fill(self, name: str, rows: Sequence[str]) -> ipywidgets.Button:
+        button = ipywidgets.Button(description=name)
+        button.on_click(lambda _: self.show_rows([row.replace(".", "S") for row in rows]))
+        return button
+
+    def paint(self, y: int, x: int) -> None:
+        """The pixel in row y, column x, both from 0, gets the class of the brush."""
+        rows = self.state.value.split("/")
+        rows[y] = rows[y][:x] + self.brush.value + rows[y][x + 1 :]
+        self.show_rows(rows)
+
+    def show_rows(self, rows: Sequence[str]) -> None:
+        self.state.value = "/".join(rows)
+        self.colour_cells()
+
+    def colour_cells(self) -> None:
+        """Letter, colour and tooltip of each button."""
+        for y, (row, cells) in enumerate(zip(self.state.value.split("/"), self.cells, strict=True)):
+            for x, (letter, button) in enumerate(zip(row, cells, strict=True)):
+                index = LETTERS.index(letter)
+                button.description = letter
+                button.tooltip = f"row {y + 1}, column {x + 1}: {NAMES[index]}"
+                button.style.button_color = to_hex(COLOURS[index])
+                button.style.text_color = on(COLOURS, index)["color"]
+
+    def draw(self, rows: str) -> None:
+        """The picture and the sentence for one state, such as "SSSSSS/SSSHHS/..."."""
+        labels, prediction = classes_of(TRUTH), classes_of(rows.split("/"))
+        display(painted(labels, prediction, NAMES, COLOURS))
+        print(say_scores(confusion(labels, prediction, len(NAMES)), NAMES))
+
+    def close(self) -> None:
+        """Removes the widget and everything that listens to its controls."""
+        for control in (
+            self.brush,
+            self.state,
+            *self.fills,
+            *(c for row in self.cells for c in row),
+        ):
+            control.unobserve_all()
+            control.close()
+        for child in self.children:
+            child.close()
+        super().close()
+
+
+def paint_prediction() -> PaintPrediction:
+    """Paint the prediction of 4 x 6 pixels and see accuracy, IoU and mIoU follow."""
+    return PaintPrediction()

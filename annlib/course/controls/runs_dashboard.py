@@ -1,0 +1,77 @@
+"""All runs on one page: choose two arms and a metric, read differences and the decision.
+
+No maths: decisions are made by annlib.course.capstone, pictures by figures.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import ipywidgets
+from IPython.display import display
+
+from annlib.course.capstone import verdict
+from annlib.course.controls.attention_explorer import menu
+from annlib.course.controls.keys import guarded
+from annlib.course.controls.query_sliders import LONG
+from annlib.course.figures.seeds import paired
+from annlib.course.trials import Trial
+
+
+class RunsDashboard(ipywidgets.VBox):
+    """Menus for metric, control and treatment; a slider for the smallest effect that counts.
+
+    Keyboard: Tab to a control, then the arrow keys. State is also printed as a sentence.
+    """
+
+    def __init__(self, trials: Sequence[Trial]) -> None:
+        self.trials = trials
+        arms = {trial.arm: None for trial in trials}
+        metrics = {name: None for trial in trials for name in trial.found}
+        if len(arms) < 2:
+            raise ValueError(f"{len(arms)} arm: a comparison needs a treatment and a control.")
+        self.controls = {
+            "metric": menu("metric", metrics),
+            "control": menu("control", arms),
+            "treatment": menu("treatment", arms),
+            "smallest": ipywidgets.SelectionSlider(
+                options=[-0.05, -0.02, 0.0, 0.01, 0.02, 0.05, 0.1],
+                value=0.02,
+                description="effect",
+                continuous_update=False,
+                layout=LONG,
+            ),
+        }
+        self.controls["treatment"].value = list(arms)[1]
+        super().__init__()
+        # interactive_output shows errors of `draw` in the widget, where the widget gate finds them
+        self.output = ipywidgets.interactive_output(self.draw, self.controls)
+        box = ipywidgets.VBox(list(self.controls.values()))
+        self.children = [box, self.output, guarded(self)]
+
+    def values(self, arm: str, metric: str) -> Mapping[int, float]:
+        """seed -> value, of the runs of one arm"""
+        return {t.seed: t.found[metric] for t in self.trials if t.arm == arm and metric in t.found}
+
+    def draw(self, metric: str, control: str, treatment: str, smallest: float) -> None:
+        """The picture and the sentence for one state of the controls."""
+        before, after = self.values(control, metric), self.values(treatment, metric)
+        if control == treatment:
+            print("Treatment and control are the same arm: choose two.")
+            return
+        display(paired((control, before), (treatment, after), metric, smallest))
+        both = [seed for seed in before if seed in after]
+        ahead = sum(after[seed] > before[seed] for seed in both)
+        decided = verdict([after[seed] - before[seed] for seed in both], smallest)
+        print(
+            f"{metric}: {treatment} is higher than {control} in {ahead} of {len(both)} seeds. "
+            f"Higher by at least {smallest:g}: {decided}."
+        )
+
+    def close(self) -> None:
+        """Removes the widget and everything that listens to its controls."""
+        for control in self.controls.values():
+            control.unobserve_all()
+            control.close()
+        self.controls = {}
+        for child in self.children:
+            child.close()
+        super().close()

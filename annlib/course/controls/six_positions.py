@@ -1,0 +1,78 @@
+"""Sliders for the features of one of six positions. No maths: that is in figures."""
+
+from collections.abc import Sequence
+
+import ipywidgets
+from IPython.display import display
+from torch import Tensor, tensor
+
+from annlib.course.controls.keys import guarded
+from annlib.course.figures.six_positions import say_position, six_positions
+
+LONG = {"width": "40em"}
+BOTH, ASKS, ANSWERS = "asks and answers", "asks only", "answers only"
+
+
+class SixPositions(ipywidgets.VBox):
+    """Three sliders are the features of the last position; two more controls say how they count.
+
+    Keyboard: Tab to a control, then the arrow keys. State is also printed as a sentence.
+    """
+
+    def __init__(self, features: Tensor, channels: Sequence[str], names: Sequence[str]) -> None:
+        """features: (C, N), those of all positions. channels: C names. names: N names."""
+        self.controls: dict[str, ipywidgets.Widget] = {}
+        super().__init__()
+        self.features, self.names = features, list(names)
+        own = features[:, -1].tolist()
+        sliders = [
+            ipywidgets.FloatSlider(
+                start,
+                min=0,
+                max=8,
+                step=0.5,
+                description=name,
+                continuous_update=False,
+                layout=LONG,
+            )
+            for name, start in zip(channels, own, strict=True)
+        ]
+        self.controls = {f"feature_{at}": one for at, one in enumerate(sliders)} | {
+            "role": ipywidgets.Dropdown(
+                options=[BOTH, ASKS, ANSWERS], description="sliders", layout=LONG
+            ),
+            "factor": ipywidgets.SelectionSlider(
+                options=[0.0, 0.25, 0.5, 1.0, 2.0, 4.0],
+                value=1.0,
+                description="scores x",
+                continuous_update=False,
+                layout=LONG,
+            ),
+        }
+        # interactive_output shows errors of `draw` in the widget, where the widget gate finds them
+        self.output = ipywidgets.interactive_output(self.draw, self.controls)
+        box = ipywidgets.VBox(list(self.controls.values()))
+        self.children = [box, self.output, guarded(self)]
+
+    def draw(
+        self, feature_0: float, feature_1: float, feature_2: float, role: str, factor: float
+    ) -> None:
+        """The matrix and the sentence for one state of the controls."""
+        query, key = self.features.clone(), self.features.clone()
+        chosen = tensor([feature_0, feature_1, feature_2])
+        if role != ANSWERS:
+            query[:, -1] = chosen
+        if role != ASKS:
+            key[:, -1] = chosen
+        display(six_positions(query, key, self.names, factor))
+        print(say_position(query, key, self.names, factor, at=len(self.names) - 1))
+
+    def close(self) -> None:
+        """Removes the widget and everything that listens to its controls."""
+        for control in self.controls.values():
+            control.unobserve_all()
+            control.close()
+        self.controls = {}
+        for child in self.children:
+            child.close()
+        super().close()

@@ -1,0 +1,175 @@
+"""Ways to make attention cheap, each a few lines on the same queries, keys and values.
+
+B batch, C channels of queries and keys, Cv of values, H x W the map, N = H * W positions that ask,
+S that answer. Each function gives what the positions fetch, (B, N, Cv), and is linear in the
+values: fed with the identity as values, it gives its weights away (`weights_of`).
+"""
+
+from collections.abc import Callable
+
+import torch
+from einops import rearrange
+from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d, elu, scaled_dot_product_attention
+
+from annlib.model.asymmetric import PyramidPool
+
+Size = tuple[int, int]  # (height, width) of the map
+Method = Callable[
+    [Tensor, Tensor, Tensor], Tensor
+]  # (B, C, N), (B, C, N), (B, Cv, N) -> (B, N, Cv)
+
+
+def exact(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """The non-local block: all N x S weights, written down.  -> (B, N, Cv)"""
+    scores = (query.shape[1] ** -0.5 * query).mT @ key
+    return scores.softmax(dim=-1) @ value.mT
+
+
+def fused(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """The same numbers by torch's fused kernel, a tile of weights at a time.  -> (B, N, Cv)"""
+    rows = [part.mT[:, None].contiguous() for part in (query, key, value)]
+    return scaled_dot_product_attention(*rows)[:, 0]
+
+
+def anchors(
+    query: Tensor, key: Tensor, value: Tensor, size: Size, scales: tuple[int, ...] = (1, 3, 6, 8)
+) -> Tensor:
+    """APNB: the means over the cells of several grids answer.  -> (B, N, Cv)"""
+    pool = PyramidPool(scales)
+    return exact(query, pool(key.unflatten(2, size)), pool(value.unflatten(2, size)))
+
+
+def reduced(query: Tensor, key: Tensor, value: Tensor, size: Size, factor: int) -> Tensor:
+    """Spatial reduction, as in PVT but by means: squares of factor x factor answer. -> (B, N, Cv)
+
+    PVT and SegFormer learn the reduction.
+    """
+    small = (size[0] // factor, size[1] // factor)
+    key, value = (
+        adaptive_avg_pool2d(part.unflatten(2, size), small).flatten(2) for part in (key, value)
+    )
+    return exact(query, key, value)
+
+
+def projected(query: Tensor, key: Tensor, value: Tensor, num_keys: int, seed: int = 0) -> Tensor:
+    """Linformer without training: S random mixtures of all positions answer.  -> (B, N, Cv)
+
+    Linformer learns the mixtures, and so has a fixed N.
+    """
+    dice = torch.Generator().manual_seed(seed)
+    mixing = torch.randn(key.shape[2], num_keys, generator=dice) / num_keys**0.5
+    mixing = mixing.to(key)  # (N, S)
+    return exact(query, key @ mixing, value @ mixing)
+
+
+def nystrom(query: Tensor, key: Tensor, value: Tensor, size: Size, grid: Size) -> Tensor:
+    """Nystrom: N x N weights, rebuilt from those to and from S landmarks.  -> (B, N, Cv)
+
+    Landmarks are means over a grid of cells; the paper takes means of stretches of a text.
+    """
+    landmark_query, landmark_key = (
+        adaptive_avg_pool2d(part.unflatten(2, size), grid).flatten(2) for part in (query, key)
+    )
+    identity = torch.eye(landmark_key.shape[2]).to(key)[None]  # reads out the S x S weights
+    between = exact(landmark_query, landmark_key, identity)
+    fetched = exact(landmark_query, key, value)  # (B, S, Cv)
+    return exact(query, landmark_key, (torch.linalg.pinv(between, rtol=1e-3) @ fetched).mT)
+
+
+def elu_plus_one(x: Tensor) -> Tensor:
+    """The features of the linear transformers: above 0 everywhere, and nearly linear."""
+    return elu(x) + 1
+
+
+def linear(
+    query: Tensor, key: Tensor, value: Tensor, feature: Callable[[Tensor], Tensor] = elu_plus_one
+) -> Tensor:
+    """Kernel attention: features of a key meet the values before any query asks. -> (B, N, Cv)
+
+    No row of N weights is ever made; C x Cv numbers hold all that can be fetched.
+    """
+    query, key = feature(query), feature(key)
+    memory = key @ value.mT  # (B, C, Cv)
+    totals = query.mT @ key.sum(dim=2, keepdim=True)  # (B, N, 1)
+    return query.mT @ memory / totals
+
+
+def random_features(
+    query: Tensor, key: Tensor, value: Tensor, number: int, seed: int = 0
+) -> Tensor:
+    """Performer's idea: random features whose products estimate exp of the scores. -> (B, N, Cv)
+
+    The paper also makes the directions orthogonal and draws them anew; we do not.
+    """
+    dice = torch.Generator().manual_seed(seed)
+    directions = torch.randn(number, query.shape[1], generator=dice).to(query)
+
+    def feature(x: Tensor) -> Tensor:
+        x = x * query.shape[1] ** -0.25
+        exponent = directions @ x - x.square().sum(dim=1, keepdim=True) / 2
+        return (exponent - exponent.amax(dim=(1, 2), keepdim=True)).exp() + 1e-12
+
+    return linear(query, key, value, feature)
+
+
+def windows(query: Tensor, key: Tensor, value: Tensor, size: Size, side: int) -> Tensor:
+    """Swin's windows, not shifted: only the side x side positions around answer. -> (B, N, Cv)"""
+
+    def cut(part: Tensor) -> Tensor:
+        part = part.unflatten(2, size)
+        return rearrange(part, "b c (y h) (x w) -> (b y x) c (h w)", h=side, w=side)
+
+    context = exact(cut(query), cut(key), cut(value))
+    return rearrange(
+        context,
+        "(b y x) (h w) c -> b (y h x w) c",
+        b=len(query),
+        y=size[0] // side,
+        x=size[1] // side,
+        h=side,
+    )
+
+
+def criss_cross(query: Tensor, key: Tensor, value: Tensor, size: Size, passes: int = 2) -> Tensor:
+    """CCNet: the own row and column answer; a second pass reaches all by a corner. -> (B, N, Cv)
+
+    CCNet asks anew from what the first pass has fetched; we keep the queries and keys.
+    """
+    query, key = (part.unflatten(2, size) for part in (query * query.shape[1] ** -0.5, key))
+    along_row = torch.einsum("b c y x, b c y k -> b y x k", query, key)
+    along_column = torch.einsum("b c y x, b c k x -> b y x k", query, key)
+    self_again = torch.eye(size[0], dtype=torch.bool, device=key.device)[:, None]  # (H, 1, H)
+    along_column = along_column.masked_fill(self_again, -torch.inf)
+    weights = torch.cat([along_row, along_column], dim=-1).softmax(dim=-1)  # W + H of them
+    along_row, along_column = weights.split((size[1], size[0]), dim=-1)
+    for _ in range(passes):
+        maps = value.unflatten(2, size)
+        from_row = torch.einsum("b y x k, b c y k -> b c y x", along_row, maps)
+        from_column = torch.einsum("b y x k, b c k x -> b c y x", along_column, maps)
+        value = (from_row + from_column).flatten(2)
+    return value.mT
+
+
+def centres(query: Tensor, key: Tensor, value: Tensor, number: int, rounds: int = 5) -> Tensor:
+    """EMANet's idea: all keys are summed up by a few centres, found anew in each picture.
+
+    -> (B, N, Cv). Centres start at keys evenly picked; EMANet starts from learned ones.
+    """
+    picks = torch.linspace(0, key.shape[2] - 1, number, device=key.device).long()
+    middle = key[:, :, picks]  # (B, C, S)
+    for _ in range(rounds):
+        shares = (key.mT @ middle * key.shape[1] ** -0.5).softmax(dim=-1)  # (B, N, S)
+        shares = shares / shares.sum(dim=1, keepdim=True)
+        middle = key @ shares
+    return exact(query, middle, value @ shares)
+
+
+def weights_of(method: Method, query: Tensor, key: Tensor) -> Tensor:
+    """The N x N weights that a method acts by, read out with the identity as values.
+
+    (B, C, N), (B, C, N) -> (B, N, N). Exact, because each method is linear in the values.
+    """
+    num_positions = key.shape[2]
+    identity = torch.eye(num_positions).to(key).expand(len(key), -1, -1)
+    return method(query, key, identity)

@@ -1,0 +1,100 @@
+"""What a published row will need on a GPU of your choice, estimated before anything is started.
+
+Memory leans on what was published about the row; hours on the operations that are counted, and on
+how fast the GPU of the published table computed. Sizes of data sets are those of their archives.
+"""
+
+from functools import cache
+from typing import NamedTuple
+
+from annlib.engine.cost_tables import same_cost
+from annlib.engine.parts import gflops_by_part, parameters_by_part
+from annlib.engine.shrinking import PICTURES
+from annlib.zoo import ROWS, ZOO, Published
+
+TRAINING_BYTES = 12  # of a parameter: weight, gradient and momentum, 4 each
+HALF_MAPS = 0.5  # of the bytes of maps, if they are bf16 or fp16
+BACKWARD = 3  # a step computes about three times what a forward pass does
+HALF_SHARE = 0.35  # of its peak, that a GPU reaches on 16 bits: set by us, not measured
+V100_TFLOPS = 15.7
+ARCHIVES_GB = {"cityscapes": 11.2, "ade20k": 0.9, "voc12aug": 3.4}
+
+
+class Gpu(NamedTuple):
+    """memory in GB; the peaks of its maker's data sheet, in TFLOPS."""
+
+    memory_gb: float
+    fp32: float
+    half: float  # bf16 or fp16 on tensor cores, dense
+
+
+GPUS = {
+    "Tesla T4, 16 GB": Gpu(16, 8.1, 65),
+    "RTX 3090, 24 GB": Gpu(24, 35.6, 71),
+    "V100, 32 GB (published table)": Gpu(32, V100_TFLOPS, 125),
+    "A100, 80 GB": Gpu(80, 19.5, 312),
+    "H100, 80 GB": Gpu(80, 67, 989),
+}
+PRECISIONS = ("fp32", "bf16 or fp16")
+
+
+class Estimate(NamedTuple):
+    """In GB and hours; `fits` in words."""
+
+    fixed_gb: float  # weights, gradients, momentum
+    maps_gb: float
+    gpu_gb: float
+    hours: float
+    disk_gb: float
+
+    @property
+    def memory_gb(self) -> float:
+        return self.fixed_gb + self.maps_gb
+
+    @property
+    def verdict(self) -> str:
+        share = self.memory_gb / self.gpu_gb
+        if share > 1:
+            return "✗ does not fit"
+        return "! tight: other programs and fragments need room" if share > 0.85 else "✓ fits"
+
+
+def published_memory(row: Published) -> float:
+    """Training memory in GB: of the row, or of the one that differs only in its steps."""
+    alike = [r for r in ROWS if same_cost(r.experiment) == same_cost(row.experiment)]
+    return next(r.memory_gb for r in alike if r.memory_gb is not None)
+
+
+@cache
+def size_of(name: str) -> tuple[int, float]:
+    """Parameters, and GFLOPs of one forward pass of one crop."""
+    plan = ZOO[name].experiment
+    gflops = sum(gflops_by_part(plan.model, 1, plan.data.crop_size).values())
+    return sum(parameters_by_part(plan.model).values()), gflops
+
+
+def share_reached() -> float:
+    """Of its peak, that the V100 of the published table reached: from its frames a second."""
+    row = ROWS[0]
+    crop, picture = row.experiment.data.crop_size, PICTURES["cityscapes"]
+    pixels = picture[0] * picture[1] / (crop[0] * crop[1])
+    return row.frames_per_second * size_of(row.name)[1] * pixels / (1000 * V100_TFLOPS)
+
+
+def estimate(name: str, gpu: Gpu, batch: int, precision: str) -> Estimate:
+    """Of training a row on one GPU with `batch` pictures at a time.
+
+    precision: one of PRECISIONS.
+    """
+    if precision not in PRECISIONS or batch < 1:
+        raise ValueError(f"batch {batch}, precision {precision!r}: 1 or more, one of {PRECISIONS}.")
+    row, (parameters, gflops) = ZOO[name], size_of(name)
+    fixed = TRAINING_BYTES * parameters / 1e9
+    a_picture = (published_memory(row) - fixed) / row.batch_per_gpu
+    half = precision != "fp32"
+    maps = batch * a_picture * (HALF_MAPS if half else 1)
+    pictures = row.experiment.train.iterations * row.experiment.data.batch_size
+    rate = gpu.half * HALF_SHARE if half else gpu.fp32 * share_reached()
+    hours = BACKWARD * gflops * pictures / (1000 * rate) / 3600
+    disk = 2 * ARCHIVES_GB[row.experiment.data.dataset] + 2 * 8 * parameters / 1e9
+    return Estimate(fixed, maps, gpu.memory_gb, hours, disk)

@@ -1,0 +1,107 @@
+"""The runs of a grid, several at a time; what is finished is kept, what failed is told."""
+
+import json
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+from annlib.course.running.runs import Parameters, run
+from annlib.course.sweeping.grid import Combination, Grid
+from annlib.course.sweeping.results import result_in
+
+RUNS = "runs"  # the folder, inside that of the sweep, of executed notebooks and what they found
+A_WEEK = 7 * 24 * 3600  # seconds for a cell: a sweep trains, and SLURM has its own clock
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one run of a grid ended. `result` is empty and `error` says why if it failed."""
+
+    number: int
+    label: str
+    parameters: Parameters
+    seconds: float
+    result: dict[str, float]
+    error: str | None = None
+
+    @property
+    def failed(self) -> bool:
+        return self.error is not None
+
+
+def notebook_of(folder: Path, combination: Combination) -> Path:
+    """Where the executed notebook of a run is kept."""
+    return folder / RUNS / f"{combination.name}.ipynb"
+
+
+def outcome_of(folder: Path, combination: Combination) -> Outcome | None:
+    """How a run ended, if it has; None for one that did not begin or was cut off."""
+    path = notebook_of(folder, combination).with_suffix(".json")
+    if not path.is_file():
+        return None
+    told = json.loads(path.read_text(encoding="utf-8"))
+    return Outcome(**told | {"number": combination.number, "label": combination.label})
+
+
+def run_one(notebook: Path, combination: Combination, folder: Path) -> Outcome:
+    """Executes one run and keeps how it ended: last of all, so that half a run leaves nothing."""
+    output = notebook_of(folder, combination)
+    record = output.with_suffix(".json")
+    record.unlink(missing_ok=True)
+    threads = int(combination.parameters.get("threads") or 0) or (os.cpu_count() or 1)
+    executed = run(notebook, output, combination.parameters, A_WEEK, threads)
+    error, result = executed.error, {}
+    try:
+        result = {} if error else result_in(output)
+    except ValueError as problem:
+        error = str(problem)
+    told = (combination.number, combination.label, combination.parameters, executed.seconds)
+    outcome = Outcome(*told, result, error)
+    half = record.with_suffix(".part")  # renamed when it is whole; what checkpoints do needs torch
+    half.write_text(json.dumps(asdict(outcome), indent=1) + "\n", encoding="utf-8")
+    os.replace(half, record)
+    return outcome
+
+
+def begin_worker() -> None:
+    """Ctrl-C, which reaches every process of a terminal, ends a worker and its kernel at once."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def collected(grid: Grid, folder: Path) -> list[Outcome]:
+    """How the runs of a grid ended, in its order; those that have not are left out."""
+    found = (outcome_of(folder, combination) for combination in grid.combinations)
+    return [outcome for outcome in found if outcome]
+
+
+def sweep(grid: Grid, folder: Path, jobs: int = 2) -> Iterator[Outcome]:
+    """The outcome of each run as it ends; first those that were finished here before.
+
+    A failed run stops no other one; the next sweep tries it again. Nothing of a run that was cut
+    off counts. When the caller stops asking, no further run is begun.
+    """
+    if jobs < 1:
+        raise ValueError(f"{jobs} runs at a time would never end: use 1 or more jobs.")
+    finished = [outcome for outcome in collected(grid, folder) if not outcome.failed]
+    yield from finished
+    numbers = {outcome.number for outcome in finished}
+    waiting = [c for c in grid.combinations if c.number not in numbers]
+    if waiting:
+        yield from run_all(grid.notebook, waiting, folder, min(jobs, len(waiting)))
+
+
+def run_all(
+    notebook: Path, combinations: Sequence[Combination], folder: Path, jobs: int
+) -> Iterator[Outcome]:
+    """Runs in `jobs` processes."""
+    pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=begin_worker)
+    try:
+        tasks = [pool.submit(run_one, notebook, one, folder) for one in combinations]
+        for task in as_completed(tasks):
+            yield task.result()
+    finally:  # an interrupt must not wait for the runs that stand in line
+        pool.shutdown(wait=False, cancel_futures=True)

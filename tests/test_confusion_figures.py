@@ -1,0 +1,113 @@
+"""Figures and widgets of lesson 01: numbers as annlib counts them, every state drawn."""
+
+from collections.abc import Iterator
+
+import ipywidgets
+import numpy as np
+import pytest
+import torch
+
+from annlib.course.controls import choose_scenes as scenes_file
+from annlib.course.controls import paint_prediction as paint_file
+from annlib.course.controls.choose_scenes import ChooseScenes
+from annlib.course.controls.paint_prediction import LETTERS, PaintPrediction, classes_of
+from annlib.course.figures.confusion import chosen_scenes, confusion, say_scores, taken_for
+from annlib.engine.evaluate import ConfusionMatrix
+
+NAMES = ("sky", "house", "road", "car")
+
+
+@pytest.fixture(autouse=True)
+def no_widget_survives() -> Iterator[None]:
+    yield
+    ipywidgets.Widget.close_all()
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The alternative texts of all pictures displayed, in order."""
+    texts: list[str] = []
+    for module in (paint_file, scenes_file):
+        monkeypatch.setattr(module, "display", lambda picture: texts.append(picture.alt))
+    return texts
+
+
+def some_counts(num_scenes: int = 5) -> torch.Tensor:
+    counts = torch.randint(0, 9, (num_scenes, 4, 4))
+    counts[:, 3] = counts[:, :, 3] = 0  # no car anywhere
+    return counts
+
+
+def test_scores_are_told_with_a_dash_for_what_is_not_there() -> None:
+    labels, prediction = classes_of(["SSH.", "RRRR"]), classes_of(["SSSS", "RRRR"])
+    said = say_scores(confusion(labels, prediction, 4), NAMES)
+    assert "Pixel accuracy 6 / 7" in said and "car -" in said and "mean of 3 classes: 0.556" in said
+
+
+def test_shares_of_the_matrix_are_told_row_by_row() -> None:
+    matrix = ConfusionMatrix(2)
+    matrix.counts = torch.tensor([[3, 1], [0, 4]])
+    assert "sky 75 %, road 100 %" in taken_for(matrix, ("sky", "road"), "FCN").alt
+
+
+@pytest.mark.parametrize(("first", "number"), [(0, 5), (4, 1), (2, 3)])
+def test_chosen_scenes_compare_one_matrix_with_the_mean(first: int, number: int) -> None:
+    said = chosen_scenes(some_counts(), first, number, NAMES, "fcn", "FCN").alt
+    assert f"Scenes {first} to {first + number - 1}" in said
+    assert ("as high as it" in said) or number > 1  # one scene: both are the same
+
+
+def test_the_painting_starts_with_one_mistake(drawn: list[str]) -> None:
+    PaintPrediction()
+    assert len(drawn) == 1 and "22 / 23" in drawn[0]
+
+
+def test_each_pixel_takes_each_class_of_the_brush(drawn: list[str]) -> None:
+    painting = PaintPrediction()
+    for letter in LETTERS:
+        painting.brush.value = letter
+        for y, row in enumerate(painting.cells):
+            row[y].click()
+            assert painting.state.value.split("/")[y][y] == letter
+            assert letter == row[y].description
+
+
+def test_a_pixel_without_a_label_moves_no_score(
+    drawn: list[str], capsys: pytest.CaptureFixture
+) -> None:
+    painting = PaintPrediction()
+    before = capsys.readouterr().out
+    painting.brush.value = "C"
+    painting.cells[2][2].click()
+    assert capsys.readouterr().out == before and len(drawn) == 2
+
+
+@pytest.mark.parametrize(("index", "right"), [(1, 13), (2, 23)])
+def test_the_fills_are_what_they_say(index: int, right: int, drawn: list[str]) -> None:
+    painting = PaintPrediction()
+    painting.fills[index].click()
+    assert f"{right} / 23" in drawn[-1]
+
+
+def test_a_closed_painting_draws_no_more(drawn: list[str]) -> None:
+    painting = PaintPrediction()
+    state = painting.state
+    painting.close()
+    state.value = "SSSSSS/SSSSSS/SSSSSS/SSSSSS"
+    assert len(drawn) == 1
+
+
+def test_every_state_of_the_scene_chooser_is_drawn(drawn: list[str]) -> None:
+    chooser = ChooseScenes({"FCN": ("fcn", some_counts()), "ANN": ("ann", some_counts())}, NAMES)
+    for name in ("ANN", "FCN"):
+        chooser.controls["network"].value = name
+        for first in range(5):
+            chooser.controls["first"].value = first
+        for number in range(1, 6):
+            chooser.controls["number"].value = number
+    assert len(drawn) > 15
+    assert all("mIoU by one matrix" in text for text in drawn)
+
+
+def test_labels_of_a_painting_are_class_indices() -> None:
+    assert np.array_equal(classes_of(["S.", "HR"]), [[0, 255], [1, 2]])

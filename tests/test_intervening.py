@@ -1,0 +1,145 @@
+"""Attention is changed while a network runs, and is as before when it has run."""
+
+from functools import partial
+
+import ipywidgets
+import pytest
+import torch
+
+from annlib.course.attention import attention_of
+from annlib.course.controls import attention_explorer, switch_off
+from annlib.course.controls.attention_explorer import AttentionExplorer
+from annlib.course.controls.switch_off import SwitchOff
+from annlib.course.figures.switching_off import damage_curves, what_is_left
+from annlib.course.intervening import (
+    WAYS,
+    Damage,
+    attention_under,
+    changed_attention,
+    measure_damage,
+    untrained,
+    with_shuffled_keys,
+    without_random,
+    without_strongest,
+)
+from annlib.course.matching import entropy
+from annlib.data.scenes import make_scene
+from annlib.model.checkpoints import shipped_model
+
+SCENE = make_scene(5)
+AFNB, APNB = "afnb.attention", "apnb.attention"
+DAMAGES = {
+    (block, way, k): Damage(0.9 - k / 200, 1 - k / 200)
+    for block in (AFNB, APNB)
+    for way in WAYS
+    for k in (1, 8)
+}
+
+
+@pytest.fixture(scope="module")
+def ann() -> torch.nn.Module:
+    return shipped_model("balloon_ann")
+
+
+def some_weights() -> torch.Tensor:
+    return torch.randn(2, 5, 9, generator=torch.Generator().manual_seed(0)).softmax(-1)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_rows_lose_k_weights_and_sum_to_one(way: str) -> None:
+    left = WAYS[way](some_weights(), 3)
+    assert ((left == 0).sum(-1) == 3).all()
+    torch.testing.assert_close(left.sum(-1), torch.ones(2, 5))
+
+
+def test_the_strongest_go_and_the_others_keep_their_ratios() -> None:
+    weights = some_weights()
+    left = without_strongest(weights, 2)
+    assert (left.gather(-1, weights.topk(2).indices) == 0).all()
+    ratios = (left / weights).masked_fill(left == 0, torch.nan)
+    torch.testing.assert_close(ratios.nanmean(-1), ratios.nan_to_num(0).amax(-1))
+
+
+def test_random_choices_repeat_with_their_seed() -> None:
+    weights = some_weights()
+    assert torch.equal(without_random(weights, 3, 1), without_random(weights, 3, 1))
+    assert not torch.equal(without_random(weights, 3, 1), without_random(weights, 3, 2))
+
+
+def test_shuffled_keys_keep_the_entropy_of_each_row() -> None:
+    weights = some_weights()
+    torch.testing.assert_close(entropy(with_shuffled_keys(weights)), entropy(weights))
+
+
+def test_the_network_is_as_before_even_after_an_error(ann: torch.nn.Module) -> None:
+    before = attention_of(ann, SCENE.image)
+    change = partial(without_strongest, k=1)
+    during = attention_under(ann, change, SCENE.image)
+    assert (during[AFNB].weights == 0).any()
+    with pytest.raises(RuntimeError), changed_attention(ann, change):
+        raise RuntimeError("in between")
+    after = attention_of(ann, SCENE.image)
+    assert all(torch.equal(after[name].weights, before[name].weights) for name in before)
+
+
+def test_one_block_can_be_changed_alone(ann: torch.nn.Module) -> None:
+    with changed_attention(ann, partial(without_strongest, k=1), APNB):
+        found = attention_of(ann, SCENE.image)
+    assert not (found[AFNB].weights == 0).any() and (found[APNB].weights == 0).any()
+    with pytest.raises(KeyError, match="afnb"), changed_attention(ann, with_shuffled_keys, "no"):
+        pass
+
+
+def test_damage_is_measured_for_each_way_and_k(ann: torch.nn.Module) -> None:
+    found = dict(measure_damage(ann, AFNB, (0, 100), [SCENE]))
+    assert found.keys() == {(AFNB, way, k) for way in WAYS for k in (0, 100)}
+    assert found[AFNB, "the strongest", 0].miou > found[AFNB, "the strongest", 100].miou
+
+
+def test_an_untrained_network_leaves_the_random_numbers_alone(ann: torch.nn.Module) -> None:
+    state = torch.random.get_rng_state()
+    first, second = (untrained(ann, seed).classifier.weight for seed in (0, 1))
+    assert torch.equal(torch.random.get_rng_state(), state) and not torch.equal(first, second)
+
+
+def test_curves_say_their_numbers_in_words() -> None:
+    picture = damage_curves(DAMAGES, {AFNB: "First", APNB: "Second"})
+    assert "Second, as many at random: 0.99 without 1, 0.96 without 8." in picture.alt
+    assert len(picture.png()) > 1000
+
+
+def test_the_answers_stand_in_the_alternative_text(ann: torch.nn.Module) -> None:
+    left = attention_of(ann, SCENE.image)[AFNB]
+    picture = what_is_left(SCENE, left, (90, 30), SCENE.labels, "afnb")
+    assert picture.alt.count("is called") == len(SCENE.houses)
+
+
+def test_the_explorer_draws_every_choice(
+    ann: torch.nn.Module, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts: list[str] = []
+    monkeypatch.setattr(attention_explorer, "display", lambda picture: texts.append(picture.alt))
+    networks = {"trained": partial(attention_of, ann), "new": partial(attention_of, untrained(ann))}
+    explorer = AttentionExplorer(
+        {"one": SCENE, "two": make_scene(6)}, networks, {"AFNB": AFNB, "APNB": APNB}
+    )
+    for name in ("picture", "network", "block"):
+        for option in explorer.controls[name].options:
+            explorer.controls[name].value = option
+    assert len(texts) == 4 and "APNB, new" in texts[-1]
+    assert not explorer.output.outputs or explorer.output.outputs[0]["output_type"] != "error"
+    explorer.close()
+
+
+def test_the_switch_says_what_was_measured(
+    ann: torch.nn.Module, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr(switch_off, "display", lambda picture: None)
+    switch = SwitchOff(ann, SCENE, {"AFNB": AFNB, "APNB": APNB}, DAMAGES)
+    for block in ("AFNB", "APNB"):
+        for way in WAYS:
+            for house in switch.houses:
+                switch.draw(block, way, 8, house)
+    assert "APNB without 8, as many at random" in capsys.readouterr().out
+    switch.close()
+    ipywidgets.Widget.close_all()
