@@ -118,6 +118,7 @@ def test_only_runs_that_were_finished_with_so_many_steps_are_found(tmp_path: Pat
     ]
 
 
+@pytest.mark.slow
 def test_processes_of_their_own_give_the_results_in_order(tmp_path: Path) -> None:
     written = []  # of the real town: other processes know no small one
     for seed in (0, 5):

@@ -13,6 +13,7 @@ from annlib.engine.train import make_optimizer, segmentation_loss, train
 from annlib.model.ann import ANN, Logits
 from annlib.model.reference_weights import rename
 
+pytestmark = pytest.mark.slow
 NAME = "train_r50_19_2x3x97x129_ac0"
 CONFIG = TrainConfig(iterations=10)
 TOLERANCE = 1e-10  # the reference adds 1.2e-7 to the count of pixels, which is 4.8e-12 of it

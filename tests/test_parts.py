@@ -49,6 +49,7 @@ def test_parameters_of_each_part_are_the_references() -> None:
     assert sum(PARAMETERS.values()) == reference_costs()["r50_19"]["parameters"]
 
 
+@pytest.mark.slow
 def test_gflops_of_each_part_are_the_references() -> None:
     found = gflops_by_part(R50, 1, (512, 1024), folded=False)
     assert sum(found[name] for name in BACKBONE) == pytest.approx(403.68, abs=0.01)

@@ -324,8 +324,8 @@ lesson.claim("bits-exact", bits["non-local"], within=0.1, unit="bits")
 lesson.claim("bits-kernel", bits["kernel"], within=0.1, unit="bits")
 
 # %% [markdown]
-# The entropy of the house's row rises from [2.9](claim:bits-exact) to [8.4](claim:bits-kernel) bits; to look
-# at all 384 evenly would be [8.6](given:log2-384). With a kernel the network looks at nearly everything: it
+# The entropy of the house's row rises from [2.9](claim:bits-exact) to [8.55](claim:bits-kernel) bits; to look
+# at all 384 evenly would be [8.58](given:log2-384). With a kernel the network looks at nearly everything: it
 # **blurs**. No row can put all its weight on one position, for a product of features grows slowly where an
 # exponential would jump.
 
@@ -394,7 +394,7 @@ lesson.claim("fused-faster", faster, within=2.5, unit="times", modes=("learn",))
 # have fetched; how much work; and **how many houses are named rightly**.
 
 # %%
-scenes = [make_scene(FIRST_VAL_SEED + i) for i in range(lesson.pick(quick=5, learn=40, full=200))]
+scenes = [make_scene(FIRST_VAL_SEED + i) for i in range(lesson.pick(quick=5, learn=80, full=200))]
 sizes = {"projected": 96, "centres": 64, "criss-cross": 2, "random features": 256}
 tried = {name: sizes.get(name, family.options[-1]) for name, family in FAMILIES.items()}
 rows = {}
@@ -412,7 +412,7 @@ outcomes = ("none right", "about half right", "nearly all right")
 crossed = outcomes[int(right["criss-cross"] > 15) + int(right["criss-cross"] > 85)]
 predictions.compare("12.2", guess_crosses, crossed, options=outcomes)
 for name in ("anchors", "reduced", "landmarks", "windows", "criss-cross", "kernel"):
-    lesson.claim(f"right-{name}", right[name], within=6, unit="%", modes=bound)
+    lesson.claim(f"right-{name}", right[name], within=8, unit="%", modes=bound)
 for name in ("anchors", "windows", "criss-cross"):
     error = 100 * rows[name].score.error
     lesson.claim(f"error-{name}", error, within=5, unit="%", modes=bound)

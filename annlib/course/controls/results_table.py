@@ -63,7 +63,13 @@ class ResultsTable(ipywidgets.VBox):
         display(HTML(self.html(rows)))
         groups = self.groups(rows)
         if groups:
-            display(dots(groups, self.number, [name.partition(" ")[0] for name in groups]))
+            display(
+                dots(
+                    groups,
+                    self.number.replace("_", " "),
+                    [name.partition(" ")[0] for name in groups],
+                )
+            )
         ended_here = sum(one.number in self.outcomes for one in rows)
         print(f"{ended_here} of {len(rows)} runs have ended; {len(self.grid.combinations)} in all.")
 

@@ -39,12 +39,12 @@ def check_estimate(found: float, parameters: int, maps: int, batch: int) -> None
         12 * parameters + batch * measured,
     )
     slips = {
-        everything: "You multiply everything by the batch. Weights, gradients and momentum are there "
-        "once, however many pictures there are.",
+        everything: "You multiply everything by the batch. Weights, gradients and momentum are "
+        "there once, however many pictures there are.",
         measured: "Your estimate does not grow with the batch; the maps do, one set a picture.",
         maps_only: "You took the weights off and did not add them again: 12 bytes a parameter.",
-        twice: "The measurement holds weights, gradients and momentum already: take them off before "
-        "you multiply, or they count once more for each picture.",
+        twice: "The measurement holds weights, gradients and momentum already: take them off "
+        "before you multiply, or they count once more for each picture.",
     }
     for fixed, what in (
         (4, "only the weights; the gradient of each takes as much, and so does its momentum"),
@@ -59,6 +59,6 @@ def check_estimate(found: float, parameters: int, maps: int, batch: int) -> None
     expect(
         False,
         f"{parameters:,} parameters, {measured / 2**20:,.0f} MiB with one picture: {batch} take "
-        f"{right / 2**20:,.0f} MiB, you say {found / 2**20:,.0f}. What is needed once, and what once "
-        "for each picture?",
+        f"{right / 2**20:,.0f} MiB, you say {found / 2**20:,.0f}. What is needed once, and "
+        "what once for each picture?",
     )

@@ -28,8 +28,8 @@ def memory_bar(found: Estimate, title: str) -> Picture:
 def say_estimate(found: Estimate) -> str:
     """An estimate in words."""
     return (
-        f"{found.verdict}. Memory {found.memory_gb:.1f} of {found.gpu_gb:g} GB "
-        f"({found.fixed_gb:.1f} for weights, gradients and momentum, {found.maps_gb:.1f} for maps). "
+        f"{found.verdict}. Memory {found.memory_gb:.1f} of {found.gpu_gb:g} GB: "
+        f"{found.fixed_gb:.1f} for weights, gradients, momentum, {found.maps_gb:.1f} for maps. "
         f"Time between {found.hours / 2:.1f} and {2 * found.hours:.1f} hours. Disk "
         f"{found.disk_gb:.1f} GB: archives, the same unpacked, two checkpoints."
     )

@@ -33,7 +33,8 @@ def paired(
     left, right = figure.subplots(1, 2, width_ratios=(1, 1.25))
     for seed in seeds:
         left.plot((0, 1), (before[seed], after[seed]), "o-", color=INK, alpha=0.7, linewidth=1.2)
-        left.text(1.04, after[seed], str(seed), va="center", size=9)
+    for seed, height in apart({seed: after[seed] for seed in seeds}).items():
+        left.text(1.04, height, str(seed), va="center", size=9)
     left.set_xticks((0, 1), (control_name, treatment_name))
     left.set(xlim=(-0.25, 1.25), ylabel=metric, title="Each line is a seed")
     draw_differences(right, differences, smallest_effect)
@@ -47,6 +48,18 @@ def paired(
     return Picture(figure, alt)
 
 
+def apart(heights: Mapping[int, float]) -> dict[int, float]:
+    """Where to write names beside points, so that none covers another."""
+    if not heights:
+        return {}
+    step = 0.05 * (max(heights.values()) - min(heights.values()))
+    placed: dict[int, float] = {}
+    lowest = -np.inf
+    for seed, height in sorted(heights.items(), key=lambda item: item[1]):
+        placed[seed] = lowest = max(height, lowest + step)
+    return placed
+
+
 def draw_differences(axes: Axes, differences: list[float], smallest_effect: float) -> None:
     """Dots, the interval of their mean, and the effect that it is compared with."""
     decided = verdict(differences, smallest_effect)
@@ -57,7 +70,8 @@ def draw_differences(axes: Axes, differences: list[float], smallest_effect: floa
         axes.errorbar(found.mean, 0.5, xerr=found.half, color=colour, marker="D", capsize=5)
     axes.axvline(0, color="#8a8a8a", linewidth=1)
     axes.axvline(smallest_effect, color=INK, linewidth=1.2, linestyle="--")
-    axes.text(smallest_effect, 1.36, " smallest effect", size=9, va="top")
+    clear = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
+    axes.text(smallest_effect, 0.25, "smallest effect", size=9, ha="center", bbox=clear)
     axes.set_yticks((0.5, 1), ("mean, 95 %", "seeds"))
     axes.set(ylim=(0.2, 1.4), title=f"Decision: {decided}")
 
@@ -75,7 +89,7 @@ def studies_picture(studies: Studies, effect: float) -> Picture:
         left.plot(studies.means[row], row, marker, color=colour, markersize=4.5)
     left.axvline(studies.smallest_effect, color=INK, linewidth=1.2, linestyle="--")
     left.axvline(effect, color=INK, linewidth=1.2)
-    reach = max(0.15, 4 * float(np.median(studies.halves)))
+    reach = max(0.15, 2.2 * float(np.median(studies.halves)))
     left.set(
         yticks=[],
         xlim=(effect - reach, effect + reach),
