@@ -123,5 +123,5 @@ def run_all_cells(page: Page) -> None:
         "window.jupyterapp?.shell?.currentWidget?.sessionContext?.session?.kernel"
     )
     page.evaluate("void window.jupyterapp.commands.execute('notebook:run-all-cells')")
-    ended = page.wait_for_function(ENDED, timeout=120_000, polling=500)
+    ended = page.wait_for_function(ENDED, timeout=240_000, polling=500)
     assert ended.json_value() == "all ran"

@@ -83,7 +83,7 @@ def test_lesson_00_runs_and_its_button_answers_pointer_and_keyboard(page: Page) 
     assert watch.errors == []
 
 
-@pytest.mark.parametrize("lesson", ["00_start_here", "02_every_pixel_asks"])
+@pytest.mark.parametrize("lesson", ["00_start_here", "02_every_pixel_asks", "04_anchors"])
 def test_sliders_change_the_picture_by_keyboard_and_by_pointer(page: Page, lesson: str) -> None:
     watch = open_lesson(page, lesson)
     widget = sliders(page)
@@ -99,6 +99,23 @@ def test_sliders_change_the_picture_by_keyboard_and_by_pointer(page: Page, lesso
     widget.locator(".noUi-base").nth(1).click(position={"x": 5, "y": 2})
     wait_for_another(page, widget, before)
     keep(page, f"{lesson}_sliders")
+    assert watch.strangers == []
+    assert watch.errors == []
+
+
+def test_pixel_is_painted_by_pointer_and_by_keyboard(page: Page) -> None:
+    watch = open_lesson(page, "01_which_pixel_is_what")
+    pixel = page.locator("button[title^='row 1, column 1:']")
+    pixel.scroll_into_view_if_needed()
+    assert pixel.inner_text() == "S"
+    page.get_by_role("button", name="house (H)").click()
+    pixel.click()
+    page.wait_for_function("pixel => pixel.innerText === 'H'", arg=pixel.element_handle())
+    page.get_by_role("button", name="road (R)").click()
+    pixel.focus()
+    page.keyboard.press("Space")
+    page.wait_for_function("pixel => pixel.innerText === 'R'", arg=pixel.element_handle())
+    keep(page, "01_paint")
     assert watch.strangers == []
     assert watch.errors == []
 
