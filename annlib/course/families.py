@@ -81,7 +81,7 @@ def weights_to(option: int, size: Size, channels: int) -> int:
 FAMILIES: dict[str, Family] = {
     EXACT: Family(
         "nothing",
-        "stored",
+        "all weights written down",
         (1,),
         lambda option, size: efficient.exact,
         of_all,
@@ -89,7 +89,7 @@ FAMILIES: dict[str, Family] = {
     ),
     "fused": Family(
         STORAGE,
-        "tile at a time",
+        "a tile of weights at a time",
         (1,),
         lambda option, size: efficient.fused,
         of_all,
@@ -155,7 +155,7 @@ FAMILIES: dict[str, Family] = {
     ),
     "kernel": Family(
         ORDER,
-        "memory of C x C",
+        "a memory of C x C",
         (1,),
         lambda option, size: efficient.linear,
         of_linear,

@@ -61,6 +61,6 @@ def refuse_without_gpu(lesson: OpenedLesson) -> None:
     if lesson.device.type == "cpu" and (lesson.experiment or lesson.data_root):
         raise ValueError(
             f"experiment {lesson.experiment or DEFAULT!r} asks for the full run at the end of this "
-            "lesson, which takes days without a GPU. Leave experiment and data_root empty, or run "
+            "lesson, which is far too long for a CPU. Leave experiment and data_root empty, or run "
             "with device='cuda'."
         )

@@ -105,9 +105,11 @@ def relative_error(method: Method, one: Asked) -> float:
 def attention_by(method: Method, one: Asked) -> Attention:
     """The N x N weights that a method acts by, as a picture of attention.
 
-    Some methods give weights below 0; they count as 0 here, where a picture cannot show them.
+    Some methods give weights below 0, which a picture cannot show: they count as 0 here, and what
+    is left of a row is divided by its sum.
     """
     weights = weights_of(method, one.query, one.key)[0].clamp(min=0)
+    weights = weights / weights.sum(dim=-1, keepdim=True)
     return Attention(weights, one.size, one.image_size, None)
 
 
@@ -138,10 +140,11 @@ def say_method(model: nn.Module, name: str, option: int, scene: Scene, index: in
     found = match(attention_by(method, one), scene, house)
     with plugged(model, method):
         answer = house_answers(model, scene)[index]
+    sized = f"{option} {family.unit}" if len(family.options) > 1 else family.unit
     verdict = "rightly" if answer == house.label else "WRONGLY"
     work = share_of_work(name, option, one.size, channels)
     return (
-        f"{name} ({option} {family.unit}; shrinks: {family.shrinks}). Fetched: "
+        f"{name} ({sized}; what is shrunk: {family.shrinks}). Fetched: "
         f"{relative_error(method, one):.0%} away from the non-local block. Products: "
         f"{work:.0%} of its work. The {house.paint} house has {found.on_its_balloon:.0%} of its "
         f"attention on its balloon and is named {verdict}."

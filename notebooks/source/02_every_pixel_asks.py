@@ -327,7 +327,7 @@ print(inspect.getsource(NonLocal.forward))
 # The same small network as in lesson 0, with annlib's non-local block, from random weights, by the recipe
 # in `annlib.experiments`. The loop is a generator: it does one step each time we ask, so what to show,
 # and when to stop, is ours to decide. We stop after 90 seconds, should the steps not be done by then; the
-# button **■** of the notebook stops it earlier (the cells below then use what was learned so far).
+# button **■** of the notebook stops it earlier (then go on with the cells below: they use what was learned).
 
 # %%
 from annlib.data.loading import Transformed, make_loader

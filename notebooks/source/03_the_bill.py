@@ -5,7 +5,7 @@
 #
 # - **Before:** lesson 2; logarithmic axes
 # - **Reading:** 40 min
-# - **Runs in:** 20 s (quick), 200 s (learn), on 2 CPU cores; 5 min (full), on a GPU
+# - **Runs in:** 25 s (quick), 200 s (learn), on 2 CPU cores
 # - **Needs:** CPU; no network
 #
 # ## After this lesson you can
@@ -55,6 +55,7 @@ for name, size in {"our scene": scene.labels.shape, "a street": (1024, 2048)}.it
     N = H * W
     print(f"{name}: {size[0]} x {size[1]} pixels, map {H} x {W}, N = {N:,} positions")
 assert (H, W, N) == (128, 256, 32768)
+plots.scene(scene)
 
 # %% [markdown]
 # The sides of the street are eight and eleven times as long as those of the scene. How much longer is the
@@ -84,7 +85,7 @@ print(f"{free / 2**30:.1f} GiB." if free < float("inf") else "not known.")
 
 # %% [markdown] tags=["instructor"]
 # Ten minutes. Ask for 3.1 without a calculator: 32 thousand squared is about a billion, times four bytes.
-# A good first question: *the picture has 50 times more pixels than the scene has; why is the matrix more
+# A good first question: *the picture has 85 times as many pixels as the scene; why is the matrix more
 # than 7000 times as large?* Those who say "because N is larger" have not yet said "squared".
 
 # %% [markdown]
@@ -216,7 +217,8 @@ def largest_height(num_bytes: int, C: int) -> int:
     height = 0
     while True:
         N = 2 * (height + 1) ** 2
-        if 4 * N * (2 * N + 2 * C) > num_bytes:
+        needed = 4 * N * (2 * N + 2 * C)
+        if needed > num_bytes:
             return height
         height += 1
 
@@ -258,7 +260,7 @@ for memory in (1, 8, 24, 80):
 guess_fused = "time"  # solution
 
 # %%
-from annlib.speed.attentions import FOLDED, FUSED, NONLOCAL, PLAIN
+from annlib.speed.attentions import FUSED, NONLOCAL, PLAIN
 from annlib.speed.blocks import Channels
 from annlib.speed.forms import Conditions
 from annlib.speed.growth import curves_of, growing, slopes_table
@@ -287,7 +289,8 @@ for name, times in more.items():
 
 # %% [markdown]
 # The memory is gone, the work is not: all $N^2$ scores are still computed. When the paper was written
-# (2019), the matrix had to stand in memory, and memory was half of its argument. Today that half is no
+# (2019), the matrix stood in memory wherever attention was used on maps, and memory was half of its
+# argument. Today that half is no
 # longer an argument against a non-local block, and whoever quotes it should say so. Time still is. Here
 # are your measurements as curves (both axes logarithmic: a slope of 1 is a straight bill, 2 a square one):
 
@@ -322,7 +325,7 @@ growth_chart(curves)
 # 2. From there raise W, then H, one stop at a time: when does the dotted line leave the others on the
 #    left, and when on the right? What has $C$ to do with it?
 # 3. On 128 x 256 set $S$ to 1, then to 1390. What changes, what does not, and which term is that?
-# 4. Find the smallest map that does not fit on this machine, written out. Compare with your
+# 4. Find the smallest of these maps that does not fit on this machine, written out. Compare with your
 #    `largest_height`.
 
 # %%
@@ -417,9 +420,10 @@ for scale in (1, lesson.pick(quick=2, learn=4, full=8)):
 # The abstract of the paper says that for a 256 x 128 input APNB is around
 # [6 times](cited:paper-abstract) faster than a non-local block on a GPU, and
 # [28 times](cited:paper-abstract) smaller in GPU memory. Read this like a lawyer. *Input* of what: a
-# picture, or a map? (By the authors' code a map, of 2048 channels.) Which GPU, which library, which form
-# of the block? With or without the convolutions? The paper has a table with more sizes; we could not open
-# it, so we do not quote it. What we can do is measure the same comparison here.
+# picture, or a map? Which GPU, which library? Which part of the block? (In their repository the authors
+# say: a map of 2048 channels, and the attention alone, with its three projections but without the
+# convolution that fuses.) The paper has a table with more sizes; we could not open it, so we do not quote
+# it. What we can do is measure the same comparison here.
 #
 # ### Prediction 3.4: More or less than the formula?
 #
@@ -438,7 +442,9 @@ from annlib.course.remeasuring import MEASURED, beside_paper, found_in, largest_
 from annlib.speed.attentions import attention_forms
 
 repeat = 3
-candidates = lesson.pick(quick=[(32, 64)], learn=[(64, 128), (128, 128), (256, 128)], full=[(256, 128)])
+candidates = lesson.pick(
+    quick=[(32, 64)], learn=[(64, 128), (128, 128), (256, 128)], full=[(256, 128)]
+)
 size = largest_affordable(candidates, measured[-1], repeat + 1, 150, free)
 forms = [form for form in attention_forms(channels, size, conditions) if form.name in MEASURED]
 seen = list(progress(visits(forms, lesson.device, repeat), len(forms) * (repeat + 1), "calls"))
@@ -462,9 +468,9 @@ measured_points(found, size)
 
 # %% [markdown]
 # On the machine of our record (two CPU cores, map of 256 x 128) APNB was
-# [27.1 times](result:benchmark/blocks_64x128_amd-epyc.md) faster than the block written out, with
-# [23.6 times](result:benchmark/blocks_64x128_amd-epyc.md) less memory; than fused attention
-# [11.7 times](result:benchmark/blocks_64x128_amd-epyc.md) faster, with the same memory. So the claim holds
+# [27.07](result:benchmark/blocks_64x128_amd-epyc.md) times faster than the block written out, with
+# [23.61](result:benchmark/blocks_64x128_amd-epyc.md) times less memory; than fused attention
+# [11.74](result:benchmark/blocks_64x128_amd-epyc.md) times faster, with the same memory. So the claim holds
 # there in kind, not in number, and it falls apart into two:
 #
 # - **Against fused attention** the time ratio is what the operations say, and the memory ratio is 1.
@@ -586,7 +592,7 @@ predictions.summary()
 # %% [markdown] tags=["quiz:ratio"]
 # ### Quiz 3.1: N is 8140, S is 110. Is APNB faster than a non-local block by a factor of N / S, 74?
 #
-# - [ ] Yes: 74 times fewer positions answer.
+# - [ ] Yes: so many times fewer positions answer.
 #   The weights shrink by that much. The three 1 x 1 convolutions at all N positions do not shrink at all.
 # - [x] No: only the two products shrink, and the convolutions remain.
 #   With 2048 and 256 channels three quarters of the operations were products; the rest bounds the gain.

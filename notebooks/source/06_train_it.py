@@ -5,7 +5,7 @@
 #
 # - **Before:** lessons 1 and 5; gradients and optimisers by name
 # - **Reading:** 35 min
-# - **Runs in:** 40 s (quick), 200 s (learn), on 2 CPU cores; in mode full on a GPU about an hour more
+# - **Runs in:** 40 s (quick), 240 s (learn), on 2 CPU cores
 # - **Needs:** CPU; no network. A GPU for the last section in mode full
 #
 # ## After this lesson you can
@@ -67,6 +67,8 @@ fresh = build_model(town("ann").model).to(lesson.device)
 plots.predictions([scene], {"ANN, random weights": [predict_labels(fresh, scene.image)]})
 
 # %% [markdown]
+# (If a house is right here, it is by accident: nearly all of the picture is called the same.)
+#
 # Cross-entropy charges each pixel $-\ln p$, where $p$ is the probability that the network gave to the
 # right class. annlib follows the code of the published models in two points which you cannot guess:
 #
@@ -152,7 +154,7 @@ lesson.claim("first-loss", float(loss.detach()), within=0.06)
 # |---|---|
 # | much higher | pictures not normalised; last layer started too large; labels shifted by one |
 # | lower by the share of ignored pixels | nothing: the mean is over all pixels |
-# | without the factor 1.4 | the auxiliary output is missing (is the model in `eval` mode?) |
+# | without the factor [1.4](given:outputs) | the auxiliary output is missing (is the model in `eval` mode?) |
 # | NaN | a label outside of 0..K-1; a division by a batch without labels |
 
 # %% [markdown] tags=["instructor"]
@@ -169,7 +171,7 @@ lesson.claim("first-loss", float(loss.detach()), within=0.06)
 # $$\eta_t = (\eta_{\mathrm{base}} - \eta_{\mathrm{min}}) \left(1 - \frac{t}{T}\right)^{p} +
 # \eta_{\mathrm{min}}$$
 #
-# with power $p = 0.9$, base rate 0.01 and floor 0.0001 (SGD). annlib's small networks use AdamW with
+# with power $p = 0.9$, base rate $0.01$ and floor $0.0001$ (SGD). annlib's small networks use AdamW with
 # another base rate, no floor, and 50 steps of **warm-up** before: the rate rises in a straight line first,
 # because the averages that AdamW divides by know little in the first steps. (This is the formula of the
 # released weights. Newer versions of that code divide by $T - 1$; the last steps differ by about one
@@ -178,7 +180,7 @@ lesson.claim("first-loss", float(loss.detach()), within=0.06)
 # %% [markdown]
 # ### Prediction 6.2: Half way
 #
-# Half of the steps are done, the power is 0.9, the floor 0. Which share of the base rate is left?
+# Half of the steps are done, the power is $0.9$, the floor $0$. Which share of the base rate is left?
 
 # %% tags=["predict:half"]
 guess_half = 0.54  # solution
@@ -295,9 +297,9 @@ checks.training_step(training_step)
 # ## Debug with one batch
 #
 # Before an hour of training comes a minute of this: train on **one** batch again and again. A network with
-# a hundred thousand weights can learn two scenes by heart. If its loss does not fall near zero, then
+# more than a hundred thousand weights can learn two scenes by heart. If its loss does not fall near zero, then
 # something is broken, and no data and no patience will mend it. We want less than
-# [0.05](given:target) after 60 steps, at a high constant rate.
+# [0.05](given:target) after 70 steps, at a high constant rate.
 
 # %% [markdown]
 # ### Prediction 6.3: Can FCN do it?
@@ -310,7 +312,7 @@ guess_memory = "yes"  # solution
 
 
 # %%
-def on_one_batch(head: str, steps: int = 60, lr: float = 0.02) -> list[float]:
+def on_one_batch(head: str, steps: int = 70, lr: float = 0.02) -> list[float]:
     """Losses of a fresh network that meets the same two scenes in every step."""
     torch.manual_seed(lesson.seed)
     model = build_model(town(head).model).to(lesson.device, memory_format=torch.channels_last)
@@ -330,7 +332,7 @@ lesson.claim("one-batch-fcn", by_heart["FCN"][-1], within=0.02)
 one_batch(by_heart, 0.05, ("ann", "fcn"))
 
 # %% [markdown]
-# After 60 steps ANN is at [0.04](claim:one-batch-ann), FCN at [0.04](claim:one-batch-fcn). The
+# After 70 steps ANN is at [0.02](claim:one-batch-ann), FCN at [0.01](claim:one-batch-fcn). The
 # local network learns these six houses by heart as well: it need not know *why* a house is a school, if
 # it can tell this house from the five others by a window. So the test proves that gradients arrive, that
 # labels fit their pictures, and that the loss is the right one. It proves **nothing** about new scenes.
@@ -382,8 +384,8 @@ def prepare(head: str, seed: int) -> tuple:
 # Run the next cell, then play while it trains (a step takes a tenth of a second or so):
 #
 # 1. Which classes appear first in the picture, which last? Compare with their sizes.
-# 2. The curve "houses" stays near 1/3 for a long time while mIoU rises. What does the network learn
-#    meanwhile, and why must that come first?
+# 2. The curve "houses" stays near 1/3 while mIoU rises, and later may rest near [0.6](given:vote), the vote
+#    of lesson 2. What does the network learn meanwhile, and why must that come first?
 # 3. Press **Stop** after some 200 steps, look at the houses, then **Go on**. Did the curve notice?
 
 # %%
@@ -414,9 +416,13 @@ run.start()
 # %%
 started = time.perf_counter()
 run.finish()
-print(
-    f"{run.done} steps; this cell waited {time.perf_counter() - started:.0f} s for the last ones."
-)
+print(f"{run.done} steps; this cell waited {time.perf_counter() - started:.0f} s for them.")
+lesson.claim("first-live", run.history[0][1], within=0.2)
+
+# %% [markdown]
+# The loss of this run began at [3.4](claim:first-live), not at [2.9](claim:first-loss). A bug? Ask the recipe:
+# it counts the pixels of houses three times (`class_weights`), since they are few, and what it is all about.
+# So an unexpected first loss is a question, not a verdict; here it has an answer.
 
 # %% [markdown] tags=["instructor"]
 # Fifteen minutes, of which the machine works one or two. While it trains: *what would you see if the labels
@@ -435,12 +441,12 @@ for name, model in {"ANN": ann, "FCN": fcn}.items():
     matrix = score(model)
     houses = matrix.accuracy_among(HOUSES)
     print(f"{name}: mIoU {matrix.scores().miou:.3f}, houses {houses:.3f}")
-    lesson.claim(f"houses-{name.lower()}", houses, within=0.08, modes=("learn",))
-    lesson.claim(f"miou-{name.lower()}", matrix.scores().miou, within=0.04, modes=("learn",))
+    lesson.claim(f"houses-{name.lower()}", houses, within=0.08, modes=("learn", "full"))
+    lesson.claim(f"miou-{name.lower()}", matrix.scores().miou, within=0.04, modes=("learn", "full"))
 
 # %% [markdown]
 # A run in mode learn ended with [0.99](claim:houses-ann) of the house pixels right for ANN and
-# [0.33](claim:houses-fcn) for FCN (mIoU [0.95](claim:miou-ann) and [0.71](claim:miou-fcn)). 1/3 is guessing.
+# [0.36](claim:houses-fcn) for FCN (mIoU [0.95](claim:miou-ann) and [0.72](claim:miou-fcn)). 1/3 is guessing; over 120 houses it wobbles by about [±0.04](given:binomial).
 #
 # One seed is an anecdote. `annlib town compare` trained each network with five seeds, for 1000 steps each:
 #
@@ -455,7 +461,7 @@ for name, model in {"ANN": ann, "FCN": fcn}.items():
 # near the vote. Its mean describes none of its runs.
 #
 # **What this does not show.** The gap is this large because the town was built so that near pixels say
-# nothing about a house. In photographs context helps by a few points of mIoU. And all of this holds for one
+# nothing about a house. In photographs near pixels tell most, and context has less to add. And all of this holds for one
 # recipe: a network that stays behind may lack a longer warm-up, not a better block.
 
 # %% [markdown] tags=["exercise:gap"]

@@ -327,8 +327,8 @@ lesson.claim("half-fcn", interval(list(houses["fcn"].values())).half, within=0.0
 # did. On the right it pretends: 40 experiments whose true mean is known, and which of their intervals
 # hold it. Try this:
 #
-# 1. Choose `nonlocal`, 5 runs. How many runs until the half width is below `0.1`? Then below `0.05`: what does
-#    halving cost?
+# 1. Choose `nonlocal`, 5 runs. How many runs until the half width is below `0.1`? And below `0.05`? (The
+#    slider ends too early for that: reckon what halving costs.)
 # 2. Go down to 2 and 3 runs. How far apart are the two curves there, and which one would you rather
 #    believe?
 # 3. Set the level to `80 %`, then `99 %`. What happens to the bars, and to the number of misses? Why not

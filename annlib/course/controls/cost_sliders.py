@@ -26,7 +26,7 @@ class CostSliders(ipywidgets.VBox):
             "channels": choice("C", CHANNELS, 64),
             "side": choice("map height", SIDES, 64),
             "anchors": choice("anchors", FAMILIES["anchors"].options, 110),
-            "window": choice("window side", (2, 4, 8, 16), 8),
+            "window": choice("window side", (2, 4, 8, 16), 4),
         }
         # interactive_output shows errors of `draw` in the widget, where the widget gate finds them
         self.output = ipywidgets.interactive_output(self.draw, self.controls)

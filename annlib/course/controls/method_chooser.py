@@ -7,6 +7,7 @@ from torch import nn
 from annlib.course import plots
 from annlib.course.controls.keys import guarded
 from annlib.course.families import FAMILIES, method_of
+from annlib.course.figures.cheap_attention import label_of
 from annlib.course.matching import query_on
 from annlib.course.plugging import asked, attention_by, say_method
 from annlib.data.scenes import Scene
@@ -49,7 +50,7 @@ class MethodChooser(ipywidgets.VBox):
         option = options[min(step, len(options) - 1)]  # some methods have one size only
         attention = attention_by(method_of(name, option, self.asked.size), self.asked)
         query = query_on(self.scene, self.scene.houses[index])
-        display(plots.attention(self.scene.image, attention, *query, f"{name}, {option}", ""))
+        display(plots.attention(self.scene.image, attention, *query, label_of(name, option), ""))
         print(say_method(self.model, name, option, self.scene, index))
 
     def close(self) -> None:

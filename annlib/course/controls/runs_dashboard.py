@@ -23,6 +23,8 @@ class RunsDashboard(ipywidgets.VBox):
     """
 
     def __init__(self, trials: Sequence[Trial]) -> None:
+        self.controls: dict[str, ipywidgets.Widget] = {}
+        super().__init__()
         self.trials = trials
         arms = {trial.arm: None for trial in trials}
         metrics = {name: None for trial in trials for name in trial.found}
@@ -41,7 +43,6 @@ class RunsDashboard(ipywidgets.VBox):
             ),
         }
         self.controls["treatment"].value = list(arms)[1]
-        super().__init__()
         # interactive_output shows errors of `draw` in the widget, where the widget gate finds them
         self.output = ipywidgets.interactive_output(self.draw, self.controls)
         box = ipywidgets.VBox(list(self.controls.values()))

@@ -19,13 +19,14 @@ class SeedsExplorer(ipywidgets.VBox):
     """
 
     def __init__(self) -> None:
+        self.controls: dict[str, ipywidgets.Widget] = {}
+        super().__init__()
         self.controls = {
             "num_seeds": choice("seeds", (2, 3, 4, 5, 7, 10, 20, 40), 3),
             "effect": choice("true effect", (-0.1, -0.05, 0.0, 0.02, 0.05, 0.1, 0.2, 0.3), 0.1),
             "spread": choice("spread", (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3), 0.1),
             "smallest": choice("smallest effect", (-0.05, 0.0, 0.01, 0.02, 0.05, 0.1), 0.05),
         }
-        super().__init__()
         # interactive_output shows errors of `draw` in the widget, where the widget gate finds them
         self.output = ipywidgets.interactive_output(self.draw, self.controls)
         box = ipywidgets.VBox(list(self.controls.values()))

@@ -177,7 +177,7 @@ def check_cover(edges: list[tuple[int, int]], side: int, where: str) -> None:
         )
     inside = {place for start, end in edges for place in range(start, end)}
     missing = sorted(set(range(side)) - inside)
-    one_short = bool(missing) and set(missing) <= {end for _, end in edges}
+    one_short = set(missing) == {end for _, end in edges}
     expect(
         not one_short,
         f"{where}Your end is the last position itself; it must be one further, as in a range.",

@@ -71,26 +71,17 @@ def explain(difference: float, right: float, near: float, a: Runs, b: Runs) -> N
 
 
 def check_half(half: float, right: float, a: Runs, b: Runs) -> None:
-    pairs = [(a[s], b[s]) for s in a if a[s] is not None and b.get(s) is not None]
-    n, s = len(pairs), stdev(x - y for x, y in pairs)
-    t = t_quantile(0.975, n - 1)
-    spreads = [stdev(values) / sqrt(n) for values in zip(*pairs, strict=True)]
-    apart = sqrt(sum(error**2 for error in spreads))
-    by_place = stdev(x - y for (x, _), (_, y) in zip(pairs, reversed(pairs), strict=True))
-    wrong = {
-        s: "You return the deviation of the differences; the mean is known better: t · s/√n.",
-        t * s: "√n is missing: t · s/√n.",
-        s / sqrt(n): "t is missing: one standard error is no 95 % interval.",
-        1.96 * s / sqrt(n): "1.96 is for many runs; here t_quantile(0.975, number of pairs - 1).",
-        t
-        * by_place
-        / sqrt(n): "You paired by place: the dicts are in another order. Pair by seed.",
-    }
-    unpaired = [f * apart for f in (t, t_quantile(0.975, 2 * n - 2), 1.96)] + [t * sum(spreads)]
+    """Raises NotYet with the slip that leads to this half width."""
     if abs(half / right - 1) < 1e-6:
         return
-    for slip, advice in wrong.items():
+    pairs = [(a[s], b[s]) for s in a if a[s] is not None and b.get(s) is not None]
+    n, s = len(pairs), stdev(x - y for x, y in pairs)
+    by_place = stdev(x - y for (x, _), (_, y) in zip(pairs, reversed(pairs), strict=True))
+    for slip, advice in slips(n, s, by_place).items():
         expect(abs(half / slip - 1) > 0.004, advice)
+    spreads = [stdev(values) / sqrt(n) for values in zip(*pairs, strict=True)]
+    apart, t = sqrt(sum(error**2 for error in spreads)), t_quantile(0.975, n - 1)
+    unpaired = [f * apart for f in (t, t_quantile(0.975, 2 * n - 2), 1.96)] + [t * sum(spreads)]
     expect(
         all(abs(half / slip - 1) > 0.03 for slip in unpaired),
         "You add up the spreads of both heads. What a seed does to both (order of pictures, first "
@@ -101,3 +92,16 @@ def check_half(half: float, right: float, a: Runs, b: Runs) -> None:
         f"From {n} whole pairs whose differences deviate by {s:.4f}, the half width is not "
         f"{half:.4f}. It is t · s/√n with n pairs.",
     )
+
+
+def slips(n: int, s: float, by_place: float) -> dict[float, str]:
+    """Half width -> the misconception that leads to it.  by_place: deviation of wrong pairs"""
+    t, root = t_quantile(0.975, n - 1), sqrt(n)
+    mixed = t * by_place / root
+    return {
+        s: "You return the deviation of the differences; the mean is known better: t · s/√n.",
+        t * s: "√n is missing: t · s/√n.",
+        s / root: "t is missing: one standard error is no 95 % interval.",
+        1.96 * s / root: "1.96 is for many runs; here t_quantile(0.975, number of pairs - 1).",
+        mixed: "You paired by place: the dicts are in another order. Pair by seed.",
+    }

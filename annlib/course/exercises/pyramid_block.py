@@ -51,7 +51,8 @@ def randomise(block: nn.Module) -> None:
     block.eval()
     with torch.no_grad():
         for value in block.parameters():
-            value.copy_(normal(*value.shape))
+            drawn = normal(*value.shape)
+            value.copy_(drawn.abs() if value.dim() == 1 else drawn)  # shifts up: no ReLU is dead
         for name, value in block.named_buffers():
             if value.is_floating_point():
                 value.copy_(

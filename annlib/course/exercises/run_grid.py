@@ -42,6 +42,12 @@ def planned(
         "plan gives nothing back yet: put your code in place of the three dots, then `return`.",
     )
     expect(isinstance(grid, Mapping), f"plan gives a {type(grid).__name__}; a dict is wanted.")
+    check_names(grid)
+    return grid
+
+
+def check_names(grid: Mapping[str, list]) -> None:
+    """The parameters of the job, each with a list."""
     names = ("head", "pool_scales", "seed")
     expect(
         set(grid) == set(names),
@@ -54,7 +60,6 @@ def planned(
             f"{name} is {grid[name]!r}. A grid goes into a JSON file: each parameter takes a list "
             "of values, also for one value; a range becomes one by list(...).",
         )
-    return grid
 
 
 def check_grid(
@@ -65,6 +70,13 @@ def check_grid(
             len(grid[name]) == 2 and all(value in grid[name] for value in wanted),
             f"{name} is {grid[name]}; the question is about {wanted}.",
         )
+    check_seeds(grid, minutes, cores, budget, most)
+
+
+def check_seeds(
+    grid: Mapping[str, list], minutes: float, cores: int, budget: float, most: int
+) -> None:
+    """As many as fit, none twice."""
     seeds = grid["seed"]
     expect(
         len(set(seeds)) == len(seeds),

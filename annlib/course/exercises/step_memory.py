@@ -12,7 +12,7 @@ def step_bytes(student: Callable[[int, int, int], float]) -> None:
     """(parameters, bytes measured with one picture, batch) -> bytes of a step with that batch"""
     for _ in range(4):
         parameters, batch = draw(2, 60) * 1_000_000, draw(6, 16)
-        maps = parameters * draw(2, 14)  # bytes for one picture
+        maps = parameters * draw(51, 140) // 10  # bytes for one picture
         measured = 12 * parameters + maps
         found = attempt_number(student, parameters, measured, batch)
         check_estimate(found, parameters, maps, batch)
@@ -28,11 +28,9 @@ def step_bytes(student: Callable[[int, int, int], float]) -> None:
     )
 
 
-def check_estimate(found: float, parameters: int, maps: int, batch: int) -> None:
-    right = 12 * parameters + batch * maps
+def slips_of(parameters: int, maps: int, batch: int) -> dict[float, str]:
+    """Estimate -> the misconception that leads to it."""
     measured = 12 * parameters + maps
-    if abs(found / right - 1) < 0.01:
-        return
     everything, maps_only, twice = (
         batch * measured,
         batch * maps,
@@ -54,7 +52,15 @@ def check_estimate(found: float, parameters: int, maps: int, batch: int) -> None
     ):
         rest = measured - fixed * parameters
         slips[fixed * parameters + batch * rest] = f"You count {what}."
-    for slip, advice in slips.items():
+    return slips
+
+
+def check_estimate(found: float, parameters: int, maps: int, batch: int) -> None:
+    right = 12 * parameters + batch * maps
+    measured = 12 * parameters + maps
+    if abs(found / right - 1) < 0.01:
+        return
+    for slip, advice in slips_of(parameters, maps, batch).items():
         expect(abs(found - slip) > 0.001 * abs(slip), advice)
     expect(
         False,

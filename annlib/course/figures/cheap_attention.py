@@ -68,9 +68,10 @@ def draw_dots(axes: Axes, rows: Sequence[Row], values: Sequence[float]) -> None:
         look = {"color": KIND_COLOURS[row.shrinks], "marker": KIND_MARKS[row.shrinks]}
         axes.plot([0, value], [y, y], color="#c9c9c9", linewidth=1, zorder=1)
         axes.plot([value], [y], markersize=8, linestyle="", **look)
-        axes.annotate(
+        label = axes.annotate(
             f"{value:.0f}", (value, y), (7, 0), textcoords="offset points", size=9, va="center"
         )
+        label.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.6})
 
 
 @styled

@@ -63,7 +63,7 @@ def before_after(before: Mapping[str, float], after: Mapping[str, float], title:
     axes.set(yticks=range(len(before)), yticklabels=list(before), xlabel="GFLOPs", title=title)
     axes.set_xlim(0, 1.15 * max(*before.values(), *after.values()))
     axes.invert_yaxis()
-    axes.legend(loc="lower right")
+    figure.legend(loc="outside lower center", ncols=2)
     return Picture(figure, say_before_after(before, after, title))
 
 

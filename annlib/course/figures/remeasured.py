@@ -9,6 +9,10 @@ from annlib.course.plots import Picture
 from annlib.course.remeasuring import Found
 
 
+def short(value: float) -> str:
+    return f"{value:,.0f}" if value >= 10 else f"{value:.1f}"
+
+
 @styled
 def measured_points(found: Mapping[str, Found], size: tuple[int, int]) -> Picture:
     """A point for each form, time with its spread beside memory, on logarithmic axes."""
@@ -20,9 +24,9 @@ def measured_points(found: Mapping[str, Found], size: tuple[int, int]) -> Pictur
         look["marker"] = "s" if name.startswith("non-local") else "o"
         left.plot([timing.fastest, timing.slowest], [row, row], color=INK, marker="|")
         left.plot(timing.median, row, **look)
-        left.text(1.2 * timing.slowest, row, f"{timing.median:,.0f}", va="center")
+        left.text(1.2 * timing.slowest, row, short(timing.median), va="center")
         right.plot(one.mebibytes, row, **look)
-        right.text(1.2 * one.mebibytes, row, f"{one.mebibytes:,.0f}", va="center")
+        right.text(1.2 * one.mebibytes, row, short(one.mebibytes), va="center")
     left.set(yticks=range(len(found)), yticklabels=list(found), xscale="log")
     left.set(title=f"Time, map {size[0]} x {size[1]}", xlabel="milliseconds, median and spread")
     right.set(title="Memory", xlabel="MiB held at once", xscale="log")
@@ -30,7 +34,7 @@ def measured_points(found: Mapping[str, Found], size: tuple[int, int]) -> Pictur
         axes.grid(axis="x", color="#e4e4e4")
         low, high = axes.get_xlim()
         axes.set_xlim(low / 2, high * 3)  # room for the numbers
-    left.invert_yaxis()
+    left.set_ylim(len(found) - 0.4, -0.6)
     return Picture(figure, say_found(found, size))
 
 

@@ -38,7 +38,7 @@ def paired(
     left.set_xticks((0, 1), (control_name, treatment_name))
     left.set(xlim=(-0.25, 1.25), ylabel=metric, title="Each line is a seed")
     draw_differences(right, differences, smallest_effect)
-    right.set_xlabel(f"{treatment_name} minus {control_name}: {metric}")
+    right.set_xlabel(f"{metric}:\n{treatment_name} minus {control_name}")
     said = ", ".join(f"{d:+.3f}" for d in differences)
     decided = verdict(differences, smallest_effect)
     alt = (

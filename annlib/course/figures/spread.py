@@ -71,6 +71,7 @@ def say_group(values: Sequence[float]) -> str:
 @styled
 def narrowing(sd: float, n: int, head: str, level: float) -> Picture:
     """How wide an interval of n runs is; beside it, what its level means in 40 pretended tries."""
+    sd = max(sd, 1e-6)  # a logarithmic axis has no place for 0
     figure = Figure((8.4, 3.3), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(1, 1))
     colour = BLOCK_COLOURS.get(head, INK)
@@ -104,7 +105,7 @@ def draw_widths(axes: Axes, sd: float, n: int, level: float, colour: str) -> Non
 
 def pretend(sd: float, n: int, level: float) -> list[Interval]:
     """Intervals of experiments with runs drawn around 0; the same for the same n."""
-    draws = np.random.default_rng(n).normal(0, sd or 1e-6, (EXPERIMENTS, n))
+    draws = np.random.default_rng(n).normal(0, sd, (EXPERIMENTS, n))
     return [interval(list(map(float, row)), level) for row in draws]
 
 

@@ -1,0 +1,154 @@
+"""Lessons 03 and 11: bills by formula agree with what counts, their figures and sliders answer."""
+
+from collections.abc import Iterator
+from itertools import product
+from math import inf
+
+import ipywidgets
+import pytest
+import torch
+
+from annlib.course.bills import HEADS, bills, network_bill, operations
+from annlib.course.controls import cost_explorer, fold_bill, order_swap
+from annlib.course.controls import network_bill as network_control
+from annlib.course.figures.bills import cost_curves
+from annlib.course.figures.orders import orders
+from annlib.course.figures.remeasured import measured_points
+from annlib.course.folding_bill import block_shape, step_gflops
+from annlib.course.remeasuring import Visit, beside_paper, found_in, largest_affordable, visits
+from annlib.course.swapping import exchange, layers
+from annlib.engine.benchmark import Timing
+from annlib.speed.attentions import FOLDED, FUSED, NONLOCAL, PLAIN, attention_forms
+from annlib.speed.blocks import Channels
+from annlib.speed.forms import Comparison, Conditions, Finish, Needs
+from annlib.speed.formulas import (
+    Shape,
+    asymmetric_flops,
+    block_flops,
+    folded_block_flops,
+    nonlocal_flops,
+)
+
+CPU = Conditions(torch.device("cpu"), repeat=2)
+
+
+@pytest.fixture(autouse=True)
+def no_widget_survives() -> Iterator[None]:
+    yield
+    ipywidgets.Widget.close_all()
+
+
+@pytest.mark.parametrize(("size", "channels"), [((7, 12), 16), ((128, 256), 256)])
+def test_operations_are_those_of_the_formulas_that_torch_confirms(
+    size: tuple[int, int], channels: int
+) -> None:
+    shape = Shape(8 * channels, 8 * channels, channels, channels, size)
+    positions = size[0] * size[1]
+    assert operations(positions, positions, channels) == nonlocal_flops(shape)
+    assert operations(positions, 110, channels) == asymmetric_flops(shape)
+
+
+def test_memory_by_formula_is_near_what_is_held() -> None:
+    channels, size = Channels().divided(8), (48, 64)
+    expected = bills(48 * 64, 110, channels.key)
+    for form in attention_forms(channels, size, CPU):
+        if form.name in expected:
+            held = next(v for v in visits([form], CPU.device, 0)).mebibytes
+            assert held == pytest.approx(expected[form.name].num_bytes / 2**20, rel=0.15)
+
+
+@pytest.mark.parametrize("name", ["AFNB", "APNB"])
+@pytest.mark.parametrize("size", [(9, 13), (64, 128)])
+def test_steps_of_a_block_add_up_to_its_formula(name: str, size: tuple[int, int]) -> None:
+    shape = block_shape(name, size, 64)
+    assert sum(step_gflops(shape, False).values()) == pytest.approx(block_flops(shape) / 1e9)
+    folded = sum(step_gflops(shape, True).values())
+    assert folded == pytest.approx(folded_block_flops(shape) / 1e9)
+
+
+def test_network_with_more_blocks_takes_more() -> None:
+    totals = [sum(network_bill(head, (64, 64)).values()) for head in HEADS]
+    assert totals[1] < totals[2]
+
+
+def test_cost_explorer_answers_for_every_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[str] = []
+    monkeypatch.setattr(cost_explorer, "display", lambda picture: shown.append(picture.alt))
+    widget = cost_explorer.CostExplorer(2**33)
+    ends = [(c.options[0][1], c.options[-1][1]) for c in list(widget.controls.values())[3:]]
+    states = product((8, 256), (8, 256), (32, 512), *ends)
+    for state in states:
+        widget.draw(*state)
+    assert len(shown) == 17 and len(set(shown)) == 17 - (shown[0] in shown[1:])
+    assert any("does not fit here" in text for text in shown)
+    widget.close()
+
+
+def test_curves_without_known_memory_draw_no_limit() -> None:
+    assert "does not fit" not in cost_curves((256, 256), 512, 110, inf).alt
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_network_bill_answers_for_every_head(head: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[str] = []
+    monkeypatch.setattr(network_control, "display", lambda picture: shown.append(picture.alt))
+    widget = network_control.NetworkBill()
+    for size in network_control.SIZES.values():
+        widget.draw(head, size)
+    assert all("GFLOPs in all" in text for text in shown)
+    widget.close()
+
+
+def test_fold_bill_answers_for_the_ends_of_its_sliders(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[str] = []
+    monkeypatch.setattr(fold_bill, "display", lambda picture: shown.append(picture.alt))
+    widget = fold_bill.FoldBill()
+    for state in product(("AFNB", "APNB"), (8, 256), (8, 256), (64, 2048)):
+        widget.draw(*state)
+    assert len(set(shown[1:])) == 16
+    widget.close()
+
+
+def test_order_swap_says_who_may_change_places(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[str] = []
+    monkeypatch.setattr(order_swap, "display", lambda picture: shown.append(picture.alt))
+    widget = order_swap.OrderSwap(layers(4), torch.randn(2, 4, 16, 24))
+    for name, cells in product(layers(4), order_swap.SCALES):
+        widget.draw(name, cells, 3)
+    may = {text.split(",")[0] for text in shown[1:] if "they may change places" in text}
+    assert may == {"1 x 1 convolution", "batch norm"}
+    assert not any("batch norm, training" in text for text in shown[1:] if "places" in text)
+    widget.close()
+
+
+def test_orders_that_agree_are_said_to_agree_by_rounding() -> None:
+    found = exchange(torch.nn.Identity(), torch.randn(2, 3, 8, 9), 3)
+    assert "rounding" in orders(found, 0, "nothing").alt
+
+
+def test_medians_and_memory_are_found_in_visits() -> None:
+    seen = [Visit("a", None, 7.0), *(Visit("a", ms, None) for ms in (3.0, 1.0, 2.0))]
+    assert found_in(seen)["a"] == (Timing(2.0, 1.0, 3.0), 7.0)
+
+
+def comparison(milliseconds: float) -> Comparison:
+    finish = Finish(NONLOCAL, 1, Needs(1, 1, 1, None), Timing(milliseconds, 1, 1))
+    return Comparison("", (10, 10), (finish,), ())
+
+
+def test_largest_map_that_time_and_memory_allow_is_taken() -> None:
+    sizes = [(20, 20), (40, 40), (80, 80)]
+    afford = largest_affordable
+    assert afford(sizes, comparison(1), 1, 10, inf) == (80, 80)
+    assert afford(sizes, comparison(1), 1, 0.3, inf) == (40, 40)
+    assert afford(sizes, comparison(1), 1, 10, 2 * 8 * 1600**2) == (40, 40)
+    assert afford(sizes, comparison(1e6), 1, 1, 1) == (20, 20)
+
+
+def test_paper_stands_beside_what_was_measured() -> None:
+    forms = [f for f in attention_forms(Channels().divided(64), (6, 9), CPU) if f.name != "x"]
+    found = found_in(list(visits(forms, CPU.device, 2)))
+    assert {NONLOCAL, FUSED, PLAIN, FOLDED} <= found.keys()
+    text = beside_paper(found, (6, 9))
+    assert "around 6" in text and "here, 6 x 9: than non-local, fused" in text
+    assert "MiB" in measured_points(found, (6, 9)).alt

@@ -1,0 +1,172 @@
+"""Cheap attention in a trained network, its figures and its widgets."""
+
+from collections.abc import Iterator
+from functools import partial
+from itertools import product
+
+import ipywidgets
+import pytest
+import torch
+
+from annlib.course.controls import cost_sliders, method_chooser
+from annlib.course.controls.cost_sliders import SHOWN, CostSliders
+from annlib.course.controls.method_chooser import MethodChooser
+from annlib.course.efficient import exact, windows
+from annlib.course.families import FAMILIES, method_of
+from annlib.course.figures.cheap_attention import (
+    KIND_COLOURS,
+    Row,
+    comparison,
+    cost_curves,
+    label_of,
+    say_costs,
+    where_it_looks,
+)
+from annlib.course.plugging import (
+    Score,
+    asked,
+    attention_by,
+    plugged,
+    relative_error,
+    say_method,
+    score_method,
+)
+from annlib.course.predicting import house_answers
+from annlib.course.published_rivals import ADE20K, CITYSCAPES, published
+from annlib.data.scenes import make_scene
+from annlib.data.sources import FIRST_VAL_SEED
+from annlib.model.checkpoints import shipped_model
+
+SCENE = make_scene(FIRST_VAL_SEED + 21)
+NETWORK = shipped_model("balloon_nonlocal")
+ASKED = asked(NETWORK, SCENE.image)
+WINDOWS = partial(windows, size=ASKED.size, side=8)
+
+
+@pytest.fixture(autouse=True)
+def no_widget_survives() -> Iterator[None]:
+    yield
+    ipywidgets.Widget.close_all()
+
+
+# In a trained network
+
+
+def test_the_exact_method_changes_no_answer() -> None:
+    before = house_answers(NETWORK, SCENE)
+    with plugged(NETWORK, exact):
+        assert house_answers(NETWORK, SCENE) == before
+    assert relative_error(exact, ASKED) == 0
+
+
+def test_what_is_plugged_in_is_used_and_then_taken_out() -> None:
+    before = house_answers(NETWORK, SCENE)
+    with plugged(NETWORK, lambda query, key, value: torch.zeros_like(value).mT):
+        assert house_answers(NETWORK, SCENE) != before
+    assert house_answers(NETWORK, SCENE) == before
+
+
+def test_windows_see_no_balloon() -> None:
+    score = score_method(NETWORK, WINDOWS, [SCENE])
+    assert score.on_balloon == 0 and score.matched == 0 and score.error > 0.5
+
+
+def test_attention_is_shares_even_where_weights_are_not() -> None:
+    for name in ("projected", "landmarks"):
+        found = attention_by(method_of(name, FAMILIES[name].options[1], ASKED.size), ASKED)
+        assert torch.allclose(found.weights.sum(-1), torch.ones(384), atol=1e-4)
+        assert bool((found.weights >= 0).all())
+
+
+def test_a_network_without_a_non_local_block_is_refused() -> None:
+    with pytest.raises(ValueError, match="non-local"):
+        asked(shipped_model("balloon_apnb"), SCENE.image)
+
+
+def test_a_method_is_told_in_words() -> None:
+    said = say_method(NETWORK, "windows", 8, SCENE, 0)
+    assert "fewer pairs" in said and "0% of its attention" in said
+
+
+# Figures
+
+
+def rows() -> list[Row]:
+    score = Score(0.5, 0.1, 0.3, 0.29)
+    return [Row(name, family.shrinks, 0.1, score) for name, family in FAMILIES.items()]
+
+
+def test_the_comparison_says_all_its_numbers() -> None:
+    picture = comparison(rows())
+    assert all(f"{name}: work 10%, error 50%, 29%" in picture.alt for name in FAMILIES)
+    assert picture.png()[:4] == b"\x89PNG"
+
+
+def test_each_kind_has_a_colour() -> None:
+    assert {family.shrinks for family in FAMILIES.values()} == set(KIND_COLOURS)
+
+
+def test_pictures_of_several_methods_say_their_shares() -> None:
+    found = {"exact": attention_by(exact, ASKED), "windows": attention_by(WINDOWS, ASKED)}
+    picture = where_it_looks(SCENE, 0, found)
+    assert "windows: 0% on its balloon" in picture.alt and "pink house" in picture.alt
+
+
+def test_costs_are_told_cheapest_first() -> None:
+    options = {"non-local": 1, "anchors": 110, "kernel": 1}
+    said = say_costs(64, options, 64)
+    assert said.index("kernel") < said.index("anchors 110") < said.index("non-local 100")
+    assert said.split()[0] in cost_curves(64, options, 64).alt
+
+
+def test_only_sizes_that_can_be_chosen_are_in_a_name() -> None:
+    assert label_of("kernel", 1) == "kernel" and label_of("anchors", 46) == "anchors 46"
+
+
+def test_published_tables_hold_the_rows_of_the_zoo() -> None:
+    assert "77.40" in published(CITYSCAPES).data and "3.71" in published(CITYSCAPES).data
+    assert "41.74" in published(ADE20K, costs=False).data
+    assert "memory" not in published(ADE20K, costs=False).data
+
+
+# Widgets
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The alternative texts of all pictures displayed, in order."""
+    texts: list[str] = []
+    for file in (method_chooser, cost_sliders):
+        monkeypatch.setattr(file, "display", lambda picture: texts.append(picture.alt))
+    return texts
+
+
+def test_every_method_at_every_size_can_be_drawn(drawn: list[str]) -> None:
+    chooser = MethodChooser(NETWORK, SCENE)
+    for name, step in product(FAMILIES, (0, 2)):
+        chooser.draw(name, step, index=1)
+    assert len(drawn) == 1 + 2 * len(FAMILIES)
+
+
+def test_the_chooser_follows_its_controls(drawn: list[str], capsys: pytest.CaptureFixture) -> None:
+    chooser = MethodChooser(NETWORK, SCENE)
+    chooser.controls["name"].value = "criss-cross"
+    chooser.controls["step"].value = 0
+    assert (
+        drawn[-1].startswith("criss-cross 1.")
+        and "criss-cross (1 passes" in capsys.readouterr().out
+    )
+    control = chooser.controls["index"]
+    chooser.close()
+    control.value = 1
+    assert len(drawn) == 3
+
+
+def test_cost_sliders_can_take_all_their_values(drawn: list[str]) -> None:
+    box = CostSliders()
+    controls = dict(box.controls)
+    for control in controls.values():
+        for value in (control.options[0], control.options[-1]):
+            control.value = value
+    assert len(drawn) >= 8 and all(name in drawn[-1] for name in SHOWN)
+    box.close()

@@ -1,0 +1,159 @@
+"""Lesson 06: a run that stays alive, its figures, and the run at full size."""
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import ipywidgets
+import pytest
+import torch
+
+from annlib.config import TrainConfig
+from annlib.course import full_run
+from annlib.course.controls import recipe_sliders as sliders_file
+from annlib.course.controls.live_run import LiveRun
+from annlib.course.controls.recipe_sliders import BASE_RATES, FLOORS, RecipeSliders
+from annlib.course.figures.training import Look, live, one_batch, say_live, say_rates
+from annlib.course.opening import OpenedLesson
+from annlib.data.scenes import make_scene
+from annlib.engine.train import Step
+from annlib.experiments import town
+
+SCENE = make_scene(5)
+TOTAL = 6
+
+
+@pytest.fixture(autouse=True)
+def no_widget_survives() -> Iterator[None]:
+    yield
+    ipywidgets.Widget.close_all()
+
+
+def six_steps(taken: list[int], broken_at: int = 0) -> Iterator[Step]:
+    for number in range(1, TOTAL + 1):
+        if number == broken_at:
+            raise FloatingPointError("The loss is nan")
+        taken.append(number)
+        yield Step(number, torch.tensor(1 / number), 0.1)
+
+
+def live_run(taken: list[int], broken_at: int = 0) -> LiveRun:
+    return LiveRun(
+        six_steps(taken, broken_at),
+        TOTAL,
+        2,
+        lambda step: Look(step, step / 10, 0.3, SCENE.labels),
+        partial(live, total=TOTAL, scene=SCENE, block="ann"),
+        partial(say_live, total=TOTAL),
+    )
+
+
+def test_without_an_event_loop_finish_takes_all_steps(capsys: pytest.CaptureFixture) -> None:
+    run = live_run(taken := []).start()
+    run.finish()
+    assert taken == list(range(1, TOTAL + 1)) and [look.step for look in run.looks] == [0, 2, 4, 6]
+    assert "Step 6 of 6" in capsys.readouterr().out
+
+
+def test_in_an_event_loop_steps_go_on_until_stop_and_then_from_there() -> None:
+    run = live_run(taken := [])
+
+    async def press() -> None:
+        run.start()
+        while run.done < 2:
+            await asyncio.sleep(0.01)
+        run.stop_button.click()
+        await asyncio.sleep(0.05)
+        before = list(taken)
+        await asyncio.sleep(0.05)
+        assert taken == before and len(taken) < TOTAL and "weights stay" in run.words.value
+        run.go_button.click()
+        await run.task
+
+    asyncio.run(press())
+    assert taken == list(range(1, TOTAL + 1)) and run.bar.value == TOTAL
+
+
+def test_finish_leaves_a_stopped_run_as_it_is() -> None:
+    run = live_run(taken := [])
+    run.one_step()
+    run.stop()
+    run.finish()
+    assert taken == [1]
+
+
+def test_finish_takes_up_what_the_background_left() -> None:
+    run = live_run(taken := [])
+    run.one_step()
+    run.finish()
+    run.finish()
+    assert taken == list(range(1, TOTAL + 1))
+
+
+def test_an_error_in_a_step_is_shown_in_the_widget() -> None:
+    run = live_run([], broken_at=3)
+    with pytest.raises(FloatingPointError):
+        run.finish()
+    (shown,) = run.output.outputs
+    assert shown["output_type"] == "error" and "nan" in shown["evalue"] and run.stopped
+
+
+def test_the_picture_in_the_widget_has_its_alternative_text() -> None:
+    run = live_run([])
+    run.finish()
+    (shown,) = run.output.outputs
+    assert "After step 6: mIoU 0.60" in shown["metadata"]["image/png"]["alt"]
+
+
+def test_every_recipe_of_the_sliders_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts: list[str] = []
+    monkeypatch.setattr(sliders_file, "display", lambda picture: texts.append(picture.alt))
+    sliders = RecipeSliders(town("ann").train)
+    sweeps = {"base_lr": BASE_RATES, "min_lr": FLOORS, "power": (0, 1, 4), "warmup": (0, 500)}
+    for name, values in sweeps.items():
+        for value in values:
+            sliders.controls[name].value = value
+    assert len(texts) >= 1 + 4 + 2 + 3 + 2
+    sliders.close()
+
+
+def test_rates_are_told_as_they_are() -> None:
+    said = say_rates(TrainConfig(10, base_lr=1.0, min_lr=0.0, power=1.0))
+    assert "Step 0 has the rate 1, step 0 the highest" in said and "half way it is 0.5" in said
+
+
+def test_losses_on_one_batch_are_told() -> None:
+    said = one_batch({"ANN": [2.9, 0.04]}, 0.05, ("ann",)).alt
+    assert "ANN from 2.90 to 0.040" in said
+
+
+def lesson(experiment: str | None = None, data_root: Path | None = None) -> OpenedLesson:
+    return OpenedLesson("full", torch.device("cpu"), 3, data_root, experiment)
+
+
+def test_a_full_run_uses_the_engines_folder_and_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = replace(town("fcn"), data=replace(town("fcn").data, batch_size=2))
+    monkeypatch.setattr(full_run, "find_experiment", lambda name: small)
+    training, halves = full_run.open_full_run(lesson(), tmp_path / "run", 2)
+    assert training.experiment.train.seed == 3
+    assert [step.number for step in training.steps(halves.train)] == [1, 2]
+    training.save()
+    again, _ = full_run.open_full_run(lesson(), tmp_path / "run", 2)
+    assert again.step == 2
+
+
+def test_a_published_row_without_data_says_which_parameter_is_missing() -> None:
+    row = "ann_r50-d8_512x1024_40k_cityscapes"
+    experiment = full_run.chosen_experiment(lesson(row), None)
+    with pytest.raises(FileNotFoundError, match="set the parameter data_root"):
+        full_run.data_of(experiment, lesson(row))
+
+
+def test_a_cpu_refuses_the_full_run_at_the_top() -> None:
+    with pytest.raises(ValueError, match="too long for a CPU"):
+        full_run.refuse_without_gpu(lesson("balloon_r50"))
+    full_run.refuse_without_gpu(lesson())
