@@ -129,7 +129,11 @@ def test_one_run_alone_and_a_table_of_what_is_there(
     found = cells(grid, collected(grid, tmp_path / "out"))
     assert [(c.num_failed, c.num_missing) for c in found] == [(0, 1), (0, 2)]
     assert "not run" in report(grid, [outcome])
-    assert as_csv(grid, [outcome]).splitlines()[1:] == ["fcn,cells,10,,1,0,1", "fcn,miou,4,,1,0,1", "broken,,,,0,0,2"]
+    assert as_csv(grid, [outcome]).splitlines()[1:] == [
+        "fcn,cells,10,,1,0,1",
+        "fcn,miou,4,,1,0,1",
+        "broken,,,,0,0,2",
+    ]
     assert "not run" in index_page(grid, [outcome], tmp_path / "out")
     path = tmp_path / "grid.json"
     told = {"notebook": "job.ipynb", "grid": {"head": ["fcn", "broken"], "seed": [0, 1]}}

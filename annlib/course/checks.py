@@ -15,12 +15,13 @@ from annlib.course.exercises.class_mass import class_mass
 from annlib.course.exercises.commuting import commutes
 from annlib.course.exercises.concatenation import concat_fusion
 from annlib.course.exercises.confidence import confidence_interval
-from annlib.course.exercises.confusion import mask_iou, mean_iou, update_confusion
+from annlib.course.exercises.confusion import mask_iou, update_confusion
 from annlib.course.exercises.deciding import decide
 from annlib.course.exercises.folded_context import folded_context
 from annlib.course.exercises.fusion import afnb_shapes, fusion_block
 from annlib.course.exercises.label_map import class_indices
 from annlib.course.exercises.largest_map import largest_height
+from annlib.course.exercises.mean_iou import mean_iou
 from annlib.course.exercises.nonlocal_block import nonlocal_block
 from annlib.course.exercises.norm_folding import fold_norm
 from annlib.course.exercises.numbers import attempt_number

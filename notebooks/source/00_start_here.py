@@ -184,7 +184,7 @@ lesson.claim("nonlocal-right", 100 * right / total, within=2, unit="%")
 assert total == sum(len(one.houses) for one in scenes)
 
 # %% [markdown]
-# About [99 %](claim:nonlocal-right) of them. Did it really read the balloons? We can ask by experiment, not by trust: repaint the pattern of **one**
+# All, or nearly all: [100 %](claim:nonlocal-right). Did it really read the balloons? We can ask by experiment, not by trust: repaint the pattern of **one**
 # balloon, leave every other pixel alone, and look again.
 
 # %% [markdown]

@@ -5,7 +5,7 @@
 #
 # - **Before:** lesson 0; arrays with masks and sums
 # - **Reading:** 20 min
-# - **Runs in:** 20 s (quick), 20 s (learn), on 2 CPU cores
+# - **Runs in:** 25 s (quick), 25 s (learn), on 2 CPU cores
 # - **Needs:** CPU; no network
 #
 # ## After this lesson you can

@@ -5,7 +5,7 @@
 #
 # - **Before:** lesson 2; logarithmic axes
 # - **Reading:** 40 min
-# - **Runs in:** 25 s (quick), 200 s (learn), on 2 CPU cores
+# - **Runs in:** 25 s (quick), 220 s (learn), on 2 CPU cores
 # - **Needs:** CPU; no network
 #
 # ## After this lesson you can
@@ -434,7 +434,7 @@ for scale in (1, lesson.pick(quick=2, learn=4, full=8)):
 guess_measured = "larger"  # solution
 
 # %% [markdown]
-# We take the map of the abstract, if four calls of each form take less than two and a half minutes here,
+# We take the map of the abstract, if four calls of each form should take less than two minutes here,
 # and if the matrices fit into half of the free memory; else the largest map that does.
 
 # %%
@@ -445,7 +445,7 @@ repeat = 3
 candidates = lesson.pick(
     quick=[(32, 64)], learn=[(64, 128), (128, 128), (256, 128)], full=[(256, 128)]
 )
-size = largest_affordable(candidates, measured[-1], repeat + 1, 150, free)
+size = largest_affordable(candidates, measured[-1], repeat + 1, 120, free)
 forms = [form for form in attention_forms(channels, size, conditions) if form.name in MEASURED]
 seen = list(progress(visits(forms, lesson.device, repeat), len(forms) * (repeat + 1), "calls"))
 found = found_in(seen)

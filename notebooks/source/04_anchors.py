@@ -318,7 +318,7 @@ assert differences[side,] < 1e-5
 
 # %% [markdown]
 # In the first line the difference is rounding, nothing else. The other lines are the worst case: in random
-# numbers no position is like its neighbour, their means are near zero, and 36 anchors are not much better than one.
+# numbers no position is like its neighbour, their means are near zero, and even 36 anchors lose a large part.
 #
 # Nothing is lost either when all positions of each cell have the same
 # features, however few the cells: the mean of equals loses nothing. Between these ends it depends on the picture.

@@ -411,7 +411,7 @@ run.start()
 
 # %% [markdown]
 # The next cell needs the outcome. It takes the steps that are left, unless you have stopped the run; then
-# it goes on with the weights as they are. (■ above interrupts it: that is a stop, too.)
+# it goes on with the weights as they are. (■ above interrupts it: a stop, too, but one for good.)
 
 # %%
 started = time.perf_counter()

@@ -5,7 +5,7 @@
 #
 # - **Before:** lessons 1 and 6 (scores, training); lesson 8 helps
 # - **Reading:** 45 min
-# - **Runs in:** 25 s (quick), 60 s (learn), 60 min (full, with a GPU and the data), on 2 CPU cores
+# - **Runs in:** 30 s (quick), 60 s (learn), 60 min (full, with a GPU and the data), on 2 CPU cores
 # - **Needs:** CPU for the rehearsal; `data_root` and a GPU for the real thing; network only for weights
 #
 # ## After this lesson you can

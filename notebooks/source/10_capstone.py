@@ -337,8 +337,9 @@ from dataclasses import replace
 from annlib.data.sources import open_data
 from annlib.experiments import find_experiment
 
-base = find_experiment(lesson.experiment or "balloon_ann")
+base = find_experiment(lesson.experiment or ("photos_ann" if lesson.data_root else "balloon_ann"))
 halves = open_data(base.data, lesson.data_root)
+base = replace(base, model=replace(base.model, num_classes=halves.spec.num_classes))
 is_town = halves.spec.name == "balloon_town"
 registered = example if is_town else replace(example, metric="mIoU")
 arms = {registered.treatment: (1, 3, 6, 8), registered.control: (10,)}

@@ -100,16 +100,11 @@ LARGEST = Gallery(
         ),
         "gives the width": Wrong(lambda m, c: 2 * upwards(m, c), "that is the width"),
         "gives N": Wrong(lambda m, c: 2 * upwards(m, c) ** 2, "that is n"),
-        "the map is square": Wrong(lambda m, c: by_bisection_square(m, c), "your map is square"),
+        "the map is square": Wrong(
+            lambda m, c: counting_up(m, lambda n: 2 * n * (n + 2 * c)), "your map is square"
+        ),
     },
 )
-
-
-def by_bisection_square(num_bytes: int, channels: int) -> int:
-    height = 0
-    while 8 * (n := (height + 1) ** 2) * (n + channels) <= num_bytes:
-        height += 1
-    return height
 
 
 def timed(call: object, clock: object) -> float:
@@ -125,17 +120,17 @@ def rounds(slow: object, fast: object, repeat: int, clock: object) -> list[list[
     return [[timed(slow, clock), timed(fast, clock)] for _ in range(repeat)]
 
 
-def by_medians(slow: object, fast: object, repeat: int, clock: object) -> float:
-    slow_times, fast_times = zip(*rounds(slow, fast, repeat, clock), strict=True)
+def by_medians(*given: object) -> float:
+    slow_times, fast_times = zip(*rounds(*given), strict=True)
     return median(slow_times) / median(fast_times)
 
 
-def by_rounds(slow: object, fast: object, repeat: int, clock: object) -> float:
-    return median(a / b for a, b in rounds(slow, fast, repeat, clock))
+def by_rounds(*given: object) -> float:
+    return median(a / b for a, b in rounds(*given))
 
 
-def by_means(slow: object, fast: object, repeat: int, clock: object) -> float:
-    slow_times, fast_times = zip(*rounds(slow, fast, repeat, clock), strict=True)
+def by_means(*given: object) -> float:
+    slow_times, fast_times = zip(*rounds(*given), strict=True)
     return mean(slow_times) / mean(fast_times)
 
 
@@ -151,17 +146,6 @@ def one_after_the_other(slow: object, fast: object, repeat: int, clock: object) 
 def cold(slow: object, fast: object, repeat: int, clock: object) -> float:
     times = [[timed(slow, clock), timed(fast, clock)] for _ in range(repeat)]
     return median(a for a, _ in times) / median(b for _, b in times)
-
-
-def in_a_block(slow: object, fast: object, repeat: int, clock: object) -> float:
-    slow(), slow(), fast(), fast()
-    both = []
-    for call in (slow, fast):
-        started = clock()
-        for _ in range(repeat):
-            call()
-        both.append(clock() - started)
-    return both[0] / both[1]
 
 
 def cold_but_enough(slow: object, fast: object, repeat: int, clock: object) -> float:
@@ -181,7 +165,6 @@ TURNS = Gallery(
         "the first calls count": Wrong(cold, "times for nothing"),
         "cold calls in the mean": Wrong(cold_but_enough, "a cold start counts"),
         "the mean is as good as the median": Wrong(by_means, "a median does not"),
-        "one clock around all calls": Wrong(in_a_block, "a median does not"),
         "one after the other": Wrong(one_after_the_other, "take turns"),
     },
 )

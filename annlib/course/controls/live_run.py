@@ -43,16 +43,20 @@ class LiveRun(ipywidgets.VBox):
         self.looks: list[Look] = [look(0)]
         self.stopped = False
         self.task: asyncio.Task | None = None
+        self.make_controls()
+        self.show()
+
+    def make_controls(self) -> None:
+        """Two buttons, a bar, a line of words, and room for the picture."""
         self.stop_button = ipywidgets.Button(description="Stop", button_style="danger")
         self.go_button = ipywidgets.Button(description="Go on", disabled=True)
         self.stop_button.on_click(self.stop)
         self.go_button.on_click(self.go_on)
-        self.bar = ipywidgets.IntProgress(0, 0, total, layout={"width": "20em"})
+        self.bar = ipywidgets.IntProgress(0, 0, self.total, layout={"width": "20em"})
         self.words = ipywidgets.HTML()
         self.output = ipywidgets.Output()
         buttons = ipywidgets.HBox([self.stop_button, self.go_button, self.bar])
         self.children = [buttons, self.words, self.output, guarded(self)]
-        self.show()
 
     @property
     def done(self) -> int:

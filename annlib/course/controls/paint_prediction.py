@@ -35,14 +35,7 @@ class PaintPrediction(ipywidgets.VBox):
 
     def __init__(self) -> None:
         super().__init__()
-        self.brush = ipywidgets.ToggleButtons(
-            options=[
-                (f"{name} ({name[0].upper()})", letter)
-                for name, letter in zip(NAMES, LETTERS, strict=True)
-            ],
-            description="brush",
-            style={"button_width": "7em"},
-        )
+        self.brush = brush()
         self.cells = [[self.cell(y, x) for x in range(6)] for y in range(4)]
         fills = {"as at the start": START, "all sky": ("SSSSSS",) * 4, "as the truth": TRUTH}
         self.fills = [self.fill(name, rows) for name, rows in fills.items()]
@@ -109,6 +102,18 @@ class PaintPrediction(ipywidgets.VBox):
         for child in self.children:
             child.close()
         super().close()
+
+
+def brush() -> ipywidgets.ToggleButtons:
+    """The class that the next pixel gets."""
+    return ipywidgets.ToggleButtons(
+        options=[
+            (f"{name} ({name[0].upper()})", letter)
+            for name, letter in zip(NAMES, LETTERS, strict=True)
+        ],
+        description="brush",
+        style={"button_width": "7em"},
+    )
 
 
 def paint_prediction() -> PaintPrediction:

@@ -71,18 +71,19 @@ def check_sum(masses: Tensor, heat: Tensor, labels: Tensor, classes: int) -> Non
 
 def check_whole_cells(student: Student, rows: int, columns: int, side: int) -> None:
     """One position has it all; its cell is one class, all others another."""
-    heat = torch.zeros(rows, columns)
-    y, x = draw(0, rows - 1), draw(rows, columns - 1)  # x beyond the rows: a transposed map shows
-    heat[y, x] = 1
-    labels = torch.zeros(rows * side, columns * side, dtype=torch.int64)
-    labels[y * side : (y + 1) * side, x * side : (x + 1) * side] = 1
-    masses = ask(student, heat, labels, 2)
-    expect(
-        abs(float(masses[1]) - 1) < 1e-4,
-        f"All attention was on one position, and all {side} x {side} pixels of its cell were of "
-        f"class 1, but class 1 got {float(masses[1]):.3g}. Position (y, x) of the map stands for "
-        "the pixels of row y and column x of the grid: rows first.",
-    )
+    for y in (0, draw(1, rows - 1)):  # in row 0 and not column 0, no other reading of it agrees
+        x = draw(rows, columns - 1)
+        heat = torch.zeros(rows, columns)
+        heat[y, x] = 1
+        labels = torch.zeros(rows * side, columns * side, dtype=torch.int64)
+        labels[y * side : (y + 1) * side, x * side : (x + 1) * side] = 1
+        masses = ask(student, heat, labels, 2)
+        expect(
+            abs(float(masses[1]) - 1) < 1e-4,
+            f"All attention was on one position, and all {side} x {side} pixels of its cell were "
+            f"of class 1, but class 1 got {float(masses[1]):.3g}. Position (y, x) of the map "
+            "stands for the pixels of row y and column x of the grid: rows first.",
+        )
 
 
 def check_share(student: Student, rows: int, columns: int, side: int) -> None:

@@ -1,6 +1,6 @@
-"""Checkers of lesson 01: one class, one confusion matrix, one mean.
+"""Checkers of lesson 01: one class, and one confusion matrix.
 
-K classes, T pictures. counts[label, prediction], as in annlib.engine.evaluate.
+K classes. counts[label, prediction], as in annlib.engine.evaluate.
 """
 
 from collections.abc import Callable
@@ -49,28 +49,34 @@ def mask_iou(student: Callable[[Tensor, Tensor], Tensor]) -> None:
     for _ in range(2):
         predicted, labelled = masks((7, 11))
         found = number(student, predicted, labelled)
-        both = float((predicted & labelled).sum())
-        sizes = float(predicted.sum()), float(labelled.sum())
-        slips = {
-            both / sum(sizes): "The union counts the intersection twice: |A| + |B| holds it once "
-            "for A and once for B, so take it off once.",
-            2 * both / sum(sizes): "That is the Dice score, 2 |A and B| / (|A| + |B|), a relative "
-            "of IoU that is always kinder. Divide by the union, once.",
-            both / sizes[1]: "You divide by the labelled pixels only. Who predicts the class "
-            "everywhere would get 1: wrong alarms must cost something.",
-            both / sizes[0]: "You divide by the predicted pixels only. Who predicts one safe pixel "
-            "would get 1: missed pixels must cost something.",
-            float((predicted == labelled).double().mean()): "That is pixel accuracy: pixels where "
-            "both say no are counted as right. They belong neither to intersection nor union.",
-            both: "That is the intersection, a number of pixels. Divide it by the union.",
-        }
-        judge(found, both / (sum(sizes) - both), slips, "intersection / union")
+        right = float((predicted & labelled).sum()) / float((predicted | labelled).sum())
+        judge(found, right, slips_of_the_union(predicted, labelled), "intersection / union")
+    perfect = number(student, labelled, labelled)
+    opposite = number(student, ~labelled, labelled)
     expect(
-        near(number(student, labelled, labelled), 1.0)
-        and near(number(student, ~labelled, labelled), 0),
+        near(perfect, 1) and near(opposite, 0),
         "A perfect prediction must get 1, its opposite 0; yours does not.",
     )
     print("Right: 1 for a perfect mask, 0 for its opposite, and both kinds of error cost.")
+
+
+def slips_of_the_union(predicted: Tensor, labelled: Tensor) -> dict[float, str]:
+    """Numbers that plausible mistakes lead to, and advice."""
+    both, sizes = float((predicted & labelled).sum()), (predicted.sum(), labelled.sum())
+    in_both = float(sum(sizes))
+    return {
+        both / in_both: "The union counts the intersection twice: |A| + |B| holds it once for A "
+        "and once for B, so take it off once.",
+        2 * both / in_both: "That is the Dice score, 2 |A and B| / (|A| + |B|), a relative of IoU "
+        "that is always kinder. Divide by the union, once.",
+        both / float(sizes[1]): "You divide by the labelled pixels only. Who predicts the class "
+        "everywhere would get 1: wrong alarms must cost something.",
+        both / float(sizes[0]): "You divide by the predicted pixels only. Who predicts one safe "
+        "pixel would get 1: missed pixels must cost something.",
+        float((predicted == labelled).double().mean()): "That is pixel accuracy: pixels where both "
+        "say no are counted as right. They belong neither to intersection nor union.",
+        both: "That is the intersection, a number of pixels. Divide it by the union.",
+    }
 
 
 def judge(found: float, right: float, slips: dict[float, str], wanted: str) -> None:
@@ -140,26 +146,12 @@ def check_counts(found: Tensor, predictions: Tensor, labels: Tensor, num_classes
         [(labels == a) & (predictions == b) for b in range(num_classes)] for a in range(num_classes)
     ]
     right = torch.tensor([[int(mask.sum()) for mask in row] for row in pairs])
+    check_kind(found, right)
     valid, total = int((labels != IGNORE_INDEX).sum()), labels.numel()
-    expect(
-        not torch.equal(found, right.T),
-        "Your matrix is transposed: a row belongs to a label, so its sum says how often that "
-        "class stands in the labels.",
-    )
-    expect(
-        not torch.equal(found, (right > 0).long()),
-        "Each pair of classes was counted once, however often it occurs: `counts[rows, columns] "
-        "+= 1` writes the same place once. bincount, or index_put_(..., accumulate=True), adds.",
-    )
     expect(
         int(found.sum()) != total,
         f"All {total} pixels are counted, those with the label 255 too: they have no class, so "
         "they may neither help nor harm. Leave them out first.",
-    )
-    expect(
-        not torch.equal(found, right.diagonal().diag()),
-        "Only pixels that are right are counted. IoU needs to know which class was taken for "
-        "which, so all labelled pixels go in.",
     )
     expect(
         int(found.sum()) == valid,
@@ -173,72 +165,20 @@ def check_counts(found: Tensor, predictions: Tensor, labels: Tensor, num_classes
     )
 
 
-def mean_iou(student: Callable[[Tensor], Tensor]) -> None:
-    """counts of T pictures (T, K, K) -> mIoU of the data set"""
-    for _ in range(2):
-        counts = matrices_with_gaps()
-        total = counts.sum(0).double()
-        right = float(ious(total).nanmean())
-        judge(number(student, counts), right, slips_of_the_mean(counts, total), "the mIoU")
+def check_kind(found: Tensor, right: Tensor) -> None:
+    """Tells apart matrices that are another one than wanted as a whole."""
     expect(
-        near(number(student, counts), number(student, counts.flip(0))),
-        "The order of the pictures changes your result.",
+        not torch.equal(found, right.T),
+        "Your matrix is transposed: a row belongs to a label, so its sum says how often that "
+        "class stands in the labels.",
     )
-    print(
-        "Right: all pictures go into one matrix first; a class that occurs nowhere is left out of "
-        "the mean; a class that was only predicted counts as 0."
+    expect(
+        not torch.equal(found, (right > 0).long()),
+        "Each pair of classes was counted once, however often it occurs: `counts[rows, columns] "
+        "+= 1` writes the same place once. bincount, or index_put_(..., accumulate=True), adds.",
     )
-
-
-def matrices_with_gaps() -> Tensor:
-    """One class occurs nowhere, one is predicted but never labelled.  -> int64 (T, K, K)"""
-    num_pictures, num_classes = draw(3, 4), draw(5, 7)
-    counts = torch.randint(1, 30, (num_pictures, num_classes, num_classes), generator=fresh())
-    counts += 60 * torch.eye(num_classes, dtype=torch.int64)
-    counts[0, 2] = 0  # a class that the labels of one picture lack
-    nowhere, only_predicted = num_classes - 1, num_classes - 2
-    counts[:, nowhere] = 0
-    counts[:, :, nowhere] = 0
-    counts[:, only_predicted] = 0
-    return counts
-
-
-def ious(counts: Tensor) -> Tensor:
-    """float64 (..., K, K) -> (..., K)"""
-    both = counts.diagonal(dim1=-2, dim2=-1)
-    return both / (counts.sum(-1) + counts.sum(-2) - both)
-
-
-def slips_of_the_mean(counts: Tensor, total: Tensor) -> dict[float, str]:
-    """Numbers that plausible mistakes lead to, and advice."""
-    all_ious, both = ious(total), total.diagonal()
-    labelled, predicted = total.sum(1), total.sum(0)
-    each = ious(counts.double())
-    per_picture = (
-        "You average over pictures. A picture that lacks a class then changes how much the others "
-        "weigh. Add the matrices first; one mean, at the very end."
+    expect(
+        not torch.equal(found, right.diagonal().diag()),
+        "Only pixels that are right are counted. IoU needs to know which class was taken for "
+        "which, so all labelled pixels go in.",
     )
-    share = labelled / labelled.sum()
-    slips = {
-        float(each.nanmean(1).mean()): per_picture,
-        float(each.nanmean(0).nanmean()): per_picture,
-        float(each.nanmean()): per_picture,
-        float(all_ious.nan_to_num(0).mean()): "A class that occurs nowhere, neither in labels nor "
-        "in predictions, counts as 0 with you: nobody could have done better. Leave it out.",
-        float(all_ious.nan_to_num(1).mean()): "A class that occurs nowhere counts as 1 with you: "
-        "a present for something that was never asked. Leave it out.",
-        float("nan"): "0/0 is NaN, and one NaN makes the whole mean NaN. torch has a mean that "
-        "leaves NaN out.",
-        float((both / (labelled + predicted)).nanmean()): "The union counts the intersection "
-        "twice: labelled + predicted holds right pixels once on each side.",
-        float((both / labelled).nanmean()): "That is the mean class accuracy: you divide by what "
-        "is labelled only, so wrong alarms cost nothing.",
-        float((both / predicted).nanmean()): "You divide by what was predicted only (precision): "
-        "missed pixels cost nothing.",
-        float(all_ious[labelled > 0].mean()): "A class that was predicted but stands in no label "
-        "is left out with you. Each of its pixels is wrong: it counts as 0.",
-        float((share * all_ious.nan_to_num(0)).sum()): "You weigh classes by their pixels "
-        "(frequency weighted IoU). In mIoU every class has one vote, however small.",
-        float(both.sum() / total.sum()): "That is pixel accuracy, in which the sky decides.",
-    }
-    return slips

@@ -14,7 +14,8 @@ Mapping = Callable[[Tensor, Sequence[int]], Tensor]
 def class_indices(student: Mapping) -> None:
     """raw uint8 (H, W), raw value of class 0, 1, ... -> class indices (H, W), 255 for all else"""
     for num_classes in (draw(4, 6), 19, 150):
-        values = torch.randperm(180, generator=fresh())[:num_classes].tolist()
+        values = (20 + torch.randperm(180, generator=fresh())[:num_classes]).tolist()
+        values[-1] = 0  # so that whoever replaces in place replaces class 0 again
         if num_classes == 150:
             values = list(range(1, 151))  # ADE20K: 0 means "other"
         check_mapping(student, values)

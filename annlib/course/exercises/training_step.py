@@ -1,6 +1,6 @@
 """Checker of lesson 06: one step of training, on a network small enough to follow by hand."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 
 import torch
@@ -13,6 +13,10 @@ from annlib.course.exercises.training import near, number_of, uniform
 from annlib.model.ann import Logits
 
 AUX_WEIGHT = 0.4
+OLD_GRADIENTS = (
+    "The step was taken along old gradients, before backward() had made new ones: step() comes "
+    "after backward()."
+)
 StepOf = Callable[[nn.Module, torch.optim.Optimizer, Tensor, Tensor, float], Tensor | float]
 
 
@@ -59,11 +63,7 @@ def loss_of(student: StepOf, *inputs: object) -> float:
     try:
         return number_of(student, *inputs)
     except NotYet as error:
-        expect(
-            "inplace operation" not in str(error),
-            "The step was taken along old gradients, before backward() had made new ones: step() "
-            "comes after backward().",
-        )
+        expect("inplace operation" not in str(error), OLD_GRADIENTS)
         raise
 
 
@@ -110,43 +110,49 @@ def check_move(
     lr: float,
     old_lr: float,
 ) -> None:
-    """Compares the parameters with those that a right step, or a plausible slip, leads to."""
+    """Compares the parameters with those that a right step leads to."""
     main, aux = losses(before, images, labels)
-    total = (main + AUX_WEIGHT * aux) / labels.numel()
     start = list(before.parameters())
-    gradients = torch.autograd.grad(total, start)
-    moves = [
-        then.detach() - now.detach() for then, now in zip(start, model.parameters(), strict=True)
-    ]
-    old = [torch.ones_like(one) for one in gradients]
-    both = [one + stale for one, stale in zip(gradients, old, strict=True)]
-
-    def moved(rate: float, along: list[Tensor]) -> bool:
-        return all(
-            torch.allclose(move, rate * one, atol=1e-5)
-            for move, one in zip(moves, along, strict=True)
-        )
-
-    slips = [
-        (moved(0, old), "No parameter moved: optimizer.step() is missing, or the gradients were "
-         "set to zero between backward() and step()."),
-        (moved(lr, both) or moved(old_lr, both), "Gradients of an earlier step are still in: "
-         "backward() adds to what is there. zero_grad() comes before it."),
-        (moved(lr, old) or moved(old_lr, old), "The step was taken along old gradients: step() "
-         "comes after backward()."),
-        (moved(old_lr, gradients), "The step has the optimiser's old rate: set group[\"lr\"] = lr "
-         "for each group of optimizer.param_groups first."),
-    ]  # fmt: skip
-    for made, advice in slips:
-        expect(not made, advice)
-    still = [
-        name
-        for (name, _), move in zip(model.named_parameters(), moves, strict=True)
-        if not bool(move.abs().max() > 0)
-    ]
+    gradients = torch.autograd.grad((main + AUX_WEIGHT * aux) / labels.numel(), start)
+    ways = zip(start, model.parameters(), strict=True)
+    moves = [then.detach() - now.detach() for then, now in ways]
+    check_slips(moves, gradients, lr, old_lr)
+    names = [name for name, _ in model.named_parameters()]
+    still = [name for name, move in zip(names, moves, strict=True) if not bool(move.any())]
     expect(not still, f"{', '.join(still)} did not move: does the loss reach all of the network?")
     expect(
-        moved(lr, list(gradients)),
+        moved(moves, lr, gradients),
         "The parameters moved, but not by one step along the gradient of main + 0.4 x auxiliary. "
         "Is step() called twice, or another loss sent backward than you return?",
+    )
+
+
+def moved(moves: Sequence[Tensor], rate: float, along: Sequence[Tensor]) -> bool:
+    """Whether each parameter went by its rate along these gradients."""
+    pairs = zip(moves, along, strict=True)
+    return all(torch.allclose(move, rate * one, atol=1e-5) for move, one in pairs)
+
+
+def check_slips(
+    moves: Sequence[Tensor], gradients: Sequence[Tensor], lr: float, old_lr: float
+) -> None:
+    """Tells the steps apart that forgotten or misplaced parts lead to."""
+    stale = [torch.ones_like(one) for one in gradients]  # what stood in .grad before the step
+    both = [one + old for one, old in zip(gradients, stale, strict=True)]
+    expect(
+        not moved(moves, 0, stale),
+        "No parameter moved: optimizer.step() is missing, or the gradients were set to zero "
+        "between backward() and step().",
+    )
+    for rate in (lr, old_lr):
+        expect(
+            not moved(moves, rate, both),
+            "Gradients of an earlier step are still in: backward() adds to what is there. "
+            "zero_grad() comes before it.",
+        )
+        expect(not moved(moves, rate, stale), OLD_GRADIENTS)
+    expect(
+        not moved(moves, old_lr, gradients),
+        'The step has the optimiser\'s old rate: set group["lr"] = lr for each group of '
+        "optimizer.param_groups first.",
     )

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from annlib.config import TrainConfig
@@ -83,24 +84,23 @@ def live(
     steps, losses = zip(*history, strict=True) if history else ((), ())
     axes[0].plot(steps, losses, color=BLOCK_COLOURS[block], linewidth=1)
     axes[0].set(title="Loss", xlabel="step", xlim=(0, total), ylim=(0, None))
-    marks = [look.step for look in looks]
-    axes[1].plot(marks, [look.miou for look in looks], "o-", color=INK, label="mIoU", markersize=4)
-    axes[1].plot(
-        marks,
-        [look.houses for look in looks],
-        "s--",
-        color=BLOCK_COLOURS[block],
-        label="houses",
-        markersize=4,
-    )
-    axes[1].axhline(1 / 3, color=INK, linewidth=1, linestyle=":")
-    axes[1].text(total, 0.35, "guessing", size=9, ha="right")
-    axes[1].set(title="Unseen scenes", xlabel="step", xlim=(0, total), ylim=(0, 1.02))
-    axes[1].legend(loc="upper left", fontsize=9)
+    draw_scores(axes[1], looks, total, BLOCK_COLOURS[block])
     last = looks[-1]
     draw_image(axes[2], colour_labels(last.labels), f"After step {last.step}", block)
     name_houses(axes[2], scene, last.labels)
     return Picture(figure, f"A run under way. {say_live(history, looks, total)}")
+
+
+def draw_scores(axes: Axes, looks: Sequence[Look], total: int, colour: str) -> None:
+    """mIoU and right houses after the steps at which somebody looked."""
+    marks = [look.step for look in looks]
+    miou, houses = [look.miou for look in looks], [look.houses for look in looks]
+    axes.plot(marks, miou, "o-", color=INK, label="mIoU", markersize=4)
+    axes.plot(marks, houses, "s--", color=colour, label="houses", markersize=4)
+    axes.axhline(1 / 3, color=INK, linewidth=1, linestyle=":")
+    axes.text(total, 0.35, "guessing", size=9, ha="right")
+    axes.set(title="Unseen scenes", xlabel="step", xlim=(0, total), ylim=(0, 1.02))
+    axes.legend(loc="upper left", fontsize=9)
 
 
 def say_live(history: Sequence[tuple[int, float]], looks: Sequence[Look], total: int) -> str:
