@@ -5,7 +5,7 @@
 #
 # - **Before:** lessons 0 to 8; lesson 9 for real data
 # - **Reading:** 40 min, and 2 hours for a claim of your own
-# - **Runs in:** 25 s (quick), 8 min (learn), 30 min (full), on 2 CPU cores or one GPU
+# - **Runs in:** 25 s (quick), 10 min (learn), 30 min (full), on 2 CPU cores or one GPU
 # - **Needs:** CPU; no network; a GPU and `data_root` only for claims about photographs
 #
 # ## After this lesson you can
