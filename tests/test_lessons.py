@@ -40,7 +40,8 @@ def lesson_from(folder: Path, text: str):
 def cells_of(text: str) -> dict[str, str]:
     """{first tag: source} of a notebook file."""
     cells = json.loads(text)["cells"]
-    return {c["metadata"]["tags"][0]: "".join(c["source"]) for c in cells if c["metadata"].get("tags")}
+    tagged = [cell for cell in cells if cell["metadata"].get("tags")]
+    return {cell["metadata"]["tags"][0]: "".join(cell["source"]) for cell in tagged}
 
 
 @pytest.fixture

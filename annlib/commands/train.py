@@ -10,7 +10,6 @@ from tyro.conf import Positional
 
 from annlib.commands.devices import Device, able, choose_device, use_threads
 from annlib.commands.errors import at_least_one
-from annlib.commands.fitting import fit_classes, fit_minutes
 from annlib.commands.following import Following
 from annlib.commands.memory import memory_advice
 from annlib.config import Compute, Precision
@@ -80,6 +79,7 @@ class Train:
         """In this process, together with the others if torchrun started several."""
         from annlib.data.sources import open_data
         from annlib.engine.distributed import was_restarted, world_size
+        from annlib.engine.fitting import fit_classes, fit_minutes
         from annlib.engine.timing import seconds_per_step
         from annlib.engine.training import Training
 

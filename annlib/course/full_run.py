@@ -5,10 +5,10 @@ from pathlib import Path
 
 import torch
 
-from annlib.commands.fitting import fit_classes
 from annlib.config import Compute, Experiment
 from annlib.course.opening import OpenedLesson
 from annlib.data.sources import Halves, open_data
+from annlib.engine.fitting import fit_classes
 from annlib.engine.training import Training
 from annlib.experiments import find_experiment
 from annlib.zoo import ZOO

@@ -1,18 +1,16 @@
 """An experiment, fitted to the data and to the machine at hand."""
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from annlib.config import Experiment
-    from annlib.data.classes import DatasetSpec
-    from annlib.data.sources import Halves
+from annlib.config import Experiment
+from annlib.data.classes import DatasetSpec
+from annlib.data.datasets import class_balance
+from annlib.data.sources import Halves
+from annlib.engine.distributed import is_main
 
 
-def fit_classes(experiment: "Experiment", halves: "Halves") -> "Experiment":
+def fit_classes(experiment: Experiment, halves: Halves) -> Experiment:
     """Fits the photos_* experiments to the classes of a folder, and to how often each occurs."""
-    from annlib.data.datasets import class_balance
-
     check_classes(experiment, halves.spec)
     model, recipe = experiment.model, experiment.train
     if experiment.data.dataset == "folder":
@@ -22,7 +20,7 @@ def fit_classes(experiment: "Experiment", halves: "Halves") -> "Experiment":
     return replace(experiment, model=model, train=recipe)
 
 
-def check_classes(experiment: "Experiment", spec: "DatasetSpec") -> None:
+def check_classes(experiment: Experiment, spec: DatasetSpec) -> None:
     """Raises ValueError for a data set with another number of classes than a published row."""
     if experiment.model.num_classes != spec.num_classes and experiment.data.dataset != "folder":
         raise ValueError(
@@ -32,10 +30,8 @@ def check_classes(experiment: "Experiment", spec: "DatasetSpec") -> None:
         )
 
 
-def fit_minutes(experiment: "Experiment", minutes: float, seconds: float) -> "Experiment":
+def fit_minutes(experiment: Experiment, minutes: float, seconds: float) -> Experiment:
     """As many steps as fit, when a step takes so many seconds."""
-    from annlib.engine.distributed import is_main
-
     iterations = max(1, int(60 * minutes / seconds))
     if is_main():
         print(f"{1000 * seconds:.0f} ms a step: {iterations} steps in {minutes:g} minutes")
