@@ -114,7 +114,7 @@ def random_features(
 
 
 def windows(query: Tensor, key: Tensor, value: Tensor, size: Size, side: int) -> Tensor:
-    """Swin's windows, not shifted: only the side x side positions around answer. -> (B, N, Cv)"""
+    """Swin's windows, not shifted: only the own square of side x side answers.  -> (B, N, Cv)"""
 
     def cut(part: Tensor) -> Tensor:
         part = part.unflatten(2, size)

@@ -6,8 +6,8 @@ import ipywidgets
 from IPython.display import display
 
 from annlib.course.anchoring import attention_with
-from annlib.course.controls.explorer import Explorer, LevelBoxes
-from annlib.course.controls.query_sliders import LONG, slider
+from annlib.course.controls.explorer import LONG, Explorer, LevelBoxes
+from annlib.course.controls.query_sliders import slider
 from annlib.course.figures.anchor_map import anchor_map as draw_anchor_map
 from annlib.course.matching import query_on
 from annlib.course.wording import say_choice

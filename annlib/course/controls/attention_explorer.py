@@ -11,8 +11,8 @@ from IPython.display import display
 
 from annlib.course import plots
 from annlib.course.attention import Attention
-from annlib.course.controls.keys import guarded
-from annlib.course.controls.query_sliders import LONG, slider
+from annlib.course.controls.explorer import LONG, Explorer
+from annlib.course.controls.query_sliders import slider
 from annlib.course.matching import query_on
 from annlib.course.wording import say_choice
 from annlib.data.scenes import Scene
@@ -20,7 +20,7 @@ from annlib.data.scenes import Scene
 Look = Callable[[np.ndarray], Mapping[str, Attention]]  # picture -> what each block does with it
 
 
-class AttentionExplorer(ipywidgets.VBox):
+class AttentionExplorer(Explorer):
     """Menus for picture, network and block; sliders place the pixel that asks.
 
     Keyboard: Tab to a menu or slider, then the arrow keys. State is also printed as a sentence.
@@ -30,24 +30,19 @@ class AttentionExplorer(ipywidgets.VBox):
         self, scenes: Mapping[str, Scene], networks: Mapping[str, Look], blocks: Mapping[str, str]
     ) -> None:
         """blocks: name in the menu -> path of the block, "afnb.attention" for example."""
-        self.controls: dict[str, ipywidgets.Widget] = {}
-        super().__init__()
         self.scenes, self.networks, self.blocks = scenes, networks, blocks
         self.found: dict[tuple[str, str], Mapping[str, Attention]] = {}
         first = next(iter(scenes.values()))
         height, width = first.labels.shape
         y, x = query_on(first, first.houses[0])
-        self.controls = {
+        controls = {
             "picture": menu("picture", scenes),
             "network": menu("network", networks),
             "block": menu("block", blocks),
             "y": slider("row", y, height - 1),
             "x": slider("column", x, width - 1),
         }
-        # interactive_output shows errors of `draw` in the widget, where the widget gate finds them
-        self.output = ipywidgets.interactive_output(self.draw, self.controls)
-        box = ipywidgets.VBox(list(self.controls.values()))
-        self.children = [box, self.output, guarded(self)]
+        super().__init__(controls, self.draw)
 
     def draw(self, picture: str, network: str, block: str, y: int, x: int) -> None:
         """The picture and the sentence for one state of the controls."""
@@ -58,16 +53,6 @@ class AttentionExplorer(ipywidgets.VBox):
         title = f"{block}, {network}"
         display(plots.attention(scene.image, attention, y, x, title, path.partition(".")[0]))
         print(say_choice(attention, scene.labels, y, x))
-
-    def close(self) -> None:
-        """Removes the widget and everything that listens to its controls."""
-        for control in self.controls.values():
-            control.unobserve_all()
-            control.close()
-        self.controls = {}
-        for child in self.children:
-            child.close()
-        super().close()
 
 
 def menu(name: str, choices: Mapping[str, object]) -> ipywidgets.Dropdown:

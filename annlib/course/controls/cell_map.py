@@ -3,8 +3,7 @@
 import ipywidgets
 from IPython.display import display
 
-from annlib.course.controls.explorer import Explorer
-from annlib.course.controls.query_sliders import LONG
+from annlib.course.controls.explorer import LONG, Explorer
 from annlib.course.figures.cell_map import cell_map as draw_cell_map
 from annlib.data.scenes import Scene
 from annlib.model.ann import map_size

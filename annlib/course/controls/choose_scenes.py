@@ -6,12 +6,11 @@ import ipywidgets
 from IPython.display import display
 from torch import Tensor
 
-from annlib.course.controls.keys import guarded
-from annlib.course.controls.query_sliders import LONG
+from annlib.course.controls.explorer import LONG, Explorer
 from annlib.course.figures.confusion import chosen_scenes, of_scenes, say_chosen
 
 
-class ChooseScenes(ipywidgets.VBox):
+class ChooseScenes(Explorer):
     """A menu of networks, and two sliders that choose scenes.
 
     Keyboard: Tab to a control, then the arrow keys. The state is told in words, too.
@@ -19,19 +18,16 @@ class ChooseScenes(ipywidgets.VBox):
 
     def __init__(self, counts: Mapping[str, tuple[str, Tensor]], names: Sequence[str]) -> None:
         """counts: network -> (block, for its colour, and matrices of its scenes (T, K, K))"""
-        super().__init__()
         self.counts, self.names = counts, names
         num_scenes = min(len(one) for _, one in counts.values())
-        self.controls: dict[str, ipywidgets.Widget] = {
+        controls = {
             "network": ipywidgets.Dropdown(
                 options=list(counts), description="network", layout=LONG
             ),
             "first": slider("first scene", 0, 0, num_scenes - 1),
             "number": slider("how many", num_scenes, 1, num_scenes),
         }
-        # interactive_output shows errors of `draw` in the widget, where the widget gate finds them
-        self.output = ipywidgets.interactive_output(self.draw, self.controls)
-        self.children = [*self.controls.values(), self.output, guarded(self)]
+        super().__init__(controls, self.draw)
 
     def draw(self, network: str, first: int, number: int) -> None:
         """The picture and the sentence for one state of the controls; the last scene ends it."""
@@ -39,15 +35,6 @@ class ChooseScenes(ipywidgets.VBox):
         number = min(number, len(counts) - first)
         display(chosen_scenes(counts, first, number, self.names, block, network))
         print(say_chosen(*of_scenes(counts, first, number), first))
-
-    def close(self) -> None:
-        """Removes the widget and everything that listens to its controls."""
-        for control in self.controls.values():
-            control.unobserve_all()
-            control.close()
-        for child in self.children:
-            child.close()
-        super().close()
 
 
 def slider(name: str, value: int, low: int, high: int) -> ipywidgets.IntSlider:

@@ -7,8 +7,7 @@ import numpy as np
 from IPython.display import display
 
 from annlib.course import plots
-from annlib.course.controls.explorer import Explorer
-from annlib.course.controls.query_sliders import LONG
+from annlib.course.controls.explorer import LONG, Explorer
 from annlib.course.intervening import changed_attention
 from annlib.course.levels import near_edges
 from annlib.course.predicting import house_answer, predict_labels

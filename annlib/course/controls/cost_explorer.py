@@ -3,10 +3,9 @@
 import ipywidgets
 from IPython.display import display
 
-from annlib.course.controls.keys import guarded
+from annlib.course.controls.explorer import LONG, Explorer
 from annlib.course.figures.bills import cost_curves, say_bills
 
-LONG = {"width": "34em"}
 SIDES = (8, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 CHANNELS = (32, 64, 128, 256, 512)
 LEVELS = {  # S -> the grids of which so many anchors are made
@@ -19,7 +18,7 @@ LEVELS = {  # S -> the grids of which so many anchors are made
 }
 
 
-class CostExplorer(ipywidgets.VBox):
+class CostExplorer(Explorer):
     """H, W, C and S; predicted operations and memory, and a line at what this machine has.
 
     Keyboard: Tab to a slider, then the arrow keys. State is also printed as sentences.
@@ -27,31 +26,19 @@ class CostExplorer(ipywidgets.VBox):
 
     def __init__(self, memory: float) -> None:
         """memory: bytes that are free here"""
-        super().__init__()
         self.memory = memory
-        self.controls = {
+        controls = {
             "height": choices("H", SIDES, 128),
             "width": choices("W", SIDES, 256),
             "channels": choices("C", CHANNELS, 256),
             "anchors": choices("S", LEVELS, 110),
         }
-        # interactive_output shows errors of `draw` in the widget, where the widget gate finds them
-        self.output = ipywidgets.interactive_output(self.draw, self.controls)
-        self.children = [ipywidgets.VBox(list(self.controls.values())), self.output, guarded(self)]
+        super().__init__(controls, self.draw)
 
     def draw(self, height: int, width: int, channels: int, anchors: int) -> None:
         """The curves and the sentences for one state of the sliders."""
         display(cost_curves((height, width), channels, anchors, self.memory))
         print(say_bills((height, width), channels, anchors, self.memory).replace(". ", ".\n"))
-
-    def close(self) -> None:
-        """Removes the widget and everything that listens to its controls."""
-        for control in self.controls.values():
-            control.unobserve_all()
-            control.close()
-        for child in self.children:
-            child.close()
-        super().close()
 
 
 def choices(name: str, options: object, value: int) -> ipywidgets.SelectionSlider:

@@ -3,35 +3,29 @@
 import ipywidgets
 from IPython.display import display
 
-from annlib.course.controls.keys import guarded
+from annlib.course.controls.explorer import LONG, Explorer
 from annlib.course.families import FAMILIES
 from annlib.course.figures.cheap_attention import cost_curves, say_costs
 
-LONG = {"width": "40em"}
 SHOWN = ("non-local", "anchors", "landmarks", "windows", "criss-cross", "kernel")
 SIDES = (16, 32, 64, 96, 128, 256)
 CHANNELS = (16, 32, 64, 128, 256, 512)
 
 
-class CostSliders(ipywidgets.VBox):
+class CostSliders(Explorer):
     """Sliders for channels, map, and the sizes of the methods that have one.
 
     Keyboard: Tab to a slider, then the arrow keys. State is also printed as a sentence.
     """
 
     def __init__(self) -> None:
-        self.controls: dict[str, ipywidgets.Widget] = {}
-        super().__init__()
-        self.controls = {
+        controls = {
             "channels": choice("C", CHANNELS, 64),
             "side": choice("map height", SIDES, 64),
             "anchors": choice("anchors", FAMILIES["anchors"].options, 110),
             "window": choice("window side", (2, 4, 8, 16), 4),
         }
-        # interactive_output shows errors of `draw` in the widget, where the widget gate finds them
-        self.output = ipywidgets.interactive_output(self.draw, self.controls)
-        box = ipywidgets.VBox(list(self.controls.values()))
-        self.children = [box, self.output, guarded(self)]
+        super().__init__(controls, self.draw)
 
     def draw(self, channels: int, side: int, anchors: int, window: int) -> None:
         """The picture and the sentence for one state of the controls."""
@@ -39,16 +33,6 @@ class CostSliders(ipywidgets.VBox):
         options = {name: sizes.get(name, 1) for name in SHOWN}
         display(cost_curves(channels, options, side))
         print(say_costs(channels, options, side))
-
-    def close(self) -> None:
-        """Removes the widget and everything that listens to its controls."""
-        for control in self.controls.values():
-            control.unobserve_all()
-            control.close()
-        self.controls = {}
-        for child in self.children:
-            child.close()
-        super().close()
 
 
 def choice(name: str, options: tuple[int, ...], value: int) -> ipywidgets.SelectionSlider:

@@ -7,15 +7,18 @@ import traitlets
 
 from annlib.course.controls.keys import guarded
 
+LONG = {"width": "40em"}
+
 
 class Explorer(ipywidgets.VBox):
     """Draws anew whenever a control changes; Tab leads to the controls, arrow keys move them."""
+
+    controls: Mapping[str, ipywidgets.Widget] = {}  # of one that could not be built, and is closed
 
     def __init__(
         self, controls: Mapping[str, ipywidgets.Widget], draw: Callable[..., None]
     ) -> None:
         """draw: gets the value of each control under its name, and displays picture and words"""
-        self.controls: dict[str, ipywidgets.Widget] = {}
         super().__init__()
         self.controls = dict(controls)
         # interactive_output shows errors of `draw` in the widget, where the widget gate finds them

@@ -4,32 +4,28 @@ import ipywidgets
 from IPython.display import display
 
 from annlib.course.controls.cost_explorer import choices
-from annlib.course.controls.keys import guarded
+from annlib.course.controls.explorer import LONG, Explorer
 from annlib.course.figures.orders import before_after, say_before_after
 from annlib.course.folding_bill import block_shape, step_gflops
 
-LONG = {"width": "34em"}
 SIDES = (8, 16, 24, 32, 48, 64, 96, 128, 256)
 CHANNELS = (64, 128, 256, 512, 1024, 2048)
 
 
-class FoldBill(ipywidgets.VBox):
+class FoldBill(Explorer):
     """Block, H, W and channels; a pair of bars for each step.
 
     Keyboard: Tab to a control, then the arrow keys. State is also printed as a sentence.
     """
 
     def __init__(self) -> None:
-        super().__init__()
-        self.controls = {
+        controls = {
             "name": ipywidgets.Dropdown(options=["AFNB", "APNB"], description="block", layout=LONG),
             "height": choices("H", SIDES, 64),
             "width": choices("W", SIDES, 128),
             "channels": choices("channels", CHANNELS, 2048),
         }
-        # interactive_output shows errors of `draw` in the widget, where the widget gate finds them
-        self.output = ipywidgets.interactive_output(self.draw, self.controls)
-        self.children = [ipywidgets.VBox(list(self.controls.values())), self.output, guarded(self)]
+        super().__init__(controls, self.draw)
 
     def draw(self, name: str, height: int, width: int, channels: int) -> None:
         """The bars and the sentence for one state of the controls."""
@@ -38,12 +34,3 @@ class FoldBill(ipywidgets.VBox):
         title = f"{name}, map {height} x {width}, {channels} channels"
         display(before_after(before, after, title))
         print(say_before_after(before, after, title))
-
-    def close(self) -> None:
-        """Removes the widget and everything that listens to its controls."""
-        for control in self.controls.values():
-            control.unobserve_all()
-            control.close()
-        for child in self.children:
-            child.close()
-        super().close()

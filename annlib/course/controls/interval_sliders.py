@@ -6,15 +6,14 @@ from statistics import stdev
 import ipywidgets
 from IPython.display import display
 
-from annlib.course.controls.keys import guarded
+from annlib.course.controls.explorer import LONG, Explorer
 from annlib.course.figures.spread import narrowing
 from annlib.course.intervals import half_width
 
-LONG = {"width": "36em"}
 LEVELS = {"80 %": 0.8, "90 %": 0.9, "95 %": 0.95, "99 %": 0.99}
 
 
-class IntervalSliders(ipywidgets.VBox):
+class IntervalSliders(Explorer):
     """The width of an interval for any number of runs that deviate as those of a head do.
 
     Keyboard: Tab to a control, then the arrow keys. State is also printed as a sentence.
@@ -22,10 +21,9 @@ class IntervalSliders(ipywidgets.VBox):
 
     def __init__(self, scores: Mapping[str, Sequence[float]]) -> None:
         """scores: head -> what its runs reached, two or more"""
-        super().__init__()
         self.deviations = {head: stdev(values) for head, values in scores.items()}
         heads = [(f"{head}: s = {s:.3f}", head) for head, s in self.deviations.items()]
-        self.controls = {
+        controls = {
             "head": ipywidgets.Dropdown(options=heads, description="head", layout=LONG),
             "n": ipywidgets.IntSlider(
                 5, 2, 40, description="runs", continuous_update=False, layout=LONG
@@ -34,9 +32,7 @@ class IntervalSliders(ipywidgets.VBox):
                 options=list(LEVELS.items()), value=0.95, description="level", layout=LONG
             ),
         }
-        # interactive_output shows errors of `draw` in the widget, where the widget gate finds them
-        self.output = ipywidgets.interactive_output(self.draw, self.controls)
-        self.children = [ipywidgets.VBox(list(self.controls.values())), self.output, guarded(self)]
+        super().__init__(controls, self.draw)
 
     def draw(self, head: str, n: int, level: float) -> None:
         """The picture and the sentence for one state of the controls."""
@@ -46,15 +42,6 @@ class IntervalSliders(ipywidgets.VBox):
             f"{n} runs of {head} (s = {sd:.3f}): the mean is known to ± "
             f"{half_width(sd, n, level):.3f} at {level:.0%}."
         )
-
-    def close(self) -> None:
-        """Removes the widget and everything that listens to its controls."""
-        for control in self.controls.values():
-            control.unobserve_all()
-            control.close()
-        for child in self.children:
-            child.close()
-        super().close()
 
 
 def interval_sliders(scores: Mapping[str, Sequence[float]]) -> IntervalSliders:

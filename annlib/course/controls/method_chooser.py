@@ -5,18 +5,17 @@ from IPython.display import display
 from torch import nn
 
 from annlib.course import plots
-from annlib.course.controls.keys import guarded
+from annlib.course.controls.explorer import LONG, Explorer
 from annlib.course.families import FAMILIES, method_of
 from annlib.course.figures.cheap_attention import label_of
 from annlib.course.matching import query_on
 from annlib.course.plugging import asked, attention_by, say_method
 from annlib.data.scenes import Scene
 
-LONG = {"width": "40em"}
 STEPS = ("cheapest", "middle", "dearest")
 
 
-class MethodChooser(ipywidgets.VBox):
+class MethodChooser(Explorer):
     """A menu of methods, their size in three steps, and a house that asks.
 
     Keyboard: Tab to a control, then the arrow keys. State is also printed as a sentence.
@@ -24,11 +23,9 @@ class MethodChooser(ipywidgets.VBox):
 
     def __init__(self, model: nn.Module, scene: Scene) -> None:
         """model: a network with one non-local block."""
-        self.controls: dict[str, ipywidgets.Widget] = {}
-        super().__init__()
         self.model, self.scene, self.asked = model, scene, asked(model, scene.image)
         houses = [(f"{house.paint} house", at) for at, house in enumerate(scene.houses)]
-        self.controls = {
+        controls = {
             "name": ipywidgets.Dropdown(options=list(FAMILIES), description="method", layout=LONG),
             "step": ipywidgets.SelectionSlider(
                 options=[(step, at) for at, step in enumerate(STEPS)],
@@ -39,10 +36,7 @@ class MethodChooser(ipywidgets.VBox):
             ),
             "index": ipywidgets.Dropdown(options=houses, description="asks", layout=LONG),
         }
-        # interactive_output shows errors of `draw` in the widget, where the widget gate finds them
-        self.output = ipywidgets.interactive_output(self.draw, self.controls)
-        box = ipywidgets.VBox(list(self.controls.values()))
-        self.children = [box, self.output, guarded(self)]
+        super().__init__(controls, self.draw)
 
     def draw(self, name: str, step: int, index: int) -> None:
         """The picture and the sentence for one state of the controls."""
@@ -52,13 +46,3 @@ class MethodChooser(ipywidgets.VBox):
         query = query_on(self.scene, self.scene.houses[index])
         display(plots.attention(self.scene.image, attention, *query, label_of(name, option), ""))
         print(say_method(self.model, name, option, self.scene, index))
-
-    def close(self) -> None:
-        """Removes the widget and everything that listens to its controls."""
-        for control in self.controls.values():
-            control.unobserve_all()
-            control.close()
-        self.controls = {}
-        for child in self.children:
-            child.close()
-        super().close()

@@ -4,23 +4,21 @@ import ipywidgets
 from IPython.display import display
 
 from annlib.course.bills import HEADS, network_bill
-from annlib.course.controls.keys import guarded
+from annlib.course.controls.explorer import LONG, Explorer
 from annlib.course.figures.bills import part_bars, say_parts
 
-LONG = {"width": "34em"}
 SIZES = {f"{h} x {w}": (h, w) for h, w in ((128, 192), (256, 512), (512, 1024), (1024, 2048))}
 BLOCKS = ("afnb", "apnb", "context")  # the parts of a network that attend
 
 
-class NetworkBill(ipywidgets.VBox):
+class NetworkBill(Explorer):
     """Operations of each part of ANN-R-50, counted, for a picture and a head of your choice.
 
     Keyboard: Tab to a control, then the arrow keys. State is also printed as a sentence.
     """
 
     def __init__(self) -> None:
-        super().__init__()
-        self.controls = {
+        controls = {
             "head": ipywidgets.Dropdown(options=list(HEADS), description="head", layout=LONG),
             "size": ipywidgets.SelectionSlider(
                 options=list(SIZES.items()),
@@ -30,9 +28,7 @@ class NetworkBill(ipywidgets.VBox):
                 layout=LONG,
             ),
         }
-        # interactive_output shows errors of `draw` in the widget, where the widget gate finds them
-        self.output = ipywidgets.interactive_output(self.draw, self.controls)
-        self.children = [ipywidgets.VBox(list(self.controls.values())), self.output, guarded(self)]
+        super().__init__(controls, self.draw)
 
     def draw(self, head: str, size: tuple[int, int]) -> None:
         """The bars and the sentence for one state of the controls."""
@@ -42,12 +38,3 @@ class NetworkBill(ipywidgets.VBox):
         attending = sum(value for name, value in values.items() if name in BLOCKS)
         print(say_parts(values, title, "GFLOPs"))
         print(f"The attending blocks take {attending / sum(values.values()):.0%} of all.")
-
-    def close(self) -> None:
-        """Removes the widget and everything that listens to its controls."""
-        for control in self.controls.values():
-            control.unobserve_all()
-            control.close()
-        for child in self.children:
-            child.close()
-        super().close()

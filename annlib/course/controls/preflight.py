@@ -3,23 +3,20 @@
 import ipywidgets
 from IPython.display import display
 
-from annlib.course.controls.keys import guarded
+from annlib.course.controls.explorer import LONG, Explorer
 from annlib.course.figures.preflight import memory_bar, say_estimate
 from annlib.course.preflight import GPUS, PRECISIONS, estimate
 from annlib.zoo import ROWS
 
-LONG = {"width": "38em"}
 
-
-class Preflight(ipywidgets.VBox):
+class Preflight(Explorer):
     """Row, GPU, pictures at a time and precision; memory, hours and disk as bar and as words.
 
     Keyboard: Tab to a control, then the arrow keys.
     """
 
     def __init__(self) -> None:
-        super().__init__()
-        self.controls = {
+        controls = {
             "name": self.menu("row", [row.name for row in ROWS]),
             "gpu": self.menu("GPU", list(GPUS)),
             "batch": ipywidgets.SelectionSlider(
@@ -31,9 +28,7 @@ class Preflight(ipywidgets.VBox):
             ),
             "precision": self.menu("precision", list(PRECISIONS)),
         }
-        # interactive_output shows errors of `draw` in the widget, where the widget gate finds them
-        self.output = ipywidgets.interactive_output(self.draw, self.controls)
-        self.children = [ipywidgets.VBox(list(self.controls.values())), self.output, guarded(self)]
+        super().__init__(controls, self.draw)
 
     def menu(self, name: str, options: list[str]) -> ipywidgets.Dropdown:
         return ipywidgets.Dropdown(options=options, description=name, layout=LONG)
@@ -43,15 +38,6 @@ class Preflight(ipywidgets.VBox):
         found = estimate(name, GPUS[gpu], batch, precision)
         display(memory_bar(found, f"{batch} at a time, {precision}"))
         print(say_estimate(found))
-
-    def close(self) -> None:
-        """Removes the widget and everything that listens to its controls."""
-        for control in self.controls.values():
-            control.unobserve_all()
-            control.close()
-        for child in self.children:
-            child.close()
-        super().close()
 
 
 def preflight() -> Preflight:

@@ -8,15 +8,13 @@ from torch import nn
 
 from annlib.course import plots
 from annlib.course.attention import Attention, attention_of
-from annlib.course.controls.keys import guarded
+from annlib.course.controls.explorer import LONG, Explorer
 from annlib.course.matching import query_on
 from annlib.course.wording import say_choice
 from annlib.data.scenes import Scene
 
-LONG = {"width": "40em"}
 
-
-class QuerySliders(ipywidgets.VBox):
+class QuerySliders(Explorer):
     """Two sliders place the query; a third multiplies all scores; a menu chooses the block.
 
     Keyboard: Tab to a slider, then the arrow keys. State is also printed as a sentence.
@@ -24,12 +22,10 @@ class QuerySliders(ipywidgets.VBox):
 
     def __init__(self, scene: Scene, choices: Mapping[str, tuple[str, Attention]]) -> None:
         """choices: name in the menu -> (block, for its colour, and what it did with the scene)"""
-        self.controls: dict[str, ipywidgets.Widget] = {}
-        super().__init__()
         self.scene, self.choices = scene, choices
         height, width = scene.labels.shape
         y, x = query_on(scene, scene.houses[0])
-        self.controls = {
+        controls = {
             "name": ipywidgets.Dropdown(options=list(choices), description="block", layout=LONG),
             "y": slider("row", y, height - 1),
             "x": slider("column", x, width - 1),
@@ -41,10 +37,7 @@ class QuerySliders(ipywidgets.VBox):
                 layout=LONG,
             ),
         }
-        # interactive_output shows errors of `draw` in the widget, where the widget gate finds them
-        self.output = ipywidgets.interactive_output(self.draw, self.controls)
-        box = ipywidgets.VBox(list(self.controls.values()))
-        self.children = [box, self.output, guarded(self)]
+        super().__init__(controls, self.draw)
 
     def draw(self, name: str, y: int, x: int, factor: float) -> None:
         """The picture and the sentence for one state of the controls."""
@@ -53,16 +46,6 @@ class QuerySliders(ipywidgets.VBox):
             attention = attention.rescaled(factor)
         display(plots.attention(self.scene.image, attention, y, x, name, block))
         print(say_choice(attention, self.scene.labels, y, x))
-
-    def close(self) -> None:
-        """Removes the widget and everything that listens to its controls."""
-        for control in self.controls.values():
-            control.unobserve_all()
-            control.close()
-        self.controls = {}
-        for child in self.children:
-            child.close()
-        super().close()
 
 
 def slider(name: str, value: int, last: int) -> ipywidgets.IntSlider:

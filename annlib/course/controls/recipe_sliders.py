@@ -4,24 +4,22 @@ import ipywidgets
 from IPython.display import display
 
 from annlib.config import TrainConfig
-from annlib.course.controls.keys import guarded
-from annlib.course.controls.query_sliders import LONG
+from annlib.course.controls.explorer import LONG, Explorer
 from annlib.course.figures.training import rates, say_rates
 
 BASE_RATES = (1e-3, 3e-3, 6e-3, 1e-2, 2e-2)
 FLOORS = (0.0, 1e-4, 1e-3)
 
 
-class RecipeSliders(ipywidgets.VBox):
+class RecipeSliders(Explorer):
     """Base rate, power, floor and warm-up of a run of 1000 steps.
 
     Keyboard: Tab to a control, then the arrow keys. The state is told in words, too.
     """
 
     def __init__(self, config: TrainConfig) -> None:
-        super().__init__()
         self.config = config
-        self.controls: dict[str, ipywidgets.Widget] = {
+        controls = {
             "base_lr": choice("base rate", BASE_RATES, config.base_lr),
             "power": ipywidgets.FloatSlider(
                 config.power, min=0, max=4, step=0.1, description="power", layout=LONG
@@ -31,12 +29,10 @@ class RecipeSliders(ipywidgets.VBox):
                 config.warmup, 0, 500, 10, description="warm-up steps", layout=LONG
             ),
         }
-        for control in self.controls.values():
+        for control in controls.values():
             control.continuous_update = False
             control.style.description_width = "7em"
-        # interactive_output shows errors of `draw` in the widget, where the widget gate finds them
-        self.output = ipywidgets.interactive_output(self.draw, self.controls)
-        self.children = [*self.controls.values(), self.output, guarded(self)]
+        super().__init__(controls, self.draw)
 
     def draw(self, base_lr: float, power: float, min_lr: float, warmup: int) -> None:
         """The curve and the sentence for one state of the controls."""
@@ -45,15 +41,6 @@ class RecipeSliders(ipywidgets.VBox):
         )
         display(rates(config))
         print(say_rates(config))
-
-    def close(self) -> None:
-        """Removes the widget and everything that listens to its controls."""
-        for control in self.controls.values():
-            control.unobserve_all()
-            control.close()
-        for child in self.children:
-            child.close()
-        super().close()
 
 
 def choice(name: str, values: tuple[float, ...], value: float) -> ipywidgets.SelectionSlider:

@@ -10,27 +10,24 @@ from IPython.display import display
 
 from annlib.course.capstone import verdict
 from annlib.course.controls.attention_explorer import menu
-from annlib.course.controls.keys import guarded
-from annlib.course.controls.query_sliders import LONG
+from annlib.course.controls.explorer import LONG, Explorer
 from annlib.course.figures.seeds import paired
 from annlib.course.trials import Trial
 
 
-class RunsDashboard(ipywidgets.VBox):
+class RunsDashboard(Explorer):
     """Menus for metric, control and treatment; a slider for the smallest effect that counts.
 
     Keyboard: Tab to a control, then the arrow keys. State is also printed as a sentence.
     """
 
     def __init__(self, trials: Sequence[Trial]) -> None:
-        self.controls: dict[str, ipywidgets.Widget] = {}
-        super().__init__()
         self.trials = trials
         arms = {trial.arm: None for trial in trials}
         metrics = {name: None for trial in trials for name in trial.found}
         if len(arms) < 2:
             raise ValueError(f"{len(arms)} arm: a comparison needs a treatment and a control.")
-        self.controls = {
+        controls = {
             "metric": menu("metric", metrics),
             "control": menu("control", arms),
             "treatment": menu("treatment", arms),
@@ -42,11 +39,8 @@ class RunsDashboard(ipywidgets.VBox):
                 layout=LONG,
             ),
         }
-        self.controls["treatment"].value = list(arms)[1]
-        # interactive_output shows errors of `draw` in the widget, where the widget gate finds them
-        self.output = ipywidgets.interactive_output(self.draw, self.controls)
-        box = ipywidgets.VBox(list(self.controls.values()))
-        self.children = [box, self.output, guarded(self)]
+        controls["treatment"].value = list(arms)[1]
+        super().__init__(controls, self.draw)
 
     def values(self, arm: str, metric: str) -> Mapping[int, float]:
         """seed -> value, of the runs of one arm"""
@@ -66,13 +60,3 @@ class RunsDashboard(ipywidgets.VBox):
             f"{metric}: {treatment} is higher than {control} in {ahead} of {len(both)} seeds. "
             f"Higher by at least {smallest:g}: {decided}."
         )
-
-    def close(self) -> None:
-        """Removes the widget and everything that listens to its controls."""
-        for control in self.controls.values():
-            control.unobserve_all()
-            control.close()
-        self.controls = {}
-        for child in self.children:
-            child.close()
-        super().close()

@@ -7,30 +7,24 @@ import ipywidgets
 from IPython.display import display
 
 from annlib.course.capstone import OPEN, REFUTED, SUPPORTED, pretend
-from annlib.course.controls.keys import guarded
-from annlib.course.controls.query_sliders import LONG
+from annlib.course.controls.explorer import LONG, Explorer
 from annlib.course.figures.seeds import studies_picture
 
 
-class SeedsExplorer(ipywidgets.VBox):
+class SeedsExplorer(Explorer):
     """Four sliders; below, what a thousand studies of this kind would decide.
 
     Keyboard: Tab to a slider, then the arrow keys. State is also printed as a sentence.
     """
 
     def __init__(self) -> None:
-        self.controls: dict[str, ipywidgets.Widget] = {}
-        super().__init__()
-        self.controls = {
+        controls = {
             "num_seeds": choice("seeds", (2, 3, 4, 5, 7, 10, 20, 40), 3),
             "effect": choice("true effect", (-0.1, -0.05, 0.0, 0.02, 0.05, 0.1, 0.2, 0.3), 0.1),
             "spread": choice("spread", (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3), 0.1),
             "smallest": choice("smallest effect", (-0.05, 0.0, 0.01, 0.02, 0.05, 0.1), 0.05),
         }
-        # interactive_output shows errors of `draw` in the widget, where the widget gate finds them
-        self.output = ipywidgets.interactive_output(self.draw, self.controls)
-        box = ipywidgets.VBox(list(self.controls.values()))
-        self.children = [box, self.output, guarded(self)]
+        super().__init__(controls, self.draw)
 
     def draw(self, num_seeds: int, effect: float, spread: float, smallest: float) -> None:
         """The picture and the sentences for one state of the controls."""
@@ -43,16 +37,6 @@ class SeedsExplorer(ipywidgets.VBox):
             f"{100 * studies.share(right):.0f} say so, {100 * studies.share(OPEN):.0f} cannot "
             f"tell, {100 * studies.share(wrong):.0f} say the opposite."
         )
-
-    def close(self) -> None:
-        """Removes the widget and everything that listens to its controls."""
-        for control in self.controls.values():
-            control.unobserve_all()
-            control.close()
-        self.controls = {}
-        for child in self.children:
-            child.close()
-        super().close()
 
 
 def choice(name: str, values: tuple[float, ...], value: float) -> ipywidgets.SelectionSlider:

@@ -6,14 +6,13 @@ import ipywidgets
 from IPython.display import display
 from torch import Tensor, tensor
 
-from annlib.course.controls.keys import guarded
+from annlib.course.controls.explorer import LONG, Explorer
 from annlib.course.figures.six_positions import say_position, six_positions
 
-LONG = {"width": "40em"}
 BOTH, ASKS, ANSWERS = "asks and answers", "asks only", "answers only"
 
 
-class SixPositions(ipywidgets.VBox):
+class SixPositions(Explorer):
     """Three sliders are the features of the last position; two more controls say how they count.
 
     Keyboard: Tab to a control, then the arrow keys. State is also printed as a sentence.
@@ -21,8 +20,6 @@ class SixPositions(ipywidgets.VBox):
 
     def __init__(self, features: Tensor, channels: Sequence[str], names: Sequence[str]) -> None:
         """features: (C, N), those of all positions. channels: C names. names: N names."""
-        self.controls: dict[str, ipywidgets.Widget] = {}
-        super().__init__()
         self.features, self.names = features, list(names)
         own = features[:, -1].tolist()
         sliders = [
@@ -37,7 +34,7 @@ class SixPositions(ipywidgets.VBox):
             )
             for name, start in zip(channels, own, strict=True)
         ]
-        self.controls = {f"feature_{at}": one for at, one in enumerate(sliders)} | {
+        controls = {f"feature_{at}": one for at, one in enumerate(sliders)} | {
             "role": ipywidgets.Dropdown(
                 options=[BOTH, ASKS, ANSWERS], description="sliders", layout=LONG
             ),
@@ -49,10 +46,7 @@ class SixPositions(ipywidgets.VBox):
                 layout=LONG,
             ),
         }
-        # interactive_output shows errors of `draw` in the widget, where the widget gate finds them
-        self.output = ipywidgets.interactive_output(self.draw, self.controls)
-        box = ipywidgets.VBox(list(self.controls.values()))
-        self.children = [box, self.output, guarded(self)]
+        super().__init__(controls, self.draw)
 
     def draw(
         self, feature_0: float, feature_1: float, feature_2: float, role: str, factor: float
@@ -66,13 +60,3 @@ class SixPositions(ipywidgets.VBox):
             key[:, -1] = chosen
         display(six_positions(query, key, self.names, factor))
         print(say_position(query, key, self.names, factor, at=len(self.names) - 1))
-
-    def close(self) -> None:
-        """Removes the widget and everything that listens to its controls."""
-        for control in self.controls.values():
-            control.unobserve_all()
-            control.close()
-        self.controls = {}
-        for child in self.children:
-            child.close()
-        super().close()

@@ -12,8 +12,7 @@ from torch import nn
 
 from annlib.course.attention import attention_of
 from annlib.course.controls.attention_explorer import menu
-from annlib.course.controls.keys import guarded
-from annlib.course.controls.query_sliders import LONG
+from annlib.course.controls.explorer import LONG, Explorer
 from annlib.course.figures.switching_off import Damages, say_answers_now, what_is_left
 from annlib.course.intervening import WAYS, changed_attention
 from annlib.course.matching import query_on
@@ -21,7 +20,7 @@ from annlib.course.predicting import predict_labels
 from annlib.data.scenes import Scene
 
 
-class SwitchOff(ipywidgets.VBox):
+class SwitchOff(Explorer):
     """A slider switches off k weights of each row; menus choose the block, the way, the house.
 
     Keyboard: Tab to a control, then the arrow keys. State is also printed as sentences.
@@ -31,21 +30,16 @@ class SwitchOff(ipywidgets.VBox):
         self, model: nn.Module, scene: Scene, blocks: Mapping[str, str], damages: Damages
     ) -> None:
         """blocks: name in the menu -> path. damages: what was measured over many scenes."""
-        self.controls: dict[str, ipywidgets.Widget] = {}
-        super().__init__()
         self.model, self.scene, self.blocks, self.damages = model, scene, blocks, damages
         houses = {f"{house.paint} house": house for house in scene.houses}
         self.houses = houses
-        self.controls = {
+        controls = {
             "block": menu("block", blocks),
             "way": menu("switch off", WAYS),
             "k": steps("k", sorted({k for _, _, k in damages})),
             "house": menu("asks", houses),
         }
-        # interactive_output shows errors of `draw` in the widget, where the widget gate finds them
-        self.output = ipywidgets.interactive_output(self.draw, self.controls)
-        box = ipywidgets.VBox(list(self.controls.values()))
-        self.children = [box, self.output, guarded(self)]
+        super().__init__(controls, self.draw)
 
     def draw(self, block: str, way: str, k: int, house: str) -> None:
         """The picture and the sentences for one state of the controls."""
@@ -57,16 +51,6 @@ class SwitchOff(ipywidgets.VBox):
         print(f"{block} without {k}, {way}: {say_answers_now(self.scene, labels)}")
         if (found := self.damages.get((path, way, k))) is not None:
             print(f"Over many scenes: house accuracy {found.houses:.3f}, mIoU {found.miou:.3f}.")
-
-    def close(self) -> None:
-        """Removes the widget and everything that listens to its controls."""
-        for control in self.controls.values():
-            control.unobserve_all()
-            control.close()
-        self.controls = {}
-        for child in self.children:
-            child.close()
-        super().close()
 
 
 def steps(name: str, values: Sequence[int]) -> ipywidgets.SelectionSlider:

@@ -3,8 +3,8 @@
 import ipywidgets
 from IPython.display import display
 
-from annlib.course.controls.explorer import Explorer
-from annlib.course.controls.query_sliders import LONG, slider
+from annlib.course.controls.explorer import LONG, Explorer
+from annlib.course.controls.query_sliders import slider
 from annlib.course.figures.two_maps import two_maps as draw_two_maps
 from annlib.course.levels import attention_across, low_and_high, strength
 from annlib.course.matching import query_on

@@ -4,13 +4,11 @@ import ipywidgets
 import numpy as np
 from IPython.display import display
 
-from annlib.course.controls.keys import guarded
+from annlib.course.controls.explorer import LONG, Explorer
 from annlib.course.figures.window_map import say_windows, window_map
 
-LONG = {"width": "36em"}
 
-
-class WindowMap(ipywidgets.VBox):
+class WindowMap(Explorer):
     """Square windows as a share of the picture's height, their stride as a share of their side.
 
     Keyboard: Tab to a slider, then the arrow keys. State is also printed as a sentence.
@@ -18,19 +16,16 @@ class WindowMap(ipywidgets.VBox):
 
     def __init__(self, image: np.ndarray) -> None:
         """image: uint8 (H, W, 3)"""
-        super().__init__()
         self.image = image
         height = image.shape[0]
         sides = [max(8, int(height * share)) for share in (0.25, 0.375, 0.5, 0.75, 1.0, 1.5)]
-        self.controls = {
+        controls = {
             "side": self.slider("window", {f"{side} pixels": side for side in sides}, 3),
             "share": self.slider(
                 "stride", {"1/3 of it": 1 / 3, "1/2": 1 / 2, "2/3": 2 / 3, "all of it": 1.0}, 2
             ),
         }
-        # interactive_output shows errors of `draw` in the widget, where the widget gate finds them
-        self.output = ipywidgets.interactive_output(self.draw, self.controls)
-        self.children = [ipywidgets.VBox(list(self.controls.values())), self.output, guarded(self)]
+        super().__init__(controls, self.draw)
 
     def slider(
         self, name: str, options: dict[str, float], start: int
@@ -48,15 +43,6 @@ class WindowMap(ipywidgets.VBox):
         stride = max(1, int(side * share + 0.5))
         display(window_map(self.image, (side, side), (stride, stride)))
         print(say_windows(self.image.shape[:2], (side, side), (stride, stride)))
-
-    def close(self) -> None:
-        """Removes the widget and everything that listens to its controls."""
-        for control in self.controls.values():
-            control.unobserve_all()
-            control.close()
-        for child in self.children:
-            child.close()
-        super().close()
 
 
 def window_sliders(image: np.ndarray) -> WindowMap:

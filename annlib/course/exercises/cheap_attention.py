@@ -15,7 +15,7 @@ SIZE = (8, 12)  # fits all methods at their cheapest
 
 
 def kinds_of_attention(answer: Mapping[str, str]) -> None:
-    """{"anchors": "fewer keys", ...}: what each method shrinks, judged by what it does here."""
+    """{"anchors": "fewer keys", ...}: what each method shrinks, with what speaks against it."""
     expect(answer is not ... and answer is not None, "Put a dictionary in place of the three dots.")
     expect(
         isinstance(answer, Mapping),
@@ -30,8 +30,9 @@ def kinds_of_attention(answer: Mapping[str, str]) -> None:
     for name in wanted:
         check_kind(name, answer[name])
     print(
-        "Right: each kind shows in what a method does with queries and keys drawn just now: same "
-        "results, exact zeros, work that grows with C x C, or rows mixed from fewer keys."
+        "Right: each kind shows in what a method does. Never stored: the same results. Fewer pairs: "
+        "exact zeros. Other order: no softmax over those that answer. Fewer keys: a softmax, but "
+        "over few."
     )
 
 
