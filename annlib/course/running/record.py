@@ -38,7 +38,7 @@ def record(notebook: NotebookNode, seconds: float) -> Path:
     }
     content = {
         "date": date.today().isoformat(),
-        "machine": hardware(),
+        "machine": {name: value for name, value in hardware().items() if name != "threads"},
         "mode": parameters.get("mode"),
         "seed": parameters.get("seed"),
         "seconds": round(seconds),
