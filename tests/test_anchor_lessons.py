@@ -14,8 +14,8 @@ from annlib.course.controls.cell_map import cell_map
 from annlib.course.controls.context_volume import BLOCKS, context_volume
 from annlib.course.controls.explorer import Explorer
 from annlib.course.controls.two_maps import ROLES, two_maps
+from annlib.course.figures.anchor_map import LABEL_SIZE, count_up, free_place, strongest
 from annlib.course.figures.anchor_map import anchor_map as draw_anchor_map
-from annlib.course.figures.anchor_map import count_up, strongest
 from annlib.course.figures.cell_map import cell_map as draw_cell_map
 from annlib.course.figures.cell_map import mosaic, times_counted
 from annlib.course.figures.lost_map import lost_map
@@ -90,6 +90,17 @@ def test_strongest_anchor_is_named_by_its_place(apnb: Baseline) -> None:
     assert first.share == pytest.approx(float(attention.row(95, 42).max()))
     picture = draw_anchor_map(SCENE.image, attention, 95, 42, "Anchors", "apnb")
     assert first.place in picture.alt and "110 anchors" in picture.alt and picture.png()
+
+
+def test_shares_written_on_neighbouring_cells_do_not_cover_each_other() -> None:
+    wide, high = LABEL_SIZE
+    taken: list[tuple[float, float]] = []
+    for column in (3, 4, 5, 3, 4, 5):
+        taken.append(free_place((0, 8 * column, 8, 8 * column + 8), taken))
+    for number, (x, y) in enumerate(taken):
+        assert x > 0 and y > 0
+        for u, v in taken[:number]:
+            assert abs(x - u) >= wide or abs(y - v) >= high
 
 
 # Cells

@@ -18,10 +18,12 @@ class Predictions:
         outcome: Answer,
         options: tuple[str, ...] = (),
         tolerance: float = 0.0,
+        between: tuple[float, float] | None = None,
     ) -> None:
         """Prints prediction and outcome side by side.
 
         options: the words to choose from. tolerance: how far off a number may be, as a share of it.
+        between: the smallest and the largest number that makes sense.
         Raises NotYet while there is no prediction, so that nobody sees the answer first.
         """
         if guess is ... or guess is None:
@@ -33,6 +35,12 @@ class Predictions:
             raise NotYet(f"Prediction {name}: choose one of {options}; you wrote {guess!r}.")
         if not options and not isinstance(guess, int | float):
             raise NotYet(f"Prediction {name} is a number; you wrote {guess!r}.")
+        if between and not between[0] <= guess <= between[1]:
+            low, high = between
+            percent = " (33 percent is 0.33.)" if between == (0, 1) else ""
+            raise NotYet(
+                f"Prediction {name} is a number from {low} to {high}; you wrote {guess!r}.{percent}"
+            )
         agrees = guess == outcome if options else abs(guess - outcome) <= tolerance * abs(outcome)
         self.as_expected[name] = agrees
         print(f"Prediction {name}: you said {say(guess)}; it is {say(outcome)}.", end=" ")

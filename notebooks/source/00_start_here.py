@@ -22,7 +22,7 @@ seed = 0
 data_root = ""
 experiment = ""
 
-# %%
+# %% tags=["setup"]
 import numpy as np
 
 from annlib.course import checks, plots
@@ -152,7 +152,7 @@ fcn = shipped_model("balloon_fcn").to(lesson.device)
 num_scenes = lesson.pick(quick=10, learn=60, full=200)
 scenes = [make_scene(first_seed + index) for index in range(num_scenes)]
 right, total = count_right(fcn, scenes)
-predictions.compare("0.1", guess_local, right / total, tolerance=0.25)
+predictions.compare("0.1", guess_local, right / total, tolerance=0.25, between=(0, 1))
 print(f"FCN names {right} of {total} houses rightly.")
 
 # %% [markdown]
@@ -201,7 +201,7 @@ middle = scene.houses[1]
 repainted = repaint(scene, middle.decided_by, (middle.pattern + 1) % 3)
 before, after = (predict_labels(nonlocal_net, one.image) for one in (scene, repainted))
 changed = [house_answer(before, scene, h) != house_answer(after, scene, h) for h in scene.houses]
-predictions.compare("0.2", guess_repaint, sum(changed))
+predictions.compare("0.2", guess_repaint, sum(changed), between=(0, 3))
 local = tuple(predict_labels(fcn, one.image) for one in (scene, repainted))
 plots.counterfactual(scene, repainted, {"FCN": local, "Non-local": (before, after)})
 

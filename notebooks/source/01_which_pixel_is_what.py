@@ -23,7 +23,7 @@ seed = 0
 data_root = ""
 experiment = ""
 
-# %%
+# %% tags=["setup"]
 import inspect
 
 import numpy as np
@@ -117,7 +117,7 @@ lesson.claim("house-pixels", houses, within=0.2, unit="%", modes=same_scenes)
 # "sky".
 
 # %% [markdown] tags=["instructor"]
-# Six minutes to here. Collect guesses for 1.1 aloud: most are below 50. Ask: *which class would you name
+# Six minutes to here, ten for the next section. Collect guesses for 1.1 aloud: most are below 50. Ask: *which class would you name
 # if you could not look?* and *what accuracy would "all sky" get?* (about 49 %). When late, skip the
 # lazy network's code and show its number only.
 
@@ -176,6 +176,9 @@ for index in (0, 9):
     print(f"IoU of {CLASS_NAMES[index]:6} {float(iou):.2f}")
 
 # %% [markdown]
+# The sky is nearly perfect. The school is large and its outline is found, but FCN calls it a shop: for its
+# class that is as bad as if nothing had been found.
+#
 # ## One table for all: the confusion matrix
 #
 # To get IoU for all $K$ classes we need not visit each of them. Count once which class was taken for
@@ -183,11 +186,12 @@ for index in (0, 9):
 # (column), over all pictures:
 #
 # $$n_{lk} = \#\{\text{pixels with label } l \text{ and prediction } k\}, \qquad
-# \mathrm{IoU}_k = \frac{n_{kk}}{\sum_k' n_{kk'} + \sum_l n_{lk} - n_{kk}}$$
+# \mathrm{IoU}_k = \frac{n_{kk}}{\sum_{k'} n_{kk'} + \sum_l n_{lk} - n_{kk}}$$
 #
 # (the first sum runs along row $k$, the second down column $k$). Right pixels stand on the diagonal. Pixels
 # with label **255 are in no cell**: they may neither help nor harm, whatever is predicted there. And
 # counts of two batches simply add up, so the pictures can come in any order, on any number of machines.
+# In code $n$ is `counts`, and `counts[l, k]` is $n_{lk}$.
 #
 # How to count without a loop: give each pair $(l, k)$ its own number $K l + k$, and let `bincount` count
 # the numbers from 0 to $K^2 - 1$.
@@ -264,9 +268,9 @@ taken_for(whole, CLASS_NAMES, "FCN: what was taken for what, in %")
 # %% [markdown]
 # ## One number: mIoU, and classes that are not there
 #
-# $$\mathrm{mIoU} = \frac{1}{|C|} \sum_{k \in C} \mathrm{IoU}_k$$
+# $$\mathrm{mIoU} = \frac{1}{|M|} \sum_{k \in M} \mathrm{IoU}_k$$
 #
-# The mean gives every class one vote. But which classes are in $C$? Three cases, and each has its rule:
+# The mean gives every class one vote. But which classes are in it, in the set $M$? Three cases, and each has its rule:
 #
 # | class $k$ in labels | in predictions | IoU | in the mean? |
 # |---|---|---|---|
@@ -454,6 +458,14 @@ lesson.claim("miou-ann", together["ANN"], within=0.005, modes=same_scenes)
 #
 # Every network of the course is scored like this. Only the share of houses named rightly, which lesson 0
 # used, looks at one part of the matrix: the 3 x 3 block of the houses.
+
+# %% [markdown] tags=["instructor"]
+# Fifteen minutes for the last two sections. Answers to the widget: (1) scene 2 has schools only, so two
+# bars are missing, and its mean is high, as no hard class is in it. (2) FCN calls some pixels of our
+# scene "home", and there is none; PPM calls none so, and the bar becomes a dash. (3) From about 20 scenes
+# on; single scenes lie far apart. Usual mistake in 1.3: "the mean of means is the same, each picture has equally many
+# pixels"; ask which classes are in each mean. Prompt: *a paper reports mIoU "per image": what do you ask
+# its authors before you compare?* When late, stop after 1.3 and leave annlib's `update` for home.
 
 # %%
 predictions.summary()

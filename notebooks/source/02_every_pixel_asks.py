@@ -22,7 +22,7 @@ seed = 0
 data_root = ""
 experiment = ""
 
-# %%
+# %% tags=["setup"]
 import inspect
 import time
 from dataclasses import replace
@@ -156,7 +156,8 @@ checks.attention_weights(attention_weights)
 weights = checks.attempt(attention_weights, query, key)
 assert weights.shape == (B, N, S)
 constant = attention_weights(torch.ones(1, C, N), torch.ones(1, C, S))
-predictions.compare("2.1", guess_constant, float(constant[0, 0, 0]), tolerance=0.05)
+outcome = float(constant[0, 0, 0])
+predictions.compare("2.1", guess_constant, outcome, tolerance=0.05, between=(0, 1))
 charts.weight_matrix(weights[0].numpy(), "Six positions", names, names)
 
 # %% [markdown]

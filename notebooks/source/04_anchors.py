@@ -22,7 +22,7 @@ seed = 0
 data_root = ""
 experiment = ""
 
-# %%
+# %% tags=["setup"]
 import inspect
 from statistics import mean
 
@@ -277,7 +277,8 @@ grey = torch.full((1, 8, 9, 12), 0.5)
 query, key = grey.flatten(2), sample_anchors(grey)
 weights = (query.mT @ key * key.shape[1] ** -0.5).softmax(dim=-1)
 assert weights.shape == (1, 9 * 12, 110)
-predictions.compare("4.2", guess_levels, float(weights[0, 0, -64:].sum()), tolerance=0.02)
+finest = float(weights[0, 0, -64:].sum())
+predictions.compare("4.2", guess_levels, finest, tolerance=0.02, between=(0, 1))
 
 # %% [markdown]
 # In a softmax each *anchor* has a vote, not each position. A level has as many votes as cells, so where nothing
@@ -367,7 +368,8 @@ for levels in [None, (1,), (3,), (6,), (8,), (1, 3, 6, 8), (12,)]:
     print(
         f"answering: {levels or 'all'!s:13} S = {S:3d}, right of {asked}: {both[0]:2d}, {both[1]:2d}"
     )
-predictions.compare("4.3", guess_overnight, right[(1, 3, 6, 8), "every position"], tolerance=0.05)
+overnight = right[(1, 3, 6, 8), "every position"]
+predictions.compare("4.3", guess_overnight, overnight, tolerance=0.05, between=(0, 60))
 
 # %%
 lesson.claim("anchored-overnight", right[(1, 3, 6, 8), "every position"], within=2)

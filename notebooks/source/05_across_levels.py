@@ -23,7 +23,7 @@ seed = 0
 data_root = ""
 experiment = ""
 
-# %%
+# %% tags=["setup"]
 import inspect
 
 import torch

@@ -23,7 +23,7 @@ seed = 0
 data_root = ""
 experiment = ""
 
-# %%
+# %% tags=["setup"]
 import time
 from dataclasses import replace
 from functools import partial

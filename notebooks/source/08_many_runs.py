@@ -22,7 +22,7 @@ seed = 0
 data_root = ""
 experiment = ""
 
-# %%
+# %% tags=["setup"]
 import json
 import tempfile
 from pathlib import Path

@@ -22,7 +22,7 @@ seed = 0
 data_root = ""
 experiment = ""
 
-# %%
+# %% tags=["setup"]
 import tempfile
 from dataclasses import replace
 from pathlib import Path

@@ -22,7 +22,7 @@ seed = 0
 data_root = ""
 experiment = ""
 
-# %%
+# %% tags=["setup"]
 import copy
 
 import torch

@@ -1,12 +1,13 @@
 """Levels to tick and a position to place: whom it asks then. No maths: that is in figures."""
 
 from functools import lru_cache
+from textwrap import fill
 
 import ipywidgets
 from IPython.display import display
 
 from annlib.course.anchoring import attention_with
-from annlib.course.controls.explorer import LONG, Explorer, LevelBoxes
+from annlib.course.controls.explorer import LINE, LONG, Explorer, LevelBoxes
 from annlib.course.controls.query_sliders import slider
 from annlib.course.figures.anchor_map import anchor_map as draw_anchor_map
 from annlib.course.matching import query_on
@@ -34,8 +35,8 @@ def anchor_map(model: Baseline, scene: Scene) -> Explorer:
         block, title = ("nonlocal", "Every position") if everyone else ("apnb", "Anchors")
         picture = draw_anchor_map(scene.image, one, y, x, title, block)
         display(picture)
-        print(picture.alt)
-        print(say_choice(one, scene.labels, y, x))
+        print(fill(picture.alt, LINE))
+        print(fill(say_choice(one, scene.labels, y, x), LINE))
 
     (y, x), (height, width) = query_on(scene, scene.houses[0]), scene.labels.shape
     controls = {

@@ -7,7 +7,8 @@ import traitlets
 
 from annlib.course.controls.keys import guarded
 
-LONG = {"width": "40em"}
+LINE = 88  # letters: JupyterLab breaks longer lines in the middle of a word
+LONG = {"width": "40em", "max_width": "100%"}  # in a narrow window the read-out stays in sight
 
 
 class Explorer(ipywidgets.VBox):

@@ -40,7 +40,7 @@ def check_on_house(pixel: tuple[int, int], scene: Scene) -> None:
     expect(pixel is not ..., "Write the row and the column of a pixel in place of the three dots.")
     expect(
         isinstance(pixel, tuple) and len(pixel) == 2 and all(isinstance(n, int) for n in pixel),
-        f"A pixel is (row, column), two whole numbers; {pixel!r} is something else.",
+        f"A pixel is (row, column): two whole numbers in round brackets. You wrote {pixel!r}.",
     )
     (row, column), (height, width) = pixel, scene.labels.shape
     expect(

@@ -12,6 +12,7 @@ from annlib.course.attention import Attention
 from annlib.course.drawing import (
     BLOCK_COLOURS,
     HALO,
+    INK,
     draw_box,
     draw_image,
     draw_query,
@@ -21,6 +22,7 @@ from annlib.course.drawing import (
 )
 from annlib.course.plots import Picture, panels
 
+LABEL_SIZE = 20, 12  # pixels of the image, wide and high, that a share of two digits takes
 SHOWN = 6  # anchors that are drawn and named; the others are too weak to be seen
 
 
@@ -85,14 +87,46 @@ def draw_cells(axes: Axes, anchors: list[Anchor], colour: str) -> None:
     """Weakest first, so that the strongest lies on top; those that count are named by share."""
     for anchor in reversed(anchors):
         draw_box(axes, anchor.box, colour, anchor.share / anchors[0].share)
+    taken: list[tuple[float, float]] = []
     for anchor in anchors:
         if anchor.share < anchors[0].share / 4:
             break  # weak ones often lie on the strongest: numbers would cover each other
-        top, left, bottom, right = anchor.box
-        middle = (left + right) / 2, (top + bottom) / 2
+        middle, place = middle_of(anchor.box), free_place(anchor.box, taken)
+        taken.append(place)
+        if place != middle:
+            axes.plot(*zip(middle, place, strict=True), color=INK, linewidth=0.8, zorder=4)
         axes.text(
-            *middle, f"{anchor.share:.0%}", ha="center", va="center", fontsize=9, path_effects=HALO
+            *place,
+            f"{anchor.share:.0%}",
+            ha="center",
+            va="center",
+            fontsize=9,
+            path_effects=HALO,
+            zorder=5,
         )
+
+
+def middle_of(box: tuple[float, ...]) -> tuple[float, float]:
+    """(x, y)"""
+    top, left, bottom, right = box
+    return (left + right) / 2, (top + bottom) / 2
+
+
+def free_place(box: tuple[float, ...], taken: list[tuple[float, float]]) -> tuple[float, float]:
+    """Where (x, y) a share is written: in the middle of its cell, or as near as no other stands."""
+    x, y = middle_of(box)
+    wide, high = LABEL_SIZE
+    steps = sorted(
+        ((across, down) for across in range(-4, 5) for down in range(-2, 8)),
+        key=lambda step: (abs(step[0]) * wide + abs(step[1]) * high, -step[1], step[0]),
+    )
+    places = [(x + across * wide, y + down * high) for across, down in steps]
+    inside = [place for place in places if place[0] > wide / 2 and place[1] > high / 2]
+    return next(
+        place
+        for place in inside or places
+        if all(abs(place[0] - u) >= wide or abs(place[1] - v) >= high for u, v in taken)
+    )
 
 
 def say_anchors(attention: Attention, y: int, x: int) -> str:
