@@ -4,7 +4,8 @@ Each draws its inputs anew, raises NotYet with advice, and prints what a right a
 """
 
 from annlib.course.exercises.amdahl import whole_speed_up
-from annlib.course.exercises.anchors import cell, sample_anchors
+from annlib.course.exercises.anchors import sample_anchors
+from annlib.course.exercises.cells import cell
 from annlib.course.exercises.cheap_attention import (
     criss_cross_reach,
     kinds_of_attention,
@@ -18,9 +19,10 @@ from annlib.course.exercises.confidence import confidence_interval
 from annlib.course.exercises.confusion import mask_iou, update_confusion
 from annlib.course.exercises.deciding import decide
 from annlib.course.exercises.folded_context import folded_context
-from annlib.course.exercises.fusion import afnb_shapes, fusion_block
+from annlib.course.exercises.fusion import fusion_block
 from annlib.course.exercises.label_map import class_indices
 from annlib.course.exercises.largest_map import largest_height
+from annlib.course.exercises.level_shapes import afnb_shapes
 from annlib.course.exercises.mean_iou import mean_iou
 from annlib.course.exercises.nonlocal_block import nonlocal_block
 from annlib.course.exercises.norm_folding import fold_norm

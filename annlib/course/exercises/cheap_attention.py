@@ -50,8 +50,8 @@ def check_kind(name: str, kind: str) -> None:
     zeros = float((weights_of(method, query, key) == 0).float().mean())
     expect(
         bool(zeros) == (kind == PAIRS),
-        f"{name}: {zeros:.0%} of its weights are exactly 0: those pairs never meet. Does that fit "
-        f"{kind!r}?",
+        f"{name}: {zeros:.0%} of its weights are exactly 0"
+        f"{': those pairs never meet' if zeros else ', every pair meets'}. Does that fit {kind!r}?",
     )
     features = FAMILIES[name].shrinks == ORDER
     expect(
