@@ -119,8 +119,8 @@ def test_pairs_are_told_in_words() -> None:
 
 
 def test_names_of_points_keep_apart_and_in_order() -> None:
-    placed = apart({0: 1.0, 1: 1.0, 2: 0.0})
-    assert placed[2] < placed[0] < placed[1] and apart({}) == {}
+    placed = apart({0: 1.0, 1: 1.0, 2: 0.0}, 1.0)
+    assert placed[2] < placed[0] < placed[1] and apart({}, 0.0) == {}
 
 
 def test_studies_are_told_in_words() -> None:

@@ -21,11 +21,15 @@ ARCHIVES_GB = {"cityscapes": 11.2, "ade20k": 0.9, "voc12aug": 3.4}
 
 
 class Gpu(NamedTuple):
-    """memory in GB; the peaks of its maker's data sheet, in TFLOPS."""
+    """memory in GB; peaks as in NVIDIA's data sheets, in TFLOPS.
+
+    They are what follows from the units and the boost clock: a fused multiply-add counts as two,
+    fp32 is without TF32. V100, A100 and H100 are the SXM form.
+    """
 
     memory_gb: float
     fp32: float
-    half: float  # bf16 or fp16 on tensor cores, dense
+    half: float  # fp16 (T4, V100) or bf16 on tensor cores, added up in fp32, dense
 
 
 GPUS = {

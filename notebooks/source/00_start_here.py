@@ -79,7 +79,8 @@ plots.scene(scene)
 # ## Is everything in place?
 #
 # The course lives from pictures that answer when you move something. So try that way first: from your
-# browser to Python and back.
+# browser to Python and back. (If a cell ever says `NameError`, a cell above it has not been run since
+# Python started: choose Run > Run All Above Selected Cell.)
 
 # %%
 machine = set_up()

@@ -254,7 +254,8 @@ for memory in (1, 8, 24, 80):
 # %% [markdown]
 # ### Prediction 3.3: What is left of the square?
 #
-# With fused attention, what still grows with $N^2$: "time", "memory", "both" or "neither"?
+# With fused attention, what still grows with $N^2$: "time", "memory", "both" or "neither"? (The cell below
+# decides about time by the operations; the clock follows in the curves.)
 
 # %% tags=["predict:fused"]
 guess_fused = "time"  # solution
@@ -302,8 +303,9 @@ print(slopes_table(curves))
 growth_chart(curves)
 
 # %% [markdown]
-# On small maps the convolutions dominate, and all slopes are near 1. Only then the square takes over. On
-# larger maps than we take time for here, fused attention's time rises with a slope of
+# Look at the last two points of each curve. While the convolutions have the larger say, time grows little
+# faster than N; the larger the map, the more the square takes over. (In a quick run the maps are so small
+# that the number of calls costs more than their arithmetic; those slopes of time say little.) On larger maps than we take time for here, fused attention's time rises with a slope of
 # [2.01](result:benchmark/growth_amd-epyc.md) and its memory with [1.00](result:benchmark/growth_amd-epyc.md);
 # APNB (folded, a form you meet in lesson 11) with [1.13](result:benchmark/growth_amd-epyc.md) and
 # [1.00](result:benchmark/growth_amd-epyc.md).
@@ -405,7 +407,9 @@ for scale in (1, lesson.pick(quick=2, learn=4, full=8)):
     print(f"N = {N:6,}: APNB is {ratio:5.2f} times as fast; N / S = {N / S:.1f}")
 
 # %% [markdown]
-# On the map of the scene there is little or nothing to gain, and a block with more steps may even lose.
+# Run the cell again: on the map of the scene both blocks are done in a moment, and the ratio moves from run
+# to run. Beside the rest of the network the saving there is small: training for the town took
+# [87 s](result:balloon_town.md) with the non-local block and [83 s](result:balloon_town.md) with APNB.
 # That is why no training time in this course is an argument for APNB.
 
 # %% [markdown] tags=["instructor"]

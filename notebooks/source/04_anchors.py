@@ -392,8 +392,8 @@ lesson.claim("unanchored", right[None, "110 anchors"], within=1)
 # %% [markdown]
 # ## Which pixels lose most?
 #
-# What a position fetches is a vector. We compare it with and without anchors: how far does it move, as a share of
-# its own length? First on the map, then as means of each class over the 20 scenes.
+# What a position fetches is a vector. We compare it with and without anchors: how far does it move? First on the
+# map, as a length; then for each class, as a share of the vector's own length, in the mean over the 20 scenes.
 
 # %%
 whole_net, anchored_net = with_levels(nonlocal_net, None), with_levels(nonlocal_net, (1, 3, 6, 8))

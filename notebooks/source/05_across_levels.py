@@ -259,7 +259,7 @@ lesson.claim("edges-high", 100 * scored["high"].edges, within=2, unit="%")
 
 # %% [markdown]
 # Near edges [94.3%](claim:edges) of the pixels are right. With low made coarse it is [94.3%](claim:edges-low): no
-# change. With high made coarse it falls to [80.4%](claim:edges-high). It could not be otherwise: low is heard through
+# change. With high made coarse it falls to [80.4%](claim:edges-high). The build says why: low is heard through
 # anchors only, each the mean of a cell, and the mean does not know where in its cell an edge was. **In an AFNB low
 # brings what and which, high keeps where.** The high-level map is the one that asks *at every position*, so every
 # border in the answer must already be in it.
@@ -378,7 +378,8 @@ lesson.claim("silent-afnb", 60 * silenced["afnb"].houses, within=2)
 lesson.claim("silent-apnb", 60 * silenced["apnb"].houses, within=1)
 
 # %% [markdown]
-# Without the AFNB's context [35](claim:silent-afnb) of 60 houses are right, what a vote would give; without the
+# Without the AFNB's context [35](claim:silent-afnb) of 60 houses are right, about what a vote for the
+# commonest balloon would give; without the
 # APNB's all [60](claim:silent-apnb) stay right. In this network it is the AFNB that matches houses with balloons.
 # (Silencing shows what a *trained* network leans on. It does not show what a network trained without the block could
 # have learned; for that it must be trained without.)
@@ -457,8 +458,8 @@ print(inspect.getsource(ANN.forward))
 #   module used twice, as in the reference.
 # - **The auxiliary head** classifies c4 on its own, while training only: a short way for the gradient to the middle of
 #   the backbone. Its loss counts [0.4](cited:mmseg-code) of the main one. It is thrown away at inference.
-# - **The AFNB is the largest part behind the backbone**, for its 1 x 1 convolutions work on 2048 channels: almost all of
-#   it is `fuse`. Sampling made attention cheap, not convolutions.
+# - **The AFNB is the largest part behind the backbone**, for its 1 x 1 convolutions work on 2048 channels: five
+#   sixths of it are `fuse`. Sampling made attention cheap, not convolutions.
 #
 # ### Which ANN?
 #

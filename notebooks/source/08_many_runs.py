@@ -52,8 +52,8 @@ predictions = Predictions()
 #
 # Suppose two people train the same network with the non-local block: same code, same 400 scenes, same
 # thousand steps. They differ in the **seed**, which decides the first weights and the order of the scenes.
-# One of them reports that the network names nearly all houses rightly. The other one finds it hardly
-# better than guessing, and starts to look for a bug.
+# They compare how many houses their networks name rightly, and the numbers differ. One of them is proud,
+# the other starts to look for a bug. How large a difference would you put down to the seed alone?
 #
 # `annlib town compare` has trained each of our five heads with five seeds. Its results lie in
 # `data/results`, so we can look before we train.
@@ -93,7 +93,7 @@ dots({h: list(s.values()) for h, s in houses.items()}, "house accuracy", list(ho
 
 # %% [markdown] tags=["instructor"]
 # Ten minutes to here. Let people guess 8.1 aloud; most say 0.05. The usual first explanation for a bad run
-# is "a bug", the second "bad luck". Ask: *what would you have done if you had seen seed 2 first?*
+# is "a bug", the second "bad luck". Ask: *what would you have done if you had seen seed 2 (the worst) first?*
 # (Probably changed something, run again, and believed the change had helped.)
 
 # %% [markdown]
@@ -211,7 +211,7 @@ quick = {"iterations": 2, "num_scenes": 8, "val_scenes": 2}
 base = lesson.pick(quick, {"iterations": 600}, {"iterations": 1000, "device": str(lesson.device)})
 question = {"head": ["apnb", "ann"], "pool_scales": ["1", "1,3,6,8"]}
 lists = lesson.pick(
-    quick={"seed": [0, 1]},
+    quick={"head": ["apnb"], "pool_scales": ["1"], "seed": [0, 1]},
     learn={**question, "seed": [0, 1, 2]},
     full={**question, "seed": [0, 1, 2, 3, 4]},
 )
@@ -234,7 +234,7 @@ for one in outcomes:
     if not one.failed:
         cell = one.parameters["head"], one.parameters["pool_scales"]
         reached.setdefault(cell, []).append(one.result["house_accuracy"])
-one_anchor = mean(reached.get(("apnb", "1")) or reached["ann", "1,3,6,8"])
+one_anchor = mean(reached["apnb", "1"])
 outcome = "guess" if one_anchor < 0.45 else "vote" if one_anchor < 0.8 else "solved"
 predictions.compare("8.2", guess_bins, outcome, options=("guess", "vote", "solved"))
 display(Markdown(summary_table(grid, outcomes)))
@@ -244,10 +244,12 @@ for head in ("apnb", "ann"):
     for name, pyramid in (("one", "1"), ("all", "1,3,6,8")):
         measured = mean(reached.get((head, pyramid), [0.0]))  # 0: not part of a quick run
         lesson.claim(f"{head}-{name}", measured, within=0.03, modes=("learn",))
-assert sum(one.failed for one in outcomes) == 1, "the slip of the finger, and nothing else"
+failed = [one.parameters["pool_scales"] for one in outcomes if one.failed]
+assert set(failed) <= {"1,3,6;8"}, f"only the slip of the finger may fail; these did: {failed}"
 
 # %% [markdown]
-# (In `quick` mode nothing is learned in two steps; the numbers in this text are those of a `learn` run.)
+# (In `quick` mode nothing is learned in two steps, and a 0 above stands for "not measured"; the numbers in this text
+# are those of a `learn` run.)
 # One anchor reaches [0.61](claim:apnb-one) in APNB and [0.61](claim:ann-one) in ANN: a vote. The mean of a
 # map can say *how many* balloons show a stripe, but not *whose paint* they have. With all 110 anchors APNB
 # reaches [0.77](claim:apnb-all) on average and ANN [0.99](claim:ann-all).
@@ -258,8 +260,10 @@ assert sum(one.failed for one in outcomes) == 1, "the slip of the finger, and no
 
 # %% [markdown] tags=["instructor"]
 # The grid takes ten to fifteen minutes in `learn` mode: use them for Exercise 8.2. In a room, let each
-# group run other seeds (`seed` lists 0-2, 3-5, ...) and put the tables together. When late: stop the cell;
-# what is finished stays, and the rest of the lesson works on the five seeds of `data/results`.
+# group run other seeds (`seed` lists 0-2, 3-5, ...) and put the tables together. Discussion: *which of our cells
+# would you drop, if the budget were halved, and what could you then no longer say?* When late: stop the cell;
+# what is finished stays, and the rest of the lesson works on the five seeds of `data/results`. A good place to stop
+# for the day is here: what follows begins with those five seeds.
 
 # %% [markdown]
 # ## What few runs can say
@@ -284,8 +288,8 @@ for n in (2, 3, 5, 10, 30):
 #
 # *Difficulty 2/5, importance 5/5, about 5 min, objective 3*
 #
-# Write it. `mean`, `stdev` (from `statistics`) and `t_quantile` do the work; what remains is to know which
-# $n$ is meant: runs, pixels, or scenes? *For the fast:* what does the interval do if you pass the same
+# Write the interval of the formula above: its two ends. `mean`, `stdev` (from `statistics`) and `t_quantile` do the
+# work; what remains is to know which $n$ is meant: runs, pixels, or scenes? *For the fast:* what does the interval do if you pass the same
 # list twice over, `scores + scores`, and why is that no cheap way to certainty?
 
 
@@ -341,7 +345,7 @@ interval_sliders({head: list(houses[head].values()) for head in unsteady_first})
 # %% [markdown]
 # ## Is it real?
 #
-# APNB has a higher mean than the non-local block. Same seeds mean same first weights of the shared layers
+# APNB has a higher mean than the non-local block. Same seeds mean same first weights of the backbone
 # and the same order of scenes, so runs form **pairs**: what a seed does to both falls out of the
 # difference $d_i = x_i - y_i$. The interval of the mean difference answers the question: if it contains
 # 0, these runs do not show that there is a difference.

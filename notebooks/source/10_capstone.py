@@ -25,14 +25,14 @@ experiment = ""
 
 # %% tags=["setup"]
 import json
-from statistics import mean
+from statistics import mean, stdev
 
 from IPython.display import Markdown, display
 
 from annlib.course import checks
 from annlib.course.capstone import Registration, Report, pretend, verdict
 from annlib.course.figures.seeds import paired
-from annlib.course.intervals import interval
+from annlib.course.intervals import interval, t_quantile
 from annlib.course.opening import open_lesson
 from annlib.course.predictions import Predictions
 from annlib.course.running.kernel import ROOT
@@ -81,8 +81,9 @@ paired(("nonlocal", theirs), ("apnb", ours), "house accuracy", smallest_effect=-
 # %% [markdown]
 # On average APNB is ahead by [0.09](claim:mean-difference). Who shows only this number has a success.
 # But one seed in five made a good part of it, and the interval reaches [0.25](claim:half-width) to either
-# side. We cannot tell, and five more tables of this kind will not help: **the test must be planned, not
-# only run.** That is what this lesson is for. At its end stands your own check of one claim.
+# side. The dashed line, at [-0.02](given:menu), is how much loss we would still call "as good". The interval
+# holds it, so we cannot tell. Where the line stands and how many seeds would be enough: both had to be
+# fixed before. **A test must be planned, not only run.** That is what this lesson is for. At its end stands your own check of one claim.
 
 # %% [markdown] tags=["instructor"]
 # Ten minutes. Let people say what they would have written in an abstract: "APNB is better by nine
@@ -100,13 +101,14 @@ paired(("nonlocal", theirs), ("apnb", ours), "house accuracy", smallest_effect=-
 # |---|---|---|---|---|---|
 # | A | APNB is no worse than the block it replaces | paper; lesson 4 | head `apnb` / `nonlocal` | it loses more than [0.02](given:menu) house accuracy | 20 min |
 # | B | a pyramid of grids is better than one grid | paper, its pyramid sampling | scales 1, 3, 6, 8 / 10 | it gains less than [0.02](given:menu) | 15 min |
-# | C | fusing levels makes training reliable | lesson 5 | head `ann` / `apnb` | it gains less than [0.05](given:menu) | 20 min |
-# | D | ANN's APNB is idle in *every* seed | lesson 7 | its keys shuffled / as trained | it loses more than [0.02](given:menu) | 15 min |
+# | C | fusing levels lets more houses be named | lesson 5 | head `ann` / `apnb` | it gains less than [0.05](given:menu) | 20 min |
+# | D | ANN does not need its APNB, whatever the seed | lesson 7 | its keys shuffled / as trained | it loses more than [0.02](given:menu) | 15 min |
 # | E | 110 anchors save time at 128 x 192 | lesson 3 | head `apnb` / `nonlocal`, seconds | it saves less than a tenth | 5 min |
 # | F | no training helps a short view | lesson 0 | `fcn`, twice the steps / once | it gains more than [0.05](given:menu) | 15 min |
 #
 # In A and D the treatment only has to be *no worse*: their smallest effect is negative, so much loss is
-# granted. E and F may come out against the lesson that claims them. So much the better.
+# granted. In F it only has to be *no better*: direction "lower", and a negative smallest effect again. For
+# E, reckon the tenth in seconds. E and F may come out against their lessons. So much the better.
 #
 # A claim needs a **control** that differs in the claimed cause and in nothing else: same backbone, same
 # steps, same seeds. And it needs **seeds**, as many as the time allows.
@@ -151,7 +153,7 @@ checks.seeds_in_budget(seeds_in_budget)
 # %%
 example = Registration(
     claim="Anchors of the pyramid 1, 3, 6, 8 let ANN name more houses than anchors of one grid",
-    source="paper, section 3.2; lesson 4",
+    source="the paper's pyramid sampling; lesson 4",
     treatment="pyramid 1, 3, 6, 8",
     control="one grid of 10",
     metric="house accuracy",
@@ -200,7 +202,8 @@ def my_registration() -> Registration:
 
 # %% [markdown] tags=["hint:register:2"]
 # Metrics that are measured here: `from annlib.course.capstone import METRICS`. Direction is "higher" or
-# "lower". For "no worse", write "higher" and a negative smallest effect.
+# "lower". For "no worse", write "higher" and a negative smallest effect; for "no better", "lower" and a negative
+# one.
 
 # %% [markdown] tags=["hint:register:3"]
 # `return Registration(claim="... names more houses rightly than ...", source="lesson 5",` and go on as
@@ -218,13 +221,23 @@ checks.registration(my_registration)
 # ## A rule that may say "cannot tell"
 #
 # Let $d_1, \ldots, d_n$ be the differences of the $n$ seeds, turned so that positive speaks for the
-# claim, and $\delta$ the smallest effect that counts. Their mean $\bar d$ is known up to an interval
-# (lesson 8):
+# claim, $s$ their standard deviation, and $\delta$ the smallest effect that counts. Their mean $\bar d$ is
+# known up to an interval, with Student's factor $t_{n-1}$ for $n$ seeds (lesson 8):
 #
 # $$\bar d \pm t_{n-1} \frac{s}{\sqrt{n}}$$
 #
 # If all of the interval lies above $\delta$, the claim is *supported*; if all of it lies below,
-# *refuted*; if $\delta$ lies inside, we **cannot tell**, and that is a result.
+# *refuted*; if $\delta$ lies inside, we **cannot tell**, and that is a result. In the same letters, for the
+# five seeds of the beginning:
+
+# %%
+d, delta = differences, -0.02
+n, s = len(d), stdev(d)
+t = t_quantile(0.975, n - 1)
+low, high = mean(d) - t * s / n**0.5, mean(d) + t * s / n**0.5
+assert len(d) == n == 5 and low < mean(d) < high
+assert abs(low - interval(d).low) < 1e-9 and abs(high - interval(d).high) < 1e-9
+print(f"t = {t:.2f}, s = {s:.2f}: the interval from {low:.2f} to {high:.2f} holds {delta}")
 
 # %% [markdown] tags=["exercise:decide"]
 # ### Exercise 10.3: Decide
@@ -233,7 +246,7 @@ checks.registration(my_registration)
 #
 # Write a rule of your own. `interval(differences)` gives `.low` and `.high`, but you may do otherwise:
 # the check knows no formula, only what every sensible rule does. *For the fast:* write it without
-# `interval`, by drawing the seeds anew with replacement (bootstrap). Does the check let it pass? Why not?
+# `interval`, by drawing the seeds anew with replacement (bootstrap). Does the check let it pass? Explain its verdict.
 
 
 # %% tags=["answer:decide"]
@@ -297,8 +310,8 @@ lesson.claim("right-of-twenty", found[20], within=4, unit="of 100")
 #
 # 1. Leave all as it is and go through the numbers of seeds. Which share stays small throughout, and why
 #    is that the point of the rule?
-# 2. Set the true effect equal to the smallest effect. How often is the study wrong now? Do more seeds
-#    help?
+# 2. Set the true effect equal to the smallest effect. How often does the study decide now, either way? Do
+#    more seeds help?
 # 3. Three seeds: how small must the spread be for 9 of 10 studies to be right? Compare with the spread
 #    of `ann` in `data/results/balloon_town.md`.
 
@@ -407,8 +420,8 @@ paired(
 #   many sizes; our balloons are all nearly of one size. A claim can fail because the test does not fit it.
 # - **Cannot tell** says: three seeds were too few for this spread. It does **not** say that both are equal.
 #
-# In `quick` mode it says "refuted", for the worst of reasons: the networks have learned nothing. Their
-# blocks begin as the identity (lesson 2), so both arms still give nearly the same answers.
+# In `quick` mode it says "refuted", for the worst of reasons: the networks have learned nothing. What a
+# block fetches is multiplied by zeros at the start (lesson 2), so both arms still answer nearly alike.
 #
 # **Two results against us, kept.** When this lesson was written, its run in `learn` mode ended with "cannot
 # tell", and in all three seeds it was the *one grid* that was ahead, not the pyramid. And a first version
@@ -417,6 +430,14 @@ paired(
 # rightly. There the fault was in the plan: **look first whether the control has learned its task**, or
 # the study has no power at all.
 
+# %% [markdown] tags=["instructor"]
+# Fifteen minutes of talk; in `learn` mode start the cells before the break. Usual mistakes: to stop after
+# the first seed because it looks clear; to read "cannot tell" as "equal"; to say "refuted" of the paper, where
+# only this town was asked. Prompt: *which result would have made you trust the pyramid, and could three seeds
+# have given it?* When late: show the figure of your own run, and read the four points after it aloud.
+#
+# Answers: predictions 3, about 7, "cannot tell" (`learn` mode); quiz B, C, A, C.
+
 # %% [markdown]
 # ## Your dashboard
 #
@@ -424,7 +445,7 @@ paired(
 #
 # 1. Claims A and C: choose `nonlocal` or `apnb` as control, `apnb` or `ann` as treatment. What does the
 #    decision depend on more, on the effect or on the spread?
-# 2. Choose the metric "seconds", control `nonlocal`, treatment `apnb`. Which arm is faster, in every seed?
+# 2. Choose the metric "seconds", control `nonlocal`, treatment `apnb`. Is APNB faster in every seed?
 #    (These were measured one run beside another: how far would you trust a small difference?)
 # 3. Find two arms and an effect for which mIoU and house accuracy lead to different decisions. Which of
 #    the two metrics would a careless author have reported?
@@ -435,8 +456,8 @@ from annlib.course.controls.runs_dashboard import RunsDashboard
 RunsDashboard(trials)
 
 # %% [markdown]
-# Task 3 is why the *metric* stands in the registration. Who may choose among two metrics, five pairs of
-# arms and six effects has sixty tests, and one in twenty comes out well by chance alone.
+# Task 3 is why the *metric* stands in the registration. Who may choose among two metrics, ten pairs of the
+# five kept arms and seven effects has 140 tests, and some come out well by chance alone.
 
 # %% [markdown]
 # ## The report
@@ -445,17 +466,21 @@ RunsDashboard(trials)
 # important one: **one command** that remakes everything.
 
 # %%
+parameters = f"-p mode {lesson.mode} -p device {lesson.device} -p seed {lesson.seed}"
+if lesson.experiment:
+    parameters += f" -p experiment {lesson.experiment}"
+if lesson.data_root:
+    parameters += f" -p data_root '{lesson.data_root}'"
 report = Report(
     registered=registered.fingerprint,
-    prediction=f"{guess_verdict}, since three seeds are few for the spread of such runs",
+    prediction=f"{guess_verdict} (prediction 10.3, made before the run)",
     result=f"{interval(differences)} in {registered.metric}, treatment minus control",
     decision=decision,
     control="one grid of as many anchors: same network, steps, seeds and scenes",
     cost=f"{minutes:.1f} minutes of training on {lesson.device}, {steps} steps a run",
     honesty="One town with balloons of one size; 110 anchors against 100. An earlier version with "
     "the head apnb had no power and was given up; all runs that were made are in the table.",
-    command=f"papermill notebooks/solutions/10_capstone.ipynb out.ipynb -p mode {lesson.mode} "
-    f"-p seed {lesson.seed}",
+    command=f"papermill notebooks/solutions/10_capstone.ipynb out.ipynb {parameters}",
 )
 assert not report.missing(registered)
 display(Markdown(report.markdown(registered)))
@@ -512,7 +537,7 @@ predictions.summary()
 #
 # - [ ] "There is no difference."
 #   No evidence of a difference is not evidence of none. The interval also holds large effects.
-# - [x] The interval, the smallest effect, and how many seeds would have been needed.
+# - [x] The interval, the smallest effect, and how many seeds a new study would need.
 #   Then readers know what is excluded, what is not, and what it would cost to find out.
 # - [ ] Nothing; it is no result.
 #   If only decided studies are told, the literature consists of lucky ones.
@@ -546,7 +571,7 @@ predictions.summary()
 #   Numbers alone make no pair; the same first weights of shared parts and the same scenes do.
 # - [x] What a seed does to both arms cancels, so the interval may become narrower.
 #   If lucky scenes or a lucky start help both arms, the difference does not see it. Where they do not,
-#   pairing costs little.
+#   pairing gains nothing, and with few seeds it even costs a little: its t is larger.
 
 # %% [markdown] tags=["recap"]
 # ## Recap

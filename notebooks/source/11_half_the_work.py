@@ -140,6 +140,7 @@ OrderSwap(six, features)
 #
 # $$\frac{1}{P}\sum_{p} (W x_p + b) = W \Big(\frac{1}{P}\sum_{p} x_p\Big) + b$$
 #
+# (From here on $W$ is a projection, with bias $b$; the weights of attention are called $a_{ns}$.)
 # $W$ comes out of the sum since it is linear and the same everywhere; $b$ stays $b$ since the shares
 # $1/P$ sum to 1. For ReLU no such line exists: of $-1$ and $1$ the mean is $0$, but the mean of
 # $\mathrm{ReLU}(-1) = 0$ and $\mathrm{ReLU}(1) = 1$ is not.
@@ -359,7 +360,8 @@ for each in blocks:
 # [1.85](result:benchmark/blocks_64x128_amd-epyc.md) times in a step of training; APNB
 # [1.79](result:benchmark/blocks_64x128_amd-epyc.md) and
 # [2.07](result:benchmark/blocks_64x128_amd-epyc.md) times. On small maps and few channels the gain can
-# be much less: then what costs is the number of calls, not the operations.
+# be much less, or turn into a loss, as in a quick run: then what costs is the number of calls, not the
+# operations.
 #
 # Why does the same function not give the same bits? A sum in another order is rounded at other places.
 # That is the whole difference, and in float64 it shrinks by as much as float64 is finer.
@@ -500,19 +502,21 @@ for what, times in (("1.9 times faster", 1.9), ("for nothing", float("inf"))):
 #
 # Freezing made an answer much faster; folding made a step of training hardly faster at all. Explain it in
 # writing, with numbers: (a) From the measured gains of block and step, compute which share of a
-# step's *time* the blocks had. Compare with their share of the operations. (b) Which savings of this lesson
+# step's *time* the blocks had. Compare like with like: folded with plain ("as written"), in both tables.
+# Then compare with their share of the operations. (b) Which savings of this lesson
 # are not available in training, and why not? (c) Somebody wants steps that take half of the time. Say what
 # is left to attack, and one thing in `annlib.model` that you would measure first. The tables are in
 # `data/results/benchmark` (`train_...md`, `model_...md`, `blocks_...md`).
 
 # %% [markdown] tags=["instructor"]
 # Twenty minutes, or homework. Rubric for 11.4 (0 to 4): (a) share computed by turning the formula around,
-# share = (1 - 1/whole) / (1 - 1/part), about 0.12 to 0.17 with part 1.9 and whole 1.06 to 1.09, and
-# compared with the share of operations (1); names that operations of a 3 x 3 or of 1 x 1 convolutions and
+# share = (1 - 1/whole) / (1 - 1/part), about 0.16 with part 1.9 and whole 3699 / 3435 = 1.08 (folded
+# against "as written"; who takes 1.06, against the reference, mixes two baselines), and compared with the
+# share of operations, about a quarter (1); names that operations of a 3 x 3 or of 1 x 1 convolutions and
 # of the blocks do not run at the same speed, or the auxiliary head, optimiser and batch norms, which the
 # counter leaves out (1); (b) norms (statistics of the batch) and the composed 1 x 1 and 3 x 3 (norm and
-# dropout stand between them) (1); (c) a target with its share: backbone and reduction are four fifths, so
-# even blocks for nothing give at most a quarter (1). No point for "GPUs are better at it" without a
+# dropout stand between them) (1); (c) a target with its share: backbone and reduction are three quarters of
+# the operations, so even blocks for nothing give at most a third (1). No point for "GPUs are better at it" without a
 # measurement.
 
 # %% [markdown]
@@ -573,7 +577,7 @@ predictions.summary()
 # ### Quiz 11.5: Blocks that take a fifth of the time become free. What is gained?
 #
 # - [ ] Almost nothing.
-#   A fifth of the time is gone for good.
+#   "The rest is what costs" is right, and still a fifth of the time is gone for good.
 # - [x] At most a quarter: the other four fifths remain, and 1 / (4/5) is 5/4.
 #   So look at the share before you look at the speed-up.
 # - [ ] It is five times faster.

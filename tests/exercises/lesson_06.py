@@ -137,6 +137,17 @@ def spelt_out(
     return loss.item()
 
 
+def with_graph(
+    model: nn.Module, optimizer: torch.optim.Optimizer, images: Tensor, labels: Tensor, lr: float
+) -> Tensor:
+    optimizer.param_groups[0]["lr"] = lr
+    optimizer.zero_grad()
+    loss = segmentation_loss(model(images), labels, aux_weight=0.4)
+    loss.backward()
+    optimizer.step()
+    return loss
+
+
 STEP = Gallery(
     checks.training_step,
     (step_with(), step_with(order="fzbrs"), spelt_out),
@@ -153,6 +164,7 @@ STEP = Gallery(
         ),
         "mean over labelled pixels": Wrong(step_with(over_labelled), "divide by the labelled"),
         "auxiliary output detached": Wrong(step_with(detached_aux), "did not move"),
+        "graph kept": Wrong(with_graph, "loss.detach()"),
         "two steps": Wrong(step_with(order="rzfbss"), "called twice"),
     },
 )

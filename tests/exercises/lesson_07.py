@@ -189,6 +189,7 @@ GALLERIES = {
         right=[(12, 34), (14, 38)],
         wrong={
             "a house that needs its balloon": Wrong((95, 92), "needed"),
+            "a house that a vote gets right": Wrong((95, 42), "vote"),
             "sky looks nowhere in particular": Wrong((50, 100), "not bright"),
             "column first": Wrong((150, 12), "outside"),
             "on a border": Wrong((127, 96), "border"),

@@ -109,7 +109,11 @@ def one_seed_crashes(differences: Sequence[float], smallest_effect: float) -> st
 GALLERIES = {
     "register": Gallery(
         checks.registration,
-        right=[registered(), registered(smallest_effect=0.05, seeds=(3, 4, 5, 6), metric="mIoU")],
+        right=[
+            registered(),
+            registered(smallest_effect=0.05, seeds=(3, 4, 5, 6), metric="mIoU"),
+            registered(claim="APNB is as good as the block that it replaces, and right more often"),
+        ],
         wrong={
             "no control": Wrong(registered(control="none"), "no control"),
             "control left empty": Wrong(registered(control=""), "control is not told"),
@@ -123,6 +127,7 @@ GALLERIES = {
             ),
             "any direction": Wrong(registered(direction="different"), "fits nearly any"),
             "effect in percent": Wrong(registered(smallest_effect=5), "between 0 and 1"),
+            "nearly any loss is no worse": Wrong(registered(smallest_effect=-0.9), "no worse"),
             "only a sentence": Wrong(only_text, "no Registration"),
         },
     ),

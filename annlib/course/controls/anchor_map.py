@@ -1,15 +1,15 @@
 """Levels to tick and a position to place: whom it asks then. No maths: that is in figures."""
 
 from functools import lru_cache
-from textwrap import fill
 
 import ipywidgets
 from IPython.display import display
 
 from annlib.course.anchoring import attention_with
-from annlib.course.controls.explorer import LINE, LONG, Explorer, LevelBoxes
+from annlib.course.controls.explorer import LONG, Explorer, LevelBoxes
 from annlib.course.controls.query_sliders import slider
 from annlib.course.figures.anchor_map import anchor_map as draw_anchor_map
+from annlib.course.lines import say
 from annlib.course.matching import query_on
 from annlib.course.wording import say_choice
 from annlib.data.scenes import Scene
@@ -35,13 +35,13 @@ def anchor_map(model: Baseline, scene: Scene) -> Explorer:
         block, title = ("nonlocal", "Every position") if everyone else ("apnb", "Anchors")
         picture = draw_anchor_map(scene.image, one, y, x, title, block)
         display(picture)
-        print(fill(picture.alt, LINE))
-        print(fill(say_choice(one, scene.labels, y, x), LINE))
+        say(picture.alt)
+        say(say_choice(one, scene.labels, y, x))
 
     (y, x), (height, width) = query_on(scene, scene.houses[0]), scene.labels.shape
     controls = {
         "answers": ipywidgets.Dropdown(
-            options=["anchors of the ticked levels", WHOLE], description="who answers", layout=LONG
+            options=["anchors of the ticked levels", WHOLE], description="answering", layout=LONG
         ),
         "levels": LevelBoxes(LEVELS, chosen=(1, 3, 6, 8)),
         "y": slider("row", y, height - 1),

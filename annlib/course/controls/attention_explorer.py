@@ -13,6 +13,7 @@ from annlib.course import plots
 from annlib.course.attention import Attention
 from annlib.course.controls.explorer import LONG, Explorer
 from annlib.course.controls.query_sliders import slider
+from annlib.course.lines import say
 from annlib.course.matching import query_on
 from annlib.course.wording import say_choice
 from annlib.data.scenes import Scene
@@ -52,7 +53,7 @@ class AttentionExplorer(Explorer):
         attention = self.found[picture, network][path]
         title = f"{block}, {network}"
         display(plots.attention(scene.image, attention, y, x, title, path.partition(".")[0]))
-        print(say_choice(attention, scene.labels, y, x))
+        say(say_choice(attention, scene.labels, y, x))
 
 
 def menu(name: str, choices: Mapping[str, object]) -> ipywidgets.Dropdown:

@@ -5,6 +5,7 @@ from IPython.display import display
 
 from annlib.course.controls.explorer import LONG, Explorer
 from annlib.course.figures.cell_map import cell_map as draw_cell_map
+from annlib.course.lines import say
 from annlib.data.scenes import Scene
 from annlib.model.ann import map_size
 
@@ -17,7 +18,7 @@ def cell_map(scene: Scene, levels: tuple[int, ...] = (1, 2, 3, 4, 6, 8, 12, 16, 
         index = min(row, level - 1) * level + min(column, level - 1)
         picture = draw_cell_map(scene.image, size, level, index)
         display(picture)
-        print(picture.alt)
+        say(picture.alt)
 
     controls = {
         "level": ipywidgets.SelectionSlider(

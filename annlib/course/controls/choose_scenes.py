@@ -8,6 +8,7 @@ from torch import Tensor
 
 from annlib.course.controls.explorer import LONG, Explorer
 from annlib.course.figures.confusion import chosen_scenes, of_scenes, say_chosen
+from annlib.course.lines import say
 
 
 class ChooseScenes(Explorer):
@@ -34,7 +35,7 @@ class ChooseScenes(Explorer):
         block, counts = self.counts[network]
         number = min(number, len(counts) - first)
         display(chosen_scenes(counts, first, number, self.names, block, network))
-        print(say_chosen(*of_scenes(counts, first, number), first))
+        say(say_chosen(*of_scenes(counts, first, number), first))
 
 
 def slider(name: str, value: int, low: int, high: int) -> ipywidgets.IntSlider:

@@ -10,6 +10,7 @@ from annlib.course import plots
 from annlib.course.controls.explorer import LONG, Explorer
 from annlib.course.intervening import changed_attention
 from annlib.course.levels import near_edges
+from annlib.course.lines import say
 from annlib.course.predicting import house_answer, predict_labels
 from annlib.data.scenes import CLASS_NAMES, Scene
 from annlib.model.ann import ANN
@@ -33,7 +34,7 @@ def context_volume(model: ANN, scene: Scene) -> Explorer:
         )
         answers = [CLASS_NAMES[house_answer(labels, scene, house)] for house in scene.houses]
         right = labels == scene.labels
-        print(
+        say(
             f"Context of {block.partition(':')[0]} x {factor:g}: houses are named "
             f"{', '.join(answers)}; {mean_of(right, near):.1%} of the pixels at edges are right."
         )

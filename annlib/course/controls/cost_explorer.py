@@ -5,6 +5,7 @@ from IPython.display import display
 
 from annlib.course.controls.explorer import LONG, Explorer
 from annlib.course.figures.bills import cost_curves, say_bills
+from annlib.course.lines import say
 
 SIDES = (8, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 CHANNELS = (32, 64, 128, 256, 512)
@@ -38,7 +39,7 @@ class CostExplorer(Explorer):
     def draw(self, height: int, width: int, channels: int, anchors: int) -> None:
         """The curves and the sentences for one state of the sliders."""
         display(cost_curves((height, width), channels, anchors, self.memory))
-        print(say_bills((height, width), channels, anchors, self.memory).replace(". ", ".\n"))
+        say(say_bills((height, width), channels, anchors, self.memory).replace(". ", ".\n"))
 
 
 def choices(name: str, options: object, value: int) -> ipywidgets.SelectionSlider:

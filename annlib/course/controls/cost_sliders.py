@@ -6,6 +6,7 @@ from IPython.display import display
 from annlib.course.controls.explorer import LONG, Explorer
 from annlib.course.families import FAMILIES
 from annlib.course.figures.cheap_attention import cost_curves, say_costs
+from annlib.course.lines import say
 
 SHOWN = ("non-local", "anchors", "landmarks", "windows", "criss-cross", "kernel")
 SIDES = (16, 32, 64, 96, 128, 256)
@@ -32,7 +33,7 @@ class CostSliders(Explorer):
         sizes = {"anchors": anchors, "windows": window, "criss-cross": 2, "landmarks": 8}
         options = {name: sizes.get(name, 1) for name in SHOWN}
         display(cost_curves(channels, options, side))
-        print(say_costs(channels, options, side))
+        say(say_costs(channels, options, side))
 
 
 def choice(name: str, options: tuple[int, ...], value: int) -> ipywidgets.SelectionSlider:

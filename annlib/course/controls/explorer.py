@@ -7,7 +7,6 @@ import traitlets
 
 from annlib.course.controls.keys import guarded
 
-LINE = 88  # letters: JupyterLab breaks longer lines in the middle of a word
 LONG = {"width": "40em", "max_width": "100%"}  # in a narrow window the read-out stays in sight
 
 

@@ -7,6 +7,7 @@ from annlib.course.controls.cost_explorer import choices
 from annlib.course.controls.explorer import LONG, Explorer
 from annlib.course.figures.orders import before_after, say_before_after
 from annlib.course.folding_bill import block_shape, step_gflops
+from annlib.course.lines import say
 
 SIDES = (8, 16, 24, 32, 48, 64, 96, 128, 256)
 CHANNELS = (64, 128, 256, 512, 1024, 2048)
@@ -33,4 +34,4 @@ class FoldBill(Explorer):
         before, after = step_gflops(shape, folded=False), step_gflops(shape, folded=True)
         title = f"{name}, map {height} x {width}, {channels} channels"
         display(before_after(before, after, title))
-        print(say_before_after(before, after, title))
+        say(say_before_after(before, after, title))

@@ -9,6 +9,7 @@ from IPython.display import display
 from annlib.course.controls.explorer import LONG, Explorer
 from annlib.course.figures.spread import narrowing
 from annlib.course.intervals import half_width
+from annlib.course.lines import say
 
 LEVELS = {"80 %": 0.8, "90 %": 0.9, "95 %": 0.95, "99 %": 0.99}
 
@@ -38,7 +39,7 @@ class IntervalSliders(Explorer):
         """The picture and the sentence for one state of the controls."""
         sd = self.deviations[head]
         display(narrowing(sd, n, head, level))
-        print(
+        say(
             f"{n} runs of {head} (s = {sd:.3f}): the mean is known to ± "
             f"{half_width(sd, n, level):.3f} at {level:.0%}."
         )

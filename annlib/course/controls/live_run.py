@@ -11,6 +11,7 @@ import ipywidgets
 
 from annlib.course.controls.keys import guarded
 from annlib.course.figures.training import Look
+from annlib.course.lines import say
 from annlib.course.plots import Picture
 from annlib.course.progress import progress
 from annlib.engine.train import Step
@@ -128,7 +129,7 @@ class LiveRun(ipywidgets.VBox):
                     pass
         except KeyboardInterrupt:
             self.stop()
-        print(self.say(self.history, self.looks))
+        say(self.say(self.history, self.looks))
 
     def remaining(self) -> Generator[int, None, None]:
         going_on = True

@@ -8,6 +8,7 @@ from annlib.course import plots
 from annlib.course.controls.explorer import LONG, Explorer
 from annlib.course.families import FAMILIES, method_of
 from annlib.course.figures.cheap_attention import label_of
+from annlib.course.lines import say
 from annlib.course.matching import query_on
 from annlib.course.plugging import asked, attention_by, say_method
 from annlib.data.scenes import Scene
@@ -45,4 +46,4 @@ class MethodChooser(Explorer):
         attention = attention_by(method_of(name, option, self.asked.size), self.asked)
         query = query_on(self.scene, self.scene.houses[index])
         display(plots.attention(self.scene.image, attention, *query, label_of(name, option), ""))
-        print(say_method(self.model, name, option, self.scene, index))
+        say(say_method(self.model, name, option, self.scene, index))

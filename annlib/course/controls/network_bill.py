@@ -6,6 +6,7 @@ from IPython.display import display
 from annlib.course.bills import HEADS, network_bill
 from annlib.course.controls.explorer import LONG, Explorer
 from annlib.course.figures.bills import part_bars, say_parts
+from annlib.course.lines import say
 
 SIZES = {f"{h} x {w}": (h, w) for h, w in ((128, 192), (256, 512), (512, 1024), (1024, 2048))}
 BLOCKS = ("afnb", "apnb", "context")  # the parts of a network that attend
@@ -36,5 +37,5 @@ class NetworkBill(Explorer):
         title = f"{head}, one picture of {size[0]} x {size[1]}"
         display(part_bars(values, title, "GFLOPs", BLOCKS))
         attending = sum(value for name, value in values.items() if name in BLOCKS)
-        print(say_parts(values, title, "GFLOPs"))
-        print(f"The attending blocks take {attending / sum(values.values()):.0%} of all.")
+        say(say_parts(values, title, "GFLOPs"))
+        say(f"The attending blocks take {attending / sum(values.values()):.0%} of all.")

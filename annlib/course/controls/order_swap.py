@@ -8,6 +8,7 @@ from torch import Tensor
 
 from annlib.course.controls.explorer import LONG, Explorer
 from annlib.course.figures.orders import orders, say_orders
+from annlib.course.lines import say
 from annlib.course.swapping import Layer, exchange
 
 SCALES = (1, 2, 3, 6, 8, 16)
@@ -42,4 +43,4 @@ class OrderSwap(Explorer):
         """The maps and the sentence for one state of the controls."""
         found = exchange(self.layers[name], self.features, cells)
         display(orders(found, channel, name))
-        print(say_orders(found, channel, name))
+        say(say_orders(found, channel, name))

@@ -10,6 +10,7 @@ from matplotlib.colors import to_hex
 from annlib.config import IGNORE_INDEX
 from annlib.course.controls.keys import guarded
 from annlib.course.figures.confusion import confusion, on, painted, say_scores
+from annlib.course.lines import say
 from annlib.data.scenes import PALETTE
 
 NAMES = ("sky", "house", "road", "car")  # there is no car in the truth
@@ -87,7 +88,7 @@ class PaintPrediction(ipywidgets.VBox):
         """The picture and the sentence for one state, such as "SSSSSS/SSSHHS/..."."""
         labels, prediction = classes_of(TRUTH), classes_of(rows.split("/"))
         display(painted(labels, prediction, NAMES, COLOURS))
-        print(say_scores(confusion(labels, prediction, len(NAMES)), NAMES))
+        say(say_scores(confusion(labels, prediction, len(NAMES)), NAMES))
 
     def close(self) -> None:
         """Removes the widget and everything that listens to its controls."""

@@ -5,6 +5,7 @@ from IPython.display import display
 
 from annlib.course.controls.explorer import LONG, Explorer
 from annlib.course.figures.preflight import memory_bar, say_estimate
+from annlib.course.lines import say
 from annlib.course.preflight import GPUS, PRECISIONS, estimate
 from annlib.zoo import ROWS
 
@@ -37,7 +38,7 @@ class Preflight(Explorer):
         """The bar and the sentences for one state of the controls."""
         found = estimate(name, GPUS[gpu], batch, precision)
         display(memory_bar(found, f"{batch} at a time, {precision}"))
-        print(say_estimate(found))
+        say(say_estimate(found))
 
 
 def preflight() -> Preflight:

@@ -1,7 +1,6 @@
 """Sliders that place a query, and what it attends to. No maths: state -> picture is in plots."""
 
 from collections.abc import Mapping
-from textwrap import fill
 
 import ipywidgets
 from IPython.display import display
@@ -9,7 +8,8 @@ from torch import nn
 
 from annlib.course import plots
 from annlib.course.attention import Attention, attention_of
-from annlib.course.controls.explorer import LINE, LONG, Explorer
+from annlib.course.controls.explorer import LONG, Explorer
+from annlib.course.lines import say
 from annlib.course.matching import query_on
 from annlib.course.wording import say_choice
 from annlib.data.scenes import Scene
@@ -46,7 +46,7 @@ class QuerySliders(Explorer):
         if factor != 1.0:
             attention = attention.rescaled(factor)
         display(plots.attention(self.scene.image, attention, y, x, name, block))
-        print(fill(say_choice(attention, self.scene.labels, y, x), LINE))
+        say(say_choice(attention, self.scene.labels, y, x))
 
 
 def slider(name: str, value: int, last: int) -> ipywidgets.IntSlider:

@@ -6,6 +6,7 @@ from IPython.display import display
 from annlib.config import TrainConfig
 from annlib.course.controls.explorer import LONG, Explorer
 from annlib.course.figures.training import rates, say_rates
+from annlib.course.lines import say
 
 BASE_RATES = (1e-3, 3e-3, 6e-3, 1e-2, 2e-2)
 FLOORS = (0.0, 1e-4, 1e-3)
@@ -40,7 +41,7 @@ class RecipeSliders(Explorer):
             self.config.iterations, base_lr, min(min_lr, base_lr), power, warmup=warmup
         )
         display(rates(config))
-        print(say_rates(config))
+        say(say_rates(config))
 
 
 def choice(name: str, values: tuple[float, ...], value: float) -> ipywidgets.SelectionSlider:

@@ -7,6 +7,7 @@ from IPython.display import HTML, display
 
 from annlib.course.controls.keys import guarded
 from annlib.course.figures.spread import dots
+from annlib.course.lines import say
 from annlib.course.sweeping.grid import SEED, Combination, Grid, show
 from annlib.course.sweeping.running import Outcome
 from annlib.course.sweeping.tables import reason
@@ -58,7 +59,7 @@ class ResultsTable(ipywidgets.VBox):
         """The part of the table that the menus choose."""
         rows = [one for one in self.grid.combinations if self.is_chosen(one)]
         if not rows:
-            print("No run of the grid has all of these values: set a menu back to `all`.")
+            say("No run of the grid has all of these values: set a menu back to `all`.")
             return
         display(HTML(self.html(rows)))
         groups = self.groups(rows)
@@ -71,7 +72,7 @@ class ResultsTable(ipywidgets.VBox):
                 )
             )
         ended_here = sum(one.number in self.outcomes for one in rows)
-        print(f"{ended_here} of {len(rows)} runs have ended; {len(self.grid.combinations)} in all.")
+        say(f"{ended_here} of {len(rows)} runs have ended; {len(self.grid.combinations)} in all.")
 
     def html(self, rows: list[Combination]) -> str:
         """One line a run."""

@@ -12,6 +12,7 @@ from annlib.course.capstone import verdict
 from annlib.course.controls.attention_explorer import menu
 from annlib.course.controls.explorer import LONG, Explorer
 from annlib.course.figures.seeds import paired
+from annlib.course.lines import say
 from annlib.course.trials import Trial
 
 
@@ -50,13 +51,13 @@ class RunsDashboard(Explorer):
         """The picture and the sentence for one state of the controls."""
         before, after = self.values(control, metric), self.values(treatment, metric)
         if control == treatment:
-            print("Treatment and control are the same arm: choose two.")
+            say("Treatment and control are the same arm: choose two.")
             return
         display(paired((control, before), (treatment, after), metric, smallest))
         both = [seed for seed in before if seed in after]
         ahead = sum(after[seed] > before[seed] for seed in both)
         decided = verdict([after[seed] - before[seed] for seed in both], smallest)
-        print(
+        say(
             f"{metric}: {treatment} is higher than {control} in {ahead} of {len(both)} seeds. "
             f"Higher by at least {smallest:g}: {decided}."
         )

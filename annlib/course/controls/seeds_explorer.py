@@ -9,6 +9,7 @@ from IPython.display import display
 from annlib.course.capstone import OPEN, REFUTED, SUPPORTED, pretend
 from annlib.course.controls.explorer import LONG, Explorer
 from annlib.course.figures.seeds import studies_picture
+from annlib.course.lines import say
 
 
 class SeedsExplorer(Explorer):
@@ -31,7 +32,7 @@ class SeedsExplorer(Explorer):
         studies = pretend(num_seeds, effect, spread, smallest)
         display(studies_picture(studies, effect))
         right, wrong = (SUPPORTED, REFUTED) if effect >= smallest else (REFUTED, SUPPORTED)
-        print(
+        say(
             f"{num_seeds} seeds, true effect {effect:g}, spread {spread:g}, smallest effect "
             f"{smallest:g}. Right would be: {right}. Of 100 such studies "
             f"{100 * studies.share(right):.0f} say so, {100 * studies.share(OPEN):.0f} cannot "

@@ -8,6 +8,7 @@ from torch import Tensor, tensor
 
 from annlib.course.controls.explorer import LONG, Explorer
 from annlib.course.figures.six_positions import say_position, six_positions
+from annlib.course.lines import say
 
 BOTH, ASKS, ANSWERS = "asks and answers", "asks only", "answers only"
 
@@ -59,4 +60,4 @@ class SixPositions(Explorer):
         if role != ASKS:
             key[:, -1] = chosen
         display(six_positions(query, key, self.names, factor))
-        print(say_position(query, key, self.names, factor, at=len(self.names) - 1))
+        say(say_position(query, key, self.names, factor, at=len(self.names) - 1))

@@ -15,6 +15,7 @@ from annlib.course.controls.attention_explorer import menu
 from annlib.course.controls.explorer import LONG, Explorer
 from annlib.course.figures.switching_off import Damages, say_answers_now, what_is_left
 from annlib.course.intervening import WAYS, changed_attention
+from annlib.course.lines import say
 from annlib.course.matching import query_on
 from annlib.course.predicting import predict_labels
 from annlib.data.scenes import Scene
@@ -48,9 +49,9 @@ class SwitchOff(Explorer):
             left = attention_of(self.model, self.scene.image)[path]
             labels = predict_labels(self.model, self.scene.image)
         display(what_is_left(self.scene, left, query, labels, path.partition(".")[0]))
-        print(f"{block} without {k}, {way}: {say_answers_now(self.scene, labels)}")
+        say(f"{block} without {k}, {way}: {say_answers_now(self.scene, labels)}")
         if (found := self.damages.get((path, way, k))) is not None:
-            print(f"Over many scenes: house accuracy {found.houses:.3f}, mIoU {found.miou:.3f}.")
+            say(f"Over many scenes: house accuracy {found.houses:.3f}, mIoU {found.miou:.3f}.")
 
 
 def steps(name: str, values: Sequence[int]) -> ipywidgets.SelectionSlider:

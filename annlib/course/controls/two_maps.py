@@ -7,6 +7,7 @@ from annlib.course.controls.explorer import LONG, Explorer
 from annlib.course.controls.query_sliders import slider
 from annlib.course.figures.two_maps import two_maps as draw_two_maps
 from annlib.course.levels import attention_across, low_and_high, strength
+from annlib.course.lines import say
 from annlib.course.matching import query_on
 from annlib.course.wording import say_choice
 from annlib.data.scenes import Scene
@@ -28,8 +29,8 @@ def two_maps(model: ANN, scene: Scene) -> Explorer:
         names = (LOW, HIGH) if swapped else (HIGH, LOW)
         picture = draw_two_maps(scene.image, low if swapped else high, attention, names, y, x)
         display(picture)
-        print(picture.alt)
-        print(say_choice(attention, scene.labels, y, x))
+        say(picture.alt)
+        say(say_choice(attention, scene.labels, y, x))
 
     (y, x), (height, width) = query_on(scene, scene.houses[0]), scene.labels.shape
     controls = {

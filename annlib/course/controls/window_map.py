@@ -6,6 +6,7 @@ from IPython.display import display
 
 from annlib.course.controls.explorer import LONG, Explorer
 from annlib.course.figures.window_map import say_windows, window_map
+from annlib.course.lines import say
 
 
 class WindowMap(Explorer):
@@ -42,7 +43,7 @@ class WindowMap(Explorer):
         """The picture and the sentence for one state of the sliders."""
         stride = max(1, int(side * share + 0.5))
         display(window_map(self.image, (side, side), (stride, stride)))
-        print(say_windows(self.image.shape[:2], (side, side), (stride, stride)))
+        say(say_windows(self.image.shape[:2], (side, side), (stride, stride)))
 
 
 def window_sliders(image: np.ndarray) -> WindowMap:

@@ -5,6 +5,7 @@ from math import isclose
 
 from annlib.course.exercises.checking import draw, expect
 from annlib.course.exercises.numbers import attempt_number
+from annlib.course.lines import say
 
 
 def whole_speed_up(student: Callable[[float, float], float]) -> None:
@@ -24,7 +25,7 @@ def whole_speed_up(student: Callable[[float, float], float]) -> None:
         isclose(attempt_number(student, 0.8, 1e12), 5.0, rel_tol=1e-6),
         "Even a part that takes no time any more leaves the rest: 1 / (1 - share) is the limit.",
     )
-    print(
+    say(
         "Right: the rest keeps its time, the part takes its share divided by how much faster it "
         "became, and the whole is what it was over that sum."
     )

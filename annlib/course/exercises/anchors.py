@@ -16,6 +16,7 @@ from torch.nn.functional import (
 )
 
 from annlib.course.exercises.checking import NotYet, attempt, draw, expect, normal
+from annlib.course.lines import say
 from annlib.model.asymmetric import PyramidPool
 
 Levels = tuple[int, ...]
@@ -31,7 +32,7 @@ def sample_anchors(student: Callable[[Tensor, Levels], Tensor]) -> None:
         check_constant(student, features, levels)
         check_means(anchors, features, levels)
     check_far_levels(student)
-    print(
+    say(
         "Right: S is the sum of the squares, each anchor is the mean of its cell, level 1 that of "
         "the map; a constant stays a constant, and a map need not be square."
     )

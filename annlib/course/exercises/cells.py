@@ -8,6 +8,7 @@ from torch.nn.functional import (
 )
 
 from annlib.course.exercises.checking import NotYet, draw, expect
+from annlib.course.lines import say
 
 Levels = tuple[int, ...]
 
@@ -21,7 +22,7 @@ def cell(student: Callable[[int, int, int], tuple[int, int]]) -> None:
         truth = [probed(index, side, level) for index in range(level)]
         if edges != truth:
             raise NotYet(where + closest(edges, side, level))
-    print(
+    say(
         "Right: cells start at the floor and end at the ceiling. They cover the side, none is "
         "empty, and where the side does not divide neighbours share a position."
     )

@@ -8,6 +8,7 @@ from torch import Tensor
 from annlib.course.efficient import exact, weights_of
 from annlib.course.exercises.checking import NotYet, attempt, draw, expect, normal
 from annlib.course.families import FAMILIES, KEYS, ORDER, PAIRS, STORAGE, method_of
+from annlib.course.lines import say
 from annlib.engine.counting import operation_counter
 
 KINDS = (KEYS, PAIRS, ORDER, STORAGE)
@@ -29,10 +30,10 @@ def kinds_of_attention(answer: Mapping[str, str]) -> None:
         expect(kind in KINDS, f"{name!r}: {kind!r} is none of the kinds {KINDS}.")
     for name in wanted:
         check_kind(name, answer[name])
-    print(
-        "Right: each kind shows in what a method does. Never stored: the same results. Fewer pairs: "
-        "exact zeros. Other order: no softmax over those that answer. Fewer keys: a softmax, but "
-        "over few."
+    say(
+        "Right: each kind shows in what a method does. Never stored: the same results. Fewer "
+        "pairs: exact zeros. Other order: no softmax over those that answer. Fewer keys: a "
+        "softmax, but over few."
     )
 
 
@@ -85,7 +86,7 @@ def linear_attention(student: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Non
     )
     check_quadratic_form(result, query, key, value)
     check_order(student)
-    print(
+    say(
         "Right: rows are shares, the result is that of the N x S matrix of products, and that "
         "matrix is never made: the work is 4 N C C."
     )
@@ -139,7 +140,7 @@ def criss_cross_reach(student: Callable[[int, int], Tensor]) -> None:
     )
     check_reach_form(reach, height * width)
     check_reach_rows(reach, height, width)
-    print(
+    say(
         f"Right: everybody is answered by the {height + width - 1} positions of the own row and "
         "column, and in two steps by all, over a corner."
     )

@@ -5,9 +5,15 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from annlib.course.lines import wrapped
+
 
 class NotYet(AssertionError):
     """An answer that is not started or not right yet; the message says what to look at next."""
+
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows: the advice, without the lines of the checker that gave it."""
+        return [wrapped(f"Not yet. {self}")]
 
 
 def expect(claim: bool, advice: str) -> None:
@@ -28,7 +34,8 @@ def attempt(student: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
         ) from error
     expect(
         result is not None and result is not ...,
-        f"{name} gives nothing back yet: put your code in place of the three dots, then `return`.",
+        f"{name} gives nothing back yet. Put your code in place of the three dots; if you have, is "
+        "the last line `return ...`?",
     )
     expect(isinstance(result, Tensor), f"{name} gives back a {type(result).__name__}, no tensor.")
     return result

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from annlib.course.exercises.checking import attempt, draw, expect, fresh
+from annlib.course.lines import say
 
 Student = Callable[[Tensor, Tensor, int], Tensor]
 
@@ -34,7 +35,7 @@ def class_mass(student: Student) -> None:
         "Half of the attention must give half of each mass: hand on what is there, and divide by "
         "nothing but the number of pixels in a cell.",
     )
-    print(
+    say(
         "Right: nothing is lost, a cell that holds several classes counts by their shares of it, "
         "and under an even map each class gets its share of the picture."
     )

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from annlib.course.exercises.checking import NotYet, draw, expect, normal
+from annlib.course.lines import say
 
 Commutes = Callable[[Callable[[Tensor], Tensor], Tensor, int], bool]
 
@@ -27,7 +28,7 @@ def commutes(student: Commutes) -> None:
         check_linear(student, features, scale)
         check_others(student, features, scale)
         check_size_of_numbers(student, features, scale)
-    print(
+    say(
         "Right: a 1 x 1 convolution passes in spite of rounding, whatever the size of the numbers; "
         "ReLU, 3 x 3 and a layer that is nonlinear in some channels only do not. On positive "
         "features ReLU does nothing, and your test, which looks at the features, says so."

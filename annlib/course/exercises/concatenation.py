@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from annlib.course.exercises.checking import attempt, build, draw, expect, normal
 from annlib.course.exercises.pyramid_block import randomise
+from annlib.course.lines import say
 from annlib.model.asymmetric import AFNB
 
 
@@ -32,7 +33,7 @@ def concat_fusion(student: type[nn.Module]) -> None:
     check_influence(block, low, high, output)
     check_near(block, low, high)
     check_other_size(block, low, high)
-    print(
+    say(
         "Right: as many parameters as the AFNB, as far as whole channels allow; both levels take "
         "part, but each position hears only of its own place. Nobody is asked for."
     )

@@ -6,6 +6,7 @@ from statistics import NormalDist, mean, pstdev, stdev
 
 from annlib.course.exercises.checking import NotYet, draw, expect, normal
 from annlib.course.intervals import t_quantile
+from annlib.course.lines import say
 
 NORMAL = NormalDist().inv_cdf(0.975)
 VALUES = 200 * 128 * 192  # pixels of the scenes that a run is scored on
@@ -44,7 +45,7 @@ def confidence_interval(student: Callable[[Sequence[float]], tuple[float, float]
         values = scores(n)
         low, high = two_numbers(student, list(values))
         check_interval(low, high, values)
-    print(
+    say(
         "Right: the mean, plus and minus Student's t with n - 1 degrees of freedom times the "
         "standard error s/√n, for n small and larger."
     )
@@ -52,13 +53,14 @@ def confidence_interval(student: Callable[[Sequence[float]], tuple[float, float]
 
 def check_interval(low: float, high: float, values: Sequence[float]) -> None:
     n, s, middle = len(values), stdev(values), mean(values)
-    expect(low < high, f"Your interval runs from {low:.3f} to {high:.3f}: low comes first.")
     near = 0.02 * s / sqrt(n)
     given = (low, high)
     expect(
-        abs(low - middle) > near or abs(high - s) > near,
-        "You return mean and deviation; what is wanted are the ends: mean - half, mean + half.",
+        abs(low - middle) > near,
+        "You return the mean and a number beside it (half width or deviation?); what is wanted "
+        "are the two ends: mean - half, mean + half.",
     )
+    expect(low < high, f"Your interval runs from {low:.3f} to {high:.3f}: low comes first.")
     expect(
         abs((low + high) / 2 - middle) < near,
         f"The interval's middle is {sum(given) / 2:.4f}, the mean of the runs {middle:.4f}. It "

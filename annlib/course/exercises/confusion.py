@@ -10,6 +10,7 @@ from torch import Tensor
 
 from annlib.config import IGNORE_INDEX
 from annlib.course.exercises.checking import NotYet, attempt, draw, expect, fresh
+from annlib.course.lines import say
 
 Update = Callable[[Tensor, Tensor, Tensor], Tensor]
 
@@ -57,7 +58,7 @@ def mask_iou(student: Callable[[Tensor, Tensor], Tensor]) -> None:
         near(perfect, 1) and near(opposite, 0),
         "A perfect prediction must get 1, its opposite 0; yours does not.",
     )
-    print("Right: 1 for a perfect mask, 0 for its opposite, and both kinds of error cost.")
+    say("Right: 1 for a perfect mask, 0 for its opposite, and both kinds of error cost.")
 
 
 def slips_of_the_union(predicted: Tensor, labelled: Tensor) -> dict[float, str]:
@@ -108,7 +109,7 @@ def update_confusion(student: Update) -> None:
         "Two batches, one after the other, must give the sum of what each gives alone, in "
         "either order. Yours do not: is something divided, or left over from before?",
     )
-    print(
+    say(
         "Right: rows are labels, columns predictions, each labelled pixel is counted once, 255 "
         "never, whatever is predicted there, and the order of batches does not matter."
     )

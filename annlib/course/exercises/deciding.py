@@ -9,10 +9,11 @@ import torch
 
 from annlib.course.capstone import OPEN, REFUTED, SUPPORTED, VERDICTS
 from annlib.course.exercises.checking import NotYet, draw, expect, fresh
+from annlib.course.lines import say
 
 Student = Callable[[Sequence[float], float], str]
-STUDIES = 300
-RARELY = 0.11  # share of wrong decisions: 0.05 is meant, the rest is chance
+STUDIES = 800
+RARELY = 0.145  # share of bold decisions: 0.05 or 0.1 is meant, the rest is chance; 1.96 gives 0.19
 
 
 def decide(student: Student) -> None:
@@ -24,7 +25,7 @@ def decide(student: Student) -> None:
     check_more_seeds(student, effect)
     check_same_question(student, effect)
     check_rarely_wrong(student, effect)
-    print(
+    say(
         "Right: clear cases are decided, large spread and few seeds are not, scale and order do "
         "not matter, and where the truth lies on the line your rule is rarely wrong."
     )

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from annlib.course.exercises.checking import NotYet, attempt, build, draw, expect, normal
 from annlib.course.exercises.pyramid_block import randomise
+from annlib.course.lines import say
 from annlib.model.asymmetric import AFNB
 
 PROJECTIONS = {"to_query": "high", "to_key": "low", "to_value": "low"}  # who is projected
@@ -30,7 +31,7 @@ def fusion_block(student: type[nn.Module]) -> None:
     check_influence(block, low, high, output)
     check_against_library(block, low, high, output, levels)
     check_gradient(block, low, high)
-    print(
+    say(
         "Right: high asks, low answers, the sizes and channels of the two may differ, the output "
         "is as large as the map that asks, and the gradient reaches both levels."
     )

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from annlib.course.exercises.checking import attempt, draw, expect, fresh
+from annlib.course.lines import say
 
 IGNORED = 255
 Mapping = Callable[[Tensor, Sequence[int]], Tensor]
@@ -19,7 +20,7 @@ def class_indices(student: Mapping) -> None:
         if num_classes == 150:
             values = list(range(1, 151))  # ADE20K: 0 means "other"
         check_mapping(student, values)
-    print(
+    say(
         "Right: each raw value becomes the index of its class, every other value 255, whatever the "
         "order of the classes; the labels that went in are as they were."
     )

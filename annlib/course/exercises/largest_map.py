@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 from annlib.course.exercises.checking import NotYet, draw, expect
 from annlib.course.exercises.numbers import attempt_number
+from annlib.course.lines import say
 from annlib.speed.formulas import Shape, nonlocal_bytes
 
 
@@ -17,7 +18,7 @@ def largest_height(student: Callable[[int, int], int]) -> None:
     right = [largest_of(*question) for question in questions]
     if found != right:
         explain(questions, found, right)
-    print(
+    say(
         "Right: your map fits and the next larger does not, for memory and channels drawn anew, "
         "for memory that is just enough, and for memory that holds no map at all."
     )

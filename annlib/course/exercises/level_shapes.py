@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 import torch
 
 from annlib.course.exercises.checking import NotYet, draw, expect
+from annlib.course.lines import say
 
 SHAPES = ("query", "key", "value", "weights", "output")
 Shape = tuple[int, ...]
@@ -30,7 +31,7 @@ def afnb_shapes(student: Callable[[Shape, Shape, int, int], Mapping[str, Shape]]
             "three dots.",
         )
         check_shapes(found, low, high, keys, anchors)
-    print(
+    say(
         "Right: the high-level map decides who asks and the size of the output; of the low-level "
         "map only its channels enter, before sampling, and then no longer its size."
     )

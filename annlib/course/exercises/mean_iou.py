@@ -7,6 +7,7 @@ from torch import Tensor
 
 from annlib.course.exercises.checking import draw, expect, fresh
 from annlib.course.exercises.confusion import judge, near, number
+from annlib.course.lines import say
 
 
 def mean_iou(student: Callable[[Tensor], Tensor]) -> None:
@@ -20,7 +21,7 @@ def mean_iou(student: Callable[[Tensor], Tensor]) -> None:
         near(number(student, counts), number(student, counts.flip(0))),
         "The order of the pictures changes your result.",
     )
-    print(
+    say(
         "Right: all pictures go into one matrix first; a class that occurs nowhere is left out of "
         "the mean; a class that was only predicted counts as 0."
     )

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from annlib.course.exercises.checking import NotYet, attempt, build, draw, expect, fresh, normal
+from annlib.course.lines import say
 from annlib.model.asymmetric import AsymmetricAttention
 
 PARTS = ("to_query", "to_key", "to_value", "to_output")  # of the block in the exercise
@@ -26,7 +27,7 @@ def nonlocal_block(student: type[nn.Module]) -> None:
     check_positions_kept(block, wide)
     check_against_library(block, normal(2, channels, side, side), key_channels)
     check_gradient(block, wide)
-    print(
+    say(
         "Right: the same map comes out as long as to_output is zero; after that it is annlib's "
         "attention plus the input, and the gradient reaches query, key and value."
     )

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from annlib.course.exercises.checking import NotYet, draw, expect, normal
+from annlib.course.lines import say
 
 Fold = Callable[[nn.Conv2d, nn.BatchNorm2d], nn.Conv2d]
 
@@ -16,7 +17,7 @@ def fold_norm(student: Fold) -> None:
     for bias in (False, True):
         for kernel, stride in ((1, 1), (3, 2)):
             check_one(student, *drawn(kernel, stride, bias))
-    print(
+    say(
         "Right: one convolution gives what two layers gave, with and without a bias, 1 x 1 and "
         "3 x 3; its stride and padding are kept, and the layers that came in are untouched."
     )

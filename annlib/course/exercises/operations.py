@@ -7,6 +7,7 @@ from torch import nn
 
 from annlib.course.exercises.checking import NotYet, draw, expect
 from annlib.course.exercises.numbers import attempt_number
+from annlib.course.lines import say
 from annlib.engine.counting import operation_counter
 from annlib.model.asymmetric import AsymmetricAttention
 from annlib.model.baselines import NonLocalAttention
@@ -23,7 +24,7 @@ def attention_operations(student: Callable[[int, int, int, int], int]) -> None:
         )
         counted = counted_asymmetric(wide, channels, scale, size)
         compare(student, positions, scale**2, wide, channels, counted)
-    print(
+    say(
         "Right: your formula gives what torch's counter counts in annlib's non-local attention "
         "(S = N) and in its asymmetric one, for maps and channels drawn anew."
     )

@@ -7,6 +7,7 @@ from statistics import mean, stdev
 from annlib.course.exercises.checking import draw, expect
 from annlib.course.exercises.confidence import scores, two_numbers
 from annlib.course.intervals import paired_interval, t_quantile
+from annlib.course.lines import say
 
 Runs = dict[int, float | None]  # seed -> score, None where the run failed
 
@@ -17,7 +18,7 @@ def paired_difference(student: Callable[[Runs, Runs], tuple[float, float]]) -> N
         ours, theirs = draw_pair(with_failures)
         found = two_numbers(student, dict(ours), dict(theirs))
         check_difference(found, ours, theirs)
-    print(
+    say(
         "Right: differences seed by seed, so what a seed does to both falls out; failed runs "
         "neither count as zero nor shift the others; t · s/√n with the number of pairs."
     )
@@ -40,6 +41,11 @@ def check_difference(found: tuple[float, float], a: Runs, b: Runs) -> None:
     right = paired_interval(a, b)
     difference, half = found
     near = 1e-6 * right.half
+    expect(
+        abs(difference - right.low) > near or abs(half - right.high) > near,
+        "You return the two ends of the interval; what is wanted are its middle and how far it "
+        "reaches to each side: (mean difference, half width).",
+    )
     if abs(difference - right.mean) > near:
         explain(difference, right.mean, near, a, b)
     check_half(half, right.half, a, b)

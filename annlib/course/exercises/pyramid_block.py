@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from annlib.course.exercises.checking import NotYet, attempt, build, draw, expect, normal
 from annlib.course.exercises.pyramid_slips import Coarse, PooledFirst, library_with, slips
+from annlib.course.lines import say
 
 PARTS = ("to_key", "to_value", "to_output", "fuse")  # of the block in the exercise
 
@@ -28,7 +29,7 @@ def pyramid_block(student: type[nn.Module]) -> None:
     check_against_library(block, features, output, levels)
     check_whole_map(student, channels, keys)
     check_gradient(block, features)
-    print(
+    say(
         "Right: every position asks, the means of cells answer, and context and map are fused. "
         "With one level as large as the map it is the non-local block, number for number."
     )

@@ -5,11 +5,14 @@ from collections.abc import Callable
 
 from annlib.course.capstone import DIRECTIONS, METRICS, Registration
 from annlib.course.exercises.checking import NotYet, draw, expect
+from annlib.course.lines import say
 
 HEDGES = re.compile(
-    r"\b(may|might|could|can|sometimes|often|potentially|tends?|somewhat|good)\b", re.IGNORECASE
+    r"\b(may|might|could|can|sometimes|(?<!more )often|potentially|tends?|somewhat|good(?! as))\b",
+    re.IGNORECASE,
 )
 FEWEST_SEEDS = 3
+GRANTED = 0.1  # of the scale of a share: who loses more is not "no worse"
 UNTOLD = (None, ...)
 
 
@@ -31,7 +34,7 @@ def seeds_in_budget(student: Callable[[float, float, int], int]) -> None:
         ask_number(student, 1.0, 100.0, 2) == 0,
         "One minute is too short for two runs of 100 seconds: 0 seeds, not one or less than none.",
     )
-    print("Right: a seed costs one run in each arm, and only whole ones count.")
+    say("Right: a seed costs one run in each arm, and only whole ones count.")
 
 
 def ask_number(
@@ -90,7 +93,7 @@ def registration(student: Callable[[], Registration]) -> None:
     check_words(told)
     check_metric(told)
     check_seeds(told)
-    print(f"Registered as {told.fingerprint}. It is refuted if {told.refuted_if}.")
+    say(f"Registered as {told.fingerprint}. It is refuted if {told.refuted_if}.")
 
 
 def check_all_told(told: Registration) -> None:
@@ -147,6 +150,11 @@ def check_metric(told: Registration) -> None:
         abs(told.smallest_effect) < largest,
         f"A smallest effect of {told.smallest_effect:g} in {told.metric} cannot be reached: the "
         f"scale ends at {largest:g}. Shares lie between 0 and 1.",
+    )
+    expect(
+        largest > 1 or told.smallest_effect >= -GRANTED,
+        f"A smallest effect of {told.smallest_effect:g} lets a loss of {-told.smallest_effect:g} "
+        f"pass as no worse, so hardly anything could refute it. Grant {GRANTED:g} at most.",
     )
 
 

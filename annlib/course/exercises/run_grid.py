@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from math import ceil
 
 from annlib.course.exercises.checking import NotYet, draw, expect
+from annlib.course.lines import say
 
 HEADS, BINS = ["apnb", "ann"], ["1", "1,3,6,8"]
 
@@ -17,7 +18,7 @@ def run_grid(student: Callable[[float, int, float], Mapping[str, list]]) -> None
         while ceil(4 * (seeds + 1) / cores) == waves:  # these fit into the same waves
             seeds += 1
         check_grid(planned(student, minutes, cores, budget), minutes, cores, budget, seeds)
-    print(
+    say(
         "Right: every head with every pyramid and every seed, no seed twice, as many seeds as the "
         "budget pays on the cores there are, and not one run more."
     )

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from annlib.course.exercises.checking import NotYet, attempt, draw, expect, normal
+from annlib.course.lines import say
 
 Size = tuple[int, int]
 Score = Callable[[Tensor], Tensor]  # (B, C, h, w) -> (B, K, h, w)
@@ -35,7 +36,7 @@ def slide(student: Slide) -> None:
     exact = normal(1, 2, window[0] + 2 * stride[0], window[1] + stride[1])
     check(student, exact, window, stride, "windows end exactly at the border")
     check(student, normal(1, 2, 19, 23), window, stride, "the last windows stick out")
-    print(
+    say(
         "Right: the whole picture if the window is as large, means where windows overlap, the last "
         "window moved back inside, and a picture smaller than the window in one piece."
     )

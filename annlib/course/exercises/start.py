@@ -3,6 +3,7 @@
 from annlib.config import IGNORE_INDEX
 from annlib.course.attention import Attention
 from annlib.course.exercises.checking import expect
+from annlib.course.lines import say
 from annlib.course.matching import class_masses
 from annlib.course.wording import say_choice
 from annlib.data.scenes import BALLOONS, CLASS_NAMES, HOUSES, Scene
@@ -20,7 +21,7 @@ def click_arrived(clicked: bool) -> None:
         "the button does not show, or clicks do nothing: Kernel > Restart, reload the page, and "
         "open the notebook in JupyterLab (python -m jupyterlab), not in a preview.",
     )
-    print("The way from your browser to Python and back works. Every later widget takes it.")
+    say("The way from your browser to Python and back works. Every later widget takes it.")
 
 
 def house_pixel(pixel: tuple[int, int], scene: Scene, attention: Attention) -> None:
@@ -33,7 +34,7 @@ def house_pixel(pixel: tuple[int, int], scene: Scene, attention: Attention) -> N
         f"{said} So most of it goes to {first}, to no balloon. Go towards the middle of a wall, "
         "for at the edge of a house a position sees more than the house; or try another house.",
     )
-    print(f"A good place to ask from. {said}")
+    say(f"A good place to ask from. {said}")
 
 
 def check_on_house(pixel: tuple[int, int], scene: Scene) -> None:

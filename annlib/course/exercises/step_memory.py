@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from annlib.course.exercises.checking import draw, expect
 from annlib.course.exercises.numbers import attempt_number
+from annlib.course.lines import say
 
 WITHIN = 0.2
 
@@ -22,7 +23,7 @@ def step_bytes(student: Callable[[int, int, int], float]) -> None:
         f"For a batch of one you say {one / 2**20:,.0f} MiB, but {measured / 2**20:,.0f} were "
         "measured: an estimate has to agree with the measurement it leans on.",
     )
-    print(
+    say(
         "Right: weights, gradients and momentum once, whatever the batch; the maps once for each "
         "picture. Now see whether a real network keeps to it."
     )

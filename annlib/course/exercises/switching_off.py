@@ -13,8 +13,9 @@ from annlib.config import IGNORE_INDEX
 from annlib.course.attention import attention_of
 from annlib.course.exercises.checking import attempt, draw, expect, normal
 from annlib.course.intervening import changed_attention, without_strongest
+from annlib.course.lines import say
 from annlib.course.predicting import predict_labels
-from annlib.data.scenes import CLASS_NAMES, Scene
+from annlib.data.scenes import CLASS_NAMES, HOUSES, Scene
 
 BRIGHT = 0.5  # share of one anchor that counts as a clear choice
 Student = Callable[[Tensor, int], Tensor]
@@ -35,7 +36,7 @@ def switch_off(student: Student) -> None:
             torch.allclose(same, weights, atol=1e-5),
             "With k = 0 nothing is switched off, but your weights changed.",
         )
-    print(
+    say(
         "Right: each row loses its own k strongest, the others keep their ratios, rows sum to 1 "
         "again, and k = 0 changes nothing."
     )
@@ -105,8 +106,8 @@ def bright_without_need(pixel: tuple[int, int], model: nn.Module, scene: Scene) 
     expect(
         strongest >= BRIGHT,
         f"Row {pixel[0]}, column {pixel[1]} gives no anchor more than {strongest:.0%}: not bright. "
-        f"Look for one that gives a single anchor at least {BRIGHT:.0%}. Sky, road and green look "
-        "nowhere in particular.",
+        f"Look for one that gives a single anchor at least {BRIGHT:.0%}. Most of sky, road "
+        "and green looks nowhere in particular.",
     )
     before = predict_labels(model, scene.image)[pixel]
     for k in (1, 2, 4, 8, 16):
@@ -118,7 +119,13 @@ def bright_without_need(pixel: tuple[int, int], model: nn.Module, scene: Scene) 
             f"{CLASS_NAMES[before]} into {CLASS_NAMES[after]}. Who could know its class without "
             "looking far?",
         )
-    print(
+    expect(
+        scene.labels[pixel] not in HOUSES,
+        f"Row {pixel[0]}, column {pixel[1]} keeps its class, but it is a house, and nothing near a "
+        "house tells its class: without its balloon a vote of the others may happen to be right. "
+        "Look for a pixel whose class can be told from close by.",
+    )
+    say(
         f"Row {pixel[0]}, column {pixel[1]} gives {strongest:.0%} to one anchor and stays "
         f"{CLASS_NAMES[before]} without its 1, 2, 4, 8 and 16 strongest: bright, but not because."
     )

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from annlib.course.exercises.checking import NotYet, draw, expect, fresh
+from annlib.course.lines import say
 
 Rate = Callable[[int, int, float, float, float], float]
 Value = TypeVar("Value")
@@ -62,7 +63,7 @@ def first_loss(student: Callable[[int, float, float], float]) -> None:
             f"For {classes} classes, {labelled:.2f} labelled and weight {aux:.2f} you get "
             f"{found:.3g}. What does one labelled pixel cost if all classes are equally likely?",
         )
-    print(
+    say(
         "Right: each labelled pixel costs ln K, ignored ones only dilute the mean, and the "
         "auxiliary output adds its weighted share. Any other first loss is a symptom."
     )
@@ -102,8 +103,8 @@ def poly_rate(student: Rate) -> None:
     right = curve(steps, lambda done: (base - floor) * (1 - done) ** power + floor)
     expect(
         all(near(a, b) for a, b in zip(rates, right, strict=True)),
-        "Start and fall are right, but the curve between them is another one: (base - floor) * "
-        "(share of steps left) ** power + floor.",
+        "Start and fall are right, but the curve between them is another one. Compare with the "
+        "formula: what falls, with which power of which share, and what is added in the end.",
     )
     last = number_of(student, steps, steps, base, power, floor)
     expect(
@@ -113,7 +114,7 @@ def poly_rate(student: Rate) -> None:
     )
     straight = number_of(student, steps // 2, 2 * (steps // 2), base, 1.0, 0.0)
     expect(near(straight, base / 2), "With power 1 and no floor half of the rate is left half way.")
-    print(
+    say(
         "Right: it starts at base, falls in every step, bends as the power says, and ends at the "
         "floor."
     )

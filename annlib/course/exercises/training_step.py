@@ -10,6 +10,7 @@ from torch.nn.functional import cross_entropy
 from annlib.config import IGNORE_INDEX
 from annlib.course.exercises.checking import NotYet, draw, expect, fresh
 from annlib.course.exercises.training import near, number_of, uniform
+from annlib.course.lines import say
 from annlib.model.ann import Logits
 
 AUX_WEIGHT = 0.4
@@ -49,22 +50,35 @@ def training_step(student: StepOf) -> None:
         optimizer = torch.optim.SGD(model.parameters(), lr=old_lr)
         for parameter in model.parameters():  # left over from an earlier step
             parameter.grad = torch.ones_like(parameter)
-        found = loss_of(student, model, optimizer, images, labels, lr)
+        found, has_graph = loss_of(student, model, optimizer, images, labels, lr)
         check_loss(found, before, images, labels)
         check_move(model, before, images, labels, lr, old_lr)
-    print(
+        expect(
+            not has_graph,
+            "The step is right, but the loss still hangs on its graph: whoever keeps losses for a "
+            "curve keeps the maps of every step in memory. Give back loss.detach().",
+        )
+    say(
         "Right: the rate is set, old gradients are gone, both outputs are paid for, and every "
         "parameter has taken exactly one step."
     )
 
 
-def loss_of(student: StepOf, *inputs: object) -> float:
-    """The loss that the student's step gives back."""
+def loss_of(student: StepOf, *inputs: object) -> tuple[float, bool]:
+    """The loss that the student's step gives back, and whether a graph hangs on it."""
+    results: list[Tensor | float] = []
+
+    def step(*given: object) -> Tensor | float:
+        results.append(student(*given))
+        return results[-1]
+
+    step.__name__ = getattr(student, "__name__", "training_step")
     try:
-        return number_of(student, *inputs)
+        found = number_of(step, *inputs)
     except NotYet as error:
         expect("inplace operation" not in str(error), OLD_GRADIENTS)
         raise
+    return found, isinstance(results[-1], Tensor) and results[-1].requires_grad
 
 
 def losses(model: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

@@ -7,8 +7,10 @@ from typing import NamedTuple
 
 from annlib.course.exercises.checking import draw, expect
 from annlib.course.exercises.numbers import attempt_number
+from annlib.course.lines import say
 
 WARM_UP = 2
+ODD_ONE = WARM_UP + 2  # the call that stumbles, or is cut short
 Call = Callable[[], None]
 Compare = Callable[[Call, Call, int, Callable[[], float]], float]
 
@@ -17,11 +19,11 @@ class Machine:
     """A made-up machine: its first calls are slow, and it slows down while it works."""
 
     def __init__(
-        self, seconds: tuple[float, float], cold: float, drift: float, stumble: int
+        self, seconds: tuple[float, float], cold: float, drift: float, odd: dict[int, float]
     ) -> None:
-        """cold: times longer in warm-up. drift: growth a call. stumble: the call that is slow."""
+        """cold: times longer in warm-up. drift: growth a call. odd: which -> factor of one call."""
         self.now, self.calls, self.seconds = 0.0, [], seconds
-        self.cold, self.drift, self.stumble = cold, drift, stumble
+        self.cold, self.drift, self.odd = cold, drift, odd
         self.numbers = (count(), count())
 
     def clock(self) -> float:
@@ -31,8 +33,8 @@ class Machine:
         """Number 0 is the slow one, number 1 the fast one."""
         number = next(self.numbers[which])
         factor = self.cold if number < WARM_UP else 1 + self.drift * len(self.calls)
-        if which == 1 and number == self.stumble:
-            factor *= 40
+        if number == ODD_ONE:
+            factor *= self.odd.get(which, 1)
         self.calls.append(which)
         self.now += self.seconds[which] * factor
 
@@ -53,19 +55,23 @@ def times_faster(student: Compare) -> None:
         check_warm_up(student, repeat)
         check_median(student, repeat)
         check_turns(student, repeat)
-    print(
+    say(
         "Right: two calls of each do not count, then both take turns, and the medians are "
         "compared; neither a cold start, nor a stumble, nor a machine that slows down misleads it."
     )
 
 
 def on(
-    student: Compare, repeat: int, cold: float = 1, drift: float = 0, stumble: int = -1
+    student: Compare,
+    repeat: int,
+    cold: float = 1,
+    drift: float = 0,
+    odd: dict[int, float] | None = None,
 ) -> Trial:
     """Lets the student's function compare two calls on such a machine."""
     fast = draw(10, 30) / 1000
     ratio = draw(3, 9) + draw(1, 9) / 10
-    machine = Machine((ratio * fast, fast), cold, drift, stumble)
+    machine = Machine((ratio * fast, fast), cold, drift, odd or {})
     found = attempt_number(
         student, lambda: machine.call(0), lambda: machine.call(1), repeat, machine.clock
     )
@@ -110,12 +116,19 @@ def check_warm_up(student: Compare, repeat: int) -> None:
 
 
 def check_median(student: Compare, repeat: int) -> None:
-    trial = on(student, repeat, stumble=WARM_UP + repeat // 2)
-    expect(
-        near(trial, trial.ratio),
-        "One call of the fast one stumbled (something else ran), and your answer went with it. A "
-        "mean follows such a stumble; a median does not.",
-    )
+    for which, name in enumerate(("slow", "fast")):
+        trial = on(student, repeat, odd={which: 40})
+        expect(
+            near(trial, trial.ratio),
+            f"One call of the {name} one stumbled (something else ran), and your answer went with "
+            "it. A mean follows such a stumble; a median does not.",
+        )
+        trial = on(student, repeat, odd={which: 1 / 40})
+        expect(
+            near(trial, trial.ratio),
+            f"One call of the {name} one was far quicker than all others, and your answer believes "
+            "it alone. A minimum follows one odd call; a median does not.",
+        )
 
 
 def check_turns(student: Compare, repeat: int) -> None:

@@ -11,6 +11,7 @@ from einops import einsum
 from torch import Tensor
 
 from annlib.course.exercises.checking import attempt, draw, expect, normal
+from annlib.course.lines import say
 
 
 def attention_weights(student: Callable[[Tensor, Tensor], Tensor]) -> None:
@@ -29,7 +30,7 @@ def attention_weights(student: Callable[[Tensor, Tensor], Tensor]) -> None:
         "With large scores your weights become nan or inf: exp overflows. torch's softmax takes "
         "the row's maximum off first, which changes nothing else.",
     )
-    print(
+    say(
         "Right: rows sum to 1, each entry follows from the dot product of one query with one key, "
         "the scale is 1/√C, N and S may differ, and large scores do no harm."
     )

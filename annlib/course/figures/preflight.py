@@ -14,8 +14,9 @@ def memory_bar(found: Estimate, title: str) -> Picture:
     axes = figure.subplots()
     fixed, maps = BLOCK_COLOURS["ppm"], BLOCK_COLOURS["nonlocal"]
     look = {"height": 0.5, "edgecolor": INK}
-    axes.barh(0, found.fixed_gb, color=fixed, label="weights, gradients, momentum", **look)
-    axes.barh(0, found.maps_gb, left=found.fixed_gb, color=maps, hatch="//", label="maps", **look)
+    axes.barh(0, found.fixed_gb, color=fixed, label="12 P: weights, gradients, momentum", **look)
+    look |= {"left": found.fixed_gb, "hatch": "//"}
+    axes.barh(0, found.maps_gb, color=maps, label="B · A: maps", **look)
     axes.axvline(found.gpu_gb, color=INK, linewidth=3, linestyle="--")
     axes.text(found.gpu_gb, 0.36, f" the GPU ends: {found.gpu_gb:g} GB", ha="left", va="bottom")
     most = max(found.memory_gb, found.gpu_gb)

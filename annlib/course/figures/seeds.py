@@ -33,7 +33,9 @@ def paired(
     left, right = figure.subplots(1, 2, width_ratios=(1, 1.25))
     for seed in seeds:
         left.plot((0, 1), (before[seed], after[seed]), "o-", color=INK, alpha=0.7, linewidth=1.2)
-    for seed, height in apart({seed: after[seed] for seed in seeds}).items():
+    both = [*before.values(), *after.values()]
+    ends = {seed: after[seed] for seed in seeds}
+    for seed, height in apart(ends, max(both) - min(both) if both else 0.0).items():
         left.text(1.04, height, str(seed), va="center", size=9)
     left.set_xticks((0, 1), (control_name, treatment_name))
     left.set(xlim=(-0.25, 1.25), ylabel=metric, title="Each line is a seed")
@@ -48,11 +50,9 @@ def paired(
     return Picture(figure, alt)
 
 
-def apart(heights: Mapping[int, float]) -> dict[int, float]:
-    """Where to write names beside points, so that none covers another."""
-    if not heights:
-        return {}
-    step = 0.05 * (max(heights.values()) - min(heights.values()))
+def apart(heights: Mapping[int, float], span: float) -> dict[int, float]:
+    """Where to write names beside points, so that none covers another.  span: of the axis"""
+    step = 0.06 * span
     placed: dict[int, float] = {}
     lowest = -np.inf
     for seed, height in sorted(heights.items(), key=lambda item: item[1]):
