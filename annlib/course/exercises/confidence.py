@@ -56,7 +56,7 @@ def check_interval(low: float, high: float, values: Sequence[float]) -> None:
     near = 0.02 * s / sqrt(n)
     given = (low, high)
     expect(
-        abs(low - middle) > near,
+        abs(low - middle) > near or abs(high - middle) <= near,
         "You return the mean and a number beside it (half width or deviation?); what is wanted "
         "are the two ends: mean - half, mean + half.",
     )
