@@ -153,13 +153,15 @@ fcn = shipped_model("balloon_fcn").to(lesson.device)
 num_scenes = lesson.pick(quick=10, learn=60, full=200)
 scenes = [make_scene(first_seed + index) for index in range(num_scenes)]
 right, total = count_right(fcn, scenes)
-predictions.compare("0.1", guess_local, right / total, tolerance=0.25, between=(0, 1))
+close = lesson.pick(quick=0.5, learn=0.25, full=0.25)  # few houses wobble
+predictions.compare("0.1", guess_local, right / total, tolerance=close, between=(0, 1))
 print(f"FCN names {right} of {total} houses rightly.")
 
 # %% [markdown]
 # Three kinds, all equally frequent, and nothing to be seen that tells them apart: about one in three is
 # what guessing gives, and **no** training can change that. (With few houses the share wobbles: by chance
-# alone it is off by about [3.5 %](given:binomial-spread) over 180 houses, and by more over fewer.) The picture shows how guessing looks. ✓ and ✗ judge what
+# alone it is off by about [3.5 %](given:binomial-spread) over 180 houses, and by more over fewer.) The
+# picture shows how guessing looks. ✓ and ✗ judge what
 # most pixels of a house were taken for.
 
 # %%
@@ -185,7 +187,8 @@ lesson.claim("nonlocal-right", 100 * right / total, within=2, unit="%")
 assert total == sum(len(one.houses) for one in scenes)
 
 # %% [markdown]
-# All, or nearly all: [100 %](claim:nonlocal-right). Did it really read the balloons? We can ask by experiment, not by trust: repaint the pattern of **one**
+# All, or nearly all: [100 %](claim:nonlocal-right). Did it really read the balloons? We can ask by
+# experiment, not by trust: repaint the pattern of **one**
 # balloon, leave every other pixel alone, and look again.
 
 # %% [markdown]
@@ -267,6 +270,12 @@ house_pixel = (92, 44)  # solution
 # %% tags=["check:ask"]
 checks.house_pixel(house_pixel, scene, attention)
 plots.attention(scene.image, attention, *house_pixel, "Your question", "nonlocal")
+
+# %% [markdown] tags=["instructor"]
+# Six minutes for asking. Answers: (1) to the balloon of its paint, and some to the house itself. (2) No:
+# the sky spreads over nearly everything, the road looks at cars and road. (3) With 0 all scores are equal,
+# and it looks everywhere alike; with 4 it sees its best fit only. Usual mistake in 0.2: column before row,
+# or a pixel at the edge of a house. Stop here if 20 minutes are gone: the last section may be read at home.
 
 # %% [markdown]
 # ## The blocks of the paper

@@ -75,7 +75,8 @@ plots.field_of_view(scene, *query_on(scene, house), side=side)
 # One could stack more layers: at 1/8 of the size each 3 x 3 convolution widens the square by 8 pixels to
 # each side. From the middle of a house to the middle of its balloon that takes
 # [5](claim:more-layers) more for half of the houses and up to [14](claim:most-layers) for the others, and
-# the hint would arrive mixed with everything on its way. A **non-local block** takes another way: each position asks *all* positions at once, and takes most from
+# the hint would arrive mixed with everything on its way. A **non-local block** takes another way: each
+# position asks *all* positions at once, and takes most from
 # those that fit.
 #
 # ## Who looks at whom: the weights
@@ -106,7 +107,7 @@ assert (B, C, N, S) == (1, 3, 6, 6)
 # W \in \mathbb{R}^{N \times S}, \qquad \sum_{s=1}^{S} W_{ns} = 1$$
 #
 # Here all positions answer, so $S = N$. We keep two letters, because a later lesson will make $S$ small.
-# (The paper has no $\sqrt{C}$; the released models do, and so do we. You will see what it is for.)
+# (The released models divide by $\sqrt{C}$, and so do we. You will see what it is for.)
 
 # %% [markdown]
 # ### Prediction 2.1: Nothing to see
@@ -171,16 +172,21 @@ charts.weight_matrix(weights[0].numpy(), "Six positions", names, names)
 # 1. Give it blue 3 and red 3: a house of both paints. Where does it look, and how widely?
 # 2. Set all three to 0, as the sky has them. Where does it look now, and who looks at it?
 # 3. Choose "asks only" and make it as blue as the blue house. It looks at blue things; do they look
-#    back? Then "answers only". Which of the two changes one row, which one column?
-# 4. With the features as they were, set "scores x" to `0.25`, then to 4. What does the entropy say?
+#    back? Then "answers only". Which of the two changes one row only, and which changes every row?
+#
+# (Leave "scores x" at 1 for now.)
 
 # %%
 SixPositions(query[0], ["how blue", "how red", "a thing"], names)
 
 # %% [markdown] tags=["instructor"]
-# Twenty minutes to here, five of them for the sliders. Usual mistakes in 2.1: softmax over dim 1 (then every position that *answers*
+# Twenty minutes to here, five of them for the sliders. Usual mistakes in 2.1: softmax over dim 1 (then
+# every position that *answers*
 # hands out shares), √N for √C, `query @ key.mT` (that compares channels with channels, C x C). Let pairs
-# say the row of the red house aloud before the matrix is shown. Stop here when 25 minutes are gone;
+# say the row of the red house aloud before the matrix is shown. Answers to the sliders: (1) at four things,
+# a quarter each: both balloons, the blue house, itself; (2) evenly at all six, and nobody looks at it but sky
+# and road; (3) "asks only" changes its row alone; "answers only" its column, and so, by the softmax, each row
+# that liked it or now does. Stop here when 25 minutes are gone;
 # the scale section can be read at home.
 
 # %% [markdown]
@@ -217,8 +223,13 @@ lesson.claim("bits-undivided", bits[num_channels**0.5], within=0.2, unit="bits")
 
 # %% [markdown]
 # The last of the three is the block *without* the division by $\sqrt{C}$: [1.2](claim:bits-undivided) bits
-# instead of [7.9](claim:bits-divided). Even random features look at a handful of positions, picked by chance. A softmax that is so sure has almost no gradient, and training starts
-# slowly. The division keeps the start open, whatever $C$ is.
+# instead of [7.9](claim:bits-divided). Even random features look at two or three positions, picked by
+# chance. A softmax that is so sure has almost no gradient, and training would start slowly. The division
+# keeps the start open, whatever $C$ is.
+#
+# Try it on the six sliders above: choose "asks only", give the red house blue 1 and red `0.5`, and set
+# "scores x" to `0.25`, 1 and 4. Then the same with blue 6 and red 0. *What changes, and why* does the entropy
+# stop at 1 bit? (Two positions fit equally well, and no scale can choose between them.)
 #
 # ## From weights to a block
 #
@@ -227,7 +238,8 @@ lesson.claim("bits-undivided", bits[num_channels**0.5], within=0.2, unit="bits")
 #
 # $$O = W \gamma^{\top}, \qquad Y = X + W_O(O^{\top})$$
 #
-# Queries, keys and values are 1 x 1 convolutions of the same map $X$. And $W_O$ starts **at zero**: a fresh
+# Queries, keys and values are 1 x 1 convolutions of the same map $X$, which may have more channels than
+# $C$ (`channels` and `key_channels` in the code). And $W_O$ starts **at zero**: a fresh
 # block changes nothing, so it can be put into any network without harm.
 
 # %% [markdown]
@@ -264,7 +276,7 @@ class NonLocalBlock(nn.Module):
         nn.init.zeros_(self.to_output.bias)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """(B, C, H, W) -> (B, C, H, W)"""
+        """(B, channels, H, W) -> the same"""
         # solution
         query = self.to_query(features).flatten(2)
         key = self.to_key(features).flatten(2)
@@ -467,7 +479,9 @@ plots.hero(scene, {"Non-local: 384 positions": ("nonlocal", attention)})
 # weights, not the class (1); offers a story that could be wrong (1); names a repainting whose outcome
 # would contradict it (1). No point for "the attention is wrong": say where it goes.
 #
-# Ten minutes for looking inside. The prompt that works best: *does the network see a balloon, or does it
+# Ten minutes for looking inside. Answers: (1) no: the balloon keeps nearly all for itself, for its rows are
+# divided anew. (2) They spread widely; what comes back is a mean of much, and they do not need it. (3) It
+# rises, then falls. (4) Depends on the run: let groups compare. The prompt that works best: *does the network see a balloon, or does it
 # see paint?* (It matches paint; the pattern comes along as the value.)
 
 # %%

@@ -182,6 +182,8 @@ from annlib.model.baselines import NonLocalAttention
 with torch.device("meta"), operation_counter() as counter, torch.no_grad():
     NonLocalAttention(1024, 128, 128)(torch.empty(1, 1024, H, W))
 assert counter.get_total_flops() == nonlocal_flops(Shape(1024, 1024, 128, 128, (H, W)))
+C_X = 2048  # as predicted above
+assert abs(saving - (3 * C_X + 2 * N) / (3 * C_X + 2 * S)) < 1e-9
 print(f"{counter.get_total_flops():,} operations counted, as the formula says.")
 
 # %% [markdown] tags=["instructor"]
@@ -206,7 +208,7 @@ print(f"{counter.get_total_flops():,} operations counted, as the formula says.")
 #
 # *Difficulty 2/5, importance 4/5, about 10 min, objective 2*
 #
-# A street map is twice as wide as high: $W = 2H$. Find the largest $H$ for which $M$ is not more than
+# A street map has $H$ rows and $2H$ columns, so $N = 2H^2$. Find the largest $H$ for which $M$ is not more than
 # `num_bytes`; 0 if there is none. *For the fast:* the whole formula solved for $H$, without a loop.
 
 

@@ -508,7 +508,8 @@ for name, model in {"ANN": ann, "FCN": fcn}.items():
 # conclusion follows from spread and gap, or says "not decided" (1); names what remains open (1). A group
 # that finds no difference and says so gets full marks.
 #
-# Fifteen minutes of work, the runs go on meanwhile; a good homework. Share seeds between groups.
+# Fifteen minutes of work, the runs go on meanwhile; a good homework. Share seeds between groups. The section after
+# this one takes five minutes to read; without a GPU in the room skip it.
 
 # %% [markdown]
 # ## The same code at full size

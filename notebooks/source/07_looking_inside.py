@@ -5,7 +5,7 @@
 #
 # - **Before:** lessons 2, 4 and 5: weights, anchors, AFNB and APNB
 # - **Reading:** 50 min
-# - **Runs in:** 25 s (quick), 25 s (learn), 90 s (full), on 2 CPU cores
+# - **Runs in:** 35 s (quick), 35 s (learn), 100 s (full), on 2 CPU cores
 # - **Needs:** CPU; no network
 #
 # ## After this lesson you can

@@ -158,7 +158,7 @@ checks.class_indices(class_indices)
 # Move the windows over the picture. Right: how often each pixel is scored. Try this:
 #
 # 1. Leave the window as it is (three quarters of the picture's height) and set the stride to "all of it": windows
-#    that stand side by side should not overlap. Which do, and why? Which window has no overlap at all?
+#    that stand side by side should not overlap. Some do: which, and why?
 # 2. Now stride "1/2". Which pixels get the most scores, and does it matter to the mean that others get
 #    fewer?
 # 3. Make the window higher than the picture. What happens to it?

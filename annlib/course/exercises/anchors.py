@@ -114,7 +114,7 @@ def slips() -> dict[str, Callable[[Tensor, int], Tensor]]:
             lambda x, n: adaptive_avg_pool2d(x, n).mT.flatten(2)
         ),
         "Your cells all have the same size, so the last rows and columns of the map are in none. "
-        "Let cells differ by one.": equal_cells,
+        "Let neighbouring cells share a position where the side does not divide.": equal_cells,
     }
 
 

@@ -47,7 +47,8 @@ def folded_context(student: Folded) -> None:
 
 def drawn(dtype: torch.dtype) -> Setting:
     scales = ((1, 2), (2, 3), (3, 1, 2))[draw(0, 2)]
-    channels, values, wide = draw(38, 44), draw(30, 36), draw(32, 40)
+    channels, values = draw(38, 44), draw(30, 36)
+    wide = values + draw(2, 6)  # never as wide as the values: it shows if a projection is missing
     anchors, positions = sum(scale**2 for scale in scales), draw(150, 200)
     scores = torch.randn(2, positions, anchors, generator=fresh(), dtype=dtype)
     features = normal(2, channels, draw(11, 13), draw(15, 17)).to(dtype)

@@ -16,8 +16,7 @@ from annlib.model.baselines import NonLocalAttention
 def attention_operations(student: Callable[[int, int, int, int], int]) -> None:
     """student(N, S, C_X, C) -> operations of one forward pass"""
     for _ in range(3):
-        wide, channels, scale = draw(20, 60), draw(4, 15), draw(2, 4)
-        size = (draw(5, 9), draw(10, 14))
+        wide, channels, scale, size = telling_sizes()
         positions = size[0] * size[1]
         compare(
             student, positions, positions, wide, channels, counted_ordinary(wide, channels, size)
@@ -28,6 +27,25 @@ def attention_operations(student: Callable[[int, int, int, int], int]) -> None:
         "Right: your formula gives what torch's counter counts in annlib's non-local attention "
         "(S = N) and in its asymmetric one, for maps and channels drawn anew."
     )
+
+
+def telling_sizes() -> tuple[int, int, int, tuple[int, int]]:
+    """C_X, C, the side of the grid and the map; no two mistakes give the same number with them."""
+    while True:
+        wide, channels, scale = draw(20, 60), draw(4, 15), draw(2, 4)
+        size = (draw(5, 9), draw(10, 14))
+        positions = size[0] * size[1]
+        given = [slips(positions, asked, wide, channels) for asked in (positions, scale**2)]
+        right = [
+            6 * positions * wide * channels + 4 * positions * asked * channels
+            for asked in (positions, scale**2)
+        ]
+        wrong = [
+            [number for number in one.values() if number != expected]
+            for one, expected in zip(given, right, strict=True)
+        ]
+        if all(len(set(numbers)) == len(numbers) for numbers in wrong):
+            return wide, channels, scale, size
 
 
 def counted_ordinary(wide: int, channels: int, size: tuple[int, int]) -> int:
