@@ -397,6 +397,7 @@ damage_curves(damages, {AFNB: "AFNB of ANN", APNB: "APNB of ANN"})
 # What steps in? Now we change *both* blocks: the AFNB loses its 100 strongest, and the APNB looks evenly
 # at everything. The control is the even APNB alone. Say first what you expect.
 
+
 # %%
 def look_evenly(weights: torch.Tensor) -> torch.Tensor:
     """(B, N, S) -> (B, N, S): each anchor gets the same, so nothing is chosen."""
