@@ -2,6 +2,7 @@
 
 import math
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,7 @@ def test_steps_after_the_checkpoint_are_those_of_the_resumed_run(
     for step in (20, 40, 60, 80):
         first.scalars(step, {"loss": 1.0})
     first.flush()  # and killed
+    time.sleep(1.1)  # TensorBoard takes files in the order of their names: seconds, then a count
     second = EventLog(tmp_path, step=40)
     second.scalars(60, {"loss": 2.0})
     second.close()

@@ -80,6 +80,12 @@ def test_more_than_one_and_a_half_of_the_stated_time_is_too_long():
     assert "limit 30 s" in gates.time_budget(executed(seconds=31.0))[0]
 
 
+def test_libraries_may_take_their_time_to_load():
+    notebook = executed(seconds=31.0)
+    notebook.cells[1].metadata["tags"] = ["setup"]
+    assert gates.time_budget(notebook) == []
+
+
 def test_lesson_that_states_no_time_for_its_mode_is_found():
     notebook = executed()
     notebook.metadata.papermill.parameters["mode"] = "full"

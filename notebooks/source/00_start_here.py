@@ -194,8 +194,8 @@ assert total == sum(len(one.houses) for one in scenes)
 # %% [markdown]
 # ### Prediction 0.2: What changes?
 #
-# We repaint the balloon that decides about the middle house. How many of the three houses will the
-# non-local network now call something else?
+# We repaint the pattern of the orange balloon, and nothing else. Three houses, two networks: how many of the
+# **six** answers change?
 
 # %% tags=["predict:repaint"]
 guess_repaint = 1  # solution
@@ -204,9 +204,13 @@ guess_repaint = 1  # solution
 middle = scene.houses[1]
 repainted = repaint(scene, middle.decided_by, (middle.pattern + 1) % 3)
 before, after = (predict_labels(nonlocal_net, one.image) for one in (scene, repainted))
-changed = [house_answer(before, scene, h) != house_answer(after, scene, h) for h in scene.houses]
-predictions.compare("0.2", guess_repaint, sum(changed), between=(0, 3))
 local = tuple(predict_labels(fcn, one.image) for one in (scene, repainted))
+changed = [
+    house_answer(first, scene, one) != house_answer(second, scene, one)
+    for first, second in (local, (before, after))
+    for one in scene.houses
+]
+predictions.compare("0.2", guess_repaint, sum(changed), between=(0, 6))
 plots.counterfactual(scene, repainted, {"FCN": local, "Non-local": (before, after)})
 
 # %% [markdown]

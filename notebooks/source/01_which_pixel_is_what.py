@@ -350,6 +350,9 @@ paint_prediction()
 # pairs predict the number before they click. Usual mistakes in 1.3: NaN turned into 0 (`nan_to_num`),
 # the mean over pictures, `total.sum(0) + total.sum(1)` as union. Ask: *who gains if absent classes count
 # 1?* (Everybody, most on small test sets.)
+#
+# Answers: (1) all sky: accuracy 0.57, mIoU 0.19. (2) mIoU 0.893 for the house pixel, 0.927 for the sky
+# pixel called road. (3) Four; mIoU 0.69 if the pixel was house, 0.73 if sky. (4) Nothing.
 
 # %% [markdown]
 # ## The mean of means
@@ -442,7 +445,7 @@ lesson.claim("miou-lazy", together["lazy"], within=0.005, modes=same_scenes)
 lesson.claim("miou-ann", together["ANN"], within=0.005, modes=same_scenes)
 
 # %% [markdown]
-# By accuracy the lazy network was not far from FCN. By mIoU it has [0.234](claim:miou-lazy): seven of its
+# By accuracy the lazy network gets four of five pixels right. By mIoU it has [0.234](claim:miou-lazy): seven of its
 # ten classes have IoU 0. FCN has [0.747](claim:fcn-together), ANN [0.968](claim:miou-ann). What looked like
 # six points of accuracy is the difference between guessing at the houses and knowing them.
 #

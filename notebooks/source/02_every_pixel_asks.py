@@ -224,8 +224,8 @@ lesson.claim("bits-undivided", bits[num_channels**0.5], within=0.2, unit="bits")
 # %% [markdown]
 # The last of the three is the block *without* the division by $\sqrt{C}$: [1.2](claim:bits-undivided) bits
 # instead of [7.9](claim:bits-divided). Even random features look at two or three positions, picked by
-# chance. A softmax that is so sure has almost no gradient, and training would start slowly. The division
-# keeps the start open, whatever $C$ is.
+# chance. A softmax that is so sure passes little gradient on; training should start slowly, though we have
+# not measured that. The division keeps the start open, whatever $C$ is.
 #
 # Try it on the six sliders above: choose "asks only", give the red house blue 1 and red `0.5`, and set
 # "scores x" to `0.25`, 1 and 4. Then the same with blue 6 and red 0. *What changes, and why* does the entropy

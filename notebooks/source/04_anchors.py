@@ -72,7 +72,7 @@ draw_anchors(scene.image, everyone, *query_on(scene, house), "Every position", "
 #
 # The paper's remedy: **sample** those who answer. Cut the map into a grid of cells and let the **mean** of
 # each cell answer for all positions in it. Such a mean is an **anchor**. One grid is a compromise between
-# coarse and fine, so several are taken, each called a **level**: level $n$ has $n \times n$ cells. All
+# coarse and fine, so several are taken, each called a **level**: level $l$ has $l \times l$ cells. All
 # anchors of all levels stand in one row and answer together. With $A_s$ the positions of cell $s$:
 #
 # $$\bar\theta_s = \frac{1}{|A_s|} \sum_{n \in A_s} \theta_n, \qquad
@@ -138,6 +138,11 @@ assert torch.allclose(published[..., 0], features.mean((2, 3)), atol=1e-6)  # le
 # Fifteen minutes to here. Usual mistakes in 4.1: flattening before pooling (cells become pieces of a line),
 # `max_pool` out of habit, S as the sum of the levels. Ask the room before Exercise 4.2: *does "S = 110" mean
 # that 110 of the 384 positions are looked at?* It does not: every position is in four anchors or more.
+#
+# Answers, cells: (2) rows are shared (16 / 6 is no whole number), columns are not (24 / 6 = 4). (4) Along
+# the height neighbouring cells repeat the same position, and each column is one position wide. Answers,
+# anchor map: (3) the same vector everywhere, whoever asks. (5) Lesson 2's non-local block. Read 1, 2 and
+# 4 off the sentence below the picture beforehand.
 
 # %% [markdown]
 # ## What a cell averages
@@ -415,8 +420,8 @@ lesson.claim("home-moves", 100 * by_class["home"], within=10, unit="%")
 
 # %% [markdown]
 # The sky hardly moves ([6%](claim:sky-moves)): it asks for what fills whole cells. Homes move by
-# [95%](claim:home-moves): they ask for one small thing. So far this is a story that fits; the exercise tests
-# it.
+# [95%](claim:home-moves): they ask for one small thing. So do the balloons themselves, of which the story says:
+# they ask for their own small kind. So far this is a story that fits; the exercise tests it.
 
 # %% [markdown] tags=["exercise:losses"]
 # ### Exercise 4.4: Is it the size?
@@ -474,10 +479,11 @@ lesson.claim("small-anchors", houses["anchors"], within=2)
 # %% [markdown]
 # At radius 10 the *share* follows the story: of what it was at 14, [61%](claim:kept-whole) is kept without anchors,
 # and only [39%](claim:kept-anchors) with them. The *houses* do not: [42](claim:small-whole) of 60 are right without
-# anchors, [45](claim:small-anchors) with them. A **negative result** for our story: what fails first is not the
-# averaging. Both networks were trained on balloons of nearly one size, and do not recognise a small one even where
-# they look at it. To see what anchors cost small things, one would have to train with small things, and compare
-# then. And a share of attention is not an answer: lesson 7 comes back to that.
+# anchors, [45](claim:small-anchors) with them. A **negative result** for our story: at radius 10 the
+# houses do not follow the share (three of 60 apart, one network of each kind: no difference to build on).
+# Why not? That is your part of the exercise: name another explanation, and a run that would tell the two
+# apart. We have not made that run. And a share of attention is not an answer: lesson 7 comes back to
+# that.
 #
 # **What this does not show.** The map here is 16 x 24 and the balloons were made as large as a cell of level 8; in
 # a street, at 97 x 97 positions, a far pole fills a much smaller part of any cell. One network of each kind, from one
@@ -493,6 +499,10 @@ lesson.claim("small-anchors", houses["anchors"], within=2)
 #
 # Twenty minutes; stop after the class table when late. Prompt: *what would you have concluded from the anchored
 # network alone?*
+#
+# An answer: both networks were trained on balloons of nearly one size, and may not recognise a small one
+# even where they look at it. To see what anchors cost small things, one would have to train with small
+# things, and compare then.
 
 # %%
 predictions.summary()

@@ -350,6 +350,8 @@ if num_parameters[1]:
 # Twenty-five minutes for both sections. Usual mistakes in 5.3: forgetting the part of `fuse` that high needs (then
 # M is far too large), bringing high to the size of low, a mean over low. Prompt after the edges: *which sentence in a
 # paper you read lately would this little test contradict?* When late, skip 5.3 and show the last cell.
+#
+# A good place to stop for the day: what follows begins with the block inside the network.
 
 # %% [markdown]
 # ## What the AFNB does for the town

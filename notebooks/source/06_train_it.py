@@ -314,6 +314,9 @@ checks.training_step(training_step)
 # Twenty-five minutes for rate and step. The usual mistake in 6.3 is zero_grad between backward and step
 # (nothing moves, the loss stands still, no error). Let a group leave zero_grad out on purpose and plot the
 # loss on one batch: it falls at first, which is why nobody notices. When late, hand out 6.2 with its hint 3.
+#
+# Answers, recipe sliders: (1) power 1: a tenth of the steps; 4: more than half; 0: none. (2) The rate has
+# fallen to about half when the warm-up ends. (3) 0.01, 0.9, 0.0001, warm-up 0.
 
 # %% [markdown]
 # ## Debug with one batch
@@ -483,6 +486,8 @@ for name, model in {"ANN": ann, "FCN": fcn}.items():
 # | FCN | [0.728](result:balloon_town.md) ± [0.001](result:balloon_town.md) | [0.326](result:balloon_town.md) ± [0.005](result:balloon_town.md) | [0.320](result:balloon_town.md) |
 # | non-local | [0.877](result:balloon_town.md) ± [0.100](result:balloon_town.md) | [0.786](result:balloon_town.md) ± [0.263](result:balloon_town.md) | [0.424](result:balloon_town.md) |
 # | ANN | [0.966](result:balloon_town.md) ± [0.001](result:balloon_town.md) | [1.000](result:balloon_town.md) ± [0.000](result:balloon_town.md) | [0.999](result:balloon_town.md) |
+#
+# (± is the standard deviation of the five runs; lesson 8 makes an interval of it.)
 #
 # Between FCN and ANN the worst seed decides as clearly as the mean: the gap is a hundred times the spread.
 # Look at the row between them: the non-local network solves the task with some seeds, and with others stays

@@ -132,6 +132,10 @@ OrderSwap(six, features)
 # fixed tolerance of 1e-4, which passes everything that is small; max instead of mean. Prediction 11.1: the
 # favourite wrong answer is 4, "everything but ReLU and softmax". Discussion: *is linear enough?* No: linear
 # **at each position alone**. Stop here when 20 minutes are gone.
+#
+# Answers: (1) where a cell holds both signs. (2) No; at the latest when each cell is one position. (3)
+# Its statistics: means vary less than positions, so the norm divides by less. (4) Its neighbours are then
+# other cells.
 
 # %% [markdown]
 # ## Why it is exact
@@ -371,6 +375,9 @@ for each in blocks:
 # N / S in lesson 3, and worth naming as such. In task 1 of the widget the growing bar is *weights x
 # anchors*: the weights now carry 2048 channels, not 256. Discussion: *when would you not fold?* (Where
 # people read the code; annlib keeps both forms, and tests that they agree.)
+#
+# Answers: (2) between 8 x 8 (0.72 times) and 8 x 16 (1.05 times): when N comes near S = 110. (3) "fuse,
+# features", then query and key; the input would have to come from means, too.
 
 # %% [markdown]
 # ## Only for answering: norms and neighbours

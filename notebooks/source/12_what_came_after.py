@@ -478,6 +478,9 @@ where_it_looks(scene, 0, found)
 # the inverse sharpens it again. (3) Mixtures drawn by lot have no place; trained ones learn what to mix.
 # (4) The pink one: its balloon hangs in the same column. The orange one is right after one pass with none
 # of its attention on its balloon: one of three guesses is. Usual mistake: to call that a success.
+#
+# The houses are some 180 of 60 scenes: near one half their share wobbles by about 7 points, so 96 %
+# against 89 % is a hint. The two methods drawn by lot had one draw each.
 
 # %% [markdown]
 # ## Which is cheapest, and when?

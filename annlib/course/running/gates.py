@@ -71,15 +71,23 @@ def stated_seconds(header: str) -> dict[str, float]:
     return {m[3]: float(m[1]) * SECONDS[m[2]] for line in lines for m in STATED.finditer(line)}
 
 
+def seconds_of(cell: NotebookNode) -> float:
+    """How long a cell ran; 0 for one that did not."""
+    return cell.metadata.get("papermill", {}).get("duration") or 0
+
+
 def time_budget(notebook: NotebookNode) -> list[str]:
-    """A run that took more than 1.5 times what the header promises for its mode."""
+    """A run that took more than 1.5 times what the header promises for its mode.
+
+    Without the set-up cell: how long libraries take to load says something about the disk.
+    """
     headers = [c.source for c in notebook.cells if "header" in c.metadata.get("tags", [])]
     run = notebook.metadata.get("papermill", {})  # absent if the run ended before its first cell
     mode = run.get("parameters", {}).get("mode", "learn")
     stated = stated_seconds("\n".join(headers)).get(mode)
     if stated is None:
         return [f"The header does not say how long {mode!r} runs: `- **Runs in:** 20 s ({mode})`."]
-    times = [c.metadata.get("papermill", {}).get("duration") or 0 for c in notebook.cells]
+    times = [0 if "setup" in c.metadata.get("tags", []) else seconds_of(c) for c in notebook.cells]
     if sum(times) <= TOLERANCE * stated:
         return []
     slowest = notebook.cells[times.index(max(times))].source.partition("\n")[0]
@@ -101,7 +109,7 @@ def no_silent_minute(notebook: NotebookNode) -> list[str]:
         f"cell {cell.source.partition(chr(10))[0]!r} took {duration:.0f} s without a word, so "
         "learners think it hangs: loop with annlib.course.progress."
         for cell in notebook.cells
-        if (duration := cell.metadata.get("papermill", {}).get("duration") or 0) > SILENT_SECONDS
+        if (duration := seconds_of(cell)) > SILENT_SECONDS
         and not any(PROGRESS in output.get("data", {}) for output in cell.get("outputs", []))
     ]
 

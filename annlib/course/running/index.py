@@ -7,7 +7,7 @@ import nbformat
 from nbformat import NotebookNode
 
 from annlib.course.claims import Claim, claims_in
-from annlib.course.running.gates import Report, named_outputs, stated_seconds
+from annlib.course.running.gates import Report, named_outputs, seconds_of, stated_seconds
 from annlib.course.running.pages import lesson_page, title_of, with_alt
 
 INDEX_STYLE = """
@@ -79,7 +79,7 @@ def times(notebook: NotebookNode, seconds: float) -> str:
     headers = [c.source for c in notebook.cells if "header" in c.metadata.get("tags", [])]
     mode = notebook.metadata.get("papermill", {}).get("parameters", {}).get("mode", "learn")
     stated = stated_seconds("\n".join(headers)).get(mode)
-    cells = [c.metadata.get("papermill", {}).get("duration") or 0 for c in notebook.cells]
+    cells = [seconds_of(cell) for cell in notebook.cells]
     promise = f", {stated:.0f} s stated" if stated else ""
     return f"{seconds:.0f} s with the start of Python; cells {sum(cells):.0f} s{promise} ({mode})"
 
