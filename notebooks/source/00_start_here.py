@@ -233,6 +233,7 @@ plots.counterfactual(scene, repainted, {"FCN": local, "Non-local": (before, afte
 # %%
 attention = attention_of(nonlocal_net, scene.image)["context.attention"]
 assert attention.weights.shape == (16 * 24, 16 * 24)  # one row for each that asks
+assert np.allclose(attention.weights.sum(-1).cpu(), 1, atol=1e-4)
 print(f"{len(attention.weights)} positions ask; each row of shares sums to 1.")
 
 # %% [markdown]

@@ -55,7 +55,8 @@ predictions = Predictions()
 # A backbone works in stages, and each hands on a map. ANN takes the last two: the **low-level** map, c4, and the
 # **high-level** map, c5. High is computed from low by one more stage, so it has seen further and is nearer to
 # classes; low is nearer to paint and pattern. The names say how much was computed, not how large the maps are. Here
-# is what our trained ANN makes of the scene that we follow:
+# is what our trained ANN makes of the scene that we follow. Which of the two do you expect to be larger, and how
+# often? Say it before you run.
 
 # %%
 scene = make_scene(FIRST_VAL_SEED + 21)

@@ -60,8 +60,9 @@ def check_influence(block: nn.Module, low: Tensor, high: Tensor, output: Tensor)
     with torch.no_grad():
         other_low = attempt(block, normal(*low.shape), high.clone())
         other_high = attempt(block, low.clone(), normal(*high.shape))
-    expect(not torch.allclose(other_low, output), "The low-level map takes no part.")
-    expect(not torch.allclose(other_high, output), "The high-level map takes no part.")
+    way = "Project low, lay it beside high (torch.cat over channels), then fuse both."
+    expect(not torch.allclose(other_low, output), f"The low-level map takes no part. {way}")
+    expect(not torch.allclose(other_high, output), f"The high-level map takes no part. {way}")
 
 
 def check_near(block: nn.Module, low: Tensor, high: Tensor) -> None:

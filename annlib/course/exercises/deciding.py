@@ -113,7 +113,8 @@ def check_same_question(student: Student, effect: float) -> None:
         )
         expect(
             ask(student, differences[::-1], effect) == answer,
-            "The order of the seeds changes the decision.",
+            "The order of the seeds changes the decision. Seeds are names, not times: mean and "
+            "spread do not know an order.",
         )
         if answer == SUPPORTED:
             expect(

@@ -148,7 +148,8 @@ def check_gradients(student: Folded, setting: Setting) -> None:
         expect(one is not None, f"No gradient reaches {name}: is it used, without detach or .data?")
         expect(
             distance(one, other) <= 100 * TOLERANCE[one.dtype],
-            f"The output agrees, but the gradient of {name} does not.",
+            f"The output agrees, but the gradient of {name} does not. Is a part of its way cut off "
+            "(detach, .data, no_grad), or walked twice? Both biases must pass the weights.",
         )
 
 

@@ -83,7 +83,11 @@ def check_influence(block: nn.Module, low: Tensor, high: Tensor, output: Tensor)
         "With another low-level map the same comes out: it takes no part. Keys and values must "
         "come from it.",
     )
-    expect(not torch.allclose(other_high, output), "The high-level map takes no part.")
+    expect(
+        not torch.allclose(other_high, output),
+        "The high-level map takes no part. It asks (queries come from it) and lies beside the "
+        "context when both are fused.",
+    )
     expect(
         bool((output < 0).any()),
         "No number of your output is negative: there is a ReLU at the end. The released AFNB fuses "

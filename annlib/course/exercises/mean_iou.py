@@ -19,7 +19,8 @@ def mean_iou(student: Callable[[Tensor], Tensor]) -> None:
         judge(number(student, counts), right, slips_of_the_mean(counts, total), "the mIoU")
     expect(
         near(number(student, counts), number(student, counts.flip(0))),
-        "The order of the pictures changes your result.",
+        "The order of the pictures changes your result. Add all matrices before anything is "
+        "divided.",
     )
     say(
         "Right: all pictures go into one matrix first; a class that occurs nowhere is left out of "
