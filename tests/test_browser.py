@@ -1,5 +1,6 @@
 """The lessons in JupyterLab, in a real browser: widgets by pointer and by keyboard."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -64,12 +65,9 @@ def keep(page: Page, name: str) -> None:
 
 
 def sliders(page: Page) -> Locator:
-    """The query sliders: the innermost box that holds sliders and a picture."""
-    return (
-        page.locator(".widget-vbox", has=page.locator(".noUi-handle"))
-        .filter(has=page.locator("img"))
-        .first
-    )
+    """The sliders that place a query, row before column, with the picture that follows them."""
+    row = page.locator(".widget-label", has_text=re.compile(r"^row$"))
+    return page.locator(".widget-vbox", has=row).filter(has=page.locator("img")).first
 
 
 def test_lesson_00_runs_and_its_button_answers_pointer_and_keyboard(page: Page) -> None:
