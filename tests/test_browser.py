@@ -105,14 +105,14 @@ def test_pixel_is_painted_by_pointer_and_by_keyboard(page: Page) -> None:
     watch = open_lesson(page, "01_which_pixel_is_what")
     pixel = page.locator("button[title^='row 1, column 1:']")
     pixel.scroll_into_view_if_needed()
-    assert pixel.inner_text() == "S"
+    assert pixel.text_content() == "S"
     page.get_by_role("button", name="house (H)").click()
     pixel.click()
-    page.wait_for_function("pixel => pixel.innerText === 'H'", arg=pixel.element_handle())
+    page.wait_for_function("pixel => pixel.textContent === 'H'", arg=pixel.element_handle())
     page.get_by_role("button", name="road (R)").click()
     pixel.focus()
     page.keyboard.press("Space")
-    page.wait_for_function("pixel => pixel.innerText === 'R'", arg=pixel.element_handle())
+    page.wait_for_function("pixel => pixel.textContent === 'R'", arg=pixel.element_handle())
     keep(page, "01_paint")
     assert watch.strangers == []
     assert watch.errors == []
