@@ -9,11 +9,9 @@ import torch
 from annlib.config import ModelConfig
 from annlib.course.anchoring import attention_with, fetched, loss_by_class, with_levels
 from annlib.course.attention import anchor_boxes
-from annlib.course.controls.anchor_map import WHOLE, anchor_map
 from annlib.course.controls.cell_map import cell_map
 from annlib.course.controls.context_volume import BLOCKS, context_volume
 from annlib.course.controls.explorer import Explorer
-from annlib.course.controls.two_maps import ROLES, two_maps
 from annlib.course.figures.anchor_map import LABEL_SIZE, count_up, free_place, strongest
 from annlib.course.figures.anchor_map import anchor_map as draw_anchor_map
 from annlib.course.figures.cell_map import cell_map as draw_cell_map
@@ -21,11 +19,11 @@ from annlib.course.figures.cell_map import mosaic, times_counted
 from annlib.course.figures.lost_map import lost_map
 from annlib.course.figures.two_maps import two_maps as draw_two_maps
 from annlib.course.levels import (
-    attention_across,
     changed_levels,
     coarse,
     low_and_high,
     near_edges,
+    projections_across,
     score,
     strength,
 )
@@ -150,11 +148,15 @@ def test_coarse_low_map_keeps_edges_that_a_coarse_high_map_loses(ann: ANN) -> No
 
 
 def test_roles_can_be_swapped_where_channels_agree(ann: ANN) -> None:
-    straight, swapped = (attention_across(ann, SCENE.image, roles) for roles in (False, True))
+    straight, swapped = (
+        projections_across(ann, SCENE.image, roles).attention() for roles in (False, True)
+    )
     assert straight.weights.shape == swapped.weights.shape == (384, 110)
     assert not torch.allclose(straight.weights, swapped.weights)
     low, _ = low_and_high(ann, SCENE.image)
-    alt = draw_two_maps(SCENE.image, strength(low), swapped, ("Low", "High"), 95, 42).alt
+    alt = draw_two_maps(
+        SCENE.image, strength(low), swapped, ("Low asks", "High answers"), 95, 42
+    ).alt
     assert alt.startswith("Low asks, High answers.")
 
 
@@ -170,35 +172,11 @@ def test_walk_through_the_published_network_needs_no_memory() -> None:
 # Controls, moved through all that they offer
 
 
-def test_anchor_map_draws_any_levels_and_says_when_nobody_answers(apnb: Baseline) -> None:
-    widget = anchor_map(apnb, SCENE)
-    for chosen, answers in product([(), (2, 16), (1, 3, 6, 8)], [None, WHOLE]):
-        for box, level in zip(
-            widget.controls["levels"].boxes, widget.controls["levels"].levels, strict=True
-        ):
-            box.value = level in chosen
-        if answers:
-            widget.controls["answers"].value = answers
-        assert widget.controls["levels"].value == chosen and not errors(widget)
-    for y, x in [(0, 0), (127, 191)]:
-        widget.controls["y"].value, widget.controls["x"].value = y, x
-        assert not errors(widget)
-    widget.close()
-
-
 def test_cell_map_draws_every_level_and_stays_inside() -> None:
     widget = cell_map(SCENE)
     widget.controls["row"].value = widget.controls["column"].value = 23
     for level in widget.controls["level"].options:
         widget.controls["level"].value = level
-        assert not errors(widget)
-    widget.close()
-
-
-def test_two_maps_draws_both_roles(ann: ANN) -> None:
-    widget = two_maps(ann, SCENE)
-    for roles in ROLES:
-        widget.controls["roles"].value = roles
         assert not errors(widget)
     widget.close()
 

@@ -7,14 +7,11 @@ import pytest
 import torch
 
 from annlib.course.attention import attention_of
-from annlib.course.controls import attention_explorer, switch_off
-from annlib.course.controls.attention_explorer import AttentionExplorer
 from annlib.course.controls.switch_off import SwitchOff
 from annlib.course.figures.switching_off import damage_curves, what_is_left
 from annlib.course.intervening import (
     WAYS,
     Damage,
-    attention_under,
     changed_attention,
     measure_damage,
     untrained,
@@ -74,7 +71,8 @@ def test_shuffled_keys_keep_the_entropy_of_each_row() -> None:
 def test_the_network_is_as_before_even_after_an_error(ann: torch.nn.Module) -> None:
     before = attention_of(ann, SCENE.image)
     change = partial(without_strongest, k=1)
-    during = attention_under(ann, change, SCENE.image)
+    with changed_attention(ann, change):
+        during = attention_of(ann, SCENE.image)
     assert (during[AFNB].weights == 0).any()
     with pytest.raises(RuntimeError), changed_attention(ann, change):
         raise RuntimeError("in between")
@@ -114,32 +112,14 @@ def test_the_answers_stand_in_the_alternative_text(ann: torch.nn.Module) -> None
     assert picture.alt.count("is called") == len(SCENE.houses)
 
 
-def test_the_explorer_draws_every_choice(
-    ann: torch.nn.Module, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    texts: list[str] = []
-    monkeypatch.setattr(attention_explorer, "display", lambda picture: texts.append(picture.alt))
-    networks = {"trained": partial(attention_of, ann), "new": partial(attention_of, untrained(ann))}
-    explorer = AttentionExplorer(
-        {"one": SCENE, "two": make_scene(6)}, networks, {"AFNB": AFNB, "APNB": APNB}
-    )
-    for name in ("picture", "network", "block"):
-        for option in explorer.controls[name].options:
-            explorer.controls[name].value = option
-    assert len(texts) == 4 and "APNB, new" in texts[-1]
-    assert not explorer.output.outputs or explorer.output.outputs[0]["output_type"] != "error"
-    explorer.close()
-
-
 def test_the_switch_says_what_was_measured(
-    ann: torch.nn.Module, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+    ann: torch.nn.Module,
 ) -> None:
-    monkeypatch.setattr(switch_off, "display", lambda picture: None)
     switch = SwitchOff(ann, SCENE, {"AFNB": AFNB, "APNB": APNB}, DAMAGES)
     for block in ("AFNB", "APNB"):
         for way in WAYS:
             for house in switch.houses:
-                switch.draw(block, way, 8, house)
-    assert "APNB without 8, as many at random" in capsys.readouterr().out
+                _, words = switch.draw(block, way, 8, house)
+                assert f"{block} without 8, {way}" in words
     switch.close()
     ipywidgets.Widget.close_all()

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from annlib.config import TestConfig
-from annlib.course.attention import Attention, attention_blocks, attention_of
+from annlib.course.attention import attention_blocks
+from annlib.course.projections import Projections, projections_of
 from annlib.data.loading import Transformed, make_loader
 from annlib.data.normalise import to_tensors
 from annlib.data.scenes import CLASS_NAMES, HOUSES, Scene
@@ -80,6 +81,16 @@ def with_shuffled_keys(weights: Tensor, seed: int = 0) -> Tensor:
     return weights[..., order.to(weights.device)]
 
 
+def shuffled_projections(
+    model: nn.Module, image: np.ndarray, seed: int = 0
+) -> dict[str, Projections]:
+    """Queries and keys of each block for a picture, uint8 (H, W, 3), with the keys shuffled."""
+    return {
+        path: found._replace(keys=with_shuffled_keys(found.keys.T, seed).T)
+        for path, found in projections_of(model, image).items()
+    }
+
+
 def score_scenes(model: nn.Module, scenes: Sequence[Scene]) -> ConfusionMatrix:
     """Counts truth against answer over all labelled pixels; works inside `changed_attention`."""
     pairs = [
@@ -125,9 +136,3 @@ def untrained(model: ANN | Baseline, seed: int = 0) -> ANN | Baseline:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return build_model(model.config).eval()
-
-
-def attention_under(model: nn.Module, change: Change, image: np.ndarray) -> dict[str, Attention]:
-    """What each block does with a picture, uint8 (H, W, 3), while all of them are changed."""
-    with changed_attention(model, change):
-        return attention_of(model, image)

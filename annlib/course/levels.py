@@ -14,12 +14,12 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, interpolate
 
 from annlib.config import IGNORE_INDEX
-from annlib.course.attention import Attention, model_input
+from annlib.course.attention import model_input
 from annlib.course.predicting import house_answer, predict_labels
+from annlib.course.projections import Projections, projections
 from annlib.data.scenes import Scene
 from annlib.engine.inference import inference_of
 from annlib.model.ann import ANN
-from annlib.model.folded import attend
 
 Change = Callable[[Tensor], Tensor]  # a map (B, C, h, w) -> the map that is used instead
 
@@ -59,8 +59,8 @@ def low_and_high(model: ANN, image: np.ndarray) -> tuple[Tensor, Tensor]:
         return model.backbone(model_input(image).to(next(model.parameters()).device))
 
 
-def attention_across(model: ANN, image: np.ndarray, swapped: bool) -> Attention:
-    """What the AFNB's attention does; swapped: with c4 asking and c5 answering.
+def projections_across(model: ANN, image: np.ndarray, swapped: bool) -> Projections:
+    """What the AFNB compares, uint8 (H, W, 3); swapped: with c4 asking and c5 answering.
 
     Raises ValueError where the projections of one map do not fit the other.
     """
@@ -68,12 +68,9 @@ def attention_across(model: ANN, image: np.ndarray, swapped: bool) -> Attention:
     asks, answers = (low, high) if swapped else (high, low)
     if asks.shape[1] != high.shape[1]:
         raise ValueError(f"c4 has {low.shape[1]} channels, c5 {high.shape[1]}: no role to swap.")
-    attention = model.afnb.attention
+    block = model.afnb.attention
     with inference_of(model):
-        weights, _ = attend(attention, asks, answers)
-    return Attention(
-        weights[0].float().cpu(), tuple(asks.shape[2:]), image.shape[:2], attention.pool.pool_scales
-    )
+        return projections(block, block.to_query(asks), block.to_key(answers), image.shape[:2])
 
 
 def near_edges(labels: np.ndarray, reach: int = 3) -> np.ndarray:

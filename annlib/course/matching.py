@@ -3,6 +3,7 @@
 H x W pixels of the image, h x w positions of the map, S what a position chooses from.
 """
 
+from collections.abc import Sequence
 from math import log
 from typing import NamedTuple
 
@@ -30,13 +31,15 @@ def entropy(weights: Tensor) -> Tensor:
     return torch.special.entr(weights).sum(-1) / log(2)
 
 
-def class_masses(picture: Tensor, labels: np.ndarray) -> dict[str, float]:
+def class_masses(
+    picture: Tensor, labels: np.ndarray, names: Sequence[str] = CLASS_NAMES
+) -> dict[str, float]:
     """Shares of attention by class, largest first, "border" for ignored pixels; they sum to 1.
 
     picture: (h, w). labels: class indices (H, W).
     """
     masses = {
-        "border" if label == IGNORE_INDEX else CLASS_NAMES[label]: float(
+        "border" if label == IGNORE_INDEX else names[label]: float(
             mass_on(picture, labels == label)
         )
         for label in np.unique(labels)

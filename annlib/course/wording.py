@@ -33,15 +33,24 @@ def say_answers(
             yield f"{name}: {sum(right)} of {len(right)} houses right."
 
 
-def say_choice(attention: Attention, labels: np.ndarray, y: int, x: int) -> str:
-    """What pixel (y, x) looks at, in words.  labels: class indices (H, W)"""
+def say_choice(
+    attention: Attention,
+    labels: np.ndarray | None,
+    y: int,
+    x: int,
+    names: Sequence[str] = CLASS_NAMES,
+) -> str:
+    """What pixel (y, x) looks at, in words.  labels: class indices (H, W), None where unknown
+
+    The browser says the same: controls/javascript/attention.js.
+    """
     weights = attention.row(y, x)
-    masses = list(class_masses(attention.picture(y, x), labels).items())[:3]
-    masses = [(name, mass) for name, mass in masses if mass >= 0.005]
-    asking = "a border" if labels[y, x] == IGNORE_INDEX else CLASS_NAMES[labels[y, x]]
+    asks = f"Row {y}, column {x}"
+    if labels is not None:
+        masses = list(class_masses(attention.picture(y, x), labels, names).items())[:3]
+        given = ", ".join(f"{mass:.0%} to {name}" for name, mass in masses if mass >= 0.005)
+        asks += f" ({'a border' if labels[y, x] == IGNORE_INDEX else names[labels[y, x]]})"
+        asks += f" gives {given}"
     bits = float(entropy(weights))
-    return (
-        f"Row {y}, column {x} ({asking}) gives "
-        + ", ".join(f"{mass:.0%} to {name}" for name, mass in masses)
-        + f". Entropy {bits:.1f} bits: as if it looked evenly at {2**bits:.0f} of {len(weights)}."
-    )
+    evenly = f"as if it looked evenly at {2**bits:.0f} of {len(weights)}."
+    return f"{asks}. Entropy {bits:.1f} bits: {evenly}"

@@ -27,7 +27,7 @@ import numpy as np
 
 from annlib.course import checks, plots
 from annlib.course.attention import attention_of
-from annlib.course.controls.query_sliders import query_sliders
+from annlib.course.controls.attention_explorer import attention_explorer
 from annlib.course.controls.set_up import set_up
 from annlib.course.matching import hint_offsets, match
 from annlib.course.opening import open_lesson
@@ -237,8 +237,8 @@ assert np.allclose(attention.weights.sum(-1).cpu(), 1, atol=1e-4)
 print(f"{len(attention.weights)} positions ask; each row of shares sums to 1.")
 
 # %% [markdown]
-# The ring marks the pixel that asks. Left: the picture, brighter where it looks. Right: the same in
-# numbers. Below: in words.
+# The ring marks the pixel that asks: click another one, drag it, or press the arrow keys. Left: the picture,
+# brighter where it looks. Right: the same as shares. Below: in words.
 #
 # Try this, and say each time *what changes, and why?*
 #
@@ -247,7 +247,7 @@ print(f"{len(attention.weights)} positions ask; each row of shares sums to 1.")
 # 3. Stay on a house and set "scores x" to 0, then to 4. Which of the two is blind, which stubborn?
 
 # %%
-query_sliders({"Non-local": nonlocal_net}, scene)
+attention_explorer({"Non-local": nonlocal_net}, scene)
 
 # %% [markdown] tags=["exercise:ask"]
 # ### Exercise 0.2: Your own question
@@ -265,8 +265,8 @@ house_pixel = (92, 44)  # solution
 # Which pixels have a reason to look far away? Those whose class nothing near them tells.
 
 # %% [markdown] tags=["hint:ask:2"]
-# The sliders above are called row and column; their numbers are what you need. The row comes first,
-# and row 0 is at the top.
+# Hover over the picture above: the line below it says the row and the column under the pointer. The row
+# comes first, and row 0 is at the top.
 
 # %% [markdown] tags=["hint:ask:3"]
 # Houses stand just above the road, around row 95; the middle of a wall is a good place. Begin with

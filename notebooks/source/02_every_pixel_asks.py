@@ -33,7 +33,7 @@ from torch import nn
 
 from annlib.course import charts, checks, plots
 from annlib.course.attention import attention_of, capture_attention, model_input
-from annlib.course.controls.query_sliders import query_sliders
+from annlib.course.controls.attention_explorer import attention_explorer
 from annlib.course.controls.six_positions import SixPositions
 from annlib.course.matching import entropy, hint_offsets, match, query_on
 from annlib.course.opening import open_lesson
@@ -420,16 +420,16 @@ assert torch.allclose(caught.sum(-1), torch.ones(B, N, device=lesson.device), at
 print(f"{N} rows, each with {S} weights: {N * S:,} numbers for one small picture")
 
 # %% [markdown]
-# Every row is a picture. Choose the row with the ring. Try this, and explain each answer:
+# Every row is a picture. Choose the row by a click, or move the ring by the arrow keys. Try this, and explain each answer:
 #
 # 1. Ask from a house, then from its balloon. Is the way back as bright? (Compare with the weights of the
 #    six positions.)
 # 2. Ask from the sky, then from a tree. What do positions do that need nothing?
 # 3. On a house, set "scores x" to `0.25`, then 4: what happens to the entropy below the picture?
-# 4. Change the menu to "trained here". Has your network found the same way to look, or another?
+# 4. Put "trained here" beside it. Has your network found the same way to look, or another?
 
 # %%
-query_sliders({"shipped weights": trained, "trained here": small}, scene)
+attention_explorer({"shipped weights": trained, "trained here": small}, scene)
 
 # %% [markdown]
 # Three houses are an anecdote. So count: for every house of scenes that the network has not seen, does the

@@ -334,14 +334,14 @@ assert differences[side,] < 1e-5
 # ### The anchor map
 #
 # `balloon_apnb` was trained with the levels 1, 3, 6 and 8. Tick and untick levels: nothing is trained anew, the
-# same weights just meet other anchors. Try this, and explain each answer:
+# same weights just meet other anchors. Click the pixel that asks. Try this, and explain each answer:
 #
 # 1. Ask from the pink house, then from the road and from the sky. Which levels do they take from?
 # 2. Untick 8, then 6. Where does the share of the balloon go: to a coarser cell with the balloon in it, or
 #    somewhere else?
 # 3. Tick only 1. What does every pixel fetch now? Move the ring to check.
 # 4. Tick 12 and 16. $S$ grows, the cells shrink below the balloon. Does the sum on its class grow with $S$?
-# 5. Choose **every position** in the menu: the end stop. Which block of which lesson is this?
+# 5. Choose **every position** as network: the end stop. Which block of which lesson is this?
 
 # %%
 apnb_net = shipped_model("balloon_apnb").to(lesson.device)

@@ -144,7 +144,7 @@ predictions.compare("5.1", guess_size, counted[1] / counted[0])
 # ## See them ask
 #
 # On the left the map that asks, as strength of its responses; on the right the cells of the other map that answer.
-# The toggle exchanges the roles: the same projections, fed with the other map. Try this, and explain each answer:
+# The menu exchanges the roles: the same projections, fed with the other map. Click a pixel. Try this, and explain each answer:
 #
 # 1. With **high asks low**, put the ring on each of the three houses. Where do the answers come from? Compare the
 #    largest share with lesson 4, where a map asked itself.

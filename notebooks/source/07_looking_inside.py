@@ -220,13 +220,14 @@ lesson.claim("untrained-matched", 100 * mean_share, within=6, unit="%", modes=FO
 # %% [markdown]
 # ## Explore
 #
-# Now all controls by hand. Menus choose the picture, the network and the block, sliders the pixel that
-# asks. The line below the picture says the entropy and where the mass lies.
+# Now all controls by hand. Menus choose the picture, the network and the block; click the pixel that asks,
+# drag it, or move it by the arrow keys. Below the pictures stand the entropy and where the mass lies. "beside
+# it" puts a second network next to the first. A photo of your own can be looked at, too.
 #
 # Try this, and write one sentence for each: *what changes, and why?*
 #
-# 1. Stay on the house and go through the three networks, AFNB. "Shuffled keys" is as bright as
-#    "trained", and its entropy is the same. What is lost, and could you have seen it without knowing the
+# 1. Stay on the house, network "trained", block AFNB, and put the others beside it. "Shuffled keys" is
+#    as bright as "trained", and its entropy is the same. What is lost, and could you have seen it without knowing the
 #    rule of the town?
 # 2. Set the picture to "constant grey". How many bits? What is left of the map is made by the
 #    edges: convolutions there see zeros.
@@ -236,8 +237,8 @@ lesson.claim("untrained-matched", 100 * mean_share, within=6, unit="%", modes=FO
 #    see. Keep your sentence; you will need it.
 
 # %%
-from annlib.course.controls.attention_explorer import AttentionExplorer
-from annlib.course.intervening import attention_under, with_shuffled_keys
+from annlib.course.controls.attention_explorer import attention_explorer
+from annlib.course.intervening import shuffled_projections
 
 pictures = {
     "scene": scene,
@@ -246,11 +247,12 @@ pictures = {
     "constant grey": replace(scene, image=np.full_like(scene.image, 128)),
 }
 networks = {
-    "trained": partial(attention_of, ann),
-    "random weights": partial(attention_of, untrained(ann, seed)),
-    "shuffled keys": partial(attention_under, ann, partial(with_shuffled_keys, seed=seed)),
+    "trained": ann,
+    "random weights": untrained(ann, seed),
+    "shuffled keys": partial(shuffled_projections, ann, seed=seed),
+    "lesson 2's, every position": shipped_model("balloon_nonlocal"),
 }
-AttentionExplorer(pictures, networks, {"AFNB": AFNB, "APNB": APNB})
+attention_explorer(networks, pictures)
 
 # %% [markdown]
 # Task 1 has a simple reason. A score compares one query with one key, so shuffled keys shuffle whole
@@ -307,7 +309,12 @@ checks.switch_off(switch_off)
 # in between: a network that stayed changed would falsify all that follows.
 
 # %%
-from annlib.course.intervening import changed_attention, house_accuracy, score_scenes
+from annlib.course.intervening import (
+    changed_attention,
+    house_accuracy,
+    score_scenes,
+    with_shuffled_keys,
+)
 
 
 def one_less(weights: torch.Tensor) -> torch.Tensor:

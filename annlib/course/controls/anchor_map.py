@@ -1,50 +1,37 @@
-"""Levels to tick and a position to place: whom it asks then. No maths: that is in figures."""
+"""Levels to tick and a pixel to click: whom it asks then."""
 
-from functools import lru_cache
+from functools import partial
 
 import ipywidgets
-from IPython.display import display
+import numpy as np
 
-from annlib.course.anchoring import attention_with
-from annlib.course.controls.explorer import LONG, Explorer, LevelBoxes
-from annlib.course.controls.query_sliders import slider
-from annlib.course.figures.anchor_map import anchor_map as draw_anchor_map
-from annlib.course.lines import say
-from annlib.course.matching import query_on
-from annlib.course.wording import say_choice
+from annlib.course.anchoring import with_levels
+from annlib.course.controls.attention_explorer import explorer, first_question
+from annlib.course.predicting import predict_labels
+from annlib.course.projections import projections_of
+from annlib.course.views import View, Views, subject_of
 from annlib.data.scenes import Scene
 from annlib.model.baselines import Baseline
 
 LEVELS = (1, 2, 3, 4, 6, 8, 12, 16)
-WHOLE = "every position (lesson 2)"
+ANCHORS, EVERYONE = "anchors of the ticked levels", "every position (lesson 2)"
 
 
-def anchor_map(model: Baseline, scene: Scene) -> Explorer:
-    """Tick pyramid levels, choose a pixel, and see which cells it takes from."""
+def anchor_map(model: Baseline, scene: Scene) -> ipywidgets.DOMWidget:
+    """Tick pyramid levels, click a pixel, and see which cells it takes from.
 
-    @lru_cache
-    def attention(levels: tuple[int, ...] | None):
-        return attention_with(model, scene.image, levels)
+    Raises ValueError for a network that has neither anchors nor positions to ask.
+    """
+    anchored, everyone = with_levels(model, LEVELS), with_levels(model, None)
 
-    def draw(answers: str, levels: tuple[int, ...], y: int, x: int) -> None:
-        everyone = answers == WHOLE
-        if not levels and not everyone:
-            print("S = 0: nobody answers. Tick at least one level.")
-            return
-        one = attention(None if everyone else levels)
-        block, title = ("nonlocal", "Every position") if everyone else ("apnb", "Anchors")
-        picture = draw_anchor_map(scene.image, one, y, x, title, block)
-        display(picture)
-        say(picture.alt)
-        say(say_choice(one, scene.labels, y, x))
+    def look(image: np.ndarray) -> Views:
+        cells = projections_of(anchored, image)["context.attention"]
+        positions = projections_of(everyone, image)["context.attention"]
+        return {
+            ANCHORS: {"APNB": View(cells, "apnb")},
+            EVERYONE: {"non-local": View(positions, "nonlocal")},
+        }
 
-    (y, x), (height, width) = query_on(scene, scene.houses[0]), scene.labels.shape
-    controls = {
-        "answers": ipywidgets.Dropdown(
-            options=["anchors of the ticked levels", WHOLE], description="answering", layout=LONG
-        ),
-        "levels": LevelBoxes(LEVELS, chosen=(1, 3, 6, 8)),
-        "y": slider("row", y, height - 1),
-        "x": slider("column", x, width - 1),
-    }
-    return Explorer(controls, draw)
+    label = partial(predict_labels, model)
+    start = first_question(scene)
+    return explorer({"scene": subject_of(scene)}, look, start, (1, 3, 6, 8), label)

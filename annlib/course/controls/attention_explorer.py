@@ -1,60 +1,69 @@
-"""A picture, a version of the network, a block and a pixel: what is looked at, in light and words.
+"""A picture, a network, a block and a pixel: what is looked at, in light and words."""
 
-No maths: attention is found by the functions that are handed in, pictures are made by plots.
-"""
-
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from importlib.util import find_spec
 
 import ipywidgets
 import numpy as np
-from IPython.display import display
+from torch import nn
 
-from annlib.course import plots
-from annlib.course.attention import Attention
-from annlib.course.controls.explorer import LONG, Explorer
-from annlib.course.controls.query_sliders import slider
-from annlib.course.lines import say
+from annlib.course.controls.query_sliders import QuerySliders
 from annlib.course.matching import query_on
-from annlib.course.wording import say_choice
-from annlib.data.scenes import Scene
+from annlib.course.predicting import predict_labels
+from annlib.course.views import Model, Subject, Views, subject_of, views_of
+from annlib.data.scenes import CLASS_NAMES, Scene
 
-Look = Callable[[np.ndarray], Mapping[str, Attention]]  # picture -> what each block does with it
+Seen = np.ndarray | Scene
 
 
-class AttentionExplorer(Explorer):
-    """Menus for picture, network and block; sliders place the pixel that asks.
+def attention_explorer(
+    models: Model | Mapping[str, Model],
+    pictures: Seen | Mapping[str, Seen],
+    levels: Sequence[int] | None = None,
+) -> ipywidgets.DOMWidget:
+    """Click a pixel and see what it attends to, in every attention block of every model.
 
-    Keyboard: Tab to a menu or slider, then the arrow keys. State is also printed as a sentence.
+    models: a network, or name -> network; a network is a module with attention, or a function that
+    finds projections for a picture. pictures: uint8 (H, W, 3) or a scene, or name -> one of them;
+    all of one size. levels: the pyramid levels that are on at first, None for all. Raises
+    ValueError for a model without attention.
     """
-
-    def __init__(
-        self, scenes: Mapping[str, Scene], networks: Mapping[str, Look], blocks: Mapping[str, str]
-    ) -> None:
-        """blocks: name in the menu -> path of the block, "afnb.attention" for example."""
-        self.scenes, self.networks, self.blocks = scenes, networks, blocks
-        self.found: dict[tuple[str, str], Mapping[str, Attention]] = {}
-        first = next(iter(scenes.values()))
-        height, width = first.labels.shape
-        y, x = query_on(first, first.houses[0])
-        controls = {
-            "picture": menu("picture", scenes),
-            "network": menu("network", networks),
-            "block": menu("block", blocks),
-            "y": slider("row", y, height - 1),
-            "x": slider("column", x, width - 1),
-        }
-        super().__init__(controls, self.draw)
-
-    def draw(self, picture: str, network: str, block: str, y: int, x: int) -> None:
-        """The picture and the sentence for one state of the controls."""
-        scene, path = self.scenes[picture], self.blocks[block]
-        if (picture, network) not in self.found:
-            self.found[picture, network] = self.networks[network](scene.image)
-        attention = self.found[picture, network][path]
-        title = f"{block}, {network}"
-        display(plots.attention(scene.image, attention, y, x, title, path.partition(".")[0]))
-        say(say_choice(attention, scene.labels, y, x))
+    if not isinstance(models, Mapping):
+        models = {"network": models}
+    if not isinstance(pictures, Mapping):
+        pictures = {"picture": pictures}
+    labeller = next((one for one in models.values() if knows_classes(one)), None)
+    subjects = {name: subject_of(one, labeller) for name, one in pictures.items()}
+    label = None if labeller is None else partial(predict_labels, labeller)
+    start = first_question(next(iter(pictures.values())))
+    return explorer(subjects, partial(views_of, models), start, levels, label)
 
 
-def menu(name: str, choices: Mapping[str, object]) -> ipywidgets.Dropdown:
-    return ipywidgets.Dropdown(options=list(choices), description=name, layout=LONG)
+def knows_classes(model: Model) -> bool:
+    """Whether a network tells the classes of Balloon Town, so that photos can be divided."""
+    return isinstance(model, nn.Module) and model.config.num_classes == len(CLASS_NAMES)
+
+
+def first_question(picture: Seen) -> tuple[int, int]:
+    """The pixel (x, y) that asks first: on a scene's first house, else in the middle."""
+    if isinstance(picture, Scene):
+        y, x = query_on(picture, picture.houses[0])
+        return x, y
+    height, width = picture.shape[:2]
+    return width // 2, height // 2
+
+
+def explorer(
+    subjects: Mapping[str, Subject],
+    look: Callable[[np.ndarray], Views],
+    xy: tuple[int, int],
+    levels: Sequence[int] | None = None,
+    label: Callable[[np.ndarray], np.ndarray] | None = None,
+) -> ipywidgets.DOMWidget:
+    """The explorer over any subjects and views; sliders instead where anywidget is missing."""
+    if find_spec("anywidget") is None:
+        return QuerySliders(subjects, look, xy, levels)
+    from annlib.course.controls.attention_widget import AttentionExplorer
+
+    return AttentionExplorer(subjects, look, xy, levels, label)

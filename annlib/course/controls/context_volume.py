@@ -2,15 +2,12 @@
 
 from math import nan
 
-import ipywidgets
 import numpy as np
-from IPython.display import display
 
 from annlib.course import plots
-from annlib.course.controls.explorer import LONG, Explorer
+from annlib.course.controls.explorer import Explorer, measure, menu
 from annlib.course.intervening import changed_attention
 from annlib.course.levels import near_edges
-from annlib.course.lines import say
 from annlib.course.predicting import house_answer, predict_labels
 from annlib.data.scenes import CLASS_NAMES, Scene
 from annlib.model.ann import ANN
@@ -26,30 +23,20 @@ def context_volume(model: ANN, scene: Scene) -> Explorer:
     near = near_edges(scene.labels)
     before = predict_labels(model, scene.image)
 
-    def draw(block: str, factor: float) -> None:
+    def draw(block: str, factor: float) -> tuple[plots.Picture, str]:
         with changed_attention(model, lambda weights: factor * weights, BLOCKS[block]):
             labels = predict_labels(model, scene.image)
-        display(
-            plots.predictions([scene], {"as trained": [before], f"context x {factor:g}": [labels]})
-        )
+        said = {"as trained": [before], f"context x {factor:g}": [labels]}
         answers = [CLASS_NAMES[house_answer(labels, scene, house)] for house in scene.houses]
         right = labels == scene.labels
-        say(
+        return plots.predictions([scene], said), (
             f"Context of {block.partition(':')[0]} x {factor:g}: houses are named "
             f"{', '.join(answers)}; {mean_of(right, near):.1%} of the pixels at edges are right."
         )
 
     controls = {
-        "block": ipywidgets.Dropdown(options=list(BLOCKS), description="block", layout=LONG),
-        "factor": ipywidgets.FloatSlider(
-            1.0,
-            min=0.0,
-            max=2.0,
-            step=0.25,
-            description="context x",
-            continuous_update=False,
-            layout=LONG,
-        ),
+        "block": menu("block", BLOCKS),
+        "factor": measure("context x", 1.0, last=2.0, step=0.25),
     }
     return Explorer(controls, draw)
 

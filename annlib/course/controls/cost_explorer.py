@@ -1,11 +1,10 @@
 """Sliders for the size of a map, its channels and its anchors, and the bill for each form."""
 
 import ipywidgets
-from IPython.display import display
 
 from annlib.course.controls.explorer import LONG, Explorer
 from annlib.course.figures.bills import cost_curves, say_bills
-from annlib.course.lines import say
+from annlib.course.plots import Picture
 
 SIDES = (8, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 CHANNELS = (32, 64, 128, 256, 512)
@@ -36,10 +35,11 @@ class CostExplorer(Explorer):
         }
         super().__init__(controls, self.draw)
 
-    def draw(self, height: int, width: int, channels: int, anchors: int) -> None:
+    def draw(self, height: int, width: int, channels: int, anchors: int) -> tuple[Picture, str]:
         """The curves and the sentences for one state of the sliders."""
-        display(cost_curves((height, width), channels, anchors, self.memory))
-        say(say_bills((height, width), channels, anchors, self.memory).replace(". ", ".\n"))
+        said = say_bills((height, width), channels, anchors, self.memory)
+        curves = cost_curves((height, width), channels, anchors, self.memory)
+        return curves, said.replace(". ", ".\n")
 
 
 def choices(name: str, options: object, value: int) -> ipywidgets.SelectionSlider:

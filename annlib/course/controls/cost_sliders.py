@@ -1,12 +1,9 @@
 """Sliders for what attention costs. No maths: state -> picture is in figures."""
 
-import ipywidgets
-from IPython.display import display
-
-from annlib.course.controls.explorer import LONG, Explorer
+from annlib.course.controls.explorer import Explorer, choice
 from annlib.course.families import FAMILIES
 from annlib.course.figures.cheap_attention import cost_curves, say_costs
-from annlib.course.lines import say
+from annlib.course.plots import Picture
 
 SHOWN = ("non-local", "anchors", "landmarks", "windows", "criss-cross", "kernel")
 SIDES = (16, 32, 64, 96, 128, 256)
@@ -28,16 +25,8 @@ class CostSliders(Explorer):
         }
         super().__init__(controls, self.draw)
 
-    def draw(self, channels: int, side: int, anchors: int, window: int) -> None:
+    def draw(self, channels: int, side: int, anchors: int, window: int) -> tuple[Picture, str]:
         """The picture and the sentence for one state of the controls."""
         sizes = {"anchors": anchors, "windows": window, "criss-cross": 2, "landmarks": 8}
         options = {name: sizes.get(name, 1) for name in SHOWN}
-        display(cost_curves(channels, options, side))
-        say(say_costs(channels, options, side))
-
-
-def choice(name: str, options: tuple[int, ...], value: int) -> ipywidgets.SelectionSlider:
-    """A slider over a few numbers; redraws when it is let go."""
-    return ipywidgets.SelectionSlider(
-        options=options, value=value, description=name, continuous_update=False, layout=LONG
-    )
+        return cost_curves(channels, options, side), say_costs(channels, options, side)

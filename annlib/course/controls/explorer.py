@@ -1,40 +1,57 @@
-"""Controls above a picture that follows them: what most widgets of the lessons are."""
+"""Controls above a picture that follows them: what most widgets of the lessons are.
 
-from collections.abc import Callable, Mapping
+Every control redraws when it is let go, and fits a narrow window.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import ipywidgets
 import traitlets
 
-from annlib.course.controls.keys import guarded
+from annlib.course.controls.shown import Piece, Shown
 
 LONG = {"width": "40em", "max_width": "100%"}  # in a narrow window the read-out stays in sight
+STYLE = {"description_width": "8em"}
 
 
-class Explorer(ipywidgets.VBox):
-    """Draws anew whenever a control changes; Tab leads to the controls, arrow keys move them."""
+def menu(name: str, choices: Iterable, value: object = None) -> ipywidgets.Dropdown:
+    """A list to choose from: of names, of (name, value), or the names of a mapping.
 
-    controls: Mapping[str, ipywidgets.Widget] = {}  # of one that could not be built, and is closed
+    value: what is chosen at first, the first one if there is no such.
+    """
+    options = list(choices)
+    named = isinstance(options[0], tuple)
+    first = (options[0][1] if named else options[0]) if value is None else value
+    return ipywidgets.Dropdown(
+        options=options, value=first, description=name, layout=LONG, style=STYLE
+    )
 
-    def __init__(
-        self, controls: Mapping[str, ipywidgets.Widget], draw: Callable[..., None]
-    ) -> None:
-        """draw: gets the value of each control under its name, and displays picture and words"""
-        super().__init__()
-        self.controls = dict(controls)
-        # interactive_output shows errors of `draw` in the widget, where the widget gate finds them
-        self.output = ipywidgets.interactive_output(draw, self.controls)
-        box = ipywidgets.VBox(list(self.controls.values()))
-        self.children = [box, self.output, guarded(self)]
 
-    def close(self) -> None:
-        """Removes the widget and everything that listens to its controls."""
-        for control in self.controls.values():
-            control.unobserve_all()
-            control.close()
-        self.controls = {}
-        for child in self.children:
-            child.close()
-        super().close()
+def slider(name: str, value: int, last: int, first: int = 0, step: int = 1) -> ipywidgets.IntSlider:
+    """Whole numbers from `first` to `last`."""
+    return ipywidgets.IntSlider(
+        value, first, last, step, description=name, continuous_update=False,
+        layout=LONG, style=STYLE,
+    )  # fmt: skip
+
+
+def measure(name: str, value: float, last: float, step: float) -> ipywidgets.FloatSlider:
+    """From 0 to `last`, in steps."""
+    return ipywidgets.FloatSlider(
+        value, min=0.0, max=last, step=step, description=name, continuous_update=False,
+        layout=LONG, style=STYLE,
+    )  # fmt: skip
+
+
+def choice(
+    name: str, values: Sequence | Mapping[str, object], value: object
+) -> ipywidgets.SelectionSlider:
+    """A slider over a few values; a mapping has a name for each."""
+    options = list(values.items()) if isinstance(values, Mapping) else list(values)
+    return ipywidgets.SelectionSlider(
+        options=options, value=value, description=name, continuous_update=False,
+        layout=LONG, style=STYLE,
+    )  # fmt: skip
 
 
 class LevelBoxes(ipywidgets.HBox):
@@ -59,3 +76,33 @@ class LevelBoxes(ipywidgets.HBox):
     def take(self, change: object = None) -> None:
         ticked = zip(self.levels, self.boxes, strict=True)
         self.value = tuple(level for level, box in ticked if box.value)
+
+
+class Explorer(Shown):
+    """Draws anew whenever a control changes; Tab leads to the controls, arrow keys move them."""
+
+    controls: Mapping[str, ipywidgets.Widget] = {}  # of one that could not be built, and is closed
+
+    def __init__(
+        self, controls: Mapping[str, ipywidgets.Widget], draw: Callable[..., Iterable[Piece]]
+    ) -> None:
+        """draw: the value of each control, under its name -> the pictures and words to show"""
+        super().__init__()
+        self.controls, self.drawing = dict(controls), draw
+        for control in self.controls.values():
+            control.observe(self.redraw, "value")
+        self.place(ipywidgets.VBox(list(self.controls.values())))
+        self.redraw()
+
+    def redraw(self, change: object = None) -> None:
+        """Shows the present state of the controls. An error is shown in the widget, too."""
+        try:
+            self.show(self.drawing(**{name: one.value for name, one in self.controls.items()}))
+        except Exception as error:
+            self.show_error(error)
+            raise
+
+    def close(self) -> None:
+        """Removes the widget and everything that listens to its controls."""
+        super().close()
+        self.controls = {}

@@ -1,13 +1,9 @@
 """Sliders for a block's maps and channels, and its operations before and after folding."""
 
-import ipywidgets
-from IPython.display import display
-
-from annlib.course.controls.cost_explorer import choices
-from annlib.course.controls.explorer import LONG, Explorer
+from annlib.course.controls.explorer import Explorer, choice, menu
 from annlib.course.figures.orders import before_after, say_before_after
 from annlib.course.folding_bill import block_shape, step_gflops
-from annlib.course.lines import say
+from annlib.course.plots import Picture
 
 SIDES = (8, 16, 24, 32, 48, 64, 96, 128, 256)
 CHANNELS = (64, 128, 256, 512, 1024, 2048)
@@ -21,17 +17,16 @@ class FoldBill(Explorer):
 
     def __init__(self) -> None:
         controls = {
-            "name": ipywidgets.Dropdown(options=["AFNB", "APNB"], description="block", layout=LONG),
-            "height": choices("H", SIDES, 64),
-            "width": choices("W", SIDES, 128),
-            "channels": choices("channels", CHANNELS, 2048),
+            "name": menu("block", ("AFNB", "APNB")),
+            "height": choice("H", SIDES, 64),
+            "width": choice("W", SIDES, 128),
+            "channels": choice("channels", CHANNELS, 2048),
         }
         super().__init__(controls, self.draw)
 
-    def draw(self, name: str, height: int, width: int, channels: int) -> None:
+    def draw(self, name: str, height: int, width: int, channels: int) -> tuple[Picture, str]:
         """The bars and the sentence for one state of the controls."""
         shape = block_shape(name, (height, width), channels)
         before, after = step_gflops(shape, folded=False), step_gflops(shape, folded=True)
         title = f"{name}, map {height} x {width}, {channels} channels"
-        display(before_after(before, after, title))
-        say(say_before_after(before, after, title))
+        return before_after(before, after, title), say_before_after(before, after, title)

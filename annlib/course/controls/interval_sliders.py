@@ -3,13 +3,10 @@
 from collections.abc import Mapping, Sequence
 from statistics import stdev
 
-import ipywidgets
-from IPython.display import display
-
-from annlib.course.controls.explorer import LONG, Explorer
+from annlib.course.controls.explorer import Explorer, menu, slider
 from annlib.course.figures.spread import narrowing
 from annlib.course.intervals import half_width
-from annlib.course.lines import say
+from annlib.course.plots import Picture
 
 LEVELS = {"80 %": 0.8, "90 %": 0.9, "95 %": 0.95, "99 %": 0.99}
 
@@ -25,21 +22,16 @@ class IntervalSliders(Explorer):
         self.deviations = {head: stdev(values) for head, values in scores.items()}
         heads = [(f"{head}: s = {s:.3f}", head) for head, s in self.deviations.items()]
         controls = {
-            "head": ipywidgets.Dropdown(options=heads, description="head", layout=LONG),
-            "n": ipywidgets.IntSlider(
-                5, 2, 40, description="runs", continuous_update=False, layout=LONG
-            ),
-            "level": ipywidgets.Dropdown(
-                options=list(LEVELS.items()), value=0.95, description="level", layout=LONG
-            ),
+            "head": menu("head", heads),
+            "n": slider("runs", 5, 40, first=2),
+            "level": menu("level", LEVELS.items(), 0.95),
         }
         super().__init__(controls, self.draw)
 
-    def draw(self, head: str, n: int, level: float) -> None:
+    def draw(self, head: str, n: int, level: float) -> tuple[Picture, str]:
         """The picture and the sentence for one state of the controls."""
         sd = self.deviations[head]
-        display(narrowing(sd, n, head, level))
-        say(
+        return narrowing(sd, n, head, level), (
             f"{n} runs of {head} (s = {sd:.3f}): the mean is known to ± "
             f"{half_width(sd, n, level):.3f} at {level:.0%}."
         )

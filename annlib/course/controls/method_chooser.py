@@ -1,14 +1,11 @@
 """Choose a method and its size: where a house looks. No maths: that is in plugging."""
 
-import ipywidgets
-from IPython.display import display
 from torch import nn
 
 from annlib.course import plots
-from annlib.course.controls.explorer import LONG, Explorer
+from annlib.course.controls.explorer import Explorer, choice, menu
 from annlib.course.families import FAMILIES, method_of
 from annlib.course.figures.cheap_attention import label_of
-from annlib.course.lines import say
 from annlib.course.matching import query_on
 from annlib.course.plugging import asked, attention_by, say_method
 from annlib.data.scenes import Scene
@@ -27,23 +24,17 @@ class MethodChooser(Explorer):
         self.model, self.scene, self.asked = model, scene, asked(model, scene.image)
         houses = [(f"{house.paint} house", at) for at, house in enumerate(scene.houses)]
         controls = {
-            "name": ipywidgets.Dropdown(options=list(FAMILIES), description="method", layout=LONG),
-            "step": ipywidgets.SelectionSlider(
-                options=[(step, at) for at, step in enumerate(STEPS)],
-                value=len(STEPS) - 1,
-                description="size",
-                continuous_update=False,
-                layout=LONG,
-            ),
-            "index": ipywidgets.Dropdown(options=houses, description="asks", layout=LONG),
+            "name": menu("method", FAMILIES),
+            "step": choice("size", {step: at for at, step in enumerate(STEPS)}, len(STEPS) - 1),
+            "index": menu("asks", houses),
         }
         super().__init__(controls, self.draw)
 
-    def draw(self, name: str, step: int, index: int) -> None:
+    def draw(self, name: str, step: int, index: int) -> tuple[plots.Picture, str]:
         """The picture and the sentence for one state of the controls."""
         options = FAMILIES[name].options
         option = options[min(step, len(options) - 1)]  # some methods have one size only
         attention = attention_by(method_of(name, option, self.asked.size), self.asked)
         query = query_on(self.scene, self.scene.houses[index])
-        display(plots.attention(self.scene.image, attention, *query, label_of(name, option), ""))
-        say(say_method(self.model, name, option, self.scene, index))
+        picture = plots.attention(self.scene.image, attention, *query, label_of(name, option), "")
+        return picture, say_method(self.model, name, option, self.scene, index)

@@ -2,13 +2,11 @@
 
 from collections.abc import Mapping
 
-import ipywidgets
-from IPython.display import display
 from torch import Tensor
 
-from annlib.course.controls.explorer import LONG, Explorer
+from annlib.course.controls.explorer import Explorer, choice, menu, slider
 from annlib.course.figures.orders import orders, say_orders
-from annlib.course.lines import say
+from annlib.course.plots import Picture
 from annlib.course.swapping import Layer, exchange
 
 SCALES = (1, 2, 3, 6, 8, 16)
@@ -24,23 +22,13 @@ class OrderSwap(Explorer):
         """layers: name in the menu -> what is done to features (B, C, H, W)"""
         self.layers, self.features = layers, features
         controls = {
-            "name": ipywidgets.Dropdown(options=list(layers), description="layer", layout=LONG),
-            "cells": ipywidgets.SelectionSlider(
-                options=SCALES, value=8, description="n x n", continuous_update=False, layout=LONG
-            ),
-            "channel": ipywidgets.IntSlider(
-                0,
-                0,
-                features.shape[1] - 1,
-                description="channel",
-                continuous_update=False,
-                layout=LONG,
-            ),
+            "name": menu("layer", layers),
+            "cells": choice("n x n", SCALES, 8),
+            "channel": slider("channel", 0, features.shape[1] - 1),
         }
         super().__init__(controls, self.draw)
 
-    def draw(self, name: str, cells: int, channel: int) -> None:
+    def draw(self, name: str, cells: int, channel: int) -> tuple[Picture, str]:
         """The maps and the sentence for one state of the controls."""
         found = exchange(self.layers[name], self.features, cells)
-        display(orders(found, channel, name))
-        say(say_orders(found, channel, name))
+        return orders(found, channel, name), say_orders(found, channel, name)

@@ -1,11 +1,8 @@
 """Pre-flight: a published row on a GPU of your choice, before anything is started."""
 
-import ipywidgets
-from IPython.display import display
-
-from annlib.course.controls.explorer import LONG, Explorer
+from annlib.course.controls.explorer import Explorer, choice, menu
 from annlib.course.figures.preflight import memory_bar, say_estimate
-from annlib.course.lines import say
+from annlib.course.plots import Picture
 from annlib.course.preflight import GPUS, PRECISIONS, estimate
 from annlib.zoo import ROWS
 
@@ -18,27 +15,17 @@ class Preflight(Explorer):
 
     def __init__(self) -> None:
         controls = {
-            "name": self.menu("row", [row.name for row in ROWS]),
-            "gpu": self.menu("GPU", list(GPUS)),
-            "batch": ipywidgets.SelectionSlider(
-                options=[1, 2, 4, 8, 16],
-                value=2,
-                description="pictures",
-                continuous_update=False,
-                layout=LONG,
-            ),
-            "precision": self.menu("precision", list(PRECISIONS)),
+            "name": menu("row", [row.name for row in ROWS]),
+            "gpu": menu("GPU", GPUS),
+            "batch": choice("pictures", (1, 2, 4, 8, 16), 2),
+            "precision": menu("precision", PRECISIONS),
         }
         super().__init__(controls, self.draw)
 
-    def menu(self, name: str, options: list[str]) -> ipywidgets.Dropdown:
-        return ipywidgets.Dropdown(options=options, description=name, layout=LONG)
-
-    def draw(self, name: str, gpu: str, batch: int, precision: str) -> None:
+    def draw(self, name: str, gpu: str, batch: int, precision: str) -> tuple[Picture, str]:
         """The bar and the sentences for one state of the controls."""
         found = estimate(name, GPUS[gpu], batch, precision)
-        display(memory_bar(found, f"{batch} at a time, {precision}"))
-        say(say_estimate(found))
+        return memory_bar(found, f"{batch} at a time, {precision}"), say_estimate(found)
 
 
 def preflight() -> Preflight:

@@ -1,12 +1,9 @@
 """Sliders of a recipe, and the learning rates that follow from it."""
 
-import ipywidgets
-from IPython.display import display
-
 from annlib.config import TrainConfig
-from annlib.course.controls.explorer import LONG, Explorer
+from annlib.course.controls.explorer import Explorer, choice, measure, slider
 from annlib.course.figures.training import rates, say_rates
-from annlib.course.lines import say
+from annlib.course.plots import Picture
 
 BASE_RATES = (1e-3, 3e-3, 6e-3, 1e-2, 2e-2)
 FLOORS = (0.0, 1e-4, 1e-3)
@@ -21,32 +18,23 @@ class RecipeSliders(Explorer):
     def __init__(self, config: TrainConfig) -> None:
         self.config = config
         controls = {
-            "base_lr": choice("base rate", BASE_RATES, config.base_lr),
-            "power": ipywidgets.FloatSlider(
-                config.power, min=0, max=4, step=0.1, description="power", layout=LONG
-            ),
-            "min_lr": choice("floor", FLOORS, config.min_lr),
-            "warmup": ipywidgets.IntSlider(
-                config.warmup, 0, 500, 10, description="warm-up steps", layout=LONG
-            ),
+            "base_lr": choice("base rate", named(BASE_RATES), config.base_lr),
+            "power": measure("power", config.power, last=4.0, step=0.1),
+            "min_lr": choice("floor", named(FLOORS), config.min_lr),
+            "warmup": slider("warm-up steps", config.warmup, 500, step=10),
         }
-        for control in controls.values():
-            control.continuous_update = False
-            control.style.description_width = "7em"
         super().__init__(controls, self.draw)
 
-    def draw(self, base_lr: float, power: float, min_lr: float, warmup: int) -> None:
+    def draw(self, base_lr: float, power: float, min_lr: float, warmup: int) -> tuple[Picture, str]:
         """The curve and the sentence for one state of the controls."""
         config = TrainConfig(
             self.config.iterations, base_lr, min(min_lr, base_lr), power, warmup=warmup
         )
-        display(rates(config))
-        say(say_rates(config))
+        return rates(config), say_rates(config)
 
 
-def choice(name: str, values: tuple[float, ...], value: float) -> ipywidgets.SelectionSlider:
-    options = [(f"{one:g}", one) for one in values]
-    return ipywidgets.SelectionSlider(options=options, value=value, description=name, layout=LONG)
+def named(values: tuple[float, ...]) -> dict[str, float]:
+    return {f"{one:g}": one for one in values}
 
 
 def recipe_sliders(config: TrainConfig) -> RecipeSliders:

@@ -3,16 +3,12 @@
 No maths: decisions are made by annlib.course.capstone, pictures by figures.
 """
 
-from collections.abc import Mapping, Sequence
-
-import ipywidgets
-from IPython.display import display
+from collections.abc import Iterable, Mapping, Sequence
 
 from annlib.course.capstone import verdict
-from annlib.course.controls.attention_explorer import menu
-from annlib.course.controls.explorer import LONG, Explorer
+from annlib.course.controls.explorer import Explorer, choice, menu
+from annlib.course.controls.shown import Piece
 from annlib.course.figures.seeds import paired
-from annlib.course.lines import say
 from annlib.course.trials import Trial
 
 
@@ -31,33 +27,24 @@ class RunsDashboard(Explorer):
         controls = {
             "metric": menu("metric", metrics),
             "control": menu("control", arms),
-            "treatment": menu("treatment", arms),
-            "smallest": ipywidgets.SelectionSlider(
-                options=[-0.05, -0.02, 0.0, 0.01, 0.02, 0.05, 0.1],
-                value=0.02,
-                description="effect",
-                continuous_update=False,
-                layout=LONG,
-            ),
+            "treatment": menu("treatment", arms, list(arms)[1]),
+            "smallest": choice("effect", (-0.05, -0.02, 0.0, 0.01, 0.02, 0.05, 0.1), 0.02),
         }
-        controls["treatment"].value = list(arms)[1]
         super().__init__(controls, self.draw)
 
     def values(self, arm: str, metric: str) -> Mapping[int, float]:
         """seed -> value, of the runs of one arm"""
         return {t.seed: t.found[metric] for t in self.trials if t.arm == arm and metric in t.found}
 
-    def draw(self, metric: str, control: str, treatment: str, smallest: float) -> None:
+    def draw(self, metric: str, control: str, treatment: str, smallest: float) -> Iterable[Piece]:
         """The picture and the sentence for one state of the controls."""
         before, after = self.values(control, metric), self.values(treatment, metric)
         if control == treatment:
-            say("Treatment and control are the same arm: choose two.")
-            return
-        display(paired((control, before), (treatment, after), metric, smallest))
+            return ("Treatment and control are the same arm: choose two.",)
         both = [seed for seed in before if seed in after]
         ahead = sum(after[seed] > before[seed] for seed in both)
         decided = verdict([after[seed] - before[seed] for seed in both], smallest)
-        say(
+        return paired((control, before), (treatment, after), metric, smallest), (
             f"{metric}: {treatment} is higher than {control} in {ahead} of {len(both)} seeds. "
             f"Higher by at least {smallest:g}: {decided}."
         )

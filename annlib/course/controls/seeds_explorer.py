@@ -3,13 +3,10 @@
 No maths: studies are pretended by annlib.course.capstone, pictures are made by figures.
 """
 
-import ipywidgets
-from IPython.display import display
-
 from annlib.course.capstone import OPEN, REFUTED, SUPPORTED, pretend
-from annlib.course.controls.explorer import LONG, Explorer
+from annlib.course.controls.explorer import Explorer, choice
 from annlib.course.figures.seeds import studies_picture
-from annlib.course.lines import say
+from annlib.course.plots import Picture
 
 
 class SeedsExplorer(Explorer):
@@ -27,23 +24,15 @@ class SeedsExplorer(Explorer):
         }
         super().__init__(controls, self.draw)
 
-    def draw(self, num_seeds: int, effect: float, spread: float, smallest: float) -> None:
+    def draw(
+        self, num_seeds: int, effect: float, spread: float, smallest: float
+    ) -> tuple[Picture, str]:
         """The picture and the sentences for one state of the controls."""
         studies = pretend(num_seeds, effect, spread, smallest)
-        display(studies_picture(studies, effect))
         right, wrong = (SUPPORTED, REFUTED) if effect >= smallest else (REFUTED, SUPPORTED)
-        say(
+        return studies_picture(studies, effect), (
             f"{num_seeds} seeds, true effect {effect:g}, spread {spread:g}, smallest effect "
             f"{smallest:g}. Right would be: {right}. Of 100 such studies "
             f"{100 * studies.share(right):.0f} say so, {100 * studies.share(OPEN):.0f} cannot "
             f"tell, {100 * studies.share(wrong):.0f} say the opposite."
         )
-
-
-def choice(name: str, values: tuple[float, ...], value: float) -> ipywidgets.SelectionSlider:
-    """A few values; redraws when it is let go."""
-    style = {"description_width": "8em"}
-    return ipywidgets.SelectionSlider(
-        options=values, value=value, description=name, continuous_update=False,
-        layout=LONG, style=style,
-    )  # fmt: skip

@@ -2,13 +2,11 @@
 
 from collections.abc import Sequence
 
-import ipywidgets
-from IPython.display import display
 from torch import Tensor, tensor
 
-from annlib.course.controls.explorer import LONG, Explorer
+from annlib.course.controls.explorer import Explorer, choice, measure, menu
 from annlib.course.figures.six_positions import say_position, six_positions
-from annlib.course.lines import say
+from annlib.course.plots import Picture
 
 BOTH, ASKS, ANSWERS = "asks and answers", "asks only", "answers only"
 
@@ -24,34 +22,18 @@ class SixPositions(Explorer):
         self.features, self.names = features, list(names)
         own = features[:, -1].tolist()
         sliders = [
-            ipywidgets.FloatSlider(
-                start,
-                min=0,
-                max=8,
-                step=0.5,
-                description=name,
-                continuous_update=False,
-                layout=LONG,
-            )
+            measure(name, start, last=8.0, step=0.5)
             for name, start in zip(channels, own, strict=True)
         ]
         controls = {f"feature_{at}": one for at, one in enumerate(sliders)} | {
-            "role": ipywidgets.Dropdown(
-                options=[BOTH, ASKS, ANSWERS], description="sliders", layout=LONG
-            ),
-            "factor": ipywidgets.SelectionSlider(
-                options=[0.0, 0.25, 0.5, 1.0, 2.0, 4.0],
-                value=1.0,
-                description="scores x",
-                continuous_update=False,
-                layout=LONG,
-            ),
+            "role": menu("sliders", (BOTH, ASKS, ANSWERS)),
+            "factor": choice("scores x", (0.0, 0.25, 0.5, 1.0, 2.0, 4.0), 1.0),
         }
         super().__init__(controls, self.draw)
 
     def draw(
         self, feature_0: float, feature_1: float, feature_2: float, role: str, factor: float
-    ) -> None:
+    ) -> tuple[Picture, str]:
         """The matrix and the sentence for one state of the controls."""
         query, key = self.features.clone(), self.features.clone()
         chosen = tensor([feature_0, feature_1, feature_2])
@@ -59,5 +41,5 @@ class SixPositions(Explorer):
             query[:, -1] = chosen
         if role != ASKS:
             key[:, -1] = chosen
-        display(six_positions(query, key, self.names, factor))
-        say(say_position(query, key, self.names, factor, at=len(self.names) - 1))
+        said = say_position(query, key, self.names, factor, at=len(self.names) - 1)
+        return six_positions(query, key, self.names, factor), said

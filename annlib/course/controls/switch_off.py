@@ -3,19 +3,16 @@
 No maths: changes are made by annlib.course.intervening, pictures by figures.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 
-import ipywidgets
-from IPython.display import display
 from torch import nn
 
 from annlib.course.attention import attention_of
-from annlib.course.controls.attention_explorer import menu
-from annlib.course.controls.explorer import LONG, Explorer
+from annlib.course.controls.explorer import Explorer, choice, menu
+from annlib.course.controls.shown import Piece
 from annlib.course.figures.switching_off import Damages, say_answers_now, what_is_left
 from annlib.course.intervening import WAYS, changed_attention
-from annlib.course.lines import say
 from annlib.course.matching import query_on
 from annlib.course.predicting import predict_labels
 from annlib.data.scenes import Scene
@@ -34,28 +31,26 @@ class SwitchOff(Explorer):
         self.model, self.scene, self.blocks, self.damages = model, scene, blocks, damages
         houses = {f"{house.paint} house": house for house in scene.houses}
         self.houses = houses
+        measured = sorted({k for _, _, k in damages})
         controls = {
             "block": menu("block", blocks),
             "way": menu("switch off", WAYS),
-            "k": steps("k", sorted({k for _, _, k in damages})),
+            "k": choice("k", measured, measured[0]),
             "house": menu("asks", houses),
         }
         super().__init__(controls, self.draw)
 
-    def draw(self, block: str, way: str, k: int, house: str) -> None:
+    def draw(self, block: str, way: str, k: int, house: str) -> list[Piece]:
         """The picture and the sentences for one state of the controls."""
         path, query = self.blocks[block], query_on(self.scene, self.houses[house])
         with changed_attention(self.model, partial(WAYS[way], k=k), path):
             left = attention_of(self.model, self.scene.image)[path]
             labels = predict_labels(self.model, self.scene.image)
-        display(what_is_left(self.scene, left, query, labels, path.partition(".")[0]))
-        say(f"{block} without {k}, {way}: {say_answers_now(self.scene, labels)}")
+        shown = [
+            what_is_left(self.scene, left, query, labels, path.partition(".")[0]),
+            f"{block} without {k}, {way}: {say_answers_now(self.scene, labels)}",
+        ]
         if (found := self.damages.get((path, way, k))) is not None:
-            say(f"Over many scenes: house accuracy {found.houses:.3f}, mIoU {found.miou:.3f}.")
-
-
-def steps(name: str, values: Sequence[int]) -> ipywidgets.SelectionSlider:
-    """Only values that were measured; redraws when it is let go."""
-    return ipywidgets.SelectionSlider(
-        options=list(values), description=name, continuous_update=False, layout=LONG
-    )
+            told = f"house accuracy {found.houses:.3f}, mIoU {found.miou:.3f}"
+            shown.append(f"Over many scenes: {told}.")
+        return shown

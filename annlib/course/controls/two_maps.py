@@ -1,15 +1,14 @@
-"""A position on one map, and who answers on the other. No maths: that is in figures."""
+"""A pixel on one map, and who answers on the other."""
+
+from functools import partial
 
 import ipywidgets
-from IPython.display import display
+import numpy as np
 
-from annlib.course.controls.explorer import LONG, Explorer
-from annlib.course.controls.query_sliders import slider
-from annlib.course.figures.two_maps import two_maps as draw_two_maps
-from annlib.course.levels import attention_across, low_and_high, strength
-from annlib.course.lines import say
-from annlib.course.matching import query_on
-from annlib.course.wording import say_choice
+from annlib.course.controls.attention_explorer import explorer, first_question
+from annlib.course.levels import low_and_high, projections_across, strength
+from annlib.course.predicting import predict_labels
+from annlib.course.views import Asking, View, Views, subject_of
 from annlib.data.scenes import Scene
 from annlib.model.ann import ANN
 
@@ -17,28 +16,21 @@ HIGH, LOW = "High-level map", "Low-level map"
 ROLES = {"high asks low (AFNB)": False, "low asks high (swapped)": True}
 
 
-def two_maps(model: ANN, scene: Scene) -> Explorer:
-    """Choose a position of the map that asks, and exchange the roles of the maps."""
-    attentions = {
-        name: attention_across(model, scene.image, roles) for name, roles in ROLES.items()
-    }
-    low, high = map(strength, low_and_high(model, scene.image))
+def two_maps(model: ANN, scene: Scene) -> ipywidgets.DOMWidget:
+    """Click a pixel of the map that asks, and exchange the roles of the maps.
 
-    def draw(roles: str, y: int, x: int) -> None:
-        swapped, attention = ROLES[roles], attentions[roles]
-        names = (LOW, HIGH) if swapped else (HIGH, LOW)
-        picture = draw_two_maps(scene.image, low if swapped else high, attention, names, y, x)
-        display(picture)
-        say(picture.alt)
-        say(say_choice(attention, scene.labels, y, x))
+    Raises ValueError where the projections of one map do not fit the other.
+    """
 
-    (y, x), (height, width) = query_on(scene, scene.houses[0]), scene.labels.shape
-    controls = {
-        "roles": ipywidgets.ToggleButtons(
-            options=list(ROLES), description="roles", style={"button_width": "16em"}
-        ),
-        "y": slider("row", y, height - 1),
-        "x": slider("column", x, width - 1),
-    }
-    controls["roles"].layout = LONG
-    return Explorer(controls, draw)
+    def look(image: np.ndarray) -> Views:
+        low, high = map(strength, low_and_high(model, image))
+
+        def view(swapped: bool) -> View:
+            asks, answers = (LOW, HIGH) if swapped else (HIGH, LOW)
+            asking = Asking(low if swapped else high, f"{asks} asks", f"{answers} answers")
+            return View(projections_across(model, image, swapped), "afnb", asking)
+
+        return {"ANN": {name: view(swapped) for name, swapped in ROLES.items()}}
+
+    label = partial(predict_labels, model)
+    return explorer({"scene": subject_of(scene)}, look, first_question(scene), None, label)

@@ -3,6 +3,8 @@
 H x W pixels of the image, h x w positions of the map.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from annlib.course.attention import Attention
@@ -16,22 +18,22 @@ def two_maps(
     image: np.ndarray,
     asking: np.ndarray,
     attention: Attention,
-    names: tuple[str, str],
+    names: Sequence[str],
     y: int,
     x: int,
 ) -> Picture:
     """The map that asks, with the position; the picture, with the cells that answer.
 
-    uint8 (H, W, 3); asking: strength of each position (h, w); names: who asks, who answers.
+    uint8 (H, W, 3); asking: strength of each position (h, w); names: "... asks", "... answers".
     """
     height, width = image.shape[:2]
     figure, axes = panels(1, 2)
     axes[0, 0].imshow(asking, vmin=0, extent=(0, width, height, 0))
-    axes[0, 0].set(xticks=[], yticks=[], title=f"{names[0]} asks")
+    axes[0, 0].set(xticks=[], yticks=[], title=names[0])
     draw_query(axes[0, 0], y, x)
-    title = f"{names[1]} answers: S = {attention.weights.shape[1]}"
+    title = f"{names[1]}: S = {attention.weights.shape[1]}"
     draw_image(axes[0, 1], faded(image, 0.3), title, "afnb")
     draw_cells(axes[0, 1], strongest(attention, y, x), BLOCK_COLOURS["afnb"])
     draw_query(axes[0, 1], y, x)
-    alt = f"{names[0]} asks, {names[1]} answers. {say_anchors(attention, y, x)}"
+    alt = f"{names[0]}, {names[1]}. {say_anchors(attention, y, x)}"
     return Picture(figure, alt)

@@ -9,6 +9,7 @@ from jinja2 import DictLoader
 from nbconvert import HTMLExporter
 from nbformat import NotebookNode
 
+from annlib.course.controls.standalone import saved_page
 from annlib.course.running.gates import WIDGET_VIEW, widget_models
 
 PAGE = """{% extends 'lab/index.html.j2' %}
@@ -21,6 +22,7 @@ details { margin: .4rem 0; } summary { cursor: pointer; } math { font-size: 1.1e
 </style>{% endblock %}"""
 UNTOUCHED = re.compile(r"(<(pre|code|script|style|head)\b.*?</\2>)", re.DOTALL)
 FORMULA = re.compile(r"\$\$(.+?)\$\$|(?<![\\$\w])\$([^$\s](?:[^$]*?[^$\s])?)\$(?![\d])", re.DOTALL)
+TITLE = "Attention explorer"
 NOTE = "Interactive in JupyterLab; here you see how it starts."
 
 
@@ -50,9 +52,23 @@ def still_life(notebook: NotebookNode) -> None:
 def widget_picture(output: NotebookNode, models: dict, identity: str) -> list[NotebookNode]:
     """The outputs inside a widget, or its own picture, below a note."""
     del output["data"][WIDGET_VIEW]
+    if (page := saved_page(models.get(identity, {"state": {}}), TITLE)) is not None:
+        return [alive(page, output)]
     inside = [nbformat.from_dict(found) for found in outputs_inside(models, identity)]
     shown = [output] if "image/png" in output["data"] else inside
     return [nbformat.v4.new_output("stream", name="stdout", text=f"{NOTE}\n"), *shown]
+
+
+def alive(page: str, output: NotebookNode) -> NotebookNode:
+    """A widget that needs no kernel, in a frame of its own, and its still for paper."""
+    with_alt(output)
+    frame = (
+        f'<iframe title="{TITLE}" sandbox="allow-scripts allow-downloads" loading="lazy" '
+        f'style="width: 100%; height: 44rem; border: 0" srcdoc="{html.escape(page)}"></iframe>'
+    )
+    still = f"<details><summary>As a still picture</summary>{output['data']['text/html']}</details>"
+    output["data"] = {"text/html": frame + still}
+    return output
 
 
 def outputs_inside(models: dict, identity: str) -> list[dict]:

@@ -1,0 +1,191 @@
+// One row of attention, from queries and keys. Pure functions; a test holds each against Python.
+//
+// A view: { queries (N, C), keys (S, C), channels, rows, columns, levels: null or [1, 3, 6, 8] }.
+// N = rows * columns positions ask, S answer: all N, or the cells of the pyramid levels.
+
+// Where the cells of a level begin and end, in positions along a side, as adaptive pooling cuts.
+function cellEdges(side, level) {
+  return Array.from({ length: level }, (_, cell) => [
+    Math.floor((cell * side) / level),
+    Math.ceil(((cell + 1) * side) / level),
+  ]);
+}
+
+// The cell that each of the S answers for: { name, level, top, left, bottom, right }, in positions.
+function cellsOf(view) {
+  const cells = [];
+  if (!view.levels) {
+    for (let row = 0; row < view.rows; row++) {
+      for (let column = 0; column < view.columns; column++) {
+        const name = `position row ${row} column ${column}`;
+        cells.push({ name, level: 0, top: row, left: column, bottom: row + 1, right: column + 1 });
+      }
+    }
+    return cells;
+  }
+  for (const level of view.levels) {
+    const across = cellEdges(view.columns, level);
+    cellEdges(view.rows, level).forEach(([top, bottom], row) => {
+      across.forEach(([left, right], column) => {
+        const name = `level ${level} row ${row} column ${column}`;
+        cells.push({ name, level, top, left, bottom, right });
+      });
+    });
+  }
+  return cells;
+}
+
+// softmax(factor * query . keys) for one position, 0 for the anchors of levels that are off.
+// A plain loop over float32: 8192 keys of 256 channels take a few milliseconds.
+function sharesOf(view, position, levels, factor) {
+  const { queries, keys, channels, cells } = view;
+  const shares = new Float32Array(cells.length);
+  const query = queries.subarray(position * channels, (position + 1) * channels);
+  let highest = -Infinity;
+  for (let index = 0, at = 0; index < cells.length; index++, at += channels) {
+    if (view.levels && !levels.includes(cells[index].level)) {
+      shares[index] = -Infinity;
+      continue;
+    }
+    let a = 0, b = 0, c = 0, d = 0; // four sums that need not wait for one another
+    let channel = 0;
+    for (; channel + 3 < channels; channel += 4) {
+      a += query[channel] * keys[at + channel];
+      b += query[channel + 1] * keys[at + channel + 1];
+      c += query[channel + 2] * keys[at + channel + 2];
+      d += query[channel + 3] * keys[at + channel + 3];
+    }
+    for (; channel < channels; channel++) a += query[channel] * keys[at + channel];
+    shares[index] = factor * (a + b + c + d);
+    if (shares[index] > highest) highest = shares[index];
+  }
+  let total = 0;
+  for (let index = 0; index < shares.length; index++) {
+    shares[index] = Math.exp(shares[index] - highest);
+    total += shares[index];
+  }
+  for (let index = 0; index < shares.length; index++) shares[index] /= total;
+  return shares;
+}
+
+// Each anchor's share, spread evenly over its cell: how much ends up at each position.
+function spreadOver(view, shares) {
+  if (!view.levels) return shares;
+  const heat = new Float32Array(view.rows * view.columns);
+  view.cells.forEach(({ top, left, bottom, right }, index) => {
+    const each = shares[index] / ((bottom - top) * (right - left));
+    for (let row = top; row < bottom; row++) {
+      for (let column = left; column < right; column++) heat[row * view.columns + column] += each;
+    }
+  });
+  return heat;
+}
+
+// In bits: 0 for a single choice, log2 S for none.
+function entropyOf(shares) {
+  let bits = 0;
+  for (const share of shares) if (share > 0) bits -= share * Math.log2(share);
+  return bits;
+}
+
+// [[level, share], ...] of the levels that are on.
+function levelShares(view, shares, levels) {
+  const sums = new Map((view.levels ?? []).filter((l) => levels.includes(l)).map((l) => [l, 0]));
+  view.cells.forEach(({ level }, index) => {
+    if (sums.has(level)) sums.set(level, sums.get(level) + shares[index]);
+  });
+  return [...sums];
+}
+
+// The indices of the `count` largest shares, largest first; the earlier of two equal ones first.
+function strongestOf(shares, count) {
+  const best = [];
+  for (let index = 0; index < shares.length; index++) {
+    if (best.length === count && shares[index] <= shares[best[count - 1]]) continue;
+    let place = best.length;
+    while (place > 0 && shares[best[place - 1]] < shares[index]) place--;
+    best.splice(place, 0, index);
+    if (best.length > count) best.pop();
+  }
+  return best;
+}
+
+// For each class in a picture, how much of each position it covers: [[name, Float32Array N], ...].
+// The pixels of a position are a cell of a grid as large as the map.
+function coverOf(view, picture) {
+  const covers = new Map();
+  const { height, width, labels, names } = picture;
+  const across = cellEdges(width, view.columns);
+  cellEdges(height, view.rows).forEach(([top, bottom], row) => {
+    across.forEach(([left, right], column) => {
+      const each = 1 / ((bottom - top) * (right - left));
+      for (let y = top; y < bottom; y++) {
+        for (let x = left; x < right; x++) {
+          const label = labels[y * width + x];
+          if (!covers.has(label)) covers.set(label, new Float32Array(view.rows * view.columns));
+          covers.get(label)[row * view.columns + column] += each;
+        }
+      }
+    });
+  });
+  return [...covers].map(([label, cover]) => [names[label] ?? "border", cover]);
+}
+
+// [[class, share], ...], largest first; they sum to 1.
+function classMasses(covers, heat) {
+  const masses = covers.map(([name, cover]) => {
+    let mass = 0;
+    for (let at = 0; at < heat.length; at++) mass += heat[at] * cover[at];
+    return [name, mass];
+  });
+  return masses.sort((one, other) => other[1] - one[1]);
+}
+
+// Which position stands for a pixel.
+function positionOf(view, picture, x, y) {
+  const row = Math.floor((y * view.rows) / picture.height);
+  return row * view.columns + Math.floor((x * view.columns) / picture.width);
+}
+
+const percent = (share, digits = 0) => `${(100 * share).toFixed(digits)}%`;
+
+// What a pixel looks at, in words: the same sentence as annlib.course.wording.say_choice.
+function sayChoice(found, x, y) {
+  const bits = found.bits;
+  const given = found.masses.slice(0, 3).filter(([, mass]) => mass >= 0.005);
+  const to = given.map(([name, mass]) => `${percent(mass)} to ${name}`).join(", ");
+  const asking = found.asking ? ` (${found.asking})` : "";
+  const start = to ? `Row ${y}, column ${x}${asking} gives ${to}. ` : `Row ${y}, column ${x}. `;
+  return (
+    `${start}Entropy ${bits.toFixed(1)} bits: as if it looked evenly at ` +
+    `${(2 ** bits).toFixed(0)} of ${found.answering}.`
+  );
+}
+
+// All that is shown for one state, in numbers.
+function lookFrom(view, picture, { x, y, levels, factor }) {
+  view.cells ??= cellsOf(view);
+  const shares = sharesOf(view, positionOf(view, picture, x, y), levels, factor);
+  const heat = spreadOver(view, shares);
+  let covers = [];
+  if (picture.labels) {
+    picture.covers ??= new Map(); // of one map size each
+    const size = `${view.rows} x ${view.columns}`;
+    if (!picture.covers.has(size)) picture.covers.set(size, coverOf(view, picture));
+    covers = picture.covers.get(size);
+  }
+  const label = picture.labels?.[y * picture.width + x];
+  const answering = view.levels
+    ? view.cells.filter(({ level }) => levels.includes(level)).length
+    : shares.length;
+  return {
+    shares,
+    heat,
+    answering,
+    bits: entropyOf(shares),
+    masses: classMasses(covers, heat),
+    byLevel: levelShares(view, shares, levels),
+    strongest: strongestOf(shares, 6).filter((index) => shares[index] > 0),
+    asking: picture.labels ? (picture.names[label] ?? "a border") : "",
+  };
+}

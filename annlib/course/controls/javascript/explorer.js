@@ -1,0 +1,117 @@
+// Picture, network, block and pixel: what is looked at, in light and words. All of it is computed
+// here from queries and keys that were sent once, so it goes on after the kernel is gone.
+
+const CELLS_LABELLED = 0.25; // of the strongest: weaker cells often lie on it, numbers would collide
+
+// The blob of numbers behind what `spec` describes; pieces are found by offset and length in bytes.
+function reader(data) {
+  const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength).slice(); // aligned
+  return {
+    floats: ([offset, length]) => new Float32Array(bytes.buffer, offset, length / 4),
+    bytes: ([offset, length]) => bytes.subarray(offset, offset + length),
+  };
+}
+
+function readSpec(model) {
+  const spec = model.get("spec");
+  const read = reader(model.get("data"));
+  const pictures = spec.pictures.map((picture) => ({
+    ...picture,
+    labels: picture.labels && read.bytes(picture.labels),
+    bitmap: bitmapOf(read.bytes(picture.pixels), picture.width, picture.height),
+  }));
+  const views = spec.views.map((view) => ({
+    ...view,
+    queries: read.floats(view.queries),
+    keys: read.floats(view.keys),
+    asking: view.asking && read.floats(view.asking),
+  }));
+  return { ...spec, pictures, views, colours: read.bytes(spec.colours) };
+}
+
+// A map of shares as a small picture: `paint(light, rgba, at)` writes four bytes for light, the root
+// of a share over the largest, 0 to 1, so that weak shares show, too.
+const scratch = element("canvas"); // drawn from at once, so one is enough for all
+function mapPicture(heat, rows, columns, paint) {
+  scratch.width = columns;
+  scratch.height = rows;
+  const data = new ImageData(columns, rows);
+  const most = heat.reduce((one, other) => Math.max(one, other), 0) || 1;
+  for (let at = 0; at < heat.length; at++) paint(Math.sqrt(heat[at] / most), data.data, 4 * at);
+  scratch.getContext("2d").putImageData(data, 0, 0);
+  return scratch;
+}
+
+function enlarge({ canvas, context }, bitmap, smooth) {
+  context.imageSmoothingEnabled = smooth;
+  context.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
+}
+
+// The picture, as bright as its share of attention, with the strongest cells of a pyramid.
+function drawLook(stage, picture, view, found, x, y) {
+  enlarge(stage, picture.bitmap, true);
+  const shade = (light, rgba, at) => (rgba[at + 3] = 255 * 0.6 * (1 - light)); // black, in part
+  enlarge(stage, mapPicture(found.heat, view.rows, view.columns, shade), false);
+  if (view.levels) drawCells(stage, view, found);
+  drawRing(stage, x, y);
+}
+
+// Weakest first, so that the strongest lies on top.
+function drawCells({ canvas, context }, view, found) {
+  const most = found.shares[found.strongest[0]];
+  for (const index of [...found.strongest].reverse()) {
+    const strength = found.shares[index] / most;
+    const { left, top, width, height } = boxOn(canvas, view, view.cells[index]);
+    context.globalAlpha = 0.25 * strength;
+    context.fillStyle = view.colour;
+    context.fillRect(left, top, width, height);
+    context.globalAlpha = 1;
+    for (const [colour, thick] of [["white", 2 + 3 * strength], [view.colour, 1 + 2 * strength]]) {
+      context.strokeStyle = colour;
+      context.lineWidth = thick;
+      context.strokeRect(left, top, width, height);
+    }
+  }
+  labelCells(canvas, context, view, found, most);
+}
+
+function boxOn(canvas, view, { top, left, bottom, right }) {
+  const across = canvas.width / view.columns, down = canvas.height / view.rows;
+  return {
+    left: left * across,
+    top: top * down,
+    width: (right - left) * across,
+    height: (bottom - top) * down,
+  };
+}
+
+// The share in the middle of each cell that counts, unless a stronger one is written there.
+function labelCells(canvas, context, view, found, most) {
+  context.font = "bold 17px sans-serif";
+  context.textAlign = "center";
+  context.textBaseline = "middle";
+  const taken = [];
+  for (const index of found.strongest) {
+    if (found.shares[index] < CELLS_LABELLED * most) break;
+    const box = boxOn(canvas, view, view.cells[index]);
+    const x = box.left + box.width / 2, y = box.top + box.height / 2;
+    if (taken.some(([u, v]) => Math.abs(x - u) < 46 && Math.abs(y - v) < 22)) continue;
+    taken.push([x, y]);
+    context.strokeStyle = "white";
+    context.lineWidth = 4;
+    context.strokeText(percent(found.shares[index]), x, y);
+    context.fillStyle = "#1b1b1b";
+    context.fillText(percent(found.shares[index]), x, y);
+  }
+}
+
+// A map in the colours of the course, with the ring.
+function drawHeat(stage, heat, view, colours, x, y) {
+  const paint = (light, rgba, at) => {
+    const colour = 3 * Math.round(255 * light);
+    for (let channel = 0; channel < 3; channel++) rgba[at + channel] = colours[colour + channel];
+    rgba[at + 3] = 255;
+  };
+  enlarge(stage, mapPicture(heat, view.rows, view.columns, paint), false);
+  drawRing(stage, x, y);
+}

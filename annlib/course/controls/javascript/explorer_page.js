@@ -1,0 +1,278 @@
+// The explorer's page: menus, two panels, words and tables, all following one state.
+
+class Explorer {
+  constructor(model, root) {
+    this.model = model;
+    this.root = root;
+    root.classList.add("annlib-attention");
+    keepKeys(root);
+    this.teller = makeTeller();
+    this.controls = element("div", { class: "controls" });
+    this.sentence = element("p", { class: "said" });
+    this.under = element("p", { class: "under", "aria-hidden": "true" }, "\u00a0");
+    this.facts = element("div", { class: "facts" });
+    this.panelsBox = element("div", { class: "panels" });
+    this.note = element("p", { class: "note", role: "status" });
+    root.append(this.controls, this.panelsBox, this.under, this.sentence, this.facts);
+    root.append(this.buttons(), this.note, this.teller.region);
+    const follow = () => this.read();
+    const names = ["spec", "picture", "network", "block", "beside", "levels", "factor", "xy"];
+    const events = names.map((name) => `change:${name}`).join(" ");
+    model.on(events, follow);
+    model.on("change:message", () => (this.note.textContent = model.get("message")));
+    this.leave = () => model.off(null, follow);
+    this.read();
+    this.warmUp();
+  }
+
+  // The first rows are slow until the browser has compiled the loops: better now than on a click.
+  warmUp() {
+    for (let turn = 0; turn < 5; turn++) this.look(this.view);
+  }
+
+  // Takes over the state that Python holds: at the start, and when it was set from there.
+  read() {
+    if (this.writing) return;
+    if (this.read_data !== this.model.get("data")) {
+      this.spec = readSpec(this.model);
+      this.read_data = this.model.get("data");
+    }
+    for (const name of ["picture", "network", "block", "beside", "factor", "levels"]) {
+      this[name] = this.model.get(name);
+    }
+    [this.x, this.y] = this.model.get("xy");
+    this.renew();
+  }
+
+  // Hands the state to Python, if one listens, once it has stood still for a moment.
+  write() {
+    clearTimeout(this.later);
+    this.later = setTimeout(() => {
+      this.writing = true;
+      for (const name of ["picture", "network", "block", "beside", "factor", "levels"]) {
+        this.model.set(name, this[name]);
+      }
+      this.model.set("xy", [this.x, this.y]);
+      this.model.save_changes();
+      this.writing = false;
+    }, 100);
+  }
+
+  viewOf(network) {
+    return this.spec.views.find(
+      (view) =>
+        view.picture === this.picture && view.network === network && view.block === this.block,
+    );
+  }
+
+  get view() {
+    return this.viewOf(this.network);
+  }
+
+  get subject() {
+    return this.spec.pictures.find(({ name }) => name === this.picture);
+  }
+
+  blocksOf(network) {
+    const here = this.spec.views.filter((view) => view.network === network);
+    return [...new Set(here.map((view) => view.block))];
+  }
+
+  // After a menu: other menus, other panels.
+  renew() {
+    const names = (key) => [...new Set(this.spec.views.map((view) => view[key]))];
+    if (!this.blocksOf(this.network).includes(this.block)) [this.block] = this.blocksOf(this.network);
+    const others = names("network").filter(
+      (one) => one !== this.network && this.blocksOf(one).includes(this.block),
+    );
+    if (!others.includes(this.beside)) this.beside = SHARES;
+    const change = (name) => (value) => this.take({ [name]: value });
+    const focused = this.controls.contains(document.activeElement)
+      ? [...this.controls.querySelectorAll("select, input")].indexOf(document.activeElement)
+      : -1;
+    this.controls.replaceChildren(
+      menu("picture", this.spec.pictures.map(({ name }) => name), this.picture, change("picture")),
+      menu("network", names("network"), this.network, change("network")),
+      menu("block", this.blocksOf(this.network), this.block, change("block")),
+      menu("beside it", [SHARES, ...others], this.beside, change("beside")),
+      menu("scores x", FACTORS.map(String), String(this.factor), (value) =>
+        this.take({ factor: Number(value) }),
+      ),
+    );
+    if (this.view.levels) this.controls.append(this.levelBoxes());
+    if (focused >= 0) this.controls.querySelectorAll("select, input")[focused]?.focus();
+    this.makePanels();
+    this.draw();
+  }
+
+  levelBoxes() {
+    const boxes = this.view.levels.map((level) => {
+      const box = element("input", { type: "checkbox", checked: this.levels.includes(level) });
+      box.addEventListener("change", () => {
+        const chosen = this.view.levels.filter((one) =>
+          one === level ? box.checked : this.levels.includes(one),
+        );
+        this.levels = chosen;
+        this.draw();
+        this.write();
+      });
+      return element("label", {}, box, ` ${level}`);
+    });
+    return element("fieldset", {}, element("legend", {}, "pyramid levels"), ...boxes);
+  }
+
+  makePanels() {
+    const { subject, view } = this;
+    const step = [subject.width / view.columns, subject.height / view.rows];
+    const hear = {
+      choose: (x, y) => {
+        [this.x, this.y] = [x, y];
+        this.draw();
+        this.write();
+      },
+      hover: (x, y) => this.hover(x, y),
+    };
+    const titles = view.asking
+      ? [view.asks, view.answers]
+      : [`${this.block}, ${this.network}`, this.beside === SHARES ? "Shares on the map" : `${this.block}, ${this.beside}`];
+    const had = this.panels?.findIndex(({ stage }) => stage.canvas === document.activeElement) ?? -1;
+    this.panels = titles.map((text) => {
+      const stage = makeStage(subject, text, step, () => [this.x, this.y], hear);
+      const title = element("figcaption", {}, text);
+      return { stage, title, figure: element("figure", {}, title, stage.canvas) };
+    });
+    this.scale = element("div", { class: "scale" });
+    if (this.beside === SHARES && !view.asking) this.panels[1].figure.append(this.scale);
+    this.panelsBox.replaceChildren(...this.panels.map(({ figure }) => figure));
+    if (had >= 0) this.panels[had].stage.canvas.focus();
+  }
+
+  look(view) {
+    return lookFrom(view, this.subject, this);
+  }
+
+  draw() {
+    const { view, subject, x, y } = this;
+    if (view.levels && !view.levels.some((level) => this.levels.includes(level))) {
+      this.say("S = 0: nobody answers. Tick at least one level.");
+      this.facts.replaceChildren();
+      return;
+    }
+    const found = (this.found = this.look(view));
+    const [left, right] = this.panels.map(({ stage }) => stage);
+    if (view.asking) {
+      drawHeat(left, view.asking.map((one) => one * one), view, this.spec.colours, x, y);
+      drawLook(right, subject, view, found, x, y);
+    } else {
+      drawLook(left, subject, view, found, x, y);
+      if (this.beside === SHARES) this.drawShares(right, found);
+    }
+    const other = this.beside !== SHARES && this.viewOf(this.beside);
+    this.other = other && this.look(other);
+    if (other) drawLook(right, subject, other, this.other, x, y);
+    this.write_words(view, found, other);
+  }
+
+  drawShares(stage, found) {
+    drawHeat(stage, found.heat, this.view, this.spec.colours, this.x, this.y);
+    const most = found.heat.reduce((one, value) => Math.max(one, value), 0);
+    const stops = [0, 0.25, 0.5, 0.75, 1];
+    const colour = (stop) => {
+      const at = 3 * Math.round(255 * stop);
+      return `rgb(${this.spec.colours.slice(at, at + 3).join(" ")})`;
+    };
+    const bar = element("div", { style: `background: linear-gradient(to right, ${stops.map(colour)})` });
+    const ticks = stops.map((stop) => element("span", {}, percent(most * stop * stop, 1)));
+    this.scale.replaceChildren(bar, ...ticks);
+  }
+
+  write_words(view, found, other) {
+    const sentence = sayChoice(found, this.x, this.y);
+    if (!other) {
+      this.say(sentence);
+      this.facts.replaceChildren(...tables(view, found));
+      return;
+    }
+    this.say(`${this.network}: ${sentence} ${this.beside}: ${sayChoice(this.other, this.x, this.y)}`);
+    const column = (name, part, numbers) =>
+      element("div", {}, element("strong", {}, name), ...tables(part, numbers));
+    this.facts.replaceChildren(
+      column(this.network, view, found),
+      column(this.beside, other, this.other),
+    );
+  }
+
+  say(sentence) {
+    this.sentence.textContent = sentence;
+    this.teller.tell(sentence);
+  }
+
+  hover(x, y) {
+    if (x === undefined) {
+      this.under.textContent = "\u00a0";
+      return;
+    }
+    const { subject, view } = this;
+    const share = this.found?.heat[positionOf(view, subject, x, y)] ?? 0;
+    const label = subject.labels ? `, ${subject.names[subject.labels[y * subject.width + x]] ?? "border"}` : "";
+    this.under.textContent = `Under the pointer: row ${y}, column ${x}${label}, share ${percent(share, 2)}`;
+  }
+
+  // A menu has changed.
+  take(change) {
+    Object.assign(this, change);
+    const { subject } = this;
+    [this.x, this.y] = [clamp(this.x, subject.width - 1), clamp(this.y, subject.height - 1)];
+    this.renew();
+    this.write();
+  }
+
+  buttons() {
+    const button = (text, press) => {
+      const made = element("button", { type: "button" }, text);
+      made.addEventListener("click", press);
+      return made;
+    };
+    const bar = element(
+      "div",
+      { class: "buttons" },
+      button("Save as PNG", async () => {
+        save("attention.png", await pageAsPicture(this.panels, this.sentence.textContent));
+      }),
+      button("Save shares as CSV", () => {
+        const columns = [[this.network, this.found]];
+        if (this.other) columns.push([this.beside, this.other]);
+        save("attention.csv", new Blob([sharesAsCsv(this.subject, this.view, columns)], { type: "text/csv" }));
+      }),
+    );
+    if (this.model.get("spec").takes_photos) bar.append(this.photoButton());
+    return bar;
+  }
+
+  // The picture goes to Python as it is: only there is the network.
+  photoButton() {
+    const input = element("input", { type: "file", accept: "image/*" });
+    const send = async (file) => {
+      this.note.textContent = `Looking at ${file.name} ...`;
+      const bytes = await file.arrayBuffer();
+      this.model.send({ photo: file.name }, undefined, [bytes]);
+    };
+    input.addEventListener("change", () => input.files[0] && send(input.files[0]));
+    this.root.addEventListener("paste", (event) => {
+      const [file] = [...event.clipboardData.files].filter(({ type }) => type.startsWith("image/"));
+      if (!file) return;
+      event.preventDefault();
+      event.stopPropagation(); // Lab would paste a cell
+      send(file);
+    });
+    return element("label", {}, "Your own photo (choose, or paste here) ", input);
+  }
+}
+
+export default {
+  render({ model, el }) {
+    const explorer = new Explorer(model, element("div"));
+    el.append(explorer.root);
+    return () => explorer.leave();
+  },
+};
