@@ -71,15 +71,12 @@ def test_network_with_more_blocks_takes_more() -> None:
     assert totals[1] < totals[2]
 
 
-def test_cost_explorer_answers_for_every_state(monkeypatch: pytest.MonkeyPatch) -> None:
-    shown: list[str] = []
-    monkeypatch.setattr(cost_explorer, "display", lambda picture: shown.append(picture.alt))
+def test_cost_explorer_answers_for_every_state() -> None:
     widget = cost_explorer.CostExplorer(2**33)
     ends = [(c.options[0][1], c.options[-1][1]) for c in list(widget.controls.values())[3:]]
     states = product((8, 256), (8, 256), (32, 512), *ends)
-    for state in states:
-        widget.draw(*state)
-    assert len(shown) == 17 and len(set(shown)) == 17 - (shown[0] in shown[1:])
+    shown = [widget.draw(*state)[0].alt for state in states]
+    assert len(set(shown)) == len(shown) == 16
     assert any("does not fit here" in text for text in shown)
     widget.close()
 
@@ -89,35 +86,27 @@ def test_curves_without_known_memory_draw_no_limit() -> None:
 
 
 @pytest.mark.parametrize("head", HEADS)
-def test_network_bill_answers_for_every_head(head: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    shown: list[str] = []
-    monkeypatch.setattr(network_control, "display", lambda picture: shown.append(picture.alt))
+def test_network_bill_answers_for_every_head(head: str) -> None:
     widget = network_control.NetworkBill()
-    for size in network_control.SIZES.values():
-        widget.draw(head, size)
+    shown = [widget.draw(head, size)[0].alt for size in network_control.SIZES.values()]
     assert all("GFLOPs in all" in text for text in shown)
     widget.close()
 
 
-def test_fold_bill_answers_for_the_ends_of_its_sliders(monkeypatch: pytest.MonkeyPatch) -> None:
-    shown: list[str] = []
-    monkeypatch.setattr(fold_bill, "display", lambda picture: shown.append(picture.alt))
+def test_fold_bill_answers_for_the_ends_of_its_sliders() -> None:
     widget = fold_bill.FoldBill()
-    for state in product(("AFNB", "APNB"), (8, 256), (8, 256), (64, 2048)):
-        widget.draw(*state)
-    assert len(set(shown[1:])) == 16
+    states = product(("AFNB", "APNB"), (8, 256), (8, 256), (64, 2048))
+    assert len({widget.draw(*state)[0].alt for state in states}) == 16
     widget.close()
 
 
-def test_order_swap_says_who_may_change_places(monkeypatch: pytest.MonkeyPatch) -> None:
-    shown: list[str] = []
-    monkeypatch.setattr(order_swap, "display", lambda picture: shown.append(picture.alt))
+def test_order_swap_says_who_may_change_places() -> None:
     widget = order_swap.OrderSwap(layers(4), torch.randn(2, 4, 16, 24))
-    for name, cells in product(layers(4), order_swap.SCALES):
-        widget.draw(name, cells, 3)
-    may = {text.split(",")[0] for text in shown[1:] if "they may change places" in text}
+    states = product(layers(4), order_swap.SCALES)
+    shown = [widget.draw(name, cells, 3)[0].alt for name, cells in states]
+    may = {text.split(",")[0] for text in shown if "they may change places" in text}
     assert may == {"1 x 1 convolution", "batch norm"}
-    assert not any("batch norm, training" in text for text in shown[1:] if "places" in text)
+    assert not any("batch norm, training" in text for text in shown if "places" in text)
     widget.close()
 
 

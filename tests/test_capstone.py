@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from annlib.course.capstone import Registration, Report, pretend, verdict
-from annlib.course.controls import runs_dashboard, seeds_explorer
 from annlib.course.controls.runs_dashboard import RunsDashboard
 from annlib.course.controls.seeds_explorer import SeedsExplorer
 from annlib.course.figures.seeds import apart, paired, studies_picture
@@ -128,34 +127,25 @@ def test_studies_are_told_in_words() -> None:
     assert "50 pretended studies" in picture.alt and len(picture.png()) > 1000
 
 
-def test_the_seeds_explorer_draws_every_value(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
-) -> None:
-    texts: list[str] = []
-    monkeypatch.setattr(seeds_explorer, "display", lambda picture: texts.append(picture.alt))
+def test_the_seeds_explorer_draws_every_value() -> None:
     explorer = SeedsExplorer()
-    moved = 0
-    for control in explorer.controls.values():
+    for name, control in explorer.controls.items():
         for value in control.options:
-            moved += control.value != value
             control.value = value
-    assert len(texts) == moved + 1
-    explorer.draw(3, 0.0, 0.1, 0.05)
-    assert "Right would be: refuted" in capsys.readouterr().out
+            assert f"{name.replace('num_', '').partition('_')[0]}" in explorer.words()
+    _, said = explorer.draw(3, 0.0, 0.1, 0.05)
+    assert "Right would be: refuted" in said
     explorer.close()
 
 
-def test_the_dashboard_decides_for_any_two_arms(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
-) -> None:
-    monkeypatch.setattr(runs_dashboard, "display", lambda picture: None)
+def test_the_dashboard_decides_for_any_two_arms() -> None:
     dashboard = RunsDashboard(TRIALS)
-    dashboard.draw("mIoU", "old", "new", 0.02)
-    dashboard.draw("seconds", "old", "new", 0.02)
-    dashboard.draw("mIoU", "old", "old", 0.02)
-    said = capsys.readouterr().out
-    assert "3 of 3 seeds. Higher by at least 0.02: supported" in said
-    assert "0 of 3 seeds. Higher by at least 0.02: refuted" in said and "choose two" in said
+    _, higher = dashboard.draw("mIoU", "old", "new", 0.02)
+    assert "3 of 3 seeds. Higher by at least 0.02: supported" in higher
+    _, lower = dashboard.draw("seconds", "old", "new", 0.02)
+    assert "0 of 3 seeds. Higher by at least 0.02: refuted" in lower
+    (same,) = dashboard.draw("mIoU", "old", "old", 0.02)
+    assert "choose two" in same
     dashboard.close()
     with pytest.raises(ValueError, match="control"):
         RunsDashboard(TRIALS[:3])

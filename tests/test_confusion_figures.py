@@ -6,9 +6,8 @@ import ipywidgets
 import numpy as np
 import pytest
 import torch
+from shown_in import alt
 
-from annlib.course.controls import choose_scenes as scenes_file
-from annlib.course.controls import paint_prediction as paint_file
 from annlib.course.controls.choose_scenes import ChooseScenes
 from annlib.course.controls.paint_prediction import LETTERS, PaintPrediction, classes_of
 from annlib.course.figures.confusion import chosen_scenes, confusion, say_scores, taken_for
@@ -21,15 +20,6 @@ NAMES = ("sky", "house", "road", "car")
 def no_widget_survives() -> Iterator[None]:
     yield
     ipywidgets.Widget.close_all()
-
-
-@pytest.fixture
-def drawn(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The alternative texts of all pictures displayed, in order."""
-    texts: list[str] = []
-    for module in (paint_file, scenes_file):
-        monkeypatch.setattr(module, "display", lambda picture: texts.append(picture.alt))
-    return texts
 
 
 def some_counts(num_scenes: int = 5) -> torch.Tensor:
@@ -57,56 +47,52 @@ def test_chosen_scenes_compare_one_matrix_with_the_mean(first: int, number: int)
     assert ("as high as it" in said) or number > 1  # one scene: both are the same
 
 
-def test_the_painting_starts_with_one_mistake(drawn: list[str]) -> None:
-    PaintPrediction()
-    assert len(drawn) == 1 and "22 / 23" in drawn[0]
+def test_the_painting_starts_with_one_mistake() -> None:
+    assert "22 / 23" in alt(PaintPrediction())
 
 
-def test_each_pixel_takes_each_class_of_the_brush(drawn: list[str]) -> None:
+def test_each_pixel_takes_each_class_of_the_brush() -> None:
     painting = PaintPrediction()
     for letter in LETTERS:
         painting.brush.value = letter
         for y, row in enumerate(painting.cells):
             row[y].click()
-            assert painting.state.value.split("/")[y][y] == letter
-            assert letter == row[y].description
+            assert painting.rows[y][y] == row[y].description == letter
 
 
-def test_a_pixel_without_a_label_moves_no_score(
-    drawn: list[str], capsys: pytest.CaptureFixture
-) -> None:
+def test_a_pixel_without_a_label_moves_no_score() -> None:
     painting = PaintPrediction()
-    before = capsys.readouterr().out
+    before, rows = painting.words(), painting.rows
     painting.brush.value = "C"
     painting.cells[2][2].click()
-    assert capsys.readouterr().out == before and len(drawn) == 2
+    assert painting.words() == before and painting.rows != rows
 
 
 @pytest.mark.parametrize(("index", "right"), [(1, 13), (2, 23)])
-def test_the_fills_are_what_they_say(index: int, right: int, drawn: list[str]) -> None:
+def test_the_fills_are_what_they_say(index: int, right: int) -> None:
     painting = PaintPrediction()
     painting.fills[index].click()
-    assert f"{right} / 23" in drawn[-1]
+    assert f"{right} / 23" in alt(painting)
 
 
-def test_a_closed_painting_draws_no_more(drawn: list[str]) -> None:
+def test_a_closed_painting_hears_no_click() -> None:
     painting = PaintPrediction()
-    state = painting.state
     painting.close()
-    state.value = "SSSSSS/SSSSSS/SSSSSS/SSSSSS"
-    assert len(drawn) == 1
+    before = painting.rows
+    painting.fills[1].click()
+    assert painting.rows == before
 
 
-def test_every_state_of_the_scene_chooser_is_drawn(drawn: list[str]) -> None:
+def test_every_state_of_the_scene_chooser_is_drawn() -> None:
     chooser = ChooseScenes({"FCN": ("fcn", some_counts()), "ANN": ("ann", some_counts())}, NAMES)
     for name in ("ANN", "FCN"):
         chooser.controls["network"].value = name
         for first in range(5):
             chooser.controls["first"].value = first
+            assert "mIoU by one matrix" in alt(chooser)
         for number in range(1, 6):
             chooser.controls["number"].value = number
-    assert len(drawn) > 15
-    assert all("mIoU by one matrix" in text for text in drawn)
+            assert "mIoU by one matrix" in alt(chooser)
 
 
 def test_labels_of_a_painting_are_class_indices() -> None:

@@ -112,14 +112,13 @@ def test_the_answers_stand_in_the_alternative_text(ann: torch.nn.Module) -> None
     assert picture.alt.count("is called") == len(SCENE.houses)
 
 
-def test_the_switch_says_what_was_measured(
-    ann: torch.nn.Module,
-) -> None:
+def test_the_switch_says_what_was_measured(ann: torch.nn.Module) -> None:
     switch = SwitchOff(ann, SCENE, {"AFNB": AFNB, "APNB": APNB}, DAMAGES)
     for block in ("AFNB", "APNB"):
         for way in WAYS:
             for house in switch.houses:
-                _, words = switch.draw(block, way, 8, house)
-                assert f"{block} without 8, {way}" in words
+                _, *words = switch.draw(block, way, 8, house)
+                assert f"{block} without 8, {way}" in words[0]
+                assert any("Over many scenes" in said for said in words)
     switch.close()
     ipywidgets.Widget.close_all()

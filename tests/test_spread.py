@@ -61,7 +61,7 @@ def test_interval_sliders_show_every_state() -> None:
     widget.close()
 
 
-def test_results_table_fills_filters_and_keeps_failures(capsys: pytest.CaptureFixture) -> None:
+def test_results_table_fills_filters_and_keeps_failures() -> None:
     grid = make_grid(JOB, {"head": ["apnb", "ann"], "seed": [0, 1]})
     widget = results_table(grid, "house_accuracy")
     for one in grid.combinations[:3]:
@@ -74,8 +74,7 @@ def test_results_table_fills_filters_and_keeps_failures(capsys: pytest.CaptureFi
     for head in (ALL, "apnb", "ann"):
         for seed in (ALL, "0", "1"):
             widget.menus["head"].value, widget.menus["seed"].value = head, seed
-            widget.draw(0)
-    assert "1 runs have ended" in capsys.readouterr().out
+            assert "runs have ended" in widget.words()
     assert not any(o.get("output_type") == "error" for o in widget.output.outputs)
     widget.close()
 

@@ -1,16 +1,34 @@
 """Widgets show a picture at once, follow their controls, and leave each other alone."""
 
+import base64
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import ipywidgets
 import pytest
 import torch
+from matplotlib.figure import Figure
+from shown_in import alts, errors
 
-from annlib.course.attention import Attention
+from annlib.config import TrainConfig
 from annlib.course.checks import NotYet
-from annlib.course.controls import query_sliders as sliders_file
-from annlib.course.controls.query_sliders import QuerySliders, query_sliders
+from annlib.course.controls.cell_map import cell_map
+from annlib.course.controls.cost_explorer import CostExplorer
+from annlib.course.controls.cost_sliders import CostSliders
+from annlib.course.controls.explorer import Explorer, slider
+from annlib.course.controls.fold_bill import FoldBill
+from annlib.course.controls.interval_sliders import interval_sliders
+from annlib.course.controls.network_bill import NetworkBill
+from annlib.course.controls.order_swap import OrderSwap
+from annlib.course.controls.preflight import preflight
+from annlib.course.controls.recipe_sliders import recipe_sliders
+from annlib.course.controls.seeds_explorer import SeedsExplorer
 from annlib.course.controls.set_up import SetUp, set_up
+from annlib.course.controls.six_positions import SixPositions
+from annlib.course.controls.window_map import window_sliders
+from annlib.course.plots import Picture
 from annlib.course.predictions import Predictions
 from annlib.data.scenes import make_scene
 
@@ -23,93 +41,136 @@ def no_widget_survives() -> Iterator[None]:
     ipywidgets.Widget.close_all()
 
 
-@pytest.fixture
-def drawn(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The alternative texts of all pictures displayed, in order."""
-    texts: list[str] = []
-    monkeypatch.setattr(sliders_file, "display", lambda picture: texts.append(picture.alt))
-    return texts
+def sweep(widget: Explorer, most: int = 4) -> Iterator[tuple[str, object]]:
+    """Moves each control through its values, the others as they were; yields where it is."""
+    for name, control in widget.controls.items():
+        start = control.value
+        for value in values_of(control, most):
+            control.value = value
+            yield name, value
+        control.value = start
 
 
-def evenly(pool_scales: tuple[int, ...] | None = None) -> Attention:
-    num_answering = 384 if pool_scales is None else sum(n * n for n in pool_scales)
-    weights = torch.rand(384, num_answering).softmax(-1)
-    return Attention(weights, (16, 24), (128, 192), pool_scales)
+def values_of(control: ipywidgets.Widget, most: int) -> list:
+    """All values if they are few, else the ends and some between."""
+    if isinstance(control, ipywidgets.IntSlider | ipywidgets.FloatSlider):
+        low, high = control.min, control.max
+        found = [low + (high - low) * at / (most - 1) for at in range(most)]
+        return [type(control.value)(value) for value in found]
+    values = [one[1] if isinstance(one, tuple) else one for one in control.options]
+    return [values[round(at * (len(values) - 1) / (most - 1))] for at in range(most)]
 
 
-def sliders() -> QuerySliders:
-    return QuerySliders(
-        SCENE, {"first": ("nonlocal", evenly()), "second": ("afnb", evenly((1, 3, 6, 8)))}
+def numbers_explorer() -> Explorer:
+    """Draws its number."""
+
+    def draw(number: int) -> tuple[Picture, str]:
+        if number == 13:
+            raise RuntimeError("broken")
+        figure = Figure((2, 1))
+        figure.subplots().bar([0], [number])
+        return Picture(figure, f"A bar as high as {number}"), f"It is {number}."
+
+    return Explorer({"number": slider("number", 1, 20)}, draw)
+
+
+LAYERS = {"nothing": torch.nn.Identity(), "ReLU": torch.nn.ReLU()}
+MAKERS = {
+    "cell map": lambda: cell_map(SCENE),
+    "cost explorer": lambda: CostExplorer(2**33),
+    "cost sliders": CostSliders,
+    "fold bill": FoldBill,
+    "intervals": lambda: interval_sliders({"ann": [0.9, 1.0, 0.8], "fcn": [0.3, 0.4, 0.3]}),
+    "network bill": NetworkBill,
+    "order swap": lambda: OrderSwap(LAYERS, torch.randn(2, 4, 16, 24)),
+    "preflight": preflight,
+    "recipe": lambda: recipe_sliders(TrainConfig(10)),
+    "seeds": SeedsExplorer,
+    "six positions": lambda: SixPositions(torch.eye(3, 6) * 4, ["a", "b", "c"], list("uvwxyz")),
+    "windows": lambda: window_sliders(SCENE.image),
+}
+
+
+def assert_tells_what_it_shows(widget: Explorer, place: object) -> None:
+    assert not errors(widget), place
+    assert widget.words() and all(len(text) > 15 for text in alts(widget)), place
+    assert alts(widget) or len(widget.words()) > 15, place
+
+
+def test_a_picture_and_words_are_shown_before_anything_is_moved() -> None:
+    widget = numbers_explorer()
+    assert alts(widget) == ["A bar as high as 1"] and widget.words() == "It is 1."
+
+
+def test_two_instances_do_not_disturb_each_other() -> None:
+    first, second = numbers_explorer(), numbers_explorer()
+    first.controls["number"].value = 7
+    assert (first.words(), second.words()) == ("It is 7.", "It is 1.")
+
+
+def test_an_error_while_drawing_is_shown_and_raised_and_goes_with_the_next_value() -> None:
+    widget = numbers_explorer()
+    with pytest.raises(RuntimeError, match="broken"):
+        widget.controls["number"].value = 13
+    assert errors(widget) == ["broken"]
+    widget.controls["number"].value = 2
+    assert errors(widget) == [] and widget.words() == "It is 2."
+
+
+def test_a_closed_widget_leaves_no_widget_and_no_observer() -> None:
+    before = set(ipywidgets.widgets.widget._instances)
+    widget = numbers_explorer()
+    control = widget.controls["number"]
+    widget.close()
+    assert set(ipywidgets.widgets.widget._instances) == before
+    assert not any(control._trait_notifiers.values())
+    control.value = 5
+    assert widget.words() == "It is 1."
+
+
+def test_where_no_widget_can_run_there_is_its_picture_with_alt_text_and_words() -> None:
+    data, metadata = numbers_explorer()._repr_mimebundle_()
+    assert metadata["image/png"]["alt"] == "A bar as high as 1"
+    assert data["text/plain"] == "It is 1." and "application/vnd.jupyter.widget-view+json" in data
+    assert base64.b64decode(data["image/png"]).startswith(b"\x89PNG")
+
+
+def resident_mib() -> float:
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmRSS:")[2].split()[0]) / 1024
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads Linux's /proc")
+def test_200_interactions_leave_less_than_20_mb() -> None:
+    widget = numbers_explorer()
+    for number in range(1, 12):
+        widget.controls["number"].value = number
+    before = resident_mib()
+    for turn in range(200):
+        widget.controls["number"].value = turn % 12
+    assert resident_mib() - before < 20
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MAKERS)
+def test_each_control_changes_what_is_shown_and_all_of_it_is_told(name: str) -> None:
+    widget = MAKERS[name]()
+    seen: dict[str, set] = {}
+    for control, value in sweep(widget):
+        assert_tells_what_it_shows(widget, (control, value))
+        shown = (*alts(widget), widget.words())
+        seen.setdefault(control, set()).add(shown)
+    assert all(len(states) > 1 for states in seen.values()), {k: len(v) for k, v in seen.items()}
+    widget.close()
+
+
+def test_without_anywidget_the_widgets_are_plain_ones() -> None:
+    code = (
+        "import sys; sys.modules['anywidget'] = None\n"
+        "from annlib.course.controls.set_up import SetUp\n"
+        "box = SetUp(); box.button.click(); assert box.clicked and '✓' in box.words()"
     )
-
-
-def test_a_picture_is_shown_before_anything_is_moved(drawn: list[str]) -> None:
-    sliders()
-    assert len(drawn) == 1 and "looks most" in drawn[0]
-
-
-def test_the_first_question_comes_from_a_house(drawn: list[str]) -> None:
-    explorer = sliders()
-    y, x = explorer.controls["y"].value, explorer.controls["x"].value
-    assert SCENE.mask(SCENE.houses[0])[y, x]
-
-
-def test_the_sliders_cover_the_picture() -> None:
-    explorer = sliders()
-    assert (explorer.controls["y"].min, explorer.controls["y"].max) == (0, 127)
-    assert (explorer.controls["x"].min, explorer.controls["x"].max) == (0, 191)
-
-
-@pytest.mark.parametrize(
-    ("control", "value"), [("y", 0), ("x", 191), ("name", "second"), ("factor", 0.0)]
-)
-def test_each_control_draws_anew(control: str, value: object, drawn: list[str]) -> None:
-    explorer = sliders()
-    explorer.controls[control].value = value
-    assert len(drawn) == 2
-    if control in ("y", "x"):
-        assert f"{'row' if control == 'y' else 'column'} {value}" in drawn[1]
-
-
-def test_the_state_is_told_in_words(drawn: list[str], capsys: pytest.CaptureFixture) -> None:
-    sliders()
-    assert "Entropy" in capsys.readouterr().out
-
-
-def test_two_instances_do_not_disturb_each_other(drawn: list[str]) -> None:
-    first, second = sliders(), sliders()
-    before = second.controls["y"].value
-    first.controls["y"].value = 0
-    assert second.controls["y"].value == before and len(drawn) == 3
-
-
-def test_a_closed_widget_listens_no_more(drawn: list[str]) -> None:
-    explorer = sliders()
-    control = explorer.controls["y"]
-    explorer.close()
-    control.value = 0
-    assert len(drawn) == 1
-
-
-def test_an_error_while_drawing_is_not_swallowed(monkeypatch: pytest.MonkeyPatch) -> None:
-    explorer = sliders()
-
-    def broken(*args: object) -> None:
-        raise RuntimeError("broken")
-
-    monkeypatch.setattr(sliders_file, "say_choice", broken)
-    with pytest.raises(RuntimeError, match="broken"):  # in a kernel: shown in the widget
-        explorer.controls["y"].value = 0
-
-
-def test_each_block_of_each_model_is_in_the_menu(monkeypatch: pytest.MonkeyPatch) -> None:
-    from annlib.experiments import town
-    from annlib.model.baselines import build_model
-
-    models = {name: build_model(town(name).model) for name in ("ann", "nonlocal")}
-    explorer = query_sliders(models, SCENE)
-    assert list(explorer.choices) == ["ann, AFNB", "ann, APNB", "nonlocal"]
-    assert [block for block, _ in explorer.choices.values()] == ["afnb", "apnb", "nonlocal"]
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
 
 
 def test_a_click_is_noticed_and_answered(capsys: pytest.CaptureFixture) -> None:
@@ -117,7 +178,7 @@ def test_a_click_is_noticed_and_answered(capsys: pytest.CaptureFixture) -> None:
     assert "PyTorch" in capsys.readouterr().out
     assert not shown.clicked
     shown.button.click()
-    assert shown.clicked and "✓" in shown.light.value
+    assert shown.clicked and "✓" in shown.words()
 
 
 def test_a_closed_set_up_hears_no_click() -> None:

@@ -166,6 +166,7 @@ class AttentionExplorer(anywidget.AnyWidget):
     def close(self) -> None:
         self.on_msg(self.take_photo, remove=True)
         self.unobserve_all()
+        self.layout.close()
         super().close()
 
 

@@ -96,11 +96,8 @@ class Explorer(Shown):
 
     def redraw(self, change: object = None) -> None:
         """Shows the present state of the controls. An error is shown in the widget, too."""
-        try:
-            self.show(self.drawing(**{name: one.value for name, one in self.controls.items()}))
-        except Exception as error:
-            self.show_error(error)
-            raise
+        values = {name: control.value for name, control in self.controls.items()}
+        self.refresh(lambda: self.drawing(**values))
 
     def close(self) -> None:
         """Removes the widget and everything that listens to its controls."""

@@ -4,8 +4,12 @@ JupyterLab takes single keys as commands wherever the focus is in a cell that is
 slider focused, `d d` would delete the cell.
 """
 
-import anywidget
 import ipywidgets
+
+try:
+    from anywidget import AnyWidget
+except ImportError:  # widgets work, but single keys reach the notebook
+    from ipywidgets import HTML as AnyWidget
 
 GUARDED = "annlib-keys"  # CSS class of the boxes whose keys stay inside
 
@@ -28,10 +32,21 @@ export default {{
 """
 
 
-class KeyGuard(anywidget.AnyWidget):
+# JupyterLab marks each widget whose kernel is gone, and draws a broken chain before it.
+GONE = f"""
+.{GUARDED} .jupyter-widgets-disconnected::before {{ content: none; }}
+.{GUARDED}.jupyter-widgets-disconnected::before {{
+  content: "The kernel was restarted, so this widget no longer answers: run its cell again.";
+  font: inherit; color: inherit; display: block; padding: 0.5em; border: 2px solid;
+}}
+"""
+
+
+class KeyGuard(AnyWidget):
     """Shows nothing; once it is on a page, keys stay inside all boxes marked with GUARDED."""
 
     _esm = LISTEN
+    _css = GONE
 
 
 def guarded(box: ipywidgets.Box) -> KeyGuard:

@@ -4,13 +4,12 @@ from collections.abc import Sequence
 
 import ipywidgets
 import numpy as np
-from IPython.display import display
 from matplotlib.colors import to_hex
 
 from annlib.config import IGNORE_INDEX
-from annlib.course.controls.keys import guarded
+from annlib.course.controls.shown import Shown
 from annlib.course.figures.confusion import confusion, on, painted, say_scores
-from annlib.course.lines import say
+from annlib.course.plots import Picture
 from annlib.data.scenes import PALETTE
 
 NAMES = ("sky", "house", "road", "car")  # there is no car in the truth
@@ -27,7 +26,7 @@ def classes_of(rows: Sequence[str]) -> np.ndarray:
     return np.array([[table[letter] for letter in row] for row in rows])
 
 
-class PaintPrediction(ipywidgets.VBox):
+class PaintPrediction(Shown):
     """A brush, one button a pixel, and what the matrix makes of it.
 
     Keyboard: Tab to the brush and the arrow keys; Tab to a pixel and Space. The state is told in
@@ -40,43 +39,34 @@ class PaintPrediction(ipywidgets.VBox):
         self.cells = [[self.cell(y, x) for x in range(6)] for y in range(4)]
         fills = {"as at the start": START, "all sky": ("SSSSSS",) * 4, "as the truth": TRUTH}
         self.fills = [self.fill(name, rows) for name, rows in fills.items()]
-        self.state = ipywidgets.Text("/".join(START), layout={"display": "none"})
-        # interactive_output shows errors of `draw` in the widget, where the widget gate finds them
-        self.output = ipywidgets.interactive_output(self.draw, {"rows": self.state})
-        self.colour_cells()
-        rows = [ipywidgets.HBox(row) for row in self.cells]
-        self.children = [
-            self.brush,
-            *rows,
-            ipywidgets.HBox(self.fills),
-            self.output,
-            self.state,
-            guarded(self),
-        ]
+        self.place(self.brush, *map(ipywidgets.HBox, self.cells), ipywidgets.HBox(self.fills))
+        self.show_rows(START)
 
     def cell(self, y: int, x: int) -> ipywidgets.Button:
         button = ipywidgets.Button(layout=CELL)
-        button.on_click(lambda _: self.paint(y, x))
+        self.on_click(button, lambda _: self.paint(y, x))
         return button
 
     def fill(self, name: str, rows: Sequence[str]) -> ipywidgets.Button:
         button = ipywidgets.Button(description=name)
-        button.on_click(lambda _: self.show_rows([row.replace(".", "S") for row in rows]))
+        self.on_click(button, lambda _: self.show_rows([row.replace(".", "S") for row in rows]))
         return button
 
     def paint(self, y: int, x: int) -> None:
         """The pixel in row y, column x, both from 0, gets the class of the brush."""
-        rows = self.state.value.split("/")
+        rows = list(self.rows)
         rows[y] = rows[y][:x] + self.brush.value + rows[y][x + 1 :]
         self.show_rows(rows)
 
     def show_rows(self, rows: Sequence[str]) -> None:
-        self.state.value = "/".join(rows)
+        """A prediction, such as ("SSSSSS", "SSSHHS", ...), on the buttons and in the picture."""
+        self.rows = tuple(rows)
         self.colour_cells()
+        self.refresh(self.draw)
 
     def colour_cells(self) -> None:
         """Letter, colour and tooltip of each button."""
-        for y, (row, cells) in enumerate(zip(self.state.value.split("/"), self.cells, strict=True)):
+        for y, (row, cells) in enumerate(zip(self.rows, self.cells, strict=True)):
             for x, (letter, button) in enumerate(zip(row, cells, strict=True)):
                 index = LETTERS.index(letter)
                 button.description = letter
@@ -84,25 +74,11 @@ class PaintPrediction(ipywidgets.VBox):
                 button.style.button_color = to_hex(COLOURS[index])
                 button.style.text_color = on(COLOURS, index)["color"]
 
-    def draw(self, rows: str) -> None:
-        """The picture and the sentence for one state, such as "SSSSSS/SSSHHS/..."."""
-        labels, prediction = classes_of(TRUTH), classes_of(rows.split("/"))
-        display(painted(labels, prediction, NAMES, COLOURS))
-        say(say_scores(confusion(labels, prediction, len(NAMES)), NAMES))
-
-    def close(self) -> None:
-        """Removes the widget and everything that listens to its controls."""
-        for control in (
-            self.brush,
-            self.state,
-            *self.fills,
-            *(c for row in self.cells for c in row),
-        ):
-            control.unobserve_all()
-            control.close()
-        for child in self.children:
-            child.close()
-        super().close()
+    def draw(self) -> tuple[Picture, str]:
+        """The matrix and the sentence for what is painted."""
+        labels, prediction = classes_of(TRUTH), classes_of(self.rows)
+        said = say_scores(confusion(labels, prediction, len(NAMES)), NAMES)
+        return painted(labels, prediction, NAMES, COLOURS), said
 
 
 def brush() -> ipywidgets.ToggleButtons:

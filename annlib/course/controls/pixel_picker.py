@@ -107,6 +107,7 @@ class PixelPicker(anywidget.AnyWidget):
 
     def close(self) -> None:
         self.unobserve_all()
+        self.layout.close()
         super().close()
 
 

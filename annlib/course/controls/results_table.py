@@ -3,20 +3,19 @@
 from html import escape
 
 import ipywidgets
-from IPython.display import HTML, display
+from IPython.display import HTML
 
-from annlib.course.controls.keys import guarded
+from annlib.course.controls.explorer import menu
+from annlib.course.controls.shown import Piece, Shown
 from annlib.course.figures.spread import dots
-from annlib.course.lines import say
 from annlib.course.sweeping.grid import SEED, Combination, Grid, show
 from annlib.course.sweeping.running import Outcome
 from annlib.course.sweeping.tables import reason
 
-LONG = {"width": "30em"}
 ALL = "all"
 
 
-class ResultsTable(ipywidgets.VBox):
+class ResultsTable(Shown):
     """Every run of a grid: waiting, finished or failed; menus for one parameter each.
 
     Keyboard: Tab to a menu, then the arrow keys. The same is told as a table and as a picture.
@@ -27,19 +26,15 @@ class ResultsTable(ipywidgets.VBox):
         self.grid, self.number = grid, number
         self.outcomes: dict[int, Outcome] = {}
         self.menus = {name: self.menu(name) for name in grid.varied}
-        self.turns = ipywidgets.IntText(0, layout={"display": "none"})  # a new number: draw anew
-        # interactive_output shows errors of `draw` in the widget, where the widget gate finds them
-        self.output = ipywidgets.interactive_output(self.draw, {"turn": self.turns})
-        for menu in self.menus.values():
-            menu.observe(self.redraw, "value")
-        menus = ipywidgets.VBox(list(self.menus.values()))
-        self.children = [menus, self.turns, self.output, guarded(self)]
+        for one in self.menus.values():
+            one.observe(self.redraw, "value")
+        self.place(*self.menus.values())
+        self.redraw()
 
     def menu(self, name: str) -> ipywidgets.Dropdown:
         """All values of one parameter, and `all`."""
         values = [show(one.parameters[name]) for one in self.grid.combinations]
-        options = [ALL, *dict.fromkeys(values)]
-        return ipywidgets.Dropdown(options=options, description=name, layout=LONG)
+        return menu(name, [ALL, *dict.fromkeys(values)])
 
     def add(self, outcome: Outcome) -> None:
         """A run has ended: the table shows it."""
@@ -47,32 +42,27 @@ class ResultsTable(ipywidgets.VBox):
         self.redraw()
 
     def redraw(self, change: object = None) -> None:
-        self.turns.value += 1
+        self.refresh(self.draw)
 
     def is_chosen(self, one: Combination) -> bool:
         """Whether every menu says `all`, or the value of this run."""
         return all(
-            menu.value in (ALL, show(one.parameters[name])) for name, menu in self.menus.items()
+            chosen.value in (ALL, show(one.parameters[name])) for name, chosen in self.menus.items()
         )
 
-    def draw(self, turn: int) -> None:
+    def draw(self) -> list[Piece]:
         """The part of the table that the menus choose."""
         rows = [one for one in self.grid.combinations if self.is_chosen(one)]
         if not rows:
-            say("No run of the grid has all of these values: set a menu back to `all`.")
-            return
-        display(HTML(self.html(rows)))
+            return ["No run of the grid has all of these values: set a menu back to `all`."]
+        shown: list[Piece] = [HTML(self.html(rows))]
         groups = self.groups(rows)
         if groups:
-            display(
-                dots(
-                    groups,
-                    self.number.replace("_", " "),
-                    [name.partition(" ")[0] for name in groups],
-                )
-            )
+            heads = [name.partition(" ")[0] for name in groups]
+            shown.append(dots(groups, self.number.replace("_", " "), heads))
         ended_here = sum(one.number in self.outcomes for one in rows)
-        say(f"{ended_here} of {len(rows)} runs have ended; {len(self.grid.combinations)} in all.")
+        num_runs = len(self.grid.combinations)
+        return [*shown, f"{ended_here} of {len(rows)} runs have ended; {num_runs} in all."]
 
     def html(self, rows: list[Combination]) -> str:
         """One line a run."""
@@ -102,15 +92,6 @@ class ResultsTable(ipywidgets.VBox):
                 group = "  ".join(show(one.parameters[name]) for name in names) or "all"
                 found.setdefault(group, []).append(outcome.result.get(self.number))
         return found
-
-    def close(self) -> None:
-        """Removes the widget and everything that listens to its controls."""
-        for control in (*self.menus.values(), self.turns):
-            control.unobserve_all()
-            control.close()
-        for child in self.children:
-            child.close()
-        super().close()
 
 
 def results_table(grid: Grid, number: str) -> ResultsTable:

@@ -5,27 +5,23 @@ import platform
 import ipywidgets
 import torch
 
-from annlib.course.controls.keys import guarded
+from annlib.course.controls.shown import Shown
 
 
-class SetUp(ipywidgets.VBox):
+class SetUp(Shown):
     """What this machine offers, one line each, and a button that tells if widgets get through."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.clicked = False
         self.button = ipywidgets.Button(description="Click me", button_style="primary")
-        self.light = ipywidgets.HTML("○ Widgets: waiting for your click (or Tab, then Space).")
-        self.button.on_click(self.note_click)
-        super().__init__()
-        self.children = [self.button, self.light, guarded(self)]
+        self.on_click(self.button, self.note_click)
+        self.place(self.button)
+        self.show(("○ Widgets: waiting for your click (or Tab, then Space).",))
 
     def note_click(self, button: ipywidgets.Button) -> None:
         self.clicked = True
-        self.light.value = "✓ Widgets: your click has reached Python, and this answer you."
-
-    def close(self) -> None:
-        self.button.on_click(self.note_click, remove=True)
-        super().close()
+        self.show(("✓ Widgets: your click has reached Python, and this answer you.",))
 
 
 def set_up() -> SetUp:

@@ -33,6 +33,14 @@ class Shown(ipywidgets.VBox):
         """Puts them into the widget: set, not displayed, so that any cell may run meanwhile."""
         self.output.outputs = tuple(map(as_output, pieces))
 
+    def refresh(self, draw: Callable[[], Iterable[Piece]]) -> None:
+        """Shows what `draw` makes; an error of it is shown, and raised again."""
+        try:
+            self.show(draw())
+        except Exception as error:
+            self.show_error(error)
+            raise
+
     def show_error(self, error: Exception) -> None:
         """Where learners, and the widget gate, find it. Raise it, too."""
         name, text = type(error).__name__, str(error)

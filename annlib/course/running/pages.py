@@ -20,7 +20,7 @@ PAGE = """{% extends 'lab/index.html.j2' %}
 body { max-width: 62rem; margin: 0 auto; padding: 1rem; } img { max-width: 100%; height: auto; }
 details { margin: .4rem 0; } summary { cursor: pointer; } math { font-size: 1.1em; }
 </style>{% endblock %}"""
-UNTOUCHED = re.compile(r"(<(pre|code|script|style|head)\b.*?</\2>)", re.DOTALL)
+UNTOUCHED = re.compile(r"(<(pre|code|script|style|head|iframe)\b.*?</\2>)", re.DOTALL)
 FORMULA = re.compile(r"\$\$(.+?)\$\$|(?<![\\$\w])\$([^$\s](?:[^$]*?[^$\s])?)\$(?![\d])", re.DOTALL)
 TITLE = "Attention explorer"
 NOTE = "Interactive in JupyterLab; here you see how it starts."
@@ -50,13 +50,13 @@ def still_life(notebook: NotebookNode) -> None:
 
 
 def widget_picture(output: NotebookNode, models: dict, identity: str) -> list[NotebookNode]:
-    """The outputs inside a widget, or its own picture, below a note."""
+    """The outputs inside a widget, which tell more than its own picture, below a note."""
     del output["data"][WIDGET_VIEW]
     if (page := saved_page(models.get(identity, {"state": {}}), TITLE)) is not None:
         return [alive(page, output)]
     inside = [nbformat.from_dict(found) for found in outputs_inside(models, identity)]
-    shown = [output] if "image/png" in output["data"] else inside
-    return [nbformat.v4.new_output("stream", name="stdout", text=f"{NOTE}\n"), *shown]
+    own = [output] if "image/png" in output["data"] else []
+    return [nbformat.v4.new_output("stream", name="stdout", text=f"{NOTE}\n"), *(inside or own)]
 
 
 def alive(page: str, output: NotebookNode) -> NotebookNode:
