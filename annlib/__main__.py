@@ -21,6 +21,7 @@ from annlib.commands.sweep import Sweep
 from annlib.commands.town import Town
 from annlib.commands.train import Train
 from annlib.commands.weights import Weights
+from annlib.commands.widgets import Widgets
 from annlib.commands.zoo import Zoo
 
 Command = (
@@ -38,6 +39,7 @@ Command = (
     | Annotated[Reproduce, subcommand("reproduce", prefix_name=False)]
     | Annotated[Benchmark, subcommand("benchmark", prefix_name=False)]
     | Annotated[Zoo, subcommand("zoo", prefix_name=False)]
+    | Annotated[Widgets, subcommand("widgets", prefix_name=False)]
 )
 DESCRIPTION = """Asymmetric Non-local Neural Networks for semantic segmentation.
 

@@ -68,7 +68,7 @@ def test_in_an_event_loop_steps_go_on_until_stop_and_then_from_there() -> None:
         await asyncio.sleep(0.05)
         before = list(taken)
         await asyncio.sleep(0.05)
-        assert taken == before and len(taken) < TOTAL and "weights stay" in run.words.value
+        assert taken == before and len(taken) < TOTAL and "weights stay" in run.line.value
         run.go_button.click()
         await run.task
 
@@ -82,6 +82,32 @@ def test_finish_leaves_a_stopped_run_as_it_is() -> None:
     run.stop()
     run.finish()
     assert taken == [1]
+
+
+def test_stop_and_keep_ends_the_run_for_good_and_says_where_the_weights_are() -> None:
+    run = live_run(taken := [])
+    run.one_step()
+    run.keep_button.click()
+    assert "after step 1" in run.line.value and "in memory" in run.line.value
+    run.go_on()
+    run.finish()
+    assert taken == [1] and run.go_button.disabled and run.keep_button.disabled
+
+
+def test_loss_is_told_at_every_step_and_the_still_shows_the_last_picture() -> None:
+    run = live_run([])
+    run.one_step()
+    assert "Step 1 of 6, loss 1.00" in run.line.value
+    data, metadata = run._repr_mimebundle_()
+    assert "image/png" in data and "After step 0" in metadata["image/png"]["alt"]
+
+
+def test_a_closed_run_hears_no_button() -> None:
+    run = live_run([])
+    button = run.go_button
+    run.close()
+    button.click()
+    assert run.stopped
 
 
 def test_finish_takes_up_what_the_background_left() -> None:
@@ -103,7 +129,8 @@ def test_an_error_in_a_step_is_shown_in_the_widget() -> None:
 def test_the_picture_in_the_widget_has_its_alternative_text() -> None:
     run = live_run([])
     run.finish()
-    (shown,) = run.output.outputs
+    shown, words = run.output.outputs
+    assert "Step 6 of 6" in words["text"]
     assert "After step 6: mIoU 0.60" in shown["metadata"]["image/png"]["alt"]
 
 

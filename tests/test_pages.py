@@ -30,7 +30,7 @@ def executed() -> nbformat.NotebookNode:
     buffer = {"path": ["data"], "encoding": "base64", "data": numbers}
     models = {data[WIDGET_VIEW]["model_id"]: {"state": state, "buffers": [buffer]}}
     notebook.metadata["widgets"] = {WIDGET_STATE: {"state": models}}
-    return nbformat.from_dict(json.loads(nbformat.writes(notebook)))
+    return nbformat.reads(nbformat.writes(notebook), as_version=4)
 
 
 def test_explorer_lives_on_in_a_frame_and_has_a_still_beside_it() -> None:

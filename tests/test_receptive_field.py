@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from annlib.config import ModelConfig
+from annlib.course.controls import receptive_field as control
 from annlib.course.figures.receptive_field import receptive_field as draw
 from annlib.course.receptive_field import BLOCK, REDUCE, Field, Viewer, depths, theoretical_field
 from annlib.data.scenes import make_scene
@@ -170,3 +171,20 @@ def test_position_that_nothing_moves_is_told_and_drawn_dark() -> None:
     view = Viewer(model, SCENE.image).view("stem", 5, 5)
     assert not np.any(view.light)
     assert "No pixel moves it" in draw(SCENE.image, view, (5, 5), "stem").alt
+
+
+@pytest.mark.parametrize("picks", [True, False])
+def test_widget_follows_pixel_and_depth(picks: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not picks:
+        monkeypatch.setattr(control, "find_spec", lambda name: None)
+    widget = control.receptive_field(shipped_model("balloon_nonlocal"), SCENE)
+    said = [widget.words()]
+    if picks:
+        widget.picker.xy = (150, 20)
+    else:
+        widget.controls["x"].value = 150
+    said.append(widget.words())
+    widget.controls["depth"].value = BLOCK
+    said.append(widget.words())
+    assert len(set(said)) == 3 and "column 18" in said[1] and "every pixel" in said[2]
+    widget.close()

@@ -417,7 +417,8 @@ def prepare(head: str, seed: int) -> tuple:
 # 1. Which classes appear first in the picture, which last? Compare with their sizes.
 # 2. The curve "houses" stays near 1/3 while mIoU rises, and later may rest near [0.6](given:vote), the vote
 #    of lesson 2. What does the network learn meanwhile, and why must that come first?
-# 3. Press **Stop** after some 200 steps, look at the houses, then **Go on**. Did the curve notice?
+# 3. Press **Pause** after some 200 steps, look at the houses, then **Go on**. Did the curve notice?
+#    (**Stop and keep** ends the run for good; the network keeps what it has learned.)
 
 # %%
 ann, ann_steps = prepare("ann", lesson.seed)
@@ -441,8 +442,8 @@ run = LiveRun(
 run.start()
 
 # %% [markdown]
-# The next cell needs the outcome. It takes the steps that are left, unless you have stopped the run; then
-# it goes on with the weights as they are. (■ above interrupts it: a stop, too, but one for good.)
+# The next cell needs the outcome. It takes the steps that are left, unless you have paused or stopped the
+# run; then it goes on with the weights as they are. (■ above interrupts it: a pause, too.)
 
 # %%
 started = time.perf_counter()

@@ -1,4 +1,4 @@
-"""A training that goes on while the notebook stays alive, with a Stop button.
+"""A training that goes on while the notebook stays alive, with buttons to pause and to end it.
 
 One thread does everything. Between two steps the kernel's event loop gets its turn, so messages of
 the browser arrive; a cell that needs the outcome takes the steps that are left itself.
@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 
 import ipywidgets
 
-from annlib.course.controls.keys import guarded
+from annlib.course.controls.shown import Shown
 from annlib.course.figures.training import Look
 from annlib.course.lines import say
 from annlib.course.plots import Picture
@@ -21,8 +21,10 @@ Drawing = Callable[[History, Sequence[Look]], Picture]
 BREATH = 0.005  # seconds for the browser's messages between two steps
 
 
-class LiveRun(ipywidgets.VBox):
-    """Steps are taken in the background until Stop; the weights stay as the last step left them.
+class LiveRun(Shown):
+    """Steps are taken in the background until Pause; the weights stay as the last step left them.
+
+    Stop and keep ends it for good.
 
     Keyboard: Tab to the buttons, then Space. The state is told in words, too.
     """
@@ -42,22 +44,23 @@ class LiveRun(ipywidgets.VBox):
         self.look, self.draw, self.say = look, draw, say
         self.history: list[tuple[int, float]] = []
         self.looks: list[Look] = [look(0)]
-        self.stopped = False
+        self.stopped = self.ended = False
         self.task: asyncio.Task | None = None
         self.make_controls()
-        self.show()
+        self.show_now()
 
     def make_controls(self) -> None:
-        """Two buttons, a bar, a line of words, and room for the picture."""
-        self.stop_button = ipywidgets.Button(description="Stop", button_style="danger")
+        """Three buttons, a bar, a line of words, and room for the picture."""
+        self.stop_button = ipywidgets.Button(description="Pause")
         self.go_button = ipywidgets.Button(description="Go on", disabled=True)
-        self.stop_button.on_click(self.stop)
-        self.go_button.on_click(self.go_on)
+        self.keep_button = ipywidgets.Button(description="Stop and keep", button_style="danger")
+        self.on_click(self.stop_button, self.stop)
+        self.on_click(self.go_button, self.go_on)
+        self.on_click(self.keep_button, self.keep)
         self.bar = ipywidgets.IntProgress(0, 0, self.total, layout={"width": "20em"})
-        self.words = ipywidgets.HTML()
-        self.output = ipywidgets.Output()
-        buttons = ipywidgets.HBox([self.stop_button, self.go_button, self.bar])
-        self.children = [buttons, self.words, self.output, guarded(self)]
+        self.line = ipywidgets.HTML()
+        buttons = [self.stop_button, self.go_button, self.keep_button, self.bar]
+        self.place(ipywidgets.HBox(buttons, layout={"flex_flow": "row wrap"}), self.line)
 
     @property
     def done(self) -> int:
@@ -86,42 +89,52 @@ class LiveRun(ipywidgets.VBox):
                 return False
             self.history.append((step.number, float(step.loss)))
             self.bar.value = step.number
+            self.line.value = self.say(self.history, self.looks)
             if step.number % self.every == 0 or step.number == self.total:
                 self.looks.append(self.look(step.number))
-                self.show()
+                self.show_now()
         except Exception as error:
             self.failed(error)
             raise
         return step.number < self.total
 
-    def show(self) -> None:
-        """Puts the present state into the widget: set, not displayed, so any cell may run."""
-        data, metadata = self.draw(self.history, self.looks)._repr_mimebundle_()
-        shown = {"output_type": "display_data", "data": data, "metadata": metadata}
-        self.output.outputs = (shown,)
-        self.words.value = self.say(self.history, self.looks)
+    def show_now(self) -> None:
+        """Puts picture and words of the present state into the widget."""
+        said = self.say(self.history, self.looks)
+        self.show([self.draw(self.history, self.looks), said])
+        self.line.value = said
 
     def failed(self, error: Exception) -> None:
         """Shows an error where learners, and the widget gate, find it."""
-        name, text = type(error).__name__, str(error)
-        shown = {"output_type": "error", "ename": name, "evalue": text, "traceback": [text]}
-        self.output.outputs = (shown,)
+        self.show_error(error)
         self.stopped = True
 
     def stop(self, button: ipywidgets.Button | None = None) -> None:
         """After the step under way; the weights stay."""
         self.stopped = True
         self.stop_button.disabled, self.go_button.disabled = True, self.done >= self.total
-        self.words.value = f"Stopped after step {self.done}: the weights stay as they are."
+        self.line.value = f"Paused after step {self.done}: the weights stay as they are."
 
     def go_on(self, button: ipywidgets.Button | None = None) -> None:
-        """From where it was stopped, as if it had not been."""
+        """From where it was paused, as if it had not been."""
+        if self.ended:
+            return
         self.stopped = False
         self.stop_button.disabled, self.go_button.disabled = False, True
         self.start()
 
+    def keep(self, button: ipywidgets.Button | None = None) -> None:
+        """For good; the network keeps what it has learned."""
+        self.stop()
+        self.ended = self.go_button.disabled = self.keep_button.disabled = True
+        self.steps = iter(())  # lets go of batches and optimizer
+        self.line.value = (
+            f"Stopped for good after step {self.done}. The network of this notebook keeps the "
+            "weights of that step, in memory; nothing was written to the disk."
+        )
+
     def finish(self) -> None:
-        """Takes the steps that are left, unless the run was stopped. Interrupting it stops it."""
+        """Takes the steps that are left, unless it was paused or stopped; ■ pauses it."""
         try:
             left = self.total - self.done
             if not self.stopped and left:
@@ -140,8 +153,4 @@ class LiveRun(ipywidgets.VBox):
     def close(self) -> None:
         """Removes the widget; the run ends with it."""
         self.stopped = True
-        for button in (self.stop_button, self.go_button):
-            button.unobserve_all()
-        for child in self.children:
-            child.close()
         super().close()

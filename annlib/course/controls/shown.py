@@ -72,6 +72,8 @@ class Shown(ipywidgets.VBox):
 
     def close(self) -> None:
         """Removes the widget, all that is in it, and everything that listens to that."""
+        if self.comm is None:  # closed already, or it could not be built
+            return
         for button, click in self.clicks:
             button.on_click(click, remove=True)
         self.clicks = []
