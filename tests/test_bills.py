@@ -8,9 +8,10 @@ import ipywidgets
 import pytest
 import torch
 
-from annlib.course.bills import HEADS, bills, network_bill, operations
+from annlib.course.bills import HEADS, Setting, bills, network_bill, operations
 from annlib.course.controls import cost_explorer, fold_bill, order_swap
 from annlib.course.controls import network_bill as network_control
+from annlib.course.controls.cost_explorer import GRIDS
 from annlib.course.figures.bills import cost_curves
 from annlib.course.figures.orders import orders
 from annlib.course.figures.remeasured import measured_points
@@ -73,16 +74,24 @@ def test_network_with_more_blocks_takes_more() -> None:
 
 def test_cost_explorer_answers_for_every_state() -> None:
     widget = cost_explorer.CostExplorer(2**33)
-    ends = [(c.options[0][1], c.options[-1][1]) for c in list(widget.controls.values())[3:]]
-    states = product((8, 256), (8, 256), (32, 512), *ends)
+    states = product((8, 256), (8, 256), (32, 512), (GRIDS[0], GRIDS[-1]))
     shown = [widget.draw(*state)[0].alt for state in states]
     assert len(set(shown)) == len(shown) == 16
     assert any("does not fit here" in text for text in shown)
     widget.close()
 
 
+def test_slider_of_anchors_names_as_many_as_its_grids_have() -> None:
+    named = {name: int(name.split()[0]) for name in cost_explorer.LEVELS}
+    made = {
+        name: Shape(8, 8, 1, 1, (9, 9), grids).anchors
+        for name, grids in cost_explorer.LEVELS.items()
+    }
+    assert named == made and list(named.values()) == [1, 10, 46, 110, 366, 1390]
+
+
 def test_curves_without_known_memory_draw_no_limit() -> None:
-    assert "does not fit" not in cost_curves((256, 256), 512, 110, inf).alt
+    assert "does not fit" not in cost_curves(Setting((256, 256), 512, GRIDS[3]), inf).alt
 
 
 @pytest.mark.parametrize("head", HEADS)

@@ -4,7 +4,7 @@ import signal
 import subprocess
 import sys
 
-from lab import stop
+from annlib.course.browsing.lab import stop
 
 STUBBORN = """
 import signal, time

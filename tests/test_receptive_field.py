@@ -2,6 +2,7 @@
 
 from itertools import product
 
+import ipywidgets
 import numpy as np
 import pytest
 import torch
@@ -177,7 +178,7 @@ def test_position_that_nothing_moves_is_told_and_drawn_dark() -> None:
 def test_widget_follows_pixel_and_depth(picks: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if not picks:
         monkeypatch.setattr(control, "find_spec", lambda name: None)
-    widget = control.receptive_field(shipped_model("balloon_nonlocal"), SCENE)
+    widget = control.ReceptiveField(shipped_model("balloon_nonlocal"), SCENE)
     said = [widget.words()]
     if picks:
         widget.picker.xy = (150, 20)
@@ -188,3 +189,15 @@ def test_widget_follows_pixel_and_depth(picks: bool, monkeypatch: pytest.MonkeyP
     said.append(widget.words())
     assert len(set(said)) == 3 and "column 18" in said[1] and "every pixel" in said[2]
     widget.close()
+
+
+@pytest.mark.parametrize("picks", [True, False])
+def test_closed_widget_leaves_nothing_behind(picks: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not picks:
+        monkeypatch.setattr(control, "find_spec", lambda name: None)
+    before = set(ipywidgets.widgets.widget._instances)
+    widget = control.ReceptiveField(shipped_model("balloon_nonlocal"), SCENE)
+    picker = widget.picker
+    widget.close()
+    assert set(ipywidgets.widgets.widget._instances) == before
+    assert picker is None or not any(picker._trait_notifiers.values())

@@ -26,6 +26,24 @@ class Bill(NamedTuple):
     num_bytes: float
 
 
+class Setting(NamedTuple):
+    """A map whose positions ask, and the anchors that answer."""
+
+    size: tuple[int, int]  # of the map (height, width)
+    channels: int  # C
+    grids: tuple[int, ...]  # (1, 3) stands for 1 + 9 anchors
+
+    @property
+    def positions(self) -> int:
+        """N"""
+        return self.size[0] * self.size[1]
+
+    @property
+    def anchors(self) -> int:
+        """S"""
+        return sum(side * side for side in self.grids)
+
+
 def bills(positions: float, anchors: float, channels: float) -> dict[str, Bill]:
     """Of the non-local block, written out and fused, and of APNB as it is written."""
     wide = WIDER * channels

@@ -1,15 +1,41 @@
 """The learner's predictions: made before a cell runs, compared on screen with what came out."""
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 from annlib.course.checks import NotYet
 
 Answer = str | float | int
+Listener = Callable[[], object]
+
+
+class Compared(NamedTuple):
+    """A prediction beside its outcome."""
+
+    guess: Answer
+    outcome: Answer
+    as_expected: bool
 
 
 class Predictions:
     """What was predicted in a lesson and what came out; printed, so it needs no widgets."""
 
     def __init__(self) -> None:
-        self.as_expected: dict[str, bool] = {}
+        self.compared: dict[str, Compared] = {}  # in the order in which they came out
+        self.listeners: set[Listener] = set()
+
+    @property
+    def surprises(self) -> dict[str, Compared]:
+        """Those that came out otherwise than expected."""
+        return {name: one for name, one in self.compared.items() if not one.as_expected}
+
+    def listen(self, listener: Listener) -> None:
+        """It is called after each comparison, until it is told to `forget`."""
+        self.listeners.add(listener)
+
+    def forget(self, listener: Listener) -> None:
+        """It is no longer called, if it ever was."""
+        self.listeners.discard(listener)
 
     def compare(
         self,
@@ -20,7 +46,7 @@ class Predictions:
         tolerance: float = 0.0,
         between: tuple[float, float] | None = None,
     ) -> None:
-        """Prints prediction and outcome side by side.
+        """Prints prediction and outcome side by side, and keeps both.
 
         options: the words to choose from. tolerance: how far off a number may be, as a share of it.
         between: the smallest and the largest number that makes sense.
@@ -42,16 +68,21 @@ class Predictions:
                 f"Prediction {name} is a number from {low} to {high}; you wrote {guess!r}.{percent}"
             )
         agrees = guess == outcome if options else abs(guess - outcome) <= tolerance * abs(outcome)
-        self.as_expected[name] = agrees
+        self.compared[name] = Compared(guess, outcome, bool(agrees))
         print(f"Prediction {name}: you said {say(guess)}; it is {say(outcome)}.", end=" ")
         print("As you expected." if agrees else "A surprise: say why before you read on.")
+        for listener in tuple(self.listeners):  # one of them may stop listening
+            listener()
 
-    def summary(self) -> None:
-        """Prints how the predictions went, and which deserve a second look."""
-        surprises = [name for name, agrees in self.as_expected.items() if not agrees]
-        print(f"{len(self.as_expected)} predictions, {len(surprises)} with a surprise.")
-        if surprises:
-            print(f"Worth a second look: {', '.join(surprises)}.")
+    def summary(self) -> str:
+        """How the predictions went, and which deserve a second look."""
+        many = "prediction" if len(self.compared) == 1 else "predictions"
+        told = f"{len(self.compared)} {many}, {len(self.surprises) or 'none'} with a surprise."
+        again = [
+            f"{name} (you said {say(one.guess)}; it is {say(one.outcome)})"
+            for name, one in self.surprises.items()
+        ]
+        return f"{told}\nWorth a second look: {', '.join(again)}." if again else told
 
 
 def say(answer: Answer) -> str:

@@ -28,6 +28,7 @@ import numpy as np
 from annlib.course import checks, plots
 from annlib.course.attention import attention_of
 from annlib.course.controls.attention_explorer import attention_explorer
+from annlib.course.controls.prediction_ledger import prediction_ledger
 from annlib.course.controls.set_up import set_up
 from annlib.course.matching import hint_offsets, match
 from annlib.course.opening import open_lesson
@@ -326,12 +327,20 @@ plots.hero(scene, blocks)
 # | these lessons | `notebooks/`; with answers in `notebooks/solutions/` |
 # | the code, meant to be read | `annlib/`; the paper's blocks in `annlib/model/asymmetric.py` |
 # | checks of the exercises | `annlib/course/checks.py`; run as often as you like |
-# | your predictions | in this notebook's memory only; the last cell sums them up |
+# | your predictions | in this notebook's memory only; the ledger just below lists them |
 # | trained networks | `data/weights/`, each trained by us, below [1 MB](given:limit) |
 # | measured numbers | `data/results/`, with date and machine |
 
+# %% [markdown]
+# ## Your predictions
+#
+# What you guessed, beside what came out.
+#
+# 1. Tick the box. Which surprise could you not yet explain to somebody else? Go back to its cell.
+# 2. Which guess was right, but for a wrong reason?
+
 # %%
-predictions.summary()
+prediction_ledger(predictions)
 
 # %% [markdown]
 # ## Quiz

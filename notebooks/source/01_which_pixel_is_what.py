@@ -32,6 +32,7 @@ import torch
 from annlib.course import checks, plots
 from annlib.course.controls.choose_scenes import choose_scenes
 from annlib.course.controls.paint_prediction import paint_prediction
+from annlib.course.controls.prediction_ledger import prediction_ledger
 from annlib.course.figures.confusion import taken_for
 from annlib.course.opening import open_lesson
 from annlib.course.predicting import predict_labels
@@ -472,8 +473,16 @@ lesson.claim("miou-ann", together["ANN"], within=0.005, modes=same_scenes)
 # pixels"; ask which classes are in each mean. Prompt: *a paper reports mIoU "per image": what do you ask
 # its authors before you compare?* When late, stop after 1.3 and leave annlib's `update` for home.
 
+# %% [markdown]
+# ## Your predictions
+#
+# What you guessed, beside what came out.
+#
+# 1. Tick the box. Which surprise could you not yet explain to somebody else? Go back to its cell.
+# 2. Which guess was right, but for a wrong reason?
+
 # %%
-predictions.summary()
+prediction_ledger(predictions)
 
 # %% [markdown]
 # ## Quiz

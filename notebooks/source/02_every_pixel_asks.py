@@ -34,6 +34,7 @@ from torch import nn
 from annlib.course import charts, checks, plots
 from annlib.course.attention import attention_of, capture_attention, model_input
 from annlib.course.controls.attention_explorer import attention_explorer
+from annlib.course.controls.prediction_ledger import prediction_ledger
 from annlib.course.controls.six_positions import SixPositions
 from annlib.course.matching import entropy, hint_offsets, match, query_on
 from annlib.course.opening import open_lesson
@@ -459,6 +460,24 @@ attention = attention_of(trained, scene.image)["context.attention"]
 plots.hero(scene, {"Non-local: 384 positions": ("nonlocal", attention)})
 
 # %% [markdown]
+# How far would a position see *without* the block, and how much of that would it use? What it **could**
+# depend on follows from kernels and strides: the frame on the left. What it **does** depend on, its
+# gradient tells: the brighter a pixel on the right, the more the position moves with it. (This is called
+# the effective receptive field; read W. Luo and others, 2016.) Click a pixel, choose how many layers lie
+# behind it. Try this, and explain each answer:
+#
+# 1. Click a house and go down the list of depths. At which of them does the frame first hold a balloon?
+# 2. Which share of the gradient lies in the central half of the frame, after stage2 and after stage5? An
+#    even light would leave a quarter there.
+# 3. What changes at "+ attention block"? Ask from a house, then from the sky: where does the light beyond
+#    the dashed frame fall, and how much is it?
+
+# %%
+from annlib.course.controls.receptive_field import ReceptiveField
+
+ReceptiveField(trained, scene)
+
+# %% [markdown]
 # **What this does not show.** The town was built so that attention can solve it; in photographs far
 # context helps less often and less clearly. This is one network from one seed; with another seed the same
 # recipe may end near the vote (see the table of five seeds). And an attention picture says what was
@@ -479,13 +498,26 @@ plots.hero(scene, {"Non-local: 384 positions": ("nonlocal", attention)})
 # weights, not the class (1); offers a story that could be wrong (1); names a repainting whose outcome
 # would contradict it (1). No point for "the attention is wrong": say where it goes.
 #
-# Ten minutes for looking inside. Answers: (1) no: the balloon keeps nearly all for itself, for its rows are
+# Ten minutes for looking inside. Answers for the attention: (1) no: the balloon keeps nearly all for itself, for its rows are
 # divided anew. (2) They spread widely; what comes back is a mean of much, and they do not need it. (3) It
 # rises, then falls. (4) Depends on the run: let groups compare. The prompt that works best: *does the network see a balloon, or does it
 # see paint?* (It matches paint; the pattern comes along as the value.)
+#
+# Five minutes for the receptive field. Answers: (1) At none: even the last frame, 63 x 63 pixels, ends below
+# the balloons, so no network of these convolutions alone can name the house. (2) About half, then about
+# 70 %: many paths lead from the middle, few from a corner. (3) From a house about 30 % of the gradient lie
+# beyond the frame, half of that on the balloon of its paint; from the sky less, and on nothing special.
+
+# %% [markdown]
+# ## Your predictions
+#
+# What you guessed, beside what came out.
+#
+# 1. Tick the box. Which surprise could you not yet explain to somebody else? Go back to its cell.
+# 2. Which guess was right, but for a wrong reason?
 
 # %%
-predictions.summary()
+prediction_ledger(predictions)
 
 # %% [markdown]
 # ## Quiz

@@ -30,6 +30,7 @@ from statistics import median
 import torch
 
 from annlib.course import checks, plots
+from annlib.course.controls.prediction_ledger import prediction_ledger
 from annlib.course.opening import open_lesson
 from annlib.course.predictions import Predictions
 from annlib.data.scenes import make_scene
@@ -321,21 +322,26 @@ growth_chart(curves)
 # %% [markdown]
 # ## Explore the bill
 #
-# All curves below come from the formulas. The line on the right is the memory that is free on this
-# machine now; $C_X$ is $8C$. Fused attention and APNB nearly cover each other on the right. Try this, and
-# explain each answer:
+# All curves below come from the formulas. The line in the middle is the memory that is free on this
+# machine now; $C_X$ is $8C$. Fused attention and APNB nearly cover each other there. Formulas know no
+# seconds. So the button "Measure here" takes one speed, operations a second of the non-local block on the
+# map of our scene, and predicts the time of all other maps by it; then it measures the map that is set,
+# and draws points beside the predicted lines. Try this, and explain each answer:
 #
 # 1. Set the map to 16 x 24 (our scene). Which of the three is worth its trouble there, and why?
 # 2. From there raise W, then H, one stop at a time: when does the dotted line leave the others on the
-#    left, and when on the right? What has $C$ to do with it?
+#    left, and when in the middle? What has $C$ to do with it?
 # 3. On 128 x 256 set $S$ to 1, then to 1390. What changes, what does not, and which term is that?
 # 4. Find the smallest of these maps that does not fit on this machine, written out. Compare with your
 #    `largest_height`.
+# 5. Set $C$ to 32 and press "Measure here" on 16 x 24, 32 x 48 and 48 x 96. Which form takes how many
+#    times its prediction, on which map most? Then press at $C = 256$: what do operations not count, and
+#    why does it weigh less there?
 
 # %%
 from annlib.course.controls.cost_explorer import CostExplorer
 
-CostExplorer(free)
+CostExplorer(free, lesson.device)
 
 # %% [markdown]
 # ## Time: measure, but how?
@@ -419,6 +425,10 @@ for scale in (1, lesson.pick(quick=2, learn=4, full=8)):
 # what happens if somebody opens a browser in between); mean instead of median; fast over slow. On a GPU:
 # no number without synchronisation, since a call only puts work into a queue. Have two pairs compare their
 # ratios on different laptops: which of them agree, and what does not travel?
+#
+# Task 5 of the explorer: softmax, and writing and reading N x N numbers, take time that no operation is
+# counted for, and the few operations of each score ($4C$) hide less of it when C is small. A busy machine
+# adds to every point: press again before you believe one.
 
 # %% [markdown]
 # ## The paper's claim, measured again
@@ -595,8 +605,16 @@ for size in ((512, 1024), (1024, 2048)):
 # three times the channels of the map; on the right earlier. (3) 11.7 and 8.0 times. Stop after the
 # explorer if 50 minutes are gone; the clock can be another lesson.
 
+# %% [markdown]
+# ## Your predictions
+#
+# What you guessed, beside what came out.
+#
+# 1. Tick the box. Which surprise could you not yet explain to somebody else? Go back to its cell.
+# 2. Which guess was right, but for a wrong reason?
+
 # %%
-predictions.summary()
+prediction_ledger(predictions)
 
 # %% [markdown]
 # ## Quiz

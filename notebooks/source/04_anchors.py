@@ -34,6 +34,7 @@ from annlib.course.anchoring import attention_with, fetched, loss_by_class, with
 from annlib.course.attention import attention_of
 from annlib.course.controls.anchor_map import anchor_map
 from annlib.course.controls.cell_map import cell_map
+from annlib.course.controls.prediction_ledger import prediction_ledger
 from annlib.course.figures.anchor_map import anchor_map as draw_anchors
 from annlib.course.figures.lost_map import lost_map
 from annlib.course.matching import match, query_on
@@ -504,8 +505,16 @@ lesson.claim("small-anchors", houses["anchors"], within=2)
 # even where they look at it. To see what anchors cost small things, one would have to train with small
 # things, and compare then.
 
+# %% [markdown]
+# ## Your predictions
+#
+# What you guessed, beside what came out.
+#
+# 1. Tick the box. Which surprise could you not yet explain to somebody else? Go back to its cell.
+# 2. Which guess was right, but for a wrong reason?
+
 # %%
-predictions.summary()
+prediction_ledger(predictions)
 
 # %% [markdown]
 # ## Quiz

@@ -33,6 +33,7 @@ from annlib.config import ModelConfig
 from annlib.course import checks, plots
 from annlib.course.attention import attention_of
 from annlib.course.controls.context_volume import context_volume
+from annlib.course.controls.prediction_ledger import prediction_ledger
 from annlib.course.controls.two_maps import two_maps
 from annlib.course.intervening import changed_attention
 from annlib.course.levels import changed_levels, coarse, low_and_high, score
@@ -487,8 +488,16 @@ print(inspect.getsource(ANN.forward))
 # Ten minutes. If only one thing is kept: the two shapes of the backbone's output are equal, and "low-level" is not
 # "high resolution" here. Advanced groups compute the parameters of `fuse` by hand (2 x 2048 x 2048 and a norm).
 
+# %% [markdown]
+# ## Your predictions
+#
+# What you guessed, beside what came out.
+#
+# 1. Tick the box. Which surprise could you not yet explain to somebody else? Go back to its cell.
+# 2. Which guess was right, but for a wrong reason?
+
 # %%
-predictions.summary()
+prediction_ledger(predictions)
 
 # %% [markdown]
 # ## Quiz

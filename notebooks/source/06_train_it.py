@@ -36,6 +36,7 @@ from torch import nn
 from annlib.config import TestConfig, TrainConfig
 from annlib.course import checks, plots
 from annlib.course.controls.live_run import LiveRun
+from annlib.course.controls.prediction_ledger import prediction_ledger
 from annlib.course.controls.recipe_sliders import recipe_sliders
 from annlib.course.figures.training import Look, live, one_batch, say_live
 from annlib.course.full_run import open_full_run, refuse_without_gpu
@@ -556,8 +557,16 @@ if lesson.device.type == "cuda" and lesson.mode == "full":
     training.save({"miou": scores.miou, "iou": scores.iou.tolist()})
     print(f"{name}: mIoU {scores.miou:.3f}, in {training.folder}")
 
+# %% [markdown]
+# ## Your predictions
+#
+# What you guessed, beside what came out.
+#
+# 1. Tick the box. Which surprise could you not yet explain to somebody else? Go back to its cell.
+# 2. Which guess was right, but for a wrong reason?
+
 # %%
-predictions.summary()
+prediction_ledger(predictions)
 
 # %% [markdown]
 # ## Quiz

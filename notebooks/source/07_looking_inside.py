@@ -32,6 +32,7 @@ import torch
 
 from annlib.course import checks, plots
 from annlib.course.attention import attention_of, capture_attention, model_input
+from annlib.course.controls.prediction_ledger import prediction_ledger
 from annlib.course.matching import class_masses, entropy, match, query_on
 from annlib.course.opening import open_lesson
 from annlib.course.predictions import Predictions
@@ -574,8 +575,16 @@ lesson.claim("flipped-share", 100 * flipped / total, within=2, unit="%")
 # such pair, not all. Switching off is itself a strange input: a drop may be damage rather than need,
 # which is why the control belongs to it.
 
+# %% [markdown]
+# ## Your predictions
+#
+# What you guessed, beside what came out.
+#
+# 1. Tick the box. Which surprise could you not yet explain to somebody else? Go back to its cell.
+# 2. Which guess was right, but for a wrong reason?
+
 # %%
-predictions.summary()
+prediction_ledger(predictions)
 
 # %% [markdown]
 # ## Quiz

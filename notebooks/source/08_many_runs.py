@@ -33,6 +33,7 @@ from IPython.display import Markdown, display
 
 from annlib.course import checks
 from annlib.course.controls.interval_sliders import interval_sliders
+from annlib.course.controls.prediction_ledger import prediction_ledger
 from annlib.course.controls.results_table import results_table
 from annlib.course.figures.spread import dots
 from annlib.course.intervals import interval, paired_interval, t_quantile
@@ -460,9 +461,17 @@ lesson.claim("ann-apnb-half", found.half, within=0.006)
 # there, failures included. `data/cluster/README.md` has the script for SLURM, and how Airflow runs the same
 # notebook with its operator for papermill.
 
+# %% [markdown]
+# ## Your predictions
+#
+# What you guessed, beside what came out.
+#
+# 1. Tick the box. Which surprise could you not yet explain to somebody else? Go back to its cell.
+# 2. Which guess was right, but for a wrong reason?
+
 # %%
 rehearsal.cleanup()
-predictions.summary()
+prediction_ledger(predictions)
 
 # %% [markdown]
 # ## Quiz

@@ -470,9 +470,19 @@ print(f"published: {row.memory_gb} GB, {row.hardware}")
 #
 # Ten minutes. With a GPU and data in the room run the row in the break; it takes an hour or less.
 
+# %% [markdown]
+# ## Your predictions
+#
+# What you guessed, beside what came out.
+#
+# 1. Tick the box. Which surprise could you not yet explain to somebody else? Go back to its cell.
+# 2. Which guess was right, but for a wrong reason?
+
 # %%
+from annlib.course.controls.prediction_ledger import prediction_ledger
+
 rehearsal.cleanup()
-predictions.summary()
+prediction_ledger(predictions)
 
 # %% [markdown]
 # ## Quiz

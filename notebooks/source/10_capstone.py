@@ -31,6 +31,7 @@ from IPython.display import Markdown, display
 
 from annlib.course import checks
 from annlib.course.capstone import Registration, Report, pretend, verdict
+from annlib.course.controls.prediction_ledger import prediction_ledger
 from annlib.course.figures.seeds import paired
 from annlib.course.intervals import interval, t_quantile
 from annlib.course.opening import open_lesson
@@ -530,8 +531,16 @@ assert report.missing(afterwards)
 # vote in some seeds and not in others do not. And a claim about Balloon Town is a claim about Balloon
 # Town: photographs, other backbones and other budgets may decide otherwise.
 
+# %% [markdown]
+# ## Your predictions
+#
+# What you guessed, beside what came out.
+#
+# 1. Tick the box. Which surprise could you not yet explain to somebody else? Go back to its cell.
+# 2. Which guess was right, but for a wrong reason?
+
 # %%
-predictions.summary()
+prediction_ledger(predictions)
 
 # %% [markdown]
 # ## Quiz

@@ -31,6 +31,7 @@ from torch.nn.functional import adaptive_avg_pool2d, conv2d, linear
 
 from annlib.course import checks
 from annlib.course.attention import capture_attention, model_input
+from annlib.course.controls.prediction_ledger import prediction_ledger
 from annlib.course.opening import open_lesson
 from annlib.course.predictions import Predictions
 from annlib.course.swapping import exchange, key_features, layers
@@ -534,8 +535,16 @@ for what, times in (("1.9 times faster", 1.9), ("for nothing", float("inf"))):
 # nothing about accuracy, because there is nothing to say: it is the same function. If your mIoU changes,
 # something is broken.
 
+# %% [markdown]
+# ## Your predictions
+#
+# What you guessed, beside what came out.
+#
+# 1. Tick the box. Which surprise could you not yet explain to somebody else? Go back to its cell.
+# 2. Which guess was right, but for a wrong reason?
+
 # %%
-predictions.summary()
+prediction_ledger(predictions)
 
 # %% [markdown]
 # ## Quiz

@@ -32,6 +32,7 @@ import torch
 from annlib.course import checks, efficient, plots
 from annlib.course.controls.cost_sliders import CostSliders
 from annlib.course.controls.method_chooser import MethodChooser
+from annlib.course.controls.prediction_ledger import prediction_ledger
 from annlib.course.efficient import exact, weights_of
 from annlib.course.families import FAMILIES, method_of, share_of_work
 from annlib.course.figures.cheap_attention import Row, comparison, label_of, where_it_looks
@@ -582,8 +583,16 @@ published(ADE20K, costs=False)
 # training, implementation, seeds (1); proposes a measurement with an outcome that would count against the
 # writer's own view (1). No points for "marketing" without a measurement. Fifteen minutes, or homework.
 
+# %% [markdown]
+# ## Your predictions
+#
+# What you guessed, beside what came out.
+#
+# 1. Tick the box. Which surprise could you not yet explain to somebody else? Go back to its cell.
+# 2. Which guess was right, but for a wrong reason?
+
 # %%
-predictions.summary()
+prediction_ledger(predictions)
 
 # %% [markdown]
 # ## Quiz

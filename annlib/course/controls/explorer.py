@@ -4,6 +4,7 @@ Every control redraws when it is let go, and fits a narrow window.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import ipywidgets
 import traitlets
@@ -84,20 +85,29 @@ class Explorer(Shown):
     controls: Mapping[str, ipywidgets.Widget] = {}  # of one that could not be built, and is closed
 
     def __init__(
-        self, controls: Mapping[str, ipywidgets.Widget], draw: Callable[..., Iterable[Piece]]
+        self,
+        controls: Mapping[str, ipywidgets.Widget],
+        draw: Callable[..., Iterable[Piece]],
+        rows: Iterable[ipywidgets.Widget] = (),
     ) -> None:
-        """draw: the value of each control, under its name -> the pictures and words to show"""
+        """draw: the value of each control, under its name -> the pictures and words to show
+
+        rows: more widgets below the controls, which `draw` gets nothing of
+        """
         super().__init__()
         self.controls, self.drawing = dict(controls), draw
         for control in self.controls.values():
             control.observe(self.redraw, "value")
-        self.place(ipywidgets.VBox(list(self.controls.values())))
+        self.place(ipywidgets.VBox(list(self.controls.values())), *rows)
         self.redraw()
 
     def redraw(self, change: object = None) -> None:
         """Shows the present state of the controls. An error is shown in the widget, too."""
-        values = {name: control.value for name, control in self.controls.items()}
-        self.refresh(lambda: self.drawing(**values))
+        self.refresh(lambda: self.drawing(**self.values()))
+
+    def values(self) -> dict[str, Any]:
+        """The present value of each control, under its name."""
+        return {name: control.value for name, control in self.controls.items()}
 
     def close(self) -> None:
         """Removes the widget and everything that listens to its controls."""

@@ -1,10 +1,14 @@
-"""Keys that are pressed in a widget belong to the widget, not to the notebook around it.
+"""What a box of controls needs from the page: keys that stay inside, and names for all.
 
 JupyterLab takes single keys as commands wherever the focus is in a cell that is not edited: with a
-slider focused, `d d` would delete the cell.
+slider focused, `d d` would delete the cell. It drops the alternative texts of pictures, and gives
+the handles of sliders no name.
 """
 
 import ipywidgets
+import traitlets
+
+from annlib.course.controls.esm import module
 
 try:
     from anywidget import AnyWidget
@@ -13,23 +17,7 @@ except ImportError:  # widgets work, but single keys reach the notebook
 
 GUARDED = "annlib-keys"  # CSS class of the boxes whose keys stay inside
 
-# Lab listens at the document, when the event has bubbled up to it; the body comes just before. Keys
-# with Ctrl or Cmd go on: they are no single letters, and people expect Ctrl+S to save.
-LISTEN = f"""
-const keepInside = (event) => {{
-  if (event.target.closest?.(".{GUARDED}") && !event.ctrlKey && !event.metaKey) {{
-    event.stopPropagation();
-  }}
-}};
-export default {{
-  initialize() {{
-    if (!document.body.dataset.annlibKeys) {{
-      document.body.dataset.annlibKeys = "kept inside";
-      document.body.addEventListener("keydown", keepInside);
-    }}
-  }},
-}};
-"""
+GUARD = module("guard.js")
 
 
 # JupyterLab marks each widget whose kernel is gone, and draws a broken chain before it.
@@ -43,10 +31,14 @@ GONE = f"""
 
 
 class KeyGuard(AnyWidget):
-    """Shows nothing; once it is on a page, keys stay inside all boxes marked with GUARDED."""
+    """Shows nothing; it keeps keys inside its box, and names what JupyterLab leaves without a name.
 
-    _esm = LISTEN
+    `alts` are the alternative texts of the pictures in the box, in their order.
+    """
+
+    _esm = GUARD
     _css = GONE
+    alts = traitlets.List(traitlets.Unicode()).tag(sync=True)
 
 
 def guarded(box: ipywidgets.Box) -> KeyGuard:

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 import ipywidgets
 
 from annlib.course.controls.explorer import Explorer, menu, slider
-from annlib.course.figures.receptive_field import receptive_field as draw_field
+from annlib.course.figures.receptive_field import receptive_field
 from annlib.course.matching import query_on
 from annlib.course.plots import Picture
 from annlib.course.receptive_field import REDUCE, Viewer
@@ -21,6 +21,7 @@ class ReceptiveField(Explorer):
     """
 
     def __init__(self, model: Baseline, scene: Scene) -> None:
+        """model: a network with an attention block that walks one map. Raises ValueError."""
         self.scene, self.viewer = scene, Viewer(model, scene.image)
         y, x = query_on(scene, scene.houses[0])
         depth = menu("depth", self.viewer.layers, REDUCE)
@@ -32,28 +33,16 @@ class ReceptiveField(Explorer):
             return
         from annlib.course.controls.pixel_picker import PixelPicker
 
-        picker = PixelPicker(scene.image, scene.labels, CLASS_NAMES, xy=(x, y))
-        super().__init__({"depth": depth}, self.draw_picked_of(picker))
-        self.picker = picker
-        picker.observe(self.redraw, "xy")
-        self.place(depth, picker)
+        self.picker = PixelPicker(scene.image, scene.labels, CLASS_NAMES, xy=(x, y))
+        super().__init__({"depth": depth}, self.draw_picked, (self.picker,))
+        self.picker.observe(self.redraw, "xy")
 
-    def draw_picked_of(self, picker: ipywidgets.DOMWidget):
-        """`draw`, with the pixel of a picker."""
-
-        def draw(depth: str) -> Sequence[Picture | str]:
-            x, y = picker.xy
-            return self.draw(depth, y, x)
-
-        return draw
+    def draw_picked(self, depth: str) -> Sequence[Picture | str]:
+        """`draw`, for the pixel that is clicked."""
+        x, y = self.picker.xy
+        return self.draw(depth, y, x)
 
     def draw(self, depth: str, y: int, x: int) -> Sequence[Picture | str]:
         """The picture and the sentence for one state of the controls."""
-        view = self.viewer.view(depth, y, x)
-        picture = draw_field(self.scene.image, view, (y, x), depth)
+        picture = receptive_field(self.scene.image, self.viewer.view(depth, y, x), (y, x), depth)
         return picture, picture.alt
-
-
-def receptive_field(model: Baseline, scene: Scene) -> ReceptiveField:
-    """What a position could depend on, and what it does, at every depth of a network."""
-    return ReceptiveField(model, scene)

@@ -32,13 +32,13 @@ class RunsDashboard(Explorer):
         }
         super().__init__(controls, self.draw)
 
-    def values(self, arm: str, metric: str) -> Mapping[int, float]:
+    def found(self, arm: str, metric: str) -> Mapping[int, float]:
         """seed -> value, of the runs of one arm"""
         return {t.seed: t.found[metric] for t in self.trials if t.arm == arm and metric in t.found}
 
     def draw(self, metric: str, control: str, treatment: str, smallest: float) -> Iterable[Piece]:
         """The picture and the sentence for one state of the controls."""
-        before, after = self.values(control, metric), self.values(treatment, metric)
+        before, after = self.found(control, metric), self.found(treatment, metric)
         if control == treatment:
             return ("Treatment and control are the same arm: choose two.",)
         both = [seed for seed in before if seed in after]

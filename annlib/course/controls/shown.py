@@ -1,5 +1,6 @@
 """A box with room for pictures and words, which shows them also where no widget can run."""
 
+import gc
 from collections.abc import Callable, Iterable
 from traceback import format_exception
 
@@ -23,18 +24,22 @@ class Shown(ipywidgets.VBox):
     def __init__(self) -> None:
         super().__init__()
         self.output = ipywidgets.Output()
+        self.guard = guarded(self)
         self.clicks: list[tuple[ipywidgets.Button, Click]] = []
 
     def place(self, *rows: ipywidgets.Widget) -> None:
         """The controls from top to bottom, and what is shown below them."""
-        self.children = [*rows, self.output, guarded(self)]
+        self.children = [*rows, self.output, self.guard]
 
     def show(self, pieces: Iterable[Piece]) -> None:
         """Puts them into the widget: set, not displayed, so that any cell may run meanwhile."""
+        pieces = list(pieces)
+        self.guard.alts = [piece.alt for piece in pieces if isinstance(piece, Picture)]
         self.output.outputs = tuple(map(as_output, pieces))
 
     def refresh(self, draw: Callable[[], Iterable[Piece]]) -> None:
         """Shows what `draw` makes; an error of it is shown, and raised again."""
+        gc.collect(1)  # figures shown before: parts that hold each other would pile up
         try:
             self.show(draw())
         except Exception as error:

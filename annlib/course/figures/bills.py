@@ -2,14 +2,16 @@
 
 from collections.abc import Mapping
 from math import inf
+from textwrap import fill
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from annlib.course.bills import bills
+from annlib.course.bills import Setting, bills
 from annlib.course.drawing import BLOCK_COLOURS, INK, styled
 from annlib.course.plots import Picture
+from annlib.course.timing_here import TIMED, Times, key, predicted, refusal, said_seconds
 from annlib.speed.attentions import FUSED, NONLOCAL, PLAIN
 
 LOOKS = {  # told apart in grey, too
@@ -24,36 +26,68 @@ LOOKS = {  # told apart in grey, too
     PLAIN: {"color": BLOCK_COLOURS["apnb"], "marker": "o", "linestyle": "-"},
 }
 POSITIONS = np.logspace(2, 5.2, 60)  # from a small picture of the course to a whole street
+BEFORE = (
+    "'Measure here' calls the non-local block and APNB on this map, on this machine, and draws "
+    "their time beside the one that operations let expect. It takes some 3 s at most."
+)
 BASE, MARKED = "#9a9a9a", BLOCK_COLOURS["ann"]
 
 
 @styled
-def cost_curves(size: tuple[int, int], channels: int, anchors: int, memory: float) -> Picture:
-    """Operations and memory over N by formula, with marks at one map.
+def cost_curves(setting: Setting, memory: float, times: Times | None = None) -> Picture:
+    """Operations, memory and time over N by formula, with marks at one map.
 
-    size: of the map (height, width). memory: bytes that are free here; inf if not known.
+    memory: bytes that are free here; inf if not known. times: what was measured, None before.
     """
-    figure = Figure((9.6, 4.2), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    positions = size[0] * size[1]
-    here = bills(positions, anchors, channels)
+    figure = Figure((12.4, 4.2))  # a layout that is computed takes as long as all the drawing
+    figure.subplots_adjust(left=0.06, right=0.99, bottom=0.23, top=0.92, wspace=0.24)
+    left, middle, right = figure.subplots(1, 3)
+    anchors, channels = setting.anchors, setting.channels
+    here = bills(setting.positions, anchors, channels)
     curves = [bills(n, anchors, channels) for n in POSITIONS]
     for name, bill in here.items():
         look = LOOKS[name] | {"marker": ""}
         if name != FUSED:  # it computes what the written-out form computes
             left.plot(POSITIONS, [each[name].operations / 1e9 for each in curves], **look)
-            left.plot(positions, bill.operations / 1e9, **LOOKS[name], markersize=10)
-        right.plot(POSITIONS, [each[name].num_bytes / 2**30 for each in curves], **look)
-        right.plot(positions, bill.num_bytes / 2**30, **LOOKS[name], markersize=10)
-    draw_limit(right, memory)
+            left.plot(setting.positions, bill.operations / 1e9, **LOOKS[name], markersize=10)
+        middle.plot(POSITIONS, [each[name].num_bytes / 2**30 for each in curves], **look)
+        middle.plot(setting.positions, bill.num_bytes / 2**30, **LOOKS[name], markersize=10)
+    draw_limit(middle, memory)
     left.set(title="Operations", ylabel="GFLOPs, forward")
-    right.set(title="Memory", ylabel="GiB held at once")
-    for axes in (left, right):
+    middle.set(title="Memory", ylabel="GiB held at once")
+    right.set(title="Time")
+    drawn = [left, middle]
+    if times is None:
+        right.set_axis_off()
+        text = fill(BEFORE, 34)
+        right.text(0.5, 0.5, text, transform=right.transAxes, ha="center", va="center")
+    else:
+        drawn.append(right)
+        draw_times(right, setting, times)
+    for axes in drawn:
         axes.set(xscale="log", yscale="log", xlabel="N, positions of the map")
-        axes.axvline(positions, color=BASE, linewidth=0.8, zorder=0)
-    handles = [right.plot([], [], label=name, **LOOKS[name])[0] for name in here]
-    figure.legend(handles=handles, loc="outside lower center", ncols=3)
-    return Picture(figure, say_bills(size, channels, anchors, memory))
+        axes.minorticks_off()  # hundreds of them, each of which is drawn by itself
+        axes.axvline(setting.positions, color=BASE, linewidth=0.8, zorder=0)
+    handles = [middle.plot([], [], label=name, **LOOKS[name])[0] for name in here]
+    figure.legend(handles=handles, loc="lower center", ncols=3)
+    said = f"{say_bills(setting, memory)} {say_times(setting, memory, times)}"
+    return Picture(figure, said)
+
+
+def draw_times(axes: Axes, setting: Setting, times: Times) -> None:
+    """Lines as predicted; points as measured on maps that differ in their size alone."""
+    for name in TIMED:
+        look = LOOKS[name]
+        scale = 1000 / times.speed
+        line = [
+            scale * bills(n, setting.anchors, setting.channels)[name].operations for n in POSITIONS
+        ]
+        axes.plot(POSITIONS, line, **look | {"marker": ""})
+        for positions, timing in times.points(name, setting):
+            spread = [timing.fastest, timing.slowest]
+            axes.plot([positions] * 2, spread, color=INK, marker="_", linewidth=1)
+            axes.plot(positions, timing.median, **look, markersize=8)
+    axes.set(title="Time: lines predicted, points measured", ylabel="milliseconds a call")
 
 
 def draw_limit(axes: Axes, memory: float) -> None:
@@ -64,10 +98,10 @@ def draw_limit(axes: Axes, memory: float) -> None:
         axes.text(POSITIONS[0], memory / 2**30 * 1.15, text, fontsize=9)
 
 
-def say_bills(size: tuple[int, int], channels: int, anchors: int, memory: float) -> str:
+def say_bills(setting: Setting, memory: float) -> str:
     """The bills of one map as sentences: for the alternative text, and beside the sliders."""
-    positions = size[0] * size[1]
-    found = bills(positions, anchors, channels)
+    (height, width), positions, anchors = setting.size, setting.positions, setting.anchors
+    found = bills(positions, anchors, setting.channels)
     fewer = found[NONLOCAL].operations / found[PLAIN].operations
     parts = [
         f"{name}: {bill.operations / 1e9:,.2f} GFLOPs, {bill.num_bytes / 2**20:,.1f} MiB"
@@ -75,10 +109,35 @@ def say_bills(size: tuple[int, int], channels: int, anchors: int, memory: float)
     ]
     fits = "" if found[NONLOCAL].num_bytes <= memory else " Written out it does not fit here."
     return (
-        f"Map {size[0]} x {size[1]}, N = {positions:,}, S = {anchors}, C = {channels}. "
+        f"Map {height} x {width}, N = {positions:,}, S = {anchors}, C = {setting.channels}. "
         f"{'. '.join(parts)}. N / S = {positions / anchors:.1f}, but APNB does {fewer:.1f} times "
         f"fewer operations.{fits}"
     )
+
+
+def say_times(setting: Setting, memory: float, times: Times | None) -> str:
+    """What is predicted and measured of the time at one map, or why nothing is."""
+    if times is None:
+        return f"Time: {BEFORE}"
+    said = [f"{name}: {say_time(name, setting, memory, times)}." for name in TIMED]
+    return (
+        f"Time by operations, at the {times.speed / 1e9:,.0f} GFLOPs a second of the non-local "
+        f"block on the map of 16 x 24 (C = 256). {' '.join(said)}"
+    )
+
+
+def say_time(name: str, setting: Setting, memory: float, times: Times) -> str:
+    """The same of one form."""
+    seconds = predicted(name, setting, times.speed)
+    told, asked = f"predicted {said_seconds(seconds)}", key(name, setting)
+    if (timing := times.timings.get(asked)) is not None:
+        middle, *ends = (
+            said_seconds(one / 1000) for one in (timing.median, timing.fastest, timing.slowest)
+        )
+        ratio = timing.median / 1000 / seconds
+        return f"{told}, measured {middle} ({' to '.join(ends)}), {ratio:.1f} times the prediction"
+    why = times.refused.get(asked) or refusal(name, setting, times.speed, memory)
+    return f"{told}, not measured yet" if why is None else f"{told}, not measured: {why}"
 
 
 @styled

@@ -94,7 +94,8 @@ function labelCells(canvas, context, view, found, most) {
   for (const index of found.strongest) {
     if (found.shares[index] < CELLS_LABELLED * most) break;
     const box = boxOn(canvas, view, view.cells[index]);
-    const x = box.left + box.width / 2, y = box.top + box.height / 2;
+    const x = clamp(box.left + box.width / 2, canvas.width - 24);
+    const y = Math.max(12, box.top + box.height / 2);
     if (taken.some(([u, v]) => Math.abs(x - u) < 46 && Math.abs(y - v) < 22)) continue;
     taken.push([x, y]);
     context.strokeStyle = "white";

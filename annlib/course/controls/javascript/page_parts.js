@@ -3,7 +3,8 @@
 const SHARES = "shares as a map";
 
 function menu(name, options, chosen, onChange) {
-  const select = element("select", {}, ...options.map((one) => element("option", { value: one }, one)));
+  const choices = options.map((one) => element("option", { value: one }, one));
+  const select = element("select", { "aria-label": name }, ...choices);
   select.value = chosen;
   select.addEventListener("change", () => onChange(select.value));
   const label = element("label", {}, `${name} `, select);

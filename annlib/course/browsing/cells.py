@@ -1,0 +1,216 @@
+"""The cells of the gallery: each makes one widget as its lesson does, small and quick."""
+
+SETUP = """
+import json
+from functools import partial
+import numpy as np
+import torch
+from annlib.course.running.kernel import ROOT
+from annlib.data.scenes import CLASS_NAMES, make_scene
+from annlib.data.sources import FIRST_VAL_SEED
+from annlib.model.checkpoints import shipped_model
+scene = make_scene(FIRST_VAL_SEED + 21)
+names = ("balloon_ann", "balloon_apnb", "balloon_nonlocal")
+ann, apnb_net, nonlocal_net = map(shipped_model, names)
+records = json.loads((ROOT / "data/results/balloon_town.json").read_text(encoding="utf-8"))
+"""
+
+SET_UP = """
+from annlib.course.controls.set_up import SetUp
+SetUp()
+"""
+
+ATTENTION_EXPLORER = """
+from annlib.course.controls.attention_explorer import attention_explorer
+from annlib.course.intervening import untrained
+networks = {"trained": ann, "random weights": untrained(ann), "non-local": nonlocal_net}
+attention_explorer(networks, scene)
+"""
+
+PIXEL_PICKER = """
+from annlib.course.controls.pixel_picker import PixelPicker
+lit = np.zeros((*scene.labels.shape, 4), np.uint8)
+lit[scene.mask(scene.houses[0])] = (255, 255, 0, 160)
+PixelPicker(scene.image, scene.labels, CLASS_NAMES, {"first house": lit})
+"""
+
+LARGE_EXPLORER = """
+from annlib.course.controls.attention_explorer import explorer
+from annlib.course.projections import Projections
+from annlib.course.views import Subject, View
+generator = torch.Generator().manual_seed(0)
+queries, keys = torch.randn(2, 64 * 128, 256, generator=generator) / 4
+large = View(Projections(queries, keys, (64, 128), (512, 1024), None), "nonlocal")
+street = np.kron(np.random.default_rng(0).integers(0, 255, (8, 16, 3)), np.ones((64, 64, 1)))
+explorer(
+    {"squares": Subject(street.astype(np.uint8), None, ())},
+    lambda image: {"random projections": {"non-local": large}},
+    (512, 256),
+)
+"""
+
+CHOOSE_SCENES = """
+from annlib.course.controls.choose_scenes import choose_scenes
+from annlib.course.predicting import predict_labels
+from annlib.engine.evaluate import ConfusionMatrix
+def matrix(model, one):
+    found = ConfusionMatrix(len(CLASS_NAMES))
+    labels = torch.from_numpy(predict_labels(model, one.image)).long()
+    found.update(labels, torch.from_numpy(one.labels).long())
+    return found.counts
+eight = [make_scene(FIRST_VAL_SEED + index) for index in range(8)]
+counts = torch.stack([matrix(ann, one) for one in eight])
+choose_scenes({"ANN": ("ann", counts)}, CLASS_NAMES)
+"""
+
+PAINT_PREDICTION = """
+from annlib.course.controls.paint_prediction import paint_prediction
+paint_prediction()
+"""
+
+SIX_POSITIONS = """
+from annlib.course.controls.six_positions import SixPositions
+features = torch.tensor([[6.0, 0, 0, 0, 6, 0], [0, 6.0, 0, 0, 0, 6], [1.0, 1, 0, 0, 1, 1]])
+names = ["blue balloon", "red balloon", "sky", "road", "blue house", "red house"]
+SixPositions(features, ["how blue", "how red", "a thing"], names)
+"""
+
+RECEPTIVE_FIELD = """
+from annlib.course.controls.receptive_field import ReceptiveField
+ReceptiveField(nonlocal_net, scene)
+"""
+
+COST_EXPLORER = """
+from annlib.course.controls.cost_explorer import CostExplorer
+CostExplorer(8 * 2**30)
+"""
+
+NETWORK_BILL = """
+from annlib.course.controls.network_bill import NetworkBill
+NetworkBill()
+"""
+
+ANCHOR_MAP = """
+from annlib.course.controls.anchor_map import anchor_map
+anchor_map(apnb_net, scene)
+"""
+
+CELL_MAP = """
+from annlib.course.controls.cell_map import cell_map
+cell_map(scene)
+"""
+
+CONTEXT_VOLUME = """
+from annlib.course.controls.context_volume import context_volume
+context_volume(ann, scene)
+"""
+
+TWO_MAPS = """
+from annlib.course.controls.two_maps import two_maps
+two_maps(ann, scene)
+"""
+
+LIVE_RUN = """
+from annlib.course.controls.live_run import LiveRun
+from annlib.course.figures.training import Look, live, say_live
+from annlib.engine.train import Step
+losses = (Step(number, torch.tensor(2 / number), 0.1) for number in range(1, 4_001))
+run = LiveRun(
+    losses,
+    4_000,
+    5,
+    lambda step: Look(step, step / 4_000, 0.3, scene.labels),
+    draw=partial(live, total=4_000, scene=scene, block="ann"),
+    say=partial(say_live, total=4_000),
+)
+run.stop()
+run
+"""
+
+RECIPE_SLIDERS = """
+from annlib.course.controls.recipe_sliders import recipe_sliders
+from annlib.experiments import town
+recipe_sliders(town("ann").train)
+"""
+
+SWITCH_OFF = """
+from annlib.course.controls.switch_off import SwitchOff
+from annlib.course.intervening import measure_damage
+damages = dict(measure_damage(ann, "afnb.attention", (0, 1, 4, 100), [scene]))
+SwitchOff(ann, scene, {"AFNB": "afnb.attention", "APNB": "apnb.attention"}, damages)
+"""
+
+INTERVAL_SLIDERS = """
+from annlib.course.controls.interval_sliders import interval_sliders
+heads = ("nonlocal", "apnb", "ann")
+key = "house_accuracy"
+interval_sliders({h: [one[key] for one in records if one["head"] == h] for h in heads})
+"""
+
+RESULTS_TABLE = """
+from annlib.course.controls.results_table import results_table
+from annlib.course.sweeping.grid import make_grid
+from annlib.course.sweeping.running import Outcome
+lists = {"head": ["apnb", "ann"], "seed": [0, 1, 2]}
+grid = make_grid(ROOT / "notebooks/jobs/train_town.ipynb", lists)
+table = results_table(grid, "house_accuracy")
+for one in grid.combinations:
+    found = {"house_accuracy": 0.9 + 0.01 * one.number}
+    table.add(Outcome(one.number, one.label, one.parameters, 30.0, found))
+table
+"""
+
+PREFLIGHT = """
+from annlib.course.controls.preflight import preflight
+preflight()
+"""
+
+WINDOW_SLIDERS = """
+from annlib.course.controls.window_map import window_sliders
+window_sliders(scene.image)
+"""
+
+SEEDS_EXPLORER = """
+from annlib.course.controls.seeds_explorer import SeedsExplorer
+SeedsExplorer()
+"""
+
+RUNS_DASHBOARD = """
+from annlib.course.controls.runs_dashboard import RunsDashboard
+from annlib.course.trials import Trial
+names = {"house_accuracy": "house accuracy", "miou": "mIoU", "seconds": "seconds"}
+RunsDashboard(
+    [Trial(one["head"], one["seed"], {n: one[k] for k, n in names.items()}) for one in records]
+)
+"""
+
+ORDER_SWAP = """
+from annlib.course.controls.order_swap import OrderSwap
+from annlib.course.swapping import key_features, layers
+maps = key_features(ann, range(FIRST_VAL_SEED, FIRST_VAL_SEED + 2))
+OrderSwap(layers(maps.shape[1]), maps)
+"""
+
+FOLD_BILL = """
+from annlib.course.controls.fold_bill import FoldBill
+FoldBill()
+"""
+
+COST_SLIDERS = """
+from annlib.course.controls.cost_sliders import CostSliders
+CostSliders()
+"""
+
+METHOD_CHOOSER = """
+from annlib.course.controls.method_chooser import MethodChooser
+MethodChooser(nonlocal_net, scene)
+"""
+
+PREDICTION_LEDGER = """
+from annlib.course.controls.prediction_ledger import prediction_ledger
+from annlib.course.predictions import Predictions
+predictions = Predictions()
+predictions.compare("2.1", 0.3, 0.32, tolerance=0.1)
+predictions.compare("2.2", "all", "none", options=("all", "none"))
+prediction_ledger(predictions)
+"""

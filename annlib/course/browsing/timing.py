@@ -1,0 +1,123 @@
+"""How long a picture takes to follow the hand: in the page, from event to painted frame."""
+
+from statistics import median
+from typing import NamedTuple
+
+import numpy as np
+from playwright.sync_api import Locator, Page
+
+from annlib.course.browsing.gallery import Entry
+from annlib.course.browsing.page import Gallery
+
+MOVES = 60  # of a drag across the picture
+OVERDUE = 20_000  # milliseconds
+
+# From the event's own time to just after the first frame with another picture. A message that is
+# posted in an animation frame arrives when the frame is painted. Pictures of the kernel come as
+# addresses; of a canvas the pixels are added up, as making an address of it takes milliseconds.
+STOPWATCH = """
+window.annlibState = area => {
+    const images = [...area.querySelectorAll('img')].filter(image => image.offsetParent);
+    if (images.some(image => !image.complete || !image.naturalWidth)) return null;
+    const canvases = [...area.querySelectorAll('canvas')].filter(canvas => canvas.offsetParent);
+    if (images.length + canvases.length === 0) return area.innerText;
+    return images.map(image => image.src).join() + canvases.map(canvas => {
+        const {width, height} = canvas;
+        const {data} = canvas.getContext('2d').getImageData(0, 0, width, height);
+        let sum = 0;
+        for (const word of new Uint32Array(data.buffer)) sum = (Math.imul(sum, 31) + word) | 0;
+        return sum;
+    }).join();
+};
+window.annlibTime = (area, types) => {
+    const found = window.annlibFound = [];
+    let before = window.annlibState(area), started = null;
+    const channel = new MessageChannel();
+    channel.port1.onmessage = () => {
+        if (started === null) return;
+        const now = performance.now(), state = window.annlibState(area);
+        if (state === null || state === before) return requestAnimationFrame(painted);
+        before = state;
+        found.push(now - started);
+        started = null;
+    };
+    const painted = () => channel.port2.postMessage(0);
+    const begin = event => {
+        if (started !== null || !area.contains(event.target)) return;
+        before = window.annlibState(area) ?? before;
+        started = event.timeStamp;
+        requestAnimationFrame(painted);
+    };
+    window.annlibStop?.();
+    for (const type of types) document.addEventListener(type, begin, true);
+    window.annlibStop = () => types.forEach(
+        type => document.removeEventListener(type, begin, true));
+};
+"""
+START = "([area, types]) => window.annlibTime(area, types)"
+ENOUGH = "count => window.annlibFound.length >= count"
+
+
+class Latency(NamedTuple):
+    """Milliseconds from an event to the frame that shows another picture."""
+
+    name: str
+    milliseconds: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        return median(self.milliseconds)
+
+    @property
+    def p95(self) -> float:
+        """What 19 of 20 changes do not exceed."""
+        return float(np.percentile(self.milliseconds, 95))
+
+    @property
+    def goal(self) -> tuple[float, float]:
+        """The most that median and p95 may be: one frame where all is done in the browser."""
+        return (16, 33) if self.name.endswith(DRAGGED) else (300, 300)
+
+
+DRAGGED = ", dragged"
+
+
+def start_stopwatch(widget: Locator, types: tuple[str, ...]) -> None:
+    page = widget.page
+    page.evaluate(f"() => {{ {STOPWATCH} }}")
+    page.evaluate(START, [widget.element_handle(), types])
+
+
+def stop_stopwatch(page: Page, count: int) -> tuple[float, ...]:
+    """Waits for so many changes.  -> milliseconds of each. Raises TimeoutError."""
+    page.wait_for_function(ENOUGH, arg=count, timeout=OVERDUE)
+    return tuple(page.evaluate("() => { window.annlibStop(); return window.annlibFound; }"))
+
+
+def latency(gallery: Gallery, entry: Entry, count: int) -> Latency:
+    """Of so many uses of a widget, by pointer and by keyboard in turns."""
+    found: list[float] = []
+    for index in range(count):
+        if entry.once:
+            gallery.run_again(entry.name)
+        widget, by_key = gallery.widget(entry.name), index % 2 == 1
+        start_stopwatch(widget, ("keydown",) if by_key else ("pointerdown", "input"))
+        (entry.keys.by_key if by_key else entry.pointer.by_pointer)(widget)
+        found += stop_stopwatch(gallery.page, 1)
+    return Latency(entry.name, tuple(found))
+
+
+def drag_latency(gallery: Gallery, name: str, canvas: Locator, moves: int = MOVES) -> Latency:
+    """Of each move of a drag across a canvas. Raises TimeoutError if a move is not drawn."""
+    widget, page = gallery.widget(name), gallery.page
+    box = canvas.bounding_box()
+    page.mouse.move(box["x"] + 0.1 * box["width"], box["y"] + 0.2 * box["height"])
+    page.mouse.down()
+    start_stopwatch(widget, ("pointermove",))
+    for move in range(1, moves + 1):
+        share = move / moves
+        x = box["x"] + (0.1 + 0.8 * share) * box["width"]
+        page.mouse.move(x, box["y"] + (0.2 + 0.6 * share) * box["height"])
+        page.wait_for_function(ENOUGH, arg=move, timeout=OVERDUE)
+    page.mouse.up()
+    return Latency(f"{name}{DRAGGED}", stop_stopwatch(page, moves))
