@@ -19,8 +19,8 @@ from annlib.speed.forms import Conditions, full_float32, gib
 TIMED = (PLAIN, NONLOCAL)
 SMALL = Setting((16, 24), 256, (1, 3, 6, 8))  # where the speed is measured
 SECONDS = 3.0  # that a measurement may take
+AFFORDED = 2.0  # the same by what a quarter of the map lets expect: it may fit into a cache
 MOST_ROUNDS = 5
-ROUGH_CALLS = 3  # on a quarter of the map
 GROWTH = {PLAIN: 4, NONLOCAL: 16}  # with twice the sides, at most: linear, and quadratic in N
 
 Key = tuple[str, Setting]
@@ -75,7 +75,7 @@ def timed(times: Times | None, setting: Setting, memory: float, device: torch.de
     """Adds what a measurement at this setting shows; the first one finds the speed before.
 
     Each form is first called on a quarter of the map. A form that may then take longer than what
-    is left of SECONDS is not called on the whole.
+    is left of AFFORDED is not called on the whole.
     """
     started = time.perf_counter()
     with full_float32(), seeded("timing here", device=device):
@@ -84,25 +84,33 @@ def timed(times: Times | None, setting: Setting, memory: float, device: torch.de
         if not may:
             return times
         quarter = setting._replace(size=(setting.size[0] // 2, setting.size[1] // 2))
-        rough = {
-            # A first call, and one that is disturbed, would promise too much; the best does not.
-            name: min(seconds_of(call, device) for _ in range(ROUGH_CALLS))
-            for name, call in calls(quarter, may, device)
-        }
-        whole, refused, expected = {}, {}, 0.0
-        for name, call in calls(setting, may, device):
-            longest = GROWTH[name] * rough[name]
-            if time.perf_counter() - started + expected + longest > SECONDS:
+        began = time.perf_counter()
+        rough = calls(quarter, may, device)
+        expected = 4 * (time.perf_counter() - began)  # to prepare the whole
+        accepted, refused = [], {}
+        for name, call in rough:
+            seconds = rough_seconds(call, device)
+            longest = GROWTH[name] * seconds
+            if time.perf_counter() - started + expected + longest > AFFORDED:
                 refused[key(name, setting)] = (
-                    f"a quarter of the map took {said_seconds(rough[name])}, so the whole may take "
+                    f"a quarter of the map took {said_seconds(seconds)}, so the whole may take "
                     f"{said_seconds(longest)}, longer than 'Measure here' may block"
                 )
-                continue
-            whole[name], expected = call, expected + longest
+            else:
+                accepted, expected = [*accepted, name], expected + longest
+        whole = dict(calls(setting, accepted, device)) if accepted else {}
         found = in_turn(whole, device, started + SECONDS / 2)
     timings = {key(name, setting): timing for name, timing in found.items()}
     kept = {one: why for one, why in times.refused.items() if one not in timings}
     return Times(times.speed, {**times.timings, **timings}, kept | refused)
+
+
+def rough_seconds(call: Call, device: torch.device) -> float:
+    """Of the fastest of a few calls: the first one, and one that is disturbed, promise too much."""
+    seconds = [seconds_of(call, device)]
+    while len(seconds) < 3 and sum(seconds) < SECONDS / 10:
+        seconds.append(seconds_of(call, device))
+    return min(seconds)
 
 
 def speed_here(device: torch.device) -> float:

@@ -427,8 +427,9 @@ for scale in (1, lesson.pick(quick=2, learn=4, full=8)):
 # ratios on different laptops: which of them agree, and what does not travel?
 #
 # Task 5 of the explorer: softmax, and writing and reading N x N numbers, take time that no operation is
-# counted for, and the few operations of each score ($4C$) hide less of it when C is small. A busy machine
-# adds to every point: press again before you believe one.
+# counted for, and the few operations of each score ($4C$) hide less of it when C is small. A point
+# below its line is no wonder either: the small map that gave the speed uses a processor less well. A busy
+# machine adds to every point: press again before you believe one.
 
 # %% [markdown]
 # ## The paper's claim, measured again

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from annlib.course.authoring.source import Lesson
 
 CONTROLS = "annlib.course.controls"
+LEDGER = "prediction_ledger"
 TASKS = re.compile(r"^1\. .+?^2\. ", re.MULTILINE | re.DOTALL)
 COLOURS = re.compile(
     r"""["'](?:#[0-9a-fA-F]{3,8}|jet|hsv|rainbow|gist_rainbow|nipy_spectral|RdYlGn|RdYlGn_r)["']"""
@@ -16,6 +17,7 @@ COLOURS = re.compile(
 def widgets(lesson: Lesson) -> Iterator[str]:
     """Two or more, each after a text that says in a numbered list what to try."""
     names = {name for cell in lesson.cells if cell.kind == "code" for name in controls(cell.text)}
+    names.discard(LEDGER)  # it looks back on the lesson, and teaches nothing itself
     shown = [
         place
         for place, cell in enumerate(lesson.cells)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import nbformat
 from nbformat.v4 import new_code_cell, new_notebook
 
-from annlib.course.browsing import cells
+from annlib.course.browsing import cells, run_cells
 from annlib.course.browsing.driving import Box, Buttons, Canvas, Control, Menu, Slider
 
 FILE = "gallery.ipynb"
@@ -40,23 +40,23 @@ ENTRIES = (
     all_of("CostExplorer", cells.COST_EXPLORER, Slider("H")),
     Entry("NetworkBill", cells.NETWORK_BILL, Slider("picture"), Menu("head")),
     all_of("anchor_map", cells.ANCHOR_MAP, Canvas(".annlib-attention canvas")),
-    Entry("cell_map", cells.CELL_MAP, Slider("level"), Slider("cell row")),
+    all_of("cell_map", cells.CELL_MAP, Slider("level")),
     all_of("context_volume", cells.CONTEXT_VOLUME, Slider("context x")),
     all_of("two_maps", cells.TWO_MAPS, Canvas(".annlib-attention canvas")),
-    all_of("LiveRun", cells.LIVE_RUN, Buttons(("Go on", "Pause"))),
-    all_of("recipe_sliders", cells.RECIPE_SLIDERS, Slider("warm-up steps")),
-    Entry("SwitchOff", cells.SWITCH_OFF, Slider("k"), Menu("asks")),
-    Entry("interval_sliders", cells.INTERVAL_SLIDERS, Slider("runs"), Menu("level")),
-    all_of("results_table", cells.RESULTS_TABLE, Menu("head")),
-    Entry("preflight", cells.PREFLIGHT, Slider("pictures"), Menu("GPU")),
-    all_of("window_sliders", cells.WINDOW_SLIDERS, Slider("window")),
-    all_of("SeedsExplorer", cells.SEEDS_EXPLORER, Slider("seeds")),
-    Entry("RunsDashboard", cells.RUNS_DASHBOARD, Slider("effect"), Menu("metric")),
-    Entry("OrderSwap", cells.ORDER_SWAP, Slider("channel"), Menu("layer")),
-    Entry("FoldBill", cells.FOLD_BILL, Slider("channels"), Menu("block")),
-    all_of("CostSliders", cells.COST_SLIDERS, Slider("anchors")),
-    all_of("MethodChooser", cells.METHOD_CHOOSER, Menu("method")),
-    all_of("prediction_ledger", cells.PREDICTION_LEDGER, Box("only surprises")),
+    all_of("LiveRun", run_cells.LIVE_RUN, Buttons(("Go on", "Pause"))),
+    all_of("recipe_sliders", run_cells.RECIPE_SLIDERS, Slider("warm-up steps")),
+    Entry("SwitchOff", run_cells.SWITCH_OFF, Slider("k"), Menu("asks")),
+    Entry("interval_sliders", run_cells.INTERVAL_SLIDERS, Slider("runs"), Menu("level")),
+    all_of("results_table", run_cells.RESULTS_TABLE, Menu("head")),
+    all_of("preflight", run_cells.PREFLIGHT, Slider("pictures")),
+    all_of("window_sliders", run_cells.WINDOW_SLIDERS, Slider("window")),
+    all_of("SeedsExplorer", run_cells.SEEDS_EXPLORER, Slider("seeds")),
+    Entry("RunsDashboard", run_cells.RUNS_DASHBOARD, Slider("effect"), Menu("metric")),
+    Entry("OrderSwap", run_cells.ORDER_SWAP, Slider("channel"), Menu("layer")),
+    Entry("FoldBill", run_cells.FOLD_BILL, Slider("channels"), Menu("block")),
+    all_of("CostSliders", run_cells.COST_SLIDERS, Slider("anchors")),
+    all_of("MethodChooser", run_cells.METHOD_CHOOSER, Menu("method")),
+    all_of("prediction_ledger", run_cells.PREDICTION_LEDGER, Box("only surprises")),
 )
 
 

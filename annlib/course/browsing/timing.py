@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 from playwright.sync_api import Locator, Page
+from playwright.sync_api import TimeoutError as Overdue
 
 from annlib.course.browsing.gallery import Entry
 from annlib.course.browsing.page import Gallery
@@ -21,7 +22,8 @@ window.annlibState = area => {
     if (images.some(image => !image.complete || !image.naturalWidth)) return null;
     const canvases = [...area.querySelectorAll('canvas')].filter(canvas => canvas.offsetParent);
     if (images.length + canvases.length === 0) return area.innerText;
-    return images.map(image => image.src).join() + canvases.map(canvas => {
+    if (images.length) return images.map(image => image.src).join();  // drawn by the kernel, later
+    return canvases.map(canvas => {
         const {width, height} = canvas;
         const {data} = canvas.getContext('2d').getImageData(0, 0, width, height);
         let sum = 0;
@@ -88,9 +90,15 @@ def start_stopwatch(widget: Locator, types: tuple[str, ...]) -> None:
     page.evaluate(START, [widget.element_handle(), types])
 
 
-def stop_stopwatch(page: Page, count: int) -> tuple[float, ...]:
+def stop_stopwatch(page: Page, count: int, name: str) -> tuple[float, ...]:
     """Waits for so many changes.  -> milliseconds of each. Raises TimeoutError."""
-    page.wait_for_function(ENOUGH, arg=count, timeout=OVERDUE)
+    try:
+        page.wait_for_function(ENOUGH, arg=count, timeout=OVERDUE)
+    except Overdue as error:
+        raise TimeoutError(
+            f"{name} showed no other picture within {OVERDUE / 1000:.0f} s after its control was "
+            "moved, so there is nothing to time. See what it shows: build/screenshots."
+        ) from error
     return tuple(page.evaluate("() => { window.annlibStop(); return window.annlibFound; }"))
 
 
@@ -103,7 +111,7 @@ def latency(gallery: Gallery, entry: Entry, count: int) -> Latency:
         widget, by_key = gallery.widget(entry.name), index % 2 == 1
         start_stopwatch(widget, ("keydown",) if by_key else ("pointerdown", "input"))
         (entry.keys.by_key if by_key else entry.pointer.by_pointer)(widget)
-        found += stop_stopwatch(gallery.page, 1)
+        found += stop_stopwatch(gallery.page, 1, entry.name)
     return Latency(entry.name, tuple(found))
 
 
@@ -120,4 +128,4 @@ def drag_latency(gallery: Gallery, name: str, canvas: Locator, moves: int = MOVE
         page.mouse.move(x, box["y"] + (0.2 + 0.6 * share) * box["height"])
         page.wait_for_function(ENOUGH, arg=move, timeout=OVERDUE)
     page.mouse.up()
-    return Latency(f"{name}{DRAGGED}", stop_stopwatch(page, moves))
+    return Latency(f"{name}{DRAGGED}", stop_stopwatch(page, moves, name))

@@ -21,7 +21,10 @@ class PredictionLedger(Explorer):
 
     def __init__(self, predictions: Predictions) -> None:
         self.predictions = predictions  # first: one that cannot be drawn is closed, too
-        box = ipywidgets.Checkbox(False, description="only surprises", indent=False)
+        box = ipywidgets.Checkbox(
+            False, description="only surprises", indent=False,
+            layout={"margin": "4px"},  # room for the ring that shows the focus
+        )  # fmt: skip
         super().__init__({"only_surprises": box}, self.draw)
         predictions.listen(self.redraw)
 
