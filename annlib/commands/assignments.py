@@ -1,0 +1,78 @@
+"""annlib assign, annlib grade: assignments given out, and graded without trusting them."""
+
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tyro.conf import Positional, subcommand
+
+from annlib.commands.errors import at_least_one
+
+HERE = Path()
+Name = Literal["A1"]
+
+
+@dataclass(frozen=True)
+class Release:
+    """Write the zip for students: the notebook without solutions, and the public checks."""
+
+    assignment: Annotated[Name, Positional]
+    out: Path = Path("build/assignments")
+    """Folder of the zip."""
+
+    def run(self) -> None:
+        from annlib.course.grading.assignments import ASSIGNMENTS
+        from annlib.course.grading.releasing import release
+
+        print(release(HERE, ASSIGNMENTS[self.assignment], self.out))
+
+
+@dataclass(frozen=True)
+class Assign:
+    """Give out assignments."""
+
+    what: Annotated[Release, subcommand("release", prefix_name=False)]
+
+    def run(self) -> None:
+        self.what.run()
+
+
+@dataclass(frozen=True)
+class Grade:
+    """Grade a folder of submissions, one file or folder a student, in a sandbox."""
+
+    assignment: Annotated[Name, Positional]
+    submissions: Annotated[Path, Positional]
+    out: Path | None = None
+    """Folder of grades.csv, feedback and report; else build/grades/NAME."""
+    jobs: int = 2
+    """Submissions at a time; each takes a core and up to 4 GiB."""
+    seed: int | None = None
+    """Of the numbers in hidden tests; drawn and kept in the folder unless given."""
+    unsafe: bool = False
+    """Go on without bubblewrap: submissions can then read and delete your files."""
+    resume: bool = False
+    """Leave out what was graded before and has not changed, nor have the tests."""
+
+    def run(self) -> None:
+        from annlib.course.grading.assignments import ASSIGNMENTS
+        from annlib.course.grading.batch import grade
+        from annlib.course.grading.intake import collect
+        from annlib.course.grading.writing import write_all
+
+        at_least_one("--jobs", self.jobs)
+        if self.unsafe and not shutil.which("bwrap"):
+            print("NOT ISOLATED: submissions can read and delete your files.", file=sys.stderr)
+        assignment = ASSIGNMENTS[self.assignment]
+        out = self.out or Path("build/grades") / assignment.name
+        submissions = collect(self.submissions, assignment.name)
+        results, changed = grade(
+            assignment, submissions, out, self.seed, self.jobs, self.unsafe, self.resume, say
+        )
+        print("\n".join(map(str, write_all(assignment, results, changed, out))))
+
+
+def say(text: str) -> None:
+    print(text, flush=True)
