@@ -30,10 +30,28 @@ class Release:
 
 
 @dataclass(frozen=True)
-class Assign:
-    """Give out assignments."""
+class Export:
+    """Write a source notebook for nbgrader, for a course that is graded with it."""
 
-    what: Annotated[Release, subcommand("release", prefix_name=False)]
+    assignment: Annotated[Name, Positional]
+    out: Path = Path("build/nbgrader/source")
+    """Folder `source` of nbgrader's course."""
+
+    def run(self) -> None:
+        from annlib.course.grading.assignments import ASSIGNMENTS
+        from annlib.course.grading.nbgrader import export
+
+        print(export(HERE, ASSIGNMENTS[self.assignment], self.out))
+
+
+@dataclass(frozen=True)
+class Assign:
+    """Give out assignments, to students or to nbgrader."""
+
+    what: (
+        Annotated[Release, subcommand("release", prefix_name=False)]
+        | Annotated[Export, subcommand("export", prefix_name=False)]
+    )
 
     def run(self) -> None:
         self.what.run()
@@ -51,6 +69,8 @@ class Grade:
     """Submissions at a time; each takes a core and up to 4 GiB."""
     seed: int | None = None
     """Of the numbers in hidden tests; drawn and kept in the folder unless given."""
+    late: Path | None = None
+    """CSV with lines `student,days`: 10 % off for each day begun, nothing left after three."""
     unsafe: bool = False
     """Go on without bubblewrap: submissions can then read and delete your files."""
     resume: bool = False
@@ -60,6 +80,7 @@ class Grade:
         from annlib.course.grading.assignments import ASSIGNMENTS
         from annlib.course.grading.batch import grade
         from annlib.course.grading.intake import collect
+        from annlib.course.grading.lateness import read_days
         from annlib.course.grading.writing import write_all
 
         at_least_one("--jobs", self.jobs)
@@ -68,10 +89,12 @@ class Grade:
         assignment = ASSIGNMENTS[self.assignment]
         out = self.out or Path("build/grades") / assignment.name
         submissions = collect(self.submissions, assignment.name)
+        students = {one.student for one in submissions}
+        days = read_days(self.late, students) if self.late else {}
         results, changed = grade(
             assignment, submissions, out, self.seed, self.jobs, self.unsafe, self.resume, say
         )
-        print("\n".join(map(str, write_all(assignment, results, changed, out))))
+        print("\n".join(map(str, write_all(assignment, results, changed, days, out))))
 
 
 def say(text: str) -> None:

@@ -3,6 +3,20 @@
 SECRET, OUTSIDE and PORT stand for a file of the teacher's, a place outside, and a listening port.
 """
 
+import socket
+import subprocess
+from pathlib import Path
+from typing import NamedTuple
+
+from annlib.course.assignments.a1 import A1
+from annlib.course.grading.confine import Limits
+from annlib.course.grading.intake import Submission
+from annlib.course.grading.marking import Result, mark
+from annlib.course.grading.releasing import public_checks
+from annlib.course.grading.sandbox import Sandbox
+
+SHORT = Limits(call_seconds=2, cpu_seconds=15, wall_seconds=15, memory_gib=2)
+
 FOOLED = """
 def attention_weights(*arguments): return {}
 class NonlocalBlock(nn.Module):
@@ -67,3 +81,47 @@ CHEATS = {
     "returns 10 GB": (FOOLED.format(*3 * ("torch.zeros(1).expand(10**10)",)),),
     "asks for input": ("input('password? ')",),
 }
+
+
+class Attempt(NamedTuple):
+    """What a cheat got, and what it reached that it should not."""
+
+    result: Result
+    reached: list[str]
+
+
+def attempted(name: str, sandbox: Sandbox, folder: Path) -> Attempt:
+    """Grades a cheat, with a secret in the folder and a port that listens."""
+    secret, outside = folder / "secret.txt", folder / "outside.txt"
+    secret.write_text("the answers")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setblocking(False)
+        words = {"SECRET": str(secret), "OUTSIDE": str(outside)}
+        words["PORT"] = str(server.getsockname()[1])
+        cells = CHEATS[name]
+        for word, meant in words.items():
+            cells = tuple(cell.replace(word, meant) for cell in cells)
+        one = Submission("eve", ("eve.ipynb",), cells, {}, "", "")
+        result = mark(A1, one, 1, sandbox, SHORT, public_checks(A1))
+        called = accepted(server)
+    running = subprocess.run(("ps", "-eo", "args"), capture_output=True, text=True).stdout
+    reached = {
+        "the network": called,
+        "the teacher's file": not secret.exists() or secret.read_text() != "the answers",
+        "a place outside": outside.exists(),
+        "life after grading": "sleep 4242" in running or stage_of(sandbox) in running,
+    }
+    return Attempt(result, [what for what, happened in reached.items() if happened])
+
+
+def stage_of(sandbox: Sandbox) -> str:
+    """The folder with the worker's code: each sandbox has its own, so it tells its processes."""
+    return sandbox.command[sandbox.command.index("/grader") - 1]
+
+
+def accepted(server: socket.socket) -> bool:
+    try:
+        server.accept()[0].close()
+    except BlockingIOError:
+        return False
+    return True

@@ -172,6 +172,11 @@ def source_of(cell: dict) -> str:
 
 
 def tags_of(cell: dict) -> list:
+    """The tags of a cell; nbgrader keeps names elsewhere, and open-NAME there is open:NAME here."""
     metadata = cell.get("metadata")
-    tags = metadata.get("tags") if isinstance(metadata, dict) else None
-    return tags if isinstance(tags, list) else []
+    if not isinstance(metadata, dict):
+        return []
+    tags, known = metadata.get("tags"), metadata.get("nbgrader")
+    name = known.get("grade_id") if isinstance(known, dict) else None
+    named = [name.replace("-", ":", 1)] if isinstance(name, str) else []
+    return (tags if isinstance(tags, list) else []) + named

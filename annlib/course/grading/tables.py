@@ -3,10 +3,11 @@
 import csv
 import io
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 
 from annlib.course.grading.assignment import Assignment
+from annlib.course.grading.lateness import share_kept
 from annlib.course.grading.marking import Result
 
 RISKY = ("=", "+", "-", "@", "\t", "\r", "\n")  # a spreadsheet would take the cell for a formula
@@ -31,18 +32,24 @@ def note_on(result: Result) -> str:
     return f"cells that failed: {numbers}" if numbers else ""
 
 
-def grades_csv(assignment: Assignment, results: Sequence[Result]) -> str:
-    """One line a student, with a byte order mark, so that spreadsheets read names rightly."""
+def grades_csv(assignment: Assignment, results: Sequence[Result], days: Mapping[str, float]) -> str:
+    """One line a student, with a byte order mark, so that spreadsheets read names rightly.
+
+    days: student -> days late; those who are not in it were in time
+    """
     tasks = [f"{task.name} (of {task.points:g})" for task in assignment.tasks]
     questions = [f"{q.name} (of {q.points:g}, by hand)" for q in assignment.questions]
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\r\n")
     out_of = sum(task.points for task in assignment.tasks)
-    writer.writerow(["student", f"graded by tests (of {out_of:g})", *tasks, *questions, "note"])
+    heads = ["student", f"graded by tests (of {out_of:g})", "days late", "after lateness"]
+    writer.writerow([*heads, *tasks, *questions, "note"])
     for result in sorted(results):
         points = [f"{result.points_of(task.name):g}" for task in assignment.tasks]
-        row = [result.student, f"{result.points:g}", *points, *("" for _ in questions)]
-        writer.writerow(map(safe_cell, [*row, note_on(result)]))
+        late = days.get(result.student, 0)
+        left = f"{result.points * share_kept(late):g}"
+        row = [result.student, f"{result.points:g}", f"{late:g}", left, *points]
+        writer.writerow(map(safe_cell, [*row, *("" for _ in questions), note_on(result)]))
     return "\ufeff" + file.getvalue()
 
 

@@ -1,6 +1,6 @@
 """Writes what comes out of grading: one table, one report, and a page for each student."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from annlib.course.grading.assignment import Assignment
@@ -17,11 +17,15 @@ def page_name(out: Path, student: str) -> str:
 
 
 def write_all(
-    assignment: Assignment, results: Sequence[Result], changed: Sequence[str], out: Path
+    assignment: Assignment,
+    results: Sequence[Result],
+    changed: Sequence[str],
+    days: Mapping[str, float],
+    out: Path,
 ) -> list[Path]:
     """Returns the files that a teacher opens first."""
     table, report, changes = out / "grades.csv", out / "report.html", out / "changes.txt"
-    keep(table, grades_csv(assignment, results))
+    keep(table, grades_csv(assignment, results, days))
     keep(report, class_report(assignment, results))
     keep(changes, "".join(f"{line}\n" for line in changed))
     for result in results:
