@@ -73,6 +73,9 @@ class Grade:
     """CSV with lines `student,days`: 10 % off for each day begun, nothing left after three."""
     unsafe: bool = False
     """Go on without bubblewrap: submissions can then read and delete your files."""
+    share: tuple[int, int] | None = None
+    """N M: the N-th of M equal shares only (1 1 is all), for array jobs on several machines that
+    share a disk. Give all of them the same --seed; then grade with --resume for the tables."""
     resume: bool = False
     """Leave out what was graded before and has not changed, nor have the tests."""
 
@@ -88,13 +91,28 @@ class Grade:
             print("NOT ISOLATED: submissions can read and delete your files.", file=sys.stderr)
         assignment = ASSIGNMENTS[self.assignment]
         out = self.out or Path("build/grades") / assignment.name
-        submissions = collect(self.submissions, assignment.name)
+        submissions = share_of(collect(self.submissions, assignment.name), self.share, self.seed)
         students = {one.student for one in submissions}
         days = read_days(self.late, students) if self.late else {}
         results, changed = grade(
             assignment, submissions, out, self.seed, self.jobs, self.unsafe, self.resume, say
         )
+        if self.share:
+            return
         print("\n".join(map(str, write_all(assignment, results, changed, days, out))))
+
+
+def share_of(found: list, share: tuple[int, int] | None, seed: int | None) -> list:
+    """Every M-th of the submissions, from the N-th on; raises ValueError for what is no share."""
+    if share is None:
+        return found
+    number, shares = share
+    if not 1 <= number <= shares or seed is None:
+        raise ValueError(
+            f"--share {number} {shares} with --seed {seed}: machines would leave some out, or ask "
+            "different questions. Number the shares from 1, and give all the same --seed."
+        )
+    return found[number - 1 :: shares]
 
 
 def say(text: str) -> None:

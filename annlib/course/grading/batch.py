@@ -26,7 +26,7 @@ Say = Callable[[str], None]
 def keep(path: Path, text: str) -> None:
     """Writes the whole file or nothing."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_name(path.name + ".new")
+    new = path.with_name(f"{path.name}.{secrets.token_hex(4)}.new")  # others may write it, too
     new.write_text(text, encoding="utf-8")
     new.replace(path)
 
