@@ -141,3 +141,13 @@ def test_results_become_plain_arrays() -> None:
         encoded({"a": 1}, 99)
     with pytest.raises(ValueError, match="MiB"):
         encoded(torch.ones(100), 99)
+
+
+def test_a_probe_of_a_sandbox_that_leaks_says_so_and_harms_nothing(tmp_path: Path) -> None:
+    """The probe itself, outside of any sandbox: it must see what it is shown."""
+    secret, folder = tmp_path / "secret.py", tmp_path / "tests"
+    secret.write_text("kept")
+    command = (sys.executable, "-c", sandbox.PROBE, str(secret), str(folder))
+    seen = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert str(secret) in seen and "a way to write" in seen
+    assert secret.read_text() == "kept"
