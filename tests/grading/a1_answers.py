@@ -26,6 +26,11 @@ def everywhere(checks: tuple[str, ...], misconception: str) -> dict[str, str]:
     return dict.fromkeys(checks, misconception)
 
 
+def shared(misconception: str) -> dict[str, str]:
+    """A mistake of all weights, which has no name of its own among large scores."""
+    return everywhere((PLAIN, MASK, EMPTY), misconception) | {HALF: "other values"}
+
+
 SCALE = "sqrt(query.shape[1])"
 FILL = "scores.masked_fill(~valid[:, None], -torch.inf).softmax(-1)"
 RIGHT_WEIGHTS = {
@@ -59,17 +64,17 @@ def attention_weights(query, key, valid=None):
 """,
 }
 WRONG_WEIGHTS = {
-    "no scale": Wrong(f" / {SCALE}", "", everywhere(ALL_WEIGHTS, "scale missing")),
-    "scale C": Wrong(SCALE, "query.shape[1]", everywhere(ALL_WEIGHTS, "scale C")),
-    "scale N": Wrong(SCALE, "sqrt(query.shape[2])", everywhere(ALL_WEIGHTS, "scale √N")),
-    "scale S": Wrong(SCALE, "sqrt(key.shape[2])", everywhere(ALL_WEIGHTS, "scale √S")),
+    "no scale": Wrong(f" / {SCALE}", "", shared("scale missing")),
+    "scale C": Wrong(SCALE, "query.shape[1]", shared("scale C")),
+    "scale N": Wrong(SCALE, "sqrt(query.shape[2])", shared("scale √N")),
+    "scale S": Wrong(SCALE, "sqrt(key.shape[2])", shared("scale √S")),
     "times the root": Wrong(
         f"/ {SCALE}",
         f"* {SCALE}",
-        everywhere(ALL_WEIGHTS[:3], "scale upside down") | {HALF: "scale missing"},
+        shared("scale upside down"),
     ),
     "softmax over those who ask": Wrong(
-        "softmax(-1)", "softmax(1)", everywhere(ALL_WEIGHTS, "softmax over those who ask")
+        "softmax(-1)", "softmax(1)", shared("softmax over those who ask")
     ),
     "no softmax": Wrong("return scores.softmax(-1)", "return scores", {PLAIN: "softmax missing"}),
     "transposed": Wrong(

@@ -121,5 +121,6 @@ def draw(generator: Generator) -> list[Check]:
         check("weights without a mask", 2, plain, PLAIN),
         check("ignored keys", 2, masked, MASKED | PLAIN),
         check("a picture without valid keys", 1, nobody, EMPTY | MASKED | PLAIN),
-        check("half precision, large scores", 1, half, MASKED | PLAIN, tolerance=2e-3),
+        # Large scores look alike at every scale, so mistakes in it are not told apart here.
+        check("half precision, large scores", 1, half, MASKED, tolerance=2e-3),
     ]
