@@ -1,6 +1,5 @@
 """annlib assign, annlib grade: assignments given out, and graded without trusting them."""
 
-import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,11 +83,12 @@ class Grade:
         from annlib.course.grading.batch import grade
         from annlib.course.grading.intake import collect
         from annlib.course.grading.lateness import read_days
+        from annlib.course.grading.sandbox import why_not
         from annlib.course.grading.writing import write_all
 
         at_least_one("--jobs", self.jobs)
-        if self.unsafe and not shutil.which("bwrap"):
-            print("NOT ISOLATED: submissions can read and delete your files.", file=sys.stderr)
+        if self.unsafe and (missing := why_not()):
+            print(f"NOT ISOLATED, your files can be read and deleted: {missing}", file=sys.stderr)
         assignment = ASSIGNMENTS[self.assignment]
         out = self.out or Path("build/grades") / assignment.name
         submissions = share_of(collect(self.submissions, assignment.name), self.share, self.seed)

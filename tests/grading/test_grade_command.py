@@ -10,7 +10,6 @@ import tyro
 from in_process import ROOT
 
 from annlib import __main__
-from annlib.commands import assignments
 from annlib.commands.assignments import Grade, share_of
 from annlib.course.grading import batch, sandbox
 
@@ -70,7 +69,7 @@ def test_unsafe_grading_is_announced(
 ) -> None:
     (tmp_path / "class").mkdir()
     (tmp_path / "class/anna.ipynb").write_text("{")  # nothing to run: no worker is needed
-    monkeypatch.setattr(assignments.shutil, "which", lambda name: None)
+    monkeypatch.setattr(sandbox.shutil, "which", lambda name: None)
     Grade("A1", tmp_path / "class", out=tmp_path / "out", unsafe=True).run()
     shown = capsys.readouterr()
     assert "NOT ISOLATED" in shown.err
