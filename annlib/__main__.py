@@ -7,6 +7,7 @@ from typing import Annotated
 import tyro
 from tyro.conf import subcommand
 
+from annlib.commands.assignments import Assign, Grade
 from annlib.commands.benchmark import Benchmark
 from annlib.commands.data import Data
 from annlib.commands.errors import message_of
@@ -38,6 +39,8 @@ Command = (
     | Annotated[Town, subcommand("town", prefix_name=False)]
     | Annotated[Reproduce, subcommand("reproduce", prefix_name=False)]
     | Annotated[Benchmark, subcommand("benchmark", prefix_name=False)]
+    | Annotated[Assign, subcommand("assign", prefix_name=False)]
+    | Annotated[Grade, subcommand("grade", prefix_name=False)]
     | Annotated[Zoo, subcommand("zoo", prefix_name=False)]
     | Annotated[Widgets, subcommand("widgets", prefix_name=False)]
 )

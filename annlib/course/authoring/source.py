@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 import jupytext
 
-ROLES = ("exercise", "answer", "check", "hint", "predict", "quiz")
+ROLES = ("exercise", "answer", "check", "hint", "predict", "quiz", "open")
 PLAIN_TAGS = ("header", "parameters", "setup", "recap", "instructor", "slow", "gpu")
 HIDING_ROLES = ("answer", "predict")
-MARKDOWN_TAGS = ("exercise", "hint", "quiz", "header", "recap", "instructor")
-TAG = re.compile(r"(exercise|answer|check|predict|quiz):[a-z0-9-]+|hint:[a-z0-9-]+:[123]")
+MARKDOWN_TAGS = ("exercise", "hint", "quiz", "open", "header", "recap", "instructor")
+TAG = re.compile(r"(exercise|answer|check|predict|quiz|open):[a-z0-9-]+|hint:[a-z0-9-]+:[123]")
 HEADING = re.compile(r"^(#{1,6}) +(.+?) *$", re.MULTILINE)
 FENCED = re.compile(r"^(```|~~~).*?^\1 *$", re.MULTILINE | re.DOTALL)
 MARKER = re.compile(r"^ *# solution$|  # solution$", re.MULTILINE)

@@ -90,7 +90,8 @@ function entropyOf(shares) {
 
 // [[level, share], ...] of the levels that are on.
 function levelShares(view, shares, levels) {
-  const sums = new Map((view.levels ?? []).filter((l) => levels.includes(l)).map((l) => [l, 0]));
+  if (!view.levels) return [];
+  const sums = new Map(view.levels.filter((l) => levels.includes(l)).map((l) => [l, 0]));
   view.cells.forEach(({ level }, index) => {
     if (sums.has(level)) sums.set(level, sums.get(level) + shares[index]);
   });

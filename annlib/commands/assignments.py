@@ -1,0 +1,119 @@
+"""annlib assign, annlib grade: assignments given out, and graded without trusting them."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tyro.conf import Positional, subcommand
+
+from annlib.commands.errors import at_least_one
+
+HERE = Path()
+Name = Literal["A1"]
+
+
+@dataclass(frozen=True)
+class Release:
+    """Write the zip for students: the notebook without solutions, and the public checks."""
+
+    assignment: Annotated[Name, Positional]
+    out: Path = Path("build/assignments")
+    """Folder of the zip."""
+
+    def run(self) -> None:
+        from annlib.course.grading.assignments import ASSIGNMENTS
+        from annlib.course.grading.releasing import release
+
+        print(release(HERE, ASSIGNMENTS[self.assignment], self.out))
+
+
+@dataclass(frozen=True)
+class Export:
+    """Write a source notebook for nbgrader, for a course that is graded with it."""
+
+    assignment: Annotated[Name, Positional]
+    out: Path = Path("build/nbgrader/source")
+    """Folder `source` of nbgrader's course."""
+
+    def run(self) -> None:
+        from annlib.course.grading.assignments import ASSIGNMENTS
+        from annlib.course.grading.nbgrader import export
+
+        print(export(HERE, ASSIGNMENTS[self.assignment], self.out))
+
+
+@dataclass(frozen=True)
+class Assign:
+    """Give out assignments, to students or to nbgrader."""
+
+    what: (
+        Annotated[Release, subcommand("release", prefix_name=False)]
+        | Annotated[Export, subcommand("export", prefix_name=False)]
+    )
+
+    def run(self) -> None:
+        self.what.run()
+
+
+@dataclass(frozen=True)
+class Grade:
+    """Grade a folder of submissions, one file or folder a student, in a sandbox."""
+
+    assignment: Annotated[Name, Positional]
+    submissions: Annotated[Path, Positional]
+    out: Path | None = None
+    """Folder of grades.csv, feedback and report; else build/grades/NAME."""
+    jobs: int = 2
+    """Submissions at a time; each takes a core and up to 4 GiB."""
+    seed: int | None = None
+    """Of the numbers in hidden tests; drawn and kept in the folder unless given."""
+    late: Path | None = None
+    """CSV with lines `student,days`: 10 % off for each day begun, nothing left after three."""
+    unsafe: bool = False
+    """Go on without bubblewrap: submissions can then read and delete your files."""
+    share: tuple[int, int] | None = None
+    """N M: the N-th of M equal shares only (1 1 is all), for array jobs on several machines that
+    share a disk. Give all of them the same --seed; then grade with --resume for the tables."""
+    resume: bool = False
+    """Leave out what was graded before and has not changed, nor have the tests."""
+
+    def run(self) -> None:
+        from annlib.course.grading.assignments import ASSIGNMENTS
+        from annlib.course.grading.batch import grade
+        from annlib.course.grading.intake import collect
+        from annlib.course.grading.lateness import read_days
+        from annlib.course.grading.sandbox import why_not
+        from annlib.course.grading.writing import write_all
+
+        at_least_one("--jobs", self.jobs)
+        if self.unsafe and (missing := why_not()):
+            print(f"NOT ISOLATED, your files can be read and deleted: {missing}", file=sys.stderr)
+        assignment = ASSIGNMENTS[self.assignment]
+        out = self.out or Path("build/grades") / assignment.name
+        submissions = share_of(collect(self.submissions, assignment.name), self.share, self.seed)
+        students = {one.student for one in submissions}
+        days = read_days(self.late, students) if self.late else {}
+        results, changed = grade(
+            assignment, submissions, out, self.seed, self.jobs, self.unsafe, self.resume, say
+        )
+        if self.share:
+            return
+        print("\n".join(map(str, write_all(assignment, results, changed, days, out))))
+
+
+def share_of(found: list, share: tuple[int, int] | None, seed: int | None) -> list:
+    """Every M-th of the submissions, from the N-th on; raises ValueError for what is no share."""
+    if share is None:
+        return found
+    number, shares = share
+    if not 1 <= number <= shares or seed is None:
+        raise ValueError(
+            f"--share {number} {shares} with --seed {seed}: machines would leave some out, or ask "
+            "different questions. Number the shares from 1, and give all the same --seed."
+        )
+    return found[number - 1 :: shares]
+
+
+def say(text: str) -> None:
+    print(text, flush=True)

@@ -1,0 +1,146 @@
+"""Grades a folder of submissions, several at a time; goes on where it was interrupted.
+
+Each result is a file of its own, named by what it follows from. Tables are made from these files
+alone, so neither the order nor the number of jobs can change them.
+"""
+
+import hashlib
+import json
+import secrets
+import tempfile
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from functools import partial
+from pathlib import Path
+
+from annlib.course.grading.assignment import Assignment
+from annlib.course.grading.confine import Limits
+from annlib.course.grading.intake import Submission
+from annlib.course.grading.marking import Mark, Result, mark
+from annlib.course.grading.releasing import public_checks
+from annlib.course.grading.sandbox import open_sandbox, stage_worker
+
+Say = Callable[[str], None]
+
+
+def keep(path: Path, text: str) -> None:
+    """Writes the whole file or nothing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_name(f"{path.name}.{secrets.token_hex(4)}.new")  # others may write it, too
+    new.write_text(text, encoding="utf-8")
+    new.replace(path)
+
+
+def kept_seed(out: Path, seed: int | None) -> int:
+    """The seed of this folder: drawn once, so that grading again asks the same questions."""
+    path = out / "seed.json"
+    if path.exists():
+        before = json.loads(path.read_text(encoding="utf-8"))["seed"]
+        if seed is not None and seed != before:
+            raise ValueError(
+                f"{out} was graded with seed {before}, not {seed}: results of both would be mixed. "
+                "Leave --seed out, or name another folder with --out."
+            )
+        return before
+    seed = secrets.randbits(48) if seed is None else seed
+    keep(path, json.dumps({"seed": seed}))
+    return seed
+
+
+def version_of_checks() -> str:
+    """Changes with the source of the hidden checks and of grading itself."""
+    course = Path(__file__).parents[1]
+    files = sorted([*(course / "assignments").glob("*.py"), *(course / "grading").glob("*.py")])
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
+
+
+def result_path(out: Path, student: str) -> Path:
+    return out / "results" / f"{hashlib.sha256(student.encode()).hexdigest()[:16]}.json"
+
+
+def read_result(path: Path) -> tuple[str, Result] | None:
+    """Fingerprint and result; None if there is none."""
+    if not path.exists():
+        return None
+    stored = json.loads(path.read_text(encoding="utf-8"))
+    fields = stored["result"]
+    fields["marks"] = tuple(Mark(*one) for one in fields["marks"])
+    fields["files"], fields["failures"] = tuple(fields["files"]), tuple(fields["failures"])
+    return stored["fingerprint"], Result(**fields)
+
+
+def grade(
+    assignment: Assignment,
+    submissions: Sequence[Submission],
+    out: Path,
+    seed: int | None,
+    jobs: int,
+    unsafe: bool,
+    resume: bool,
+    say: Say,
+    limits: Limits = Limits(),
+) -> tuple[list[Result], list[str]]:
+    """-> the results of all, by student; and a line for each whose points have changed"""
+    seed = kept_seed(out, seed)
+    version = f"{seed}/{version_of_checks()}/{limits}"
+    prints = {
+        one.student: hashlib.sha256(f"{one.digest}/{version}".encode()).hexdigest()
+        for one in submissions
+    }
+    before = {one.student: read_result(result_path(out, one.student)) for one in submissions}
+    done = [s for s, found in before.items() if resume and found and found[0] == prints[s]]
+    with tempfile.TemporaryDirectory(prefix="annlib-grader-") as folder:
+        sandbox = open_sandbox(stage_worker(Path(folder)), unsafe)
+        one_of = partial(
+            mark,
+            assignment,
+            seed=seed,
+            sandbox=sandbox,
+            limits=limits,
+            public=public_checks(assignment),
+        )
+        waiting = [one for one in submissions if one.student not in done]
+        with ThreadPoolExecutor(jobs) as pool:
+            tasks = {pool.submit(one_of, submission=one): one for one in waiting}
+            try:
+                for number, task in enumerate(as_completed(tasks), len(done) + 1):
+                    one = tasks[task]
+                    result = kept(task, one, out, prints[one.student])
+                    say(f"{number}/{len(submissions)} {result.student}: {result.points:g}")
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+    results = [read_result(result_path(out, one.student))[1] for one in submissions]
+    return results, changes(before, results)
+
+
+def kept(task: Future[Result], one: Submission, out: Path, fingerprint: str) -> Result:
+    """The result of a task, once it is on the disk.
+
+    A fault of the grader itself stops no other submission: it is said in the table, and the
+    submission is graded again whenever grading is resumed.
+    """
+    try:
+        result = task.result()
+    except Exception as error:
+        fault = f"The grader failed, not the student ({type(error).__name__}: {error}): run again."
+        result, fingerprint = Result(one.student, one.files, fault, "not run", (), (), {}), ""
+    fields = result._asdict() | {"marks": [list(one) for one in result.marks]}
+    stored = {"fingerprint": fingerprint, "result": fields}
+    keep(result_path(out, result.student), json.dumps(stored, indent=1, sort_keys=True))
+    return result
+
+
+def changes(before: dict, results: Sequence[Result]) -> list[str]:
+    """What a re-grade has changed, check by check."""
+    lines = []
+    for result in results:
+        earlier = before[result.student]
+        old = {(m.task, m.check): m.points for m in earlier[1].marks} if earlier else {}
+        for one in result.marks:
+            was = old.get((one.task, one.check), one.points)
+            if was != one.points:
+                lines.append(
+                    f"{result.student}: {one.task}, {one.check}: {was:g} -> {one.points:g}"
+                )
+    return lines

@@ -1,0 +1,62 @@
+"""What one student gets back: points, and what to think about; no tests, no answers, no others."""
+
+from collections.abc import Sequence
+from html import escape
+
+from annlib.course.grading.assignment import Assignment, OpenQuestion
+from annlib.course.grading.marking import Mark, Result
+from annlib.course.grading.questions import NOT_STARTED
+from annlib.course.grading.tables import page, table
+
+
+def of_task(name: str, title: str, marks: Sequence[Mark]) -> str:
+    """Points of each check, then each misconception once."""
+    points, out_of = sum(m.points for m in marks), sum(m.out_of for m in marks)
+    rows = [(m.check, f"{m.points:g} of {m.out_of:g}", m.misconception or "right") for m in marks]
+    slips = {m.misconception: m.explanation for m in marks if m.misconception}
+    if set(slips) == {NOT_STARTED.name}:
+        rows = [("all", f"0 of {out_of:g}", NOT_STARTED.name)]
+    told = "".join(
+        f"<li><b>{escape(slip)}</b>: {escape(text)}</li>" for slip, text in slips.items()
+    )
+    return (
+        f"<h2>{escape(title)} (<code>{escape(name)}</code>): {points:g} of {out_of:g}</h2>"
+        f"{table(('what was looked at', 'points', 'found'), rows)}<ul>{told}</ul>"
+    )
+
+
+def of_cells(result: Result) -> str:
+    """Which cells failed, by number and class of error: messages could hold what was asked."""
+    if not result.failures:
+        return ""
+    rows = [(failure["cell"], failure["type"]) for failure in result.failures[:20]]
+    return (
+        "<h2>Cells that failed</h2><p>Your notebook was run from top to bottom, in a fresh Python. "
+        "Restart your kernel and run all cells to see the same.</p>"
+        f"{table(('code cell', 'error'), rows)}"
+    )
+
+
+def of_question(question: OpenQuestion, result: Result) -> str:
+    text = result.open_answers.get(question.name, "(no cell with the answer was found)")
+    return (
+        f"<h2>{escape(question.title)}: {question.points:g} points, read by a person</h2>"
+        f"<p>Looked at: {escape('; '.join(question.rubric))}.</p><pre>{escape(text)}</pre>"
+    )
+
+
+def feedback(assignment: Assignment, result: Result) -> str:
+    """The page of one student."""
+    head = f"<h1>{escape(assignment.name)}: {escape(assignment.title)}</h1>"
+    head += f"<p>{escape(result.student)}</p>"
+    if result.problem:
+        body = f"<p>Nothing could be graded. {escape(result.problem)}</p>"
+        return page(f"{assignment.name}, {result.student}", head + body)
+    if result.ended != "finished":
+        head += f"<p>Your notebook was stopped: {escape(result.ended)}.</p>"
+    tasks = "".join(
+        of_task(task.name, task.title, [m for m in result.marks if m.task == task.name])
+        for task in assignment.tasks
+    )
+    questions = "".join(of_question(one, result) for one in assignment.questions)
+    return page(f"{assignment.name}, {result.student}", head + tasks + of_cells(result) + questions)

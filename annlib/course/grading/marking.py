@@ -1,0 +1,127 @@
+"""Marks one submission: a worker answers, the hidden checks judge, and a plain record is left."""
+
+import hashlib
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from annlib.course.grading.assignment import Assignment, Task
+from annlib.course.grading.confine import Limits
+from annlib.course.grading.intake import Submission
+from annlib.course.grading.questions import (
+    NO_ANSWER,
+    NOT_STARTED,
+    Answer,
+    Check,
+    Misconception,
+    decoded,
+    encoded,
+)
+from annlib.course.grading.running import run_worker
+from annlib.course.grading.sandbox import Sandbox
+
+SEEDS = 2  # numbers drawn twice: a check is passed if both sets of answers are right
+
+
+class Mark(NamedTuple):
+    """Points for one check. misconception and explanation are "" where they are full."""
+
+    task: str
+    check: str
+    points: float
+    out_of: float
+    misconception: str
+    explanation: str
+
+
+class Result(NamedTuple):
+    """All that grading found out about one submission; what JSON can hold.
+
+    problem: why nothing could be run. ended: how the worker ended. failures: cells that failed.
+    """
+
+    student: str
+    files: tuple[str, ...]
+    problem: str
+    ended: str
+    failures: tuple[dict, ...]
+    marks: tuple[Mark, ...]
+    open_answers: dict[str, str]
+
+    @property
+    def points(self) -> float:
+        return sum(mark.points for mark in self.marks)
+
+    def points_of(self, task: str) -> float:
+        return sum(mark.points for mark in self.marks if mark.task == task)
+
+    @property
+    def started(self) -> bool:
+        return any(mark.misconception != NOT_STARTED.name for mark in self.marks)
+
+
+def own_seed(seed: int, assignment: str, student: str, number: int) -> int:
+    """Fresh numbers for each student, whatever the order of grading."""
+    text = f"{seed}/{assignment}/{student}/{number}"
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "big")
+
+
+def mark(
+    assignment: Assignment,
+    submission: Submission,
+    seed: int,
+    sandbox: Sandbox,
+    limits: Limits,
+    public: str,
+) -> Result:
+    """public: source of the public checks, which the submission may import."""
+    seeds = [own_seed(seed, assignment.name, submission.student, n) for n in range(SEEDS)]
+    drawn = [(task, [task.checks(one) for one in seeds]) for task in assignment.tasks]
+    calls = [
+        call for _, sets in drawn for checks in sets for check in checks for call in check.calls
+    ]
+    if submission.problem:
+        answers, failures, ended = iter([]), [], "not run"
+    else:
+        transcript = run_worker(
+            sandbox,
+            limits,
+            assignment.prelude,
+            submission.cells,
+            {assignment.public: public},
+            encoded(calls),
+        )
+        answers = iter([decoded(transcript.answers.get(n)) for n in range(len(calls))])
+        failures, ended = transcript.failures, transcript.ended
+    marks = [one for task, sets in drawn for one in marks_of(task, sets, answers)]
+    return Result(
+        submission.student,
+        submission.files,
+        submission.problem,
+        ended,
+        tuple(failures),
+        tuple(marks),
+        submission.open_answers,
+    )
+
+
+def marks_of(task: Task, sets: Sequence[Sequence[Check]], answers) -> list[Mark]:
+    """One mark a check; the answers come in the order in which the calls were put."""
+    found = [[judged(check, answers) for check in checks] for checks in sets]
+    return [
+        Mark(
+            task.name,
+            check.name,
+            0 if slip else check.points,
+            check.points,
+            slip.name if slip else "",
+            slip.explanation if slip else "",
+        )
+        for check, *slips in zip(sets[0], *found, strict=True)
+        for slip in [next((slip for slip in slips if slip), None)]
+    ]
+
+
+def judged(check: Check, answers) -> Misconception | None:
+    """What the next answers show; no answer to any question is no answer."""
+    given: list[Answer] = [answer for _, answer in zip(check.calls, answers, strict=False)]
+    return check.judge(given) if len(given) == len(check.calls) else NO_ANSWER

@@ -1,0 +1,121 @@
+"""Where a worker runs: under bubblewrap, without network, the teacher's files or a disk.
+
+Without bubblewrap only the limits that a worker sets itself hold: it could read every file.
+"""
+
+import os
+import shutil
+import site
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+WORKER_FILES = ("__init__.py", "frames.py", "confine.py", "cells.py", "worker.py")
+STAGE = Path("/grader")  # where the worker's own code stands in the sandbox
+SYSTEM = ("/usr", "/lib", "/lib64", "/lib32", "/bin", "/etc/ld.so.cache", "/etc/alternatives")
+HOME_MIB = 256  # a folder in memory that vanishes with the worker
+
+PROBE = """
+import socket, sys
+from pathlib import Path
+seen = [path for path in sys.argv[1:] if Path(path).exists()]
+try:
+    open(sys.argv[2] + ".probe", "x").close()
+    seen.append("a way to write")
+except OSError:
+    pass
+if socket.if_nameindex()[1:]:
+    seen.append("network")
+print(",".join(seen) or "nothing")
+"""
+
+
+class Sandbox(NamedTuple):
+    """command: what stands before the worker's own. environment: all of it."""
+
+    command: tuple[str, ...]
+    environment: dict[str, str]
+    folder: Path
+    isolated: bool
+
+
+def stage_worker(folder: Path) -> Path:
+    """Copies the few files that a worker needs, and nothing else of annlib, into the folder."""
+    package = folder / "annlib/course/grading"
+    package.mkdir(parents=True)
+    for name in ("annlib", "annlib/course"):
+        (folder / name / "__init__.py").touch()
+    for name in WORKER_FILES:
+        shutil.copyfile(Path(__file__).with_name(name), package / name)
+    return folder
+
+
+def open_sandbox(stage: Path, unsafe: bool) -> Sandbox:
+    """The sandbox for workers; raises ValueError where there is none, unless `unsafe`.
+
+    stage: from stage_worker; it must live as long as the sandbox.
+    """
+    missing = why_not()
+    if missing and not unsafe:
+        raise ValueError(
+            f"Submissions would not be isolated: {missing} They could read and delete your files. "
+            "Install bubblewrap (apt install bubblewrap) and try again; or, only where nothing is "
+            "to be lost, such as in a fresh container, add --unsafe."
+        )
+    if missing:
+        home = stage / "home"
+        home.mkdir(exist_ok=True)
+        return Sandbox((sys.executable,), environment(home), stage, isolated=False)
+    return Sandbox(
+        (*bubblewrap(stage), sys.executable), environment(Path("/tmp")), Path("/"), isolated=True
+    )
+
+
+def environment(home: Path) -> dict[str, str]:
+    """All that a submission learns of this machine's settings; one thread, so results repeat."""
+    return {
+        "HOME": str(home),
+        "TMPDIR": str(home),
+        "PATH": "/usr/bin:/bin",
+        "LANG": "C.UTF-8",
+        "MPLBACKEND": "Agg",
+        "OMP_NUM_THREADS": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONHASHSEED": "0",
+    }
+
+
+def bubblewrap(stage: Path) -> tuple[str, ...]:
+    """The sandbox: Python, its packages without annlib, and a home in memory."""
+    words = [shutil.which("bwrap"), "--unshare-all", "--die-with-parent", "--new-session"]
+    words += ["--cap-drop", "ALL", "--hostname", "grader", "--proc", "/proc", "--dev", "/dev"]
+    for path in map(Path, SYSTEM):
+        if path.is_symlink():
+            words += ["--symlink", os.readlink(path), str(path)]
+        elif path.exists():
+            words += ["--ro-bind", str(path), str(path)]
+    words += ["--size", str(HOME_MIB * 2**20), "--tmpfs", "/tmp"]
+    for path in sorted({sys.base_prefix, sys.prefix}):
+        if not path.startswith("/usr"):
+            words += ["--ro-bind", path, path]
+    package = Path(__file__).resolve().parents[2]  # annlib itself
+    if any(package.is_relative_to(folder) for folder in site.getsitepackages()):
+        words += ["--tmpfs", str(package)]  # it holds the hidden tests
+    return (*words, "--ro-bind", str(stage), str(STAGE), "--chdir", str(STAGE), "--")
+
+
+def why_not() -> str:
+    """Why bubblewrap cannot be used here, in a sentence; empty if it can."""
+    if not shutil.which("bwrap"):
+        return "bubblewrap (bwrap) is not installed."
+    here = Path(__file__).resolve()
+    secret = here.parents[3] / "tests"
+    command = (*bubblewrap(here.parent), sys.executable, "-c", PROBE, str(here), str(secret))
+    probe = subprocess.run(
+        command, env=environment(Path("/tmp")), capture_output=True, text=True, timeout=60
+    )
+    if probe.returncode:
+        return f"bubblewrap does not start here: {probe.stderr.strip()[:300]}"
+    seen = probe.stdout.strip()
+    return "" if seen == "nothing" else f"the sandbox is not tight: a probe inside saw {seen}."

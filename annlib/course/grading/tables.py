@@ -1,0 +1,139 @@
+"""What a teacher gets: grades.csv, and a report on the class."""
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from html import escape
+
+from annlib.course.grading.assignment import Assignment
+from annlib.course.grading.lateness import share_kept
+from annlib.course.grading.marking import Result
+
+RISKY = ("=", "+", "-", "@", "\t", "\r", "\n")  # a spreadsheet would take the cell for a formula
+BINS = 10
+
+
+def safe_cell(value: object) -> str:
+    """Text that a spreadsheet shows, but never calculates."""
+    text = "".join(c if c.isprintable() else " " for c in str(value))
+    return f"'{text}" if text.lstrip().startswith(RISKY) else text
+
+
+def note_on(result: Result) -> str:
+    """What a teacher should know besides the points; empty if all went well."""
+    if result.problem:
+        return result.problem
+    if result.ended != "finished":
+        return f"The notebook was stopped: {result.ended}."
+    if not result.started:
+        return "not started"
+    numbers = ", ".join(str(failure["cell"]) for failure in result.failures[:10])
+    return f"cells that failed: {numbers}" if numbers else ""
+
+
+def grades_csv(assignment: Assignment, results: Sequence[Result], days: Mapping[str, float]) -> str:
+    """One line a student, with a byte order mark, so that spreadsheets read names rightly.
+
+    days: student -> days late; those who are not in it were in time
+    """
+    tasks = [f"{task.name} (of {task.points:g})" for task in assignment.tasks]
+    questions = [f"{q.name} (of {q.points:g}, by hand)" for q in assignment.questions]
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\r\n")
+    out_of = sum(task.points for task in assignment.tasks)
+    heads = ["student", f"graded by tests (of {out_of:g})", "days late", "after lateness"]
+    writer.writerow([*heads, *tasks, *questions, "note"])
+    for result in sorted(results):
+        points = [f"{result.points_of(task.name):g}" for task in assignment.tasks]
+        late = days.get(result.student, 0)
+        left = f"{result.points * share_kept(late):g}"
+        row = [result.student, f"{result.points:g}", f"{late:g}", left, *points]
+        writer.writerow(map(safe_cell, [*row, *("" for _ in questions), note_on(result)]))
+    return "\ufeff" + file.getvalue()
+
+
+def histogram(points: Sequence[float], most: float) -> list[int]:
+    """How many students are in each tenth of the points; full marks belong to the last."""
+    counts = [0] * BINS
+    for value in points:
+        counts[min(int(BINS * value / most), BINS - 1)] += 1
+    return counts
+
+
+def bars(counts: Sequence[int], most: float) -> str:
+    """The histogram as an SVG picture with a description."""
+    highest = max(max(counts), 1)
+    said = ", ".join(
+        f"{i * most / BINS:g} to {(i + 1) * most / BINS:g} points: {count}"
+        for i, count in enumerate(counts)
+        if count
+    )
+    shapes = "".join(
+        f'<rect x="{40 * i + 4}" y="{110 - 100 * count / highest:.1f}" width="32" '
+        f'height="{100 * count / highest:.1f}" fill="#0072b2"/>'
+        f'<text x="{40 * i + 20}" y="125" font-size="11" text-anchor="middle">'
+        f"{i * most / BINS:g}</text>"
+        for i, count in enumerate(counts)
+    )
+    return (
+        f'<svg viewBox="0 0 {40 * len(counts)} 130" width="600" role="img" '
+        f'aria-label="Students by points. {escape(said)}">{shapes}</svg>'
+    )
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    head = "".join(f'<th scope="col">{escape(str(one))}</th>' for one in heads)
+    body = "".join(
+        "<tr>" + "".join(f"<td>{escape(str(value))}</td>" for value in row) + "</tr>"
+        for row in rows
+    )
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def class_report(assignment: Assignment, results: Sequence[Result]) -> str:
+    """Histogram, share of each check that was passed, and how often each misconception occurs."""
+    most = sum(task.points for task in assignment.tasks)
+    graded = [result for result in results if not result.problem]
+    marks = [mark for result in graded for mark in result.marks]
+    passed = Counter((mark.task, mark.check) for mark in marks if not mark.misconception)
+    checks = list(dict.fromkeys((mark.task, mark.check) for mark in marks))
+    slips = Counter((m.task, m.misconception) for r in graded for m in distinct(r))
+    notes = [(r.student, note_on(r)) for r in sorted(results) if note_on(r)]
+    parts = [
+        f"<h1>{escape(assignment.name)}: {escape(assignment.title)}</h1>",
+        f"<p>{len(results)} submissions, {len(graded)} of them could be run.</p>",
+        "<h2>Points</h2>",
+        bars(histogram([r.points for r in graded], most), most),
+        "<h2>Checks</h2>",
+        table(
+            ("task", "check", "passed by"),
+            [(*key, f"{passed[key]}/{len(graded)}") for key in checks],
+        ),
+        "<h2>Misconceptions</h2>",
+        table(
+            ("task", "misconception", "students"),
+            [(*key, n) for key, n in sorted(slips.items(), key=lambda item: (-item[1], item[0]))],
+        ),
+        "<h2>To look at</h2>",
+        table(("student", "note"), notes),
+    ]
+    return page(f"{assignment.name}, report on the class", "".join(parts))
+
+
+def distinct(result: Result) -> list:
+    """The marks of a student with each misconception of a task once."""
+    return list({(m.task, m.misconception): m for m in result.marks if m.misconception}.values())
+
+
+def page(title: str, body: str) -> str:
+    """A page that loads nothing and runs nothing."""
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta http-equiv="Content-Security-Policy" '
+        "content=\"default-src 'none'; style-src 'unsafe-inline'\">"
+        f"<title>{escape(title)}</title><style>body{{font:1rem/1.5 sans-serif;max-width:50rem;"
+        "margin:2rem auto;padding:0 1rem}table{border-collapse:collapse}td,th{border-bottom:1px "
+        "solid #999;padding:.2rem .8rem;text-align:left}pre{white-space:pre-wrap}</style></head>"
+        f"<body>{body}</body></html>\n"
+    )

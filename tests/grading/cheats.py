@@ -1,0 +1,127 @@
+"""Submissions that do harm, or want points for nothing: name -> cells. None may get a point.
+
+SECRET, OUTSIDE and PORT stand for a file of the teacher's, a place outside, and a listening port.
+"""
+
+import socket
+import subprocess
+from pathlib import Path
+from typing import NamedTuple
+
+from annlib.course.assignments.a1 import A1
+from annlib.course.grading.confine import Limits
+from annlib.course.grading.intake import Submission
+from annlib.course.grading.marking import Result, mark
+from annlib.course.grading.releasing import public_checks
+from annlib.course.grading.sandbox import Sandbox
+
+SHORT = Limits(call_seconds=2, cpu_seconds=15, wall_seconds=15, memory_gib=2)
+
+FOOLED = """
+def attention_weights(*arguments): return {}
+class NonlocalBlock(nn.Module):
+    def __init__(self, *sizes):
+        super().__init__()
+    def forward(self, *arguments): return {}
+def block_operations(*arguments): return {}
+"""
+
+CHEATS = {
+    "reads the teacher's files": ("text = open('SECRET').read()\nblock_operations = len",),
+    "writes outside its folder": ("open('OUTSIDE', 'w').write('here')",),
+    "deletes outside its folder": ("import os\nos.remove('SECRET')",),
+    "looks for annlib's own blocks": (
+        "from annlib.model.asymmetric import AsymmetricAttention as NonlocalBlock",
+    ),
+    "patches torch and numpy": (
+        "import numpy\ntorch.allclose = numpy.allclose = lambda *a, **k: True\n"
+        "Tensor.__eq__ = lambda *a: True\nassert True",
+        FOOLED.format(0, 0, 0),
+    ),
+    "returns constants": (FOOLED.format("torch.ones(1)", "arguments[0]", "1024"),),
+    "detects the test by its stack": (
+        "import sys\ndef found():\n    frame, held = sys._getframe(), []\n    while frame:\n"
+        "        held += [v for v in frame.f_locals.values() if isinstance(v, Tensor)]\n"
+        "        frame = frame.f_back\n    return held[-1]\n",
+        FOOLED.format("found()", "found()", "found()"),
+    ),
+    "forges the worker's messages": (
+        "import os\nfor number in range(3, 30):\n"
+        "    try: os.write(number, b'\\0' * 7 + b'\\x03abc')\n"
+        "    except OSError: pass\n",
+    ),
+    "opens a socket": (
+        "import socket\nsocket.create_connection(('127.0.0.1', PORT)).send(b'answers, please')",
+    ),
+    "forks a bomb": ("import os\nwhile True: os.fork()",),
+    "starts threads without end": (
+        "import threading, time\n"
+        "while True: threading.Thread(target=time.sleep, args=(99,), daemon=True).start()",
+    ),
+    "fills the memory": ("hoard = []\nwhile True: hoard.append(bytearray(2**28))",),
+    "fills the disk": (
+        "for number in range(10**6): open(f'/tmp/{number}', 'wb').write(bytes(2**25))",
+    ),
+    "sleeps for ever": ("import time\nwhile True:\n    try: time.sleep(99)\n    except: pass",),
+    "computes for ever": ("while True:\n    try:\n        while True: pass\n    except: pass",),
+    "kills its parent": ("import os\nos.kill(os.getppid(), 9)", "os.killpg(os.getpgrp(), 9)"),
+    "ends Python": ("import os\nos._exit(0)",),
+    "crashes": ("import ctypes\nctypes.string_at(0)",),
+    "prints 100 MB and terminal escapes": (
+        "print('\\x1b[2J\\x1b]0;owned\\x07' + 10**8 * 'x')\nraise ValueError('\\x1b[31mred')",
+    ),
+    "plants a pickle": (
+        "class Bomb:\n    def __reduce__(self):\n        import os\n"
+        "        return os.system, ('touch OUTSIDE',)\n",
+        FOOLED.format("Bomb()", "[Bomb()]", "Bomb()"),
+    ),
+    "leaves a daemon behind": (
+        "import subprocess\nsubprocess.Popen(['sleep', '4242'], start_new_session=True)",
+    ),
+    "returns 10 GB": (FOOLED.format(*3 * ("torch.zeros(1).expand(10**10)",)),),
+    "asks for input": ("input('password? ')",),
+}
+
+
+class Attempt(NamedTuple):
+    """What a cheat got, and what it reached that it should not."""
+
+    result: Result
+    reached: list[str]
+
+
+def attempted(name: str, sandbox: Sandbox, folder: Path) -> Attempt:
+    """Grades a cheat, with a secret in the folder and a port that listens."""
+    secret, outside = folder / "secret.txt", folder / "outside.txt"
+    secret.write_text("the answers")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setblocking(False)
+        words = {"SECRET": str(secret), "OUTSIDE": str(outside)}
+        words["PORT"] = str(server.getsockname()[1])
+        cells = CHEATS[name]
+        for word, meant in words.items():
+            cells = tuple(cell.replace(word, meant) for cell in cells)
+        one = Submission("eve", ("eve.ipynb",), cells, {}, "", "")
+        result = mark(A1, one, 1, sandbox, SHORT, public_checks(A1))
+        called = accepted(server)
+    running = subprocess.run(("ps", "-eo", "args"), capture_output=True, text=True).stdout
+    reached = {
+        "the network": called,
+        "the teacher's file": not secret.exists() or secret.read_text() != "the answers",
+        "a place outside": outside.exists(),
+        "life after grading": "sleep 4242" in running or stage_of(sandbox) in running,
+    }
+    return Attempt(result, [what for what, happened in reached.items() if happened])
+
+
+def stage_of(sandbox: Sandbox) -> str:
+    """The folder with the worker's code: each sandbox has its own, so it tells its processes."""
+    return sandbox.command[sandbox.command.index("/grader") - 1]
+
+
+def accepted(server: socket.socket) -> bool:
+    try:
+        server.accept()[0].close()
+    except BlockingIOError:
+        return False
+    return True
