@@ -45,7 +45,7 @@ window.annlibTime = (area, types) => {
     };
     const begin = event => {
         if (started !== null || !area.contains(event.target)) return;
-        before = window.annlibState(area) ?? before;
+        if (area.querySelector('img')) before = window.annlibState(area) ?? before;
         started = event.timeStamp;
         requestAnimationFrame(painted);
     };

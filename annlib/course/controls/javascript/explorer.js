@@ -42,16 +42,28 @@ function mapPicture(heat, rows, columns, paint) {
   return scratch;
 }
 
-function enlarge({ canvas, context }, bitmap, smooth) {
-  context.imageSmoothingEnabled = smooth;
+function enlarge({ canvas, context }, bitmap) {
+  context.imageSmoothingEnabled = false;
   context.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
+}
+
+// The picture at the size of a canvas: scaled once, for that takes longer than all the rest.
+function fitted(picture, { width, height }) {
+  const size = `${width} x ${height}`;
+  picture.fitted ??= new Map();
+  if (!picture.fitted.has(size)) {
+    const canvas = element("canvas", { width, height });
+    canvas.getContext("2d").drawImage(picture.bitmap, 0, 0, width, height);
+    picture.fitted.set(size, canvas);
+  }
+  return picture.fitted.get(size);
 }
 
 // The picture, as bright as its share of attention, with the strongest cells of a pyramid.
 function drawLook(stage, picture, view, found, x, y) {
-  enlarge(stage, picture.bitmap, true);
+  stage.context.drawImage(fitted(picture, stage.canvas), 0, 0);
   const shade = (light, rgba, at) => (rgba[at + 3] = 255 * 0.6 * (1 - light)); // black, in part
-  enlarge(stage, mapPicture(found.heat, view.rows, view.columns, shade), false);
+  enlarge(stage, mapPicture(found.heat, view.rows, view.columns, shade));
   if (view.levels) drawCells(stage, view, found);
   drawRing(stage, x, y);
 }
@@ -113,6 +125,6 @@ function drawHeat(stage, heat, view, colours, x, y) {
     for (let channel = 0; channel < 3; channel++) rgba[at + channel] = colours[colour + channel];
     rgba[at + 3] = 255;
   };
-  enlarge(stage, mapPicture(heat, view.rows, view.columns, paint), false);
+  enlarge(stage, mapPicture(heat, view.rows, view.columns, paint));
   drawRing(stage, x, y);
 }
