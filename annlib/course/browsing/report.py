@@ -74,8 +74,9 @@ def measure_widgets(out: Path, only: str | None, repeat: int, command: str) -> s
         growth = memory_growth(gallery, only, INTERACTIONS)
     text = (
         f"{latency_table(found)}\n\n"
-        "Milliseconds in the page, from the event to the animation frame with another picture; changes by pointer and by keyboard in turns. Pictures of all but "
-        "the explorers and the picker are drawn by the kernel.\n\n"
+        "Milliseconds in the page, from the event to the animation frame with another picture; "
+        "changes by pointer and by keyboard in turns. Pictures of all but the explorers and the "
+        "picker are drawn by the kernel.\n\n"
         f"{INTERACTIONS} further changes: the kernel's memory grew by {growth:.1f} MB (goal: "
         "below 20)."
     )

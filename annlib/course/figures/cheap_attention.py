@@ -118,6 +118,7 @@ def cost_curves(channels: int, options: Mapping[str, int], side: int) -> Picture
     axes.set(xlabel="N, positions of the map", ylabel="operations", title=title)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda n, _: f"{n:,.0f}"))
     axes.set_xlim(positions[0] * 0.9, positions[-1] * 5)
+    axes.minorticks_off()  # hundreds of them, each of which is drawn by itself
     return Picture(figure, f"{title}. {say_costs(channels, options, side)}")
 
 
