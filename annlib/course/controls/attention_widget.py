@@ -18,6 +18,14 @@ from annlib.course.views import Subject, View, Views
 
 SHARES = "shares as a map"  # what stands beside the picture while no network is compared
 PHOTO_PIXELS = 50_000_000
+FILES = (
+    "stage.js",
+    "attention.js",
+    "explorer.js",
+    "page_parts.js",
+    "files.js",
+    "explorer_page.js",
+)
 
 
 class AttentionExplorer(anywidget.AnyWidget):
@@ -28,7 +36,7 @@ class AttentionExplorer(anywidget.AnyWidget):
     or SHARES), `levels`, `factor` of all scores, and `xy`, the column and the row of the pixel.
     """
 
-    _esm = module("stage.js", "attention.js", "explorer.js", "page_parts.js", "explorer_page.js")
+    _esm = module(*FILES)
     _css = (JAVASCRIPT / "attention.css").read_text(encoding="utf-8")
     spec = traitlets.Dict().tag(sync=True)
     data = traitlets.Bytes().tag(sync=True)

@@ -14,13 +14,14 @@ class Explorer {
     this.panelsBox = element("div", { class: "panels" });
     this.note = element("p", { class: "note", role: "status" });
     root.append(this.controls, this.panelsBox, this.under, this.sentence, this.facts);
-    root.append(this.buttons(), this.note, this.teller.region);
+    root.append(fileButtons(this), this.note, this.teller.region);
     const follow = () => this.read();
     const names = ["spec", "picture", "network", "block", "beside", "levels", "factor", "xy"];
     const events = names.map((name) => `change:${name}`).join(" ");
     model.on(events, follow);
-    model.on("change:message", () => (this.note.textContent = model.get("message")));
-    this.leave = () => model.off(null, follow);
+    const tell = () => (this.note.textContent = model.get("message"));
+    model.on("change:message", tell);
+    this.leave = () => [follow, tell].forEach((one) => model.off(null, one));
     this.read();
     this.warmUp();
   }
@@ -33,9 +34,9 @@ class Explorer {
   // Takes over the state that Python holds: at the start, and when it was set from there.
   read() {
     if (this.writing) return;
-    if (this.read_data !== this.model.get("data")) {
+    if (this.known !== this.model.get("data")) {
       this.spec = readSpec(this.model);
-      this.read_data = this.model.get("data");
+      this.known = this.model.get("data");
     }
     for (const name of ["picture", "network", "block", "beside", "factor", "levels"]) {
       this[name] = this.model.get(name);
@@ -86,39 +87,14 @@ class Explorer {
       (one) => one !== this.network && this.blocksOf(one).includes(this.block),
     );
     if (!others.includes(this.beside)) this.beside = SHARES;
-    const change = (name) => (value) => this.take({ [name]: value });
     const focused = this.controls.contains(document.activeElement)
       ? [...this.controls.querySelectorAll("select, input")].indexOf(document.activeElement)
       : -1;
-    this.controls.replaceChildren(
-      menu("picture", this.spec.pictures.map(({ name }) => name), this.picture, change("picture")),
-      menu("network", names("network"), this.network, change("network")),
-      menu("block", this.blocksOf(this.network), this.block, change("block")),
-      menu("beside it", [SHARES, ...others], this.beside, change("beside")),
-      menu("scores x", FACTORS.map(String), String(this.factor), (value) =>
-        this.take({ factor: Number(value) }),
-      ),
-    );
-    if (this.view.levels) this.controls.append(this.levelBoxes());
+    this.controls.replaceChildren(...menus(this, names("network"), [SHARES, ...others]));
+    if (this.view.levels) this.controls.append(levelBoxes(this));
     if (focused >= 0) this.controls.querySelectorAll("select, input")[focused]?.focus();
     this.makePanels();
     this.draw();
-  }
-
-  levelBoxes() {
-    const boxes = this.view.levels.map((level) => {
-      const box = element("input", { type: "checkbox", checked: this.levels.includes(level) });
-      box.addEventListener("change", () => {
-        const chosen = this.view.levels.filter((one) =>
-          one === level ? box.checked : this.levels.includes(one),
-        );
-        this.levels = chosen;
-        this.draw();
-        this.write();
-      });
-      return element("label", {}, box, ` ${level}`);
-    });
-    return element("fieldset", {}, element("legend", {}, "pyramid levels"), ...boxes);
   }
 
   makePanels() {
@@ -170,23 +146,16 @@ class Explorer {
     const other = this.beside !== SHARES && this.viewOf(this.beside);
     this.other = other && this.look(other);
     if (other) drawLook(right, subject, other, this.other, x, y);
-    this.write_words(view, found, other);
+    this.writeWords(view, found, other);
   }
 
   drawShares(stage, found) {
     drawHeat(stage, found.heat, this.view, this.spec.colours, this.x, this.y);
     const most = found.heat.reduce((one, value) => Math.max(one, value), 0);
-    const stops = [0, 0.25, 0.5, 0.75, 1];
-    const colour = (stop) => {
-      const at = 3 * Math.round(255 * stop);
-      return `rgb(${this.spec.colours.slice(at, at + 3).join(" ")})`;
-    };
-    const bar = element("div", { style: `background: linear-gradient(to right, ${stops.map(colour)})` });
-    const ticks = stops.map((stop) => element("span", {}, percent(most * stop * stop, 1)));
-    this.scale.replaceChildren(bar, ...ticks);
+    fillScale(this.scale, most, this.spec.colours);
   }
 
-  write_words(view, found, other) {
+  writeWords(view, found, other) {
     const sentence = sayChoice(found, this.x, this.y);
     if (!other) {
       this.say(sentence);
@@ -212,10 +181,7 @@ class Explorer {
       this.under.textContent = "\u00a0";
       return;
     }
-    const { subject, view } = this;
-    const share = this.found?.heat[positionOf(view, subject, x, y)] ?? 0;
-    const label = subject.labels ? `, ${subject.names[subject.labels[y * subject.width + x]] ?? "border"}` : "";
-    this.under.textContent = `Under the pointer: row ${y}, column ${x}${label}, share ${percent(share, 2)}`;
+    this.under.textContent = sayUnder(this.subject, this.view, this.found, x, y);
   }
 
   // A menu has changed.
@@ -225,47 +191,6 @@ class Explorer {
     [this.x, this.y] = [clamp(this.x, subject.width - 1), clamp(this.y, subject.height - 1)];
     this.renew();
     this.write();
-  }
-
-  buttons() {
-    const button = (text, press) => {
-      const made = element("button", { type: "button" }, text);
-      made.addEventListener("click", press);
-      return made;
-    };
-    const bar = element(
-      "div",
-      { class: "buttons" },
-      button("Save as PNG", async () => {
-        save("attention.png", await pageAsPicture(this.panels, this.sentence.textContent));
-      }),
-      button("Save shares as CSV", () => {
-        const columns = [[this.network, this.found]];
-        if (this.other) columns.push([this.beside, this.other]);
-        save("attention.csv", new Blob([sharesAsCsv(this.subject, this.view, columns)], { type: "text/csv" }));
-      }),
-    );
-    if (this.model.get("spec").takes_photos) bar.append(this.photoButton());
-    return bar;
-  }
-
-  // The picture goes to Python as it is: only there is the network.
-  photoButton() {
-    const input = element("input", { type: "file", accept: "image/*" });
-    const send = async (file) => {
-      this.note.textContent = `Looking at ${file.name} ...`;
-      const bytes = await file.arrayBuffer();
-      this.model.send({ photo: file.name }, undefined, [bytes]);
-    };
-    input.addEventListener("change", () => input.files[0] && send(input.files[0]));
-    this.root.addEventListener("paste", (event) => {
-      const [file] = [...event.clipboardData.files].filter(({ type }) => type.startsWith("image/"));
-      if (!file) return;
-      event.preventDefault();
-      event.stopPropagation(); // Lab would paste a cell
-      send(file);
-    });
-    return element("label", {}, "Your own photo (choose, or paste here) ", input);
   }
 }
 

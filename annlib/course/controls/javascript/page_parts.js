@@ -1,4 +1,4 @@
-// Parts of the explorer's page: menus, tables, and what leaves it as a file.
+// Parts of the explorer's page: menus, tables, the scale of colours.
 
 const SHARES = "shares as a map";
 
@@ -13,6 +13,43 @@ function menu(name, options, chosen, onChange) {
 }
 
 const FACTORS = [0, 0.25, 0.5, 1, 2, 4];
+
+// All menus of the explorer; those with one entry hide themselves.
+function menus(explorer, networks, beside) {
+  const take = (name) => (value) => explorer.take({ [name]: value });
+  const { spec, picture, network, block, factor } = explorer;
+  return [
+    menu("picture", spec.pictures.map(({ name }) => name), picture, take("picture")),
+    menu("network", networks, network, take("network")),
+    menu("block", explorer.blocksOf(network), block, take("block")),
+    menu("beside it", beside, explorer.beside, take("beside")),
+    menu("scores x", FACTORS.map(String), String(factor), (value) =>
+      explorer.take({ factor: Number(value) }),
+    ),
+  ];
+}
+
+// One box for each pyramid level; the ticked ones answer.
+function levelBoxes(explorer) {
+  const boxes = explorer.view.levels.map((level) => {
+    const box = element("input", { type: "checkbox", checked: explorer.levels.includes(level) });
+    box.addEventListener("change", () => {
+      const others = explorer.levels.filter((one) => one !== level);
+      explorer.levels = (box.checked ? [...others, level] : others).sort((a, b) => a - b);
+      explorer.draw();
+      explorer.write();
+    });
+    return element("label", {}, box, ` ${level}`);
+  });
+  return element("fieldset", {}, element("legend", {}, "pyramid levels"), ...boxes);
+}
+
+function sayUnder(subject, view, found, x, y) {
+  const share = found?.heat[positionOf(view, subject, x, y)] ?? 0;
+  const label = subject.labels?.[y * subject.width + x];
+  const name = subject.labels ? `, ${subject.names[label] ?? "border"}` : "";
+  return `Under the pointer: row ${y}, column ${x}${name}, share ${percent(share, 2)}`;
+}
 
 // One line of a bar chart that is also text: name, share, and a bar as wide as the share.
 function barLine(name, share) {
@@ -42,49 +79,14 @@ function tables(view, found) {
   return all;
 }
 
-function save(name, blob) {
-  const link = element("a", { href: URL.createObjectURL(blob), download: name });
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
-}
-
-// Every answering place with its pixels and its share: one line each, one column for each network.
-function sharesAsCsv(picture, view, columns) {
-  const across = picture.width / view.columns, down = picture.height / view.rows;
-  const head = ["place", "top", "left", "bottom", "right", ...columns.map(([name]) => `share ${name}`)];
-  const lines = view.cells.map((cell, index) => [
-    cell.name,
-    ...[cell.top * down, cell.left * across, cell.bottom * down, cell.right * across],
-    ...columns.map(([, found]) => found.shares[index]),
-  ]);
-  const quoted = (value) => (typeof value === "number" ? value : `"${value.replaceAll('"', '""')}"`);
-  return [head, ...lines].map((line) => line.map(quoted).join(",")).join("\r\n") + "\r\n";
-}
-
-// The panels side by side with their titles and the sentence below, on white.
-function pageAsPicture(panels, sentence) {
-  const gap = 16, line = 30;
-  const { width, height } = panels[0].stage.canvas;
-  const page = element("canvas", { width: 2 * width + 3 * gap, height: height + 4 * line });
-  const context = page.getContext("2d");
-  context.fillStyle = "white";
-  context.fillRect(0, 0, page.width, page.height);
-  context.fillStyle = "#1b1b1b";
-  context.font = "20px sans-serif";
-  panels.forEach(({ stage, title }, index) => {
-    const left = gap + index * (width + gap);
-    context.fillText(title.textContent, left, line * 0.8, width);
-    context.drawImage(stage.canvas, left, line);
-  });
-  context.font = "16px sans-serif";
-  const words = sentence.split(" ");
-  let text = "", y = height + line * 2;
-  for (const word of words) {
-    if (context.measureText(`${text} ${word}`).width > page.width - 2 * gap) {
-      context.fillText(text, gap, y);
-      [text, y] = [word, y + line * 0.8];
-    } else text = text ? `${text} ${word}` : word;
-  }
-  context.fillText(text, gap, y);
-  return new Promise((done) => page.toBlob(done, "image/png"));
+// The bar below a map of shares: its colours, and the share that each stands for.
+function fillScale(scale, most, colours) {
+  const stops = [0, 0.25, 0.5, 0.75, 1];
+  const colour = (stop) => {
+    const at = 3 * Math.round(255 * stop);
+    return `rgb(${colours.slice(at, at + 3).join(" ")})`;
+  };
+  const bar = element("div", { style: `background: linear-gradient(to right, ${stops.map(colour)})` });
+  const ticks = stops.map((stop) => element("span", {}, percent(most * stop * stop, 1)));
+  scale.replaceChildren(bar, ...ticks);
 }
