@@ -5,7 +5,6 @@ import signal
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, replace
 from multiprocessing import get_context
 from pathlib import Path
@@ -56,9 +55,6 @@ def compare(
         ]
         for task in tasks:
             yield task.result()
-    except BrokenProcessPool:
-        time.sleep(1)  # Ctrl-C may have ended a worker first, and is still on its way to us
-        raise
     finally:  # an interrupt or an error must not wait for the runs that stand in line
         pool.shutdown(wait=False, cancel_futures=True)
 
