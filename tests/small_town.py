@@ -4,6 +4,7 @@ The same experiments, data and commands, but a few scenes, a tiny network and sm
 """
 
 import os
+import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -36,6 +37,11 @@ CHANGES = (
 )
 
 
+def hear_interrupts() -> None:
+    """What a shell starts in the background ignores Ctrl-C, and so would all that it starts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def start(*words: str) -> Popen:
     """The command in a process group of its own, as a terminal would start it."""
     return Popen(
@@ -44,6 +50,7 @@ def start(*words: str) -> Popen:
         stderr=PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=hear_interrupts,
         env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[1])},
     )
 

@@ -102,7 +102,8 @@ def bubblewrap(stage: Path) -> tuple[str, ...]:
     package = Path(__file__).resolve().parents[2]  # annlib itself
     if any(package.is_relative_to(folder) for folder in site.getsitepackages()):
         words += ["--tmpfs", str(package)]  # it holds the hidden tests
-    return (*words, "--ro-bind", str(stage), str(STAGE), "--chdir", str(STAGE), "--")
+    words += ["--ro-bind", str(stage), str(STAGE), "--remount-ro", "/"]  # but for the home
+    return (*words, "--chdir", str(STAGE), "--")
 
 
 def why_not() -> str:
