@@ -69,10 +69,11 @@ class PaintPrediction(Shown):
         for y, (row, cells) in enumerate(zip(self.rows, self.cells, strict=True)):
             for x, (letter, button) in enumerate(zip(row, cells, strict=True)):
                 index = LETTERS.index(letter)
-                button.description = letter
-                button.tooltip = f"row {y + 1}, column {x + 1}: {NAMES[index]}"
-                button.style.button_color = to_hex(COLOURS[index])
-                button.style.text_color = on(COLOURS, index)["color"]
+                with button.hold_sync(), button.style.hold_sync():  # one message each, not two
+                    button.description = letter
+                    button.tooltip = f"row {y + 1}, column {x + 1}: {NAMES[index]}"
+                    button.style.button_color = to_hex(COLOURS[index])
+                    button.style.text_color = on(COLOURS, index)["color"]
 
     def draw(self) -> tuple[Picture, str]:
         """The matrix and the sentence for what is painted."""

@@ -16,6 +16,7 @@ from annlib.course.drawing import BLOCK_COLOURS, INK, styled
 from annlib.course.plots import Picture
 from annlib.engine.evaluate import ConfusionMatrix, Scores
 
+INSIDE = {"ha": "center", "va": "center", "in_layout": False}  # the layout need not measure it
 LEANING = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"}
 Colours = Sequence[Sequence[float]]  # one (r, g, b) of 0..1 a class
 
@@ -36,10 +37,9 @@ def painted(
             column + 0.36,
             row - 0.2,
             "x",
-            ha="center",
-            va="center",
             size=12,
             weight="bold",
+            **INSIDE,
             **on(colours, prediction[row, column]),
         )
     draw_counts(axes[2], matrix.counts.numpy(), names)
@@ -67,7 +67,7 @@ def draw_pixels(
             if value == IGNORE_INDEX
             else (names[value][0].upper(), on(colours, value))
         )
-        axes.text(column, row, letter, ha="center", va="center", **look)
+        axes.text(column, row, letter, **INSIDE, **look)
     height, width = classes.shape
     axes.set(xticks=range(width), yticks=range(height), title=title)
     axes.set_xticklabels(range(1, width + 1), size=9)
@@ -88,9 +88,7 @@ def draw_counts(axes: Axes, counts: np.ndarray, names: Sequence[str]) -> None:
     for (label, prediction), count in np.ndenumerate(counts):
         weight = "bold" if label == prediction else "normal"
         shade = "white" if count < 0.4 * counts.max() else INK
-        axes.text(
-            prediction, label, str(count), ha="center", va="center", weight=weight, color=shade
-        )
+        axes.text(prediction, label, str(count), weight=weight, color=shade, **INSIDE)
     axes.set(xticks=range(len(names)), yticks=range(len(names)))
     axes.set(xlabel="predicted", ylabel="labelled", title="Confusion matrix")
     axes.set_xticklabels(names, **LEANING)

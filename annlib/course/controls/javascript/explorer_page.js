@@ -1,5 +1,7 @@
 // The explorer's page: menus, two panels, words and tables, all following one state.
 
+const STATE = ["picture", "network", "block", "beside", "factor", "levels"]; // and xy, as in Python
+
 class Explorer {
   constructor(model, root) {
     this.model = model;
@@ -7,6 +9,10 @@ class Explorer {
     root.classList.add("annlib-attention");
     keepKeys(root);
     this.teller = makeTeller();
+    this.wordsSoon = paced(() => {
+      this.writeWords();
+      this.hover(this.x, this.y);
+    });
     this.controls = element("div", { class: "controls" });
     this.sentence = element("p", { class: "said" });
     this.under = element("p", { class: "under", "aria-hidden": "true" }, "\u00a0");
@@ -16,9 +22,7 @@ class Explorer {
     root.append(this.controls, this.panelsBox, this.under, this.sentence, this.facts);
     root.append(fileButtons(this), this.note, this.teller.region);
     const follow = () => this.read();
-    const names = ["spec", "picture", "network", "block", "beside", "levels", "factor", "xy"];
-    const events = names.map((name) => `change:${name}`).join(" ");
-    model.on(events, follow);
+    model.on(["spec", "xy", ...STATE].map((name) => `change:${name}`).join(" "), follow);
     const tell = () => (this.note.textContent = model.get("message"));
     model.on("change:message", tell);
     this.leave = () => [follow, tell].forEach((one) => model.off(null, one));
@@ -38,9 +42,7 @@ class Explorer {
       this.spec = readSpec(this.model);
       this.known = this.model.get("data");
     }
-    for (const name of ["picture", "network", "block", "beside", "factor", "levels"]) {
-      this[name] = this.model.get(name);
-    }
+    for (const name of STATE) this[name] = this.model.get(name);
     [this.x, this.y] = this.model.get("xy");
     this.renew();
   }
@@ -50,9 +52,7 @@ class Explorer {
     clearTimeout(this.later);
     this.later = setTimeout(() => {
       this.writing = true;
-      for (const name of ["picture", "network", "block", "beside", "factor", "levels"]) {
-        this.model.set(name, this[name]);
-      }
+      for (const name of STATE) this.model.set(name, this[name]);
       this.model.set("xy", [this.x, this.y]);
       this.model.save_changes();
       this.writing = false;
@@ -101,18 +101,17 @@ class Explorer {
     const { subject, view } = this;
     const step = [subject.width / view.columns, subject.height / view.rows];
     const hear = {
-      choose: (x, y) => {
+      choose: (x, y, dragging) => {
         [this.x, this.y] = [x, y];
-        this.draw();
+        this.paint();
+        if (dragging) this.wordsSoon();
+        else this.writeWords();
         this.write();
       },
-      hover: (x, y) => this.hover(x, y),
+      hover: (x, y, dragging) => dragging || this.hover(x, y), // a drag's words follow it
     };
-    const titles = view.asking
-      ? [view.asks, view.answers]
-      : [`${this.block}, ${this.network}`, this.beside === SHARES ? "Shares on the map" : `${this.block}, ${this.beside}`];
     const had = this.panels?.findIndex(({ stage }) => stage.canvas === document.activeElement) ?? -1;
-    this.panels = titles.map((text) => {
+    this.panels = panelTitles(this).map((text) => {
       const stage = makeStage(subject, text, step, () => [this.x, this.y], hear);
       const title = element("figcaption", {}, text);
       return { stage, title, figure: element("figure", {}, title, stage.canvas) };
@@ -128,12 +127,17 @@ class Explorer {
   }
 
   draw() {
+    this.paint();
+    this.writeWords();
+  }
+
+  get silent() {
+    return this.view.levels && !this.view.levels.some((level) => this.levels.includes(level));
+  }
+
+  paint() {
     const { view, subject, x, y } = this;
-    if (view.levels && !view.levels.some((level) => this.levels.includes(level))) {
-      this.say("S = 0: nobody answers. Tick at least one level.");
-      this.facts.replaceChildren();
-      return;
-    }
+    if (this.silent) return; // the picture stays, the words say why
     const found = (this.found = this.look(view));
     const [left, right] = this.panels.map(({ stage }) => stage);
     if (view.asking) {
@@ -141,33 +145,32 @@ class Explorer {
       drawLook(right, subject, view, found, x, y);
     } else {
       drawLook(left, subject, view, found, x, y);
-      if (this.beside === SHARES) this.drawShares(right, found);
+      if (this.beside === SHARES) drawHeat(right, found.heat, view, this.spec.colours, x, y);
     }
     const other = this.beside !== SHARES && this.viewOf(this.beside);
     this.other = other && this.look(other);
     if (other) drawLook(right, subject, other, this.other, x, y);
-    this.writeWords(view, found, other);
   }
 
-  drawShares(stage, found) {
-    drawHeat(stage, found.heat, this.view, this.spec.colours, this.x, this.y);
-    const most = found.heat.reduce((one, value) => Math.max(one, value), 0);
-    fillScale(this.scale, most, this.spec.colours);
-  }
-
-  writeWords(view, found, other) {
-    const sentence = sayChoice(found, this.x, this.y);
+  // What the picture shows, in words and tables.
+  writeWords() {
+    const { view, found, other, x, y } = this;
+    if (this.silent) {
+      this.say("S = 0: nobody answers. Tick at least one level.");
+      this.facts.replaceChildren();
+      return;
+    }
+    const sentence = sayChoice(found, x, y);
     if (!other) {
       this.say(sentence);
       this.facts.replaceChildren(...tables(view, found));
+      fillScale(this.scale, Math.max(...found.heat), this.spec.colours);
       return;
     }
-    this.say(`${this.network}: ${sentence} ${this.beside}: ${sayChoice(this.other, this.x, this.y)}`);
-    const column = (name, part, numbers) =>
-      element("div", {}, element("strong", {}, name), ...tables(part, numbers));
+    this.say(`${this.network}: ${sentence} ${this.beside}: ${sayChoice(other, x, y)}`);
     this.facts.replaceChildren(
       column(this.network, view, found),
-      column(this.beside, other, this.other),
+      column(this.beside, this.viewOf(this.beside), other),
     );
   }
 

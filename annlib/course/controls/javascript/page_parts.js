@@ -29,6 +29,11 @@ function menus(explorer, networks, beside) {
   ];
 }
 
+function panelTitles({ view, block, network, beside }) {
+  if (view.asking) return [view.asks, view.answers];
+  return [`${block}, ${network}`, beside === SHARES ? "Shares on the map" : `${block}, ${beside}`];
+}
+
 // One box for each pyramid level; the ticked ones answer.
 function levelBoxes(explorer) {
   const boxes = explorer.view.levels.map((level) => {
@@ -77,6 +82,10 @@ function tables(view, found) {
   const seen = found.masses.filter(([, mass]) => mass >= 0.005);
   if (seen.length) all.push(table("By class", seen));
   return all;
+}
+
+function column(name, view, found) {
+  return element("div", {}, element("strong", {}, name), ...tables(view, found));
 }
 
 // The bar below a map of shares: its colours, and the share that each stands for.

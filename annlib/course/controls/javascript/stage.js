@@ -26,8 +26,8 @@ function keepKeys(root) {
   });
 }
 
-// { canvas, context, zoom }; hear.choose(x, y) gets the pixel, hear.hover(x, y) one under the pointer
-// or nothing. step: pixels that an arrow key moves by; where(): the pixel that is chosen.
+// { canvas, context, zoom }; hear.choose(x, y, dragging) gets the pixel, hear.hover(x, y, dragging)
+// one under the pointer or nothing. step: pixels that an arrow key moves by; where(): the pixel that is chosen.
 function makeStage({ width, height }, label, step, where, hear) {
   const zoom = Math.min(4, Math.max(0.5, WIDTH / width));
   const canvas = element("canvas", {
@@ -49,8 +49,9 @@ function makeStage({ width, height }, label, step, where, hear) {
     hear.choose(...pixelUnder(event));
   });
   canvas.addEventListener("pointermove", (event) => {
-    hear.hover(...pixelUnder(event));
-    if (event.buttons & 1) hear.choose(...pixelUnder(event));
+    const pixel = pixelUnder(event), dragging = Boolean(event.buttons & 1);
+    if (dragging) hear.choose(...pixel, dragging);
+    hear.hover(...pixel, dragging);
   });
   canvas.addEventListener("pointerleave", () => hear.hover());
   canvas.addEventListener("keydown", (event) => {
@@ -89,6 +90,21 @@ function bitmapOf(bytes, width, height) {
   }
   canvas.getContext("2d").putImageData(data, 0, 0);
   return canvas;
+}
+
+// `work`, done at once, but not again before `pause` milliseconds are over. Words that change with
+// every frame can't be read, and laying them out takes longer than the picture.
+function paced(work, pause = 100) {
+  let last = -Infinity, waiting;
+  const run = () => {
+    [last, waiting] = [performance.now(), undefined];
+    work();
+  };
+  return () => {
+    const rest = last + pause - performance.now();
+    if (rest <= 0 && !waiting) run();
+    else waiting ??= setTimeout(run, rest);
+  };
 }
 
 // Hands text to screen readers once it has stood still for a moment, not on every move of a drag.
