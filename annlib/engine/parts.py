@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor, nn
@@ -78,12 +79,19 @@ def spent_by_part(model: nn.Module, images: Tensor, clock: Callable[[], float]) 
     return spent | {REST: total - sum(spent.values())}
 
 
+@cache
+def without_numbers(config: ModelConfig, folded: bool) -> nn.Module:
+    """A model whose parameters have a shape only; kept, for building takes as long as counting."""
+    with torch.device("meta"):
+        return build_model(config, folded)
+
+
 def gflops_by_part(
     config: ModelConfig, images: int, size: tuple[int, int], folded: bool = True
 ) -> dict[str, float]:
     """Counted without computing anything, on tensors that have a shape only."""
-    with torch.device("meta"):
-        model, batch = build_model(config, folded), torch.empty(images, 3, *size)
+    model = without_numbers(config, folded)
+    batch = torch.empty(images, 3, *size, device="meta")
     with operation_counter() as counter:
         return spent_by_part(model, batch, lambda: counter.get_total_flops() / 1e9)
 
