@@ -16,7 +16,7 @@ READY := .venv/.ready
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check \
 	$(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
-.PHONY: help course lab test lessons lock chromium clean
+.PHONY: help course lab test lessons lock chromium bubblewrap clean
 help:
 	@sed -n 's/^# \{0,1\}//p;/^$$/q' Makefile
 
@@ -36,7 +36,7 @@ lab: $(READY)
 lessons: $(READY)
 	$(BIN)/annlib lessons build
 
-test: $(READY) chromium
+test: $(READY) chromium bubblewrap
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/annlib lessons check
@@ -50,6 +50,13 @@ chromium:
 	test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get -qq update && \
 	apt-get -qq install -y --no-install-recommends chromium fonts-dejavu-core >/dev/null || \
 	echo "No Chromium here: browser tests are skipped. To run them: sudo apt-get install chromium"
+
+# The grader runs what students write inside a sandbox, and its tests break out of it if they can.
+bubblewrap:
+	@command -v bwrap >/dev/null || { \
+	test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get -qq update && \
+	apt-get -qq install -y --no-install-recommends bubblewrap >/dev/null; } || \
+	echo "No bubblewrap here: tests of the sandbox are skipped. To run them: sudo apt-get install bubblewrap"
 
 lock: $(READY)
 	@{ sed -n '/^#/p' requirements.lock; \

@@ -58,7 +58,11 @@ class Assign:
 
 @dataclass(frozen=True)
 class Grade:
-    """Grade a folder of submissions, one file or folder a student, in a sandbox."""
+    """Grade a folder of submissions, one file or folder a student, in a sandbox.
+
+    Answers to open questions are read by a person: answers.html has them, by_hand.csv takes the
+    points; the next call, with --resume, counts them.
+    """
 
     assignment: Annotated[Name, Positional]
     submissions: Annotated[Path, Positional]
@@ -81,6 +85,7 @@ class Grade:
     def run(self) -> None:
         from annlib.course.grading.assignments import ASSIGNMENTS
         from annlib.course.grading.batch import grade
+        from annlib.course.grading.by_hand import SHEET, read_sheet
         from annlib.course.grading.intake import collect
         from annlib.course.grading.lateness import read_days
         from annlib.course.grading.sandbox import why_not
@@ -94,12 +99,13 @@ class Grade:
         submissions = share_of(collect(self.submissions, assignment.name), self.share, self.seed)
         students = {one.student for one in submissions}
         days = read_days(self.late, students) if self.late else {}
+        given = {} if self.share else read_sheet(out / SHEET, assignment, students)
         results, changed = grade(
             assignment, submissions, out, self.seed, self.jobs, self.unsafe, self.resume, say
         )
         if self.share:
             return
-        print("\n".join(map(str, write_all(assignment, results, changed, days, out))))
+        print("\n".join(map(str, write_all(assignment, results, changed, days, given, out))))
 
 
 def share_of(found: list, share: tuple[int, int] | None, seed: int | None) -> list:

@@ -100,7 +100,7 @@ def whole_class(folder: Path, count: int) -> list[str]:
         order: Sequence = found if jobs == 1 else found[::-1]
         results, _ = grade(A1, order, out, 7, jobs, False, False, lambda text: None, SHORT)
         seconds = time.perf_counter() - started
-        tables.append(grades_csv(A1, results, {}))
+        tables.append(grades_csv(A1, results, {}, {}))
         lines.append(row(jobs, len(results), f"{seconds:.0f} s", f"{seconds / count:.2f} s"))
     left = subprocess.run(("ps", "-eo", "args"), capture_output=True, text=True).stdout
     same = "the same" if tables[0] == tables[1] else "DIFFERENT"

@@ -62,7 +62,7 @@ def graded(inbox: Path, out: Path, jobs: int, resume: bool = False) -> list[Resu
     if jobs == 2:
         found.reverse()
     results, changed = grade(A1, found, out, 7, jobs, False, resume, lambda text: None, SHORT)
-    write_all(A1, results, changed, {}, out)
+    write_all(A1, results, changed, {}, {}, out)
     return results
 
 
@@ -196,7 +196,7 @@ def example(student: str, found: str = "scale missing") -> Result:
 
 
 def test_feedback_shows_no_code_no_message_and_nobody_else() -> None:
-    page = feedback(A1, example("<anna>"))
+    page = feedback(A1, example("<anna>"), {})
     assert "<script>" not in page and "&lt;script&gt;" in page and "&lt;anna&gt;" in page
     assert "0.1234" not in page, "an error message could hold what was asked"
     assert "scale missing" in page and "default-src 'none'" in page
@@ -210,7 +210,7 @@ def test_report_counts_a_misconception_once_a_student() -> None:
 
 
 def test_table_has_a_line_a_student_in_their_order() -> None:
-    rows = grades_csv(A1, [example("bert"), example("anna")], {}).splitlines()
+    rows = grades_csv(A1, [example("bert"), example("anna")], {}, {}).splitlines()
     assert [row.split(",")[0].strip("\ufeff") for row in rows] == ["student", "anna", "bert"]
 
 

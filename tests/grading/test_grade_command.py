@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import tyro
+import yaml
 from in_process import ROOT
 
 from annlib import __main__
@@ -31,25 +32,40 @@ def test_a_share_that_would_lose_work_is_refused(share: tuple[int, int], seed: i
         share_of([1, 2, 3], share, seed)
 
 
-def test_array_job_calls_the_command_with_its_share(tmp_path: Path) -> None:
-    """A dry run: the script itself, with a scheduler's variables and a command that only tells."""
-    (tmp_path / "bin").mkdir()
-    (tmp_path / "bin/activate").write_text(f"PATH={tmp_path}/bin:$PATH\n")
-    command = tmp_path / "bin/annlib"
+def called(folder: Path, words: list[str], variables: dict[str, str]) -> Grade:
+    """A dry run: a script with a scheduler's variables, and a command that only tells its words."""
+    (folder / "bin").mkdir()
+    (folder / "bin/activate").write_text(f"PATH={folder}/bin:$PATH\n")
+    command = folder / "bin/annlib"
     command.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
     command.chmod(0o755)
-    variables = {"VENV": str(tmp_path), "SLURM_ARRAY_TASK_ID": "2", "SLURM_ARRAY_TASK_COUNT": "10"}
-    done = subprocess.run(
-        ("bash", str(SCRIPT), "A1", "my class", "42"),
-        env=os.environ | variables,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    known = os.environ | {"VENV": str(folder), "PATH": f"{folder}/bin:{os.environ['PATH']}"}
+    done = subprocess.run(words, env=known | variables, capture_output=True, text=True, check=True)
     given = tyro.cli(__main__.Command, args=done.stdout.splitlines(), config=__main__.CONFIG)
     assert isinstance(given, Grade)
+    return given
+
+
+def test_array_job_calls_the_command_with_its_share(tmp_path: Path) -> None:
+    variables = {"SLURM_ARRAY_TASK_ID": "2", "SLURM_ARRAY_TASK_COUNT": "10"}
+    given = called(tmp_path, ["bash", str(SCRIPT), "A1", "my class", "42"], variables)
     assert (given.share, given.seed, given.resume) == ((2, 10), 42, True)
     assert given.submissions == Path("my class")
+
+
+def test_pods_of_the_kubernetes_job_grade_all_shares_once(tmp_path: Path) -> None:
+    job = yaml.safe_load(SCRIPT.with_name("grade.yaml").read_text(encoding="utf-8"))["spec"]
+    (container,) = job["template"]["spec"]["containers"]
+    variables = {one["name"]: one["value"] for one in container["env"]}
+    shares = []
+    for index in range(job["completions"]):
+        (tmp_path / str(index)).mkdir()
+        variables["JOB_COMPLETION_INDEX"] = str(index)
+        words = [*container["command"], *container["args"]]
+        given = called(tmp_path / str(index), words, variables)
+        assert (given.assignment, given.seed, given.resume) == ("A1", 4242, True)
+        shares.append(given.share)
+    assert shares == [(number, len(shares)) for number in range(1, len(shares) + 1)]
 
 
 def test_without_a_sandbox_the_command_says_how_to_go_on(

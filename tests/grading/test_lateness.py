@@ -33,4 +33,4 @@ def test_a_line_that_would_be_overlooked_is_refused(tmp_path: Path, line: str) -
 def test_table_keeps_the_points_and_says_what_is_left() -> None:
     marks = (Mark("block_operations", "operations of small maps", 2, 2, "", ""),)
     anna = Result("anna", (), "", "finished", (), marks, {})
-    assert "anna,2,1.5,1.6," in grades_csv(A1, [anna], {"anna": 1.5})
+    assert "anna,2,1.5,1.6," in grades_csv(A1, [anna], {"anna": 1.5}, {})

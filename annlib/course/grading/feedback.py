@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from html import escape
 
 from annlib.course.grading.assignment import Assignment, OpenQuestion
+from annlib.course.grading.by_hand import Given, Sheet
 from annlib.course.grading.marking import Mark, Result
 from annlib.course.grading.questions import NOT_STARTED
 from annlib.course.grading.tables import page, table
@@ -37,16 +38,18 @@ def of_cells(result: Result) -> str:
     )
 
 
-def of_question(question: OpenQuestion, result: Result) -> str:
+def of_question(question: OpenQuestion, result: Result, given: Given | None) -> str:
     text = result.open_answers.get(question.name, "(no cell with the answer was found)")
+    points = f"{given.points:g} of {question.points:g}" if given else f"{question.points:g} points"
+    remark = f"<p>{escape(given.remark)}</p>" if given and given.remark else ""
     return (
-        f"<h2>{escape(question.title)}: {question.points:g} points, read by a person</h2>"
+        f"<h2>{escape(question.title)}: {points}, read by a person</h2>{remark}"
         f"<p>Looked at: {escape('; '.join(question.rubric))}.</p><pre>{escape(text)}</pre>"
     )
 
 
-def feedback(assignment: Assignment, result: Result) -> str:
-    """The page of one student."""
+def feedback(assignment: Assignment, result: Result, given: Sheet) -> str:
+    """The page of one student; of what is given, only this student's is told."""
     head = f"<h1>{escape(assignment.name)}: {escape(assignment.title)}</h1>"
     head += f"<p>{escape(result.student)}</p>"
     if result.problem:
@@ -58,5 +61,8 @@ def feedback(assignment: Assignment, result: Result) -> str:
         of_task(task.name, task.title, [m for m in result.marks if m.task == task.name])
         for task in assignment.tasks
     )
-    questions = "".join(of_question(one, result) for one in assignment.questions)
+    questions = "".join(
+        of_question(one, result, given.get((result.student, one.name)))
+        for one in assignment.questions
+    )
     return page(f"{assignment.name}, {result.student}", head + tasks + of_cells(result) + questions)

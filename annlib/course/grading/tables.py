@@ -32,10 +32,16 @@ def note_on(result: Result) -> str:
     return f"cells that failed: {numbers}" if numbers else ""
 
 
-def grades_csv(assignment: Assignment, results: Sequence[Result], days: Mapping[str, float]) -> str:
+def grades_csv(
+    assignment: Assignment,
+    results: Sequence[Result],
+    days: Mapping[str, float],
+    by_hand: Mapping[tuple[str, str], float],
+) -> str:
     """One line a student, with a byte order mark, so that spreadsheets read names rightly.
 
     days: student -> days late; those who are not in it were in time
+    by_hand: (student, open question) -> points; a sum is given once all of a student's are read
     """
     tasks = [f"{task.name} (of {task.points:g})" for task in assignment.tasks]
     questions = [f"{q.name} (of {q.points:g}, by hand)" for q in assignment.questions]
@@ -43,13 +49,17 @@ def grades_csv(assignment: Assignment, results: Sequence[Result], days: Mapping[
     writer = csv.writer(file, lineterminator="\r\n")
     out_of = sum(task.points for task in assignment.tasks)
     heads = ["student", f"graded by tests (of {out_of:g})", "days late", "after lateness"]
-    writer.writerow([*heads, *tasks, *questions, "note"])
+    with_questions = f"with questions (of {assignment.points:g})"
+    writer.writerow([*heads, with_questions, *tasks, *questions, "note"])
     for result in sorted(results):
         points = [f"{result.points_of(task.name):g}" for task in assignment.tasks]
         late = days.get(result.student, 0)
+        read = [by_hand.get((result.student, question.name)) for question in assignment.questions]
+        both = "" if None in read else f"{(result.points + sum(read)) * share_kept(late):g}"
         left = f"{result.points * share_kept(late):g}"
-        row = [result.student, f"{result.points:g}", f"{late:g}", left, *points]
-        writer.writerow(map(safe_cell, [*row, *("" for _ in questions), note_on(result)]))
+        row = [result.student, f"{result.points:g}", f"{late:g}", left, both, *points]
+        answers = ("" if one is None else f"{one:g}" for one in read)
+        writer.writerow(map(safe_cell, [*row, *answers, note_on(result)]))
     return "\ufeff" + file.getvalue()
 
 

@@ -1,0 +1,91 @@
+"""Points given by a person: counted, told to the student, never lost."""
+
+from pathlib import Path
+
+import pytest
+
+from annlib.course.assignments.a1 import A1
+from annlib.course.grading.by_hand import SHEET, Given, answers_page, read_sheet, sheet_csv
+from annlib.course.grading.feedback import feedback
+from annlib.course.grading.marking import Mark, Result
+from annlib.course.grading.tables import grades_csv
+from annlib.course.grading.writing import page_name, write_all
+
+(QUESTION,) = A1.questions
+NAME = QUESTION.name
+STUDENTS = ("anna", "=1+1", "Zoë, M.")
+
+
+def result(student: str) -> Result:
+    marks = (Mark("block_operations", "operations of small maps", 2, 2, "", ""),)
+    return Result(student, (), "", "finished", (), marks, {NAME: f"<b>answer of {student}</b>"})
+
+
+RESULTS = [result(student) for student in STUDENTS]
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / SHEET
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_empty_sheet_has_every_answer_and_gives_nothing(tmp_path: Path) -> None:
+    text = sheet_csv(A1, RESULTS, {})
+    assert len(text.splitlines()) == 1 + len(STUDENTS)
+    assert read_sheet(written(tmp_path, text), A1, STUDENTS) == {}
+
+
+def test_sheet_comes_back_as_it_was_given(tmp_path: Path) -> None:
+    """Also for names that a spreadsheet would calculate, or that hold a comma."""
+    given = {(s, NAME): Given(i / 2, f"remark, {s}") for i, s in enumerate(STUDENTS)}
+    text = sheet_csv(A1, RESULTS, given)
+    assert read_sheet(written(tmp_path, text), A1, STUDENTS) == given
+
+
+def test_semicolons_and_decimal_commas_are_read(tmp_path: Path) -> None:
+    path = written(tmp_path, f"\ufeffstudent;question;points;remark\nanna;{NAME};1,5;well; seen\n")
+    with pytest.raises(ValueError, match="line 2"):  # five cells: the remark was not quoted
+        read_sheet(path, A1, STUDENTS)
+    path = written(tmp_path, f"\ufeffstudent;question;points;remark\nanna;{NAME};1,5;well seen\n")
+    assert read_sheet(path, A1, STUDENTS) == {("anna", NAME): Given(1.5, "well seen")}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [f"carl,{NAME},1,", "anna,other,1,", f"anna,{NAME},-1,", f"anna,{NAME},99,", f"anna,{NAME},1",
+     f"anna,{NAME},nan,", f"anna,{NAME},good,", f"anna,{NAME},,a remark without points"],
+)  # fmt: skip
+def test_a_line_that_would_count_wrongly_is_refused(tmp_path: Path, line: str) -> None:
+    with pytest.raises(ValueError, match="line 1"):
+        read_sheet(written(tmp_path, f"{line}\n"), A1, STUDENTS)
+
+
+def test_sum_waits_until_all_is_read_and_is_less_for_what_came_late() -> None:
+    unread = grades_csv(A1, [result("anna")], {"anna": 1}, {})
+    read = grades_csv(A1, [result("anna")], {"anna": 1}, {("anna", NAME): 1.0})
+    assert "anna,2,1,1.8,," in unread
+    assert "anna,2,1,1.8,2.7," in read  # 0.9 of 2 + 1
+
+
+def test_student_reads_points_and_remark_and_nobody_elses() -> None:
+    given = {("anna", NAME): Given(1, "Say <why>."), ("Zoë, M.", NAME): Given(0, "not for anna")}
+    told = feedback(A1, result("anna"), given)
+    assert f"1 of {QUESTION.points:g}, read by a person" in told
+    assert "Say &lt;why&gt;." in told and "not for anna" not in told
+
+
+def test_grading_again_keeps_what_was_written_and_adds_the_newcomer(tmp_path: Path) -> None:
+    written(tmp_path, f"anna,{NAME},1,fine\n")
+    given = read_sheet(tmp_path / SHEET, A1, ["anna"])
+    opened = write_all(A1, RESULTS, [], {}, given, tmp_path)
+    assert read_sheet(tmp_path / SHEET, A1, STUDENTS) == {("anna", NAME): Given(1, "fine")}
+    assert tmp_path / SHEET in opened  # two answers are still to be read
+    page = (tmp_path / "feedback" / page_name(tmp_path, "anna")).read_text(encoding="utf-8")
+    assert "fine" in page
+
+
+def test_answers_are_shown_as_text_with_the_rubric() -> None:
+    page = answers_page(A1, RESULTS)
+    assert all(criterion in page for criterion in QUESTION.rubric)
+    assert "&lt;b&gt;answer of anna&lt;/b&gt;" in page and "<b>answer" not in page
