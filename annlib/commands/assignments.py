@@ -10,7 +10,7 @@ from tyro.conf import Positional, subcommand
 from annlib.commands.errors import at_least_one
 
 HERE = Path()
-Name = Literal["A1"]
+Name = Literal["A1", "A2"]
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from torch.nn.functional import conv2d
 
 from annlib.course.assignments import a1_weights, slips
 from annlib.course.assignments.a1_weights import reference as weights_of
+from annlib.course.assignments.learning import check_gradients
 from annlib.course.grading.assignment import integer, normal
 from annlib.course.grading.questions import (
     OTHER,
@@ -144,31 +145,6 @@ def check_start(asked: Inputs) -> Check:
     return Check("starts as the identity", 1, calls, judge)
 
 
-WRONG_VALUES = Misconception(
-    "wrong values", "Gradients are compared once the values are right; see there."
-)
-
-
-def check_gradients(asked: Inputs, upstream: Tensor) -> Check:
-    """Gradients of the input and of every part, against those of the reference."""
-    call = asked.call()._replace(upstream=upstream)
-
-    def judge(answers: Sequence[Answer]) -> Misconception | None:
-        value = reference(asked.features, asked.weights, asked.valid)
-        if found := compared(answers, [value], {}, tolerance=1e-3):
-            return WRONG_VALUES if found is OTHER else found
-        weights = {name: value.clone().requires_grad_() for name, value in asked.weights.items()}
-        features = asked.features.clone().requires_grad_()
-        reference(features, weights, asked.valid).backward(upstream)
-        wanted = {"input 0": features.grad} | {name: w.grad for name, w in weights.items()}
-        found = answers[0].gradients
-        names = {name: f"gradient of {name}" for name in wanted}
-        same = all(n in found and close(found[n], wanted[name], 1e-3) for name, n in names.items())
-        return None if same else slips.DETACHED
-
-    return Check("gradients", 1, [call], judge)
-
-
 def draw(generator: Generator) -> list[Check]:
     def sides() -> tuple[int, int]:
         return integer(generator, 3, 5), integer(generator, 6, 8)
@@ -183,5 +159,9 @@ def draw(generator: Generator) -> list[Check]:
         check_values("values", 2, plain, PLAIN),
         check_values("ignored pixels", 1, masked, MASKED | PLAIN),
         check_values("any size, batch of one", 1, odd, PLAIN),
-        check_gradients(learning, upstream),
+        check_gradients(
+            1,
+            learning.call()._replace(upstream=upstream),
+            lambda given, weights: reference(*given, weights, None),
+        ),
     ]

@@ -82,3 +82,47 @@ LINEAR = M(
     "Every position asks every position: the two products grow with the square of H W.",
 )
 SQUARE_MAP = M("height for width", "The map is H x W; you count H x H positions.")
+MAX_POOLED = M(
+    "largest, not mean", "An anchor is the mean of its cell; you take the largest value."
+)
+CELLS_APART = M(
+    "cells cut short",
+    "Where a level does not divide the map, cells overlap: one begins at the floor of its first "
+    "edge and ends at the ceiling of its last. Yours leave positions out or end too early.",
+)
+ONE_POSITION = M(
+    "one position a cell", "You take one position of each cell; an anchor is the mean of them all."
+)
+INTERPOLATED = M(
+    "interpolated",
+    "Shrinking by interpolation looks at the neighbours of a few points; an anchor is the mean of "
+    "its whole cell.",
+)
+COLUMNS_FIRST = M("columns first", "Anchors of a level stand row by row, as `flatten` leaves them.")
+LEVELS_REVERSED = M(
+    "levels reversed", "Anchors stand in the order of `levels`; yours are reversed."
+)
+LEVELS_SORTED = M("levels sorted", "Anchors stand in the order of `levels`, sorted or not.")
+FIXED_PYRAMID = M(
+    "fixed pyramid", "You always take the levels (1, 3, 6, 8); take those that are given."
+)
+LOW_ASKS = M(
+    "low level asks", "The high level asks, the low level answers: queries come from high."
+)
+HIGH_ANSWERS = M(
+    "high level answers", "Keys and values come from the low level, not from the high."
+)
+HIGH_VALUES = M(
+    "values of the high level", "What is fetched comes from the low level, like its keys."
+)
+NOT_SAMPLED = M("not sampled", "All positions of the low level answer; only its anchors should.")
+JOINED_OTHERWISE = M("joined the other way", "The context comes first, then the map that asked.")
+LEVELS_SUMMED = M("levels not squared", "A level of side n has n x n anchors, not n.")
+FINEST_ONLY = M("finest level only", "Every level has anchors, and S counts them all.")
+ONE_SIZE = M("one size for both", "Keys and values are projected on the low map, of another size.")
+SAMPLED_FIRST = M(
+    "projected after sampling",
+    "You count keys and values as if the map were sampled before it is projected. That would be "
+    "cheaper; this block projects first.",
+)
+NOT_JOINED = M("joined map forgotten", "to_output reads the context and the map that asked.")

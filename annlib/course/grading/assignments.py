@@ -1,5 +1,6 @@
 """The assignments by name."""
 
 from annlib.course.assignments.a1 import A1
+from annlib.course.assignments.a2 import A2
 
-ASSIGNMENTS = {"A1": A1}
+ASSIGNMENTS = {one.name: one for one in (A1, A2)}
