@@ -3,27 +3,15 @@
 A wrong answer is the reference with some of its text exchanged, and says which checks it must lose.
 """
 
-from typing import NamedTuple
+from a1_cost_answers import OPERATIONS
+from known import Gallery, Wrong, everywhere
 
-WEIGHTS, BLOCK, COST = "attention_weights", "NonlocalBlock", "block_operations"
+WEIGHTS, BLOCK = "attention_weights", "NonlocalBlock"
 PLAIN, MASK = "weights without a mask", "ignored keys"
 EMPTY, HALF = "a picture without valid keys", "half precision, large scores"
 START, VALUES, PIXELS = "starts as the identity", "values", "ignored pixels"
 SIZES, GRADIENTS = "any size, batch of one", "gradients"
-SMALL, LARGE = "operations of small maps", "operations of large maps"
-ALL_WEIGHTS, ALL_COST = (PLAIN, MASK, EMPTY, HALF), (SMALL, LARGE)
-
-
-class Wrong(NamedTuple):
-    """old -> new in the reference answer, and {check: misconception}."""
-
-    old: str
-    new: str
-    loses: dict[str, str]
-
-
-def everywhere(checks: tuple[str, ...], misconception: str) -> dict[str, str]:
-    return dict.fromkeys(checks, misconception)
+ALL_WEIGHTS = (PLAIN, MASK, EMPTY, HALF)
 
 
 def shared(misconception: str) -> dict[str, str]:
@@ -232,34 +220,8 @@ WRONG_BLOCK = {
     ),
 }
 FORMULA = "2 * (4 * n * channels * key_channels + 2 * n * n * key_channels)"
-RIGHT_COST = {
-    "term by term": """
-def block_operations(height, width, channels, key_channels):
-    total = 0
-    for part in ("query", "key", "value", "output"):
-        total += 2 * height * width * channels * key_channels
-    for product in ("scores", "context"):
-        total += 2 * (height * width) ** 2 * key_channels
-    return total
-""",
-    "factored, as a float": """
-def block_operations(height, width, channels, key_channels):
-    return 4.0 * height * width * key_channels * (2 * channels + height * width)
-""",
-    "as a tensor": """
-block_operations = lambda h, w, c, k: torch.tensor(8 * h * w * c * k + 4 * h * h * w * w * k)
-""",
-}
-WRONG_COST = {
-    "multiply-adds": Wrong("2 * (4", "1 * (4", everywhere(ALL_COST, "multiply-adds")),
-    "no projections": Wrong("(4 *", "(0 *", everywhere(ALL_COST, "projections forgotten")),
-    "no products": Wrong("+ 2 *", "+ 0 *", everywhere(ALL_COST, "products forgotten")),
-    "one product": Wrong("+ 2 *", "+ 1 *", everywhere(ALL_COST, "one product")),
-    "three projections": Wrong("(4 *", "(3 *", everywhere(ALL_COST, "three projections")),
-    "linear": Wrong("n * n *", "n *", everywhere(ALL_COST, "grows with N only")),
-    "square": Wrong(
-        "n = height * width", "n = height**2", everywhere(ALL_COST, "height for width")
-    ),
-    "three dots": Wrong(f"return {FORMULA}", "...", everywhere(ALL_COST, "not started")),
-    "a constant": Wrong(FORMULA, "1024", everywhere(ALL_COST, "other values")),
-}
+GALLERIES = (
+    Gallery(WEIGHTS, "weights", RIGHT_WEIGHTS, WRONG_WEIGHTS),
+    Gallery(BLOCK, "block", RIGHT_BLOCK, WRONG_BLOCK),
+    OPERATIONS,
+)

@@ -12,12 +12,16 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-import a1_answers as answers
+import a1_answers
+import a2_answers
 import nbformat
 from cheats import CHEATS, SHORT, attempted
 from in_process import ROOT, lost, marks_for, solutions
+from known import Gallery, mistaken
 
 from annlib.course.assignments.a1 import A1
+from annlib.course.assignments.a2 import A2
+from annlib.course.grading.assignment import Assignment
 from annlib.course.grading.batch import grade
 from annlib.course.grading.intake import collect
 from annlib.course.grading.releasing import edition
@@ -26,35 +30,34 @@ from annlib.course.grading.tables import grades_csv
 from annlib.engine.provenance import cpu_name
 
 PAGE = ROOT / "data/results/grader.md"
-REFERENCE = solutions(A1)
-GALLERIES = (
-    (answers.WEIGHTS, "weights", answers.RIGHT_WEIGHTS, answers.WRONG_WEIGHTS),
-    (answers.BLOCK, "block", answers.RIGHT_BLOCK, answers.WRONG_BLOCK),
-    (answers.COST, "operations", answers.RIGHT_COST, answers.WRONG_COST),
-)
+KNOWN = ((A1, a1_answers.GALLERIES), (A2, a2_answers.GALLERIES))
 
 
 def row(*cells: object) -> str:
     return f"| {' | '.join(str(cell).replace('|', '/') for cell in cells)} |"
 
 
-def mistaken(cell: str, wrong: answers.Wrong) -> str:
-    before = REFERENCE[cell]
-    return "\n".join(REFERENCE.values()).replace(before, before.replace(wrong.old, wrong.new))
-
-
-def gallery() -> list[str]:
+def known_answers() -> list[str]:
     """A line for each answer that is known: what it gets, and by which checks."""
-    whole = "\n".join(REFERENCE.values())
-    lines = []
-    for task, cell, right, wrong in GALLERIES:
-        codes = {"the reference": whole} | {n: f"{whole}\n{code}" for n, code in right.items()}
-        codes |= {name: mistaken(cell, one) for name, one in wrong.items()}
-        for name, code in codes.items():
-            marks = [mark for mark in marks_for(code) if mark.task == task]
-            points = f"{sum(m.points for m in marks):g} of {sum(m.out_of for m in marks):g}"
-            found = "; ".join(f"{check}: {slip}" for check, slip in lost(marks, task).items())
-            lines.append(row(task, name, points, found or "right"))
+    return [
+        line
+        for assignment, galleries in KNOWN
+        for one in galleries
+        for line in answers_to(assignment, one)
+    ]
+
+
+def answers_to(assignment: Assignment, gallery: Gallery) -> list[str]:
+    """The lines of one task."""
+    reference, lines = solutions(assignment), []
+    whole = "\n".join(reference.values())
+    codes = {"the reference": whole} | {n: f"{whole}\n{code}" for n, code in gallery.right.items()}
+    codes |= {n: mistaken(reference, gallery.cell, one) for n, one in gallery.wrong.items()}
+    for name, code in codes.items():
+        marks = [mark for mark in marks_for(code, assignment) if mark.task == gallery.task]
+        points = f"{sum(m.points for m in marks):g} of {sum(m.out_of for m in marks):g}"
+        found = "; ".join(f"{check}: {slip}" for check, slip in lost(marks, gallery.task).items())
+        lines.append(row(assignment.name, gallery.task, name, points, found or "right"))
     return lines
 
 
@@ -74,7 +77,12 @@ def handed_in(folder: Path, count: int) -> Path:
     """A class as it comes: right, wrong, blank, broken and hostile, the same every time."""
     folder.mkdir()
     dice = random.Random(0)
-    wrong = [mistaken(cell, one) for _, cell, _, some in GALLERIES for one in some.values()]
+    right = solutions(A1)
+    wrong = [
+        mistaken(right, one.cell, wrong)
+        for one in a1_answers.GALLERIES
+        for wrong in one.wrong.values()
+    ]
     hostile = [cells for name, cells in CHEATS.items() if "for ever" not in name]
     for number in range(count):
         kind = number % 10
@@ -117,11 +125,11 @@ def main() -> None:
             "",
             f"{datetime.now(UTC):%Y-%m-%d}, {cpu_name()}. Written by `tests/grading/evidence.py`.",
             "",
-            "## Answers to A1, right and wrong",
+            "## Answers, right and wrong",
             "",
-            row("task", "answer", "points", "found"),
-            "|---|---|---|---|",
-            *gallery(),
+            row("assignment", "task", "answer", "points", "found"),
+            "|---|---|---|---|---|",
+            *known_answers(),
             "",
             "## Cheats, in the sandbox",
             "",

@@ -3,7 +3,6 @@
 from contextlib import nullcontext
 from pathlib import Path
 
-from annlib.course.assignments.a1 import A1
 from annlib.course.authoring.source import read
 from annlib.course.authoring.stubs import finished
 from annlib.course.grading.assignment import Assignment
@@ -24,9 +23,7 @@ def solutions(assignment: Assignment) -> dict[str, str]:
     return {name: finished(cell.text) for name, cell in lesson.with_role("answer").items()}
 
 
-def marks_for(
-    code: str, assignment: Assignment = A1, seeds: tuple[int, ...] = (1, 2)
-) -> list[Mark]:
+def marks_for(code: str, assignment: Assignment, seeds: tuple[int, ...] = (1, 2)) -> list[Mark]:
     names: dict[str, object] = {"__name__": "__main__"}
     failures = run_cells(assignment.prelude, [code], names, nullcontext, described)
     assert failures == [], "the code of a gallery must run"
