@@ -219,7 +219,6 @@ WRONG_BLOCK = {
         everywhere((START, *INSIDE, GRADIENTS), "other parts"),
     ),
 }
-FORMULA = "2 * (4 * n * channels * key_channels + 2 * n * n * key_channels)"
 GALLERIES = (
     Gallery(WEIGHTS, "weights", RIGHT_WEIGHTS, WRONG_WEIGHTS),
     Gallery(BLOCK, "block", RIGHT_BLOCK, WRONG_BLOCK),

@@ -4,6 +4,7 @@ from known import Gallery, Wrong, everywhere
 
 COST = "block_operations"
 ALL_COST = ("operations of small maps", "operations of large maps")
+FORMULA = "2 * (4 * n * channels * key_channels + 2 * n * n * key_channels)"
 RIGHT_COST = {
     "term by term": """
 def block_operations(height, width, channels, key_channels):
