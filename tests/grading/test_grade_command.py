@@ -80,6 +80,25 @@ def test_without_a_sandbox_the_command_says_how_to_go_on(
         __main__.main()
 
 
+@pytest.mark.parametrize(
+    "probe", [sandbox.PROBE, "open(__import__('sys').argv[2] + '.probe', 'x')"]
+)
+def test_a_sandbox_that_is_not_tight_is_found_out(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, probe: str
+) -> None:
+    """Here it is none at all: the probe sees the tests, and what it writes is on the disk."""
+    below = tmp_path / "annlib/course/grading/sandbox.py"
+    below.parent.mkdir(parents=True)
+    below.touch()
+    (tmp_path / "tests").mkdir()
+    monkeypatch.setattr(sandbox, "__file__", str(below))
+    monkeypatch.setattr(sandbox, "PROBE", probe)
+    monkeypatch.setattr(sandbox, "bubblewrap", lambda stage: ("/usr/bin/env",))
+    monkeypatch.setattr(sandbox.shutil, "which", lambda name: "/usr/bin/bwrap")
+    assert "not tight" in sandbox.why_not()
+    assert [path.name for path in tmp_path.iterdir() if path.suffix == ".probe"] == []
+
+
 def test_unsafe_grading_is_announced(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
