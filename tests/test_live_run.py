@@ -126,11 +126,11 @@ def test_an_error_in_a_step_is_shown_in_the_widget() -> None:
     assert shown["output_type"] == "error" and "nan" in shown["evalue"] and run.stopped
 
 
-def test_the_picture_in_the_widget_has_its_alternative_text() -> None:
+def test_the_state_is_told_once_beside_the_picture_and_in_its_alternative_text() -> None:
     run = live_run([])
     run.finish()
-    shown, words = run.output.outputs
-    assert "Step 6 of 6" in words["text"]
+    (shown,) = run.output.outputs
+    assert "Step 6 of 6" in run.line.value
     assert "After step 6: mIoU 0.60" in shown["metadata"]["image/png"]["alt"]
 
 

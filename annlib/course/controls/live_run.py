@@ -99,10 +99,9 @@ class LiveRun(Shown):
         return step.number < self.total
 
     def show_now(self) -> None:
-        """Puts picture and words of the present state into the widget."""
-        said = self.say(self.history, self.looks)
-        self.show([self.draw(self.history, self.looks), said])
-        self.line.value = said
+        """The present state: as a picture, and once in words, on the line above it."""
+        self.show([self.draw(self.history, self.looks)])
+        self.line.value = self.say(self.history, self.looks)
 
     def failed(self, error: Exception) -> None:
         """Shows an error where learners, and the widget gate, find it."""
