@@ -2,7 +2,6 @@
 
 import csv
 import io
-import os
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -12,7 +11,6 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
-from annlib.course.browsing.lab import chromium
 from annlib.course.controls.attention_explorer import attention_explorer
 from annlib.course.intervening import shuffled_projections
 from annlib.course.projections import projections_of
@@ -31,13 +29,9 @@ def scene() -> Scene:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[object]:
-    try:
-        executable = chromium()
-    except FileNotFoundError as error:
-        pytest.fail(str(error)) if os.environ.get("CI") else pytest.skip(str(error))
+def browser(chromium_path: str) -> Iterator[object]:
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=chromium_path, args=["--no-sandbox"])
         yield browser
         browser.close()
 
