@@ -10,7 +10,7 @@ from tyro.conf import Positional, subcommand
 from annlib.commands.errors import at_least_one
 
 HERE = Path()
-Name = Literal["A1", "A2"]
+Name = Literal["A1", "A2", "A3"]
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class Grade:
             print(f"NOT ISOLATED, your files can be read and deleted: {missing}", file=sys.stderr)
         assignment = ASSIGNMENTS[self.assignment]
         out = self.out or Path("build/grades") / assignment.name
-        submissions = share_of(collect(self.submissions, assignment.name), self.share, self.seed)
+        submissions = share_of(collect(self.submissions, assignment), self.share, self.seed)
         students = {one.student for one in submissions}
         days = read_days(self.late, students) if self.late else {}
         given = {} if self.share else read_sheet(out / SHEET, assignment, students)

@@ -12,7 +12,7 @@ from annlib.course.assignments.a1 import A1
 from annlib.course.grading.confine import Limits
 from annlib.course.grading.intake import Submission
 from annlib.course.grading.marking import Result, mark
-from annlib.course.grading.releasing import public_checks
+from annlib.course.grading.releasing import public_modules
 from annlib.course.grading.sandbox import Sandbox
 
 SHORT = Limits(call_seconds=2, cpu_seconds=15, wall_seconds=15, memory_gib=2)
@@ -101,8 +101,8 @@ def attempted(name: str, sandbox: Sandbox, folder: Path) -> Attempt:
         cells = CHEATS[name]
         for word, meant in words.items():
             cells = tuple(cell.replace(word, meant) for cell in cells)
-        one = Submission("eve", ("eve.ipynb",), cells, {}, "", "")
-        result = mark(A1, one, 1, sandbox, SHORT, public_checks(A1))
+        one = Submission("eve", ("eve.ipynb",), cells, {}, "", "", {})
+        result = mark(A1, one, 1, sandbox, SHORT, public_modules(A1))
         called = accepted(server)
     running = subprocess.run(("ps", "-eo", "args"), capture_output=True, text=True).stdout
     reached = {

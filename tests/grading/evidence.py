@@ -100,7 +100,7 @@ def handed_in(folder: Path, count: int) -> Path:
 
 def whole_class(folder: Path, count: int) -> list[str]:
     """Throughput with one job and two, and whether the tables agree."""
-    found = collect(handed_in(folder / "inbox", count), "A1")
+    found = collect(handed_in(folder / "inbox", count), A1)
     lines, tables = [], []
     for jobs in (1, 2):
         started = time.perf_counter()

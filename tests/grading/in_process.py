@@ -1,17 +1,22 @@
 """Marks code as a worker would, but in this process: for answers that are known to be harmless."""
 
-from contextlib import nullcontext
+import sys
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import chdir, contextmanager, nullcontext
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import ModuleType
 
 from annlib.course.authoring.source import read
 from annlib.course.authoring.stubs import finished
-from annlib.course.grading.assignment import Assignment
+from annlib.course.grading.assignment import Assignment, Files
 from annlib.course.grading.cells import run_cells
 from annlib.course.grading.confine import Limits
 from annlib.course.grading.frames import Message
 from annlib.course.grading.marking import Mark, marks_of
 from annlib.course.grading.questions import decoded, encoded
-from annlib.course.grading.releasing import source_of
+from annlib.course.grading.releasing import public_modules, source_of
 from annlib.course.grading.worker import described, put_questions
 
 ROOT = Path(__file__).parents[2]
@@ -23,18 +28,43 @@ def solutions(assignment: Assignment) -> dict[str, str]:
     return {name: finished(cell.text) for name, cell in lesson.with_role("answer").items()}
 
 
-def marks_for(code: str, assignment: Assignment, seeds: tuple[int, ...] = (1, 2)) -> list[Mark]:
+@contextmanager
+def public_beside(assignment: Assignment) -> Iterator[dict[str, ModuleType]]:
+    """The modules that students get, importable as where they work."""
+    modules = {}
+    try:
+        for name, source in public_modules(assignment).items():
+            modules[name] = sys.modules[name] = ModuleType(name)
+            exec(compile(source, name, "exec"), modules[name].__dict__)
+        yield modules
+    finally:
+        for name in modules:
+            del sys.modules[name]
+
+
+def marks_for(
+    code: str,
+    assignment: Assignment,
+    seeds: Sequence[int] = (1, 2),
+    files: Files | None = None,
+    only: str | None = None,
+) -> list[Mark]:
+    """files: handed in beside it. only: the one task to mark, for it takes time"""
     names: dict[str, object] = {"__name__": "__main__"}
-    failures = run_cells(assignment.prelude, [code], names, nullcontext, described)
-    assert failures == [], "the code of a gallery must run"
-    drawn = [(task, [task.checks(seed) for seed in seeds]) for task in assignment.tasks]
+    tasks = [task for task in assignment.tasks if only in (None, task.name)]
+    drawn = [(task, [task.checks(seed, files or {}) for seed in seeds]) for task in tasks]
     calls = [c for _, sets in drawn for checks in sets for check in checks for c in check.calls]
     request, sent = encoded(calls), []
-    put_questions(Message(request.facts, request.arrays), Limits(), names, sent.append)
+    with public_beside(assignment), TemporaryDirectory() as home, chdir(home):
+        failures = run_cells(assignment.prelude, [code], names, nullcontext, described)
+        assert failures == [], "the code of a gallery must run"
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a worker says them to nobody
+            put_questions(Message(request.facts, request.arrays), Limits(), names, sent.append)
     answers = iter([decoded(message) for message in sent])
     return [mark for task, sets in drawn for mark in marks_of(task, sets, answers)]
 
 
-def lost(marks: list[Mark], task: str) -> dict[str, str]:
+def lost(marks: list[Mark], task: str) -> Mapping[str, str]:
     """{check: misconception} of what a task has lost."""
     return {m.check: m.misconception for m in marks if m.task == task and m.misconception}

@@ -1,37 +1,46 @@
 """Each wrong answer loses the points of the checks that name it, and no others; right ones none."""
 
+from collections.abc import Mapping
+from pathlib import Path
+
 import a1_answers
 import a2_answers
+import a3_answers
 import pytest
-from in_process import ROOT, lost, marks_for, solutions
-from known import Gallery, Wrong, mistaken
+from in_process import ROOT, lost, marks_for, public_beside, solutions
+from known import FILES, Gallery, Wrong, WrongFile, changed_files, mistaken, until
 
 from annlib.course.assignments.a1 import A1
 from annlib.course.assignments.a2 import A2
+from annlib.course.assignments.a3 import A3
 from annlib.course.grading.assignment import Assignment
 from annlib.course.grading.assignments import ASSIGNMENTS
-from annlib.course.grading.intake import parsed
+from annlib.course.grading.marking import Mark
+from annlib.course.grading.parsing import parsed
 from annlib.course.grading.questions import NOT_STARTED
-from annlib.course.grading.releasing import edition, public_checks
+from annlib.course.grading.releasing import edition, public_modules
 
-KNOWN = ((A1, a1_answers.GALLERIES), (A2, a2_answers.GALLERIES))
+KNOWN = (
+    (A1, a1_answers.GALLERIES),
+    (A2, a2_answers.GALLERIES),
+    (A3, a3_answers.GALLERIES),
+)
 REFERENCES = {assignment.name: solutions(assignment) for assignment, _ in KNOWN}
-ALL = [
-    pytest.param(assignment, gallery, id=f"{assignment.name}-{gallery.task}")
-    for assignment, galleries in KNOWN
-    for gallery in galleries
-]
-RIGHT = [
-    pytest.param(assignment, gallery.task, code, id=f"{assignment.name}-{gallery.task}-{name}")
-    for assignment, galleries in KNOWN
-    for gallery in galleries
-    for name, code in gallery.right.items()
-]
-WRONG = [
-    pytest.param(assignment, gallery, wrong, id=f"{assignment.name}-{gallery.task}-{name}")
-    for assignment, galleries in KNOWN
-    for gallery in galleries
-    for name, wrong in gallery.wrong.items()
+
+
+def one(assignment: Assignment, gallery: Gallery, *values: object, name: str = "") -> tuple:
+    """A case; those in which networks are trained are slow."""
+    marks = [pytest.mark.slow] if gallery.task in ("run", "ablation") else []
+    told = "-".join(filter(None, (assignment.name, gallery.task, name)))
+    return pytest.param(assignment, gallery, *values, id=told, marks=marks)
+
+
+PAIRS = [(assignment, gallery) for assignment, galleries in KNOWN for gallery in galleries]
+ALL = [one(*pair) for pair in PAIRS]
+RIGHT = [one(*pair, code, name=name) for pair in PAIRS for name, code in pair[1].right.items()]
+WRONG = [one(*pair, wrong, name=name) for pair in PAIRS for name, wrong in pair[1].wrong.items()]
+WRONG_FILES = [
+    one(*pair, wrong, name=name) for pair in PAIRS for name, wrong in pair[1].wrong_files.items()
 ]
 EACH = pytest.mark.parametrize("assignment", [one for one, _ in KNOWN], ids=lambda one: one.name)
 
@@ -48,15 +57,17 @@ def test_every_assignment_has_its_galleries() -> None:
 
 @EACH
 def test_reference_gets_full_marks(assignment: Assignment) -> None:
-    marks = marks_for(whole(assignment), assignment)
+    marks = marks_for(whole(assignment), assignment, files=FILES.get(assignment.name))
     assert sum(mark.points for mark in marks) == sum(task.points for task in assignment.tasks) == 15
 
 
-@pytest.mark.parametrize(("assignment", "task", "code"), RIGHT)
+@pytest.mark.parametrize(("assignment", "gallery", "code"), RIGHT)
 def test_answer_written_differently_gets_full_marks(
-    assignment: Assignment, task: str, code: str
+    assignment: Assignment, gallery: Gallery, code: str
 ) -> None:
-    assert lost(marks_for(f"{whole(assignment)}\n{code}", assignment), task) == {}
+    written = f"{until(REFERENCES[assignment.name], gallery.cell)}\n{code}"
+    marks = marks_for(written, assignment, files=FILES.get(assignment.name), only=gallery.task)
+    assert marks and lost(marks, gallery.task) == {}
 
 
 @pytest.mark.parametrize(("assignment", "gallery", "wrong"), WRONG)
@@ -64,12 +75,24 @@ def test_wrong_answer_loses_the_checks_that_name_it(
     assignment: Assignment, gallery: Gallery, wrong: Wrong
 ) -> None:
     code = mistaken(REFERENCES[assignment.name], gallery.cell, wrong)
-    marks = marks_for(code, assignment)
-    found = lost(marks, gallery.task)
-    checks = {mark.check: mark.out_of for mark in marks if mark.task == gallery.task}
-    kept = sum(mark.points for mark in marks if mark.task == gallery.task)
-    assert found == wrong.loses
-    assert kept == sum(points for check, points in checks.items() if check not in found)
+    marks = marks_for(code, assignment, files=FILES.get(assignment.name), only=gallery.task)
+    loses_only(marks, gallery.task, wrong.loses)
+
+
+@pytest.mark.parametrize(("assignment", "gallery", "wrong"), WRONG_FILES)
+def test_wrong_file_loses_the_checks_that_name_it(
+    assignment: Assignment, gallery: Gallery, wrong: WrongFile
+) -> None:
+    files = changed_files(assignment.name, wrong)
+    marks = marks_for(whole(assignment), assignment, files=files, only=gallery.task)
+    loses_only(marks, gallery.task, wrong.loses)
+
+
+def loses_only(marks: list[Mark], task: str, loses: Mapping[str, str]) -> None:
+    """Checks that lost, by what; the others keep all their points."""
+    assert lost(marks, task) == loses
+    kept = [mark for mark in marks if mark.check not in loses]
+    assert sum(mark.points for mark in marks) == sum(mark.out_of for mark in kept)
 
 
 @pytest.mark.parametrize(("assignment", "gallery"), ALL)
@@ -91,21 +114,26 @@ def test_blank_notebook_has_not_started(assignment: Assignment) -> None:
 @EACH
 @pytest.mark.parametrize("seed", range(3, 9))
 def test_marks_do_not_depend_on_the_numbers_drawn(assignment: Assignment, seed: int) -> None:
-    marks = marks_for(whole(assignment), assignment, seeds=(seed, seed + 100))
+    files = FILES.get(assignment.name)
+    marks = marks_for(whole(assignment), assignment, (seed, seed + 100), files)
     assert sum(mark.points for mark in marks) == 15
 
 
 @EACH
 def test_public_checks_accept_the_reference_and_import_nothing_of_annlib(
-    assignment: Assignment, capsys: pytest.CaptureFixture[str]
+    assignment: Assignment,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    checks: dict[str, object] = {}
-    exec(compile(public_checks(assignment), assignment.public, "exec"), checks)
-    solution: dict[str, object] = {"checks": type("checks", (), {})}
-    exec(assignment.prelude + whole(assignment), solution)
+    monkeypatch.chdir(tmp_path)  # A3 rehearses its table there
     lines = edition(ROOT, assignment, "learner")
-    for task in assignment.tasks:
-        called = lines.split(f"({task.name})")[0].rpartition("checks.")[2]
-        checks[called](solution[task.name])
+    with public_beside(assignment) as modules:
+        checks = modules[assignment.public[-1]]
+        solution: dict[str, object] = {"checks": type("checks", (), {})}
+        exec(assignment.prelude + whole(assignment), solution)
+        for task in assignment.tasks:
+            called = lines.split(f"({task.name})")[0].rpartition("checks.")[2]
+            getattr(checks, called)(solution[task.name])
     assert capsys.readouterr().out.count("Right") == len(assignment.tasks)
-    assert "annlib" not in public_checks(assignment)
+    assert "annlib" not in "".join(public_modules(assignment).values())

@@ -58,7 +58,7 @@ def inbox(tmp_path: Path) -> Path:
 
 
 def graded(inbox: Path, out: Path, jobs: int, resume: bool = False) -> list[Result]:
-    found = collect(inbox, "A1")
+    found = collect(inbox, A1)
     if jobs == 2:
         found.reverse()
     results, changed = grade(A1, found, out, 7, jobs, False, resume, lambda text: None, SHORT)
@@ -137,7 +137,7 @@ def test_a_regrade_says_what_has_changed(tmp_path: Path, pretended: dict[str, fl
     pretended |= {"anna": 1.0, "bert": 0.0}
     graded(inbox, out, 1)
     pretended["bert"] = 1.0  # as if a test had been mended
-    _, changed = grade(A1, collect(inbox, "A1"), out, 7, 1, False, False, print, SHORT)
+    _, changed = grade(A1, collect(inbox, A1), out, 7, 1, False, False, print, SHORT)
     assert changed == ["bert: task, check: 0 -> 1"]
 
 
@@ -169,7 +169,7 @@ def test_another_seed_in_the_same_folder_is_refused(
     pretended["anna"] = 1.0
     graded(inbox, out, 1)
     with pytest.raises(ValueError, match="graded with seed 7, not 8"):
-        grade(A1, collect(inbox, "A1"), out, 8, 1, False, False, print, SHORT)
+        grade(A1, collect(inbox, A1), out, 8, 1, False, False, print, SHORT)
 
 
 def test_result_is_read_as_it_was_kept(tmp_path: Path, pretended: dict[str, float]) -> None:

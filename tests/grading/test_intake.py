@@ -20,7 +20,7 @@ def notebook(**fields: object) -> str:
 
 
 def taken(path: Path) -> Submission:
-    (one,) = collect(path.parent, "A1")
+    (one,) = collect(path.parent, A1)
     return one
 
 
@@ -45,7 +45,7 @@ def test_folder_zip_and_script_are_submissions(tmp_path: Path) -> None:
     (tmp_path / "bert/scratch.ipynb").write_text("draft")
     (tmp_path / "cleo.py").write_text("# %% first\nx = 1\n# %%\ny = 2\n")
     write_zip(tmp_path / "dora.zip", **{"A1/A1.ipynb": notebook(), "A1/a1_checks.py": "pass"})
-    found = {one.student: one.cells for one in collect(tmp_path, "A1")}
+    found = {one.student: one.cells for one in collect(tmp_path, A1)}
     assert found["bert"] == found["dora"] == ("x = 1\ny = 2",)
     assert [cell.strip() for cell in found["cleo"]] == ["", "x = 1", "y = 2"]
 
@@ -88,7 +88,7 @@ def test_links_are_not_followed(tmp_path: Path) -> None:
     (inbox / "mallory.ipynb").symlink_to(secret)
     (inbox / "eve/A1.ipynb").symlink_to(secret)
     os.mkfifo(inbox / "pipe.ipynb")
-    assert all(one.problem and not one.cells for one in collect(inbox, "A1"))
+    assert all(one.problem and not one.cells for one in collect(inbox, A1))
 
 
 @pytest.mark.parametrize("name", ["../A1.ipynb", "/A1.ipynb", "a/../../A1.ipynb"])
@@ -108,7 +108,7 @@ def test_same_name_twice_is_left_to_a_person(tmp_path: Path) -> None:
     composed, split = "Zoë", "Zoe\u0308"  # the same name, as two systems write it
     for name in (f"{composed}.ipynb", f"{split}.py"):
         (tmp_path / name).write_text(notebook())
-    (one,) = collect(tmp_path, "A1")
+    (one,) = collect(tmp_path, A1)
     assert one.student == composed and "2 submissions" in one.problem
 
 
@@ -119,4 +119,4 @@ def test_names_hold_nothing_that_a_terminal_obeys(tmp_path: Path) -> None:
 
 def test_empty_folder_says_what_is_expected(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="one file or folder for each student"):
-        collect(tmp_path, "A1")
+        collect(tmp_path, A1)

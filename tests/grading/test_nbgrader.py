@@ -12,8 +12,8 @@ import pytest
 from in_process import ROOT
 
 from annlib.course.assignments.a1 import A1
-from annlib.course.grading.intake import parsed
 from annlib.course.grading.nbgrader import export, source_notebook
+from annlib.course.grading.parsing import parsed
 
 NBGRADER = os.environ.get("NBGRADER") or shutil.which("nbgrader")
 

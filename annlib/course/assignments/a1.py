@@ -1,7 +1,7 @@
 """Assignment A1, after lesson 03: the non-local block and its cost."""
 
 from annlib.course.assignments import a1_block, a1_cost, a1_weights
-from annlib.course.grading.assignment import Assignment, OpenQuestion, Task
+from annlib.course.grading.assignment import Assignment, OpenQuestion, task
 
 A1 = Assignment(
     name="A1",
@@ -10,11 +10,11 @@ A1 = Assignment(
         "import math\nimport time\nfrom math import sqrt\n\nimport torch\n"
         "import torch.nn.functional as F\nfrom torch import Tensor, nn\n"
     ),
-    public="a1_checks",
+    public=("a1_checks",),
     tasks=(
-        Task(a1_weights.NAME, "Weights, and keys to be ignored", a1_weights.draw),
-        Task(a1_block.NAME, "The block", a1_block.draw),
-        Task(a1_cost.NAME, "What it costs", a1_cost.draw),
+        task(a1_weights.NAME, "Weights, and keys to be ignored", a1_weights.draw),
+        task(a1_block.NAME, "The block", a1_block.draw),
+        task(a1_cost.NAME, "What it costs", a1_cost.draw),
     ),
     questions=(
         OpenQuestion(

@@ -114,6 +114,9 @@ MASKED = {slips.MASK_QUERIES: masked_askers} | {
 }
 
 
+KNOWN_BLOCKS = (reference, *PLAIN.values())
+
+
 def check_values(
     name: str, points: float, asked: Sequence[Inputs], mistakes: Mapping[Misconception, Block]
 ) -> Check:
@@ -130,7 +133,7 @@ def check_values(
 
 
 def check_start(asked: Inputs) -> Check:
-    """A fresh block changes nothing; with weights it does, or handing on the input earns points."""
+    """A fresh block changes nothing; with weights it attends, or a trick would earn points."""
     calls = [Call(NAME, (asked.features,), asked.sizes), asked.call()]
 
     def judge(answers: Sequence[Answer]) -> Misconception | None:
@@ -140,7 +143,11 @@ def check_start(asked: Inputs) -> Check:
         if close(trained.output, asked.features):
             return slips.DOES_NOTHING
         found = compared([fresh], [asked.features], {})
-        return slips.NOT_ZERO_START if found is OTHER else found
+        if found:
+            return slips.NOT_ZERO_START if found is OTHER else found
+        made = [block(asked.features, asked.weights, asked.valid) for block in KNOWN_BLOCKS]
+        known = any(close(trained.output, one, 1e-3) for one in made)
+        return None if known else slips.NO_ATTENTION
 
     return Check("starts as the identity", 1, calls, judge)
 

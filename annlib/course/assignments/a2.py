@@ -2,17 +2,17 @@
 
 from annlib.course.assignments import a2_block, a2_cost, a2_sampling
 from annlib.course.assignments.a1 import A1
-from annlib.course.grading.assignment import Assignment, OpenQuestion, Task
+from annlib.course.grading.assignment import Assignment, OpenQuestion, task
 
 A2 = Assignment(
     name="A2",
     title="Asymmetric attention with any pyramid",
     prelude=A1.prelude,
-    public="a2_checks",
+    public=("a2_checks",),
     tasks=(
-        Task(a2_sampling.NAME, "Anchors of any pyramid", a2_sampling.draw),
-        Task(a2_block.NAME, "One level asks another", a2_block.draw),
-        Task(a2_cost.NAME, "What it costs", a2_cost.draw),
+        task(a2_sampling.NAME, "Anchors of any pyramid", a2_sampling.draw),
+        task(a2_block.NAME, "One level asks another", a2_block.draw),
+        task(a2_cost.NAME, "What it costs", a2_cost.draw),
     ),
     questions=(
         OpenQuestion(

@@ -57,6 +57,11 @@ DOES_NOTHING = M(
     "hands on its input only",
     "Whatever its weights are, the block changes nothing: no attention reaches the output.",
 )
+NO_ATTENTION = M(
+    "no attention",
+    "A fresh block hands on its input, but with weights yours does nothing that attention would: "
+    "see the values.",
+)
 QUERY_AS_KEY = M("queries serve as keys", "Queries and keys have projections of their own here.")
 SWAPPED = M("query and key exchanged", "to_query makes those who ask, to_key those who answer.")
 KEYS_AS_VALUES = M("keys serve as values", "What is fetched are the values, not the keys.")

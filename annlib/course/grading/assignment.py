@@ -1,13 +1,15 @@
 """What an assignment is: tasks that a worker is asked about, open questions, and their points."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
 
+from annlib.course.grading.confine import Limits
 from annlib.course.grading.questions import Check
 
-Draw = Callable[[torch.Generator], list[Check]]
+Files = Mapping[str, str]  # what was handed in beside the notebook: name -> text
+Draw = Callable[[torch.Generator, Files], list[Check]]
 
 
 class Task(NamedTuple):
@@ -17,12 +19,17 @@ class Task(NamedTuple):
     title: str
     draw: Draw
 
-    def checks(self, seed: int) -> list[Check]:
-        return self.draw(torch.Generator().manual_seed(seed))
+    def checks(self, seed: int, files: Files) -> list[Check]:
+        return self.draw(torch.Generator().manual_seed(seed), files)
 
     @property
     def points(self) -> float:
-        return sum(check.points for check in self.checks(0))
+        return sum(check.points for check in self.checks(0, {}))
+
+
+def task(name: str, title: str, draw: Callable[[torch.Generator], list[Check]]) -> Task:
+    """A task whose checks depend on nothing that was handed in beside the notebook."""
+    return Task(name, title, lambda generator, files: draw(generator))
 
 
 class OpenQuestion(NamedTuple):
@@ -40,15 +47,21 @@ class OpenQuestion(NamedTuple):
 class Assignment(NamedTuple):
     """prelude: the imports that every submission starts with, should they have been deleted.
 
-    public: module of the public checks, which stands alone and goes to the students.
+    public: modules that go to the students, each standing alone or on those before it; the last
+    has the public checks. parameters: code for the end of the cell tagged so, as papermill would
+    put it there. files: handed in beside the notebook. install: what students need, beside Python.
     """
 
     name: str
     title: str
     prelude: str
-    public: str
+    public: tuple[str, ...]
     tasks: Sequence[Task]
     questions: Sequence[OpenQuestion]
+    parameters: str = ""
+    files: tuple[str, ...] = ()
+    install: str = "torch jupyterlab"
+    limits: Limits = Limits()
 
     @property
     def points(self) -> float:

@@ -17,7 +17,7 @@ from annlib.course.grading.assignment import Assignment
 from annlib.course.grading.confine import Limits
 from annlib.course.grading.intake import Submission
 from annlib.course.grading.marking import Mark, Result, mark
-from annlib.course.grading.releasing import public_checks
+from annlib.course.grading.releasing import public_modules
 from annlib.course.grading.sandbox import open_sandbox, stage_worker
 
 Say = Callable[[str], None]
@@ -78,9 +78,13 @@ def grade(
     unsafe: bool,
     resume: bool,
     say: Say,
-    limits: Limits = Limits(),
+    limits: Limits | None = None,
 ) -> tuple[list[Result], list[str]]:
-    """-> the results of all, by student; and a line for each whose points have changed"""
+    """-> the results of all, by student; and a line for each whose points have changed
+
+    limits: others than those of the assignment
+    """
+    limits = limits or assignment.limits
     seed = kept_seed(out, seed)
     version = f"{seed}/{version_of_checks()}/{limits}"
     prints = {
@@ -97,7 +101,7 @@ def grade(
             seed=seed,
             sandbox=sandbox,
             limits=limits,
-            public=public_checks(assignment),
+            public=public_modules(assignment),
         )
         waiting = [one for one in submissions if one.student not in done]
         with ThreadPoolExecutor(jobs) as pool:

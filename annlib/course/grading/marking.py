@@ -1,7 +1,7 @@
 """Marks one submission: a worker answers, the hidden checks judge, and a plain record is left."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from annlib.course.grading.assignment import Assignment, Task
@@ -71,11 +71,14 @@ def mark(
     seed: int,
     sandbox: Sandbox,
     limits: Limits,
-    public: str,
+    public: Mapping[str, str],
 ) -> Result:
-    """public: source of the public checks, which the submission may import."""
+    """public: name -> source of the modules that the submission may import."""
     seeds = [own_seed(seed, assignment.name, submission.student, n) for n in range(SEEDS)]
-    drawn = [(task, [task.checks(one) for one in seeds]) for task in assignment.tasks]
+    drawn = [
+        (task, [task.checks(one, submission.attachments) for one in seeds])
+        for task in assignment.tasks
+    ]
     calls = [
         call for _, sets in drawn for checks in sets for check in checks for call in check.calls
     ]
@@ -87,7 +90,7 @@ def mark(
             limits,
             assignment.prelude,
             submission.cells,
-            {assignment.public: public},
+            public,
             encoded(calls),
         )
         answers = iter([decoded(transcript.answers.get(n)) for n in range(len(calls))])

@@ -12,7 +12,7 @@ import nbformat
 from annlib.course.authoring.source import MARKER, Cell, read
 from annlib.course.authoring.stubs import end_of_function
 from annlib.course.grading.assignment import Assignment
-from annlib.course.grading.releasing import check_points, edition, public_checks, source_of
+from annlib.course.grading.releasing import check_points, edition, public_modules, source_of
 
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
 
@@ -76,5 +76,6 @@ def export(root: Path, assignment: Assignment, out: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     notebook = source_notebook(root, assignment)
     (folder / f"{assignment.name}.ipynb").write_text(notebook, encoding="utf-8")
-    (folder / f"{assignment.public}.py").write_text(public_checks(assignment), encoding="utf-8")
+    for module, source in public_modules(assignment).items():
+        (folder / f"{module}.py").write_text(source, encoding="utf-8")
     return folder

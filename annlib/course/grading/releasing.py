@@ -15,21 +15,33 @@ READ_ME = """{title}
 
 Unpack this folder, open {name}.ipynb in JupyterLab and work through it. Nothing needs a network:
 
-    pip install torch jupyterlab      (once)
+    pip install {install}      (once)
     jupyter lab {name}.ipynb
 
-Hand in {name}.ipynb alone, under its name, with its cells in any state: grading runs it again.
+{hand_in}
 """
+ALONE = """Hand in {name}.ipynb alone, under its name, with its cells in any state: grading runs
+it again."""
+WITH_FILES = """Hand in {name}.ipynb and {files}, together in a folder or a zip, under their names.
+Cells may be in any state: grading runs the notebook again."""
 
 
 def source_of(root: Path, assignment: Assignment) -> Path:
     return root / f"notebooks/source/assignments/{assignment.name}.py"
 
 
-def public_checks(assignment: Assignment) -> str:
-    """The source of the public checks, which import nothing of annlib."""
+def public_modules(assignment: Assignment) -> dict[str, str]:
+    """name -> source of what students get beside the notebook; it imports nothing of annlib."""
     folder = Path(__file__).parents[1] / "assignments"
-    return (folder / f"{assignment.public}.py").read_text(encoding="utf-8")
+    return {name: (folder / f"{name}.py").read_text(encoding="utf-8") for name in assignment.public}
+
+
+def read_me(assignment: Assignment) -> str:
+    """The few words that come with an assignment."""
+    name, files = assignment.name, " and ".join(assignment.files)
+    hand_in = (WITH_FILES if files else ALONE).format(name=name, files=files)
+    title = f"{name}. {assignment.title}"
+    return READ_ME.format(title=title, name=name, install=assignment.install, hand_in=hand_in)
 
 
 def edition(root: Path, assignment: Assignment, which: str) -> str:
@@ -55,11 +67,8 @@ def release(root: Path, assignment: Assignment, out: Path) -> Path:
     notebook = edition(root, assignment, "learner")
     nbformat.validate(nbformat.reads(notebook, as_version=4))
     name = assignment.name
-    files = {
-        f"{name}.ipynb": notebook,
-        f"{assignment.public}.py": public_checks(assignment),
-        "README.txt": READ_ME.format(name=name, title=f"{name}. {assignment.title}"),
-    }
+    modules = {f"{one}.py": source for one, source in public_modules(assignment).items()}
+    files = {f"{name}.ipynb": notebook, **modules, "README.txt": read_me(assignment)}
     out.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(out / f"{name}.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         for file, text in files.items():

@@ -113,7 +113,7 @@ def with_weights(module: nn.Module, weights: dict[str, np.ndarray]) -> nn.Module
 
 
 def answer(call: dict, arrays: dict[str, np.ndarray], names: dict, most_bytes: int) -> Message:
-    """What the submission says to one question."""
+    """What the submission says to one question; the value itself, where a name is no function."""
     student: Callable = names[call["name"]]
     if call["sizes"] is not None:
         student = student(*(decoded(size, arrays) for size in call["sizes"]))
@@ -122,7 +122,7 @@ def answer(call: dict, arrays: dict[str, np.ndarray], names: dict, most_bytes: i
             student = with_weights(student, weights)
     arguments = [decoded(argument, arrays) for argument in call["arguments"]]
     asked = [a.requires_grad_() for a in arguments if isinstance(a, Tensor) and call["upstream"]]
-    result = student(*arguments)
+    result = student(*arguments) if callable(student) else student
     facts, output = encoded(result, most_bytes)
     found = {"output": output}
     if call["upstream"]:
@@ -175,6 +175,7 @@ def main() -> None:
     if request.facts["alone"]:  # bubblewrap sees to it elsewhere
         die_with_parent()
     limit_resources(limits)
+    os.chdir(os.environ["HOME"])  # the one place to write to
     send(Message({"ready": True, "filtered": filter_system_calls()}, {}))
 
     names = {"__name__": "__main__", "__builtins__": __builtins__}

@@ -1,0 +1,209 @@
+# %% [markdown] tags=["header"]
+# # A3. An ablation in twenty minutes
+#
+# - **Before:** lesson 8
+# - **Needs:** torch, JupyterLab and papermill; no network, no GPU, not annlib
+# - **Points:** 20. Of each task stands how many.
+# - **Late:** 10 % less for each day begun; nothing after three days.
+# - **Hand in:** this notebook and `a3_table.csv`, together in a folder or a zip.
+# - **Help:** the check below each task runs at home. Grading asks more, and takes some runs of your table again.
+#
+# Keep the names of functions: grading finds your work by them. Where it stands in the notebook does not matter.
+# You may add cells. Work alone; say in the last cell whom you talked to.
+
+# %% tags=["setup"]
+import math
+import time
+from math import sqrt
+
+import a3_checks as checks
+import a3_world as world
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+# %% tags=["parameters"]
+student = 0  # your number
+steps = 20  # of each run, at most 600
+most_seeds = 3
+budget = 20  # seconds of all runs together, at most 1200
+table_file = "a3_rehearsal.csv"  # the one to hand in is a3_table.csv
+
+# %% [markdown]
+# ## The world
+#
+# `a3_world.py` makes maps of 12 x 16 positions. Above hang four balloons, each with a colour and one of three
+# patterns; below stand four houses. A house is what the balloon *of its colour* says by its pattern, wherever that
+# hangs. `Network` sees one position at a time, but for the block in its middle: `PyramidBlock`, an APNB with levels
+# 1, 3, 6, 8. `score` is the mean probability of the right pattern on maps that were never trained on; 1/3 is a guess.
+#
+# With the values above, this notebook rehearses: it runs in seconds, and its table says nothing. In the end you make
+# the real one, with your own number and with steps and seeds that you have thought about:
+#
+# ```sh
+# papermill A3.ipynb done.ipynb -p student 123456 -p steps 300 -p most_seeds 40 -p budget 1200 -p table_file a3_table.csv
+# ```
+#
+# All numbers have double precision, so a run gives the same score on your machine and on any other.
+
+# %% [markdown] tags=["exercise:plan"]
+# ## Task 1: Which runs a budget pays
+# *2 points, about 20 min*
+#
+# A run of variant $v$ takes `seconds[v]`. Take the seeds in their order, each with *all* variants before the next, as
+# many as the budget pays: a seed that not all variants can have is not begun.
+
+
+# %% tags=["answer:plan"]
+def plan_runs(seconds, budget: float, seeds) -> list[tuple[int, int]]:
+    """seconds: of a run, by variant. seeds: at most these, in order.  -> (variant, seed) of each run"""
+    # solution
+    count = min(int(budget // sum(seconds)), len(seeds))
+    return [(variant, seed) for seed in seeds[:count] for variant in range(len(seconds))]
+
+
+# %% tags=["check:plan"]
+checks.plan_runs(plan_runs)
+
+# %% [markdown] tags=["exercise:interval"]
+# ## Task 2: What two variants differ by
+# *3 points, about 30 min*
+#
+# Both variants ran with the same seeds. Give the mean of the differences, changed minus baseline, and the two ends
+# of its interval, with Student's t (`world.t_quantile`). A run that failed has the score nan: its pair says nothing.
+
+
+# %% tags=["answer:interval"]
+def paired_interval(baseline: Tensor, changed: Tensor, confidence: float) -> Tensor:
+    """Scores (n,), (n,) of the same seeds, nan where a run failed -> (3,) mean, low, high
+
+    Three times nan where fewer than two pairs are whole.
+    """
+    # solution
+    differences = (changed - baseline)[(changed - baseline).isfinite()]
+    n = len(differences)
+    if n < 2:
+        return torch.full((3,), math.nan, dtype=baseline.dtype)
+    half = world.t_quantile((1 + confidence) / 2, n - 1) * differences.std() / sqrt(n)
+    return torch.stack([differences.mean(), differences.mean() - half, differences.mean() + half])
+
+
+# %% tags=["check:interval"]
+checks.paired_interval(paired_interval)
+
+# %% [markdown] tags=["exercise:verdicts"]
+# ## Task 3: What several changes did
+# *2 points, about 20 min*
+#
+# Row 0 has the scores of the baseline, each further row those of a change. Say of each change whether it is better,
+# worse, or not shown to be either. All verdicts *together* shall be right with the given confidence: with $k$ changes
+# each interval may miss $k$ times less often (Bonferroni).
+
+
+# %% tags=["answer:verdicts"]
+def verdicts(scores: Tensor, confidence: float) -> list[int]:
+    """(variants, n) -> for each change 1 better, -1 worse, 0 not shown"""
+    # solution
+    each = 1 - (1 - confidence) / (len(scores) - 1)
+    intervals = [paired_interval(scores[0], changed, each) for changed in scores[1:]]
+    return [int(low > 0) - int(high < 0) for _, low, high in intervals]
+
+
+# %% tags=["check:verdicts"]
+checks.verdicts(verdicts)
+
+# %% [markdown] tags=["exercise:run"]
+# ## Task 4: One run
+# *3 points, about 40 min*
+#
+# `build` gives the block of a variant: 0 is `world.PyramidBlock()` as it is, 1 has your change, 2 and more are
+# possible. Change one thing at a time: levels, the largest value of a cell instead of the mean, fewer key channels, a
+# block of your own.
+#
+# `run` trains and scores. The recipe, for all variants: `torch.manual_seed(seed)`, then
+# `world.Network(build, variant)`; Adam with `world.LEARNING_RATE`; step $0, 1, 2, \dots$ takes
+# `world.training_maps(seed, step)`, and cross-entropy that ignores `world.IGNORE`; in the end `world.score`.
+
+
+# %% tags=["answer:run"]
+def build(variant: int) -> nn.Module:
+    """The block of a variant; 0 as it is."""
+    # solution
+    blocks = (
+        world.PyramidBlock(),
+        world.PyramidBlock(levels=(1, 3)),
+        world.PyramidBlock(key_channels=4),
+    )
+    return blocks[variant]
+
+
+def run(variant: int, seed: int, steps: int) -> float:
+    """Trains a network for so many steps -> its score"""
+    # solution
+    torch.manual_seed(seed)
+    network = world.Network(build, variant)
+    optimizer = torch.optim.Adam(network.parameters(), world.LEARNING_RATE)
+    for step in range(steps):
+        features, labels = world.training_maps(seed, step)
+        optimizer.zero_grad()
+        F.cross_entropy(network(features), labels, ignore_index=world.IGNORE).backward()
+        optimizer.step()
+    return world.score(network)
+
+
+# %% tags=["check:run"]
+checks.run(run)
+
+# %% [markdown] tags=["exercise:ablation"]
+# ## Task 5: The table, and what it says
+# *5 points, about 40 min and twenty minutes of computing*
+#
+# Write `ablation`: estimate the seconds of each variant (`world.seconds_of`), plan, run, and give a row for each run.
+# The seeds are your own, `world.seeds_of(student, most_seeds)`. It writes the table after each run, so that an
+# interruption loses one.
+# Then let papermill make the real table, and type what it says into `conclusion`, at 95 % for all changes together.
+
+
+# %% tags=["answer:ablation"]
+def ablation(
+    student: int, steps: int, most_seeds: int, budget: float, table_file: str
+) -> list[tuple]:
+    """-> rows (student, variant, seed, steps, seconds, score), in table_file after each run"""
+    # solution
+    seconds = [world.seconds_of(run, variant, steps) for variant in range(3)]
+    rows = []
+    for variant, seed in plan_runs(seconds, budget, world.seeds_of(student, most_seeds)):
+        began = time.perf_counter()
+        score = run(variant, seed, steps)
+        rows.append((student, variant, seed, steps, time.perf_counter() - began, score))
+        world.write_table(table_file, rows)
+    return rows
+
+
+def conclusion() -> list[int]:
+    """What the table says, typed in: for each change 1 better, -1 worse, 0 not shown."""
+    # solution
+    return [-1, 0]
+
+
+rows = ablation(student, steps, most_seeds, budget, table_file)
+
+# %% tags=["check:ablation"]
+checks.ablation(ablation)
+
+# %% [markdown] tags=["exercise:report"]
+# ## Task 6: The report
+# *5 points, about 40 min, open*
+#
+# Half a page, in the next cell. What did you change, and what did you predict, before the table was made: better or
+# worse, by how much, and why? What came out: intervals, seeds, steps, failed runs? How far does the conclusion go?
+# What else could have made this result? With which command is the table made again?
+
+# %% [markdown] tags=["open:report"]
+# *Your answer*
+
+# %% [markdown] tags=["instructor"]
+# Rubric, one line each: a prediction with a size and a reason (1); result with intervals, seeds, steps, failures (1);
+# a conclusion for this world, these steps and no other (1); another explanation: learning rate, steps, number of
+# weights, time a run takes (1); the command (1). Usual mistakes: several changes at once; a prediction written
+# afterwards; "no difference" where nothing was shown; steps so few that no variant has begun to learn.
