@@ -92,6 +92,7 @@ class Grade:
         from annlib.course.grading.writing import write_all
 
         at_least_one("--jobs", self.jobs)
+        sys.stdout.reconfigure(errors="replace")  # names in letters that this terminal has not
         if self.unsafe and (missing := why_not()):
             print(f"NOT ISOLATED, your files can be read and deleted: {missing}", file=sys.stderr)
         assignment = ASSIGNMENTS[self.assignment]

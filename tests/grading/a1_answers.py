@@ -171,6 +171,11 @@ WRONG_BLOCK = {
         | everywhere(INSIDE, "other values")
         | {GRADIENTS: "wrong values"},
     ),
+    "something, once there are weights": Wrong(
+        "return features + self.to_output(context.unflatten(2, features.shape[2:]))",
+        "return features + int(self.to_output.weight.any())",
+        {START: "no attention"} | everywhere(INSIDE, "other values") | {GRADIENTS: "wrong values"},
+    ),
     "random start": Wrong(
         "nn.init.zeros_(self.to_output.weight)", "", {START: "does not start as the identity"}
     ),

@@ -14,8 +14,9 @@ import pytest
 from in_process import ROOT, solutions
 
 from annlib.course.assignments.a1 import A1
+from annlib.course.assignments.a2 import A2
 from annlib.course.grading import batch
-from annlib.course.grading.batch import grade, read_result, result_path
+from annlib.course.grading.batch import grade, keep, read_result, result_path
 from annlib.course.grading.confine import Limits
 from annlib.course.grading.feedback import feedback
 from annlib.course.grading.intake import collect
@@ -179,9 +180,40 @@ def test_result_is_read_as_it_was_kept(tmp_path: Path, pretended: dict[str, floa
     assert isinstance(result.marks[0], Mark)
 
 
-@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@sum", "\t=1", " =1", "\r\n=1"])
+def test_a_damaged_result_is_made_again(tmp_path: Path, pretended: dict[str, float]) -> None:
+    inbox, out = class_of(tmp_path / "inbox", "anna", "bert"), tmp_path / "out"
+    pretended |= {"anna": 1.0, "bert": 1.0}
+    graded(inbox, out, 1)
+    for student, text in {"anna": '{"fingerprint": "', "bert": "{}"}.items():
+        result_path(out, student).write_text(text)
+    assert [one.points for one in graded(inbox, out, 1, resume=True)] == [1, 1]
+
+
+def test_another_assignment_in_the_same_folder_is_refused(
+    tmp_path: Path, pretended: dict[str, float]
+) -> None:
+    inbox, out = class_of(tmp_path / "inbox", "anna"), tmp_path / "out"
+    pretended["anna"] = 1.0
+    graded(inbox, out, 1)
+    with pytest.raises(ValueError, match="results of A1, not of A2"):
+        grade(A2, collect(inbox, A2), out, 7, 1, False, True, print, SHORT)
+
+
+def test_text_that_no_file_can_hold_is_written_all_the_same(tmp_path: Path) -> None:
+    keep(tmp_path / "page.html", "half a character: \ud83d")
+    assert (tmp_path / "page.html").read_text(encoding="utf-8") == "half a character: ?"
+    assert [path.name for path in tmp_path.iterdir()] == ["page.html"]
+
+
+@pytest.mark.parametrize(
+    "text", ["=1+1", "+1", "-1", "@sum", "\t=1", " =1", "\r\n=1", "'=1", "＝1", "＠sum"]
+)
 def test_no_cell_is_a_formula(text: str) -> None:
     assert safe_cell(text).startswith("'")
+
+
+def test_no_cell_ends_within_a_name() -> None:
+    assert ";" not in safe_cell("x;=HYPERLINK(1);")
 
 
 def test_full_marks_are_in_the_last_bin() -> None:

@@ -5,7 +5,15 @@ from pathlib import Path
 import pytest
 
 from annlib.course.assignments.a1 import A1
-from annlib.course.grading.by_hand import SHEET, Given, answers_page, read_sheet, sheet_csv
+from annlib.course.grading.by_hand import (
+    CHANGED,
+    SHEET,
+    Given,
+    answers_page,
+    fingerprint,
+    read_sheet,
+    sheet_csv,
+)
 from annlib.course.grading.feedback import feedback
 from annlib.course.grading.marking import Mark, Result
 from annlib.course.grading.tables import grades_csv
@@ -38,7 +46,8 @@ def test_empty_sheet_has_every_answer_and_gives_nothing(tmp_path: Path) -> None:
 
 def test_sheet_comes_back_as_it_was_given(tmp_path: Path) -> None:
     """Also for names that a spreadsheet would calculate, or that hold a comma."""
-    given = {(s, NAME): Given(i / 2, f"remark, {s}") for i, s in enumerate(STUDENTS)}
+    read = {s: fingerprint(result(s), NAME) for s in STUDENTS}
+    given = {(s, NAME): Given(i / 2, f"remark, {s}", read[s]) for i, s in enumerate(STUDENTS)}
     text = sheet_csv(A1, RESULTS, given)
     assert read_sheet(written(tmp_path, text), A1, STUDENTS) == given
 
@@ -79,10 +88,40 @@ def test_grading_again_keeps_what_was_written_and_adds_the_newcomer(tmp_path: Pa
     written(tmp_path, f"anna,{NAME},1,fine\n")
     given = read_sheet(tmp_path / SHEET, A1, ["anna"])
     opened = write_all(A1, RESULTS, [], {}, given, tmp_path)
-    assert read_sheet(tmp_path / SHEET, A1, STUDENTS) == {("anna", NAME): Given(1, "fine")}
+    known = Given(1, "fine", fingerprint(result("anna"), NAME))
+    assert read_sheet(tmp_path / SHEET, A1, STUDENTS) == {("anna", NAME): known}
     assert tmp_path / SHEET in opened  # two answers are still to be read
     page = (tmp_path / "feedback" / page_name(tmp_path, "anna")).read_text(encoding="utf-8")
     assert "fine" in page
+
+
+def test_points_wait_while_the_answer_is_another_than_was_read(tmp_path: Path) -> None:
+    anna = result("anna")
+    written(tmp_path, sheet_csv(A1, [anna], {("anna", NAME): Given(5, "fine")}))
+    other = anna._replace(open_answers={NAME: "nothing at all"})
+    given = read_sheet(tmp_path / SHEET, A1, ["anna"])
+    opened = write_all(A1, [other], [], {}, given, tmp_path)
+    assert "anna,2,0,2,," in (tmp_path / "grades.csv").read_text(encoding="utf-8-sig")
+    assert CHANGED in (tmp_path / "changes.txt").read_text(encoding="utf-8")
+    assert tmp_path / SHEET in opened
+    sheet = (tmp_path / SHEET).read_text(encoding="utf-8-sig")
+    assert f"anna,{NAME},5,fine," in sheet and "Read it again" in sheet, "nothing is lost"
+    again = sheet.replace(given["anna", NAME].answer, "")
+    given = read_sheet(written(tmp_path, again), A1, ["anna"])
+    write_all(A1, [other], [], {}, given, tmp_path)
+    assert "anna,2,0,2,7," in (tmp_path / "grades.csv").read_text(encoding="utf-8-sig")
+
+
+def test_names_that_look_alike_in_a_spreadsheet_stay_apart() -> None:
+    given = {(s, NAME): Given(i, "") for i, s in enumerate(("=a", "'=a"))}
+    text = sheet_csv(A1, [result("=a"), result("'=a")], given)
+    assert len({line.split(",")[0] for line in text.splitlines()}) == 3
+
+
+def test_sheet_of_another_encoding_says_how_to_save_it(tmp_path: Path) -> None:
+    (tmp_path / SHEET).write_bytes("Zoë".encode("cp1252"))
+    with pytest.raises(ValueError, match="CSV UTF-8"):
+        read_sheet(tmp_path / SHEET, A1, STUDENTS)
 
 
 def test_answers_are_shown_as_text_with_the_rubric() -> None:

@@ -9,6 +9,7 @@ import pytest
 from in_process import ROOT
 
 from annlib.course.assignments.a1 import A1
+from annlib.course.assignments.a3 import A3
 from annlib.course.grading.intake import Submission, collect
 from annlib.course.grading.releasing import edition
 
@@ -110,6 +111,76 @@ def test_same_name_twice_is_left_to_a_person(tmp_path: Path) -> None:
         (tmp_path / name).write_text(notebook())
     (one,) = collect(tmp_path, A1)
     assert one.student == composed and "2 submissions" in one.problem
+
+
+def test_dots_in_a_name_belong_to_it_and_suffixes_may_be_large(tmp_path: Path) -> None:
+    for name in ("anna.maria.ipynb", "anna.paul.IPYNB", "cleo.PY"):
+        (tmp_path / name).write_text(notebook(metadata={"ok": True}))
+    found = {one.student: one for one in collect(tmp_path, A1)}
+    assert sorted(found) == ["anna.maria", "anna.paul", "cleo"]
+    assert found["anna.paul"].cells == ("x = 1\ny = 2",)
+
+
+def test_only_what_systems_leave_behind_is_passed_over(tmp_path: Path) -> None:
+    for name in (".DS_Store", "._anna.ipynb", "Thumbs.db", "__anna__.ipynb", ".cleo.ipynb"):
+        (tmp_path / name).write_text(notebook())
+    (tmp_path / "__MACOSX").mkdir()
+    assert [one.student for one in collect(tmp_path, A1)] == [".cleo", "__anna__"]
+
+
+def test_half_a_character_becomes_a_question_mark(tmp_path: Path) -> None:
+    cell = '{"cell_type": "markdown", "source": "\\ud83d", "metadata": {"tags": ["open:x"]}}'
+    (tmp_path / "eve.ipynb").write_text(f'{{"cells": [{cell}]}}')
+    assert taken(tmp_path / "eve.ipynb").open_answers == {"x": "?"}
+
+
+@pytest.mark.parametrize("damage", [slice(38, 60), slice(0, 30), slice(-30, -10)])
+def test_damaged_zip_is_said_whatever_is_damaged(tmp_path: Path, damage: slice) -> None:
+    with zipfile.ZipFile(tmp_path / "eve.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("A1.ipynb", notebook() + 99 * " ")
+    data = bytearray((tmp_path / "eve.zip").read_bytes())
+    data[damage] = len(data[damage]) * b"\xff"
+    (tmp_path / "eve.zip").write_bytes(data)
+    one = taken(tmp_path / "eve.zip")
+    assert one.problem and not one.cells
+
+
+def test_script_of_endless_cells_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "eve.py").write_text(3000 * "# %%\n")
+    assert "3000 cells" in taken(tmp_path / "eve.py").problem
+
+
+def with_table(path: Path, **tables: str) -> Submission:
+    """What is taken of a zip with a notebook of A3 and these tables."""
+    cell = {"cell_type": "code", "source": "steps = 9", "metadata": {"tags": ["parameters"]}}
+    files = {"A3.ipynb": json.dumps({"cells": [cell, CELL]})} | tables
+    write_zip(path, **files)
+    (one,) = collect(path.parent, A3)
+    return one
+
+
+def test_files_beside_the_notebook_are_read_and_count_as_changes(tmp_path: Path) -> None:
+    one = with_table(tmp_path / "anna.zip", **{"run/a3_table.csv": "a,b"})
+    other = with_table(tmp_path / "anna.zip", **{"a3_table (1).csv": "a,c"})
+    assert one.attachments == {"a3_table.csv": "a,b"}
+    assert other.attachments == {"a3_table.csv": "a,c"} and one.digest != other.digest
+    assert with_table(tmp_path / "anna.zip").attachments == {}
+
+
+def test_two_files_that_could_be_the_one_are_left_to_the_student(tmp_path: Path) -> None:
+    one = with_table(tmp_path / "anna.zip", **{"x/t.csv": "a", "y/t.csv": "b"})
+    assert "2 files could be a3_table.csv" in one.problem
+
+
+def test_parameters_end_the_cell_that_is_tagged_so(tmp_path: Path) -> None:
+    notebook, script = with_table(tmp_path / "anna.zip"), tmp_path / "bert.py"
+    (tmp_path / "anna.zip").unlink()
+    script.write_text('# %% tags=["parameters"]\nsteps = 9\n# %%\nx = 1\n')
+    (one,) = collect(tmp_path, A3)
+    for cells in (notebook.cells, one.cells[1:]):
+        names: dict[str, object] = {}
+        exec(cells[0], names)
+        assert names["steps"] == 2 and "steps" not in cells[1]
 
 
 def test_names_hold_nothing_that_a_terminal_obeys(tmp_path: Path) -> None:

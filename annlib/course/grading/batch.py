@@ -6,6 +6,7 @@ alone, so neither the order nor the number of jobs can change them.
 
 import hashlib
 import json
+import os
 import secrets
 import tempfile
 from collections.abc import Callable, Sequence
@@ -27,15 +28,27 @@ def keep(path: Path, text: str) -> None:
     """Writes the whole file or nothing."""
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_name(f"{path.name}.{secrets.token_hex(4)}.new")  # others may write it, too
-    new.write_text(text, encoding="utf-8")
-    new.replace(path)
+    try:
+        with new.open("w", encoding="utf-8", errors="replace") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())  # a name that is there after a power cut has its text, too
+        new.replace(path)
+    finally:
+        new.unlink(missing_ok=True)
 
 
-def kept_seed(out: Path, seed: int | None) -> int:
+def kept_seed(out: Path, assignment: str, seed: int | None) -> int:
     """The seed of this folder: drawn once, so that grading again asks the same questions."""
     path = out / "seed.json"
     if path.exists():
-        before = json.loads(path.read_text(encoding="utf-8"))["seed"]
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        before, other = stored["seed"], stored.get("assignment", assignment)
+        if other != assignment:
+            raise ValueError(
+                f"{out} has the results of {other}, not of {assignment}: points of both would be "
+                "mixed. Name another folder with --out."
+            )
         if seed is not None and seed != before:
             raise ValueError(
                 f"{out} was graded with seed {before}, not {seed}: results of both would be mixed. "
@@ -43,7 +56,7 @@ def kept_seed(out: Path, seed: int | None) -> int:
             )
         return before
     seed = secrets.randbits(48) if seed is None else seed
-    keep(path, json.dumps({"seed": seed}))
+    keep(path, json.dumps({"assignment": assignment, "seed": seed}))
     return seed
 
 
@@ -59,14 +72,17 @@ def result_path(out: Path, student: str) -> Path:
 
 
 def read_result(path: Path) -> tuple[str, Result] | None:
-    """Fingerprint and result; None if there is none."""
+    """Fingerprint and result; None if there is none, or the file is damaged: it is made again."""
     if not path.exists():
         return None
-    stored = json.loads(path.read_text(encoding="utf-8"))
-    fields = stored["result"]
-    fields["marks"] = tuple(Mark(*one) for one in fields["marks"])
-    fields["files"], fields["failures"] = tuple(fields["files"]), tuple(fields["failures"])
-    return stored["fingerprint"], Result(**fields)
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        fields = stored["result"]
+        fields["marks"] = tuple(Mark(*one) for one in fields["marks"])
+        fields["files"], fields["failures"] = tuple(fields["files"]), tuple(fields["failures"])
+        return stored["fingerprint"], Result(**fields)
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def grade(
@@ -85,8 +101,8 @@ def grade(
     limits: others than those of the assignment
     """
     limits = limits or assignment.limits
-    seed = kept_seed(out, seed)
-    version = f"{seed}/{version_of_checks()}/{limits}"
+    seed = kept_seed(out, assignment.name, seed)
+    version = f"{assignment.name}/{seed}/{version_of_checks()}/{limits}"
     prints = {
         one.student: hashlib.sha256(f"{one.digest}/{version}".encode()).hexdigest()
         for one in submissions

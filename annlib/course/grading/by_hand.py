@@ -4,7 +4,9 @@ Grading adds the students to the sheet and keeps all that is written in it.
 """
 
 import csv
+import hashlib
 import io
+import re
 from collections.abc import Collection, Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -15,17 +17,32 @@ from annlib.course.grading.marking import Result
 from annlib.course.grading.tables import page, safe_cell
 
 SHEET = "by_hand.csv"
-HEADS = ["student", "question", "points", "remark"]
+HEADS = ["student", "question", "points", "remark", "answer", "note"]
+FILLED_IN = 4  # cells of a line; the others are written here
+PRINT = re.compile(r"[0-9a-f]{8}|")
+CHANGED = (
+    "The answer has changed since. Read it again, then empty the cell to the left of this one."
+)
 
 
 class Given(NamedTuple):
-    """What a person says of one answer; the student reads both."""
+    """What a person says of one answer; the student reads points and remark.
+
+    answer: fingerprint of what was read, "" if it is what is there now.
+    """
 
     points: float
     remark: str
+    answer: str = ""
 
 
 Sheet = Mapping[tuple[str, str], Given]  # by student and question; answers not read are left out
+
+
+def fingerprint(result: Result, question: str) -> str:
+    """Tells one answer from another."""
+    text = result.open_answers.get(question, "")
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def read_sheet(path: Path, assignment: Assignment, students: Collection[str]) -> dict:
@@ -36,27 +53,50 @@ def read_sheet(path: Path, assignment: Assignment, students: Collection[str]) ->
     """
     if not path.exists():
         return {}
-    text = path.read_text(encoding="utf-8-sig")
+    text = text_of(path)
     mark = ";" if ";" in text.partition("\n")[0] else ","
-    names = {safe_cell(student): student for student in students}
     most = {question.name: question.points for question in assignment.questions}
     given = {}
     for number, line in enumerate(csv.reader(io.StringIO(text, newline=""), delimiter=mark), 1):
-        if line == HEADS or not any(line):
+        if line[:FILLED_IN] == HEADS[:FILLED_IN] or not any(line):
             continue
-        if len(line) != 4 or line[0] not in names or line[1] not in most:
+        found = [student for student in students if safe_cell(student) == line[0]]
+        whole = FILLED_IN <= len(line) <= len(HEADS) and PRINT.fullmatch("".join(line[4:5]))
+        if not whole or len(found) != 1 or line[1] not in most:
             raise ValueError(
-                f"{path}, line {number}: {mark.join(line)!r} is no answer of a student who handed "
-                f"in, so points would be lost. Lines are {mark.join(HEADS)}, names as in "
+                f"{path}, line {number}: {mark.join(line)!r} is no answer of one student who "
+                f"handed in, so points would be lost. Lines are {mark.join(HEADS)}, names as in "
                 f"grades.csv; questions: {', '.join(most)}. Take out what is no longer needed."
             )
-        student, question, points, remark = line
+        _, question, points, remark = line[:FILLED_IN]
         if points.strip() or remark.strip():
-            place = f"{path}, line {number}"
-            given[names[student], question] = Given(
-                points_in(points, most[question], place), remark
-            )
+            number_of = points_in(points, most[question], f"{path}, line {number}")
+            given[found[0], question] = Given(number_of, remark, "".join(line[4:5]))
     return given
+
+
+def text_of(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{path} is no UTF-8, so names would be read wrongly: save it again as CSV UTF-8."
+        ) from error
+
+
+def counts(one: Given, result: Result, question: str) -> bool:
+    """Whether points are for the answer that is there now."""
+    return one.answer in ("", fingerprint(result, question))
+
+
+def standing(given: Sheet, results: Sequence[Result]) -> dict:
+    """What still counts: the points for answers that are as they were read.  -> a Sheet"""
+    by_student = {result.student: result for result in results}
+    return {
+        (student, question): one
+        for (student, question), one in given.items()
+        if student in by_student and counts(one, by_student[student], question)
+    }
 
 
 def points_in(text: str, most: float, place: str) -> float:
@@ -80,8 +120,10 @@ def sheet_csv(assignment: Assignment, results: Sequence[Result], given: Sheet) -
     for question in assignment.questions:
         for result in sorted(results):
             one = given.get((result.student, question.name))
-            said = (f"{one.points:g}", one.remark) if one else ("", "")
-            writer.writerow(map(safe_cell, (result.student, question.name, *said)))
+            now = fingerprint(result, question.name)
+            said = (f"{one.points:g}", one.remark, one.answer or now) if one else ("", "", "")
+            note = "" if one is None or counts(one, result, question.name) else CHANGED
+            writer.writerow(map(safe_cell, (result.student, question.name, *said, note)))
     return "\ufeff" + file.getvalue()
 
 

@@ -6,6 +6,7 @@ import re
 from annlib.course.grading.opening import Unreadable
 
 MOST_CELLS = 2000
+LONGEST_ANSWER = 20_000  # letters: ten pages
 PERCENT = re.compile(r"^# %%(?P<title>.*)$", re.MULTILINE)
 
 
@@ -37,7 +38,7 @@ def parsed(data: bytes, name: str, parameters: str = "") -> tuple[tuple[str, ...
         if cell.get("cell_type") == "code"
     ]
     tagged = {
-        tag.removeprefix("open:"): source_of(cell)
+        tag.removeprefix("open:"): source_of(cell)[:LONGEST_ANSWER]
         for cell in cells
         for tag in tags_of(cell)
         if isinstance(tag, str) and tag.startswith("open:")

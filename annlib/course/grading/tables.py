@@ -10,13 +10,16 @@ from annlib.course.grading.assignment import Assignment
 from annlib.course.grading.lateness import share_kept
 from annlib.course.grading.marking import Result
 
-RISKY = ("=", "+", "-", "@", "\t", "\r", "\n")  # a spreadsheet would take the cell for a formula
+RISKY = (  # a spreadsheet would take the cell for a formula; full-width signs count there, too
+    *("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠"),
+    "'",  # hides the sign after it; another one shows that it was there
+)
 BINS = 10
 
 
 def safe_cell(value: object) -> str:
-    """Text that a spreadsheet shows, but never calculates."""
-    text = "".join(c if c.isprintable() else " " for c in str(value))
+    """Text that a spreadsheet shows, but never calculates, whatever sign ends a cell there."""
+    text = "".join(c if c.isprintable() else " " for c in str(value)).replace(";", ",")
     return f"'{text}" if text.lstrip().startswith(RISKY) else text
 
 
