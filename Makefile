@@ -13,6 +13,7 @@ PYTHON ?= $(firstword $(foreach name,python3 python3.14 python3.13 python3.12 py
 	$(shell $(name) -c 'import sys; sys.version_info >= (3, 11) and print("$(name)")' 2>/dev/null)))
 BIN := .venv/bin
 READY := .venv/.ready
+NBGRADER := .venv/nbgrader/.ready
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check \
 	$(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
@@ -36,7 +37,7 @@ lab: $(READY)
 lessons: $(READY)
 	$(BIN)/annlib lessons build
 
-test: $(READY) chromium bubblewrap
+test: $(READY) $(NBGRADER) chromium bubblewrap
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/annlib lessons check
@@ -57,6 +58,16 @@ bubblewrap:
 	test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get -qq update && \
 	apt-get -qq install -y --no-install-recommends bubblewrap >/dev/null; } || \
 	echo "No bubblewrap here: tests of the sandbox are skipped. To run them: sudo apt-get install bubblewrap"
+
+# nbgrader makes and grades the exported assignment in a test. In an environment of its own, which
+# sees the packages of ours: beside them it would put its menus into every student's JupyterLab.
+$(NBGRADER): $(READY)
+	$(PYTHON) -m venv $(@D)
+	$(BIN)/python -c "import site; print(site.getsitepackages()[0])" > \
+	  $$($(@D)/bin/python -c "import site; print(site.getsitepackages()[0])")/course.pth
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check \
+	  --constraint requirements.lock 'nbgrader==0.9.6'
+	@touch $@
 
 lock: $(READY)
 	@{ sed -n '/^#/p' requirements.lock; \

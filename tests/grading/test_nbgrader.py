@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import nbformat
@@ -15,7 +16,8 @@ from annlib.course.assignments.a1 import A1
 from annlib.course.grading.nbgrader import export, source_notebook
 from annlib.course.grading.parsing import parsed
 
-NBGRADER = os.environ.get("NBGRADER") or shutil.which("nbgrader")
+MADE = Path(sys.prefix, "nbgrader/bin/nbgrader")  # by make test
+NBGRADER = os.environ.get("NBGRADER") or shutil.which("nbgrader") or shutil.which(MADE)
 
 
 def known() -> dict[str, dict]:
