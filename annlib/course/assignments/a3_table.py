@@ -31,7 +31,7 @@ PARAMETERS = (
     f"{REHEARSED['most_seeds']}, 1e6\ntable_file = 'a3_rehearsal.csv'"
 )
 AGAIN = 0.005  # scores of one run on two machines: double precision leaves far less
-SMOOTH = 0.15  # between a run and the same run without its last step
+SMOOTH = 0.1  # between a run and the same run without its last step
 CONFIDENCE = 0.95
 reference_again = lru_cache(maxsize=256)(reference)
 
