@@ -16,13 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from annlib.course.grading.cells import run_cells
-from annlib.course.grading.confine import (
-    Limits,
-    die_with_parent,
-    filter_system_calls,
-    limit_resources,
-)
+from annlib.course.grading.confine import Limits, die_with_parent, limit_resources
 from annlib.course.grading.frames import PLAIN, Message, packed, read_message
+from annlib.course.grading.system_calls import filter_system_calls
 
 LONGEST_MESSAGE = 300
 
