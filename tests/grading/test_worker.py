@@ -94,5 +94,7 @@ def test_results_become_plain_arrays() -> None:
     assert encoded(3, 99)[1].shape == ()
     with pytest.raises(TypeError, match="a tensor or a number"):
         encoded({"a": 1}, 99)
+    with pytest.raises(TypeError, match="a tensor or a number"):
+        encoded(np.ones(2, np.longdouble), 99)
     with pytest.raises(ValueError, match="MiB"):
         encoded(torch.ones(100), 99)
