@@ -1,11 +1,16 @@
 """What a judge and a student get to see of an answer."""
 
+import torch
+
 from annlib.course.assignments.a1 import A1
 from annlib.course.grading.feedback import feedback
 from annlib.course.grading.frames import Message
 from annlib.course.grading.marking import Result
 from annlib.course.grading.questions import (
+    WRONG_TYPE,
     Answer,
+    as_numbers,
+    compared,
     decoded,
     failed,
     shown,
@@ -38,3 +43,10 @@ def test_cells_that_failed_are_listed_without_classes_of_the_students_own() -> N
     page = feedback(A1, Result("eve", (), "", "finished", failures, (), {}), {})
     assert "KeyError" in page and "an error of its own" in page
     assert "18, 7" not in page and "carried" not in page
+
+
+def test_a_complex_number_is_no_number_of_operations() -> None:
+    right = torch.tensor(1024.0, dtype=torch.float64)
+    answers = as_numbers([Answer(torch.complex(right, torch.full_like(right, 7)), {}, "")])
+    assert compared(answers, [right], {}) is WRONG_TYPE
+    assert compared(as_numbers([Answer(torch.tensor(1024), {}, "")]), [right], {}) is None

@@ -152,11 +152,16 @@ def failed(answers: Sequence[Answer]) -> Misconception | None:
 
 
 def as_numbers(answers: Sequence[Answer]) -> list[Answer]:
-    """Answers whose type does not matter: 3, 3.0 and a tensor of it are the same."""
-    return [
-        answer if answer.output is None else answer._replace(output=answer.output.double())
-        for answer in answers
-    ]
+    """Answers whose type does not matter: 3, 3.0 and a tensor of it are the same; 3 + 7j is not."""
+
+    def as_number(answer: Answer) -> Answer:
+        if answer.output is None:
+            return answer
+        if answer.output.is_complex():  # double() would leave the imaginary part out
+            return Answer(None, {}, "WrongType")
+        return answer._replace(output=answer.output.double())
+
+    return [as_number(answer) for answer in answers]
 
 
 def close(found: Tensor, expected: Tensor, tolerance: float = 1e-4) -> bool:
