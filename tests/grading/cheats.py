@@ -26,6 +26,23 @@ class NonlocalBlock(nn.Module):
 def block_operations(*arguments): return {}
 """
 
+# What a worker was asked, and the pipe to the grader: `say` takes bytes.
+INSIDE = """
+import json, os, stat, sys
+from annlib.course.grading.frames import LENGTH, Message, packed
+frame = sys._getframe()
+while "request" not in frame.f_locals: frame = frame.f_back
+asked = [call["arguments"] for call in frame.f_locals["request"].facts["calls"]]
+def say(data):
+    for number in range(3, 64):
+        try:
+            if stat.S_ISFIFO(os.fstat(number).st_mode): return os.write(number, data)
+        except OSError: pass
+def forged(head, numbers=b""):
+    body = LENGTH.pack(len(head)) + head + numbers
+    say(LENGTH.pack(len(body)) + body)
+"""
+
 CHEATS = {
     "reads the teacher's files": ("text = open('SECRET').read()\nblock_operations = len",),
     "writes outside its folder": ("open('OUTSIDE', 'w').write('here')",),
@@ -80,6 +97,42 @@ CHEATS = {
     ),
     "returns 10 GB": (FOOLED.format(*3 * ("torch.zeros(1).expand(10**10)",)),),
     "asks for input": ("input('password? ')",),
+    "fills /dev/shm": (
+        "for number in range(10**6): open(f'/dev/shm/{number}', 'wb').write(bytes(2**25))",
+    ),
+    "hoards files in memory": (
+        "import os\nwhile True: os.write(os.memfd_create('hoard'), bytes(2**25))",
+    ),
+    "hoards shared memory": (
+        "import mmap\nhoard = []\n"
+        "while True:\n    hoard.append(mmap.mmap(-1, 2**28))\n    hoard[-1].write(bytes(2**28))",
+        "import ctypes\nwhile ctypes.CDLL(None).shmget(0, 2**28, 0o1600) >= 0: pass",
+    ),
+    "has the kernel signal its parent": (
+        "import fcntl, os\nreading, writing = os.pipe()\n"
+        "fcntl.fcntl(reading, fcntl.F_SETOWN, os.getppid())\n"
+        "fcntl.fcntl(reading, fcntl.F_SETSIG, 9)\n"
+        "fcntl.fcntl(reading, fcntl.F_SETFL, os.O_ASYNC | os.O_NONBLOCK)\nos.write(writing, b'x')",
+    ),
+    "tells what it was asked by classes of errors": (
+        INSIDE,
+        "raise type(f'carried {asked}', (Exception,), {})",
+        FOOLED.replace("return {}", "raise type(f'carried {arguments}', (Exception,), {})"),
+    ),
+    "tells what it was asked by a head that cannot be read": (
+        INSIDE,
+        "forged(json.dumps({'facts': {}, 'arrays': [[f'carried {asked}', 0, 0]]}).encode())",
+    ),
+    "promises more numbers than it sends": (
+        INSIDE,
+        "head = {'facts': {'call': 0}, 'arrays': [['output', '<f4', [0, 10**30]]]}\n"
+        "forged(json.dumps(head).encode(), bytes(64))",
+    ),
+    "sends a head of 15 MiB": (INSIDE, "forged(b'[' + b'[],' * 5 * 2**20 + b'[]]')"),
+    "sends messages without end": (
+        INSIDE,
+        "many = packed(Message({'call': 0}, {})) * 10**4\nwhile True: say(many)",
+    ),
 }
 
 

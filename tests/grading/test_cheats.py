@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 from cheats import CHEATS, attempted
 
+from annlib.course.assignments.a1 import A1
+from annlib.course.grading.feedback import feedback
 from annlib.course.grading.sandbox import Sandbox, open_sandbox, stage_worker, why_not
 
 pytestmark = [
@@ -24,3 +26,11 @@ def test_cheat_gets_nothing_and_reaches_nothing(
 ) -> None:
     result, reached = attempted(name, sandbox, tmp_path)
     assert (result.points, reached) == (0, [])
+
+
+def test_feedback_tells_nothing_of_what_was_asked(sandbox: Sandbox, tmp_path: Path) -> None:
+    for name in filter(lambda name: name.startswith("tells"), CHEATS):
+        result, _ = attempted(name, sandbox, tmp_path)
+        page = feedback(A1, result, {})
+        assert "carried" not in page and "carried" not in result.ended
+        assert "an error of its own" in page or "cannot be read" in page

@@ -6,7 +6,7 @@ from html import escape
 from annlib.course.grading.assignment import Assignment, OpenQuestion
 from annlib.course.grading.by_hand import Given, Sheet
 from annlib.course.grading.marking import Mark, Result
-from annlib.course.grading.questions import NOT_STARTED
+from annlib.course.grading.questions import NOT_STARTED, shown
 from annlib.course.grading.tables import page, table
 
 
@@ -30,7 +30,7 @@ def of_cells(result: Result) -> str:
     """Which cells failed, by number and class of error: messages could hold what was asked."""
     if not result.failures:
         return ""
-    rows = [(failure["cell"], failure["type"]) for failure in result.failures[:20]]
+    rows = [(failure["cell"], shown(failure["type"])) for failure in result.failures[:20]]
     return (
         "<h2>Cells that failed</h2><p>Your notebook was run from top to bottom, in a fresh Python. "
         "Restart your kernel and run all cells to see the same.</p>"

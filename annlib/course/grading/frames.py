@@ -1,22 +1,31 @@
-"""Messages between grader and worker: facts as JSON, numbers as plain arrays, nothing else.
+"""Messages between grader and worker: facts as JSON, numbers as plain bytes, nothing else.
 
-What a worker sends was perhaps written by the submission: reading it runs no code, and needs no
-more memory than the bytes that came.
+What a worker sends was perhaps written by the submission: reading it runs no code, and needs
+little more memory than the bytes that came. This is why it is not numpy's own format: an .npz read
+without pickle runs no code either, but it is a zip, whose entries may share their bytes, so that a
+small file becomes a huge one; and the heads of its arrays are read as Python.
+
+A message: its length, the length of its head, the head (JSON), the numbers of all arrays.
+Head: {"facts": {...}, "arrays": [[name, dtype, shape], ...]}, in the order of the numbers.
 """
 
 import io
 import json
 import struct
-import zipfile
 from math import prod
 from typing import NamedTuple
 
 import numpy as np
 
 LENGTH = struct.Struct(">Q")
-FACTS = "facts"  # the array that holds the JSON
-PLAIN = "biufc"  # kinds of numpy dtypes that hold numbers
-MOST_ARRAYS = 1000
+# Of an answer. Its head becomes objects of Python, which take many times the bytes of the text.
+MOST_HEAD_BYTES, MOST_ARRAYS = 2**18, 50
+MOST_AXES, MOST_NUMBERS, LONGEST_NAME = 32, 2**31, 200
+DTYPES = {
+    name: np.dtype(name)
+    for name in ("|b1", "|i1", "<i2", "<i4", "<i8", "|u1", "<u2", "<u4", "<u8")
+    + ("<f2", "<f4", "<f8", "<c8", "<c16")
+}
 
 
 class Message(NamedTuple):
@@ -27,58 +36,92 @@ class Message(NamedTuple):
 
 
 class Malformed(ValueError):
-    """Bytes that are no message of ours: a submission wrote them, or was killed while writing."""
+    """Bytes that are no message of ours: a submission wrote them, or was killed while writing.
+
+    The sentence never quotes them: a submission could tell in them what it was asked.
+    """
+
+
+class Part(NamedTuple):
+    """What the head says of an array."""
+
+    name: str
+    dtype: np.dtype
+    shape: tuple[int, ...]
+
+    @property
+    def num_bytes(self) -> int:
+        return prod(self.shape) * self.dtype.itemsize
 
 
 def packed(message: Message) -> bytes:
     """The message with its length before it."""
-    facts = np.frombuffer(json.dumps(message.facts).encode(), dtype=np.uint8)
-    file = io.BytesIO()
-    np.savez(file, **{FACTS: facts}, **message.arrays)
-    body = file.getvalue()
-    return LENGTH.pack(len(body)) + body
+    parts = [(name, array.dtype.str, array.shape) for name, array in message.arrays.items()]
+    head = json.dumps({"facts": message.facts, "arrays": parts}).encode()
+    body = [LENGTH.pack(len(head)), head, *(array.tobytes() for array in message.arrays.values())]
+    return b"".join([LENGTH.pack(sum(map(len, body))), *body])
 
 
-def unpacked(body: bytes) -> Message:
+def unpacked(
+    body: bytes | memoryview, most_head_bytes: int = MOST_HEAD_BYTES, most_arrays: int = MOST_ARRAYS
+) -> Message:
     """The message, without its length; raises Malformed for anything else."""
-    try:
-        with zipfile.ZipFile(io.BytesIO(body)) as archive:
-            entries = archive.infolist()
-            if len(entries) > MOST_ARRAYS:
-                raise Malformed(f"{len(entries)} arrays, more than {MOST_ARRAYS}")
-            arrays = {
-                entry.filename.removesuffix(".npy"): plain_array(archive, entry)
-                for entry in entries
-            }
-        facts = json.loads(arrays.pop(FACTS).tobytes())
-    except Malformed:
-        raise
-    except (ValueError, KeyError, OSError, RecursionError, NotImplementedError, RuntimeError) as e:
-        raise Malformed(f"{type(e).__name__}: {e}") from e
-    except (zipfile.BadZipFile, EOFError, struct.error) as e:
-        raise Malformed(f"{type(e).__name__}: {e}") from e
-    if not isinstance(facts, dict):
-        raise Malformed(f"facts are a {type(facts).__name__}, no object")
+    if len(body) < LENGTH.size:
+        raise Malformed("it is too short")
+    (head_bytes,) = LENGTH.unpack_from(body)
+    start = LENGTH.size + head_bytes
+    if head_bytes > most_head_bytes or start > len(body):
+        raise Malformed("its head is too long")
+    facts, parts = head_of(bytes(body[LENGTH.size : start]), most_arrays)
+    if len({part.name for part in parts}) < len(parts):
+        raise Malformed("two arrays have the same name")
+    if sum(part.num_bytes for part in parts) != len(body) - start:
+        raise Malformed("its arrays have more or fewer bytes than there are")
+    arrays = {}
+    for part in parts:
+        arrays[part.name] = np.ndarray(part.shape, part.dtype, body, start).copy()
+        start += part.num_bytes
     return Message(facts, arrays)
 
 
-def plain_array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> np.ndarray:
-    """One array; its header may promise no more than the bytes that are there."""
-    if entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size:
-        raise Malformed(f"{entry.filename!r} is compressed; a small file could become a huge one")
-    data = io.BytesIO(archive.read(entry))
-    version = np.lib.format.read_magic(data)
-    if version != (1, 0):
-        raise Malformed(f"{entry.filename!r} has version {version} of numpy's format")
-    shape, _, dtype = np.lib.format.read_array_header_1_0(data)
-    promised, there = prod(shape) * dtype.itemsize, len(data.getvalue()) - data.tell()
-    if dtype.kind not in PLAIN or min(shape, default=0) < 0 or promised != there:
-        raise Malformed(f"{entry.filename!r}: {shape} of {dtype} in {there} bytes")
-    data.seek(0)
-    return np.lib.format.read_array(data, allow_pickle=False)
+def head_of(text: bytes, most_arrays: int) -> tuple[dict, list[Part]]:
+    try:
+        head = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise Malformed("its head is no JSON") from error
+    facts, rows = (head.get("facts"), head.get("arrays")) if isinstance(head, dict) else (0, 0)
+    if not isinstance(facts, dict) or not isinstance(rows, list):
+        raise Malformed("it has no facts or no arrays")
+    if len(rows) > most_arrays:
+        raise Malformed("it has too many arrays")
+    return facts, [part_of(row) for row in rows]
+
+
+def part_of(row: object) -> Part:
+    """One row of the head, each field looked at before it is used."""
+    if not isinstance(row, list) or len(row) != 3:
+        raise Malformed("an array is not described by three fields")
+    name, dtype, shape = row
+    if not isinstance(name, str) or not name.isprintable() or len(name) > LONGEST_NAME:
+        raise Malformed("an array has no proper name")
+    if not isinstance(dtype, str) or dtype not in DTYPES:
+        raise Malformed("an array has numbers of an unknown kind")
+    if not isinstance(shape, list) or len(shape) > MOST_AXES:
+        raise Malformed("an array has no proper shape")
+    if not all(type(size) is int and 0 <= size <= MOST_NUMBERS for size in shape):
+        raise Malformed("an array has no proper size")  # True is an int, too, but no size
+    if prod(max(1, size) for size in shape) > MOST_NUMBERS:  # numpy looks past axes of size 0
+        raise Malformed("an array has too many numbers")
+    return Part(name, DTYPES[dtype], tuple(shape))
 
 
 def read_message(stream: io.BufferedIOBase) -> Message:
     """The next message of a stream that is trusted: what the worker reads from the grader."""
     (length,) = LENGTH.unpack(stream.read(LENGTH.size))
-    return unpacked(stream.read(length))
+    return unpacked(stream.read(length), most_head_bytes=length, most_arrays=length)
+
+
+def readable(text: object, longest: int) -> str:
+    """Text that a worker sent, without what no file or page can hold; "" for what is no text."""
+    found = text[:longest] if isinstance(text, str) else ""
+    return "".join(character if character.isprintable() else " " for character in found)

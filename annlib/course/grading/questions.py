@@ -1,12 +1,13 @@
 """Questions to a submission, and what its answers show: right, or which misconception."""
 
+import builtins
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from annlib.course.grading.frames import Message
+from annlib.course.grading.frames import Message, readable
 
 
 class Call(NamedTuple):
@@ -86,6 +87,11 @@ ERRORS = {
     "OutOfTime": OUT_OF_TIME,
     "WrongType": WRONG_TYPE,
 }
+BUILT_IN = {
+    name
+    for name, kind in vars(builtins).items()
+    if isinstance(kind, type) and issubclass(kind, BaseException)
+}
 
 
 def encoded(calls: Sequence[Call]) -> Message:
@@ -119,12 +125,17 @@ def decoded(message: Message | None) -> Answer:
     error = message.facts.get("error")
     if error is not None or "output" not in message.arrays:
         name = error.get("type", "") if isinstance(error, dict) else ""
-        return Answer(None, {}, str(name)[:60] or "NoAnswer")
+        return Answer(None, {}, readable(name, 60) or "NoAnswer")
     try:
         tensors = {name: torch.from_numpy(array) for name, array in message.arrays.items()}
-    except (TypeError, ValueError):  # numbers of a kind that torch has not: 128 bits, other order
+    except (TypeError, ValueError):  # numbers of a kind that an older torch has not
         return Answer(None, {}, "WrongType")
     return Answer(tensors.pop("output"), tensors, "")
+
+
+def shown(error: str) -> str:
+    """The class of an error as students read it: a class of their own could tell what was asked."""
+    return error if error in BUILT_IN or error in ERRORS else "an error of its own"
 
 
 def failed(answers: Sequence[Answer]) -> Misconception | None:
@@ -135,16 +146,22 @@ def failed(answers: Sequence[Answer]) -> Misconception | None:
     if error == "NoAnswer":
         return NO_ANSWER
     return ERRORS.get(error) or Misconception(
-        f"stops with {error}", "Your code stops with this error; run the public check to see where."
+        f"stops with {shown(error)}",
+        "Your code stops with this error; run the public check to see where.",
     )
 
 
 def as_numbers(answers: Sequence[Answer]) -> list[Answer]:
-    """Answers whose type does not matter: 3, 3.0 and a tensor of it are the same."""
-    return [
-        answer if answer.output is None else answer._replace(output=answer.output.double())
-        for answer in answers
-    ]
+    """Answers whose type does not matter: 3, 3.0 and a tensor of it are the same; 3 + 7j is not."""
+
+    def as_number(answer: Answer) -> Answer:
+        if answer.output is None:
+            return answer
+        if answer.output.is_complex():  # double() would leave the imaginary part out
+            return Answer(None, {}, "WrongType")
+        return answer._replace(output=answer.output.double())
+
+    return [as_number(answer) for answer in answers]
 
 
 def close(found: Tensor, expected: Tensor, tolerance: float = 1e-4) -> bool:

@@ -10,11 +10,18 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from annlib.course.grading.confine import Limits
-from annlib.course.grading.frames import LENGTH, Malformed, Message, packed, unpacked
+from annlib.course.grading.frames import (
+    LENGTH,
+    Malformed,
+    Message,
+    packed,
+    readable,
+    unpacked,
+)
 from annlib.course.grading.sandbox import Sandbox
 
 CHUNK = 2**20
-MOST_FAILURES = 200
+FRAMING = 3  # messages besides the answers: ready, failures, finished
 
 
 class WorkerFault(RuntimeError):
@@ -24,7 +31,7 @@ class WorkerFault(RuntimeError):
 class Transcript(NamedTuple):
     """What a worker said. failures: of cells. answers: number of the question -> message.
 
-    ended: "finished", or in a few words what stopped it.
+    ended: "finished", or what stopped it: one of our own sentences, as students get to read it.
     """
 
     failures: list[dict]
@@ -58,7 +65,8 @@ def run_worker(
         data, complaint, cut = exchange(process, request, deadline, limits.answer_mib * 2**20)
     finally:
         end_group(process)
-    return read_transcript(data, complaint, cut or left(process.returncode))
+    ended = cut or left(process.returncode)
+    return read_transcript(data, complaint, ended, len(cells), len(calls.facts["calls"]))
 
 
 def exchange(
@@ -124,45 +132,65 @@ def left(returncode: int) -> str:
     number = -returncode if returncode < 0 else returncode - 128  # bubblewrap hands on 128 + n
     if number in (signal.SIGXCPU, signal.SIGKILL):
         return "out of time or memory"
-    return "finished" if returncode == 0 else f"it broke off (exit code {returncode})"
+    return "finished" if returncode == 0 else "it broke off"
 
 
-def read_transcript(data: bytes, complaint: bytes, ended: str) -> Transcript:
+def read_transcript(
+    data: bytes, complaint: bytes, ended: str, num_cells: int, num_calls: int
+) -> Transcript:
     """What was said, up to the first thing that is no message."""
-    failures, answers, finished, started = [], {}, False, False
+    failures, answers, finished, started = {}, {}, False, False
     try:
-        for message in messages(data):
+        for message in messages(data, num_calls + FRAMING):
             started = started or bool(message.facts.get("ready"))
             if isinstance(message.facts.get("failures"), list):
-                failures = [plain(failure) for failure in message.facts["failures"][:MOST_FAILURES]]
-            if isinstance(number := message.facts.get("call"), int):
-                answers.setdefault(number, message)
+                failures = failures_in(message.facts["failures"], num_cells)
+            number = message.facts.get("call")
+            if type(number) is int and 0 <= number < num_calls:
+                answers.setdefault(number, only_answer(message))
             finished = finished or "finished" in message.facts
     except Malformed as error:
-        ended = f"what it returned cannot be read ({error})"
+        ended = f"what it returned cannot be read: {error}"
     if not started:
         raise WorkerFault(
             f"The worker did not start ({ended}): {complaint.decode(errors='replace')[-500:]}"
         )
     broke_off = ended == "finished" and not finished
-    return Transcript(failures, answers, "it broke off" if broke_off else ended)
+    return Transcript([*failures.values()], answers, "it broke off" if broke_off else ended)
 
 
-def plain(failure: object) -> dict:
-    """A failure with the fields that it has to have, whatever was sent."""
-    given = failure if isinstance(failure, dict) else {}
-    cell = given.get("cell")
-    fields = {name: str(given.get(name, ""))[:300] for name in ("type", "message")}
-    return {"cell": cell if isinstance(cell, int) else 0} | fields
+def failures_in(sent: list, num_cells: int) -> dict[int, dict]:
+    """{cell: failure}: of cells that there are, with the fields that a failure has to have."""
+    return {
+        failure["cell"]: {"cell": failure["cell"]} | plain(failure)
+        for failure in sent
+        if isinstance(failure, dict)
+        and type(failure.get("cell")) is int
+        and 1 <= failure["cell"] <= num_cells
+    }
 
 
-def messages(data: bytes) -> Iterator[Message]:
+def plain(error: object) -> dict[str, str]:
+    """Class and message of an error, whatever was sent."""
+    given = error if isinstance(error, dict) else {}
+    return {name: readable(given.get(name), 300) for name in ("type", "message")}
+
+
+def only_answer(message: Message) -> Message:
+    """Without facts that nobody asked for: answers are kept until all of them have come."""
+    error = message.facts.get("error")
+    return message._replace(facts={} if error is None else {"error": plain(error)})
+
+
+def messages(data: bytes, most: int) -> Iterator[Message]:
     """The messages one after the other; a last one that was cut off is left out."""
-    start = 0
+    start, view = 0, memoryview(data)
     while start + LENGTH.size <= len(data):
+        if most == 0:
+            raise Malformed("it said more than it was asked for")
         (length,) = LENGTH.unpack_from(data, start)
-        body = data[start + LENGTH.size : start + LENGTH.size + length]
-        if len(body) < length:
+        start += LENGTH.size
+        if length > len(data) - start:
             return
-        yield unpacked(body)
-        start += LENGTH.size + length
+        yield unpacked(view[start : start + length])
+        start, most = start + length, most - 1

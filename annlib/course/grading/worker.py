@@ -16,15 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from annlib.course.grading.cells import run_cells
-from annlib.course.grading.confine import (
-    Limits,
-    die_with_parent,
-    filter_system_calls,
-    limit_resources,
-)
-from annlib.course.grading.frames import PLAIN, Message, packed, read_message
+from annlib.course.grading.confine import Limits, die_with_parent, limit_resources
+from annlib.course.grading.frames import DTYPES, Message, packed, read_message
+from annlib.course.grading.system_calls import filter_system_calls
 
-LONGEST_MESSAGE = 300
+LONGEST_MESSAGE, MOST_FAILURES = 300, 50
 
 
 class NothingBack(Exception):
@@ -90,7 +86,7 @@ def encoded(result: object, most_bytes: int) -> tuple[dict[str, str], np.ndarray
         result = result.detach().cpu()
         result = (result.float() if result.dtype == torch.bfloat16 else result).numpy()
     array = np.ascontiguousarray(result) if np.ndim(result) else np.asarray(result)
-    if array.dtype.kind not in PLAIN:
+    if array.dtype.str not in DTYPES:
         raise TypeError(f"the result is a {facts['kind']}; a tensor or a number is wanted")
     if array.nbytes > most_bytes:
         raise ValueError(f"the result takes {array.nbytes / 2**20:,.0f} MiB")
@@ -189,7 +185,7 @@ def main() -> None:
         lambda: at_most(limits.call_seconds),
         described,
     )
-    send(Message({"failures": failures}, {}))
+    send(Message({"failures": failures[:MOST_FAILURES]}, {}))
     put_questions(request, limits, names, send)
     send(Message({"finished": True}, {}))
     os._exit(0)  # whatever threads and exit handlers the submission has set up
