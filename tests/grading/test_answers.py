@@ -42,7 +42,13 @@ WRONG = [one(*pair, wrong, name=name) for pair in PAIRS for name, wrong in pair[
 WRONG_FILES = [
     one(*pair, wrong, name=name) for pair in PAIRS for name, wrong in pair[1].wrong_files.items()
 ]
-EACH = pytest.mark.parametrize("assignment", [one for one, _ in KNOWN], ids=lambda one: one.name)
+EACH = pytest.mark.parametrize(  # whole answers to A3 train networks
+    "assignment",
+    [
+        pytest.param(one, marks=[pytest.mark.slow] if one is A3 else [], id=one.name)
+        for one, _ in KNOWN
+    ],
+)
 
 
 def whole(assignment: Assignment) -> str:
