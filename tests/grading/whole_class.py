@@ -1,11 +1,18 @@
-"""A class as it comes, right, wrong, blank, broken, hostile: graded, killed half way, gone on."""
+"""A class as it comes, right, wrong, blank, broken, hostile: graded, killed half way, gone on.
+
+Writes data/results/grader_class.md:
+PYTHONPATH=tests/grading python tests/grading/whole_class.py [number of submissions]
+"""
 
 import os
 import random
 import signal
 import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -20,7 +27,9 @@ from annlib.course.grading.batch import grade
 from annlib.course.grading.intake import collect
 from annlib.course.grading.releasing import edition
 from annlib.course.grading.writing import write_all
+from annlib.engine.provenance import cpu_name
 
+PAGE = ROOT / "data/results/grader_class.md"
 PATIENCE = 3600  # seconds
 
 
@@ -79,6 +88,13 @@ def left_behind() -> int:
 def tried(folder: Path, count: int) -> Iterator[str]:
     """Lines of a report: time with one job and two, and whether all tables are the same."""
     inbox, tables = handed_in(folder / "inbox", count), []
+    load = os.getloadavg()[0]
+    yield f"# A class of {count}\n"
+    yield (
+        "Of ten submissions to A1 six have a mistake; one is right, blank, broken, hostile. Limits "
+        f"are short ({SHORT.cpu_seconds} s of a processor): without end is as far as that.\n"
+    )
+    yield f"{datetime.now(UTC):%Y-%m-%d}, {cpu_name()}, {os.cpu_count()} CPUs; load before: {load}\n"
     yield "| jobs | graded | time | each |\n|---|---|---|---|"
     for jobs in (1, 2):
         out, started = folder / f"jobs-{jobs}", time.perf_counter()
@@ -97,3 +113,10 @@ def tried(folder: Path, count: int) -> Iterator[str]:
         f"--resume. The three tables are {same}, with {tables[0].count(b'student-')} students; "
         f"workers left in the end: {left_behind()}."
     )
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as name:
+        report = list(tried(Path(name), int(sys.argv[1]) if len(sys.argv) > 1 else 300))
+    PAGE.write_text("\n".join(report) + "\n", encoding="utf-8")
+    print(PAGE)
