@@ -94,7 +94,8 @@ def tried(folder: Path, count: int) -> Iterator[str]:
         "Of ten submissions to A1 six have a mistake; one is right, blank, broken, hostile. Limits "
         f"are short ({SHORT.cpu_seconds} s of a processor): without end is as far as that.\n"
     )
-    yield f"{datetime.now(UTC):%Y-%m-%d}, {cpu_name()}, {os.cpu_count()} CPUs; load before: {load}\n"
+    machine = f"{cpu_name()}, {os.cpu_count()} CPUs"
+    yield f"{datetime.now(UTC):%Y-%m-%d}, {machine}; load before: {load}\n"
     yield "| jobs | graded | time | each |\n|---|---|---|---|"
     for jobs in (1, 2):
         out, started = folder / f"jobs-{jobs}", time.perf_counter()
