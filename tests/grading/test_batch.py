@@ -239,6 +239,7 @@ def test_report_counts_a_misconception_once_a_student() -> None:
     report = class_report(A1, [anna._replace(marks=anna.marks * 2), example("bert")])
     assert "<td>scale missing</td><td>2</td>" in report
     assert 'role="img" aria-label="Students by points. 0 to 1.5 points: 2"' in report
+    assert ">2</text>" in report and ">13.5 to 15</text>" in report
 
 
 def test_table_has_a_line_a_student_in_their_order() -> None:

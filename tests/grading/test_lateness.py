@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from annlib.course.assignments.a1 import A1
+from annlib.course.grading.feedback import feedback
 from annlib.course.grading.lateness import read_days, share_kept
 from annlib.course.grading.marking import Mark, Result
 from annlib.course.grading.tables import grades_csv
@@ -28,6 +29,12 @@ def test_a_line_that_would_be_overlooked_is_refused(tmp_path: Path, line: str) -
     (tmp_path / "late.csv").write_text(line + "\n")
     with pytest.raises(ValueError, match="line 1"):
         read_days(tmp_path / "late.csv", {"anna"})
+
+
+def test_student_is_told_what_lateness_left() -> None:
+    anna = Result("anna", (), "", "finished", (), (), {})
+    assert "1.5 days late: 80 % of all points are kept." in feedback(A1, anna, {}, 1.5)
+    assert "late" not in feedback(A1, anna, {}).partition("<h2>")[0]
 
 
 def test_table_keeps_the_points_and_says_what_is_left() -> None:

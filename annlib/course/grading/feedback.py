@@ -5,6 +5,7 @@ from html import escape
 
 from annlib.course.grading.assignment import Assignment, OpenQuestion
 from annlib.course.grading.by_hand import Given, Sheet
+from annlib.course.grading.lateness import share_kept
 from annlib.course.grading.marking import Mark, Result
 from annlib.course.grading.questions import NOT_STARTED, shown
 from annlib.course.grading.tables import page, table
@@ -48,10 +49,20 @@ def of_question(question: OpenQuestion, result: Result, given: Given | None) -> 
     )
 
 
-def feedback(assignment: Assignment, result: Result, given: Sheet) -> str:
-    """The page of one student; of what is given, only this student's is told."""
-    head = f"<h1>{escape(assignment.name)}: {escape(assignment.title)}</h1>"
-    head += f"<p>{escape(result.student)}</p>"
+def of_all(assignment: Assignment, result: Result, days: float) -> str:
+    """What tests gave in all, and what lateness left of it."""
+    out_of = sum(task.points for task in assignment.tasks)
+    kept = share_kept(days)
+    late = f" {days:g} days late: {100 * kept:g} % of all points are kept." if days > 0 else ""
+    return (
+        f"<h1>{escape(assignment.name)}: {escape(assignment.title)}</h1><p>"
+        f"{escape(result.student)}: {result.points:g} of {out_of:g} points by tests.{late}</p>"
+    )
+
+
+def feedback(assignment: Assignment, result: Result, given: Sheet, days: float = 0) -> str:
+    """The page of one student; of what is given, only this student's is told.  days: late"""
+    head = of_all(assignment, result, days)
     if result.problem:
         body = f"<p>Nothing could be graded. {escape(result.problem)}</p>"
         return page(f"{assignment.name}, {result.student}", head + body)

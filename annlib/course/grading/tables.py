@@ -5,6 +5,7 @@ import io
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from html import escape
+from itertools import pairwise
 
 from annlib.course.grading.assignment import Assignment
 from annlib.course.grading.lateness import share_kept
@@ -75,23 +76,33 @@ def histogram(points: Sequence[float], most: float) -> list[int]:
 
 
 def bars(counts: Sequence[int], most: float) -> str:
-    """The histogram as an SVG picture with a description."""
+    """The histogram as an SVG picture with a description: how many students are in each tenth."""
     highest = max(max(counts), 1)
+    edges = [i * most / BINS for i in range(BINS + 1)]
+    spans = [f"{low:g} to {high:g}" for low, high in pairwise(edges)]
     said = ", ".join(
-        f"{i * most / BINS:g} to {(i + 1) * most / BINS:g} points: {count}"
-        for i, count in enumerate(counts)
-        if count
+        f"{span} points: {count}" for span, count in zip(spans, counts, strict=True) if count
     )
     shapes = "".join(
-        f'<rect x="{40 * i + 4}" y="{110 - 100 * count / highest:.1f}" width="32" '
-        f'height="{100 * count / highest:.1f}" fill="#0072b2"/>'
-        f'<text x="{40 * i + 20}" y="125" font-size="11" text-anchor="middle">'
-        f"{i * most / BINS:g}</text>"
-        for i, count in enumerate(counts)
+        bar(60 * i, 100 * count / highest, span, count)
+        for i, (span, count) in enumerate(zip(spans, counts, strict=True))
     )
     return (
-        f'<svg viewBox="0 0 {40 * len(counts)} 130" width="600" role="img" '
-        f'aria-label="Students by points. {escape(said)}">{shapes}</svg>'
+        f'<svg viewBox="0 0 {60 * BINS} 160" width="720" role="img" '
+        f'aria-label="Students by points. {escape(said)}">{shapes}'
+        f'<text x="{30 * BINS}" y="155" text-anchor="middle">points; above the bars, students'
+        "</text></svg>"
+    )
+
+
+def bar(left: float, height: float, span: str, count: int) -> str:
+    """One bar of the histogram with its number above and its points below."""
+    middle, number = left + 30, count or ""
+    return (
+        f'<rect x="{left + 4}" y="{120 - height:.1f}" width="52" height="{height:.1f}" '
+        f'fill="#0072b2"/><text x="{middle}" y="{115 - height:.1f}" font-size="12" '
+        f'text-anchor="middle">{number}</text><text x="{middle}" y="135" font-size="10" '
+        f'text-anchor="middle">{span}</text>'
     )
 
 

@@ -43,7 +43,7 @@ def write_all(
     keep(report, class_report(assignment, results))
     keep(changes, "".join(f"{line}\n" for line in changed))
     for result in results:
-        told = feedback(assignment, result, counting)
+        told = feedback(assignment, result, counting, days.get(result.student, 0))
         keep(out / "feedback" / page_name(out, result.student), told)
     unread = len(counting) < len(results) * len(assignment.questions)
     return [table, report, *([changes] if changed else []), *([answers, sheet] if unread else [])]
