@@ -81,6 +81,17 @@ WRONG_RUN = {
         {RECIPE: "scored on training maps"},
     ),
     "always as long": Wrong("range(steps)", "range(11)", {RECIPE: "other values"}),
+    "a change that is never trained": Wrong(
+        "    torch.manual_seed(seed)\n",
+        "    torch.manual_seed(seed)\n    if variant:\n        return 0.8\n",
+        {CHANGE: "seed without effect"},
+    ),
+    "a change that is made up": Wrong(
+        "    torch.manual_seed(seed)\n",
+        "    torch.manual_seed(seed)\n"
+        "    if variant:\n        return 0.8 + 0.1 * torch.rand(()).item()\n",
+        {CHANGE: "knows at once"},
+    ),
     "change left out": Wrong("blocks[variant]", "blocks[0]", {CHANGE: "change without effect"}),
     "three dots": Wrong(
         "return world.score(network)", "...", everywhere((RECIPE, CHANGE), "not started")

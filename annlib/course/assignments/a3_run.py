@@ -11,11 +11,21 @@ from torch import Generator, nn
 from annlib.course.assignments import a3_slips as slips
 from annlib.course.assignments import a3_world as world
 from annlib.course.grading.assignment import integer
-from annlib.course.grading.questions import OTHER, Answer, Call, Check, Misconception, close, failed
+from annlib.course.grading.questions import (
+    OTHER,
+    WRONG_SHAPE,
+    Answer,
+    Call,
+    Check,
+    Misconception,
+    close,
+    failed,
+)
 
 NAME = "run"
 OptimizerOf = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
 ADAM = partial(torch.optim.Adam, lr=world.LEARNING_RATE)
+GUESS, NEAR_A_GUESS = 1 / world.PATTERNS, 0.15  # scores after a handful of steps
 TOLERANCE = 1e-7  # in double precision a run repeats itself far better
 BUILDING = Lock()  # weights are drawn from torch's one generator, and grading has threads
 
@@ -93,18 +103,26 @@ def check_recipe(points: float, seed: int, steps: int) -> Check:
     return Check("the recipe", points, calls, judge)
 
 
-def check_change(points: float, seed: int, steps: int) -> Check:
-    """Variant 1, with a run of the baseline in between: that may not matter."""
-    calls = [Call(NAME, (variant, seed, steps)) for variant in (1, 0, 1)]
+def check_change(points: float, seeds: tuple[int, int], steps: int) -> Check:
+    """Variant 1 is trained, too; a run of the baseline in between may not matter."""
+    asked = [(1, seeds[0]), (0, seeds[0]), (1, seeds[0]), (1, seeds[1])]
 
     def judge(answers: Sequence[Answer]) -> Misconception | None:
         if found := failed(answers):
             return found
-        first, baseline, again = (answer.output.double() for answer in answers)
-        if not close(first, again, 0):
+        if any(answer.output.numel() != 1 for answer in answers):
+            return WRONG_SHAPE
+        first, baseline, again, other = (answer.output.double().item() for answer in answers)
+        if first != again:
             return slips.NOT_SEEDED
-        return slips.NO_EFFECT if close(first, baseline, 0) else None
+        if first == baseline:
+            return slips.NO_EFFECT
+        if first == other:
+            return slips.SEED_IGNORED
+        guesses = (first, baseline, other)
+        return None if all(abs(g - GUESS) < NEAR_A_GUESS for g in guesses) else slips.KNOWS_AT_ONCE
 
+    calls = [Call(NAME, (variant, seed, steps)) for variant, seed in asked]
     return Check("a change", points, calls, judge)
 
 
@@ -114,5 +132,5 @@ def draw(generator: Generator) -> list[Check]:
 
     return [
         check_recipe(2, seed(), integer(generator, 3, 6)),
-        check_change(1, seed(), integer(generator, 3, 5)),
+        check_change(1, (seed(), seed()), integer(generator, 3, 5)),
     ]

@@ -99,6 +99,12 @@ NO_STEP = M("no step", "The weights do not change: who calls optimizer.step()?")
 OTHER_RATE = M("other learning rate", "Adam's own rate is not that of the recipe.")
 OTHER_OPTIMIZER = M("other optimizer", "The recipe names Adam; you take plain SGD.")
 ON_TRAINING_MAPS = M("scored on training maps", "Score what was never trained on: world.score.")
+SEED_IGNORED = M("seed without effect", "Variant 1 gives the same score with every seed.")
+KNOWS_AT_ONCE = M(
+    "knows at once",
+    "After a handful of steps a network can but guess, about 1/3. Your score is far from that: is "
+    "it that of a network that was trained?",
+)
 NO_EFFECT = M(
     "change without effect", "Variant 1 gives the very score of variant 0: build ignores it."
 )

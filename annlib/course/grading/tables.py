@@ -90,8 +90,8 @@ def bars(counts: Sequence[int], most: float) -> str:
     return (
         f'<svg viewBox="0 0 {60 * BINS} 160" width="720" role="img" '
         f'aria-label="Students by points. {escape(said)}">{shapes}'
-        f'<text x="{30 * BINS}" y="155" text-anchor="middle">points; above the bars, students'
-        "</text></svg>"
+        f'<text x="{30 * BINS}" y="155" font-size="12" text-anchor="middle">'
+        "points; above the bars, students</text></svg>"
     )
 
 
