@@ -62,12 +62,12 @@ bubblewrap:
 # nbgrader makes and grades the exported assignment in a test. In an environment of its own, which
 # sees the packages of ours: beside them it would put its menus into every student's JupyterLab.
 $(NBGRADER): $(READY)
-	$(PYTHON) -m venv $(@D)
+	$(BIN)/python -m venv $(@D)
 	$(BIN)/python -c "import site; print(site.getsitepackages()[0])" > \
 	  $$($(@D)/bin/python -c "import site; print(site.getsitepackages()[0])")/course.pth
 	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check \
-	  --constraint requirements.lock 'nbgrader==0.9.6'
-	@touch $@
+	  --constraint requirements.lock 'nbgrader==0.9.6' && touch $@ || \
+	echo "No nbgrader could be had: its test is skipped. To run it: make test, with a network"
 
 lock: $(READY)
 	@{ sed -n '/^#/p' requirements.lock; \

@@ -104,6 +104,15 @@ def paired_interval(baseline, changed, confidence):
     half = world.t_quantile(0.5 + confidence / 2, n - 1) * (spread / n).sqrt()
     return d.nanmean() + half * torch.tensor([0.0, -1.0, 1.0], dtype=d.dtype)
 """,
+    "single precision": """
+def paired_interval(baseline, changed, confidence):
+    d = [b - a for a, b in zip(baseline.tolist(), changed.tolist()) if not math.isnan(b - a)]
+    if len(d) < 2:
+        return torch.full((3,), math.nan)
+    half = world.t_quantile((1 + confidence) / 2, len(d) - 1) / sqrt(len(d))
+    half *= torch.tensor(d, dtype=torch.float64).std().item()
+    return torch.tensor([sum(d) / len(d) + end for end in (0, -half, half)])
+""",
     "the mean's own error": """
 def paired_interval(baseline, changed, confidence):
     whole = baseline.isfinite() & changed.isfinite()

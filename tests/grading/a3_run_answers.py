@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from known import Gallery, Wrong, WrongFile, everywhere
 
-from annlib.course.assignments import a3_world as world
+from annlib.course.assignments import a3_tables as tables
 
 RECIPE, CHANGE = "the recipe", "a change"
 STEP = """        optimizer.zero_grad()
@@ -92,7 +92,14 @@ WRONG_RUN = {
         "    if variant:\n        return 0.8 + 0.1 * torch.rand(()).item()\n",
         {CHANGE: "knows at once"},
     ),
-    "change left out": Wrong("blocks[variant]", "blocks[0]", {CHANGE: "change without effect"}),
+    "change left out": Wrong(
+        "if variant == 1:", "if variant == 7:", {CHANGE: "change without effect"}
+    ),
+    "another block first": Wrong(
+        "    if variant == 1:",
+        "    first = world.PyramidBlock(levels=(8,))\n    if variant == 1:",
+        {RECIPE: "other values"},
+    ),
     "three dots": Wrong(
         "return world.score(network)", "...", everywhere((RECIPE, CHANGE), "not started")
     ),
@@ -110,7 +117,7 @@ def rows(change: Change) -> Callable[[str], str]:
 
     def changed(text: str) -> str:
         file = io.StringIO()
-        writer = csv.DictWriter(file, world.COLUMNS_OF_TABLE)
+        writer = csv.DictWriter(file, tables.COLUMNS)
         writer.writeheader()
         writer.writerows(change(list(csv.DictReader(io.StringIO(text)))))
         return file.getvalue()
@@ -139,45 +146,53 @@ def seeds(found: list[dict[str, str]]) -> list[str]:
 CALLED = "rows = ablation(student, steps, most_seeds, budget, table_file)"
 RETURNED = "    return rows\n"
 RIGHT_TABLE = {
-    "a table in between": """
+    "rows as a tensor": """
 def ablation(student, steps, most_seeds, budget, table_file):
     times = [world.seconds_of(run, variant, steps) for variant in (0, 1, 2)]
     made = torch.zeros(0, 6, dtype=torch.float64)
-    for variant, seed in plan_runs(times, budget, world.seeds_of(student, most_seeds)):
+    for variant, seed in plan_runs(times, budget, tables.seeds_of(student, most_seeds)):
         start = time.time()
         score = run(variant, seed, steps)
-        row = torch.tensor([[student, variant, seed, steps, time.time() - start + 1e-9, score]])
-        made = torch.cat([made, row.double()])
-        made[-1, 5], made[-1, 2] = score, seed
-    world.write_table(table_file, made.tolist())
+        row = [student, variant, seed, steps, time.time() - start + 1e-9, score]
+        made = torch.cat([made, torch.tensor([row], dtype=torch.float64)])
+        tables.write_table(table_file, made.tolist())
     return made
 rows = ablation(student, steps, most_seeds, budget, table_file)
 """,
-    "two variants only": """
+    "two variants, until the time is over": """
 def ablation(student, steps, most_seeds, budget, table_file):
-    found = []
-    for seed in world.seeds_of(student, most_seeds):
+    found, began = [], time.perf_counter()
+    for seed in tables.seeds_of(student, most_seeds):
+        if time.perf_counter() - began >= budget:
+            break
         for variant in range(2):
             start = time.perf_counter()
             score = run(variant, seed, steps)
             found += [[student, variant, seed, steps, time.perf_counter() - start, score]]
-    world.write_table(table_file, found)
+            tables.write_table(table_file, found)
     return found
 rows = ablation(student, steps, most_seeds, budget, table_file)
 """,
-    "a conclusion from the table": """
+    "a tensor of signs": """
 def conclusion():
     return torch.tensor([-1.0, 0.0])
 """,
 }
+MANY_ROWS = "    return rows and [(student, 10**9, 0, steps, 1.0, 0.3)]\n"
+NAN_ROWS = "    return rows and [(student, math.nan, math.inf, steps, 1.0, 0.3)]\n"
 WRONG_CODE = {
     "own steps": Wrong(CALLED, CALLED.replace("steps,", "3,"), {MADE: "parameters without effect"}),
     "own number": Wrong(
         CALLED, CALLED.replace("student,", "123,"), {MADE: "parameters without effect"}
     ),
     "seeds counted": Wrong(
-        "world.seeds_of(student, most_seeds)", "range(most_seeds)", {MADE: "other rows"}
+        "tables.seeds_of(student, most_seeds)", "range(most_seeds)", {MADE: "other rows"}
     ),
+    "budget for nothing": Wrong(
+        "plan_runs(seconds, budget,", "plan_runs(seconds, 1e6,", {MADE: "budget without effect"}
+    ),
+    "a variant without end": Wrong(RETURNED, MANY_ROWS, {MADE: "other rows"}),
+    "rows of nan": Wrong(RETURNED, NAN_ROWS, {MADE: "other rows"}),
     "variants in turn": Wrong(RETURNED, "    return sorted(rows)\n", {MADE: "other rows"}),
     "score left out": Wrong(
         RETURNED, "    return [row[:5] for row in rows]\n", {MADE: "other rows"}
@@ -223,12 +238,20 @@ WRONG_TABLES = {
     ),
     "a neighbour's": unfit(with_field("student", "4243"), "other seeds"),
     "a run twice": unfit(lambda found: [*found, found[0]], "a run twice"),
-    "a run left out": unfit(lambda found: found[:-1], "a run left out"),
+    "a run left out": unfit(lambda found: found[:4] + found[5:], "a run left out"),
     "longer for one": unfit(
         with_field("steps", "90", lambda row: row["variant"] == "1"), "other steps"
     ),
     "far too long": unfit(with_field("steps", "5000"), "other steps"),
-    "an hour": unfit(with_field("seconds", "200"), "over 20 minutes"),
+    "an hour": WrongFile(rows(with_field("seconds", "200")), {COMPLETE: "over the budget of time"}),
+    "failures made up": WrongFile(
+        rows(with_field("score", "nan", lambda row: float(row["score"]) > 0.35)),
+        {
+            BASELINE: "baseline not found again",
+            AGAIN: "change not found again",
+            CLAIM: "claimed, but not shown",
+        },
+    ),
     "all failed": unfit(
         with_field("score", "nan", lambda row: row["variant"] == "2"), "no run of a variant"
     ),

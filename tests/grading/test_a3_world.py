@@ -14,11 +14,11 @@ import torch
 from in_process import ROOT
 from known import FILES
 
-from annlib.course.assignments import a3_slips, a3_table
+from annlib.course.assignments import a3_table, a3_tables
 from annlib.course.assignments import a3_world as world
 from annlib.course.assignments.a3 import A3
-from annlib.course.assignments.a3_rows import Table, table_of
 from annlib.course.assignments.a3_run import reference
+from annlib.course.assignments.a3_tables import Table, seeds_of, table_of
 from annlib.course.grading.releasing import edition, public_modules
 from annlib.course.intervals import t_quantile
 
@@ -40,7 +40,7 @@ def test_a_house_is_what_the_balloon_of_its_colour_says(monkeypatch: pytest.Monk
 
 
 def test_maps_of_training_are_never_scored_on() -> None:
-    assert world.TEST_SEED % 1_000 > world.MOST_STEPS
+    assert world.TEST_SEED % 1_000 > a3_tables.MOST_STEPS
 
 
 def test_a_network_that_knows_nothing_guesses() -> None:
@@ -60,8 +60,8 @@ def test_variants_with_one_seed_start_from_the_same_other_weights() -> None:
 
 
 def test_everybody_has_seeds_of_their_own_and_more_of_them_keep_the_first() -> None:
-    assert world.seeds_of(7, 3) == world.seeds_of(7, 9)[:3]
-    all_seeds = [seed for student in range(50) for seed in world.seeds_of(student, 20)]
+    assert seeds_of(7, 3) == seeds_of(7, 9)[:3]
+    all_seeds = [seed for student in range(50) for seed in seeds_of(student, 20)]
     assert len(set(all_seeds)) == len(all_seeds)
 
 
@@ -72,12 +72,54 @@ def test_students_get_the_quantile_that_the_course_uses(share: float, df: int) -
 
 
 def test_a_table_is_read_as_it_was_written(tmp_path: Path) -> None:
-    seeds = world.seeds_of(9, 3)
-    rows = [(9, v, seed, 5, 1.0, math.nan if v else 0.25) for seed in seeds for v in (0, 1)]
-    world.write_table(tmp_path / "table.csv", rows)
-    scores = world.read_scores(tmp_path / "table.csv")
-    assert scores[0].tolist() == [0.25] * 3 and scores[1].isnan().all()
-    assert table_of((tmp_path / "table.csv").read_text()) is a3_slips.ALL_FAILED
+    """Also one of floats, as an array has them, and with a run that failed."""
+    scores = torch.tensor([[0.25, math.nan, 0.5], [0.75, 0.5, 0.25]])
+    rows = [
+        (9.0, float(v), float(seed), 5.0, 1.0, scores[v, n])
+        for n, seed in enumerate(seeds_of(9, 3))
+        for v in (0, 1)
+    ]
+    a3_tables.write_table(tmp_path / "table.csv", rows)
+    found = a3_tables.read_scores(tmp_path / "table.csv")
+    assert torch.equal(found.nan_to_num(-1), scores.double().nan_to_num(-1))
+    spread = (tmp_path / "table.csv").read_text().replace("\n9,", "\n9.0,")
+    assert isinstance(table_of(spread), Table), "as a spreadsheet may write it"
+
+
+def test_an_unfit_table_says_why(tmp_path: Path) -> None:
+    (tmp_path / "table.csv").write_text(TABLE.replace("201,", "0,"))
+    with pytest.raises(ValueError, match="student number missing"):
+        a3_tables.read_scores(tmp_path / "table.csv")
+
+
+def test_an_interruption_costs_the_last_seed_and_no_other() -> None:
+    whole = table_of(TABLE)
+    for runs in (1, 2):
+        torn = table_of("\n".join(TABLE.splitlines()[:-runs]))
+        assert torch.equal(torn.scores, whole.scores[:, :-1])
+
+
+def test_a_teacher_reads_what_the_table_says() -> None:
+    said = a3_table.noted(FILES["A3"])
+    assert said.startswith("student 201: 10 seeds, 70 steps, 0 failed; change 1: -0.0")
+    assert a3_table.noted({}) == ""
+
+
+def test_a_table_of_endless_lines_is_not_read_to_its_end() -> None:
+    assert table_of(TABLE.splitlines()[0] + 10**6 * "\n") is a3_tables.DAMAGED
+
+
+def test_seconds_are_foretold_from_two_short_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run of 2 s and 10 ms a step, by a clock that only runs move."""
+    now = [0.0]
+    monkeypatch.setattr(world.time, "perf_counter", lambda: now[0])
+
+    def run(variant: int, seed: int, steps: int) -> float:
+        now[0] += 2 + 0.01 * steps
+        return 0.5
+
+    for steps in (5, 20, 300):
+        assert world.seconds_of(run, 0, steps) == pytest.approx(2 + 0.01 * max(steps, 6))
 
 
 def test_rows_may_come_in_any_order() -> None:
@@ -100,7 +142,7 @@ def test_rows_may_come_in_any_order() -> None:
     ],
 )
 def test_text_that_is_no_table_is_no_error(change: Callable[[str], str]) -> None:
-    assert table_of(change(TABLE)) is a3_slips.DAMAGED
+    assert table_of(change(TABLE)) is a3_tables.DAMAGED
 
 
 @pytest.mark.slow

@@ -23,7 +23,7 @@ from annlib.course.grading.intake import collect
 from annlib.course.grading.marking import Mark, Result
 from annlib.course.grading.releasing import edition
 from annlib.course.grading.sandbox import why_not
-from annlib.course.grading.tables import class_report, grades_csv, histogram, safe_cell
+from annlib.course.grading.tables import class_report, grades_csv, histogram, note_on, safe_cell
 from annlib.course.grading.writing import page_name, write_all
 
 SHORT = Limits(call_seconds=2, cpu_seconds=20, wall_seconds=40)
@@ -159,6 +159,7 @@ def test_a_fault_of_the_grader_stops_nobody_else(
     pretended["bert"] = 1.0
     anna, bert = graded(inbox, out, 1)
     assert "grader failed" in anna.problem and bert.points == 1
+    assert "KeyError" in note_on(anna) and "KeyError" not in feedback(A1, anna, {})
     pretended["anna"] = 1.0
     assert [one.points for one in graded(inbox, out, 1, resume=True)] == [1, 1]
 
@@ -232,6 +233,12 @@ def test_feedback_shows_no_code_no_message_and_nobody_else() -> None:
     assert "<script>" not in page and "&lt;script&gt;" in page and "&lt;anna&gt;" in page
     assert "0.1234" not in page, "an error message could hold what was asked"
     assert "scale missing" in page and "default-src 'none'" in page
+
+
+def test_report_lists_who_has_handed_in_the_same() -> None:
+    found = [example(who)._replace(note=note) for who, note in zip("abc", "xyx", strict=True)]
+    report = class_report(A1, [*found, example("d"), example("e")])
+    assert "<td>x</td><td>a, c</td>" in report and "a, c, " not in report and "d, e" not in report
 
 
 def test_report_counts_a_misconception_once_a_student() -> None:

@@ -167,9 +167,21 @@ def test_files_beside_the_notebook_are_read_and_count_as_changes(tmp_path: Path)
     assert with_table(tmp_path / "anna.zip").attachments == {}
 
 
-def test_two_files_that_could_be_the_one_are_left_to_the_student(tmp_path: Path) -> None:
+def test_a_stray_file_costs_no_more_than_the_table(tmp_path: Path) -> None:
     one = with_table(tmp_path / "anna.zip", **{"x/t.csv": "a", "y/t.csv": "b"})
-    assert "2 files could be a3_table.csv" in one.problem
+    assert one.cells and "2 files" in one.attachments["a3_table.csv"]
+    files = {"a3_rehearsal.csv": "a", "A3_Table.CSV": "b"}
+    assert with_table(tmp_path / "anna.zip", **files).attachments == {"a3_table.csv": "b"}
+
+
+def test_parameters_that_papermill_injected_are_left_out(tmp_path: Path) -> None:
+    cells = [
+        {"cell_type": "code", "source": f"steps = {n}", "metadata": {"tags": [tag]}}
+        for n, tag in enumerate(("parameters", "injected-parameters"))
+    ]
+    (tmp_path / "anna.ipynb").write_text(json.dumps({"cells": cells}))
+    (one,) = collect(tmp_path, A3)
+    assert len(one.cells) == 1 and one.cells[0].startswith("steps = 0")
 
 
 def test_parameters_end_the_cell_that_is_tagged_so(tmp_path: Path) -> None:

@@ -2,15 +2,16 @@
 
 from annlib.course.assignments import a3_interval, a3_plan, a3_run, a3_table, a3_verdicts
 from annlib.course.assignments.a1 import A1
-from annlib.course.assignments.a3_rows import FILE
 from annlib.course.grading.assignment import Assignment, OpenQuestion, Task, task
 from annlib.course.grading.confine import Limits
 
 A3 = Assignment(
     name="A3",
     title="An ablation in twenty minutes",
-    prelude=f"{A1.prelude}import a3_world as world\n{a3_table.PARAMETERS}\n",
-    public=("a3_world", "a3_checks"),
+    prelude=(
+        f"{A1.prelude}import a3_tables as tables\nimport a3_world as world\n{a3_table.PARAMETERS}\n"
+    ),
+    public=("a3_tables", "a3_world", "a3_checks"),
     tasks=(
         task(a3_plan.NAME, "Which runs a budget pays", a3_plan.draw),
         task(a3_interval.NAME, "What two variants differ by", a3_interval.draw),
@@ -32,7 +33,8 @@ A3 = Assignment(
         ),
     ),
     parameters=a3_table.PARAMETERS,
-    files=(FILE,),
+    files=(a3_table.FILE,),
+    note=a3_table.noted,
     install="torch jupyterlab papermill",
-    limits=Limits(call_seconds=60, cpu_seconds=240, wall_seconds=480),
+    limits=Limits(call_seconds=60, cpu_seconds=400, wall_seconds=900),
 )

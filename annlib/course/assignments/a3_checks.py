@@ -9,9 +9,10 @@ from math import isfinite, nan
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import a3_tables as tables
 import a3_world as world
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 class NotYet(AssertionError):
@@ -77,6 +78,27 @@ def verdicts(student: Callable[[Tensor, float], Sequence[int]]) -> None:
     print("Right for three plain cases.")
 
 
+def build(student: Callable[[int], nn.Module]) -> None:
+    """student(variant) -> block"""
+    block = student(0)
+    something(block)
+    torch.manual_seed(1)
+    own = student(0).state_dict()
+    torch.manual_seed(1)
+    published = world.PyramidBlock().state_dict()
+    expect(
+        own.keys() == published.keys() and all(torch.equal(own[k], published[k]) for k in own),
+        "Variant 0 is world.PyramidBlock() as it is, and built before any other: a block that is "
+        "built first takes its weights from the seed.",
+    )
+    numbers = {weight.dtype for variant in (0, 1) for weight in student(variant).parameters()}
+    expect(
+        numbers <= {torch.float64},
+        "Some weights of your blocks are no float64: nn.Conv2d(..., dtype=torch.float64).",
+    )
+    print("The baseline is as it was.")
+
+
 def run(student: Callable[[int, int, int], float]) -> None:
     """student(variant, seed, steps) -> score"""
     first = student(0, 11, 3)
@@ -99,20 +121,33 @@ def ablation(student: Callable[[int, int, int, float, str], Sequence[Sequence[fl
         file = Path(folder, "table.csv")
         rows = student(5, 2, 2, 1e6, str(file))
         something(rows)
-        expect(file.exists(), "No table is on the disk: world.write_table(table_file, rows).")
+        expect(file.exists(), "No table is on the disk: tables.write_table(table_file, rows).")
     expect(
-        len(rows) >= 4 and all(len(row) == len(world.COLUMNS_OF_TABLE) for row in rows),
+        len(rows) >= 4 and all(len(row) == len(tables.COLUMNS) for row in rows),
         f"Two variants or more with two seeds are four rows or more, each with "
-        f"{', '.join(world.COLUMNS_OF_TABLE)}.",
+        f"{', '.join(tables.COLUMNS)}.",
     )
     expect(
         {(row[0], row[3]) for row in rows} == {(5, 2)},
         "Called for student 5 with 2 steps, every row has to say so.",
     )
-    seeds = world.seeds_of(5, 2)
+    seeds = tables.seeds_of(5, 2)
     expect(
         [row[2] for row in rows[:2]] == [seeds[0]] * 2 and {row[2] for row in rows} == set(seeds),
         "Seeds are those of seeds_of(student, most_seeds), each in all variants before the next.",
     )
     expect(all(isfinite(row[4]) and row[4] > 0 for row in rows), "A run takes seconds above 0.")
+    with TemporaryDirectory() as folder:
+        none = student(5, 2, 2, 0.0, str(Path(folder, "table.csv")))
+        expect(len(none) == 0, "A budget of 0 seconds pays no run, but you make rows: who plans?")
     print("Right for a rehearsal. The table is yours to make.")
+
+
+def table(path: str | Path) -> None:
+    """The real table, before it is handed in."""
+    found = tables.table_of(Path(path).read_text(encoding="utf-8-sig"))
+    if isinstance(found, tables.Unfit):
+        raise NotYet(f"{found.name}. {found.explanation}")
+    variants, seeds = found.scores.shape
+    expect(found.seconds <= tables.BUDGET, f"Its runs took {found.seconds:.0f} s, above 1200.")
+    print(f"A whole table: {variants} variants, {seeds} seeds, {found.seconds:.0f} s of runs.")

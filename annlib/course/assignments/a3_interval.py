@@ -13,7 +13,7 @@ from torch import Generator, Tensor
 
 from annlib.course.assignments import a3_slips as slips
 from annlib.course.grading.assignment import integer, normal
-from annlib.course.grading.questions import Answer, Call, Check, Misconception, compared
+from annlib.course.grading.questions import Answer, Call, Check, Misconception, as_numbers, compared
 from annlib.course.intervals import t_quantile
 
 NAME = "paired_interval"
@@ -99,7 +99,8 @@ def draw_scores(generator: Generator, variants: int, n: int, effect: float) -> T
 def check(name: str, asked: Sequence[tuple[Tensor, Tensor, float]]) -> Check:
     def judge(answers: Sequence[Answer]) -> Misconception | None:
         others = {slip: [made(*one) for one in asked] for slip, made in MISTAKES.items()}
-        return compared(answers, [reference(*one) for one in asked], others, tolerance=1e-5)
+        right = [reference(*one) for one in asked]
+        return compared(as_numbers(answers), right, others, tolerance=1e-5)
 
     return Check(name, 1, [Call(NAME, one) for one in asked], judge)
 

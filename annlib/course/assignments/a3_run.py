@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from math import isfinite
 from threading import Lock
 
 import torch
@@ -12,6 +13,7 @@ from annlib.course.assignments import a3_slips as slips
 from annlib.course.assignments import a3_world as world
 from annlib.course.grading.assignment import integer
 from annlib.course.grading.questions import (
+    NOT_FINITE,
     OTHER,
     WRONG_SHAPE,
     Answer,
@@ -89,7 +91,9 @@ def check_recipe(points: float, seed: int, steps: int) -> Check:
     def judge(answers: Sequence[Answer]) -> Misconception | None:
         if found := failed(answers):
             return found
-        score, again = (answer.output.double() for answer in answers)
+        if any(answer.output.numel() != 1 for answer in answers):
+            return WRONG_SHAPE
+        score, again = (answer.output.double().flatten()[0] for answer in answers)
         if not close(score, again, 0):
             return slips.NOT_SEEDED
 
@@ -112,7 +116,10 @@ def check_change(points: float, seeds: tuple[int, int], steps: int) -> Check:
             return found
         if any(answer.output.numel() != 1 for answer in answers):
             return WRONG_SHAPE
-        first, baseline, again, other = (answer.output.double().item() for answer in answers)
+        scores = [answer.output.double().item() for answer in answers]
+        if not all(map(isfinite, scores)):
+            return NOT_FINITE
+        first, baseline, again, other = scores
         if first != again:
             return slips.NOT_SEEDED
         if first == baseline:

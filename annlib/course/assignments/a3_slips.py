@@ -110,28 +110,7 @@ NO_EFFECT = M(
 )
 # the table
 TABLE_FIRST = M("table first", "This is looked at once the table is complete; see there.")
-DAMAGED = M(
-    "no table",
-    "The file is no table as write_table makes it: columns, whole numbers, scores from 0 to 1 or "
-    "nan. Hand it in as it was made.",
-)
-NO_NUMBER = M(
-    "student number missing", "Every row has your own number, and not 0: run with -p student."
-)
-ONE_VARIANT = M("nothing to compare", "Variants are numbered 0, 1, ...: two at least.")
-FEW_SEEDS = M("fewer than three seeds", "Two seeds show no spread worth the name: three at least.")
-SEEDS_PICKED = M(
-    "other seeds",
-    "Your seeds are the first ones of seeds_of(your number). Others, or a choice of these, make a "
-    "result as good as one likes.",
-)
-RUN_TWICE = M("a run twice", "A variant has the same seed twice: that is one witness, not two.")
-RUN_LEFT_OUT = M(
-    "a run left out", "Each seed is in the table with each variant, failed runs as nan."
-)
-STEPS_DIFFER = M("other steps", "All runs have the same number of steps, at most 600.")
-OVER_BUDGET = M("over 20 minutes", "The seconds of your runs add up to more than the budget.")
-ALL_FAILED = M("no run of a variant", "A variant has no finite score: nothing can be compared.")
+OVER_BUDGET = M("over the budget of time", "The seconds of your runs add up to more than 1200.")
 NO_ROWS = M("other rows", "`rows` has a row for each seed and variant: six numbers each.")
 OVERRIDDEN = M(
     "parameters without effect",
@@ -149,6 +128,7 @@ CHANGE_DIFFERS = M(
     "A run of a changed variant, run again, does not give the score of your table. Was the table "
     "made with an earlier run() or build()? Make it anew.",
 )
+BUDGET_IGNORED = M("budget without effect", "With a budget of 0 seconds your ablation makes rows.")
 JUMP = M(
     "a score that jumps",
     "With one step less, the same run gives quite another score: a run of the table is no "

@@ -50,6 +50,7 @@ class Assignment(NamedTuple):
     public: modules that go to the students, each standing alone or on those before it; the last
     has the public checks. parameters: code for the end of the cell tagged so, as papermill would
     put it there. files: handed in beside the notebook. install: what students need, beside Python.
+    note: what a teacher should know of the files.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Assignment(NamedTuple):
     parameters: str = ""
     files: tuple[str, ...] = ()
     install: str = "torch jupyterlab"
+    note: Callable[[Files], str] = lambda files: ""
     limits: Limits = Limits()
 
     @property

@@ -143,8 +143,9 @@ def kept(task: Future[Result], one: Submission, out: Path, fingerprint: str) -> 
     try:
         result = task.result()
     except Exception as error:
-        fault = f"The grader failed, not the student ({type(error).__name__}: {error}): run again."
-        result, fingerprint = Result(one.student, one.files, fault, "not run", (), (), {}), ""
+        fault = "The grader failed, not the student: it has to run again."
+        said = f"{type(error).__name__}: {error}"[:300]  # for the teacher alone
+        result, fingerprint = Result(one.student, one.files, fault, said, (), (), {}), ""
     fields = result._asdict() | {"marks": [list(one) for one in result.marks]}
     stored = {"fingerprint": fingerprint, "result": fields}
     keep(result_path(out, result.student), json.dumps(stored, indent=1, sort_keys=True))

@@ -19,7 +19,7 @@ from annlib.course.grading.tables import page, safe_cell
 SHEET = "by_hand.csv"
 HEADS = ["student", "question", "points", "remark", "answer", "note"]
 FILLED_IN = 4  # cells of a line; the others are written here
-PRINT = re.compile(r"[0-9a-f]{8}|")
+PRINT = re.compile(r"x[0-9a-f]{8}|")  # digits alone would be a number to a spreadsheet
 CHANGED = (
     "The answer has changed since. Read it again, then empty the cell to the left of this one."
 )
@@ -42,7 +42,7 @@ Sheet = Mapping[tuple[str, str], Given]  # by student and question; answers not 
 def fingerprint(result: Result, question: str) -> str:
     """Tells one answer from another."""
     text = result.open_answers.get(question, "")
-    return hashlib.sha256(text.encode()).hexdigest()[:8]
+    return f"x{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 def read_sheet(path: Path, assignment: Assignment, students: Collection[str]) -> dict:
@@ -138,5 +138,6 @@ def answers_page(assignment: Assignment, results: Sequence[Result]) -> str:
         parts.append(f"<h2>{escape(question.title)} ({question.points:g})</h2><ul>{rubric}</ul>")
         for result in sorted(results):
             text = result.open_answers.get(question.name, "(no cell with the answer was found)")
-            parts.append(f"<h3>{escape(result.student)}</h3><pre>{escape(text)}</pre>")
+            note = f"<p>{escape(result.note)}</p>" if result.note else ""
+            parts.append(f"<h3>{escape(result.student)}</h3>{note}<pre>{escape(text)}</pre>")
     return page(f"{assignment.name}, answers", "".join(parts))

@@ -9,6 +9,7 @@ from annlib.course.grading.confine import Limits
 from annlib.course.grading.intake import Submission
 from annlib.course.grading.questions import (
     NO_ANSWER,
+    NOT_JUDGED,
     NOT_STARTED,
     Answer,
     Check,
@@ -37,6 +38,7 @@ class Result(NamedTuple):
     """All that grading found out about one submission; what JSON can hold.
 
     problem: why nothing could be run. ended: how the worker ended. failures: cells that failed.
+    note: on the files handed in beside the notebook.
     """
 
     student: str
@@ -46,6 +48,7 @@ class Result(NamedTuple):
     failures: tuple[dict, ...]
     marks: tuple[Mark, ...]
     open_answers: dict[str, str]
+    note: str = ""
 
     @property
     def points(self) -> float:
@@ -104,6 +107,7 @@ def mark(
         tuple(failures),
         tuple(marks),
         submission.open_answers,
+        assignment.note(submission.attachments),
     )
 
 
@@ -127,4 +131,9 @@ def marks_of(task: Task, sets: Sequence[Sequence[Check]], answers) -> list[Mark]
 def judged(check: Check, answers) -> Misconception | None:
     """What the next answers show; no answer to any question is no answer."""
     given: list[Answer] = [answer for _, answer in zip(check.calls, answers, strict=False)]
-    return check.judge(given) if len(given) == len(check.calls) else NO_ANSWER
+    if len(given) < len(check.calls):
+        return NO_ANSWER
+    try:
+        return check.judge(given)
+    except Exception:  # a fault of ours costs one check, not the submission; the report shows it
+        return NOT_JUDGED

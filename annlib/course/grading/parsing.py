@@ -6,6 +6,7 @@ import re
 from annlib.course.grading.opening import Unreadable
 
 MOST_CELLS = 2000
+INJECTED = "injected-parameters"  # of a notebook that papermill has run; ours take their place
 LONGEST_ANSWER = 20_000  # letters: ten pages
 PERCENT = re.compile(r"^# %%(?P<title>.*)$", re.MULTILINE)
 
@@ -35,7 +36,7 @@ def parsed(data: bytes, name: str, parameters: str = "") -> tuple[tuple[str, ...
     code = [
         injected(source_of(cell), parameters if "parameters" in tags_of(cell) else "")
         for cell in cells
-        if cell.get("cell_type") == "code"
+        if cell.get("cell_type") == "code" and INJECTED not in tags_of(cell)
     ]
     tagged = {
         tag.removeprefix("open:"): source_of(cell)[:LONGEST_ANSWER]

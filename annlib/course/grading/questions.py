@@ -80,6 +80,9 @@ OTHER = Misconception(
 NO_ANSWER = Misconception(
     "no answer", "Your notebook was stopped before this was asked: too slow, or it ended Python."
 )
+NOT_JUDGED = Misconception(
+    "not judged", "The grader could not compare what came back. Tell your teacher: it may be right."
+)
 ERRORS = {
     "NothingBack": NOT_STARTED,
     "NameNotFound": NOT_FOUND,

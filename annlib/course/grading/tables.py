@@ -27,13 +27,13 @@ def safe_cell(value: object) -> str:
 def note_on(result: Result) -> str:
     """What a teacher should know besides the points; empty if all went well."""
     if result.problem:
-        return result.problem
+        return result.problem + (f" ({result.ended})" if result.ended != "not run" else "")
     if result.ended != "finished":
         return f"The notebook was stopped: {result.ended}."
     if not result.started:
         return "not started"
     numbers = ", ".join(str(failure["cell"]) for failure in result.failures[:10])
-    return f"cells that failed: {numbers}" if numbers else ""
+    return ". ".join(filter(None, (numbers and f"cells that failed: {numbers}", result.note)))
 
 
 def grades_csv(
@@ -139,10 +139,20 @@ def class_report(assignment: Assignment, results: Sequence[Result]) -> str:
             ("task", "misconception", "students"),
             [(*key, n) for key, n in sorted(slips.items(), key=lambda item: (-item[1], item[0]))],
         ),
+        "<h2>Alike</h2>",
+        table(("what was handed in beside the notebook", "students"), alike(results)),
         "<h2>To look at</h2>",
         table(("student", "note"), notes),
     ]
     return page(f"{assignment.name}, report on the class", "".join(parts))
+
+
+def alike(results: Sequence[Result]) -> list[tuple[str, str]]:
+    """What several have handed in beside their notebooks, and who."""
+    students: dict[str, list[str]] = {}
+    for result in sorted(results):
+        students.setdefault(result.note, []).append(result.student)
+    return [(note, ", ".join(who)) for note, who in students.items() if note and len(who) > 1]
 
 
 def distinct(result: Result) -> list:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from annlib.course.grading.assignment import Assignment
 from annlib.course.grading.batch import keep, result_path
-from annlib.course.grading.by_hand import CHANGED, SHEET, Sheet, answers_page, sheet_csv, standing
+from annlib.course.grading.by_hand import SHEET, Sheet, answers_page, sheet_csv, standing
 from annlib.course.grading.feedback import feedback
 from annlib.course.grading.marking import Result
 from annlib.course.grading.tables import class_report, grades_csv
@@ -32,7 +32,11 @@ def write_all(
     counting = standing(given, results)
     changed = [
         *changed,
-        *(f"{s}: {q}, {CHANGED}" for s, q in sorted(given) if (s, q) not in counting),
+        *(
+            f"{s}: {q} has changed since it was read"
+            for s, q in sorted(given)
+            if (s, q) not in counting
+        ),
     ]
     table, report, changes = out / "grades.csv", out / "report.html", out / "changes.txt"
     sheet, answers = out / SHEET, out / "answers.html"

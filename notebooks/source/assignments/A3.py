@@ -8,8 +8,9 @@
 # - **Hand in:** this notebook and `a3_table.csv`, together in a folder or a zip.
 # - **Help:** the check below each task runs at home. Grading asks more, and takes some runs of your table again.
 #
-# Keep the names of functions: grading finds your work by them. Where it stands in the notebook does not matter.
-# You may add cells. Work alone; say in the last cell whom you talked to.
+# Keep the names of functions, of `rows`, and the tag of the cell with parameters: grading finds your work by them.
+# Where it stands in the notebook does not matter. You may add cells. A mistake in one task can cost points in a later
+# one that uses it. Work alone; say in the last cell whom you talked to.
 
 # %% tags=["setup"]
 import math
@@ -17,16 +18,17 @@ import time
 from math import sqrt
 
 import a3_checks as checks
+import a3_tables as tables
 import a3_world as world
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 # %% tags=["parameters"]
-student = 0  # your number
+student = 0  # your number; of one with letters, the digits
 steps = 20  # of each run, at most 600
 most_seeds = 3
-budget = 20  # seconds of all runs together, at most 1200
+budget = 20  # seconds of all runs together; the table may have 1200
 table_file = "a3_rehearsal.csv"  # the one to hand in is a3_table.csv
 
 # %% [markdown]
@@ -41,8 +43,11 @@ table_file = "a3_rehearsal.csv"  # the one to hand in is a3_table.csv
 # the real one, with your own number and with steps and seeds that you have thought about:
 #
 # ```sh
-# papermill A3.ipynb done.ipynb -p student 123456 -p steps 300 -p most_seeds 40 -p budget 1200 -p table_file a3_table.csv
+# papermill A3.ipynb done.ipynb -p student 123456 -p steps 300 -p most_seeds 40 -p budget 1000 -p table_file a3_table.csv
 # ```
+#
+# `done.ipynb` has the outputs of that run, for you to look at; what you hand in is `A3.ipynb` and the table. A plan is
+# an estimate: a budget of 1000 s leaves room below the 1200 s that the runs may take together. One run may take 30 s.
 #
 # All numbers have double precision, so a run gives the same score on your machine and on any other.
 
@@ -118,7 +123,8 @@ checks.verdicts(verdicts)
 #
 # `build` gives the block of a variant: 0 is `world.PyramidBlock()` as it is, 1 has your change, 2 and more are
 # possible. Change one thing at a time: levels, the largest value of a cell instead of the mean, fewer key channels, a
-# block of your own.
+# block of your own (with `dtype=torch.float64`). Build the block that is asked for and no other: a block that is built
+# before it takes its weights from the seed.
 #
 # `run` trains and scores. The recipe, for all variants: `torch.manual_seed(seed)`, then
 # `world.Network(build, variant)`; Adam with `world.LEARNING_RATE`; step $0, 1, 2, \dots$ takes
@@ -129,12 +135,9 @@ checks.verdicts(verdicts)
 def build(variant: int) -> nn.Module:
     """The block of a variant; 0 as it is."""
     # solution
-    blocks = (
-        world.PyramidBlock(),
-        world.PyramidBlock(levels=(1, 3)),
-        world.PyramidBlock(key_channels=4),
-    )
-    return blocks[variant]
+    if variant == 1:
+        return world.PyramidBlock(levels=(1, 3))
+    return world.PyramidBlock(key_channels=4) if variant == 2 else world.PyramidBlock()
 
 
 def run(variant: int, seed: int, steps: int) -> float:
@@ -152,6 +155,7 @@ def run(variant: int, seed: int, steps: int) -> float:
 
 
 # %% tags=["check:run"]
+checks.build(build)
 checks.run(run)
 
 # %% [markdown] tags=["exercise:ablation"]
@@ -159,9 +163,11 @@ checks.run(run)
 # *5 points, about 40 min and twenty minutes of computing*
 #
 # Write `ablation`: estimate the seconds of each variant (`world.seconds_of`), plan, run, and give a row for each run.
-# The seeds are your own, `world.seeds_of(student, most_seeds)`. It writes the table after each run, so that an
-# interruption loses one.
-# Then let papermill make the real table, and type what it says into `conclusion`, at 95 % for all changes together.
+# The seeds are your own, `tables.seeds_of(student, most_seeds)`. It writes the table after each run, so an interruption
+# loses one seed. A run whose score is not finite has failed, and stays in the table.
+#
+# Then let papermill make the real table. `checks.table("a3_table.csv")` says whether it is whole,
+# `verdicts(tables.read_scores("a3_table.csv"), 0.95)` what it says; type that into `conclusion`.
 
 
 # %% tags=["answer:ablation"]
@@ -172,11 +178,11 @@ def ablation(
     # solution
     seconds = [world.seconds_of(run, variant, steps) for variant in range(3)]
     rows = []
-    for variant, seed in plan_runs(seconds, budget, world.seeds_of(student, most_seeds)):
+    for variant, seed in plan_runs(seconds, budget, tables.seeds_of(student, most_seeds)):
         began = time.perf_counter()
         score = run(variant, seed, steps)
         rows.append((student, variant, seed, steps, time.perf_counter() - began, score))
-        world.write_table(table_file, rows)
+        tables.write_table(table_file, rows)
     return rows
 
 
