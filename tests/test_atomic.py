@@ -50,7 +50,7 @@ def test_full_disk_leaves_no_remains(path: Path) -> None:
 def test_full_disk_error_says_what_where_and_how_to_go_on(tmp_path: Path) -> None:
     with pytest.raises(OSError) as error, disk_with_room_for(9000):
         save(tmp_path / "a.safetensors", ANN(TINY))
-    assert "a.safetensors (0.1 MiB): File too large. Nothing was written." in str(error.value)
+    assert "a.safetensors (0.2 MiB): File too large. Nothing was written." in str(error.value)
     assert "Free some space or choose another folder" in str(error.value)
 
 

@@ -64,7 +64,7 @@ def test_attention_is_captured_as_from_the_model() -> None:
         with capture_attention(network) as maps:
             network(images)
         found.append(maps)
-    torch.testing.assert_close(found[0], found[1], rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(found[0], found[1], rtol=1e-3, atol=1e-4)
 
 
 def test_the_model_stays_as_it_was_and_goes_its_own_way() -> None:

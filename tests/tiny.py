@@ -4,6 +4,8 @@ from torch import nn
 
 from annlib.config import ModelConfig
 
+# Width 32, not 16: a 1x1 convolution of 4 channels with stride 2, in channels_last on one thread,
+# corrupts the memory of the process on some processors (torch 2.14.1, in its oneDNN).
 TINY = ModelConfig(
     depth=9,
     num_classes=5,
@@ -11,7 +13,7 @@ TINY = ModelConfig(
     value_channels=7,
     hidden_channels=12,
     pool_scales=(1, 2, 3),
-    width=16,
+    width=32,
     aux_channels=8,
 )
 HEADS = ("ann", "apnb", "nonlocal", "ppm", "fcn")
