@@ -5,7 +5,7 @@
 #
 # - **Before:** lesson 6 (a training run); mean and standard deviation
 # - **Reading:** 45 min
-# - **Runs in:** 50 s (quick), 15 min (learn), on 2 CPU cores
+# - **Runs in:** 60 s (quick), 15 min (learn), on 2 CPU cores
 # - **Needs:** CPU; no network
 #
 # ## After this lesson you can
