@@ -25,8 +25,10 @@ def test_no_committed_file_names_a_machines_folder() -> None:
     assert {name: lines for name, lines in found.items() if lines} == {}
 
 
-@pytest.mark.parametrize("line", [b'Path("/work/annlib/x")', b"cd /home/anna/annlib", b"=/mnt/d"])
-def test_folders_of_a_machine_are_found(line: bytes) -> None:
+@pytest.mark.parametrize("before", [b'Path("', b"cd ", b"="])
+@pytest.mark.parametrize("top", [b"work", b"home", b"mnt"])
+def test_folders_of_a_machine_are_found(before: bytes, top: bytes) -> None:
+    line = b"/".join([before, top, b"annlib"])
     assert lines_with_folders(line) == [line]
 
 
