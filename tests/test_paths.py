@@ -33,7 +33,7 @@ def test_folders_of_a_machine_are_found(before: bytes, top: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", [b"$HOME/work/x", b"https://a.org/home/x", b"~/opt/x", b"a/root/b"]
+    "line", [b"$HOME/mnt/x", b"https://a.org/home/x", b"~/opt/x", b"a/root/b"]
 )
 def test_addresses_and_variables_are_none(line: bytes) -> None:
     assert lines_with_folders(line) == []
