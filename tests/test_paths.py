@@ -32,8 +32,6 @@ def test_folders_of_a_machine_are_found(before: bytes, top: bytes) -> None:
     assert lines_with_folders(line) == [line]
 
 
-@pytest.mark.parametrize(
-    "line", [b"$HOME/mnt/x", b"https://a.org/home/x", b"~/opt/x", b"a/root/b"]
-)
+@pytest.mark.parametrize("line", [b"$HOME/mnt/x", b"https://a.org/home/x", b"~/opt/x", b"a/root/b"])
 def test_addresses_and_variables_are_none(line: bytes) -> None:
     assert lines_with_folders(line) == []

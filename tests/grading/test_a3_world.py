@@ -11,8 +11,8 @@ import nbformat
 import papermill
 import pytest
 import torch
-from in_process import ROOT
-from known import FILES
+from in_process import ROOT, public_beside, solutions
+from known import FILES, until
 
 from annlib.course.assignments import a3_table, a3_tables
 from annlib.course.assignments import a3_world as world
@@ -158,6 +158,17 @@ def test_a_run_gives_the_same_score_with_other_threads_and_instructions() -> Non
         (sys.executable, "-c", code), env=environment, capture_output=True, text=True, check=True
     )
     assert abs(float(done.stdout) - reference(11, 120)) < a3_table.AGAIN / 1000
+
+
+@pytest.mark.slow
+def test_the_table_of_the_tests_is_what_the_answers_make() -> None:
+    """One run of each variant: a table of earlier answers would be found out by chance only."""
+    names: dict[str, object] = {}
+    with public_beside(A3):
+        exec(A3.prelude + until(solutions(A3), "run"), names)
+        for row in table_of(TABLE).rows[:3]:
+            again = names["run"](row.variant, row.seed, row.steps)
+            assert again == pytest.approx(row.score, abs=2e-6)
 
 
 @pytest.mark.slow

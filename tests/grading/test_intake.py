@@ -167,6 +167,13 @@ def test_files_beside_the_notebook_are_read_and_count_as_changes(tmp_path: Path)
     assert with_table(tmp_path / "anna.zip").attachments == {}
 
 
+def test_a_script_is_told_from_the_modules_that_came_with_it(tmp_path: Path) -> None:
+    files = {f"{module}.py": "pass" for module in A3.public} | {"work.py": "x = 1"}
+    write_zip(tmp_path / "anna.zip", **files)
+    (one,) = collect(tmp_path, A3)
+    assert one.cells == ("x = 1",)
+
+
 def test_a_stray_file_costs_no_more_than_the_table(tmp_path: Path) -> None:
     one = with_table(tmp_path / "anna.zip", **{"x/t.csv": "a", "y/t.csv": "b"})
     assert one.cells and "2 files" in one.attachments["a3_table.csv"]

@@ -20,7 +20,7 @@ from annlib.course.grading.releasing import edition, release, source_of
 def test_zip_holds_notebook_checks_and_words_only(tmp_path: Path) -> None:
     with zipfile.ZipFile(release(ROOT, A1, tmp_path)) as archive:
         texts = {name: archive.read(name).decode() for name in archive.namelist()}
-    assert set(texts) == {"A1/A1.ipynb", "A1/a1_checks.py", "A1/README.txt"}
+    assert set(texts) == {*("A1/A1.ipynb", "A1/not_yet.py", "A1/a1_checks.py", "A1/README.txt")}
     everything = "".join(texts.values())
     assert MASK_ZERO_SCORE.name not in everything
     assert "Rubric" not in everything and "# solution" not in everything

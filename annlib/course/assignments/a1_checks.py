@@ -7,19 +7,8 @@ numbers.
 from collections.abc import Callable
 
 import torch
+from not_yet import expect
 from torch import Tensor, nn
-
-
-class NotYet(AssertionError):
-    """Not started, or not right yet; the message says what to look at next."""
-
-    def _render_traceback_(self) -> list[str]:
-        return [f"Not yet. {self}"]
-
-
-def expect(claim: bool, advice: str) -> None:
-    if not claim:
-        raise NotYet(advice)
 
 
 def attention_weights(student: Callable[..., Tensor]) -> None:

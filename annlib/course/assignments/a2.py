@@ -8,7 +8,7 @@ A2 = Assignment(
     name="A2",
     title="Asymmetric attention with any pyramid",
     prelude=A1.prelude,
-    public=("a2_checks",),
+    public=("not_yet", "a2_checks"),
     tasks=(
         task(a2_sampling.NAME, "Anchors of any pyramid", a2_sampling.draw),
         task(a2_block.NAME, "One level asks another", a2_block.draw),

@@ -11,7 +11,7 @@ A3 = Assignment(
     prelude=(
         f"{A1.prelude}import a3_tables as tables\nimport a3_world as world\n{a3_table.PARAMETERS}\n"
     ),
-    public=("a3_tables", "a3_world", "a3_checks"),
+    public=("not_yet", "a3_tables", "a3_world", "a3_checks"),
     tasks=(
         task(a3_plan.NAME, "Which runs a budget pays", a3_plan.draw),
         task(a3_interval.NAME, "What two variants differ by", a3_interval.draw),

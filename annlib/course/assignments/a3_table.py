@@ -33,7 +33,7 @@ PARAMETERS = (
 )
 FILE = "a3_table.csv"
 GRACE = 1.05  # a budget is planned with times that are estimates
-AGAIN = 0.005  # scores of one run on two machines: double precision leaves far less
+AGAIN = 0.001  # scores of one run on two machines: double precision leaves far less
 SMOOTH = 0.1  # between a run and the same run without its last step
 CONFIDENCE = 0.95
 reference_again = lru_cache(maxsize=256)(reference)

@@ -17,7 +17,6 @@ from annlib.course.grading.parsing import parsed, text_of
 
 LONGEST_FILE = 2**20  # letters
 KINDS = (".ipynb", ".py")
-OURS = re.compile("_(checks|world)")  # modules that students got
 NO_SUBMISSION = re.compile(  # what systems leave in folders
     r"\._.*|\.DS_Store|__MACOSX|\.ipynb_checkpoints|Thumbs\.db|desktop\.ini"
 )
@@ -89,22 +88,24 @@ def content(path: Path, assignment: Assignment) -> tuple[bytes, str, Files]:
     held = opened(path)
     if len(held) == 1 and path in held and path.suffix.lower() not in KINDS:
         raise Unreadable(f"{printable(path.name)} is no notebook: .ipynb, .py or a .zip of one.")
-    chosen = only(list(held), assignment.name)
+    chosen = only(list(held), assignment)
     if chosen.suffix.lower() == ".zip":  # in a folder; what lies beside the zip counts, too
         inside = opened(chosen)
-        held, chosen = held | inside, only(list(inside), assignment.name)
+        held, chosen = held | inside, only(list(inside), assignment)
     return held[chosen](), chosen.name, beside(held, assignment.files)
 
 
-def only(paths: list[Path], assignment: str) -> Path:
+def only(paths: list[Path], assignment: Assignment) -> Path:
     """The notebook among the files: the one of that name, or the only one."""
     notebooks = [path for path in paths if path.suffix.lower() in (".ipynb", ".zip")]
-    scripts = [p for p in paths if p.suffix.lower() == ".py" and not OURS.search(p.stem)]
+    scripts = [p for p in paths if p.suffix.lower() == ".py" and p.stem not in assignment.public]
     found = notebooks or scripts
-    named = [path for path in found if path.stem.lower() == assignment.lower()]
+    named = [path for path in found if path.stem.lower() == assignment.name.lower()]
     if len(named or found) == 1:
         return (named or found)[0]
-    raise Unreadable(f"{len(found)} notebooks are in it; hand in one, called {assignment}.ipynb.")
+    raise Unreadable(
+        f"{len(found)} notebooks are in it; hand in one, called {assignment.name}.ipynb."
+    )
 
 
 def beside(held: Readers, names: Sequence[str]) -> Files:

@@ -1,6 +1,7 @@
 """Marks one submission: a worker answers, the hidden checks judge, and a plain record is left."""
 
 import hashlib
+import logging
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -135,5 +136,6 @@ def judged(check: Check, answers) -> Misconception | None:
         return NO_ANSWER
     try:
         return check.judge(given)
-    except Exception:  # a fault of ours costs one check, not the submission; the report shows it
+    except Exception:  # a fault of ours costs one check, not the submission
+        logging.getLogger(__name__).exception("The check %r could not judge", check.name)
         return NOT_JUDGED
