@@ -1,11 +1,14 @@
 """What a worker can no longer do, with and without bubblewrap, and what it still can."""
 
+import platform
+import resource
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from annlib.course.grading.confine import Limits, linux_version
 from annlib.course.grading.sandbox import PROBE, bubblewrap, environment, stage_worker, why_not
 from annlib.course.grading.system_calls import PROCESSORS, program
 
@@ -14,7 +17,7 @@ CONFINED = """
 import ctypes, errno, fcntl, mmap, os, signal, socket, threading
 from annlib.course.grading.confine import Limits, limit_resources
 from annlib.course.grading.system_calls import filter_system_calls
-limit_resources(Limits(memory_gib=1))
+limit_resources(Limits(memory_gib=1), alone=False)
 assert filter_system_calls()
 libc = ctypes.CDLL(None, use_errno=True)
 def refused(action):
@@ -132,3 +135,23 @@ def test_a_probe_of_a_sandbox_that_leaks_says_so_and_harms_nothing(tmp_path: Pat
     assert str(secret) in seen
     assert folder.with_name("tests.probe").exists(), "why_not looks for this file"
     assert secret.read_text() == "kept"
+
+
+def limit_on_threads(alone: bool) -> int:
+    """What limit_resources sets, in a process of its own: it cannot be taken back."""
+    code = (
+        "import resource; from annlib.course.grading.confine import Limits, limit_resources\n"
+        f"limit_resources(Limits(), {alone})\nprint(resource.getrlimit(resource.RLIMIT_NPROC)[0])"
+    )
+    done = subprocess.run((sys.executable, "-c", code), capture_output=True, text=True, check=True)
+    return int(done.stdout)
+
+
+def test_threads_are_bounded_only_where_the_kernel_counts_those_of_the_sandbox() -> None:
+    assert limit_on_threads(alone=True) == resource.getrlimit(resource.RLIMIT_NPROC)[0]
+    if linux_version(platform.release()) >= (5, 14):
+        assert limit_on_threads(alone=False) == Limits().threads
+
+
+def test_version_of_the_kernel_is_read() -> None:
+    assert linux_version("6.1.0-28-amd64") == (6, 1) and linux_version("5.4.0") < (5, 14)

@@ -4,6 +4,8 @@ Which system calls the kernel refuses to it stands in system_calls.py.
 """
 
 import os
+import platform
+import re
 import resource
 import signal
 from pathlib import Path
@@ -25,10 +27,12 @@ class Limits(NamedTuple):
     answer_mib: int = 64  # of everything that it returns
 
 
-def limit_resources(limits: Limits) -> None:
+def limit_resources(limits: Limits, alone: bool) -> None:
     """For this process for good: not even the owner of the machine may lift hard limits.
 
-    Threads are not counted for root, whom the kernel lets pass: then only memory bounds them.
+    alone: outside of a sandbox. There, and before Linux 5.14 anywhere, the kernel would count the
+    threads of all that this user runs; nor does it count those of root. Then only memory bounds
+    them.
     """
     data = int(limits.memory_gib * 2**30)
     wanted = {
@@ -38,13 +42,19 @@ def limit_resources(limits: Limits) -> None:
         resource.RLIMIT_AS: mapped_bytes() + data,
         resource.RLIMIT_FSIZE: limits.file_mib * 2**20,
         resource.RLIMIT_NOFILE: limits.open_files,
-        resource.RLIMIT_NPROC: limits.threads,
         resource.RLIMIT_CORE: 0,
     }
+    if not alone and linux_version(platform.release()) >= (5, 14):
+        wanted[resource.RLIMIT_NPROC] = limits.threads
     for kind, value in wanted.items():
         _, hard = resource.getrlimit(kind)
         value = value if hard == resource.RLIM_INFINITY else min(value, hard)
         resource.setrlimit(kind, (value, value))
+
+
+def linux_version(release: str) -> tuple[int, ...]:
+    """6.1.0-28-amd64 -> (6, 1)"""
+    return tuple(map(int, re.findall(r"\d+", release)[:2]))
 
 
 def mapped_bytes() -> int:

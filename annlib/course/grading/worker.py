@@ -170,7 +170,7 @@ def main() -> None:
     torch.set_num_threads(1)
     if request.facts["alone"]:  # bubblewrap sees to it elsewhere
         die_with_parent()
-    limit_resources(limits)
+    limit_resources(limits, request.facts["alone"])
     os.chdir(os.environ["HOME"])  # the one place to write to
     send(Message({"ready": True, "filtered": filter_system_calls()}, {}))
 
