@@ -95,7 +95,7 @@ def tried(folder: Path, count: int) -> Iterator[str]:
         f"are short ({SHORT.cpu_seconds} s of a processor): without end is as far as that.\n"
     )
     machine = f"{cpu_name()}, {os.cpu_count()} CPUs"
-    yield f"{datetime.now(UTC):%Y-%m-%d}, {machine}; load before: {load}\n"
+    yield f"{datetime.now(UTC):%Y-%m-%d}, {machine}; load before: {load:.1f}\n"
     yield "| jobs | graded | time | each |\n|---|---|---|---|"
     for jobs in (1, 2):
         out, started = folder / f"jobs-{jobs}", time.perf_counter()
