@@ -29,6 +29,7 @@ def test_classes_without_colours_get_those_of_pascal_voc(tmp_path: Path) -> None
     ("text", "message"),
     [
         ("", r"classes\.txt names 0 classes"),
+        ("polyp\n", "names 1 class; 2 to 255 are possible.*list the background as class 0"),
         ("\n".join(map(str, range(300))), r"names 300 classes"),
         ("sky\nroad\nsky\n", "names 'sky' twice, as class 0 and as class 2"),
         ("sky 0 0 256", r"'sky' the colour \(0, 0, 256\)"),
@@ -36,6 +37,95 @@ def test_classes_without_colours_get_those_of_pascal_voc(tmp_path: Path) -> None
 )
 def test_wrong_classes_are_told(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
+        classes_of(tmp_path, text)
+
+
+ROAD_AND_SKY = (("road", "sky"), ((128, 64, 128), (0, 128, 255)))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "# my classes\nroad 128 64 128\n\n  # up there\nsky 0 128 255  # the blue one\n",
+        "name,r,g,b\nroad,128,64,128\nsky, 0, 128, 255\n",
+        "id;Name;Red;Green;Blue\n0;road;128;64;128\n1;sky;0;128;255\n",
+        "# label:color_rgb:parts:actions\nroad:128,64,128::\nsky:0,128,255:wing,beak:fly\n",
+        "label:color_rgb:parts:actions\nroad:128,64,128::\nsky:0,128,255::\n",
+        "road #804080\nsky,#0080ff\n",
+        "0: road 128 64 128\n1: sky (0, 128, 255)\n",
+        "id name\n0 road 128 64 128\n1 sky 0 128 255\n",
+        "\"road\",128,64,128\n'sky';0;128;255\n",
+    ],
+)
+def test_class_lists_of_other_tools_are_read_as_the_same_classes(tmp_path: Path, text: str) -> None:
+    spec = classes_of(tmp_path, text)
+    assert (spec.class_names, spec.palette) == ROAD_AND_SKY
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be"])
+def test_class_list_in_any_marked_unicode_is_read(tmp_path: Path, encoding: str) -> None:
+    mark = b"\xfe\xff" if encoding == "utf-16-be" else b""
+    (tmp_path / "classes.txt").write_bytes(mark + "straße\nhimmel\n".encode(encoding))
+    assert folder_spec(tmp_path).class_names == ("straße", "himmel")
+
+
+@pytest.mark.parametrize(
+    ("content", "cause"),
+    [
+        ("straße\nsky\n".encode("latin-1"), "0xdf"),
+        ("road\nsky\n".encode("utf-16-le"), "zero bytes"),
+    ],
+)
+def test_class_list_in_another_encoding_is_refused(
+    tmp_path: Path, content: bytes, cause: str
+) -> None:
+    (tmp_path / "classes.txt").write_bytes(content)
+    with pytest.raises(ValueError, match=rf"classes\.txt is not UTF-8 \(.*{cause}.*save it as"):
+        folder_spec(tmp_path)
+
+
+def test_numbers_that_belong_to_names_stay(tmp_path: Path) -> None:
+    spec = classes_of(tmp_path, "2 wheeler\n4 wheeler\nbed, double bed\nred\nlabel 1 2 3\n")
+    assert spec.class_names == ("2 wheeler", "4 wheeler", "bed, double bed", "red", "label")
+
+
+def test_class_list_says_which_label_values_do_not_count(tmp_path: Path) -> None:
+    spec = classes_of(tmp_path, "road\nsky\nignore 11, 255\n")
+    assert (spec.class_names, spec.ignored) == (("road", "sky"), (11, 255))
+    assert spec.label_table()[[0, 1, 11, 255]].tolist() == [0, 1, 255, 255]
+    with pytest.raises(ValueError, match="ignores the label 1: only values that no class has"):
+        classes_of(tmp_path, "road\nsky\nignore 1\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("classes\nroad\nsky\n", "line 1: 'classes' looks like a heading. Put `#` before it"),
+        ("classes:\nroad\nsky\n", "line 1: 'classes:' looks like a heading"),
+        ("# c\nroad,0\nsky,1\n", "line 2: 'road,0' is not in a known form. Write `name`"),
+        ("road: 0\nsky: 1\n", "line 1: 'road: 0' is not in a known form"),
+        ("road,0,0,0,255\nsky,1,1,1,255\n", "line 1: .* is not in a known form"),
+        ("road\n128 64 128\n", "line 2: '128 64 128' is not in a known form"),
+        ('["road", "sky"]\n', "line 1: .* is not in a known form"),
+        ("- road\n- sky\n", "line 1: '- road' is not in a known form"),
+        ("// road\nroad\nsky\n", "line 1: '// road' is not in a known form"),
+        ("road 0x804080\nsky\n", "line 1: 'road 0x804080' is not in a known form"),
+        ("background=0\npolyp=255\n", "line 1: 'background=0' is not in a known form"),
+        ("road #drivable\nsky\n", "line 1: 'road #drivable' is not in a known form"),
+        ("road 0.5 0.2 0.5\nsky 0 0 0\n", "line 1: .* ends with fractions. Colours are whole"),
+        ("#804080 road\nsky\n", "line 1: .* has its colour first"),
+        ("1: road\n2: sky\n", "line 1: '1: road' has the number 1, but is class 0"),
+        ("1 road\n2 sky\n", "line 1: '1 road' has the number 1, but is class 0"),
+        ("0: road\n2: sky\n", "line 2: '2: sky' has the number 2, but is class 1"),
+        ("7 128 64 128\n8 0 0 0\n", "line 1: .* has the number 7"),
+        ("road 0\nsky 1\n", "has an index behind each name \\('road 0', 'sky 1'"),
+        ("road 0 0 0\nsky 1 2 999\n", r"'sky' the colour \(1, 2, 999\)"),
+    ],
+)
+def test_lines_that_could_be_misread_are_refused_with_their_place(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    with pytest.raises(ValueError, match=rf"classes\.txt.*{message}"):
         classes_of(tmp_path, text)
 
 

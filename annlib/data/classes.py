@@ -1,8 +1,10 @@
 """Class lists: their names, their colours, and what the numbers in label files mean."""
 
+import codecs
+import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NoReturn
 
 import torch
 from torch import Tensor
@@ -12,12 +14,26 @@ from annlib.data import scenes
 
 Layout = Literal["folder", "cityscapes", "ade20k", "voc12aug"]
 
+IGNORE_LINE = re.compile(r"ignore((?:[\s:=,]+\d+)+)", re.IGNORECASE)
+INDEX_FIRST = re.compile(r"(\d+)(?:\s*([:=.,;)])\s*|\s+)(\D.*)")  # `0: road`, `0 road`
+HEX_COLOUR = re.compile(r"(.+?)[\s,;:=]+#([0-9a-fA-F]{6})")
+RGB_COLOUR = re.compile(  # the end is CVAT's: parts and actions
+    r"(.+?)[\s,;:=]+[(\[]?(\d+)[\s,;]+(\d+)[\s,;]+(\d+)[)\]]?(?::[^:]*:[^:]*)?"
+)
+MISREADABLE = re.compile(
+    r"[,;:=]\s*([,;:=\d]|$)|#|0x[0-9a-fA-F]{6}|^[^\w(]|^\(\d|^[\d.]+(\s+[\d.]+)+$"
+)
+NAME_HEADINGS = {"name", "names", "class", "classes", "class_name", "classname", "label", "labels"}
+COLOUR_HEADINGS = {"color", "colour", "color_rgb", "rgb", "r", "g", "b", "red", "green", "blue"}
+OTHER_HEADINGS = COLOUR_HEADINGS | {"id", "index", "parts", "actions"}
+
 
 @dataclass(frozen=True)
 class DatasetSpec:
     """The classes of a data set, and the meaning of the numbers in its label files.
 
-    palette: RGB 0-255 for each class. ignored: label values that count for nothing, besides 255.
+    palette: RGB 0-255 for each class. ignored: label values that do not count; 255 never does, and
+    stands here only where a class list says so (`ignore 255`).
     label_values: what stands for each class in the files, if that is not simply its index.
     layout: which picture belongs to which label file, see pairs.py.
     """
@@ -108,24 +124,125 @@ CAMVID = DatasetSpec(
 
 
 def folder_spec(root: Path) -> DatasetSpec:
-    """The classes of a folder, from its classes.txt: a line each, `name` or `name r g b`."""
+    """The classes of a folder, from its classes.txt, see `read_class_list`."""
     path = root / "classes.txt"
     if not path.is_file():
         raise FileNotFoundError(
             f"There is no {path}. It names the classes, index 0 first, one line each: "
             "`name` or `name red green blue`."
         )
-    lines = path.read_text(encoding="utf-8-sig").splitlines()
-    rows = [line.split() for line in lines if line.strip()]
+    names, palette, ignored = read_class_list(path)
+    return DatasetSpec(root.resolve().name, names, palette, ignored)
+
+
+def read_class_list(
+    path: Path,
+) -> tuple[tuple[str, ...], tuple[tuple[int, int, int], ...], tuple[int, ...]]:
+    """Names and colours of a class list, index 0 first, and the label values that it ignores.
+
+    A line holds `name` or `name red green blue`. The forms of other tools are read, too:
+    `name,r,g,b` with its heading, `name #rrggbb`, `0: name`, CVAT's `name:r,g,b::`. Empty lines
+    and `# comments` are skipped; `ignore 255` lists label values that do not count.
+    Raises ValueError with file, line and remedy for a line that could be misread.
+    """
+    lines, ignored = class_lines(path)
     names, palette = [], []
-    for index, row in enumerate(rows):
-        coloured = len(row) > 3 and all(part.isdigit() for part in row[-3:])
-        names.append(" ".join(row[:-3] if coloured else row))
-        palette.append(tuple(map(int, row[-3:])) if coloured else spread_colour(index))
-    if not 0 < len(names) <= IGNORE_INDEX:
-        raise ValueError(f"{path} names {len(names)} classes; 1 to {IGNORE_INDEX} are possible.")
+    for (place, line), number in zip(lines, leading_indices(lines), strict=True):
+        name, colour = name_and_colour(line if number is None else INDEX_FIRST.fullmatch(line)[3])
+        if MISREADABLE.search(name):
+            remedy = "Write `name` or `name red green blue`, one class a line"
+            refuse_line(path, place, line, "is not in a known form", remedy)
+        if re.search(r"(\s\d*\.\d+){3}$", name):
+            refuse_line(path, place, line, "ends with fractions", "Colours are whole, 0 to 255")
+        if colour and name.isdigit():
+            number = int(name)
+        if number not in (None, len(names)):
+            problem = f"has the number {number}, but is class {len(names)} by its place"
+            refuse_line(path, place, line, problem, "Sort the lines by index from 0, without gaps")
+        names.append(name)
+        palette.append(colour or spread_colour(len(names) - 1))
     check_classes(names, palette, path)
-    return DatasetSpec(root.resolve().name, tuple(names), tuple(palette))
+    if not 2 <= len(names) <= IGNORE_INDEX:
+        raise ValueError(
+            f"{path} names {len(names)} class{'es' * (len(names) != 1)}; 2 to {IGNORE_INDEX} are "
+            "possible. For a single kind of object, list the background as class 0 too."
+        )
+    stems = {name.removesuffix(f" {index}") for index, name in enumerate(names)}
+    if len(stems) == len(names) and not stems & set(names):  # `class 0`, `class 1` are names
+        raise ValueError(
+            f"{path} has an index behind each name ({names[0]!r}, {names[1]!r}, ...): remove the "
+            "numbers. The index of a class is its place in the list."
+        )
+    for value in ignored:
+        if not len(names) <= value <= 255:
+            raise ValueError(
+                f"{path} ignores the label {value}: only values that no class has can be ignored, "
+                f"here {len(names)} to 255."
+            )
+    return tuple(names), tuple(palette), tuple(ignored)
+
+
+def class_lines(path: Path) -> tuple[list[tuple[int, str]], list[int]]:
+    """The lines with classes, each with its number in the file, and the label values to ignore."""
+    lines, ignored = [], []
+    for place, line in enumerate(decoded(path).splitlines(), 1):
+        line = re.sub(r"\s+#(\s.*)?$", "", line).strip()
+        if re.match(r"#[0-9a-fA-F]{6}\b", line):
+            refuse_line(path, place, line, "has its colour first", "Write `name red green blue`")
+        fields = set(re.split(r"[\s,;:]+", line.lower())) - {""}
+        if not line or line.startswith("#"):
+            continue
+        if values := IGNORE_LINE.fullmatch(line):
+            ignored += [int(value) for value in re.findall(r"\d+", values[1])]
+        elif lines or not fields & NAME_HEADINGS or not fields <= NAME_HEADINGS | OTHER_HEADINGS:
+            lines.append((place, line))
+        elif not fields & OTHER_HEADINGS:
+            remedy = "Put `#` before it; if it is a class, give its colour (`name red green blue`)"
+            refuse_line(path, place, line, "looks like a heading", remedy)
+    return lines, ignored
+
+
+def leading_indices(lines: list[tuple[int, str]]) -> list[int | None]:
+    """The index that stands before each name: `0: road`; `0 road` if all lines count on so.
+
+    Other numbers, as in `2 wheeler`, are part of the name.
+    """
+    found = [INDEX_FIRST.fullmatch(line) for _, line in lines]
+    numbers = [int(match[1]) if match else None for match in found]
+    counted = numbers in ([*range(len(lines))], [*range(1, len(lines) + 1)])
+    return [
+        number if match and (match[2] or counted) else None
+        for match, number in zip(found, numbers, strict=True)
+    ]
+
+
+def decoded(path: Path) -> str:
+    """The text of a file in UTF-8, or in UTF-16 with its mark. Raises ValueError for another."""
+    content = path.read_bytes()
+    marked = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        text = content.decode("utf-16" if marked else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 ({error}): save it as UTF-8.") from error
+    if "\0" in text:
+        raise ValueError(f"{path} is not UTF-8 (it holds zero bytes): save it as UTF-8.")
+    return text
+
+
+def name_and_colour(line: str) -> tuple[str, tuple[int, int, int] | None]:
+    """`road 1 2 3`, `road,1,2,3`, `road:1,2,3::`, `road (1, 2, 3)`, `road #010203`, `road`"""
+    if found := HEX_COLOUR.fullmatch(line):
+        name, colour = found[1], tuple(bytes.fromhex(found[2]))
+    elif found := RGB_COLOUR.fullmatch(line):
+        name, colour = found[1], tuple(int(part) for part in found.groups()[1:])
+    else:
+        name, colour = line, None
+    quoted = re.fullmatch(r"([\"'])(.+)\1", name)
+    return " ".join((quoted[2] if quoted else name).split()), colour
+
+
+def refuse_line(path: Path, place: int, line: str, problem: str, remedy: str) -> NoReturn:
+    raise ValueError(f"{path}, line {place}: {line[:60]!r} {problem}. {remedy}.")
 
 
 def check_classes(names: list[str], palette: list[tuple[int, int, int]], path: Path) -> None:
