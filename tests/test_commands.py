@@ -203,7 +203,9 @@ def test_minutes_choose_the_steps(annlib) -> None:
 def photos_of_twelve_classes() -> None:
     for split, seed in (("train", 0), ("val", 50)):
         write_scenes(f"photos/{split}", 2, seed)
-    Path("photos/classes.txt").write_text("".join(f"class {i}\n" for i in range(12)))
+    Path("photos/classes.txt").write_text(
+        "".join(f"class {i}\n" for i in range(12)) + "ignore 255\n"
+    )
 
 
 def test_photographs_bring_their_own_number_of_classes(annlib) -> None:

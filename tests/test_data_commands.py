@@ -89,6 +89,44 @@ def test_camvid_is_compared_with_its_number_of_pictures(annlib, capsys) -> None:
     assert "- 1 pictures, but camvid has 367" in capsys.readouterr().out
 
 
+def write_masks(foreground: int) -> None:
+    """masks/: squares of that value on 0, as of a binary segmentation."""
+    for split in ("train", "val"):
+        for kind in ("images", "labels"):
+            Path("masks", split, kind).mkdir(parents=True)
+        labels = np.zeros((32, 32), np.uint8)
+        labels[8:24, 8:24] = foreground
+        Image.fromarray(labels).save(f"masks/{split}/labels/a.png")
+        Image.fromarray(np.stack([labels] * 3, -1)).save(f"masks/{split}/images/a.png")
+    Path("masks/classes.txt").write_text("background\npolyp\n")
+
+
+TRAIN_MASKS = ("train", "photos_fcn", "--data", "masks", "--iterations", 1, "--out", "run")
+
+
+def test_masks_of_0_and_255_are_a_problem_and_are_not_trained_on(annlib, capsys) -> None:
+    write_masks(255)
+    assert "listed above: 1" in failure(annlib, "data", "check", "folder", "masks")
+    problem = "the training labels never hold 'polyp': 255 covers 25.0 % of the training labels"
+    assert problem in capsys.readouterr().out
+    assert problem in failure(annlib, *TRAIN_MASKS)
+    assert not Path("run").exists()
+
+
+def test_masks_of_0_and_1_are_trained_on(annlib) -> None:
+    write_masks(1)
+    assert annlib("data", "check", "folder", "masks").count("Problems: none") == 2
+    assert "polyp" in annlib(*TRAIN_MASKS)
+
+
+def test_a_sample_of_the_pairs_does_not_say_which_classes_are_missing(annlib) -> None:
+    write_masks(255)
+    Image.fromarray(np.ones((32, 32), np.uint8)).save("masks/train/labels/b.png")
+    Image.open("masks/train/images/a.png").save("masks/train/images/b.png")
+    printed = annlib("data", "check", "folder", "masks", "--sample", 1)
+    assert printed.count("Problems: none") == 2
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -1,5 +1,6 @@
 """Folders of photographs with labels, and the ways in which they can be wrong."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,14 @@ from PIL import Image
 from torch import Tensor
 
 from annlib.config import IGNORE_INDEX
-from annlib.data.classes import CAMVID, DatasetSpec
-from annlib.data.datasets import SegmentationFolder, in_words
+from annlib.data.classes import BALLOON_TOWN, CAMVID, DatasetSpec
+from annlib.data.datasets import (
+    SegmentationFolder,
+    class_balance,
+    in_words,
+    label_pixels,
+    training_problem,
+)
 from annlib.data.normalise import normalise, to_tensors
 
 ROWS = (("sky", 1, 2, 3), ("road", 4, 5, 6), ("car", 7, 8, 9))
@@ -160,3 +167,56 @@ def test_every_meaningless_value_of_a_file_is_told(root: Path) -> None:
     )
     with pytest.raises(ValueError, match=message):
         opened(root)[2]
+
+
+def pixels(**counts: int) -> Tensor:
+    """Of each class index: pixels(c0=3, c255=1) -> int64 (256,)"""
+    found = torch.zeros(256, dtype=torch.int64)
+    for name, count in counts.items():
+        found[int(name[1:])] = count
+    return found
+
+
+def test_pixels_of_each_class_are_counted_over_all_label_files(root: Path) -> None:
+    files = [np.asarray(Image.open(root / f"train/labels/{name}.png")) for name in "abc"]
+    expected = sum(np.bincount(values.ravel(), minlength=256) for values in files)
+    assert label_pixels(opened(root)).tolist() == expected.tolist()
+
+
+def test_class_weights_are_roots_of_the_median_over_the_frequency() -> None:
+    assert class_balance(pixels(c0=400, c1=100, c255=9), SPEC) == (0.5, 1.0, 1.0)  # median 100
+
+
+def test_masks_of_0_and_255_are_no_training_labels() -> None:
+    message = training_problem(pixels(c0=66, c255=34), SPEC)
+    assert "never hold 'road', 'car'" in message
+    assert "255 covers 34.0 %" in message
+    assert "labels[labels == 255] = 2" in message
+    assert "`ignore 255` to classes.txt" in message
+
+
+@pytest.mark.parametrize(
+    ("spec", "counts"),
+    [
+        (SPEC, {"c0": 1, "c1": 1, "c2": 1, "c255": 9}),  # every class occurs
+        (SPEC, {"c0": 1, "c1": 1}),  # a class is missing, but not behind 255
+        (replace(SPEC, ignored=(255,)), {"c0": 1, "c1": 1, "c255": 9}),  # confirmed by the list
+        (CAMVID, {"c0": 1, "c1": 1, "c255": 9}),  # a part of a published data set
+        (BALLOON_TOWN, {"c0": 1, "c1": 1, "c255": 9}),
+        (replace(SPEC, layout="cityscapes"), {"c0": 1, "c1": 1, "c255": 9}),
+    ],
+)
+def test_labels_that_merely_lack_a_class_may_be_trained_on(
+    spec: DatasetSpec, counts: dict[str, int]
+) -> None:
+    assert training_problem(pixels(**counts), spec) == ""
+
+
+@pytest.mark.parametrize("spec", [SPEC, CAMVID], ids=lambda spec: spec.name)
+def test_training_labels_without_any_class_or_with_one_are_useless(spec: DatasetSpec) -> None:
+    confirmed = replace(spec, ignored=(255,))
+    assert "no pixel of the training labels has a class" in training_problem(
+        pixels(c255=9), confirmed
+    )
+    one = training_problem(pixels(c1=9, c255=1), confirmed)
+    assert one.startswith(f"the training labels hold no class but {spec.class_names[1]!r}")

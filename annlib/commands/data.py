@@ -55,7 +55,8 @@ class Check:
         indices = evenly(len(listing.pairs.images), self.sample)
         opened = inspect_all(listing.pairs, indices)
         found = list(tqdm(opened, desc=split, total=len(indices), unit="pair", leave=False))
-        summary = summarise(found, listing.pairs.spec)
+        training = split != "val" and 0 < len(found) == len(listing.pairs.images)
+        summary = summarise(found, listing.pairs.spec, training)
         print(report(listing, summary, spec))
         samples = choose_samples(listing.pairs, indices, found)
         if samples:

@@ -14,7 +14,7 @@ from torch import Tensor
 from annlib.data.benchmarks import CITYSCAPES, PUBLISHED_PICTURES
 from annlib.data.classes import DatasetSpec
 from annlib.data.contact_sheet import Labelled
-from annlib.data.datasets import read_pair
+from annlib.data.datasets import read_pair, training_problem
 from annlib.data.mimic import MARK
 from annlib.data.pairs import Pairs, find_pairs
 from annlib.data.roots import locate
@@ -124,8 +124,10 @@ def inspect_all(pairs: Pairs, indices: Sequence[int]) -> Iterator[Inspection]:
         yield from pool.map(inspect, indices)
 
 
-def summarise(inspections: Sequence[Inspection], spec: DatasetSpec) -> Summary:
-    """spec: as the label files were read, `Pairs.spec`."""
+def summarise(
+    inspections: Sequence[Inspection], spec: DatasetSpec, training: bool = False
+) -> Summary:
+    """spec: as the label files were read, `Pairs.spec`. training: these are all training pairs."""
     counts = torch.stack([i.counts for i in inspections]) if inspections else torch.zeros(1, 256)
     pixels = counts.sum(0)
     problems = [i.problem for i in inspections if i.problem]
@@ -135,6 +137,8 @@ def summarise(inspections: Sequence[Inspection], spec: DatasetSpec) -> Summary:
             "no label is above 18 in any file: are these train ids, saved under the name of "
             "labelIds? Name them *_gtFine_labelTrainIds.png."
         )
+    if training and not problems and (problem := training_problem(pixels, spec)):
+        problems.append(problem)
     sizes = sorted({i.size for i in inspections if not i.problem}, key=prod)
     return Summary(len(inspections), pixels, (counts > 0).sum(0), tuple(sizes), tuple(problems))
 

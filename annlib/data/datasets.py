@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from annlib.config import IGNORE_INDEX
 from annlib.data.benchmarks import BENCHMARKS
-from annlib.data.classes import DatasetSpec
+from annlib.data.classes import BALLOON_TOWN, CAMVID, DatasetSpec
 from annlib.data.files import read_image, read_labels
 from annlib.data.pairs import check_complete, find_pairs
 from annlib.data.transforms import Transform
@@ -108,16 +109,56 @@ def likely_cause(present: set[int], spec: DatasetSpec) -> str:
     )
 
 
-def class_balance(dataset: SegmentationFolder) -> tuple[float, ...]:
-    """A weight for each class: the root of (median frequency / its frequency).
+def label_pixels(dataset: SegmentationFolder) -> Tensor:
+    """How many pixels each class index has in all label files, int64 (256,), ignored ones at 255.
 
-    Frequencies are over all labelled pixels; a class that never occurs weighs 1. The median is
-    Eigen and Fergus' (ICCV 2015), the root keeps a handful of rare pixels from ruling the loss.
+    Reads every pair: the pairs that are kept in memory cost little, others are decoded once.
     """
     counts = torch.zeros(256, dtype=torch.int64)
     for index in range(len(dataset)):
         counts += torch.bincount(dataset.read(index)[1].flatten(), minlength=256)
-    counts = counts[: dataset.spec.num_classes].double()
+    return counts
+
+
+def training_problem(pixels: Tensor, spec: DatasetSpec) -> str:
+    """Why training on labels with so many pixels of each class index (256,) is useless, or "".
+
+    A folder's own list is refused if a class of it never occurs while 255 does, because 255 may
+    stand for that class. `ignore 255` in the list says that it does not. The built-in lists define
+    255, and a part of such a data set may lack a rare class.
+    """
+    present = [name for name, n in zip(spec.class_names, pixels.tolist(), strict=False) if n]
+    absent = [name for name in spec.class_names if name not in present]
+    own = spec.layout == "folder" and not spec.ignored and spec not in (BALLOON_TOWN, CAMVID)
+    covered = 100 * float(pixels[IGNORE_INDEX] / pixels.sum())
+    ignored = (
+        f"255 covers {covered:.1f} % of the training labels and is ignored in training. If it "
+        f"stands for a class, as in masks of 0 and 255, write the class's index into the label "
+        f"files instead of 255 (with NumPy: labels[labels == 255] = {len(spec.class_names) - 1})"
+    )
+    if not present:
+        return f"no pixel of the training labels has a class: {ignored}."
+    if absent and own and pixels[IGNORE_INDEX]:
+        names = ", ".join(map(repr, absent[:5])) + ", ..." * (len(absent) > 5)
+        return (
+            f'the training labels never hold {names}: {ignored}. If 255 means "not labelled", add '
+            "the line `ignore 255` to classes.txt."
+        )
+    if len(present) == 1:
+        return (
+            f"the training labels hold no class but {present[0]!r}: a network would learn to "
+            "predict it everywhere. The label files must hold at least two classes."
+        )
+    return ""
+
+
+def class_balance(pixels: Tensor, spec: DatasetSpec) -> tuple[float, ...]:
+    """A weight for each class: the root of (median frequency / its frequency).
+
+    pixels: of each class index (256,). A class that never occurs weighs 1. The median is Eigen and
+    Fergus' (ICCV 2015), the root keeps a handful of rare pixels from ruling the loss.
+    """
+    counts = pixels[: spec.num_classes].double()
     median = counts[counts > 0].median()
     weights = torch.where(counts > 0, (median / counts.clamp(min=1)).sqrt(), 1.0)
     return tuple(round(float(weight), 4) for weight in weights)

@@ -145,4 +145,4 @@ def write_scenes(folder: str | Path, num_scenes: int, first_seed: int = 0) -> No
             write_scene(make_scene(seed), partial)
         rows = zip(CLASS_NAMES, PALETTE.tolist(), strict=True)
         lines = [f"{name} {red} {green} {blue}\n" for name, (red, green, blue) in rows]
-        (partial / "classes.txt").write_text("".join(lines))
+        (partial / "classes.txt").write_text("".join([*lines, "ignore 255\n"]))

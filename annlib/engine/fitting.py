@@ -4,19 +4,26 @@ from dataclasses import replace
 
 from annlib.config import Experiment
 from annlib.data.classes import DatasetSpec
-from annlib.data.datasets import class_balance
+from annlib.data.datasets import class_balance, label_pixels, training_problem
 from annlib.data.sources import Halves
 from annlib.engine.distributed import is_main
 
 
 def fit_classes(experiment: Experiment, halves: Halves) -> Experiment:
-    """Fits the photos_* experiments to the classes of a folder, and to how often each occurs."""
+    """Fits the photos_* experiments to the classes of a folder, and to how often each occurs.
+
+    Raises ValueError for training labels that nothing can be learned from, see `training_problem`.
+    """
     check_classes(experiment, halves.spec)
     model, recipe = experiment.model, experiment.train
     if experiment.data.dataset == "folder":
         model = replace(model, num_classes=halves.spec.num_classes)
-    if experiment.data.balance_classes:
-        recipe = replace(recipe, class_weights=class_balance(halves.train))
+    if experiment.data.dataset == "folder" or experiment.data.balance_classes:
+        pixels = label_pixels(halves.train)
+        if problem := training_problem(pixels, halves.spec):
+            raise ValueError(f"{halves.spec.name} cannot be trained on: {problem}")
+        if experiment.data.balance_classes:
+            recipe = replace(recipe, class_weights=class_balance(pixels, halves.spec))
     return replace(experiment, model=model, train=recipe)
 
 
