@@ -152,6 +152,12 @@ def test_a_block_alone_can_be_captured() -> None:
     assert maps["attention"].shape == (1, 15, 15)
 
 
+def test_attention_of_an_image_of_0_to_1_is_refused() -> None:
+    image = np.random.default_rng(0).random((40, 64, 3), dtype=np.float32)
+    with pytest.raises(ValueError, match=r"looks like 0\.\.1, but pixels are 0\.\.255"):
+        attention_of(tiny("ann"), image)
+
+
 def test_attention_of_a_picture_leaves_the_mode_alone() -> None:
     model = tiny("ann").train()
     found = attention_of(model, make_scene(1).image)

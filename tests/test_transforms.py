@@ -15,7 +15,7 @@ from torchvision.transforms.v2.functional import InterpolationMode
 from torchvision.transforms.v2.functional import resize as resize_image
 
 from annlib.config import IGNORE_INDEX, DataConfig
-from annlib.data.normalise import MEAN, STD
+from annlib.data.normalise import MEAN, STD, normalise
 from annlib.data.transforms import (
     Compose,
     Pad,
@@ -246,3 +246,33 @@ def test_training_transform_survives_the_trip_to_a_spawned_worker() -> None:
         torch.manual_seed(0)
         pairs.append(transform(*coordinates(13, 15)))
     assert all(torch.equal(*parts) for parts in zip(*pairs, strict=True))
+
+
+PIXELS = torch.arange(3 * 4 * 5, dtype=torch.uint8).reshape(3, 4, 5) * 4
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.int64])
+def test_pixels_of_0_to_255_are_normalised_the_same_in_every_type(dtype: torch.dtype) -> None:
+    torch.testing.assert_close(normalise(PIXELS.to(dtype)).float(), normalise(PIXELS))
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (PIXELS / 255, r"float32 values from 0 to 0\.925\d+, .* 0\.\.1, .* 255 \* image"),
+        (PIXELS.double() / 236, "float64 values from 0 to 1, .*would see a black image"),
+        (normalise(PIXELS), r"values from -2\.1\d* to .*normalised here, and only once"),
+        (PIXELS.int() * 257, "int32 values from 0 to 60652, but pixels are 0..255"),
+        (PIXELS > 9, "is bool"),
+        (torch.where(PIXELS > 9, PIXELS, torch.nan), "holds NaN"),
+        (torch.where(PIXELS > 9, PIXELS, torch.inf), "from .* to inf, but pixels are"),
+    ],
+)
+def test_pixels_of_another_range_are_refused(image: Tensor, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        normalise(image)
+
+
+def test_a_black_image_is_black_in_both_ranges() -> None:
+    black = torch.zeros(3, 4, 5)
+    assert torch.equal(normalise(black), normalise(black.to(torch.uint8)))
