@@ -41,8 +41,8 @@ def check_range(image: Tensor) -> None:
     held = f"The image holds {image.dtype} values from {low:g} to {high:g}"
     if low < 0 or high > 255:
         raise ValueError(
-            f"{held}, but pixels are 0..255. Give the image as it was read (uint8); it is normalised "
-            "here, and only once."
+            f"{held}, but pixels are 0..255. Give uint8 pixels as they were read; they are "
+            "normalised here, and only once."
         )
     if image.is_floating_point() and 0 < high <= 1:
         raise ValueError(
