@@ -1,6 +1,15 @@
 """A run can stop anywhere and go on as if it had not: bit for bit."""
 
+import errno
+import fcntl
+import gc
 import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -15,7 +24,7 @@ from annlib.data.classes import BALLOON_TOWN
 from annlib.data.sources import open_data
 from annlib.engine import machine, training
 from annlib.engine.evaluate import ConfusionMatrix
-from annlib.engine.records import read_history
+from annlib.engine.records import HISTORY, read_history
 from annlib.engine.settings import differences
 from annlib.engine.training import Training, read_experiment, score
 from annlib.model.checkpoints import Checkpoint, load
@@ -154,6 +163,74 @@ def test_run_without_a_checkpoint_may_begin_again(tmp_path: Path, scenes: Datase
     go_on(begin(tmp_path), scenes, 7)
     again = begin(tmp_path)
     assert read_history(again.folder) == []
+
+
+HOLDER = """
+import os, sys, time
+from pathlib import Path
+from annlib.engine.training import lock_folder
+
+lock = lock_folder(Path(sys.argv[1]))
+worker = os.fork()
+if worker:
+    print(worker, flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the lock needs POSIX")
+def test_folder_in_use_is_refused_until_its_process_dies_even_if_workers_live_on(
+    tmp_path: Path, scenes: Dataset
+) -> None:
+    go_on(begin(tmp_path), scenes, 10)
+    before = (tmp_path / HISTORY).read_text()
+    command = [sys.executable, "-c", HOLDER, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
+        worker = int(holder.stdout.readline())
+        try:
+            message = rf"in use by process {holder.pid} on {re.escape(socket.gethostname())} since"
+            for resume in (False, True):
+                with pytest.raises(FileExistsError, match=message + ".*choose another folder"):
+                    begin(tmp_path, resume=resume)
+            assert (tmp_path / HISTORY).read_text() == before
+            holder.kill()
+            holder.wait()
+            assert begin(tmp_path, resume=True).step == 10
+        finally:
+            holder.kill()
+            os.kill(worker, signal.SIGKILL)
+
+
+def test_lock_is_given_back_and_names_no_machine_afterwards(tmp_path: Path) -> None:
+    run = begin(tmp_path)
+    assert f"process {os.getpid()} on " in (tmp_path / training.LOCK).read_text()
+    del run
+    gc.collect()
+    assert (tmp_path / training.LOCK).read_text() == ""
+    with (tmp_path / training.LOCK).open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # raises if it were still held
+
+
+def test_only_the_first_of_several_processes_locks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "is_main", lambda: False)
+    begin(tmp_path)
+    assert not (tmp_path / training.LOCK).exists()
+    monkeypatch.setattr(training, "any_rank", lambda claim: True)  # rank 0 was refused
+    with pytest.raises(FileExistsError, match="is in use, see the message of rank 0"):
+        begin(tmp_path)
+
+
+def test_file_system_without_locks_is_told_and_trained_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(file: int, how: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(training.fcntl, "flock", fail)
+    with pytest.warns(UserWarning, match=r"cannot be locked on its file system \(No locks"):
+        assert begin(tmp_path).step == 0
 
 
 def test_resuming_without_a_checkpoint_says_to_begin(tmp_path: Path) -> None:

@@ -1,9 +1,15 @@
 """A training run on disk: a folder with its settings, its history and its latest checkpoint."""
 
+import errno
 import json
+import os
+import socket
 import time
+import warnings
+import weakref
 from collections.abc import Iterator
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +20,14 @@ from annlib.config import Compute, Experiment, experiment_from
 from annlib.data.classes import DatasetSpec
 from annlib.data.datasets import SegmentationFolder
 from annlib.data.loading import make_loader
-from annlib.engine.distributed import is_main, rank, sum_over_ranks, wait_for_all, world_size
+from annlib.engine.distributed import (
+    any_rank,
+    is_main,
+    rank,
+    sum_over_ranks,
+    wait_for_all,
+    world_size,
+)
 from annlib.engine.evaluate import Scores, evaluate_labels
 from annlib.engine.inference import labeller
 from annlib.engine.lines import append_line
@@ -26,17 +39,23 @@ from annlib.model.baselines import build_model
 from annlib.model.checkpoints import load, restore, save, write_atomically
 from annlib.seeds import seeded
 
+try:
+    import fcntl
+except ImportError:  # Windows: there, do not train two runs into one folder
+    fcntl = None
+
 RECORD_EVERY = 20  # steps between two lines of history
 SAVE_EVERY = 200  # steps between two checkpoints
+LOCK = "run.lock"  # locked while a process trains into the folder
 
 
 class Training:
     """A run that can stop after any step and go on as if it had not.
 
     folder: gets experiment.json, history.jsonl and last.safetensors, written by the first of the
-    processes that train together.
-    Raises FileExistsError for a folder that holds another run, ValueError for an experiment that
-    differs from the one to resume.
+    processes that train together. No other process can train into it while this object exists.
+    Raises FileExistsError for a folder that holds another run or is in use by another process,
+    ValueError for an experiment that differs from the one to resume.
     """
 
     def __init__(
@@ -66,6 +85,7 @@ class Training:
             self.begin()
 
     def begin(self) -> None:
+        self.lock()
         if any(self.folder.glob("*.safetensors")):
             raise FileExistsError(
                 f"{self.folder} holds a run already. Go on with it (--resume), or choose another "
@@ -77,6 +97,8 @@ class Training:
             forget_after(self.folder, 0)  # of a run that ended before its first checkpoint
 
     def resume(self) -> None:
+        if self.folder.is_dir():
+            self.lock()
         if not self.checkpoint.exists():
             raise FileNotFoundError(
                 f"{self.folder} holds no checkpoint: its run ended before the first one (there is "
@@ -98,6 +120,20 @@ class Training:
         self.step, self.seconds = checkpoint.step, checkpoint.notes.get("seconds", 0.0)
         if is_main():
             forget_after(self.folder, self.step)  # those steps will be taken again
+
+    def lock(self) -> None:
+        """Locks the folder for as long as this object exists; under torchrun, rank 0 does.
+
+        Raises FileExistsError, in every rank, when another process trains into the folder.
+        """
+        problem = None
+        if is_main():
+            try:
+                self.held = lock_folder(self.folder)
+            except FileExistsError as error:
+                problem = error
+        if any_rank(problem is not None):
+            raise problem or FileExistsError(f"{self.folder} is in use, see the message of rank 0.")
 
     def steps(self, dataset: Dataset, workers: int = 0) -> Iterator[Step]:
         """Trains to the end, a step at a time, keeping history and checkpoints on the way."""
@@ -138,6 +174,75 @@ class Training:
         if is_main():
             line = {"step": step.number, "loss": round(float(step.loss), 6), "lr": step.lr}
             append_line(self.folder / HISTORY, line)
+
+
+class FolderLock:
+    """An exclusive lock on the folder of a run, held until this object, or its process, is gone.
+
+    The system releases it when the process ends, even by kill -9. Network file systems share it
+    between machines (NFS with its lock service does); where one knows no locks, a warning says so.
+    Raises FileExistsError when another process holds it.
+    """
+
+    def __init__(self, folder: Path):
+        folder.mkdir(parents=True, exist_ok=True)
+        file = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            if fcntl:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            owner = os.pread(file, 1000, 0).decode() or "another process"
+            os.close(file)
+            raise FileExistsError(
+                f"{folder} is in use by {owner}. Two runs in one folder would mix their histories "
+                "and overwrite each other's checkpoints. Wait until it ends, stop it (Ctrl-C saves "
+                "its state; a notebook keeps the folder until its kernel ends), or choose another "
+                "folder (--out)."
+            ) from None
+        except OSError as error:
+            if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
+                os.close(file)
+                raise
+            warnings.warn(
+                f"{folder} cannot be locked on its file system ({error.strerror}): make sure that "
+                "no second run trains into it.",
+                stacklevel=2,
+            )
+        started = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+        os.ftruncate(file, 0)
+        owner = f"process {os.getpid()} on {socket.gethostname()} since {started}"
+        os.write(file, owner.encode())
+        weakref.finalize(self, unlock, file, os.getpid())
+        self.file = file
+
+
+def unlock(file: int, owner: int) -> None:
+    """Releases the lock, and removes the name of the machine from the file."""
+    if os.getpid() == owner:  # not in a worker process, which inherits this object
+        os.ftruncate(file, 0)
+        os.close(file)
+
+
+LOCKS: weakref.WeakValueDictionary[Path, FolderLock] = weakref.WeakValueDictionary()
+
+
+def lock_folder(folder: Path) -> FolderLock:
+    """The lock on a folder; several trainings of this process, one after the other, share it."""
+    path = folder.absolute()
+    lock = LOCKS.get(path) or FolderLock(path)
+    LOCKS[path] = lock
+    return lock
+
+
+def leave_locks() -> None:
+    """Closes the files in a forked process: it must not hold the locks when its parent is gone."""
+    for lock in LOCKS.values():
+        os.close(lock.file)
+    LOCKS.clear()
+
+
+if fcntl:
+    os.register_at_fork(after_in_child=leave_locks)
 
 
 def read_experiment(folder: Path) -> Experiment:
