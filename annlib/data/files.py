@@ -12,6 +12,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 WHITE = (255, 255, 255)
+LOSSY = ("JPEG", "MPO", "JPEG2000", "WEBP", "AVIF")  # Pillow's names of formats
 
 
 def read_image(path: Path) -> Tensor:
@@ -52,18 +53,35 @@ def to_8_bits(pixels: np.ndarray, path: Path) -> np.ndarray:
 def read_labels(path: Path) -> Tensor:
     """One value per pixel -> uint8 (H, W): grey or palette pictures, and the .mat files of SBD.
 
-    Raises ValueError for a coloured file: which colour is which class is not in the file.
+    The values are those in the file at every bit depth; a PNG of 2 bits holds 0 to 3.
+    Raises ValueError for a coloured file: which colour is which class is not in the file. Raises it
+    for a lossy format, too, whatever the name of the file: compression changes the indices.
     """
     if path.suffix == ".mat":
         return read_sbd(path)
     image = open_whole(path)
+    if image.format in LOSSY or image.info.get("compression") in ("jpeg", "webp"):
+        raise ValueError(
+            f"{path} is compressed as {image.format}, which changes label values, most of all at "
+            "borders. Make the label file again from its source as PNG; a converted copy of this "
+            "file keeps the wrong values."
+        )
     if image.mode not in ("L", "P", "1"):
         raise ValueError(
             f"{path} has mode {image.mode}, but labels hold one class index of 0..255 per pixel "
             "(8-bit grey or palette PNG). A coloured picture of the labels has to be turned into "
             "indices first."
         )
-    return torch.from_numpy(np.array(image, dtype=np.uint8))
+    values = np.array(image, dtype=np.uint8)
+    if image.format == "PNG" and image.mode == "L":
+        values //= 255 // (2 ** grey_bits(path) - 1)  # Pillow stretches 2 and 4 bits to 0..255
+    return torch.from_numpy(values)
+
+
+def grey_bits(path: Path) -> int:
+    """The bit depth of a PNG: the byte behind the signature, the first chunk's head and the size"""
+    with path.open("rb") as file:
+        return file.read(25)[24]
 
 
 def open_whole(path: Path) -> Image.Image:
