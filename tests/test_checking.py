@@ -98,6 +98,26 @@ def test_every_problem_is_listed_not_only_the_first(tmp_path: Path, spec: Datase
     assert len(found) == 3
 
 
+@each
+def test_hidden_files_are_no_problem(tmp_path: Path, spec: DatasetSpec) -> None:
+    root = imitation(tmp_path, spec)
+    for path in [*root.rglob("*.png"), *root.rglob("*.jpg")]:
+        path.with_name(f"._{path.name}").write_bytes(b"\0\5\x16\7")
+    for split, count in (("train", 5), ("val", 2)):
+        listing, summary = checked(root, spec, split)
+        assert (len(listing.pairs.images), listing.problems, summary.problems) == (count, (), ())
+
+
+def test_two_images_for_one_label_file_are_a_problem(tmp_path: Path) -> None:
+    root = imitation(tmp_path, ADE20K)
+    first = min((root / "ADEChallengeData2016/images/training").iterdir())
+    first.with_suffix(".png").write_bytes(first.read_bytes())
+    listing, _ = checked(root, ADE20K)
+    (problem,) = listing.problems
+    assert problem.startswith("2 images for the label file ")
+    assert f"{first}, {first.with_suffix('.png')}" in problem
+
+
 def test_number_of_pictures_is_compared_with_the_published_one(tmp_path: Path) -> None:
     root = imitation(tmp_path, CITYSCAPES)
     (root / MARK).unlink()

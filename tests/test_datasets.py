@@ -107,6 +107,20 @@ def test_files_that_are_no_pictures_are_passed_over(root: Path) -> None:
     assert len(opened(root)) == 3
 
 
+def test_hidden_files_are_passed_over(root: Path) -> None:
+    for name in ("images/._a.png", "labels/._a.png", "images/.trash.jpg"):
+        (root / "train" / name).write_bytes(b"\0\5\x16\7")
+    assert [path.name for path in opened(root).images] == ["a.png", "b.png", "c.png"]
+
+
+def test_two_images_for_one_label_file_are_refused(root: Path) -> None:
+    image = root / "train/images/b.png"
+    image.with_suffix(".jpg").write_bytes(image.read_bytes())
+    message = r"2 images for the label file .*labels/b\.png: .*b\.jpg, .*b\.png\. Keep the image"
+    with pytest.raises(ValueError, match=message):
+        opened(root)
+
+
 def test_missing_folder_error_shows_how_it_should_look(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"no folder .*images.*NAME\.jpg .*NAME\.png"):
         opened(tmp_path)

@@ -16,7 +16,7 @@ from annlib.data.classes import DatasetSpec
 from annlib.data.contact_sheet import Labelled
 from annlib.data.datasets import read_pair, training_problem
 from annlib.data.mimic import MARK
-from annlib.data.pairs import Pairs, find_pairs
+from annlib.data.pairs import Pairs, find_pairs, shared_labels, visible
 from annlib.data.roots import locate
 from annlib.data.voc import read_lists
 
@@ -67,6 +67,7 @@ def list_split(root: Path, spec: DatasetSpec, split: str) -> Listing:
         return Listing(split, Pairs([], [], spec), (str(error),))
     problems = wrong_number(root, spec, split, len(pairs.images))
     problems += [f"missing: {p}" for p in (*pairs.images, *pairs.labels) if not p.is_file()]
+    problems += shared_labels(pairs)
     problems += [f"labels without a picture: {p}" for p in labels_in_vain(pairs)]
     if spec.layout == "voc12aug" and split == "train":
         home = pairs.images[0].parent.parent
@@ -100,7 +101,7 @@ def labels_in_vain(pairs: Pairs) -> list[Path]:
         found = first.parent.parent.glob(f"*/*_{first.name.rpartition('_')[2]}")
     else:
         found = first.parent.glob("*.png")
-    return sorted(set(found) - set(pairs.labels))
+    return visible(set(found) - set(pairs.labels))
 
 
 def evenly(total: int, count: int | None) -> list[int]:

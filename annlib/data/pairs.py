@@ -5,6 +5,8 @@ pairs without a word about labels that are missing or of another kind; none know
 train ids or VOC 2012 + aug.
 """
 
+from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -63,11 +65,11 @@ def cityscapes_pairs(root: Path, spec: DatasetSpec, split: str) -> Pairs:
     """
     home = find_home(root, "cityscapes")
     labels, suffix = home / "gtFine" / split, "labelIds"
-    ready_made = any(labels.glob("*/*_labelTrainIds.png"))
-    if ready_made and not any(labels.glob("*/*_labelIds.png")):
+    ready_made = visible(labels.glob("*/*_labelTrainIds.png"))
+    if ready_made and not visible(labels.glob("*/*_labelIds.png")):
         suffix, spec = "labelTrainIds", CITYSCAPES_TRAIN_IDS
     folder = home / "leftImg8bit" / split
-    images = sorted(folder.glob("*/*_leftImg8bit.png"))
+    images = visible(folder.glob("*/*_leftImg8bit.png"))
     check_not_empty(images, folder / "CITY", "*_leftImg8bit.png", root)
     names = [path.name.removesuffix("_leftImg8bit.png") for path in images]
     return Pairs(
@@ -105,10 +107,28 @@ def voc12aug_pairs(root: Path, spec: DatasetSpec, split: str) -> Pairs:
 
 def pictures_in(folder: Path, root: Path) -> list[Path]:
     """All pictures of a folder, sorted by name."""
-    found = sorted(folder.iterdir()) if folder.is_dir() else []
+    found = visible(folder.iterdir()) if folder.is_dir() else []
     found = [path for path in found if path.suffix.lower() in SUFFIXES]
     check_not_empty(found, folder, f"picture ({', '.join(SUFFIXES)})", root)
     return found
+
+
+def visible(paths: Iterable[Path]) -> list[Path]:
+    """Sorted, without hidden files such as the `._NAME` that macOS adds on foreign disks."""
+    return sorted(path for path in paths if not path.name.startswith("."))
+
+
+def shared_labels(pairs: Pairs) -> list[str]:
+    """A problem for each label file that belongs to two images, such as a.jpg and a.png."""
+    images_of = defaultdict(set)
+    for image, label in zip(pairs.images, pairs.labels, strict=True):
+        images_of[label].add(image)
+    return [
+        f"{len(images)} images for the label file {label}: {', '.join(map(str, sorted(images)))}. "
+        "Keep the image that the labels were made for, and move the other away."
+        for label, images in images_of.items()
+        if len(images) > 1
+    ]
 
 
 def check_not_empty(found: list, folder: Path, what: str, root: Path) -> None:
@@ -121,8 +141,13 @@ def check_not_empty(found: list, folder: Path, what: str, root: Path) -> None:
 
 
 def check_complete(pairs: Pairs, root: Path) -> None:
-    """Raises FileNotFoundError when a picture of the list, or the labels of one, are missing."""
+    """Raises FileNotFoundError when a picture of the list, or the labels of one, are missing.
+
+    Raises ValueError when two images belong to one label file.
+    """
     check_there(pairs.images, "pictures", root)
+    if shared := shared_labels(pairs):
+        raise ValueError(shared[0] + f" ({len(shared)} such label files.)" * (len(shared) > 1))
     missing = [pair for pair in zip(*pairs[:2], strict=True) if not pair[1].is_file()]
     if missing:
         image, label = missing[0]
