@@ -132,17 +132,18 @@ def training_problem(pixels: Tensor, spec: DatasetSpec) -> str:
     own = spec.layout == "folder" and not spec.ignored and spec not in (BALLOON_TOWN, CAMVID)
     covered = 100 * float(pixels[IGNORE_INDEX] / pixels.sum())
     ignored = (
-        f"255 covers {covered:.1f} % of the training labels and is ignored in training. If it "
-        f"stands for a class, as in masks of 0 and 255, write the class's index into the label "
+        f"255 covers {covered:.1f} % of their pixels and is ignored in training. If 255 "
+        "stands for a class, as in masks of 0 and 255, write the class's index into the label "
         f"files instead of 255 (with NumPy: labels[labels == 255] = {len(spec.class_names) - 1})"
     )
     if not present:
         return f"no pixel of the training labels has a class: {ignored}."
     if absent and own and pixels[IGNORE_INDEX]:
         names = ", ".join(map(repr, absent[:5])) + ", ..." * (len(absent) > 5)
+        never = f"es {names} never occur" if len(absent) > 1 else f" {names} never occurs"
         return (
-            f'the training labels never hold {names}: {ignored}. If 255 means "not labelled", add '
-            "the line `ignore 255` to classes.txt."
+            f"the class{never} in the training labels, but {ignored}. If 255 means "
+            '"not labelled", add the line `ignore 255` to classes.txt.'
         )
     if len(present) == 1:
         return (
