@@ -169,7 +169,7 @@ def attempted(name: str, sandbox: Sandbox, folder: Path) -> Attempt:
 
 def stage_of(sandbox: Sandbox) -> str:
     """The folder with the worker's code: each sandbox has its own, so it tells its processes."""
-    command = sandbox.command()
+    command = sandbox.command(SHORT)
     return command[command.index("/grader") - 1]
 
 

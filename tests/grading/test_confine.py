@@ -158,6 +158,7 @@ GRASP = """
 for path in /proc/1/mem /proc/sys/kernel/core_pattern /proc/sys/vm/overcommit_memory; do
     (exec 3<>$path) 2>/dev/null && echo $path
 done
+echo $XDG_RUNTIME_DIR
 id -u
 """
 
@@ -274,9 +275,8 @@ def readable() -> Iterator[Path]:
 def inside(stage: Path, before: tuple[str, ...] = ()) -> list[str]:
     """What GRASP says in the sandbox: what it may write to, then its user's number."""
     command = (*before, *bubblewrap(stage), "/bin/sh", "-c", GRASP)
-    done = subprocess.run(
-        command, env=environment(Path("/tmp")), capture_output=True, text=True, check=True
-    )
+    known = environment(Path("/tmp")) | {"XDG_RUNTIME_DIR": "/run/user/1"}
+    done = subprocess.run(command, env=known, capture_output=True, text=True, check=True)
     return done.stdout.split()
 
 
@@ -310,6 +310,32 @@ def test_proc_is_closed_to_an_ordinary_user(
     if subprocess.run(trial, capture_output=True).returncode:
         pytest.skip("only root may make namespaces here")
     assert inside(readable, become) == ["12345"]
+
+
+@pytest.mark.parametrize("works", [True, False])
+def test_systemd_bounds_memory_and_tasks_where_it_runs(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, works: bool
+) -> None:
+    """A systemd-run that notes its words, then starts the command, as the real one does."""
+    fake = tmp_path / "systemd-run"
+    start = 'while [ "$1" != true -a "$1" != -- ]; do shift; done; [ "$1" = true ] || shift'
+    fake.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/words\n{start}\nexec "$@"\n')
+    if not works:
+        fake.write_text("#!/bin/sh\nexit 1\n")
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    sandbox.scope.cache_clear()
+    try:
+        words = sandbox.control_group(Limits(memory_gib=1, threads=10))
+        done = subprocess.run((*words, "/bin/echo", "started"), capture_output=True, text=True)
+    finally:
+        sandbox.scope.cache_clear()
+    assert done.stdout == "started\n"
+    assert bool(words) == works
+    if works:
+        noted = (tmp_path / "words").read_text().splitlines()[-1]
+        assert "--scope" in noted and ("--user" in noted) == (os.geteuid() != 0)
+        assert f"MemoryMax={3 * 2**30} " in noted and "TasksMax=18 " in noted
 
 
 def test_root_without_setpriv_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

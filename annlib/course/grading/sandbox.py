@@ -11,8 +11,11 @@ import site
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
+
+from annlib.course.grading.confine import Limits
 
 WORKER_FILES = (
     "__init__.py",
@@ -26,6 +29,8 @@ STAGE = Path("/grader")  # where the worker's own code stands in the sandbox
 SYSTEM = ("/usr", "/lib", "/lib64", "/lib32", "/bin", "/etc/ld.so.cache", "/etc/alternatives")
 DEVICES = ("/dev/null", "/dev/random", "/dev/urandom")
 HOME_MIB = 256  # a folder in memory that vanishes with the worker
+TORCH_GIB = 2  # of torch's libraries, Python and the home, beside what a submission may use
+SESSION = ("XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS")  # where systemd-run finds the user's own
 UNUSED_USERS = 0x70000000, 0x0FFFFFFF  # the first, and how many: no distribution assigns them
 ROOT_NAMESPACES = ("ipc", "pid", "net", "uts", "cgroup-try")  # all but that of users
 ROOT_CAPABILITIES = ("SETUID", "SETGID", "SETPCAP")  # what setpriv needs, and gives up
@@ -57,9 +62,9 @@ print(",".join(seen) or "nothing")
 
 
 class Sandbox(NamedTuple):
-    """command() gives what stands before a worker's own words. environment: all of it."""
+    """command(limits) gives what stands before a worker's own words. environment: all of it."""
 
-    command: Callable[[], tuple[str, ...]]
+    command: Callable[[Limits], tuple[str, ...]]
     environment: dict[str, str]
     folder: Path
     isolated: bool
@@ -93,12 +98,35 @@ def open_sandbox(stage: Path, unsafe: bool) -> Sandbox:
     if missing:
         home = stage / "home"
         home.mkdir(exist_ok=True)
-        return Sandbox(lambda: (sys.executable,), environment(home), stage, isolated=False)
+        return Sandbox(lambda limits: (sys.executable,), environment(home), stage, isolated=False)
 
-    def command() -> tuple[str, ...]:
-        return (*bubblewrap(stage), sys.executable)
+    def command(limits: Limits) -> tuple[str, ...]:
+        return (*control_group(limits), *bubblewrap(stage), sys.executable)
 
-    return Sandbox(command, environment(Path("/tmp")), Path("/"), isolated=True)
+    session = {name: os.environ[name] for name in SESSION if name in os.environ and scope()}
+    return Sandbox(command, environment(Path("/tmp")) | session, Path("/"), isolated=True)
+
+
+def control_group(limits: Limits) -> tuple[str, ...]:
+    """Has systemd bound a worker's memory and tasks as a whole; nothing where it does not run.
+
+    This counts the kernel's memory, too, such as that for files in the home.
+    """
+    memory = int((limits.memory_gib + TORCH_GIB) * 2**30)
+    bounds = (f"MemoryMax={memory}", "MemorySwapMax=0", f"TasksMax={limits.threads + 8}")
+    return (*scope(), *(f"--property={bound}" for bound in bounds), "--") if scope() else ()
+
+
+@cache
+def scope() -> tuple[str, ...]:
+    """The words that start a command in a control group of its own; empty if that fails here."""
+    user = () if os.geteuid() == 0 else ("--user",)
+    words = ("systemd-run", *user, "--scope", "--quiet", "--collect", "--no-ask-password")
+    try:
+        trial = subprocess.run((*words, "true"), capture_output=True, timeout=10)
+    except (FileNotFoundError, subprocess.TimeoutExpired):
+        return ()
+    return () if trial.returncode else words
 
 
 def started_by_root() -> bool:
@@ -142,6 +170,7 @@ def bubblewrap(stage: Path) -> tuple[str, ...]:
         words += ["--unshare-all"]
     # Its process 1 waits outside of the limits, and belongs to the same user; root's /proc/sys has
     # settings of the whole machine. Both could be written to in /proc.
+    words += [word for name in SESSION for word in ("--unsetenv", name)]
     words += ["--hostname", "grader", "--proc", "/proc", "--remount-ro", "/proc"]
     for path in DEVICES:  # --dev would add /dev/shm: half of this machine's memory to write to
         words += [*parents(path), "--dev-bind", path, path]
