@@ -344,6 +344,16 @@ def test_root_without_setpriv_is_refused(monkeypatch: pytest.MonkeyPatch) -> Non
     assert "setpriv (util-linux), which gives up root, is not installed" in why_not()
 
 
+def test_root_that_cannot_become_another_user_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(sandbox, "started_by_root", lambda: True)
+    monkeypatch.setattr(sandbox.shutil, "which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(sandbox, "bubblewrap", lambda stage: ("/bin/false",))
+    with pytest.raises(ValueError, match="Start the grader as an ordinary user"):
+        sandbox.open_sandbox(tmp_path, unsafe=False)
+
+
 def test_a_probe_of_a_sandbox_that_leaks_says_so_and_harms_nothing(tmp_path: Path) -> None:
     """The probe itself, outside of any sandbox: it must see what it is shown, and get to write."""
     secret, folder = tmp_path / "secret.py", tmp_path / "tests"

@@ -215,6 +215,7 @@ def why_not() -> str:
         written.unlink()
         return f"the sandbox is not tight: a probe inside could write to {secret.parent}."
     if probe.returncode:
-        return f"bubblewrap does not start here: {probe.stderr.strip()[:300]}"
+        remedy = " Start the grader as an ordinary user." if started_by_root() else ""
+        return f"bubblewrap does not start here: {probe.stderr.strip()[:300]}{remedy}"
     seen = probe.stdout.strip()
     return "" if seen == "nothing" else f"the sandbox is not tight: a probe inside saw {seen}."
