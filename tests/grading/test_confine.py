@@ -38,6 +38,17 @@ def refused(action):
     except OSError as error:
         return error.errno in (errno.EPERM, errno.ENOSYS, errno.ENOMEM)
 """
+EARLIER_THREAD = """
+import threading
+gate, found = threading.Event(), []
+earlier = threading.Thread(target=lambda: (gate.wait(), found.append(refused(socket.socket))))
+earlier.start()
+"""
+GATE_OPENED = """
+gate.set()
+earlier.join()
+print(found)
+"""
 STARTS_AND_SIGNALS = """
 thread = threading.Thread(target=print, args=("thread",))
 thread.start()
@@ -178,6 +189,12 @@ def test_a_confined_process_starts_nothing_and_signals_nobody() -> None:
     done = confined(STARTS_AND_SIGNALS)
     assert done.stdout == "thread\nconfined\n", done.stderr
     assert done.returncode == -6, "it may still end itself"
+
+
+@linux
+def test_the_filter_holds_for_threads_that_were_there_before() -> None:
+    done = confined(GATE_OPENED, before=EARLIER_THREAD)
+    assert done.stdout == "[True]\n", done.stderr
 
 
 @linux

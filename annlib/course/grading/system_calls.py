@@ -12,8 +12,9 @@ import os
 import platform
 import struct
 
-PR_SET_PDEATHSIG, PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP = 1, 38, 22
-SECCOMP_MODE_FILTER = 2
+PR_SET_PDEATHSIG, PR_SET_NO_NEW_PRIVS = 1, 38
+SECCOMP = {"x86_64": 317, "aarch64": 277}  # the system call that sets a filter
+SET_FILTER, ALL_THREADS = 1, 1
 LOAD, EQUAL, AT_LEAST, ANY_BIT, RETURN = 0x20, 0x15, 0x35, 0x45, 0x06  # the filter's language
 NUMBER, PROCESSOR, FIRST_ARGUMENT = 0, 4, 16  # where struct seccomp_data holds them
 ALLOW, REFUSE, KILL = 0x7FFF0000, 0x00050000, 0x80000000
@@ -68,7 +69,7 @@ def numbers(machine: str) -> dict[str, int]:
 
 
 def filter_system_calls() -> bool:
-    """From now on this process computes, and no more.
+    """From now on this process computes, and no more, in all of its threads.
 
     False where this processor's numbers are not known; raises OSError where the kernel refuses.
     """
@@ -77,13 +78,12 @@ def filter_system_calls() -> bool:
     code = program(platform.machine(), os.getpid())
     buffer = ctypes.create_string_buffer(code, len(code))
     header = FilterProgram(len(code) // 8, ctypes.addressof(buffer))
-    for request in (
-        (PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0),
-        (PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.byref(header), 0, 0),
+    kernel, seccomp = libc(), SECCOMP[platform.machine()]
+    if kernel.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) or kernel.syscall(
+        seccomp, SET_FILTER, ALL_THREADS, ctypes.byref(header)
     ):
-        if libc().prctl(*request):
-            number = ctypes.get_errno()
-            raise OSError(number, f"the kernel takes no filter: {os.strerror(number)}")
+        number = ctypes.get_errno()
+        raise OSError(number, f"the kernel takes no filter: {os.strerror(number)}")
     return True
 
 
