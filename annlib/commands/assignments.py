@@ -88,13 +88,15 @@ class Grade:
         from annlib.course.grading.by_hand import SHEET, read_sheet
         from annlib.course.grading.intake import collect
         from annlib.course.grading.lateness import read_days
-        from annlib.course.grading.sandbox import why_not
+        from annlib.course.grading.sandbox import started_by_root, why_not
         from annlib.course.grading.writing import write_all
 
         at_least_one("--jobs", self.jobs)
         sys.stdout.reconfigure(errors="replace")  # names in letters that this terminal has not
         if self.unsafe and (missing := why_not()):
             print(f"NOT ISOLATED, your files can be read and deleted: {missing}", file=sys.stderr)
+        elif started_by_root():
+            print("Started by root: submissions run as a user without rights.", file=sys.stderr)
         assignment = ASSIGNMENTS[self.assignment]
         out = self.out or Path("build/grades") / assignment.name
         submissions = share_of(collect(self.submissions, assignment), self.share, self.seed)

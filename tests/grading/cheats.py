@@ -169,7 +169,8 @@ def attempted(name: str, sandbox: Sandbox, folder: Path) -> Attempt:
 
 def stage_of(sandbox: Sandbox) -> str:
     """The folder with the worker's code: each sandbox has its own, so it tells its processes."""
-    return sandbox.command[sandbox.command.index("/grader") - 1]
+    command = sandbox.command(SHORT)
+    return command[command.index("/grader") - 1]
 
 
 def accepted(server: socket.socket) -> bool:

@@ -3,16 +3,41 @@
 from pathlib import Path
 
 import pytest
-from cheats import CHEATS, attempted
+from cheats import CHEATS, SHORT, attempted
 
 from annlib.course.assignments.a1 import A1
+from annlib.course.grading import sandbox as sandboxes
 from annlib.course.grading.feedback import feedback
+from annlib.course.grading.frames import Message
+from annlib.course.grading.running import run_worker
 from annlib.course.grading.sandbox import Sandbox, open_sandbox, stage_worker, why_not
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(bool(why_not()), reason=f"no sandbox here: {why_not()}"),
 ]
+
+WAYS_OUT = (
+    "open('/proc/1/mem', 'r+b')",
+    "open('/proc/self/oom_score_adj', 'w')",
+    "open('/proc/sys/kernel/core_pattern', 'r+')",
+    "open('/proc/sys/vm/overcommit_memory', 'r+')",
+    "open('own', 'w'); os.chmod('own', 0o4777)",
+    "os.utime('own')",
+    "os.symlink('/etc', 'link')",
+    "socket.sethostname('eve')",
+    "call('unshare', 0x10000000)",
+    "call('mount', b'none', b'/tmp', b'tmpfs', 0, None)",
+    "call('umount2', b'/proc', 2)",
+    "call('ptrace', 16, 1, 0, 0)",
+    "call('process_vm_writev', 1, None, 0, None, 0, 0)",
+)
+PRELUDE = """
+import ctypes, os, socket
+def call(name, *arguments):
+    if getattr(ctypes.CDLL(None, use_errno=True), name)(*arguments) == -1:
+        raise OSError(ctypes.get_errno(), name)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -26,6 +51,19 @@ def test_cheat_gets_nothing_and_reaches_nothing(
 ) -> None:
     result, reached = attempted(name, sandbox, tmp_path)
     assert (result.points, reached) == (0, [])
+
+
+@pytest.mark.parametrize("as_root", [False, True], ids=["as it is", "as if root kept its rights"])
+def test_a_submission_finds_no_way_out_of_the_sandbox(
+    as_root: bool, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if as_root:
+        monkeypatch.setattr(sandboxes, "started_by_root", lambda: False)
+    nothing = Message({"calls": []}, {})
+    found = run_worker(sandbox, SHORT, PRELUDE, WAYS_OUT, {}, nothing)
+    failed = {failure["cell"]: failure["type"] for failure in found.failures}
+    assert found.ended == "finished" and [*failed] == [*range(1, 1 + len(WAYS_OUT))]
+    assert set(failed.values()) <= {"OSError", "PermissionError"}
 
 
 def test_feedback_tells_nothing_of_what_was_asked(sandbox: Sandbox, tmp_path: Path) -> None:

@@ -107,6 +107,19 @@ def test_unsafe_grading_is_announced(
     monkeypatch.setattr(sandbox.shutil, "which", lambda name: None)
     Grade("A1", tmp_path / "class", out=tmp_path / "out", unsafe=True).run()
     shown = capsys.readouterr()
-    assert "NOT ISOLATED" in shown.err
+    assert "NOT ISOLATED" in shown.err and "Started by root" not in shown.err
     assert "damaged" in (tmp_path / "out/grades.csv").read_text(encoding="utf-8")
     assert batch.result_path(tmp_path / "out", "anna").exists()
+
+
+def test_grading_as_root_says_what_becomes_of_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "class").mkdir()
+    (tmp_path / "class/anna.ipynb").write_text("{")
+    monkeypatch.setattr(sandbox, "why_not", lambda: "")
+    announced = "Started by root: submissions run as a user without rights.\n"
+    for root, said in ((True, announced), (False, "")):
+        monkeypatch.setattr(sandbox, "started_by_root", lambda root=root: root)
+        Grade("A1", tmp_path / "class", out=tmp_path / "out").run()
+        assert capsys.readouterr().err == said

@@ -1,6 +1,6 @@
 """What a worker takes from itself before it runs a submission: resources, and its parent's death.
 
-Which system calls the kernel refuses to it stands in system_calls.py.
+Which system calls the kernel allows to it stands in system_calls.py.
 """
 
 import os

@@ -51,7 +51,7 @@ def run_worker(
     facts = {"limits": limits._asdict(), "prelude": prelude, "cells": list(cells)}
     facts |= {"modules": dict(modules), "alone": not sandbox.isolated}
     process = subprocess.Popen(
-        (*sandbox.command, "-E", "-s", "-m", "annlib.course.grading.worker"),
+        (*sandbox.command(limits), "-E", "-s", "-m", "annlib.course.grading.worker"),
         cwd=sandbox.folder,
         env=sandbox.environment,
         stdin=subprocess.PIPE,

@@ -1,15 +1,21 @@
 """Where a worker runs: under bubblewrap, without network, the teacher's files or a disk.
 
-Without bubblewrap only the limits that a worker sets itself hold: it could read every file.
+A grader that root started runs each worker as a user of its own, which owns nothing. Without
+bubblewrap only the limits that a worker sets itself hold: it could read every file.
 """
 
 import os
+import secrets
 import shutil
 import site
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
+
+from annlib.course.grading.confine import Limits
 
 WORKER_FILES = (
     "__init__.py",
@@ -23,6 +29,11 @@ STAGE = Path("/grader")  # where the worker's own code stands in the sandbox
 SYSTEM = ("/usr", "/lib", "/lib64", "/lib32", "/bin", "/etc/ld.so.cache", "/etc/alternatives")
 DEVICES = ("/dev/null", "/dev/random", "/dev/urandom")
 HOME_MIB = 256  # a folder in memory that vanishes with the worker
+TORCH_GIB = 2  # of torch's libraries, Python and the home, beside what a submission may use
+SESSION = ("XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS")  # where systemd-run finds the user's own
+UNUSED_USERS = 0x70000000, 0x0FFFFFFF  # the first, and how many: no distribution assigns them
+ROOT_NAMESPACES = ("ipc", "pid", "net", "uts", "cgroup-try")  # all but that of users
+ROOT_CAPABILITIES = ("SETUID", "SETGID", "SETPCAP")  # what setpriv needs, and gives up
 
 PROBE = """
 import socket, sys
@@ -40,14 +51,20 @@ except OSError:
     pass
 if socket.if_nameindex()[1:]:
     seen.append("network")
+for path in ("/proc/1/mem", "/proc/sys/kernel/core_pattern"):
+    try:
+        open(path, "r+b").close()
+        seen.append(path + " to write to")
+    except OSError:
+        pass
 print(",".join(seen) or "nothing")
 """
 
 
 class Sandbox(NamedTuple):
-    """command: what stands before the worker's own. environment: all of it."""
+    """command(limits) gives what stands before a worker's own words. environment: all of it."""
 
-    command: tuple[str, ...]
+    command: Callable[[Limits], tuple[str, ...]]
     environment: dict[str, str]
     folder: Path
     isolated: bool
@@ -61,6 +78,8 @@ def stage_worker(folder: Path) -> Path:
         (folder / name / "__init__.py").touch()
     for name in WORKER_FILES:
         shutil.copyfile(Path(__file__).with_name(name), package / name)
+    for path in (folder, *folder.rglob("*")):  # a worker of root's is another user
+        path.chmod(0o755 if path.is_dir() else 0o644)
     return folder
 
 
@@ -79,10 +98,43 @@ def open_sandbox(stage: Path, unsafe: bool) -> Sandbox:
     if missing:
         home = stage / "home"
         home.mkdir(exist_ok=True)
-        return Sandbox((sys.executable,), environment(home), stage, isolated=False)
-    return Sandbox(
-        (*bubblewrap(stage), sys.executable), environment(Path("/tmp")), Path("/"), isolated=True
-    )
+        return Sandbox(lambda limits: (sys.executable,), environment(home), stage, isolated=False)
+
+    def command(limits: Limits) -> tuple[str, ...]:
+        return (*control_group(limits), *bubblewrap(stage), sys.executable)
+
+    session = {name: os.environ[name] for name in SESSION if name in os.environ and scope()}
+    return Sandbox(command, environment(Path("/tmp")) | session, Path("/"), isolated=True)
+
+
+def control_group(limits: Limits) -> tuple[str, ...]:
+    """Has systemd bound a worker's memory and tasks as a whole; nothing where it does not run.
+
+    This counts the kernel's memory, too, such as that for files in the home.
+    """
+    memory = int((limits.memory_gib + TORCH_GIB) * 2**30)
+    bounds = (f"MemoryMax={memory}", "MemorySwapMax=0", f"TasksMax={limits.threads + 8}")
+    return (*scope(), *(f"--property={bound}" for bound in bounds), "--") if scope() else ()
+
+
+@cache
+def scope() -> tuple[str, ...]:
+    """The words that start a command in a control group of its own; empty if that fails here."""
+    user = () if os.geteuid() == 0 else ("--user",)
+    words = ("systemd-run", *user, "--scope", "--quiet", "--collect", "--no-ask-password")
+    try:
+        trial = subprocess.run((*words, "true"), capture_output=True, timeout=10)
+    except (FileNotFoundError, subprocess.TimeoutExpired):
+        return ()
+    return () if trial.returncode else words
+
+
+def started_by_root() -> bool:
+    """Whether this is the machine's root, not a container's that is mapped to an ordinary user."""
+    if sys.platform != "linux" or os.geteuid() != 0:
+        return False
+    rows = Path("/proc/self/uid_map").read_text().splitlines()
+    return any(row.split()[:2] == ["0", "0"] for row in rows)
 
 
 def environment(home: Path) -> dict[str, str]:
@@ -103,32 +155,53 @@ def bubblewrap(stage: Path) -> tuple[str, ...]:
     """The sandbox: Python, its packages without annlib, and a home in memory.
 
     The home is the one place to write to. Its size is bounded but not how many files it holds,
-    which bubblewrap cannot set: empty ones cost the kernel about 1 KiB each.
+    which bubblewrap cannot set: empty ones cost the kernel about 1 KiB each. For root each call
+    ends in another user, so that the kernel counts the threads of each worker by themselves.
     """
-    words = [shutil.which("bwrap"), "--unshare-all", "--die-with-parent", "--new-session"]
-    words += ["--cap-drop", "ALL", "--hostname", "grader", "--proc", "/proc"]
+    words = [shutil.which("bwrap"), "--die-with-parent", "--new-session", "--cap-drop", "ALL"]
+    become = []
+    if started_by_root():
+        words += [f"--unshare-{name}" for name in ROOT_NAMESPACES]
+        words += [word for name in ROOT_CAPABILITIES for word in ("--cap-add", f"CAP_{name}")]
+        user = UNUSED_USERS[0] + secrets.randbelow(UNUSED_USERS[1])
+        become = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"]
+        become += ["--inh-caps=-all", "--bounding-set=-all", "--no-new-privs"]
+    else:
+        words += ["--unshare-all"]
+    # Its process 1 waits outside of the limits, and belongs to the same user; root's /proc/sys has
+    # settings of the whole machine. Both could be written to in /proc.
+    words += [word for name in SESSION for word in ("--unsetenv", name)]
+    words += ["--hostname", "grader", "--proc", "/proc", "--remount-ro", "/proc"]
     for path in DEVICES:  # --dev would add /dev/shm: half of this machine's memory to write to
-        words += ["--dev-bind", path, path]
+        words += [*parents(path), "--dev-bind", path, path]
     for path in map(Path, SYSTEM):
         if path.is_symlink():
             words += ["--symlink", os.readlink(path), str(path)]
         elif path.exists():
-            words += ["--ro-bind", str(path), str(path)]
-    words += ["--size", str(HOME_MIB * 2**20), "--tmpfs", "/tmp"]
+            words += [*parents(str(path)), "--ro-bind", str(path), str(path)]
+    words += ["--perms", "0777", "--size", str(HOME_MIB * 2**20), "--tmpfs", "/tmp"]
     for path in sorted({sys.base_prefix, sys.prefix}):
         if not path.startswith("/usr"):
-            words += ["--ro-bind", path, path]
+            words += [*parents(path), "--ro-bind", path, path]
     package = Path(__file__).resolve().parents[2]  # annlib itself
     if any(package.is_relative_to(folder) for folder in site.getsitepackages()):
         words += ["--tmpfs", str(package)]  # it holds the hidden tests
     words += ["--ro-bind", str(stage), str(STAGE), "--remount-ro", "/"]  # but for the home
-    return (*words, "--chdir", str(STAGE), "--")
+    return (*words, "--chdir", str(STAGE), "--", *become)
+
+
+def parents(path: str) -> list[str]:
+    """Makes the folders above; bubblewrap would make them for their owner alone."""
+    above = reversed(Path(path).parents[:-1])
+    return [word for one in above for word in ("--perms", "0755", "--dir", str(one))]
 
 
 def why_not() -> str:
     """Why bubblewrap cannot be used here, in a sentence; empty if it can."""
     if not shutil.which("bwrap"):
         return "bubblewrap (bwrap) is not installed."
+    if started_by_root() and not shutil.which("setpriv"):
+        return "root started this, and setpriv (util-linux), which gives up root, is not installed."
     here = Path(__file__).resolve()
     secret = here.parents[3] / "tests"
     # If annlib lies below /tmp, the same path may be written to in the sandbox's own memory: what
@@ -142,6 +215,7 @@ def why_not() -> str:
         written.unlink()
         return f"the sandbox is not tight: a probe inside could write to {secret.parent}."
     if probe.returncode:
-        return f"bubblewrap does not start here: {probe.stderr.strip()[:300]}"
+        remedy = " Start the grader as an ordinary user." if started_by_root() else ""
+        return f"bubblewrap does not start here: {probe.stderr.strip()[:300]}{remedy}"
     seen = probe.stdout.strip()
     return "" if seen == "nothing" else f"the sandbox is not tight: a probe inside saw {seen}."
