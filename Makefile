@@ -32,7 +32,7 @@ course: $(READY)
 	$(BIN)/annlib lessons run --mode $(MODE)
 
 lab: $(READY)
-	$(BIN)/jupyter lab notebooks/00_start_here.ipynb
+	$(BIN)/jupyter lab --LabApp.app_settings_dir=$(CURDIR)/annlib/course/jupyterlab notebooks/00_start_here.ipynb
 
 lessons: $(READY)
 	$(BIN)/annlib lessons build

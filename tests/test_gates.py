@@ -257,6 +257,7 @@ FAULTS = {
     "Ten minutes in all": ("Soon", "how many minutes"),
     "# The height of a bar": ("# " + "word " * 901 + "\n# The height", "one idea takes up to 900"),
     "generator.random() for": ("('#ff0000', generator.random())[1] for", "this cell's own"),
+    'if lesson.device.type == "cuda":': ("if True:", "tagged gpu, but runs on a CPU"),
     "Addition commutes": ("[Look](12_no.ipynb#Top): addition commutes", "links to 12_no.ipynb"),
 }
 

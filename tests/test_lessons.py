@@ -3,8 +3,10 @@
 import json
 from pathlib import Path
 
+import nbformat
 import pytest
 
+from annlib.commands.lessons import Build
 from annlib.course.authoring.building import build, build_all, check_current, notebook_text
 from annlib.course.authoring.markup import Option, quiz_options
 from annlib.course.authoring.source import read
@@ -55,7 +57,7 @@ def project(tmp_path):
 
 def test_building_twice_gives_the_same_bytes(tmp_path):
     for name in ("a", "b"):
-        build(FIXTURE, tmp_path / f"{name}.ipynb", tmp_path / f"{name}/solution.ipynb")
+        build(FIXTURE, {tmp_path / f"{name}.ipynb": "learner"})
     assert (tmp_path / "a.ipynb").read_bytes() == (tmp_path / "b.ipynb").read_bytes()
 
 
@@ -65,10 +67,9 @@ def test_notebook_is_format_4_5_without_outputs_and_says_where_it_comes_from():
     assert (notebook["nbformat"], notebook["nbformat_minor"]) == (4, 5) and text.endswith("}\n")
     assert notebook["metadata"]["kernelspec"]["name"] == "python3"
     assert "jupytext" not in notebook["metadata"]
-    assert notebook["metadata"]["annlib"] == {
-        "edition": "learner",
-        "source": "notebooks/source/90_fixture.py",
-    }
+    origin = notebook["metadata"]["annlib"]
+    assert origin["edition"] == "learner"
+    assert origin["source"] == "notebooks/source/90_fixture.py"
     assert not any(cell.get("outputs") for cell in notebook["cells"])
 
 
@@ -175,6 +176,62 @@ def test_notebook_edited_by_hand_is_named_with_the_way_on(project):
         "notebooks/90_fixture.ipynb was edited by hand or is out of date: "
         "edit notebooks/source/90_fixture.py and run `annlib lessons build`."
     ]
+
+
+def answered(path: Path, answer: str = "    return 41 + 1") -> bytes:
+    """A notebook as JupyterLab saves it: the first exercise answered, and run."""
+    notebook = nbformat.read(path, 4)
+    cell = next(one for one in notebook.cells if "answer:mean" in one.metadata.get("tags", []))
+    cell.source = cell.source.replace("    ...", answer)
+    cell.execution_count = 3
+    nbformat.write(notebook, path)
+    return path.read_bytes()
+
+
+def saved(project: Path) -> list[Path]:
+    return sorted(project.rglob("*.saved-*.ipynb"))
+
+
+def test_answers_of_a_student_outlive_a_build(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    path, source = (
+        project / "notebooks/90_fixture.ipynb",
+        project / "notebooks/source/90_fixture.py",
+    )
+    built = path.read_bytes()
+    students = answered(path)
+    source.write_text(TEXT.replace("Ten minutes", "Eleven minutes"))  # a new edition comes out
+    monkeypatch.chdir(project)
+    Build().run()
+    (kept,) = saved(project)
+    assert kept.read_bytes() == students and path.read_bytes() == built
+    assert f"kept as {kept.relative_to(project)}" in capsys.readouterr().out
+    assert check_current(project) == []  # the copy needs no source
+    Build().run()
+    assert saved(project) == [kept]
+
+
+def test_a_notebook_that_was_only_run_is_written_anew(project: Path) -> None:
+    path = project / "notebooks/90_fixture.ipynb"
+    built = path.read_bytes()
+    assert answered(path, "    ...") != built
+    assert not any(build_all(project).values())
+    assert path.read_bytes() == built and saved(project) == []
+
+
+def test_a_notebook_of_an_older_source_is_written_anew(project: Path) -> None:
+    (project / "notebooks/source/90_fixture.py").write_text(TEXT.replace("# ## Move", "# ## Go"))
+    assert not any(build_all(project).values())
+    assert "## Go" in (project / "notebooks/90_fixture.ipynb").read_text()
+
+
+@pytest.mark.parametrize("text", ["<<<<<<< HEAD", '{"cells": [], "metadata": {}}', "[]"])
+def test_what_no_build_wrote_is_kept(project: Path, text: str) -> None:
+    path = project / "notebooks/90_fixture.ipynb"
+    path.write_text(text)
+    kept = build_all(project)[path]
+    assert kept.read_text() == text and check_current(project) == []
 
 
 def test_folder_without_lessons_is_refused(tmp_path):

@@ -1,7 +1,9 @@
 """Lesson 06: a run that stays alive, its figures, and the run at full size."""
 
 import asyncio
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -31,17 +33,18 @@ def no_widget_survives() -> Iterator[None]:
     ipywidgets.Widget.close_all()
 
 
-def six_steps(taken: list[int], broken_at: int = 0) -> Iterator[Step]:
+def six_steps(taken: list[int], broken_at: int = 0, pause: float = 0.0) -> Iterator[Step]:
     for number in range(1, TOTAL + 1):
         if number == broken_at:
             raise FloatingPointError("The loss is nan")
         taken.append(number)
+        time.sleep(pause)
         yield Step(number, torch.tensor(1 / number), 0.1)
 
 
-def live_run(taken: list[int], broken_at: int = 0) -> LiveRun:
+def live_run(taken: list[int], broken_at: int = 0, pause: float = 0.0) -> LiveRun:
     return LiveRun(
-        six_steps(taken, broken_at),
+        six_steps(taken, broken_at, pause),
         TOTAL,
         2,
         lambda step: Look(step, step / 10, 0.3, SCENE.labels),
@@ -74,6 +77,35 @@ def test_in_an_event_loop_steps_go_on_until_stop_and_then_from_there() -> None:
 
     asyncio.run(press())
     assert taken == list(range(1, TOTAL + 1)) and run.bar.value == TOTAL
+
+
+def test_buttons_pressed_from_a_subshell_leave_all_steps_to_the_thread_of_the_cells(
+    in_subshell: Callable,
+) -> None:
+    threads: set[threading.Thread] = set()
+
+    class Noting(list):
+        def append(self, number: int) -> None:
+            threads.add(threading.current_thread())
+            super().append(number)
+
+    async def pause_go_on_and_run_the_next_cell() -> LiveRun:
+        run = live_run(taken, pause=0.05).start()
+        while not run.done:
+            await asyncio.sleep(0.01)
+        in_subshell(run.stop_button.click)
+        await asyncio.sleep(0.1)
+        assert run.stopped and len(taken) < TOTAL
+        in_subshell(run.go_button.click)
+        await asyncio.sleep(0.02)  # as long as the next cell takes to arrive
+        assert not run.stopped
+        run.finish()
+        return run
+
+    taken = Noting()
+    run = asyncio.run(pause_go_on_and_run_the_next_cell())
+    assert taken == list(range(1, TOTAL + 1)) and threads == {threading.main_thread()}
+    assert run.bar.value == TOTAL
 
 
 def test_finish_leaves_a_stopped_run_as_it_is() -> None:

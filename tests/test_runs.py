@@ -11,7 +11,7 @@ from queue import Empty
 import nbformat
 import pytest
 
-from annlib.course.authoring.building import build
+from annlib.course.authoring.building import build, build_all
 from annlib.course.running import offline, runs
 from annlib.course.running.finished import finished_seconds, write_note
 from annlib.course.running.gates import widget_errors
@@ -26,7 +26,7 @@ QUICK = {"mode": "quick", "device": "cpu", "seed": 3}
 @pytest.fixture
 def lesson(tmp_path):
     """The solution edition of the fixture lesson."""
-    build(FIXTURE, tmp_path / "learner.ipynb", tmp_path / "solution.ipynb")
+    build(FIXTURE, {tmp_path / "learner.ipynb": "learner", tmp_path / "solution.ipynb": "solution"})
     return tmp_path / "solution.ipynb"
 
 
@@ -114,13 +114,8 @@ def test_guard_lets_this_machine_through_and_nothing_else(monkeypatch):
 @pytest.mark.notebooks
 def test_release_of_the_fixture_is_green_and_has_pages(tmp_path):
     (tmp_path / "notebooks/source").mkdir(parents=True)
-    source = tmp_path / "notebooks/source/90_fixture.py"
-    source.write_text(FIXTURE.read_text())
-    build(
-        source,
-        tmp_path / "notebooks/90_fixture.ipynb",
-        tmp_path / "notebooks/solutions/90_fixture.ipynb",
-    )
+    (tmp_path / "notebooks/source/90_fixture.py").write_text(FIXTURE.read_text())
+    build_all(tmp_path)
     said = []
     assert release(tmp_path, Batch(tmp_path / "build", QUICK), said.append) == []
     assert "solutions/90_fixture.ipynb ran in" in said[0] and "learner/90_fixture" in said[1]

@@ -1,38 +1,50 @@
 """Widgets show a picture at once, follow their controls, and leave each other alone."""
 
+import asyncio
 import base64
+import io
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import ipywidgets
 import pytest
 import torch
 from matplotlib.figure import Figure
+from PIL import Image
 from shown_in import alts, errors
 
 from annlib.config import TrainConfig
 from annlib.course.checks import NotYet
+from annlib.course.controls.attention_explorer import attention_explorer
 from annlib.course.controls.cell_map import cell_map
 from annlib.course.controls.cost_explorer import CostExplorer
 from annlib.course.controls.cost_sliders import CostSliders
-from annlib.course.controls.explorer import Explorer, slider
+from annlib.course.controls.explorer import Explorer, LevelBoxes, slider
 from annlib.course.controls.fold_bill import FoldBill
 from annlib.course.controls.interval_sliders import interval_sliders
 from annlib.course.controls.network_bill import NetworkBill
 from annlib.course.controls.order_swap import OrderSwap
+from annlib.course.controls.paint_prediction import PaintPrediction
 from annlib.course.controls.preflight import preflight
+from annlib.course.controls.receptive_field import ReceptiveField
 from annlib.course.controls.recipe_sliders import recipe_sliders
+from annlib.course.controls.results_table import results_table
 from annlib.course.controls.seeds_explorer import SeedsExplorer
 from annlib.course.controls.set_up import SetUp, set_up
+from annlib.course.controls.shown import Shown
 from annlib.course.controls.six_positions import SixPositions
 from annlib.course.controls.window_map import window_sliders
 from annlib.course.plots import Picture
 from annlib.course.predictions import Predictions
+from annlib.course.sweeping.grid import make_grid
 from annlib.data.scenes import make_scene
+from annlib.model.checkpoints import shipped_model
 
 SCENE = make_scene(5)
+JOB = Path(__file__).parents[1] / "notebooks/jobs/train_town.ipynb"
 
 
 @pytest.fixture(autouse=True)
@@ -233,3 +245,95 @@ def test_the_summary_names_surprises() -> None:
     told, again = predictions.summary().splitlines()
     assert told == "2 predictions, 1 with a surprise."
     assert again == "Worth a second look: 2 (you said 3; it is 4)."
+
+
+def moved(control: ipywidgets.Widget) -> Callable[[], None]:
+    """What gives a control another of its values."""
+    value = next(one for one in values_of(control, 4) if one != control.value)
+    return lambda: setattr(control, "value", value)
+
+
+def level_boxes() -> tuple[Shown, Callable[[], None]]:
+    boxes = LevelBoxes((1, 3), (1,))
+    return Explorer({"levels": boxes}, lambda levels: [f"{levels}"]), lambda: setattr(
+        boxes.boxes[1], "value", True
+    )
+
+
+def table_of_runs() -> tuple[Shown, Callable[[], None]]:
+    table = results_table(make_grid(JOB, {"head": ["apnb", "ann"]}), "house_accuracy")
+    return table, moved(table.menus["head"])
+
+
+def picked_pixel() -> tuple[Shown, Callable[[], None]]:
+    widget = ReceptiveField(shipped_model("balloon_nonlocal"), SCENE)
+    return widget, lambda: setattr(widget.picker, "xy", (150, 20))
+
+
+def pressed(widget: Shown, button: ipywidgets.Button) -> tuple[Shown, Callable[[], None]]:
+    return widget, button.click
+
+
+USED = {  # a widget, and what a message of the browser does to it
+    "explorer": lambda: (made := numbers_explorer(), moved(made.controls["number"])),
+    "levels": level_boxes,
+    "measurement": lambda: pressed(made := CostExplorer(2**33), made.button),
+    "painting": lambda: pressed(made := PaintPrediction(), made.cells[0][0]),
+    "set-up": lambda: pressed(made := SetUp(), made.button),
+    "table": table_of_runs,
+    "pixel": picked_pixel,
+}
+
+
+@pytest.mark.parametrize("use", USED.values(), ids=USED)
+def test_a_message_that_comes_in_a_subshell_waits_until_the_cell_has_ended(
+    use: Callable, in_subshell: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown_in = []
+    show = Shown.show
+
+    def noted(self: Shown, pieces: list) -> None:
+        shown_in.append(threading.current_thread())
+        show(self, pieces)
+
+    async def cell() -> None:
+        widget, message = use()
+        shown_in.clear()
+        monkeypatch.setattr(Shown, "show", noted)
+        in_subshell(message)
+        assert not shown_in  # this cell still runs: it may be training the network that is drawn
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert shown_in == [threading.main_thread()] and not errors(widget)
+
+    asyncio.run(cell())
+
+
+def test_a_photo_that_comes_in_a_subshell_waits_until_the_cell_has_ended(
+    in_subshell: Callable,
+) -> None:
+    Image.new("RGB", (64, 48)).save(file := io.BytesIO(), "PNG")
+    message = {"photo": "beach.png"}
+
+    async def cell() -> None:
+        widget = attention_explorer(shipped_model("balloon_ann"), SCENE)
+        in_subshell(lambda: widget._handle_custom_msg(message, [memoryview(file.getvalue())]))
+        assert len(widget.subjects) == 1
+        await asyncio.sleep(0)
+        assert list(widget.subjects)[1] == widget.picture == "photo 1: beach.png"
+
+    asyncio.run(cell())
+
+
+def test_a_message_put_off_past_the_end_of_a_widget_changes_nothing(in_subshell: Callable) -> None:
+    drawn = []
+
+    async def cell() -> None:
+        control = slider("number", 1, 20)
+        widget = Explorer({"number": control}, lambda number: drawn.append(number) or ["drawn"])
+        in_subshell(moved(control))
+        widget.close()
+        await asyncio.sleep(0)
+
+    asyncio.run(cell())
+    assert drawn == [1]

@@ -14,13 +14,16 @@ HERE = Path()
 
 @dataclass(frozen=True)
 class Build:
-    """Write the learner and the solution notebook of every lesson in notebooks/source/."""
+    """Write the learner and the solution notebook of every lesson in notebooks/source/.
+
+    A notebook whose cells somebody has edited is kept beside, as NAME.saved-DATE.ipynb.
+    """
 
     def run(self) -> None:
         from annlib.course.authoring.building import build_all
 
-        for notebook in build_all(HERE):
-            print(notebook)
+        for notebook, kept in build_all(HERE).items():
+            print(f"{notebook} had edited cells: kept as {kept}" if kept else notebook)
 
 
 @dataclass(frozen=True)

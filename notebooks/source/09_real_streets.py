@@ -443,10 +443,13 @@ print("REHEARSAL: random weights." if not real else f"{len(dataset)} pictures of
 from annlib.config import Compute
 from annlib.engine.costs import Measuring, training_cost
 
-for precision in ("fp32", "bf16"):
-    cost = training_cost(row, Measuring(lesson.device, Compute(precision), repeat=5))
-    print(f"{precision}: {cost.peak_gib:.2f} GiB, {cost.timing.median:.0f} ms a step")
-print(f"published: {row.memory_gb} GB, {row.hardware}")
+if lesson.device.type == "cuda":
+    for precision in ("fp32", "bf16"):
+        cost = training_cost(row, Measuring(lesson.device, Compute(precision), repeat=5))
+        print(f"{precision}: {cost.peak_gib:.2f} GiB, {cost.timing.median:.0f} ms a step")
+    print(f"published: {row.memory_gb} GB, {row.hardware}")
+else:
+    print("No GPU here, so nothing to do. With one: device='cuda'.")
 
 # %% [markdown]
 # **What this does not show.** The rehearsal proves that the pieces fit, not that the scores are right; for

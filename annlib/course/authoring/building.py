@@ -1,6 +1,9 @@
 """Build the learner and the solution notebook of each lesson from its one source."""
 
 import hashlib
+import json
+from collections.abc import Iterable
+from datetime import datetime
 from pathlib import Path
 
 import nbformat
@@ -25,24 +28,53 @@ SOLUTION_NOTE = (
 )
 
 
-def build(source: Path, learner: Path, solution: Path) -> None:
-    """Write both notebooks of one lesson; the same source always gives the same bytes."""
+def build(source: Path, targets: dict[Path, str]) -> dict[Path, Path | None]:
+    """Write notebooks of one source; the same source always gives the same bytes.
+
+    targets: path -> edition.  -> path -> where the notebook that somebody had edited is kept, or
+    None if there was none
+    """
     lesson = read(source)
-    for edition, path in zip(EDITIONS, (learner, solution), strict=True):
+    kept = {}
+    for path, edition in targets.items():
+        text = notebook_text(lesson, edition)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(notebook_text(lesson, edition), encoding="utf-8", newline="\n")
+        kept[path] = keep_edited(path, text)
+        path.write_text(text, encoding="utf-8", newline="\n")
+    return kept
 
 
-def build_all(root: Path) -> list[Path]:
-    """Write the notebooks of every lesson under the project folder `root`; returns their paths."""
-    targets = [target for source in sources(root) for target in notebooks_of(source, root)]
+def build_all(root: Path) -> dict[Path, Path | None]:
+    """Write the notebooks of every source under the project folder `root`, as `build` does."""
+    kept = {}
     for source in sources(root):
-        build(source, *notebooks_of(source, root))
+        kept |= build(source, dict(zip(notebooks_of(source, root), EDITIONS, strict=True)))
     for source in jobs(root):
-        target = job_of(source, root)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(notebook_text(read(source), "job"), encoding="utf-8", newline="\n")
-    return targets + [job_of(source, root) for source in jobs(root)]
+        kept |= build(source, {job_of(source, root): "job"})
+    return kept
+
+
+def keep_edited(path: Path, text: str) -> Path | None:
+    """Puts a notebook whose cells were edited under another name.  -> that name, None if it was not
+
+    text: what will be written instead. Outputs alone are no edit: running the cells gives them.
+    """
+    if not path.exists():
+        return None
+    try:
+        notebook = json.loads(path.read_text(encoding="utf-8"))
+        now = digest("".join(cell["source"]) for cell in notebook["cells"])
+        built = [notebook["metadata"]["annlib"].get("digest")]
+    except (ValueError, KeyError, TypeError):  # no notebook that a build wrote
+        now, built = "unknown", []
+    if now in [*built, json.loads(text)["metadata"]["annlib"]["digest"]]:
+        return None
+    return path.rename(path.with_suffix(f".saved-{datetime.now():%Y-%m-%d-%H%M%S}.ipynb"))
+
+
+def digest(sources: Iterable[str]) -> str:
+    """Of the text of all cells: it tells whether one was edited since the build."""
+    return hashlib.sha256(json.dumps(list(sources)).encode()).hexdigest()[:16]
 
 
 def check_current(root: Path) -> list[str]:
@@ -70,7 +102,7 @@ def orphans(root: Path, expected: set[Path]) -> list[str]:
         f"{path.relative_to(root)} has no source in notebooks/source, so nothing keeps it right: "
         "delete it, or write its source."
         for path in found
-        if path not in expected
+        if path not in expected and ".saved-" not in path.name
     ]
 
 
@@ -110,6 +142,7 @@ def notebook_text(lesson: Lesson, edition: str) -> str:
     ]
     folder = "source/jobs" if edition == "job" else "source"
     origin = {"edition": edition, "source": f"notebooks/{folder}/{lesson.name}.py"}
+    origin["digest"] = digest(cell.source for cell in cells)
     metadata = {"annlib": origin, "kernelspec": KERNEL, "language_info": {"name": "python"}}
     notebook = nbformat.v4.new_notebook(cells=cells, metadata=metadata)
     notebook.nbformat_minor = 5

@@ -1,5 +1,6 @@
 """What a lesson source must have before it is worth running; each rule returns its findings."""
 
+import ast
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ HEADER_FIELDS = ("Before", "Reading", "Runs in", "Needs")
 VAGUE = {"know", "understand", "learn", "appreciate", "see", "be", "get", "have", "remember"}
 VAGUE |= {"study"}
 LONGEST_CELL = 25
+HAS_GPU = 'lesson.device.type == "cuda"'
 NOTEBOOK_LINK = re.compile(r"\]\(([^)]+?)\.ipynb(#[^)]*)?\)")
 FORBIDDEN = {
     r"^\s*(!|%pip|%conda|%sx|%%bash|%%sh)": "runs a shell command on the learner's machine",
@@ -78,6 +80,20 @@ def code(lesson: Lesson) -> Iterator[str]:
         for pattern, reason in FORBIDDEN.items():
             if cell.kind == "code" and (found := re.search(pattern, cell.text, re.MULTILINE)):
                 yield f"{cell.place}: {found[0].strip()!r} {reason}."
+        if "gpu" in cell.tags and not asks_for_a_gpu(cell.text):
+            yield (
+                f"{cell.place}: tagged gpu, but runs on a CPU, too, when a reader runs every cell: "
+                f"put all of it behind `if {HAS_GPU}:`, with an `else` that says what is missing."
+            )
+
+
+def asks_for_a_gpu(text: str) -> bool:
+    """Whether all that a cell does, imports aside, stands behind a test for a GPU."""
+    work = [one for one in ast.parse(text).body if not isinstance(one, ast.Import | ast.ImportFrom)]
+    return all(
+        isinstance(one, ast.If) and HAS_GPU in ast.unparse(one.test).replace("'", '"')
+        for one in work
+    )
 
 
 def asserts(lesson: Lesson) -> Iterator[str]:

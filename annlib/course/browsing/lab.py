@@ -17,6 +17,10 @@ from pathlib import Path
 from playwright.sync_api import ConsoleMessage, Page, Request, sync_playwright
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+# What `make lab` starts JupyterLab with, in place of its defaults; settings of a user's own stay.
+# Messages of widgets come between cells, not in a thread beside them; a saved notebook keeps its
+# widgets, so that they are still seen when it is opened again.
+SETTINGS = Path(__file__).parents[1] / "jupyterlab"
 QUIET = {"fetchNews": "false", "checkForUpdates": False, "doNotDisturbMode": True}
 PATIENCE = 90  # seconds that the server may take to start
 RUN_PATIENCE = 240  # seconds for all cells of a notebook
@@ -68,10 +72,10 @@ def environment(config: Path) -> dict[str, str]:
 def jupyterlab(root: Path, config: Path) -> Iterator[str]:
     """A server for the notebooks in `root`; yields its address, {} for the notebook's name.
 
-    config: an empty folder for settings and the server's log. Raises TimeoutError.
+    config: a folder for a user's settings and the server's log. Raises TimeoutError.
     """
     settings = config / "settings/@jupyterlab/apputils-extension/notification.jupyterlab-settings"
-    settings.parent.mkdir(parents=True)
+    settings.parent.mkdir(parents=True, exist_ok=True)
     settings.write_text(json.dumps(QUIET))
     port, token = free_port(), secrets.token_hex(16)
     options = (
@@ -81,6 +85,7 @@ def jupyterlab(root: Path, config: Path) -> Iterator[str]:
         f"--port={port}",
         f"--IdentityProvider.token={token}",
         f"--ServerApp.root_dir={root}",
+        f"--LabApp.app_settings_dir={SETTINGS}",
         "--LabApp.expose_app_in_browser=True",
     )
     with (config / "lab.log").open("w") as log:

@@ -11,6 +11,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from annlib.course.controls.esm import JAVASCRIPT, module
 from annlib.course.controls.packing import pack
+from annlib.course.controls.shown import in_this_thread
 from annlib.course.controls.standalone import standalone_page
 from annlib.course.figures.views import view_picture
 from annlib.course.plots import Picture
@@ -82,7 +83,8 @@ class AttentionExplorer(anywidget.AnyWidget):
             levels=sorted(scales if levels is None else levels),
             xy=xy,
         )
-        self.on_msg(self.take_photo)
+        self.taking = in_this_thread(self.take_photo)
+        self.on_msg(self.taking)
 
     def packed(self) -> tuple[dict[str, object], bytes]:
         spec, data = pack(self.subjects, self.views)
@@ -172,7 +174,7 @@ class AttentionExplorer(anywidget.AnyWidget):
         self.message = f"Shown: {name}, cut and scaled to {width} x {height} pixels."
 
     def close(self) -> None:
-        self.on_msg(self.take_photo, remove=True)
+        self.on_msg(self.taking, remove=True)
         self.unobserve_all()
         self.layout.close()
         super().close()

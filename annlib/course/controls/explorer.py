@@ -9,7 +9,7 @@ from typing import Any
 import ipywidgets
 import traitlets
 
-from annlib.course.controls.shown import Piece, Shown
+from annlib.course.controls.shown import Piece, Shown, in_this_thread
 
 LONG = {"width": "40em", "max_width": "100%"}  # in a narrow window the read-out stays in sight
 STYLE = {"description_width": "8em"}
@@ -70,8 +70,9 @@ class LevelBoxes(ipywidgets.HBox):
         ]
         super().__init__([ipywidgets.Label("levels"), *boxes], layout={"flex_flow": "row wrap"})
         self.boxes = boxes
+        take = in_this_thread(self.take)
         for box in boxes:
-            box.observe(self.take, "value")
+            box.observe(take, "value")
         self.take()
 
     def take(self, change: object = None) -> None:
@@ -96,8 +97,9 @@ class Explorer(Shown):
         """
         super().__init__()
         self.controls, self.drawing = dict(controls), draw
+        redraw = in_this_thread(self.redraw)
         for control in self.controls.values():
-            control.observe(self.redraw, "value")
+            control.observe(redraw, "value")
         self.place(ipywidgets.VBox(list(self.controls.values())), *rows)
         self.redraw()
 

@@ -1,7 +1,8 @@
 """A training that goes on while the notebook stays alive, with buttons to pause and to end it.
 
-One thread does everything. Between two steps the kernel's event loop gets its turn, so messages of
-the browser arrive; a cell that needs the outcome takes the steps that are left itself.
+One thread does everything, what the buttons ask for included (`in_this_thread`). Between two steps
+the kernel's event loop gets its turn, so messages of the browser arrive; a cell that needs the
+outcome takes the steps that are left itself.
 """
 
 import asyncio
@@ -151,5 +152,5 @@ class LiveRun(Shown):
 
     def close(self) -> None:
         """Removes the widget; the run ends with it."""
-        self.stopped = True
+        self.stopped = self.ended = True
         super().close()

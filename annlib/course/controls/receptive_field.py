@@ -6,6 +6,7 @@ from importlib.util import find_spec
 import ipywidgets
 
 from annlib.course.controls.explorer import Explorer, menu, slider
+from annlib.course.controls.shown import in_this_thread
 from annlib.course.figures.receptive_field import receptive_field
 from annlib.course.matching import query_on
 from annlib.course.plots import Picture
@@ -35,7 +36,7 @@ class ReceptiveField(Explorer):
 
         self.picker = PixelPicker(scene.image, scene.labels, CLASS_NAMES, xy=(x, y))
         super().__init__({"depth": depth}, self.draw_picked, (self.picker,))
-        self.picker.observe(self.redraw, "xy")
+        self.picker.observe(in_this_thread(self.redraw), "xy")
 
     def draw_picked(self, depth: str) -> Sequence[Picture | str]:
         """`draw`, for the pixel that is clicked."""

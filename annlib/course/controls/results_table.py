@@ -6,7 +6,7 @@ import ipywidgets
 from IPython.display import HTML
 
 from annlib.course.controls.explorer import menu
-from annlib.course.controls.shown import Piece, Shown
+from annlib.course.controls.shown import Piece, Shown, in_this_thread
 from annlib.course.figures.spread import dots
 from annlib.course.sweeping.grid import SEED, Combination, Grid, show
 from annlib.course.sweeping.running import Outcome
@@ -26,8 +26,9 @@ class ResultsTable(Shown):
         self.grid, self.number = grid, number
         self.outcomes: dict[int, Outcome] = {}
         self.menus = {name: self.menu(name) for name in grid.varied}
+        redraw = in_this_thread(self.redraw)
         for one in self.menus.values():
-            one.observe(self.redraw, "value")
+            one.observe(redraw, "value")
         self.place(*self.menus.values())
         self.redraw()
 

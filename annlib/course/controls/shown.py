@@ -1,7 +1,10 @@
 """A box with room for pictures and words, which shows them also where no widget can run."""
 
+import asyncio
 import gc
+import threading
 from collections.abc import Callable, Iterable
+from functools import partial
 from traceback import format_exception
 
 import ipywidgets
@@ -39,6 +42,8 @@ class Shown(ipywidgets.VBox):
 
     def refresh(self, draw: Callable[[], Iterable[Piece]]) -> None:
         """Shows what `draw` makes; an error of it is shown, and raised again."""
+        if self.comm is None:  # closed before a call that was put off
+            return
         gc.collect(1)  # figures shown before: parts that hold each other would pile up
         try:
             self.show(draw())
@@ -54,6 +59,7 @@ class Shown(ipywidgets.VBox):
 
     def on_click(self, button: ipywidgets.Button, click: Click) -> None:
         """`click` gets the button, each time that it is pressed, until the widget is closed."""
+        click = in_this_thread(click)
         button.on_click(click)
         self.clicks.append((button, click))
 
@@ -87,6 +93,28 @@ class Shown(ipywidgets.VBox):
         for part in parts_below(self):
             part.close()
         super().close()
+
+
+def in_this_thread(callback: Callable[..., object]) -> Callable[..., None]:
+    """`callback`, which runs in the thread that calls `in_this_thread`, whichever calls it.
+
+    JupyterLab may deliver messages of widgets in a thread of their own (a kernel subshell), while a
+    cell runs. From there the call is put off until the event loop of the cells is free: else it
+    would draw with a network that the cell trains, or take a step inside another.
+    """
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:  # a plain script: no browser sends messages to it
+        return callback
+    home = threading.get_ident()
+
+    def called(*given: object) -> None:
+        if threading.get_ident() == home:
+            callback(*given)
+        else:
+            loop.call_soon_threadsafe(partial(callback, *given))
+
+    return called
 
 
 def parts_below(widget: ipywidgets.Widget) -> list[ipywidgets.Widget]:
