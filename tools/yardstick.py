@@ -28,19 +28,18 @@ PACKAGE = ROOT / "annlib"
 
 
 # Adapters: the only names of annlib that this script knows. A module that moves gets its new place.
-def first_of(name: str, *modules: str) -> Any:
-    """The object of that name in the first of the modules that has it."""
-    for module in modules:
-        with contextlib.suppress(ModuleNotFoundError):
-            if hasattr(import_module(module), name):
-                return getattr(import_module(module), name)
-    raise ImportError(f"None of {', '.join(modules)} has {name}: add its new place to this script.")
+def first_of(*names: str) -> Any:
+    """The first of these objects that exists, each given as module.name."""
+    for module, _, name in (dotted.rpartition(".") for dotted in names):
+        with contextlib.suppress(ModuleNotFoundError, AttributeError):
+            return getattr(import_module(module), name)
+    raise ImportError(f"None of {', '.join(names)} exists: add the new place to this script.")
 
 
 def run_command(*words: str) -> None:
     """What `annlib WORDS` runs."""
     sys.argv = ["annlib", *words]
-    first_of("main", "annlib.__main__")()
+    first_of("annlib.__main__.main")()
 
 
 def predict(folder: Path) -> None:
@@ -51,12 +50,16 @@ def image_to_logits(folder: Path) -> None:
     """The shortest way from Python: an image file and the shipped weights -> logits."""
     import torch
 
-    read_image = first_of("read_image", "annlib.data.io", "annlib.data.files")
-    normalise = first_of("normalise", "annlib.data.transforms", "annlib.data.normalise")
-    shipped_model = first_of("shipped_model", "annlib", "annlib.model.build", "annlib.model.hub")
+    read_image = first_of("annlib.data.io.read_image", "annlib.data.files.read_image")
+    shipped_model = first_of("annlib.shipped_model", "annlib.model.build.shipped_model")
+    normalize = first_of(
+        "annlib.data.transforms.normalize",
+        "annlib.data.transforms.normalise",
+        "annlib.data.normalise.normalise",
+    )
     with torch.inference_mode():
         model = shipped_model("balloon_ann")
-        model(normalise(read_image(folder / "val/images/0.png"))[None])
+        model(normalize(read_image(folder / "val/images/0.png"))[None])
 
 
 def training(folder: Path) -> None:
@@ -190,6 +193,8 @@ def trace(what: str) -> None:
         finally:
             sys.settrace(None)
             threading.settrace(None)
+    if tracer.only_step and tracer.yields < tracer.only_step:
+        sys.exit("The training loop was not seen: is_training_loop needs its new place.")
     result = {
         "files": len({file for file, _, _ in tracer.functions}),
         "functions": len(tracer.functions),
