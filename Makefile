@@ -40,6 +40,7 @@ lessons: $(READY)
 test: $(READY) $(NBGRADER) chromium bubblewrap
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/python tools/check_prose.py
 	$(BIN)/annlib lessons check
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 -m "not slow and not browser and not notebooks"
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist loadfile -m "slow and not browser and not notebooks"
