@@ -1,173 +1,153 @@
-"""Scores: one confusion matrix over the whole data set, and the numbers read off it."""
+"""An evaluation on disk: a folder with its settings, and a line for every picture scored."""
 
-from collections.abc import Callable, Iterable, Sequence
-from math import isnan
-from typing import Any, NamedTuple
+import json
+import zlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
 
-import torch
 from torch import Tensor
 
-from annlib.config import IGNORE_INDEX
+from annlib.engine.distributed import is_main, rank, wait_for_all
+from annlib.engine.evaluate import Scores
+from annlib.engine.exports import save_prediction
+from annlib.engine.failures import worst_pictures
+from annlib.engine.lines import append_line, read_lines, write_lines
+from annlib.engine.predict import Segmenter
+from annlib.engine.provenance import provenance
+from annlib.engine.scored import PictureScore
+from annlib.engine.settings import as_json, differences, to_json
+from annlib.model.checkpoints import write_atomically
 
 
-class Scores(NamedTuple):
-    """Shares between 0 and 1. NaN marks a class that has nothing to be compared with."""
+class EvaluationFolder:
+    """settings.json, images.jsonl; at the end scores.json, worst.md; colours/, labels/ if wanted.
 
-    iou: Tensor  # (K,) float64, NaN where neither the labels nor the prediction have the class
-    accuracy: Tensor  # (K,) float64, NaN where the labels lack the class
-    pixel_accuracy: float
-
-    @property
-    def miou(self) -> float:
-        """Mean IoU over the classes that occur; a class only predicted counts as 0."""
-        return float(self.iou.nanmean())
-
-    @property
-    def mean_accuracy(self) -> float:
-        """Mean of the class accuracies over the classes that occur in the labels."""
-        return float(self.accuracy.nanmean())
-
-    def as_json(self, class_names: Sequence[str]) -> dict[str, Any]:
-        """The same shares for a file; JSON knows no NaN, so None marks what it marks."""
-        classes = zip(class_names, self.iou.tolist(), self.accuracy.tolist(), strict=True)
-        return {
-            "miou": number_or_none(self.miou),
-            "mean_accuracy": number_or_none(self.mean_accuracy),
-            "pixel_accuracy": number_or_none(self.pixel_accuracy),
-            "classes": {
-                name: {"iou": number_or_none(iou), "accuracy": number_or_none(accuracy)}
-                for name, iou, accuracy in classes
-            },
-        }
-
-
-def number_or_none(number: float) -> float | None:
-    """None for NaN."""
-    return None if isnan(number) else number
-
-
-class ConfusionMatrix:
-    """Counts of (label, prediction) over all pixels that have a label.
-
-    Matrices of parts of a data set add up to that of the whole, in any order and on any number
-    of machines; mIoU of parts do not average to that of the whole.
+    Of several processes each has a file of lines; the first one joins them into images.jsonl. All
+    of them must see the same folder.
     """
 
-    def __init__(self, num_classes: int):
-        if num_classes > IGNORE_INDEX:
-            raise ValueError(
-                f"{num_classes} classes are too many to score: labels are bytes, and "
-                f"{IGNORE_INDEX} means none, which leaves {IGNORE_INDEX} classes at most."
-            )
-        self.counts = torch.zeros(
-            num_classes, num_classes, dtype=torch.int64
-        )  # [label, prediction]
+    def __init__(self, path: Path, segmenter: Segmenter, names: Sequence[str], save_pictures: bool):
+        self.path = Path(path)
+        self.spec = segmenter.spec
+        self.names = names
+        self.save_pictures = save_pictures
+        self.settings = settings_of(segmenter, names) | {"save_pictures": save_pictures}
+        self.lines = self.path / "images.jsonl"
+        if save_pictures:
+            check_names_differ(names)
 
-    @property
-    def num_classes(self) -> int:
-        return len(self.counts)
+    def open(self) -> list[PictureScore]:
+        """The pictures that are done, by whatever number of processes.
 
-    def update(self, predictions: Tensor, labels: Tensor) -> None:
-        """Adds pixels. predictions and labels: integer class indices of one shape; 255 ignored.
-
-        Raises ValueError for shapes that differ and for a label or prediction outside 0..K-1.
+        Raises ValueError for a folder whose evaluation was made by other settings, FileExistsError
+        for one that holds something else.
         """
-        if predictions.shape != labels.shape:
+        if is_main():
+            self.check_settings()
+            self.join()
+        wait_for_all()
+        done = read_scores(self.lines)
+        wait_for_all()  # nobody writes before all have read
+        return done
+
+    def check_settings(self) -> None:
+        """Writes the settings, or compares them with those that are there."""
+        file = self.path / "settings.json"
+        if not file.exists():
+            refuse_other_things(self.path)
+            write_atomically(file, to_json(self.settings))
+        try:
+            before = json.loads(file.read_bytes())
+        except ValueError as error:
             raise ValueError(
-                f"Predictions {tuple(predictions.shape)} and labels {tuple(labels.shape)} differ "
-                "in shape: resize the logits to the labels before the argmax."
+                f"{file} is damaged ({error}): nobody knows what was evaluated. Start again in "
+                "another folder (--out)."
+            ) from error
+        if before != self.settings:
+            differing = ", ".join(differences(before, self.settings))
+            raise ValueError(
+                f"The evaluation in {self.path} was made by other settings: {differing}. Scores "
+                "would be a mixture of both: use the same settings, or another folder (--out)."
             )
-        if predictions.dtype != torch.uint8:  # may hold anything where there is no label
-            predictions = predictions.where(labels != IGNORE_INDEX, 0)
-        labels = self.in_a_byte("label", labels)
-        pairs = self.in_a_byte("prediction", predictions).add_(labels, alpha=256)
-        counts = torch.bincount(pairs.flatten(), minlength=256 * 256).view(256, 256).cpu()
-        counts[IGNORE_INDEX] = 0
-        for kind, table in (("label", counts), ("prediction", counts.mT)):
-            outside = table[self.num_classes :].any(1).nonzero()
-            if len(outside):
-                raise self.out_of_range(kind, self.num_classes + int(outside[0]))
-        self.counts += counts[: self.num_classes, : self.num_classes]
 
-    def in_a_byte(self, kind: str, values: Tensor) -> Tensor:
-        """The same as int32, copied. Raises ValueError for a value that no byte can hold."""
-        if values.dtype != torch.uint8 and values.numel():
-            for extreme in values.aminmax():
-                if not 0 <= extreme <= 255:
-                    raise self.out_of_range(kind, extreme.item())
-        return values.to(torch.int32, copy=True)
+    def join(self) -> list[PictureScore]:
+        """The lines of all processes in one file, in the order of the data set."""
+        parts = sorted(self.path.glob("images-*.jsonl"))
+        found = [score for file in (self.lines, *parts) for score in read_scores(file)]
+        scores = sorted({score.index: score for score in found}.values())
+        write_lines(self.lines, [score._asdict() for score in scores])
+        for part in parts:
+            part.unlink(missing_ok=True)
+        return scores
 
-    def out_of_range(self, kind: str, value: float) -> ValueError:
-        return ValueError(
-            f"A {kind} is {value}, but there are {self.num_classes} classes "
-            f"(0..{self.num_classes - 1}, and {IGNORE_INDEX} to ignore). Are these the labels "
-            "of another data set, or raw ids that still need its label table?"
+    def keep(self, score: PictureScore, prediction: Tensor) -> None:
+        """Writes a picture down as done.  prediction: uint8 (H, W) class indices"""
+        if self.save_pictures:
+            save_prediction(prediction, self.spec, self.path, score.name)
+        file = self.lines if is_main() else self.path / f"images-{rank()}.jsonl"
+        append_line(file, score._asdict())
+
+    def finish(self, scores: Scores) -> None:
+        """Writes the result, once every process has written down its pictures."""
+        wait_for_all()
+        if not is_main():
+            return
+        pictures = self.join()
+        if len(pictures) != len(self.names):
+            raise OSError(
+                f"{self.lines} lists {len(pictures)} of {len(self.names)} pictures: do all "
+                "machines see the same folder? Choose one on a shared disk (--out)."
+            )
+        values = scores.as_json(self.spec.class_names) | {"made": provenance()}
+        write_atomically(self.path / "scores.json", to_json(values))
+        write_atomically(self.path / "worst.md", worst_pictures(pictures, self.spec).encode())
+
+
+def read_scores(path: Path) -> list[PictureScore]:
+    """The lines of a file that one process wrote."""
+    try:
+        return [PictureScore(**line) for line in read_lines(path)]
+    except TypeError as error:
+        raise ValueError(
+            f"{path} was written by another version of annlib ({error}): go on with that one, or "
+            "start again in another folder (--out)."
+        ) from error
+
+
+def settings_of(segmenter: Segmenter, names: Sequence[str]) -> dict[str, Any]:
+    """All that a score depends on, as it comes back from a file; the data may move elsewhere."""
+    table = segmenter.spec.label_table()
+    return as_json(
+        {
+            "weights_crc32": segmenter.weights_crc32,
+            "model": asdict(segmenter.model.config),
+            "test": asdict(segmenter.test),
+            "precision": segmenter.precision,
+            "classes": segmenter.spec.class_names,
+            "label_table_crc32": f"{zlib.crc32(table.numpy()):08x}",
+            "pictures": len(names),
+            "names_crc32": f"{zlib.crc32(json.dumps(names).encode()):08x}",
+        }
+    )
+
+
+def refuse_other_things(folder: Path) -> None:
+    """Hidden files do not count: a write that was cut off may have left one."""
+    if folder.exists() and any(not path.name.startswith(".") for path in folder.iterdir()):
+        raise FileExistsError(
+            f"{folder} holds other things, but no evaluation. Choose an empty or a new folder "
+            "(--out): nothing is overwritten."
         )
 
-    def __add__(self, other: "ConfusionMatrix") -> "ConfusionMatrix":
-        total = ConfusionMatrix(self.num_classes)
-        total.counts = self.counts + other.counts
-        return total
 
-    def entries(self) -> list[list[int]]:
-        """The counts that are not 0: [label, prediction, count] each. Few, for one picture."""
-        places = self.counts.nonzero()
-        return torch.column_stack([places, self.counts[places[:, 0], places[:, 1]]]).tolist()
-
-    def add_entries(self, entries: Sequence[Sequence[int]]) -> None:
-        """Adds what `entries` of another matrix listed."""
-        labels, predictions, counts = torch.tensor(entries, dtype=torch.int64).view(-1, 3).T
-        self.counts.index_put_((labels, predictions), counts, accumulate=True)
-
-    def scores(self) -> Scores:
-        """IoU and accuracy of each class (mmseg/evaluation/metrics/iou_metric.py, in float64)."""
-        counts = self.counts.double()
-        correct, labelled, predicted = counts.diagonal(), counts.sum(1), counts.sum(0)
-        return Scores(
-            iou=correct / (labelled + predicted - correct),
-            accuracy=correct / labelled,
-            pixel_accuracy=float(correct.sum() / counts.sum()),
+def check_names_differ(names: Sequence[str]) -> None:
+    """The predictions are named after the pictures: the second would replace the first."""
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise ValueError(
+            f"Several pictures are named {', '.join(twice[:5])}: their predictions would be the "
+            "same files. Give them different names, or leave --save-pictures away."
         )
-
-    def accuracy_among(self, classes: tuple[int, ...]) -> float:
-        """Share that is right among pixels whose label and prediction are both of `classes`."""
-        index = torch.tensor(classes)
-        part = self.counts[index][:, index].double()
-        return float(part.diagonal().sum() / part.sum())
-
-
-def evaluate(
-    predict: Callable[[Tensor], Tensor],
-    samples: Iterable[tuple[Tensor, Tensor]],
-    num_classes: int,
-) -> ConfusionMatrix:
-    """Compares predictions with labels, a batch at a time.
-
-    predict: images (B, 3, H, W) -> logits (B, K, H, W); see `annlib.engine.inference.predictor`.
-    samples: images (B, 3, H, W) with labels (B, H, W).
-    Raises ValueError for another number of scores a pixel than there are classes.
-    """
-
-    def label(images: Tensor) -> Tensor:
-        logits = predict(images)
-        if logits.shape[1] != num_classes:
-            raise ValueError(
-                f"The network tells {logits.shape[1]} classes apart, the labels {num_classes}: its "
-                "class indices mean something else. Evaluate it on the data set it was trained on."
-            )
-        return logits.argmax(1)
-
-    return evaluate_labels(label, samples, num_classes)
-
-
-def evaluate_labels(
-    label: Callable[[Tensor], Tensor],
-    samples: Iterable[tuple[Tensor, Tensor]],
-    num_classes: int,
-) -> ConfusionMatrix:
-    """The same for what gives classes (B, H, W) at once: `annlib.engine.inference.labeller`."""
-    matrix = ConfusionMatrix(num_classes)
-    for images, labels in samples:
-        predictions = label(images)
-        matrix.update(predictions, labels.to(predictions.device))
-    return matrix
