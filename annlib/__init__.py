@@ -10,28 +10,28 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # what editors and type checkers read
     from annlib.config import IGNORE_INDEX, ModelConfig, TestConfig, TrainConfig
-    from annlib.engine.evaluate import ConfusionMatrix, Scores, evaluate
-    from annlib.engine.inference import labeller, predictor
+    from annlib.engine.inference import make_label_predictor, make_predictor
+    from annlib.engine.metrics import ConfusionMatrix, Scores, evaluate
     from annlib.engine.train import make_optimizer, poly_lr, segmentation_loss, train
     from annlib.model.ann import ANN, Logits
     from annlib.model.asymmetric import AFNB, APNB, AsymmetricAttention, PyramidPool
     from annlib.model.baselines import build_model
-    from annlib.model.checkpoints import load_model, shipped_model
-    from annlib.model.frozen import frozen
-    from annlib.model.published import load_published
+    from annlib.model.checkpoint import load_model, shipped_model
+    from annlib.model.frozen import fuse_for_inference
+    from annlib.model.hub import load_published
     from annlib.zoo import ZOO, published
 
 HOMES = {
     "annlib.config": ("IGNORE_INDEX", "ModelConfig", "TestConfig", "TrainConfig"),
-    "annlib.engine.evaluate": ("ConfusionMatrix", "Scores", "evaluate"),
-    "annlib.engine.inference": ("labeller", "predictor"),
+    "annlib.engine.metrics": ("ConfusionMatrix", "Scores", "evaluate"),
+    "annlib.engine.inference": ("make_label_predictor", "make_predictor"),
     "annlib.engine.train": ("make_optimizer", "poly_lr", "segmentation_loss", "train"),
     "annlib.model.ann": ("ANN", "Logits"),
     "annlib.model.asymmetric": ("AFNB", "APNB", "AsymmetricAttention", "PyramidPool"),
     "annlib.model.baselines": ("build_model",),
-    "annlib.model.checkpoints": ("load_model", "shipped_model"),
-    "annlib.model.frozen": ("frozen",),
-    "annlib.model.published": ("load_published",),
+    "annlib.model.checkpoint": ("load_model", "shipped_model"),
+    "annlib.model.frozen": ("fuse_for_inference",),
+    "annlib.model.hub": ("load_published",),
     "annlib.zoo": ("ZOO", "published"),
 }
 __all__ = [name for names in HOMES.values() for name in names]

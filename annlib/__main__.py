@@ -7,23 +7,22 @@ from typing import Annotated
 import tyro
 from tyro.conf import subcommand
 
-from annlib.commands.assignments import Assign, Grade
-from annlib.commands.benchmark import Benchmark
-from annlib.commands.data import Data
-from annlib.commands.errors import message_of
-from annlib.commands.evaluate import Evaluate
-from annlib.commands.lessons import Lessons
-from annlib.commands.list_experiments import ListExperiments
-from annlib.commands.predict import Predict
-from annlib.commands.reproduce import Reproduce
-from annlib.commands.runs import Runs
-from annlib.commands.scenes import WriteScenes
-from annlib.commands.sweep import Sweep
-from annlib.commands.town import Town
-from annlib.commands.train import Train
-from annlib.commands.weights import Weights
-from annlib.commands.widgets import Widgets
-from annlib.commands.zoo import Zoo
+from annlib.cli.assignments import Assign, Grade
+from annlib.cli.common import message_of
+from annlib.cli.data import Data, WriteScenes
+from annlib.cli.evaluate import Evaluate
+from annlib.cli.lessons import Lessons
+from annlib.cli.list import ListExperiments
+from annlib.cli.predict import Predict
+from annlib.cli.reproduce import Reproduce
+from annlib.cli.runs import Runs
+from annlib.cli.sweep import Sweep
+from annlib.cli.train import Train
+from annlib.cli.weights import Weights
+from benchmarks.__main__ import Benchmark
+from benchmarks.compare_heads import Town
+from benchmarks.verify_zoo import Zoo
+from tests.browser.latency import Widgets
 
 Command = (
     Annotated[ListExperiments, subcommand("list", prefix_name=False)]

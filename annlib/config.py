@@ -1,4 +1,4 @@
-"""What an experiment is: plain frozen facts that every other file takes its numbers from."""
+"""Configuration of an experiment: frozen dataclasses for model, data, training, tests, runtime."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -98,7 +98,7 @@ class TestConfig:
 
 
 @dataclass(frozen=True)
-class Compute:
+class RuntimeConfig:
     """How a machine does the work: another choice changes speed and memory, not the recipe.
 
     precision: of convolutions and products; weights stay float32. accumulate: parts that a batch

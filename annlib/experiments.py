@@ -1,4 +1,4 @@
-"""Experiments on what everybody has: Balloon Town, and a folder of photographs."""
+"""Experiments on data that everybody has: Balloon Town, and a folder of images."""
 
 from dataclasses import replace
 from difflib import get_close_matches

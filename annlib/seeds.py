@@ -1,4 +1,4 @@
-"""Randomness that belongs to a place in the work, not to the order in which the work was done."""
+"""Seeds derived from the place in the work (run, step, sample), so that a resumed run repeats."""
 
 import hashlib
 from collections.abc import Iterator

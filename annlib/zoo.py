@@ -1,4 +1,4 @@
-"""The 16 published experiments: one row each, with what was published about it.
+"""The 16 published experiments: one row each, with the numbers published about it.
 
 Source: MMSegmentation, configs/ann (README and metafile of releases 0.30 and 1.2.2).
 """

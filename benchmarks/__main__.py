@@ -1,18 +1,16 @@
-"""annlib benchmark: what things cost here, each measurement a command of its own."""
+"""python -m benchmarks: measurements, each a command of its own."""
 
 from dataclasses import dataclass
 from typing import Annotated
 
 from tyro.conf import subcommand
 
-from annlib.commands.benchmark_blocks import Blocks
-from annlib.commands.benchmark_data import Data
-from annlib.commands.benchmark_evaluate import Evaluate
-from annlib.commands.benchmark_growth import Growth
-from annlib.commands.benchmark_model import Model
-from annlib.commands.benchmark_parts import Parts
-from annlib.commands.benchmark_rows import Rows
-from annlib.commands.benchmark_train import Train
+from benchmarks.dataloading import Data
+from benchmarks.evaluation import Evaluate
+from benchmarks.implementations import Blocks
+from benchmarks.network import Model, Parts, Train
+from benchmarks.published_rows import Rows
+from benchmarks.scaling import Growth
 
 
 @dataclass(frozen=True)

@@ -1,33 +1,31 @@
-"""What contestants do in a race of evaluations: all of one, and its two parts after the network.
+"""python -m benchmarks evaluation: scoring of an image, the reference and ours.
 
 Each returns numbers of pixels of every class: intersection of prediction and labels, their union,
 prediction, labels: (4, K).
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
 
 from annlib.config import IGNORE_INDEX
-from annlib.engine.evaluate import ConfusionMatrix
-from annlib.engine.inference import Label, fit, labeller
-from annlib.engine.machine import runner
-from annlib.engine.score_maps import best_classes, ready, resized
-from annlib.engine.shrinking import picture_size, shrunk
+from annlib.engine.inference import Label, best_classes, fit, make_label_predictor, ready, resized
+from annlib.engine.metrics import ConfusionMatrix
+from annlib.engine.row_costs import picture_size, shrunk
+from annlib.engine.trainer import wrap_model
 from annlib.model.ann import map_size, resize_bilinear
 from annlib.seeds import seeded
-from annlib.speed.contestants import Contestant, network
-from annlib.speed.reference_calls import (
-    reference_areas,
-    reference_classes,
-    reference_post_processing,
-)
-from annlib.speed.resident import Ready
-from annlib.speed.works import Size, number_of_parameters, picture
 from annlib.zoo import Published
+from benchmarks.common import Machine, Ready, Results
+from benchmarks.mmseg_reference import reference_areas, reference_classes, reference_post_processing
+from benchmarks.network import Contestant, Rivals, Size, network, number_of_parameters, picture
+
+if TYPE_CHECKING:
+    from benchmarks.network import Entry
+
 
 REGION = 32  # pixels: side of the squares that a made-up map of classes consists of
 PostProcessing = Literal["reference", "whole map", "piece by piece"]
@@ -77,11 +75,14 @@ def evaluation(contestant: Contestant, row: Published, shrink: int, device: torc
     def ours(label: Label) -> Tensor:
         return our_areas(label(images)[0], labels, num_classes)
 
-    runs = runner(model, device, contestant.compute)
+    runs = wrap_model(model, device, contestant.compute)
     call, plain = (
         (theirs, theirs)
         if contestant.network == "reference"
-        else (partial(ours, labeller(runs, test, precision)), partial(ours, labeller(model, test)))
+        else (
+            partial(ours, make_label_predictor(runs, test, precision)),
+            partial(ours, make_label_predictor(model, test)),
+        )
     )
     return Ready(call, plain, number_of_parameters(model), precision)
 
@@ -137,3 +138,60 @@ def counting(way: Counting, row: Published, shrink: int, device: torch.device) -
                 return areas(counts.unflatten(0, (-1, num_classes)))
 
     return Ready(call, call)
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Race the reference: the scoring of one picture as the row is tested, whole and in parts.
+
+    The parts: what follows the network, from logits to counts of pixels; and the counting alone,
+    beside a bare bincount. Without the reference (pip install -e '.[reference]') ours race alone.
+    """
+
+    rivals: Rivals = Rivals()
+    machine: Machine = Machine()
+    results: Results = Results()
+    network: bool = True
+    """Measure the scoring with its network, too: minutes on a CPU."""
+    shrink: int = 1
+    """Divide all sides of pictures and windows by this."""
+
+    def run(self) -> None:
+        from annlib.engine.row_costs import picture_size, shrunk
+
+        row, device = self.rivals.published(), self.machine.ready()
+        shrunk(row.experiment, self.shrink)  # tells at once if that is no picture
+        height, width = picture_size(row.experiment, self.shrink)
+        contests = {
+            f"{what}, {height} x {width}": entries
+            for what, entries in self.contests(row, device).items()
+        }
+        report = self.rivals.report(contests, device, self.machine.repeat)
+        words = ["parts"] * (not self.network) + [f"shrink{self.shrink}"] * (self.shrink > 1)
+        path = self.results.path(device, "evaluate", *self.rivals.words(), *words)
+        self.results.keep(report.text(), report.values(), path)
+
+    def contests(self, row: "Published", device: "torch.device") -> "dict[str, list[Entry]]":
+        from functools import partial
+
+        from benchmarks.mmseg_reference import installed
+
+        field = self.rivals.field("frozen", device)
+        here = (row, self.shrink, device)
+        others = ("reference",) if installed() else ()
+        parts = {
+            "From logits to counts": {
+                way: partial(post_processing, way, *here)
+                for way in (*others, "whole map", "piece by piece")
+            },
+            "Counting": {
+                way: partial(counting, way, *here) for way in ("bincount", *others, "ours")
+            },
+        }
+        whole = {
+            "Picture to counts": {each.name: partial(evaluation, each, *here) for each in field}
+        }
+        return {
+            what: self.rivals.race(works, device, self.machine.repeat)
+            for what, works in ((whole if self.network else {}) | parts).items()
+        }

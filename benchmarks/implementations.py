@@ -1,13 +1,12 @@
-"""annlib benchmark blocks: AFNB, APNB and their attention, each in all its forms side by side."""
+"""python -m benchmarks implementations: AFNB, APNB and attention, all implementations compared."""
 
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from annlib.commands.maps import Maps, Sizes, check_sizes
-from annlib.commands.measuring import Machine, Results
+from benchmarks.common import Machine, Maps, Results, Sizes, check_sizes
 
 if TYPE_CHECKING:
-    from annlib.speed.forms import Comparison, Conditions
+    from annlib.course.timing import Comparison, Conditions
 
 
 @dataclass(frozen=True)
@@ -25,8 +24,7 @@ class Blocks:
     results: Results = Results()
 
     def run(self) -> None:
-        from annlib.speed.attentions import compare_attentions
-        from annlib.speed.blocks import compare_blocks
+        from annlib.course.implementations import compare_attentions, compare_blocks
 
         channels = self.maps.channels()
         check_sizes("--attention-sizes", self.attention_sizes)
@@ -47,12 +45,11 @@ class Blocks:
         self, blocks: "list[Comparison]", attentions: "list[Comparison]", conditions: "Conditions"
     ) -> str:
         """Writes down all that is known.  -> both tables, and where they are"""
-        from annlib.speed import attentions as forms
-        from annlib.speed.blocks import PLAIN
-        from annlib.speed.form_tables import forms_table, legend, settings
+        from annlib.course import implementations as forms
+        from annlib.course.implementations import PLAIN_BLOCK, forms_table, legend, settings
 
         texts = [
-            forms_table("block", blocks, [PLAIN]),
+            forms_table("block", blocks, [PLAIN_BLOCK]),
             forms_table("attention", attentions, [forms.NONLOCAL, forms.FUSED]),
             legend(conditions),
         ]

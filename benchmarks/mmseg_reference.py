@@ -1,10 +1,10 @@
-"""MMSegmentation's own ANN for a published row, with weights of ours: whom we race against.
+"""MMSegmentation's own ANN with our weights: the reference of the benchmarks.
 
 Install it with `pip install -e '.[reference]'`; nothing of it is imported before it is asked for.
 """
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from sys import modules
@@ -12,11 +12,13 @@ from types import ModuleType
 from typing import Any, NoReturn
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from annlib.config import ModelConfig
+from annlib.config import IGNORE_INDEX, ModelConfig, TrainConfig
+from annlib.engine.train import poly_lr
 from annlib.model.ann import ANN
-from annlib.model.reference_weights import to_mmseg
+from annlib.model.asymmetric import AFNB, APNB, AsymmetricAttention
+from annlib.model.convert import from_mmseg, to_mmseg
 from annlib.zoo import Published, published
 
 PACKAGES = ("mmseg", "mmengine", "mmcv", "ftfy", "regex")  # mmseg does not ask pip for all of them
@@ -125,3 +127,174 @@ def backbone_in_its_words(config: ModelConfig) -> dict[str, Any]:
         "base_channels": config.width,
         "stem_channels": config.width,
     }
+
+
+THEIRS = {"afnb": "decode_head.fusion.", "apnb": "decode_head.context."}
+ATTENTION = "stages.0."
+LAYERS = {"conv_cfg": None, "norm_cfg": {"type": "BN"}, "act_cfg": {"type": "ReLU"}}
+
+
+class SelfAttention(nn.Module):
+    """The reference's attention, asked by and about one map."""
+
+    def __init__(self, attention: nn.Module):
+        super().__init__()
+        self.attention = attention
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W)"""
+        return self.attention(features, features)
+
+
+def settings(attention: AsymmetricAttention) -> dict[str, Any]:
+    """What its blocks are made of: channels of keys and values are one number there."""
+    return {
+        "channels": attention.to_value.out_channels,
+        "key_pool_scales": attention.pool.pool_scales,
+        **LAYERS,
+    }
+
+
+def reference_afnb(ours: AFNB) -> nn.Module:
+    """(low (B, Cl, h, w), high (B, Ch, H, W)) -> (B, Ch, H, W)"""
+    import_reference()
+    from mmseg.models.decode_heads.ann_head import AFNB as Theirs
+
+    low, high = ours.attention.to_key[0].in_channels, ours.attention.to_output.out_channels
+    theirs = Theirs(
+        low_in_channels=low,
+        high_in_channels=high,
+        out_channels=high,
+        query_scales=(1,),
+        **settings(ours.attention),
+    )
+    theirs.load_state_dict(their_names(ours.state_dict(), "afnb"))
+    return theirs
+
+
+def reference_apnb(ours: APNB) -> nn.Module:
+    """(B, C, H, W) -> (B, C, H, W)"""
+    import_reference()
+    from mmseg.models.decode_heads.ann_head import APNB as Theirs
+
+    channels = ours.attention.to_output.out_channels
+    theirs = Theirs(
+        in_channels=channels,
+        out_channels=channels,
+        query_scales=(1,),
+        **settings(ours.attention),
+    )
+    theirs.load_state_dict(their_names(ours.state_dict(), "apnb"))
+    return theirs
+
+
+def reference_attention(ours: AsymmetricAttention, pooled: bool) -> SelfAttention:
+    """APNB's attention or, not pooled, the ordinary non-local one.  (B, C, H, W) -> same"""
+    import_reference()
+    from mmseg.models.decode_heads.ann_head import SelfAttentionBlock
+
+    channels = ours.to_output.out_channels
+    theirs = SelfAttentionBlock(
+        low_in_channels=channels,
+        high_in_channels=channels,
+        out_channels=channels,
+        share_key_query=True,
+        query_scale=1,
+        **settings(ours),
+    )
+    weights = {f"attention.{name}": tensor for name, tensor in ours.state_dict().items()}
+    named = their_names(weights, "apnb")
+    theirs.load_state_dict({name.removeprefix(ATTENTION): named[name] for name in named})
+    if not pooled:
+        theirs.key_downsample = None
+    return SelfAttention(theirs)
+
+
+def their_names(weights: Mapping[str, Tensor], block: str) -> dict[str, Tensor]:
+    """Names of a block of ours, "afnb" or "apnb" -> of theirs."""
+    named = to_mmseg({f"{block}.{name}": tensor for name, tensor in weights.items()})
+    return {name.removeprefix(THEIRS[block]): tensor for name, tensor in named.items()}
+
+
+def our_names(weights: Mapping[str, Tensor], block: str) -> dict[str, Tensor]:
+    """Names of a block of theirs -> of ours. A weight they list twice may come once."""
+    named = from_mmseg({THEIRS[block] + name: tensor for name, tensor in weights.items()})
+    return {name.removeprefix(f"{block}."): tensor for name, tensor in named.items()}
+
+
+def sizes(size: tuple[int, int], picture_size: tuple[int, int] | None = None) -> dict[str, Any]:
+    """What the reference wants to know about a network's input, and the picture it was made of."""
+    whole = {"img_shape": size, "pad_shape": size, "padding_size": [0, 0, 0, 0]}
+    return whole | {"ori_shape": picture_size or size}
+
+
+def samples(labels: Tensor) -> list[Any]:
+    """The labels of a batch in its own wrapping.  (B, H, W)"""
+    from mmengine.structures import PixelData
+    from mmseg.structures import SegDataSample
+
+    size = tuple(labels.shape[1:])
+    wrapped = [SegDataSample(metainfo=sizes(size)) for _ in labels]
+    for sample, one in zip(wrapped, labels, strict=True):
+        sample.gt_sem_seg = PixelData(data=one[None])
+    return wrapped
+
+
+def reference_logits(model: nn.Module, images: Tensor) -> Tensor:
+    """(B, 3, H, W) -> (B, K, H, W)"""
+    return model.encode_decode(images, [sizes(tuple(images.shape[2:]))] * len(images))
+
+
+def reference_steps(
+    model: nn.Module, images: Tensor, labels: Tensor, config: TrainConfig
+) -> Iterator[Tensor]:
+    """Losses of a training on one batch, over and over, by our recipe and its optimiser.
+
+    (B, 3, H, W), (B, H, W) -> scalars. Its loss measures the share of right pixels as well.
+    """
+    optimizer = torch.optim.SGD(
+        model.parameters(),
+        lr=config.base_lr,
+        momentum=config.momentum,
+        weight_decay=config.weight_decay,
+    )
+    wrapped = samples(labels)
+    model.train()
+    for number in range(config.iterations):
+        for group in optimizer.param_groups:
+            group["lr"] = poly_lr(number, config)
+        optimizer.zero_grad(set_to_none=True)
+        loss, _ = model.parse_losses(model.loss(images, wrapped))
+        loss.backward()
+        optimizer.step()
+        yield loss.detach()
+
+
+def reference_classes(model: nn.Module, images: Tensor, size: tuple[int, int]) -> Tensor:
+    """The whole of its test on the input that its pipeline made of a picture of `size`.
+
+    (1, 3, h, w) -> class indices (*size)
+    """
+    from mmseg.structures import SegDataSample
+
+    sample = SegDataSample(metainfo=sizes(tuple(images.shape[2:]), size))
+    return model.predict(images, [sample])[0].pred_sem_seg.data[0]
+
+
+def reference_post_processing(
+    model: nn.Module, logits: Tensor, input_size: tuple[int, int], size: tuple[int, int]
+) -> Tensor:
+    """What follows its classifier.  (1, K, H/8, W/8) -> class indices (*size)"""
+    from mmseg.structures import SegDataSample
+
+    about = sizes(input_size, size)
+    scores = model.decode_head.predict_by_feat(logits, [about])
+    (sample,) = model.postprocess_result(scores, [SegDataSample(metainfo=about)])
+    return sample.pred_sem_seg.data[0]
+
+
+def reference_areas(classes: Tensor, labels: Tensor, num_classes: int) -> Tensor:
+    """Of each class: intersection, union, prediction, labels.  2 x (H, W) -> pixels (4, K)"""
+    from mmseg.evaluation import IoUMetric
+
+    return torch.stack(IoUMetric.intersect_and_union(classes, labels, num_classes, IGNORE_INDEX))

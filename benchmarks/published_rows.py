@@ -1,16 +1,15 @@
-"""annlib benchmark rows: the memory and speed columns of the published tables, measured here."""
+"""python -m benchmarks published-rows: memory and speed of the published rows, measured."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tyro.conf import Positional
 
-from annlib.commands.measuring import Machine, Results, remake
-from annlib.config import Compute, Precision
+from annlib.config import Precision, RuntimeConfig
+from benchmarks.common import Machine, Results, remake
 
 if TYPE_CHECKING:
-    from annlib.engine.cost_tables import RowCost
-    from annlib.engine.costs import Measuring
+    from annlib.engine.row_costs import Measuring, RowCost
     from annlib.zoo import Published
 
 
@@ -57,18 +56,20 @@ class Rows:
     """Layout of maps in memory."""
 
     def run(self) -> None:
-        from annlib.engine.costs import Measuring
+        from annlib.engine.row_costs import Measuring
 
         rows = self.choice.rows()  # first: a misspelt name is told before anything is measured
         if not (self.inference or self.training):
             raise ValueError("--no-inference and --no-training leave nothing to measure.")
-        compute = Compute(self.precision, channels_last=self.channels_last, compile=self.compile)
+        compute = RuntimeConfig(
+            self.precision, channels_last=self.channels_last, compile=self.compile
+        )
         how = Measuring(self.machine.ready(), compute, self.shrink, self.machine.repeat)
         self.measure(rows, how)
 
     def measure(self, rows: "list[Published]", how: "Measuring") -> None:
         """Measures row by row, and writes down all that is known after each."""
-        from annlib.engine.cost_tables import file_name, row_costs, write_costs
+        from annlib.engine.row_costs import file_name, row_costs, write_costs
 
         path = self.results.out / f"{file_name(self.choice.name or 'all', how)}.md"
         costs: list[RowCost] = []

@@ -1,13 +1,13 @@
-"""annlib benchmark growth: how time and memory of attention grow with the map."""
+"""python -m benchmarks scaling: how time and memory of attention grow with the feature map."""
 
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from annlib.commands.maps import Maps
-from annlib.commands.measuring import Machine, Results
+from benchmarks.common import Machine, Maps, Results
 
 if TYPE_CHECKING:
-    from annlib.speed.forms import Comparison, Conditions
+    from annlib.course.timing import Comparison, Conditions
+
 
 SIZES = ((32, 32), (32, 64), (64, 64), (64, 128), (128, 128), (128, 256), (256, 256))
 
@@ -25,8 +25,9 @@ class Growth:
     results: Results = Results()
 
     def run(self) -> None:
-        import annlib.course.growth_chart  # noqa: F401  first: it needs matplotlib
-        from annlib.speed.growth import growing
+        import annlib.course.plots.costs  # noqa: F401  first: it needs matplotlib
+
+        from annlib.course.scaling import growing
 
         channels = self.maps.channels()
         conditions = self.maps.conditions(self.machine.ready(), self.machine.repeat)
@@ -39,10 +40,10 @@ class Growth:
 
     def save(self, comparisons: "list[Comparison]", conditions: "Conditions") -> str:
         """Writes down and draws all that is known.  -> the tables, and where they are"""
-        from annlib.course.growth_chart import growth_chart
-        from annlib.model.checkpoints import write_atomically
-        from annlib.speed.form_tables import forms_table, legend, settings
-        from annlib.speed.growth import NAMES, curves_of, slopes_table
+        from annlib.course.implementations import forms_table, legend, settings
+        from annlib.course.plots.costs import growth_chart
+        from annlib.course.scaling import NAMES, curves_of, slopes_table
+        from annlib.model.checkpoint import write_atomically
 
         curves = curves_of(comparisons)
         picture = growth_chart(curves)

@@ -1,36 +1,290 @@
-"""The 16 published rows, gone through from their names to scores, each claim checked by itself."""
+"""python -m benchmarks verify-zoo: every published row checked from its name to its scores.
 
+Weights and images follow from names and shapes alone, so none are stored: data/reference.
+
+Each check tells what it saw, and raises ValueError with it where the claim does not hold.
+
+Each check tells what it saw, and raises ValueError with it where the claim does not hold.
+"""
+
+import ast
+import json
+import sys
 import time
+import zlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import isfinite
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset
 
-from annlib.config import Compute
-from annlib.data.sources import open_data
-from annlib.engine.costs import share_of_one_gpu
-from annlib.engine.machine import placed
-from annlib.engine.provenance import cpu_name, provenance
-from annlib.engine.results import write_results
-from annlib.engine.settings import to_json
-from annlib.engine.shrinking import shrunk
-from annlib.engine.tables import table
-from annlib.engine.zoo_claims import check_gflops, check_loading, check_logits, check_parameters
-from annlib.engine.zoo_runs import (
-    CPU,
-    check_evaluation,
-    check_step,
-    imitate,
-    multi_scale,
-    slide,
-    whole,
+from annlib.cli.common import use_threads
+from annlib.config import IGNORE_INDEX, Experiment, RuntimeConfig, TestConfig
+from annlib.data.datasets import open_data
+from annlib.data.loader import make_loader
+from annlib.data.synthetic import mimic
+from annlib.engine.inference import MULTI_SCALE, inference_of, make_predictor
+from annlib.engine.metrics import ConfusionMatrix, percent, table
+from annlib.engine.results import cpu_name, provenance, to_json, write_results
+from annlib.engine.row_costs import (
+    PICTURES,
+    gflops_by_part,
+    parameters_by_part,
+    share_of_one_gpu,
+    shrunk,
+    shrunk_size,
 )
+from annlib.engine.train import make_optimizer, train
+from annlib.engine.trainer import batches, prepare_model
+from annlib.model.ann import ANN
 from annlib.model.baselines import build_model
-from annlib.model.checkpoints import write_atomically
+from annlib.model.checkpoint import write_atomically
+from annlib.model.convert import from_mmseg
+from annlib.model.hub import load_strictly
 from annlib.zoo import Published
+
+REFERENCE = Path(__file__).parents[1] / "data" / "reference"
+KEYS = {50: "state_dict_keys_r50_19.txt", 101: "state_dict_keys_r101_150.txt"}
+SHARED = "decode_head.context.stages.0."
+
+
+def reference_file(name: str) -> Path:
+    """A file of data/reference. Raises FileNotFoundError where annlib came without it."""
+    path = REFERENCE / name
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"There is no {path}: the reference's numbers lie in a checkout of annlib. Run this "
+            "from one, installed by pip install -e ."
+        )
+    return path
+
+
+def reference_costs() -> dict[str, dict[str, Any]]:
+    """Parameters and GFLOPs as counted on the reference, by "r50_19" and the like."""
+    return json.loads(reference_file("costs.json").read_text(encoding="utf-8"))["models"]
+
+
+def reference_logits(depth: int) -> dict[str, Tensor]:
+    """What the reference makes of weights and an image that follow the rule.
+
+    logits, aux: (1, K, 13, 17), of as many classes as are stored. classes_ac0, classes_ac1: the
+    predicted classes (97, 129) for align_corners False and True, by number of classes.
+    """
+    with np.load(reference_file(f"logits_r{depth}.npz")) as stored:
+        return {key: torch.from_numpy(stored[key]) for key in stored}
+
+
+def shapes(depth: int, num_classes: int) -> dict[str, tuple[int, ...]]:
+    """Reference key -> shape; only the classifiers depend on the number of classes."""
+    lines = reference_file(KEYS[depth]).read_text(encoding="utf-8").splitlines()[1:]
+    table = {
+        key: ast.literal_eval(shape) for key, shape, *_ in (line.split("\t") for line in lines)
+    }
+    return {
+        key: (num_classes, *shape[1:]) if ".conv_seg." in key else shape
+        for key, shape in table.items()
+    }
+
+
+def random_state(name: str) -> np.random.RandomState:
+    return np.random.RandomState(zlib.crc32(name.encode("ascii")))
+
+
+def fill(key: str, shape: tuple[int, ...]) -> Tensor:
+    """The tensor that belongs to a reference key: float32, or int64 for the batch counter.
+
+    The classifier of fewer classes is the beginning of that of more.
+    """
+    # APNB's query and key projection are one module that the reference lists twice.
+    random = random_state(key.replace(f"{SHARED}query_project.", f"{SHARED}key_project."))
+    last = key.rpartition(".")[2]
+    if last == "num_batches_tracked":
+        return torch.zeros(shape, dtype=torch.int64)
+    if last in ("running_mean", "bias"):
+        values = 0.1 * random.standard_normal(shape)
+    elif last == "running_var":
+        values = 0.5 + random.random_sample(shape)
+    elif len(shape) == 1:
+        values = (0.5 + random.random_sample(shape)) * (0.3 if ".bn3." in key else 1.0)
+    else:
+        values = random.standard_normal(shape)
+        values -= values.mean(axis=(1, 2, 3), keepdims=True)
+        values *= np.sqrt(2 / np.prod(shape[1:]))
+    return torch.from_numpy(values.astype(np.float32))
+
+
+def reference_weights(depth: int, num_classes: int) -> dict[str, Tensor]:
+    """Weights that follow the rule, under the reference's names: what a released file holds."""
+    return {key: fill(key, shape) for key, shape in shapes(depth, num_classes).items()}
+
+
+def make_input(batch: int, height: int, width: int) -> Tensor:
+    """Images with large and small structure.  -> (batch, 3, height, width) float32"""
+    random = random_state(f"input_{batch}x3x{height}x{width}")
+    noise = random.standard_normal((batch, 3, height, width))
+    coarse = random.standard_normal((batch, 3, -(-height // 32), -(-width // 32)))
+    channel = np.arange(3)[:, None, None]
+    row, column = np.arange(height)[:, None], np.arange(width)
+    waves = np.sin(0.05 * (channel + 1) * row) + np.cos(0.03 * (channel + 2) * column)
+    images = 1.5 * coarse[:, :, row // 32, column // 32] + 0.3 * noise + 0.5 * waves
+    return torch.from_numpy(images.astype(np.float32))
+
+
+def difference(ours: Tensor, reference: Tensor) -> float:
+    """Largest difference, relative to the reference's largest absolute value."""
+    if ours.shape != reference.shape:
+        raise ValueError(f"Shapes differ: {tuple(ours.shape)} and {tuple(reference.shape)}.")
+    return float((ours.double() - reference.double()).abs().max() / reference.double().abs().max())
+
+
+TOLERANCE = {50: 2e-5, 101: 1e-4}  # of single precision, relative to the largest logit, by depth
+SAME_CLASSES = 0.999  # share of pixels: where two logits tie, rounding decides
+
+
+def claim(condition: bool, seen: str) -> str:
+    """What was seen. Raises ValueError with it if the claim does not hold."""
+    if not condition:
+        raise ValueError(seen)
+    return seen
+
+
+def costs_of_reference(experiment: Experiment) -> dict:
+    return reference_costs()[f"r{experiment.model.depth}_{experiment.model.num_classes}"]
+
+
+def check_parameters(experiment: Experiment) -> str:
+    """As many as the reference has, with and without the auxiliary head."""
+    expected = costs_of_reference(experiment)
+    counts = parameters_by_part(experiment.model)
+    total = sum(counts.values())
+    without = total - counts["auxiliary"]
+    wanted = (expected["parameters"], expected["without_auxiliary"])
+    return claim((total, without) == wanted, f"{total:,}")
+
+
+def saved_gflops(experiment: Experiment) -> float:
+    """Of APNB's shared projection, which the reference computes twice, as query and as key.
+
+    A convolution of 1 x 1 on the map at 1/8: 2 x C_in x C_out for each position.
+    """
+    height, width = experiment.data.crop_size
+    positions = -(-height // 8) * -(-width // 8)
+    model = experiment.model
+    return 2 * model.hidden_channels * model.key_channels * positions / 1e9
+
+
+def check_gflops(experiment: Experiment) -> str:
+    """Of one crop, in the readable form: the reference's, less a projection computed once here."""
+    height, width = experiment.data.crop_size
+    expected, size = costs_of_reference(experiment), f"{height}x{width}"
+    gflops = gflops_by_part(experiment.model, 1, (height, width), folded=False)
+    aux = gflops.pop("auxiliary")
+    main, saved = sum(gflops.values()), saved_gflops(experiment)
+    theirs, theirs_aux = expected["gflops"][size], expected["gflops_auxiliary"][size]
+    same = rounds_to(main + saved, theirs) and rounds_to(aux, theirs_aux)
+    return claim(same, f"{main:.2f} = {theirs:.2f} - {saved:.2f}, + {aux:.2f}")
+
+
+def rounds_to(number: float, two_decimals: float) -> bool:
+    return abs(number - two_decimals) < 0.00501  # the reference's are stored with two
+
+
+def check_loading(experiment: Experiment, model: nn.Module) -> str:
+    """All names and shapes of a released file fit the network, and none is left over."""
+    weights = reference_weights(experiment.model.depth, experiment.model.num_classes)
+    load_strictly(model, from_mmseg(weights), Path("a file in the released layout"))
+    return f"{len(weights)} tensors"
+
+
+def check_logits(experiment: Experiment, model: ANN) -> str:
+    """Both heads give the reference's logits at 1/8, and its classes at full size where stored."""
+    config, stored = experiment.model, reference_logits(experiment.model.depth)
+    images = make_input(1, 97, 129)
+    with inference_of(model):
+        c4, _ = model.backbone(images)
+        ours = {"logits": model(images, size=c4.shape[2:]).main, "aux": model.auxiliary(c4)}
+        classes = model(images).main.argmax(1)
+    known = min(config.num_classes, stored["logits"].shape[1])
+    apart = max(difference(ours[head][:, :known], stored[head][:, :known]) for head in ours)
+    seen = f"{apart:.1e} apart, {known} of {config.num_classes} classes"
+    claim(apart <= TOLERANCE[config.depth], seen)
+    key = f"classes_{config.num_classes}_ac{int(config.align_corners)}"
+    if key not in stored:
+        return seen
+    same = float((classes == stored[key]).double().mean())
+    return claim(same >= SAME_CLASSES, f"{seen}, {percent(same)} % of the pixels")
+
+
+CPU = torch.device("cpu")
+TRAIN_PICTURES, VAL_PICTURES = 4, 2  # of an imitation
+WINDOW, STRIDE = 769, 513  # of the rows that slide: the others get the same overlap
+
+
+def imitate(dataset: str, root: Path, shrink: int) -> None:
+    """Writes an imitation with pictures of the real sizes, or of a typical one divided."""
+    size = shrunk_size(PICTURES[dataset], shrink) if shrink > 1 else None
+    mimic(dataset, root, TRAIN_PICTURES, VAL_PICTURES, size)
+
+
+def check_step(experiment: Experiment, model: nn.Module, dataset: Dataset) -> str:
+    """One step of the recipe: the loss is a number, and every weight moves along a gradient."""
+    before = [parameter.detach().clone() for parameter in model.parameters()]
+    optimizer = make_optimizer(model, experiment.train)
+    loader = batches(experiment, dataset, CPU, workers=0)
+    step = next(train(model, optimizer, loader, experiment.train))
+    moved = sum(
+        is_gradient(parameter.grad) and not torch.equal(parameter, old)
+        for parameter, old in zip(model.parameters(), before, strict=True)
+    )
+    loss = float(step.loss)
+    seen = f"loss {loss:.2f}, {moved} of {len(before)} weights moved"
+    return claim(isfinite(loss) and moved == len(before), seen)
+
+
+def is_gradient(gradient: Tensor | None) -> bool:
+    """Whether anything came back. Weight decay alone moves weights that nothing flows into."""
+    return gradient is not None and bool(gradient.isfinite().all() and gradient.any())
+
+
+def whole(test: TestConfig) -> TestConfig:
+    return replace(test, mode="whole", window=None, stride=None)
+
+
+def slide(test: TestConfig, crop_size: tuple[int, int]) -> TestConfig:
+    """The row's own windows, or such of the size of a crop with the same overlap."""
+    if test.mode == "slide":
+        return test
+    height, width = (max(1, side * STRIDE // WINDOW) for side in crop_size)
+    return replace(test, mode="slide", window=crop_size, stride=(height, width))
+
+
+def multi_scale(test: TestConfig) -> TestConfig:
+    """The row's own mode at six scales, with mirror images."""
+    return replace(test, scales=MULTI_SCALE, flip=True)
+
+
+def check_evaluation(model: nn.Module, test: TestConfig, dataset: Dataset) -> str:
+    """Every pixel with a label is counted once, under its label; no score is NaN."""
+    predict = make_predictor(model, test)
+    matrix = ConfusionMatrix(model.config.num_classes)
+    expected = torch.zeros(256, dtype=torch.int64)
+    for images, labels in make_loader(dataset, 1, training=False):
+        logits = predict(images)
+        claim(not logits.isnan().any(), "some logits are NaN")
+        matrix.update(logits.argmax(1), labels)
+        expected += labels.flatten().bincount(minlength=256)
+    expected[IGNORE_INDEX] = 0
+    counted = torch.equal(matrix.counts.sum(1), expected[: matrix.num_classes])
+    miou, pixels = matrix.scores().miou, int(expected.sum())
+    claim(counted and 0 <= miou <= 1, f"mIoU {miou}, {int(matrix.counts.sum())} of {pixels} pixels")
+    return f"mIoU {percent(miou)}"
+
 
 Check = Callable[[], str]  # tells what it saw, or raises
 
@@ -70,7 +324,7 @@ def checks_of(row: Published, root: Path, shrink: int) -> dict[str, Check]:
     """
     small = shrunk(share_of_one_gpu(row), shrink)
     test, crop_size = small.test, small.data.crop_size
-    model = placed(build_model(small.model), CPU, Compute())
+    model = prepare_model(build_model(small.model), CPU, RuntimeConfig())
     halves = open_data(small.data, root)
     return {
         "parameters": lambda: check_parameters(row.experiment),
@@ -175,3 +429,53 @@ def write_zoo(checks: Sequence[RowCheck], shrink: int, path: Path, command: str)
     values = {"made": provenance(), "shrink": shrink, "rows": rows}
     write_atomically(path.with_suffix(".json"), to_json(values))
     return write_results(zoo_table(checks, shrink), path, command)
+
+
+OUT = Path("data/results/zoo.md")
+
+
+@dataclass(frozen=True)
+class Zoo:
+    """Check all 16 published rows on the CPU and write the table of what holds.
+
+    Each is built, counted, loaded from the released layout, compared with the reference's logits,
+    trained for one step and evaluated on an imitation of its data set. Exit code 1 if any claim
+    does not hold. All rows take minutes with --shrink 8, hours at the real sizes.
+    """
+
+    rows: tuple[str, ...] = ()
+    """Names of rows; all if none is given."""
+    shrink: int = 8
+    """Divide all sides of pictures, crops and windows by this; 1 for the real sizes."""
+    out: Path = OUT
+    """The table; the findings lie beside it as JSON."""
+    threads: int | None = None
+    """CPU threads of one operation."""
+
+    def run(self) -> None:
+        from annlib.engine.row_costs import shrunk
+
+        rows = self.wanted()
+        shrunk(rows[0].experiment, self.shrink)  # says what is wrong with it before hours of work
+        use_threads(self.threads)
+        checks, text = [], ""
+        for check in check_rows(rows, self.shrink):
+            checks.append(check)
+            text = write_zoo(checks, self.shrink, self.out, self.command())
+            failed = [name for name, finding in check.findings.items() if not finding.holds]
+            verdict = f"does not hold: {', '.join(failed)}" if failed else "all true"
+            print(f"{check.name}: {verdict} ({check.seconds:.0f} s)", flush=True)
+        print(f"\n{text}\nSaved {self.out}")
+        failing = sum(not check.holds for check in checks)
+        if failing:
+            sys.exit(f"{failing} of {len(checks)} rows do not hold in every claim: see {self.out}")
+
+    def wanted(self) -> "list[Published]":
+        from annlib.zoo import ROWS, published
+
+        return [published(name) for name in self.rows] if self.rows else list(ROWS)
+
+    def command(self) -> str:
+        """The words that check the same again."""
+        rows = f" --rows {' '.join(self.rows)}" if self.rows else ""
+        return f"annlib zoo{rows} --shrink {self.shrink}"

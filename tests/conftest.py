@@ -18,7 +18,7 @@ def repeatable() -> None:
 @pytest.fixture(scope="session")
 def chromium_path() -> str:
     """Where the browser is. Without one a test is skipped; on a CI machine that is a failure."""
-    from annlib.course.browsing.lab import chromium  # only the course needs Jupyter's packages
+    from tests.browser.lab import chromium  # only the course needs Jupyter's packages
 
     try:
         return chromium()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import small_town
 
-from annlib.engine import training
+from annlib.engine import trainer
 from annlib.engine.distributed import rank
 
 DEADLY_STEP = 27
@@ -22,7 +22,7 @@ if __name__ == "__main__":
         setattr(module, name, value)
     place = sys.argv.pop(1)
     marker, is_deadly = Path(f"{place}.marker"), place != "never"
-    plain_train = training.train
+    plain_train = trainer.train
 
     def deadly(*arguments):
         for step in plain_train(*arguments):
@@ -32,5 +32,5 @@ if __name__ == "__main__":
                 os.kill(os.getpid(), signal.SIGKILL)
             yield step
 
-    training.train = deadly
+    trainer.train = deadly
     main()

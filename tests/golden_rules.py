@@ -1,6 +1,6 @@
 """The stored reference numbers, and what is to be compared with them: `golden/README.md`.
 
-The rule behind weights and images is annlib.engine.golden's; labels are added here.
+The rule behind weights and images is benchmarks.verify_zoo's; labels are added here.
 """
 
 import json
@@ -12,7 +12,9 @@ import torch
 from torch import Tensor
 
 from annlib.config import ModelConfig
-from annlib.engine.golden import (  # noqa: F401, tests take them from here
+from annlib.model.ann import ANN
+from annlib.model.convert import from_mmseg
+from benchmarks.verify_zoo import (  # noqa: F401, tests take them from here
     SHARED,
     difference,
     make_input,
@@ -20,8 +22,6 @@ from annlib.engine.golden import (  # noqa: F401, tests take them from here
     reference_weights,
     shapes,
 )
-from annlib.model.ann import ANN
-from annlib.model.reference_weights import from_mmseg
 
 GOLDEN = Path(__file__).parent / "golden"
 

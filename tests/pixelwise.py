@@ -5,8 +5,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from annlib.engine.score_maps import ScoreMap, ready
-from annlib.engine.windows import Score
+from annlib.engine.inference import Score, ScoreMap, ready
 
 
 def brightness(images: Tensor) -> Tensor:

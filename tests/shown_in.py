@@ -1,6 +1,6 @@
 """What a widget shows below its controls, as tests read it."""
 
-from annlib.course.controls.shown import Shown
+from annlib.course.widgets.base import Shown
 
 
 def alts(widget: Shown) -> list[str]:

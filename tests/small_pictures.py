@@ -11,11 +11,10 @@ from tiny import TINY, wake
 from annlib.config import TestConfig
 from annlib.data.classes import DatasetSpec
 from annlib.data.datasets import SegmentationFolder
-from annlib.data.normalise import to_tensors
-from annlib.engine.networks import Network
-from annlib.engine.predict import Segmenter, segmenter
+from annlib.data.transforms import to_tensors
+from annlib.engine.predictor import Network, Segmenter, segmenter
 from annlib.model.ann import ANN
-from annlib.model.checkpoints import save
+from annlib.model.checkpoint import save
 
 CPU = torch.device("cpu")
 SPEC = DatasetSpec(

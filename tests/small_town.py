@@ -14,8 +14,8 @@ from tiny import TINY
 
 from annlib import experiments
 from annlib.config import DataConfig
-from annlib.data import sources
-from annlib.engine import training
+from annlib.data import datasets
+from annlib.engine import trainer
 
 MODEL = replace(TINY, num_classes=10)
 DATA = DataConfig("balloon_town", crop_size=(40, 56), base_size=(48, 72), batch_size=2)
@@ -30,10 +30,10 @@ LAPTOP = {
 }
 CHANGES = (
     (experiments, "LAPTOP", LAPTOP),
-    (sources, "TRAIN_SCENES", 7),
-    (sources, "VAL_SCENES", 3),
-    (training, "SAVE_EVERY", 20),
-    (training, "RECORD_EVERY", 5),
+    (datasets, "TRAIN_SCENES", 7),
+    (datasets, "VAL_SCENES", 3),
+    (trainer, "SAVE_EVERY", 20),
+    (trainer, "RECORD_EVERY", 5),
 )
 
 

@@ -6,14 +6,13 @@ from pathlib import Path
 import torch
 from tiny import TINY
 
-from annlib.config import Compute
-from annlib.engine.evaluate import ConfusionMatrix, Scores
-from annlib.engine.lines import append_line
-from annlib.engine.records import HISTORY, STARTS, record_validation
-from annlib.engine.settings import as_json, to_json
+from annlib.config import RuntimeConfig
+from annlib.engine.metrics import ConfusionMatrix, Scores
+from annlib.engine.results import as_json, to_json
+from annlib.engine.runs import HISTORY, STARTS, append_line, record_validation
 from annlib.experiments import town
 from annlib.model.ann import ANN
-from annlib.model.checkpoints import save, write_atomically
+from annlib.model.checkpoint import save, write_atomically
 
 CLASSES = ("sky", "road", "house", "tree", "car")
 MODEL = ANN(TINY)
@@ -38,7 +37,7 @@ def start_line(started: str, step: int = 0, device: str = "cpu", **changes: obje
     versions = {"torch": "2.14.1"}
     hardware = {"cpu": "Abacus", "cores": 2, "gpus": ["NVIDIA Dream"] if device == "cuda" else []}
     line = {"started": started, "versions": versions, "hardware": hardware, "step": step}
-    line |= {"device": device, "processes": 1, "compute": asdict(Compute())}
+    line |= {"device": device, "processes": 1, "compute": asdict(RuntimeConfig())}
     return line | changes
 
 

@@ -7,32 +7,40 @@ import pytest
 import torch
 
 from annlib.config import ModelConfig
-from annlib.course.anchoring import attention_with, fetched, loss_by_class, with_levels
 from annlib.course.attention import anchor_boxes
-from annlib.course.controls.cell_map import cell_map
-from annlib.course.controls.context_volume import BLOCKS, context_volume
-from annlib.course.controls.explorer import Explorer
-from annlib.course.figures.anchor_map import LABEL_SIZE, count_up, free_place, strongest
-from annlib.course.figures.anchor_map import anchor_map as draw_anchor_map
-from annlib.course.figures.cell_map import cell_map as draw_cell_map
-from annlib.course.figures.cell_map import mosaic, times_counted
-from annlib.course.figures.lost_map import lost_map
-from annlib.course.figures.two_maps import two_maps as draw_two_maps
-from annlib.course.levels import (
+from annlib.course.costs import say_stages, walk
+from annlib.course.interventions import (
+    attention_with,
     changed_levels,
     coarse,
+    fetched,
+    loss_by_class,
     low_and_high,
     near_edges,
     projections_across,
     score,
     strength,
+    with_levels,
 )
-from annlib.course.stages import say_stages, walk
-from annlib.data.scenes import make_scene
-from annlib.data.sources import FIRST_VAL_SEED
+from annlib.course.plots.anchors import (
+    LABEL_SIZE,
+    count_up,
+    free_place,
+    lost_map,
+    mosaic,
+    strongest,
+    times_counted,
+)
+from annlib.course.plots.anchors import anchor_map as draw_anchor_map
+from annlib.course.plots.anchors import cell_map as draw_cell_map
+from annlib.course.plots.anchors import two_maps as draw_two_maps
+from annlib.course.widgets.attention import BLOCKS, cell_map, context_volume
+from annlib.course.widgets.base import Explorer
+from annlib.data.balloon_town.dataset import make_scene
+from annlib.data.datasets import FIRST_VAL_SEED
 from annlib.model.ann import ANN
 from annlib.model.baselines import Baseline
-from annlib.model.checkpoints import shipped_model
+from annlib.model.checkpoint import shipped_model
 
 SCENE = make_scene(FIRST_VAL_SEED + 21)
 

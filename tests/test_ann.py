@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from annlib.config import ModelConfig
 from annlib.model.ann import ANN, Logits
-from annlib.model.reference_weights import rename
+from annlib.model.convert import rename
 
 # depth, classes: parameters, those without the auxiliary head, GFLOPs of a 512 x 1024 image
 REFERENCE = [

@@ -13,7 +13,7 @@ import torch
 from tiny import TINY
 
 from annlib.model.ann import ANN
-from annlib.model.checkpoints import load, save, write_atomically
+from annlib.model.checkpoint import load, save, write_atomically
 
 
 @contextmanager

@@ -20,16 +20,22 @@ from annlib.course.attention import (
     spread,
     to_pixels,
 )
-from annlib.course.matching import Match, class_masses, entropy, mass_on, match, query_on
-from annlib.course.predicting import (
+from annlib.course.attention_metrics import (
+    Match,
+    class_masses,
     count_right,
+    entropy,
     house_answer,
     house_answers,
+    mass_on,
+    match,
     pixel_view,
     predict_labels,
+    query_on,
 )
-from annlib.course.wording import say_choice
-from annlib.data.scenes import CLASS_NAMES, HOUSES, make_scene
+from annlib.course.plots.scenes import say_choice
+from annlib.data.balloon_town.dataset import make_scene
+from annlib.data.balloon_town.layout import CLASS_NAMES, HOUSES
 from annlib.model.ann import map_size
 from annlib.model.baselines import build_model
 from annlib.model.localnet import receptive_field
@@ -353,7 +359,8 @@ def test_true_labels_count_as_all_right(monkeypatch: pytest.MonkeyPatch) -> None
     scenes = [make_scene(seed) for seed in (1, 2)]
     truth = {scene.image.tobytes(): scene.labels for scene in scenes}
     monkeypatch.setattr(
-        "annlib.course.predicting.predict_labels", lambda model, image: truth[image.tobytes()]
+        "annlib.course.attention_metrics.predict_labels",
+        lambda model, image: truth[image.tobytes()],
     )
     num_houses = sum(len(scene.houses) for scene in scenes)
     assert count_right(nn.Identity(), scenes) == (num_houses, num_houses)

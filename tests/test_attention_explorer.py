@@ -15,18 +15,20 @@ from PIL import Image
 from torch import nn
 from traitlets import TraitError
 
-from annlib.course.controls import attention_explorer as explorer_file
-from annlib.course.controls.anchor_map import ANCHORS, EVERYONE, anchor_map
-from annlib.course.controls.attention_explorer import attention_explorer
-from annlib.course.controls.attention_widget import SHARES, AttentionExplorer
-from annlib.course.controls.packing import pack
-from annlib.course.controls.query_sliders import QuerySliders
-from annlib.course.controls.two_maps import ROLES, two_maps
-from annlib.course.intervening import untrained
-from annlib.course.projections import projections_of
-from annlib.course.views import View, subject_of, views_of
-from annlib.data.scenes import make_scene
-from annlib.model.checkpoints import shipped_model
+from annlib.course.attention import projections_of
+from annlib.course.interventions import untrained
+from annlib.course.plots.attention import View, subject_of, views_of
+from annlib.course.widgets import attention_explorer as explorer_file
+from annlib.course.widgets.attention_explorer import (
+    SHARES,
+    AttentionExplorer,
+    QuerySliders,
+    attention_explorer,
+    pack,
+)
+from annlib.course.widgets.pixels import ANCHORS, EVERYONE, ROLES, anchor_map, two_maps
+from annlib.data.balloon_town.dataset import make_scene
+from annlib.model.checkpoint import shipped_model
 
 SCENE = make_scene(5)
 
@@ -210,7 +212,7 @@ def test_two_maps_shows_who_asks_in_both_roles(ann: nn.Module) -> None:
 def test_without_anywidget_there_are_sliders(
     ann: nn.Module, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(explorer_file, "find_spec", lambda name: None)
+    monkeypatch.setattr(explorer_module, "find_spec", lambda name: None)
     widget = attention_explorer({"trained": ann, "other": shipped_model("balloon_nonlocal")}, SCENE)
     assert isinstance(widget, QuerySliders)
     states = [("trained", "AFNB"), ("trained", "APNB"), ("other", "non-local")]

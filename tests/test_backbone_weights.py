@@ -11,9 +11,9 @@ from torch import Tensor
 from torchvision.models import ResNet50_Weights, ResNet101_Weights, resnet50
 
 from annlib.config import ModelConfig
-from annlib.model import published as module
+from annlib.model import hub as module
 from annlib.model.ann import ANN
-from annlib.model.published import PRETRAINED, Pretrained, load_backbone
+from annlib.model.hub import PRETRAINED, Pretrained, load_backbone
 
 
 @pytest.fixture(autouse=True)

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from annlib.engine import benchmark
-from annlib.engine.benchmark import Timing, highest_sum, measure, peak_bytes, time_calls
+from annlib.engine import profiler
+from annlib.engine.profiler import Timing, highest_sum, measure, peak_bytes, time_calls
 from annlib.model.asymmetric import AsymmetricAttention
 from annlib.model.baselines import NonLocalAttention
 
@@ -40,13 +40,13 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(benchmark, "time", clock)
+    monkeypatch.setattr(profiler, "time", clock)
     return clock
 
 
 @pytest.fixture(autouse=True)
 def no_warm_up_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(benchmark, "WARM_UP_SECONDS", 0.0)
+    monkeypatch.setattr(profiler, "WARM_UP_SECONDS", 0.0)
 
 
 def test_first_calls_do_not_count(clock: Clock) -> None:
@@ -64,7 +64,7 @@ def test_warm_up_lasts_at_least_as_long_as_wanted(
     clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = []
-    monkeypatch.setattr(benchmark, "WARM_UP_SECONDS", 0.1)
+    monkeypatch.setattr(profiler, "WARM_UP_SECONDS", 0.1)
     sleep = clock.sleeper(0.03)
     time_calls(lambda: calls.append(sleep()), CPU, repeat=1)
     assert len(calls) == 4 + 1  # four pass 0.1 s, and one counts

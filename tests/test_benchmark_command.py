@@ -9,7 +9,7 @@ import pytest
 from tiny_zoo import ADE20K, CITYSCAPES, SHRINK, tiny_row
 
 from annlib import __main__, zoo
-from annlib.engine import benchmark
+from annlib.engine import profiler
 
 
 @pytest.fixture(autouse=True)
@@ -18,7 +18,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     rows = tuple(tiny_row(name) for name in (CITYSCAPES, ADE20K))
     monkeypatch.setattr(zoo, "ROWS", rows)
     monkeypatch.setattr(zoo, "NAMES", {row.name: row for row in rows})
-    monkeypatch.setattr(benchmark, "WARM_UP_SECONDS", 0.0)
+    monkeypatch.setattr(profiler, "WARM_UP_SECONDS", 0.0)
     monkeypatch.chdir(tmp_path)
 
 

@@ -8,17 +8,17 @@ import pytest
 from tiny_zoo import ADE20K, CITYSCAPES, SHRINK, tiny_row
 
 from annlib import __main__, zoo
-from annlib.data.mimic import MARK, mimic
-from annlib.engine import benchmark
-from annlib.speed import reference, reference_data
+from annlib.data.synthetic import MARK, mimic
+from annlib.engine import profiler
+from benchmarks import dataloading, mmseg_reference
 
 
 @pytest.fixture
 def annlib(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path):
     """Runs a command line, without the reference.  -> what it printed"""
     monkeypatch.setattr(zoo, "NAMES", {name: tiny_row(name) for name in (CITYSCAPES, ADE20K)})
-    monkeypatch.setattr(benchmark, "WARM_UP_SECONDS", 0.0)
-    monkeypatch.setattr(reference, "installed", lambda: False)
+    monkeypatch.setattr(profiler, "WARM_UP_SECONDS", 0.0)
+    monkeypatch.setattr(mmseg_reference, "installed", lambda: False)
     monkeypatch.chdir(tmp_path)
 
     def run(*words: object) -> str:
@@ -62,9 +62,9 @@ def test_own_pictures_are_read_and_left_alone(annlib, tmp_path: Path) -> None:
 def test_reference_comes_first_where_it_is_installed(
     annlib, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reference, "installed", lambda: True)
+    monkeypatch.setattr(mmseg_reference, "installed", lambda: True)
     monkeypatch.setattr(
-        reference_data,
+        dataloading,
         "reference_stages",
         lambda row, data: dict.fromkeys(
             ("decode", "resize and crop", "flip", "colours", "normalise and pad"), lambda x: x

@@ -11,17 +11,17 @@ from torchvision.datasets import Cityscapes
 from torchvision.models.segmentation import FCN_ResNet50_Weights
 
 from annlib.config import IGNORE_INDEX, ModelConfig
-from annlib.data.benchmarks import (
+from annlib.data.classes import (
     ADE20K,
     BENCHMARKS,
     CITYSCAPES,
     CITYSCAPES_TRAIN_IDS,
     PUBLISHED_PICTURES,
     VOC12AUG,
+    DatasetSpec,
 )
-from annlib.data.classes import DatasetSpec
-from annlib.engine.networks import classes_of
-from annlib.model.checkpoints import Checkpoint
+from annlib.engine.predictor import classes_of
+from annlib.model.checkpoint import Checkpoint
 from annlib.zoo import ROWS
 
 every = pytest.mark.parametrize(

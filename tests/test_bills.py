@@ -8,27 +8,37 @@ import ipywidgets
 import pytest
 import torch
 
-from annlib.course.bills import HEADS, Setting, bills, network_bill, operations
-from annlib.course.controls import cost_explorer, fold_bill, order_swap
-from annlib.course.controls import network_bill as network_control
-from annlib.course.controls.cost_explorer import GRIDS
-from annlib.course.figures.bills import cost_curves
-from annlib.course.figures.orders import orders
-from annlib.course.figures.remeasured import measured_points
-from annlib.course.folding_bill import block_shape, step_gflops
-from annlib.course.remeasuring import Visit, beside_paper, found_in, largest_affordable, visits
-from annlib.course.swapping import exchange, layers
-from annlib.engine.benchmark import Timing
-from annlib.speed.attentions import FOLDED, FUSED, NONLOCAL, PLAIN, attention_forms
-from annlib.speed.blocks import Channels
-from annlib.speed.forms import Comparison, Conditions, Finish, Needs
-from annlib.speed.formulas import (
+from annlib.course.commutation import exchange, layers
+from annlib.course.costs import (
+    HEADS,
+    Setting,
+    bills,
+    block_shape,
+    network_bill,
+    operations,
+    step_gflops,
+)
+from annlib.course.implementations import (
+    FOLDED_APNB,
+    FUSED,
+    NONLOCAL,
+    PLAIN_APNB,
+    Channels,
     Shape,
     asymmetric_flops,
+    attention_forms,
     block_flops,
     folded_block_flops,
     nonlocal_flops,
 )
+from annlib.course.plots.costs import cost_curves, measured_points
+from annlib.course.plots.efficient import orders
+from annlib.course.scaling import Visit, beside_paper, found_in, largest_affordable, visits
+from annlib.course.timing import Comparison, Conditions, Cost, Finish
+from annlib.course.widgets import attention, costs
+from annlib.course.widgets import costs as network_control
+from annlib.course.widgets.costs import GRIDS
+from annlib.engine.profiler import Timing
 
 CPU = Conditions(torch.device("cpu"), repeat=2)
 
@@ -73,7 +83,7 @@ def test_network_with_more_blocks_takes_more() -> None:
 
 
 def test_cost_explorer_answers_for_every_state() -> None:
-    widget = cost_explorer.CostExplorer(2**33)
+    widget = costs.CostExplorer(2**33)
     states = product((8, 256), (8, 256), (32, 512), (GRIDS[0], GRIDS[-1]))
     shown = [widget.draw(*state)[0].alt for state in states]
     assert len(set(shown)) == len(shown) == 16
@@ -82,11 +92,8 @@ def test_cost_explorer_answers_for_every_state() -> None:
 
 
 def test_slider_of_anchors_names_as_many_as_its_grids_have() -> None:
-    named = {name: int(name.split()[0]) for name in cost_explorer.LEVELS}
-    made = {
-        name: Shape(8, 8, 1, 1, (9, 9), grids).anchors
-        for name, grids in cost_explorer.LEVELS.items()
-    }
+    named = {name: int(name.split()[0]) for name in costs.LEVELS}
+    made = {name: Shape(8, 8, 1, 1, (9, 9), grids).anchors for name, grids in costs.LEVELS.items()}
     assert named == made and list(named.values()) == [1, 10, 46, 110, 366, 1390]
 
 
@@ -103,15 +110,15 @@ def test_network_bill_answers_for_every_head(head: str) -> None:
 
 
 def test_fold_bill_answers_for_the_ends_of_its_sliders() -> None:
-    widget = fold_bill.FoldBill()
+    widget = costs.FoldBill()
     states = product(("AFNB", "APNB"), (8, 256), (8, 256), (64, 2048))
     assert len({widget.draw(*state)[0].alt for state in states}) == 16
     widget.close()
 
 
 def test_order_swap_says_who_may_change_places() -> None:
-    widget = order_swap.OrderSwap(layers(4), torch.randn(2, 4, 16, 24))
-    states = product(layers(4), order_swap.SCALES)
+    widget = attention.OrderSwap(layers(4), torch.randn(2, 4, 16, 24))
+    states = product(layers(4), attention.SCALES)
     shown = [widget.draw(name, cells, 3)[0].alt for name, cells in states]
     may = {text.split(",")[0] for text in shown if "they may change places" in text}
     assert may == {"1 x 1 convolution", "batch norm"}
@@ -130,7 +137,7 @@ def test_medians_and_memory_are_found_in_visits() -> None:
 
 
 def comparison(milliseconds: float) -> Comparison:
-    finish = Finish(NONLOCAL, 1, Needs(1, 1, 1, None), Timing(milliseconds, 1, 1))
+    finish = Finish(NONLOCAL, 1, Cost(1, 1, 1, None), Timing(milliseconds, 1, 1))
     return Comparison("", (10, 10), (finish,), ())
 
 
@@ -146,7 +153,7 @@ def test_largest_map_that_time_and_memory_allow_is_taken() -> None:
 def test_paper_stands_beside_what_was_measured() -> None:
     forms = [f for f in attention_forms(Channels().divided(64), (6, 9), CPU) if f.name != "x"]
     found = found_in(list(visits(forms, CPU.device, 2)))
-    assert {NONLOCAL, FUSED, PLAIN, FOLDED} <= found.keys()
+    assert {NONLOCAL, FUSED, PLAIN_APNB, FOLDED_APNB} <= found.keys()
     text = beside_paper(found, (6, 9))
     assert "around 6" in text and "here, 6 x 9: than non-local, fused" in text
     assert "MiB" in measured_points(found, (6, 9)).alt

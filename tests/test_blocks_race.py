@@ -10,13 +10,19 @@ import pytest
 import torch
 
 from annlib import __main__
+from annlib.course import implementations
+from annlib.course.implementations import (
+    Channels,
+    afnb,
+    apnb,
+    attention_forms,
+    block_forms,
+    compare_attentions,
+    compare_blocks,
+)
+from annlib.course.timing import SHIFTS, Conditions, made_up, relative_difference, settled
 from annlib.model.asymmetric import AFNB, APNB
-from annlib.speed import attentions, blocks
-from annlib.speed.attentions import attention_forms, compare_attentions
-from annlib.speed.blocks import Channels, afnb, apnb, block_forms, compare_blocks
-from annlib.speed.calls import SHIFTS, made_up, settled
-from annlib.speed.forms import Conditions, relative_difference
-from annlib.speed.reference import installed
+from benchmarks.mmseg_reference import installed
 
 HERE = Conditions(torch.device("cpu"), repeat=1)
 SMALL = Channels(low=6, high=10, hidden=8, key=5, value=5, pool_scales=(1, 2, 3))
@@ -190,7 +196,7 @@ def test_what_cannot_be_measured_is_told(annlib, words: tuple, message: str) -> 
 
 
 def test_reference_takes_part_only_if_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (blocks, attentions):
+    for module in (implementations, implementations):
         monkeypatch.setattr(module, "installed", lambda: False)
     assert set(afnb(SMALL, SIZE, HERE).forms) == {"plain", "folded"}
     assert len(attention_forms(SMALL, SIZE, HERE)) == 4

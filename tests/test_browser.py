@@ -7,12 +7,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from annlib.course.authoring.building import sources
-from annlib.course.browsing.auditing import focus_is_seen, too_wide, violations
-from annlib.course.browsing.gallery import ENTRIES, Entry
-from annlib.course.browsing.lab import run_all_cells
-from annlib.course.browsing.page import Gallery, opened_gallery
-from annlib.course.browsing.showing import Shown, differs
+from annlib.course.authoring.build import sources
+from tests.browser.controls import Shown, differs, focus_is_seen, too_wide, violations
+from tests.browser.gallery import ENTRIES, Entry
+from tests.browser.lab import run_all_cells
+from tests.browser.page import Gallery, opened_gallery
 
 ROOT = Path(__file__).parents[1]
 SCREENSHOTS = ROOT / "build/screenshots"

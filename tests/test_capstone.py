@@ -6,12 +6,11 @@ import ipywidgets
 import pytest
 import torch
 
-from annlib.course.capstone import Registration, Report, pretend, verdict
-from annlib.course.controls.runs_dashboard import RunsDashboard
-from annlib.course.controls.seeds_explorer import SeedsExplorer
-from annlib.course.figures.seeds import apart, paired, studies_picture
-from annlib.course.trials import Trial, run_trial, with_anchors
-from annlib.data.sources import open_data
+from annlib.course.plots.statistics import apart, paired, studies_picture
+from annlib.course.statistics import Registration, Report, pretend, verdict
+from annlib.course.training import Trial, run_trial, with_anchors
+from annlib.course.widgets.sweeps import RunsDashboard, SeedsExplorer
+from annlib.data.datasets import open_data
 from annlib.experiments import find_experiment
 
 CLAIM = Registration(

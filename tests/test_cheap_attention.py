@@ -9,37 +9,36 @@ import pytest
 import torch
 from shown_in import alt
 
-from annlib.course.controls.cost_sliders import SHOWN, CostSliders
-from annlib.course.controls.method_chooser import MethodChooser
-from annlib.course.efficient import exact, windows
-from annlib.course.families import FAMILIES, method_of
-from annlib.course.figures.cheap_attention import (
+from annlib.course.attention_metrics import house_answers
+from annlib.course.efficient import FAMILIES, exact, method_of, windows
+from annlib.course.plots.efficient import (
     KIND_COLOURS,
     Row,
     comparison,
-    cost_curves,
     label_of,
+    method_cost_curves,
     say_costs,
     where_it_looks,
 )
-from annlib.course.plugging import (
+from annlib.course.published_results import ADE20K, CITYSCAPES, published
+from annlib.course.replace_attention import (
     Score,
-    asked,
     attention_by,
+    capture_qkv,
     plugged,
     relative_error,
     say_method,
     score_method,
 )
-from annlib.course.predicting import house_answers
-from annlib.course.published_rivals import ADE20K, CITYSCAPES, published
-from annlib.data.scenes import make_scene
-from annlib.data.sources import FIRST_VAL_SEED
-from annlib.model.checkpoints import shipped_model
+from annlib.course.widgets.attention import MethodChooser
+from annlib.course.widgets.costs import SHOWN, CostSliders
+from annlib.data.balloon_town.dataset import make_scene
+from annlib.data.datasets import FIRST_VAL_SEED
+from annlib.model.checkpoint import shipped_model
 
 SCENE = make_scene(FIRST_VAL_SEED + 21)
 NETWORK = shipped_model("balloon_nonlocal")
-ASKED = asked(NETWORK, SCENE.image)
+ASKED = capture_qkv(NETWORK, SCENE.image)
 WINDOWS = partial(windows, size=ASKED.size, side=8)
 
 
@@ -80,7 +79,7 @@ def test_attention_is_shares_even_where_weights_are_not() -> None:
 
 def test_a_network_without_a_non_local_block_is_refused() -> None:
     with pytest.raises(ValueError, match="non-local"):
-        asked(shipped_model("balloon_apnb"), SCENE.image)
+        capture_qkv(shipped_model("balloon_apnb"), SCENE.image)
 
 
 def test_a_method_is_told_in_words() -> None:
@@ -116,7 +115,7 @@ def test_costs_are_told_cheapest_first() -> None:
     options = {"non-local": 1, "anchors": 110, "kernel": 1}
     said = say_costs(64, options, 64)
     assert said.index("kernel") < said.index("anchors 110") < said.index("non-local 100")
-    assert said.split()[0] in cost_curves(64, options, 64).alt
+    assert said.split()[0] in method_cost_curves(64, options, 64).alt
 
 
 def test_only_sizes_that_can_be_chosen_are_in_a_name() -> None:

@@ -11,21 +11,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from annlib.data.benchmarks import ADE20K, BENCHMARKS, CITYSCAPES, VOC12AUG
-from annlib.data.check_report import BAR_WIDTH, report
-from annlib.data.checking import (
+from annlib.data.check import (
+    BAR_WIDTH,
     Listing,
     Summary,
     choose_samples,
     evenly,
     inspect_all,
     list_split,
+    report,
     summarise,
 )
-from annlib.data.classes import DatasetSpec
-from annlib.data.files import read_labels
-from annlib.data.mimic import MARK, mimic
-from annlib.data.voc import LISTS
+from annlib.data.classes import ADE20K, BENCHMARKS, CITYSCAPES, VOC12AUG, DatasetSpec
+from annlib.data.folders import LISTS
+from annlib.data.io import read_labels
+from annlib.data.synthetic import MARK, mimic
 
 each = pytest.mark.parametrize("spec", BENCHMARKS, ids=lambda spec: spec.name)
 

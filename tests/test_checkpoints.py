@@ -13,10 +13,10 @@ from torch import Tensor
 
 from annlib.config import TrainConfig
 from annlib.engine.train import make_optimizer, train
-from annlib.model import checkpoints
+from annlib.model import checkpoint as checkpoint_module
 from annlib.model.ann import ANN
 from annlib.model.baselines import build_model
-from annlib.model.checkpoints import load, load_model, restore, save, shipped_model
+from annlib.model.checkpoint import load, load_model, restore, save, shipped_model
 
 RECIPES = [TrainConfig(9), TrainConfig(9, optimizer="adamw", clip_norm=5.0)]
 each_recipe = pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.optimizer)
@@ -165,7 +165,9 @@ def test_file_of_another_program_is_refused(tmp_path: Path) -> None:
 
 
 def test_file_of_another_version_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checkpoints, "asdict", lambda config: asdict(config) | {"turbo": True})
+    monkeypatch.setattr(
+        checkpoint_module, "asdict", lambda config: asdict(config) | {"turbo": True}
+    )
     save(path, ANN(TINY))
     with pytest.raises(ValueError, match="another version of annlib .*'turbo'"):
         load(path)
@@ -188,7 +190,7 @@ def test_weights_alone_cannot_go_on_training(tmp_path: Path) -> None:
 
 
 def test_unknown_shipped_name_is_told_what_there_is(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(checkpoints, "SHIPPED", tmp_path)
+    monkeypatch.setattr(checkpoint_module, "SHIPPED", tmp_path)
     save(tmp_path / "balloon_ann.safetensors", ANN(TINY))
     with pytest.raises(KeyError, match="No shipped weights 'balloon_an'; there are: balloon_ann"):
         shipped_model("balloon_an")

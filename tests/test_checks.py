@@ -4,7 +4,7 @@ import torch
 from exercises import lesson_02
 
 from annlib.course import checks
-from annlib.course.lines import LINE
+from annlib.course.lesson import LINE
 
 
 def test_checks_leave_the_lessons_random_numbers_alone() -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from annlib import __main__
-from annlib.commands.scenes import WriteScenes
+from annlib.cli.data import WriteScenes
 
 HELP = """
 import sys

@@ -14,8 +14,8 @@ import tyro
 import yaml
 
 from annlib.__main__ import CONFIG, Command
-from annlib.commands.train import Train
-from annlib.engine.training import SAVE_EVERY
+from annlib.cli.train import Train
+from annlib.engine.trainer import SAVE_EVERY
 from annlib.experiments import find_experiment
 
 FOLDER = Path(__file__).parents[1] / "data" / "cluster"

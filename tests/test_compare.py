@@ -11,14 +11,13 @@ import torch
 
 from annlib import experiments
 from annlib.config import Experiment
-from annlib.engine import compare
-from annlib.engine.compare import finished_runs, house_accuracy, release
-from annlib.engine.evaluate import ConfusionMatrix
-from annlib.engine.results import Result
-from annlib.engine.settings import to_json
-from annlib.engine.training import read_experiment
+from annlib.engine.metrics import ConfusionMatrix
+from annlib.engine.results import Result, to_json
+from annlib.engine.trainer import read_experiment
 from annlib.model.baselines import build_model
-from annlib.model.checkpoints import load, load_model, write_atomically
+from annlib.model.checkpoint import load, load_model, write_atomically
+from benchmarks import compare_heads
+from benchmarks.compare_heads import finished_runs, house_accuracy, release
 
 HEADS = ("fcn", "ann")
 STEPS = 3
@@ -28,13 +27,13 @@ STEPS = 3
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     for module, name, value in small_town.CHANGES:
         monkeypatch.setattr(module, name, value)
-    monkeypatch.setattr(compare, "town", lambda head: small_town.LAPTOP[f"balloon_{head}"])
-    monkeypatch.setattr(compare, "WATCHED", 2)
-    monkeypatch.setattr(compare, "WATCH_EVERY", 2)
+    monkeypatch.setattr(compare_heads, "town", lambda head: small_town.LAPTOP[f"balloon_{head}"])
+    monkeypatch.setattr(compare_heads, "WATCHED", 2)
+    monkeypatch.setattr(compare_heads, "WATCH_EVERY", 2)
 
 
 def compared(folder: Path, seeds: tuple[int, ...] = (0,)) -> list[Result]:
-    return [compare.finished(head, seed, STEPS, folder) for seed in seeds for head in HEADS]
+    return [compare_heads.finished(head, seed, STEPS, folder) for seed in seeds for head in HEADS]
 
 
 def test_every_head_meets_every_seed(tmp_path: Path) -> None:
@@ -45,19 +44,19 @@ def test_every_head_meets_every_seed(tmp_path: Path) -> None:
 
 def test_finished_runs_are_read_not_repeated(tmp_path: Path, monkeypatch) -> None:
     first = compared(tmp_path)
-    monkeypatch.setattr(compare, "run_one", None)
+    monkeypatch.setattr(compare_heads, "run_one", None)
     assert repr(compared(tmp_path)) == repr(first)  # NaN equals itself as text
 
 
 def changed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The experiments of the town have got another rate since."""
-    town = compare.town
+    town = compare_heads.town
 
     def with_another_rate(head: str) -> Experiment:
         experiment = town(head)
         return replace(experiment, train=replace(experiment.train, base_lr=0.5))
 
-    monkeypatch.setattr(compare, "town", with_another_rate)
+    monkeypatch.setattr(compare_heads, "town", with_another_rate)
 
 
 def test_run_of_other_settings_is_trained_anew(tmp_path: Path, monkeypatch) -> None:
@@ -65,12 +64,12 @@ def test_run_of_other_settings_is_trained_anew(tmp_path: Path, monkeypatch) -> N
     changed(monkeypatch)
     (second, _) = compared(tmp_path)
     assert second.miou != first.miou
-    assert read_experiment(compare.run_folder(tmp_path, "fcn", STEPS, 0)).train.base_lr == 0.5
+    assert read_experiment(compare_heads.run_folder(tmp_path, "fcn", STEPS, 0)).train.base_lr == 0.5
 
 
 def test_run_of_another_version_is_trained_anew(tmp_path: Path) -> None:
     compared(tmp_path)
-    path = compare.run_folder(tmp_path, "fcn", STEPS, 0) / "experiment.json"
+    path = compare_heads.run_folder(tmp_path, "fcn", STEPS, 0) / "experiment.json"
     settings = path.read_text()
     path.write_text(settings.replace('"depth"', '"deepness"'))
     compared(tmp_path)
@@ -85,7 +84,7 @@ def test_result_of_other_settings_is_gone_once_its_run_is_replaced(
 
     compared(tmp_path)
     changed(monkeypatch)
-    monkeypatch.setattr(compare, "train_timed", interrupted)
+    monkeypatch.setattr(compare_heads, "train_timed", interrupted)
     with pytest.raises(KeyboardInterrupt):
         compared(tmp_path)
     assert [run.name for run in finished_runs(tmp_path, STEPS)] == [f"balloon_ann-{STEPS}-seed0"]
@@ -100,18 +99,20 @@ def test_error_in_one_run_does_not_wait_for_those_in_line(tmp_path: Path, monkey
             raise FloatingPointError("no number")
         told.wait(60)
 
-    monkeypatch.setattr(compare, "finished", fail_first)
-    monkeypatch.setattr(compare, "ProcessPoolExecutor", lambda jobs, **_: ThreadPoolExecutor(jobs))
+    monkeypatch.setattr(compare_heads, "finished", fail_first)
+    monkeypatch.setattr(
+        compare_heads, "ProcessPoolExecutor", lambda jobs, **_: ThreadPoolExecutor(jobs)
+    )
     with pytest.raises(FloatingPointError, match="no number"):
-        list(compare.compare(["fcn"], range(9), STEPS, tmp_path))
+        list(compare_heads.compare(["fcn"], range(9), STEPS, tmp_path))
     told.set()
     assert set(begun) <= {0, 1}
 
 
 def test_only_runs_that_were_finished_with_so_many_steps_are_found(tmp_path: Path) -> None:
     compared(tmp_path)
-    compare.finished("fcn", 0, 2, tmp_path)
-    (compare.run_folder(tmp_path, "ann", STEPS, 0) / "result.json").unlink()
+    compare_heads.finished("fcn", 0, 2, tmp_path)
+    (compare_heads.run_folder(tmp_path, "ann", STEPS, 0) / "result.json").unlink()
     found = finished_runs(tmp_path, STEPS)
     assert [(run.name, result.head) for run, result in found.items()] == [
         (f"balloon_fcn-{STEPS}-seed0", "fcn")
@@ -123,19 +124,19 @@ def test_processes_of_their_own_give_the_results_in_order(tmp_path: Path) -> Non
     written = []  # of the real town: other processes know no small one
     for seed in (0, 5):
         for head in HEADS:
-            run = compare.run_folder(tmp_path, head, STEPS, seed)
+            run = compare_heads.run_folder(tmp_path, head, STEPS, seed)
             experiment = experiments.town(head)
             recipe = replace(experiment.train, seed=seed, iterations=STEPS)
             settings = to_json(asdict(replace(experiment, train=recipe)))
             write_atomically(run / "experiment.json", settings)
             written.append(Result(head, seed, STEPS, 9, 0.5, 0.75, 0.25, 61.0, None, None))
             write_atomically(run / "result.json", to_json(asdict(written[-1])))
-    assert list(compare.compare(HEADS, (0, 5), STEPS, tmp_path, jobs=2)) == written
+    assert list(compare_heads.compare(HEADS, (0, 5), STEPS, tmp_path, jobs=2)) == written
 
 
 def test_unfinished_run_is_begun_anew(tmp_path: Path) -> None:
     (first, _) = compared(tmp_path)
-    run = compare.run_folder(tmp_path, "fcn", STEPS, 0)
+    run = compare_heads.run_folder(tmp_path, "fcn", STEPS, 0)
     (run / "result.json").unlink()
     (again, _) = compared(tmp_path)
     assert (again.miou, load(run / "last.safetensors").step) == (first.miou, STEPS)
@@ -144,7 +145,7 @@ def test_unfinished_run_is_begun_anew(tmp_path: Path) -> None:
 def test_released_network_is_the_trained_one_without_its_optimizer(tmp_path: Path) -> None:
     (result, _) = compared(tmp_path)
     path = release(result, tmp_path, tmp_path / "out", "the command")
-    trained = load(compare.run_folder(tmp_path, "fcn", STEPS, 0) / "last.safetensors")
+    trained = load(compare_heads.run_folder(tmp_path, "fcn", STEPS, 0) / "last.safetensors")
     released = load_model(path).state_dict()
     assert all(torch.equal(released[key], trained.model[key]) for key in trained.model)
     assert load(path).optimizer is None
@@ -162,7 +163,7 @@ def test_auxiliary_head_is_not_counted() -> None:
     model = build_model(small_town.LAPTOP["balloon_ann"].model)
     everything = sum(parameter.numel() for parameter in model.parameters())
     auxiliary = sum(parameter.numel() for parameter in model.auxiliary.parameters())
-    assert compare.count_parameters(model) == everything - auxiliary
+    assert compare_heads.count_parameters(model) == everything - auxiliary
 
 
 def test_house_accuracy_is_of_pixels_that_are_and_were_found_houses() -> None:

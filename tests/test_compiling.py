@@ -9,12 +9,12 @@ import torch
 from torch import nn
 
 from annlib import __main__
-from annlib.config import Compute
-from annlib.engine import compiling
-from annlib.engine.compiling import compiled, possible, why_not_compile
+from annlib.config import RuntimeConfig
+from annlib.engine import train
+from annlib.engine.train import compiled, possible, why_not_compile
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
-ALL = Compute(compile=True, cuda_graphs=True)
+ALL = RuntimeConfig(compile=True, cuda_graphs=True)
 
 
 def no_compiler(call: Callable) -> Callable:
@@ -28,29 +28,29 @@ def no_compiler(call: Callable) -> Callable:
 
 def test_what_is_not_asked_for_is_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "compile", no_compiler)
-    assert possible(Compute(), CPU) == (Compute(), None)
+    assert possible(RuntimeConfig(), CPU) == (RuntimeConfig(), None)
     model = nn.Linear(2, 2)
-    assert compiled(model, Compute()) is model
+    assert compiled(model, RuntimeConfig()) is model
 
 
 def test_missing_compiler_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "compile", no_compiler)
     assert why_not_compile(CPU) == "No working C++ compiler found"
-    compute, obstacle = possible(Compute("bf16", compile=True), CPU)
-    assert compute == Compute("bf16")
+    compute, obstacle = possible(RuntimeConfig("bf16", compile=True), CPU)
+    assert compute == RuntimeConfig("bf16")
     assert obstacle.endswith("nothing is compiled. No working C++ compiler found")
 
 
 def test_cuda_graphs_go_with_the_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "compile", no_compiler)
     monkeypatch.setattr(torch, "ones", lambda *size, device: None)  # there may be no GPU here
-    assert possible(ALL, CUDA).compute == Compute()
+    assert possible(ALL, CUDA).compute == RuntimeConfig()
 
 
 def test_a_cpu_has_no_cuda_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compiling, "why_not_compile", lambda device: None)
+    monkeypatch.setattr(train, "why_not_compile", lambda device: None)
     compute, obstacle = possible(ALL, CPU)
-    assert compute == Compute(compile=True)
+    assert compute == RuntimeConfig(compile=True)
     assert obstacle == "There are no CUDA graphs on a cpu: going on without."
     assert possible(ALL, CUDA) == (ALL, None)
 
@@ -58,18 +58,18 @@ def test_a_cpu_has_no_cuda_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("compute", "told"),
     [
-        (Compute(cuda_graphs=True), "give --compile"),
-        (Compute(accumulate=4, compile=True, cuda_graphs=True), "gradients of 4 parts"),
+        (RuntimeConfig(cuda_graphs=True), "give --compile"),
+        (RuntimeConfig(accumulate=4, compile=True, cuda_graphs=True), "gradients of 4 parts"),
     ],
 )
-def test_what_contradicts_itself_is_refused(compute: Compute, told: str) -> None:
+def test_what_contradicts_itself_is_refused(compute: RuntimeConfig, told: str) -> None:
     with pytest.raises(ValueError, match=told):
         possible(compute, CUDA)
 
 
 def test_graphs_are_what_torch_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "compile", lambda model, mode: mode)
-    assert compiled(nn.Linear(2, 2), Compute(compile=True)) == "default"
+    assert compiled(nn.Linear(2, 2), RuntimeConfig(compile=True)) == "default"
     assert compiled(nn.Linear(2, 2), ALL) == "reduce-overhead"
 
 

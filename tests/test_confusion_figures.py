@@ -8,10 +8,9 @@ import pytest
 import torch
 from shown_in import alt
 
-from annlib.course.controls.choose_scenes import ChooseScenes
-from annlib.course.controls.paint_prediction import LETTERS, PaintPrediction, classes_of
-from annlib.course.figures.confusion import chosen_scenes, confusion, say_scores, taken_for
-from annlib.engine.evaluate import ConfusionMatrix
+from annlib.course.plots.metrics import chosen_scenes, confusion, say_scores, taken_for
+from annlib.course.widgets.scenes import LETTERS, ChooseScenes, PaintPrediction, classes_of
+from annlib.engine.metrics import ConfusionMatrix
 
 NAMES = ("sky", "house", "road", "car")
 

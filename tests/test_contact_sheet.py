@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from annlib.data.benchmarks import ADE20K, CITYSCAPES
-from annlib.data.classes import DatasetSpec
-from annlib.data.contact_sheet import IGNORED, Labelled, contact_sheet
+from annlib.data.check import IGNORED, Labelled, contact_sheet
+from annlib.data.classes import ADE20K, CITYSCAPES, DatasetSpec
 
 
 def sample(height: int, width: int, classes: list[int]) -> Labelled:

@@ -7,9 +7,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
-from annlib.engine.benchmark import Timing
-from annlib.speed import contest as module
-from annlib.speed.contest import (
+from annlib.engine.profiler import Timing
+from benchmarks import network as module
+from benchmarks.common import Ready, Resident
+from benchmarks.network import (
     agreement,
     contest,
     counted_gflops,
@@ -17,7 +18,6 @@ from annlib.speed.contest import (
     first_results,
     processes_of,
 )
-from annlib.speed.resident import Ready, Resident
 
 CPU = torch.device("cpu")
 

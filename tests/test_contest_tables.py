@@ -5,11 +5,9 @@ import json
 import pytest
 import torch
 
-from annlib.engine.benchmark import Timing
-from annlib.speed.contest import Entry
-from annlib.speed.contest_tables import Report, contest_table
-from annlib.speed.device_peak import DevicePeak
-from annlib.speed.resident import Resident
+from annlib.engine.profiler import Timing
+from benchmarks.common import DevicePeak, Resident
+from benchmarks.network import Entry, Report, contest_table
 
 PEAK = DevicePeak({"fp32": 100.0, "bf16": 400.0}, 20.0)
 THEIRS = Entry(

@@ -4,11 +4,11 @@ import pytest
 import torch
 from tiny_zoo import narrow_row
 
-from annlib.config import Compute
+from annlib.config import RuntimeConfig
 from annlib.model.frozen import FrozenANN
-from annlib.speed import contestants as module
-from annlib.speed.contestants import Contestant, field, network, our_network
-from annlib.speed.reference import installed
+from benchmarks import network as module
+from benchmarks.mmseg_reference import installed
+from benchmarks.network import Contestant, field, network, our_network
 
 ROW, CPU = narrow_row(), torch.device("cpu")
 OURS = ("as written", "folded", "frozen")
@@ -17,7 +17,7 @@ OURS = ("as written", "folded", "frozen")
 @pytest.mark.parametrize("reference", [True, False])
 def test_reference_is_first_where_it_is_installed(reference: bool, monkeypatch) -> None:
     monkeypatch.setattr(module, "installed", lambda: reference)
-    names = [each.name for each in field("frozen", Compute())]
+    names = [each.name for each in field("frozen", RuntimeConfig())]
     ours = ["as written", "folded, channels last", "frozen, channels last"]
     assert names == ["reference"] * reference + ours
 
@@ -25,17 +25,17 @@ def test_reference_is_first_where_it_is_installed(reference: bool, monkeypatch) 
 @pytest.mark.parametrize(
     ("compute", "more"),
     [
-        (Compute("bf16"), ["bf16"]),
-        (Compute(compile=True), ["compiled"]),
-        (Compute("bf16", compile=True), ["bf16", "bf16, compiled"]),
+        (RuntimeConfig("bf16"), ["bf16"]),
+        (RuntimeConfig(compile=True), ["compiled"]),
+        (RuntimeConfig("bf16", compile=True), ["bf16", "bf16, compiled"]),
         (
-            Compute("bf16", compile=True, cuda_graphs=True),
+            RuntimeConfig("bf16", compile=True, cuda_graphs=True),
             ["bf16", "bf16, compiled", "bf16, compiled, CUDA graphs"],
         ),
     ],
 )
-def test_best_of_ours_takes_part_with_more_and_more(compute: Compute, more: list) -> None:
-    usual, found = field("folded", Compute()), field("folded", compute)
+def test_best_of_ours_takes_part_with_more_and_more(compute: RuntimeConfig, more: list) -> None:
+    usual, found = field("folded", RuntimeConfig()), field("folded", compute)
     assert found[: len(usual)] == usual
     names = [each.name for each in found[len(usual) :]]
     assert names == [f"folded, channels last, {words}" for words in more]
@@ -60,7 +60,7 @@ def test_no_weight_is_idle() -> None:
 @pytest.mark.parametrize("name", [*OURS, *["reference"] * installed()])
 @pytest.mark.parametrize("channels_last", [True, False])
 def test_network_is_in_its_layout(name: str, channels_last: bool) -> None:
-    model = network(Contestant(name, Compute(channels_last=channels_last)), ROW, CPU)
+    model = network(Contestant(name, RuntimeConfig(channels_last=channels_last)), ROW, CPU)
     wide = [p for p in model.parameters() if p.ndim == 4 and min(p.shape[1:]) > 1]
     layout = torch.channels_last if channels_last else torch.contiguous_format
     assert wide and all(weight.is_contiguous(memory_format=layout) for weight in wide)

@@ -8,20 +8,19 @@ import pytest
 import torch
 from tiny_zoo import CITYSCAPES
 
-from annlib.config import Compute
-from annlib.engine import cost_tables
-from annlib.engine.benchmark import Timing
-from annlib.engine.cost_tables import (
+from annlib.config import RuntimeConfig
+from annlib.engine import row_costs as row_costs_module
+from annlib.engine.profiler import Timing
+from annlib.engine.row_costs import (
+    Cost,
+    Measuring,
     RowCost,
     file_name,
     row_cost,
     row_costs,
     write_costs,
 )
-from annlib.engine.cost_tables import (
-    cost_tables as tables_of,
-)
-from annlib.engine.costs import Cost, Measuring
+from annlib.engine.row_costs import cost_tables as tables_of
 from annlib.zoo import ROWS, Published, published
 
 FULL = Measuring(torch.device("cpu"))
@@ -90,7 +89,7 @@ def test_rows_that_differ_in_steps_only_are_measured_once(
         measured.append(row.name)
         return replace(COST, row=row)
 
-    monkeypatch.setattr(cost_tables, "row_cost", fake)
+    monkeypatch.setattr(row_costs_module, "row_cost", fake)
     costs = list(row_costs(ROWS, FULL, True, True))
     assert [cost.row for cost in costs] == list(ROWS)
     assert measured == [row.name for row in ROWS if row.memory_gb is not None]
@@ -100,8 +99,8 @@ def test_full_memory_is_noted_and_the_rest_goes_on(monkeypatch: pytest.MonkeyPat
     def too_large(row: Published, how: Measuring) -> Cost:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(cost_tables, "inference_cost", lambda row, how: INFERENCE)
-    monkeypatch.setattr(cost_tables, "training_cost", too_large)
+    monkeypatch.setattr(row_costs_module, "inference_cost", lambda row, how: INFERENCE)
+    monkeypatch.setattr(row_costs_module, "training_cost", too_large)
     found = row_cost(ROW, FULL, True, True)
     assert found.inference == INFERENCE and found.training is None
     (note,) = found.notes
@@ -113,14 +112,14 @@ def test_other_errors_are_not_taken_for_a_full_memory(monkeypatch: pytest.Monkey
     def broken(row: Published, how: Measuring) -> Cost:
         raise RuntimeError("sizes differ")
 
-    monkeypatch.setattr(cost_tables, "inference_cost", broken)
+    monkeypatch.setattr(row_costs_module, "inference_cost", broken)
     with pytest.raises(RuntimeError, match="sizes differ"):
         row_cost(ROW, FULL, True, False)
 
 
 def test_only_what_is_wanted_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cost_tables, "inference_cost", lambda row, how: INFERENCE)
-    monkeypatch.setattr(cost_tables, "training_cost", lambda row, how: TRAINING)
+    monkeypatch.setattr(row_costs_module, "inference_cost", lambda row, how: INFERENCE)
+    monkeypatch.setattr(row_costs_module, "training_cost", lambda row, how: TRAINING)
     assert row_cost(ROW, FULL, True, False) == RowCost(ROW, INFERENCE, None)
     assert row_cost(ROW, FULL, False, True) == RowCost(ROW, None, TRAINING)
 
@@ -131,7 +130,11 @@ def test_every_setting_has_a_file_of_its_own() -> None:
         replace(FULL, shrink=4),
         *(
             replace(FULL, compute=compute)
-            for compute in (Compute("bf16"), Compute(compile=True), Compute(channels_last=False))
+            for compute in (
+                RuntimeConfig("bf16"),
+                RuntimeConfig(compile=True),
+                RuntimeConfig(channels_last=False),
+            )
         ),
     ]
     names = [file_name("all", how) for how in hows]

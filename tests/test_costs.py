@@ -7,10 +7,10 @@ import torch
 from tiny_zoo import CITYSCAPES, CITYSCAPES_769, SHRINK, VOC12AUG, tiny_row
 from torch import Tensor
 
-from annlib.config import Compute
-from annlib.engine import benchmark, costs
-from annlib.engine.benchmark import Timing, peak_bytes
-from annlib.engine.costs import (
+from annlib.config import RuntimeConfig
+from annlib.engine import profiler, row_costs
+from annlib.engine.profiler import Timing, peak_bytes
+from annlib.engine.row_costs import (
     Cost,
     Measuring,
     answers,
@@ -18,10 +18,10 @@ from annlib.engine.costs import (
     inference_cost,
     noise,
     share_of_one_gpu,
+    shrunk,
     training_cost,
     training_steps,
 )
-from annlib.engine.shrinking import shrunk
 from annlib.model.ann import ANN, Logits
 from annlib.model.baselines import build_model
 from annlib.zoo import ROWS, Published, published
@@ -31,7 +31,7 @@ SMALL = Measuring(torch.device("cpu"), shrink=SHRINK, repeat=1)
 
 @pytest.fixture(autouse=True)
 def no_warm_up_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(benchmark, "WARM_UP_SECONDS", 0.0)
+    monkeypatch.setattr(profiler, "WARM_UP_SECONDS", 0.0)
 
 
 def weight_bytes(row: Published) -> int:
@@ -98,9 +98,9 @@ def test_half_precision_is_passed_on_to_inference() -> None:
 
     for precision in ("fp32", "bf16"):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(costs, "build_model", Watched)
-            patch.setattr(costs, "frozen", lambda model: model)
-            next(answers(experiment, replace(SMALL, compute=Compute(precision))))
+            patch.setattr(row_costs, "build_model", Watched)
+            patch.setattr(row_costs, "fuse_for_inference", lambda model: model)
+            next(answers(experiment, replace(SMALL, compute=RuntimeConfig(precision))))
     assert seen == [False, True]
 
 
@@ -109,7 +109,7 @@ def test_half_precision_is_passed_on_to_training() -> None:
     torch.manual_seed(0)
     full = next(training_steps(experiment, SMALL)).loss
     torch.manual_seed(0)
-    half = next(training_steps(experiment, replace(SMALL, compute=Compute("bf16")))).loss
+    half = next(training_steps(experiment, replace(SMALL, compute=RuntimeConfig("bf16")))).loss
     assert full != half and torch.isclose(full, half, rtol=0.05)
 
 

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import scaled_dot_product_attention
 
-from annlib.engine.counting import operation_counter
+from annlib.engine.profiler import operation_counter
 
 COUNT = st.integers(1, 7)
 quick = settings(deadline=None)

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from annlib import __main__
-from annlib.commands import data
-from annlib.data.scenes import write_scenes
+from annlib.cli import data
+from annlib.data.balloon_town.dataset import write_scenes
 
 SIZE = ("--size", 32, 48)
 

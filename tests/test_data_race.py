@@ -8,16 +8,22 @@ import torch
 from standing_clock import stop_the_time
 from tiny_zoo import ADE20K, CITYSCAPES, SHRINK, VOC12AUG
 
-from annlib.data.datasets import SegmentationFolder
-from annlib.data.mimic import mimic
-from annlib.data.sources import open_data
-from annlib.engine.benchmark import Timing
-from annlib.engine.shrinking import picture_size, shrunk
-from annlib.speed import data_race
-from annlib.speed.data_race import ALL, AUGMENTATION, DECODE, our_stages, race_stages
-from annlib.speed.reference import installed
-from annlib.speed.reference_data import chain, reference_stages
+from annlib.data.datasets import SegmentationFolder, open_data
+from annlib.data.synthetic import mimic
+from annlib.engine.profiler import Timing
+from annlib.engine.row_costs import picture_size, shrunk
 from annlib.zoo import Published, published
+from benchmarks import dataloading
+from benchmarks.dataloading import (
+    ALL,
+    AUGMENTATION,
+    DECODE,
+    chain,
+    our_stages,
+    race_stages,
+    reference_stages,
+)
+from benchmarks.mmseg_reference import installed
 
 needs_reference = pytest.mark.skipif(
     not installed(), reason="the extra `reference` is not installed"
@@ -43,7 +49,7 @@ def test_our_stages_are_the_training_transform(tmp_path: Path) -> None:
 
 
 def test_stages_are_timed_apart_and_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = stop_the_time(monkeypatch, data_race)
+    clock = stop_the_time(monkeypatch, dataloading)
 
     def taking(*seconds: float):
         return lambda index: clock.sleep(seconds[index]) or index
@@ -57,7 +63,7 @@ def test_stages_are_timed_apart_and_together(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_first_round_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock, seconds = stop_the_time(monkeypatch, data_race), iter([9, 0.001, 0.004, 0.002])
+    clock, seconds = stop_the_time(monkeypatch, dataloading), iter([9, 0.001, 0.004, 0.002])
     found = race_stages({"a": {DECODE: lambda index: clock.sleep(next(seconds))}}, 1, 3)
     timing = found["a"][ALL]
     assert (timing.fastest, timing.median, timing.slowest) == pytest.approx((1, 2, 4))

@@ -1,9 +1,7 @@
 """The race of data pipelines as a table."""
 
-from annlib.engine.benchmark import Timing
-from annlib.speed.data_race import ALL, AUGMENTATION, DECODE
-from annlib.speed.data_tables import DataReport, stage_table
-from annlib.speed.feeding import Need
+from annlib.engine.profiler import Timing
+from benchmarks.dataloading import ALL, AUGMENTATION, DECODE, DataReport, Need, stage_table
 
 
 def stages(decode: float, rest: float) -> dict[str, Timing]:

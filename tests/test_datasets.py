@@ -18,7 +18,7 @@ from annlib.data.datasets import (
     label_pixels,
     training_problem,
 )
-from annlib.data.normalise import normalise, to_tensors
+from annlib.data.transforms import normalise, to_tensors
 
 ROWS = (("sky", 1, 2, 3), ("road", 4, 5, 6), ("car", 7, 8, 9))
 SPEC = DatasetSpec("three", tuple(n for n, *_ in ROWS), tuple(tuple(c) for _, *c in ROWS))

@@ -3,15 +3,10 @@
 import pytest
 import torch
 
-from annlib.engine import benchmark
-from annlib.engine.benchmark import Timing
-from annlib.speed import device_peak as module
-from annlib.speed.device_peak import (
-    copy_gigabytes,
-    device_peak,
-    matrix_gflops,
-    products_like_convolutions,
-)
+from annlib.engine import profiler
+from annlib.engine.profiler import Timing
+from benchmarks import common as module
+from benchmarks.common import copy_gigabytes, device_peak, matrix_gflops, products_like_convolutions
 
 CPU = torch.device("cpu")
 
@@ -59,7 +54,7 @@ def test_products_are_of_the_precision_asked_for(clock: None, monkeypatch) -> No
 
 
 def test_peak_is_of_each_precision_that_takes_part(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(benchmark, "WARM_UP_SECONDS", 0.0)
+    monkeypatch.setattr(profiler, "WARM_UP_SECONDS", 0.0)
     monkeypatch.setattr(module, "SIDE", {"cpu": 16})
     monkeypatch.setattr(module, "COPIED_MIB", {"cpu": 1})
     peak = device_peak(CPU, ["bf16", "fp32"])

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from annlib.engine import distributed
-from annlib.engine.distributed import joined, own_gpu
-from annlib.model.checkpoints import load
+from annlib.engine.distributed import init_distributed, own_gpu
+from annlib.model.checkpoint import load
 
 pytestmark = pytest.mark.slow
 TESTS = Path(__file__).parent
@@ -101,7 +101,7 @@ def test_more_processes_than_gpus_are_refused_with_both_numbers(
 
 def test_alone_there_is_no_group(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WORLD_SIZE", raising=False)
-    with joined(torch.device("cpu")) as device:
+    with init_distributed(torch.device("cpu")) as device:
         assert device == torch.device("cpu")
         assert (distributed.rank(), distributed.world_size()) == (0, 1)
         tensor = torch.ones(2)

@@ -17,8 +17,8 @@ from file_server import Files, closed_port, serving
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from annlib import downloads, transfer
-from annlib.downloads import alone, download, home
+from annlib import download as download_module
+from annlib.download import alone, download, home
 
 CONTENT = bytes(range(256)) * 40  # 10 KiB
 SHA256, MD5 = hashlib.sha256(CONTENT).hexdigest(), hashlib.md5(CONTENT).hexdigest()
@@ -26,8 +26,8 @@ SHA256, MD5 = hashlib.sha256(CONTENT).hexdigest(), hashlib.md5(CONTENT).hexdiges
 
 @pytest.fixture(autouse=True)
 def small_and_fast(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(downloads, "WAITS", (0.0, 0.0, 0.0))
-    monkeypatch.setattr(transfer, "CHUNK", 1000)
+    monkeypatch.setattr(download_module, "WAITS", (0.0, 0.0, 0.0))
+    monkeypatch.setattr(download_module, "CHUNK", 1000)
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
 
@@ -117,7 +117,7 @@ def test_resumed_file_must_be_the_same(
 ) -> None:
     files.etag, files.modified = etag, modified
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(downloads, "WAITS", ())
+        patch.setattr(download_module, "WAITS", ())
         files.drop_after = [3000]
         with pytest.raises(ConnectionError):
             download(f"{files.url}/a.bin", path)
@@ -238,7 +238,7 @@ def test_offline_says_what_from_where_and_where_to_put_it(
     path: Path, host: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waits: list[float] = []
-    monkeypatch.setattr(downloads.time, "sleep", waits.append)
+    monkeypatch.setattr(download_module.time, "sleep", waits.append)
     url = f"http://{host}:{closed_port()}/a.bin"
     with pytest.raises(
         ConnectionError, match="a.bin could not be fetched from .*no connection"
@@ -253,18 +253,18 @@ def test_network_that_is_away_for_a_while_is_waited_for(
 ) -> None:
     troubles = [ConnectionError("dropped"), URLError("no route to host")]
 
-    def shaky(wanted: transfer.Wanted, progress: transfer.Progress) -> None:
+    def shaky(wanted: download_module.Wanted, progress: download_module.Progress) -> None:
         if troubles:
             raise troubles.pop(0)
-        transfer.fetch(wanted, progress)
+        download_module.fetch(wanted, progress)
 
-    monkeypatch.setattr(downloads, "fetch", shaky)
+    monkeypatch.setattr(download_module, "fetch", shaky)
     download(f"{files.url}/a.bin", path)
     assert path.read_bytes() == CONTENT
 
 
 def test_server_that_says_nothing_is_given_up(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transfer, "TIMEOUT", 0.05)
+    monkeypatch.setattr(download_module, "TIMEOUT", 0.05)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/a.bin"
         with pytest.raises(ConnectionError, match="no answer .*timed out"):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from annlib.data.draws import chance, randint, uniform
+from annlib.data.transforms import chance, randint, uniform
 
 
 @pytest.mark.parametrize("probability", [0.5, 0.2])

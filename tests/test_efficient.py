@@ -7,9 +7,17 @@ import torch
 from torch import Tensor
 
 from annlib.course import efficient
-from annlib.course.efficient import exact, weights_of
-from annlib.course.families import EXACT, FAMILIES, ORDER, PAIRS, method_of, share_of_work
-from annlib.engine.counting import operation_counter
+from annlib.course.efficient import (
+    EXACT,
+    FAMILIES,
+    ORDER,
+    PAIRS,
+    exact,
+    method_of,
+    share_of_work,
+    weights_of,
+)
+from annlib.engine.profiler import operation_counter
 
 SIZE = (16, 24)
 CASES = [(name, option) for name, family in FAMILIES.items() for option in family.options]

@@ -7,9 +7,7 @@ from pathlib import Path
 import pytest
 from some_runs import make_run, save_checkpoint, some_scores, start_line
 
-from annlib.engine.lines import append_line
-from annlib.engine.records import STARTS, record_validation
-from annlib.engine.runs import find_runs, read_run
+from annlib.engine.runs import STARTS, append_line, find_runs, read_run, record_validation
 
 
 @pytest.fixture

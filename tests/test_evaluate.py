@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from annlib.config import IGNORE_INDEX
-from annlib.engine.evaluate import ConfusionMatrix, evaluate, evaluate_labels
+from annlib.engine.metrics import ConfusionMatrix, evaluate, evaluate_labels
 
 few = settings(max_examples=50, deadline=None)
 DTYPES = (torch.uint8, torch.int16, torch.int32, torch.int64)

@@ -5,13 +5,13 @@ import torch
 from tiny_zoo import ADE20K, CITYSCAPES, CITYSCAPES_769, SHRINK, narrow_row
 from torch import Tensor
 
-from annlib.config import IGNORE_INDEX, Compute
-from annlib.engine.evaluate import ConfusionMatrix
-from annlib.engine.inference import predictor
-from annlib.engine.shrinking import picture_size, shrunk
+from annlib.config import IGNORE_INDEX, RuntimeConfig
+from annlib.engine.inference import make_predictor
+from annlib.engine.metrics import ConfusionMatrix
+from annlib.engine.row_costs import picture_size, shrunk
 from annlib.model.ann import ANN, Logits
-from annlib.speed.contestants import Contestant, field, our_network
-from annlib.speed.evaluating import (
+from annlib.zoo import Published
+from benchmarks.evaluation import (
     areas,
     class_map,
     counting,
@@ -20,9 +20,8 @@ from annlib.speed.evaluating import (
     our_areas,
     post_processing,
 )
-from annlib.speed.reference import installed
-from annlib.speed.works import picture
-from annlib.zoo import Published
+from benchmarks.mmseg_reference import installed
+from benchmarks.network import Contestant, field, our_network, picture
 
 CPU = torch.device("cpu")
 OTHERS = ("reference",) if installed() else ()
@@ -81,9 +80,9 @@ def test_all_contestants_count_the_same(row: Published) -> None:
     small, size = shrunk(row.experiment, SHRINK), picture_size(row.experiment, SHRINK)
     num_classes = row.experiment.model.num_classes
     images, labels = picture(size, CPU), label_map(size, num_classes, CPU)
-    logits = predictor(our_network(row, folded=False), small.test)(images)
+    logits = make_predictor(our_network(row, folded=False), small.test)(images)
     expected = our_areas(logits.argmax(1)[0], labels, num_classes)
-    for each in field("frozen", Compute()):
+    for each in field("frozen", RuntimeConfig()):
         found = evaluation(each, row, SHRINK, CPU).call()
         assert close(found, expected, share=5e-3), each.name
 
@@ -97,7 +96,7 @@ def test_half_precision_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(ANN, "forward", watched)
     for precision in ("fp32", "bf16"):
-        evaluation(Contestant("folded", Compute(precision)), narrow_row(), SHRINK, CPU).call()
+        evaluation(Contestant("folded", RuntimeConfig(precision)), narrow_row(), SHRINK, CPU).call()
     assert seen == [False, True]
 
 

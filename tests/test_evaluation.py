@@ -12,14 +12,13 @@ from small_pictures import SPEC, pictures, tiny_segmenter, write_pictures
 
 from annlib.config import TestConfig
 from annlib.data.classes import BALLOON_TOWN
-from annlib.data.datasets import SegmentationFolder
-from annlib.data.loading import make_loader
-from annlib.data.sources import labelled
-from annlib.engine import evaluation_folder
-from annlib.engine.evaluate import ConfusionMatrix, evaluate
-from annlib.engine.evaluation import Evaluation, picture_names
-from annlib.engine.inference import predictor
-from annlib.engine.predict import Segmenter
+from annlib.data.datasets import SegmentationFolder, labelled
+from annlib.data.loader import make_loader
+from annlib.engine import evaluate as evaluate_module
+from annlib.engine.evaluate import Evaluation, picture_names
+from annlib.engine.inference import make_predictor
+from annlib.engine.metrics import ConfusionMatrix, evaluate
+from annlib.engine.predictor import Segmenter
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +33,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> SegmentationFolder:
 
 @pytest.fixture(scope="module")
 def expected(segmenter: Segmenter, data: SegmentationFolder) -> ConfusionMatrix:
-    predict = predictor(segmenter.model, segmenter.test)
+    predict = make_predictor(segmenter.model, segmenter.test)
     return evaluate(predict, make_loader(data, 1, training=False), 5)
 
 
@@ -231,7 +230,7 @@ def test_full_disk_loses_no_picture_that_is_done(
     segmenter, data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = finished(Evaluation(segmenter, data, tmp_path / "whole"))
-    real, written = evaluation_folder.append_line, []
+    real, written = evaluate_module.append_line, []
 
     def full_at_the_third(path: Path, line: dict) -> None:
         if len(written) == 2:
@@ -241,7 +240,7 @@ def test_full_disk_loses_no_picture_that_is_done(
         written.append(real(path, line))
 
     with monkeypatch.context() as patch:
-        patch.setattr(evaluation_folder, "append_line", full_at_the_third)
+        patch.setattr(evaluate_module, "append_line", full_at_the_third)
         with pytest.raises(OSError, match="No space left"):
             steps(Evaluation(segmenter, data, tmp_path / "out"))
     again = Evaluation(segmenter, data, tmp_path / "out")
@@ -255,7 +254,7 @@ def test_picture_is_saved_before_it_counts_as_done(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(evaluation_folder, "save_prediction", full)
+    monkeypatch.setattr(evaluate_module, "save_prediction", full)
     with pytest.raises(OSError, match="No space left"):
         steps(Evaluation(segmenter, data, tmp_path, save_pictures=True))
     assert (tmp_path / "images.jsonl").read_bytes() == b""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from annlib.engine.eventlog import EventLog
+from annlib.engine.runs import EventLog
 
 
 def curve(folder: Path, name: str) -> dict[int, float]:

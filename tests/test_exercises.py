@@ -8,7 +8,7 @@ import pytest
 from gallery import Gallery, Wrong
 
 from annlib.course.authoring.source import Cell, read
-from annlib.course.checks import NotYet
+from annlib.course.checks.base import NotYet
 
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted((ROOT / "notebooks/source").glob("[0-9][0-9]_*.py"))

@@ -11,12 +11,13 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
-from annlib.course.controls.attention_explorer import attention_explorer
-from annlib.course.intervening import shuffled_projections
-from annlib.course.projections import projections_of
-from annlib.course.wording import say_choice
-from annlib.data.scenes import Scene, make_scene, repaint
-from annlib.model.checkpoints import shipped_model
+from annlib.course.attention import projections_of
+from annlib.course.interventions import shuffled_projections
+from annlib.course.plots.scenes import say_choice
+from annlib.course.widgets.attention_explorer import attention_explorer
+from annlib.data.balloon_town.dataset import make_scene, repaint
+from annlib.data.balloon_town.layout import Scene
+from annlib.model.checkpoint import shipped_model
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
 PIXELS = "canvas => canvas.toDataURL()"

@@ -7,11 +7,10 @@ import pytest
 import torch
 from PIL import Image
 
-from annlib.data.benchmarks import ADE20K, CITYSCAPES, VOC12AUG
-from annlib.data.classes import BALLOON_TOWN, CAMVID, DatasetSpec
-from annlib.data.files import read_image, read_labels
-from annlib.engine import exports
-from annlib.engine.exports import colour, save_prediction
+from annlib.data.classes import ADE20K, BALLOON_TOWN, CAMVID, CITYSCAPES, VOC12AUG, DatasetSpec
+from annlib.data.io import read_image, read_labels
+from annlib.engine import predictor
+from annlib.engine.predictor import colour, save_prediction
 
 SPECS = (CITYSCAPES, ADE20K, VOC12AUG, CAMVID, BALLOON_TOWN)
 every_spec = pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.name)
@@ -70,7 +69,7 @@ def test_picture_that_cannot_be_written_leaves_no_half_of_it(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(exports, "write_atomically", full)
+    monkeypatch.setattr(predictor, "write_atomically", full)
     with pytest.raises(OSError, match="No space left"):
         save_prediction(random_labels(CAMVID), CAMVID, tmp_path, "a")
     assert list(tmp_path.rglob("*.png")) == []

@@ -3,9 +3,14 @@
 import torch
 
 from annlib.data.classes import CAMVID
-from annlib.engine.evaluate import ConfusionMatrix
-from annlib.engine.failures import MOST_SHOWN, most_confused, worst_pictures
-from annlib.engine.scored import PictureScore, score_of
+from annlib.engine.metrics import (
+    MOST_SHOWN,
+    ConfusionMatrix,
+    PictureScore,
+    most_confused,
+    score_of,
+    worst_pictures,
+)
 
 
 def picture(index: int, right: int, *wrong: tuple[int, int, int]) -> PictureScore:

@@ -8,16 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from standing_clock import StandingClock, stop_the_time
 
-from annlib.engine import timing
-from annlib.speed import feeding
-from annlib.speed.feeding import (
+from annlib.engine import profiler
+from annlib.zoo import ROWS, published
+from benchmarks import dataloading
+from benchmarks.dataloading import (
     MARGIN,
     published_rate,
     rate_of_one_worker,
     share_waited,
     workers_for,
 )
-from annlib.zoo import ROWS, published
 
 rates = st.floats(0.01, 1000)
 
@@ -40,7 +40,7 @@ class Loader:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> StandingClock:
-    return stop_the_time(monkeypatch, feeding, timing)
+    return stop_the_time(monkeypatch, dataloading, profiler)
 
 
 @given(wanted=rates, one_worker=rates)

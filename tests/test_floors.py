@@ -20,7 +20,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 
 def part_of(dotted: str) -> str:
-    """annlib.data.files -> data, annlib.config -> config, annlib.ANN -> __init__"""
+    """annlib.data.io -> data, annlib.config -> config, annlib.ANN -> __init__"""
     part = (dotted.split(".") + ["__init__"])[1]
     return part if any(PACKAGE.glob(f"{part}*")) else "__init__"
 
@@ -65,18 +65,18 @@ def test_file_imports_from_its_floor_or_below(path: Path) -> None:
     ("part", "line"),
     [
         ("config", "import torch"),
-        ("config", "import annlib.data.files"),
+        ("config", "import annlib.data.io"),
         ("downloads", "import requests"),
         ("data", "from annlib.model.ann import ANN"),
         ("data", "from annlib import model"),
         ("engine", "from annlib import ANN"),
-        ("model", "from annlib.data.files import read_image"),
+        ("model", "from annlib.data.io import read_image"),
         ("model", "def f():\n    from annlib.engine.train import train"),
         ("engine", "from annlib.course import plots"),
         ("engine", "import matplotlib.pyplot"),
         ("commands", "from IPython.display import display"),
         ("data", "from .files import read_image"),
-        ("data", "from annlib.data.files import *"),
+        ("data", "from annlib.data.io import *"),
     ],
 )
 def test_wrong_import_is_found(part: str, line: str) -> None:

@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from annlib.course.attention import capture_attention
-from annlib.engine.precision import autocast
+from annlib.engine.train import autocast
 from annlib.model.ann import ANN
 from annlib.model.asymmetric import AFNB, APNB, AsymmetricAttention
 from annlib.model.baselines import build_model
-from annlib.model.folded import FoldedAFNB, FoldedAPNB, FoldedAttention
+from annlib.model.fused import FoldedAFNB, FoldedAPNB, FoldedAttention
 
 CPU = torch.device("cpu")
 # Sums in another order: what two orders may differ by, relative to the largest number.

@@ -6,19 +6,19 @@ import pytest
 import torch
 from torch import Tensor
 
-from annlib.engine.benchmark import Timing
-from annlib.speed.form_tables import forms_table
-from annlib.speed.forms import (
+from annlib.course.implementations import forms_table
+from annlib.course.timing import (
     Comparison,
     Conditions,
+    Cost,
     Finish,
     Form,
-    Needs,
     Results,
     compare_forms,
     full_float32,
     relative_difference,
 )
+from annlib.engine.profiler import Timing
 
 HERE = Conditions(torch.device("cpu"), repeat=2)
 SIZE = (4, 4)
@@ -125,7 +125,7 @@ def test_gpu_does_not_round_to_tf32_meanwhile(before: bool) -> None:
 
 def finish(name: str, milliseconds: float, mebibytes: int, difference: float | None) -> Finish:
     timing = Timing(milliseconds, milliseconds - 1, milliseconds + 2)
-    return Finish(name, 4 * 10**9, Needs(mebibytes * MIB, 2 * MIB, 3 * 10**9, difference), timing)
+    return Finish(name, 4 * 10**9, Cost(mebibytes * MIB, 2 * MIB, 3 * 10**9, difference), timing)
 
 
 SLOW, FAST = finish("slow", 30, 50, None), finish("fast", 10, 4, 3e-7)

@@ -6,13 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from annlib.engine.benchmark import peak_bytes
-from annlib.engine.counting import operation_counter
-from annlib.model.asymmetric import AFNB, APNB, AsymmetricAttention
-from annlib.model.baselines import NonLocalAttention
-from annlib.model.folded import FoldedAFNB, FoldedAPNB, FoldedAttention
-from annlib.model.pooling import pyramid_means
-from annlib.speed.formulas import (
+from annlib.course.implementations import (
     Shape,
     asymmetric_flops,
     block_flops,
@@ -24,6 +18,10 @@ from annlib.speed.formulas import (
     pooling_flops,
     training_flops,
 )
+from annlib.engine.profiler import operation_counter, peak_bytes
+from annlib.model.asymmetric import AFNB, APNB, AsymmetricAttention
+from annlib.model.baselines import NonLocalAttention
+from annlib.model.fused import FoldedAFNB, FoldedAPNB, FoldedAttention, pyramid_means
 
 few = settings(max_examples=25, deadline=None)
 COUNT = st.integers(1, 6)

@@ -5,9 +5,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from annlib.engine.benchmark import peak_bytes
+from annlib.course.implementations import FusedNonLocalAttention
+from annlib.engine.profiler import peak_bytes
 from annlib.model.baselines import NonLocalAttention
-from annlib.speed.fused import FusedNonLocalAttention
 
 COUNT = st.integers(1, 9)
 KEYS = st.integers(2, 9)  # the CPU's kernel declines a single one

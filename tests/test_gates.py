@@ -5,13 +5,12 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from annlib.course.authoring.building import notebook_text
+from annlib.course.authoring.build import notebook_text
 from annlib.course.authoring.lint import lint
 from annlib.course.authoring.source import read
-from annlib.course.claims import CLAIM, Claim
-from annlib.course.progress import PROGRESS
-from annlib.course.running import gates, index, pages, record
-from annlib.course.running.runs import Run
+from annlib.course.lesson import CLAIM, PROGRESS, Claim
+from annlib.course.running import gates, pages
+from annlib.course.running.execute import Run
 
 FIXTURE = Path(__file__).parent / "lessons/90_fixture.py"
 TEXT = FIXTURE.read_text()
@@ -145,12 +144,12 @@ def test_number_in_the_text_without_a_measurement_is_found(notebook, message):
 
 
 def test_what_a_quick_run_cannot_measure_is_compared_with_the_record(tmp_path, monkeypatch):
-    monkeypatch.setattr(record, "FOLDER", tmp_path)
+    monkeypatch.setattr(gates, "FOLDER", tmp_path)
     learned = stating("12.3", gain(12.3))
     quick = stating("12.3", gain(1.0, judge="record"))
     for notebook in (learned, quick):
         notebook.metadata["annlib"] = {"source": "notebooks/source/91_more.py"}
-    record.record(learned, seconds=61.2)
+    gates.record(learned, seconds=61.2)
     assert gates.claims_hold(quick) == []
     quick.cells[0].metadata["claims"] = [["14.0", "gain"]]
     assert "came out as 12.3" in gates.claims_hold(quick)[0]
@@ -179,7 +178,7 @@ def test_run_that_ended_before_its_first_cell_is_reported(tmp_path):
     output.write_text(notebook_text(read(FIXTURE), "solution"))
     report = gates.review(Run(output, output, 1.0, "DeadKernelError"))
     assert report.findings["runs"] == ["DeadKernelError"] and report.findings["time"] == []
-    assert "DeadKernelError" in index.publish([report], tmp_path).read_text()
+    assert "DeadKernelError" in pages.publish([report], tmp_path).read_text()
 
 
 def test_page_shows_what_is_inside_a_widget_with_its_alt_text_and_loads_nothing():
@@ -199,7 +198,7 @@ def test_index_shows_title_picture_seconds_and_every_gate(tmp_path):
     output = tmp_path / "01_name.ipynb"
     nbformat.write(executed(picture(), seconds=40), output)
     report = gates.review(Run(output, output, 41.0, None))
-    page = index.publish([report], tmp_path).read_text()
+    page = pages.publish([report], tmp_path).read_text()
     assert f'alt="{ALT}"' in page and '<a href="01_name.html">Title</a>' in page
     assert "<li class=red>✗ time" in page and "<li>✓ widgets" in page
     assert "41 s with the start of Python; cells 40 s, 20 s stated (quick)" in page
@@ -208,7 +207,7 @@ def test_index_shows_title_picture_seconds_and_every_gate(tmp_path):
 def test_index_shows_what_was_measured(tmp_path):
     output = tmp_path / "01_name.ipynb"
     nbformat.write(stating("12.3", gain(12.3)), output)
-    page = index.publish([gates.review(Run(output, output, 1.0, None))], tmp_path).read_text()
+    page = pages.publish([gates.review(Run(output, output, 1.0, None))], tmp_path).read_text()
     assert "1 measured numbers" in page and "<td>12.3 x</td>" in page
 
 
@@ -252,7 +251,7 @@ FAULTS = {
     "[0.84](claim:most)": ("0.84", "'0.84' has no source"),
     "[0.99](given:rule)": ("[0.99](result:zoo.md)", "'0.99' does not stand in data/results/zoo.md"),
     "# 2. Press it again.": ("", "a widget without a job"),
-    "# %%\nSetUp()": ("", "cells call a widget"),
+    "# %%\nwidgets.SetUp()": ("", "cells call a widget"),
     "Read more: any": ("Some", "no `Read more`"),
     "Ten minutes in all": ("Soon", "how many minutes"),
     "# The height of a bar": ("# " + "word " * 901 + "\n# The height", "one idea takes up to 900"),

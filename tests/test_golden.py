@@ -6,8 +6,9 @@ import pytest
 import torch
 from golden_rules import arrays, golden
 
-from annlib.engine import golden as rule
-from annlib.engine.golden import (
+from annlib.zoo import ROWS, Published
+from benchmarks import verify_zoo as rule
+from benchmarks.verify_zoo import (
     difference,
     fill,
     reference_costs,
@@ -15,7 +16,6 @@ from annlib.engine.golden import (
     reference_weights,
     shapes,
 )
-from annlib.zoo import ROWS, Published
 
 CLASSIFIER = "decode_head.conv_seg.weight"
 

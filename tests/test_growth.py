@@ -13,13 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from annlib import __main__
-from annlib.course.growth_chart import growth_chart
-from annlib.engine.benchmark import Timing
-from annlib.speed import growth
-from annlib.speed.attentions import FOLDED, FUSED, NONLOCAL
-from annlib.speed.blocks import Channels
-from annlib.speed.forms import Comparison, Conditions, Finish, Needs
-from annlib.speed.growth import Curve, curves_of, fitted, growing, slopes_table
+from annlib.course import scaling
+from annlib.course.implementations import FOLDED_APNB, FUSED, NONLOCAL, Channels
+from annlib.course.plots.costs import growth_chart
+from annlib.course.scaling import Curve, curves_of, fitted, growing, slopes_table
+from annlib.course.timing import Comparison, Conditions, Cost, Finish
+from annlib.engine.profiler import Timing
 
 N = (1024, 2048, 4096, 8192)
 NUMBERS = st.lists(st.floats(0.01, 1e6), min_size=2, max_size=8)
@@ -31,7 +30,7 @@ def power(exponent: float, factor: float) -> tuple[float, ...]:
 
 ORDINARY = Curve(NONLOCAL, N[:3], power(2.0, 1e-5)[:3], power(1.9, 1e-5)[:3])
 FUSED_CURVE = Curve(FUSED, N, power(1.8, 1e-5), power(1.0, 0.02))
-OURS = Curve(FOLDED, N, power(1.05, 0.01), power(0.98, 0.01))
+OURS = Curve(FOLDED_APNB, N, power(1.05, 0.01), power(0.98, 0.01))
 
 
 @settings(deadline=None)
@@ -65,16 +64,16 @@ def test_end_of_a_curve_shows_what_outgrows_the_rest() -> None:
 
 
 def finish(name: str, milliseconds: float) -> Finish:
-    needs = Needs(peak_bytes=3 * 2**20, output_bytes=1, flops=1, difference=None)
+    needs = Cost(peak_bytes=3 * 2**20, output_bytes=1, flops=1, difference=None)
     return Finish(name, 1, needs, Timing(milliseconds, milliseconds, milliseconds))
 
 
 def test_curve_ends_where_memory_does() -> None:
-    first = Comparison("2 x 3", (2, 3), (finish(NONLOCAL, 5.0), finish(FOLDED, 1.0)), ())
-    second = Comparison("4 x 3", (4, 3), (finish(FOLDED, 2.0),), ("4 x 3, non-local: ...",))
+    first = Comparison("2 x 3", (2, 3), (finish(NONLOCAL, 5.0), finish(FOLDED_APNB, 1.0)), ())
+    second = Comparison("4 x 3", (4, 3), (finish(FOLDED_APNB, 2.0),), ("4 x 3, non-local: ...",))
     assert curves_of([first, second]) == [
         Curve(NONLOCAL, (6,), (5.0,), (3.0,)),
-        Curve(FOLDED, (6, 12), (1.0, 2.0), (3.0, 3.0)),
+        Curve(FOLDED_APNB, (6, 12), (1.0, 2.0), (3.0, 3.0)),
     ]
 
 
@@ -83,7 +82,7 @@ def test_maps_are_measured_from_small_to_large() -> None:
     small = Channels(high=4, key=3, value=3, pool_scales=(1, 2))
     found = list(growing([(6, 7), (4, 5)], small, here))
     assert [each.size for each in found] == [(4, 5), (6, 7)]
-    assert all([f.name for f in each.finishes] == [NONLOCAL, FUSED, FOLDED] for each in found)
+    assert all([f.name for f in each.finishes] == [NONLOCAL, FUSED, FOLDED_APNB] for each in found)
 
 
 def test_memory_of_the_ordinary_block_is_quadratic_and_ours_linear() -> None:
@@ -109,7 +108,7 @@ def test_chart_says_in_words_what_it_shows() -> None:
     alt = growth_chart([ORDINARY, OURS]).alt
     assert "non-local, N from 1024 to 4096: time grows as N to the power of 2.00" in alt
     assert "memory to the power of 0.98" in alt
-    assert "one map only" in growth_chart([Curve(FOLDED, (6,), (1.0,), (1.0,))]).alt
+    assert "one map only" in growth_chart([Curve(FOLDED_APNB, (6,), (1.0,), (1.0,))]).alt
 
 
 def test_command_writes_tables_numbers_and_picture(
@@ -139,7 +138,7 @@ def test_missing_matplotlib_is_told_before_anything_is_measured(
             monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     monkeypatch.setattr(sys, "argv", ["annlib", "benchmark", "growth", "--divide", "128"])
-    monkeypatch.setattr(growth, "growing", lambda *arguments: pytest.fail("measured"))
+    monkeypatch.setattr(scaling, "growing", lambda *arguments: pytest.fail("measured"))
     with pytest.raises(SystemExit, match="matplotlib.* is not installed"):
         __main__.main()
 
@@ -148,10 +147,10 @@ def test_what_is_known_is_kept_when_a_measurement_is_stopped(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     def stopped(*arguments: object) -> Iterator[Comparison]:
-        yield Comparison("2 x 3", (2, 3), (finish(FOLDED, 1.0),), ())
+        yield Comparison("2 x 3", (2, 3), (finish(FOLDED_APNB, 1.0),), ())
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(growth, "growing", stopped)
+    monkeypatch.setattr(scaling, "growing", stopped)
     monkeypatch.setattr(sys, "argv", ["annlib", "benchmark", "growth", "--out", str(tmp_path)])
     with pytest.raises(SystemExit, match="130"):
         __main__.main()

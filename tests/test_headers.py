@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from some_runs import save_checkpoint
 
-from annlib.engine.headers import read_header
-from annlib.model.checkpoints import load
+from annlib.model.checkpoint import load, read_header
 
 
 def test_header_is_that_of_the_loaded_checkpoint(tmp_path: Path) -> None:

@@ -109,5 +109,5 @@ def test_facts_load_nothing_heavy(module: str) -> None:
 
 
 def test_network_loads_no_pictures_and_no_torchvision() -> None:
-    loaded = import_without([], ["annlib.model.checkpoints"])
+    loaded = import_without([], ["annlib.model.checkpoint"])
     assert not {"torchvision", "PIL", "matplotlib", "IPython"} & loaded

@@ -11,16 +11,16 @@ from pixelwise import brightness, scoring
 from tiny import TINY, wake
 
 from annlib.config import TestConfig
-from annlib.engine import inference, score_maps
+from annlib.engine import inference
 from annlib.engine.inference import (
     MULTI_SCALE,
     fit,
     inference_of,
-    labeller,
-    predictor,
+    make_label_predictor,
+    make_predictor,
     scales_and_flips,
+    whole,
 )
-from annlib.engine.score_maps import whole
 from annlib.model.ann import ANN, resize_bilinear
 
 few = settings(max_examples=50, deadline=None)
@@ -30,8 +30,8 @@ SLIDE = TestConfig(mode="slide", window=(17, 25), stride=(9, 11))
 
 def test_one_window_as_large_as_the_image_is_the_whole_image() -> None:
     images, model = torch.randn(1, 3, 17, 25), wake(ANN(TINY))
-    expected = predictor(model, TestConfig())(images)
-    assert torch.equal(predictor(model, replace(SLIDE, window=(17, 25)))(images), expected)
+    expected = make_predictor(model, TestConfig())(images)
+    assert torch.equal(make_predictor(model, replace(SLIDE, window=(17, 25)))(images), expected)
 
 
 def test_mirrored_copies_change_nothing_for_a_pixelwise_predictor() -> None:
@@ -42,12 +42,12 @@ def test_mirrored_copies_change_nothing_for_a_pixelwise_predictor() -> None:
 
 def test_scales_and_flips_give_probabilities() -> None:
     images, config = torch.randn(2, 3, 33, 57), TestConfig(scales=(0.5, 1.5), flip=True)
-    probabilities = predictor(wake(ANN(TINY)), config)(images).exp()
+    probabilities = make_predictor(wake(ANN(TINY)), config)(images).exp()
     torch.testing.assert_close(probabilities.sum(1), torch.ones(2, 33, 57))
 
 
 def test_mirrored_image_gives_the_mirrored_result_with_flips() -> None:
-    predict = predictor(wake(ANN(TINY)), TestConfig(flip=True))
+    predict = make_predictor(wake(ANN(TINY)), TestConfig(flip=True))
     images = torch.randn(1, 3, 33, 57)
     torch.testing.assert_close(predict(images.flip(-1)), predict(images).flip(-1))
 
@@ -69,7 +69,7 @@ def test_base_size_is_what_the_network_sees(align_corners: bool) -> None:
     images = torch.randn(1, 3, 33, 57)
     seen = resize_bilinear(images, fit((33, 57), (20, 30)), align_corners=False)
     expected = resize_bilinear(model(seen).main, (33, 57), align_corners)
-    found = predictor(model, TestConfig(base_size=(20, 30)))(images)
+    found = make_predictor(model, TestConfig(base_size=(20, 30)))(images)
     torch.testing.assert_close(found, expected)
 
 
@@ -77,27 +77,27 @@ def test_base_size_is_what_the_network_sees(align_corners: bool) -> None:
 def test_scale_is_applied_to_the_base_size(align_corners: bool) -> None:
     model = wake(ANN(replace(TINY, align_corners=align_corners))).eval()
     images = torch.randn(1, 3, 33, 57)
-    predict = predictor(model, TestConfig(base_size=(40, 60), scales=(0.5,)))
-    expected = predictor(model, TestConfig(base_size=(20, 30)))(images).log_softmax(1)
+    predict = make_predictor(model, TestConfig(base_size=(40, 60), scales=(0.5,)))
+    expected = make_predictor(model, TestConfig(base_size=(20, 30)))(images).log_softmax(1)
     torch.testing.assert_close(predict(images), expected)
 
 
 @pytest.mark.parametrize("config", [SLIDE, TestConfig(base_size=(20, 30)), TestConfig(flip=True)])
 def test_logits_have_the_size_of_the_images(config: TestConfig) -> None:
-    assert predictor(ANN(TINY), config)(torch.randn(2, 3, 33, 57)).shape == (2, 5, 33, 57)
+    assert make_predictor(ANN(TINY), config)(torch.randn(2, 3, 33, 57)).shape == (2, 5, 33, 57)
 
 
 @pytest.mark.parametrize("training", [False, True])
 def test_mode_of_the_model_is_put_back(training: bool) -> None:
     model = ANN(TINY).train(training)
-    predictor(model, TestConfig())(torch.randn(1, 3, 9, 17))
+    make_predictor(model, TestConfig())(torch.randn(1, 3, 9, 17))
     assert all(module.training is training for module in model.modules())
 
 
 def test_mode_of_the_model_is_put_back_after_an_error() -> None:
     model = ANN(TINY)
     with pytest.raises(RuntimeError):
-        predictor(model, TestConfig())(torch.randn(1, 4, 9, 17))
+        make_predictor(model, TestConfig())(torch.randn(1, 4, 9, 17))
     assert model.training
 
 
@@ -111,32 +111,32 @@ def test_frozen_parts_stay_frozen() -> None:
 
 
 def test_predictions_carry_no_gradient() -> None:
-    assert not predictor(ANN(TINY), TestConfig())(torch.randn(1, 3, 9, 17)).requires_grad
+    assert not make_predictor(ANN(TINY), TestConfig())(torch.randn(1, 3, 9, 17)).requires_grad
 
 
 def test_slide_without_window_is_refused_with_an_example() -> None:
     with pytest.raises(ValueError, match="needs window and stride"):
-        predictor(ANN(TINY), TestConfig(mode="slide"))
+        make_predictor(ANN(TINY), TestConfig(mode="slide"))
 
 
 @pytest.mark.parametrize("stride", [(18, 11), (9, 26), (0, 11), (9, -1)])
 def test_windows_that_leave_gaps_are_refused(stride: tuple[int, int]) -> None:
     with pytest.raises(ValueError, match=r"Windows of \(17, 25\) .* leave pixels out"):
-        predictor(ANN(TINY), replace(SLIDE, stride=stride))
+        make_predictor(ANN(TINY), replace(SLIDE, stride=stride))
 
 
 @pytest.mark.parametrize("scales", [(), (0.0,), (1.0, -0.5), (float("nan"),), (float("inf"),)])
 def test_scales_that_are_none_are_refused(scales: tuple[float, ...]) -> None:
     with pytest.raises(ValueError, match="must be numbers above 0"):
-        predictor(ANN(TINY), TestConfig(scales=scales))
+        make_predictor(ANN(TINY), TestConfig(scales=scales))
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_half_precision_gives_nearly_the_same_in_single_precision(precision: str) -> None:
     torch.manual_seed(0)
     model, images = wake(ANN(TINY)), torch.randn(1, 3, 33, 57)
-    exact = predictor(model, TestConfig())(images)
-    rounded = predictor(model, TestConfig(), precision)(images)
+    exact = make_predictor(model, TestConfig())(images)
+    rounded = make_predictor(model, TestConfig(), precision)(images)
     assert rounded.dtype == torch.float32
     assert not torch.equal(rounded, exact)
     torch.testing.assert_close(rounded, exact, atol=0.05 * float(exact.abs().max()), rtol=0)
@@ -162,8 +162,8 @@ def test_labels_are_the_best_of_the_logits(
     torch.manual_seed(0)
     model = wake(ANN(replace(TINY, align_corners=align_corners))).to(memory_format=layout)
     images = torch.randn(2, 3, 33, 57)
-    labels = labeller(model, WAYS[way])(images)
-    logits = predictor(model, WAYS[way])(images)
+    labels = make_label_predictor(model, WAYS[way])(images)
+    logits = make_predictor(model, WAYS[way])(images)
     assert (labels.dtype, labels.shape) == (torch.uint8, (2, 33, 57))
     best = logits.amax(1)
     worse = best - logits.gather(1, labels[:, None].long())[:, 0]
@@ -180,7 +180,7 @@ def test_labels_are_the_best_of_the_maps_that_torch_makes(way: str, align_corner
     images, size = torch.randn(1, 3, 70, 131), WAYS[way].base_size
     seen = images if size is None else resize_bilinear(images, fit((70, 131), size), False)
     logits = resize_bilinear(model(seen).main, (70, 131), align_corners)
-    labels = labeller(model, WAYS[way])(images)
+    labels = make_label_predictor(model, WAYS[way])(images)
     worse = logits.amax(1) - logits.gather(1, labels[:, None].long())[:, 0]
     assert (worse <= 1e-6 * logits.abs().max()).all()
 
@@ -194,10 +194,10 @@ def test_several_windows_go_through_the_network_at_once(
 ) -> None:
     torch.manual_seed(0)
     model, images, seen = wake(ANN(TINY)), torch.randn(1, 3, 33, 57), []
-    expected = predictor(model, SLIDE)(images)
+    expected = make_predictor(model, SLIDE)(images)
     model.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
     monkeypatch.setattr(inference, "CPU_PIXELS", limit)
-    found = predictor(model, SLIDE)(images)
+    found = make_predictor(model, SLIDE)(images)
     assert seen == batches
     torch.testing.assert_close(found, expected, rtol=0, atol=2e-5 * float(expected.abs().max()))
 
@@ -209,7 +209,7 @@ def test_mirror_image_goes_with_its_image_where_both_are_small(
     model, batches = wake(ANN(TINY)), []
     model.register_forward_pre_hook(lambda _, inputs: batches.append(len(inputs[0])))
     monkeypatch.setattr(inference, "CPU_PIXELS", limit)
-    labeller(model, TestConfig(flip=True))(torch.randn(1, 3, 33, 57))
+    make_label_predictor(model, TestConfig(flip=True))(torch.randn(1, 3, 33, 57))
     assert batches == expected
 
 
@@ -217,7 +217,7 @@ def test_only_one_whole_map_is_made_where_scores_are_asked_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Twelve passes over 150 classes at 1024 x 2048 would not fit into any memory."""
-    monkeypatch.setattr(score_maps, "CPU_PIECE", 2**11)
+    monkeypatch.setattr(inference, "CPU_PIECE", 2**11)
     images, full = torch.randn(1, 3, 80, 120), 50 * 80 * 120 * 4
     low = scoring(lambda x: torch.randn(1, 50, *(side // 8 for side in x.shape[2:])))
     with Living() as living:
@@ -229,9 +229,9 @@ def test_only_one_whole_map_is_made_where_scores_are_asked_for(
 def test_more_classes_than_a_byte_holds_have_no_labels() -> None:
     model = ANN(replace(TINY, num_classes=256))
     with pytest.raises(ValueError, match="256 classes, but a byte holds 255"):
-        labeller(model, TestConfig())
+        make_label_predictor(model, TestConfig())
 
 
 def test_labels_are_refused_where_logits_are() -> None:
     with pytest.raises(ValueError, match="needs window and stride"):
-        labeller(ANN(TINY), TestConfig(mode="slide"))
+        make_label_predictor(ANN(TINY), TestConfig(mode="slide"))

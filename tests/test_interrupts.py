@@ -13,7 +13,7 @@ import pytest
 import torch
 from small_town import start
 
-from annlib.model.checkpoints import load
+from annlib.model.checkpoint import load
 
 STEPS = 120
 WORDS = ("train", "balloon_ann", "--iterations", str(STEPS), "--threads", "1")

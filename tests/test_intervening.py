@@ -7,9 +7,8 @@ import pytest
 import torch
 
 from annlib.course.attention import attention_of
-from annlib.course.controls.switch_off import SwitchOff
-from annlib.course.figures.switching_off import damage_curves, what_is_left
-from annlib.course.intervening import (
+from annlib.course.attention_metrics import entropy
+from annlib.course.interventions import (
     WAYS,
     Damage,
     changed_attention,
@@ -19,9 +18,10 @@ from annlib.course.intervening import (
     without_random,
     without_strongest,
 )
-from annlib.course.matching import entropy
-from annlib.data.scenes import make_scene
-from annlib.model.checkpoints import shipped_model
+from annlib.course.plots.attention import damage_curves, what_is_left
+from annlib.course.widgets.attention import SwitchOff
+from annlib.data.balloon_town.dataset import make_scene
+from annlib.model.checkpoint import shipped_model
 
 SCENE = make_scene(5)
 AFNB, APNB = "afnb.attention", "apnb.attention"

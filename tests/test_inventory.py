@@ -13,10 +13,9 @@ from foreign_weights import in_the_reference, random_model, save_published, slim
 
 from annlib import __main__, zoo
 from annlib.experiments import FULL_SIZE, LAPTOP
-from annlib.model import inventory
-from annlib.model.checkpoints import SHIPPED, load, save
-from annlib.model.inventory import all_weights, find_weights, verify
-from annlib.model.published import PRETRAINED, fetch_published
+from annlib.model import hub
+from annlib.model.checkpoint import SHIPPED, load, save
+from annlib.model.hub import PRETRAINED, all_weights, fetch_published, find_weights, verify
 from annlib.zoo import Published
 
 Run = Callable[..., str]
@@ -41,7 +40,7 @@ def rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Published, ..
         rows.append(save_published(tmp_path / "host", row, weights))
         for name in (row.name, row.name_1x):
             monkeypatch.setitem(zoo.NAMES, name, rows[-1])
-    monkeypatch.setattr(inventory, "ROWS", tuple(rows))
+    monkeypatch.setattr(hub, "ROWS", tuple(rows))
     return tuple(rows)
 
 
@@ -180,7 +179,7 @@ def test_damaged_backbone_is_found(cache: Path) -> None:
 
 
 def test_backbone_with_other_names_is_found(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inventory, "check_hash", lambda path: "")
+    monkeypatch.setattr(hub, "check_hash", lambda path: "")
     weights = find_weights("resnet50_v1c")
     weights.path.parent.mkdir(parents=True)
     torch.save({"stem.0.weight": torch.zeros(32, 3, 3, 3)}, weights.path)

@@ -9,14 +9,14 @@ import pytest
 import torch
 from playwright._impl._driver import compute_driver_executable
 
-from annlib.course.controls.attention_widget import AttentionExplorer
-from annlib.course.controls.esm import module
-from annlib.course.controls.pixel_picker import PixelPicker
-from annlib.course.figures.anchor_map import say_place
-from annlib.course.matching import class_masses, entropy
-from annlib.course.projections import Projections
-from annlib.course.wording import say_choice
-from annlib.data.scenes import CLASS_NAMES
+from annlib.course.attention import Projections
+from annlib.course.attention_metrics import class_masses, entropy
+from annlib.course.plots.anchors import say_place
+from annlib.course.plots.scenes import say_choice
+from annlib.course.widgets.attention_explorer import AttentionExplorer
+from annlib.course.widgets.base import module
+from annlib.course.widgets.pixels import PixelPicker
+from annlib.data.balloon_town.layout import CLASS_NAMES
 
 NODE = compute_driver_executable()[0]  # the browser's language without a browser
 COMPUTE = """

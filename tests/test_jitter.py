@@ -10,9 +10,17 @@ from golden_rules import arrays, golden
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from annlib.data import jitter
-from annlib.data.jitter import ColorJitter, scale_saturation, to_uint8, turn_hue
-from annlib.data.normalise import MEAN, STD, normalise, to_tensors
+from annlib.data import transforms
+from annlib.data.transforms import (
+    MEAN,
+    STD,
+    ColorJitter,
+    normalise,
+    scale_saturation,
+    to_tensors,
+    to_uint8,
+    turn_hue,
+)
 
 few = settings(max_examples=60, deadline=None)
 REFERENCE = golden()["transforms"]["photometric"]["cases"]
@@ -37,8 +45,8 @@ def test_colours_are_the_references(seed: int, monkeypatch: pytest.MonkeyPatch) 
 
 def test_hue_is_turned_by_the_references_range(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = set()
-    monkeypatch.setattr(jitter, "chance", lambda probability: True)
-    monkeypatch.setattr(jitter, "randint", lambda *bounds: asked.add(bounds) or 0)
+    monkeypatch.setattr(transforms, "chance", lambda probability: True)
+    monkeypatch.setattr(transforms, "randint", lambda *bounds: asked.add(bounds) or 0)
     ColorJitter()(IMAGE, LABELS)
     assert asked == {(-18, 17)}  # NumPy's randint(-18, 18) leaves out the 18
 
@@ -88,7 +96,7 @@ def test_colours_do_not_depend_on_strips(
 ) -> None:
     numpys_dice(monkeypatch, seed)
     expected = ColorJitter()(IMAGE, LABELS)[0]
-    monkeypatch.setattr(jitter, "STRIP", strip)
+    monkeypatch.setattr(transforms, "STRIP", strip)
     numpys_dice(monkeypatch, seed)
     assert torch.equal(ColorJitter()(IMAGE, LABELS)[0], expected)
 

@@ -11,10 +11,9 @@ from pathlib import Path
 import pytest
 from some_runs import save_checkpoint, some_scores
 
-from annlib.engine.headers import read_header
-from annlib.engine.keeping import best, keep, numbered
-from annlib.engine.records import record_validation
-from annlib.model.checkpoints import load
+from annlib.engine.runs import record_validation
+from annlib.engine.trainer import best, keep, numbered
+from annlib.model.checkpoint import load, read_header
 
 
 def take(folder: Path, step: int, miou: float | None = None, most: int = 0) -> None:

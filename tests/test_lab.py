@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from annlib.course.browsing.lab import SETTINGS, jupyterlab, stop
+from tests.browser.lab import SETTINGS, jupyterlab, stop
 
 ROOT = Path(__file__).parents[1]
 KERNELS = "@jupyterlab/apputils-extension:kernels-settings"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from annlib.data.files import read_labels
+from annlib.data.io import read_labels
 
 INDICES = np.array([[0, 1, 2], [3, 254, 255]], np.uint8)
 

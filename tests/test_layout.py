@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from annlib.data.layout import (
+from annlib.data.balloon_town.layout import (
     BALLOONS,
     HOUSES,
     PAINTS,
@@ -13,7 +13,7 @@ from annlib.data.layout import (
     voting_accuracy,
     with_patterns,
 )
-from annlib.data.planning import plan_scene
+from annlib.data.balloon_town.planning import plan_scene
 
 # Machado, Oliveira and Fernandes (2009), severity 1, on linear RGB.
 SIGHT = {

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from some_runs import make_run
 
-from annlib.course.charts import learning_curve, learning_curves, say_loss, smoothed
+from annlib.course.plots.training import learning_curve, learning_curves, say_loss, smoothed
 from annlib.engine.runs import Run, read_run
 
 

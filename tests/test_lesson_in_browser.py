@@ -8,17 +8,17 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 from playwright.sync_api import Page
 
-from annlib.course.browsing.lab import READY, Watch, browser_page, jupyterlab
-from annlib.course.browsing.page import MARK, Gallery, open_notebook
+from tests.browser.lab import READY, Watch, browser_page, jupyterlab
+from tests.browser.page import MARK, Gallery, open_notebook
 
 ROOT = Path(__file__).parents[1]
 LIVE_RUN = """
 import threading, time
 from functools import partial
 import torch
-from annlib.course.controls.live_run import LiveRun
-from annlib.course.figures.training import Look, live, say_live
-from annlib.data.scenes import make_scene
+from annlib.course.widgets.training import LiveRun
+from annlib.course.plots.training import Look, live, say_live
+from annlib.data.balloon_town.dataset import make_scene
 from annlib.engine.train import Step
 scene, threads, heard = make_scene(5), set(), []
 def slow_steps():
@@ -100,7 +100,7 @@ def test_pause_go_on_next_cell_ends_the_run_though_messages_come_in_a_subshell(
 def test_a_widget_is_still_seen_when_its_notebook_is_opened_again(
     tmp_path: Path, chromium_path: str
 ) -> None:
-    code = "from annlib.course.controls.fold_bill import FoldBill\nFoldBill()"
+    code = "from annlib.course.widgets.costs import FoldBill\nFoldBill()"
     write(tmp_path / "notebooks/bill.ipynb", bill=code)
     with (
         jupyterlab(tmp_path / "notebooks", tmp_path / "first") as address,

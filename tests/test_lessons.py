@@ -6,11 +6,17 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from annlib.commands.lessons import Build
-from annlib.course.authoring.building import build, build_all, check_current, notebook_text
-from annlib.course.authoring.markup import Option, quiz_options
-from annlib.course.authoring.source import read
-from annlib.course.authoring.stubs import finished, hidden_lines, stub
+from annlib.cli.lessons import Build
+from annlib.course.authoring.build import (
+    build,
+    build_all,
+    check_current,
+    finished,
+    hidden_lines,
+    notebook_text,
+    stub,
+)
+from annlib.course.authoring.source import Option, quiz_options, read
 
 FIXTURE = Path(__file__).parent / "lessons/90_fixture.py"
 TEXT = FIXTURE.read_text()

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from annlib.engine.lines import append_line, keep_until, read_lines
+from annlib.engine.runs import append_line, keep_until, read_lines
 
 LINES = [{"step": step, "loss": 1.5, "note": "Häuser\n"} for step in (20, 40, 60)]
 

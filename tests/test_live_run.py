@@ -14,12 +14,11 @@ import torch
 from shown_in import alt
 
 from annlib.config import TrainConfig
-from annlib.course import full_run
-from annlib.course.controls.live_run import LiveRun
-from annlib.course.controls.recipe_sliders import BASE_RATES, FLOORS, RecipeSliders
-from annlib.course.figures.training import Look, live, one_batch, say_live, say_rates
-from annlib.course.opening import OpenedLesson
-from annlib.data.scenes import make_scene
+from annlib.course import training as training_module
+from annlib.course.lesson import OpenedLesson
+from annlib.course.plots.training import Look, live, one_batch, say_live, say_rates
+from annlib.course.widgets.training import BASE_RATES, FLOORS, LiveRun, RecipeSliders
+from annlib.data.balloon_town.dataset import make_scene
 from annlib.engine.train import Step
 from annlib.experiments import town
 
@@ -194,23 +193,23 @@ def test_a_full_run_uses_the_engines_folder_and_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     small = replace(town("fcn"), data=replace(town("fcn").data, batch_size=2))
-    monkeypatch.setattr(full_run, "find_experiment", lambda name: small)
-    training, halves = full_run.open_full_run(lesson(), tmp_path / "run", 2)
+    monkeypatch.setattr(training_module, "find_experiment", lambda name: small)
+    training, halves = training_module.open_full_run(lesson(), tmp_path / "run", 2)
     assert training.experiment.train.seed == 3
     assert [step.number for step in training.steps(halves.train)] == [1, 2]
     training.save()
-    again, _ = full_run.open_full_run(lesson(), tmp_path / "run", 2)
+    again, _ = training_module.open_full_run(lesson(), tmp_path / "run", 2)
     assert again.step == 2
 
 
 def test_a_published_row_without_data_says_which_parameter_is_missing() -> None:
     row = "ann_r50-d8_512x1024_40k_cityscapes"
-    experiment = full_run.chosen_experiment(lesson(row), None)
+    experiment = training_module.chosen_experiment(lesson(row), None)
     with pytest.raises(FileNotFoundError, match="set the parameter data_root"):
-        full_run.data_of(experiment, lesson(row))
+        training_module.data_of(experiment, lesson(row))
 
 
 def test_a_cpu_refuses_the_full_run_at_the_top() -> None:
     with pytest.raises(ValueError, match="too long for a CPU"):
-        full_run.refuse_without_gpu(lesson("balloon_r50"))
-    full_run.refuse_without_gpu(lesson())
+        training_module.refuse_without_gpu(lesson("balloon_r50"))
+    training_module.refuse_without_gpu(lesson())

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from annlib.data.loading import BatchesFrom, Draw, make_loader
+from annlib.data.loader import BatchesFrom, Draw, make_loader
 
 NUM_SAMPLES, BATCH = 7, 3
 few = settings(max_examples=50, deadline=None)

@@ -10,12 +10,11 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
 from annlib.config import IGNORE_INDEX
-from annlib.data.benchmarks import BENCHMARKS, CITYSCAPES, VOC12AUG
-from annlib.data.classes import DatasetSpec
+from annlib.data.classes import BENCHMARKS, CITYSCAPES, VOC12AUG, DatasetSpec
 from annlib.data.datasets import SegmentationFolder
-from annlib.data.files import read_labels
-from annlib.data.mimic import MARK, SIZES, mimic
-from annlib.data.normalise import to_tensors
+from annlib.data.io import read_labels
+from annlib.data.synthetic import MARK, SIZES, mimic
+from annlib.data.transforms import to_tensors
 
 SMALL = (96, 144)
 each = pytest.mark.parametrize("spec", BENCHMARKS, ids=lambda spec: spec.name)

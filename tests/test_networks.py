@@ -10,19 +10,18 @@ import torch
 from tiny import TINY
 
 from annlib.config import TestConfig
-from annlib.data.benchmarks import ADE20K, CITYSCAPES, VOC12AUG
-from annlib.data.classes import BALLOON_TOWN
-from annlib.engine import networks
-from annlib.engine.networks import (
+from annlib.data.classes import ADE20K, BALLOON_TOWN, CITYSCAPES, VOC12AUG
+from annlib.engine import predictor
+from annlib.engine.predictor import (
     Network,
     check_folder_classes,
     classes_of,
     find_network,
     load_in_turn,
 )
-from annlib.engine.training import Training
+from annlib.engine.trainer import Training
 from annlib.model.ann import ANN
-from annlib.model.checkpoints import Checkpoint, load, save
+from annlib.model.checkpoint import Checkpoint, load, save
 from annlib.zoo import ROWS
 
 CPU = torch.device("cpu")
@@ -53,7 +52,7 @@ def test_published_name_brings_classes_and_test_of_its_row(
     row, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fetched = []
-    monkeypatch.setattr(networks, "load_published", lambda name, progress: fetched.append(name))
+    monkeypatch.setattr(predictor, "load_published", lambda name, progress: fetched.append(name))
     network = find_network(row.experiment.name)
     specs = {"cityscapes": CITYSCAPES, "ade20k": ADE20K, "voc12aug": VOC12AUG}
     assert network.spec == specs[row.experiment.data.dataset]
@@ -70,7 +69,7 @@ def test_first_process_of_a_machine_fetches_for_the_others(
 ) -> None:
     events: list[str] = []
     monkeypatch.setenv("LOCAL_RANK", process)
-    monkeypatch.setattr(networks, "wait_for_all", lambda: events.append("wait"))
+    monkeypatch.setattr(predictor, "wait_for_all", lambda: events.append("wait"))
     model = ANN(TINY)
     network = Network("tiny", BALLOON_TOWN, TOWN.test, lambda _: events.append("load") or model)
     assert load_in_turn(network) is model
@@ -97,7 +96,7 @@ def test_class_list_survives_being_written_as_json(checkpoint: Checkpoint, spec)
 
 
 def test_bare_checkpoint_tests_pictures_as_they_are(checkpoint: Checkpoint) -> None:
-    assert networks.test_config(checkpoint._replace(notes={})) == TestConfig()
+    assert predictor.test_config(checkpoint._replace(notes={})) == TestConfig()
 
 
 def test_checkpoint_without_class_names_is_refused(tmp_path: Path) -> None:
@@ -111,7 +110,7 @@ def test_fetched_weights_have_the_classes_of_their_row(checkpoint: Checkpoint, r
     notes = json.loads(json.dumps({"experiment": asdict(row.experiment)}))
     fetched = checkpoint._replace(config=row.experiment.model, notes=notes)
     assert classes_of(fetched).name == row.experiment.data.dataset
-    assert networks.test_config(fetched) == row.experiment.test
+    assert predictor.test_config(fetched) == row.experiment.test
 
 
 def test_checkpoint_with_another_number_of_names_than_classes_is_refused(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from annlib.course.authoring.building import check_current
+from annlib.course.authoring.build import check_current
 from annlib.course.authoring.lint import lint_all
 from annlib.course.running.release import Batch, release
 

@@ -6,10 +6,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from annlib.course import opening
-from annlib.course.claims import CLAIM
-from annlib.course.opening import open_lesson
-from annlib.course.progress import PROGRESS, bundle, progress
+from annlib.course import lesson as lesson_module
+from annlib.course.lesson import CLAIM, PROGRESS, bundle, open_lesson, progress
 
 EACH = {"quick": 1, "learn": 2, "full": 3}
 
@@ -27,7 +25,7 @@ def test_seed_of_the_run_is_torch_s_seed() -> None:
 def test_auto_takes_a_gpu_only_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
     for found, device in ((False, "cpu"), (True, "cuda")):
         monkeypatch.setattr(torch.cuda, "is_available", lambda found=found: found)
-        assert opening.chosen_device("auto").type == device
+        assert lesson_module.chosen_device("auto").type == device
 
 
 @pytest.mark.parametrize(
@@ -62,7 +60,9 @@ def test_parameter_that_papermill_passed_on_in_vain_is_found(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     cells = ["", "mode = 'learn'", "# Parameters\nmode = 'quick'\nsead = 7\n"]
-    monkeypatch.setattr(opening, "get_ipython", lambda: SimpleNamespace(user_ns={"In": cells}))
+    monkeypatch.setattr(
+        lesson_module, "get_ipython", lambda: SimpleNamespace(user_ns={"In": cells})
+    )
     with pytest.raises(ValueError, match="no parameter 'sead'.*mean 'seed'"):
         open_lesson("quick", "cpu", 0)
 
@@ -72,7 +72,7 @@ def test_parameter_that_papermill_passed_on_in_vain_is_found(
 )
 def test_claim_is_judged_where_it_can_be(mode, seed, judge, monkeypatch) -> None:
     shown = []
-    monkeypatch.setattr("annlib.course.claims.display", lambda data, raw: shown.append(data))
+    monkeypatch.setattr("annlib.course.lesson.display", lambda data, raw: shown.append(data))
     open_lesson(mode, "cpu", seed).claim("gain", 2.5, 0.1, "x", modes=("learn",))
     assert shown[0][CLAIM]["judge"] == judge
     assert "gain = 2.5 ± 0.1 x" in shown[0]["text/plain"]
@@ -87,7 +87,7 @@ def test_claim_that_no_text_can_lean_on_is_refused(name: str, within: float) -> 
 def test_progress_hands_on_every_item_and_ends_full(monkeypatch: pytest.MonkeyPatch) -> None:
     states = []
     handle = SimpleNamespace(update=lambda data, raw: states.append(data[PROGRESS]))
-    monkeypatch.setattr("annlib.course.progress.display", lambda data, raw, display_id: handle)
+    monkeypatch.setattr("annlib.course.lesson.display", lambda data, raw, display_id: handle)
     assert list(progress("abc", 3, "letters")) == ["a", "b", "c"]
     assert states[-1] == {"done": 3, "total": 3}
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from annlib.data.painting import Canvas, Dice, disc, polygon, rectangle, wave
+from annlib.data.balloon_town.painting import Canvas, Dice, disc, polygon, rectangle, wave
 
 
 def test_dice_agree_with_numpy_uniform_numbers() -> None:

@@ -9,12 +9,18 @@ import pytest
 import torch
 from PIL import Image
 
-from annlib.data.benchmarks import ADE20K, BENCHMARKS, CITYSCAPES, CITYSCAPES_TRAIN_IDS, VOC12AUG
-from annlib.data.classes import DatasetSpec
+from annlib.data.classes import (
+    ADE20K,
+    BENCHMARKS,
+    CITYSCAPES,
+    CITYSCAPES_TRAIN_IDS,
+    VOC12AUG,
+    DatasetSpec,
+)
 from annlib.data.datasets import SegmentationFolder
-from annlib.data.mimic import mimic
-from annlib.data.normalise import to_tensors
-from annlib.data.pairs import find_pairs
+from annlib.data.folders import find_pairs
+from annlib.data.synthetic import mimic
+from annlib.data.transforms import to_tensors
 
 each = pytest.mark.parametrize("spec", BENCHMARKS, ids=lambda spec: spec.name)
 SIZE = (32, 48)

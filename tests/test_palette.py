@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 
-from annlib.course.drawing import BLOCK_COLOURS, INK, STYLE
+from annlib.course.plots.style import BLOCK_COLOURS, INK, STYLE
 
 # Full dichromacy, on linear RGB (Machado, Oliveira, Fernandes 2009, severity 1.0).
 SIGHT = {
@@ -51,6 +51,6 @@ def test_text_and_lines_stand_out_from_the_ground() -> None:
 
 
 def test_style_is_there_for_figures_of_ones_own() -> None:
-    with matplotlib.style.context("annlib.course.annlib"):
+    with matplotlib.style.context("annlib.course.plots.annlib"):
         assert matplotlib.rcParams["image.cmap"] == "cividis"
         assert matplotlib.rcParams["font.size"] >= 10

@@ -19,7 +19,7 @@ from golden_rules import (
 from torch import Tensor, nn
 
 from annlib.model.ann import ANN
-from annlib.model.frozen import frozen
+from annlib.model.frozen import fuse_for_inference
 
 BLOCK_PARTS = {
     "query": "attention.to_query",
@@ -130,7 +130,9 @@ def test_all_stored_tensors_agree(run: Run) -> None:
             assert difference(run.ours[name][:, ::every], reference) <= run.case.tolerance, name
 
 
-@pytest.mark.parametrize("form", [lambda model: model, frozen], ids=["folded", "frozen"])
+@pytest.mark.parametrize(
+    "form", [lambda model: model, fuse_for_inference], ids=["folded", "frozen"]
+)
 def test_forms_that_do_less_work_agree(run: Run, form: Callable[[ANN], nn.Module]) -> None:
     dtype = run.ours["logits_ac0"].dtype
     model = form(filled_model(run.case.depth, run.case.num_classes).to(dtype))

@@ -9,9 +9,7 @@ from golden_rules import arrays, difference, filled_model, golden, make_input, s
 from torch import Tensor
 
 from annlib.config import TestConfig
-from annlib.engine.inference import predictor, scales_and_flips
-from annlib.engine.score_maps import ScoreMap, ready
-from annlib.engine.windows import window_starts
+from annlib.engine.inference import ScoreMap, make_predictor, ready, scales_and_flips, window_starts
 from annlib.model.ann import resize_bilinear
 
 MakePredictor = Callable[[TestConfig, bool], Callable[[Tensor], Tensor]]
@@ -21,12 +19,12 @@ TOLERANCE = 2e-5
 
 
 @pytest.fixture(scope="module")
-def make_predictor() -> MakePredictor:
+def predictor_of() -> MakePredictor:
     model = filled_model(50, 19)
 
     def make(config: TestConfig, align_corners: bool) -> Callable[[Tensor], Tensor]:
         model.config = replace(model.config, align_corners=align_corners)
-        return predictor(model, config)
+        return make_predictor(model, config)
 
     return make
 
@@ -38,7 +36,7 @@ def test_windows_are_those_of_the_reference() -> None:
 
 
 @pytest.mark.parametrize("align_corners", [False, True])
-def test_sliding_window_agrees(make_predictor: MakePredictor, align_corners: bool) -> None:
+def test_sliding_window_agrees(predictor_of: MakePredictor, align_corners: bool) -> None:
     logits = make_predictor(SLIDE, align_corners)(make_input(1, 97, 129))
     name = f"slide_ac{int(align_corners)}"
     assert difference(logits, arrays("infer_0")[name]) <= TOLERANCE
@@ -46,14 +44,14 @@ def test_sliding_window_agrees(make_predictor: MakePredictor, align_corners: boo
     assert counts.tolist() == golden()["inference"][name]["pred_bincount"]
 
 
-def test_image_lower_than_the_window_agrees(make_predictor: MakePredictor) -> None:
+def test_image_lower_than_the_window_agrees(predictor_of: MakePredictor) -> None:
     logits = make_predictor(SLIDE, True)(make_input(1, 49, 97))
     assert difference(logits, arrays("infer_1")["slide_small_49x97_ac1"]) <= TOLERANCE
 
 
 @pytest.mark.parametrize(("file", "align_corners"), [("infer_1", False), ("infer_2", True)])
 def test_resizing_to_another_original_size_agrees(
-    make_predictor: MakePredictor, file: str, align_corners: bool
+    predictor_of: MakePredictor, file: str, align_corners: bool
 ) -> None:
     logits = make_predictor(TestConfig(), align_corners)(make_input(1, 97, 129))
     logits = resize_bilinear(logits, (60, 80), align_corners)[0]
@@ -61,13 +59,13 @@ def test_resizing_to_another_original_size_agrees(
     assert difference(logits, arrays(file)[name]) <= TOLERANCE
 
 
-def test_mirrored_image_turned_back_agrees(make_predictor: MakePredictor) -> None:
+def test_mirrored_image_turned_back_agrees(predictor_of: MakePredictor) -> None:
     logits = make_predictor(TestConfig(), False)(make_input(1, 97, 129).flip(-1)).flip(-1)
     logits = resize_bilinear(logits, (60, 80), align_corners=False)[0]
     assert difference(logits, arrays("infer_2")["whole_ori60x80_flip1_ac0"]) <= TOLERANCE
 
 
-def test_mean_probability_over_scales_and_flips_agrees(make_predictor: MakePredictor) -> None:
+def test_mean_probability_over_scales_and_flips_agrees(predictor_of: MakePredictor) -> None:
     """One box a scale: this golden rounds sizes as release 1.x, our factors as 0.x."""
     reference = golden()["inference"]["tta"]
     images = make_input(1, 97, 129)

@@ -11,7 +11,7 @@ from torch import Tensor
 from annlib.config import TrainConfig
 from annlib.engine.train import make_optimizer, segmentation_loss, train
 from annlib.model.ann import ANN, Logits
-from annlib.model.reference_weights import rename
+from annlib.model.convert import rename
 
 pytestmark = pytest.mark.slow
 NAME = "train_r50_19_2x3x97x129_ac0"

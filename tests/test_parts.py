@@ -9,10 +9,9 @@ from tiny import HEADS, TINY
 from tiny_zoo import CITYSCAPES_769, SHRINK, tiny_row
 
 from annlib.config import Head, ModelConfig
-from annlib.engine.costs import Measuring
-from annlib.engine.golden import reference_costs
-from annlib.engine.parts import (
+from annlib.engine.row_costs import (
     REST,
+    Measuring,
     gflops_by_part,
     milliseconds_by_part,
     network_input,
@@ -24,6 +23,7 @@ from annlib.engine.parts import (
 from annlib.model.ann import ANN
 from annlib.model.baselines import build_model
 from annlib.zoo import published
+from benchmarks.verify_zoo import reference_costs
 
 R50 = ModelConfig(50, num_classes=19)
 PARAMETERS = {  # mmseg's, counted there

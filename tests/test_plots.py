@@ -9,11 +9,12 @@ import pytest
 import torch
 from matplotlib import pyplot
 
-from annlib.course import charts, plots
 from annlib.course.attention import Attention
-from annlib.course.drawing import colour_labels, faded, spotlight, where_it_enters
-from annlib.course.plots import Picture
-from annlib.data.scenes import PALETTE, make_scene, repaint
+from annlib.course.plots import scenes, training
+from annlib.course.plots.scenes import Picture
+from annlib.course.plots.style import colour_labels, faded, spotlight, where_it_enters
+from annlib.data.balloon_town.dataset import make_scene, repaint
+from annlib.data.balloon_town.layout import PALETTE
 
 SCENE = make_scene(5)
 
@@ -29,10 +30,10 @@ def figures() -> dict[str, Picture]:
     answers = (SCENE.labels, np.zeros_like(SCENE.labels))
     matrix = np.full((2, 3), 1 / 3)
     return {
-        "scene": plots.scene(SCENE),
-        "view": plots.field_of_view(SCENE, 0, 0, 63),
-        "attention": plots.attention(SCENE.image, random_attention(), 90, 30, "Any", "afnb"),
-        "hero": plots.hero(
+        "scene": scenes.scene(SCENE),
+        "view": scenes.field_of_view(SCENE, 0, 0, 63),
+        "attention": scenes.attention(SCENE.image, random_attention(), 90, 30, "Any", "afnb"),
+        "hero": scenes.hero(
             SCENE,
             {
                 "one": ("nonlocal", random_attention()),
@@ -40,10 +41,10 @@ def figures() -> dict[str, Picture]:
                 "three": ("afnb", random_attention((1, 2))),
             },
         ),
-        "predictions": plots.predictions([SCENE, SCENE], {"net": answers}),
-        "counterfactual": plots.counterfactual(SCENE, repaint(SCENE, 0, 1), {"net": answers}),
-        "curve": charts.training_curve([(1, 2.0), (2, 1.0)], "ann"),
-        "matrix": charts.weight_matrix(matrix, "Shares", ["a", "b"], ["x", "y", "z"]),
+        "predictions": scenes.predictions([SCENE, SCENE], {"net": answers}),
+        "counterfactual": scenes.counterfactual(SCENE, repaint(SCENE, 0, 1), {"net": answers}),
+        "curve": training.training_curve([(1, 2.0), (2, 1.0)], "ann"),
+        "matrix": training.weight_matrix(matrix, "Shares", ["a", "b"], ["x", "y", "z"]),
     }
 
 
@@ -78,7 +79,7 @@ def test_no_figure_is_known_to_pyplot(made: dict[str, Picture]) -> None:
 
 def test_drawing_changes_no_global_setting() -> None:
     before = dict(matplotlib.rcParams)
-    plots.scene(SCENE).png()
+    scenes.scene(SCENE).png()
     assert dict(matplotlib.rcParams) == before
 
 
@@ -86,14 +87,14 @@ def test_drawing_changes_no_global_setting() -> None:
 @pytest.mark.parametrize("x", [0, 100, 191])
 @pytest.mark.parametrize("scales", [None, (1, 3, 6, 8)])
 def test_attention_is_drawn_for_every_pixel(y: int, x: int, scales: tuple | None) -> None:
-    picture = plots.attention(SCENE.image, random_attention(scales), y, x, "Any", "apnb")
+    picture = scenes.attention(SCENE.image, random_attention(scales), y, x, "Any", "apnb")
     assert f"row {y}, column {x}" in picture.alt
 
 
 @pytest.mark.parametrize("factor", [0.0, 0.25, 1.0, 4.0])
 def test_attention_is_drawn_for_every_scale(factor: float) -> None:
     attention = random_attention().rescaled(factor)
-    assert "looks most" in plots.attention(SCENE.image, attention, 9, 9, "Any", "ann").alt
+    assert "looks most" in scenes.attention(SCENE.image, attention, 9, 9, "Any", "ann").alt
 
 
 def test_a_scene_in_words_names_paints_patterns_and_classes(made: dict[str, Picture]) -> None:

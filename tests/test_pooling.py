@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from annlib.model.asymmetric import PyramidPool
-from annlib.model.pooling import cell_means, pyramid_means
+from annlib.model.fused import cell_means, pyramid_means
 
 SIDES = st.integers(1, 23)
 SCALES = st.lists(st.integers(1, 9), min_size=1, max_size=4).map(tuple)

@@ -12,14 +12,13 @@ from torch import nn
 
 from annlib.config import TestConfig
 from annlib.data.classes import BALLOON_TOWN
-from annlib.data.files import read_image
-from annlib.data.normalise import normalise
-from annlib.engine.inference import predictor
-from annlib.engine.networks import network_of
-from annlib.engine.predict import Segmenter, segment_photo, segmenter
-from annlib.engine.training import Training
+from annlib.data.io import read_image
+from annlib.data.transforms import normalise
+from annlib.engine.inference import make_predictor
+from annlib.engine.predictor import Segmenter, network_of, segment_photo, segmenter
+from annlib.engine.trainer import Training
 from annlib.model.ann import ANN
-from annlib.model.checkpoints import Checkpoint, load
+from annlib.model.checkpoint import Checkpoint, load
 
 CPU = torch.device("cpu")
 TOWN = small_town.LAPTOP["balloon_ann"]
@@ -108,7 +107,7 @@ def test_test_and_precision_can_be_chosen(checkpoint: Checkpoint) -> None:
     chosen = segmenter(network_of(checkpoint), CPU, test, "bf16")
     assert (chosen.test, chosen.precision) == (test, "bf16")
     images = torch.randn(1, 3, 33, 57)
-    exact = predictor(chosen.model, test)(images).exp()
+    exact = make_predictor(chosen.model, test)(images).exp()
     found = exact.gather(1, chosen.label(images)[:, None].long())[:, 0]
     assert (exact.amax(1) - found).max() <= 0.4  # each probability is at most 0.2 off
     seen = []

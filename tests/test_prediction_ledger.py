@@ -7,8 +7,8 @@ import ipywidgets
 import pytest
 from shown_in import errors
 
-from annlib.course.controls.prediction_ledger import PredictionLedger, prediction_ledger
-from annlib.course.predictions import Predictions
+from annlib.course.guesses import Predictions
+from annlib.course.widgets.guesses import PredictionLedger, prediction_ledger
 
 EXPECTED, SURPRISE = "✓ as expected", "≠ a surprise"
 

@@ -16,13 +16,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from annlib.data import preparing
-from annlib.data.benchmarks import PUBLISHED_PICTURES, VOC12AUG
-from annlib.data.files import read_labels
-from annlib.data.mimic import MARK, mimic
-from annlib.data.pairs import find_pairs
-from annlib.data.preparing import BY_HAND, prepare
-from annlib.data.voc import LISTS
+from annlib.data import prepare as prepare_module
+from annlib.data.classes import PUBLISHED_PICTURES, VOC12AUG
+from annlib.data.folders import LISTS, find_pairs
+from annlib.data.io import read_labels
+from annlib.data.prepare import BY_HAND, prepare
+from annlib.data.synthetic import MARK, mimic
 
 SIZE = (32, 48)
 
@@ -55,13 +54,15 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 def offer(server: Server, source: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Packs VOC or SBD as it is published, and has it fetched from here."""
-    archive: preparing.Archive = getattr(preparing, name)
+    archive: prepare_module.Archive = getattr(prepare_module, name)
     path = server.folder / archive.file
     with tarfile.open(path, "w:gz" if path.suffix == ".tgz" else "w") as tar:
         folder = archive.folder.partition("/")[0]
         tar.add(source / folder, folder)
     md5 = hashlib.md5(path.read_bytes()).hexdigest()
-    monkeypatch.setattr(preparing, name, archive._replace(url=f"{server.url}/{path.name}", md5=md5))
+    monkeypatch.setattr(
+        prepare_module, name, archive._replace(url=f"{server.url}/{path.name}", md5=md5)
+    )
 
 
 @pytest.fixture
@@ -98,10 +99,10 @@ def test_voc_and_sbd_are_fetched_unpacked_and_joined(originals: Path, tmp_path: 
     last = {what: (done, total) for what, done, total in seen}
     assert all(done == total > 0 for done, total in last.values())
     assert list(last) == [
-        f"fetching {preparing.VOC.file}",
-        f"unpacking {preparing.VOC.file}",
-        f"fetching {preparing.SBD.file}",
-        f"unpacking {preparing.SBD.file}",
+        f"fetching {prepare_module.VOC.file}",
+        f"unpacking {prepare_module.VOC.file}",
+        f"fetching {prepare_module.SBD.file}",
+        f"unpacking {prepare_module.SBD.file}",
         "writing SegmentationClassAug",
     ]
 
@@ -131,7 +132,7 @@ def test_interrupted_preparation_goes_on(
         return read_labels(path)
 
     with monkeypatch.context() as patch:
-        patch.setattr(preparing, "read_sbd", once)
+        patch.setattr(prepare_module, "read_sbd", once)
         with pytest.raises(KeyboardInterrupt):
             prepare("voc12aug", root, ignore)
     home = root / "VOCdevkit/VOC2012"
@@ -153,7 +154,7 @@ def test_interrupted_unpacking_leaves_nothing_half_done(
     with pytest.raises(KeyboardInterrupt):
         prepare("voc12aug", tmp_path / "voc", interrupted)
     assert [path.name for path in (tmp_path / "voc").iterdir() if path.is_file()] == [
-        preparing.VOC.file
+        prepare_module.VOC.file
     ]
     assert prepare("voc12aug", tmp_path / "voc", ignore) == {"train": 5, "val": 2}
 
@@ -161,7 +162,7 @@ def test_interrupted_unpacking_leaves_nothing_half_done(
 def test_damaged_archive_is_told(
     originals: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(preparing, "VOC", preparing.VOC._replace(md5="0" * 32))
+    monkeypatch.setattr(prepare_module, "VOC", prepare_module.VOC._replace(md5="0" * 32))
     with pytest.raises(ValueError, match=r"VOCtrainval_11-May-2012\.tar is not the file it should"):
         prepare("voc12aug", tmp_path / "voc", ignore)
     assert not (tmp_path / "voc/VOCdevkit").exists()

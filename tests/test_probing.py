@@ -10,8 +10,9 @@ from torch.nn.functional import one_hot
 
 from annlib.course import probing
 from annlib.course.attention import attention_blocks
-from annlib.course.probing import PAINTS, Probe, outputs_of, probe, query_projection, readable
-from annlib.data.scenes import make_scene
+from annlib.course.probing import Probe, outputs_of, probe, query_projection, readable
+from annlib.data.balloon_town.dataset import make_scene
+from annlib.data.balloon_town.layout import PAINTS
 from annlib.model.baselines import build_model
 
 

@@ -6,22 +6,22 @@ import numpy as np
 import pytest
 import torch
 
-from annlib.course.anchoring import attention_with, with_levels
-from annlib.course.attention import attention_of
-from annlib.course.intervening import (
+from annlib.course.attention import attention_of, projections_of
+from annlib.course.attention_metrics import predict_labels
+from annlib.course.interventions import (
+    attention_with,
     changed_attention,
+    projections_across,
     shuffled_projections,
     untrained,
+    with_levels,
     with_shuffled_keys,
 )
-from annlib.course.levels import projections_across
-from annlib.course.predicting import predict_labels
-from annlib.course.projections import projections_of
-from annlib.course.views import subject_of, views_of
-from annlib.data.scenes import make_scene
+from annlib.course.plots.attention import subject_of, views_of
+from annlib.data.balloon_town.dataset import make_scene
 from annlib.experiments import town
 from annlib.model.baselines import build_model
-from annlib.model.checkpoints import shipped_model
+from annlib.model.checkpoint import shipped_model
 
 SCENE = make_scene(5)
 HEADS = ("nonlocal", "apnb", "ann")

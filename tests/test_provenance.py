@@ -14,8 +14,8 @@ import pytest
 import torch
 import torchvision
 
-from annlib.engine import provenance as module
-from annlib.engine.provenance import command, git_state, hardware, provenance, version_of
+from annlib.engine import results as module
+from annlib.engine.results import command, git_state, hardware, provenance, version_of
 
 needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="there is no git here")
 

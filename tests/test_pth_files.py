@@ -8,7 +8,7 @@ import torch
 from foreign_weights import whole_file
 from torch import nn
 
-from annlib.model.pth_files import check_hash, hash_in, load_strictly, read_weights
+from annlib.model.hub import check_hash, hash_in, load_strictly, read_weights
 
 MARK = Path("was_executed")
 

@@ -19,11 +19,11 @@ from golden_rules import shapes
 
 from annlib import zoo
 from annlib.config import ModelConfig, experiment_from
-from annlib.model import published as module
+from annlib.model import hub as module
 from annlib.model.ann import ANN
-from annlib.model.checkpoints import load, save
-from annlib.model.published import cached_at, fetch_published, import_published, load_published
-from annlib.model.reference_weights import from_mmseg
+from annlib.model.checkpoint import load, save
+from annlib.model.convert import from_mmseg
+from annlib.model.hub import cached_at, fetch_published, import_published, load_published
 from annlib.zoo import Published
 
 Release = Callable[..., tuple[Published, ANN]]
@@ -116,7 +116,7 @@ def test_network_is_fetched_over_http_and_resumed(
     row, model = release()
     path = "/" + row.weights_url.partition("://")[2].partition("/")[2]
     content = (tmp_path / "host" / path[1:]).read_bytes()
-    monkeypatch.setattr("annlib.downloads.WAITS", (0.0,))
+    monkeypatch.setattr("annlib.download.WAITS", (0.0,))
     with serving(Files({path: content}, drop_after=[len(content) // 2])) as files:
         monkeypatch.setenv("ANNLIB_WEIGHTS_HOST", files.url + "/")
         assert same(load_published(row.name), model)

@@ -8,10 +8,10 @@ import pytest
 from tiny_zoo import CITYSCAPES, SHRINK, narrow_row, tiny_row
 
 from annlib import __main__, zoo
-from annlib.engine import benchmark, compiling
-from annlib.speed import contest, contestants, device_peak, reference
-from annlib.speed.reference import installed
-from annlib.speed.resident import Resident
+from annlib.engine import profiler, train
+from benchmarks import common, mmseg_reference, network
+from benchmarks.common import Resident
+from benchmarks.mmseg_reference import installed
 
 FOLDER = Path("data/results/benchmark")
 REFERENCE = ["reference"] * installed()
@@ -26,10 +26,10 @@ def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     row = narrow_row() if installed() else tiny_row()
     monkeypatch.setattr(zoo, "ROWS", (row,))
     monkeypatch.setattr(zoo, "NAMES", {row.name: row})
-    monkeypatch.setattr(benchmark, "WARM_UP_SECONDS", 0.0)
-    monkeypatch.setattr(device_peak, "SIDE", {"cpu": 16})
-    monkeypatch.setattr(device_peak, "COPIED_MIB", {"cpu": 1})
-    monkeypatch.setattr(contest, "resident", lambda prepare: Resident(10.0, 20.0))
+    monkeypatch.setattr(profiler, "WARM_UP_SECONDS", 0.0)
+    monkeypatch.setattr(common, "SIDE", {"cpu": 16})
+    monkeypatch.setattr(common, "COPIED_MIB", {"cpu": 1})
+    monkeypatch.setattr(network, "resident", lambda prepare: Resident(10.0, 20.0))
     monkeypatch.chdir(tmp_path)
 
 
@@ -114,7 +114,7 @@ def test_other_settings_take_other_files(annlib) -> None:
 
 
 def test_race_goes_on_without_a_compiler(annlib, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compiling, "why_not_compile", lambda device: "No working C++ compiler.")
+    monkeypatch.setattr(train, "why_not_compile", lambda device: "No working C++ compiler.")
     printed = annlib(*MODEL, "--compile", "--no-processes")
     assert "nothing is compiled. No working C++ compiler." in printed
     ((entries),) = results()["contests"].values()
@@ -122,7 +122,7 @@ def test_race_goes_on_without_a_compiler(annlib, monkeypatch: pytest.MonkeyPatch
 
 
 def test_race_goes_on_without_the_reference(annlib, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (reference, contestants):
+    for module in (mmseg_reference, network):
         monkeypatch.setattr(module, "installed", lambda: False)
     assert "pip install -e '.[reference]'" in annlib(*MODEL, "--no-processes")
     ((entries),) = results()["contests"].values()

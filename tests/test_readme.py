@@ -13,9 +13,9 @@ import tyro
 from PIL import Image
 
 from annlib import __main__
-from annlib.data.scenes import write_scenes
-from annlib.engine import timing
-from annlib.model import checkpoints
+from annlib.data.balloon_town.dataset import write_scenes
+from annlib.engine import profiler
+from annlib.model import checkpoint
 from annlib.zoo import published
 
 ROOT = Path(__file__).parents[1]
@@ -37,9 +37,9 @@ def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         for name, experiment in small_town.LAPTOP.items()
     }
     monkeypatch.setattr(small_town.experiments, "LAPTOP", few)
-    monkeypatch.setattr(timing, "seconds_per_step", lambda *arguments: 60.0)
+    monkeypatch.setattr(profiler, "seconds_per_step", lambda *arguments: 60.0)
     shipped = Path("runs/balloon_ann-seed0")
-    monkeypatch.setattr(checkpoints, "shipped_path", lambda name: shipped / "last.safetensors")
+    monkeypatch.setattr(checkpoint, "shipped_path", lambda name: shipped / "last.safetensors")
     monkeypatch.chdir(tmp_path)
 
 

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from annlib.config import ModelConfig
-from annlib.course.controls import receptive_field as control
-from annlib.course.figures.receptive_field import receptive_field as draw
+from annlib.course.plots.windows import receptive_field as draw
 from annlib.course.receptive_field import BLOCK, REDUCE, Field, Viewer, depths, theoretical_field
-from annlib.data.scenes import make_scene
+from annlib.course.widgets import pixels as control
+from annlib.data.balloon_town.dataset import make_scene
 from annlib.experiments import town
 from annlib.model.baselines import Baseline, build_model
-from annlib.model.checkpoints import shipped_model
+from annlib.model.checkpoint import shipped_model
 from annlib.model.localnet import receptive_field as side_by_formula
 from annlib.model.resnet import ResNet
 

@@ -9,12 +9,12 @@ import pytest
 import torch
 from some_runs import some_scores, start_line
 
-from annlib.config import Compute
-from annlib.engine.lines import append_line
-from annlib.engine.records import (
+from annlib.config import RuntimeConfig
+from annlib.engine.runs import (
     HISTORY,
     STARTS,
     VALIDATION,
+    append_line,
     forget_after,
     read_history,
     read_starts,
@@ -25,7 +25,7 @@ from annlib.engine.records import (
 
 
 def test_start_says_where_and_how(tmp_path: Path) -> None:
-    compute = Compute("bf16", accumulate=4)
+    compute = RuntimeConfig("bf16", accumulate=4)
     record_start(tmp_path, 40, torch.device("cpu"), compute)
     (line,) = read_starts(tmp_path)
     assert (line["step"], line["device"], line["processes"]) == (40, "cpu", 1)
@@ -35,7 +35,7 @@ def test_start_says_where_and_how(tmp_path: Path) -> None:
 
 def test_every_session_has_its_start(tmp_path: Path) -> None:
     for step in (0, 40, 80):
-        record_start(tmp_path, step, torch.device("cpu"), Compute())
+        record_start(tmp_path, step, torch.device("cpu"), RuntimeConfig())
     assert [line["step"] for line in read_starts(tmp_path)] == [0, 40, 80]
 
 

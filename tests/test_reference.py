@@ -10,15 +10,22 @@ import pytest
 import torch
 from tiny_zoo import CITYSCAPES, CITYSCAPES_769, narrow_row
 
-from annlib.config import Compute
-from annlib.engine.costs import steps_on
-from annlib.model.reference_weights import from_mmseg, to_mmseg
-from annlib.speed import reference
-from annlib.speed.contestants import our_network
-from annlib.speed.reference import Stub, import_reference, in_its_words, installed, reference_model
-from annlib.speed.reference_calls import reference_classes, reference_logits, reference_steps
-from annlib.speed.works import without_dropout
+from annlib.config import RuntimeConfig
+from annlib.engine.row_costs import steps_on
+from annlib.model.convert import from_mmseg, to_mmseg
 from annlib.zoo import ROWS, Published
+from benchmarks import mmseg_reference
+from benchmarks.mmseg_reference import (
+    Stub,
+    import_reference,
+    in_its_words,
+    installed,
+    reference_classes,
+    reference_logits,
+    reference_model,
+    reference_steps,
+)
+from benchmarks.network import our_network, without_dropout
 
 needs_reference = pytest.mark.skipif(
     not installed(), reason="the extra `reference` is not installed"
@@ -85,7 +92,7 @@ def test_its_training_leads_to_the_weights_that_ours_leads_to() -> None:
     before = {name: weight.clone() for name, weight in ours.named_parameters()}
     both = zip(
         reference_steps(theirs, images, labels, config),
-        steps_on((images, labels), ours, config, Compute(channels_last=False)),
+        steps_on((images, labels), ours, config, RuntimeConfig(channels_last=False)),
         strict=True,
     )
     for loss, step in both:
@@ -112,16 +119,16 @@ def test_its_windows_are_those_of_our_row() -> None:
 
 def test_importing_annlib_imports_nothing_of_it() -> None:
     code = (
-        "import sys, annlib.__main__, annlib.speed.works, annlib.speed.evaluating\n"
-        "from annlib.speed.reference import installed; installed()\n"
-        f"print(set({reference.PACKAGES}) & set(sys.modules))"
+        "import sys, annlib.__main__, benchmarks.network, benchmarks.evaluation\n"
+        "from benchmarks.mmseg_reference import installed; installed()\n"
+        f"print(set({mmseg_reference.PACKAGES}) & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout == "set()\n", done.stderr
 
 
 def test_missing_reference_is_told_with_the_way_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reference, "find_spec", lambda name: None if name == "mmcv" else name)
+    monkeypatch.setattr(mmseg_reference, "find_spec", lambda name: None if name == "mmcv" else name)
     with pytest.raises(ValueError, match=r"not installed.*pip install -e '\.\[reference\]'"):
         reference_model(ROW, our_network(ROW, folded=False))
 
@@ -130,7 +137,7 @@ def test_version_that_it_refuses_is_told(monkeypatch: pytest.MonkeyPatch, tmp_pa
     (tmp_path / "mmseg").mkdir()
     (tmp_path / "mmseg/__init__.py").write_text("assert False, 'MMCV==2.2.0 is incompatible.'")
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(reference, "find_spec", lambda name: name)
+    monkeypatch.setattr(mmseg_reference, "find_spec", lambda name: name)
     for name in [name for name in sys.modules if name.partition(".")[0] == "mmseg"]:
         monkeypatch.delitem(sys.modules, name)
     with pytest.raises(ValueError, match=r"MMCV==2.2.0 is incompatible.*\[reference\]"):

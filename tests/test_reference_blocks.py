@@ -7,8 +7,8 @@ from torch import Tensor
 
 from annlib.model.asymmetric import AFNB, APNB
 from annlib.model.baselines import NonLocalAttention
-from annlib.speed.reference import installed
-from annlib.speed.reference_blocks import (
+from benchmarks.mmseg_reference import (
+    installed,
     our_names,
     reference_afnb,
     reference_apnb,

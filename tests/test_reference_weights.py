@@ -8,7 +8,7 @@ from torch import Tensor
 
 from annlib.config import ModelConfig
 from annlib.model.ann import ANN
-from annlib.model.reference_weights import from_mmseg, to_mmseg
+from annlib.model.convert import from_mmseg, to_mmseg
 
 QUERY, KEY = f"{SHARED}query_project.bn.weight", f"{SHARED}key_project.bn.weight"
 

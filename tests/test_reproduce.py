@@ -12,20 +12,19 @@ from golden_rules import filled_model, mmseg_state_dict
 from tiny import wake
 from tiny_zoo import CITYSCAPES, SHRINK, tiny_row
 
-from annlib import __main__, transfer, zoo
-from annlib.data import benchmarks
-from annlib.data.mimic import MARK, mimic
-from annlib.data.sources import labelled
-from annlib.engine import benchmark, costs, reproduce
-from annlib.engine.benchmark import Timing
-from annlib.engine.cost_tables import RowCost
-from annlib.engine.costs import Cost
-from annlib.engine.evaluate import Scores, evaluate
-from annlib.engine.inference import MULTI_SCALE, predictor
-from annlib.engine.reproduce import MULTI, SINGLE, Columns, Reproduced, reproduced_table
-from annlib.engine.shrinking import shrunk
+from annlib import __main__, download, zoo
+from annlib.cli import reproduce
+from annlib.cli.reproduce import MULTI, SINGLE, Columns, Reproduced, reproduced_table
+from annlib.data import classes
+from annlib.data.datasets import labelled
+from annlib.data.synthetic import MARK, mimic
+from annlib.engine import profiler, row_costs
+from annlib.engine.inference import MULTI_SCALE, make_predictor
+from annlib.engine.metrics import Scores, evaluate
+from annlib.engine.profiler import Timing
+from annlib.engine.row_costs import Cost, RowCost, shrunk
 from annlib.model.ann import ANN
-from annlib.model.checkpoints import save
+from annlib.model.checkpoint import save
 from annlib.zoo import Published, published
 
 CPU = torch.device("cpu")
@@ -50,8 +49,8 @@ def row(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Published:
     """The only row: in small, with the smallest network; and a folder of our own."""
     row = small(tiny_row())
     monkeypatch.setattr(zoo, "NAMES", {row.name: row})
-    monkeypatch.setattr(benchmark, "WARM_UP_SECONDS", 0.0)
-    monkeypatch.setattr(costs, "picture_size", lambda experiment, factor: (64, 128))
+    monkeypatch.setattr(profiler, "WARM_UP_SECONDS", 0.0)
+    monkeypatch.setattr(row_costs, "picture_size", lambda experiment, factor: (64, 128))
     monkeypatch.setenv("ANNLIB_HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
     return row
@@ -122,10 +121,9 @@ def direct_miou(row: Published, weights: Path, data: Path, multi_scale: bool) ->
         test = replace(test, scales=MULTI_SCALE, flip=True)
     model = reproduce.load_published(row.name, weights)
     samples = (
-        (image[None], labels[None])
-        for image, labels in labelled(benchmarks.CITYSCAPES, data, "val")
+        (image[None], labels[None]) for image, labels in labelled(classes.CITYSCAPES, data, "val")
     )
-    return 100 * evaluate(predictor(model, test), samples, 19).scores().miou
+    return 100 * evaluate(make_predictor(model, test), samples, 19).scores().miou
 
 
 def test_row_is_scored_measured_printed_and_kept(annlib, row, weights: Path, data: Path) -> None:
@@ -135,7 +133,7 @@ def test_row_is_scored_measured_printed_and_kept(annlib, row, weights: Path, dat
     assert values["here"]["miou_multiscale"] == pytest.approx(direct_miou(row, weights, data, True))
     assert values["here"]["memory_gb"] > 0 and values["here"]["frames_per_second"] > 0
     assert values["difference"]["miou"] == pytest.approx(values["here"]["miou"] - row.miou)
-    assert set(values["scores"][SINGLE]["classes"]) == set(benchmarks.CITYSCAPES.class_names)
+    assert set(values["scores"][SINGLE]["classes"]) == set(classes.CITYSCAPES.class_names)
     assert cells(printed)[1] == ["published", "77.40", "78.57", "6.00", "3.71"]
     assert RESULT.with_suffix(".md").read_text() in printed
 
@@ -173,7 +171,7 @@ def test_scores_that_are_there_are_not_made_again(
     words = (CITYSCAPES, "--data", data, "--weights", weights, "--no-benchmark")
     annlib(*words)
     before = json.loads(RESULT.read_text())["here"]
-    monkeypatch.setattr("annlib.engine.evaluation.Evaluation.step", None)  # nothing to call
+    monkeypatch.setattr("annlib.engine.evaluate.Evaluation.step", None)  # nothing to call
     annlib(*words)
     assert json.loads(RESULT.read_text())["here"] == before
 
@@ -199,9 +197,9 @@ def test_offline_it_says_what_to_do(
     annlib, row, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def nobody(*_: object, **__: object) -> None:
-        raise transfer.URLError("Name or service not known")
+        raise download.URLError("Name or service not known")
 
-    monkeypatch.setattr(transfer, "urlopen", nobody)
+    monkeypatch.setattr(download, "urlopen", nobody)
     with pytest.raises(SystemExit, match=r"(?s)no connection.*annlib weights import"):
         annlib(CITYSCAPES, "--data", data, "--no-benchmark")
 
@@ -231,8 +229,8 @@ def test_released_file_is_reproduced_from_end_to_end(
     torch.save({"meta": {}, "state_dict": mmseg_state_dict(50, 19)}, "weights.pth")
     words = ("--weights", "weights.pth", "--no-benchmark", "--no-multi-scale", "--limit", 1)
     annlib(CITYSCAPES, "--data", data, *words)
-    image, labels = labelled(benchmarks.CITYSCAPES, data, "val")[0]
-    predict = predictor(filled_model(50, 19), row.experiment.test)
+    image, labels = labelled(classes.CITYSCAPES, data, "val")[0]
+    predict = make_predictor(filled_model(50, 19), row.experiment.test)
     expected = evaluate(predict, [(image[None], labels[None])], 19).scores()
     values = json.loads(RESULT.read_text())
     assert values["here"]["miou"] == pytest.approx(100 * expected.miou)

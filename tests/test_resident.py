@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import torch
 
-from annlib.speed import resident as module
-from annlib.speed.resident import CALLS, Ready, Resident, highest_so_far, occupied, resident
+from benchmarks import common as module
+from benchmarks.common import CALLS, Ready, Resident, highest_so_far, occupied, resident
 
 MIB = 2**20
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from annlib.data.classes import Layout
-from annlib.data.roots import check_there, contents, find_home, locate
+from annlib.data.folders import check_there, contents, find_home, locate
 
 TREES: dict[Layout, str] = {
     "cityscapes": "leftImg8bit/train",

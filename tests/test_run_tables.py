@@ -5,17 +5,8 @@ from pathlib import Path
 import pytest
 from some_runs import make_run, save_checkpoint, some_scores, start_line
 
-from annlib.engine.lines import write_lines
-from annlib.engine.records import STARTS
-from annlib.engine.run_tables import (
-    classes_table,
-    flat,
-    labels,
-    runs_table,
-    scores_table,
-    settings_table,
-)
-from annlib.engine.runs import Run, read_run
+from annlib.cli.runs import classes_table, flat, labels, runs_table, scores_table, settings_table
+from annlib.engine.runs import STARTS, Run, read_run, write_lines
 
 
 def cells(text: str) -> dict[str, list[str]]:

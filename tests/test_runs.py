@@ -11,13 +11,19 @@ from queue import Empty
 import nbformat
 import pytest
 
-from annlib.course.authoring.building import build, build_all
-from annlib.course.running import offline, runs
-from annlib.course.running.finished import finished_seconds, write_note
+from annlib.course.authoring.build import build, build_all
+from annlib.course.running import execute, offline
+from annlib.course.running.execute import (
+    GlancingChannel,
+    check_parameters,
+    finished_seconds,
+    known_parameters,
+    run,
+    run_all,
+    write_note,
+)
 from annlib.course.running.gates import widget_errors
-from annlib.course.running.patience import GlancingChannel
 from annlib.course.running.release import Batch, release
-from annlib.course.running.runs import check_parameters, known_parameters, run, run_all
 
 FIXTURE = Path(__file__).parent / "lessons/90_fixture.py"
 QUICK = {"mode": "quick", "device": "cpu", "seed": 3}
@@ -90,8 +96,8 @@ def test_no_lesson_is_begun_after_an_interrupt(tmp_path, monkeypatch, reason):
     def stop(finished):
         raise reason
 
-    monkeypatch.setattr(runs, "run", slow_after_the_first)
-    monkeypatch.setattr(runs, "ProcessPoolExecutor", lambda jobs, **_: ThreadPoolExecutor(jobs))
+    monkeypatch.setattr(execute, "run", slow_after_the_first)
+    monkeypatch.setattr(execute, "ProcessPoolExecutor", lambda jobs, **_: ThreadPoolExecutor(jobs))
     notebooks = [write_lesson(tmp_path / f"{name}.ipynb") for name in "abcde"]
     with pytest.raises(reason):
         run_all(notebooks, tmp_path / "out", {"mode": "quick"}, jobs=1, progress=stop)

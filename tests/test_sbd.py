@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from annlib.data.files import all_or_nothing, read_labels
+from annlib.data.io import all_or_nothing, read_labels
 
 VALUES = np.random.default_rng(0).integers(0, 21, (5, 7), np.uint8)
 

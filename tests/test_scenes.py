@@ -11,9 +11,9 @@ import torch
 from PIL import Image
 
 from annlib.config import IGNORE_INDEX
+from annlib.data.balloon_town.dataset import Scenes, make_scene, repaint, write_scenes
+from annlib.data.balloon_town.layout import BALLOONS, CLASS_NAMES, HOUSES, PALETTE, Box, Scene
 from annlib.data.classes import folder_spec
-from annlib.data.layout import BALLOONS, CLASS_NAMES, HOUSES, PALETTE, Box, Scene
-from annlib.data.scenes import Scenes, make_scene, repaint, write_scenes
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def test_a_seed_gives_the_stored_bytes(seed: int, expected: str) -> None:
 
 def test_another_process_paints_the_same_bytes() -> None:
     program = (
-        "import sys; from annlib.data.scenes import make_scene; "
+        "import sys; from annlib.data.balloon_town.dataset import make_scene; "
         "sys.stdout.write(make_scene(7).image.tobytes().hex())"
     )
     root = Path(__file__).parent.parent
@@ -214,7 +214,7 @@ def test_an_interrupted_writing_leaves_nothing(
     def fail(seed: int) -> Scene:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("annlib.data.scenes.make_scene", fail)
+    monkeypatch.setattr("annlib.data.balloon_town.dataset.make_scene", fail)
     with pytest.raises(KeyboardInterrupt):
         write_scenes(tmp_path / "town", 1)
     assert not list(tmp_path.iterdir())

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from living import Living
 from torch import Tensor
 
-from annlib.engine import score_maps
-from annlib.engine.score_maps import (
+from annlib.engine import inference
+from annlib.engine.inference import (
     ScoreMap,
     best_classes,
     first_of_highest,
@@ -71,7 +71,7 @@ def test_size_of_the_pieces_changes_nothing(monkeypatch: pytest.MonkeyPatch, num
     logits = two_resizes()
     averaged = mean_probability([(logits, False), (two_resizes(True), True)])
     expected, classes, probabilities = whole(logits), best_classes(logits), whole(averaged)
-    monkeypatch.setattr(score_maps, "CPU_PIECE", numbers)
+    monkeypatch.setattr(inference, "CPU_PIECE", numbers)
     assert torch.equal(whole(logits), expected)
     assert torch.equal(best_classes(logits), classes)
     torch.testing.assert_close(whole(averaged), probabilities, rtol=1e-6, atol=0)
@@ -125,7 +125,7 @@ def test_double_precision_stays_what_it_is() -> None:
 def test_no_whole_map_is_made_where_classes_are_asked_for(
     monkeypatch: pytest.MonkeyPatch, together: bool
 ) -> None:
-    monkeypatch.setattr(score_maps, "CPU_PIECE", 2**11)
+    monkeypatch.setattr(inference, "CPU_PIECE", 2**11)
     maps, size = torch.randn(1, 50, 10, 15), (80, 120)
     with Living() as living:
         scores = resized(ready(maps), size, False)

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from annlib.config import Experiment
 from annlib.engine.inference import fit
-from annlib.engine.shrinking import MOST, picture_size, shrunk, shrunk_size
+from annlib.engine.row_costs import MOST, picture_size, shrunk, shrunk_size
 from annlib.zoo import ROWS, published
 
 each = pytest.mark.parametrize(

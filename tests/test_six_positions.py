@@ -8,8 +8,8 @@ import pytest
 import torch
 from shown_in import alt
 
-from annlib.course.controls.six_positions import ANSWERS, ASKS, BOTH, SixPositions
-from annlib.course.figures.six_positions import say_position, weights_among
+from annlib.course.plots.attention import say_position, weights_among
+from annlib.course.widgets.attention import ANSWERS, ASKS, BOTH, SixPositions
 
 NAMES = ["blue balloon", "red balloon", "sky", "road", "blue house", "red house"]
 FEATURES = torch.tensor(

@@ -9,21 +9,20 @@ import torch
 from torch.utils.data import Subset
 
 from annlib.config import DataConfig
-from annlib.data.benchmarks import CITYSCAPES
-from annlib.data.classes import BALLOON_TOWN
-from annlib.data.files import read_image
-from annlib.data.loading import Draw, Seeded
-from annlib.data.mimic import mimic
-from annlib.data.normalise import normalise, to_tensors
-from annlib.data.scenes import make_scene, write_scenes
-from annlib.data.sources import (
+from annlib.data.balloon_town.dataset import make_scene, write_scenes
+from annlib.data.classes import BALLOON_TOWN, CITYSCAPES
+from annlib.data.datasets import (
     FIRST_VAL_SEED,
     TRAIN_SCENES,
     VAL_SCENES,
-    Halves,
+    DatasetSplits,
     labelled,
     open_data,
 )
+from annlib.data.io import read_image
+from annlib.data.loader import Draw, Seeded
+from annlib.data.synthetic import mimic
+from annlib.data.transforms import normalise, to_tensors
 from annlib.experiments import PHOTO_DATA, TOWN_DATA
 from annlib.zoo import ROWS
 
@@ -85,7 +84,7 @@ def test_training_pictures_of_a_folder_are_cut(folder: Path) -> None:
 
 
 def test_validation_pictures_are_whole_and_plain(folder: Path) -> None:
-    halves: Halves = open_data(PHOTO_DATA, folder)
+    halves: DatasetSplits = open_data(PHOTO_DATA, folder)
     assert all(image.shape == (3, 128, 192) for image, _ in Subset(halves.val, range(3)))
     assert same(halves.val[1], halves.val[1])
 

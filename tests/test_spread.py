@@ -5,13 +5,12 @@ from statistics import mean, stdev
 
 import pytest
 
-from annlib.course.controls.interval_sliders import LEVELS, interval_sliders
-from annlib.course.controls.results_table import ALL, results_table
-from annlib.course.figures.spread import dots, narrowing
-from annlib.course.intervals import half_width, interval, paired_interval, t_quantile
+from annlib.course.plots.statistics import dots, narrowing
+from annlib.course.statistics import half_width, interval, paired_interval, t_quantile
 from annlib.course.sweeping.grid import make_grid
-from annlib.course.sweeping.running import Outcome
-from annlib.course.sweeping.town_job import experiment, scales
+from annlib.course.sweeping.run import Outcome
+from annlib.course.training import experiment, scales
+from annlib.course.widgets.sweeps import ALL, LEVELS, interval_sliders, results_table
 
 JOB = Path(__file__).parents[1] / "notebooks/jobs/train_town.ipynb"
 PRINTED = {(0.975, 1): 12.706, (0.975, 4): 2.776, (0.95, 9): 1.833, (0.995, 30): 2.750}

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from annlib.course.controls.preflight import preflight
-from annlib.course.controls.window_map import window_sliders
-from annlib.course.figures.window_map import coverage, window_map
+from annlib.course.plots.windows import coverage, window_map
 from annlib.course.preflight import GPUS, PRECISIONS, estimate, published_memory, share_reached
-from annlib.course.rehearsal import measured_step, parameters_of, same_classes, sample_picture
-from annlib.data.mimic import mimic
-from annlib.data.scenes import make_scene
-from annlib.model.checkpoints import shipped_model
+from annlib.course.training import measured_step, parameters_of, same_classes, sample_picture
+from annlib.course.widgets.costs import preflight
+from annlib.course.widgets.scenes import window_sliders
+from annlib.data.balloon_town.dataset import make_scene
+from annlib.data.synthetic import mimic
+from annlib.model.checkpoint import shipped_model
 from annlib.zoo import ROWS
 
 T4, H100 = GPUS["Tesla T4, 16 GB"], GPUS["H100, 80 GB"]

@@ -8,16 +8,14 @@ import pytest
 import tyro
 
 from annlib.__main__ import CONFIG, Command
-from annlib.commands.sweep import Sweep
-from annlib.course.sweeping.files import index_page, write_all
+from annlib.cli.sweep import Sweep
 from annlib.course.sweeping.grid import Grid, make_grid, read_grid
-from annlib.course.sweeping.results import result_in
-from annlib.course.sweeping.running import collected, outcome_of, run_one, sweep
-from annlib.course.sweeping.tables import as_csv, cells, report, spread
+from annlib.course.sweeping.run import collected, outcome_of, result_in, run_one, sweep
+from annlib.course.sweeping.tables import as_csv, cells, index_page, report, spread, write_all
 
 PARAMETERS = 'head = "ann"\nbins = [1, 3]\nseed = 0\n'
 CODE = """
-from annlib.course.sweeping.results import show_result
+from annlib.course.sweeping.run import show_result
 if head == "broken":
     raise RuntimeError("this head never works")
 with open("ran.txt", "a") as file:

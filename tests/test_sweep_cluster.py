@@ -10,7 +10,7 @@ import pytest
 import tyro
 
 from annlib.__main__ import CONFIG, Command
-from annlib.commands.sweep import Sweep
+from annlib.cli.sweep import Sweep
 from annlib.course.sweeping.grid import read_grid
 
 ROOT = Path(__file__).parents[1]

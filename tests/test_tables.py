@@ -6,8 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from annlib.engine.evaluate import Scores
-from annlib.engine.tables import percent, score_table, summary_line, table
+from annlib.engine.metrics import Scores, percent, score_table, summary_line, table
 
 WORD = st.text("abcdefgh 0123456789.", max_size=9)
 SCORES = Scores(torch.tensor([0.5, nan, 0.25]), torch.tensor([1.0, nan, 0.125]), 0.756)

@@ -9,10 +9,10 @@ import torch
 from standing_clock import stop_the_time
 from torch.utils.data import Dataset, Subset
 
-from annlib.config import Compute
-from annlib.data.sources import open_data
-from annlib.engine import timing
-from annlib.engine.timing import Pace, pace, seconds_per_step, watched
+from annlib.config import RuntimeConfig
+from annlib.data.datasets import open_data
+from annlib.engine import profiler
+from annlib.engine.profiler import Pace, pace, seconds_per_step, watched
 from annlib.engine.train import Step
 
 CPU = torch.device("cpu")
@@ -47,19 +47,19 @@ class Remembering(Dataset):
 def test_no_sample_is_made_while_steps_are_timed(
     scenes: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    dataset, train = Remembering(scenes), timing.train
+    dataset, train = Remembering(scenes), profiler.train
 
-    def watched(*arguments: object, compute: Compute) -> Iterator[Step]:
+    def watched(*arguments: object, compute: RuntimeConfig) -> Iterator[Step]:
         before = set(dataset.made)
         yield from train(*arguments, compute=compute)
         assert dataset.made == before != set()
 
-    monkeypatch.setattr(timing, "train", watched)
+    monkeypatch.setattr(profiler, "train", watched)
     seconds_per_step(TOWN, dataset, CPU, workers=0)
 
 
 def test_waits_are_those_for_the_source(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = stop_the_time(monkeypatch, timing)
+    clock = stop_the_time(monkeypatch, profiler)
 
     def source() -> Iterator[int]:
         for seconds in (1, 4, 2):
@@ -74,19 +74,19 @@ def test_waits_are_those_for_the_source(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_pace_tells_waiting_from_training(scenes: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    clock, train = stop_the_time(monkeypatch, timing), timing.train
+    clock, train = stop_the_time(monkeypatch, profiler), profiler.train
 
     class Slow(Remembering):
         def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
             clock.sleep(3)
             return super().__getitem__(index)
 
-    def slow(*arguments: object, compute: Compute) -> Iterator[Step]:
+    def slow(*arguments: object, compute: RuntimeConfig) -> Iterator[Step]:
         for number, step in enumerate(train(*arguments, compute=compute)):
             clock.sleep(100 if number < 2 else 5)  # the first two are to warm up
             yield step
 
-    monkeypatch.setattr(timing, "train", slow)
+    monkeypatch.setattr(profiler, "train", slow)
     found = pace(TOWN, Slow(scenes), CPU, workers=0, warm_up=2, timed=3)
     batch = 3 * TOWN.data.batch_size
     assert found == Pace(seconds=pytest.approx(batch + 5), waiting=pytest.approx(batch))

@@ -9,11 +9,17 @@ import ipywidgets
 import pytest
 import torch
 
-from annlib.course import timing_here
-from annlib.course.bills import Setting
-from annlib.course.controls.cost_explorer import CHANNELS, GRIDS, MEASURE, SIDES, CostExplorer
-from annlib.course.figures.bills import cost_curves, say_times
-from annlib.course.timing_here import (
+from annlib.course import scaling
+from annlib.course.costs import Setting
+from annlib.course.implementations import (
+    NONLOCAL,
+    PLAIN_APNB,
+    Shape,
+    asymmetric_flops,
+    nonlocal_flops,
+)
+from annlib.course.plots.costs import cost_curves, say_times
+from annlib.course.scaling import (
     SECONDS,
     TIMED,
     Times,
@@ -24,9 +30,8 @@ from annlib.course.timing_here import (
     said_seconds,
     timed,
 )
-from annlib.engine.benchmark import Timing
-from annlib.speed.attentions import NONLOCAL, PLAIN
-from annlib.speed.formulas import Shape, asymmetric_flops, nonlocal_flops
+from annlib.course.widgets.costs import CHANNELS, GRIDS, MEASURE, SIDES, CostExplorer
+from annlib.engine.profiler import Timing
 
 CPU = torch.device("cpu")
 TINY = Setting((8, 16), 32, (1, 3))
@@ -50,7 +55,7 @@ def explorer(setting: Setting) -> CostExplorer:
 def test_prediction_is_operations_over_speed(setting: Setting) -> None:
     wide, narrow = 8 * setting.channels, setting.channels
     shape = Shape(wide, wide, narrow, narrow, setting.size, setting.grids)
-    expected = {NONLOCAL: nonlocal_flops(shape) / 4e10, PLAIN: asymmetric_flops(shape) / 4e10}
+    expected = {NONLOCAL: nonlocal_flops(shape) / 4e10, PLAIN_APNB: asymmetric_flops(shape) / 4e10}
     assert {name: predicted(name, setting, 4e10) for name in TIMED} == pytest.approx(expected)
 
 
@@ -58,7 +63,7 @@ def test_nothing_is_measured_before_the_button_is_pressed(monkeypatch: pytest.Mo
     def not_now(*given: object) -> None:
         raise AssertionError("measured")
 
-    monkeypatch.setattr(timing_here, "calls", not_now)
+    monkeypatch.setattr(scaling, "calls", not_now)
     widget = explorer(TINY)
     assert "Measure here" in widget.words() and "predicted" not in widget.words()
     with pytest.raises(AssertionError, match="measured"):
@@ -91,7 +96,7 @@ def test_second_measurement_keeps_speed_and_the_first_ones_points() -> None:
     first = timed(None, TINY, inf, CPU)
     second = timed(first, TINY._replace(size=(16, 16)), inf, CPU)
     assert second.speed == first.speed
-    assert [n for n, _ in second.points(PLAIN, TINY)] == [128, 256]
+    assert [n for n, _ in second.points(PLAIN_APNB, TINY)] == [128, 256]
 
 
 def test_points_belong_to_curves_of_the_same_channels_and_anchors() -> None:
@@ -100,16 +105,16 @@ def test_points_belong_to_curves_of_the_same_channels_and_anchors() -> None:
     other_anchors, other_channels = TINY._replace(grids=(1,)), TINY._replace(channels=64)
     assert [len(times.points(name, TINY)) for name in TIMED] == [1, 1]
     assert times.points(NONLOCAL, other_anchors) == [(128, timing)]
-    assert times.points(PLAIN, other_anchors) == []
+    assert times.points(PLAIN_APNB, other_anchors) == []
     assert not any(times.points(name, other_channels) for name in TIMED)
 
 
 def test_what_is_predicted_to_take_too_long_is_refused_in_words() -> None:
     street, speed = Setting((128, 256), 256, (1, 3, 6, 8)), 4e10
-    assert predicted(NONLOCAL, street, speed) > SECONDS > predicted(PLAIN, street, speed)
-    assert refusal(PLAIN, street, speed, inf) is None
+    assert predicted(NONLOCAL, street, speed) > SECONDS > predicted(PLAIN_APNB, street, speed)
+    assert refusal(PLAIN_APNB, street, speed, inf) is None
     said = say_times(street, inf, Times(speed))
-    soon = said_seconds(predicted(PLAIN, street, speed))
+    soon = said_seconds(predicted(PLAIN_APNB, street, speed))
     assert "more than the 3 s" in said and f"APNB: predicted {soon}, not measured yet" in said
 
 
@@ -118,7 +123,7 @@ def test_what_does_not_fit_is_refused_in_words() -> None:
     both = 2 * 4 * 4096**2  # bytes of scores and weights alone
     assert refusal(NONLOCAL, setting, 1e12, 3 * both) is None
     assert "are free here" in refusal(NONLOCAL, setting, 1e12, both)
-    assert refusal(PLAIN, setting, 1e12, both) is None
+    assert refusal(PLAIN_APNB, setting, 1e12, both) is None
     times = timed(Times(1e12), setting, 1, CPU)
     assert times.timings == {} and say_times(setting, 1, times).count("not measured: it needs") == 2
 
@@ -144,10 +149,10 @@ def test_form_that_is_slow_on_a_quarter_is_not_called_on_the_whole(
 
         return [(name, lambda name=name: call(name)) for name in names]
 
-    monkeypatch.setattr(timing_here, "calls", slow)
+    monkeypatch.setattr(scaling, "calls", slow)
     times = timed(Times(1e12), TINY, inf, CPU)
     assert (NONLOCAL, (4, 8)) in asked and (NONLOCAL, (8, 16)) not in asked
-    assert list(times.timings) == [key(PLAIN, TINY)]
+    assert list(times.timings) == [key(PLAIN_APNB, TINY)]
     said = say_times(TINY, inf, times)
     assert "a quarter of the map took 25" in said and "may block" in said
 
@@ -165,7 +170,7 @@ def test_rounds_end_in_time_and_the_first_one_does_not_count() -> None:
 
     found = in_turn(forms(0.01), CPU, time.perf_counter() + 10)
     assert all(timing.slowest < 50 for timing in found.values())
-    assert len(calls["a"]) == len(calls["b"]) == timing_here.MOST_ROUNDS + 1
+    assert len(calls["a"]) == len(calls["b"]) == scaling.MOST_ROUNDS + 1
     calls = {name: [] for name in "ab"}
     assert in_turn(forms(0.01), CPU, time.perf_counter())["a"].fastest >= 50
 
@@ -173,7 +178,7 @@ def test_rounds_end_in_time_and_the_first_one_does_not_count() -> None:
 @pytest.mark.parametrize("grids", GRIDS)
 def test_all_anchors_can_be_timed_on_the_smallest_map(grids: tuple[int, ...]) -> None:
     setting = Setting((8, 8), 32, grids)
-    assert key(PLAIN, setting) in timed(Times(1e12), setting, inf, CPU).timings
+    assert key(PLAIN_APNB, setting) in timed(Times(1e12), setting, inf, CPU).timings
 
 
 def test_picture_draws_a_curve_for_each_form_and_a_point_for_each_measurement() -> None:

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from tiny import TINY
 from torch import Tensor, nn
 
-from annlib.config import IGNORE_INDEX, Compute, TrainConfig
+from annlib.config import IGNORE_INDEX, RuntimeConfig, TrainConfig
 from annlib.engine.train import (
     check_finite,
     make_optimizer,
     poly_lr,
     segmentation_loss,
-    thin_out,
+    subsample_labels,
     train,
 )
 from annlib.model.ann import ANN, Logits
@@ -191,12 +191,12 @@ def test_loss_that_is_no_number_asks_for_a_new_run_not_for_a_resumed_one() -> No
 
 def test_thinned_labels_are_the_middles_of_their_cells() -> None:
     labels = torch.arange(81).reshape(1, 9, 9)
-    assert torch.equal(thin_out(labels, 3), labels[:, 1::3, 1::3])
+    assert torch.equal(subsample_labels(labels, 3), labels[:, 1::3, 1::3])
 
 
 def test_thinned_labels_are_as_many_as_cells_that_are_begun() -> None:
-    assert thin_out(torch.full((2, 9, 17), 255), 8).unique().tolist() == [255]
-    assert thin_out(torch.zeros(2, 9, 17, dtype=torch.int64), 8).shape == (2, 2, 3)
+    assert subsample_labels(torch.full((2, 9, 17), 255), 8).unique().tolist() == [255]
+    assert subsample_labels(torch.zeros(2, 9, 17, dtype=torch.int64), 8).shape == (2, 2, 3)
 
 
 def test_dropout_of_a_whole_batch_is_that_of_torch() -> None:
@@ -238,7 +238,7 @@ def losses_in_parts(number: int) -> tuple[list[float], Tensor]:
         model = WithoutNorms().double()
         batch = torch.randn(6, 3, 8, 9, dtype=torch.float64), torch.randint(5, (6, 8, 9))
     optimizer = make_optimizer(model, CONFIG)
-    steps = train(model, optimizer, repeat(batch), CONFIG, compute=Compute(accumulate=number))
+    steps = train(model, optimizer, repeat(batch), CONFIG, compute=RuntimeConfig(accumulate=number))
     return [float(step.loss) for step in steps], model.classifier.weight.detach()
 
 
@@ -264,7 +264,11 @@ def test_half_the_bits_give_nearly_the_same_losses(precision: str, bits: int) ->
             batch = torch.randn(2, 3, 40, 56), torch.randint(5, (2, 40, 56))
         few_steps = replace(CONFIG, iterations=3)
         steps = train(
-            model, make_optimizer(model, CONFIG), repeat(batch), few_steps, compute=Compute(name)
+            model,
+            make_optimizer(model, CONFIG),
+            repeat(batch),
+            few_steps,
+            compute=RuntimeConfig(name),
         )
         losses[name] = [float(step.loss) for step in steps]
     assert losses[precision] == pytest.approx(losses["fp32"], rel=8 * 2**-bits)

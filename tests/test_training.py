@@ -19,15 +19,15 @@ import small_town
 import torch
 from torch.utils.data import Dataset, Subset
 
-from annlib.config import Compute, Experiment, TrainConfig
+from annlib.config import Experiment, RuntimeConfig, TrainConfig
 from annlib.data.classes import BALLOON_TOWN
-from annlib.data.sources import open_data
-from annlib.engine import machine, training
-from annlib.engine.evaluate import ConfusionMatrix
-from annlib.engine.records import HISTORY, read_history
-from annlib.engine.settings import differences
-from annlib.engine.training import Training, read_experiment, score
-from annlib.model.checkpoints import Checkpoint, load
+from annlib.data.datasets import open_data
+from annlib.engine import trainer
+from annlib.engine.metrics import ConfusionMatrix
+from annlib.engine.results import differences
+from annlib.engine.runs import HISTORY, read_history
+from annlib.engine.trainer import Training, read_experiment, score
+from annlib.model.checkpoint import Checkpoint, load
 
 CPU = torch.device("cpu")
 SGD = TrainConfig(iterations=40, seed=3)
@@ -43,8 +43,8 @@ def scenes() -> Dataset:
 
 @pytest.fixture(autouse=True)
 def small_run(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(training, "RECORD_EVERY", 5)
-    monkeypatch.setattr(training, "SAVE_EVERY", 10)
+    monkeypatch.setattr(trainer, "RECORD_EVERY", 5)
+    monkeypatch.setattr(trainer, "SAVE_EVERY", 10)
     torch.manual_seed(int(torch.randint(99, ())))  # what the caller draws must not matter
     yield
 
@@ -77,7 +77,7 @@ def whole(request, tmp_path_factory, scenes: Dataset) -> tuple[Training, list[fl
     """40 steps without a stop, and their losses."""
     run = begin(tmp_path_factory.mktemp("whole"), replace(TOWN, train=request.param))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "RECORD_EVERY", 5)
+        patch.setattr(trainer, "RECORD_EVERY", 5)
         losses = go_on(run, scenes)
     run.save()
     return run, losses
@@ -168,7 +168,7 @@ def test_run_without_a_checkpoint_may_begin_again(tmp_path: Path, scenes: Datase
 HOLDER = """
 import os, sys, time
 from pathlib import Path
-from annlib.engine.training import lock_folder
+from annlib.engine.trainer import lock_folder
 
 lock = lock_folder(Path(sys.argv[1]))
 worker = os.fork()
@@ -203,21 +203,21 @@ def test_folder_in_use_is_refused_until_its_process_dies_even_if_workers_live_on
 
 def test_lock_is_given_back_and_names_no_machine_afterwards(tmp_path: Path) -> None:
     run = begin(tmp_path)
-    assert f"process {os.getpid()} on " in (tmp_path / training.LOCK).read_text()
+    assert f"process {os.getpid()} on " in (tmp_path / trainer.LOCK).read_text()
     del run
     gc.collect()
-    assert (tmp_path / training.LOCK).read_text() == ""
-    with (tmp_path / training.LOCK).open() as file:
+    assert (tmp_path / trainer.LOCK).read_text() == ""
+    with (tmp_path / trainer.LOCK).open() as file:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # raises if it were still held
 
 
 def test_only_the_first_of_several_processes_locks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training, "is_main", lambda: False)
+    monkeypatch.setattr(trainer, "is_main", lambda: False)
     begin(tmp_path)
-    assert not (tmp_path / training.LOCK).exists()
-    monkeypatch.setattr(training, "any_rank", lambda claim: True)  # rank 0 was refused
+    assert not (tmp_path / trainer.LOCK).exists()
+    monkeypatch.setattr(trainer, "any_rank", lambda claim: True)  # rank 0 was refused
     with pytest.raises(FileExistsError, match="is in use, see the message of rank 0"):
         begin(tmp_path)
 
@@ -228,7 +228,7 @@ def test_file_system_without_locks_is_told_and_trained_on(
     def fail(file: int, how: int) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr(training.fcntl, "flock", fail)
+    monkeypatch.setattr(trainer.fcntl, "flock", fail)
     with pytest.warns(UserWarning, match=r"cannot be locked on its file system \(No locks"):
         assert begin(tmp_path).step == 0
 
@@ -322,7 +322,7 @@ def test_loss_that_is_no_number_names_the_pictures_of_its_batch(
     with pytest.raises(FloatingPointError, match="is nan .* held the pictures") as caught:
         go_on(run, Broken(scenes, 4))
     assert "number 4" in str(caught.value)
-    loader = machine.batches(run.experiment, scenes, CPU, 0)
+    loader = trainer.batches(run.experiment, scenes, CPU, 0)
     draws = loader.batch_sampler.batch(run.step)
     assert [f"number {draw.index}" for draw in draws] == str(caught.value).partition("pictures ")[
         2
@@ -330,7 +330,7 @@ def test_loss_that_is_no_number_names_the_pictures_of_its_batch(
 
 
 def test_scale_of_half_precision_gradients_is_resumed_too(tmp_path: Path, scenes: Dataset) -> None:
-    compute = Compute("fp16")
+    compute = RuntimeConfig("fp16")
     experiment = replace(TOWN, train=replace(ADAMW, iterations=8))
     folders = tmp_path / "whole", tmp_path / "stopped"
     whole, first = (

@@ -15,14 +15,16 @@ from torchvision.transforms.v2.functional import InterpolationMode
 from torchvision.transforms.v2.functional import resize as resize_image
 
 from annlib.config import IGNORE_INDEX, DataConfig
-from annlib.data.normalise import MEAN, STD, normalise
 from annlib.data.transforms import (
+    MEAN,
+    STD,
     Compose,
     Pad,
     RandomCrop,
     RandomFlip,
     RandomResize,
     ResizedCrop,
+    normalise,
     resize,
     training_transform,
 )

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from annlib.data import unpacking
-from annlib.data.unpacking import unpack
+from annlib.data import prepare
+from annlib.data.prepare import unpack
 
 KINDS = ("tar", "tgz", "zip")
 FILES = {"a/b/one.txt": b"1" * 5000, "a/b/c/two.txt": b"2", "a/other.txt": b"3"}
@@ -102,7 +102,7 @@ def test_full_disk_is_told_and_nothing_stays(
         (folder / "a").mkdir()
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(unpacking, "extract_zip", full)
+    monkeypatch.setattr(prepare, "extract_zip", full)
     with pytest.raises(OSError, match=r"No space left on device\); what .* removed. Make room"):
         unpack(pack(tmp_path / "x.zip", FILES), tmp_path, "a", ignore)
     assert left_over(tmp_path) == []

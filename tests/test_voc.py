@@ -8,10 +8,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from annlib.data.benchmarks import VOC12AUG
-from annlib.data.mimic import mimic
-from annlib.data.pairs import find_pairs
-from annlib.data.voc import LISTS, Lists, find_sbd, label_files, read_lists, read_names
+from annlib.data.classes import VOC12AUG
+from annlib.data.folders import (
+    LISTS,
+    Lists,
+    find_pairs,
+    find_sbd,
+    label_files,
+    read_lists,
+    read_names,
+)
+from annlib.data.synthetic import mimic
 
 NAMES = st.lists(st.sampled_from([f"2008_{i:06d}" for i in range(12)]), unique=True)
 

@@ -17,31 +17,20 @@ from PIL import Image
 from shown_in import alts, errors
 
 from annlib.config import TrainConfig
-from annlib.course.checks import NotYet
-from annlib.course.controls.attention_explorer import attention_explorer
-from annlib.course.controls.cell_map import cell_map
-from annlib.course.controls.cost_explorer import CostExplorer
-from annlib.course.controls.cost_sliders import CostSliders
-from annlib.course.controls.explorer import Explorer, LevelBoxes, slider
-from annlib.course.controls.fold_bill import FoldBill
-from annlib.course.controls.interval_sliders import interval_sliders
-from annlib.course.controls.network_bill import NetworkBill
-from annlib.course.controls.order_swap import OrderSwap
-from annlib.course.controls.paint_prediction import PaintPrediction
-from annlib.course.controls.preflight import preflight
-from annlib.course.controls.receptive_field import ReceptiveField
-from annlib.course.controls.recipe_sliders import recipe_sliders
-from annlib.course.controls.results_table import results_table
-from annlib.course.controls.seeds_explorer import SeedsExplorer
-from annlib.course.controls.set_up import SetUp, set_up
-from annlib.course.controls.shown import Shown
-from annlib.course.controls.six_positions import SixPositions
-from annlib.course.controls.window_map import window_sliders
-from annlib.course.plots import Picture
-from annlib.course.predictions import Predictions
+from annlib.course.checks.base import NotYet
+from annlib.course.guesses import Predictions
+from annlib.course.plots.scenes import Picture
 from annlib.course.sweeping.grid import make_grid
-from annlib.data.scenes import make_scene
-from annlib.model.checkpoints import shipped_model
+from annlib.course.widgets.attention import OrderSwap, SixPositions, cell_map
+from annlib.course.widgets.attention_explorer import attention_explorer
+from annlib.course.widgets.base import Explorer, LevelBoxes, Shown, slider
+from annlib.course.widgets.costs import CostExplorer, CostSliders, FoldBill, NetworkBill, preflight
+from annlib.course.widgets.pixels import ReceptiveField
+from annlib.course.widgets.scenes import PaintPrediction, SetUp, set_up, window_sliders
+from annlib.course.widgets.sweeps import SeedsExplorer, interval_sliders, results_table
+from annlib.course.widgets.training import recipe_sliders
+from annlib.data.balloon_town.dataset import make_scene
+from annlib.model.checkpoint import shipped_model
 
 SCENE = make_scene(5)
 JOB = Path(__file__).parents[1] / "notebooks/jobs/train_town.ipynb"
@@ -181,7 +170,7 @@ def test_each_control_changes_what_is_shown_and_all_of_it_is_told(name: str) -> 
 def test_without_anywidget_the_widgets_are_plain_ones() -> None:
     code = (
         "import sys; sys.modules['anywidget'] = None\n"
-        "from annlib.course.controls.set_up import SetUp\n"
+        "from annlib.course.widgets.scenes import SetUp\n"
         "box = SetUp(); box.button.click(); assert box.clicked and '✓' in box.words()"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)

@@ -7,9 +7,8 @@ from hypothesis import strategies as st
 from pixelwise import brightness, scoring
 from torch import Tensor
 
-from annlib.engine import score_maps
-from annlib.engine.score_maps import whole
-from annlib.engine.windows import sliding_window, times_covered, window_starts
+from annlib.engine import inference
+from annlib.engine.inference import sliding_window, times_covered, whole, window_starts
 
 few = settings(max_examples=50, deadline=None)
 SIDE = st.integers(1, 40)
@@ -50,7 +49,7 @@ def test_overlap_is_the_mean_of_the_windows() -> None:
 
 @pytest.mark.parametrize("numbers", [1, 100, 2**19])
 def test_mean_of_the_windows_equals_a_loop(monkeypatch: pytest.MonkeyPatch, numbers: int) -> None:
-    monkeypatch.setattr(score_maps, "CPU_PIECE", numbers)
+    monkeypatch.setattr(inference, "CPU_PIECE", numbers)
     torch.manual_seed(0)
     images, maps = torch.randn(2, 3, 20, 33), []
 

@@ -6,23 +6,31 @@ import pytest
 import torch
 from tiny_zoo import CITYSCAPES, CITYSCAPES_769, narrow_row
 
-from annlib.config import Compute
-from annlib.engine.costs import noise
+from annlib.config import RuntimeConfig
+from annlib.engine.row_costs import noise
 from annlib.engine.train import segmentation_loss
 from annlib.model.ann import ANN
 from annlib.seeds import seeded
-from annlib.speed.contestants import Contestant, field, our_network
-from annlib.speed.works import inference, number_of_parameters, picture, training, without_dropout
+from benchmarks.network import (
+    Contestant,
+    field,
+    inference,
+    number_of_parameters,
+    our_network,
+    picture,
+    training,
+    without_dropout,
+)
 
 ROW, CPU = narrow_row(), torch.device("cpu")
-LAST = Compute(channels_last=True)
+LAST = RuntimeConfig(channels_last=True)
 
 
 @pytest.mark.parametrize("name", [CITYSCAPES, CITYSCAPES_769])
 def test_all_contestants_give_the_same_logits(name: str) -> None:
     found = [
         inference(each, narrow_row(name), (65, 81), CPU).call()
-        for each in field("frozen", Compute())
+        for each in field("frozen", RuntimeConfig())
     ]
     assert found[0].shape == (1, 19, 65, 81)
     for logits in found[1:]:
@@ -38,7 +46,7 @@ def test_logits_are_those_of_the_network() -> None:
 
 def test_half_precision_is_close_and_not_the_same() -> None:
     full, half = (
-        inference(Contestant("frozen", Compute(precision)), ROW, (64, 64), CPU)
+        inference(Contestant("frozen", RuntimeConfig(precision)), ROW, (64, 64), CPU)
         for precision in ("fp32", "bf16")
     )
     assert (full.precision, half.precision) == ("fp32", "bf16")
@@ -49,7 +57,7 @@ def test_half_precision_is_close_and_not_the_same() -> None:
 
 def test_all_contestants_lose_the_same_in_training() -> None:
     losses = []
-    for each in field("folded", Compute()):
+    for each in field("folded", RuntimeConfig()):
         ready = training(each, ROW, (65, 65), 2, CPU)
         losses.append(torch.stack([ready.call() for _ in range(3)]))
     assert len(set(losses[0].tolist())) == 3  # the weights move

@@ -9,8 +9,8 @@ import pytest
 from tiny_zoo import ADE20K, CITYSCAPES, CITYSCAPES_769, SHRINK, tiny_row
 
 from annlib import __main__, zoo
-from annlib.engine import zoo_check
-from annlib.engine.zoo_check import Finding, RowCheck, check_rows, find, write_zoo, zoo_table
+from benchmarks import verify_zoo
+from benchmarks.verify_zoo import Finding, RowCheck, check_rows, find, write_zoo, zoo_table
 
 GOOD = RowCheck("good", {"builds": Finding(True, "R-50"), "slide": Finding(True, "mIoU 1")}, 2.0)
 BAD = RowCheck("bad", {"builds": Finding(True, "R-9"), "slide": Finding(False, "no pixel")}, 3.0)
@@ -75,7 +75,7 @@ def test_row_of_another_network_fails_where_it_differs_and_works_where_it_does_n
 
 
 def test_row_that_cannot_be_built_says_why(tmp_path: Path) -> None:
-    check = zoo_check.check_row(tiny_row(), tmp_path / "nothing", SHRINK)
+    check = verify_zoo.check_row(tiny_row(), tmp_path / "nothing", SHRINK)
     assert list(check.findings) == ["builds"]
     assert "FileNotFoundError" in check.findings["builds"].seen
 
@@ -107,7 +107,7 @@ def test_claims_that_do_not_hold_end_in_exit_code_1(annlib, capsys) -> None:
 
 def test_claims_that_hold_end_well(annlib, capsys, monkeypatch: pytest.MonkeyPatch) -> None:
     checks = {"slide": lambda: "mIoU 1"}
-    monkeypatch.setattr(zoo_check, "checks_of", lambda row, root, shrink: checks)
+    monkeypatch.setattr(verify_zoo, "checks_of", lambda row, root, shrink: checks)
     annlib("--shrink", SHRINK, "--out", "all.md")
     printed = capsys.readouterr().out
     assert f"{CITYSCAPES}: all true" in printed and f"{ADE20K}: all true" in printed

@@ -11,8 +11,10 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from annlib.config import Experiment
-from annlib.engine import zoo_claims
-from annlib.engine.zoo_claims import (
+from annlib.model.ann import ANN
+from annlib.zoo import published
+from benchmarks import verify_zoo
+from benchmarks.verify_zoo import (
     check_gflops,
     check_loading,
     check_logits,
@@ -21,8 +23,6 @@ from annlib.engine.zoo_claims import (
     rounds_to,
     saved_gflops,
 )
-from annlib.model.ann import ANN
-from annlib.zoo import published
 
 R50 = published(CITYSCAPES).experiment
 OTHERS = ("ann_r101-d8_769x769_40k_cityscapes", ADE20K)  # another depth, other crops and classes
@@ -35,7 +35,7 @@ def wider_keys(experiment: Experiment) -> Experiment:
 @pytest.fixture(autouse=True)
 def filled_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """The rule's 46 million random numbers take seconds."""
-    monkeypatch.setattr(zoo_claims, "reference_weights", mmseg_state_dict)
+    monkeypatch.setattr(verify_zoo, "reference_weights", mmseg_state_dict)
 
 
 @pytest.fixture(scope="module")
@@ -124,8 +124,8 @@ def test_slightly_other_weights_are_noticed(model: ANN, part: str) -> None:
 def test_other_classes_at_full_size_are_noticed(
     model: ANN, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stored = zoo_claims.reference_logits(50)
+    stored = verify_zoo.reference_logits(50)
     stored["classes_19_ac0"] = stored["classes_19_ac0"].roll(2, dims=-1)
-    monkeypatch.setattr(zoo_claims, "reference_logits", lambda depth: stored)
+    monkeypatch.setattr(verify_zoo, "reference_logits", lambda depth: stored)
     with pytest.raises(ValueError, match="of the pixels"):
         check_logits(R50, model)

@@ -11,22 +11,13 @@ from tiny_zoo import ADE20K, CITYSCAPES, CITYSCAPES_769, SHRINK, VOC12AUG, tiny_
 from torch import Tensor
 
 from annlib.config import Experiment, TestConfig
-from annlib.data.sources import Halves, open_data
-from annlib.engine.costs import share_of_one_gpu
-from annlib.engine.evaluate import ConfusionMatrix
-from annlib.engine.inference import check_test
-from annlib.engine.shrinking import picture_size, shrunk
-from annlib.engine.windows import window_starts
-from annlib.engine.zoo_runs import (
-    check_evaluation,
-    check_step,
-    imitate,
-    multi_scale,
-    slide,
-    whole,
-)
+from annlib.data.datasets import DatasetSplits, open_data
+from annlib.engine.inference import check_test, window_starts
+from annlib.engine.metrics import ConfusionMatrix
+from annlib.engine.row_costs import picture_size, share_of_one_gpu, shrunk
 from annlib.model.ann import ANN
 from annlib.zoo import ROWS, Published
+from benchmarks.verify_zoo import check_evaluation, check_step, imitate, multi_scale, slide, whole
 
 EXPERIMENT = shrunk(share_of_one_gpu(tiny_row()), SHRINK)
 each_data_set = pytest.mark.parametrize("name", [CITYSCAPES, CITYSCAPES_769, ADE20K, VOC12AUG])
@@ -41,7 +32,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def halves(root: Path) -> Halves:
+def halves(root: Path) -> DatasetSplits:
     return open_data(EXPERIMENT.data, root / "cityscapes")
 
 
@@ -50,7 +41,7 @@ def model() -> ANN:
     return wake(ANN(EXPERIMENT.model))
 
 
-def evaluate_in_all_ways(experiment: Experiment, model: ANN, halves: Halves) -> None:
+def evaluate_in_all_ways(experiment: Experiment, model: ANN, halves: DatasetSplits) -> None:
     test, crop_size = experiment.test, experiment.data.crop_size
     for way in (whole(test), slide(test, crop_size), multi_scale(test)):
         assert check_evaluation(model, way, halves.val).startswith("mIoU ")
@@ -65,11 +56,11 @@ def test_every_data_set_is_trained_on_and_evaluated(name: str, root: Path) -> No
     evaluate_in_all_ways(experiment, model, halves)
 
 
-def test_imitated_pictures_have_a_typical_size_divided(halves: Halves) -> None:
+def test_imitated_pictures_have_a_typical_size_divided(halves: DatasetSplits) -> None:
     assert halves.val[0][1].shape == picture_size(EXPERIMENT, SHRINK)
 
 
-def test_weights_that_nothing_flows_into_are_noticed(model: ANN, halves: Halves) -> None:
+def test_weights_that_nothing_flows_into_are_noticed(model: ANN, halves: DatasetSplits) -> None:
     """Weight decay moves them all the same."""
     for weight in model.parameters():
         torch.nn.init.normal_(weight)
@@ -85,26 +76,26 @@ class Blocked(torch.nn.Module):
         return scores.softmax(-1).detach() + 0 * scores
 
 
-def test_recipe_that_moves_nothing_is_noticed(model: ANN, halves: Halves) -> None:
+def test_recipe_that_moves_nothing_is_noticed(model: ANN, halves: DatasetSplits) -> None:
     still = replace(EXPERIMENT, train=replace(EXPERIMENT.train, base_lr=0.0, min_lr=0.0))
     with pytest.raises(ValueError, match=r", 0 of \d+ weights moved"):
         check_step(still, model, halves.train)
 
 
-def test_loss_that_is_no_number_is_noticed(model: ANN, halves: Halves) -> None:
+def test_loss_that_is_no_number_is_noticed(model: ANN, halves: DatasetSplits) -> None:
     torch.nn.init.constant_(model.classifier.bias, nan)
     with pytest.raises(FloatingPointError, match="loss of step 1"):
         check_step(EXPERIMENT, model, halves.train)
 
 
-def test_scores_that_are_no_numbers_are_noticed(model: ANN, halves: Halves) -> None:
+def test_scores_that_are_no_numbers_are_noticed(model: ANN, halves: DatasetSplits) -> None:
     torch.nn.init.constant_(model.classifier.bias, nan)
     with pytest.raises(ValueError, match="NaN"):
         check_evaluation(model, EXPERIMENT.test, halves.val)
 
 
 def test_pixels_that_are_not_counted_are_noticed(
-    model: ANN, halves: Halves, monkeypatch: pytest.MonkeyPatch
+    model: ANN, halves: DatasetSplits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     update = ConfusionMatrix.update
 

@@ -11,15 +11,14 @@ from pathlib import Path
 import torch
 from tiny import TINY, wake
 
-from annlib.config import Compute, DataConfig, Experiment, TrainConfig
+from annlib.config import DataConfig, Experiment, RuntimeConfig, TrainConfig
+from annlib.data.balloon_town.dataset import Scenes
 from annlib.data.classes import BALLOON_TOWN
-from annlib.data.scenes import Scenes
-from annlib.data.sources import Transformed
+from annlib.data.loader import Transformed
 from annlib.data.transforms import training_transform
-from annlib.engine.distributed import any_rank, is_main, joined, mean_over_ranks, rank
-from annlib.engine.machine import batches, placed, runner
+from annlib.engine.distributed import any_rank, init_distributed, is_main, mean_over_ranks, rank
 from annlib.engine.train import make_optimizer, train
-from annlib.engine.training import Training, score
+from annlib.engine.trainer import Training, batches, prepare_model, score, wrap_model
 from annlib.model.ann import ANN
 from annlib.seeds import seeded
 
@@ -36,13 +35,15 @@ def float64_pairs(loader):
 
 def losses(accumulate: int) -> dict[str, list[float]]:
     """Of some steps with the reference's recipe, and the running statistics they leave."""
-    compute = Compute(accumulate=accumulate)
+    compute = RuntimeConfig(accumulate=accumulate)
     with seeded("together"):
-        model = placed(wake(ANN(MODEL)).double(), CPU, compute)
+        model = prepare_model(wake(ANN(MODEL)).double(), CPU, compute)
     dataset = Transformed(Scenes(7), training_transform(DATA))
     loader = float64_pairs(batches(EXPERIMENT, dataset, CPU, workers=0))
     optimizer = make_optimizer(model, EXPERIMENT.train)
-    steps = train(runner(model, CPU, compute), optimizer, loader, EXPERIMENT.train, compute=compute)
+    steps = train(
+        wrap_model(model, CPU, compute), optimizer, loader, EXPERIMENT.train, compute=compute
+    )
     found = [float(step.loss) for step in steps]
     norm = model.reduce[1]
     weights = [float(p.detach().double().norm()) for p in model.parameters()]
@@ -64,7 +65,7 @@ def scores(folder: Path) -> list[float]:
 
 if __name__ == "__main__":
     out, accumulate = Path(sys.argv[1]), int(sys.argv[2])
-    with joined(CPU):
+    with init_distributed(CPU):
         facts = losses(accumulate) | {"scores": scores(out.with_suffix(".run"))}
         facts["mean_rank"] = float(mean_over_ranks(torch.tensor(float(rank()))))
         facts["any"] = [any_rank(rank() == 1), any_rank(False)]

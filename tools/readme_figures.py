@@ -1,15 +1,18 @@
-"""The README's pictures, drawn from the shipped networks."""
+"""Draws the figures of the README from the shipped networks."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
-from annlib.course import plots
 from annlib.course.attention import attention_of
-from annlib.course.plots import Picture
-from annlib.course.predicting import predict_labels
-from annlib.data.scenes import PATTERNS, Scene, make_scene, paint_scene, with_patterns
-from annlib.data.sources import FIRST_VAL_SEED
+from annlib.course.attention_metrics import predict_labels
+from annlib.course.plots import scenes
+from annlib.course.plots.scenes import Picture
+from annlib.data.balloon_town.dataset import make_scene
+from annlib.data.balloon_town.layout import PATTERNS, Scene, with_patterns
+from annlib.data.balloon_town.render import paint_scene
+from annlib.data.datasets import FIRST_VAL_SEED
 from annlib.experiments import HEADS
-from annlib.model.checkpoints import shipped_model
+from annlib.model.checkpoint import shipped_model
 
 FIRST_SHOWN = FIRST_VAL_SEED + 21  # held out: no network was trained on such a scene
 NAMES = {"fcn": "FCN", "ppm": "PPM", "nonlocal": "Non-local", "apnb": "APNB", "ann": "ANN"}
@@ -36,7 +39,7 @@ def attention_picture(scene: Scene) -> Picture:
     """Where each house looks: non-local block, APNB alone, and the AFNB of the whole network."""
     heads = ("nonlocal", "apnb", "ann")
     found = {head: attention_of(shipped_model(f"balloon_{head}"), scene.image) for head in heads}
-    return plots.hero(
+    return scenes.hero(
         scene,
         {
             "Non-local block": ("nonlocal", found["nonlocal"]["context.attention"]),
@@ -53,7 +56,7 @@ def predictions_picture(scenes: list[Scene]) -> Picture:
         NAMES[head]: [predict_labels(model, scene.image) for scene in scenes]
         for head, model in models.items()
     }
-    return plots.predictions(scenes, answers)
+    return scenes.predictions(scenes, answers)
 
 
 def counterfactual_picture(scene: Scene) -> Picture:
@@ -65,4 +68,17 @@ def counterfactual_picture(scene: Scene) -> Picture:
         model = shipped_model(f"balloon_{head}")
         before, now = (predict_labels(model, one.image) for one in (scene, after))
         answers[NAMES[head]] = (before, now)
-    return plots.counterfactual(scene, after, answers)
+    return scenes.counterfactual(scene, after, answers)
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Draw the README's pictures with the shipped weights."""
+
+    out: Path = Path("data/results")
+    """Folder of the pictures."""
+
+    def run(self) -> None:
+
+        for path in draw_all(self.out):
+            print(path)

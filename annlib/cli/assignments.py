@@ -1,4 +1,4 @@
-"""annlib assign, annlib grade: assignments given out, and graded without trusting them."""
+"""annlib assign and annlib grade: releases assignments and grades submissions."""
 
 import sys
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, subcommand
 
-from annlib.commands.errors import at_least_one
+from annlib.cli.common import at_least_one
 
 HERE = Path()
 Name = Literal["A1", "A2", "A3"]
@@ -22,8 +22,8 @@ class Release:
     """Folder of the zip."""
 
     def run(self) -> None:
-        from annlib.course.grading.assignments import ASSIGNMENTS
-        from annlib.course.grading.releasing import release
+        from annlib.grader.marking import ASSIGNMENTS
+        from annlib.grader.release import release
 
         print(release(HERE, ASSIGNMENTS[self.assignment], self.out))
 
@@ -37,8 +37,8 @@ class Export:
     """Folder `source` of nbgrader's course."""
 
     def run(self) -> None:
-        from annlib.course.grading.assignments import ASSIGNMENTS
-        from annlib.course.grading.nbgrader import export
+        from annlib.grader.marking import ASSIGNMENTS
+        from annlib.grader.release import export
 
         print(export(HERE, ASSIGNMENTS[self.assignment], self.out))
 
@@ -83,13 +83,12 @@ class Grade:
     """Leave out what was graded before and has not changed, nor have the tests."""
 
     def run(self) -> None:
-        from annlib.course.grading.assignments import ASSIGNMENTS
-        from annlib.course.grading.batch import grade
-        from annlib.course.grading.by_hand import SHEET, read_sheet
-        from annlib.course.grading.intake import collect
-        from annlib.course.grading.lateness import read_days
-        from annlib.course.grading.sandbox import started_by_root, why_not
-        from annlib.course.grading.writing import write_all
+        from annlib.grader.batch import grade, write_all
+        from annlib.grader.by_hand import SHEET, read_sheet
+        from annlib.grader.intake import collect
+        from annlib.grader.marking import ASSIGNMENTS
+        from annlib.grader.reports import read_days
+        from annlib.grader.sandbox import started_by_root, why_not
 
         at_least_one("--jobs", self.jobs)
         sys.stdout.reconfigure(errors="replace")  # names in letters that this terminal has not

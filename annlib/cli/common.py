@@ -1,22 +1,100 @@
-"""Out of memory: which knob to turn, and how far."""
+"""What the commands share: device, threads, memory advice, Ctrl-C, download bars, errors."""
 
 import errno
-from collections.abc import Iterator
+import signal
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from types import FrameType
+from typing import TYPE_CHECKING, Literal
+
+import torch
+
+from annlib.config import RuntimeConfig
 
 if TYPE_CHECKING:
+    from annlib.config import Experiment
+
+
+def at_least_one(option: str, value: int) -> None:
+    """Raises ValueError for an option that counts something, but nothing."""
+    if value < 1:
+        raise ValueError(f"{option} is {value}: at least one is needed. Give {option} 1 or more.")
+
+
+def message_of(error: Exception) -> str:
+    """An error in words: without a KeyError's quotes and an OSError's number."""
+    if isinstance(error, KeyError):
+        return str(error.args[0])
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    if isinstance(error, ModuleNotFoundError):
+        return f"{error.name} is not installed, but needed here: pip install -e '.[course]'"
+    return str(error)
+
+
+Device = Literal["auto", "cpu", "cuda"]
+
+
+def choose_device(device: Device) -> "torch.device":
+    """auto takes a GPU if there is one. Raises ValueError for a GPU that is not there."""
     import torch
 
-    from annlib.config import Compute, Experiment
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ValueError(
+            "--device cuda, but torch finds no CUDA GPU here. Use --device cpu, or check the "
+            "driver (nvidia-smi) and that this torch was built for CUDA."
+        )
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(device)
+
+
+def use_threads(threads: int | None) -> None:
+    """Limits the CPU threads of one operation; None leaves torch's own choice."""
+    import torch
+
+    if threads is None:
+        return
+    at_least_one("--threads", threads)
+    torch.set_num_threads(threads)
+
+
+def able(compute: RuntimeConfig, device: "torch.device") -> RuntimeConfig:
+    """What the device can do of it; what it cannot is said, and done without."""
+    from annlib.engine.train import possible
+
+    compute, obstacle = possible(compute, device)
+    if obstacle:
+        print(obstacle, flush=True)
+    return compute
+
+
+@contextmanager
+def interruptible() -> Iterator[Callable[[], bool]]:
+    """Inside, Ctrl-C (or SIGTERM) is noted instead of raised; a second Ctrl-C stops at once."""
+    received: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if received and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        received.append(number)
+        print("\nStopping after this step ...", file=sys.stderr)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: bool(received)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager
 def memory_advice(
-    experiment: "Experiment", compute: "Compute", device: "torch.device", processes: int
+    experiment: "Experiment", compute: "RuntimeConfig", device: "torch.device", processes: int
 ) -> Iterator[None]:
     """Inside, running out of memory becomes an OSError that says what to do about it."""
-    from annlib.engine.memory import is_out_of_memory
+    from annlib.engine.profiler import is_out_of_memory
 
     try:
         yield
@@ -38,7 +116,7 @@ def used_up(error: RuntimeError, device: "torch.device") -> str:
 
 
 def out_of_memory(
-    told: str, experiment: "Experiment", compute: "Compute", processes: int
+    told: str, experiment: "Experiment", compute: "RuntimeConfig", processes: int
 ) -> OSError:
     """What was attempted, and what would need less, in the order of what it costs."""
     share = experiment.data.batch_size // processes
@@ -52,7 +130,7 @@ def out_of_memory(
     )
 
 
-def knobs(share: int, at_once: int, compute: "Compute") -> list[str]:
+def knobs(share: int, at_once: int, compute: "RuntimeConfig") -> list[str]:
     """Options that lessen memory and leave the recipe as it is, with their numbers."""
     found = []
     if at_once > 1:
@@ -64,3 +142,23 @@ def knobs(share: int, at_once: int, compute: "Compute") -> list[str]:
     if compute.precision == "fp32":
         found.append("Try --precision bf16: most maps then take 2 bytes a number instead of 4.")
     return found
+
+
+@contextmanager
+def download_bar(name: str) -> Iterator[Callable[[int, int | None], None]]:
+    """Inside, the function takes bytes so far and in all; without a download no bar appears."""
+    from tqdm import tqdm
+
+    bars: list[tqdm] = []
+
+    def show(done: int, total: int | None) -> None:
+        if not bars:
+            bars.append(tqdm(desc=name, unit="B", unit_scale=True, unit_divisor=1024))
+        bars[0].total = total
+        bars[0].update(done - bars[0].n)
+
+    try:
+        yield show
+    finally:
+        for bar in bars:
+            bar.close()

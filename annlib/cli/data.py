@@ -1,4 +1,4 @@
-"""annlib data: real data sets checked, prepared and imitated."""
+"""annlib data: checks, prepares and imitates data sets, and writes scenes of Balloon Town."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,12 +6,32 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, subcommand
 
-from annlib.commands.errors import at_least_one
+from annlib.cli.common import at_least_one
 
 if TYPE_CHECKING:
     from tqdm import tqdm
 
     from annlib.data.classes import DatasetSpec
+
+
+@dataclass(frozen=True)
+class WriteScenes:
+    """Write pictures of Balloon Town with their labels into a new folder."""
+
+    folder: Positional[Path]
+    """Gets images/, labels/ and classes.txt. Must be empty or new."""
+    count: int = 16
+    """How many pictures."""
+    first_seed: int = 0
+    """The first picture's seed; the others follow. Same seed, same picture."""
+
+    def run(self) -> None:
+        from annlib.data.balloon_town.dataset import write_scenes
+
+        at_least_one("--count", self.count)
+        write_scenes(self.folder, self.count, self.first_seed)
+        print(f"{self.count} scenes in {self.folder}")
+
 
 Benchmark = Literal["cityscapes", "ade20k", "voc12aug"]
 
@@ -33,7 +53,7 @@ class Check:
     """Open so many pairs of each half only, evenly spread; all if not given."""
 
     def run(self) -> None:
-        from annlib.data.sources import is_one_part, spec_of
+        from annlib.data.datasets import is_one_part, spec_of
 
         if self.sample is not None:
             at_least_one("--sample", self.sample)
@@ -47,9 +67,15 @@ class Check:
         """Reports on one half.  -> how many problems it has"""
         from tqdm import tqdm
 
-        from annlib.data.check_report import report
-        from annlib.data.checking import choose_samples, evenly, inspect_all, list_split, summarise
-        from annlib.data.contact_sheet import contact_sheet
+        from annlib.data.check import (
+            choose_samples,
+            contact_sheet,
+            evenly,
+            inspect_all,
+            list_split,
+            report,
+            summarise,
+        )
 
         listing = list_split(self.root, spec, split)
         indices = evenly(len(listing.pairs.images), self.sample)
@@ -81,7 +107,7 @@ class Prepare:
     """Where it lies, or shall lie."""
 
     def run(self) -> None:
-        from annlib.data.preparing import prepare
+        from annlib.data.prepare import prepare
 
         bars = Bars()
         try:
@@ -135,7 +161,7 @@ class Mimic:
     """VOC 2012 and SBD as they are published (needs scipy), not SegmentationClassAug."""
 
     def run(self) -> None:
-        from annlib.data.mimic import mimic
+        from annlib.data.synthetic import mimic
 
         mimic(self.name, self.root, self.train, self.val, self.size, self.seed, self.originals)
         print(f"{self.train} + {self.val} pictures like {self.name} in {self.root}")

@@ -1,22 +1,46 @@
-"""annlib evaluate: a network's scores on labelled pictures."""
+"""annlib evaluate: scores a network on labelled images."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+import torch
 from tyro.conf import Positional
 
-from annlib.commands.devices import Device, choose_device, use_threads
-from annlib.commands.errors import message_of
-from annlib.commands.progress import download_bar
-from annlib.commands.scoring import follow
+from annlib.cli.common import (
+    Device,
+    choose_device,
+    download_bar,
+    interruptible,
+    message_of,
+    use_threads,
+)
 from annlib.config import Precision, TestConfig
 
 if TYPE_CHECKING:
-    import torch
+    from annlib.engine.evaluate import Evaluation
+    from annlib.engine.metrics import Scores
 
-    from annlib.engine.evaluate import Scores
-    from annlib.engine.evaluation import Evaluation
+
+def follow(evaluation: "Evaluation", workers: int, title: str | None = None) -> bool:
+    """Scores with a progress bar. False when it was interrupted before the end."""
+    from tqdm import tqdm
+
+    from annlib.engine.distributed import is_main
+    from annlib.engine.metrics import percent
+
+    done = evaluation.num_done
+    total = done + len(evaluation.share)
+    with (
+        interruptible() as interrupted,
+        tqdm(desc=title, total=total, initial=done, unit="picture", disable=not is_main()) as bar,
+    ):
+        for _ in evaluation.steps(workers):
+            bar.set_postfix(mIoU=percent(evaluation.matrix.scores().miou), refresh=False)
+            bar.update()
+            if interrupted():
+                break
+    return evaluation.num_done == total
 
 
 @dataclass(frozen=True)
@@ -62,12 +86,12 @@ class Evaluate:
     """Processes that read pictures beside the prediction."""
 
     def run(self) -> None:
-        from annlib.engine.distributed import is_main, joined
+        from annlib.engine.distributed import init_distributed, is_main
 
         if self.save_pictures and self.out is None:
             raise ValueError("--save-pictures needs a folder to put them: add --out DIR.")
         use_threads(self.threads)
-        with joined(choose_device(self.device)) as device:
+        with init_distributed(choose_device(self.device)) as device:
             evaluation = self.prepare(device)
             try:
                 finished = follow(evaluation, self.workers)
@@ -81,11 +105,10 @@ class Evaluate:
 
     def prepare(self, device: "torch.device") -> "Evaluation":
         """Data before weights: a missing folder is told before anything is fetched."""
-        from annlib.data.sources import labelled
-        from annlib.engine.evaluation import Evaluation
+        from annlib.data.datasets import labelled
+        from annlib.engine.evaluate import Evaluation
         from annlib.engine.inference import check_test
-        from annlib.engine.networks import check_folder_classes, find_network
-        from annlib.engine.predict import segmenter
+        from annlib.engine.predictor import check_folder_classes, find_network, segmenter
 
         network = find_network(self.network)
         test = self.changed(network.test)
@@ -124,9 +147,9 @@ class Evaluate:
     def report(self, scores: "Scores", class_names: tuple[str, ...]) -> None:
         """Prints the table; writes the file."""
         from annlib.engine.distributed import is_main
-        from annlib.engine.settings import to_json
-        from annlib.engine.tables import score_table
-        from annlib.model.checkpoints import write_atomically
+        from annlib.engine.metrics import score_table
+        from annlib.engine.results import to_json
+        from annlib.model.checkpoint import write_atomically
 
         if not is_main():
             return

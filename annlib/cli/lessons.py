@@ -1,4 +1,4 @@
-"""annlib lessons: notebooks made from their sources, checked, and executed."""
+"""annlib lessons: builds, checks and executes the notebooks of the course."""
 
 import os
 import sys
@@ -20,7 +20,7 @@ class Build:
     """
 
     def run(self) -> None:
-        from annlib.course.authoring.building import build_all
+        from annlib.course.authoring.build import build_all
 
         for notebook, kept in build_all(HERE).items():
             print(f"{notebook} had edited cells: kept as {kept}" if kept else notebook)
@@ -31,7 +31,7 @@ class Check:
     """Check that notebooks and rubric follow from the sources, and that these keep the rules."""
 
     def run(self) -> None:
-        from annlib.course.authoring.building import check_current
+        from annlib.course.authoring.build import check_current
         from annlib.course.authoring.lint import lint_all
         from annlib.course.authoring.rubric import rubric_findings
 

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from annlib.config import Experiment
     from annlib.zoo import Published
 
+
 TITLES = {"cityscapes": "Cityscapes", "ade20k": "ADE20K", "voc12aug": "Pascal VOC 2012 + Aug"}
 COLUMNS = (
     "name",
@@ -49,7 +50,7 @@ def as_json() -> str:
 
 
 def as_tables() -> str:
-    from annlib.engine.tables import table
+    from annlib.engine.metrics import table
     from annlib.experiments import FULL_SIZE, LAPTOP
     from annlib.zoo import ROWS
 
@@ -62,7 +63,7 @@ def as_tables() -> str:
 
 
 def plain_table(experiments: "Iterable[Experiment]") -> str:
-    from annlib.engine.tables import table
+    from annlib.engine.metrics import table
 
     rows = [[e.name, e.data.dataset, e.model.head, str(e.train.iterations)] for e in experiments]
     return table(["name", "data", "head", "steps"], rows)

@@ -1,4 +1,4 @@
-"""annlib predict: photographs, segmented."""
+"""annlib predict: segments images."""
 
 import sys
 from dataclasses import dataclass
@@ -6,8 +6,7 @@ from pathlib import Path
 
 from tyro.conf import Positional
 
-from annlib.commands.devices import Device, choose_device
-from annlib.commands.progress import download_bar
+from annlib.cli.common import Device, choose_device, download_bar
 
 
 @dataclass(frozen=True)
@@ -28,9 +27,8 @@ class Predict:
     """auto takes a GPU if there is one."""
 
     def run(self) -> None:
-        from annlib.engine.networks import find_network
-        from annlib.engine.predict import segment_photo, segmenter
-        from annlib.model.checkpoints import shipped_path
+        from annlib.engine.predictor import find_network, segment_photo, segmenter
+        from annlib.model.checkpoint import shipped_path
 
         if not self.photos:
             raise ValueError("Name at least one photograph: annlib predict photo.jpg")

@@ -1,4 +1,4 @@
-"""annlib sweep: one notebook with many parameters, and one table of what came out."""
+"""annlib sweep: runs one notebook with many parameters and tabulates the results."""
 
 import shlex
 import sys
@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from tyro.conf import Positional
 
-from annlib.commands.errors import at_least_one
+from annlib.cli.common import at_least_one
 
 if TYPE_CHECKING:
     from annlib.course.sweeping.grid import Grid
-    from annlib.course.sweeping.running import Outcome
+    from annlib.course.sweeping.run import Outcome
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Sweep:
 
     def run_only(self, grid: "Grid", number: int) -> None:
         """One run in this process; exit code 1 if it fails."""
-        from annlib.course.sweeping.running import outcome_of, run_one
+        from annlib.course.sweeping.run import outcome_of, run_one
 
         combination = grid.number(number)
         outcome = outcome_of(self.folder, combination)
@@ -71,7 +71,7 @@ class Sweep:
 
     def run_all(self, grid: "Grid") -> None:
         """All that are not finished; the tables are written however it ends."""
-        from annlib.course.sweeping.running import collected
+        from annlib.course.sweeping.run import collected
 
         try:
             for _ in self.ended(grid) if not self.table else []:
@@ -91,7 +91,7 @@ class Sweep:
 
     def ended(self, grid: "Grid") -> "Iterator[Outcome]":
         """Runs the grid and says a line for each run as it ends."""
-        from annlib.course.sweeping.running import sweep
+        from annlib.course.sweeping.run import sweep
 
         total, started = len(grid.combinations), time.perf_counter()
         print(f"{total} runs of {grid.notebook.name}, {self.jobs} at a time", flush=True)
@@ -101,14 +101,14 @@ class Sweep:
             yield outcome
 
     def write(self, grid: "Grid", outcomes: "list[Outcome]") -> None:
-        from annlib.course.sweeping.files import write_all
+        from annlib.course.sweeping.tables import write_all
 
         print(f"\n{write_all(grid, outcomes, self.folder, self.command())}")
         print(f"Saved {self.folder}/table.md, results.json, results.csv, index.html")
 
     def command(self) -> str:
         """The words that make the same table, without private parts of paths."""
-        from annlib.engine.provenance import without_names
+        from annlib.engine.results import without_names
 
         words = ["annlib", "sweep", str(self.grid), "--out", str(self.folder)]
         return shlex.join(map(without_names, words))

@@ -1,24 +1,157 @@
-"""annlib train: an experiment from its name to its scores."""
+"""annlib train: trains an experiment, with progress, validation and resume."""
 
 import shlex
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import torch
 from tyro.conf import Positional
 
-from annlib.commands.devices import Device, able, choose_device, use_threads
-from annlib.commands.errors import at_least_one
-from annlib.commands.following import Following
-from annlib.commands.memory import memory_advice
-from annlib.config import Compute, Precision
+from annlib.cli.common import (
+    Device,
+    able,
+    at_least_one,
+    choose_device,
+    interruptible,
+    memory_advice,
+    message_of,
+    use_threads,
+)
+from annlib.config import Precision, RuntimeConfig
 
 if TYPE_CHECKING:
-    import torch
+    from tqdm import tqdm
 
     from annlib.config import Experiment
-    from annlib.engine.training import Training
+    from annlib.data.datasets import DatasetSplits
+    from annlib.engine.metrics import Scores
+    from annlib.engine.runs import EventLog
+    from annlib.engine.train import Step
+    from annlib.engine.trainer import Training
+
+
+@dataclass(frozen=True)
+class Following:
+    """Takes a training to its end, or to a stop after which it can go on.
+
+    score_every: steps between two looks at the validation half, None for the last step only.
+    way_on: the command that goes on after a stop. Only the first of several processes prints.
+    """
+
+    training: "Training"
+    halves: "DatasetSplits"
+    workers: int
+    score_every: int | None
+    keep: int
+    way_on: str
+
+    def run(self) -> None:
+        """Raises KeyboardInterrupt when stopped by Ctrl-C, with everything saved."""
+        try:
+            finished = self.follow()
+        except OSError as error:
+            raise self.with_the_way_on(error) from error
+        if not finished:
+            raise KeyboardInterrupt  # as noted in `follow`, which has saved everything since
+
+    def follow(self) -> bool:
+        """Trains with a progress bar. False when it was interrupted before the end."""
+        from annlib.engine.distributed import any_rank
+        from annlib.engine.metrics import summary_line
+        from annlib.engine.trainer import SAVE_EVERY
+
+        training, total = self.training, self.training.experiment.train.iterations
+        with interruptible() as interrupted, self.watched() as (bar, events):
+            for step in training.steps(self.halves.train, self.workers):
+                bar.update()
+                if step.number % 10 == 0:
+                    loss = float(step.loss)
+                    bar.set_postfix(loss=f"{loss:.3f}", lr=f"{step.lr:.1e}")
+                    events.scalars(step.number, {"loss": loss, "lr": step.lr})
+                if step.number % SAVE_EVERY == 0:
+                    events.flush()  # earlier steps are not taken again after a kill
+                if self.is_time_to_score(step):
+                    self.say(f"\nstep {step.number}: {summary_line(self.look(events))}")
+                if any_rank(interrupted()):
+                    break
+            training.save()
+            if training.step == total:
+                self.report(self.look(events))
+        if training.step < total:
+            self.say(f"Stopped after {training.step} of {total} steps; saved {training.checkpoint}")
+            self.say(f"To go on:  {self.way_on}")
+        return training.step >= total
+
+    @contextmanager
+    def watched(self) -> "Iterator[tuple[tqdm, EventLog]]":
+        """A progress bar and curves for TensorBoard, by the first of the processes."""
+        from tqdm import tqdm
+
+        from annlib.engine.distributed import is_main
+        from annlib.engine.runs import EventLog, record_start
+
+        training = self.training
+        if is_main():
+            record_start(training.folder, training.step, training.device, training.compute)
+        events = EventLog(training.folder if is_main() else None, training.step)
+        total = training.experiment.train.iterations
+        bar = tqdm(total=total, initial=training.step, disable=not is_main())
+        with closing(events), bar:
+            yield bar, events
+
+    def is_time_to_score(self, step: "Step") -> bool:
+        """Not at the last step, which is scored in any case."""
+        last = self.training.experiment.train.iterations
+        return bool(self.score_every) and step.number % self.score_every == 0 != last - step.number
+
+    def look(self, events: "EventLog") -> "Scores":
+        """Scores on the validation half, kept with the checkpoint, the records and the curves."""
+        from annlib.engine.distributed import is_main
+        from annlib.engine.runs import record_validation
+        from annlib.engine.trainer import keep, score
+
+        training = self.training
+        scores = score(training, self.halves.val)
+        if is_main():  # first: a record without its checkpoint is made again, not so the reverse
+            record_validation(training.folder, training.step, scores)
+        training.save({"miou": scores.miou, "iou": scores.iou.tolist()})
+        if is_main():
+            keep(training.folder, training.checkpoint, training.step, scores.miou, self.keep)
+        events.scalars(training.step, {"val/miou": scores.miou})
+        events.flush()
+        return scores
+
+    def report(self, scores: "Scores") -> None:
+        """The scores of the trained network, class by class, and its learning curve."""
+        from annlib.cli.runs import write_curve
+        from annlib.engine.distributed import is_main
+        from annlib.engine.metrics import score_table
+        from annlib.engine.runs import read_history, read_run
+
+        self.say(score_table(scores, self.halves.spec.class_names))
+        self.say(f"Saved {self.training.checkpoint}")
+        folder = self.training.folder
+        if is_main() and read_history(folder) and find_spec("matplotlib"):
+            write_curve(read_run(folder))  # without matplotlib, as on many GPU machines, no curve
+
+    def with_the_way_on(self, error: OSError) -> OSError:
+        """The same error, with the folder of the run and what to do next."""
+        way = "It has no checkpoint yet: give the same command again."
+        if self.training.checkpoint.exists():
+            way = f"To go on:  {self.way_on}"
+        stopped = f"The run in {self.training.folder} stopped after step {self.training.step}."
+        return OSError(error.errno, f"{message_of(error)}\n{stopped} {way}")
+
+    def say(self, text: str) -> None:
+        from annlib.engine.distributed import is_main
+
+        if is_main():
+            print(text, flush=True)
 
 
 @dataclass(frozen=True)
@@ -69,19 +202,18 @@ class Train:
 
     def run(self) -> None:
         experiment = self.wanted()  # first: a misspelt name is told before torch is loaded
-        from annlib.engine.distributed import joined
+        from annlib.engine.distributed import init_distributed
 
         use_threads(self.threads)
-        with joined(choose_device(self.device)) as device:
+        with init_distributed(choose_device(self.device)) as device:
             self.train(experiment, device)
 
     def train(self, experiment: "Experiment", device: "torch.device") -> None:
         """In this process, together with the others if torchrun started several."""
-        from annlib.data.sources import open_data
+        from annlib.data.datasets import open_data
         from annlib.engine.distributed import was_restarted, world_size
-        from annlib.engine.fitting import fit_classes, fit_minutes
-        from annlib.engine.timing import seconds_per_step
-        from annlib.engine.training import Training
+        from annlib.engine.profiler import seconds_per_step
+        from annlib.engine.trainer import Training, fit_classes, fit_minutes
 
         folder = self.out or Path("runs") / f"{experiment.name}-seed{experiment.train.seed}"
         resume = self.resume or (was_restarted() and (folder / "last.safetensors").exists())
@@ -90,7 +222,9 @@ class Train:
         halves = open_data(experiment.data, self.data, self.classes)
         if not resume:
             experiment = fit_classes(experiment, halves)
-        wanted = Compute(self.precision, self.accumulate, True, self.compile, self.cuda_graphs)
+        wanted = RuntimeConfig(
+            self.precision, self.accumulate, True, self.compile, self.cuda_graphs
+        )
         compute = able(wanted, device)
         with memory_advice(experiment, compute, device, world_size()):
             if self.minutes is not None and not resume:
@@ -139,7 +273,7 @@ class Train:
 
     def begun(self, folder: Path) -> "Experiment":
         """The experiment of the run to go on with: its settings hold, and are not given again."""
-        from annlib.engine.training import read_experiment
+        from annlib.engine.trainer import read_experiment
 
         experiment, wanted = read_experiment(folder), self.wanted().name
         if experiment.name != wanted:
@@ -158,8 +292,8 @@ class Train:
 
     def begin_with(self, training: "Training") -> None:
         """Gives the backbone its first weights."""
-        from annlib.commands.progress import download_bar
-        from annlib.model.published import load_backbone
+        from annlib.cli.common import download_bar
+        from annlib.model.hub import load_backbone
         from annlib.zoo import ZOO
 
         source = self.backbone or ("reference" if training.experiment.name in ZOO else "none")

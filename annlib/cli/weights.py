@@ -1,4 +1,4 @@
-"""annlib weights: released weights and ImageNet backbones, fetched, checked and kept."""
+"""annlib weights: lists, downloads, verifies and imports weights."""
 
 import sys
 from dataclasses import dataclass
@@ -7,8 +7,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, subcommand
 
-from annlib.commands.errors import message_of
-from annlib.commands.progress import download_bar
+from annlib.cli.common import download_bar, message_of
 
 
 @dataclass(frozen=True)
@@ -16,9 +15,9 @@ class ListWeights:
     """List the released weights of the 16 rows, ImageNet backbones, and the small shipped ones."""
 
     def run(self) -> None:
-        from annlib.downloads import home
-        from annlib.engine.tables import table
-        from annlib.model.inventory import all_weights
+        from annlib.download import home
+        from annlib.engine.metrics import table
+        from annlib.model.hub import all_weights
 
         rows = [
             [each.name, each.kind, each.sha256_start, each.state, size(each.path)]
@@ -44,7 +43,7 @@ class Fetch:
     """Keep the files of the 16 rows as they were published, too."""
 
     def run(self) -> None:
-        from annlib.model.inventory import all_weights, find_weights
+        from annlib.model.hub import all_weights, find_weights
 
         wanted = [find_weights(name) for name in self.names]
         if self.all:
@@ -64,7 +63,7 @@ class Verify:
     """Names that `annlib weights list` shows; all that are here if none is given."""
 
     def run(self) -> None:
-        from annlib.model.inventory import all_weights, find_weights, verify
+        from annlib.model.hub import all_weights, find_weights, verify
 
         wanted = [find_weights(name) for name in self.names]
         failed = 0
@@ -90,7 +89,7 @@ class Import:
     """The row that it belongs to."""
 
     def run(self) -> None:
-        from annlib.model.published import import_published
+        from annlib.model.hub import import_published
 
         print(f"{self.name}: {import_published(self.file, self.name)}")
 
@@ -117,7 +116,7 @@ def size(path: Path) -> str:
 
 def fetch(name: str, kind: str, keep_pth: bool) -> None:
     """Shipped weights are here already."""
-    from annlib.model.published import fetch_backbone, fetch_published
+    from annlib.model.hub import fetch_backbone, fetch_published
 
     with download_bar(name) as progress:
         if kind == "released":

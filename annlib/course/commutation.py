@@ -1,4 +1,4 @@
-"""Two orders of the same two steps: a layer, then the means of cells; or the means, then the layer.
+"""Which layers commute with average pooling: both orders, and their difference.
 
 B batch, C channels, H x W the map, n x n cells.
 """
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 
 from annlib.course.attention import model_input
-from annlib.data.scenes import make_scene
+from annlib.data.balloon_town.dataset import make_scene
 from annlib.seeds import seeded
 
 Layer = Callable[[Tensor], Tensor]

@@ -1,17 +1,32 @@
-"""What attention costs, by formula: operations and memory of its forms, and of a network's parts.
+"""Costs of attention and of the parts of a network, by formula: FLOPs, memory, parameters, shapes.
 
 N = H * W positions, S anchors, C channels of query, key and value; the map has 8 C, as in the
 blocks that were measured for the paper (2048 and 256).
+
+N = H * W positions, S anchors.
+
+B batch, C channels, H x W of a map.
 """
 
 from dataclasses import replace
 from functools import cache
 from typing import NamedTuple
 
+import torch
+from torch import Tensor, nn
+
 from annlib.config import ModelConfig
-from annlib.engine.parts import REST, gflops_by_part
+from annlib.course.implementations import (
+    FUSED,
+    NONLOCAL,
+    PLAIN_APNB,
+    Shape,
+    both_poolings_flops,
+    product,
+)
+from annlib.engine.row_costs import REST, gflops_by_part
 from annlib.experiments import find_experiment
-from annlib.speed.attentions import FUSED, NONLOCAL, PLAIN
+from annlib.model.baselines import build_model
 
 WIDER = 8  # channels of the map for each channel of a query
 FLOAT32 = 4  # bytes
@@ -55,7 +70,7 @@ def bills(positions: float, anchors: float, channels: float) -> dict[str, Bill]:
     return {
         NONLOCAL: Bill(all_ask, number * written),
         FUSED: Bill(all_ask, number * (wide + 3 * channels)),
-        PLAIN: Bill(
+        PLAIN_APNB: Bill(
             operations(positions, anchors, channels),
             number * (wide + 2 * channels + 2 * anchors),
         ),
@@ -80,3 +95,73 @@ def network_bill(head: str, size: tuple[int, int]) -> dict[str, float]:
 def network(head: str) -> ModelConfig:
     """The published ResNet-50 for 19 classes, with this head."""
     return replace(find_experiment(ROW).model, head=HEADS[head])
+
+
+def block_shape(name: str, size: tuple[int, int], channels: int) -> Shape:
+    """AFNB or APNB on maps of `size`; `channels` of the map that asks.
+
+    As in the published networks AFNB's lower map has half of the channels and its queries an
+    eighth; APNB's queries have half of its channels.
+    """
+    if name == "AFNB":
+        return Shape(channels, channels // 2, channels // 8, channels // 8, size, shared=False)
+    return Shape(channels, channels, channels // 2, channels // 2, size)
+
+
+def step_gflops(shape: Shape, folded: bool) -> dict[str, float]:
+    """GFLOPs of each step of a block; what folding moves to the anchors runs S times, not N."""
+    n, anchors = shape.positions, shape.anchors
+    rows = anchors if folded else n
+    key, value, wide = shape.key_channels, shape.value_channels, shape.channels
+    query = 0 if shape.shared else product(n, wide, key)
+    carried = wide if folded else value  # channels that the weights carry to the positions
+    steps = {
+        "query and key": product(n, shape.key_in_channels, key) + query,
+        "value": product(rows, shape.key_in_channels, value),
+        "cell means": both_poolings_flops(shape) if folded else 0,
+        "scores": product(n, key, anchors),
+        "output": product(rows, value, wide),
+        "fuse, context": product(rows, wide, wide),
+        "weights x anchors": product(n, anchors, carried),
+        "fuse, features": product(n, wide, wide),
+    }
+    return {name: flops / 1e9 for name, flops in steps.items()}
+
+
+class Stage(NamedTuple):
+    """One part of a network."""
+
+    name: str
+    shapes: tuple[tuple[int, ...], ...]  # of what it gives, without the batch: (C, H, W) each
+    parameters: int
+
+
+def walk(config: ModelConfig, image_size: tuple[int, int], training: bool = True) -> list[Stage]:
+    """The parts in the order in which they run, on tensors without content: no memory is needed."""
+    with torch.device("meta"):
+        model = build_model(config, folded=False).train(training)
+        images = torch.empty(2, 3, *image_size)
+    stages: list[Stage] = []
+
+    def note(name: str):
+        def hook(part: nn.Module, inputs: tuple, output: Tensor | tuple[Tensor, ...]) -> None:
+            maps = output if isinstance(output, tuple) else (output,)
+            shapes = tuple(tuple(one.shape[1:]) for one in maps)
+            stages.append(Stage(name, shapes, sum(p.numel() for p in part.parameters())))
+
+        return hook
+
+    for name, part in model.named_children():
+        part.register_forward_hook(note(name))
+    with torch.no_grad():
+        model(images)
+    return stages
+
+
+def say_stages(stages: list[Stage]) -> str:
+    """One line a part."""
+    lines = [f"{'part':11} {'parameters':>10}  what it gives (C, H, W)"]
+    for stage in stages:
+        shapes = ", ".join("x".join(map(str, shape)) for shape in stage.shapes)
+        lines.append(f"{stage.name:11} {stage.parameters or '-':>10}  {shapes}")
+    return "\n".join(lines)

@@ -1,9 +1,9 @@
-"""The learner's predictions: made before a cell runs, compared on screen with what came out."""
+"""The learner's predictions: made before a cell runs, compared with its result."""
 
 from collections.abc import Callable
 from typing import NamedTuple
 
-from annlib.course.checks import NotYet
+from annlib.course.checks.base import NotYet
 
 Answer = str | float | int
 Listener = Callable[[], object]

@@ -1,17 +1,200 @@
-"""What every lesson begins with: its parameters, checked, and what follows from them."""
+"""The start of each lesson: parameters, device, progress bars, and claims about measured numbers.
+
+tqdm's own bar is a widget: in a page of an executed notebook it stands at 0 % for ever.
+
+A lesson's text states a measured number as [12.3](claim:name); the executed notebook must have
+made a claim of that name, near enough. What a run of another mode cannot make anew is compared with
+data/results/lessons.
+"""
 
 import ast
-from collections.abc import Mapping, Sequence
+import re
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
-from typing import TypeVar
+from textwrap import fill
+from typing import Literal, NamedTuple, TypeVar
 
 import torch
 from IPython import get_ipython
+from IPython.display import display
+from nbformat import NotebookNode
 
-from annlib.course.claims import Judge, Modes, show_claim
-from annlib.course.parameters import MODES, PARAMETERS, refuse_mode, refuse_unknown
 from annlib.experiments import find_experiment
+
+LINE = 88  # letters
+
+
+def wrapped(text: str) -> str:
+    """Broken between words; line breaks of the text stay."""
+    return "\n".join(fill(line, LINE, break_long_words=False) for line in text.splitlines())
+
+
+def say(text: str) -> None:
+    """Prints a sentence or more."""
+    print(wrapped(text))
+
+
+PLACES = {
+    "paper-abstract": "paper, abstract",
+    "authors-code": "code of the authors",
+    "authors-readme": "README of the authors' code",
+    "mmseg-code": "code of MMSegmentation",
+    "mmseg-cityscapes": "MMSegmentation, its table for Cityscapes",
+    "mmseg-ade20k": "MMSegmentation, its table for ADE20K",
+    "mmseg-voc12aug": "MMSegmentation, its table for Pascal VOC 2012 + Aug",
+    "ccnet-abstract": "CCNet, abstract",
+}
+
+
+MODES = ("quick", "learn", "full")
+PARAMETERS = ("mode", "device", "seed", "data_root", "experiment")
+
+
+def refuse_unknown(given: Iterable[str], known: Sequence[str], where: str) -> None:
+    """Raises ValueError for a parameter that no cell of a notebook reads.
+
+    where: the notebook, as the message calls it.
+    """
+    for name in given:
+        if name not in known:
+            near = get_close_matches(name, known, 1)
+            raise ValueError(
+                f"{where} has no parameter {name!r}, so it would have no effect."
+                f"{f' Did you mean {near[0]!r}?' if near else ''} Known: {', '.join(known)}."
+            )
+
+
+def refuse_mode(mode: object) -> None:
+    """Raises ValueError for a mode that no cell knows."""
+    if mode not in MODES:
+        raise ValueError(f"mode is {mode!r}, so no cell knows how long to run. Use one of {MODES}.")
+
+
+PROGRESS = "application/vnd.annlib.progress+json"
+EVERY_SECONDS = 0.5
+Item = TypeVar("Item")
+
+
+def progress(items: Iterable[Item], total: int, what: str) -> Iterator[Item]:
+    """Hands on items and shows how many of `total` are done, and for how long it will go on.
+
+    what: the work in a word or two ("steps", "pictures").
+    """
+    started = shown = time.perf_counter()
+    done, handle = 0, display(bundle(0, total, what, 0.0), raw=True, display_id=True)
+    for item in items:
+        yield item
+        done, now = done + 1, time.perf_counter()
+        if handle and now - shown > EVERY_SECONDS:
+            handle.update(bundle(done, total, what, now - started), raw=True)
+            shown = now
+    if handle:
+        handle.update(bundle(done, total, what, time.perf_counter() - started), raw=True)
+
+
+def bundle(done: int, total: int, what: str, seconds: float) -> dict[str, object]:
+    """One state of the bar, as HTML with a native element and as text."""
+    text = f"{done} of {total} {what}, {seconds:.0f} s"
+    if 0 < done < total:
+        text += f", about {seconds / done * (total - done):.0f} s to go"
+    element = f'<progress value="{done}" max="{total}" aria-label="{what}"></progress> {text}'
+    return {PROGRESS: {"done": done, "total": total}, "text/html": element, "text/plain": text}
+
+
+Modes = Sequence[str]
+Judge = Literal["run", "record", "none"]
+CLAIM = "application/vnd.annlib.claim+json"
+STATED = re.compile(r"\[([^\]]+)\]\(claim:([a-z0-9-]+)\)")
+NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?|-?\.\d+")
+NAME = re.compile(r"[a-z0-9-]+")
+
+
+class Claim(NamedTuple):
+    """One measured number, and what the text is compared with.
+
+    judge: "run" for this number itself; "record" for that of data/results/lessons, in a mode that
+    cannot measure it; "none" with another seed than the text was written for.
+    """
+
+    name: str
+    value: float
+    within: float
+    unit: str
+    judge: Judge
+
+
+class Stated(NamedTuple):
+    """A number in the text, and the claim that it leans on."""
+
+    text: str
+    name: str
+
+    @property
+    def value(self) -> float | None:
+        """The first number in the text; None if there is none."""
+        found = NUMBER.search(self.text.replace("−", "-"))
+        return float(found[0].replace(",", "")) if found else None
+
+
+def show_claim(name: str, value: float, within: float, unit: str, judge: Judge) -> None:
+    """Displays one line that a reader sees and a gate reads."""
+    if not NAME.fullmatch(name):
+        raise ValueError(f"claim {name!r}: a name has small letters, digits and hyphens only.")
+    if within < 0:
+        raise ValueError(
+            f"claim {name!r} may be off by {within}, which no number is. Use 0 or more."
+        )
+    found = Claim(name, float(value), float(within), unit, judge)
+    sign = " ± " + f"{within:.4g}" if within else ""
+    text = f"Measured: {name} = {value:.4g}{sign}{f' {unit}' if unit else ''}"
+    display({CLAIM: found._asdict(), "text/plain": text}, raw=True)
+
+
+def claims_in(notebook: NotebookNode) -> dict[str, Claim]:
+    """The claims that an executed notebook made."""
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    found = [output["data"][CLAIM] for output in outputs if CLAIM in output.get("data", {})]
+    return {one["name"]: Claim(**one) for one in found}
+
+
+def stated_in(texts: Sequence[str]) -> Iterator[Stated]:
+    """The numbers in markdown sources that lean on a claim."""
+    for text in texts:
+        yield from (Stated(*found) for found in STATED.findall(text))
+
+
+def disagreements(
+    stated: Sequence[Stated], made: Mapping[str, Claim], recorded: Mapping[str, Claim]
+) -> Iterator[str]:
+    """What is wrong with numbers in the text.
+
+    made: by this run. recorded: by the run whose results are kept with the course.
+    """
+    for one in stated:
+        claim = made.get(one.name)
+        if claim is None:
+            yield f"the text states {one.text!r}, but no cell claims {one.name!r}."
+            continue
+        if claim.judge == "none":
+            continue
+        if claim.judge == "record":
+            claim = recorded.get(one.name)
+        if claim is None:
+            yield (
+                f"the text states {one.text!r} by {one.name!r}, which this mode does not measure "
+                "and data/results/lessons does not hold: run it in its mode with --record."
+            )
+        elif one.value is None:
+            yield f"{one.text!r} leans on claim {one.name!r} but holds no number."
+        elif abs(one.value - claim.value) > claim.within * (1 + 1e-9):
+            yield (
+                f"the text states {one.text!r}, but {one.name!r} came out as {claim.value:.4g} "
+                f"{claim.unit} (within {claim.within:g}): change the text, or find out why."
+            )
+
 
 INJECTED = "# Parameters\n"  # how the cell begins that papermill puts in
 TEXT_SEED = 0  # that the text of the lessons speaks of

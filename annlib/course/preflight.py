@@ -1,4 +1,4 @@
-"""What a published row will need on a GPU of your choice, estimated before anything is started.
+"""Estimates time and memory of a published training run on a GPU before it starts.
 
 Memory leans on what was published about the row; hours on the operations that are counted, and on
 how fast the GPU of the published table computed. Sizes of data sets are those of their archives.
@@ -7,9 +7,7 @@ how fast the GPU of the published table computed. Sizes of data sets are those o
 from functools import cache
 from typing import NamedTuple
 
-from annlib.engine.cost_tables import same_cost
-from annlib.engine.parts import gflops_by_part, parameters_by_part
-from annlib.engine.shrinking import PICTURES
+from annlib.engine.row_costs import PICTURES, gflops_by_part, parameters_by_part, same_cost
 from annlib.zoo import ROWS, ZOO, Published
 
 TRAINING_BYTES = 12  # of a parameter: weight, gradient and momentum, 4 each

@@ -1,4 +1,4 @@
-"""Can a paint still be read where attention compares? A linear probe on what a block asks with.
+"""A linear probe: can a paint be read from the features that attention compares?
 
 To find the balloon of its colour, a house's query and the balloon's key must both carry the colour.
 The labels ask a balloon for its pattern only, so training may well throw its colour away.
@@ -12,11 +12,12 @@ from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, one_hot
 
 from annlib.course.attention import attention_blocks, attention_of, model_input
-from annlib.course.matching import match
-from annlib.data.scenes import PAINTS, Balloon, House, Scene, make_scene
-from annlib.data.sources import FIRST_VAL_SEED
+from annlib.course.attention_metrics import match
+from annlib.data.balloon_town.dataset import make_scene
+from annlib.data.balloon_town.layout import PAINTS, Balloon, House, Scene
+from annlib.data.datasets import FIRST_VAL_SEED
 from annlib.engine.inference import inference_of
-from annlib.engine.tables import percent, table
+from annlib.engine.metrics import percent, table
 from annlib.model.asymmetric import AsymmetricAttention
 from annlib.model.baselines import NonLocalAttention
 

@@ -1,4 +1,4 @@
-"""What others published about ANN and its rivals, for the lesson on what came after.
+"""Published results of ANN and of later methods on Cityscapes and ADE20K.
 
 Source: MMSegmentation, the tables in configs/*/README.md as they stand in public copies; ANN's rows
 are those of annlib.zoo. Nothing of this was measured again here.
@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from IPython.display import Markdown
 
-from annlib.engine.tables import table
+from annlib.engine.metrics import table
 from annlib.zoo import NAMES
 
 

@@ -1,4 +1,4 @@
-"""How far a position of a feature map sees: what it could depend on, and what it does depend on.
+"""Receptive fields: the theoretical one, and the effective one from gradients.
 
 The theoretical field follows from kernels alone. The effective one is the gradient of the position
 with respect to the picture (Luo et al., "Understanding the Effective Receptive Field in Deep

@@ -1,4 +1,4 @@
-"""A trained non-local block, with another way to fetch put in its place: what becomes of it?
+"""Replaces trained attention by an approximation and measures the effect.
 
 B batch, C channels of queries and keys, Cv of values, H x W the map, N = H * W.
 """
@@ -12,17 +12,23 @@ import numpy as np
 from torch import Tensor, nn
 
 from annlib.course.attention import Attention, attention_blocks, model_input
-from annlib.course.efficient import Method, Size, exact, weights_of
-from annlib.course.families import FAMILIES, method_of, share_of_work
-from annlib.course.matching import match
-from annlib.course.predicting import house_answers
-from annlib.data.scenes import Scene
+from annlib.course.attention_metrics import house_answers, match
+from annlib.course.efficient import (
+    FAMILIES,
+    Method,
+    Size,
+    exact,
+    method_of,
+    share_of_work,
+    weights_of,
+)
+from annlib.data.balloon_town.layout import Scene
 from annlib.engine.inference import inference_of
 from annlib.model.ann import map_size
 from annlib.model.baselines import NonLocalAttention
 
 
-class Asked(NamedTuple):
+class QKV(NamedTuple):
     """What a block asks with, in one picture."""
 
     query: Tensor  # (1, C, N)
@@ -69,13 +75,13 @@ def watched(attention: NonLocalAttention) -> Iterator[dict[str, Tensor]]:
             handle.remove()
 
 
-def asked(model: nn.Module, image: np.ndarray) -> Asked:
+def capture_qkv(model: nn.Module, image: np.ndarray) -> QKV:
     """Queries, keys and values of a picture, uint8 (H, W, 3) RGB, on the CPU."""
     attention, device = nonlocal_attention(model), next(model.parameters()).device
     with inference_of(model), watched(attention) as kept:
         model(model_input(image).to(device))
     key, value = (kept[name].to("cpu", copy=True) for name in ("key", "value"))
-    return Asked(key, key, value, map_size(image.shape[:2]), image.shape[:2])
+    return QKV(key, key, value, map_size(image.shape[:2]), image.shape[:2])
 
 
 @contextmanager
@@ -95,14 +101,14 @@ def plugged(model: nn.Module, method: Method) -> Iterator[None]:
             handle.remove()
 
 
-def relative_error(method: Method, one: Asked) -> float:
+def relative_error(method: Method, one: QKV) -> float:
     """How far what is fetched is from what the non-local block fetches: 0 same, 1 as far as 0."""
     wanted = exact(one.query, one.key, one.value)
     got = method(one.query, one.key, one.value)
     return float((got - wanted).norm() / wanted.norm())
 
 
-def attention_by(method: Method, one: Asked) -> Attention:
+def attention_by(method: Method, one: QKV) -> Attention:
     """The N x N weights that a method acts by, as a picture of attention.
 
     Some methods give weights below 0, which a picture cannot show: they count as 0 here, and what
@@ -117,7 +123,7 @@ def score_method(model: nn.Module, method: Method, scenes: Sequence[Scene]) -> S
     """Tries one method in place of the non-local block, without any further training."""
     errors, matches, verdicts = [], [], []
     for scene in scenes:
-        one = asked(model, scene.image)
+        one = capture_qkv(model, scene.image)
         errors.append(relative_error(method, one))
         attention = attention_by(method, one)
         matches += [match(attention, scene, house) for house in scene.houses]
@@ -134,7 +140,7 @@ def score_method(model: nn.Module, method: Method, scenes: Sequence[Scene]) -> S
 
 def say_method(model: nn.Module, name: str, option: int, scene: Scene, index: int) -> str:
     """What one method does with one house of a scene, in words."""
-    one, family = asked(model, scene.image), FAMILIES[name]
+    one, family = capture_qkv(model, scene.image), FAMILIES[name]
     method, channels = method_of(name, option, one.size), one.key.shape[1]
     house = scene.houses[index]
     found = match(attention_by(method, one), scene, house)

@@ -1,27 +1,144 @@
-"""Time of attention on this machine: predicted by operations, measured where that is soon done."""
+"""How time and memory of attention grow with the feature map: predicted and measured."""
 
 import time
-from collections.abc import Callable, Mapping
-from statistics import median
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from math import log, prod
+from statistics import linear_regression, median
 from typing import Any, NamedTuple
 
 import torch
 
-from annlib.course.bills import FLOAT32, WIDER, Setting, bills
-from annlib.engine.benchmark import Timing, seconds_of
+from annlib.course.costs import FLOAT32, WIDER, Setting, bills
+from annlib.course.implementations import (
+    FOLDED_APNB,
+    FUSED,
+    NONLOCAL,
+    PLAIN_APNB,
+    Channels,
+    OfOneMap,
+    Size,
+    attention_forms,
+)
+from annlib.course.timing import (
+    Comparison,
+    Conditions,
+    Form,
+    compare_forms,
+    full_float32,
+    gib,
+    inference,
+    layout,
+    placed,
+)
+from annlib.engine.metrics import table
+from annlib.engine.profiler import Timing, peak_bytes, seconds_of
 from annlib.model.asymmetric import AsymmetricAttention
 from annlib.model.baselines import NonLocalAttention
 from annlib.seeds import seeded
-from annlib.speed.attentions import NONLOCAL, PLAIN, OfOneMap
-from annlib.speed.calls import inference, layout, placed
-from annlib.speed.forms import Conditions, full_float32, gib
 
-TIMED = (PLAIN, NONLOCAL)
+NAMES = (NONLOCAL, FUSED, FOLDED_APNB)
+
+
+@dataclass(frozen=True)
+class Line:
+    """y = exp(intercept) * x ** slope"""
+
+    slope: float
+    intercept: float
+
+
+def fitted(x: Sequence[float], y: Sequence[float]) -> Line | None:
+    """The line through the logarithms with the least squares; None for fewer than two points."""
+    if len(set(x)) < 2:
+        return None
+    return Line(*linear_regression([log(value) for value in x], [log(value) for value in y]))
+
+
+@dataclass(frozen=True)
+class Curve:
+    """What one form takes on maps of growing size."""
+
+    name: str
+    positions: tuple[int, ...]  # N
+    milliseconds: tuple[float, ...]  # medians
+    mebibytes: tuple[float, ...]  # most that tensors held at once
+
+    @property
+    def time(self) -> Line | None:
+        return fitted(self.positions, self.milliseconds)
+
+    @property
+    def memory(self) -> Line | None:
+        return fitted(self.positions, self.mebibytes)
+
+    def end(self) -> "Curve":
+        """Its two largest maps, where what grows fastest shows most."""
+        columns = (self.positions, self.milliseconds, self.mebibytes)
+        return Curve(self.name, *(column[-2:] for column in columns))
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values."""
+        time, memory = self.time, self.memory
+        lines = {
+            "time": asdict(time) if time else None,
+            "memory": asdict(memory) if memory else None,
+        }
+        return asdict(self) | lines
+
+
+def growing(
+    sizes: Sequence[Size], channels: Channels, conditions: Conditions
+) -> Iterator[Comparison]:
+    """Attention at maps of each size, the smallest first."""
+    for size in sorted(sizes, key=prod):
+        forms = attention_forms(channels, size, conditions)
+        chosen = [form for form in forms if form.name in NAMES]
+        yield compare_forms(f"{size[0]} x {size[1]}", size, chosen, conditions)
+
+
+def curves_of(comparisons: Sequence[Comparison]) -> list[Curve]:
+    """A curve for each form, as far as the memory went."""
+    curves = []
+    for name in NAMES:
+        points = [
+            (prod(each.size), finish.timing.median, finish.needs.peak_bytes / 2**20)
+            for each in comparisons
+            for finish in each.finishes
+            if finish.name == name
+        ]
+        if points:
+            curves.append(Curve(name, *zip(*points, strict=True)))
+    return curves
+
+
+def said(line: Line | None) -> str:
+    return "-" if line is None else f"{line.slope:.2f}"
+
+
+def slopes_table(curves: Sequence[Curve]) -> str:
+    """The exponents of N, over all maps and between the two largest."""
+    header = ["", "N", "time", "last two", "memory", "last two"]
+    rows = [
+        [
+            curve.name,
+            f"{curve.positions[0]} to {curve.positions[-1]}",
+            said(curve.time),
+            said(curve.end().time),
+            said(curve.memory),
+            said(curve.end().memory),
+        ]
+        for curve in curves
+    ]
+    return table(header, rows)
+
+
+TIMED = (PLAIN_APNB, NONLOCAL)
 SMALL = Setting((16, 24), 256, (1, 3, 6, 8))  # where the speed is measured
 SECONDS = 3.0  # that a measurement may take
 AFFORDED = 2.0  # the same by what a quarter of the map lets expect: it may fit into a cache
 MOST_ROUNDS = 5
-GROWTH = {PLAIN: 4, NONLOCAL: 16}  # with twice the sides, at most: linear, and quadratic in N
+GROWTH = {PLAIN_APNB: 4, NONLOCAL: 16}  # with twice the sides, at most: linear, and quadratic in N
 
 Key = tuple[str, Setting]
 Call = Callable[[], Any]
@@ -45,7 +162,7 @@ class Times(NamedTuple):
 
 def key(name: str, setting: Setting) -> Key:
     """Of all that the time of a form depends on: in the non-local block there are no anchors."""
-    return name, setting if name == PLAIN else setting._replace(grids=())
+    return name, setting if name == PLAIN_APNB else setting._replace(grids=())
 
 
 def predicted(name: str, setting: Setting, speed: float) -> float:
@@ -130,7 +247,7 @@ def calls(setting: Setting, names: list[str], device: torch.device) -> list[tupl
     features = features.to(memory_format=layout(conditions))
     with device:
         modules = {
-            PLAIN: lambda: OfOneMap(
+            PLAIN_APNB: lambda: OfOneMap(
                 AsymmetricAttention(wide, wide, channels, channels, setting.grids, True)
             ),
             NONLOCAL: lambda: NonLocalAttention(wide, channels, channels),
@@ -157,3 +274,83 @@ def in_turn(forms: Mapping[str, Call], device: torch.device, until: float) -> di
 def said_seconds(seconds: float) -> str:
     """Three digits, in ms below a second."""
     return f"{seconds:.3g} s" if seconds >= 1 else f"{1000 * seconds:.3g} ms"
+
+
+MEASURED = (NONLOCAL, FUSED, PLAIN_APNB, FOLDED_APNB)
+PAPER_FASTER, PAPER_SMALLER = (
+    6,
+    28,
+)  # abstract: at 256 x 128, on a GPU, "around" and "times smaller"
+
+
+class Visit(NamedTuple):
+    """One call of one form: its milliseconds, or the MiB that it held at most."""
+
+    name: str
+    milliseconds: float | None
+    mebibytes: float | None
+
+
+class Found(NamedTuple):
+    """What all visits to a form have shown."""
+
+    timing: Timing
+    mebibytes: float
+
+
+def largest_affordable(
+    sizes: Sequence[Size], small: Comparison, calls: int, seconds: float, num_bytes: float
+) -> Size:
+    """The largest map on which `calls` of all forms take so long at most, and fit; else the first.
+
+    small: what was measured on a smaller map. Time and memory of the form that is written out grow
+    with the square of the map, once it is large; so do the others at most.
+    """
+    spent = sum(each.timing.median for each in small.finishes) / 1000
+    able = sizes[:1]
+    for size in sizes:
+        growth = (prod(size) / prod(small.size)) ** 2
+        weights = 2 * 4 * prod(size) ** 2
+        if calls * spent * growth <= seconds and weights <= num_bytes / 2:
+            able = [*able, size]
+    return max(able, key=prod)
+
+
+def visits(forms: Sequence[Form], device: torch.device, repeat: int) -> Iterator[Visit]:
+    """Memory of each form first, which warms it up; then rounds of the clock, in turn."""
+    with full_float32():
+        for form in forms:
+            yield Visit(form.name, None, peak_bytes(form.compute, device) / 2**20)
+        for _ in range(repeat):
+            for form in forms:
+                yield Visit(form.name, 1000 * seconds_of(form.compute, device), None)
+
+
+def found_in(seen: Sequence[Visit]) -> dict[str, Found]:
+    """Median and spread of each form, and its memory."""
+    found = {}
+    for name in dict.fromkeys(visit.name for visit in seen):
+        own = [visit for visit in seen if visit.name == name]
+        times = [visit.milliseconds for visit in own if visit.milliseconds is not None]
+        timing = Timing(median(times), min(times), max(times))
+        found[name] = Found(timing, own[0].mebibytes)
+    return found
+
+
+def beside_paper(found: dict[str, Found], size: Size) -> str:
+    """A table: the paper's two numbers, and ours against either form of the non-local block."""
+    apnb = found[PLAIN_APNB]
+
+    def ratios(rival: str) -> list[str]:
+        timing = found[rival].timing
+        low, high = timing.fastest / apnb.timing.slowest, timing.slowest / apnb.timing.fastest
+        faster = f"{timing.median / apnb.timing.median:.1f} ({low:.1f} to {high:.1f})"
+        return [faster, f"{found[rival].mebibytes / apnb.mebibytes:.1f}"]
+
+    here = f"here, {size[0]} x {size[1]}"
+    columns = [
+        ["paper, abstract: 256 x 128, GPU", f"around {PAPER_FASTER}", f"{PAPER_SMALLER}"],
+        [f"{here}: than non-local", *ratios(NONLOCAL)],
+        [f"{here}: than non-local, fused", *ratios(FUSED)],
+    ]
+    return table(["APNB is ...", "times faster", "times less memory"], columns)

@@ -1,17 +1,48 @@
-"""Several forms of one computation: whether they agree, what they need, how long they take."""
+"""Interleaved timing of several implementations: load on the machine affects all equally."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import inf
+from statistics import median
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from annlib.engine.benchmark import Timing, peak_bytes
-from annlib.engine.counting import operation_counter
-from annlib.engine.memory import is_out_of_memory
-from annlib.speed.race import race
+from annlib.engine.profiler import (
+    Timing,
+    is_out_of_memory,
+    operation_counter,
+    peak_bytes,
+    seconds_of,
+)
+from annlib.model.ann import resize_bilinear
+from annlib.model.asymmetric import AsymmetricAttention
+
+WARM_UP_ROUNDS = 2
+
+
+def time_interleaved(
+    calls: Mapping[str, Callable[[], Any]], device: torch.device, repeat: int
+) -> dict[str, Timing]:
+    """Times each call once a round, `repeat` rounds after some that do not count."""
+    for _ in range(WARM_UP_ROUNDS):
+        for call in calls.values():
+            call()
+    milliseconds: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(repeat):
+        for name, call in calls.items():
+            milliseconds[name].append(1000 * seconds_of(call, device))
+    return {
+        name: Timing(median(times), min(times), max(times)) for name, times in milliseconds.items()
+    }
+
+
+def speedup(timings: Mapping[str, Timing], name: str, of: str) -> float:
+    """How many times faster `name` is than `of`, by their medians."""
+    return timings[of].median / timings[name].median
+
 
 Results = dict[str, Tensor]  # "output", and in training the gradient of "layer.weight" and so on
 
@@ -38,7 +69,7 @@ class Conditions:
 
 
 @dataclass(frozen=True)
-class Needs:
+class Cost:
     """What one call of a form computes and takes, time aside."""
 
     peak_bytes: int  # most that tensors held at once, beyond inputs and weights
@@ -53,7 +84,7 @@ class Finish:
 
     name: str
     formula: int
-    needs: Needs
+    needs: Cost
     timing: Timing
 
 
@@ -107,12 +138,12 @@ def relative_difference(found: Results, expected: Results) -> float:
     return torch.stack(shares).max().item()
 
 
-def needs_of(form: Form, expected: Results | None, device: torch.device) -> tuple[Needs, Results]:
+def cost_of(form: Form, expected: Results | None, device: torch.device) -> tuple[Cost, Results]:
     """Runs a form twice, under torch's two measures."""
     with operation_counter() as counter:
         results = form.compute()
     difference = None if expected is None else relative_difference(results, expected)
-    needs = Needs(
+    needs = Cost(
         peak_bytes(form.compute, device),
         results["output"].nbytes,
         counter.get_total_flops(),
@@ -125,9 +156,9 @@ def gib(num_bytes: float) -> str:
     return f"{num_bytes / 2**30:.3g} GiB"
 
 
-def try_forms(forms: Sequence[Form], conditions: Conditions) -> tuple[dict[str, Needs], list[str]]:
+def try_forms(forms: Sequence[Form], conditions: Conditions) -> tuple[dict[str, Cost], list[str]]:
     """What each form needs, and notes on those that the memory does not hold."""
-    found: dict[str, Needs] = {}
+    found: dict[str, Cost] = {}
     notes: list[str] = []
     kept: dict[str, Results] = {}
     wanted = {form.like for form in forms}
@@ -137,7 +168,7 @@ def try_forms(forms: Sequence[Form], conditions: Conditions) -> tuple[dict[str, 
             notes.append(f"{form.name}: needs {gib(form.bytes)}, and {limit} may be used.")
             continue
         try:
-            found[form.name], results = needs_of(form, kept.get(form.like), conditions.device)
+            found[form.name], results = cost_of(form, kept.get(form.like), conditions.device)
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
@@ -156,8 +187,93 @@ def compare_forms(
         found, notes = try_forms(forms, conditions)
         able = [form for form in forms if form.name in found]
         calls = {form.name: form.compute for form in able}
-        timings = race(calls, conditions.device, conditions.repeat)
+        timings = time_interleaved(calls, conditions.device, conditions.repeat)
     finishes = (
         Finish(form.name, form.flops, found[form.name], timings[form.name]) for form in able
     )
     return Comparison(title, size, tuple(finishes), tuple(f"{title}, {note}" for note in notes))
+
+
+COARSE = (8, 8)
+# Batch norm takes back what these add everywhere: their gradients are zero, but for rounding.
+SHIFTS = ("attention.to_value.bias", "attention.to_output.bias")
+
+
+def layout(conditions: Conditions) -> torch.memory_format:
+    return torch.channels_last if conditions.channels_last else torch.contiguous_format
+
+
+def made_up(channels: int, size: tuple[int, int], conditions: Conditions) -> Tensor:
+    """Numbers that, as those of a network, are alike where places are near.  (1, channels, *size)
+
+    Of noise alone all large cells have one mean, and all anchors are the same.
+    """
+    coarse = torch.randn(1, channels, *COARSE, device=conditions.device)
+    values = resize_bilinear(coarse, size, align_corners=False)
+    values += torch.randn(values.shape, device=conditions.device)
+    return values.to(memory_format=layout(conditions))
+
+
+def placed(module: nn.Module, conditions: Conditions) -> nn.Module:
+    """On the device, in the layout of the maps."""
+    return module.to(conditions.device, memory_format=layout(conditions))
+
+
+@torch.no_grad()
+def settled(module: nn.Module, *inputs: Tensor) -> nn.Module:
+    """As after a training: outputs are projected by no zeros, batch norm knows its inputs.
+
+    With the zeros that a training starts from all forms would agree, whatever they compute. With
+    foreign statistics scores would be so large that every position takes one anchor and no other,
+    which magnifies rounding.
+    """
+    for part in module.modules():
+        if isinstance(part, AsymmetricAttention):
+            part.to_output.reset_parameters()
+        if isinstance(part, nn.BatchNorm2d):
+            part.momentum = 1.0  # what it remembers is the batch at hand
+    module.train()(*inputs)
+    return module
+
+
+def inference(module: nn.Module, inputs: Sequence[Tensor]) -> Callable[[], Results]:
+    """A call that computes the output alone."""
+
+    def compute() -> Results:
+        module.eval()
+        with torch.inference_mode():
+            return {"output": module(*inputs)}
+
+    return compute
+
+
+def taken_gradients(leaves: Mapping[str, Tensor]) -> Results:
+    """The gradients, which are no longer the leaves' own: the next call begins without."""
+    found = {name: leaf.grad for name, leaf in leaves.items()}
+    for leaf in leaves.values():
+        leaf.grad = None
+    return found
+
+
+def training(
+    module: nn.Module,
+    inputs: Sequence[Tensor],
+    upstream: Tensor,
+    our_names: Callable[[Results], Results] = lambda gradients: gradients,
+) -> Callable[[], Results]:
+    """A call that computes the output and the gradients of all inputs and weights, to be compared.
+
+    upstream: gradient of the output. our_names: gradients by the module's names -> by ours.
+    """
+    leaves = {f"input {i}": x.detach().requires_grad_() for i, x in enumerate(inputs)}
+    weights = dict(module.named_parameters())
+
+    def compute() -> Results:
+        module.train()
+        output = module(*leaves.values())
+        output.backward(upstream)
+        of_weights = our_names(taken_gradients(weights))
+        compared = {name: of_weights[name] for name in of_weights if name not in SHIFTS}
+        return {"output": output.detach(), **taken_gradients(leaves), **compared}
+
+    return compute

@@ -1,4 +1,4 @@
-"""A data set on disk, looked over: how many pairs, whether each is whole, what classes it holds."""
+"""Checks a data set on disk: pairs, sizes, label values, class shares, and a contact sheet."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -9,16 +9,79 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from annlib.data.benchmarks import CITYSCAPES, PUBLISHED_PICTURES
-from annlib.data.classes import DatasetSpec
-from annlib.data.contact_sheet import Labelled
+from annlib.config import IGNORE_INDEX
+from annlib.data.classes import CITYSCAPES, PUBLISHED_PICTURES, DatasetSpec
 from annlib.data.datasets import read_pair, training_problem
-from annlib.data.mimic import MARK
-from annlib.data.pairs import Pairs, find_pairs, shared_labels, visible
-from annlib.data.roots import locate
-from annlib.data.voc import read_lists
+from annlib.data.folders import Pairs, find_pairs, locate, read_lists, shared_labels, visible
+from annlib.data.synthetic import MARK
+
+THUMBNAIL = (300, 200)  # largest width and height of a picture on the sheet
+MARGIN, LINE = 12, 20  # between cells, and of a line of text, in pixels
+PAIRS_ACROSS, LEGEND_ACROSS, LEGEND_WIDTH = 2, 7, 180
+PAPER, INK, GREY = (255, 255, 255), (20, 20, 20), (110, 110, 110)
+IGNORED = (224, 224, 192)  # as VOC draws it; black is its background
+
+
+class Labelled(NamedTuple):
+    """image uint8 (3, H, W), labels uint8 (H, W) class indices"""
+
+    caption: str
+    image: Tensor
+    labels: Tensor
+
+
+def contact_sheet(title: str, samples: Sequence[Labelled], spec: DatasetSpec) -> Image.Image:
+    """Two pairs in a row, picture left and labels right; below, the classes that occur."""
+    cells = [draw_pair(sample, spec) for sample in samples]
+    legend = draw_legend(samples, spec)
+    width, height = (max(cell.size[side] for cell in cells) for side in (0, 1))
+    rows = -(-len(cells) // PAIRS_ACROSS)
+    sheet_width = MARGIN + max(PAIRS_ACROSS * (width + MARGIN), legend.width)
+    top = 2 * LINE + rows * (height + MARGIN)
+    sheet = Image.new("RGB", (sheet_width, top + legend.height + MARGIN), PAPER)
+    ImageDraw.Draw(sheet).text((MARGIN, MARGIN // 2), title, INK, ImageFont.load_default(18))
+    for index, cell in enumerate(cells):
+        row, column = divmod(index, PAIRS_ACROSS)
+        sheet.paste(cell, (MARGIN + column * (width + MARGIN), 2 * LINE + row * (height + MARGIN)))
+    sheet.paste(legend, (MARGIN, top))
+    return sheet
+
+
+def draw_pair(sample: Labelled, spec: DatasetSpec) -> Image.Image:
+    """Caption with the size, and below it the picture and its labels, side by side."""
+    height, width = sample.labels.shape
+    colours = spec.colour_table()
+    colours[IGNORE_INDEX] = torch.tensor(IGNORED)
+    image = Image.fromarray(sample.image.permute(1, 2, 0).numpy())
+    labels = Image.fromarray(colours[sample.labels.int()].numpy())
+    image.thumbnail(THUMBNAIL, Image.Resampling.BILINEAR)
+    labels.thumbnail(THUMBNAIL, Image.Resampling.NEAREST)
+    cell = Image.new("RGB", (2 * THUMBNAIL[0] + MARGIN, LINE + image.height), PAPER)
+    caption = f"{sample.caption}  ({height} x {width})"
+    ImageDraw.Draw(cell).text((0, 0), caption, GREY, ImageFont.load_default(13))
+    cell.paste(image, (0, LINE))
+    cell.paste(labels, (THUMBNAIL[0] + MARGIN, LINE))
+    return cell
+
+
+def draw_legend(samples: Sequence[Labelled], spec: DatasetSpec) -> Image.Image:
+    """Name and colour of every class on the sheet, and of pixels that do not count."""
+    classes = dict(enumerate(zip(spec.class_names, spec.palette, strict=True)))
+    classes[IGNORE_INDEX] = ("(ignored)", IGNORED)
+    seen = sorted({int(value) for sample in samples for value in torch.unique(sample.labels)})
+    lines = -(-len(seen) // LEGEND_ACROSS)
+    legend = Image.new("RGB", (LEGEND_ACROSS * LEGEND_WIDTH, lines * LINE), PAPER)
+    draw = ImageDraw.Draw(legend)
+    for place, value in enumerate(seen):
+        name, colour = classes[value]
+        row, column = divmod(place, LEGEND_ACROSS)
+        x, y = column * LEGEND_WIDTH, row * LINE
+        draw.rectangle((x, y + 2, x + 24, y + LINE - 4), colour, outline=GREY)
+        draw.text((x + 30, y), name, INK, ImageFont.load_default(14))
+    return legend
 
 
 @dataclass(frozen=True)
@@ -154,3 +217,59 @@ def choose_samples(
         Labelled(pairs.images[i].stem, *read_pair(pairs.images[i], pairs.labels[i], pairs.spec))
         for i in chosen
     ]
+
+
+BAR_WIDTH = 32
+
+
+def report(listing: Listing, summary: Summary, spec: DatasetSpec) -> str:
+    """Counts, the histogram, and every problem."""
+    title = f"{spec.name} {listing.split}".strip()
+    count = len(listing.pairs.images)
+    opened = "all" if summary.num_inspected == count else f"{summary.num_inspected} of them"
+    first = listing.pairs.labels[0].name if count else "none"
+    problems = (*listing.problems, *summary.problems)
+    lines = [
+        f"{title}: {count} pairs, {opened} opened (label files: {first}, ...)",
+        f"Sizes: {sizes(summary)}",
+        "",
+        *histogram(summary, spec),
+        "",
+        f"Problems: {len(problems) or 'none'}",
+        *(f"- {problem}" for problem in problems),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def sizes(summary: Summary) -> str:
+    """The one size that all have, or the smallest and the largest area."""
+    texts = [f"{height} x {width}" for height, width in summary.sizes]
+    if len(texts) < 2:
+        return "".join(texts) or "none"
+    return f"{texts[0]} to {texts[-1]} (height x width), {len(texts)} different ones"
+
+
+def histogram(summary: Summary, spec: DatasetSpec) -> list[str]:
+    """A line for each class that occurs: its share of all pixels, of pictures, and a bar.
+
+    The last line names those that do not occur.
+    """
+    classes = dict(enumerate(spec.class_names)) | {IGNORE_INDEX: "(ignored)"}
+    absent = [name for index, name in classes.items() if not summary.pixels[index]]
+    width = max(len("class"), *(len(name) for name in classes.values() if name not in absent), 0)
+    lines = [f"{'class':{width}}    pixels  pictures"]
+    for index, name in classes.items():
+        if name not in absent:
+            lines.append(f"{name:{width}}  {shares(summary, index)}")
+    if absent:
+        lines.append(f"Not there: {', '.join(absent)}")
+    return lines
+
+
+def shares(summary: Summary, index: int) -> str:
+    """Of all pixels, and of all pictures that were opened; the longest bar is the largest class."""
+    pixels = int(summary.pixels[index])
+    bar = "#" * -(-BAR_WIDTH * pixels // int(summary.pixels.max()))  # rounded up: seen if there
+    of_pixels = 100 * pixels / int(summary.pixels.sum())
+    of_pictures = 100 * int(summary.pictures[index]) / summary.num_inspected
+    return f"{of_pixels:6.2f} %   {of_pictures:5.1f} %  {bar}"

@@ -1,4 +1,4 @@
-"""Pictures and labels on disk -> uint8 tensors, with errors that name the file."""
+"""Reads images and labels from disk as uint8 tensors; errors name the file."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress

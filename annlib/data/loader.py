@@ -1,4 +1,4 @@
-"""Batches in an order that depends on the seed and the step alone."""
+"""Data loaders whose batches depend only on the seed and the step."""
 
 import os
 import signal

@@ -1,24 +1,217 @@
-"""Whole image, sliding window, scales and flips: from images to scores of the images' size."""
+"""Inference on whole images, sliding windows, several scales and flips.
+
+B batch, K classes. A piece is some classes of some rows, over the whole width.
+
+Reference: mmseg/models/segmentors/encoder_decoder.py, slide_inference.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from math import inf
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from annlib.config import IGNORE_INDEX, Precision, TestConfig
-from annlib.engine.precision import autocast
-from annlib.engine.score_maps import (
-    ScoreMap,
-    best_classes,
-    mean_probability,
-    ready,
-    resized,
-    whole,
-)
-from annlib.engine.windows import Score, check_windows, sliding_window
+from annlib.engine.train import autocast
 from annlib.model.ann import map_size, resize_bilinear
+
+CPU_PIECE, GPU_PIECE = 2**19, 2**25  # numbers: what a cache holds; what busies a GPU
+
+
+class ScoreMap(NamedTuple):
+    """Scores of which a piece can be had without the rest."""
+
+    shape: tuple[int, int, int, int]  # (B, K, H, W)
+    dtype: torch.dtype
+    device: torch.device
+    classes_at_once: int  # that a piece is best made of
+    piece: Callable[[slice, slice], Tensor]  # classes, rows -> (B, classes, rows, W)
+
+    def bands(self) -> Iterator[slice]:
+        """Rows whose pieces are neither too large nor too small."""
+        batch, _, height, width = self.shape
+        numbers = CPU_PIECE if self.device.type == "cpu" else GPU_PIECE
+        step = max(1, numbers // (batch * self.classes_at_once * width))
+        for top in range(0, height, step):
+            yield slice(top, min(top + step, height))
+
+    def groups(self) -> Iterator[slice]:
+        """Classes that a piece is made of."""
+        num_classes = self.shape[1]
+        for first in range(0, num_classes, self.classes_at_once):
+            yield slice(first, min(first + self.classes_at_once, num_classes))
+
+
+def ready(maps: Tensor) -> ScoreMap:
+    """A map that is there already.  (B, K, H, W)"""
+    maps = maps.contiguous()  # a class is to lie in one place
+    at_once = 1 if maps.device.type == "cpu" else maps.shape[1]
+
+    def piece(classes: slice, rows: slice) -> Tensor:
+        return maps[:, classes, rows]
+
+    return ScoreMap(tuple(maps.shape), maps.dtype, maps.device, at_once, piece)
+
+
+def resized(scores: ScoreMap, size: tuple[int, int], align_corners: bool) -> ScoreMap:
+    """At another size, as `resize_bilinear` does it: first along the rows, then between them."""
+    *shape, height, width = scores.shape
+    if (height, width) == tuple(size):
+        return scores
+    before, weights = neighbours(height, size[0], align_corners)
+    after = (before + 1).clamp(max=height - 1)
+
+    def piece(classes: slice, rows: slice) -> Tensor:
+        first, end = int(before[rows.start]), int(after[rows.stop - 1]) + 1
+        source = scores.piece(classes, slice(first, end))
+        source = resize_bilinear(source, (end - first, size[1]), align_corners)
+        near, far = ((part[rows] - first).to(source.device) for part in (before, after))
+        weight = weights[rows, None].to(source)
+        return source.index_select(2, near).lerp_(source.index_select(2, far), weight)
+
+    return scores._replace(shape=(*shape, *size), piece=piece)
+
+
+def neighbours(old: int, new: int, align_corners: bool) -> tuple[Tensor, Tensor]:
+    """Of each of `new` rows: the one of `old` rows before it, and how far it is to the next, 0..1.
+
+    In the precision of torch's interpolation (one rounding after multiplication and sum).
+    """
+    place = torch.arange(new, dtype=torch.float64)
+    if align_corners:
+        place *= torch.tensor((old - 1) / max(new - 1, 1), dtype=torch.float32)
+    else:
+        place = (place + 0.5) * torch.tensor(old / new, dtype=torch.float32) - 0.5
+    place = place.float().clamp(min=0)
+    before = place.long().clamp(max=old - 1)
+    return before, place - before
+
+
+def mean_probability(copies: Sequence[tuple[ScoreMap, bool]]) -> ScoreMap:
+    """Mean of the probabilities of several score maps; those marked True are mirror images."""
+    first = copies[0][0]
+    num_classes = first.shape[1]
+
+    def piece(classes: slice, rows: slice) -> Tensor:
+        total = None
+        for scores, mirrored in copies:
+            part = scores.piece(slice(0, num_classes), rows).softmax(1)
+            part = part.flip(-1) if mirrored else part
+            total = part if total is None else total.add_(part)
+        return total.div_(len(copies))[:, classes]
+
+    return first._replace(classes_at_once=num_classes, piece=piece)
+
+
+def whole(scores: ScoreMap) -> Tensor:
+    """All of the map.  -> (B, K, H, W)"""
+    maps = torch.empty(scores.shape, dtype=scores.dtype, device=scores.device)
+    for rows in scores.bands():
+        for classes in scores.groups():
+            maps[:, classes, rows] = scores.piece(classes, rows)
+    return maps
+
+
+def best_classes(scores: ScoreMap) -> Tensor:
+    """The class of the highest score, the first of equals.  -> uint8 (B, H, W)"""
+    batch, _, height, width = scores.shape
+    best = torch.empty(batch, height, width, dtype=torch.uint8, device=scores.device)
+    for rows in scores.bands():
+        pieces = (scores.piece(classes, rows) for classes in scores.groups())
+        if scores.device.type == "cpu":
+            best[:, rows] = first_of_highest(plane for p in pieces for plane in p.unbind(1))
+        else:
+            best[:, rows] = torch.cat(list(pieces), dim=1).argmax(1)
+    return best
+
+
+def first_of_highest(planes: Iterator[Tensor]) -> Tensor:
+    """Which of the planes is the highest at each place.  float32 like the planes
+
+    As torch.argmax, whose loop over classes that lie far apart in memory takes ten times as long.
+    """
+    highest = next(planes).clone()
+    number, better = torch.zeros_like(highest), torch.empty_like(highest)
+    for index, plane in enumerate(planes, start=1):
+        torch.gt(plane, highest, out=better)  # as 0.0 and 1.0: truth values are not vectorised
+        torch.maximum(number, better.mul_(index), out=number)
+        torch.maximum(highest, plane, out=highest)
+    return number
+
+
+Score = Callable[[Sequence[Tensor]], list[ScoreMap]]  # images (B, 3, H, W), all of one size
+
+
+def check_windows(window: tuple[int, int] | None, stride: tuple[int, int] | None) -> None:
+    """Raises ValueError for windows that leave gaps."""
+    if window is None or stride is None:
+        raise ValueError(
+            "Sliding (mode='slide') needs window and stride, e.g. (769, 769) and (513, 513): "
+            "--window 769 769 --stride 513 513."
+        )
+    if not all(1 <= step <= side for side, step in zip(window, stride, strict=True)):
+        raise ValueError(
+            f"Windows of {window} with the stride {stride} (height, width) leave pixels out: each "
+            "stride must be at least 1 and at most the window's side."
+        )
+
+
+def window_starts(side: int, window: int, stride: int) -> list[int]:
+    """First pixels of the windows along one side; the last window is moved back to the edge."""
+    last = max(side - window, 0)
+    return sorted({min(start, last) for start in range(0, last + stride, stride)})
+
+
+def times_covered(starts: Sequence[int], window: int, side: int) -> Tensor:
+    """By how many windows each pixel of one side is covered.  -> (side,)"""
+    counts = torch.zeros(side)
+    for start in starts:
+        counts[start : start + window] += 1
+    return counts
+
+
+def mean_of_windows(
+    windows: Sequence[ScoreMap], tops: Sequence[int], lefts: Sequence[int], size: tuple[int, int]
+) -> ScoreMap:
+    """A map of `size` from windows of one size, one at each top and left, row by row."""
+    batch, num_classes, height, width = windows[0].shape
+    dtype, device = windows[0].dtype, windows[0].device
+    rows_covered = times_covered(tops, height, size[0]).to(device)
+    columns_covered = times_covered(lefts, width, size[1]).to(device)
+    places = [(top, left) for top in tops for left in lefts]
+
+    def piece(classes: slice, rows: slice) -> Tensor:
+        shape = batch, classes.stop - classes.start, rows.stop - rows.start, size[1]
+        total = torch.zeros(shape, dtype=dtype, device=device)
+        for window, (top, left) in zip(windows, places, strict=True):
+            start, stop = max(top, rows.start), min(top + height, rows.stop)
+            if start < stop:
+                place = slice(start - rows.start, stop - rows.start), slice(left, left + width)
+                total[:, :, *place] += window.piece(classes, slice(start - top, stop - top))
+        return total.div_(rows_covered[rows, None] * columns_covered)
+
+    return windows[0]._replace(shape=(batch, num_classes, *size), piece=piece)
+
+
+def sliding_window(score: Score, window: tuple[int, int], stride: tuple[int, int]) -> Score:
+    """Scores windows of the images instead of the images, and takes the mean where they overlap."""
+
+    def score_windows(images: Sequence[Tensor]) -> list[ScoreMap]:
+        size = images[0].shape[2:]
+        tops, lefts = map(window_starts, size, window, stride)
+        rows = [slice(top, top + window[0]) for top in tops]
+        columns = [slice(left, left + window[1]) for left in lefts]
+        windows = score([part[:, :, r, c] for part in images for r in rows for c in columns])
+        number = len(tops) * len(lefts)  # of each of the images
+        return [
+            mean_of_windows(windows[start : start + number], tops, lefts, size)
+            for start in range(0, len(windows), number)
+        ]
+
+    return score_windows
+
 
 Predict = Callable[[Tensor], Tensor]  # images (B, 3, H, W) normalised -> logits (B, K, H, W)
 Label = Callable[[Tensor], Tensor]  # images (B, 3, H, W) normalised -> classes uint8 (B, H, W)
@@ -131,7 +324,7 @@ def score_images(
     return scores_of
 
 
-def predictor(model: nn.Module, config: TestConfig, precision: Precision = "fp32") -> Predict:
+def make_predictor(model: nn.Module, config: TestConfig, precision: Precision = "fp32") -> Predict:
     """The function that segments images with a model, on the model's device, without gradients.
 
     Its argument is (B, 3, H, W) normalised, its result (B, K, H, W) logits of the same size; of
@@ -148,7 +341,9 @@ def predictor(model: nn.Module, config: TestConfig, precision: Precision = "fp32
     return predict
 
 
-def labeller(model: nn.Module, config: TestConfig, precision: Precision = "fp32") -> Label:
+def make_label_predictor(
+    model: nn.Module, config: TestConfig, precision: Precision = "fp32"
+) -> Label:
     """The function that tells the class of every pixel: the argmax of what `predictor` gives.
 
     Its argument is (B, 3, H, W) normalised, its result uint8 (B, H, W) class indices. Scores are

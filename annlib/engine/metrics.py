@@ -1,4 +1,4 @@
-"""Scores: one confusion matrix over the whole data set, and the numbers read off it."""
+"""The confusion matrix, the scores computed from it, and tables of scores."""
 
 from collections.abc import Callable, Iterable, Sequence
 from math import isnan
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from annlib.config import IGNORE_INDEX
+from annlib.data.classes import DatasetSpec
 
 
 class Scores(NamedTuple):
@@ -143,7 +144,7 @@ def evaluate(
 ) -> ConfusionMatrix:
     """Compares predictions with labels, a batch at a time.
 
-    predict: images (B, 3, H, W) -> logits (B, K, H, W); see `annlib.engine.inference.predictor`.
+    predict: images (B, 3, H, W) -> logits (B, K, H, W), as `make_predictor` builds it.
     samples: images (B, 3, H, W) with labels (B, H, W).
     Raises ValueError for another number of scores a pixel than there are classes.
     """
@@ -165,9 +166,101 @@ def evaluate_labels(
     samples: Iterable[tuple[Tensor, Tensor]],
     num_classes: int,
 ) -> ConfusionMatrix:
-    """The same for what gives classes (B, H, W) at once: `annlib.engine.inference.labeller`."""
+    """As `evaluate`, for a function that returns classes (B, H, W): `make_label_predictor`."""
     matrix = ConfusionMatrix(num_classes)
     for images, labels in samples:
         predictions = label(images)
         matrix.update(predictions, labels.to(predictions.device))
     return matrix
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table with aligned columns: names to the left, numbers to the right."""
+    cells = [list(header), *map(list, rows)]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
+    lines = [line(row, widths) for row in cells]
+    rule = "|" + "|".join("-" * (w + 1) + (":" if i else "-") for i, w in enumerate(widths)) + "|"
+    return "\n".join([lines[0], rule, *lines[1:]])
+
+
+def line(row: Sequence[str], widths: Sequence[int]) -> str:
+    cells = [
+        text.rjust(w) if i else text.ljust(w)
+        for i, (text, w) in enumerate(zip(row, widths, strict=True))
+    ]
+    return "| " + " | ".join(cells) + " |"
+
+
+def percent(share: float) -> str:
+    """Two decimals, as in the published tables; a dash for NaN, a class that does not occur."""
+    return "-" if share != share else f"{100 * share:.2f}"
+
+
+def score_table(scores: Scores, class_names: Sequence[str]) -> str:
+    """IoU and accuracy of each class in percent, their means, then the three in one line."""
+    rows = [
+        [name, percent(float(iou)), percent(float(accuracy))]
+        for name, iou, accuracy in zip(class_names, scores.iou, scores.accuracy, strict=True)
+    ]
+    rows.append(["mean", percent(scores.miou), percent(scores.mean_accuracy)])
+    classes = table(["class", "IoU %", "accuracy %"], rows)
+    return f"{classes}\n\n{summary_line(scores)}"
+
+
+def summary_line(scores: Scores) -> str:
+    """The three numbers by which networks are compared, in percent."""
+    return (
+        f"mIoU {percent(scores.miou)}  mAcc {percent(scores.mean_accuracy)}  "
+        f"aAcc {percent(scores.pixel_accuracy)}"
+    )
+
+
+class PictureScore(NamedTuple):
+    """What one picture adds to the result. None: it has no pixel with a label."""
+
+    index: int  # in the data set
+    name: str
+    pixel_accuracy: float | None
+    miou: float | None  # over the classes that it has, or was thought to have
+    counts: list[list[int]]  # [label, prediction, pixels], those that are not 0
+
+
+def score_of(index: int, name: str, matrix: ConfusionMatrix) -> PictureScore:
+    scores = matrix.scores()
+    pixel_accuracy, miou = map(number_or_none, (scores.pixel_accuracy, scores.miou))
+    return PictureScore(index, name, pixel_accuracy, miou, matrix.entries())
+
+
+MOST_SHOWN = 20
+
+
+def worst_pictures(pictures: Sequence[PictureScore], spec: DatasetSpec) -> str:
+    """A Markdown page: the pictures of lowest mIoU, each with its most confused pair of classes."""
+    scored = [picture for picture in pictures if picture.miou is not None]
+    worst = sorted(scored, key=lambda picture: (picture.miou, picture.index))[:MOST_SHOWN]
+    rows = [
+        [
+            picture.name,
+            percent(picture.miou),
+            percent(picture.pixel_accuracy),
+            most_confused(picture, spec),
+        ]
+        for picture in worst
+    ]
+    header = ["picture", "mIoU %", "pixels right %", "most confused"]
+    return (
+        f"# The worst {len(worst)} of {len(scored)} pictures\n\n"
+        "mIoU is the mean over the classes that a picture has, or was thought to have.\n\n"
+        f"{table(header, rows)}\n"
+    )
+
+
+def most_confused(picture: PictureScore, spec: DatasetSpec) -> str:
+    """The pair with most pixels, for example "car taken for bus: 12.50 % of the pixels"."""
+    wrong = [entry for entry in picture.counts if entry[0] != entry[1]]
+    if not wrong:
+        return "nothing"
+    label, prediction, count = max(wrong, key=lambda entry: entry[2])
+    share = count / sum(entry[2] for entry in picture.counts)
+    names = spec.class_names
+    return f"{names[label]} taken for {names[prediction]}: {percent(share)} % of the pixels"

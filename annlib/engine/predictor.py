@@ -1,19 +1,29 @@
-"""What a word on the command line means: a checkpoint file, or a published row."""
+"""Finds a network by name or file, segments images, and writes predictions."""
 
 import os
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
 
-from annlib.config import TestConfig, experiment_from, with_tuples
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from annlib.config import Precision, TestConfig, experiment_from, with_tuples
 from annlib.data.classes import DatasetSpec, folder_spec
-from annlib.data.sources import BUILT_IN
+from annlib.data.datasets import BUILT_IN
+from annlib.data.io import read_image
+from annlib.data.transforms import normalise
+from annlib.download import Progress
 from annlib.engine.distributed import wait_for_all
+from annlib.engine.inference import Label, make_label_predictor
 from annlib.model.ann import ANN
 from annlib.model.baselines import Baseline, build_model
-from annlib.model.checkpoints import Checkpoint, load, restore
-from annlib.model.published import load_published
-from annlib.transfer import Progress
+from annlib.model.checkpoint import Checkpoint, checksum, load, restore, write_atomically
+from annlib.model.frozen import fuse_for_inference
+from annlib.model.hub import load_published
 from annlib.zoo import published
 
 
@@ -118,3 +128,89 @@ def check_folder_classes(spec: DatasetSpec, root: Path | None) -> None:
 
 def name_at(names: tuple[str, ...], place: int) -> str:
     return names[place] if place < len(names) else "none"
+
+
+def colour(labels: Tensor, spec: DatasetSpec) -> np.ndarray:
+    """uint8 (H, W) class indices -> uint8 (H, W, 3) RGB; pixels without a class are black"""
+    return spec.colour_table()[labels.int()].numpy()
+
+
+def label_picture(labels: Tensor, spec: DatasetSpec) -> Image.Image:
+    """uint8 (H, W) class indices -> a picture of the values that stand in the data set's own files
+
+    Cityscapes: labelIds, 7 for road. ADE20K: index + 1. Pascal VOC: the index, with its palette.
+    """
+    picture = Image.fromarray(spec.value_table()[labels.int()].numpy())
+    if spec.layout == "voc12aug":
+        picture.putpalette(np.array(spec.palette, np.uint8).tobytes())
+    return picture
+
+
+def save_prediction(labels: Tensor, spec: DatasetSpec, folder: Path, name: str) -> None:
+    """Writes colours/NAME.png and labels/NAME.png.  labels: uint8 (H, W) class indices
+
+    With NAME of the photograph's file, the folder `labels` is what a benchmark's server takes.
+    """
+    write_png(Image.fromarray(colour(labels, spec)), folder / "colours" / f"{name}.png")
+    write_png(label_picture(labels, spec), folder / "labels" / f"{name}.png")
+
+
+def write_png(image: Image.Image, path: Path) -> None:
+    """Whole or not at all: who goes on with an interrupted evaluation relies on the file."""
+    content = BytesIO()
+    image.save(content, "png")
+    write_atomically(path, content.getvalue())
+
+
+class Segmenter(NamedTuple):
+    """A trained network at work, together with the names of what it can see."""
+
+    model: nn.Module  # frozen: it can do nothing but answer
+    weights_crc32: str  # of the network before: freezing rounds otherwise on another machine
+    spec: DatasetSpec
+    test: TestConfig
+    precision: Precision
+    label: Label
+
+    def labels_of(self, image: Tensor) -> Tensor:
+        """uint8 (3, H, W) RGB -> uint8 (H, W) class indices"""
+        return self.label(normalise(image)[None])[0].cpu()
+
+
+def segmenter(
+    network: Network,
+    device: torch.device,
+    test: TestConfig | None = None,
+    precision: Precision = "fp32",
+    progress: Progress | None = None,
+) -> Segmenter:
+    """The network, loaded and ready to be given photographs.
+
+    test: None for the network's own. progress: is told how much of the weights has come.
+    """
+    test = test or network.test
+    model = load_in_turn(network, progress)
+    weights_crc32 = checksum("", model.state_dict())
+    model = fuse_for_inference(model).to(device, memory_format=torch.channels_last)
+    label = make_label_predictor(model, test, precision)
+    return Segmenter(model, weights_crc32, network.spec, test, precision, label)
+
+
+def segment_photo(path: Path, segmenter: Segmenter, folder: Path) -> dict[str, float]:
+    """Writes NAME.overlay.png, NAME.colours.png and NAME.labels.png; returns shares by class.
+
+    Shares are of all pixels, largest first, classes that do not occur left out.
+    """
+    image = read_image(path)
+    labels = segmenter.labels_of(image)
+    colours = colour(labels, segmenter.spec)
+    overlay = (0.5 * image.permute(1, 2, 0).numpy() + 0.5 * colours).astype(np.uint8)
+    folder.mkdir(parents=True, exist_ok=True)
+    for kind, pixels in (("overlay", overlay), ("colours", colours), ("labels", labels.numpy())):
+        Image.fromarray(pixels).save(folder / f"{path.stem}.{kind}.png")
+    counts = torch.bincount(labels.flatten().int(), minlength=segmenter.spec.num_classes)
+    shares = {
+        name: int(n) / labels.numel()
+        for name, n in zip(segmenter.spec.class_names, counts, strict=True)
+    }
+    return {name: s for name, s in sorted(shares.items(), key=lambda item: -item[1]) if s > 0}

@@ -1,21 +1,77 @@
-"""What a call costs: time, memory, multiply-adds, on a GPU or on a CPU."""
+"""Measures calls: time, peak memory, FLOPs, and the time of a training step."""
 
 import json
 import os
+import re
 import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from itertools import islice, pairwise
+from math import inf, prod
 from pathlib import Path
-from statistics import median
-from typing import Any, NamedTuple
+from statistics import mean, median
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
+from torch.utils.data import DataLoader, Dataset
+from torch.utils.flop_counter import FlopCounterMode
 
-from annlib.engine.counting import operation_counter
+from annlib.config import Experiment, RuntimeConfig
+from annlib.engine.distributed import mean_over_ranks
 from annlib.engine.inference import inference_of
+from annlib.engine.train import make_optimizer, train
+from annlib.engine.trainer import batches, prepare_model, wrap_model
+from annlib.model.baselines import build_model
+
+LISTING = Path("/proc/meminfo")
+CPU_MESSAGES = ("can't allocate memory", "not enough memory")  # torch has no class for these
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether torch could not get memory for a tensor."""
+    if isinstance(error, torch.OutOfMemoryError):
+        return True
+    return any(message in str(error) for message in CPU_MESSAGES)
+
+
+def available_bytes(device: torch.device) -> float:
+    """What could be had now without swapping; infinite where the system does not tell.
+
+    A CPU's allocations hardly ever fail: the process is killed when it writes to what there is not.
+    """
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    listing = LISTING.read_text() if LISTING.exists() else ""
+    told = re.search(r"^MemAvailable:\s*(\d+) kB", listing, re.MULTILINE)
+    return int(told[1]) * 1024 if told else inf
+
+
+def added_product(into: Any, a: Any, b: Any, **others: Any) -> int:
+    """(B, N, S) @ (B, S, C), added to what is there."""
+    return 2 * prod(a) * b[-1]
+
+
+def fused_attention(query: Any, key: Any, value: Any, *more: Any, **others: Any) -> int:
+    """(..., N, C) @ (..., C, S), and its softmax @ (..., S, Cv)."""
+    return 2 * prod(query) * key[-2] + 2 * prod(query[:-1]) * prod(value[-2:])
+
+
+UNKNOWN = {  # to torch's counter, which knows the same work under other names
+    torch.ops.aten.baddbmm_: added_product,
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: fused_attention,
+}
+
+
+def operation_counter() -> FlopCounterMode:
+    """Torch's counter, two for each multiply-add; counts inside a `with`, tells by get_total_flops.
+
+    It misses nothing that annlib computes with, on a GPU, a CPU or the meta device.
+    """
+    return FlopCounterMode(display=False, custom_mapping=UNKNOWN)
+
 
 WARM_UP_CALLS, WARM_UP_SECONDS = 2, 1.0  # at least both: a GPU's clock takes its time to rise
 
@@ -119,3 +175,77 @@ def measure(module: nn.Module, *inputs: Tensor, repeat: int = 5) -> Measurement:
         with operation_counter() as counter:
             call()
     return Measurement(timing.median, peak / 2**20, counter.get_total_flops() / 2e9)
+
+
+WARM_UP_STEPS, TIMED_STEPS = 5, 20
+Batch = TypeVar("Batch")
+
+
+class Pace(NamedTuple):
+    """Of a training: seconds of a step, in the mean, and of waiting for its batch among them."""
+
+    seconds: float
+    waiting: float
+
+
+def read_once(loader: DataLoader, num_batches: int) -> None:
+    """Reads what the first batches will ask for: some data sets make a sample only once."""
+    for batch in islice(loader.batch_sampler, num_batches):
+        for draw in batch:
+            loader.dataset[draw]
+
+
+def watched(source: Iterable[Batch], waits: list[float]) -> Iterator[Batch]:
+    """The same batches; notes the seconds that each of them was waited for."""
+    iterator = iter(source)
+    while True:
+        started = time.perf_counter()
+        try:
+            batch = next(iterator)
+        except StopIteration:
+            return
+        waits.append(time.perf_counter() - started)
+        yield batch
+
+
+def pace(
+    experiment: Experiment,
+    dataset: Dataset,
+    device: torch.device,
+    workers: int,
+    compute: RuntimeConfig = RuntimeConfig(),
+    warm_up: int = WARM_UP_STEPS,
+    timed: int = TIMED_STEPS,
+) -> Pace:
+    """Of `timed` training steps after `warm_up`, once all that is done only once is done."""
+    model = prepare_model(build_model(experiment.model), device, compute)
+    optimizer = make_optimizer(model, experiment.train)
+    config = replace(experiment.train, iterations=warm_up + timed)
+    loader = batches(experiment, dataset, device, workers)
+    read_once(loader, config.iterations)
+    times, waits = [], []
+    steps = train(
+        wrap_model(model, device, compute),
+        optimizer,
+        watched(loader, waits),
+        config,
+        compute=compute,
+    )
+    for step in steps:
+        float(step.loss)  # waits for the device
+        times.append(time.perf_counter())
+    seconds = mean(b - a for a, b in pairwise(times[warm_up - 1 :]))
+    # All processes must plan the same number of steps.
+    found = torch.tensor([seconds, mean(waits[warm_up:])], device=device)
+    return Pace(*mean_over_ranks(found).tolist())
+
+
+def seconds_per_step(
+    experiment: Experiment,
+    dataset: Dataset,
+    device: torch.device,
+    workers: int,
+    compute: RuntimeConfig = RuntimeConfig(),
+) -> float:
+    """Mean time of a training step, data included."""
+    return pace(experiment, dataset, device, workers, compute).seconds

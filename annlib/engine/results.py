@@ -1,12 +1,15 @@
-"""What was measured, as files: a table that says when, where and by which command it was made."""
+"""Result files and their provenance: command, versions, hardware, state of the source."""
 
 import json
 import os
 import platform
 import re
+import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import date
+from datetime import UTC, date, datetime
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -14,10 +17,148 @@ from typing import Any
 import torch
 
 from annlib.config import Head
-from annlib.engine.provenance import provenance
-from annlib.engine.settings import to_json
-from annlib.engine.tables import table
-from annlib.model.checkpoints import write_atomically
+from annlib.engine.metrics import table
+from annlib.model.checkpoint import write_atomically
+
+
+def settings(experiment: dict[str, Any], classes: dict[str, Any]) -> dict[str, Any]:
+    """What must stay the same for a run to go on. The data may have moved to another folder."""
+    return experiment | {"class_names": classes["class_names"]}
+
+
+def to_json(values: dict[str, Any]) -> bytes:
+    return (json.dumps(values, indent=2) + "\n").encode()
+
+
+def as_json(values: dict[str, Any]) -> dict[str, Any]:
+    """The same values as they come back from a file: tuples are lists."""
+    return json.loads(json.dumps(values))
+
+
+def differences(before: dict[str, Any], now: dict[str, Any], prefix: str = "") -> list[str]:
+    """The settings that differ, with both values."""
+    found = []
+    for key in before.keys() | now.keys():
+        old, new = before.get(key), now.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            found += differences(old, new, f"{prefix}{key}.")
+        elif old != new:
+            found.append(f"{prefix}{key} was {old}, is {new}")
+    return sorted(found)
+
+
+def versions() -> dict[str, str]:
+    """What a result may depend on besides the settings."""
+    return {"python": platform.python_version(), "torch": torch.__version__}
+
+
+CHECKOUT = Path(__file__).parents[2]
+GIT_SECONDS = 10  # a git that takes longer (a network drive, say) is not waited for
+
+
+def provenance() -> dict[str, Any]:
+    """What a result depends on besides its settings, as values for JSON.
+
+    Meant to be published with the result: no name of the machine or of its user is in it. "git" is
+    missing where annlib does not run from a checkout.
+    """
+    facts = {
+        "started": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+        "command": command(sys.argv),
+        "versions": library_versions(),
+        "hardware": hardware(),
+    }
+    state = git_state(CHECKOUT)
+    return facts if state is None else facts | {"git": state}
+
+
+def command(words: list[str]) -> list[str]:
+    """The words of a command line, private parts of paths replaced by ~ and $USER."""
+    program = Path(words[0])
+    name = program.parent.name if program.name == "__main__.py" else program.name
+    return [name, *map(without_names, words[1:])]
+
+
+def without_names(word: str) -> str:
+    """A word of a command line, the home folder as ~ and a folder of the user's name as $USER."""
+    home = os.path.expanduser("~")
+    user = os.environ.get("USER") or os.environ.get("LOGNAME")
+    word = re.sub(rf"(?<![\w/.-]){re.escape(home)}(?=/|$)", "~", word)
+    if user:
+        word = re.sub(rf"(?<=/){re.escape(user)}(?=/|$)", "$USER", word)
+    return word
+
+
+def library_versions() -> dict[str, str]:
+    """Of annlib, of Python and of what computes; CUDA and cuDNN as torch was built with them."""
+    found = {
+        "annlib": version_of("annlib"),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "torchvision": version_of("torchvision"),
+        "numpy": version_of("numpy"),
+        "cuda": torch.version.cuda,
+        "cudnn": torch.backends.cudnn.version(),
+    }
+    return {name: str(number) for name, number in found.items() if number is not None}
+
+
+def version_of(package: str) -> str | None:
+    """None for a package that is not installed: annlib runs from an unpacked folder, too."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def hardware() -> dict[str, Any]:
+    """Processor, its logical cores, and the GPUs that this process may use."""
+    gpus = range(torch.cuda.device_count()) if torch.cuda.is_available() else ()
+    return {
+        "cpu": cpu_name(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "gpus": [torch.cuda.get_device_name(gpu) for gpu in gpus],
+    }
+
+
+def cpu_name() -> str:
+    """The processor's model, where the system tells it, or else its architecture."""
+    listing = Path("/proc/cpuinfo")
+    text = listing.read_text(encoding="utf-8") if listing.exists() else ""
+    model = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
+    return model[1].strip() if model else platform.processor() or platform.machine()
+
+
+def git_state(folder: Path) -> dict[str, Any] | None:
+    """Commit of a checkout, and what differs from it; None where there is no checkout or no git.
+
+    A folder that merely lies inside another project's checkout (site-packages, say) is none. Of
+    files that git does not know, only those of the package count: data may lie in a checkout, too.
+    """
+    try:
+        if Path(git(folder, "rev-parse", "--show-toplevel")).resolve() != folder.resolve():
+            return None
+        commit = git(folder, "rev-parse", "HEAD")
+        diff = [line.strip() for line in git(folder, "diff", "--stat=100", "HEAD").splitlines()]
+        new = git(folder, "ls-files", "--others", "--exclude-standard", "annlib").splitlines()
+    except (OSError, subprocess.SubprocessError):  # no git, no checkout, not ours, too slow
+        return None
+    return {"commit": commit, "dirty": bool(diff or new), "diff": diff, "untracked": new}
+
+
+def git(folder: Path, *words: str) -> str:
+    """The answer of git about a folder; asks without locks, which could disturb another git."""
+    others = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
+    done = subprocess.run(
+        ["git", "--no-optional-locks", "-C", str(folder), *words],
+        capture_output=True,
+        check=True,
+        encoding="utf-8",
+        timeout=GIT_SECONDS,
+        env=others,
+    )
+    return done.stdout.strip()
 
 
 @dataclass(frozen=True)

@@ -1,19 +1,298 @@
-"""What rows of the zoo cost here, beside what was published about them: measured, shown, kept."""
+"""Costs of a published row on this machine: parameters, FLOPs, time and memory."""
 
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
-from annlib.config import Experiment, TrainConfig
-from annlib.engine.costs import Cost, Measuring, device_hours, inference_cost, training_cost
-from annlib.engine.memory import is_out_of_memory
-from annlib.engine.provenance import cpu_name
-from annlib.engine.results import slug, write_measured
-from annlib.engine.tables import table
+from annlib.config import Experiment, ModelConfig, RuntimeConfig, TrainConfig
+from annlib.engine.inference import fit, inference_of, make_label_predictor
+from annlib.engine.metrics import table
+from annlib.engine.profiler import (
+    Timing,
+    is_out_of_memory,
+    operation_counter,
+    peak_bytes,
+    synchronise,
+    time_calls,
+)
+from annlib.engine.results import cpu_name, slug, write_measured
+from annlib.engine.train import Step, autocast, make_optimizer, train
+from annlib.engine.trainer import prepare_model, wrap_model
+from annlib.model.baselines import build_model
+from annlib.model.frozen import fuse_for_inference
 from annlib.zoo import Published
+
+Size = tuple[int, int]  # height, width
+
+PICTURES: dict[str, Size] = {  # a typical picture of each data set; Cityscapes has this size only
+    "cityscapes": (1024, 2048),
+    "ade20k": (512, 683),
+    "voc12aug": (375, 500),
+}
+MOST = 16  # crops of 512 become 32: less would leave a map of one or two positions
+
+
+def shrunk_size(size: Size, factor: int) -> Size:
+    """An odd side is one more than an even one: 769 = 8 * 96 + 1 becomes 8 * 12 + 1 = 97."""
+    height, width = ((side - side % 2) // factor + side % 2 for side in size)
+    return height, width
+
+
+def shrunk(experiment: Experiment, factor: int) -> Experiment:
+    """Crop, window, stride and base sizes divided by `factor`; network and recipe as they are.
+
+    Raises ValueError for a factor that leaves no picture, or would enlarge it.
+    """
+    if not 1 <= factor <= MOST:
+        raise ValueError(
+            f"Sides are to be divided by {factor} (--shrink): give a whole number of 1 (the "
+            f"published sizes) to {MOST}."
+        )
+
+    def small(size: Size | None) -> Size | None:
+        return None if size is None else shrunk_size(size, factor)
+
+    data, test = experiment.data, experiment.test
+    return replace(
+        experiment,
+        data=replace(data, crop_size=small(data.crop_size), base_size=small(data.base_size)),
+        test=replace(
+            test,
+            window=small(test.window),
+            stride=small(test.stride),
+            base_size=small(test.base_size),
+        ),
+    )
+
+
+def picture_size(experiment: Experiment, factor: int) -> Size:
+    """Height and width of a typical picture that the experiment is tested on."""
+    return shrunk_size(PICTURES[experiment.data.dataset], factor)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one picture to segment, or of one step of training on one GPU's share of a batch."""
+
+    images: int
+    size: tuple[int, int]  # of the picture, or of the crop
+    timing: Timing  # milliseconds
+    peak_gib: float  # weights, gradients, momentum and maps together
+
+
+@dataclass(frozen=True)
+class Measuring:
+    """How a row is measured."""
+
+    device: torch.device
+    compute: RuntimeConfig = RuntimeConfig()
+    shrink: int = 1
+    repeat: int = 10
+
+
+def answers(experiment: Experiment, how: Measuring) -> Iterator[Tensor]:
+    """A network and, each time it is asked for, the classes (1, H, W) of one picture.
+
+    From the picture on the device to class indices on the CPU: all of the published measurement,
+    and the first resize, which that one counts among the loading of data.
+    """
+    model = prepare_model(
+        fuse_for_inference(build_model(experiment.model)), how.device, how.compute
+    )
+    model = wrap_model(model, how.device, how.compute)
+    label = make_label_predictor(model, experiment.test, how.compute.precision)
+    images = torch.randn(1, 3, *picture_size(experiment, how.shrink), device=how.device)
+    while True:
+        yield label(images).cpu()
+
+
+def inference_cost(row: Published, how: Measuring) -> Cost:
+    """Of segmenting one picture the way the row is tested, single scale."""
+    small = shrunk(row.experiment, how.shrink)
+    asked = answers(small, how)
+    peak = peak_bytes(lambda: next(asked), how.device)  # the network is built in the first call
+    timing = time_calls(lambda: next(asked), how.device, how.repeat)
+    return Cost(1, picture_size(small, how.shrink), timing, peak / 2**30)
+
+
+def share_of_one_gpu(row: Published) -> Experiment:
+    """The row with the part of its batch that one of the published GPUs worked on."""
+    data = replace(row.experiment.data, batch_size=row.batch_per_gpu)
+    return replace(row.experiment, data=data)
+
+
+def training_steps(experiment: Experiment, how: Measuring) -> Iterator[Step]:
+    """The steps of a training on one batch of noise; built when the first one is asked for."""
+    model = prepare_model(build_model(experiment.model), how.device, how.compute)
+    yield from steps_on(noise(experiment, how.device), model, experiment.train, how.compute)
+
+
+def steps_on(
+    batch: tuple[Tensor, Tensor], model: nn.Module, config: TrainConfig, compute: RuntimeConfig
+) -> Iterator[Step]:
+    """The steps of training a placed network on one batch, over and over."""
+    optimizer = make_optimizer(model, config)
+    runs = wrap_model(model, batch[0].device, compute)
+    return train(runs, optimizer, iter(lambda: batch, None), config, compute=compute)
+
+
+def noise(experiment: Experiment, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Images and labels of one batch: what is in them changes no cost."""
+    size, number = experiment.data.crop_size, experiment.data.batch_size
+    images = torch.randn(number, 3, *size, device=device)
+    labels = torch.randint(experiment.model.num_classes, (number, *size), device=device)
+    return images, labels
+
+
+def training_cost(row: Published, how: Measuring) -> Cost:
+    """Of one step on one GPU's share of a batch, data loading and exchange of gradients excluded.
+
+    Memory is that of the second step: from then on the optimiser holds its momentum.
+    """
+    small = shrunk(share_of_one_gpu(row), how.shrink)
+    steps = training_steps(small, how)
+    peak = peak_bytes(lambda: (next(steps), next(steps)), how.device)
+    timing = time_calls(lambda: next(steps), how.device, how.repeat)
+    return Cost(small.data.batch_size, small.data.crop_size, timing, peak / 2**30)
+
+
+def device_hours(row: Published, step: Cost) -> float:
+    """Of the whole training, all GPUs together: each works on its share of every step."""
+    return row.experiment.train.iterations * row.num_gpus * step.timing.median / 3.6e6
+
+
+REST = "rest"  # pooling in the stem, resizing of the logits, and all that is no part of its own
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part's share of one forward pass."""
+
+    parameters: int
+    gflops: float  # 2 for each multiply-add of convolutions and matrix products
+    milliseconds: float
+
+
+def parts_of(model: nn.Module) -> dict[str, nn.Module]:
+    """The stages of the backbone and the blocks of the head, in the order of the forward pass."""
+    children = {**dict(model.backbone.named_children()), **dict(model.named_children())}
+    del children["backbone"]
+    return {name: part for name, part in children.items() if any(True for _ in part.parameters())}
+
+
+@contextmanager
+def watched(parts: dict[str, nn.Module], clock: Callable[[], float]) -> Iterator[dict[str, float]]:
+    """Inside, how far the clock advances in each part is added up under its name."""
+    spent, started, hooks = dict.fromkeys(parts, 0.0), {}, []
+    for name, part in parts.items():
+
+        def enter(module: nn.Module, inputs: tuple, name: str = name) -> None:
+            started[name] = clock()
+
+        def leave(module: nn.Module, inputs: tuple, output: Tensor, name: str = name) -> None:
+            spent[name] += clock() - started[name]
+
+        hooks.append(part.register_forward_pre_hook(enter))
+        hooks.append(part.register_forward_hook(leave))
+    try:
+        yield spent
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def spent_by_part(model: nn.Module, images: Tensor, clock: Callable[[], float]) -> dict[str, float]:
+    """How far a clock advances in each part, and in the rest, while images are segmented.
+
+    The auxiliary head, which only training runs, is run once on c4 after the forward pass. The sum
+    is what the clock advanced in all.
+    """
+    kept: list[Tensor] = []
+    hook = model.backbone.register_forward_hook(lambda *call: kept.append(call[2][0]))
+    try:
+        with inference_of(model), watched(parts_of(model), clock) as spent:
+            begun = clock()
+            model(images)
+            model.auxiliary(kept[0])
+            total = clock() - begun
+    finally:
+        hook.remove()
+    return spent | {REST: total - sum(spent.values())}
+
+
+@cache
+def without_numbers(config: ModelConfig, folded: bool) -> nn.Module:
+    """A model whose parameters have a shape only; kept, for building takes as long as counting."""
+    with torch.device("meta"):
+        return build_model(config, folded)
+
+
+def gflops_by_part(
+    config: ModelConfig, images: int, size: tuple[int, int], folded: bool = True
+) -> dict[str, float]:
+    """Counted without computing anything, on tensors that have a shape only."""
+    model = without_numbers(config, folded)
+    batch = torch.empty(images, 3, *size, device="meta")
+    with operation_counter() as counter:
+        return spent_by_part(model, batch, lambda: counter.get_total_flops() / 1e9)
+
+
+def parameters_by_part(config: ModelConfig) -> dict[str, int]:
+    """A parameter that two parts share would count once, with the first of them."""
+    with torch.device("meta"):
+        model = build_model(config)
+    counts = {
+        name: sum(parameter.numel() for parameter in part.parameters())
+        for name, part in parts_of(model).items()
+    }
+    total = sum(parameter.numel() for parameter in model.parameters())
+    return counts | {REST: total - sum(counts.values())}
+
+
+def milliseconds_by_part(
+    config: ModelConfig, size: tuple[int, int], how: Measuring
+) -> dict[str, float]:
+    """Of the forward pass whose time is the median of all."""
+    model = prepare_model(build_model(config), how.device, how.compute)
+    images = torch.randn(1, 3, *size, device=how.device)
+
+    def clock() -> float:
+        synchronise(how.device)
+        return 1000 * time.perf_counter()
+
+    with autocast(how.device, how.compute.precision):
+        runs = [spent_by_part(model, images, clock) for _ in range(how.repeat + 2)][2:]
+    return sorted(runs, key=lambda run: sum(run.values()))[len(runs) // 2]
+
+
+def network_input(experiment: Experiment, how: Measuring) -> tuple[int, int]:
+    """Size of what the network sees at once when a picture is tested: all of it, or a window."""
+    test = shrunk(experiment, how.shrink).test
+    return test.window or fit(picture_size(experiment, how.shrink), test.base_size)
+
+
+def parts_table(experiment: Experiment, how: Measuring) -> str:
+    """Parameters, multiply-adds and time of each part, which add up to the last line."""
+    config, size = experiment.model, network_input(experiment, how)
+    counts, gflops = parameters_by_part(config), gflops_by_part(config, 1, size)
+    times = milliseconds_by_part(config, size, how)
+    parts = {name: Part(counts[name], gflops[name], times[name]) for name in times}
+    parts["all"] = Part(*(sum(column.values()) for column in (counts, gflops, times)))
+    rows = [
+        [name, f"{part.parameters:,}", f"{part.gflops:.2f}", f"{part.milliseconds:.2f}"]
+        for name, part in parts.items()
+    ]
+    columns = table(["part", "parameters", "GFLOPs", "ms"], rows)
+    return (
+        f"{columns}\n\nOne forward pass of 1 x 3 x {size[0]} x {size[1]}, and the auxiliary head."
+    )
 
 
 @dataclass(frozen=True)

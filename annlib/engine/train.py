@@ -5,6 +5,7 @@ The caller owns everything that is not training: printing, plotting, saving, sto
 
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -14,12 +15,74 @@ from torch.nn.functional import cross_entropy, interpolate
 from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grad_norm_
 
-from annlib.config import IGNORE_INDEX, Compute, TrainConfig
+from annlib.config import IGNORE_INDEX, Precision, RuntimeConfig, TrainConfig
 from annlib.engine.distributed import mean_over_ranks, rank, world_size
-from annlib.engine.precision import autocast
 from annlib.model.ann import Logits
 from annlib.model.layers import ChannelDropout
 from annlib.seeds import seeded
+
+DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def autocast(device: torch.device, precision: Precision) -> AbstractContextManager:
+    """Inside, the model computes in that precision; float32 needs nothing."""
+    if precision == "fp32":
+        return nullcontext()
+    return torch.autocast(device.type, DTYPES[precision])
+
+
+class Possible(NamedTuple):
+    """What a device can do of what was asked for."""
+
+    compute: RuntimeConfig
+    obstacle: str | None  # why it is less than that
+
+
+def compiled(model: nn.Module, compute: RuntimeConfig) -> nn.Module:
+    """The model, or what torch.compile makes of it: with the same parameters, called the same way.
+
+    Its first calls take a minute or more, in which kernels are written and compiled; so do those
+    with pictures of another size. CUDA graphs record all kernels of a call, and replay them
+    without asking Python again: that pays where maps are small and a GPU waits for the next launch.
+    """
+    if not compute.compile:
+        return model
+    return torch.compile(model, mode="reduce-overhead" if compute.cuda_graphs else "default")
+
+
+def possible(compute: RuntimeConfig, device: torch.device) -> Possible:
+    """Compiling and CUDA graphs where the device can do them; else without, and the reason.
+
+    Raises ValueError for CUDA graphs without compiling, and for those of gradients that several
+    parts of a batch add up: a replay writes them to where those of the part before are.
+    """
+    if compute.cuda_graphs and not compute.compile:
+        raise ValueError("CUDA graphs are made in compiling: give --compile with --cuda-graphs.")
+    if compute.cuda_graphs and compute.accumulate > 1:
+        raise ValueError(
+            f"CUDA graphs (--cuda-graphs) cannot add up the gradients of {compute.accumulate} "
+            "parts of a batch: leave out --cuda-graphs or --accumulate."
+        )
+    if compute.cuda_graphs and device.type != "cuda":
+        compute = replace(compute, cuda_graphs=False)
+        return Possible(compute, f"There are no CUDA graphs on a {device.type}: going on without.")
+    obstacle = why_not_compile(device) if compute.compile else None
+    if obstacle is None:
+        return Possible(compute, None)
+    told = f"torch.compile does not work here, so nothing is compiled. {obstacle}"
+    return Possible(replace(compute, compile=False, cuda_graphs=False), told)
+
+
+def why_not_compile(device: torch.device) -> str | None:
+    """None where it works; else one line. It needs a C++ compiler, and Triton for a GPU.
+
+    Found out by compiling a sum, which takes some seconds the first time.
+    """
+    try:
+        torch.compile(lambda x: x + 1)(torch.ones(2, device=device))
+    except RuntimeError as error:  # all that torch.compile raises is one
+        return str(error).splitlines()[0]
+    return None
 
 
 class Step(NamedTuple):
@@ -81,7 +144,7 @@ def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimiz
     return torch.optim.AdamW(groups, lr=config.base_lr, fused=True)
 
 
-def make_scaler(device: torch.device, compute: Compute) -> GradScaler:
+def make_scaler(device: torch.device, compute: RuntimeConfig) -> GradScaler:
     """Keeps small gradients of fp16 above zero; for other precisions it does nothing."""
     return GradScaler(device.type, enabled=compute.precision == "fp16")
 
@@ -92,7 +155,7 @@ def train(
     batches: Iterable[tuple[Tensor, Tensor]],
     config: TrainConfig,
     start: int = 0,
-    compute: Compute = Compute(),
+    compute: RuntimeConfig = RuntimeConfig(),
     scaler: GradScaler | None = None,
 ) -> Iterator[Step]:
     """Trains from step `start` to config.iterations, one step each time the caller asks.
@@ -112,10 +175,10 @@ def train(
         for group in optimizer.param_groups:
             group["lr"] = lr
         optimizer.zero_grad(set_to_none=True)
-        labels = thin_out(labels.to(device, non_blocking=True), config.label_stride)
+        labels = subsample_labels(labels.to(device, non_blocking=True), config.label_stride)
         images = images.to(device, non_blocking=True)
         loss = torch.zeros((), device=device)
-        for part, (images_part, labels_part) in enumerate(parts(images, labels, compute)):
+        for part, (images_part, labels_part) in enumerate(microbatches(images, labels, compute)):
             with (
                 gradients_exchanged(model, part + 1 == compute.accumulate),
                 seeded("step", config.seed, number, device=device),
@@ -140,7 +203,9 @@ def class_weights(config: TrainConfig, device: torch.device) -> Tensor | None:
     return torch.tensor(config.class_weights, dtype=torch.float32, device=device)
 
 
-def parts(images: Tensor, labels: Tensor, compute: Compute) -> Iterator[tuple[Tensor, Tensor]]:
+def microbatches(
+    images: Tensor, labels: Tensor, compute: RuntimeConfig
+) -> Iterator[tuple[Tensor, Tensor]]:
     """A batch in equal parts, for a device that cannot hold it whole."""
     if len(images) % compute.accumulate:
         raise ValueError(
@@ -150,7 +215,7 @@ def parts(images: Tensor, labels: Tensor, compute: Compute) -> Iterator[tuple[Te
     return zip(images.chunk(compute.accumulate), labels.chunk(compute.accumulate), strict=True)
 
 
-def place_dropout(model: nn.Module, part: int, compute: Compute) -> None:
+def place_dropout(model: nn.Module, part: int, compute: RuntimeConfig) -> None:
     """Tells dropout which part of the batch comes next, of those of all processes."""
     for module in model.modules():
         if isinstance(module, ChannelDropout):
@@ -163,7 +228,7 @@ def gradients_exchanged(model: nn.Module, now: bool) -> AbstractContextManager:
     return model.no_sync() if shared and not now else nullcontext()
 
 
-def thin_out(labels: Tensor, stride: int) -> Tensor:
+def subsample_labels(labels: Tensor, stride: int) -> Tensor:
     """The label in the middle of each cell of stride x stride.  (B, H, W) -> (B, H', W')"""
     if stride == 1:
         return labels

@@ -1,43 +1,197 @@
-"""A training run on disk: a folder with its settings, its history and its latest checkpoint."""
+"""A training run on disk: its configuration, its history, its checkpoints, and how it resumes.
+
+A run saves into last.safetensors and replaces that each time. Here the file gets further names, as
+hard links where the disk knows those, so that keeping one costs no time and, until it is the only
+name left, no space. A link shares its bytes: write a new file rather than over one of these.
+"""
 
 import errno
 import json
 import os
+import re
 import socket
 import time
 import warnings
 import weakref
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from math import isnan
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, Dataset, Subset
 
-from annlib.config import Compute, Experiment, experiment_from
+from annlib.config import Experiment, RuntimeConfig, experiment_from
 from annlib.data.classes import DatasetSpec
-from annlib.data.datasets import SegmentationFolder
-from annlib.data.loading import make_loader
+from annlib.data.datasets import (
+    DatasetSplits,
+    SegmentationFolder,
+    class_balance,
+    label_pixels,
+    training_problem,
+)
+from annlib.data.loader import Share, make_loader
 from annlib.engine.distributed import (
     any_rank,
     is_main,
     rank,
+    share_statistics,
     sum_over_ranks,
     wait_for_all,
     world_size,
 )
-from annlib.engine.evaluate import Scores, evaluate_labels
-from annlib.engine.inference import labeller
-from annlib.engine.lines import append_line
-from annlib.engine.machine import batches, placed, runner
-from annlib.engine.records import HISTORY, forget_after
-from annlib.engine.settings import as_json, differences, settings, to_json, versions
-from annlib.engine.train import Step, make_optimizer, make_scaler, train
+from annlib.engine.inference import make_label_predictor
+from annlib.engine.metrics import Scores, evaluate_labels
+from annlib.engine.results import as_json, differences, settings, to_json, versions
+from annlib.engine.runs import HISTORY, append_line, forget_after, parse, read_validations
+from annlib.engine.train import Step, compiled, make_optimizer, make_scaler, train
 from annlib.model.baselines import build_model
-from annlib.model.checkpoints import load, restore, save, write_atomically
+from annlib.model.checkpoint import load, read_header, restore, save, write_atomically
 from annlib.seeds import seeded
+
+
+def prepare_model(model: nn.Module, device: torch.device, compute: RuntimeConfig) -> nn.Module:
+    """On the device, in the memory layout, with batch norm shared between processes."""
+    # Channels last: convolutions read a pixel's channels together, which suits CPUs and GPUs.
+    layout = torch.channels_last if compute.channels_last else torch.contiguous_format
+    return share_statistics(model, device).to(device, memory_format=layout)
+
+
+def wrap_model(model: nn.Module, device: torch.device, compute: RuntimeConfig) -> nn.Module:
+    """What training calls instead of a placed model: compiled, exchanging gradients.
+
+    It has the model's own parameters; saving and scoring go on with the model itself.
+    """
+    model = compiled(model, compute)
+    if world_size() > 1:
+        ids = [device.index] if device.type == "cuda" else None
+        model = DistributedDataParallel(model, ids)
+    return model
+
+
+def batches(
+    experiment: Experiment, dataset: Dataset, device: torch.device, workers: int, start: int = 0
+) -> DataLoader:
+    """This process's share of the training batches of an experiment, from step `start` on."""
+    return make_loader(
+        dataset,
+        experiment.data.batch_size,
+        training=True,
+        seed=experiment.train.seed,
+        start=start,
+        workers=workers,
+        pin_memory=device.type == "cuda",
+        share=Share(rank(), world_size()),
+    )
+
+
+def fit_classes(experiment: Experiment, halves: DatasetSplits) -> Experiment:
+    """Fits the photos_* experiments to the classes of a folder, and to how often each occurs.
+
+    Raises ValueError for training labels that nothing can be learned from, see `training_problem`.
+    """
+    check_classes(experiment, halves.spec)
+    model, recipe = experiment.model, experiment.train
+    if experiment.data.dataset == "folder":
+        model = replace(model, num_classes=halves.spec.num_classes)
+    if experiment.data.dataset == "folder" or experiment.data.balance_classes:
+        pixels = label_pixels(halves.train)
+        if problem := training_problem(pixels, halves.spec):
+            raise ValueError(f"{halves.spec.name} cannot be trained on: {problem}")
+        if experiment.data.balance_classes:
+            recipe = replace(recipe, class_weights=class_balance(pixels, halves.spec))
+    return replace(experiment, model=model, train=recipe)
+
+
+def check_classes(experiment: Experiment, spec: DatasetSpec) -> None:
+    """Raises ValueError for a data set with another number of classes than a published row."""
+    if experiment.model.num_classes != spec.num_classes and experiment.data.dataset != "folder":
+        raise ValueError(
+            f"{experiment.name} has {experiment.model.num_classes} classes, the data set "
+            f"{spec.name} {spec.num_classes}. For a folder of your own there are the photos_* "
+            "experiments."
+        )
+
+
+def fit_minutes(experiment: Experiment, minutes: float, seconds: float) -> Experiment:
+    """As many steps as fit, when a step takes so many seconds."""
+    iterations = max(1, int(60 * minutes / seconds))
+    if is_main():
+        print(f"{1000 * seconds:.0f} ms a step: {iterations} steps in {minutes:g} minutes")
+    return replace(experiment, train=replace(experiment.train, iterations=iterations))
+
+
+BEST, BEST_FACTS = "best.safetensors", "best.json"
+NUMBERED = re.compile(r"step-(\d{6,})\.safetensors")
+
+
+class Best(NamedTuple):
+    """Of which step best.safetensors is, and what that scored on the validation half."""
+
+    step: int
+    miou: float
+
+
+def keep(folder: Path, checkpoint: Path, step: int, miou: float | None, most: int) -> None:
+    """Keeps a checkpoint just written, under names of its own in the folder of the run.
+
+    miou: of this step on the validation half, None if it was not scored; a step that beats all
+    before it becomes best.safetensors. most: so many of the latest are kept by their numbers, and
+    older ones deleted; 0 keeps none and deletes none.
+    It may be killed anywhere: every name holds a whole checkpoint, and the next call tidies up.
+    """
+    if most > 0:
+        give_name(checkpoint, folder / f"step-{step:06}.safetensors")
+        earlier = [number for number in numbered(folder) if number <= step]
+        for number in earlier[:-most]:
+            (folder / f"step-{number:06}.safetensors").unlink()
+    before = best(folder)
+    if miou is not None and not isnan(miou) and (before is None or miou > before.miou):
+        give_name(checkpoint, folder / BEST)
+        facts = json.dumps(Best(step, miou)._asdict()) + "\n"
+        write_atomically(folder / BEST_FACTS, facts.encode())
+
+
+def give_name(checkpoint: Path, target: Path) -> None:
+    """A second name for the same bytes, which stays when `checkpoint` is replaced."""
+    temporary = target.with_name(".kept.part")
+    temporary.unlink(missing_ok=True)  # of a process that was killed here
+    try:
+        os.link(checkpoint, temporary)
+        os.replace(temporary, target)
+    except OSError:  # this disk knows no hard links: FAT, some network drives
+        write_atomically(target, checkpoint.read_bytes())
+    finally:
+        temporary.unlink(missing_ok=True)  # stays if both names were of one file already
+
+
+def numbered(folder: Path) -> list[int]:
+    """The steps whose checkpoints are kept by their numbers, in order."""
+    names = [NUMBERED.fullmatch(path.name) for path in folder.iterdir()]
+    return sorted(int(name[1]) for name in names if name)
+
+
+def best(folder: Path) -> Best | None:
+    """What best.safetensors is worth. None if there is none, or it is damaged: any is better.
+
+    Which step it is, the file itself says: best.json may be older, if the run was killed between
+    the two; then the record of the validations tells the score.
+    """
+    try:
+        step = read_header(folder / BEST).step
+    except (FileNotFoundError, ValueError):
+        return None
+    facts = folder / BEST_FACTS
+    told = parse(facts.read_bytes()) if facts.exists() else None
+    for line in [told or {}, *read_validations(folder)]:
+        if line.get("step") == step:
+            return Best(step, line["miou"])
+    return None
+
 
 try:
     import fcntl
@@ -65,7 +219,7 @@ class Training:
         folder: Path,
         device: torch.device,
         resume: bool = False,
-        compute: Compute = Compute(),
+        compute: RuntimeConfig = RuntimeConfig(),
     ):
         self.experiment = experiment
         self.spec = spec
@@ -76,7 +230,7 @@ class Training:
         self.step, self.seconds = 0, 0.0  # of training alone, over all sessions
         with seeded("model", experiment.train.seed):
             model = build_model(experiment.model)
-        self.model = placed(model, device, compute)
+        self.model = prepare_model(model, device, compute)
         self.optimizer = make_optimizer(self.model, experiment.train)
         self.scaler = make_scaler(device, compute)
         if resume:
@@ -139,7 +293,7 @@ class Training:
         """Trains to the end, a step at a time, keeping history and checkpoints on the way."""
         config = self.experiment.train
         loader = batches(self.experiment, dataset, self.device, workers, self.step)
-        model = runner(self.model, self.device, self.compute)
+        model = wrap_model(self.model, self.device, self.compute)
         steps = train(model, self.optimizer, loader, config, self.step, self.compute, self.scaler)
         started = time.perf_counter()
         try:
@@ -271,7 +425,7 @@ def score(training: Training, dataset: Dataset) -> Scores:
     config = training.experiment
     share = Subset(dataset, range(rank(), len(dataset), world_size()))
     matrix = evaluate_labels(
-        labeller(training.model, config.test),
+        make_label_predictor(training.model, config.test),
         make_loader(share, 1, training=False),
         config.model.num_classes,
     )

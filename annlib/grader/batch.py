@@ -1,4 +1,4 @@
-"""Grades a folder of submissions, several at a time; goes on where it was interrupted.
+"""Grades a folder of submissions, several at a time, resumable, and writes the results.
 
 Each result is a file of its own, named by what it follows from. Tables are made from these files
 alone, so neither the order nor the number of jobs can change them.
@@ -9,17 +9,20 @@ import json
 import os
 import secrets
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from functools import partial
 from pathlib import Path
 
-from annlib.course.grading.assignment import Assignment
-from annlib.course.grading.confine import Limits
-from annlib.course.grading.intake import Submission
-from annlib.course.grading.marking import Mark, Result, mark
-from annlib.course.grading.releasing import public_modules
-from annlib.course.grading.sandbox import open_sandbox, stage_worker
+from annlib.course.assignments.base import Assignment
+from annlib.grader.by_hand import SHEET, Sheet, answers_page, sheet_csv, standing
+from annlib.grader.confine import Limits
+from annlib.grader.feedback import feedback
+from annlib.grader.intake import Submission
+from annlib.grader.marking import Mark, Result, mark
+from annlib.grader.release import public_modules
+from annlib.grader.reports import class_report, grades_csv
+from annlib.grader.sandbox import open_sandbox, stage_worker
 
 Say = Callable[[str], None]
 
@@ -62,8 +65,9 @@ def kept_seed(out: Path, assignment: str, seed: int | None) -> int:
 
 def version_of_checks() -> str:
     """Changes with the source of the hidden checks and of grading itself."""
-    course = Path(__file__).parents[1]
-    files = sorted([*(course / "assignments").glob("*.py"), *(course / "grading").glob("*.py")])
+    package = Path(__file__).parents[1]
+    folders = (package / "course" / "assignments", package / "grader")
+    files = sorted(path for folder in folders for path in folder.glob("*.py"))
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
 
 
@@ -165,3 +169,45 @@ def changes(before: dict, results: Sequence[Result]) -> list[str]:
                     f"{result.student}: {one.task}, {one.check}: {was:g} -> {one.points:g}"
                 )
     return lines
+
+
+def page_name(out: Path, student: str) -> str:
+    """A file name that any system takes: letters of the name, and what tells it apart."""
+    letters = "".join(c if c.isalnum() and c.isascii() else "_" for c in student)[:40]
+    return f"{letters}-{result_path(out, student).stem[:8]}.html"
+
+
+def write_all(
+    assignment: Assignment,
+    results: Sequence[Result],
+    changed: Sequence[str],
+    days: Mapping[str, float],
+    given: Sheet,
+    out: Path,
+) -> list[Path]:
+    """Returns the files that a teacher opens first.
+
+    given: all that a person has filled in, also for answers that have changed since.
+    """
+    counting = standing(given, results)
+    changed = [
+        *changed,
+        *(
+            f"{s}: {q} has changed since it was read"
+            for s, q in sorted(given)
+            if (s, q) not in counting
+        ),
+    ]
+    table, report, changes = out / "grades.csv", out / "report.html", out / "changes.txt"
+    sheet, answers = out / SHEET, out / "answers.html"
+    by_hand = {answer: one.points for answer, one in counting.items()}
+    keep(table, grades_csv(assignment, results, days, by_hand))
+    keep(sheet, sheet_csv(assignment, results, given))
+    keep(answers, answers_page(assignment, results))
+    keep(report, class_report(assignment, results))
+    keep(changes, "".join(f"{line}\n" for line in changed))
+    for result in results:
+        told = feedback(assignment, result, counting, days.get(result.student, 0))
+        keep(out / "feedback" / page_name(out, result.student), told)
+    unread = len(counting) < len(results) * len(assignment.questions)
+    return [table, report, *([changes] if changed else []), *([answers, sheet] if unread else [])]

@@ -1,4 +1,4 @@
-"""Points that a person gives for open questions: one sheet, filled in beside the answers.
+"""Points that a person gives for open questions: one sheet, beside the answers.
 
 Grading adds the students to the sheet and keeps all that is written in it.
 """
@@ -12,9 +12,9 @@ from html import escape
 from pathlib import Path
 from typing import NamedTuple
 
-from annlib.course.grading.assignment import Assignment
-from annlib.course.grading.marking import Result
-from annlib.course.grading.tables import page, safe_cell
+from annlib.course.assignments.base import Assignment
+from annlib.grader.marking import Result
+from annlib.grader.reports import page, safe_cell
 
 SHEET = "by_hand.csv"
 HEADS = ["student", "question", "points", "remark", "answer", "note"]

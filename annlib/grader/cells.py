@@ -1,4 +1,4 @@
-"""Runs code cells as a notebook would, but goes on after a cell that fails."""
+"""Runs code cells as a notebook would, but continues after a cell that fails."""
 
 import ast
 import re

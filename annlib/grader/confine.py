@@ -1,4 +1,4 @@
-"""What a worker takes from itself before it runs a submission: resources, and its parent's death.
+"""Resource limits that a worker sets on itself before it runs a submission.
 
 Which system calls the kernel allows to it stands in system_calls.py.
 """
@@ -11,7 +11,7 @@ import signal
 from pathlib import Path
 from typing import NamedTuple
 
-from annlib.course.grading.system_calls import PR_SET_PDEATHSIG, libc
+from annlib.grader.system_calls import PR_SET_PDEATHSIG, libc
 
 
 class Limits(NamedTuple):

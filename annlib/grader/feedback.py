@@ -1,14 +1,12 @@
-"""What one student gets back: points, and what to think about; no tests, no answers, no others."""
+"""The feedback page of one student: points and advice; no tests, no answers, no other students."""
 
 from collections.abc import Sequence
 from html import escape
 
-from annlib.course.grading.assignment import Assignment, OpenQuestion
-from annlib.course.grading.by_hand import Given, Sheet
-from annlib.course.grading.lateness import share_kept
-from annlib.course.grading.marking import Mark, Result
-from annlib.course.grading.questions import NOT_STARTED, shown
-from annlib.course.grading.tables import page, table
+from annlib.course.assignments.base import NOT_STARTED, Assignment, OpenQuestion, shown
+from annlib.grader.by_hand import Given, Sheet
+from annlib.grader.marking import Mark, Result
+from annlib.grader.reports import page, share_kept, table
 
 
 def of_task(name: str, title: str, marks: Sequence[Mark]) -> str:

@@ -1,25 +1,31 @@
-"""Marks one submission: a worker answers, the hidden checks judge, and a plain record is left."""
+"""Marks one submission: a worker answers, the hidden checks judge, a plain record is left."""
 
 import hashlib
 import logging
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from annlib.course.grading.assignment import Assignment, Task
-from annlib.course.grading.confine import Limits
-from annlib.course.grading.intake import Submission
-from annlib.course.grading.questions import (
+from annlib.course.assignments.a1 import A1
+from annlib.course.assignments.a2 import A2
+from annlib.course.assignments.a3 import A3
+from annlib.course.assignments.base import (
     NO_ANSWER,
     NOT_JUDGED,
     NOT_STARTED,
     Answer,
+    Assignment,
     Check,
     Misconception,
+    Task,
     decoded,
     encoded,
 )
-from annlib.course.grading.running import run_worker
-from annlib.course.grading.sandbox import Sandbox
+from annlib.grader.confine import Limits
+from annlib.grader.intake import Submission
+from annlib.grader.sandbox import Sandbox, run_worker
+
+ASSIGNMENTS = {one.name: one for one in (A1, A2, A3)}
+
 
 SEEDS = 2  # numbers drawn twice: a check is passed if both sets of answers are right
 

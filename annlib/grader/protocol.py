@@ -1,4 +1,4 @@
-"""Messages between grader and worker: facts as JSON, numbers as plain bytes, nothing else.
+"""The messages between grader and worker: JSON and plain bytes, nothing else.
 
 What a worker sends was perhaps written by the submission: reading it runs no code, and needs
 little more memory than the bytes that came. This is why it is not numpy's own format: an .npz read

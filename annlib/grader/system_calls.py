@@ -1,4 +1,4 @@
-"""The system calls that the kernel allows to a worker (seccomp): those that computing takes.
+"""The seccomp filter of a worker: which system calls the kernel refuses.
 
 Listed by tracing workers, and by what Python, torch and the C library may take elsewhere. All
 others are refused: processes, programs, sockets, signals to others, memory that no limit counts,

@@ -1,4 +1,4 @@
-"""The worker: runs the cells of one submission, then puts the grader's questions to it.
+"""The worker: runs the cells of one submission, then answers the grader's questions about it.
 
 It is the only process that runs a submission, and knows inputs but no answers. Request from stdin;
 to stdout go a message that it is ready, one on the cells, one for each question, and a last one.
@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from annlib.course.grading.cells import run_cells
-from annlib.course.grading.confine import Limits, die_with_parent, limit_resources
-from annlib.course.grading.frames import DTYPES, Message, packed, read_message
-from annlib.course.grading.system_calls import filter_system_calls
+from annlib.grader.cells import run_cells
+from annlib.grader.confine import Limits, die_with_parent, limit_resources
+from annlib.grader.protocol import DTYPES, Message, packed, read_message
+from annlib.grader.system_calls import filter_system_calls
 
 LONGEST_MESSAGE, MOST_FAILURES = 300, 50
 

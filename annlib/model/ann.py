@@ -9,8 +9,8 @@ from torch.nn.functional import interpolate
 
 from annlib.config import ModelConfig
 from annlib.model.asymmetric import AFNB, APNB
-from annlib.model.backbones import make_backbone
-from annlib.model.folded import FoldedAFNB, FoldedAPNB
+from annlib.model.build import make_backbone
+from annlib.model.fused import FoldedAFNB, FoldedAPNB
 from annlib.model.layers import ChannelDropout, classifier, conv_bn_relu
 
 OUTPUT_STRIDE = 8  # pixels of the image from one position of the map to the next
@@ -62,7 +62,7 @@ class FCNHead(nn.Module):
 class ANN(nn.Module):
     """The network of the paper, in the variant of the released weights.
 
-    folded: its two blocks compute the same with half of the work, see `annlib.model.folded`.
+    folded: its two blocks compute the same with half of the work, see `annlib.model.fused`.
     Reference: mmseg/models/decode_heads/ann_head.py.
     """
 

@@ -1,4 +1,4 @@
-"""The paper: pyramid sampling, asymmetric attention, and the two blocks made of it.
+"""The paper: pyramid sampling, asymmetric attention, and the blocks AFNB and APNB.
 
 B batch, C channels, H x W the query map, N = H * W its positions, S anchors (110 for 1, 3, 6, 8).
 """

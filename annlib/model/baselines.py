@@ -1,4 +1,4 @@
-"""What ANN is compared with: no context (FCN), pooled context (PPM), the ordinary non-local block.
+"""Baselines: no context (FCN), pooled context (PPM), the ordinary non-local block.
 
 B batch, C channels, N = H * W positions of the map.
 """
@@ -11,8 +11,8 @@ from torch.nn.functional import adaptive_avg_pool2d
 from annlib.config import ModelConfig
 from annlib.model.ann import ANN, FCNHead, Logits, resize_bilinear
 from annlib.model.asymmetric import APNB
-from annlib.model.backbones import make_backbone
-from annlib.model.folded import FoldedAPNB
+from annlib.model.build import make_backbone
+from annlib.model.fused import FoldedAPNB
 from annlib.model.layers import ChannelDropout, classifier, conv_bn_relu
 
 

@@ -1,4 +1,4 @@
-"""The backbone that a configuration names by its depth."""
+"""Builds the backbone and the network that a configuration describes."""
 
 from annlib.config import ModelConfig
 from annlib.model import localnet, resnet

@@ -1,4 +1,4 @@
-"""Save and load: one safetensors file holds weights, optimiser, step and where they come from."""
+"""Checkpoints: one safetensors file holds weights, optimiser, step and metadata; never pickle."""
 
 import json
 import os
@@ -124,7 +124,7 @@ def refuse_pickle(path: Path) -> None:
             f"{path} is a pickle (torch.save). Loading one can run any code, so annlib never does. "
             "Released weights of MMSegmentation are taken in by `annlib weights import FILE NAME`, "
             "which reads tensors alone. For others you trust: torch.load(path, weights_only=True) "
-            "and annlib.model.checkpoints.save."
+            "and annlib.model.checkpoint.save."
         )
 
 
@@ -198,3 +198,26 @@ def shipped_path(name: str) -> Path:
 def shipped_model(name: str) -> ANN | Baseline:
     """The small model of that name, in evaluation mode."""
     return load_model(shipped_path(name))
+
+
+class Header(NamedTuple):
+    """See annlib.model.checkpoint.Checkpoint."""
+
+    step: int
+    notes: dict[str, Any]
+
+
+def read_header(path: Path) -> Header:
+    """Step and notes of a checkpoint. A file that was cut short is noticed, a flipped bit is not.
+
+    Raises FileNotFoundError, or ValueError for a file that is damaged or not ours.
+    """
+    refuse_pickle(path)
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            facts = json.loads((file.metadata() or {})["annlib"])
+        return Header(facts["step"], facts["notes"])
+    except (safetensors.SafetensorError, KeyError, ValueError) as error:
+        raise ValueError(
+            f"{path} is damaged, only half written, or no checkpoint of annlib ({error})."
+        ) from error

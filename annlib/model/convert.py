@@ -1,4 +1,4 @@
-"""Names of other implementations' weights -> names of annlib's, and back."""
+"""Maps the parameter names of mmseg and torchvision to annlib's names, and back."""
 
 from collections.abc import Mapping
 from pathlib import Path

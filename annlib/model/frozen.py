@@ -1,4 +1,4 @@
-"""A trained network, rebuilt for answering only: fewer layers, the same answers but for rounding.
+"""Fuses a trained network for inference: batch norm and layers that commute are folded together.
 
 Without training two more things are linear. Batch norm is a scale and a shift with fixed numbers,
 so it moves into the convolution before it. And between AFNB's fusing convolution and the 3x3 that
@@ -17,12 +17,12 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from annlib.model.ann import ANN, Logits
 from annlib.model.baselines import Baseline
-from annlib.model.folded import attend
+from annlib.model.fused import attend
 
 NORMS = (nn.BatchNorm2d, nn.SyncBatchNorm)
 
 
-def frozen(model: ANN | Baseline) -> nn.Module:
+def fuse_for_inference(model: ANN | Baseline) -> nn.Module:
     """A copy that answers as `model.eval()` does. It cannot be trained; what `model` goes on to
     learn does not reach it.
 

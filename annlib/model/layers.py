@@ -1,4 +1,4 @@
-"""The layers that every part of the network is made of, and how their weights start."""
+"""Convolution blocks and channel dropout, with their initial weights."""
 
 from torch import Tensor, nn
 

@@ -1,4 +1,4 @@
-"""A small backbone that can only see near: what it cannot reach, attention has to fetch."""
+"""A small backbone with a small receptive field: longer context has to come from attention."""
 
 from torch import Tensor, nn
 

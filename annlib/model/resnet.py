@@ -1,4 +1,4 @@
-"""The backbone of the published models: a ResNetV1c that stops shrinking at 1/8."""
+"""The backbone of the published models: ResNetV1c, dilated to an output stride of 8."""
 
 from torch import Tensor, nn
 

@@ -25,18 +25,20 @@ experiment = ""
 # %% tags=["setup"]
 import numpy as np
 
-from annlib.course import checks, plots
+from annlib.course import checks, plots, widgets
 from annlib.course.attention import attention_of
-from annlib.course.controls.attention_explorer import attention_explorer
-from annlib.course.controls.prediction_ledger import prediction_ledger
-from annlib.course.controls.set_up import set_up
-from annlib.course.matching import hint_offsets, match
-from annlib.course.opening import open_lesson
-from annlib.course.predicting import count_right, house_answer, predict_labels
-from annlib.course.predictions import Predictions
-from annlib.data.scenes import make_scene, repaint
-from annlib.data.sources import FIRST_VAL_SEED
-from annlib.model.checkpoints import shipped_model
+from annlib.course.attention_metrics import (
+    count_right,
+    hint_offsets,
+    house_answer,
+    match,
+    predict_labels,
+)
+from annlib.course.guesses import Predictions
+from annlib.course.lesson import open_lesson
+from annlib.data.balloon_town.dataset import make_scene, repaint
+from annlib.data.datasets import FIRST_VAL_SEED
+from annlib.model.checkpoint import shipped_model
 
 lesson = open_lesson(mode, device, seed, data_root, experiment)
 predictions = Predictions()
@@ -84,7 +86,7 @@ plots.scene(scene)
 # Python started: choose Run > Run All Above Selected Cell.)
 
 # %%
-machine = set_up()
+machine = widgets.set_up()
 machine
 
 # %% [markdown] tags=["exercise:click"]
@@ -248,7 +250,7 @@ print(f"{len(attention.weights)} positions ask; each row of shares sums to 1.")
 # 3. Stay on a house and set "scores x" to 0, then to 4. Which of the two is blind, which stubborn?
 
 # %%
-attention_explorer({"Non-local": nonlocal_net}, scene)
+widgets.attention_explorer({"Non-local": nonlocal_net}, scene)
 
 # %% [markdown] tags=["exercise:ask"]
 # ### Exercise 0.2: Your own question
@@ -326,7 +328,7 @@ plots.hero(scene, blocks)
 # |---|---|
 # | these lessons | `notebooks/`; with answers in `notebooks/solutions/` |
 # | the code, meant to be read | `annlib/`; the paper's blocks in `annlib/model/asymmetric.py` |
-# | checks of the exercises | `annlib/course/checks.py`; run as often as you like |
+# | checks of the exercises | `annlib/course/checks/__init__.py`; run as often as you like |
 # | your predictions | in this notebook's memory only; the ledger just below lists them |
 # | trained networks | `data/weights/`, each trained by us, below [1 MB](given:limit) |
 # | measured numbers | `data/results/`, with date and machine |
@@ -340,7 +342,7 @@ plots.hero(scene, blocks)
 # 2. Which guess was right, but for a wrong reason?
 
 # %%
-prediction_ledger(predictions)
+widgets.prediction_ledger(predictions)
 
 # %% [markdown]
 # ## Quiz

@@ -29,18 +29,15 @@ import inspect
 import numpy as np
 import torch
 
-from annlib.course import checks, plots
-from annlib.course.controls.choose_scenes import choose_scenes
-from annlib.course.controls.paint_prediction import paint_prediction
-from annlib.course.controls.prediction_ledger import prediction_ledger
-from annlib.course.figures.confusion import taken_for
-from annlib.course.opening import open_lesson
-from annlib.course.predicting import predict_labels
-from annlib.course.predictions import Predictions
-from annlib.data.scenes import CLASS_NAMES, make_scene
-from annlib.data.sources import FIRST_VAL_SEED
-from annlib.engine.evaluate import ConfusionMatrix
-from annlib.model.checkpoints import shipped_model
+from annlib.course import checks, plots, widgets
+from annlib.course.attention_metrics import predict_labels
+from annlib.course.guesses import Predictions
+from annlib.course.lesson import open_lesson
+from annlib.data.balloon_town.dataset import make_scene
+from annlib.data.balloon_town.layout import CLASS_NAMES
+from annlib.data.datasets import FIRST_VAL_SEED
+from annlib.engine.metrics import ConfusionMatrix
+from annlib.model.checkpoint import shipped_model
 
 lesson = open_lesson(mode, device, seed, data_root, experiment)
 predictions = Predictions()
@@ -254,7 +251,7 @@ print(f"{int(mine.sum()):,} pixels with a label, of {labels.numel():,}.")
 # %%
 whole = ConfusionMatrix(K)
 whole.update(answers["FCN"], labels)
-taken_for(whole, CLASS_NAMES, "FCN: what was taken for what, in %")
+plots.taken_for(whole, CLASS_NAMES, "FCN: what was taken for what, in %")
 
 # %% [markdown]
 # The mistakes are not spread about: FCN *finds* the houses, but spreads each kind over all three names.
@@ -344,7 +341,7 @@ checks.mean_iou(mean_iou)
 # 4. Give the pixel marked 255 every class in turn. What moves?
 
 # %%
-paint_prediction()
+widgets.paint_prediction()
 
 # %% [markdown] tags=["instructor"]
 # Twelve minutes. Task 2: a house is 4 pixels, so one of them is a quarter of its IoU; sky has 13. Let
@@ -423,7 +420,7 @@ lesson.claim("fcn-apart", apart["FCN"], within=0.005, modes=same_scenes)
 # 3. With PPM, let "how many" grow from 1 to 40. From when on does one matrix hardly move?
 
 # %%
-choose_scenes({name: (networks[name], counts[name]) for name in networks}, CLASS_NAMES)
+widgets.choose_scenes({name: (networks[name], counts[name]) for name in networks}, CLASS_NAMES)
 
 # %% [markdown]
 # ## The same in annlib, and the scores
@@ -482,7 +479,7 @@ lesson.claim("miou-ann", together["ANN"], within=0.005, modes=same_scenes)
 # 2. Which guess was right, but for a wrong reason?
 
 # %%
-prediction_ledger(predictions)
+widgets.prediction_ledger(predictions)
 
 # %% [markdown]
 # ## Quiz
@@ -536,6 +533,6 @@ prediction_ledger(predictions)
 #
 # Read more: M. Everingham and others, *The Pascal Visual Object Classes Challenge: A Retrospective*, IJCV
 # 2015, which scores segmentation by IoU; M. Cordts and others, *The Cityscapes Dataset for Semantic Urban
-# Scene Understanding*, CVPR 2016, section 4, for IoU and its blind spots; annlib/engine/evaluate.py.
+# Scene Understanding*, CVPR 2016, section 4, for IoU and its blind spots; annlib/engine/metrics.py.
 #
 # Next: in [lesson 2](02_every_pixel_asks.ipynb) you build what ANN has and FCN lacks.

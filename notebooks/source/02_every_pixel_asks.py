@@ -31,18 +31,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from annlib.course import charts, checks, plots
+from annlib.course import checks, plots, widgets
 from annlib.course.attention import attention_of, capture_attention, model_input
-from annlib.course.controls.attention_explorer import attention_explorer
-from annlib.course.controls.prediction_ledger import prediction_ledger
-from annlib.course.controls.six_positions import SixPositions
-from annlib.course.matching import entropy, hint_offsets, match, query_on
-from annlib.course.opening import open_lesson
-from annlib.course.predicting import pixel_view
-from annlib.course.predictions import Predictions
-from annlib.course.progress import progress
-from annlib.data.scenes import make_scene
-from annlib.data.sources import FIRST_VAL_SEED, TRAIN_SCENES
+from annlib.course.attention_metrics import entropy, hint_offsets, match, pixel_view, query_on
+from annlib.course.guesses import Predictions
+from annlib.course.lesson import open_lesson, progress
+from annlib.data.balloon_town.dataset import make_scene
+from annlib.data.datasets import FIRST_VAL_SEED, TRAIN_SCENES
 from annlib.experiments import town
 from annlib.model.baselines import NonLocal, NonLocalAttention, build_model
 from annlib.model.localnet import receptive_field
@@ -160,7 +155,7 @@ assert weights.shape == (B, N, S)
 constant = attention_weights(torch.ones(1, C, N), torch.ones(1, C, S))
 outcome = float(constant[0, 0, 0])
 predictions.compare("2.1", guess_constant, outcome, tolerance=0.05, between=(0, 1))
-charts.weight_matrix(weights[0].numpy(), "Six positions", names, names)
+plots.weight_matrix(weights[0].numpy(), "Six positions", names, names)
 
 # %% [markdown]
 # The blue house looks at the blue balloon **and at itself**: both fit equally well, and the dot product
@@ -178,7 +173,7 @@ charts.weight_matrix(weights[0].numpy(), "Six positions", names, names)
 # (Leave "scores x" at 1 for now.)
 
 # %%
-SixPositions(query[0], ["how blue", "how red", "a thing"], names)
+widgets.SixPositions(query[0], ["how blue", "how red", "a thing"], names)
 
 # %% [markdown] tags=["instructor"]
 # Twenty minutes to here, five of them for the sliders. Usual mistakes in 2.1: softmax over dim 1 (then
@@ -344,8 +339,8 @@ print(inspect.getsource(NonLocal.forward))
 # button **■** of the notebook stops it earlier (then go on with the cells below: they use what was learned).
 
 # %%
-from annlib.data.loading import Transformed, make_loader
-from annlib.data.scenes import Scenes
+from annlib.data.balloon_town.dataset import Scenes
+from annlib.data.loader import Transformed, make_loader
 from annlib.data.transforms import training_transform
 from annlib.engine.train import make_optimizer, train
 
@@ -367,14 +362,14 @@ for step in progress(training, steps, "steps"):
     if time.perf_counter() - started > 90 and mode != "full":
         print(f"Time is up after {step.number} steps: a slow or busy machine.")
         break
-charts.training_curve(history, "nonlocal")
+plots.training_curve(history, "nonlocal")
 
 # %%
 from annlib.config import TestConfig
-from annlib.data.scenes import CLASS_NAMES, HOUSES
+from annlib.data.balloon_town.layout import CLASS_NAMES, HOUSES
 from annlib.data.transforms import to_tensors
-from annlib.engine.evaluate import evaluate
-from annlib.engine.inference import predictor
+from annlib.engine.inference import make_predictor
+from annlib.engine.metrics import evaluate
 
 unseen = Scenes(lesson.pick(quick=8, learn=40, full=200), first_seed=FIRST_VAL_SEED)
 samples = make_loader(Transformed(unseen, to_tensors), batch_size=8, training=False)
@@ -382,7 +377,7 @@ samples = make_loader(Transformed(unseen, to_tensors), batch_size=8, training=Fa
 
 def score(model: nn.Module) -> str:
     """mIoU, and the share of right kinds among pixels that are, and were taken for, some house."""
-    matrix = evaluate(predictor(model, TestConfig()), samples, len(CLASS_NAMES))
+    matrix = evaluate(make_predictor(model, TestConfig()), samples, len(CLASS_NAMES))
     return f"mIoU {matrix.scores().miou:.3f}, houses {matrix.accuracy_among(HOUSES):.3f}"
 
 
@@ -400,7 +395,7 @@ print("trained here:   ", score(small))
 # also take the network that comes with the course: the same recipe, with more steps.
 
 # %%
-from annlib.model.checkpoints import shipped_model
+from annlib.model.checkpoint import shipped_model
 
 trained = shipped_model("balloon_nonlocal").to(lesson.device)
 print("shipped weights:", score(trained))
@@ -430,7 +425,7 @@ print(f"{N} rows, each with {S} weights: {N * S:,} numbers for one small picture
 # 4. Put "trained here" beside it. Has your network found the same way to look, or another?
 
 # %%
-attention_explorer({"shipped weights": trained, "trained here": small}, scene)
+widgets.attention_explorer({"shipped weights": trained, "trained here": small}, scene)
 
 # %% [markdown]
 # Three houses are an anecdote. So count: for every house of scenes that the network has not seen, does the
@@ -473,9 +468,9 @@ plots.hero(scene, {"Non-local: 384 positions": ("nonlocal", attention)})
 #    the dashed frame fall, and how much is it?
 
 # %%
-from annlib.course.controls.receptive_field import ReceptiveField
+from annlib.course import widgets
 
-ReceptiveField(trained, scene)
+widgets.ReceptiveField(trained, scene)
 
 # %% [markdown]
 # **What this does not show.** The town was built so that attention can solve it; in photographs far
@@ -489,9 +484,9 @@ ReceptiveField(trained, scene)
 # *Difficulty 3/5, importance 3/5, about 10 min, objective 4, open*
 #
 # Use the network that *you* trained (`predict_labels` and `house_answer` are in
-# `annlib.course.predicting`). Find a house that it names wrongly, look at the attention of three of its
+# `annlib.course.attention_metrics`). Find a house that it names wrongly, look at the attention of three of its
 # pixels, and write two sentences: what was fetched, and which single change of the scene
-# (`annlib.data.scenes.repaint`) would test your story.
+# (`annlib.data.balloon_town.dataset.repaint`) would test your story.
 
 # %% [markdown] tags=["instructor"]
 # Rubric for 2.3 (0 to 4): names scene, house and pixels so that others find them (1); describes the
@@ -517,7 +512,7 @@ ReceptiveField(trained, scene)
 # 2. Which guess was right, but for a wrong reason?
 
 # %%
-prediction_ledger(predictions)
+widgets.prediction_ledger(predictions)
 
 # %% [markdown]
 # ## Quiz

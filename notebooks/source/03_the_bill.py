@@ -29,13 +29,12 @@ from statistics import median
 
 import torch
 
-from annlib.course import checks, plots
-from annlib.course.controls.prediction_ledger import prediction_ledger
-from annlib.course.opening import open_lesson
-from annlib.course.predictions import Predictions
-from annlib.data.scenes import make_scene
-from annlib.data.sources import FIRST_VAL_SEED
-from annlib.engine.memory import available_bytes
+from annlib.course import checks, plots, widgets
+from annlib.course.guesses import Predictions
+from annlib.course.lesson import open_lesson
+from annlib.data.balloon_town.dataset import make_scene
+from annlib.data.datasets import FIRST_VAL_SEED
+from annlib.engine.profiler import available_bytes
 from annlib.model.ann import map_size
 
 lesson = open_lesson(mode, device, seed, data_root, experiment)
@@ -152,7 +151,7 @@ checks.attention_operations(attention_operations)
 guess_saving = 298  # solution
 
 # %%
-from annlib.speed.formulas import Shape, asymmetric_flops, nonlocal_flops
+from annlib.course.implementations import Shape, asymmetric_flops, nonlocal_flops
 
 shape = Shape(2048, 2048, 256, 256, (H, W))
 S = shape.anchors
@@ -177,7 +176,7 @@ print(f"          {convolutions:7,.1f} of them in 1 x 1 convolutions, in either"
 # have a shape and no numbers:
 
 # %%
-from annlib.engine.counting import operation_counter
+from annlib.engine.profiler import operation_counter
 from annlib.model.baselines import NonLocalAttention
 
 with torch.device("meta"), operation_counter() as counter, torch.no_grad():
@@ -264,10 +263,9 @@ for memory in (1, 8, 24, 80):
 guess_fused = "time"  # solution
 
 # %%
-from annlib.speed.attentions import FUSED, NONLOCAL, PLAIN
-from annlib.speed.blocks import Channels
-from annlib.speed.forms import Conditions
-from annlib.speed.growth import curves_of, growing, slopes_table
+from annlib.course.implementations import FUSED, NONLOCAL, PLAIN_APNB, Channels
+from annlib.course.scaling import curves_of, growing, slopes_table
+from annlib.course.timing import Conditions
 
 channels = lesson.pick(quick=Channels().divided(16), learn=Channels(), full=Channels())
 sizes = lesson.pick(
@@ -278,7 +276,7 @@ sizes = lesson.pick(
 conditions = Conditions(lesson.device, repeat=3, limit_bytes=free / 2)
 
 # %%
-from annlib.course.progress import progress
+from annlib.course.lesson import progress
 
 measured = list(progress(growing(sizes, channels, conditions), len(sizes), "maps"))
 before, last = (each.finish(FUSED).needs for each in measured[-2:])
@@ -299,11 +297,11 @@ for name, times in more.items():
 # are your measurements as curves (both axes logarithmic: a slope of 1 is a straight bill, 2 a square one):
 
 # %%
-from annlib.course.growth_chart import growth_chart
+from annlib.course import plots
 
 curves = curves_of(measured)
 print(slopes_table(curves))
-growth_chart(curves)
+plots.growth_chart(curves)
 
 # %% [markdown]
 # Look at the last two points of each curve. While the convolutions have the larger say, time grows little
@@ -339,9 +337,8 @@ growth_chart(curves)
 #    why does it weigh less there?
 
 # %%
-from annlib.course.controls.cost_explorer import CostExplorer
 
-CostExplorer(free, lesson.device)
+widgets.CostExplorer(free, lesson.device)
 
 # %% [markdown]
 # ## Time: measure, but how?
@@ -396,8 +393,8 @@ checks.times_faster(times_faster)
 # once on the map of our scene, once on one with longer sides.
 
 # %%
-from annlib.engine.benchmark import synchronise
-from annlib.model.checkpoints import shipped_model
+from annlib.engine.profiler import synchronise
+from annlib.model.checkpoint import shipped_model
 
 blocks = {head: shipped_model(f"balloon_{head}").context for head in ("nonlocal", "apnb")}
 for scale in (1, lesson.pick(quick=2, learn=4, full=8)):
@@ -455,8 +452,8 @@ guess_measured = "larger"  # solution
 # and if the matrices fit into half of the free memory; else the largest map that does.
 
 # %%
-from annlib.course.remeasuring import MEASURED, beside_paper, found_in, largest_affordable, visits
-from annlib.speed.attentions import attention_forms
+from annlib.course.implementations import attention_forms
+from annlib.course.scaling import MEASURED, beside_paper, found_in, largest_affordable, visits
 
 repeat = 3
 candidates = lesson.pick(
@@ -469,10 +466,10 @@ found = found_in(seen)
 print(beside_paper(found, size))
 
 # %%
-from annlib.course.figures.remeasured import measured_points
+from annlib.course import plots
 
-by_operations = forms[0].flops / next(form.flops for form in forms if form.name == PLAIN)
-ratios = {name: found[name].timing.median / found[PLAIN].timing.median for name in found}
+by_operations = forms[0].flops / next(form.flops for form in forms if form.name == PLAIN_APNB)
+ratios = {name: found[name].timing.median / found[PLAIN_APNB].timing.median for name in found}
 against = ratios[NONLOCAL] / by_operations
 outcome = "larger" if against > 1.2 else "smaller" if against < 0.8 else "alike"
 predictions.compare("3.4", guess_measured, outcome, options=("larger", "smaller", "alike"))
@@ -481,7 +478,7 @@ for name, what in ((NONLOCAL, "written-out"), (FUSED, "fused")):
     spread = (timing.slowest - timing.fastest) / timing.median * ratios[name]
     lesson.claim(f"faster-than-{what}", ratios[name], within=spread, unit="times", modes=())
 print(f"By operations on this map: {by_operations:.1f} times.")
-measured_points(found, size)
+plots.measured_points(found, size)
 
 # %% [markdown]
 # On the machine of our record (two CPU cores, map of 256 x 128) APNB was
@@ -521,7 +518,7 @@ measured_points(found, size)
 guess_network = "non-local"  # solution
 
 # %%
-from annlib.course.bills import HEADS, network_bill
+from annlib.course.costs import HEADS, network_bill
 
 totals = {head: sum(network_bill(head, (512, 1024)).values()) for head in HEADS}
 most = max(totals, key=totals.get).split()[0]
@@ -545,9 +542,9 @@ lesson.claim("apnb-share", 100 * ann["apnb"] / sum(ann.values()), within=0.5, un
 # 3. Which single bar would you attack first to make ANN faster at 512 x 1024? (Lesson 11 attacks two.)
 
 # %%
-from annlib.course.controls.network_bill import NetworkBill
+from annlib.course import widgets
 
-NetworkBill()
+widgets.NetworkBill()
 
 # %% [markdown] tags=["exercise:amdahl"]
 # ### Exercise 3.4: A part and the whole
@@ -615,7 +612,7 @@ for size in ((512, 1024), (1024, 2048)):
 # 2. Which guess was right, but for a wrong reason?
 
 # %%
-prediction_ledger(predictions)
+widgets.prediction_ledger(predictions)
 
 # %% [markdown]
 # ## Quiz

@@ -29,23 +29,18 @@ from statistics import mean
 import torch
 from torch import nn
 
-from annlib.course import checks
-from annlib.course.anchoring import attention_with, fetched, loss_by_class, with_levels
+from annlib.course import checks, plots, widgets
 from annlib.course.attention import attention_of
-from annlib.course.controls.anchor_map import anchor_map
-from annlib.course.controls.cell_map import cell_map
-from annlib.course.controls.prediction_ledger import prediction_ledger
-from annlib.course.figures.anchor_map import anchor_map as draw_anchors
-from annlib.course.figures.lost_map import lost_map
-from annlib.course.matching import match, query_on
-from annlib.course.opening import open_lesson
-from annlib.course.predicting import count_right
-from annlib.course.predictions import Predictions
-from annlib.data.scenes import make_scene
-from annlib.data.sources import FIRST_VAL_SEED
+from annlib.course.attention_metrics import count_right, match, query_on
+from annlib.course.guesses import Predictions
+from annlib.course.interventions import attention_with, fetched, loss_by_class, with_levels
+from annlib.course.lesson import open_lesson
+from annlib.course.plots.anchors import anchor_map as draw_anchors
+from annlib.data.balloon_town.dataset import make_scene
+from annlib.data.datasets import FIRST_VAL_SEED
 from annlib.model.asymmetric import APNB
 from annlib.model.baselines import NonLocal
-from annlib.model.checkpoints import shipped_model
+from annlib.model.checkpoint import shipped_model
 from annlib.model.layers import conv_bn_relu
 
 lesson = open_lesson(mode, device, seed, data_root, experiment)
@@ -196,7 +191,7 @@ checks.cell(cell)
 # 4. Level 24 is finer than the map is high. What do the cells do there?
 
 # %%
-cell_map(scene)
+widgets.cell_map(scene)
 
 # %% [markdown]
 # So an anchor is no pixel that was picked: it is a whole cell, with one voice. A balloon that fills its cell
@@ -346,7 +341,7 @@ assert differences[side,] < 1e-5
 
 # %%
 apnb_net = shipped_model("balloon_apnb").to(lesson.device)
-anchor_map(apnb_net, scene)
+widgets.anchor_map(apnb_net, scene)
 
 # %% [markdown]
 # ## What it costs a trained network
@@ -405,7 +400,7 @@ lesson.claim("unanchored", right[None, "110 anchors"], within=1)
 whole_net, anchored_net = with_levels(nonlocal_net, None), with_levels(nonlocal_net, (1, 3, 6, 8))
 exact, anchored = fetched(whole_net, scene.image), fetched(anchored_net, scene.image)
 assert exact.shape == anchored.shape == (64, 16, 24)
-lost_map(scene.image, exact, anchored)
+plots.lost_map(scene.image, exact, anchored)
 
 # %%
 shares: dict[str, list[float]] = {}
@@ -514,7 +509,7 @@ lesson.claim("small-anchors", houses["anchors"], within=2)
 # 2. Which guess was right, but for a wrong reason?
 
 # %%
-prediction_ledger(predictions)
+widgets.prediction_ledger(predictions)
 
 # %% [markdown]
 # ## Quiz

@@ -30,21 +30,23 @@ import torch
 from torch import nn
 
 from annlib.config import ModelConfig
-from annlib.course import checks, plots
+from annlib.course import checks, plots, widgets
 from annlib.course.attention import attention_of
-from annlib.course.controls.context_volume import context_volume
-from annlib.course.controls.prediction_ledger import prediction_ledger
-from annlib.course.controls.two_maps import two_maps
-from annlib.course.intervening import changed_attention
-from annlib.course.levels import changed_levels, coarse, low_and_high, score
-from annlib.course.opening import open_lesson
-from annlib.course.predictions import Predictions
-from annlib.course.stages import say_stages, walk
-from annlib.data.scenes import make_scene
-from annlib.data.sources import FIRST_VAL_SEED
+from annlib.course.costs import say_stages, walk
+from annlib.course.guesses import Predictions
+from annlib.course.interventions import (
+    changed_attention,
+    changed_levels,
+    coarse,
+    low_and_high,
+    score,
+)
+from annlib.course.lesson import open_lesson
+from annlib.data.balloon_town.dataset import make_scene
+from annlib.data.datasets import FIRST_VAL_SEED
 from annlib.model.ann import ANN
 from annlib.model.asymmetric import AFNB, PyramidPool
-from annlib.model.checkpoints import shipped_model
+from annlib.model.checkpoint import shipped_model
 from annlib.model.layers import conv_bn, conv_bn_relu
 
 lesson = open_lesson(mode, device, seed, data_root, experiment)
@@ -155,7 +157,7 @@ predictions.compare("5.1", guess_size, counted[1] / counted[0])
 #    you swap there?)
 
 # %%
-two_maps(ann, scene)
+widgets.two_maps(ann, scene)
 
 # %% [markdown]
 # ## Build it
@@ -397,7 +399,7 @@ lesson.claim("silent-apnb", 60 * silenced["apnb"].houses, within=1)
 # 3. APNB: from 1 to 0. Houses stay; what else in the picture changes? Look at the edges.
 
 # %%
-context_volume(ann, scene)
+widgets.context_volume(ann, scene)
 
 # %%
 attention = attention_of(ann, scene.image)["afnb.attention"]
@@ -497,7 +499,7 @@ print(inspect.getsource(ANN.forward))
 # 2. Which guess was right, but for a wrong reason?
 
 # %%
-prediction_ledger(predictions)
+widgets.prediction_ledger(predictions)
 
 # %% [markdown]
 # ## Quiz

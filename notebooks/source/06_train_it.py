@@ -34,18 +34,14 @@ import torch
 from torch import nn
 
 from annlib.config import TestConfig, TrainConfig
-from annlib.course import checks, plots
-from annlib.course.controls.live_run import LiveRun
-from annlib.course.controls.prediction_ledger import prediction_ledger
-from annlib.course.controls.recipe_sliders import recipe_sliders
-from annlib.course.figures.training import Look, live, one_batch, say_live
-from annlib.course.full_run import open_full_run, refuse_without_gpu
-from annlib.course.opening import open_lesson
-from annlib.course.predicting import predict_labels
-from annlib.course.predictions import Predictions
-from annlib.course.progress import progress
-from annlib.data.scenes import CLASS_NAMES, HOUSES, Scenes, make_scene
-from annlib.data.sources import FIRST_VAL_SEED
+from annlib.course import checks, plots, widgets
+from annlib.course.attention_metrics import predict_labels
+from annlib.course.guesses import Predictions
+from annlib.course.lesson import open_lesson, progress
+from annlib.course.training import open_full_run, refuse_without_gpu
+from annlib.data.balloon_town.dataset import Scenes, make_scene
+from annlib.data.balloon_town.layout import CLASS_NAMES, HOUSES
+from annlib.data.datasets import FIRST_VAL_SEED
 from annlib.experiments import town
 from annlib.model.baselines import build_model
 
@@ -86,13 +82,15 @@ plots.predictions([scene], {"ANN, random weights": [predict_labels(fresh, scene.
 # which keeps hard pixels only, and for the auxiliary one a mean over labelled pixels.)
 
 # %%
-from annlib.data.loading import Transformed, make_loader
-from annlib.data.normalise import to_tensors
-from annlib.engine.train import make_optimizer, poly_lr, segmentation_loss, thin_out, train
+from annlib.data.loader import Transformed, make_loader
+from annlib.data.transforms import to_tensors
+from annlib.engine.train import make_optimizer, poly_lr, segmentation_loss, subsample_labels, train
 
 pair = make_loader(Transformed(Scenes(2), to_tensors), batch_size=2, training=False)
 images, labels = next(iter(pair))
-labels = thin_out(labels, 4)  # every fourth row and column, as in the recipe: four times faster
+labels = subsample_labels(
+    labels, 4
+)  # every fourth row and column, as in the recipe: four times faster
 B, H, W = labels.shape
 assert images.shape == (B, 3, 4 * H, 4 * W) and B == 2
 images, labels = images.to(lesson.device), labels.to(lesson.device)
@@ -259,7 +257,7 @@ print("Yours is the schedule of a published run of 40,000 steps:", [f"{rate:.2g}
 # 3. Choose base rate, power, floor and warm-up so that the two lines are the same.
 
 # %%
-recipe_sliders(town("ann").train)
+widgets.recipe_sliders(town("ann").train)
 
 # %% [markdown]
 # ## One step
@@ -355,7 +353,7 @@ outcome = "yes" if by_heart["FCN"][-1] < 0.05 else "no"
 predictions.compare("6.3", guess_memory, outcome, options=("yes", "no"))
 lesson.claim("one-batch-ann", by_heart["ANN"][-1], within=0.01)
 lesson.claim("one-batch-fcn", by_heart["FCN"][-1], within=0.01)
-one_batch(by_heart, 0.05, ("ann", "fcn"))
+plots.one_batch(by_heart, 0.05, ("ann", "fcn"))
 
 # %% [markdown]
 # After 70 steps ANN is at [0.02](claim:one-batch-ann), FCN at [0.01](claim:one-batch-fcn). The
@@ -386,8 +384,8 @@ one_batch(by_heart, 0.05, ("ann", "fcn"))
 
 # %%
 from annlib.data.transforms import training_transform
-from annlib.engine.evaluate import ConfusionMatrix, evaluate
-from annlib.engine.inference import predictor
+from annlib.engine.inference import make_predictor
+from annlib.engine.metrics import ConfusionMatrix, evaluate
 
 steps = lesson.pick(quick=12, learn=600, full=1000)
 every = lesson.pick(quick=6, learn=50, full=50)
@@ -399,7 +397,7 @@ def score(model: nn.Module) -> ConfusionMatrix:
     """Counts over scenes that no training has seen."""
     samples = make_loader(unseen, batch_size=8, training=False)
     on_device = ((images.to(lesson.device), labels) for images, labels in samples)
-    return evaluate(predictor(model, TestConfig()), on_device, len(CLASS_NAMES))
+    return evaluate(make_predictor(model, TestConfig()), on_device, len(CLASS_NAMES))
 
 
 def prepare(head: str, seed: int) -> tuple:
@@ -425,20 +423,20 @@ def prepare(head: str, seed: int) -> tuple:
 ann, ann_steps = prepare("ann", lesson.seed)
 
 
-def look(step: int) -> Look:
+def look(step: int) -> plots.Look:
     """How the network does now."""
     matrix = score(ann)
     said = predict_labels(ann, scene.image)
-    return Look(step, matrix.scores().miou, matrix.accuracy_among(HOUSES), said)
+    return plots.Look(step, matrix.scores().miou, matrix.accuracy_among(HOUSES), said)
 
 
-run = LiveRun(
+run = widgets.LiveRun(
     ann_steps,
     steps,
     every,
     look,
-    draw=partial(live, total=steps, scene=scene, block="ann"),
-    say=partial(say_live, total=steps),
+    draw=partial(plots.live, total=steps, scene=scene, block="ann"),
+    say=partial(plots.say_live, total=steps),
 )
 run.start()
 
@@ -551,7 +549,7 @@ else:
 
 # %% tags=["gpu"]
 if lesson.device.type == "cuda" and lesson.mode == "full":
-    from annlib.engine.training import score as score_of_run
+    from annlib.engine.trainer import score as score_of_run
 
     scores = score_of_run(training, halves.val)
     training.save({"miou": scores.miou, "iou": scores.iou.tolist()})
@@ -566,7 +564,7 @@ if lesson.device.type == "cuda" and lesson.mode == "full":
 # 2. Which guess was right, but for a wrong reason?
 
 # %%
-prediction_ledger(predictions)
+widgets.prediction_ledger(predictions)
 
 # %% [markdown]
 # ## Quiz

@@ -30,16 +30,15 @@ from functools import partial
 import numpy as np
 import torch
 
-from annlib.course import checks, plots
+from annlib.course import checks, plots, widgets
 from annlib.course.attention import attention_of, capture_attention, model_input
-from annlib.course.controls.prediction_ledger import prediction_ledger
-from annlib.course.matching import class_masses, entropy, match, query_on
-from annlib.course.opening import open_lesson
-from annlib.course.predictions import Predictions
-from annlib.course.progress import progress
-from annlib.data.scenes import CLASS_NAMES, make_scene, repaint
-from annlib.data.sources import FIRST_VAL_SEED
-from annlib.model.checkpoints import shipped_model
+from annlib.course.attention_metrics import class_masses, entropy, match, query_on
+from annlib.course.guesses import Predictions
+from annlib.course.lesson import open_lesson, progress
+from annlib.data.balloon_town.dataset import make_scene, repaint
+from annlib.data.balloon_town.layout import CLASS_NAMES
+from annlib.data.datasets import FIRST_VAL_SEED
+from annlib.model.checkpoint import shipped_model
 
 lesson = open_lesson(mode, device, seed, data_root, experiment)
 predictions = Predictions()
@@ -188,7 +187,7 @@ assert abs(sum(area.values()) - 1) < 1e-4
 guess_untrained = 0.29  # solution
 
 # %%
-from annlib.course.intervening import untrained
+from annlib.course.interventions import untrained
 
 num_scenes = lesson.pick(quick=40, learn=40, full=200)
 FORTY = ("quick", "learn")  # the text tells what came out over 40 scenes
@@ -238,8 +237,7 @@ lesson.claim("untrained-matched", 100 * mean_share, within=6, unit="%", modes=FO
 #    see. Keep your sentence; you will need it.
 
 # %%
-from annlib.course.controls.attention_explorer import attention_explorer
-from annlib.course.intervening import shuffled_projections
+from annlib.course.interventions import shuffled_projections
 
 pictures = {
     "scene": scene,
@@ -253,7 +251,7 @@ networks = {
     "shuffled keys": partial(shuffled_projections, ann, seed=seed),
     "lesson 2's, every position": shipped_model("balloon_nonlocal"),
 }
-attention_explorer(networks, pictures)
+widgets.attention_explorer(networks, pictures)
 
 # %% [markdown]
 # Task 1 has a simple reason. A score compares one query with one key, so shuffled keys shuffle whole
@@ -310,7 +308,7 @@ checks.switch_off(switch_off)
 # in between: a network that stayed changed would falsify all that follows.
 
 # %%
-from annlib.course.intervening import (
+from annlib.course.interventions import (
     changed_attention,
     house_accuracy,
     score_scenes,
@@ -342,7 +340,7 @@ assert torch.equal(untouched, attention[AFNB].weights)  # and afterwards all is 
 guess_one = 0.96  # solution
 
 # %%
-from annlib.course.intervening import measure_damage, without_strongest
+from annlib.course.interventions import measure_damage, without_strongest
 
 KS = (1, 2, 4, 8, 32, 100)
 damages = {}
@@ -375,7 +373,7 @@ lesson.claim("random-four", four["as many at random"], within=0.02, modes=FORTY)
 guess_apnb = "stays"  # solution
 
 # %%
-from annlib.course.figures.switching_off import damage_curves
+from annlib.course import plots
 
 left = damages[APNB, "the strongest", 100]
 outcome = "stays" if left.houses > 0.95 else "a vote" if left.houses > 0.45 else "a third"
@@ -385,7 +383,7 @@ with changed_attention(ann, partial(with_shuffled_keys, seed=seed), APNB):
 print(f"APNB without its 100 strongest: {left.houses:.3f}; with shuffled keys: {shuffled:.3f}")
 lesson.claim("apnb-shuffled", shuffled, within=0.01, modes=FORTY)
 lesson.claim("apnb-without-hundred", left.houses, within=0.01, modes=FORTY)
-damage_curves(damages, {AFNB: "AFNB of ANN", APNB: "APNB of ANN"})
+plots.damage_curves(damages, {AFNB: "AFNB of ANN", APNB: "APNB of ANN"})
 
 # %% [markdown]
 # Story A stands: the strongest anchors of the AFNB are needed, others are not. Story B is **false**, and
@@ -439,9 +437,9 @@ assert lesson.mode == "full" or even_apnb > 0.99 > no_afnb > neither
 # 3. Block APNB, any k. Read your sentence of task 4 above again. What is wrong with it?
 
 # %%
-from annlib.course.controls.switch_off import SwitchOff
+from annlib.course import widgets
 
-SwitchOff(ann, scene, {"AFNB": AFNB, "APNB": APNB}, damages)
+widgets.SwitchOff(ann, scene, {"AFNB": AFNB, "APNB": APNB}, damages)
 
 # %% [markdown] tags=["instructor"]
 # Twenty minutes. Usual mistakes in 7.2: rows not brought back to sum 1 (then less is fetched in total,
@@ -496,7 +494,7 @@ checks.bright_without_need(bright_pixel, ann, scene)
 # alone. Now with the map beside it: does the *attention* of the house change when the answer does?
 
 # %%
-from annlib.course.predicting import house_answers
+from annlib.course.attention_metrics import house_answers
 
 moved, flipped, total = [], 0, 0
 for one in scenes[:15]:
@@ -584,7 +582,7 @@ lesson.claim("flipped-share", 100 * flipped / total, within=2, unit="%")
 # 2. Which guess was right, but for a wrong reason?
 
 # %%
-prediction_ledger(predictions)
+widgets.prediction_ledger(predictions)
 
 # %% [markdown]
 # ## Quiz

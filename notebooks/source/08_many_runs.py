@@ -31,19 +31,13 @@ from statistics import mean
 
 from IPython.display import Markdown, display
 
-from annlib.course import checks
-from annlib.course.controls.interval_sliders import interval_sliders
-from annlib.course.controls.prediction_ledger import prediction_ledger
-from annlib.course.controls.results_table import results_table
-from annlib.course.figures.spread import dots
-from annlib.course.intervals import interval, paired_interval, t_quantile
-from annlib.course.opening import open_lesson
-from annlib.course.predictions import Predictions
-from annlib.course.progress import progress
-from annlib.course.running.kernel import ROOT
-from annlib.course.running.runs import known_parameters
+from annlib.course import checks, plots, widgets
+from annlib.course.guesses import Predictions
+from annlib.course.lesson import open_lesson, progress
+from annlib.course.running.execute import ROOT, known_parameters
+from annlib.course.statistics import interval, paired_interval, t_quantile
 from annlib.course.sweeping.grid import make_grid
-from annlib.course.sweeping.running import sweep
+from annlib.course.sweeping.run import sweep
 from annlib.course.sweeping.tables import summary_table
 
 lesson = open_lesson(mode, device, seed, data_root, experiment)
@@ -84,7 +78,7 @@ apart = sum(abs(one - other) > 0.1 for one, other in pairs)
 predictions.compare("8.1", guess_pairs, apart, tolerance=0.15, between=(0, 10))
 lesson.claim("range-nonlocal", spreads["nonlocal"], within=0.006)
 lesson.claim("range-ann", spreads["ann"], within=0.0005)
-dots({h: list(s.values()) for h, s in houses.items()}, "house accuracy", list(houses))
+plots.dots({h: list(s.values()) for h, s in houses.items()}, "house accuracy", list(houses))
 
 # %% [markdown]
 # Same code, and the seeds lie [0.58](claim:range-nonlocal) apart: neither of our two people made a mistake,
@@ -226,7 +220,7 @@ assert len({one.name for one in grid.combinations}) == len(grid.combinations)
 print(f"{len(grid.combinations)} runs; they differ in {', '.join(grid.varied)}")
 
 # %%
-table = results_table(grid, "house_accuracy")
+table = widgets.results_table(grid, "house_accuracy")
 display(table)
 for outcome in progress(sweep(grid, folder, jobs=2), len(grid.combinations), "runs"):
     table.add(outcome)
@@ -345,7 +339,7 @@ lesson.claim("half-fcn", interval(list(houses["fcn"].values())).half, within=0.0
 
 # %%
 unsteady_first = ("nonlocal", "apnb", "ppm", "fcn", "ann")
-interval_sliders({head: list(houses[head].values()) for head in unsteady_first})
+widgets.interval_sliders({head: list(houses[head].values()) for head in unsteady_first})
 
 # %% [markdown]
 # ## Is it real?
@@ -471,7 +465,7 @@ lesson.claim("ann-apnb-half", found.half, within=0.006)
 
 # %%
 rehearsal.cleanup()
-prediction_ledger(predictions)
+widgets.prediction_ledger(predictions)
 
 # %% [markdown]
 # ## Quiz

@@ -31,19 +31,16 @@ import torch
 from IPython.display import Markdown, display
 
 from annlib.config import TestConfig
-from annlib.course import checks, plots
-from annlib.course.controls.preflight import preflight
-from annlib.course.controls.window_map import window_sliders
-from annlib.course.opening import open_lesson
-from annlib.course.predictions import Predictions
-from annlib.course.progress import progress
-from annlib.course.rehearsal import rehearsed_network, sample_picture, town_scores
-from annlib.data.mimic import mimic
-from annlib.data.scenes import make_scene
-from annlib.data.sources import FIRST_VAL_SEED
+from annlib.course import checks, plots, widgets
+from annlib.course.guesses import Predictions
+from annlib.course.lesson import open_lesson, progress
+from annlib.course.training import rehearsed_network, sample_picture, town_scores
+from annlib.data.balloon_town.dataset import make_scene
+from annlib.data.datasets import FIRST_VAL_SEED
+from annlib.data.synthetic import mimic
 from annlib.engine.inference import MULTI_SCALE
-from annlib.engine.shrinking import picture_size
-from annlib.model.checkpoints import shipped_model
+from annlib.engine.row_costs import picture_size
+from annlib.model.checkpoint import shipped_model
 from annlib.zoo import published
 
 lesson = open_lesson(mode, device, seed, data_root, experiment, uses=("data_root", "experiment"))
@@ -167,7 +164,7 @@ checks.class_indices(class_indices)
 # 3. Make the window higher than the picture. What happens to it?
 
 # %%
-window_sliders(image)
+widgets.window_sliders(image)
 
 # %% [markdown] tags=["exercise:slide"]
 # ### Exercise 9.2: Slide
@@ -315,7 +312,7 @@ checks.step_bytes(step_bytes)
 # `peak_bytes` tells the most that tensors held at once.
 
 # %%
-from annlib.course.rehearsal import measured_step, parameters_of
+from annlib.course.training import measured_step, parameters_of
 
 one, eight = (measured_step("ann", pictures, lesson.device) for pictures in (1, 8))
 parameters = parameters_of("ann")
@@ -366,7 +363,7 @@ lesson.claim("eight-gb", example.memory_gb, within=0.5, unit="GB")
 # 3. On a T4 the memory suffices for one picture, yet you may not want it. What does the range of hours say?
 
 # %%
-preflight()
+widgets.preflight()
 
 # %% [markdown]
 # 16 bits halve the maps, but not the weights and what goes with them: with **mixed precision** convolutions and
@@ -374,7 +371,7 @@ preflight()
 # stays in `fp32`. Does the answer change? The same scene as ever, in both:
 
 # %%
-from annlib.course.rehearsal import same_classes
+from annlib.course.training import same_classes
 
 scene = make_scene(FIRST_VAL_SEED + 21)
 share, halves = same_classes(town_net, scene.image)
@@ -403,9 +400,9 @@ plots.predictions([scene], {name: [labels] for name, labels in halves.items()})
 # is all one wants to know today.
 
 # %%
-from annlib.engine.evaluation import Evaluation
-from annlib.engine.predict import segmenter
-from annlib.engine.reproduce import network_of_row, validation_half
+from annlib.cli.reproduce import network_of_row, validation_half
+from annlib.engine.evaluate import Evaluation
+from annlib.engine.predictor import segmenter
 
 network = network_of_row(row, None) if real else rehearsed_network(row, shrink, seed)
 dataset, caveats = validation_half(network, row, root, limit=None if mode == "full" else 1)
@@ -422,7 +419,7 @@ for way, test in ways.items():
     assert int(evaluation.matrix.counts.sum()) > 0
 
 # %%
-from annlib.engine.reproduce import Reproduced, reproduced_table
+from annlib.cli.reproduce import Reproduced, reproduced_table
 
 came_out = Reproduced(row, scores, None, precision, caveats)
 display(Markdown(reproduced_table(came_out, lesson.device)))
@@ -440,12 +437,12 @@ print("REHEARSAL: random weights." if not real else f"{len(dataset)} pictures of
 # One cell for those who have a GPU: how much memory one step really takes, and what `bf16` gains.
 
 # %% tags=["gpu"]
-from annlib.config import Compute
-from annlib.engine.costs import Measuring, training_cost
+from annlib.config import RuntimeConfig
+from annlib.engine.row_costs import Measuring, training_cost
 
 if lesson.device.type == "cuda":
     for precision in ("fp32", "bf16"):
-        cost = training_cost(row, Measuring(lesson.device, Compute(precision), repeat=5))
+        cost = training_cost(row, Measuring(lesson.device, RuntimeConfig(precision), repeat=5))
         print(f"{precision}: {cost.peak_gib:.2f} GiB, {cost.timing.median:.0f} ms a step")
     print(f"published: {row.memory_gb} GB, {row.hardware}")
 else:
@@ -482,10 +479,10 @@ else:
 # 2. Which guess was right, but for a wrong reason?
 
 # %%
-from annlib.course.controls.prediction_ledger import prediction_ledger
+from annlib.course import widgets
 
 rehearsal.cleanup()
-prediction_ledger(predictions)
+widgets.prediction_ledger(predictions)
 
 # %% [markdown]
 # ## Quiz

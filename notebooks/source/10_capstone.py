@@ -29,15 +29,12 @@ from statistics import mean, stdev
 
 from IPython.display import Markdown, display
 
-from annlib.course import checks
-from annlib.course.capstone import Registration, Report, pretend, verdict
-from annlib.course.controls.prediction_ledger import prediction_ledger
-from annlib.course.figures.seeds import paired
-from annlib.course.intervals import interval, t_quantile
-from annlib.course.opening import open_lesson
-from annlib.course.predictions import Predictions
-from annlib.course.running.kernel import ROOT
-from annlib.course.trials import Trial, run_trial, with_anchors
+from annlib.course import checks, plots, widgets
+from annlib.course.guesses import Predictions
+from annlib.course.lesson import open_lesson
+from annlib.course.running.execute import ROOT
+from annlib.course.statistics import Registration, Report, interval, pretend, t_quantile, verdict
+from annlib.course.training import Trial, run_trial, with_anchors
 
 lesson = open_lesson(mode, device, seed, data_root, experiment, uses=("data_root", "experiment"))
 predictions = Predictions()
@@ -77,7 +74,7 @@ predictions.compare("10.1", guess_ahead, sum(d > 0 for d in differences))
 print("APNB minus non-local:", ", ".join(f"{d:+.3f}" for d in differences))
 lesson.claim("mean-difference", mean(differences), within=0.005)
 lesson.claim("half-width", interval(differences).half, within=0.005)
-paired(("nonlocal", theirs), ("apnb", ours), "house accuracy", smallest_effect=-0.02)
+plots.paired(("nonlocal", theirs), ("apnb", ours), "house accuracy", smallest_effect=-0.02)
 
 # %% [markdown]
 # On average APNB is ahead by [0.09](claim:mean-difference). Who shows only this number has a success.
@@ -202,7 +199,7 @@ def my_registration() -> Registration:
 # harder, until you do.
 
 # %% [markdown] tags=["hint:register:2"]
-# Metrics that are measured here: `from annlib.course.capstone import METRICS`. Direction is "higher" or
+# Metrics that are measured here: `from annlib.course.statistics import METRICS`. Direction is "higher" or
 # "lower". For "no worse", write "higher" and a negative smallest effect; for "no better", "lower" and a negative
 # one.
 
@@ -317,9 +314,8 @@ lesson.claim("right-of-twenty", found[20], within=4, unit="of 100")
 #    of `ann` in `data/results/balloon_town.md`.
 
 # %%
-from annlib.course.controls.seeds_explorer import SeedsExplorer
 
-SeedsExplorer()
+widgets.SeedsExplorer()
 
 # %% [markdown] tags=["instructor"]
 # Twenty minutes with 10.3. Usual mistakes in 10.3: comparing with 0; standard deviation for standard
@@ -351,7 +347,7 @@ guess_verdict = "cannot tell"  # solution
 # %%
 from dataclasses import replace
 
-from annlib.data.sources import open_data
+from annlib.data.datasets import open_data
 from annlib.experiments import find_experiment
 
 base = find_experiment(lesson.experiment or ("photos_ann" if lesson.data_root else "balloon_ann"))
@@ -408,7 +404,7 @@ predictions.compare(
 )
 print(f"{interval(differences)}, smallest effect {registered.smallest_effect}: {decision}")
 print(f"Worst seed of the control: {min(control.values()):.3f}. Has it learned its task?")
-paired(
+plots.paired(
     (registered.control, control),
     (registered.treatment, treatment),
     registered.metric,
@@ -455,9 +451,9 @@ paired(
 #    the two metrics would a careless author have reported?
 
 # %%
-from annlib.course.controls.runs_dashboard import RunsDashboard
+from annlib.course import widgets
 
-RunsDashboard(trials)
+widgets.RunsDashboard(trials)
 
 # %% [markdown]
 # Task 3 is why the *metric* stands in the registration. Who may choose among two metrics, ten pairs of the
@@ -540,7 +536,7 @@ assert report.missing(afterwards)
 # 2. Which guess was right, but for a wrong reason?
 
 # %%
-prediction_ledger(predictions)
+widgets.prediction_ledger(predictions)
 
 # %% [markdown]
 # ## Quiz

@@ -29,15 +29,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, conv2d, linear
 
-from annlib.course import checks
+from annlib.course import checks, widgets
 from annlib.course.attention import capture_attention, model_input
-from annlib.course.controls.prediction_ledger import prediction_ledger
-from annlib.course.opening import open_lesson
-from annlib.course.predictions import Predictions
-from annlib.course.swapping import exchange, key_features, layers
-from annlib.data.scenes import make_scene
-from annlib.data.sources import FIRST_VAL_SEED
-from annlib.model.checkpoints import shipped_model
+from annlib.course.commutation import exchange, key_features, layers
+from annlib.course.guesses import Predictions
+from annlib.course.lesson import open_lesson
+from annlib.data.balloon_town.dataset import make_scene
+from annlib.data.datasets import FIRST_VAL_SEED
+from annlib.model.checkpoint import shipped_model
 
 lesson = open_lesson(mode, device, seed, data_root, experiment)
 predictions = Predictions()
@@ -124,9 +123,8 @@ lesson.claim("relu-apart", 100 * exchange(nn.ReLU(), features, 8).difference, wi
 # 4. The 3 x 3 convolution is linear. Why may it not pass? (Which neighbours has a mean?)
 
 # %%
-from annlib.course.controls.order_swap import OrderSwap
 
-OrderSwap(six, features)
+widgets.OrderSwap(six, features)
 
 # %% [markdown] tags=["instructor"]
 # Fifteen minutes. Usual mistakes in 11.1: equality bit by bit (good moment to say what rounding is); a
@@ -192,7 +190,7 @@ predictions.compare("11.2", guess_bias, outcome, options=("once", "110 times", "
 
 # %%
 from annlib.model.asymmetric import PyramidPool
-from annlib.model.pooling import pyramid_means
+from annlib.model.fused import pyramid_means
 
 
 def plain_context(weights, features, to_value, to_output, pool_scales) -> Tensor:
@@ -260,7 +258,7 @@ print(
 # grids, and reads the map once:
 
 # %%
-from annlib.model.pooling import cell_means
+from annlib.model.fused import cell_means
 
 across = cell_means(W, scales, low)  # (1 + 3 + 6 + 8, W), rows sum to 1
 assert across.shape == (18, W)
@@ -306,7 +304,7 @@ print(f"Apart by {float((side_by_side - in_two).abs().max()):.1e}")
 guess_afnb = 2.0  # solution
 
 # %%
-from annlib.course.folding_bill import block_shape, step_gflops
+from annlib.course.costs import block_shape, step_gflops
 
 for name, channels in (("AFNB", 2048), ("APNB", 512)):
     shape = block_shape(name, (64, 128), channels)
@@ -328,9 +326,9 @@ for name, channels in (("AFNB", 2048), ("APNB", 512)):
 #    network to fold it, too?
 
 # %%
-from annlib.course.controls.fold_bill import FoldBill
+from annlib.course import widgets
 
-FoldBill()
+widgets.FoldBill()
 
 # %% [markdown]
 # Operations are a prediction. Now the clock, the memory, and the numbers themselves, forward and in a step
@@ -339,22 +337,27 @@ FoldBill()
 # network has, so that it takes seconds:
 
 # %%
-from annlib.course.progress import progress
-from annlib.speed.blocks import FOLDED, PLAIN, Channels, compare_blocks
-from annlib.speed.form_tables import forms_table
-from annlib.speed.forms import Conditions
+from annlib.course.implementations import (
+    FOLDED_BLOCK,
+    PLAIN_BLOCK,
+    Channels,
+    compare_blocks,
+    forms_table,
+)
+from annlib.course.lesson import progress
+from annlib.course.timing import Conditions
 
 channels = lesson.pick(quick=Channels().divided(16), learn=Channels().divided(2), full=Channels())
 size = lesson.pick(quick=(16, 32), learn=(32, 64), full=(64, 128))
 conditions = Conditions(lesson.device, repeat=5)
 blocks = list(progress(compare_blocks([size], channels, conditions), 4, "comparisons"))
-print(forms_table("block", blocks, [PLAIN]))
+print(forms_table("block", blocks, [PLAIN_BLOCK]))
 for each in blocks:
-    assert each.finish(FOLDED).needs.difference < 1e-4
+    assert each.finish(FOLDED_BLOCK).needs.difference < 1e-4
 
 # %%
 for each in blocks:
-    plain, folded = each.finish(PLAIN).timing, each.finish(FOLDED).timing
+    plain, folded = each.finish(PLAIN_BLOCK).timing, each.finish(FOLDED_BLOCK).timing
     spread = (plain.slowest - plain.fastest) / folded.median
     name = each.title.split()[0].lower() + ("-step" if "step" in each.title else "-forward")
     lesson.claim(f"{name}-faster", plain.median / folded.median, spread, "times", modes=())
@@ -432,9 +435,9 @@ checks.fold_norm(fold_norm)
 # between them is never computed. `frozen` does all of this to a copy of a trained network:
 
 # %%
-from annlib.model.frozen import frozen
+from annlib.model.frozen import fuse_for_inference
 
-answering = frozen(model)
+answering = fuse_for_inference(model)
 with torch.inference_mode():
     as_trained, as_frozen = model.eval()(images).main, answering(images).main
 assert as_trained.shape == as_frozen.shape == (1, 10, *scene.labels.shape)
@@ -443,8 +446,8 @@ same = float((as_trained.argmax(1) == as_frozen.argmax(1)).float().mean())
 print(f"Logits {apart:.1e} of the largest apart; {same:.2%} of the pixels get the same class.")
 
 # %%
-from annlib.course.bills import network
-from annlib.engine.counting import operation_counter
+from annlib.course.costs import network
+from annlib.engine.profiler import operation_counter
 from annlib.model.baselines import build_model
 
 
@@ -460,7 +463,7 @@ with torch.device("meta"):
         folded: build_model(network("ANN (AFNB and APNB)"), folded) for folded in (False, True)
     }
 counted = {"as written": count(street[False]), "folded": count(street[True])}
-counted["frozen"] = count(frozen(street[True]))
+counted["frozen"] = count(fuse_for_inference(street[True]))
 for name, (gflops, parameters) in counted.items():
     print(f"{name:10} {gflops:6.1f} GFLOPs {parameters:12,} parameters")
 lesson.claim("frozen-fewer", counted["as written"][0] / counted["frozen"][0], within=0.01)
@@ -489,7 +492,7 @@ lesson.claim("frozen-fewer", counted["as written"][0] / counted["frozen"][0], wi
 # whole.
 
 # %%
-from annlib.course.bills import network_bill
+from annlib.course.costs import network_bill
 
 
 def whole_speed_up(share: float, times: float) -> float:
@@ -544,7 +547,7 @@ for what, times in (("1.9 times faster", 1.9), ("for nothing", float("inf"))):
 # 2. Which guess was right, but for a wrong reason?
 
 # %%
-prediction_ledger(predictions)
+widgets.prediction_ledger(predictions)
 
 # %% [markdown]
 # ## Quiz
@@ -609,6 +612,6 @@ prediction_ledger(predictions)
 # Read more: Z. Zhu and others, *Asymmetric Non-local Neural Networks for Semantic Segmentation*, ICCV 2019,
 # for the blocks; S. Ioffe and C. Szegedy, *Batch Normalization*, ICML 2015, for the two modes of a norm;
 # G. Amdahl, *Validity of the single processor approach to achieving large scale computing capabilities*,
-# 1967; `annlib/model/folded.py` and `annlib/model/frozen.py`, with their tests.
+# 1967; `annlib/model/fused.py` and `annlib/model/frozen.py`, with their tests.
 #
 # Next: [what came after](12_what_came_after.ipynb).

@@ -29,23 +29,17 @@ from functools import partial
 
 import torch
 
-from annlib.course import checks, efficient, plots
-from annlib.course.controls.cost_sliders import CostSliders
-from annlib.course.controls.method_chooser import MethodChooser
-from annlib.course.controls.prediction_ledger import prediction_ledger
-from annlib.course.efficient import exact, weights_of
-from annlib.course.families import FAMILIES, method_of, share_of_work
-from annlib.course.figures.cheap_attention import Row, comparison, label_of, where_it_looks
-from annlib.course.matching import entropy, match, query_on
-from annlib.course.opening import open_lesson
-from annlib.course.plugging import asked, attention_by, score_method
-from annlib.course.predictions import Predictions
-from annlib.course.progress import progress
-from annlib.course.published_rivals import ADE20K, CITYSCAPES, published
-from annlib.data.scenes import make_scene
-from annlib.data.sources import FIRST_VAL_SEED
-from annlib.engine.benchmark import peak_bytes, time_calls
-from annlib.model.checkpoints import shipped_model
+from annlib.course import checks, efficient, plots, widgets
+from annlib.course.attention_metrics import entropy, match, query_on
+from annlib.course.efficient import FAMILIES, exact, method_of, share_of_work, weights_of
+from annlib.course.guesses import Predictions
+from annlib.course.lesson import open_lesson, progress
+from annlib.course.published_results import ADE20K, CITYSCAPES, published
+from annlib.course.replace_attention import attention_by, capture_qkv, score_method
+from annlib.data.balloon_town.dataset import make_scene
+from annlib.data.datasets import FIRST_VAL_SEED
+from annlib.engine.profiler import peak_bytes, time_calls
+from annlib.model.checkpoint import shipped_model
 
 lesson = open_lesson(mode, device, seed, data_root, experiment)
 predictions = Predictions()
@@ -60,7 +54,7 @@ predictions = Predictions()
 scene = make_scene(FIRST_VAL_SEED + 21)
 house = scene.houses[0]
 network = shipped_model("balloon_nonlocal")  # small: it stays on the CPU
-one = asked(network, scene.image)  # what its block asks with
+one = capture_qkv(network, scene.image)  # what its block asks with
 exactly = attention_by(exact, one)
 plots.attention(scene.image, exactly, *query_on(scene, house), "All N answer", "nonlocal")
 
@@ -135,7 +129,7 @@ for name, option in {"anchors": 110, "reduced": 2, "projected": 96, "landmarks":
     shares[name] = 100 * found.on_its_balloon
     work = share_of_work(name, option, size, C)
     print(
-        f"{label_of(name, option):14} {work:5.0%} of the work, {shares[name]:3.0f} % on its balloon"
+        f"{plots.label_of(name, option):14} {work:5.0%} of the work, {shares[name]:3.0f} % on its balloon"
     )
 lesson.claim("own-anchors", shares["anchors"], within=1.5, unit="%")
 lesson.claim("own-landmarks", shares["landmarks"], within=1.5, unit="%")
@@ -412,8 +406,8 @@ rows = {}
 for name, option in progress(tried.items(), len(tried), "methods"):
     score = score_method(network, method_of(name, option, size), scenes)
     work = share_of_work(name, option, size, C)
-    rows[name] = Row(label_of(name, option), FAMILIES[name].shrinks, work, score)
-comparison(list(rows.values()))
+    rows[name] = plots.Row(plots.label_of(name, option), FAMILIES[name].shrinks, work, score)
+plots.comparison(list(rows.values()))
 
 # %%
 right = {name: 100 * row.score.right for name, row in rows.items()}
@@ -456,13 +450,13 @@ for name in ("centres", "random features"):
 #    its balloon, and how often would chance do that?
 
 # %%
-MethodChooser(network, scene)
+widgets.MethodChooser(network, scene)
 
 # %%
 nine = ("non-local", "anchors", "reduced", "landmarks", "projected", "centres")
 nine += ("windows", "criss-cross", "kernel")
 found = {rows[name].name: attention_by(method_of(name, tried[name], size), one) for name in nine}
-where_it_looks(scene, 0, found)
+plots.where_it_looks(scene, 0, found)
 
 # %% [markdown]
 # **What this does not show.** One network, from one seed, trained with the *exact* block, and then given a
@@ -496,7 +490,7 @@ where_it_looks(scene, 0, found)
 #    name more houses rightly? Check it with the widget above (10 is its cheapest; windows end at 8 there).
 
 # %%
-CostSliders()
+widgets.CostSliders()
 
 # %%
 at = {name: FAMILIES[name].operations(110, (64, 128), 64) for name in ("anchors", "kernel")}
@@ -592,7 +586,7 @@ published(ADE20K, costs=False)
 # 2. Which guess was right, but for a wrong reason?
 
 # %%
-prediction_ledger(predictions)
+widgets.prediction_ledger(predictions)
 
 # %% [markdown]
 # ## Quiz

@@ -1,12 +1,19 @@
-"""Controls of a widget as hands use them: by pointer, and by keyboard alone.
+"""Controls of a widget by pointer and keyboard, what it shows, and accessibility checks.
 
 Each use changes something, whatever was set before: sliders go where they are not, menus go round.
 """
 
+import base64
+import io
+import json
 import re
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
-from playwright.sync_api import Locator
+import numpy as np
+from axe_playwright_python.sync_playwright import Axe
+from PIL import Image
+from playwright.sync_api import Locator, Page
+from playwright.sync_api import TimeoutError as Overdue
 
 
 class Control(Protocol):
@@ -138,3 +145,124 @@ class Canvas(NamedTuple):
     def by_key(self, widget: Locator) -> None:
         self.focused(widget).press(("Shift+ArrowLeft", "Shift+ArrowRight")[turn(widget) % 2])
         take_turn(widget)
+
+
+PATIENCE = 20_000  # milliseconds for a change; the goal is 300, but a loaded machine is no defect
+
+# The pictures of an area as addresses that hold their bytes, or null while one is being drawn.
+SHOWING = """
+window.annlibPictures = area => {
+    const images = [...area.querySelectorAll('img')].filter(image => image.offsetParent);
+    if (images.some(image => !image.complete || !image.naturalWidth)) return null;
+    const canvases = [...area.querySelectorAll('canvas')].filter(canvas => canvas.offsetParent);
+    return [...images.map(image => image.src), ...canvases.map(canvas => canvas.toDataURL())];
+};
+window.annlibWords = area => area.innerText.replace(/\\s+/g, ' ');
+"""
+CHANGED = """([area, before, words]) => {
+    const pictures = window.annlibPictures(area);
+    if (before.length === 0) return window.annlibWords(area) !== words;
+    return pictures !== null && pictures.length > 0
+        && pictures.some((picture, at) => picture !== before[at]);
+}"""
+
+
+class Shown:
+    """Pictures and words of a widget, as they were when this was made."""
+
+    def __init__(self, widget: Locator) -> None:
+        self.area = widget.element_handle()
+        self.addresses: list[str] = widget.page.wait_for_function(
+            "area => window.annlibPictures(area)", arg=self.area
+        ).json_value()
+        self.words: str = self.area.evaluate("area => window.annlibWords(area)")
+
+    def wait_for_change(self, page: Page) -> None:
+        """Until another picture is there; of a widget without pictures, until other words are.
+
+        Raises TimeoutError.
+        """
+        try:
+            page.wait_for_function(
+                CHANGED, arg=[self.area, self.addresses, self.words], timeout=PATIENCE
+            )
+        except Overdue as error:
+            raise TimeoutError(
+                f"Nothing that the widget shows has changed within {PATIENCE / 1000:.0f} s after "
+                f"its control was moved. Its words still are: {self.words[:300]!r}"
+            ) from error
+
+    def pixels(self) -> list[np.ndarray]:
+        """Its pictures.  uint8 (H, W, 3) each"""
+        files = [base64.b64decode(one.partition(",")[2]) for one in self.addresses]
+        return [np.asarray(Image.open(io.BytesIO(one)).convert("RGB")) for one in files]
+
+
+def differs(one: Shown, other: Shown) -> bool:
+    """Whether pixels differ; of a widget without pictures, whether words do."""
+    before, after = one.pixels(), other.pixels()
+    if not before and not after:
+        return one.words != other.words
+    return len(before) != len(after) or any(
+        a.shape != b.shape or bool((a != b).any()) for a, b in zip(before, after, strict=True)
+    )
+
+
+SERIOUS = ("serious", "critical")
+FOCUS_STYLES = ("outline", "boxShadow", "borderColor", "backgroundColor")
+
+# What is in a box that scrolls can be reached. ipywidgets' controls have a margin of 2 px on top
+# of their width: no more may stick out.
+WIDER = """area => {
+    const edge = area.getBoundingClientRect().right + 2;
+    const scrolls = one => one !== area && one !== null && (
+        ['auto', 'scroll'].includes(getComputedStyle(one).overflowX) || scrolls(one.parentElement));
+    const out = [...area.querySelectorAll('*')].filter(one => one.offsetParent
+        && !scrolls(one.parentElement)
+        && one.getBoundingClientRect().width > 0 && one.getBoundingClientRect().right > edge);
+    return out.map(one => `${one.tagName.toLowerCase()}.${[...one.classList].join('.')} ends `
+        + `${Math.round(one.getBoundingClientRect().right - edge)} px outside`);
+}"""
+STYLE = """(element, names) => {
+    const found = [];
+    for (let one = element, depth = 0; one && depth < 3; one = one.parentElement, depth += 1)
+        found.push(...names.map(name => getComputedStyle(one)[name]));
+    return found;
+}"""
+
+
+def violations(widget: Locator) -> list[str]:
+    """What axe-core finds serious or critical in a widget's area: rule, element, what to do."""
+    widget.evaluate("area => area.setAttribute('data-annlib-audited', '')")
+    context = {"include": [["[data-annlib-audited]"]]}
+    options = {"resultTypes": ["violations"]}
+    page = widget.page
+    page.evaluate(Axe().axe_script + ";0")
+    found = page.evaluate(f"() => axe.run({json.dumps(context)}, {json.dumps(options)})")
+    widget.evaluate("area => area.removeAttribute('data-annlib-audited')")
+    return [
+        described(violation, node)
+        for violation in found["violations"]
+        if violation["impact"] in SERIOUS
+        for node in violation["nodes"]
+    ]
+
+
+def described(violation: dict[str, Any], node: dict[str, Any]) -> str:
+    """One finding in one line."""
+    summary = " ".join(node["failureSummary"].split())
+    return f"{violation['id']} ({violation['impact']}): {node['html'][:150]} {summary}"
+
+
+def too_wide(widget: Locator) -> list[str]:
+    """The elements that stick out of the area of their cell on the right."""
+    return widget.evaluate(WIDER)
+
+
+def focus_is_seen(control: Control, widget: Locator) -> bool:
+    """Whether a control, or a box close around it, looks different while it has the focus."""
+    element = control.focused(widget)
+    element.evaluate("element => element.blur()")
+    before = element.evaluate(STYLE, list(FOCUS_STYLES))
+    element.focus()
+    return element.evaluate(STYLE, list(FOCUS_STYLES)) != before

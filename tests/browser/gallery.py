@@ -1,4 +1,4 @@
-"""One notebook with every widget of the lessons: one page and one kernel serve to test them all."""
+"""One notebook with every widget of the lessons: one page and one kernel test them all."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -6,8 +6,224 @@ from typing import NamedTuple
 import nbformat
 from nbformat.v4 import new_code_cell, new_notebook
 
-from annlib.course.browsing import cells, run_cells
-from annlib.course.browsing.driving import Box, Buttons, Canvas, Control, Menu, Slider
+from tests.browser.controls import Box, Buttons, Canvas, Control, Menu, Slider
+
+SETUP = """
+import json
+from functools import partial
+import numpy as np
+import torch
+from annlib.course.running.execute import ROOT
+from annlib.data.balloon_town.dataset import CLASS_NAMES, make_scene
+from annlib.data.datasets import FIRST_VAL_SEED
+from annlib.model.checkpoint import shipped_model
+scene = make_scene(FIRST_VAL_SEED + 21)
+names = ("balloon_ann", "balloon_apnb", "balloon_nonlocal")
+ann, apnb_net, nonlocal_net = map(shipped_model, names)
+records = json.loads((ROOT / "data/results/balloon_town.json").read_text(encoding="utf-8"))
+"""
+
+SET_UP = """
+from annlib.course.widgets.scenes import SetUp
+SetUp()
+"""
+
+ATTENTION_EXPLORER = """
+from annlib.course.widgets.attention_explorer import attention_explorer
+from annlib.course.interventions import untrained
+networks = {"trained": ann, "random weights": untrained(ann), "non-local": nonlocal_net}
+attention_explorer(networks, scene)
+"""
+
+PIXEL_PICKER = """
+from annlib.course.widgets.pixels import PixelPicker
+lit = np.zeros((*scene.labels.shape, 4), np.uint8)
+lit[scene.mask(scene.houses[0])] = (255, 255, 0, 160)
+PixelPicker(scene.image, scene.labels, CLASS_NAMES, {"first house": lit})
+"""
+
+LARGE_EXPLORER = """
+from annlib.course.widgets.attention_explorer import explorer
+from annlib.course.attention import Projections
+from annlib.course.plots.attention import Subject, View
+generator = torch.Generator().manual_seed(0)
+queries, keys = torch.randn(2, 64 * 128, 256, generator=generator) / 4
+large = View(Projections(queries, keys, (64, 128), (512, 1024), None), "nonlocal")
+street = np.kron(np.random.default_rng(0).integers(0, 255, (8, 16, 3)), np.ones((64, 64, 1)))
+explorer(
+    {"squares": Subject(street.astype(np.uint8), None, ())},
+    lambda image: {"random projections": {"non-local": large}},
+    (512, 256),
+)
+"""
+
+CHOOSE_SCENES = """
+from annlib.course.widgets.scenes import choose_scenes
+from annlib.course.attention_metrics import predict_labels
+from annlib.engine.metrics import ConfusionMatrix
+def matrix(model, one):
+    found = ConfusionMatrix(len(CLASS_NAMES))
+    labels = torch.from_numpy(predict_labels(model, one.image)).long()
+    found.update(labels, torch.from_numpy(one.labels).long())
+    return found.counts
+eight = [make_scene(FIRST_VAL_SEED + index) for index in range(8)]
+counts = torch.stack([matrix(ann, one) for one in eight])
+choose_scenes({"ANN": ("ann", counts)}, CLASS_NAMES)
+"""
+
+PAINT_PREDICTION = """
+from annlib.course.widgets.scenes import paint_prediction
+paint_prediction()
+"""
+
+SIX_POSITIONS = """
+from annlib.course.widgets.attention import SixPositions
+features = torch.tensor([[6.0, 0, 0, 0, 6, 0], [0, 6.0, 0, 0, 0, 6], [1.0, 1, 0, 0, 1, 1]])
+names = ["blue balloon", "red balloon", "sky", "road", "blue house", "red house"]
+SixPositions(features, ["how blue", "how red", "a thing"], names)
+"""
+
+RECEPTIVE_FIELD = """
+from annlib.course.widgets.pixels import ReceptiveField
+ReceptiveField(nonlocal_net, scene)
+"""
+
+COST_EXPLORER = """
+from annlib.course.widgets.costs import CostExplorer
+CostExplorer(8 * 2**30)
+"""
+
+NETWORK_BILL = """
+from annlib.course.widgets.costs import NetworkBill
+NetworkBill()
+"""
+
+ANCHOR_MAP = """
+from annlib.course.widgets.pixels import anchor_map
+anchor_map(apnb_net, scene)
+"""
+
+CELL_MAP = """
+from annlib.course.widgets.attention import cell_map
+cell_map(scene)
+"""
+
+CONTEXT_VOLUME = """
+from annlib.course.widgets.attention import context_volume
+context_volume(ann, scene)
+"""
+
+TWO_MAPS = """
+from annlib.course.widgets.pixels import two_maps
+two_maps(ann, scene)
+"""
+
+
+LIVE_RUN = """
+from annlib.course.widgets.training import LiveRun
+from annlib.course.plots.training import Look, live, say_live
+from annlib.engine.train import Step
+losses = (Step(number, torch.tensor(2 / number), 0.1) for number in range(1, 4_001))
+run = LiveRun(
+    losses,
+    4_000,
+    5,
+    lambda step: Look(step, step / 4_000, 0.3, scene.labels),
+    draw=partial(live, total=4_000, scene=scene, block="ann"),
+    say=partial(say_live, total=4_000),
+)
+run.stop()
+run
+"""
+
+RECIPE_SLIDERS = """
+from annlib.course.widgets.training import recipe_sliders
+from annlib.experiments import town
+recipe_sliders(town("ann").train)
+"""
+
+SWITCH_OFF = """
+from annlib.course.widgets.attention import SwitchOff
+from annlib.course.interventions import measure_damage
+damages = dict(measure_damage(ann, "afnb.attention", (0, 1, 4, 100), [scene]))
+SwitchOff(ann, scene, {"AFNB": "afnb.attention", "APNB": "apnb.attention"}, damages)
+"""
+
+INTERVAL_SLIDERS = """
+from annlib.course.widgets.sweeps import interval_sliders
+heads = ("nonlocal", "apnb", "ann")
+key = "house_accuracy"
+interval_sliders({h: [one[key] for one in records if one["head"] == h] for h in heads})
+"""
+
+RESULTS_TABLE = """
+from annlib.course.widgets.sweeps import results_table
+from annlib.course.sweeping.grid import make_grid
+from annlib.course.sweeping.run import Outcome
+lists = {"head": ["apnb", "ann"], "seed": [0, 1, 2]}
+grid = make_grid(ROOT / "notebooks/jobs/train_town.ipynb", lists)
+table = results_table(grid, "house_accuracy")
+for one in grid.combinations:
+    found = {"house_accuracy": 0.9 + 0.01 * one.number}
+    table.add(Outcome(one.number, one.label, one.parameters, 30.0, found))
+table
+"""
+
+PREFLIGHT = """
+from annlib.course.widgets.costs import preflight
+preflight()
+"""
+
+WINDOW_SLIDERS = """
+from annlib.course.widgets.scenes import window_sliders
+window_sliders(scene.image)
+"""
+
+SEEDS_EXPLORER = """
+from annlib.course.widgets.sweeps import SeedsExplorer
+SeedsExplorer()
+"""
+
+RUNS_DASHBOARD = """
+from annlib.course.widgets.sweeps import RunsDashboard
+from annlib.course.training import Trial
+names = {"house_accuracy": "house accuracy", "miou": "mIoU", "seconds": "seconds"}
+RunsDashboard(
+    [Trial(one["head"], one["seed"], {n: one[k] for k, n in names.items()}) for one in records]
+)
+"""
+
+ORDER_SWAP = """
+from annlib.course.widgets.attention import OrderSwap
+from annlib.course.commutation import key_features, layers
+maps = key_features(ann, range(FIRST_VAL_SEED, FIRST_VAL_SEED + 2))
+OrderSwap(layers(maps.shape[1]), maps)
+"""
+
+FOLD_BILL = """
+from annlib.course.widgets.costs import FoldBill
+FoldBill()
+"""
+
+COST_SLIDERS = """
+from annlib.course.widgets.costs import CostSliders
+CostSliders()
+"""
+
+METHOD_CHOOSER = """
+from annlib.course.widgets.attention import MethodChooser
+MethodChooser(nonlocal_net, scene)
+"""
+
+PREDICTION_LEDGER = """
+from annlib.course.widgets.guesses import prediction_ledger
+from annlib.course.guesses import Predictions
+predictions = Predictions()
+predictions.compare("2.1", 0.3, 0.32, tolerance=0.1)
+predictions.compare("2.2", "all", "none", options=("all", "none"))
+prediction_ledger(predictions)
+"""
+
 
 FILE = "gallery.ipynb"
 LARGE = "explorer_64x128"  # the attention explorer at the size of a published network
@@ -29,34 +245,34 @@ def all_of(name: str, code: str, control: Control) -> Entry:
 
 
 ENTRIES = (
-    all_of("attention_explorer", cells.ATTENTION_EXPLORER, Canvas(".annlib-attention canvas")),
-    all_of("PixelPicker", cells.PIXEL_PICKER, Canvas(".annlib-picker canvas")),
-    all_of(LARGE, cells.LARGE_EXPLORER, Canvas(".annlib-attention canvas")),
-    Entry("set_up", cells.SET_UP, Buttons(("Click me",)), Buttons(("Click me",)), once=True),
-    all_of("choose_scenes", cells.CHOOSE_SCENES, Slider("how many")),
-    all_of("paint_prediction", cells.PAINT_PREDICTION, Buttons(("as the truth", "all sky"))),
-    all_of("SixPositions", cells.SIX_POSITIONS, Slider("how blue")),
-    Entry("ReceptiveField", cells.RECEPTIVE_FIELD, Canvas(".annlib-picker canvas"), Menu("depth")),
-    all_of("CostExplorer", cells.COST_EXPLORER, Slider("H")),
-    Entry("NetworkBill", cells.NETWORK_BILL, Slider("picture"), Menu("head")),
-    all_of("anchor_map", cells.ANCHOR_MAP, Canvas(".annlib-attention canvas")),
-    all_of("cell_map", cells.CELL_MAP, Slider("level")),
-    all_of("context_volume", cells.CONTEXT_VOLUME, Slider("context x")),
-    all_of("two_maps", cells.TWO_MAPS, Canvas(".annlib-attention canvas")),
-    all_of("LiveRun", run_cells.LIVE_RUN, Buttons(("Go on", "Pause"))),
-    all_of("recipe_sliders", run_cells.RECIPE_SLIDERS, Slider("warm-up steps")),
-    Entry("SwitchOff", run_cells.SWITCH_OFF, Slider("k"), Menu("asks")),
-    Entry("interval_sliders", run_cells.INTERVAL_SLIDERS, Slider("runs"), Menu("level")),
-    all_of("results_table", run_cells.RESULTS_TABLE, Menu("head")),
-    all_of("preflight", run_cells.PREFLIGHT, Slider("pictures")),
-    all_of("window_sliders", run_cells.WINDOW_SLIDERS, Slider("window")),
-    all_of("SeedsExplorer", run_cells.SEEDS_EXPLORER, Slider("seeds")),
-    Entry("RunsDashboard", run_cells.RUNS_DASHBOARD, Slider("effect"), Menu("metric")),
-    Entry("OrderSwap", run_cells.ORDER_SWAP, Slider("channel"), Menu("layer")),
-    Entry("FoldBill", run_cells.FOLD_BILL, Slider("channels"), Menu("block")),
-    all_of("CostSliders", run_cells.COST_SLIDERS, Slider("anchors")),
-    all_of("MethodChooser", run_cells.METHOD_CHOOSER, Menu("method")),
-    all_of("prediction_ledger", run_cells.PREDICTION_LEDGER, Box("only surprises")),
+    all_of("attention_explorer", ATTENTION_EXPLORER, Canvas(".annlib-attention canvas")),
+    all_of("PixelPicker", PIXEL_PICKER, Canvas(".annlib-picker canvas")),
+    all_of(LARGE, LARGE_EXPLORER, Canvas(".annlib-attention canvas")),
+    Entry("set_up", SET_UP, Buttons(("Click me",)), Buttons(("Click me",)), once=True),
+    all_of("choose_scenes", CHOOSE_SCENES, Slider("how many")),
+    all_of("paint_prediction", PAINT_PREDICTION, Buttons(("as the truth", "all sky"))),
+    all_of("SixPositions", SIX_POSITIONS, Slider("how blue")),
+    Entry("ReceptiveField", RECEPTIVE_FIELD, Canvas(".annlib-picker canvas"), Menu("depth")),
+    all_of("CostExplorer", COST_EXPLORER, Slider("H")),
+    Entry("NetworkBill", NETWORK_BILL, Slider("picture"), Menu("head")),
+    all_of("anchor_map", ANCHOR_MAP, Canvas(".annlib-attention canvas")),
+    all_of("cell_map", CELL_MAP, Slider("level")),
+    all_of("context_volume", CONTEXT_VOLUME, Slider("context x")),
+    all_of("two_maps", TWO_MAPS, Canvas(".annlib-attention canvas")),
+    all_of("LiveRun", LIVE_RUN, Buttons(("Go on", "Pause"))),
+    all_of("recipe_sliders", RECIPE_SLIDERS, Slider("warm-up steps")),
+    Entry("SwitchOff", SWITCH_OFF, Slider("k"), Menu("asks")),
+    Entry("interval_sliders", INTERVAL_SLIDERS, Slider("runs"), Menu("level")),
+    all_of("results_table", RESULTS_TABLE, Menu("head")),
+    all_of("preflight", PREFLIGHT, Slider("pictures")),
+    all_of("window_sliders", WINDOW_SLIDERS, Slider("window")),
+    all_of("SeedsExplorer", SEEDS_EXPLORER, Slider("seeds")),
+    Entry("RunsDashboard", RUNS_DASHBOARD, Slider("effect"), Menu("metric")),
+    Entry("OrderSwap", ORDER_SWAP, Slider("channel"), Menu("layer")),
+    Entry("FoldBill", FOLD_BILL, Slider("channels"), Menu("block")),
+    all_of("CostSliders", COST_SLIDERS, Slider("anchors")),
+    all_of("MethodChooser", METHOD_CHOOSER, Menu("method")),
+    all_of("prediction_ledger", PREDICTION_LEDGER, Box("only surprises")),
 )
 
 
@@ -78,6 +294,6 @@ def write_gallery(folder: Path, entries: tuple[Entry, ...] = ENTRIES) -> None:
             "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}
         }
     )
-    notebook.cells.append(new_code_cell(cells.SETUP.strip(), id="imports"))
+    notebook.cells.append(new_code_cell(SETUP.strip(), id="imports"))
     notebook.cells += [new_code_cell(one.code.strip(), id=one.name) for one in entries]
     nbformat.write(notebook, folder / FILE)

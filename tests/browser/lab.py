@@ -1,4 +1,4 @@
-"""JupyterLab on this machine, and a browser page in it that is used as a person would."""
+"""JupyterLab on this machine, and a browser page in it."""
 
 import json
 import os

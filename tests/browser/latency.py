@@ -1,14 +1,21 @@
-"""How long a picture takes to follow the hand: in the page, from the event to its frame."""
+"""Latency of each widget, from the event to the frame, and a table of the results."""
 
+import io
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
 import numpy as np
+from PIL import Image
 from playwright.sync_api import Locator, Page
 from playwright.sync_api import TimeoutError as Overdue
 
-from annlib.course.browsing.gallery import Entry
-from annlib.course.browsing.page import Gallery
+from annlib.engine.metrics import table
+from annlib.engine.results import write_results
+from tests.browser.gallery import LARGE, Entry, chosen
+from tests.browser.page import Gallery, opened_gallery
 
 MOVES = 60  # of a drag across the picture
 OVERDUE = 20_000  # milliseconds
@@ -128,3 +135,102 @@ def drag_latency(gallery: Gallery, name: str, canvas: Locator, moves: int = MOVE
         page.wait_for_function(ENOUGH, arg=move, timeout=OVERDUE)
     page.mouse.up()
     return Latency(f"{name}{DRAGGED}", stop_stopwatch(page, moves, name))
+
+
+INTERACTIONS = 200
+LARGEST = 60_000  # bytes of a picture
+WIDTHS = (900, 700, 500)  # pixels
+
+
+def small_png(screenshot: bytes) -> bytes:
+    """A screenshot with few colours, at the largest width that makes a small file of it."""
+    image = Image.open(io.BytesIO(screenshot)).convert("RGB")
+    for width in WIDTHS:
+        smaller = image.copy()
+        smaller.thumbnail((width, 10 * width))
+        file = io.BytesIO()
+        smaller.quantize(64).save(file, "PNG", optimize=True)
+        if file.tell() <= LARGEST:
+            break
+    return file.getvalue()
+
+
+def latency_table(latencies: Iterable[Latency]) -> str:
+    """Markdown: one row a widget."""
+    rows = [
+        [
+            one.name,
+            f"{one.median:.0f}",
+            f"{one.p95:.0f}",
+            str(len(one.milliseconds)),
+            f"{one.goal[0]}, {one.goal[1]}",
+        ]
+        for one in latencies
+    ]
+    return table(["widget", "median ms", "p95 ms", "n", "goal"], rows)
+
+
+def memory_growth(gallery: Gallery, names: str | None, interactions: int) -> float:
+    """What the kernel holds more after so many further changes, in MB."""
+    entries = [entry for entry in chosen(names) if not entry.once]
+    before = gallery.kernel_bytes()
+    for index in range(interactions):
+        entry = entries[index // 2 % len(entries)]
+        gallery.use(entry, by_key=index % 2 == 1)
+    return (gallery.kernel_bytes() - before) / 1e6
+
+
+def measure_widgets(out: Path, only: str | None, repeat: int, command: str) -> str:
+    """Opens the gallery, measures, and writes README.md and the pictures.  -> the text
+
+    Raises ValueError for an unknown name, FileNotFoundError without a browser.
+    """
+    entries = chosen(only)
+    out.mkdir(parents=True, exist_ok=True)
+    with opened_gallery(entries) as gallery:
+        for entry in entries:
+            (out / f"{entry.name}.png").write_bytes(
+                small_png(gallery.widget(entry.name).screenshot())
+            )
+        found = [latency(gallery, entry, repeat) for entry in entries]
+        if LARGE in [entry.name for entry in entries]:
+            canvas = chosen(LARGE)[0].pointer.focused(gallery.widget(LARGE))
+            found.append(drag_latency(gallery, LARGE, canvas))
+        growth = memory_growth(gallery, only, INTERACTIONS)
+    text = (
+        f"{latency_table(found)}\n\n"
+        "Milliseconds in the page, from the event to the animation frame with another picture; "
+        "changes by pointer and by keyboard in turns. Pictures of all but the explorers and the "
+        "picker are drawn by the kernel.\n\n"
+        f"{INTERACTIONS} further changes: the kernel's memory grew by {growth:.1f} MB (goal: "
+        "below 20)."
+    )
+    return write_results(text, out / "README.md", command)
+
+
+@dataclass(frozen=True)
+class Widgets:
+    """Measure how fast widgets follow the hand, in JupyterLab and a Chromium on this machine."""
+
+    out: Path = Path("data/results/widgets")
+    """Folder of the table, README.md, and of one small picture a widget."""
+    only: str | None = None
+    """One widget, by its name in the table; all if none is named."""
+    repeat: int = 10
+    """Changes that count for each widget."""
+
+    def run(self) -> None:
+        from annlib.cli.common import at_least_one
+        from benchmarks.common import remake
+
+        at_least_one("--repeat", self.repeat)
+        try:
+            import axe_playwright_python  # noqa: F401
+            import playwright  # noqa: F401
+        except ModuleNotFoundError as error:
+            if error.name not in ("playwright", "axe_playwright_python"):
+                raise
+            raise FileNotFoundError(
+                f"{error.name} is not installed, and drives the browser: pip install -e '.[test]'"
+            ) from error
+        print(measure_widgets(self.out, self.only, self.repeat, remake()))

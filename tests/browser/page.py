@@ -1,4 +1,4 @@
-"""The gallery in JupyterLab, opened and run: where to find each widget on its page."""
+"""The gallery notebook in JupyterLab, opened and run."""
 
 import tempfile
 from collections.abc import Iterator
@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 from playwright.sync_api import Locator, Page
 
-from annlib.course.browsing.gallery import ENTRIES, FILE, Entry, write_gallery
-from annlib.course.browsing.lab import Watch, browser_page, chromium, jupyterlab, run_all_cells
-from annlib.course.browsing.showing import SHOWING, Shown
+from tests.browser.controls import SHOWING, Shown
+from tests.browser.gallery import ENTRIES, FILE, Entry, write_gallery
+from tests.browser.lab import Watch, browser_page, chromium, jupyterlab, run_all_cells
 
 # Marks each cell by its id, so that a widget can be found by its name.
 MARK = """() => {

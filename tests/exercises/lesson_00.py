@@ -5,9 +5,10 @@ from gallery import Gallery, Wrong
 
 from annlib.course import checks
 from annlib.course.attention import Attention
-from annlib.course.controls.set_up import SetUp
-from annlib.course.matching import query_on
-from annlib.data.scenes import HOUSES, Scene, make_scene
+from annlib.course.attention_metrics import query_on
+from annlib.course.widgets.scenes import SetUp
+from annlib.data.balloon_town.dataset import make_scene
+from annlib.data.balloon_town.layout import HOUSES, Scene
 
 SCENE = make_scene(5)
 NO_CLICK = "No click has arrived"

@@ -8,9 +8,9 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, interpolate, one_hot
 
 from annlib.course import checks
-from annlib.data.scenes import make_scene
-from annlib.data.sources import FIRST_VAL_SEED
-from annlib.model.checkpoints import shipped_model
+from annlib.data.balloon_town.dataset import make_scene
+from annlib.data.datasets import FIRST_VAL_SEED
+from annlib.model.checkpoint import shipped_model
 
 # Exercise 7.1
 

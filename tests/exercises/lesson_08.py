@@ -6,7 +6,7 @@ from statistics import mean, pstdev, stdev
 from gallery import Gallery, Wrong
 
 from annlib.course import checks
-from annlib.course.intervals import t_quantile
+from annlib.course.statistics import t_quantile
 
 HEADS, BINS = ["apnb", "ann"], ["1", "1,3,6,8"]
 

@@ -7,8 +7,7 @@ from statistics import mean, stdev
 from gallery import Gallery, Wrong
 
 from annlib.course import checks
-from annlib.course.capstone import Registration
-from annlib.course.intervals import interval, t_quantile
+from annlib.course.statistics import Registration, interval, t_quantile
 
 SOUND = Registration(
     claim="APNB with 110 anchors names houses no worse than the non-local block with 384",

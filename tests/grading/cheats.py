@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from annlib.course.assignments.a1 import A1
-from annlib.course.grading.confine import Limits
-from annlib.course.grading.intake import Submission
-from annlib.course.grading.marking import Result, mark
-from annlib.course.grading.releasing import public_modules
-from annlib.course.grading.sandbox import Sandbox
+from annlib.grader.confine import Limits
+from annlib.grader.intake import Submission
+from annlib.grader.marking import Result, mark
+from annlib.grader.release import public_modules
+from annlib.grader.sandbox import Sandbox
 
 SHORT = Limits(call_seconds=2, cpu_seconds=15, wall_seconds=15, memory_gib=2)
 
@@ -29,7 +29,7 @@ def block_operations(*arguments): return {}
 # What a worker was asked, and the pipe to the grader: `say` takes bytes.
 INSIDE = """
 import json, os, stat, sys
-from annlib.course.grading.frames import LENGTH, Message, packed
+from annlib.grader.protocol import LENGTH, Message, packed
 frame = sys._getframe()
 while "request" not in frame.f_locals: frame = frame.f_back
 asked = [call["arguments"] for call in frame.f_locals["request"].facts["calls"]]

@@ -17,11 +17,11 @@ from known import FILES, Gallery, changed_files, mistaken, until
 from annlib.course.assignments.a1 import A1
 from annlib.course.assignments.a2 import A2
 from annlib.course.assignments.a3 import A3
-from annlib.course.grading.assignment import Assignment
-from annlib.course.grading.parsing import parsed
-from annlib.course.grading.releasing import edition
-from annlib.course.grading.sandbox import open_sandbox, stage_worker
-from annlib.engine.provenance import cpu_name
+from annlib.course.assignments.base import Assignment
+from annlib.engine.results import cpu_name
+from annlib.grader.intake import parsed
+from annlib.grader.release import edition
+from annlib.grader.sandbox import open_sandbox, stage_worker
 
 PAGE = ROOT / "data/results/grader.md"
 KNOWN = ((A1, a1_answers.GALLERIES), (A2, a2_answers.GALLERIES), (A3, a3_answers.GALLERIES))

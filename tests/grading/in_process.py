@@ -8,16 +8,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import ModuleType
 
+from annlib.course.assignments.base import Assignment, Files, decoded, encoded
+from annlib.course.authoring.build import finished
 from annlib.course.authoring.source import read
-from annlib.course.authoring.stubs import finished
-from annlib.course.grading.assignment import Assignment, Files
-from annlib.course.grading.cells import run_cells
-from annlib.course.grading.confine import Limits
-from annlib.course.grading.frames import Message
-from annlib.course.grading.marking import Mark, marks_of
-from annlib.course.grading.questions import decoded, encoded
-from annlib.course.grading.releasing import public_modules, source_of
-from annlib.course.grading.worker import described, put_questions
+from annlib.grader.cells import run_cells
+from annlib.grader.confine import Limits
+from annlib.grader.marking import Mark, marks_of
+from annlib.grader.protocol import Message
+from annlib.grader.release import public_modules, source_of
+from annlib.grader.worker import described, put_questions
 
 ROOT = Path(__file__).parents[2]
 

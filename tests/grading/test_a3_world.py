@@ -14,13 +14,13 @@ import torch
 from in_process import ROOT, public_beside, solutions
 from known import FILES, until
 
-from annlib.course.assignments import a3_table, a3_tables
+from annlib.course.assignments import a3, a3_tables
 from annlib.course.assignments import a3_world as world
 from annlib.course.assignments.a3 import A3
-from annlib.course.assignments.a3_run import reference
+from annlib.course.assignments.a3_hidden import reference_run
 from annlib.course.assignments.a3_tables import Table, seeds_of, table_of
-from annlib.course.grading.releasing import edition, public_modules
-from annlib.course.intervals import t_quantile
+from annlib.course.statistics import t_quantile
+from annlib.grader.release import edition, public_modules
 
 TABLE = FILES["A3"]["a3_table.csv"]
 
@@ -100,9 +100,9 @@ def test_an_interruption_costs_the_last_seed_and_no_other() -> None:
 
 
 def test_a_teacher_reads_what_the_table_says() -> None:
-    said = a3_table.noted(FILES["A3"])
+    said = a3.noted(FILES["A3"])
     assert said.startswith("student 201: 10 seeds, 70 steps, 0 failed; change 1: -0.0")
-    assert a3_table.noted({}) == ""
+    assert a3.noted({}) == ""
 
 
 def test_a_table_of_endless_lines_is_not_read_to_its_end() -> None:
@@ -150,14 +150,14 @@ def test_a_run_gives_the_same_score_with_other_threads_and_instructions() -> Non
     """A stand-in for other machines: two threads, and torch's code for the oldest processors."""
     code = (
         "import torch; torch.set_num_threads(2)\n"
-        "from annlib.course.assignments.a3_run import reference\n"
+        "from annlib.course.assignments.a3_hidden import reference\n"
         "print(repr(reference(11, 120)))"
     )
     environment = os.environ | {"ATEN_CPU_CAPABILITY": "default", "OMP_NUM_THREADS": "2"}
     done = subprocess.run(
         (sys.executable, "-c", code), env=environment, capture_output=True, text=True, check=True
     )
-    assert abs(float(done.stdout) - reference(11, 120)) < a3_table.AGAIN / 1000
+    assert abs(float(done.stdout) - reference_run(11, 120)) < a3.AGAIN / 1000
 
 
 @pytest.mark.slow

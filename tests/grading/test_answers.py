@@ -13,12 +13,10 @@ from known import FILES, Gallery, Wrong, WrongFile, changed_files, mistaken, unt
 from annlib.course.assignments.a1 import A1
 from annlib.course.assignments.a2 import A2
 from annlib.course.assignments.a3 import A3
-from annlib.course.grading.assignment import Assignment
-from annlib.course.grading.assignments import ASSIGNMENTS
-from annlib.course.grading.marking import Mark
-from annlib.course.grading.parsing import parsed
-from annlib.course.grading.questions import NOT_STARTED
-from annlib.course.grading.releasing import edition, public_modules
+from annlib.course.assignments.base import NOT_STARTED, Assignment
+from annlib.grader.intake import parsed
+from annlib.grader.marking import ASSIGNMENTS, Mark
+from annlib.grader.release import edition, public_modules
 
 KNOWN = (
     (A1, a1_answers.GALLERIES),

@@ -15,16 +15,15 @@ from in_process import ROOT, solutions
 
 from annlib.course.assignments.a1 import A1
 from annlib.course.assignments.a2 import A2
-from annlib.course.grading import batch
-from annlib.course.grading.batch import grade, keep, read_result, result_path
-from annlib.course.grading.confine import Limits
-from annlib.course.grading.feedback import feedback
-from annlib.course.grading.intake import collect
-from annlib.course.grading.marking import Mark, Result
-from annlib.course.grading.releasing import edition
-from annlib.course.grading.sandbox import why_not
-from annlib.course.grading.tables import class_report, grades_csv, histogram, note_on, safe_cell
-from annlib.course.grading.writing import page_name, write_all
+from annlib.grader import batch
+from annlib.grader.batch import grade, keep, page_name, read_result, result_path, write_all
+from annlib.grader.confine import Limits
+from annlib.grader.feedback import feedback
+from annlib.grader.intake import collect
+from annlib.grader.marking import Mark, Result
+from annlib.grader.release import edition
+from annlib.grader.reports import class_report, grades_csv, histogram, note_on, safe_cell
+from annlib.grader.sandbox import why_not
 
 SHORT = Limits(call_seconds=2, cpu_seconds=20, wall_seconds=40)
 needs_sandbox = pytest.mark.skipif(bool(why_not()), reason=f"no sandbox here: {why_not()}")

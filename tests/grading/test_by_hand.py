@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from annlib.course.assignments.a1 import A1
-from annlib.course.grading.by_hand import (
+from annlib.grader.batch import page_name, write_all
+from annlib.grader.by_hand import (
     CHANGED,
     SHEET,
     Given,
@@ -14,10 +15,9 @@ from annlib.course.grading.by_hand import (
     read_sheet,
     sheet_csv,
 )
-from annlib.course.grading.feedback import feedback
-from annlib.course.grading.marking import Mark, Result
-from annlib.course.grading.tables import grades_csv
-from annlib.course.grading.writing import page_name, write_all
+from annlib.grader.feedback import feedback
+from annlib.grader.marking import Mark, Result
+from annlib.grader.reports import grades_csv
 
 (QUESTION,) = A1.questions
 NAME = QUESTION.name

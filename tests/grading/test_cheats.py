@@ -6,11 +6,10 @@ import pytest
 from cheats import CHEATS, SHORT, attempted
 
 from annlib.course.assignments.a1 import A1
-from annlib.course.grading import sandbox as sandboxes
-from annlib.course.grading.feedback import feedback
-from annlib.course.grading.frames import Message
-from annlib.course.grading.running import run_worker
-from annlib.course.grading.sandbox import Sandbox, open_sandbox, stage_worker, why_not
+from annlib.grader import sandbox as sandboxes
+from annlib.grader.feedback import feedback
+from annlib.grader.protocol import Message
+from annlib.grader.sandbox import Sandbox, open_sandbox, run_worker, stage_worker, why_not
 
 pytestmark = [
     pytest.mark.slow,

@@ -15,18 +15,18 @@ from tempfile import TemporaryDirectory
 import pytest
 from in_process import ROOT
 
-from annlib.course.grading import sandbox
-from annlib.course.grading.confine import Limits, linux_version
-from annlib.course.grading.sandbox import PROBE, bubblewrap, environment, stage_worker, why_not
-from annlib.course.grading.system_calls import ALLOW, AUDIT, CLONE_THREAD, KILL, numbers, program
+from annlib.grader import sandbox
+from annlib.grader.confine import Limits, linux_version
+from annlib.grader.sandbox import PROBE, bubblewrap, environment, stage_worker, why_not
+from annlib.grader.system_calls import ALLOW, AUDIT, CLONE_THREAD, KILL, numbers, program
 
 needs_sandbox = pytest.mark.skipif(bool(why_not()), reason=f"no sandbox here: {why_not()}")
 REFUSED, REFUSED_AS_UNKNOWN = 0x50001, 0x50026  # EPERM, ENOSYS
 linux = pytest.mark.skipif(sys.platform != "linux", reason="the filter is Linux's")
 CONFINED = """
 import ctypes, errno, fcntl, mmap, os, signal, socket, threading
-from annlib.course.grading.confine import Limits, limit_resources
-from annlib.course.grading.system_calls import filter_system_calls
+from annlib.grader.confine import Limits, limit_resources
+from annlib.grader.system_calls import filter_system_calls
 limit_resources(Limits(memory_gib=1), alone=False)
 assert filter_system_calls()
 libc = ctypes.CDLL(None, use_errno=True)
@@ -177,7 +177,7 @@ id -u
 def confined(
     script: str, folder: Path | None = None, before: str = ""
 ) -> subprocess.CompletedProcess:
-    names = "from annlib.course.grading.system_calls import numbers\n"
+    names = "from annlib.grader.system_calls import numbers\n"
     names += "KNOWN = numbers(os.uname().machine)\n"
     command = (sys.executable, "-c", before + CONFINED + names + script)
     known = os.environ | {"PYTHONPATH": str(ROOT), "MPLBACKEND": "Agg"}
@@ -385,7 +385,7 @@ def test_a_probe_of_a_sandbox_that_leaks_says_so_and_harms_nothing(tmp_path: Pat
 def limit_on_threads(alone: bool) -> int:
     """What limit_resources sets, in a process of its own: it cannot be taken back."""
     code = (
-        "import resource; from annlib.course.grading.confine import Limits, limit_resources\n"
+        "import resource; from annlib.grader.confine import Limits, limit_resources\n"
         f"limit_resources(Limits(), {alone})\nprint(resource.getrlimit(resource.RLIMIT_NPROC)[0])"
     )
     done = subprocess.run((sys.executable, "-c", code), capture_output=True, text=True, check=True)

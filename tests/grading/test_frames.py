@@ -8,8 +8,8 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from annlib.course.grading.frames import LENGTH, Malformed, Message, packed, read_message, unpacked
-from annlib.course.grading.running import FRAMING, Transcript, WorkerFault, read_transcript
+from annlib.grader.protocol import LENGTH, Malformed, Message, packed, read_message, unpacked
+from annlib.grader.sandbox import FRAMING, Transcript, WorkerFault, read_transcript
 
 READY = Message({"ready": True}, {})
 

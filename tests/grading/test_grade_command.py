@@ -11,8 +11,8 @@ import yaml
 from in_process import ROOT
 
 from annlib import __main__
-from annlib.commands.assignments import Grade, share_of
-from annlib.course.grading import batch, sandbox
+from annlib.cli.assignments import Grade, share_of
+from annlib.grader import batch, sandbox
 
 SCRIPT = ROOT / "data/cluster/grade.sbatch"
 
@@ -87,7 +87,7 @@ def test_a_sandbox_that_is_not_tight_is_found_out(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, probe: str
 ) -> None:
     """Here it is none at all: the probe sees the tests, and what it writes is on the disk."""
-    below = tmp_path / "annlib/course/grading/sandbox.py"
+    below = tmp_path / "annlib/grader/sandbox.py"
     below.parent.mkdir(parents=True)
     below.touch()
     (tmp_path / "tests").mkdir()

@@ -10,8 +10,8 @@ from in_process import ROOT
 
 from annlib.course.assignments.a1 import A1
 from annlib.course.assignments.a3 import A3
-from annlib.course.grading.intake import Submission, collect
-from annlib.course.grading.releasing import edition
+from annlib.grader.intake import Submission, collect
+from annlib.grader.release import edition
 
 CELL = {"cell_type": "code", "source": ["x = 1\n", "y = 2"], "metadata": {"tags": 7}}
 

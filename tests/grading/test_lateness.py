@@ -5,10 +5,9 @@ from pathlib import Path
 import pytest
 
 from annlib.course.assignments.a1 import A1
-from annlib.course.grading.feedback import feedback
-from annlib.course.grading.lateness import read_days, share_kept
-from annlib.course.grading.marking import Mark, Result
-from annlib.course.grading.tables import grades_csv
+from annlib.grader.feedback import feedback
+from annlib.grader.marking import Mark, Result
+from annlib.grader.reports import grades_csv, read_days, share_kept
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from annlib.course.grading.marking import judged
-from annlib.course.grading.questions import NO_ANSWER, NOT_JUDGED, Answer, Call, Check
+from annlib.course.assignments.base import NO_ANSWER, NOT_JUDGED, Answer, Call, Check
+from annlib.grader.marking import judged
 
 ONE = Answer(torch.tensor(1.0), {}, "")
 

@@ -13,10 +13,10 @@ import pytest
 from in_process import ROOT
 
 from annlib.course.assignments.a1 import A1
-from annlib.course.grading.assignment import Assignment
-from annlib.course.grading.assignments import ASSIGNMENTS
-from annlib.course.grading.nbgrader import export, source_notebook
-from annlib.course.grading.parsing import parsed
+from annlib.course.assignments.base import Assignment
+from annlib.grader.intake import parsed
+from annlib.grader.marking import ASSIGNMENTS
+from annlib.grader.release import export, source_notebook
 
 MADE = Path(sys.prefix, "nbgrader/bin/nbgrader")  # by make test
 NBGRADER = os.environ.get("NBGRADER") or shutil.which("nbgrader") or shutil.which(MADE)

@@ -3,10 +3,7 @@
 import torch
 
 from annlib.course.assignments.a1 import A1
-from annlib.course.grading.feedback import feedback
-from annlib.course.grading.frames import Message
-from annlib.course.grading.marking import Result
-from annlib.course.grading.questions import (
+from annlib.course.assignments.base import (
     WRONG_TYPE,
     Answer,
     as_numbers,
@@ -15,6 +12,9 @@ from annlib.course.grading.questions import (
     failed,
     shown,
 )
+from annlib.grader.feedback import feedback
+from annlib.grader.marking import Result
+from annlib.grader.protocol import Message
 
 
 def stopped_by(name: object) -> Answer:

@@ -10,11 +10,11 @@ from in_process import ROOT, solutions
 
 from annlib import __main__
 from annlib.course.assignments.a1 import A1
-from annlib.course.assignments.slips import MASK_ZERO_SCORE
+from annlib.course.assignments.base import Task
+from annlib.course.assignments.misconceptions import MASK_ZERO_SCORE
+from annlib.course.authoring.build import hidden_lines
 from annlib.course.authoring.source import read
-from annlib.course.authoring.stubs import hidden_lines
-from annlib.course.grading.assignment import Task
-from annlib.course.grading.releasing import edition, release, source_of
+from annlib.grader.release import edition, release, source_of
 
 
 def test_zip_holds_notebook_checks_and_words_only(tmp_path: Path) -> None:

@@ -7,13 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from annlib.course.grading import sandbox
-from annlib.course.grading.cells import plain_python, run_cells
-from annlib.course.grading.confine import Limits
-from annlib.course.grading.frames import Message
-from annlib.course.grading.running import run_worker
-from annlib.course.grading.sandbox import open_sandbox, stage_worker
-from annlib.course.grading.worker import described, encoded
+from annlib.grader import sandbox
+from annlib.grader.cells import plain_python, run_cells
+from annlib.grader.confine import Limits
+from annlib.grader.protocol import Message
+from annlib.grader.sandbox import open_sandbox, run_worker, stage_worker
+from annlib.grader.worker import described, encoded
 
 
 def test_without_bubblewrap_grading_is_refused(
@@ -43,7 +42,7 @@ def test_unsafe_worker_answers_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 def test_stage_holds_no_hidden_tests(tmp_path: Path) -> None:
     files = {path.name for path in stage_worker(tmp_path).rglob("*.py")}
     assert files == set(sandbox.WORKER_FILES)
-    assert "frames.py" in files and not files & {"questions.py", "marking.py", "running.py"}
+    assert "protocol.py" in files and not files & {"marking.py", "sandbox.py", "intake.py"}
 
 
 @pytest.mark.parametrize(

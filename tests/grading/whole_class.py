@@ -23,11 +23,10 @@ from in_process import ROOT, solutions
 from known import mistaken
 
 from annlib.course.assignments.a1 import A1
-from annlib.course.grading.batch import grade
-from annlib.course.grading.intake import collect
-from annlib.course.grading.releasing import edition
-from annlib.course.grading.writing import write_all
-from annlib.engine.provenance import cpu_name
+from annlib.engine.results import cpu_name
+from annlib.grader.batch import grade, write_all
+from annlib.grader.intake import collect
+from annlib.grader.release import edition
 
 PAGE = ROOT / "data/results/grader_class.md"
 PATIENCE = 3600  # seconds
@@ -82,7 +81,7 @@ def killed_half_way(inbox: Path, out: Path, count: int) -> int:
 def left_behind() -> int:
     """Workers that are still there."""
     running = subprocess.run(("ps", "-eo", "args"), capture_output=True, text=True).stdout
-    return running.count("annlib.course.grading.worker")
+    return running.count("annlib.grader.worker")
 
 
 def tried(folder: Path, count: int) -> Iterator[str]:

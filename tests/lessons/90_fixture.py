@@ -30,9 +30,9 @@ import ipywidgets
 from IPython.display import display
 from matplotlib.figure import Figure
 
-from annlib.course.checks import NotYet
-from annlib.course.controls.set_up import SetUp
-from annlib.course.opening import open_lesson
+from annlib.course import widgets
+from annlib.course.checks.base import NotYet
+from annlib.course.lesson import open_lesson
 
 lesson = open_lesson(mode, device, seed, data_root, experiment)
 
@@ -130,10 +130,10 @@ display(ipywidgets.interactive(with_outlier, outlier=(0.0, 10.0)))
 # 2. Press it again.
 
 # %%
-SetUp()
+widgets.SetUp()
 
 # %%
-SetUp()
+widgets.SetUp()
 
 # %% tags=["slow"]
 raise RuntimeError("Slow cells are skipped in quick mode.")

@@ -1,6 +1,6 @@
 """The misconceptions that the hidden checks of assignment A3 know by name."""
 
-from annlib.course.grading.questions import Misconception as M
+from annlib.course.assignments.base import Misconception as M
 
 # plan
 BUDGET_EACH = M(

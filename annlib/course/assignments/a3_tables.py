@@ -1,4 +1,4 @@
-"""The table of assignment A3: whose seeds it has, how it is written and read, what makes it whole.
+"""The table of assignment A3: which seeds it has, how it is written, read and validated.
 
 Students have this file, too. A table is read as text from a stranger: nothing in it is an error.
 """

@@ -1,4 +1,4 @@
-"""The world of assignment A3: small maps, a network with one block, a score. Needs only torch.
+"""The synthetic task of assignment A3: small maps, a small network, a score. Needs only torch.
 
 All numbers have double precision. Training makes rounding errors grow, and those of machines
 differ; from 1e-16 they do not grow far enough to be seen, so a run gives the same score anywhere.

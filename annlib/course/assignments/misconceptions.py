@@ -1,6 +1,19 @@
-"""The misconceptions that hidden checks know by name, in the words that a student reads."""
+"""The misconceptions that hidden checks of A1 and A2 know by name, in words for students."""
 
-from annlib.course.grading.questions import Misconception as M
+from collections.abc import Callable, Mapping, Sequence
+
+from torch import Tensor
+
+from annlib.course.assignments.base import (
+    OTHER,
+    Answer,
+    Call,
+    Check,
+    Misconception,
+    close,
+    compared,
+)
+from annlib.course.assignments.base import Misconception as M
 
 NO_SCALE = M(
     "scale missing",
@@ -131,3 +144,29 @@ SAMPLED_FIRST = M(
     "cheaper; this block projects first.",
 )
 NOT_JOINED = M("joined map forgotten", "to_output reads the context and the map that asked.")
+
+
+Made = Callable[[Sequence[Tensor], Mapping[str, Tensor]], Tensor]
+WRONG_VALUES = Misconception(
+    "wrong values", "Gradients are compared once the values are right; see there."
+)
+
+
+def check_gradients(points: float, call: Call, made: Made) -> Check:
+    """Gradients of the inputs and of every part, against those of the reference `made`."""
+
+    def judge(answers: Sequence[Answer]) -> Misconception | None:
+        if found := compared(answers, [made(call.arguments, call.weights)], {}, tolerance=1e-3):
+            return WRONG_VALUES if found is OTHER else found
+        inputs = [value.clone().requires_grad_() for value in call.arguments]
+        weights = {name: value.clone().requires_grad_() for name, value in call.weights.items()}
+        made(inputs, weights).backward(call.upstream)
+        leaves = {f"input {number}": value for number, value in enumerate(inputs)} | weights
+        found = {name: answers[0].gradients.get(f"gradient of {name}") for name in leaves}
+        same = all(
+            found[name] is not None and close(found[name], leaf.grad, 1e-3)
+            for name, leaf in leaves.items()
+        )
+        return None if same else DETACHED
+
+    return Check("gradients", points, [call], judge)

@@ -1,4 +1,4 @@
-"""How the public checks of assignments speak: students have this file beside them."""
+"""How the public checks of assignments report: students have this file beside them."""
 
 
 class NotYet(AssertionError):

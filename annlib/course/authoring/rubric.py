@@ -1,4 +1,4 @@
-"""The rubric of sixteen points: what the lint decides, what a person judged, as one table.
+"""The rubric of sixteen points: what the lint decides and what a person judged, as one table.
 
 notebooks/rubric.json holds the judgements: {"04_anchors": {"R7": {"score": 2, "cell": "...",
 "evidence": "..."}}}. notebooks/RUBRIC.md is made from it and from the lint, never by hand.
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from annlib.course.authoring.building import sources
+from annlib.course.authoring.build import sources
 from annlib.course.authoring.lint import findings_by_point
 from annlib.course.authoring.source import Lesson, read
 

@@ -1,11 +1,12 @@
-"""What every exercise checker is made of: NotYet, its conditions, and inputs drawn anew."""
+"""What every exercise checker uses: NotYet, conditions, and freshly drawn inputs."""
 
 from collections.abc import Callable
+from math import isfinite
 
 import torch
 from torch import Tensor, nn
 
-from annlib.course.lines import wrapped
+from annlib.course.lesson import wrapped
 
 
 class NotYet(AssertionError):
@@ -70,3 +71,22 @@ def draw(low: int, high: int) -> int:
 
 def normal(*shape: int) -> Tensor:
     return torch.randn(*shape, generator=fresh())
+
+
+def attempt_number(student: Callable[..., float], *inputs: object) -> float:
+    """The student's number; NotYet if there is none, with the numbers that went in."""
+    name = getattr(student, "__name__", type(student).__name__)
+    given = ", ".join(f"{value:,}" for value in inputs if isinstance(value, int | float))
+    given = f" With {given}" if given else ""
+    expect(callable(student), "Put your function in place of the three dots.")
+    try:
+        found = student(*inputs)
+    except Exception as error:
+        raise NotYet(f"{name} stopped with {type(error).__name__}: {error}.{given}.") from error
+    expect(
+        found is not None and found is not ...,
+        f"{name} gives nothing back yet: put your code in place of the three dots, then `return`.",
+    )
+    number = isinstance(found, int | float) and not isinstance(found, bool)
+    expect(number and isfinite(found), f"{name} gives {found!r}; a number is wanted.{given}.")
+    return found

@@ -1,12 +1,12 @@
-"""Checkers of lesson 00: the set-up, and a first pixel to ask from."""
+"""Checkers of lesson 00: the set-up, and a first query pixel."""
 
 from annlib.config import IGNORE_INDEX
 from annlib.course.attention import Attention
-from annlib.course.exercises.checking import expect
-from annlib.course.lines import say
-from annlib.course.matching import class_masses
-from annlib.course.wording import say_choice
-from annlib.data.scenes import BALLOONS, CLASS_NAMES, HOUSES, Scene
+from annlib.course.attention_metrics import class_masses
+from annlib.course.checks.base import expect
+from annlib.course.lesson import say
+from annlib.course.plots.scenes import say_choice
+from annlib.data.balloon_town.layout import BALLOONS, CLASS_NAMES, HOUSES, Scene
 
 
 def click_arrived(clicked: bool) -> None:

@@ -1,12 +1,96 @@
-"""Checker of lesson 09: scores from sliding windows."""
+"""Checkers of lesson 09: label values, sliding windows, memory of a training step."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
-from annlib.course.exercises.checking import NotYet, attempt, draw, expect, normal
-from annlib.course.lines import say
+from annlib.course.checks.base import NotYet, attempt, attempt_number, draw, expect, fresh, normal
+from annlib.course.lesson import say
+
+IGNORED = 255
+Mapping = Callable[[Tensor, Sequence[int]], Tensor]
+
+
+def class_indices(student: Mapping) -> None:
+    """raw uint8 (H, W), raw value of class 0, 1, ... -> class indices (H, W), 255 for all else"""
+    for num_classes in (draw(4, 6), 19, 150):
+        values = (20 + torch.randperm(180, generator=fresh())[:num_classes]).tolist()
+        values[-1] = 0  # so that whoever replaces in place replaces class 0 again
+        if num_classes == 150:
+            values = list(range(1, 151))  # ADE20K: 0 means "other"
+        check_mapping(student, values)
+    say(
+        "Right: each raw value becomes the index of its class, every other value 255, whatever the "
+        "order of the classes; the labels that went in are as they were."
+    )
+
+
+def check_mapping(student: Mapping, values: list[int]) -> None:
+    height, width = draw(5, 9), draw(10, 14)
+    raw = torch.randint(0, 256, (height, width), generator=fresh(), dtype=torch.uint8)
+    known = torch.tensor(values, dtype=torch.uint8)
+    raw[: height // 2] = known[torch.randint(len(values), (height // 2, width), generator=fresh())]
+    raw[0, :3] = torch.tensor([0, 251, 255], dtype=torch.uint8)
+    raw[1, : min(4, len(values))] = known[:4]
+    right = by_hand(raw, values)
+    given = raw.clone()
+    found = attempt(lambda labels: student(labels, tuple(values)), given)
+    expect(
+        torch.equal(given, raw),
+        "The labels that went in were changed. Whoever reads them again gets other ones: fill a "
+        "new tensor (a table, or torch.full_like).",
+    )
+    expect(
+        tuple(found.shape) == (height, width),
+        f"(H, W) = {(height, width)} went in, {tuple(found.shape)} came out.",
+    )
+    explain_values(found.long(), right, raw.long(), values)
+
+
+def by_hand(raw: Tensor, values: Sequence[int]) -> Tensor:
+    """(H, W) -> (H, W), a pixel at a time"""
+    rows = [[values.index(v) if v in values else IGNORED for v in row] for row in raw.tolist()]
+    return torch.tensor(rows)
+
+
+def explain_values(found: Tensor, right: Tensor, raw: Tensor, values: Sequence[int]) -> None:
+    """Raises NotYet with the slip that leads to these classes."""
+    if torch.equal(found, right):
+        return
+    outside = (found != IGNORED) & ((found >= len(values)) | (found < 0))
+    expect(
+        not torch.equal(found, raw),
+        "Raw values came out as they went in. They are names of classes, not places in a list.",
+    )
+    if outside.any():
+        index = int(found[outside][0])
+        expect(
+            False,
+            f"Raw value {int(raw[outside][0])} became class {index}, but there are {len(values)} "
+            f"classes: index {index} is out of bounds. Bytes wrap around (0 - 1 is 255, 6 - 11 is "
+            "251); what is no class must become 255, all of it.",
+        )
+    explain_classes(found, right, raw)
+
+
+def explain_classes(found: Tensor, right: Tensor, raw: Tensor) -> None:
+    """Raises NotYet for classes that exist, but are wrong."""
+    counted = (right == IGNORED) & (found != IGNORED)
+    if counted.any():
+        expect(
+            False,
+            f"Raw value {int(raw[counted][0])} is no class here, but counts as class "
+            f"{int(found[counted][0])}. Start from 255 everywhere.",
+        )
+    wrong = found != right
+    expect(
+        False,
+        f"Raw value {int(raw[wrong][0])} is class {int(right[wrong][0])}, yours says "
+        f"{int(found[wrong][0])}. Its place in `values` is its class. (If you replace values one "
+        "after the other in one tensor, a class that was just written may be replaced again.)",
+    )
+
 
 Size = tuple[int, int]
 Score = Callable[[Tensor], Tensor]  # (B, C, h, w) -> (B, K, h, w)
@@ -69,7 +153,7 @@ def check(student: Slide, images: Tensor, window: Size, stride: Size, when: str)
         f"{told}{enough} windows are enough, you asked for {asked}. Moved back, two windows may "
         "lie in the same place: count them once.",
     )
-    explain(found, images, window, stride, told)
+    explain_windows(found, images, window, stride, told)
 
 
 def check_windows(seen: list[Tensor], size: Size, window: Size, told: str) -> None:
@@ -108,7 +192,7 @@ def by_counting(images: Tensor, window: Size, stride: Size, how: str = "mean") -
     return total / count if how == "mean" else total
 
 
-def explain(found: Tensor, images: Tensor, window: Size, stride: Size, told: str) -> None:
+def explain_windows(found: Tensor, images: Tensor, window: Size, stride: Size, told: str) -> None:
     """Raises NotYet with the slip that leads to these scores."""
     if torch.allclose(found, by_counting(images, window, stride), atol=1e-4):
         return
@@ -123,4 +207,69 @@ def explain(found: Tensor, images: Tensor, window: Size, stride: Size, told: str
     raise NotYet(
         f"{told}the scores are not the means of the windows. Add each window's scores at its place "
         "to a map of zeros, add 1 to a map of counts there, divide at the end."
+    )
+
+
+WITHIN = 0.2
+
+
+def step_bytes(student: Callable[[int, int, int], float]) -> None:
+    """(parameters, bytes measured with one picture, batch) -> bytes of a step with that batch"""
+    for _ in range(4):
+        parameters, batch = draw(2, 60) * 1_000_000, draw(6, 16)
+        maps = parameters * draw(51, 140) // 10  # bytes for one picture
+        measured = 12 * parameters + maps
+        found = attempt_number(student, parameters, measured, batch)
+        check_estimate(found, parameters, maps, batch)
+    one = attempt_number(student, parameters, measured, 1)
+    expect(
+        abs(one / measured - 1) < 0.01,
+        f"For a batch of one you say {one / 2**20:,.0f} MiB, but {measured / 2**20:,.0f} were "
+        "measured: an estimate has to agree with the measurement it leans on.",
+    )
+    say(
+        "Right: weights, gradients and momentum once, whatever the batch; the maps once for each "
+        "picture. Now see whether a real network keeps to it."
+    )
+
+
+def slips_of(parameters: int, maps: int, batch: int) -> dict[float, str]:
+    """Estimate -> the misconception that leads to it."""
+    measured = 12 * parameters + maps
+    everything, maps_only, twice = (
+        batch * measured,
+        batch * maps,
+        12 * parameters + batch * measured,
+    )
+    slips = {
+        everything: "You multiply everything by the batch. Weights, gradients and momentum are "
+        "there once, however many pictures there are.",
+        measured: "Your estimate does not grow with the batch; the maps do, one set a picture.",
+        maps_only: "You took the weights off and did not add them again: 12 bytes a parameter.",
+        twice: "The measurement holds weights, gradients and momentum already: take them off "
+        "before you multiply, or they count once more for each picture.",
+    }
+    for fixed, what in (
+        (4, "only the weights; the gradient of each takes as much, and so does its momentum"),
+        (8, "two numbers a parameter; SGD with momentum keeps three: weight, gradient, momentum"),
+        (16, "four numbers a parameter, as Adam does; SGD with momentum keeps three"),
+        (3, "three bytes a parameter; three numbers of four bytes each make 12"),
+    ):
+        rest = measured - fixed * parameters
+        slips[fixed * parameters + batch * rest] = f"You count {what}."
+    return slips
+
+
+def check_estimate(found: float, parameters: int, maps: int, batch: int) -> None:
+    right = 12 * parameters + batch * maps
+    measured = 12 * parameters + maps
+    if abs(found / right - 1) < 0.01:
+        return
+    for slip, advice in slips_of(parameters, maps, batch).items():
+        expect(abs(found - slip) > 0.001 * abs(slip), advice)
+    expect(
+        False,
+        f"{parameters:,} parameters, {measured / 2**20:,.0f} MiB with one picture: {batch} take "
+        f"{right / 2**20:,.0f} MiB, you say {found / 2**20:,.0f}. What is needed once, and "
+        "what once for each picture?",
     )

@@ -1,15 +1,23 @@
-"""Checkers of lesson 12: kinds of cheap attention, the order of products, who reaches whom."""
+"""Checkers of lesson 12: kinds of efficient attention, order of products, criss-cross reach."""
 
 from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
 
-from annlib.course.efficient import exact, weights_of
-from annlib.course.exercises.checking import NotYet, attempt, draw, expect, normal
-from annlib.course.families import FAMILIES, KEYS, ORDER, PAIRS, STORAGE, method_of
-from annlib.course.lines import say
-from annlib.engine.counting import operation_counter
+from annlib.course.checks.base import NotYet, attempt, draw, expect, normal
+from annlib.course.efficient import (
+    FAMILIES,
+    KEYS,
+    ORDER,
+    PAIRS,
+    STORAGE,
+    exact,
+    method_of,
+    weights_of,
+)
+from annlib.course.lesson import say
+from annlib.engine.profiler import operation_counter
 
 KINDS = (KEYS, PAIRS, ORDER, STORAGE)
 SIZE = (8, 12)  # fits all methods at their cheapest

@@ -1,15 +1,25 @@
-"""Where a position looks when anchors answer: their cells, shaded by their shares.
+"""Figures of pooled anchors: cells, their attention weights, and two feature maps side by side.
+
+H x W pixels of the image, h x w positions of the map.
 
 H x W pixels of the image, h x w positions of the map, S anchors.
+
+H x W pixels of the image, h x w positions of the map, C channels.
+
+H x W pixels of the image, h x w positions of the map.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
+from torch import Tensor
 
-from annlib.course.attention import Attention
-from annlib.course.drawing import (
+from annlib.course.attention import Attention, Size, anchor_boxes, to_pixels
+from annlib.course.plots.scenes import Picture, panels
+from annlib.course.plots.style import (
     BLOCK_COLOURS,
     HALO,
     INK,
@@ -20,7 +30,67 @@ from annlib.course.drawing import (
     spotlight,
     styled,
 )
-from annlib.course.plots import Picture, panels
+
+
+def mosaic(image: np.ndarray, map_size: Size, level: int) -> np.ndarray:
+    """The picture with each cell in its mean colour, where cells overlap in the mean of theirs.
+
+    uint8 (H, W, 3) -> uint8 (H, W, 3)
+    """
+    sums, counts = np.zeros(image.shape), np.zeros(image.shape[:2])
+    for cell in cells(map_size, level, image.shape[:2]):
+        sums[cell] += image[cell].mean((0, 1))
+        counts[cell] += 1
+    return (sums / counts[..., None]).round().astype(np.uint8)
+
+
+def cells(map_size: Size, level: int, image_size: Size) -> list[tuple[slice, slice]]:
+    """The pixels of each cell of one level, row by row."""
+    boxes = to_pixels(anchor_boxes((level,), *map_size), map_size, image_size).round().int()
+    return [np.s_[top:bottom, left:right] for top, left, bottom, right in boxes.tolist()]
+
+
+def times_counted(map_size: Size, level: int) -> np.ndarray:
+    """In how many cells of a level each position is.  -> (h, w)"""
+    counts = np.zeros(map_size, int)
+    for top, left, bottom, right in anchor_boxes((level,), *map_size).tolist():
+        counts[top:bottom, left:right] += 1
+    return counts
+
+
+@styled
+def cell_map(image: np.ndarray, map_size: Size, level: int, index: int) -> Picture:
+    """The means of a level with one cell framed; beside it how often each position counts."""
+    height, width = image.shape[:2]
+    figure, axes = panels(1, 2, extra_height=0.2)
+    draw_image(axes[0, 0], mosaic(image, map_size, level), f"Level {level}: {level**2} means")
+    box = to_pixels(anchor_boxes((level,), *map_size), map_size, (height, width))[index].tolist()
+    for edge, line in (("white", 5.0), (INK, 2.0)):
+        frame = Rectangle((box[1], box[0]), box[3] - box[1], box[2] - box[0], fill=False)
+        frame.set(edgecolor=edge, linewidth=line)
+        axes[0, 0].add_patch(frame)
+    counts = times_counted(map_size, level)
+    drawn = axes[0, 1].imshow(counts, vmin=0, vmax=4, extent=(0, width, height, 0))
+    axes[0, 1].set(xticks=[], yticks=[], title="Cells that a position is in")
+    figure.colorbar(drawn, ax=axes[0, 1], ticks=range(5))
+    return Picture(figure, say_cell(map_size, level, index))
+
+
+def say_cell(map_size: Size, level: int, index: int) -> str:
+    """One cell, and the overlap of its level, in words."""
+    top, left, bottom, right = anchor_boxes((level,), *map_size)[index].tolist()
+    counts = times_counted(map_size, level)
+    more = int((counts > 1).sum())
+    overlap = (
+        f"{more} positions are in two cells or more" if more else "no position is in two cells"
+    )
+    return (
+        f"Level {level} on a map of {map_size[0]} x {map_size[1]}: cell {index} of 0 to "
+        f"{level**2 - 1} covers rows {top} to {bottom - 1}, columns {left} to {right - 1}, "
+        f"{bottom - top} x {right - left} = {(bottom - top) * (right - left)} of {counts.size} "
+        f"positions; {overlap}."
+    )
+
 
 LABEL_SIZE = 20, 12  # pixels of the image, wide and high, that a share of two digits takes
 SHOWN = 6  # anchors that are drawn and named; the others are too weak to be seen
@@ -134,3 +204,51 @@ def say_anchors(attention: Attention, y: int, x: int) -> str:
     counted = count_up(attention.pool_scales, attention.map_size)
     shares = "; ".join(f"{a.place}: {a.share:.1%}" for a in strongest(attention, y, x, 3))
     return f"S: {counted}. Row {y}, column {x} takes most of {shares}."
+
+
+@styled
+def lost_map(image: np.ndarray, exact: Tensor, anchored: Tensor) -> Picture:
+    """The picture, and the length of the difference at each position.
+
+    uint8 (H, W, 3), what is fetched without and with anchors (C, h, w)
+    """
+    moved = (exact - anchored).norm(dim=0).numpy()
+    height, width = image.shape[:2]
+    figure, axes = panels(1, 2)
+    draw_image(axes[0, 0], image, "The picture")
+    drawn = axes[0, 1].imshow(moved, vmin=0, extent=(0, width, height, 0))
+    axes[0, 1].set(xticks=[], yticks=[], title="How far the context moves")
+    figure.colorbar(drawn, ax=axes[0, 1], label="length of the difference")
+    row, column = np.unravel_index(moved.argmax(), moved.shape)
+    alt = (
+        f"Beside the picture, how far anchors move what each position fetches: at most "
+        f"{moved.max():.1f}, at row {row}, column {column} of the {moved.shape[0]} x "
+        f"{moved.shape[1]} map; in the median {np.median(moved):.1f}."
+    )
+    return Picture(figure, alt)
+
+
+@styled
+def two_maps(
+    image: np.ndarray,
+    asking: np.ndarray,
+    attention: Attention,
+    names: Sequence[str],
+    y: int,
+    x: int,
+) -> Picture:
+    """The map that asks, with the position; the picture, with the cells that answer.
+
+    uint8 (H, W, 3); asking: strength of each position (h, w); names: "... asks", "... answers".
+    """
+    height, width = image.shape[:2]
+    figure, axes = panels(1, 2)
+    axes[0, 0].imshow(asking, vmin=0, extent=(0, width, height, 0))
+    axes[0, 0].set(xticks=[], yticks=[], title=names[0])
+    draw_query(axes[0, 0], y, x)
+    title = f"{names[1]}: S = {attention.weights.shape[1]}"
+    draw_image(axes[0, 1], faded(image, 0.3), title, "afnb")
+    draw_cells(axes[0, 1], strongest(attention, y, x), BLOCK_COLOURS["afnb"])
+    draw_query(axes[0, 1], y, x)
+    alt = f"{names[0]}, {names[1]}. {say_anchors(attention, y, x)}"
+    return Picture(figure, alt)

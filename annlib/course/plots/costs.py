@@ -1,18 +1,30 @@
-"""Figures of costs: curves over the size of the map, and bars of what each part takes."""
+"""Figures of costs: curves over the size of the map, bars of parts, measured points."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import inf
 from textwrap import fill
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import StrMethodFormatter
 
-from annlib.course.bills import Setting, bills
-from annlib.course.drawing import BLOCK_COLOURS, INK, styled
-from annlib.course.plots import Picture
-from annlib.course.timing_here import TIMED, Times, key, predicted, refusal, said_seconds
-from annlib.speed.attentions import FUSED, NONLOCAL, PLAIN
+from annlib.course.costs import Setting, bills
+from annlib.course.implementations import FOLDED_APNB, FUSED, NONLOCAL, PLAIN_APNB
+from annlib.course.plots.scenes import Picture
+from annlib.course.plots.style import BLOCK_COLOURS, INK, styled
+from annlib.course.preflight import Estimate
+from annlib.course.scaling import (
+    TIMED,
+    Curve,
+    Found,
+    Line,
+    Times,
+    key,
+    predicted,
+    refusal,
+    said_seconds,
+)
 
 LOOKS = {  # told apart in grey, too
     NONLOCAL: {"color": BLOCK_COLOURS["nonlocal"], "marker": "s", "linestyle": ":"},
@@ -23,7 +35,7 @@ LOOKS = {  # told apart in grey, too
         "markerfacecolor": "none",
         "zorder": 3,  # its memory is nearly APNB's: both are to be seen
     },
-    PLAIN: {"color": BLOCK_COLOURS["apnb"], "marker": "o", "linestyle": "-"},
+    PLAIN_APNB: {"color": BLOCK_COLOURS["apnb"], "marker": "o", "linestyle": "-"},
 }
 POSITIONS = np.logspace(2, 5.2, 60)  # from a small picture of the course to a whole street
 BEFORE = (
@@ -102,7 +114,7 @@ def say_bills(setting: Setting, memory: float) -> str:
     """The bills of one map as sentences: for the alternative text, and beside the sliders."""
     (height, width), positions, anchors = setting.size, setting.positions, setting.anchors
     found = bills(positions, anchors, setting.channels)
-    fewer = found[NONLOCAL].operations / found[PLAIN].operations
+    fewer = found[NONLOCAL].operations / found[PLAIN_APNB].operations
     parts = [
         f"{name}: {bill.operations / 1e9:,.2f} GFLOPs, {bill.num_bytes / 2**20:,.1f} MiB"
         for name, bill in found.items()
@@ -167,3 +179,124 @@ def say_parts(values: Mapping[str, float], title: str, unit: str) -> str:
     total = sum(values.values())
     shares = ", ".join(f"{name} {value / total:.0%}" for name, value in values.items())
     return f"{title}. {total:,.2f} {unit} in all: {shares}."
+
+
+GROWTH_LOOKS = {  # told apart in grey, too
+    NONLOCAL: {"color": BLOCK_COLOURS["nonlocal"], "marker": "s", "linestyle": ":"},
+    FUSED: {"color": BLOCK_COLOURS["nonlocal"], "marker": "^", "linestyle": "--"},
+    FOLDED_APNB: {"color": BLOCK_COLOURS["apnb"], "marker": "o", "linestyle": "-"},
+}
+
+
+def draw_growth(axes: Axes, curve: Curve, values: Sequence[float], line: Line | None) -> None:
+    """Points as measured, and the line that was fitted to them."""
+    look = GROWTH_LOOKS[curve.name]
+    if line is None:
+        axes.plot(curve.positions, values, label=curve.name, **look | {"linestyle": ""})
+        return
+    drawn = np.exp(line.intercept) * np.array(curve.positions, float) ** line.slope
+    axes.plot(curve.positions, values, **look | {"linestyle": ""})
+    axes.plot(curve.positions, drawn, **look | {"marker": ""})
+    label = f"{curve.name}: slope {line.slope:.2f}"
+    axes.plot([], [], label=label, **look)  # the legend shows the two as one
+
+
+def say_growth(curve: Curve) -> str:
+    """A curve in words."""
+    reach = f"{curve.name}, N from {curve.positions[0]} to {curve.positions[-1]}"
+    if curve.time is None:
+        return f"{reach}: one map only."
+    return (
+        f"{reach}: time grows as N to the power of {curve.time.slope:.2f}, from "
+        f"{curve.milliseconds[0]:.1f} to {curve.milliseconds[-1]:.1f} ms; memory to the power of "
+        f"{curve.memory.slope:.2f}, from {curve.mebibytes[0]:.1f} to {curve.mebibytes[-1]:.1f} MiB."
+    )
+
+
+@styled
+def growth_chart(curves: Sequence[Curve]) -> Picture:
+    """Time and memory of each form against the number of positions, both axes logarithmic."""
+    figure = Figure((9.6, 5), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for curve in curves:
+        draw_growth(left, curve, curve.milliseconds, curve.time)
+        draw_growth(right, curve, curve.mebibytes, curve.memory)
+    left.set(title="Time", ylabel="milliseconds, median")
+    right.set(title="Memory", ylabel="MiB, the most held at once")
+    for axes in (left, right):
+        axes.set_xscale("log", base=2)
+        axes.set_yscale("log")
+        axes.set_xlabel(r"positions $N$ of the map ($2^{10} = 32 \times 32$)")
+        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
+        axes.legend(loc="upper left", bbox_to_anchor=(0, -0.16))
+        axes.grid(alpha=0.25, linewidth=0.6)
+    words = "How attention grows with the map, on logarithmic axes. "
+    return Picture(figure, words + " ".join(map(say_growth, curves)))
+
+
+def short(value: float) -> str:
+    return f"{value:,.0f}" if value >= 10 else f"{value:.1f}"
+
+
+@styled
+def measured_points(found: Mapping[str, Found], size: tuple[int, int]) -> Picture:
+    """A point for each form, time with its spread beside memory, on logarithmic axes."""
+    figure = Figure((9.6, 1.2 + 0.5 * len(found)), layout="constrained")
+    left, right = figure.subplots(1, 2, sharey=True)
+    for row, (name, one) in enumerate(found.items()):
+        colour = BLOCK_COLOURS["nonlocal" if name.startswith("non-local") else "apnb"]
+        timing, look = one.timing, {"color": colour, "markersize": 11}
+        look["marker"] = "s" if name.startswith("non-local") else "o"
+        left.plot([timing.fastest, timing.slowest], [row, row], color=INK, marker="|")
+        left.plot(timing.median, row, **look)
+        left.text(1.2 * timing.slowest, row, short(timing.median), va="center")
+        right.plot(one.mebibytes, row, **look)
+        right.text(1.2 * one.mebibytes, row, short(one.mebibytes), va="center")
+    left.set(yticks=range(len(found)), yticklabels=list(found), xscale="log")
+    left.set(title=f"Time, map {size[0]} x {size[1]}", xlabel="milliseconds, median and spread")
+    right.set(title="Memory", xlabel="MiB held at once", xscale="log")
+    for axes in (left, right):
+        axes.grid(axis="x", color="#e4e4e4")
+        low, high = axes.get_xlim()
+        axes.set_xlim(low / 2, high * 3)  # room for the numbers
+    left.set_ylim(len(found) - 0.4, -0.6)
+    return Picture(figure, say_found(found, size))
+
+
+def say_found(found: Mapping[str, Found], size: tuple[int, int]) -> str:
+    """The measurements in words."""
+    parts = [
+        f"{name}: {one.timing.median:.1f} ms ({one.timing.fastest:.1f} to "
+        f"{one.timing.slowest:.1f}), {one.mebibytes:.1f} MiB"
+        for name, one in found.items()
+    ]
+    return f"Attention on a map of {size[0]} x {size[1]}. {'; '.join(parts)}."
+
+
+@styled
+def memory_bar(found: Estimate, title: str) -> Picture:
+    """What is there once, what each picture adds, and where the GPU ends."""
+    figure = Figure((8, 1.9), layout="constrained")
+    axes = figure.subplots()
+    fixed, maps = BLOCK_COLOURS["ppm"], BLOCK_COLOURS["nonlocal"]
+    look = {"height": 0.5, "edgecolor": INK}
+    axes.barh(0, found.fixed_gb, color=fixed, label="12 P: weights, gradients, momentum", **look)
+    look |= {"left": found.fixed_gb, "hatch": "//"}
+    axes.barh(0, found.maps_gb, color=maps, label="B · A: maps", **look)
+    axes.axvline(found.gpu_gb, color=INK, linewidth=3, linestyle="--")
+    axes.text(found.gpu_gb, 0.36, f" the GPU ends: {found.gpu_gb:g} GB", ha="left", va="bottom")
+    most = max(found.memory_gb, found.gpu_gb)
+    axes.set(xlim=(0, 1.32 * most), ylim=(-0.35, 0.75), yticks=[], xlabel="GB on one GPU")
+    axes.set_title(f"{title}: {found.verdict}")
+    figure.legend(loc="outside lower center", ncols=2)
+    return Picture(figure, f"{title}. {say_estimate(found)}")
+
+
+def say_estimate(found: Estimate) -> str:
+    """An estimate in words."""
+    return (
+        f"{found.verdict}. Memory {found.memory_gb:.1f} of {found.gpu_gb:g} GB: "
+        f"{found.fixed_gb:.1f} for weights, gradients, momentum, {found.maps_gb:.1f} for maps. "
+        f"Time between {found.hours / 2:.1f} and {2 * found.hours:.1f} hours. Disk "
+        f"{found.disk_gb:.1f} GB: archives, the same unpacked, two checkpoints."
+    )

@@ -1,4 +1,4 @@
-"""Figures of lesson 01: a painted prediction, a confusion matrix, scores of chosen scenes.
+"""Figures of predictions, confusion matrices and scores.
 
 K classes. Counts are [label, prediction], as in annlib.engine.evaluate.
 """
@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from annlib.config import IGNORE_INDEX
-from annlib.course.drawing import BLOCK_COLOURS, INK, styled
-from annlib.course.plots import Picture
-from annlib.engine.evaluate import ConfusionMatrix, Scores
+from annlib.course.plots.scenes import Picture
+from annlib.course.plots.style import BLOCK_COLOURS, INK, styled
+from annlib.engine.metrics import ConfusionMatrix, Scores
 
 INSIDE = {"ha": "center", "va": "center", "in_layout": False}  # the layout need not measure it
 LEANING = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"}

@@ -1,11 +1,11 @@
-"""Figures: arrays in, a Picture out, which shows itself and says in words what it shows.
+"""Figures of scenes and predictions, and the Picture class with its text alternative.
 
 Figures are made without pyplot, so none is shown twice and no state is left behind.
 """
 
 import base64
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,8 +13,10 @@ from IPython.display import display
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
+from annlib.config import IGNORE_INDEX
 from annlib.course.attention import Attention
-from annlib.course.drawing import (
+from annlib.course.attention_metrics import class_masses, entropy, house_answer
+from annlib.course.plots.style import (
     brightest,
     colour_labels,
     draw_box,
@@ -27,8 +29,53 @@ from annlib.course.drawing import (
     name_houses,
     styled,
 )
-from annlib.course.wording import say_answers, say_scene
-from annlib.data.scenes import Scene
+from annlib.data.balloon_town.layout import CLASS_NAMES, PATTERNS, House, Scene
+
+
+def say_house(house: House) -> str:
+    return f"{house.paint} {CLASS_NAMES[house.label]}"
+
+
+def say_scene(scene: Scene) -> str:
+    """A scene in words, for those who cannot see it."""
+    balloons = ", ".join(f"{b.paint} with a {PATTERNS[b.pattern]}" for b in scene.balloons)
+    houses = ", ".join(say_house(house) for house in scene.houses)
+    return f"Balloons from left to right: {balloons}. Houses from left to right: {houses}."
+
+
+def say_answers(
+    scenes: Sequence[Scene], answers: Mapping[str, Sequence[np.ndarray]]
+) -> Iterator[str]:
+    """Each scene in words, and how many of its houses each model names rightly."""
+    for row, scene in enumerate(scenes):
+        yield f"Scene {scene.seed}. {say_scene(scene)}"
+        for name, labels in answers.items():
+            right = [house_answer(labels[row], scene, h) == h.label for h in scene.houses]
+            yield f"{name}: {sum(right)} of {len(right)} houses right."
+
+
+def say_choice(
+    attention: Attention,
+    labels: np.ndarray | None,
+    y: int,
+    x: int,
+    names: Sequence[str] = CLASS_NAMES,
+) -> str:
+    """What pixel (y, x) looks at, in words.  labels: class indices (H, W), None where unknown
+
+    The browser says the same: controls/javascript/attention.js.
+    """
+    weights = attention.row(y, x)
+    asks = f"Row {y}, column {x}"
+    if labels is not None:
+        masses = list(class_masses(attention.picture(y, x), labels, names).items())[:3]
+        given = ", ".join(f"{mass:.0%} to {name}" for name, mass in masses if mass >= 0.005)
+        asks += f" ({'a border' if labels[y, x] == IGNORE_INDEX else names[labels[y, x]]})"
+        asks += f" gives {given}"
+    bits = float(entropy(weights))
+    evenly = f"as if it looked evenly at {2**bits:.0f} of {len(weights)}."
+    return f"{asks}. Entropy {bits:.1f} bits: {evenly}"
+
 
 PANEL = (3.3, 2.2)  # inches, width and height of one scene: 3 to 2
 SMALL_PANEL = (2.4, 1.6)

@@ -1,4 +1,4 @@
-"""The visual language of the course: colours, and what is drawn onto one Axes.
+"""The visual style of the course: colours, and marks drawn onto one Axes.
 
 One colour a block, cividis for shares, shape or words beside every colour, so that a figure also
 works in grey. The style is annlib.mplstyle; it holds inside `styled` functions only.
@@ -17,9 +17,8 @@ from matplotlib.patheffects import withStroke
 
 from annlib.config import IGNORE_INDEX
 from annlib.course.attention import Attention
-from annlib.course.matching import match, query_on
-from annlib.course.predicting import house_answer
-from annlib.data.scenes import CLASS_NAMES, PAINTS, PALETTE, Scene
+from annlib.course.attention_metrics import house_answer, match, query_on
+from annlib.data.balloon_town.layout import CLASS_NAMES, PAINTS, PALETTE, Scene
 
 INK = "#1b1b1b"
 BLOCK_COLOURS = {  # Okabe and Ito's palette

@@ -1,26 +1,146 @@
-"""Execute lessons with papermill: offline, in parallel, and none stops the others."""
+"""Executes lessons with papermill: offline, in parallel, resumable.
+
+Measured: 10 of 240 cells with an `interactive` slept until their time limit. nbclient answers a
+widget on the socket on which it awaits the end of the cell; sending there can swallow the wake-up
+of pyzmq's asyncio socket. Looking again every half second finds the reply.
+"""
 
 import ast
+import hashlib
 import json
 import os
 import re
+import shutil
+import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from multiprocessing import get_context
 from pathlib import Path
+from queue import Empty
+from time import monotonic
 from typing import NamedTuple
 
 import nbformat
+from jupyter_client.asynchronous import AsyncKernelClient
+from jupyter_client.channels import AsyncZMQSocketChannel
+from jupyter_client.manager import AsyncKernelManager
+from traitlets import Type
 
-from annlib.course.parameters import refuse_mode, refuse_unknown
-from annlib.course.running.finished import finished_seconds, note_path, write_note
-from annlib.course.running.kernel import lesson_kernel
-from annlib.course.running.patience import LessonKernelManager
+from annlib.course.lesson import refuse_mode, refuse_unknown
+from annlib.course.running import offline
+
+Parameters = dict[str, object]
+
+
+def note_path(output: Path) -> Path:
+    """The file beside an executed notebook: 04_anchors.run.json"""
+    return output.with_suffix(".run.json")
+
+
+def write_note(
+    notebook: Path, output: Path, parameters: Parameters, seconds: float, error: str | None
+) -> None:
+    """Says what was run, with which parameters, and how it ended."""
+    note = {
+        "notebook_sha256": sha256_of(notebook),
+        "parameters": parameters,
+        "seconds": round(seconds, 2),
+        "error": error,
+    }
+    text = json.dumps(note, indent=1, default=str) + "\n"
+    note_path(output).write_text(text, encoding="utf-8")
+
+
+def finished_seconds(notebook: Path, output: Path, parameters: Parameters) -> float | None:
+    """How long the same notebook took with the same parameters; None if it has to be run.
+
+    A run that failed, or was cut off, has to be run again.
+    """
+    path = note_path(output)
+    if not (path.exists() and output.exists()):
+        return None
+    note = json.loads(path.read_text(encoding="utf-8"))
+    wanted = json.loads(json.dumps(parameters, default=str))
+    same = note["notebook_sha256"] == sha256_of(notebook) and note["parameters"] == wanted
+    return note["seconds"] if same and note["error"] is None else None
+
+
+def sha256_of(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+ROOT = Path(__file__).parents[3]
+
+
+def kernel_spec(folder: str, threads: int) -> dict[str, object]:
+    """What jupyter_client reads; `folder` holds the sitecustomize that refuses the network."""
+    paths = [folder, str(ROOT), os.environ.get("PYTHONPATH", "")]
+    launch = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    environment = {
+        "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+        "OMP_NUM_THREADS": str(threads),
+        "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+    }
+    quiet = (
+        "--log-level=50"  # ipykernel 7.4 warns of plain TCP at every start, harmless on loopback
+    )
+    spec = {"display_name": "Python 3", "language": "python", "env": environment}
+    return spec | {"argv": [*launch, quiet]}
+
+
+@contextmanager
+def lesson_kernel(threads: int) -> Iterator[None]:
+    """Within it, `python3` is this kernel, whatever kernels the machine has."""
+    before = os.environ.get("JUPYTER_PATH")
+    with tempfile.TemporaryDirectory(prefix="annlib-kernel-") as folder:
+        shutil.copy(offline.__file__, Path(folder, "sitecustomize.py"))
+        target = Path(folder, "kernels/python3/kernel.json")
+        target.parent.mkdir(parents=True)
+        target.write_text(json.dumps(kernel_spec(folder, threads)))
+        os.environ["JUPYTER_PATH"] = os.pathsep.join(filter(None, (folder, before)))
+        try:
+            yield
+        finally:
+            del os.environ["JUPYTER_PATH"]
+            if before is not None:
+                os.environ["JUPYTER_PATH"] = before
+
+
+GLANCE_SECONDS = 0.5
+
+
+class GlancingChannel(AsyncZMQSocketChannel):
+    """A channel that looks for a message every half second, not only when it is woken."""
+
+    async def get_msg(self, timeout: float | None = None) -> dict:
+        """The next message; raises Empty after `timeout` seconds, or never for None."""
+        deadline = float("inf") if timeout is None else monotonic() + timeout
+        while True:
+            left = deadline - monotonic()
+            try:
+                return await super().get_msg(max(0, min(GLANCE_SECONDS, left)))
+            except Empty:
+                if left <= GLANCE_SECONDS:
+                    raise
+
+
+class LessonClient(AsyncKernelClient):
+    """A kernel client whose replies come over a glancing channel."""
+
+    shell_channel_class = Type(GlancingChannel)
+
+
+class LessonKernelManager(AsyncKernelManager):
+    """Starts kernels that are talked to by a LessonClient."""
+
+    client_factory = Type(LessonClient)
+
 
 DEVICE = re.compile(r"cpu|auto|cuda(:\d+)?")
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
-Parameters = dict[str, object]
 
 
 class Run(NamedTuple):

@@ -1,16 +1,59 @@
-"""What an executed lesson must satisfy: each gate returns its findings; none means green."""
+"""What an executed lesson must satisfy; each gate returns its findings.
 
+Claims that a quick run cannot make anew (long trainings, timings) are compared with it.
+"""
+
+import json
 import re
 from collections.abc import Callable
+from datetime import date
+from pathlib import Path
 from typing import NamedTuple
 
 import nbformat
 from nbformat import NotebookNode
 
-from annlib.course.claims import Stated, claims_in, disagreements
-from annlib.course.progress import PROGRESS
-from annlib.course.running.record import lesson_name, recorded
-from annlib.course.running.runs import Run, is_learner
+from annlib.course.lesson import PROGRESS, Claim, Stated, claims_in, disagreements
+from annlib.course.running.execute import Run, is_learner
+
+FOLDER = Path(__file__).parents[3] / "data/results/lessons"
+
+
+def lesson_name(notebook: NotebookNode) -> str:
+    """The name of the source that a notebook was built from: "04_anchors"; "" for any other."""
+    return Path(notebook.metadata.get("annlib", {}).get("source", "")).stem
+
+
+def recorded(name: str) -> dict[str, Claim]:
+    """The claims kept for a lesson; none if it was never recorded."""
+    path = FOLDER / f"{name}.json"
+    if not name or not path.exists():
+        return {}
+    return {key: Claim(key, **one) for key, one in json.loads(path.read_text())["claims"].items()}
+
+
+def record(notebook: NotebookNode, seconds: float) -> Path:
+    """Keeps the claims of an executed lesson, with date, machine and parameters.  -> the file"""
+    from annlib.engine.results import hardware  # takes torch's seconds, which gates can spare
+
+    parameters = notebook.metadata.get("papermill", {}).get("parameters", {})
+    claims = {
+        name: {key: value for key, value in claim._asdict().items() if key != "name"}
+        for name, claim in sorted(claims_in(notebook).items())
+    }
+    content = {
+        "date": date.today().isoformat(),
+        "machine": {name: value for name, value in hardware().items() if name != "threads"},
+        "mode": parameters.get("mode"),
+        "seed": parameters.get("seed"),
+        "seconds": round(seconds),
+        "claims": claims,
+    }
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    path = FOLDER / f"{lesson_name(notebook)}.json"
+    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    return path
+
 
 WIDGET_STATE = "application/vnd.jupyter.widget-state+json"
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
@@ -107,7 +150,7 @@ def no_silent_minute(notebook: NotebookNode) -> list[str]:
     """Cells that took more than a minute without a progress bar."""
     return [
         f"cell {cell.source.partition(chr(10))[0]!r} took {duration:.0f} s without a word, so "
-        "learners think it hangs: loop with annlib.course.progress."
+        "learners think it hangs: loop with annlib.course.lesson."
         for cell in notebook.cells
         if (duration := seconds_of(cell)) > SILENT_SECONDS
         and not any(PROGRESS in output.get("data", {}) for output in cell.get("outputs", []))
@@ -123,7 +166,7 @@ def figures_have_alt(notebook: NotebookNode) -> list[str]:
         if "image/png" in data and len(alt.strip()) < SHORTEST_ALT:
             findings.append(
                 f"{place} shows a picture with the alt text {alt!r}, so blind learners get "
-                "nothing. Show it with its description by annlib.course.plots."
+                "nothing. Show it with its description by annlib.course.plots.scenes."
             )
         if "image/png" not in data and data.get("text/plain", "").startswith("<Figure"):
             findings.append(f"{place} shows a figure as the text {data['text/plain']!r} only.")

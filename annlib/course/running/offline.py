@@ -1,4 +1,4 @@
-"""Refuse connections that leave this machine: copied into lesson kernels as their sitecustomize."""
+"""Refuses connections that leave this machine: copied into lesson kernels as sitecustomize."""
 
 import ipaddress
 import socket

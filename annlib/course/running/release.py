@@ -1,4 +1,4 @@
-"""What `make course` does: check the sources, run both editions, judge them, write the pages."""
+"""What `make course` does: check sources, run both editions, judge them, write pages."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,12 +6,11 @@ from typing import NamedTuple
 
 import nbformat
 
-from annlib.course.authoring.building import check_current, notebooks_of, sources
+from annlib.course.authoring.build import check_current, notebooks_of, sources
 from annlib.course.authoring.lint import lint_all
-from annlib.course.running.gates import Report, review
-from annlib.course.running.index import publish
-from annlib.course.running.record import record
-from annlib.course.running.runs import Parameters, Run, run_all
+from annlib.course.running.execute import Parameters, Run, run_all
+from annlib.course.running.gates import Report, record, review
+from annlib.course.running.pages import publish
 
 CELL_SECONDS = {"quick": 600, "learn": 3600, "full": 7 * 24 * 3600}  # then it is taken to hang
 

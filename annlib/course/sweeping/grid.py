@@ -1,4 +1,4 @@
-"""A grid of runs: one notebook, and every combination of the values of its parameters."""
+"""A grid of runs: one notebook, and every combination of its parameter values."""
 
 import hashlib
 import json
@@ -9,7 +9,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from annlib.course.running.runs import Parameters, check_parameters, known_parameters
+from annlib.course.running.execute import Parameters, check_parameters, known_parameters
 
 KEYS = ("notebook", "base", "grid", "runs")
 SEED = "seed"

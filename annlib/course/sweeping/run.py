@@ -1,17 +1,51 @@
-"""The runs of a grid, several at a time; what is finished is kept, what failed is told."""
+"""Runs a grid, several runs at a time; keeps what is finished, records what failed."""
 
 import json
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
+from math import isfinite
 from multiprocessing import get_context
 from pathlib import Path
 
-from annlib.course.running.runs import Parameters, run
+import nbformat
+from IPython.display import display
+
+from annlib.course.lesson import claims_in
+from annlib.course.running.execute import Parameters, run
 from annlib.course.sweeping.grid import Combination, Grid
-from annlib.course.sweeping.results import result_in
+
+RESULT = "application/vnd.annlib.result+json"
+
+
+def show_result(values: Mapping[str, float]) -> None:
+    """Displays the numbers that a sweep collects: name -> value."""
+    for name, value in values.items():
+        if not isinstance(value, int | float) or isinstance(value, bool) or not isfinite(value):
+            raise ValueError(f"The result {name!r} is {value!r}: a table of means needs a number.")
+    text = "Result: " + ", ".join(f"{name} {value:.4g}" for name, value in values.items())
+    display({RESULT: dict(values), "text/plain": text}, raw=True)
+
+
+def result_in(notebook: Path) -> dict[str, float]:
+    """The numbers of an executed notebook: its results, and its claims by their names.
+
+    Raises ValueError for a notebook that shows neither.
+    """
+    content = nbformat.read(notebook, as_version=4)
+    found = {name: claim.value for name, claim in claims_in(content).items()}
+    for cell in content.cells:
+        for output in cell.get("outputs", []):
+            found |= output.get("data", {}).get(RESULT, {})
+    if not found:
+        raise ValueError(
+            f"{notebook.name} ran to its end but shows no result: its last cell should call "
+            'show_result({"miou": ...}), which is in annlib.course.sweeping.run.'
+        )
+    return found
+
 
 RUNS = "runs"  # the folder, inside that of the sweep, of executed notebooks and what they found
 A_WEEK = 7 * 24 * 3600  # seconds for a cell: a sweep trains, and SLURM has its own clock

@@ -1,4 +1,4 @@
-"""The predictions of a lesson beside what came out: a table that fills while cells run."""
+"""The table of a lesson's predictions, which fills while cells run."""
 
 from collections.abc import Mapping
 from html import escape
@@ -6,9 +6,8 @@ from html import escape
 import ipywidgets
 from IPython.display import HTML
 
-from annlib.course.controls.explorer import Explorer
-from annlib.course.controls.shown import Piece
-from annlib.course.predictions import Compared, Predictions, say
+from annlib.course.guesses import Compared, Predictions, say
+from annlib.course.widgets.base import Explorer, Piece
 
 HEAD = ("prediction", "you said", "it is", "so it was")
 

@@ -1,16 +1,28 @@
-"""A picture on which a pixel is chosen: by click, by dragging, by arrow keys."""
+"""Widgets on which a pixel is chosen: pixel picker, receptive field, two maps, anchors."""
 
 import base64
 from collections.abc import Mapping, Sequence
+from functools import partial
+from importlib.util import find_spec
 
 import anywidget
+import ipywidgets
 import numpy as np
 import traitlets
 
 from annlib.config import IGNORE_INDEX
-from annlib.course.controls.esm import JAVASCRIPT, module
-from annlib.course.figures.picked import picked
-from annlib.course.plots import Picture
+from annlib.course.attention import projections_of
+from annlib.course.attention_metrics import predict_labels, query_on
+from annlib.course.interventions import low_and_high, projections_across, strength, with_levels
+from annlib.course.plots.attention import Asking, View, Views, picked, subject_of
+from annlib.course.plots.scenes import Picture
+from annlib.course.plots.windows import receptive_field
+from annlib.course.receptive_field import REDUCE, Viewer
+from annlib.course.widgets.attention_explorer import explorer, first_question
+from annlib.course.widgets.base import JAVASCRIPT, Explorer, in_this_thread, menu, module, slider
+from annlib.data.balloon_town.layout import CLASS_NAMES, Scene
+from annlib.model.ann import ANN
+from annlib.model.baselines import Baseline
 
 
 class PixelPicker(anywidget.AnyWidget):
@@ -119,3 +131,84 @@ def checked(name: str, image: np.ndarray, size: tuple[int, int], channels: int) 
             f"{(*size, channels)}: values from 0 to 255, one for each pixel of the picture."
         )
     return np.ascontiguousarray(image)
+
+
+class ReceptiveField(Explorer):
+    """A menu for the depth; the pixel is clicked, or placed by two sliders without anywidget.
+
+    Keyboard: Tab to a control, then the arrow keys. State is also told as a sentence.
+    """
+
+    def __init__(self, model: Baseline, scene: Scene) -> None:
+        """model: a network with an attention block that walks one map. Raises ValueError."""
+        self.scene, self.viewer = scene, Viewer(model, scene.image)
+        y, x = query_on(scene, scene.houses[0])
+        depth = menu("depth", self.viewer.layers, REDUCE)
+        self.picker: ipywidgets.DOMWidget | None = None
+        if find_spec("anywidget") is None:
+            height, width = scene.labels.shape
+            place = {"y": slider("row", y, height - 1), "x": slider("column", x, width - 1)}
+            super().__init__({"depth": depth, **place}, self.draw)
+            return
+
+        self.picker = PixelPicker(scene.image, scene.labels, CLASS_NAMES, xy=(x, y))
+        super().__init__({"depth": depth}, self.draw_picked, (self.picker,))
+        self.picker.observe(in_this_thread(self.redraw), "xy")
+
+    def draw_picked(self, depth: str) -> Sequence[Picture | str]:
+        """`draw`, for the pixel that is clicked."""
+        x, y = self.picker.xy
+        return self.draw(depth, y, x)
+
+    def draw(self, depth: str, y: int, x: int) -> Sequence[Picture | str]:
+        """The picture and the sentence for one state of the controls."""
+        picture = receptive_field(self.scene.image, self.viewer.view(depth, y, x), (y, x), depth)
+        return picture, picture.alt
+
+
+HIGH, LOW = "High-level map", "Low-level map"
+ROLES = {"high asks low (AFNB)": False, "low asks high (swapped)": True}
+
+
+def two_maps(model: ANN, scene: Scene) -> ipywidgets.DOMWidget:
+    """Click a pixel of the map that asks, and exchange the roles of the maps.
+
+    Raises ValueError where the projections of one map do not fit the other.
+    """
+
+    def look(image: np.ndarray) -> Views:
+        low, high = map(strength, low_and_high(model, image))
+
+        def view(swapped: bool) -> View:
+            asks, answers = (LOW, HIGH) if swapped else (HIGH, LOW)
+            asking = Asking(low if swapped else high, f"{asks} asks", f"{answers} answers")
+            return View(projections_across(model, image, swapped), "afnb", asking)
+
+        return {"ANN": {name: view(swapped) for name, swapped in ROLES.items()}}
+
+    label = partial(predict_labels, model)
+    return explorer({"scene": subject_of(scene)}, look, first_question(scene), None, label)
+
+
+LEVELS = (1, 2, 3, 4, 6, 8, 12, 16)
+ANCHORS, EVERYONE = "anchors of the ticked levels", "every position (lesson 2)"
+
+
+def anchor_map(model: Baseline, scene: Scene) -> ipywidgets.DOMWidget:
+    """Tick pyramid levels, click a pixel, and see which cells it takes from.
+
+    Raises ValueError for a network that has neither anchors nor positions to ask.
+    """
+    anchored, everyone = with_levels(model, LEVELS), with_levels(model, None)
+
+    def look(image: np.ndarray) -> Views:
+        cells = projections_of(anchored, image)["context.attention"]
+        positions = projections_of(everyone, image)["context.attention"]
+        return {
+            ANCHORS: {"APNB": View(cells, "apnb")},
+            EVERYONE: {"non-local": View(positions, "nonlocal")},
+        }
+
+    label = partial(predict_labels, model)
+    start = first_question(scene)
+    return explorer({"scene": subject_of(scene)}, look, start, (1, 3, 6, 8), label)

@@ -1,16 +1,59 @@
-"""A few pixels whose predicted classes the learner paints; matrix and mIoU follow."""
+"""Widgets on scenes: choose scenes, paint a prediction, sliding windows, check of the set-up."""
 
-from collections.abc import Sequence
+import platform
+from collections.abc import Mapping, Sequence
 
 import ipywidgets
 import numpy as np
+import torch
 from matplotlib.colors import to_hex
+from torch import Tensor
 
 from annlib.config import IGNORE_INDEX
-from annlib.course.controls.shown import Shown
-from annlib.course.figures.confusion import confusion, on, painted, say_scores
-from annlib.course.plots import Picture
-from annlib.data.scenes import PALETTE
+from annlib.course.plots.metrics import (
+    chosen_scenes,
+    confusion,
+    of_scenes,
+    on,
+    painted,
+    say_chosen,
+    say_scores,
+)
+from annlib.course.plots.scenes import Picture
+from annlib.course.plots.windows import say_windows, window_map
+from annlib.course.widgets.base import Explorer, Shown, choice, menu, slider
+from annlib.data.balloon_town.layout import PALETTE
+
+
+class ChooseScenes(Explorer):
+    """A menu of networks, and two sliders that choose scenes.
+
+    Keyboard: Tab to a control, then the arrow keys. The state is told in words, too.
+    """
+
+    def __init__(self, counts: Mapping[str, tuple[str, Tensor]], names: Sequence[str]) -> None:
+        """counts: network -> (block, for its colour, and matrices of its scenes (T, K, K))"""
+        self.counts, self.names = counts, names
+        num_scenes = min(len(one) for _, one in counts.values())
+        controls = {
+            "network": menu("network", counts),
+            "first": slider("first scene", 0, num_scenes - 1),
+            "number": slider("how many", num_scenes, num_scenes, first=1),
+        }
+        super().__init__(controls, self.draw)
+
+    def draw(self, network: str, first: int, number: int) -> tuple[Picture, str]:
+        """The picture and the sentence for one state of the controls; the last scene ends it."""
+        block, counts = self.counts[network]
+        number = min(number, len(counts) - first)
+        picture = chosen_scenes(counts, first, number, self.names, block, network)
+        return picture, say_chosen(*of_scenes(counts, first, number), first)
+
+
+def choose_scenes(counts: Mapping[str, tuple[str, Tensor]], names: Sequence[str]) -> ChooseScenes:
+    """Scores of each network over the scenes that the sliders choose."""
+    return ChooseScenes(counts, names)
+
 
 NAMES = ("sky", "house", "road", "car")  # there is no car in the truth
 COLOURS = PALETTE[[0, 7, 1, 3]] / 255
@@ -97,3 +140,59 @@ def brush() -> ipywidgets.ToggleButtons:
 def paint_prediction() -> PaintPrediction:
     """Paint the prediction of 4 x 6 pixels and see accuracy, IoU and mIoU follow."""
     return PaintPrediction()
+
+
+SHARES = {"1/3 of it": 1 / 3, "1/2": 1 / 2, "2/3": 2 / 3, "all of it": 1.0}
+
+
+class WindowMap(Explorer):
+    """Square windows as a share of the picture's height, their stride as a share of their side.
+
+    Keyboard: Tab to a slider, then the arrow keys. State is also printed as a sentence.
+    """
+
+    def __init__(self, image: np.ndarray) -> None:
+        """image: uint8 (H, W, 3)"""
+        self.image = image
+        height = image.shape[0]
+        sides = [max(8, int(height * share)) for share in (0.25, 0.375, 0.5, 0.75, 1.0, 1.5)]
+        controls = {
+            "side": choice("window", {f"{side} pixels": side for side in sides}, sides[3]),
+            "share": choice("stride", SHARES, 2 / 3),
+        }
+        super().__init__(controls, self.draw)
+
+    def draw(self, side: int, share: float) -> tuple[Picture, str]:
+        """The picture and the sentence for one state of the sliders."""
+        stride = max(1, int(side * share + 0.5))
+        said = say_windows(self.image.shape[:2], (side, side), (stride, stride))
+        return window_map(self.image, (side, side), (stride, stride)), said
+
+
+def window_sliders(image: np.ndarray) -> WindowMap:
+    """Choose window and stride; see which pixels are scored how often, and what it costs."""
+    return WindowMap(image)
+
+
+class SetUp(Shown):
+    """What this machine offers, one line each, and a button that tells if widgets get through."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clicked = False
+        self.button = ipywidgets.Button(description="Click me", button_style="primary")
+        self.on_click(self.button, self.note_click)
+        self.place(self.button)
+        self.show(("○ Widgets: waiting for your click (or Tab, then Space).",))
+
+    def note_click(self, button: ipywidgets.Button) -> None:
+        self.clicked = True
+        self.show(("✓ Widgets: your click has reached Python, and this answer you.",))
+
+
+def set_up() -> SetUp:
+    """Prints what this machine offers; returns the button to display."""
+    gpu = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "none, and none is needed"
+    print(f"✓ Python {platform.python_version()}, PyTorch {torch.__version__}")
+    print(f"✓ {torch.get_num_threads()} CPU threads; GPU: {gpu}")
+    return SetUp()

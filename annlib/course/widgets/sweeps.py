@@ -1,16 +1,59 @@
-"""The table of a sweep that fills while its runs end, with menus to look at a part of it."""
+"""Widgets about many runs: intervals, results table, dashboard, seeds.
 
+No maths: decisions are made by annlib.course.capstone, pictures by figures.
+
+No maths: studies are pretended by annlib.course.capstone, pictures are made by figures.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
+from statistics import stdev
 
 import ipywidgets
 from IPython.display import HTML
 
-from annlib.course.controls.explorer import menu
-from annlib.course.controls.shown import Piece, Shown, in_this_thread
-from annlib.course.figures.spread import dots
+from annlib.course.plots.scenes import Picture
+from annlib.course.plots.statistics import dots, narrowing, paired, studies_picture
+from annlib.course.statistics import OPEN, REFUTED, SUPPORTED, half_width, pretend, verdict
 from annlib.course.sweeping.grid import SEED, Combination, Grid, show
-from annlib.course.sweeping.running import Outcome
+from annlib.course.sweeping.run import Outcome
 from annlib.course.sweeping.tables import reason
+from annlib.course.training import Trial
+from annlib.course.widgets.base import Explorer, Piece, Shown, choice, in_this_thread, menu, slider
+
+LEVELS = {"80 %": 0.8, "90 %": 0.9, "95 %": 0.95, "99 %": 0.99}
+
+
+class IntervalSliders(Explorer):
+    """The width of an interval for any number of runs that deviate as those of a head do.
+
+    Keyboard: Tab to a control, then the arrow keys. State is also printed as a sentence.
+    """
+
+    def __init__(self, scores: Mapping[str, Sequence[float]]) -> None:
+        """scores: head -> what its runs reached, two or more"""
+        self.deviations = {head: stdev(values) for head, values in scores.items()}
+        heads = [(f"{head}: s = {s:.3f}", head) for head, s in self.deviations.items()]
+        controls = {
+            "head": menu("head", heads),
+            "n": slider("runs", 5, 40, first=2),
+            "level": menu("level", LEVELS.items(), 0.95),
+        }
+        super().__init__(controls, self.draw)
+
+    def draw(self, head: str, n: int, level: float) -> tuple[Picture, str]:
+        """The picture and the sentence for one state of the controls."""
+        sd = self.deviations[head]
+        return narrowing(sd, n, head, level), (
+            f"{n} runs of {head} (s = {sd:.3f}): the mean is known to ± "
+            f"{half_width(sd, n, level):.3f} at {level:.0%}."
+        )
+
+
+def interval_sliders(scores: Mapping[str, Sequence[float]]) -> IntervalSliders:
+    """Choose a head, a number of runs and a level; see how narrow the interval gets."""
+    return IntervalSliders(scores)
+
 
 ALL = "all"
 
@@ -101,3 +144,70 @@ def results_table(grid: Grid, number: str) -> ResultsTable:
     number: which of the results is shown ("house_accuracy").
     """
     return ResultsTable(grid, number)
+
+
+class RunsDashboard(Explorer):
+    """Menus for metric, control and treatment; a slider for the smallest effect that counts.
+
+    Keyboard: Tab to a control, then the arrow keys. State is also printed as a sentence.
+    """
+
+    def __init__(self, trials: Sequence[Trial]) -> None:
+        self.trials = trials
+        arms = {trial.arm: None for trial in trials}
+        metrics = {name: None for trial in trials for name in trial.found}
+        if len(arms) < 2:
+            raise ValueError(f"{len(arms)} arm: a comparison needs a treatment and a control.")
+        controls = {
+            "metric": menu("metric", metrics),
+            "control": menu("control", arms),
+            "treatment": menu("treatment", arms, list(arms)[1]),
+            "smallest": choice("effect", (-0.05, -0.02, 0.0, 0.01, 0.02, 0.05, 0.1), 0.02),
+        }
+        super().__init__(controls, self.draw)
+
+    def found(self, arm: str, metric: str) -> Mapping[int, float]:
+        """seed -> value, of the runs of one arm"""
+        return {t.seed: t.found[metric] for t in self.trials if t.arm == arm and metric in t.found}
+
+    def draw(self, metric: str, control: str, treatment: str, smallest: float) -> Iterable[Piece]:
+        """The picture and the sentence for one state of the controls."""
+        before, after = self.found(control, metric), self.found(treatment, metric)
+        if control == treatment:
+            return ("Treatment and control are the same arm: choose two.",)
+        both = [seed for seed in before if seed in after]
+        ahead = sum(after[seed] > before[seed] for seed in both)
+        decided = verdict([after[seed] - before[seed] for seed in both], smallest)
+        return paired((control, before), (treatment, after), metric, smallest), (
+            f"{metric}: {treatment} is higher than {control} in {ahead} of {len(both)} seeds. "
+            f"Higher by at least {smallest:g}: {decided}."
+        )
+
+
+class SeedsExplorer(Explorer):
+    """Four sliders; below, what a thousand studies of this kind would decide.
+
+    Keyboard: Tab to a slider, then the arrow keys. State is also printed as a sentence.
+    """
+
+    def __init__(self) -> None:
+        controls = {
+            "num_seeds": choice("seeds", (2, 3, 4, 5, 7, 10, 20, 40), 3),
+            "effect": choice("true effect", (-0.1, -0.05, 0.0, 0.02, 0.05, 0.1, 0.2, 0.3), 0.1),
+            "spread": choice("spread", (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3), 0.1),
+            "smallest": choice("smallest effect", (-0.05, 0.0, 0.01, 0.02, 0.05, 0.1), 0.05),
+        }
+        super().__init__(controls, self.draw)
+
+    def draw(
+        self, num_seeds: int, effect: float, spread: float, smallest: float
+    ) -> tuple[Picture, str]:
+        """The picture and the sentences for one state of the controls."""
+        studies = pretend(num_seeds, effect, spread, smallest)
+        right, wrong = (SUPPORTED, REFUTED) if effect >= smallest else (REFUTED, SUPPORTED)
+        return studies_picture(studies, effect), (
+            f"{num_seeds} seeds, true effect {effect:g}, spread {spread:g}, smallest effect "
+            f"{smallest:g}. Right would be: {right}. Of 100 such studies "
+            f"{100 * studies.share(right):.0f} say so, {100 * studies.share(OPEN):.0f} cannot "
+            f"tell, {100 * studies.share(wrong):.0f} say the opposite."
+        )

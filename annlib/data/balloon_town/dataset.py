@@ -1,4 +1,4 @@
-"""Balloon Town: a procedural world in which far context is needed.
+"""Balloon Town: procedural scenes in which the class of a house needs long-range context.
 
 A house is a home, a shop or a school according to the pattern (belt, stripe, disc) of the balloon
 that has the house's paint, far away in the sky. The house itself looks the same for all three: a
@@ -19,8 +19,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from annlib.data.files import all_or_nothing
-from annlib.data.layout import (
+from annlib.data.balloon_town.layout import (
     BALLOONS,
     CLASS_NAMES,
     HEIGHT,
@@ -38,8 +37,9 @@ from annlib.data.layout import (
     voting_accuracy,
     with_patterns,
 )
-from annlib.data.planning import plan_scene
-from annlib.data.town import paint_scene
+from annlib.data.balloon_town.planning import plan_scene
+from annlib.data.balloon_town.render import paint_scene
+from annlib.data.io import all_or_nothing
 
 __all__ = [
     "BALLOONS",

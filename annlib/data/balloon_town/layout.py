@@ -1,4 +1,4 @@
-"""What a scene means: its classes and colours, what stands where, and what a mere vote would say.
+"""The objects of a scene: classes, colours, positions, and what a majority vote would predict.
 
 A house is a home, a shop or a school according to the pattern of the balloon with its paint.
 Coordinates as in painting.py: y down, x right, in pixels. Legend: H height, W width.
@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from annlib.data.painting import Colour
+from annlib.data.balloon_town.painting import Colour
 
 HEIGHT, WIDTH = 128, 192
 SKY, ROAD, GREEN, CAR = range(4)  # recognisable on the spot

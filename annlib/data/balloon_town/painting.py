@@ -1,4 +1,4 @@
-"""Drawing with signed distances: soft-edged shapes on a canvas of colours, labels and instances.
+"""Drawing with signed distances: anti-aliased shapes on a canvas of colours, labels and instances.
 
 Arrays meet only + - * / sqrt, min, max and comparisons, one NumPy call each. IEEE 754 fixes every
 bit of those, so a picture has the same bytes on every machine; sin, exp, sums and matmul would not.

@@ -1,4 +1,4 @@
-"""Draws a layout from a seed: who stands where, in which paint and with which pattern.
+"""Draws the layout of a scene from a seed.
 
 Only the pattern of the balloon with a house's paint tells the class of the house: places, sizes
 and paints are drawn first, patterns last and independently of them.
@@ -7,8 +7,8 @@ and paints are drawn first, patterns last and independently of them.
 from collections.abc import Sequence
 from math import fsum
 
-from annlib.data.layout import PAINTS, WIDTH, Balloon, House, Layout, with_patterns
-from annlib.data.painting import Dice
+from annlib.data.balloon_town.layout import PAINTS, WIDTH, Balloon, House, Layout, with_patterns
+from annlib.data.balloon_town.painting import Dice
 
 
 def line_up(rng: Dice, widths: Sequence[float], margin: float, gap: float) -> list[float]:

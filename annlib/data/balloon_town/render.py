@@ -1,4 +1,4 @@
-"""Paints a layout: houses and balloons, which mean everything, into scenery, which means nothing.
+"""Renders the labelled objects of a layout over a decorative background.
 
 Legend: H height, W width of the canvas.
 """
@@ -6,8 +6,8 @@ Legend: H height, W width of the canvas.
 import numpy as np
 
 from annlib.config import IGNORE_INDEX
-from annlib.data.layout import HEIGHT, PAINTS, WIDTH, Balloon, House, Layout, Scene
-from annlib.data.painting import (
+from annlib.data.balloon_town.layout import HEIGHT, PAINTS, WIDTH, Balloon, House, Layout, Scene
+from annlib.data.balloon_town.painting import (
     Canvas,
     Colour,
     Dice,
@@ -19,7 +19,7 @@ from annlib.data.painting import (
     rectangle,
     unit,
 )
-from annlib.data.scenery import (
+from annlib.data.balloon_town.scenery import (
     develop,
     paint_bonnet,
     paint_cars,

@@ -1,4 +1,4 @@
-"""Sky, hills, trees, road, cars and the camera: all of a scene that means nothing.
+"""The decorative background of a scene: sky, hills, trees, road, cars and the camera.
 
 Every painter draws its decoration from `rng`, in a fixed order: the same seed, the same picture.
 ground: y where the houses stand; horizon: y where the sky ends. Legend: H height, W width.
@@ -7,8 +7,8 @@ ground: y where the houses stand; horizon: y where the sky ends. Legend: H heigh
 import numpy as np
 
 from annlib.config import IGNORE_INDEX
-from annlib.data.layout import CAR, GREEN, ROAD
-from annlib.data.painting import (
+from annlib.data.balloon_town.layout import CAR, GREEN, ROAD
+from annlib.data.balloon_town.painting import (
     Canvas,
     Colour,
     Dice,

@@ -19,14 +19,13 @@ import time
 
 import torch
 
-from annlib.course import charts, plots
-from annlib.course.opening import chosen_device
-from annlib.course.predicting import house_answer, predict_labels
-from annlib.course.progress import progress
-from annlib.course.sweeping.results import show_result
-from annlib.course.sweeping.town_job import batches, experiment, scores_on
-from annlib.data.scenes import make_scene
-from annlib.data.sources import FIRST_VAL_SEED
+from annlib.course import plots
+from annlib.course.attention_metrics import house_answer, predict_labels
+from annlib.course.lesson import chosen_device, progress
+from annlib.course.sweeping.run import show_result
+from annlib.course.training import batches, experiment, scores_on
+from annlib.data.balloon_town.dataset import make_scene
+from annlib.data.datasets import FIRST_VAL_SEED
 from annlib.engine.train import make_optimizer, train
 from annlib.model.baselines import build_model
 
@@ -46,7 +45,7 @@ for step in progress(steps, iterations, "steps"):
 seconds = time.perf_counter() - started
 
 # %%
-charts.training_curve(history, head)
+plots.training_curve(history, head)
 
 # %%
 matrix = scores_on(model, plan, val_scenes)

@@ -150,7 +150,7 @@ function positionOf(view, picture, x, y) {
 
 const percent = (share, digits = 0) => `${(100 * share).toFixed(digits)}%`;
 
-// What a pixel looks at, in words: the same sentence as annlib.course.wording.say_choice.
+// What a pixel looks at, in words: the same sentence as annlib.course.plots.scenes.say_choice.
 function sayChoice(found, x, y) {
   const bits = found.bits;
   const given = found.masses.slice(0, 3).filter(([, mass]) => mass >= 0.005);

@@ -1,1 +1,0 @@
-"""What learners move: widgets over figures, with no maths of their own."""

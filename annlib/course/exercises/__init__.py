@@ -1,1 +1,0 @@
-"""Checkers of the exercises: properties of right answers, with no answers inside."""

@@ -1,0 +1,1 @@
+"""Balloon Town: procedural scenes with exact labels."""

@@ -1,0 +1,1 @@
+"""Grades submissions that nobody has to trust: a sandboxed worker answers, the grader judges."""

@@ -1,1 +1,0 @@
-"""Races: the same work done in several ways, one beside the other."""

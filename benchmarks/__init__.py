@@ -1,0 +1,1 @@
+"""Measurements of time, memory and agreement; not part of the wheel."""
