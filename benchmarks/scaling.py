@@ -26,7 +26,6 @@ class Growth:
 
     def run(self) -> None:
         import annlib.course.plots.costs  # noqa: F401  first: it needs matplotlib
-
         from annlib.course.scaling import growing
 
         channels = self.maps.channels()

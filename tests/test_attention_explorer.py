@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import sys
 from collections.abc import Iterator
 from functools import partial
 
@@ -18,7 +19,6 @@ from traitlets import TraitError
 from annlib.course.attention import projections_of
 from annlib.course.interventions import untrained
 from annlib.course.plots.attention import View, subject_of, views_of
-from annlib.course.widgets import attention_explorer as explorer_file
 from annlib.course.widgets.attention_explorer import (
     SHARES,
     AttentionExplorer,
@@ -212,7 +212,8 @@ def test_two_maps_shows_who_asks_in_both_roles(ann: nn.Module) -> None:
 def test_without_anywidget_there_are_sliders(
     ann: nn.Module, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(explorer_module, "find_spec", lambda name: None)
+    module = sys.modules["annlib.course.widgets.attention_explorer"]
+    monkeypatch.setattr(module, "find_spec", lambda name: None)
     widget = attention_explorer({"trained": ann, "other": shipped_model("balloon_nonlocal")}, SCENE)
     assert isinstance(widget, QuerySliders)
     states = [("trained", "AFNB"), ("trained", "APNB"), ("other", "non-local")]

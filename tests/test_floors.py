@@ -1,4 +1,4 @@
-"""The house: a file imports from its own folder or from a floor below, never from above."""
+"""The layers of the package: a file imports from its own folder or from a lower layer."""
 
 import ast
 import sys
@@ -10,13 +10,18 @@ import pytest
 import annlib
 
 PACKAGE = Path(annlib.__file__).parent
-FLOORS = {"data": 1, "model": 1, "engine": 2, "speed": 3, "course": 4, "commands": 5, "__main__": 6}
-FLOORS["__init__"] = 4  # the front door, for notebooks: offers names of the floors below
-# Facts, and files from the network: they need nothing but the standard library.
-FLAT = ("config", "zoo", "experiments", "downloads", "transfer")
-SHOWING = {"matplotlib", "seaborn", "ipywidgets", "anywidget", "IPython", "nbformat", "nbclient"}
-SHOWING |= {"nbconvert", "papermill", "jupytext"}
-FILES = sorted(PACKAGE.rglob("*.py"))
+LAYERS = {"data": 1, "model": 1, "engine": 2, "course": 3, "grader": 4, "cli": 5, "__main__": 6}
+LAYERS["__init__"] = 3  # offers names of the layers below to notebooks
+STANDARD_LIBRARY_ONLY = ("config", "zoo", "experiments", "download")
+NOTEBOOK_PACKAGES = {"matplotlib", "seaborn", "ipywidgets", "anywidget", "IPython", "nbformat"}
+NOTEBOOK_PACKAGES |= {"nbclient", "nbconvert", "papermill", "jupytext"}
+# The hidden checks of assignments are written in the grader's terms, and graded by name.
+EXCEPTIONS = {
+    ("course/assignments", "annlib.grader"),
+    (".", "benchmarks"),
+    (".", "tests"),
+    ("course", "benchmarks"),
+}
 
 
 def part_of(dotted: str) -> str:
@@ -41,24 +46,38 @@ def imports(source: str) -> Iterator[str]:
 
 def forbidden(part: str, source: str) -> list[str]:
     """What a file of a part of annlib imports, but must not."""
-    floor = FLOORS.get(part, 0)
+    layer = LAYERS.get(part, 0)
     wrong = []
     for name in imports(source):
         top, other = name.partition(".")[0], part_of(name)
         if top == "annlib":
-            wrong += [name] if other != part and FLOORS.get(other, 0) >= max(floor, 1) else []
-        elif top in SHOWING:
-            wrong += [name] if part != "course" else []
-        elif part in FLAT and top not in sys.stdlib_module_names or top == "":
+            wrong += [name] if other != part and LAYERS.get(other, 0) >= max(layer, 1) else []
+        elif top in NOTEBOOK_PACKAGES:
+            wrong += [name] if part not in ("course", "grader") else []
+        elif (
+            top in ("benchmarks", "tests", "tools")
+            or part in STANDARD_LIBRARY_ONLY
+            and top not in sys.stdlib_module_names
+            or top == ""
+        ):
             wrong.append(name)
     return wrong
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_file_imports_from_its_floor_or_below(path: Path) -> None:
-    first, *rest = path.relative_to(PACKAGE).parts
-    part = first if rest else path.stem
-    assert forbidden(part, path.read_text(encoding="utf-8")) == []
+def test_every_file_imports_from_its_layer_or_below() -> None:
+    found = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        first, *rest = path.relative_to(PACKAGE).parts
+        wrong = forbidden(first if rest else path.stem, path.read_text(encoding="utf-8"))
+        folder = str(path.parent.relative_to(PACKAGE))
+        wrong = [
+            name
+            for name in wrong
+            if not any(folder == place and name.startswith(to) for place, to in EXCEPTIONS)
+        ]
+        if wrong:
+            found[str(path.relative_to(PACKAGE))] = wrong
+    assert found == {}
 
 
 @pytest.mark.parametrize(
@@ -66,7 +85,7 @@ def test_file_imports_from_its_floor_or_below(path: Path) -> None:
     [
         ("config", "import torch"),
         ("config", "import annlib.data.io"),
-        ("downloads", "import requests"),
+        ("download", "import requests"),
         ("data", "from annlib.model.ann import ANN"),
         ("data", "from annlib import model"),
         ("engine", "from annlib import ANN"),
@@ -74,7 +93,9 @@ def test_file_imports_from_its_floor_or_below(path: Path) -> None:
         ("model", "def f():\n    from annlib.engine.train import train"),
         ("engine", "from annlib.course import plots"),
         ("engine", "import matplotlib.pyplot"),
-        ("commands", "from IPython.display import display"),
+        ("course", "from annlib.grader.intake import collect"),
+        ("course", "from benchmarks.common import Machine"),
+        ("cli", "from IPython.display import display"),
         ("data", "from .files import read_image"),
         ("data", "from annlib.data.io import *"),
     ],
@@ -83,12 +104,6 @@ def test_wrong_import_is_found(part: str, line: str) -> None:
     assert forbidden(part, line)
 
 
-def test_every_folder_has_a_floor() -> None:
+def test_every_folder_has_a_layer() -> None:
     folders = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
-    assert folders == set(FLOORS) - {"__main__", "__init__"}
-
-
-def test_folders_are_opened_by_one_sentence_and_no_code() -> None:
-    for path in PACKAGE.glob("*/**/__init__.py"):
-        (only,) = ast.parse(path.read_text(encoding="utf-8")).body
-        assert isinstance(only.value, ast.Constant), path
+    assert folders == set(LAYERS) - {"__main__", "__init__"}
