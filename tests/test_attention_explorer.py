@@ -3,7 +3,6 @@
 import io
 import json
 import re
-import sys
 from collections.abc import Iterator
 from functools import partial
 
@@ -19,14 +18,17 @@ from traitlets import TraitError
 from annlib.course.attention import projections_of
 from annlib.course.interventions import untrained
 from annlib.course.plots.attention import View, subject_of, views_of
-from annlib.course.widgets.attention_explorer import (
-    SHARES,
+from annlib.course.widgets.explorer import (
+    ANCHORS,
+    MAP,
+    POSITIONS,
+    ROLES,
     AttentionExplorer,
-    QuerySliders,
+    anchor_map,
     attention_explorer,
     pack,
+    two_maps,
 )
-from annlib.course.widgets.pixels import ANCHORS, EVERYONE, ROLES, anchor_map, two_maps
 from annlib.data.balloon_town.dataset import make_scene
 from annlib.model.checkpoint import shipped_model
 
@@ -67,7 +69,7 @@ def test_what_is_sent_is_what_was_found(explorer: AttentionExplorer, ann: nn.Mod
     queries = piece(explorer, sent["queries"], np.float32).reshape(-1, sent["channels"])
     weights = torch.tensor(queries @ keys.T).softmax(-1)
     torch.testing.assert_close(weights, found.attention().weights, atol=1e-5, rtol=1e-4)
-    picture = explorer.spec["pictures"][0]
+    picture = explorer.spec["images"][0]
     assert piece(explorer, picture["pixels"], np.uint8).tobytes() == SCENE.image.tobytes()
     labels = piece(explorer, picture["labels"], np.uint8).reshape(SCENE.labels.shape)
     assert np.array_equal(labels, SCENE.labels)
@@ -87,7 +89,7 @@ def test_queries_and_keys_are_far_smaller_than_the_weights(ann: nn.Module) -> No
 def test_it_starts_on_a_house_with_all_levels(explorer: AttentionExplorer) -> None:
     x, y = explorer.xy
     assert SCENE.mask(SCENE.houses[0])[y, x]
-    assert explorer.levels == [1, 3, 6, 8] and explorer.beside == SHARES
+    assert explorer.levels == [1, 3, 6, 8] and explorer.beside == MAP
 
 
 @pytest.mark.parametrize("xy", [(-1, 0), (192, 0), (0, 128)])
@@ -96,7 +98,7 @@ def test_pixel_outside_is_refused(explorer: AttentionExplorer, xy: tuple[int, in
         explorer.xy = xy
 
 
-@pytest.mark.parametrize("name", ["picture", "network"])
+@pytest.mark.parametrize("name", ["image", "network"])
 def test_unknown_choice_is_refused_with_those_there_are(
     explorer: AttentionExplorer, name: str
 ) -> None:
@@ -106,7 +108,7 @@ def test_unknown_choice_is_refused_with_those_there_are(
 
 def test_picture_of_another_size_is_refused(ann: nn.Module) -> None:
     views = {"scene": views_of({"ann": ann}, SCENE.image)}
-    with pytest.raises(ValueError, match="another place"):
+    with pytest.raises(ValueError, match="another position"):
         pack({"scene": subject_of(SCENE.image[:64])}, views)
 
 
@@ -120,7 +122,7 @@ def test_static_picture_follows_the_state(explorer: AttentionExplorer) -> None:
     assert "Row 4, column 4" in after and "64 anchors" in after
     explorer.levels = []
     data, metadata = explorer._repr_mimebundle_()
-    assert "image/png" not in data and "nobody answers" in data["text/plain"]
+    assert "image/png" not in data and "there are no keys" in data["text/plain"]
 
 
 def test_two_explorers_do_not_disturb_each_other(ann: nn.Module) -> None:
@@ -147,20 +149,20 @@ def test_closing_twenty_explorers_leaves_none(ann: nn.Module) -> None:
 
 def test_photo_is_cut_to_the_size_of_the_first_picture(explorer: AttentionExplorer) -> None:
     explorer.add_photo("beach.jpg", photo(640, 480))
-    assert explorer.picture == "photo 1: beach.jpg"
-    added = explorer.subjects[explorer.picture]
+    assert explorer.image == "photo 1: beach.jpg"
+    added = explorer.subjects[explorer.image]
     assert added.image.shape == (128, 192, 3) and added.labels.shape == (128, 192)
-    assert len(explorer.spec["pictures"]) == 2 and len(explorer.spec["views"]) == 8
+    assert len(explorer.spec["images"]) == 2 and len(explorer.spec["views"]) == 8
 
 
 @pytest.mark.parametrize("file", [b"", b"no picture", photo(64, 64)[:200]])
 def test_what_is_no_picture_is_refused_and_the_state_stays(
     explorer: AttentionExplorer, file: bytes
 ) -> None:
-    with pytest.raises(ValueError, match="could not be read as a picture"):
+    with pytest.raises(ValueError, match="could not be read as an image"):
         explorer.add_photo("notes.txt", file)
     explorer.take_photo(explorer, {"photo": "notes.txt"}, [memoryview(file)])
-    assert "could not be read" in explorer.message and explorer.picture == "picture"
+    assert "could not be read" in explorer.message and explorer.image == "image"
 
 
 def test_huge_photo_is_refused_before_it_is_unpacked(explorer: AttentionExplorer) -> None:
@@ -193,7 +195,7 @@ def test_anchor_map_offers_levels_that_were_never_trained(ann: nn.Module) -> Non
     widget = anchor_map(shipped_model("balloon_apnb"), SCENE)
     views = {view["network"]: view for view in widget.spec["views"]}
     assert views[ANCHORS]["levels"] == [1, 2, 3, 4, 6, 8, 12, 16]
-    assert views[EVERYONE]["levels"] is None
+    assert views[POSITIONS]["levels"] is None
     assert widget.levels == [1, 3, 6, 8]
 
 
@@ -202,37 +204,11 @@ def test_two_maps_shows_who_asks_in_both_roles(ann: nn.Module) -> None:
     assert [view["block"] for view in widget.spec["views"]] == list(ROLES)
     for name in ROLES:
         widget.block = name
-        asks = "Low-level" if ROLES[name] else "High-level"
-        assert widget._repr_mimebundle_()[0]["text/plain"].startswith(f"{asks} map asks")
-
-
-# Where anywidget is missing
-
-
-def test_without_anywidget_there_are_sliders(
-    ann: nn.Module, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    module = sys.modules["annlib.course.widgets.attention_explorer"]
-    monkeypatch.setattr(module, "find_spec", lambda name: None)
-    widget = attention_explorer({"trained": ann, "other": shipped_model("balloon_nonlocal")}, SCENE)
-    assert isinstance(widget, QuerySliders)
-    states = [("trained", "AFNB"), ("trained", "APNB"), ("other", "non-local")]
-    words = [widget.draw("picture", *state, 95, 42, (1, 3, 6, 8))[-1] for state in states]
-    assert len(set(words)) == 3 and all("Entropy" in one for one in words)
-    assert "has no APNB" in widget.draw("picture", "other", "APNB", 95, 42)[0]
-    assert "nobody answers" in widget.draw("picture", "trained", "APNB", 95, 42, ())[0]
-
-
-def test_sliders_say_the_same_as_the_explorer(ann: nn.Module) -> None:
-    views = partial(views_of, {"ann": ann})
-    subjects = {"scene": subject_of(SCENE)}
-    sliders = QuerySliders(subjects, views, (42, 95))
-    explorer = AttentionExplorer(subjects, views, (42, 95))
-    shown, words = sliders.draw("scene", "ann", "AFNB", 95, 42, (1, 3, 6, 8))
-    picture, said = explorer.static()
-    assert (shown.alt, words) == (picture.alt, said)
+        queries = "Low-level" if ROLES[name] else "High-level"
+        assert widget._repr_mimebundle_()[0]["text/plain"].startswith(f"{queries} map: queries")
 
 
 def test_a_function_can_stand_for_a_network(ann: nn.Module) -> None:
     widget = attention_explorer({"by hand": partial(projections_of, ann)}, SCENE)
-    assert isinstance(widget.view, View) and widget.view.block == "afnb"
+    view = widget.views["image"]["by hand"]["AFNB"]
+    assert isinstance(view, View) and view.block == "afnb"

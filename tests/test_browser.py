@@ -109,7 +109,7 @@ def test_a_file_that_is_no_picture_is_refused_in_words(gallery: Gallery, tmp_pat
 
 def test_widgets_on_one_page_leave_each_other_alone(gallery: Gallery) -> None:
     used = next(entry for entry in ENTRIES if entry.name == "attention_explorer")
-    others = ("anchor_map", "two_maps", "FoldBill")
+    others = ("anchor_map", "two_maps", "folding_cost")
     before = {name: Shown(gallery.widget(name)) for name in others}
     gallery.use(used, by_key=False)
     assert not any(differs(before[name], Shown(gallery.widget(name))) for name in others)
@@ -120,7 +120,7 @@ def test_widgets_on_one_page_leave_each_other_alone(gallery: Gallery) -> None:
 
 def test_after_a_restart_widgets_say_so_and_the_explorer_goes_on(gallery: Gallery) -> None:
     gallery.page.evaluate(RESTART)
-    box = gallery.widget("FoldBill").locator(".annlib-keys.jupyter-widgets-disconnected")
+    box = gallery.widget("folding_cost").locator(".annlib-keys.jupyter-widgets-disconnected")
     box.wait_for()
     said = box.evaluate("box => getComputedStyle(box, '::before').content")
     assert "run its cell again" in said
@@ -132,7 +132,7 @@ def test_after_a_restart_widgets_say_so_and_the_explorer_goes_on(gallery: Galler
 
 def test_after_run_all_widgets_work_again(gallery: Gallery) -> None:
     run_all_cells(gallery.page)
-    entry = next(entry for entry in ENTRIES if entry.name == "FoldBill")
+    entry = next(entry for entry in ENTRIES if entry.name == "folding_cost")
     before, after = gallery.use(entry, by_key=True)
     assert differs(before, after)
     assert gallery.watch.findings() == []

@@ -13,8 +13,8 @@ from playwright.sync_api import Page, sync_playwright
 
 from annlib.course.attention import projections_of
 from annlib.course.interventions import shuffled_projections
-from annlib.course.plots.scenes import say_choice
-from annlib.course.widgets.attention_explorer import attention_explorer
+from annlib.course.plots.scenes import say_attention
+from annlib.course.widgets.explorer import attention_explorer
 from annlib.data.balloon_town.dataset import make_scene, repaint
 from annlib.data.balloon_town.layout import Scene
 from annlib.model.checkpoint import shipped_model
@@ -73,7 +73,7 @@ def test_a_click_says_what_python_says(page: Page, scene: Scene) -> None:
     found = projections_of(shipped_model("balloon_ann"), scene.image)["afnb.attention"].attention()
     for x, y in [(60, 95), (0, 0), (191, 127), (100, 30)]:
         page.locator(LEFT).click(position=pixel(page, x, y))
-        assert page.locator(".said").inner_text() == say_choice(found, scene.labels, y, x)
+        assert page.locator(".said").inner_text() == say_attention(found, scene.labels, y, x)
 
 
 def test_every_move_of_a_drag_is_drawn(page: Page) -> None:
@@ -100,7 +100,7 @@ def test_arrow_keys_move_by_a_position_and_with_shift_by_five(page: Page) -> Non
 
 def test_menus_and_levels_change_both_picture_and_words(page: Page) -> None:
     seen = [(page.locator(LEFT).evaluate(PIXELS), page.locator(".said").inner_text())]
-    for name, value in [("block", "APNB"), ("picture", "repainted"), ("scores x", "0.25")]:
+    for name, value in [("block", "APNB"), ("image", "repainted"), ("scores x", "0.25")]:
         menu(page, name).select_option(value)
         seen.append((page.locator(LEFT).evaluate(PIXELS), page.locator(".said").inner_text()))
     page.get_by_label("8", exact=True).uncheck()
@@ -113,7 +113,7 @@ def test_menus_and_levels_change_both_picture_and_words(page: Page) -> None:
 def test_without_a_level_nobody_answers(page: Page) -> None:
     for level in ("1", "3", "6", "8"):
         page.get_by_label(level, exact=True).uncheck()
-    assert "nobody answers" in page.locator(".said").inner_text()
+    assert "there are no keys" in page.locator(".said").inner_text()
     assert page.locator(".facts table").count() == 0
     page.get_by_label("3", exact=True).check()
     assert "of 9." in page.locator(".said").inner_text()
@@ -131,15 +131,15 @@ def test_shares_are_saved_as_they_are(page: Page, scene: Scene) -> None:
     menu(page, "beside it").select_option("shuffled")
     page.locator(LEFT).click(position=pixel(page, 60, 95))
     with page.expect_download() as download:
-        page.get_by_role("button", name="Save shares as CSV").click()
+        page.get_by_role("button", name="Save weights as CSV").click()
     text = Path(download.value.path()).read_text(encoding="utf-8")
     rows = list(csv.DictReader(io.StringIO(text)))
     found = projections_of(shipped_model("balloon_ann"), scene.image)["afnb.attention"]
-    shares = [float(row["share trained"]) for row in rows]
+    shares = [float(row["weight trained"]) for row in rows]
     np.testing.assert_allclose(shares, found.attention().row(95, 60), atol=1e-5)
     boxes = [[float(row[side]) for side in ("top", "left", "bottom", "right")] for row in rows]
     np.testing.assert_allclose(boxes, found.boxes())
-    assert sum(float(row["share shuffled"]) for row in rows) == pytest.approx(1, abs=1e-4)
+    assert sum(float(row["weight shuffled"]) for row in rows) == pytest.approx(1, abs=1e-4)
 
 
 def test_picture_is_saved_with_both_panels(page: Page) -> None:

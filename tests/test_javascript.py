@@ -11,11 +11,10 @@ from playwright._impl._driver import compute_driver_executable
 
 from annlib.course.attention import Projections
 from annlib.course.attention_metrics import class_masses, entropy
-from annlib.course.plots.anchors import say_place
-from annlib.course.plots.scenes import say_choice
-from annlib.course.widgets.attention_explorer import AttentionExplorer
+from annlib.course.plots.attention import say_place
+from annlib.course.plots.scenes import say_attention
 from annlib.course.widgets.base import module
-from annlib.course.widgets.pixels import PixelPicker
+from annlib.course.widgets.explorer import AttentionExplorer, PixelPicker
 from annlib.data.balloon_town.layout import CLASS_NAMES
 
 NODE = compute_driver_executable()[0]  # the browser's language without a browser
@@ -24,16 +23,16 @@ const cases = JSON.parse(await new Promise((done) => {
   let text = "";
   process.stdin.on("data", (part) => (text += part)).on("end", () => done(text));
 }));
-const results = cases.map(({ view, picture, state }) => {
+const results = cases.map(({ view, image, state }) => {
   view.queries = new Float32Array(view.queries);
   view.keys = new Float32Array(view.keys);
-  const found = lookFrom(view, picture, state);
+  const found = attentionAt(view, image, state);
   return {
     ...found,
-    shares: [...found.shares],
+    weights: [...found.weights],
     heat: [...found.heat],
     names: found.strongest.map((index) => view.cells[index].name),
-    sentence: sayChoice(found, state.x, state.y),
+    sentence: sayAttention(found, state.x, state.y),
   };
 });
 process.stdout.write(JSON.stringify(results));
@@ -74,7 +73,7 @@ def drawn(case: tuple, seed: int) -> tuple[Projections, np.ndarray, dict]:
             "queries": queries.flatten().tolist(),
             "keys": keys.flatten().tolist(),
         },
-        "picture": {
+        "image": {
             "height": size[0],
             "width": size[1],
             "labels": labels.flatten().tolist(),
@@ -93,7 +92,7 @@ def test_rows_sums_and_sentences_are_those_of_python(seed: int) -> None:
         x, y, on = sent["state"]["x"], sent["state"]["y"], case[3]
         attention = ours.attention(on, factor=case[5])
         row = attention.row(y, x)
-        shares = torch.tensor(theirs["shares"])
+        shares = torch.tensor(theirs["weights"])
         kept = shares if case[2] is None else shares[of_levels(case[2], on)]
         torch.testing.assert_close(kept, row, atol=1e-5, rtol=1e-4)
         assert shares.sum().item() == pytest.approx(1, abs=1e-4)
@@ -103,8 +102,8 @@ def test_rows_sums_and_sentences_are_those_of_python(seed: int) -> None:
         masses = class_masses(attention.picture(y, x), labels)
         assert dict(theirs["masses"]) == pytest.approx(masses, abs=1e-4)
         assert theirs["names"][0] == say_place(int(row.argmax()), attention)
-        assert theirs["sentence"] == say_choice(attention, labels, y, x)
-        assert theirs["answering"] == len(row)
+        assert theirs["sentence"] == say_attention(attention, labels, y, x)
+        assert theirs["numKeys"] == len(row)
         parts = dict(theirs["byLevel"])
         assert list(parts) == ([] if on is None else list(on))
         assert sum(parts.values()) == pytest.approx(1 if on else 0, abs=1e-4)

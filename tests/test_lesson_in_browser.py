@@ -17,7 +17,7 @@ import threading, time
 from functools import partial
 import torch
 from annlib.course.widgets.training import LiveRun
-from annlib.course.plots.training import Look, live, say_live
+from annlib.course.plots.training import Validation, live, say_live
 from annlib.data.balloon_town.dataset import make_scene
 from annlib.engine.train import Step
 scene, threads, heard = make_scene(5), set(), []
@@ -26,7 +26,7 @@ def slow_steps():
         threads.add(threading.current_thread().name)
         time.sleep(0.02)
         yield Step(number, torch.tensor(1 / number), 0.1)
-run = LiveRun(slow_steps(), 300, 100, lambda step: Look(step, 0.5, 0.3, scene.labels),
+run = LiveRun(slow_steps(), 300, 100, lambda step: Validation(step, 0.5, 0.3, scene.labels),
     partial(live, total=300, scene=scene, block="ann"), partial(say_live, total=300))
 for button in (run.stop_button, run.go_button):
     button.on_click(lambda button: heard.append(threading.current_thread().name))
@@ -100,7 +100,7 @@ def test_pause_go_on_next_cell_ends_the_run_though_messages_come_in_a_subshell(
 def test_a_widget_is_still_seen_when_its_notebook_is_opened_again(
     tmp_path: Path, chromium_path: str
 ) -> None:
-    code = "from annlib.course.widgets.costs import FoldBill\nFoldBill()"
+    code = "from annlib.course.widgets.costs import folding_cost\nFoldBill()"
     write(tmp_path / "notebooks/bill.ipynb", bill=code)
     with (
         jupyterlab(tmp_path / "notebooks", tmp_path / "first") as address,

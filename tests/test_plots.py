@@ -11,8 +11,7 @@ from matplotlib import pyplot
 
 from annlib.course.attention import Attention
 from annlib.course.plots import scenes, training
-from annlib.course.plots.scenes import Picture
-from annlib.course.plots.style import colour_labels, faded, spotlight, where_it_enters
+from annlib.course.plots.style import FigureWithAlt, colour_labels, faded, spotlight
 from annlib.data.balloon_town.dataset import make_scene, repaint
 from annlib.data.balloon_town.layout import PALETTE
 
@@ -26,14 +25,14 @@ def random_attention(pool_scales: tuple[int, ...] | None = None, seed: int = 0) 
     return Attention(scores.softmax(-1), (16, 24), (128, 192), pool_scales)
 
 
-def figures() -> dict[str, Picture]:
+def figures() -> dict[str, FigureWithAlt]:
     answers = (SCENE.labels, np.zeros_like(SCENE.labels))
     matrix = np.full((2, 3), 1 / 3)
     return {
         "scene": scenes.scene(SCENE),
         "view": scenes.field_of_view(SCENE, 0, 0, 63),
-        "attention": scenes.attention(SCENE.image, random_attention(), 90, 30, "Any", "afnb"),
-        "hero": scenes.hero(
+        "attention": scenes.attention_map(SCENE.image, random_attention(), 90, 30, "Any", "afnb"),
+        "house_attention": scenes.house_attention(
             SCENE,
             {
                 "one": ("nonlocal", random_attention()),
@@ -49,17 +48,17 @@ def figures() -> dict[str, Picture]:
 
 
 @pytest.fixture(scope="module")
-def made() -> dict[str, Picture]:
+def made() -> dict[str, FigureWithAlt]:
     return figures()
 
 
-def png_size(picture: Picture) -> tuple[int, int]:
+def png_size(picture: FigureWithAlt) -> tuple[int, int]:
     """(height, width) from the header of the PNG."""
     width, height = struct.unpack(">II", picture.png()[16:24])
     return height, width
 
 
-def test_every_figure_is_a_png_with_words(made: dict[str, Picture]) -> None:
+def test_every_figure_is_a_png_with_words(made: dict[str, FigureWithAlt]) -> None:
     for name, picture in made.items():
         data, metadata = picture._repr_mimebundle_()
         assert base64.b64decode(data["image/png"]).startswith(b"\x89PNG"), name
@@ -67,13 +66,13 @@ def test_every_figure_is_a_png_with_words(made: dict[str, Picture]) -> None:
         assert data["text/plain"] == metadata["image/png"]["alt"], name
 
 
-def test_figures_fit_on_a_screen(made: dict[str, Picture]) -> None:
+def test_figures_fit_on_a_screen(made: dict[str, FigureWithAlt]) -> None:
     for name, picture in made.items():
         height, width = png_size(picture)
         assert 150 < height < 1000 and 300 < width < 1600, name
 
 
-def test_no_figure_is_known_to_pyplot(made: dict[str, Picture]) -> None:
+def test_no_figure_is_known_to_pyplot(made: dict[str, FigureWithAlt]) -> None:
     assert made and pyplot.get_fignums() == []
 
 
@@ -87,33 +86,33 @@ def test_drawing_changes_no_global_setting() -> None:
 @pytest.mark.parametrize("x", [0, 100, 191])
 @pytest.mark.parametrize("scales", [None, (1, 3, 6, 8)])
 def test_attention_is_drawn_for_every_pixel(y: int, x: int, scales: tuple | None) -> None:
-    picture = scenes.attention(SCENE.image, random_attention(scales), y, x, "Any", "apnb")
+    picture = scenes.attention_map(SCENE.image, random_attention(scales), y, x, "Any", "apnb")
     assert f"row {y}, column {x}" in picture.alt
 
 
 @pytest.mark.parametrize("factor", [0.0, 0.25, 1.0, 4.0])
 def test_attention_is_drawn_for_every_scale(factor: float) -> None:
     attention = random_attention().rescaled(factor)
-    assert "looks most" in scenes.attention(SCENE.image, attention, 9, 9, "Any", "ann").alt
+    assert "attends most" in scenes.attention_map(SCENE.image, attention, 9, 9, "Any", "ann").alt
 
 
-def test_a_scene_in_words_names_paints_patterns_and_classes(made: dict[str, Picture]) -> None:
+def test_a_scene_in_words_names_paints_patterns_and_classes(made: dict[str, FigureWithAlt]) -> None:
     for house in SCENE.houses:
         assert house.paint in made["scene"].alt
     assert any(f"with a {pattern}" in made["scene"].alt for pattern in ("belt", "stripe", "disc"))
 
 
-def test_predictions_in_words_count_right_houses(made: dict[str, Picture]) -> None:
-    assert "net: 3 of 3 houses right" in made["predictions"].alt
-    assert "net: 0 of 3 houses right" in made["predictions"].alt
+def test_predictions_in_words_count_right_houses(made: dict[str, FigureWithAlt]) -> None:
+    assert "net: 3 of 3 houses correct" in made["predictions"].alt
+    assert "net: 0 of 3 houses correct" in made["predictions"].alt
 
 
-def test_the_hero_tells_the_share_on_each_balloon(made: dict[str, Picture]) -> None:
+def test_the_hero_tells_the_share_on_each_balloon(made: dict[str, FigureWithAlt]) -> None:
     for title in ("one", "two", "three"):
-        assert f"{title}, share of each house's attention on its balloon" in made["hero"].alt
+        assert f"{title}, attention of each house on its balloon" in made["house_attention"].alt
 
 
-def test_a_curve_in_words_says_where_it_went(made: dict[str, Picture]) -> None:
+def test_a_curve_in_words_says_where_it_went(made: dict[str, FigureWithAlt]) -> None:
     assert "starts at 2.00 and falls to 1.50" in made["curve"].alt
 
 
@@ -138,10 +137,10 @@ def test_fading_goes_towards_white() -> None:
 
 
 def test_an_arrow_ends_on_the_border_of_its_box() -> None:
-    assert where_it_enters((100, 20), (0, 10, 10, 30)) == (10.0, 20.0)
-    y, x = where_it_enters((100, 100), (0, 0, 10, 10))
+    assert scenes.arrow_end((100, 20), (0, 10, 10, 30)) == (10.0, 20.0)
+    y, x = scenes.arrow_end((100, 100), (0, 0, 10, 10))
     assert y == pytest.approx(10) and x == pytest.approx(10)
 
 
 def test_no_arrow_is_drawn_from_inside_its_box() -> None:
-    assert where_it_enters((5, 5), (0, 0, 10, 10)) is None
+    assert scenes.arrow_end((5, 5), (0, 0, 10, 10)) is None

@@ -7,8 +7,9 @@ import ipywidgets
 import pytest
 from shown_in import errors
 
+from annlib.course.checks.base import NotYet
 from annlib.course.guesses import Predictions
-from annlib.course.widgets.guesses import PredictionLedger, prediction_ledger
+from annlib.course.widgets.scenes import prediction_ledger
 
 EXPECTED, SURPRISE = "✓ as expected", "≠ a surprise"
 
@@ -40,12 +41,12 @@ class Rows(HTMLParser):
         self.rows[-1][-1] += data
 
 
-def html_of(ledger: PredictionLedger) -> str:
+def html_of(ledger: prediction_ledger) -> str:
     """Of its table, or "" while there is none."""
     return "".join(one.get("data", {}).get("text/html", "") for one in ledger.output.outputs)
 
 
-def rows(ledger: PredictionLedger) -> list[list[str]]:
+def rows(ledger: prediction_ledger) -> list[list[str]]:
     """Of the table, without its head."""
     return Rows(html_of(ledger)).rows[1:]
 
@@ -185,3 +186,48 @@ def test_where_no_widget_can_run_there_are_the_table_and_a_sentence() -> None:
 def test_an_empty_ledger_is_a_sentence_in_plain_text() -> None:
     data, _ = prediction_ledger(Predictions())._repr_mimebundle_()
     assert data["text/plain"].startswith("No prediction") and "text/html" not in data
+
+
+# Predictions
+
+
+def test_a_prediction_comes_before_its_answer(capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(NotYet, match="comes first"):
+        Predictions().compare("0.1", ..., 42)
+    assert "42" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("guess", "outcome", "tolerance", "agrees"),
+    [(0.3, 0.33, 0.25, True), (0.9, 0.33, 0.25, False), (1, 1, 0.0, True), (2, 1, 0.0, False)],
+)
+def test_numbers_agree_within_their_tolerance(
+    guess: float, outcome: float, tolerance: float, agrees: bool, capsys: pytest.CaptureFixture
+) -> None:
+    predictions = Predictions()
+    predictions.compare("1", guess, outcome, tolerance=tolerance)
+    assert predictions.compared == {"1": (guess, outcome, agrees)}
+    assert ("As you expected" in capsys.readouterr().out) == agrees
+
+
+def test_words_are_compared_with_the_outcome() -> None:
+    predictions = Predictions()
+    predictions.compare("1", "fall", "fall", options=("fall", "rise"))
+    predictions.compare("2", "rise", "fall", options=("fall", "rise"))
+    assert predictions.compared == {"1": ("fall", "fall", True), "2": ("rise", "fall", False)}
+
+
+@pytest.mark.parametrize(("guess", "options"), [("up", ("fall", "rise")), ("three", ())])
+def test_an_answer_of_the_wrong_kind_is_asked_for_again(guess: str, options: tuple) -> None:
+    with pytest.raises(NotYet, match="you wrote"):
+        Predictions().compare("1", guess, "fall" if options else 3, options=options)
+
+
+def test_the_summary_names_surprises() -> None:
+    predictions = Predictions()
+    predictions.compare("1", 3, 3)
+    assert predictions.summary() == "1 prediction, none with a surprise."
+    predictions.compare("2", 3, 4)
+    told, again = predictions.summary().splitlines()
+    assert told == "2 predictions, 1 with a surprise."
+    assert again == "Worth a second look: 2 (you said 3; it is 4)."

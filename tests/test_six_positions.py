@@ -8,8 +8,10 @@ import pytest
 import torch
 from shown_in import alt
 
-from annlib.course.plots.attention import say_position, weights_among
-from annlib.course.widgets.attention import ANSWERS, ASKS, BOTH, SixPositions
+from annlib.course.plots.attention import six_positions as drawn
+from annlib.course.plots.attention import weights_among
+from annlib.course.widgets.attention import BOTH, KEY, QUERY, six_positions
+from annlib.course.widgets.base import Explorer
 
 NAMES = ["blue balloon", "red balloon", "sky", "road", "blue house", "red house"]
 FEATURES = torch.tensor(
@@ -23,8 +25,8 @@ def no_widget_survives() -> Iterator[None]:
     ipywidgets.Widget.close_all()
 
 
-def playground() -> SixPositions:
-    return SixPositions(FEATURES, ["how blue", "how red", "a thing"], NAMES)
+def playground() -> Explorer:
+    return six_positions(FEATURES, ["how blue", "how red", "a thing"], NAMES)
 
 
 def test_rows_sum_to_one_at_any_factor() -> None:
@@ -35,25 +37,26 @@ def test_rows_sum_to_one_at_any_factor() -> None:
 
 def test_it_starts_as_the_lesson_does() -> None:
     box = playground()
-    assert "6 x 6 weights" in alt(box) and "red house looks most at red balloon" in box.words()
+    assert "6 x 6 weights" in alt(box) and "red house attends most to red balloon" in box.words()
 
 
-def test_asking_only_changes_one_row_and_answering_only_one_column() -> None:
+def test_query_only_changes_one_row_and_key_only_one_column() -> None:
     box = playground()
-    box.controls["role"].value = ASKS
-    box.controls["feature_0"].value = 8.0
-    assert "red house looks most at blue" in alt(box) and "blue house looks most" in alt(box)
-    before = alt(box).split("blue house looks")[1].split(";")[0]
+    box.controls["role"].value = QUERY
+    box.controls["how blue"].value = 8.0
+    assert "red house attends most to blue" in alt(box) and "blue house attends most" in alt(box)
+    before = alt(box).split("blue house attends")[1].split(";")[0]
     box.controls["role"].value = BOTH
-    assert alt(box).split("blue house looks")[1].split(";")[0] != before
+    assert alt(box).split("blue house attends")[1].split(";")[0] != before
 
 
 def test_all_states_can_be_drawn() -> None:
     box = playground()
-    roles, factors = (BOTH, ASKS, ANSWERS), (0.0, 0.25, 4.0)
+    roles, factors = (BOTH, QUERY, KEY), (0.0, 4.0)
     for role, factor, value in product(roles, factors, (0.0, 8.0)):
-        assert box.draw(value, 0.0, value, role, factor)[0].alt.startswith("Six positions")
+        features = {"how blue": value, "how red": 0.0, "a thing": value}
+        assert box.draw(role, factor, **features)[0].alt.startswith("Six positions")
 
 
 def test_scores_times_zero_look_at_all_evenly() -> None:
-    assert "entropy 2.58 bits" in say_position(FEATURES, FEATURES, NAMES, 0.0, at=5)
+    assert "entropy 2.58 bits" in drawn(FEATURES, FEATURES, NAMES, 0.0)[1]

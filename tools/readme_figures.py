@@ -6,7 +6,7 @@ from pathlib import Path
 from annlib.course.attention import attention_of
 from annlib.course.attention_metrics import predict_labels
 from annlib.course.plots import scenes
-from annlib.course.plots.scenes import Picture
+from annlib.course.plots.style import FigureWithAlt
 from annlib.data.balloon_town.dataset import make_scene
 from annlib.data.balloon_town.layout import PATTERNS, Scene, with_patterns
 from annlib.data.balloon_town.render import paint_scene
@@ -21,25 +21,25 @@ NAMES = {"fcn": "FCN", "ppm": "PPM", "nonlocal": "Non-local", "apnb": "APNB", "a
 def draw_all(folder: Path) -> list[Path]:
     """Writes attention.png, predictions.png and counterfactual.png; returns their paths."""
     scene = make_scene(FIRST_SHOWN)
-    pictures = {
+    figures = {
         "attention": attention_picture(scene),
         "predictions": predictions_picture([make_scene(FIRST_SHOWN + i) for i in range(4)]),
         "counterfactual": counterfactual_picture(scene),
     }
-    return [save(picture, folder / f"{name}.png") for name, picture in pictures.items()]
+    return [save(figure, folder / f"{name}.png") for name, figure in figures.items()]
 
 
-def save(picture: Picture, path: Path) -> Path:
+def save(figure: FigureWithAlt, path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(picture.png())
+    path.write_bytes(figure.png())
     return path
 
 
-def attention_picture(scene: Scene) -> Picture:
+def attention_picture(scene: Scene) -> FigureWithAlt:
     """Where each house looks: non-local block, APNB alone, and the AFNB of the whole network."""
     heads = ("nonlocal", "apnb", "ann")
     found = {head: attention_of(shipped_model(f"balloon_{head}"), scene.image) for head in heads}
-    return scenes.hero(
+    return scenes.house_attention(
         scene,
         {
             "Non-local block": ("nonlocal", found["nonlocal"]["context.attention"]),
@@ -49,7 +49,7 @@ def attention_picture(scene: Scene) -> Picture:
     )
 
 
-def predictions_picture(scenes: list[Scene]) -> Picture:
+def predictions_picture(scenes: list[Scene]) -> FigureWithAlt:
     """What every head says about a few scenes."""
     models = {head: shipped_model(f"balloon_{head}") for head in HEADS}
     answers = {
@@ -59,7 +59,7 @@ def predictions_picture(scenes: list[Scene]) -> Picture:
     return scenes.predictions(scenes, answers)
 
 
-def counterfactual_picture(scene: Scene) -> Picture:
+def counterfactual_picture(scene: Scene) -> FigureWithAlt:
     """All balloons repainted: the local network cannot notice, the whole one follows."""
     turned = [(balloon.pattern + 1) % len(PATTERNS) for balloon in scene.balloons]
     after = paint_scene(with_patterns(scene.layout, turned))

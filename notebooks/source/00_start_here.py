@@ -277,7 +277,7 @@ house_pixel = (92, 44)  # solution
 
 # %% tags=["check:ask"]
 checks.house_pixel(house_pixel, scene, attention)
-plots.attention(scene.image, attention, *house_pixel, "Your question", "nonlocal")
+plots.attention_map(scene.image, attention, *house_pixel, "Your question", "nonlocal")
 
 # %% [markdown] tags=["instructor"]
 # Six minutes for asking. Answers: (1) to the balloon of its paint, and some to the house itself. (2) No:
@@ -306,7 +306,7 @@ blocks = {
 for title, (_, one) in blocks.items():
     found = sum(match(one, scene, a_house).is_matched for a_house in scene.houses)
     print(f"{title}: {found} of 3 houses look more at their own balloon than at any other.")
-plots.hero(scene, blocks)
+plots.house_attention(scene, blocks)
 
 # %% [markdown]
 # - **Non-local:** a position is smaller than a balloon, so the choice can be exact; it is paid for with

@@ -26,7 +26,6 @@ experiment = ""
 # %% tags=["setup"]
 import time
 from dataclasses import replace
-from functools import partial
 from math import log
 from pathlib import Path
 
@@ -423,11 +422,11 @@ def prepare(head: str, seed: int) -> tuple:
 ann, ann_steps = prepare("ann", lesson.seed)
 
 
-def look(step: int) -> plots.Look:
+def look(step: int) -> plots.Validation:
     """How the network does now."""
     matrix = score(ann)
     said = predict_labels(ann, scene.image)
-    return plots.Look(step, matrix.scores().miou, matrix.accuracy_among(HOUSES), said)
+    return plots.Validation(step, matrix.scores().miou, matrix.accuracy_among(HOUSES), said)
 
 
 run = widgets.LiveRun(
@@ -435,8 +434,8 @@ run = widgets.LiveRun(
     steps,
     every,
     look,
-    draw=partial(plots.live, total=steps, scene=scene, block="ann"),
-    say=partial(plots.say_live, total=steps),
+    scene,
+    "ann",
 )
 run.start()
 

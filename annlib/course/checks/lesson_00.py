@@ -5,7 +5,7 @@ from annlib.course.attention import Attention
 from annlib.course.attention_metrics import class_masses
 from annlib.course.checks.base import expect
 from annlib.course.lesson import say
-from annlib.course.plots.scenes import say_choice
+from annlib.course.plots.scenes import say_attention
 from annlib.data.balloon_town.layout import BALLOONS, CLASS_NAMES, HOUSES, Scene
 
 
@@ -28,7 +28,7 @@ def house_pixel(pixel: tuple[int, int], scene: Scene, attention: Attention) -> N
     """Whether (row, column) is on a house and looks more at a class of balloons than elsewhere."""
     check_on_house(pixel, scene)
     first = next(iter(class_masses(attention.picture(*pixel), scene.labels)))
-    said = say_choice(attention, scene.labels, *pixel)
+    said = say_attention(attention, scene.labels, *pixel)
     expect(
         first in [CLASS_NAMES[balloon] for balloon in BALLOONS],
         f"{said} So most of it goes to {first}, to no balloon. Go towards the middle of a wall, "
