@@ -14,10 +14,9 @@ from tests.browser.page import MARK, Gallery, open_notebook
 ROOT = Path(__file__).parents[1]
 LIVE_RUN = """
 import threading, time
-from functools import partial
 import torch
 from annlib.course.widgets.training import LiveRun
-from annlib.course.plots.training import Validation, live, say_live
+from annlib.course.plots.training import Validation
 from annlib.data.balloon_town.dataset import make_scene
 from annlib.engine.train import Step
 scene, threads, heard = make_scene(5), set(), []
@@ -27,7 +26,7 @@ def slow_steps():
         time.sleep(0.02)
         yield Step(number, torch.tensor(1 / number), 0.1)
 run = LiveRun(slow_steps(), 300, 100, lambda step: Validation(step, 0.5, 0.3, scene.labels),
-    partial(live, total=300, scene=scene, block="ann"), partial(say_live, total=300))
+    scene, "ann")
 for button in (run.stop_button, run.go_button):
     button.on_click(lambda button: heard.append(threading.current_thread().name))
 run.start()

@@ -10,7 +10,6 @@ from tests.browser.controls import Box, Buttons, Canvas, Control, Menu, Slider
 
 SETUP = """
 import json
-from functools import partial
 import numpy as np
 import torch
 from annlib.course.running.execute import ROOT
@@ -37,20 +36,18 @@ attention_explorer(networks, scene)
 
 PIXEL_PICKER = """
 from annlib.course.widgets.explorer import PixelPicker
-lit = np.zeros((*scene.labels.shape, 4), np.uint8)
-lit[scene.mask(scene.houses[0])] = (255, 255, 0, 160)
-PixelPicker(scene.image, scene.labels, CLASS_NAMES, {"first house": lit})
+PixelPicker(scene)
 """
 
 LARGE_EXPLORER = """
-from annlib.course.widgets.explorer import explorer
+from annlib.course.widgets.explorer import AttentionExplorer
 from annlib.course.attention import Projections
 from annlib.course.plots.attention import Subject, View
 generator = torch.Generator().manual_seed(0)
 queries, keys = torch.randn(2, 64 * 128, 256, generator=generator) / 4
 large = View(Projections(queries, keys, (64, 128), (512, 1024), None), "nonlocal")
 street = np.kron(np.random.default_rng(0).integers(0, 255, (8, 16, 3)), np.ones((64, 64, 1)))
-explorer(
+AttentionExplorer(
     {"squares": Subject(street.astype(np.uint8), None, ())},
     lambda image: {"random projections": {"non-local": large}},
     (512, 256),
@@ -121,7 +118,7 @@ two_maps(ann, scene)
 
 LIVE_RUN = """
 from annlib.course.widgets.training import LiveRun
-from annlib.course.plots.training import Validation, live, say_live
+from annlib.course.plots.training import Validation
 from annlib.engine.train import Step
 losses = (Step(number, torch.tensor(2 / number), 0.1) for number in range(1, 4_001))
 run = LiveRun(
@@ -129,8 +126,8 @@ run = LiveRun(
     4_000,
     5,
     lambda step: Validation(step, step / 4_000, 0.3, scene.labels),
-    draw=partial(live, total=4_000, scene=scene, block="ann"),
-    say=partial(say_live, total=4_000),
+    scene,
+    "ann",
 )
 run.stop()
 run
@@ -250,21 +247,21 @@ ENTRIES = (
     all_of(LARGE, LARGE_EXPLORER, Canvas(".annlib-attention canvas")),
     Entry("set_up", SET_UP, Buttons(("Click me",)), Buttons(("Click me",)), once=True),
     all_of("choose_scenes", CHOOSE_SCENES, Slider("how many")),
-    all_of("PaintPrediction", PAINT_PREDICTION, Buttons(("as the truth", "all sky"))),
+    all_of("PaintPrediction", PAINT_PREDICTION, Buttons(("as the labels", "all sky"))),
     all_of("six_positions", SIX_POSITIONS, Slider("how blue")),
     Entry("ReceptiveField", RECEPTIVE_FIELD, Canvas(".annlib-picker canvas"), Menu("depth")),
     all_of("CostExplorer", COST_EXPLORER, Slider("H")),
-    Entry("network_cost", NETWORK_BILL, Slider("picture"), Menu("head")),
+    Entry("network_cost", NETWORK_BILL, Slider("image"), Menu("head")),
     all_of("anchor_map", ANCHOR_MAP, Canvas(".annlib-attention canvas")),
     all_of("cell_map", CELL_MAP, Slider("level")),
     all_of("context_scale", CONTEXT_VOLUME, Slider("context x")),
     all_of("two_maps", TWO_MAPS, Canvas(".annlib-attention canvas")),
     all_of("LiveRun", LIVE_RUN, Buttons(("Go on", "Pause"))),
     all_of("recipe_sliders", RECIPE_SLIDERS, Slider("warm-up steps")),
-    Entry("ablation", SWITCH_OFF, Slider("k"), Menu("asks")),
+    Entry("ablation", SWITCH_OFF, Slider("k"), Menu("query")),
     Entry("interval_sliders", INTERVAL_SLIDERS, Slider("runs"), Menu("level")),
     all_of("ResultsTable", RESULTS_TABLE, Menu("head")),
-    all_of("preflight", PREFLIGHT, Slider("pictures")),
+    all_of("preflight", PREFLIGHT, Slider("batch size")),
     all_of("window_sliders", WINDOW_SLIDERS, Slider("window")),
     all_of("study_power", SEEDS_EXPLORER, Slider("seeds")),
     Entry("paired_runs", RUNS_DASHBOARD, Slider("effect"), Menu("metric")),
