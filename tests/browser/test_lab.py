@@ -1,6 +1,7 @@
 """The machinery of the browser tests, and the settings that JupyterLab gets."""
 
 import json
+import re
 import shlex
 import signal
 import subprocess
@@ -10,9 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from annlib.course.authoring.build import sources
+from tests.browser.gallery import ENTRIES
 from tests.browser.lab import SETTINGS, jupyterlab, stop
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
+IMPORTED = re.compile(r"\bwidgets\.(\w+)\(")
 KERNELS = "@jupyterlab/apputils-extension:kernels-settings"
 WIDGETS = "@jupyter-widgets/jupyterlab-manager:plugin"
 
@@ -61,3 +65,12 @@ def test_make_lab_starts_jupyterlab_with_the_settings_that_are_tested() -> None:
     assert words[:2] == [".venv/bin/jupyter", "lab"]
     assert f"--LabApp.app_settings_dir={SETTINGS}" in words
     assert (SETTINGS / "overrides.json").exists()
+
+
+def test_gallery_has_every_widget_of_the_lessons() -> None:
+    used = {
+        name
+        for path in sources(ROOT)
+        for name in IMPORTED.findall(path.read_text(encoding="utf-8"))
+    }
+    assert len(used) > 20 and used <= {entry.name for entry in ENTRIES}

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from annlib.course.attention import projections_of
 from annlib.course.interventions import shuffled_projections
@@ -30,22 +30,19 @@ def scene() -> Scene:
 
 
 @pytest.fixture(scope="module")
-def browser(chromium_path: str) -> Iterator[object]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium_path, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def page(browser: object, scene: Scene, tmp_path: Path) -> Iterator[Page]:
+def file(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The explorer of lesson 7 as one file."""
     ann = shipped_model("balloon_ann")
     networks = {"trained": ann, "shuffled": partial(shuffled_projections, ann)}
     other = (scene.balloons[0].pattern + 1) % 3
-    pictures = {"scene": scene, "repainted": repaint(scene, 0, other)}
-    file = tmp_path / "explorer.html"
-    file.write_text(attention_explorer(networks, pictures).to_html(), encoding="utf-8")
+    images = {"scene": scene, "repainted": repaint(scene, 0, other)}
+    file = tmp_path_factory.mktemp("page") / "explorer.html"
+    file.write_text(attention_explorer(networks, images).to_html(), encoding="utf-8")
+    return file
+
+
+@pytest.fixture
+def page(browser: Browser, file: Path) -> Iterator[Page]:
     page = browser.new_page(viewport={"width": 1200, "height": 900})
     page.set_default_timeout(20_000)
     errors: list[str] = []
