@@ -9,7 +9,7 @@ from playwright.sync_api import Browser
 
 from tests.browser.gallery import write_gallery
 from tests.browser.lab import chromium, opened_browser
-from tests.browser.page import Gallery, opened_lab
+from tests.browser.page import Lab, opened_lab
 
 
 @pytest.fixture(scope="session")
@@ -30,9 +30,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def lab(
-    root: Path, tmp_path_factory: pytest.TempPathFactory, browser: Browser
-) -> Iterator[Gallery]:
+def lab(root: Path, tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> Iterator[Lab]:
     write_gallery(root)
     with opened_lab(root, tmp_path_factory.mktemp("jupyter"), browser) as opened:
         yield opened

@@ -34,7 +34,7 @@ EXECUTE = """async code => {
 RESIDENT = "import psutil; print(psutil.Process().memory_info().rss)"
 
 
-class Gallery(NamedTuple):
+class Lab(NamedTuple):
     """A page that shows a notebook in JupyterLab, and what went wrong on it."""
 
     page: Page
@@ -90,18 +90,18 @@ class Gallery(NamedTuple):
 
 
 @contextmanager
-def opened_lab(root: Path, config: Path, browser: Browser) -> Iterator[Gallery]:
+def opened_lab(root: Path, config: Path, browser: Browser) -> Iterator[Lab]:
     """A server for the notebooks in a folder, and a page, 1400 x 1000 pixels, to open them in."""
     with jupyterlab(root, config) as address:
         page = browser.new_page(viewport={"width": 1400, "height": 1000})
         page.set_default_timeout(60_000)
         page.add_init_script(SHOWING)
-        yield Gallery(page, Watch(page), address)
+        yield Lab(page, Watch(page), address)
         page.close()
 
 
 @contextmanager
-def opened_gallery(entries: tuple[Entry, ...] = ENTRIES) -> Iterator[Gallery]:
+def opened_gallery(entries: tuple[Entry, ...] = ENTRIES) -> Iterator[Lab]:
     """A server, a browser, and the gallery in it, all cells run.
 
     Raises FileNotFoundError without a browser, RuntimeError for a cell that fails.

@@ -9,7 +9,7 @@ from PIL import Image
 from tests.browser.controls import WIDER, Shown, differs, focus_is_seen, violations
 from tests.browser.gallery import ENTRIES, FILE, Entry, chosen
 from tests.browser.lab import run_all_cells
-from tests.browser.page import Gallery
+from tests.browser.page import Lab
 
 SCREENSHOTS = Path(__file__).parents[2] / "build/screenshots"
 RESTART = "() => window.jupyterapp.shell.currentWidget.sessionContext.restartKernel()"
@@ -19,13 +19,13 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module")
-def gallery(lab: Gallery) -> Iterator[Gallery]:
+def gallery(lab: Lab) -> Iterator[Lab]:
     lab.open(FILE, run=True)
     return lab
 
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)
-def test_widget_follows_pointer_and_keyboard(gallery: Gallery, entry: Entry) -> None:
+def test_widget_follows_pointer_and_keyboard(gallery: Lab, entry: Entry) -> None:
     for by_key in (False, True):
         before, after = gallery.use(entry, by_key)
         assert differs(before, after)
@@ -43,7 +43,7 @@ def test_widget_follows_pointer_and_keyboard(gallery: Gallery, entry: Entry) -> 
 
 
 @pytest.mark.parametrize("theme", ["JupyterLab Light", "JupyterLab Dark"])
-def test_widgets_can_be_read_by_everybody(gallery: Gallery, theme: str) -> None:
+def test_widgets_can_be_read_by_everybody(gallery: Lab, theme: str) -> None:
     gallery.theme(theme)
     try:
         assert violations(gallery.page, AREAS) == []
@@ -51,7 +51,7 @@ def test_widgets_can_be_read_by_everybody(gallery: Gallery, theme: str) -> None:
         gallery.theme("JupyterLab Light")
 
 
-def test_widgets_fit_a_narrow_window(gallery: Gallery) -> None:
+def test_widgets_fit_a_narrow_window(gallery: Lab) -> None:
     wide = gallery.page.viewport_size
     gallery.page.set_viewport_size({"width": 700, "height": 1000})
     try:
@@ -60,7 +60,7 @@ def test_widgets_fit_a_narrow_window(gallery: Gallery) -> None:
         gallery.page.set_viewport_size(wide)
 
 
-def test_a_photo_is_attended_and_another_file_is_refused(gallery: Gallery, tmp_path: Path) -> None:
+def test_a_photo_is_attended_and_another_file_is_refused(gallery: Lab, tmp_path: Path) -> None:
     widget, photo = gallery.widget("attention_explorer"), tmp_path / "beach.png"
     notes = tmp_path / "notes.png"
     notes.write_text("not an image", encoding="utf-8")
@@ -73,7 +73,7 @@ def test_a_photo_is_attended_and_another_file_is_refused(gallery: Gallery, tmp_p
     assert "Entropy" in widget.locator(".said").inner_text()
 
 
-def test_widgets_on_one_page_leave_each_other_alone(gallery: Gallery) -> None:
+def test_widgets_on_one_page_leave_each_other_alone(gallery: Lab) -> None:
     (used,) = chosen("attention_explorer")
     others = ("anchor_map", "two_maps", "folding_cost")
     before = {name: Shown(gallery.widget(name)) for name in others}
@@ -84,7 +84,7 @@ def test_widgets_on_one_page_leave_each_other_alone(gallery: Gallery) -> None:
 # Last: it takes the kernel away
 
 
-def test_after_a_restart_widgets_say_so_and_the_explorer_goes_on(gallery: Gallery) -> None:
+def test_after_a_restart_widgets_say_so_and_the_explorer_goes_on(gallery: Lab) -> None:
     gallery.page.evaluate(RESTART)
     box = gallery.widget("folding_cost").locator(".annlib-keys.jupyter-widgets-disconnected")
     box.wait_for()
@@ -96,7 +96,7 @@ def test_after_a_restart_widgets_say_so_and_the_explorer_goes_on(gallery: Galler
     gallery.watch.findings()  # JupyterLab reports that no kernel listens
 
 
-def test_after_run_all_widgets_work_again(gallery: Gallery) -> None:
+def test_after_run_all_widgets_work_again(gallery: Lab) -> None:
     run_all_cells(gallery.page)
     (entry,) = chosen("folding_cost")
     before, after = gallery.use(entry, by_key=True)

@@ -7,7 +7,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
-from tests.browser.page import Gallery
+from tests.browser.page import Lab
 
 ROOT = Path(__file__).parents[2]
 LIVE_RUN = """
@@ -45,7 +45,7 @@ def write(path: Path, **cells: str) -> None:
     nbformat.write(notebook, path)
 
 
-def test_the_first_lesson_runs_whole_and_its_widgets_are_there(root: Path, lab: Gallery) -> None:
+def test_the_first_lesson_runs_whole_and_its_widgets_are_there(root: Path, lab: Lab) -> None:
     shutil.copy(ROOT / "notebooks/solutions/00_start_here.ipynb", root / "00.ipynb")
     lab.open("00.ipynb", run=True)
     explorer = lab.page.locator(".annlib-attention canvas").first
@@ -55,7 +55,7 @@ def test_the_first_lesson_runs_whole_and_its_widgets_are_there(root: Path, lab: 
     assert lab.watch.findings() == []
 
 
-def test_a_widget_is_still_seen_when_its_notebook_is_opened_again(root: Path, lab: Gallery) -> None:
+def test_a_widget_is_still_seen_when_its_notebook_is_opened_again(root: Path, lab: Lab) -> None:
     code = "from annlib.course.widgets.costs import folding_cost\nfolding_cost()"
     write(root / "bill.ipynb", bill=code)
     lab.open("bill.ipynb", run=True)
@@ -69,7 +69,7 @@ def test_a_widget_is_still_seen_when_its_notebook_is_opened_again(root: Path, la
 
 
 def test_pause_go_on_next_cell_ends_the_run_though_messages_come_in_a_subshell(
-    root: Path, lab: Gallery
+    root: Path, lab: Lab
 ) -> None:
     write(root / "live.ipynb", live=LIVE_RUN, next=NEXT)
     own = '{"commsOverSubshells": "perCommTarget"}'  # the default where `make lab` is not used
