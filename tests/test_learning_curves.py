@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from some_runs import make_run
 
-from annlib.course.plots.training import learning_curve, learning_curves, say_loss, smoothed
+from annlib.course.plots.style import FigureWithAlt
+from annlib.course.plots.training import learning_curves, say_loss, smoothed
 from annlib.engine.runs import Run, read_run
 
 
@@ -16,13 +17,17 @@ def run(tmp_path: Path) -> Run:
     return read_run(make_run(tmp_path / "a"))
 
 
-def lines(picture, panel: int) -> dict[str, np.ndarray]:
+def drawn(run: Run) -> FigureWithAlt:
+    return learning_curves([run], ["a"])
+
+
+def lines(picture: FigureWithAlt, panel: int) -> dict[str, np.ndarray]:
     """label -> points (N, 2) of the curves in a panel."""
     return {line.get_label(): line.get_xydata() for line in picture.figure.axes[panel].lines}
 
 
 def test_panels_show_loss_rate_and_miou_as_recorded(run: Run) -> None:
-    picture = learning_curve(run)
+    picture = drawn(run)
     recorded = [[line["step"], line["loss"]] for line in run.history]
     assert lines(picture, 0)["as recorded"].tolist() == recorded
     (rates,) = lines(picture, 1).values()
@@ -33,35 +38,34 @@ def test_panels_show_loss_rate_and_miou_as_recorded(run: Run) -> None:
 
 def test_words_say_where_the_loss_went_and_which_step_is_best(run: Run) -> None:
     worse = run.validations[0] | {"step": 60, "miou": 0.1}
-    alt = learning_curve(replace(run, validations=[*run.validations, worse])).alt
+    alt = drawn(replace(run, validations=[*run.validations, worse])).alt
     assert "From step 5 to 40 the loss falls from 2.00 to 0.25." in alt
     best = 100 * run.validations[1]["miou"]
     assert f"best after step 40 ({best:.1f} %) and 10.0 % after step 60" in alt
 
 
 def test_run_without_scores_has_two_panels(run: Run) -> None:
-    picture = learning_curve(replace(run, validations=[]))
+    picture = drawn(replace(run, validations=[]))
     assert len(picture.figure.axes) == 2 and "mIoU" not in picture.alt
 
 
 def test_score_that_is_nan_is_not_the_best(run: Run) -> None:
     nothing = run.validations[0] | {"miou": float("nan")}
     assert (
-        "best after step 40"
-        in learning_curve(replace(run, validations=[nothing, *run.validations[1:]])).alt
+        "best after step 40" in drawn(replace(run, validations=[nothing, *run.validations[1:]])).alt
     )
 
 
 def test_single_line_of_history_is_seen(run: Run) -> None:
     single = replace(run, history=run.history[:1], validations=[])
-    picture = learning_curve(single)
+    picture = drawn(single)
     assert {line.get_marker() for line in picture.figure.axes[1].lines} == {"o"}
     assert picture.png().startswith(b"\x89PNG")
 
 
 def test_run_without_a_line_is_told(run: Run) -> None:
     with pytest.raises(ValueError, match="has no curve yet"):
-        learning_curve(replace(run, history=[]))
+        drawn(replace(run, history=[]))
 
 
 def test_all_runs_share_the_axes_and_look_different(run: Run) -> None:

@@ -41,7 +41,9 @@ def figures() -> dict[str, FigureWithAlt]:
             },
         ),
         "predictions": scenes.predictions([SCENE, SCENE], {"net": answers}),
-        "counterfactual": scenes.counterfactual(SCENE, repaint(SCENE, 0, 1), {"net": answers}),
+        "counterfactual": scenes.predictions(
+            [SCENE, repaint(SCENE, 0, 1)], {"net": answers}, ["Before", "After"]
+        ),
         "curve": training.training_curve([(1, 2.0), (2, 1.0)], "ann"),
         "matrix": training.weight_matrix(matrix, "Shares", ["a", "b"], ["x", "y", "z"]),
     }

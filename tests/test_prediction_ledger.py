@@ -9,6 +9,7 @@ from shown_in import errors
 
 from annlib.course.checks.base import NotYet
 from annlib.course.guesses import Predictions
+from annlib.course.widgets.base import Explorer
 from annlib.course.widgets.scenes import prediction_ledger
 
 EXPECTED, SURPRISE = "✓ as expected", "≠ a surprise"
@@ -38,15 +39,16 @@ class Rows(HTMLParser):
             self.rows[-1].append("")
 
     def handle_data(self, data: str) -> None:
-        self.rows[-1][-1] += data
+        if data.strip():
+            self.rows[-1][-1] += data
 
 
-def html_of(ledger: prediction_ledger) -> str:
+def html_of(ledger: Explorer) -> str:
     """Of its table, or "" while there is none."""
     return "".join(one.get("data", {}).get("text/html", "") for one in ledger.output.outputs)
 
 
-def rows(ledger: prediction_ledger) -> list[list[str]]:
+def rows(ledger: Explorer) -> list[list[str]]:
     """Of the table, without its head."""
     return Rows(html_of(ledger)).rows[1:]
 

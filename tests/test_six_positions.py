@@ -9,7 +9,6 @@ import torch
 from shown_in import alt
 
 from annlib.course.plots.attention import six_positions as drawn
-from annlib.course.plots.attention import weights_among
 from annlib.course.widgets.attention import BOTH, KEY, QUERY, six_positions
 from annlib.course.widgets.base import Explorer
 
@@ -27,12 +26,6 @@ def no_widget_survives() -> Iterator[None]:
 
 def playground() -> Explorer:
     return six_positions(FEATURES, ["how blue", "how red", "a thing"], NAMES)
-
-
-def test_rows_sum_to_one_at_any_factor() -> None:
-    for factor in (0.0, 1.0, 4.0):
-        weights = weights_among(FEATURES, FEATURES, factor)
-        assert torch.allclose(weights.sum(-1), torch.ones(6))
 
 
 def test_it_starts_as_the_lesson_does() -> None:

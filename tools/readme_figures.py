@@ -68,7 +68,7 @@ def counterfactual_picture(scene: Scene) -> FigureWithAlt:
         model = shipped_model(f"balloon_{head}")
         before, now = (predict_labels(model, one.image) for one in (scene, after))
         answers[NAMES[head]] = (before, now)
-    return scenes.counterfactual(scene, after, answers)
+    return scenes.predictions([scene, after], answers, ["Before", "A balloon repainted"])
 
 
 @dataclass(frozen=True)

@@ -225,9 +225,9 @@ def tell_troubles(runs: list["Run"]) -> None:
 
 def write_curve(run: "Run") -> None:
     """Draws the learning curve of a run into its folder."""
-    from annlib.course.plots.training import learning_curve
+    from annlib.course.plots.training import learning_curves
 
-    write(learning_curve(run), run.folder / "curve.png")
+    write(learning_curves([run], [run.folder.resolve().name]), run.folder / "curve.png")
 
 
 def write(figure: "FigureWithAlt", path: Path) -> None:

@@ -214,7 +214,8 @@ changed = [
     for one in scene.houses
 ]
 predictions.compare("0.2", guess_repaint, sum(changed), between=(0, 6))
-plots.counterfactual(scene, repainted, {"FCN": local, "Non-local": (before, after)})
+answers_twice = {"FCN": local, "Non-local": (before, after)}
+plots.predictions([scene, repainted], answers_twice, ["Before", "A balloon repainted"])
 
 # %% [markdown]
 # One balloon, one house: the answer follows the balloon of the same paint and no other. For FCN the

@@ -12,7 +12,6 @@ from annlib.course.plots.costs import (
 from annlib.course.plots.metrics import confusion_matrix
 from annlib.course.plots.scenes import (
     attention_map,
-    counterfactual,
     field_of_view,
     house_attention,
     predictions,

@@ -278,19 +278,14 @@ def subject_of(image: np.ndarray | Scene, model: Model | None = None) -> Subject
     return Subject(image, predict_labels(model, image))
 
 
-def weights_among(query: Tensor, key: Tensor, factor: float = 1.0) -> Tensor:
-    """(C, N), (C, S) -> (N, S), rows sum to 1.  factor: of all scores, on top of 1/√C"""
-    return (factor * query.shape[0] ** -0.5 * query.mT @ key).softmax(dim=-1)
-
-
 def six_positions(
     query: Tensor, key: Tensor, names: Sequence[str], factor: float
 ) -> tuple[FigureWithAlt, str]:
     """The matrix of attention weights, and the last position's row and column in words.
 
-    (C, N), (C, N)
+    (C, N), (C, N).  factor: of all scores, on top of 1/√C
     """
-    weights = weights_among(query, key, factor)
+    weights = (factor * query.shape[0] ** -0.5 * query.mT @ key).softmax(dim=-1)  # (N, N)
     title = "Six positions" if factor == 1 else f"Six positions, scores x {factor:g}"
     bits, row = float(entropy(weights[-1])), weights[-1]
     said = (

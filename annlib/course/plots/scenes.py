@@ -1,6 +1,6 @@
 """Figures of Balloon Town: scenes, attention, predictions, receptive fields, windows."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, Patch, Rectangle
 
 from annlib.config import IGNORE_INDEX
-from annlib.course.attention import Attention
+from annlib.course.attention import Attention, Size
 from annlib.course.attention_metrics import class_masses, entropy, house_answer, match, query_on
 from annlib.course.plots.style import (
     BLOCK_COLOURS,
@@ -200,47 +200,31 @@ def arrow_end(start: Sequence[float], box: Sequence[float]) -> tuple[float, floa
     return middle[0] + away[0] / reach, middle[1] + away[1] / reach
 
 
-Answers = Mapping[str, Sequence[np.ndarray]]  # name of a model -> predicted labels (H, W) per scene
-
-
 @styled
-def predictions(scenes: Sequence[Scene], answers: Answers) -> FigureWithAlt:
-    """One row for each scene: image, labels, each model's prediction, ✓ or ✗ over each house."""
-    figure = draw_answers([f"Scene {scene.seed}" for scene in scenes], scenes, answers)
-    return FigureWithAlt(figure, " ".join(say_answers(scenes, answers)))
+def predictions(
+    scenes: Sequence[Scene],
+    answers: Mapping[str, Sequence[np.ndarray]],
+    titles: Sequence[str] | None = None,
+) -> FigureWithAlt:
+    """One row for each scene: image, labels, each model's prediction, ✓ or ✗ over each house.
 
-
-@styled
-def counterfactual(before: Scene, after: Scene, answers: Answers) -> FigureWithAlt:
-    """A scene before and after its balloons were repainted: which model's prediction follows?"""
-    scenes = [before, after]
-    figure = draw_answers(["Before", "A balloon repainted"], scenes, answers)
-    said = " ".join(say_answers(scenes, answers))
-    return FigureWithAlt(figure, f"The same scene before and after balloons were repainted. {said}")
-
-
-def draw_answers(titles: Sequence[str], scenes: Sequence[Scene], answers: Answers) -> Figure:
+    answers: name of a model -> predicted labels (H, W) for each scene. titles: of the rows.
+    """
+    titles = titles or [f"Scene {scene.seed}" for scene in scenes]
     figure, axes = panels(len(scenes), 2 + len(answers), extra_height=0.5)
-    for row, scene in enumerate(scenes):
-        draw_image(axes[row, 0], scene.image, titles[row])
+    words = []
+    for row, (title, scene) in enumerate(zip(titles, scenes, strict=True)):
+        draw_image(axes[row, 0], scene.image, title)
         draw_image(axes[row, 1], colour_labels(scene.labels), "Labels")
         name_houses(axes[row, 1], scene)
+        words.append(f"{title}. {say_scene(scene)}")
         for place, (name, labels) in zip(axes[row, 2:], answers.items(), strict=True):
             draw_image(place, colour_labels(labels[row]), name)
             name_houses(place, scene, labels[row])
-    draw_legend(figure, 10 if len(answers) > 1 else 5)
-    return figure
-
-
-def say_answers(scenes: Sequence[Scene], answers: Answers) -> Iterator[str]:
-    for row, scene in enumerate(scenes):
-        yield f"Scene {scene.seed}. {say_scene(scene)}"
-        for name, labels in answers.items():
             correct = [house_answer(labels[row], scene, h) == h.label for h in scene.houses]
-            yield f"{name}: {sum(correct)} of {len(correct)} houses correct."
-
-
-Size = tuple[int, int]
+            words.append(f"{name}: {sum(correct)} of {len(correct)} houses correct.")
+    draw_legend(figure, 10 if len(answers) > 1 else 5)
+    return FigureWithAlt(figure, " ".join(words))
 
 
 @styled

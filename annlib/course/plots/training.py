@@ -8,7 +8,6 @@ from typing import NamedTuple
 import numpy as np
 import seaborn
 from matplotlib import colormaps
-from matplotlib.axes import Axes
 
 from annlib.config import TrainConfig
 from annlib.course.plots.scenes import name_houses
@@ -76,71 +75,51 @@ def smoothed(values: np.ndarray) -> np.ndarray:
 
 
 @styled
-def learning_curve(run: Run) -> FigureWithAlt:
-    """Loss, learning rate and, once it was validated, mIoU of a run over its steps.
+def learning_curves(runs: Sequence[Run], names: Sequence[str]) -> FigureWithAlt:
+    """Loss and, once any was validated, mIoU of runs; of a single one also the learning rate.
 
     Raises ValueError for a run that has recorded nothing yet.
     """
-    steps, losses, rates = recorded(run)
-    smooth, scored = smoothed(losses), bool(run.validations)
-    name, marker = run.folder.resolve().name, lone_marker(steps)
-    height, ratios = 5.6 if scored else 4.2, (3, 1, 2)[: 2 + scored]
-    figure, axes = new_figure(6.6, height, 2 + scored, sharex=True, height_ratios=ratios)
-    colour = BLOCK_COLOURS.get(run.settings.get("model", {}).get("head"), INK)
-    axes[0].plot(steps, losses, color=colour, alpha=0.35, linewidth=0.9, label="as recorded")
-    axes[0].plot(steps, smooth, color=colour, label="smoothed", marker=marker)
-    axes[0].set(ylabel="loss", ylim=(0, None), title=f"Training of {name}")
-    axes[0].legend()
-    axes[1].plot(steps, rates, color=colour, marker=marker)
-    axes[1].set(ylabel="learning rate", ylim=(0, None))
-    if scored:
-        draw_miou(axes[2], run, colour, "-")
-    axes[-1].set_xlabel("step")
-    rate = f"The learning rate ends at {rates[-1]:.2g}, its highest was {rates.max():.2g}."
-    words = [f"Learning curve of {name}.", say_loss(steps, smooth), rate, say_miou(run)]
-    return FigureWithAlt(figure, " ".join(filter(None, words)))
-
-
-@styled
-def learning_curves(runs: Sequence[Run], names: Sequence[str]) -> FigureWithAlt:
-    """The smoothed losses of several runs on one axis and, if any was validated, their mIoU."""
-    scored = any(run.validations for run in runs)
-    height = 5.6 if scored else 3.4
-    figure, axes = new_figure(6.6, height, 1 + scored, sharex=True, squeeze=False)
+    alone, scored = len(runs) == 1, any(run.validations for run in runs)
+    ratios = (3, *[1] * alone, *[2] * scored)
+    height = 2.6 + 0.8 * alone + 1.8 * scored
+    options = {"sharex": True, "squeeze": False, "height_ratios": ratios}
+    figure, axes = new_figure(6.6, height, len(ratios), **options)
     axes = axes[:, 0]
     colours = colormaps["cividis"](np.linspace(0, 0.75, len(runs)))
-    words = ["Learning curves."]
+    words = [f"Learning curve of {names[0]}." if alone else "Learning curves."]
     for run, name, colour, dashes in zip(runs, names, colours, cycle(DASHES), strict=False):
-        steps, losses, _ = recorded(run)
-        smooth, look = smoothed(losses), {"color": colour, "linestyle": dashes}
-        axes[0].plot(steps, smooth, label=name, marker=lone_marker(steps), **look)
+        if not run.history:
+            raise ValueError(
+                f"{run.folder} has no curve yet: its history.jsonl holds no line. Let it train on."
+            )
+        keys = ("step", "loss", "lr")
+        steps, losses, rates = (np.array([line[key] for line in run.history]) for key in keys)
+        smooth, words = smoothed(losses), words if alone else [*words, f"{name}:"]
+        marker = "o" if len(steps) == 1 else ""  # a line through one point would not be seen
+        if alone:
+            colour = BLOCK_COLOURS.get(run.settings.get("model", {}).get("head"), INK)
+            raw = {"alpha": 0.35, "linewidth": 0.9, "label": "as recorded"}
+            axes[0].plot(steps, losses, color=colour, **raw)
+            axes[1].plot(steps, rates, color=colour, marker=marker)
+            axes[1].set(ylabel="learning rate", ylim=(0, None))
+        look = {"color": colour, "linestyle": dashes}
+        axes[0].plot(steps, smooth, label="smoothed" if alone else name, marker=marker, **look)
+        words.append(say_loss(steps, smooth))
+        if alone:
+            highest = f"its highest was {rates.max():.2g}"
+            words.append(f"The learning rate ends at {rates[-1]:.2g}, {highest}.")
         if run.validations:
-            draw_miou(axes[1], run, colour, dashes)
-        words += [f"{name}:", say_loss(steps, smooth), say_miou(run)]
-    axes[0].set(ylabel="loss, smoothed", ylim=(0, None), title="Learning curves")
+            validated = [line["step"] for line in run.validations]
+            percent = [100 * line["miou"] for line in run.validations]
+            axes[-1].plot(validated, percent, marker="o", markersize=4, **look)
+            axes[-1].set(ylabel="validation mIoU %")
+            words.append(say_miou(run))
+    title = f"Training of {names[0]}" if alone else "Learning curves"
+    axes[0].set(ylabel="loss" if alone else "loss, smoothed", ylim=(0, None), title=title)
     axes[0].legend()
     axes[-1].set_xlabel("step")
-    return FigureWithAlt(figure, " ".join(filter(None, words)))
-
-
-def recorded(run: Run) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Steps, losses and learning rates of a run's history.  -> (N,), (N,), (N,)"""
-    if not run.history:
-        raise ValueError(
-            f"{run.folder} has no curve yet: its history.jsonl holds no line. Let it train on."
-        )
-    return tuple(np.array([line[key] for line in run.history]) for key in ("step", "loss", "lr"))
-
-
-def lone_marker(steps: np.ndarray) -> str:
-    return "o" if len(steps) == 1 else ""  # a line through one point would not be seen
-
-
-def draw_miou(axes: Axes, run: Run, colour: str | np.ndarray, dashes: str) -> None:
-    steps = [line["step"] for line in run.validations]
-    percent = [100 * line["miou"] for line in run.validations]
-    axes.plot(steps, percent, color=colour, linestyle=dashes, marker="o", markersize=4)
-    axes.set(ylabel="validation mIoU %")
+    return FigureWithAlt(figure, " ".join(words))
 
 
 def say_loss(steps: np.ndarray, smooth: np.ndarray) -> str:
@@ -154,8 +133,6 @@ def say_loss(steps: np.ndarray, smooth: np.ndarray) -> str:
 
 
 def say_miou(run: Run) -> str:
-    if not run.validations:
-        return ""
     top = max(run.validations, key=lambda line: -1 if isnan(line["miou"]) else line["miou"])
     last = run.validations[-1]
     text = f"Validation mIoU is best after step {top['step']} ({100 * top['miou']:.1f} %)"

@@ -16,7 +16,7 @@ from annlib.course.plots.costs import label_of, orders
 from annlib.course.plots.scenes import attention_map, predictions
 from annlib.course.plots.style import FigureWithAlt
 from annlib.course.replace_attention import attention_by, capture_qkv, say_method
-from annlib.course.widgets.base import Explorer, Piece, choice, measure, menu, slider
+from annlib.course.widgets.base import Explorer, Piece, choice, menu, slider
 from annlib.data.balloon_town.layout import CLASS_NAMES, Scene
 from annlib.model.ann import ANN, map_size
 
@@ -55,7 +55,7 @@ def six_positions(features: Tensor, channels: Sequence[str], names: Sequence[str
         return plots.six_positions(query, key, names, factor)
 
     own = zip(channels, features[:, -1].tolist(), strict=True)
-    controls = {name: measure(name, start, last=8.0, step=0.5) for name, start in own}
+    controls = {name: slider(name, start, last=8.0, step=0.5) for name, start in own}
     controls["role"] = menu("sliders", (BOTH, QUERY, KEY))
     controls["factor"] = choice("scores x", (0.0, 0.25, 0.5, 1.0, 2.0, 4.0), 1.0)
     return Explorer(controls, draw)
@@ -113,7 +113,7 @@ def context_scale(model: ANN, scene: Scene) -> Explorer:
             f"{', '.join(answers)}; {edges:.1%} of the pixels at edges are correct."
         )
 
-    factor = measure("context x", 1.0, last=2.0, step=0.25)
+    factor = slider("context x", 1.0, last=2.0, step=0.25)
     return Explorer({"block": menu("block", BLOCKS), "factor": factor}, draw)
 
 

@@ -21,6 +21,7 @@ import anywidget
 import ipywidgets
 import traitlets
 from IPython.display import HTML
+from pandas import DataFrame
 
 from annlib.course.lesson import wrapped
 from annlib.course.plots.style import FigureWithAlt
@@ -47,6 +48,11 @@ class KeyGuard(anywidget.AnyWidget):
 
 
 Piece = FigureWithAlt | str | HTML
+
+
+def html_table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> HTML:
+    """A table of plain text."""
+    return HTML(DataFrame(list(lines), columns=head).to_html(index=False, border=0))
 
 
 class Explorer(ipywidgets.VBox):
@@ -199,14 +205,12 @@ def menu(name: str, choices: Iterable, value: object = None) -> ipywidgets.Dropd
     return ipywidgets.Dropdown(options=options, value=value, description=name, **LOOK)
 
 
-def slider(name: str, value: int, last: int, first: int = 0, step: int = 1) -> ipywidgets.IntSlider:
-    """Whole numbers from `first` to `last`."""
-    return ipywidgets.IntSlider(value, first, last, step, description=name, **SLIDER)
-
-
-def measure(name: str, value: float, last: float, step: float) -> ipywidgets.FloatSlider:
-    """From 0 to `last`, in steps."""
-    return ipywidgets.FloatSlider(value, min=0.0, max=last, step=step, description=name, **SLIDER)
+def slider(
+    name: str, value: float, last: float, first: float = 0, step: float = 1
+) -> ipywidgets.IntSlider | ipywidgets.FloatSlider:
+    """From `first` to `last`, in steps; whole numbers if the step is one."""
+    kind = ipywidgets.IntSlider if isinstance(step, int) else ipywidgets.FloatSlider
+    return kind(value=value, min=first, max=last, step=step, description=name, **SLIDER)
 
 
 def choice(

@@ -313,8 +313,7 @@ def two_maps(model: ANN, scene: Scene) -> AttentionExplorer:
         }
         return {"ANN": found}
 
-    label = partial(predict_labels, model)
-    subjects = {"scene": subject_of(scene)}
+    subjects, label = {"scene": subject_of(scene)}, partial(predict_labels, model)
     return AttentionExplorer(subjects, find_views, first_query(scene), None, label)
 
 
@@ -337,8 +336,7 @@ def anchor_map(model: Baseline, scene: Scene) -> AttentionExplorer:
             POSITIONS: {"non-local": View(positions, "nonlocal")},
         }
 
-    label = partial(predict_labels, model)
-    subjects = {"scene": subject_of(scene)}
+    subjects, label = {"scene": subject_of(scene)}, partial(predict_labels, model)
     return AttentionExplorer(subjects, find_views, first_query(scene), (1, 3, 6, 8), label)
 
 

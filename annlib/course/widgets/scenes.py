@@ -3,12 +3,10 @@
 import platform
 from collections.abc import Mapping, Sequence
 from functools import partial
-from html import escape
 
 import ipywidgets
 import numpy as np
 import torch
-from IPython.display import HTML
 from matplotlib.colors import to_hex
 from torch import Tensor
 
@@ -17,7 +15,7 @@ from annlib.course.guesses import Predictions, say
 from annlib.course.plots.metrics import chosen_scenes, painted, text_colour
 from annlib.course.plots.scenes import window_map
 from annlib.course.plots.style import FigureWithAlt
-from annlib.course.widgets.base import Explorer, Piece, choice, menu, slider
+from annlib.course.widgets.base import Explorer, Piece, choice, html_table, menu, slider
 from annlib.data.balloon_town.layout import PALETTE
 
 
@@ -145,6 +143,9 @@ def set_up() -> SetUp:
     return SetUp()
 
 
+VERDICTS = {True: "✓ as expected", False: "≠ a surprise"}
+
+
 def prediction_ledger(predictions: Predictions) -> Explorer:
     """The table of a lesson's predictions, also of those that are compared after it is shown."""
 
@@ -154,14 +155,12 @@ def prediction_ledger(predictions: Predictions) -> Explorer:
         rows = predictions.surprises if only_surprises else predictions.compared
         if not rows:
             return [f"{predictions.summary()} Clear the box to see them."]
-        lines = ""
-        for name, one in rows.items():
-            verdict = "✓ as expected" if one.as_expected else "≠ a surprise"
-            told = map(escape, (say(one.guess), say(one.outcome), verdict))
-            cells = "".join(f"<td>{text}</td>" for text in told)
-            lines += f'<tr><th scope="row">{escape(name)}</th>{cells}</tr>'
+        lines = [
+            (name, say(one.guess), say(one.outcome), VERDICTS[one.as_expected])
+            for name, one in rows.items()
+        ]
         head = ("prediction", "you said", "it is", "so it was")
-        return HTML(table(head, lines)), predictions.summary()
+        return html_table(head, lines), predictions.summary()
 
     box = ipywidgets.Checkbox(
         False, description="only surprises", indent=False,
@@ -171,9 +170,3 @@ def prediction_ledger(predictions: Predictions) -> Explorer:
     predictions.listen(ledger.redraw)
     ledger.on_close.append(partial(predictions.forget, ledger.redraw))
     return ledger
-
-
-def table(head: Sequence[str], lines: str) -> str:
-    """HTML of a table whose lines are HTML."""
-    names = "".join(f'<th scope="col">{escape(name)}</th>' for name in head)
-    return f"<table><thead><tr>{names}</tr></thead><tbody>{lines}</tbody></table>"

@@ -1,20 +1,16 @@
 """Widgets about many runs: intervals, results of a sweep, paired runs, power of a study."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from html import escape
 from statistics import stdev
-
-from IPython.display import HTML
 
 from annlib.course.plots.statistics import dots, interval_widths, paired, study_intervals
 from annlib.course.plots.style import FigureWithAlt
 from annlib.course.statistics import OPEN, REFUTED, SUPPORTED, half_width, pretend, verdict
-from annlib.course.sweeping.grid import SEED, Combination, Grid, show
+from annlib.course.sweeping.grid import SEED, Grid, show
 from annlib.course.sweeping.run import Outcome
 from annlib.course.sweeping.tables import reason
 from annlib.course.training import Trial
-from annlib.course.widgets.base import Explorer, Piece, choice, menu, slider
-from annlib.course.widgets.scenes import table
+from annlib.course.widgets.base import Explorer, Piece, choice, html_table, menu, slider
 
 LEVELS = {"80 %": 0.8, "90 %": 0.9, "95 %": 0.95, "99 %": 0.99}
 
@@ -72,36 +68,25 @@ class ResultsTable(Explorer):
         ]
         if not rows:
             return ["No run of the grid has all of these values: set a menu back to `all`."]
-        shown: list[Piece] = [HTML(self.html(rows))]
-        if groups := self.groups(rows):
-            heads = [name.partition(" ")[0] for name in groups]
-            shown.append(dots(groups, self.number.replace("_", " "), heads))
-        ended = sum(one.number in self.outcomes for one in rows)
-        num_runs = len(self.grid.combinations)
-        return [*shown, f"{ended} of {len(rows)} runs have ended; {num_runs} in all."]
-
-    def html(self, rows: list[Combination]) -> str:
-        lines = ""
+        lines, groups = [], {}  # groups: of the ended runs that differ in their seed alone
         for one in rows:
+            values = {name: show(one.parameters[name]) for name in self.grid.varied}
             told = ["", "", "waiting"]
             if outcome := self.outcomes.get(one.number):
                 found = outcome.result.get(self.number)
                 state = f"✗ failed: {reason(outcome.error)}" if outcome.failed else "✓ finished"
                 told = ["" if found is None else f"{found:.3f}", f"{outcome.seconds:.0f}", state]
-            values = [show(one.parameters[name]) for name in self.grid.varied]
-            cells = "".join(f"<td>{escape(text)}</td>" for text in (*values, *told))
-            lines += f"<tr>{cells}</tr>"
-        return table((*self.grid.varied, self.number, "seconds", "state"), lines)
-
-    def groups(self, rows: list[Combination]) -> dict[str, list[float | None]]:
-        """The number of the ended runs, grouped by all varied parameters but the seed."""
-        found: dict[str, list[float | None]] = {}
-        for one in rows:
-            if outcome := self.outcomes.get(one.number):
-                names = [name for name in self.grid.varied if name != SEED]
-                group = "  ".join(show(one.parameters[name]) for name in names) or "all"
-                found.setdefault(group, []).append(outcome.result.get(self.number))
-        return found
+                group = "  ".join(text for name, text in values.items() if name != SEED) or "all"
+                groups.setdefault(group, []).append(found)
+            lines.append([*values.values(), *told])
+        head = (*self.grid.varied, self.number, "seconds", "state")
+        shown: list[Piece] = [html_table(head, lines)]
+        if groups:
+            heads = [name.partition(" ")[0] for name in groups]
+            shown.append(dots(groups, self.number.replace("_", " "), heads))
+        ended = sum(one.number in self.outcomes for one in rows)
+        num_runs = len(self.grid.combinations)
+        return [*shown, f"{ended} of {len(rows)} runs have ended; {num_runs} in all."]
 
 
 def paired_runs(trials: Sequence[Trial]) -> Explorer:

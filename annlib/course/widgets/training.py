@@ -15,7 +15,7 @@ from annlib.config import TrainConfig
 from annlib.course.lesson import progress, say
 from annlib.course.plots.style import FigureWithAlt
 from annlib.course.plots.training import Validation, live, rates, say_live
-from annlib.course.widgets.base import Explorer, choice, measure, slider
+from annlib.course.widgets.base import Explorer, choice, slider
 from annlib.data.balloon_town.layout import Scene
 from annlib.engine.train import Step
 
@@ -155,7 +155,7 @@ def recipe_sliders(config: TrainConfig) -> Explorer:
 
     controls = {
         "base_lr": choice("base rate", named(1e-3, 3e-3, 6e-3, 1e-2, 2e-2), config.base_lr),
-        "power": measure("power", config.power, last=4.0, step=0.1),
+        "power": slider("power", config.power, last=4.0, step=0.1),
         "min_lr": choice("floor", named(0.0, 1e-4, 1e-3), config.min_lr),
         "warmup": slider("warm-up steps", config.warmup, 500, step=10),
     }
