@@ -9,11 +9,11 @@ from annlib.data.balloon_town.layout import (
     PAINTS,
     PALETTE,
     Layout,
+    plan_scene,
     vote,
     voting_accuracy,
     with_patterns,
 )
-from annlib.data.balloon_town.planning import plan_scene
 
 # Machado, Oliveira and Fernandes (2009), severity 1, on linear RGB.
 SIGHT = {

@@ -16,8 +16,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 from annlib.config import IGNORE_INDEX, TestConfig
 from annlib.course.attention import Attention, attention_of, model_input
 from annlib.data.balloon_town.dataset import make_scene, repaint
-from annlib.data.balloon_town.layout import CLASS_NAMES, PATTERNS, House, Scene
-from annlib.data.balloon_town.planning import plan_scene
+from annlib.data.balloon_town.layout import CLASS_NAMES, PATTERNS, House, Scene, plan_scene
 from annlib.data.datasets import FIRST_VAL_SEED
 from annlib.engine.inference import make_label_predictor
 from annlib.engine.metrics import percent, table

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from annlib.config import IGNORE_INDEX
-from annlib.data.balloon_town import dataset
+from annlib.data.balloon_town import layout
 
 Layout = Literal["folder", "cityscapes", "ade20k", "voc12aug"]
 
@@ -90,7 +90,7 @@ class DatasetSpec:
 
 
 BALLOON_TOWN = DatasetSpec(
-    "balloon_town", dataset.CLASS_NAMES, tuple(tuple(map(int, rgb)) for rgb in dataset.PALETTE)
+    "balloon_town", layout.CLASS_NAMES, tuple(tuple(map(int, rgb)) for rgb in layout.PALETTE)
 )
 
 # Brostow, Fauqueur, Cipolla 2009, in the 11 classes of SegNet. Colours: theirs, kept apart.
