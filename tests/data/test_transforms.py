@@ -1,13 +1,13 @@
 """What training does to a pair: image and labels stay together, and the reference's cases hold."""
 
+import colorsys
 import pickle
 from collections import Counter
 
 import numpy as np
 import pytest
 import torch
-from dice import numpys_dice
-from golden_rules import golden
+from golden_rules import arrays, golden
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -15,26 +15,43 @@ from torchvision.transforms.v2.functional import InterpolationMode
 from torchvision.transforms.v2.functional import resize as resize_image
 
 from annlib.config import IGNORE_INDEX, DataConfig
+from annlib.data import transforms
 from annlib.data.transforms import (
     MEAN,
     STD,
+    ColorJitter,
     Compose,
     Pad,
     RandomCrop,
     RandomFlip,
     RandomResize,
     ResizedCrop,
+    chance,
     normalise,
+    randint,
     resize,
+    scale_saturation,
+    to_tensors,
+    to_uint8,
     training_transform,
+    turn_hue,
+    uniform,
 )
 from annlib.engine.inference import fit
 
-few = settings(max_examples=60, deadline=None)
+few = settings(max_examples=40, deadline=None)
 SIDE = st.integers(1, 15)
 SIZE = st.tuples(SIDE, st.integers(2, 40))  # torch 2.14 shrinks no uint8 picture to one pixel
 NEAREST = InterpolationMode.NEAREST
 REFERENCE = golden()["transforms"]
+
+
+def numpys_dice(monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+    """The reference's random numbers in the place of torch's."""
+    random = np.random.RandomState(seed)
+    monkeypatch.setattr(transforms, "uniform", random.uniform)
+    monkeypatch.setattr(transforms, "chance", lambda probability: bool(random.randint(2)))
+    monkeypatch.setattr(transforms, "randint", lambda low, high: int(random.randint(low, high + 1)))
 
 
 def coordinates(height: int, width: int) -> tuple[Tensor, Tensor]:
@@ -144,7 +161,7 @@ def test_eleventh_window_is_taken_as_it_comes(
     verdicts, draws = iter([False] * num_bad + [True]), []
     crop = RandomCrop((4, 4))
     monkeypatch.setattr(crop, "is_varied", lambda labels: next(verdicts))
-    monkeypatch.setattr(crop, "draw", lambda labels: draws.append(0) or (slice(0, 4), slice(0, 4)))
+    monkeypatch.setattr(crop, "draw", lambda size: draws.append(0) or (slice(0, 4), slice(0, 4)))
     crop(*coordinates(9, 9))
     assert len(draws) == num_draws
 
@@ -278,3 +295,117 @@ def test_pixels_of_another_range_are_refused(image: Tensor, message: str) -> Non
 def test_a_black_image_is_black_in_both_ranges() -> None:
     black = torch.zeros(3, 4, 5)
     assert torch.equal(normalise(black), normalise(black.to(torch.uint8)))
+
+
+# Colours
+
+PHOTOMETRIC = REFERENCE["photometric"]["cases"]
+IMAGE = torch.arange(3 * 9 * 9).reshape(3, 9, 9).byte()
+LABELS = torch.arange(81).reshape(9, 9).byte()
+
+
+@pytest.mark.parametrize("seed", range(16))
+def test_colours_are_the_references(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    numpys_dice(monkeypatch, seed)
+    stored = arrays("photometric")
+    image = stored["input"].flip(-1).permute(2, 0, 1)  # BGR -> RGB
+    jittered, _ = ColorJitter()(image, torch.zeros(8, 10))
+    expected = stored[f"seed{seed}"].flip(-1).permute(2, 0, 1)
+    difference = (jittered.int() - expected.int()).abs().float()
+    drawn = PHOTOMETRIC[seed]
+    # OpenCV keeps hue in steps of 2 degrees and saturation in 255ths; brightness, contrast: exact.
+    rounding = 5 if {"saturation_alpha", "hue_delta"} & drawn.keys() else 0
+    assert difference.max() <= rounding
+    assert difference.mean() <= 0.12 * rounding
+
+
+def test_hue_is_turned_by_the_references_range(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = set()
+    monkeypatch.setattr(transforms, "chance", lambda probability: True)
+    monkeypatch.setattr(transforms, "randint", lambda *bounds: asked.add(bounds) or 0)
+    ColorJitter()(IMAGE, LABELS)
+    assert asked == {(-18, 17)}  # NumPy's randint(-18, 18) leaves out the 18
+
+
+def test_jitter_leaves_labels_alone() -> None:
+    assert ColorJitter()(IMAGE, LABELS)[1] is LABELS
+
+
+@few
+@given(rgb=st.tuples(*[st.integers(0, 255)] * 3), factor=st.floats(0.5, 1.5))
+def test_saturation_is_scaled_as_in_hsv(rgb: tuple[int, int, int], factor: float) -> None:
+    hue, saturation, value = colorsys.rgb_to_hsv(*rgb)
+    expected = colorsys.hsv_to_rgb(hue, min(1, saturation * factor), value)
+    pixel = torch.tensor(rgb, dtype=torch.uint8)[:, None, None]
+    ours = scale_saturation(pixel, factor).flatten().tolist()
+    assert ours == pytest.approx(expected, abs=0.51)
+
+
+@few
+@given(rgb=st.tuples(*[st.integers(0, 255)] * 3), degrees=st.floats(-36, 36))
+def test_hue_is_turned_as_in_hsv(rgb: tuple[int, int, int], degrees: float) -> None:
+    hue, saturation, value = colorsys.rgb_to_hsv(*rgb)
+    expected = colorsys.hsv_to_rgb((hue + degrees / 360) % 1, saturation, value)
+    pixel = torch.tensor(rgb, dtype=torch.uint8)[:, None, None]
+    assert turn_hue(pixel, degrees).flatten().tolist() == pytest.approx(expected, abs=0.51)
+
+
+def test_all_hues_are_turned_to_the_next() -> None:
+    """Around the circle in steps of 60 degrees, grey stays grey."""
+    colours = [(9, 3, 3), (9, 9, 3), (3, 9, 3), (3, 9, 9), (3, 3, 9), (9, 3, 9), (7, 7, 7)]
+    image = torch.tensor(colours, dtype=torch.uint8).T[:, None]
+    expected = torch.tensor([*colours[1:6], colours[0], colours[6]], dtype=torch.uint8).T[:, None]
+    assert torch.equal(turn_hue(image, 60), expected)
+
+
+@few
+@given(values=st.lists(st.floats(-400, 700, width=32), min_size=1))
+def test_bytes_are_cut_off_as_the_reference_does(values: list[float]) -> None:
+    expected = np.clip(np.array(values, np.float32), 0, 255).astype(np.uint8)
+    assert to_uint8(torch.tensor(values)).tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize("strip", [1, 4, 100])
+@pytest.mark.parametrize("seed", range(4))
+def test_colours_do_not_depend_on_strips(
+    strip: int, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    numpys_dice(monkeypatch, seed)
+    expected = ColorJitter()(IMAGE, LABELS)[0]
+    monkeypatch.setattr(transforms, "STRIP", strip)
+    numpys_dice(monkeypatch, seed)
+    assert torch.equal(ColorJitter()(IMAGE, LABELS)[0], expected)
+
+
+def test_normalising_is_the_formula() -> None:
+    for channel, (mean, std) in enumerate([(123.675, 58.395), (116.28, 57.12), (103.53, 57.375)]):
+        expected = (IMAGE[channel].double() - mean) / std
+        torch.testing.assert_close(normalise(IMAGE)[channel].double(), expected)
+
+
+def test_tensors_can_be_turned_back_into_the_picture() -> None:
+    tensor, indices = to_tensors(IMAGE, LABELS)
+    assert torch.equal((tensor * STD + MEAN).round().byte(), IMAGE)
+    assert torch.equal(indices.byte(), LABELS)
+
+
+# Random numbers
+
+
+@pytest.mark.parametrize("probability", [0.5, 0.2])
+def test_chance_is_as_large_as_it_says(probability: float) -> None:
+    torch.manual_seed(0)
+    draws = [chance(probability) for _ in range(2000)]
+    assert np.mean(draws) == pytest.approx(probability, abs=0.04)
+
+
+def test_whole_numbers_are_drawn_with_both_ends() -> None:
+    torch.manual_seed(0)
+    assert {randint(-18, 17) for _ in range(2000)} == set(range(-18, 18))
+
+
+def test_uniform_numbers_fill_their_range() -> None:
+    torch.manual_seed(0)
+    draws = np.array([uniform(-32, 32) for _ in range(2000)])
+    assert -32 <= draws.min() < -31 < 31 < draws.max() < 32
+    assert abs(draws.mean()) < 2
