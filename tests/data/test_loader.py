@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from annlib.data.loader import BatchesFrom, Draw, make_loader
+from annlib.data.loader import Draw, ResumableBatchSampler, make_loader
 
 NUM_SAMPLES, BATCH = 7, 3
 few = settings(max_examples=50, deadline=None)
@@ -49,8 +49,11 @@ def equal(first: list[list[Tensor]], second: list[list[Tensor]]) -> bool:
 def test_batch_is_the_same_from_any_start(
     num_samples: int, batch_size: int, start: int, seed: int
 ) -> None:
-    whole = islice(BatchesFrom(num_samples, batch_size, seed, 0), start, start + 4)
-    assert list(whole) == list(islice(BatchesFrom(num_samples, batch_size, seed, start), 4))
+    sizes = num_samples, batch_size, seed
+    whole = islice(ResumableBatchSampler(*sizes, 0), start, start + 4)
+    assert list(whole) == list(
+        islice(ResumableBatchSampler(num_samples, batch_size, seed, start), 4)
+    )
 
 
 @few
@@ -59,7 +62,7 @@ def test_every_epoch_visits_each_sample_once(
     num_samples: int, batch_size: int, epochs: int
 ) -> None:
     draws: list[Draw] = []
-    for batch in BatchesFrom(num_samples, batch_size, 0, 0):
+    for batch in ResumableBatchSampler(num_samples, batch_size, 0, 0):
         assert len(batch) == batch_size
         draws += batch
         if len(draws) >= epochs * num_samples:
@@ -69,14 +72,14 @@ def test_every_epoch_visits_each_sample_once(
         assert sorted(draw.index for draw in visited) == list(range(num_samples))
 
 
-def test_epochs_are_shuffled_anew() -> None:
-    (first, second, third) = islice(BatchesFrom(50, 50, 0, 0), 3)
+def test_epochs_are_shuffled_again() -> None:
+    (first, second, third) = islice(ResumableBatchSampler(50, 50, 0, 0), 3)
     orders = [[draw.index for draw in batch] for batch in (first, second, third)]
     assert len({tuple(order) for order in [*orders, range(50)]}) == 4
 
 
 def test_no_two_draws_share_a_seed() -> None:
-    draws = [draw for batch in islice(BatchesFrom(7, 3, 0, 0), 100) for draw in batch]
+    draws = [draw for batch in islice(ResumableBatchSampler(7, 3, 0, 0), 100) for draw in batch]
     assert len({draw.seed for draw in draws}) == 300
 
 

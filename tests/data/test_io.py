@@ -1,7 +1,8 @@
-"""Pictures of every kind, and every way in which a file is none."""
+"""Images and label files of every kind, damaged ones, and folders that are written whole."""
 
 import random
 import struct
+import sys
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from annlib.data.io import read_image, read_labels
+from annlib.data.io import all_or_nothing, read_image, read_labels
 
 HEIGHT, WIDTH = 5, 7
 COLOURS = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 4), dtype=np.uint8)
@@ -146,7 +147,7 @@ def test_cut_off_file_is_named(tmp_path: Path, suffix: str, read: Callable) -> N
 
 
 @each_reader
-@pytest.mark.parametrize("content", [b"", b"no picture", b"\x89PNG\r\n\x1a\n"])
+@pytest.mark.parametrize("content", [b"", b"no image", b"\x89PNG\r\n\x1a\n"])
 def test_other_file_is_named(tmp_path: Path, content: bytes, read: Callable) -> None:
     (tmp_path / "a.png").write_bytes(content)
     with pytest.raises(ValueError, match=r"a\.png cannot be read"):
@@ -161,7 +162,7 @@ def test_missing_file_is_named(tmp_path: Path, read: Callable) -> None:
 
 @each_reader
 def test_folder_is_no_picture(tmp_path: Path, read: Callable) -> None:
-    with pytest.raises(ValueError, match="cannot be read as a picture"):
+    with pytest.raises(ValueError, match="cannot be read as an image"):
         read(tmp_path)
 
 
@@ -187,7 +188,7 @@ def test_damaged_bytes_give_a_picture_or_an_error_that_names_it(
 ) -> None:
     path = saved(tmp_path / f"a.{suffix}", COLOURS[..., :3], exif=oriented(6))
     whole, dice = path.read_bytes(), random.Random(0)
-    for _ in range(80):
+    for _ in range(40):
         damaged = bytearray(whole)
         for _ in range(dice.choice([1, 3])):
             damaged[dice.randrange(len(damaged))] = dice.randrange(256)
@@ -196,3 +197,153 @@ def test_damaged_bytes_give_a_picture_or_an_error_that_names_it(
             read(path)
         except ValueError as error:
             assert path.name in str(error)
+
+
+# Label files: one class index per pixel
+
+INDICES = np.array([[0, 1, 2], [3, 254, 255]], np.uint8)
+
+
+def test_grey_values_are_class_indices(tmp_path: Path) -> None:
+    Image.fromarray(INDICES).save(tmp_path / "a.png")
+    assert read_labels(tmp_path / "a.png").tolist() == INDICES.tolist()
+
+
+def test_palette_indices_are_class_indices(tmp_path: Path) -> None:
+    image = Image.fromarray(INDICES)
+    image.putpalette([255 - i // 3 for i in range(768)])
+    image.save(tmp_path / "a.png")
+    assert read_labels(tmp_path / "a.png").tolist() == INDICES.tolist()
+
+
+def test_palette_with_a_transparent_colour_keeps_its_indices(tmp_path: Path) -> None:
+    image = Image.fromarray(INDICES)
+    image.putpalette([0] * 768)
+    image.save(tmp_path / "a.png", transparency=0)
+    assert read_labels(tmp_path / "a.png").tolist() == INDICES.tolist()
+
+
+def test_black_and_white_are_classes_0_and_1(tmp_path: Path) -> None:
+    Image.fromarray(INDICES > 2).save(tmp_path / "a.png")
+    assert read_labels(tmp_path / "a.png").tolist() == [[0, 0, 0], [1, 1, 1]]
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA", "I;16", "F", "CMYK"])
+def test_other_kinds_are_refused_with_their_mode(tmp_path: Path, mode: str) -> None:
+    Image.new(mode, (3, 2)).save(tmp_path / "a.tif")
+    with pytest.raises(ValueError, match=rf"a\.tif has mode {mode}, but labels hold one class"):
+        read_labels(tmp_path / "a.tif")
+
+
+def grey_png(values: np.ndarray, bits: int) -> bytes:
+    """A grey PNG of 1, 2, 4 or 8 bits, put together as its specification says."""
+    height, width = values.shape
+    rows = b""
+    for row in values:
+        digits = "".join(f"{value:0{bits}b}" for value in row)
+        digits += "0" * (-len(digits) % 8)
+        rows += bytes([0, *(int(digits[i : i + 8], 2) for i in range(0, len(digits), 8))])
+
+    head = png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, 0, 0, 0, 0))
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + head
+        + png_chunk(b"IDAT", zlib.compress(rows))
+        + png_chunk(b"IEND", b"")
+    )
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_grey_png_of_any_bit_depth_is_read_as_the_values_in_the_file(
+    tmp_path: Path, bits: int
+) -> None:
+    values = np.arange(2 * 3 * 2**bits).reshape(6, -1) % 2**bits
+    (tmp_path / "a.png").write_bytes(grey_png(values, bits))
+    assert read_labels(tmp_path / "a.png").tolist() == values.tolist()
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_palette_png_of_few_bits_keeps_its_indices(tmp_path: Path, bits: int) -> None:
+    values = (np.arange(60).reshape(6, 10) % 2**bits).astype(np.uint8)
+    image = Image.fromarray(values)
+    image.putpalette([255 - i // 3 for i in range(768)])
+    image.save(tmp_path / "a.png", bits=bits)
+    assert (tmp_path / "a.png").read_bytes()[24] == bits
+    assert read_labels(tmp_path / "a.png").tolist() == values.tolist()
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [("JPEG", {}), ("JPEG2000", {}), ("WEBP", {}), ("TIFF", {"compression": "jpeg"})],
+)
+def test_lossy_formats_are_refused_by_their_content(
+    tmp_path: Path, kind: str, options: dict[str, str]
+) -> None:
+    Image.fromarray(np.tile(INDICES, (20, 20))).save(tmp_path / "a.png", kind, **options)
+    with pytest.raises(ValueError, match=rf"a\.png is compressed as {kind}, .*again .* as PNG"):
+        read_labels(tmp_path / "a.png")
+
+
+# Labels of SBD, which are MATLAB files
+
+VALUES = np.random.default_rng(0).integers(0, 21, (5, 7), np.uint8)
+
+
+def write_mat(path: Path, **content: object) -> Path:
+    pytest.importorskip("scipy").io.savemat(path, content)
+    return path
+
+
+def test_segmentation_of_sbd_is_read(tmp_path: Path) -> None:
+    fields = {"Boundaries": np.zeros((20, 1)), "Segmentation": VALUES, "CategoriesPresent": [1, 2]}
+    assert read_labels(write_mat(tmp_path / "a.mat", GTcls=fields)).tolist() == VALUES.tolist()
+
+
+def test_matlab_file_of_another_kind_is_told(tmp_path: Path) -> None:
+    path = write_mat(tmp_path / "a.mat", GTinst={"Segmentation": VALUES})
+    with pytest.raises(ValueError, match=r"a\.mat cannot be read as labels of SBD \('GTcls'\)"):
+        read_labels(path)
+
+
+@pytest.mark.parametrize("length", [0, 100, 200, 300])
+def test_matlab_file_that_is_cut_off_is_told(tmp_path: Path, length: int) -> None:
+    path = write_mat(tmp_path / "a.mat", GTcls={"Segmentation": VALUES})
+    path.write_bytes(path.read_bytes()[:length])
+    with pytest.raises(ValueError, match=r"a\.mat cannot be read .*unpack benchmark\.tgz again"):
+        read_labels(path)
+
+
+def test_missing_matlab_file_is_told(tmp_path: Path) -> None:
+    pytest.importorskip("scipy")
+    with pytest.raises(FileNotFoundError, match=r"There is no file .*a\.mat"):
+        read_labels(tmp_path / "a.mat")
+
+
+def test_missing_scipy_is_told_with_the_way_to_get_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "scipy", None)
+    with pytest.raises(ValueError, match=r"a\.mat: .*scipy.* installed: pip install -e '\.\["):
+        read_labels(tmp_path / "a.mat")
+
+
+# Folders
+
+
+@pytest.mark.parametrize("exists", [False, True])
+def test_folder_appears_when_it_is_whole(tmp_path: Path, exists: bool) -> None:
+    target = tmp_path / "a" / "b"
+    if exists:
+        target.mkdir(parents=True)
+    with all_or_nothing(target) as folder:
+        (folder / "c.txt").write_text("c")
+        assert not (target / "c.txt").exists()
+    assert (target / "c.txt").read_text() == "c"
+    assert [path.name for path in target.parent.iterdir()] == ["b"]
+
+
+def test_folder_does_not_appear_after_an_error(tmp_path: Path) -> None:
+    with pytest.raises(OSError), all_or_nothing(tmp_path / "a") as folder:
+        (folder / "c.txt").write_text("c")
+        raise OSError(28, "No space left on device")
+    assert list(tmp_path.iterdir()) == []
