@@ -85,7 +85,6 @@ def test_every_file_imports_from_its_layer_or_below() -> None:
     [
         ("config", "import torch"),
         ("config", "import annlib.data.io"),
-        ("download", "import requests"),
         ("data", "from annlib.model.ann import ANN"),
         ("data", "from annlib import model"),
         ("engine", "from annlib import ANN"),
