@@ -2,8 +2,9 @@
 
     python tools/mutate_guards.py --count 20 --seed 0
 
-A guard is an `if` whose body raises. Each is replaced by `if False:` in a copy of the checkout, and the tests of its
-layer run there until the first failure. A guard that no test notices is listed; exit code 1.
+A guard is an `if` whose body raises. Each is replaced by `if False:` in a copy of the checkout, and
+the fast suite runs there until the first failure. A guard that no test notices is listed; exit
+code 1.
 """
 
 import argparse
