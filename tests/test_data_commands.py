@@ -96,7 +96,8 @@ def write_masks(foreground: int) -> None:
         labels = np.zeros((32, 32), np.uint8)
         labels[8:24, 8:24] = foreground
         Image.fromarray(labels).save(f"masks/{split}/labels/a.png")
-        Image.fromarray(np.stack([labels] * 3, -1)).save(f"masks/{split}/images/a.png")
+        image = np.stack([labels, labels, np.full_like(labels, len(split))], -1)
+        Image.fromarray(image).save(f"masks/{split}/images/a.png")
     Path("masks/classes.txt").write_text("background\npolyp\n")
 
 
@@ -110,6 +111,9 @@ def test_masks_of_0_and_255_are_a_problem_and_are_not_trained_on(annlib, capsys)
     assert problem in capsys.readouterr().out
     assert problem in failure(annlib, *TRAIN_MASKS)
     assert not Path("run").exists()
+    with Path("masks/classes.txt").open("a") as file:
+        file.write("255=1\n")  # the remedy that the problem names
+    assert annlib("data", "check", "folder", "masks").count("Problems: none") == 2
 
 
 def test_masks_of_0_and_1_are_trained_on(annlib) -> None:
@@ -121,7 +125,7 @@ def test_masks_of_0_and_1_are_trained_on(annlib) -> None:
 def test_a_sample_of_the_pairs_does_not_say_which_classes_are_missing(annlib) -> None:
     write_masks(255)
     Image.fromarray(np.ones((32, 32), np.uint8)).save("masks/train/labels/b.png")
-    Image.open("masks/train/images/a.png").save("masks/train/images/b.png")
+    Image.new("RGB", (32, 32)).save("masks/train/images/b.png")
     printed = annlib("data", "check", "folder", "masks", "--sample", 1)
     assert printed.count("Problems: none") == 2
 
