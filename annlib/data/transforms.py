@@ -22,7 +22,6 @@ from annlib.config import IGNORE_INDEX, DataConfig
 Pair = tuple[Tensor, Tensor]
 Transform = Callable[[Tensor, Tensor], Pair]
 Size = tuple[int, int]  # height, width
-Window = tuple[slice, slice]  # rows, columns
 
 STRIP = 128  # rows: what one pass writes is still in the cache when the next one reads it
 MEAN = torch.tensor([123.675, 116.28, 103.53])[:, None, None]  # RGB, 0-255
@@ -149,15 +148,11 @@ class RandomResize:
     """Scales a pair into a box, aspect kept, times a random factor."""
 
     def __init__(self, base_size: Size, ratio_range: tuple[float, float] = (0.5, 2.0)):
-        self.base_size = base_size
-        self.ratio_range = ratio_range
+        self.base_size, self.ratio_range = base_size, ratio_range
 
     def __call__(self, image: Tensor, labels: Tensor) -> Pair:
         """(3, H, W), (H, W) -> (3, H', W'), (H', W')"""
-        return resize(image, labels, self.draw(labels.shape))
-
-    def draw(self, size: Size) -> list[int]:
-        return self.size_of(size, uniform(*self.ratio_range))
+        return resize(image, labels, self.size_of(labels.shape, uniform(*self.ratio_range)))
 
     def size_of(self, size: Size, ratio: float) -> list[int]:
         """The new size of a pair. The box is a long and a short side: it may lie on its side."""
@@ -168,25 +163,13 @@ class RandomResize:
 
 def resize(image: Tensor, labels: Tensor, size: list[int]) -> Pair:
     """Bilinear for the image, nearest for the labels, which cannot be interpolated."""
-    return resize_image(image, size), pick(labels, *nearest(labels.shape, size))
-
-
-def resize_image(image: Tensor, size: list[int]) -> Tensor:
-    return F.resize(image, size, InterpolationMode.BILINEAR, antialias=False)
-
-
-def nearest(old: Size, new: list[int]) -> tuple[Tensor, Tensor]:
-    """The rows and the columns that an image of the new size takes from the old."""
     rows, columns = (
-        interpolate(torch.arange(have, dtype=torch.float)[None, None], want)[0, 0].long()
-        for have, want in zip(old, new, strict=True)
+        interpolate(torch.arange(have, dtype=torch.float)[None, None], want)[0, 0].long().numpy()
+        for have, want in zip(labels.shape, size, strict=True)
     )
-    return rows, columns
-
-
-def pick(labels: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """(H, W) -> those rows and columns of it, by NumPy: torch takes ten times as long."""
-    return torch.from_numpy(labels.numpy()[rows.numpy()].take(columns.numpy(), axis=1))
+    resized = labels.numpy()[rows].take(columns, axis=1)  # torch takes ten times as long
+    image = F.resize(image, size, InterpolationMode.BILINEAR, antialias=False)
+    return image, torch.from_numpy(resized)
 
 
 class RandomCrop:
@@ -197,19 +180,13 @@ class RandomCrop:
 
     def __call__(self, image: Tensor, labels: Tensor) -> Pair:
         """(3, H, W), (H, W) -> (3, h, w), (h, w); a side shorter than the crop is kept whole"""
-        window, labels = self.choose(labels.shape, labels.__getitem__)
-        return image[(slice(None), *window)], labels
-
-    def choose(self, size: Size, labels_in: Callable[[Window], Tensor]) -> tuple[Window, Tensor]:
-        """A window of an image of that size, and the labels in it."""
         for _ in range(11):  # as the reference: the eleventh is taken whatever it shows
-            window = self.draw(size)
-            labels = labels_in(window)
-            if self.is_varied(labels):
+            rows, columns = self.draw(labels.shape)
+            if self.is_varied(labels[rows, columns]):
                 break
-        return window, labels
+        return image[:, rows, columns], labels[rows, columns]
 
-    def draw(self, size: Size) -> Window:
+    def draw(self, size: Size) -> tuple[slice, slice]:
         rows, columns = (
             slice(start := randint(0, max(side - crop, 0)), start + crop)
             for side, crop in zip(size, self.crop_size, strict=True)
@@ -220,28 +197,6 @@ class RandomCrop:
         counts = torch.bincount(labels.flatten(), minlength=IGNORE_INDEX + 1)[:IGNORE_INDEX]
         counts = counts[counts > 0]
         return len(counts) > 1 and float(counts.max() / counts.sum()) < CAT_MAX_RATIO
-
-
-class ResizedCrop:
-    """RandomResize, then RandomCrop, but only the labels in the window are resized.
-
-    The image is resized whole: PyTorch does that faster than it could resize a window.
-    """
-
-    def __init__(self, resize: RandomResize, crop: RandomCrop):
-        self.resize = resize
-        self.crop = crop
-
-    def __call__(self, image: Tensor, labels: Tensor) -> Pair:
-        """(3, H, W), (H, W) -> (3, h, w), (h, w)"""
-        size = self.resize.draw(labels.shape)
-        rows, columns = nearest(labels.shape, size)
-
-        def labels_in(window: Window) -> Tensor:
-            return pick(labels, rows[window[0]], columns[window[1]])
-
-        window, labels = self.crop.choose(size, labels_in)
-        return resize_image(image, size)[(slice(None), *window)], labels
 
 
 class RandomFlip:
@@ -280,9 +235,11 @@ class Compose:
 
 def training_transform(config: DataConfig) -> Transform:
     """All steps for a training pair, in the reference's order."""
-    resize = RandomResize(config.base_size, config.ratio_range) if config.base_size else None
-    crop = RandomCrop(config.crop_size) if config.crop_size else None
-    steps = [ResizedCrop(resize, crop)] if resize and crop else [s for s in (resize, crop) if s]
+    steps: list[Transform] = []
+    if config.base_size:
+        steps.append(RandomResize(config.base_size, config.ratio_range))
+    if config.crop_size:
+        steps.append(RandomCrop(config.crop_size))
     steps.append(RandomFlip())
     if config.color_jitter:
         steps.append(ColorJitter())
