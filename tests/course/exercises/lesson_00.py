@@ -1,7 +1,7 @@
 """Right and wrong answers to the exercises of lesson 00: a click, and a pixel that asks."""
 
 import torch
-from gallery import Gallery, Wrong
+from exercises import Gallery, Wrong
 
 from annlib.course import checks
 from annlib.course.attention import Attention

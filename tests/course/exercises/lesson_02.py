@@ -4,7 +4,7 @@ from collections.abc import Callable
 from math import sqrt
 
 import torch
-from gallery import Gallery, Wrong
+from exercises import Gallery, Wrong
 from torch import Tensor, nn
 
 from annlib.course import checks

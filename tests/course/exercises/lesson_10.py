@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from math import ceil, sqrt
 from statistics import mean, stdev
 
-from gallery import Gallery, Wrong
+from exercises import Gallery, Wrong
 
 from annlib.course import checks
 from annlib.course.statistics import Registration, interval, t_quantile

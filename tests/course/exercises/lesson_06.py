@@ -4,7 +4,7 @@ from collections.abc import Callable
 from math import log, log2
 
 import torch
-from gallery import Gallery, Wrong
+from exercises import Gallery, Wrong
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 

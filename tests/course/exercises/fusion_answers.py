@@ -1,7 +1,7 @@
 """Right and wrong fusion blocks, for lesson 05."""
 
 import torch
-from gallery import Gallery, Wrong
+from exercises import Gallery, Wrong
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, interpolate, relu
 

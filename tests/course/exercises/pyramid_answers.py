@@ -1,7 +1,7 @@
 """Right and wrong pyramid blocks, for lesson 04, and two ways to sample anchors."""
 
 import torch
-from gallery import Gallery, Wrong
+from exercises import Gallery, Wrong
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, adaptive_max_pool2d, interpolate
 

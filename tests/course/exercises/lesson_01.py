@@ -1,7 +1,7 @@
 """Answers to the exercises of lesson 01, right ones and plausible wrong ones."""
 
 import torch
-from gallery import Gallery, Wrong
+from exercises import Gallery, Wrong
 from torch import Tensor
 
 from annlib.course import checks

@@ -1,7 +1,7 @@
 """Right and wrong answers to the exercises of lesson 12: kinds, order of products, crosses."""
 
 import torch
-from gallery import Gallery, Wrong
+from exercises import Gallery, Wrong
 from torch import Tensor
 
 from annlib.course import checks

@@ -1,7 +1,7 @@
 """Right and wrong answers to the exercises of lesson 09."""
 
 import torch
-from gallery import Gallery, Wrong
+from exercises import Gallery, Wrong
 from torch.nn.functional import pad
 
 from annlib.course import checks

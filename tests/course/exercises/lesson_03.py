@@ -3,7 +3,7 @@
 from math import sqrt
 from statistics import mean, median
 
-from gallery import Gallery, Wrong
+from exercises import Gallery, Wrong
 
 from annlib.course import checks
 

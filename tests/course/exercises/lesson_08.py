@@ -3,7 +3,7 @@
 from math import floor, sqrt
 from statistics import mean, pstdev, stdev
 
-from gallery import Gallery, Wrong
+from exercises import Gallery, Wrong
 
 from annlib.course import checks
 from annlib.course.statistics import t_quantile
