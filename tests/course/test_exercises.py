@@ -1,67 +1,94 @@
-"""Every exercise of every lesson: right answers pass, each misconception is met with advice."""
+"""Every exercise of every lesson: correct answers pass, each misconception gets its advice."""
 
 import time
 from importlib import import_module
 from pathlib import Path
 
 import pytest
-from gallery import Gallery, Wrong
+import torch
+from exercises import Gallery, lesson_02
 
-from annlib.course.authoring.source import Cell, read
-from annlib.course.checks.base import NotYet
+from annlib.course import checks
+from annlib.course.authoring.source import read
+from annlib.course.lesson import LINE
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SOURCES = sorted((ROOT / "notebooks/source").glob("[0-9][0-9]_*.py"))
-GALLERIES: dict[tuple[str, str], Gallery] = {
-    (path.stem.removeprefix("lesson_"), name): gallery
-    for path in sorted((ROOT / "tests/exercises").glob("lesson_*.py"))
+GALLERIES: dict[str, Gallery] = {
+    f"{path.stem.removeprefix('lesson_')} {name}": gallery
+    for path in sorted((ROOT / "tests/course/exercises").glob("lesson_*.py"))
     for name, gallery in import_module(f"exercises.{path.stem}").GALLERIES.items()
 }
-RIGHT = [(key, index) for key, one in GALLERIES.items() for index in range(len(one.right))]
-WRONG = [(key, name) for key, one in GALLERIES.items() for name in one.wrong]
 SECONDS = 1.0
 
 
-def closed_exercises(source: Path) -> dict[str, Cell]:
-    """The exercises of a lesson that have a check."""
-    lesson = read(source)
-    return {name: lesson.with_role("exercise")[name] for name in lesson.with_role("check")}
+def test_every_exercise_has_five_wrong_answers_with_their_misconception() -> None:
+    for source in SOURCES:
+        for name in read(source).with_role("check"):
+            key = f"{source.stem[:2]} {name}"
+            assert key in GALLERIES, f"tests/course/exercises has no gallery for {key}"
+            assert len(GALLERIES[key].wrong) >= 5 and GALLERIES[key].right, key
 
 
-@pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.stem)
-def test_every_exercise_has_five_wrong_answers_with_their_misconception(source: Path) -> None:
-    for name in closed_exercises(source):
-        gallery = GALLERIES.get((source.stem[:2], name))
-        assert gallery, f"tests/exercises/lesson_{source.stem[:2]}.py has no gallery for {name!r}"
-        assert len(gallery.wrong) >= 5 and gallery.right, name
+def run_right(gallery: Gallery, capsys: pytest.CaptureFixture) -> None:
+    for answer in gallery.right:
+        capsys.readouterr()
+        gallery.check(answer)
+        assert len(capsys.readouterr().out) > 20, answer
 
 
-@pytest.mark.parametrize(("key", "index"), RIGHT, ids=str)
-def test_right_answer_passes_in_under_a_second_and_hears_what_it_has_shown(
-    key: tuple[str, str], index: int, capsys: pytest.CaptureFixture
+def run_wrong(gallery: Gallery) -> None:
+    missed = []
+    for misconception, wrong in gallery.wrong.items():
+        with pytest.raises(checks.NotYet) as caught:
+            gallery.check(wrong.answer)
+            pytest.fail(f"{misconception!r} is accepted")
+        if wrong.advice.lower() not in str(caught.value).lower():
+            missed.append(f"{misconception!r}: not {wrong.advice!r}, but {caught.value}")
+    assert not missed, "\n".join(missed)
+
+
+@pytest.mark.parametrize("key", GALLERIES)
+def test_correct_answers_pass_and_the_learner_reads_what_they_have_shown(
+    key: str, capsys: pytest.CaptureFixture
+) -> None:
+    run_right(GALLERIES[key], capsys)
+
+
+@pytest.mark.parametrize("key", GALLERIES)
+def test_each_wrong_answer_gets_its_own_advice(key: str) -> None:
+    run_wrong(GALLERIES[key])
+
+
+@pytest.mark.all
+@pytest.mark.parametrize("key", GALLERIES)
+def test_random_inputs_never_change_a_verdict_and_a_check_takes_under_a_second(
+    key: str, capsys: pytest.CaptureFixture
 ) -> None:
     gallery = GALLERIES[key]
-    gallery.check(gallery.right[index])  # the first call may import and warm up
+    run_right(gallery, capsys)  # the first call may import and warm up
     for _ in range(3):
-        capsys.readouterr()
         started = time.process_time()
-        gallery.check(gallery.right[index])
-        assert time.process_time() - started < SECONDS
-        assert len(capsys.readouterr().out) > 20
+        run_right(gallery, capsys)
+        assert time.process_time() - started < SECONDS * len(gallery.right)
+        run_wrong(gallery)
 
 
-@pytest.mark.parametrize(("key", "name"), WRONG, ids=str)
-def test_wrong_answer_is_met_with_its_advice(key: tuple[str, str], name: str) -> None:
-    gallery = GALLERIES[key]
-    wrong: Wrong = gallery.wrong[name]
-    for _ in range(3):  # inputs are drawn anew: none of them lets it pass
-        with pytest.raises(NotYet) as caught:
-            gallery.check(wrong.answer)
-        assert wrong.advice.lower() in str(caught.value).lower()
+@pytest.mark.parametrize("key", GALLERIES)
+def test_exercise_that_is_not_started_is_not_accepted(key: str) -> None:
+    for nothing in (..., None):
+        with pytest.raises(checks.NotYet):
+            GALLERIES[key].check(nothing)
 
 
-@pytest.mark.parametrize("key", GALLERIES, ids=str)
-@pytest.mark.parametrize("nothing", [..., None], ids=["three dots", "None"])
-def test_exercise_that_is_not_started_is_told_so(key: tuple[str, str], nothing: object) -> None:
-    with pytest.raises(NotYet):
-        GALLERIES[key].check(nothing)
+def test_checks_leave_the_lessons_random_numbers_alone() -> None:
+    before = torch.get_rng_state()
+    checks.attention_weights(lesson_02.by_matmul)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_advice_is_shown_without_the_checkers_lines_and_broken_between_words() -> None:
+    advice = "Your rows sum to 1 along the wrong axis, so that each position " * 4
+    (shown,) = checks.NotYet(advice)._render_traceback_()
+    assert "Traceback" not in shown and max(map(len, shown.splitlines())) <= LINE
+    assert " ".join(shown.split()) == f"Not yet. {advice}".strip()

@@ -4,18 +4,25 @@ A slip is the value that a named misconception leads to. A checker never prints 
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from math import isfinite
 from numbers import Real
 
 import torch
 from torch import Tensor, nn
 
-from annlib.course.lesson import wrapped
+from annlib.course.lesson import say, wrapped
 from annlib.model.asymmetric import AsymmetricAttention
 
 
 class NotYet(AssertionError):
-    """An answer that is not started or not correct yet; the message says what to look at next."""
+    """An answer that is not started or not correct yet; the message says what to look at next.
+
+    White space in the message is collapsed, so its source may be broken over lines.
+    """
+
+    def __init__(self, advice: str):
+        super().__init__(" ".join(advice.split()))
 
     def _render_traceback_(self) -> list[str]:
         """What IPython shows: the advice, without the lines of the checker."""
@@ -26,6 +33,11 @@ def expect(claim: bool, advice: str) -> None:
     """Raises NotYet with the advice unless the claim holds."""
     if not claim:
         raise NotYet(advice)
+
+
+def passed(shown: str) -> None:
+    """Prints what a correct answer has shown."""
+    say("Correct: " + " ".join(shown.split()))
 
 
 def fresh() -> torch.Generator:
@@ -64,28 +76,29 @@ def shown(value: object) -> str:
 
 def given(value: object, name: str = "The exercise above") -> object:
     """The value itself; NotYet where an exercise returns nothing yet."""
-    expect(
-        value is not None and value is not ...,
-        f"{name} returns nothing yet. Put your code in place of the three dots; if you have, is "
-        "the last line `return ...`?",
-    )
+    if value is None or value is ...:
+        raise NotYet(f"""{name} returns nothing yet. Put your code in place of the three dots; if
+            you have, is the last line `return ...`?""")
     return value
 
 
-def result_of(student: Callable, *inputs: object) -> object:
-    """What the student's function returns; NotYet if it is missing, stops, or returns nothing."""
+def result_of(student: Callable, *inputs: object, hint: str = "") -> object:
+    """What the student's function returns; NotYet if it is missing, stops, or returns nothing.
+
+    hint: what to say if it stops.
+    """
     expect(callable(student), "Nothing to check yet: write it in place of the three dots.")
     try:
         result = student(*inputs)
     except Exception as error:
         call = f"{name_of(student)}({', '.join(map(shown, inputs))})"
-        raise NotYet(f"{call} stopped with {type(error).__name__}: {error}") from error
+        raise NotYet(f"{call} stopped with {type(error).__name__}: {error}. {hint}") from error
     return given(result, name_of(student))
 
 
-def attempt(student: Callable[..., Tensor], *inputs: object) -> Tensor:
+def attempt(student: Callable[..., Tensor], *inputs: object, hint: str = "") -> Tensor:
     """The student's tensor; NotYet if there is none."""
-    result = result_of(student, *inputs)
+    result = result_of(student, *inputs, hint=hint)
     kind = type(result).__name__
     expect(isinstance(result, Tensor), f"{name_of(student)} returns a {kind}, not a tensor.")
     return result
@@ -96,15 +109,12 @@ def attempt_number(student: Callable[..., float], *inputs: object, finite: bool 
     found = result_of(student, *inputs)
     call = f"{name_of(student)}({', '.join(map(shown, inputs))})"
     if isinstance(found, Tensor):
-        expect(
-            found.numel() == 1,
-            f"One number is wanted; {call} has shape {tuple(found.shape)}. Which sum is missing?",
-        )
+        if found.numel() != 1:
+            raise NotYet(f"""One number is wanted; {call} has shape {tuple(found.shape)}. Which sum
+                is missing?""")
         found = found.item()
-    expect(
-        isinstance(found, Real) and not isinstance(found, bool) and (isfinite(found) or not finite),
-        f"{call} gives {found!r}; a number is wanted.",
-    )
+    if not isinstance(found, Real) or isinstance(found, bool) or (not isfinite(found) and finite):
+        raise NotYet(f"{call} gives {found!r}; a number is wanted.")
     return found
 
 
@@ -140,15 +150,15 @@ def judge(
 def check_pixel(pixel: tuple[int, int], size: tuple[int, int]) -> None:
     """NotYet unless the answer is (row, column) inside an image of this size."""
     given(pixel, "The pixel")
-    expect(
-        isinstance(pixel, tuple) and len(pixel) == 2 and all(isinstance(n, int) for n in pixel),
-        f"A pixel is (row, column): two whole numbers in round brackets. You wrote {pixel!r}.",
-    )
-    expect(
-        0 <= pixel[0] < size[0] and 0 <= pixel[1] < size[1],
-        f"Row {pixel[0]}, column {pixel[1]} is outside: rows go from 0 to {size[0] - 1}, columns "
-        f"from 0 to {size[1] - 1}. The row comes first, and row 0 is at the top.",
-    )
+    if (
+        not isinstance(pixel, tuple)
+        or len(pixel) != 2
+        or not all(isinstance(n, int) for n in pixel)
+    ):
+        raise NotYet(f"A pixel is (row, column): two whole numbers. You wrote {pixel!r}.")
+    if not (0 <= pixel[0] < size[0] and 0 <= pixel[1] < size[1]):
+        raise NotYet(f"""Row {pixel[0]}, column {pixel[1]} is outside: rows go from 0 to
+            {size[0] - 1}, columns from 0 to {size[1] - 1}. The row comes first.""")
 
 
 # Attention blocks: the student's parts are put into annlib's attention, and the outputs compared.
@@ -156,10 +166,8 @@ def check_pixel(pixel: tuple[int, int], size: tuple[int, int]) -> None:
 
 def build(student: type[nn.Module], *sizes: int | tuple[int, ...]) -> nn.Module:
     """The student's module of these sizes; NotYet if there is none."""
-    expect(
-        isinstance(student, type) and issubclass(student, nn.Module),
-        f"Write a class that is an nn.Module in place of the three dots; {student!r} is not one.",
-    )
+    if not (isinstance(student, type) and issubclass(student, nn.Module)):
+        raise NotYet(f"Write an nn.Module in place of the three dots; {student!r} is not one.")
     return result_of(student, *sizes)
 
 
@@ -175,13 +183,19 @@ def randomise(block: nn.Module) -> None:
                 value.copy_(drawn)
 
 
-def with_parts(
-    attention: AsymmetricAttention, block: nn.Module, names: Iterable[str], changes: Mapping
-) -> AsymmetricAttention:
-    """annlib's attention with the student's parts, and some of its steps changed."""
-    for name, part in ({name: block.get_submodule(name) for name in names} | changes).items():
+def context_of(
+    block: nn.Module, query_map: Tensor, key_map: Tensor, levels: tuple[int, ...], changes: Mapping
+) -> Tensor:
+    """annlib's attention made of the student's parts, with some of its steps changed.
+
+    (B, Cq, H, W), (B, Ck, h, w) -> (B, Cq, H, W)
+    """
+    shared, key_channels = not hasattr(block, "to_query"), block.to_key(key_map).shape[1]
+    attention = AsymmetricAttention(1, 1, key_channels, 1, levels, shared).eval()
+    names = ["to_key", "to_value", "to_output"] + ["to_query"] * (not shared)
+    for name, part in ({name: getattr(block, name) for name in names} | changes).items():
         setattr(attention, name, part)
-    return attention.eval()
+    return attention(query_map, key_map)
 
 
 def attention_slips(block: nn.Module, num_queries: int, num_keys: int) -> dict[str, dict]:
@@ -197,19 +211,50 @@ def attention_slips(block: nn.Module, num_queries: int, num_keys: int) -> dict[s
     }
 
 
+@torch.no_grad()
+def check_fused(
+    block: nn.Module,
+    output: Tensor,
+    maps: tuple[Tensor, Tensor],
+    levels: tuple[int, ...],
+    changes: Mapping[str, Mapping],
+    contexts: Mapping[str, Callable[[], Tensor]],
+    otherwise: str,
+) -> None:
+    """Compares a block that fuses context and query map with annlib's, and with slips.
+
+    maps: query map and key map. changes: advice -> other steps of the attention.
+    contexts: advice -> another context.
+    """
+    query_map, num_keys = maps[0], sum(level * level for level in levels)
+    context_with = partial(context_of, block, *maps, levels)
+
+    def fused(context: Callable[[], Tensor]) -> Tensor:
+        return block.fuse(torch.cat([context(), query_map], 1))
+
+    changes = attention_slips(block, query_map[0, 0].numel(), num_keys) | changes
+    contexts = {advice: partial(context_with, one) for advice, one in changes.items()} | contexts
+    context = partial(context_with, {})
+    slips = {advice: partial(fused, one) for advice, one in contexts.items()} | {
+        "The map comes first in your concatenation. The order decides which weights of `fuse` are "
+        "used: context first.": lambda: block.fuse(torch.cat([query_map, context()], 1)),
+        "You add context and map. Here they are concatenated and fused: 2 C channels go into "
+        "`fuse`.": lambda: query_map + context(),
+        "You fuse, then add the map once more. In the released models nothing is added after "
+        "`fuse`.": lambda: query_map + fused(context),
+    }
+    judge(output, partial(fused, context), slips, otherwise, rtol=1e-4, atol=1e-3)
+
+
 def check_gradient(output: Tensor, leaves: Mapping[str, Iterable[Tensor]]) -> None:
     """NotYet unless a gradient reaches each of the named groups of tensors."""
     expect(output.requires_grad, "No gradient flows: is there a detach, or a torch.no_grad()?")
     try:
         (output * normal(*output.shape)).sum().backward()
     except RuntimeError as error:
-        raise NotYet(
-            f"backward stopped with: {error} `a += b` overwrites what backward still needs: write "
-            "a = a + b."
-        ) from error
+        raise NotYet(f"""backward stopped with: {error} `a += b` overwrites what it needs: write a =
+            a + b.""") from error
     for name, tensors in leaves.items():
         gradients = [tensor.grad for tensor in tensors]
-        expect(
-            any(gradient is not None and bool(gradient.any()) for gradient in gradients),
-            f"No gradient reaches {name}, so it would not train: is it used, without detach?",
-        )
+        if not any(gradient is not None and bool(gradient.any()) for gradient in gradients):
+            raise NotYet(f"No gradient reaches {name}: is it used, without detach?")

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from annlib.config import IGNORE_INDEX
-from annlib.course.checks.base import NotYet, attempt, attempt_number, draw, expect, fresh, judge
+from annlib.course.checks.base import NotYet, attempt, attempt_number, draw, fresh, judge, passed
 from annlib.course.lesson import say
 
 Update = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -23,8 +23,8 @@ def mask_iou(student: Callable[[Tensor, Tensor], Tensor]) -> None:
         predicted = (order < both) | ((order >= both + missed) & (order < both + missed + extra))
         labelled = order < both + missed
         slips = {
-            "The union counts the intersection twice: |A| + |B| holds it once for A and once for B, so "
-            "subtract it once.": (both / (2 * both + missed + extra)),
+            "The union counts the intersection twice: |A| + |B| holds it for A and for B. "
+            "Subtract it once.": both / (2 * both + missed + extra),
             "That is the Dice score, 2 |A and B| / (|A| + |B|). It is related to IoU, but always "
             "higher. Divide by the union instead.": 2 * both / (2 * both + missed + extra),
             "You divide by the labelled pixels only. A model that predicts the class everywhere "
@@ -61,19 +61,13 @@ def update_confusion(student: Update) -> None:
         check_counts(counts, *batch)
     one_way = updated(student, once[0], *batches[1])
     other_way = updated(student, once[1], *batches[0])
-    expect(
-        not torch.equal(one_way, once[1]),
-        "The second batch replaces the first: add to the counts that came in, do not start over.",
-    )
-    expect(
-        torch.equal(one_way, once[0] + once[1]) and torch.equal(one_way, other_way),
-        "Two batches, one after the other, must give the sum of what each gives alone, in "
-        "either order. Yours do not: is something divided, or left over from before?",
-    )
-    say(
-        "Correct: rows are labels, columns predictions, each labelled pixel is counted once, 255 "
-        "never, whatever is predicted there, and the order of batches does not matter."
-    )
+    if torch.equal(one_way, once[1]):
+        raise NotYet("The second batch replaces the first: do not start over, add to counts.")
+    if not (torch.equal(one_way, once[0] + once[1]) and torch.equal(one_way, other_way)):
+        raise NotYet("""Two batches, one after the other, must give the sum of what each gives
+            alone, in either order. Yours do not: is something divided?""")
+    passed("""rows are labels, columns predictions, each labelled pixel is counted once, 255 never,
+        whatever is predicted there, and the order of batches does not matter.""")
 
 
 def updated(student: Update, counts: Tensor, predictions: Tensor, labels: Tensor) -> Tensor:
@@ -93,30 +87,21 @@ def updated(student: Update, counts: Tensor, predictions: Tensor, labels: Tensor
     except NotYet:  # which property of the batch stops it?
         last = len(counts) - 1
         labelled = labels.where(labels != IGNORE_INDEX, 0)
-        expect(
-            not works(predictions, labelled),
-            f"Your function stops because some labels are {IGNORE_INDEX}: without them it runs. "
-            "These pixels have no class, and K * 255 + k is not an entry of the matrix. Leave them "
-            "out first, in labels and predictions.",
-        )
+        if works(predictions, labelled):
+            raise NotYet(f"""Your function stops because some labels are {IGNORE_INDEX}: without
+                them it runs. These pixels have no class, and K * 255 + k is not an entry of the
+                matrix. Leave them out first, in labels and predictions.""") from None
         labelled[0, 0, 0] = predictions[0, 0, 0] = last  # the last entry of the matrix occurs
-        expect(
-            not works(predictions, labelled),
-            "Your function stops where the last pair of classes does not occur: bincount only "
-            "counts up to the largest number that it finds. Give it minlength=K * K.",
-        )
+        if works(predictions, labelled):
+            raise NotYet("""Your function stops where the last pair of classes does not occur:
+                bincount counts up to the largest number. Use minlength=K * K.""") from None
         raise
-    expect(
-        found.shape == counts.shape,
-        f"The matrix must stay {tuple(counts.shape)}; yours is {tuple(found.shape)}. A row or "
-        "column for 255 does not belong in it: leave those pixels out first.",
-    )
+    if found.shape != counts.shape:
+        raise NotYet(f"""The matrix must stay {tuple(counts.shape)}; yours is {tuple(found.shape)}.
+            A row or column for 255 does not belong in it: leave those pixels out first.""")
     whole = found.double() == found.double().round()
-    expect(
-        bool(whole.all()) and bool((found >= 0).all()),
-        "Counts are whole numbers: ratios come later, when all pixels are counted. Ratios of "
-        "batches cannot be added.",
-    )
+    if not (bool(whole.all()) and bool((found >= 0).all())):
+        raise NotYet("Counts are whole numbers: ratios of batches cannot be added.")
     return found.long()
 
 
@@ -126,20 +111,14 @@ def check_counts(found: Tensor, predictions: Tensor, labels: Tensor) -> None:
     pairs = [[int(((labels == a) & (predictions == b)).sum()) for b in classes] for a in classes]
     right, valid, total = torch.tensor(pairs), int((labels != 255).sum()), labels.numel()
     if int(found.sum()) == total:
-        otherwise = (
-            f"All {total} pixels are counted, also those with the label 255: they have no class, "
-            "so a prediction there is neither correct nor incorrect. Leave them out first."
-        )
+        otherwise = f"""All {total} pixels are counted, also those with the label 255: they have no
+            class, so a prediction there is neither correct nor incorrect. Leave them out first."""
     elif int(found.sum()) != valid:
-        otherwise = (
-            f"{valid} pixels have a label, but the sum of your matrix is {int(found.sum())}. Are "
-            "all images of the batch counted, and none twice?"
-        )
+        otherwise = f"""{valid} pixels have a label, but the sum of your matrix is
+            {int(found.sum())}. Are all images of the batch counted, and none twice?"""
     else:
-        otherwise = (
-            "The number of pixels is correct, but they are in the wrong places: entry (l, k) "
-            "counts the pixels with label l and prediction k. Check the product and the view."
-        )
+        otherwise = """The number of pixels is correct, but they are in the wrong places: entry (l,
+            k) counts the pixels with label l and prediction k. Check the product and the view."""
     slips = {
         "Your matrix is transposed: a row belongs to a label, so its sum is the number of pixels "
         "that are labelled with that class.": right.T,
@@ -175,10 +154,8 @@ def mean_iou(student: Callable[[Tensor], Tensor]) -> None:
         {},
         "The order of the images changes your result. Add all matrices before you divide.",
     )
-    say(
-        "Correct: the matrices of all images are added first; a class that occurs nowhere is left "
-        "out of the mean; a class that was only predicted counts as 0."
-    )
+    passed("""the matrices of all images are added first; a class that occurs nowhere is left out of
+        the mean; a class that was only predicted counts as 0.""")
 
 
 def ious(counts: Tensor) -> Tensor:
@@ -206,8 +183,8 @@ def mean_slips(each: Tensor, total: Tensor) -> dict[str, object]:
         ),
         "A class that was predicted but occurs in no label is left out with you. Each of its "
         "pixels is a false positive: it counts as 0.": of_all[labelled > 0].mean(),
-        "The union counts the intersection twice: labelled + predicted holds the correct pixels once "
-        "on each side.": (both / (labelled + predicted)).nanmean(),
+        "The union counts the intersection twice: correct pixels are in labelled and in "
+        "predicted.": (both / (labelled + predicted)).nanmean(),
         "That is the mean class accuracy: you divide by the labelled pixels only, so false "
         "positives cost nothing.": (both / labelled).nanmean(),
         "You divide by the predicted pixels only (precision): false negatives cost nothing.": (

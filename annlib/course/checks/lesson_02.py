@@ -12,19 +12,19 @@ from einops import einsum
 from torch import Tensor, nn
 
 from annlib.course.checks.base import (
+    NotYet,
     attempt,
     attention_slips,
     build,
     check_gradient,
+    context_of,
     draw,
     expect,
     fresh,
     judge,
     normal,
-    with_parts,
+    passed,
 )
-from annlib.course.lesson import say
-from annlib.model.asymmetric import AsymmetricAttention
 
 PARTS = ("to_query", "to_key", "to_value", "to_output")  # of the block in the exercise
 
@@ -35,37 +35,26 @@ def attention_weights(student: Callable[[Tensor, Tensor], Tensor]) -> None:
     query, key = normal(2, channels, num_queries), normal(2, channels, num_keys)
     weights = attempt(student, query.clone(), key.clone())
     wanted, got = (2, num_queries, num_keys), tuple(weights.shape)
-    expect(
-        got != (2, num_keys, num_queries),
-        f"Your weights are {got}, transposed: a row belongs to a query position, so N comes "
-        "before S.",
-    )
-    expect(
-        got == wanted,
-        f"Weights must be (B, N, S), here {wanted}; yours are {got}. N counts the columns of the "
-        "query, S those of the key; C is what the product sums over.",
-    )
+    if got == (2, num_keys, num_queries):
+        raise NotYet(f"Your weights are {got}, transposed: N, the query positions, comes first.")
+    if got != wanted:
+        raise NotYet(f"""Weights must be (B, N, S), here {wanted}; yours are {got}. N counts the
+            columns of the query, S those of the key; C is what the product sums over.""")
     check_softmax_axis(weights)
     check_similarity(weights, query, key)
     twice = attempt(student, query.double(), key.double())
     expect(twice.dtype == torch.float64, "float64 went in, but not out: keep the inputs' dtype.")
     large = attempt(student, 1e3 * query, 1e3 * key)
-    expect(
-        bool(large.isfinite().all()),
-        "With large scores your weights become nan or inf: exp overflows. torch's softmax subtracts "
-        "the maximum of the row first, which changes nothing else.",
-    )
-    say(
-        "Correct: rows sum to 1, each entry follows from the dot product of one query with one "
-        "key, the scale is 1/√C, N and S may differ, and large scores do no harm."
-    )
+    if not large.isfinite().all():
+        raise NotYet("""With large scores your weights become nan or inf: exp overflows. torch's
+            softmax subtracts the maximum of the row first, which changes nothing else.""")
+    passed("""rows sum to 1, each entry follows from the dot product of one query with one key, the
+        scale is 1/√C, N and S may differ, and large scores do no harm.""")
 
 
 def check_softmax_axis(weights: Tensor) -> None:
     expect(bool((weights >= 0).all()), "Some weights are negative. After a softmax none can be.")
-    advice = (
-        "Rows must sum to 1: each query position divides one unit of attention among the keys. "
-    )
+    advice = "Rows must sum to 1: each query position divides one unit among the keys. "
     sums = {axes: weights.sum(axes) for axes in (-1, -2, (-1, -2), 0)}
     ones = {axes: torch.allclose(one, torch.ones_like(one)) for axes, one in sums.items()}
     expect(ones[-1] or not ones[-2], advice + "Your columns do: the softmax runs over N.")
@@ -82,11 +71,9 @@ def check_similarity(weights: Tensor, query: Tensor, key: Tensor) -> None:
     logs = weights.double().clamp(min=1e-300).log()
     logs = logs - logs.mean(-1, keepdim=True)
     scale = float((logs * centred).sum() / centred.square().sum())
-    expect(
-        torch.allclose(logs, scale * centred, atol=1e-2 * float(logs.abs().max()) + 1e-4),
-        "The weights do not follow from dot products. Entry (n, s) must grow with the product of "
-        "column n of the query with column s of the key, of the same image, and with that alone.",
-    )
+    if not torch.allclose(logs, scale * centred, atol=1e-2 * float(logs.abs().max()) + 1e-4):
+        raise NotYet("""The weights do not follow from dot products. Entry (n, s) must grow with the
+            product of column n of the query with column s of the key, of the same image.""")
     slips = {
         "The scale is missing: a sum of C products grows with √C, so divide by that.": 1.0,
         "You divide by C; divide by its square root.": 1 / channels,
@@ -99,50 +86,38 @@ def check_similarity(weights: Tensor, query: Tensor, key: Tensor) -> None:
 
 def nonlocal_block(student: type[nn.Module]) -> None:
     """student(channels, key_channels), a module: (B, C, H, W) -> (B, C, H, W)"""
-    channels, key_channels, side = draw(5, 8), draw(2, 4), draw(4, 6)
-    block = build(student, channels, key_channels)
+    channels, side = draw(5, 8), draw(4, 6)
+    block = build(student, channels, draw(2, 4))
     wide = normal(2, channels, side, side + 3)
     output = attempt(block, wide.clone())
-    expect(
-        output.shape == wide.shape,
-        f"A feature map {tuple(wide.shape)} went in, but {tuple(output.shape)} came out. A block "
-        "must fit between any two layers: same batch, channels, height and width.",
-    )
+    if output.shape != wide.shape:
+        raise NotYet(f"""A feature map {tuple(wide.shape)} went in, but {tuple(output.shape)} came
+            out. A block must fit between any two layers, so the shape stays.""")
     children = dict(block.named_children())
     for name in PARTS:
         part = children.get(name)
-        expect(
-            isinstance(part, nn.Conv2d) and part.kernel_size == (1, 1),
-            f"Your block has no 1 x 1 convolution called {name}. Keep the four of the exercise and "
-            f"their names ({', '.join(PARTS)}): the check looks into each.",
-        )
+        if not isinstance(part, nn.Conv2d) or part.kernel_size != (1, 1):
+            raise NotYet(f"""Your block has no 1 x 1 convolution called {name}. Keep the four of the
+                exercise and their names ({", ".join(PARTS)}): the check looks into each.""")
     check_residual_start(block, wide, output)
     nn.init.normal_(block.to_output.weight)
     check_positions_kept(block, wide)
-    check_against_library(block, normal(2, channels, side, side), key_channels)
+    check_against_library(block, normal(2, channels, side, side))
     leaves = {name: [block.get_submodule(name).weight] for name in PARTS[:3]}
     check_gradient(attempt(block, wide.clone()), leaves)
-    say(
-        "Correct: the output equals the input as long as to_output is zero; after that it is "
-        "annlib's attention plus the input, and the gradient reaches query, key and value."
-    )
+    passed("""the output equals the input as long as to_output is zero; after that it is annlib's
+        attention plus the input, and the gradient reaches query, key and value.""")
 
 
 def check_residual_start(block: nn.Module, features: Tensor, output: Tensor) -> None:
-    expect(
-        bool(output.abs().max() > 0),
-        "A new block gives zeros, so the input is lost. Add the input to the output of attention.",
-    )
+    if not (output.abs().max() > 0):
+        raise NotYet("A new block gives zeros, so the input is lost. Add the input.")
     weight, bias = block.to_output.weight, block.to_output.bias
     expect(not weight.any(), "to_output must start at zero, so that a new block changes nothing.")
-    expect(
-        bias is None or not bias.any(),
-        "The weight of to_output starts at zero, but its bias does not.",
-    )
-    expect(
-        torch.allclose(output, features, atol=1e-6),
-        "With to_output at zero a new block must return its input unchanged; yours does not.",
-    )
+    if bias is not None and bias.any():
+        raise NotYet("The weight of to_output starts at zero, but its bias does not.")
+    if not torch.allclose(output, features, atol=1e-6):
+        raise NotYet("With to_output at zero a new block must return its input unchanged.")
 
 
 def check_positions_kept(block: nn.Module, features: Tensor) -> None:
@@ -154,22 +129,18 @@ def check_positions_kept(block: nn.Module, features: Tensor) -> None:
 
     with torch.no_grad():
         shuffled, straight = attempt(block, shuffle(features)), attempt(block, features.clone())
-    expect(
-        torch.allclose(shuffled, shuffle(straight), atol=1e-4),
-        "Results land on wrong positions. weights @ values is (B, N, C), one row a position; "
-        "move the channels in front of N before you restore height and width.",
-    )
+    if not torch.allclose(shuffled, shuffle(straight), atol=1e-4):
+        raise NotYet("""Results land on wrong positions. weights @ values is (B, N, C), one row a
+            position; move the channels in front of N before you restore height and width.""")
 
 
 @torch.no_grad()
-def check_against_library(block: nn.Module, features: Tensor, key_channels: int) -> None:
+def check_against_library(block: nn.Module, features: Tensor) -> None:
     """A pyramid whose only level is the map is the ordinary non-local block, with any weights."""
-    channels, side = features.shape[1:3]
+    side = features.shape[2]
 
     def library(changes: dict[str, object]) -> Tensor:
-        sizes = (channels, channels, key_channels, key_channels, (side,), False)
-        attention = with_parts(AsymmetricAttention(*sizes), block, PARTS, changes)
-        return features + attention(features, features)
+        return features + context_of(block, features, features, (side,), changes)
 
     lines = " Compare line by line: scores, scale, softmax, context, output, input added."
     slips = attention_slips(block, side**2, side**2) | {
@@ -178,10 +149,6 @@ def check_against_library(block: nn.Module, features: Tensor, key_channels: int)
             "to_key": block.to_query
         },
     }
-    judge(
-        attempt(block, features.clone()),
-        library({}),
-        {advice + lines: partial(library, changes) for advice, changes in slips.items()},
-        "With the same weights annlib computes something else." + lines,
-        atol=1e-4,
-    )
+    made = {advice + lines: partial(library, changes) for advice, changes in slips.items()}
+    otherwise = "With the same weights annlib computes something else." + lines
+    judge(attempt(block, features.clone()), library({}), made, otherwise, atol=1e-4)

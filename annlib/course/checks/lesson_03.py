@@ -6,9 +6,8 @@ from statistics import median
 
 import torch
 
-from annlib.course.checks.base import attempt_number, draw, expect, judge
+from annlib.course.checks.base import NotYet, attempt_number, draw, expect, judge, passed
 from annlib.course.implementations import Shape, nonlocal_bytes
-from annlib.course.lesson import say
 from annlib.engine.profiler import operation_counter
 from annlib.model.asymmetric import AsymmetricAttention
 from annlib.model.baselines import NonLocalAttention
@@ -36,10 +35,8 @@ def attention_operations(student: Callable[[int, int, int, int], int]) -> None:
                 "convolutions, two products. Which of them depend on N, which on S?",
                 rtol=1e-9,
             )
-    say(
-        "Correct: your formula gives what torch's counter counts in annlib's non-local attention "
-        "(S = N) and in its asymmetric one, for random sizes and channels."
-    )
+    passed("""your formula gives what torch's counter counts in annlib's non-local attention (S = N)
+        and in its asymmetric one, for random sizes and channels.""")
 
 
 def distinct_sizes() -> tuple[int, int, int, tuple[int, int]]:
@@ -92,11 +89,9 @@ def largest_height(student: Callable[[int, int], int]) -> None:
     questions += [(exactly, 64), (exactly - 1, 64), (10, 64)]
     found = [attempt_number(student, *question) for question in questions]
     for (num_bytes, channels), rows in zip(questions, found, strict=True):
-        expect(
-            rows == int(rows) and rows >= 0,
-            f"With {num_bytes:,} bytes and C = {channels} you get {rows}; a map has a whole number "
-            "of rows, 0 or more.",
-        )
+        if rows != int(rows) or rows < 0:
+            raise NotYet(f"""With {num_bytes:,} bytes and C = {channels} you get {rows}; a map has a
+                whole number of rows.""")
     right = [largest(m, lambda h, c=c: needed(h, c)) for m, c in questions]
     if found != right:
         slips = [largest_map_slips(*question) for question in questions]
@@ -105,17 +100,11 @@ def largest_height(student: Callable[[int, int], int]) -> None:
         wrong = next(i for i in range(len(found)) if found[i] != right[i])
         (num_bytes, channels), rows = questions[wrong], int(found[wrong])
         fits = needed(rows, channels) <= num_bytes
-        expect(
-            False,
-            f"With {num_bytes:,} bytes and C = {channels} your map of {rows} rows "
-            f"{'fits, but so does a larger' if fits else 'does not fit'}. Four bytes for each "
-            "number; N x N twice (scores and weights), N x C twice (keys and values); N is H times "
-            "2 H.",
-        )
-    say(
-        "Correct: your map fits and the next larger does not, for random memory and channels, "
-        "for memory that is just enough, and for memory that is too small for any map."
-    )
+        raise NotYet(f"""With {num_bytes:,} bytes and C = {channels} your map of {rows} rows
+            {"fits, but so does a larger" if fits else "does not fit"}. Four bytes for each number;
+            N x N twice (scores and weights), N x C twice (keys and values); N is H times 2 H.""")
+    passed("""your map fits and the next larger does not, for random memory and channels, for memory
+        that is just enough, and for memory that is too small for any map.""")
 
 
 def needed(height: int, channels: int) -> int:
@@ -160,14 +149,10 @@ def largest_map_slips(num_bytes: int, channels: int) -> dict[str, int]:
 
 def whole_speed_up(student: Callable[[float, float], float]) -> None:
     """student(share, times) -> how many times faster the whole becomes"""
-    expect(
-        abs(attempt_number(student, 1.0, 7.0) - 7.0) < 1e-6,
-        "If the part is all there is (share 1), the whole gains what the part gains.",
-    )
-    expect(
-        abs(attempt_number(student, 0.0, 7.0) - 1.0) < 1e-6,
-        "If the part takes no time (share 0), nothing changes: 1, not 0.",
-    )
+    if abs(attempt_number(student, 1.0, 7.0) - 7.0) >= 1e-6:
+        raise NotYet("If the part is all there is (share 1), the whole gains what the part gains.")
+    if abs(attempt_number(student, 0.0, 7.0) - 1.0) >= 1e-6:
+        raise NotYet("If the part takes no time (share 0), nothing changes: 1, not 0.")
     for _ in range(5):
         share, times = draw(1, 99) / 100, 1 + draw(1, 400) / 10
         found, left = attempt_number(student, share, times), 1 - share + share / times
@@ -185,14 +170,10 @@ def whole_speed_up(student: Callable[[float, float], float]) -> None:
             f"you get {found:.4g}. Begin with what is left of one second: the rest, and the part.",
             where=f"With share {share} and a part {times:.1f} times faster: ",
         )
-    expect(
-        abs(attempt_number(student, 0.8, 1e12) - 5.0) < 1e-5,
-        "Even if the part takes no time, the rest remains: 1 / (1 - share) is the limit.",
-    )
-    say(
-        "Correct: the rest keeps its time, the part takes its share divided by how much faster it "
-        "became, and the speed-up is the old time divided by that sum."
-    )
+    if abs(attempt_number(student, 0.8, 1e12) - 5.0) >= 1e-5:
+        raise NotYet("The rest always remains: 1 / (1 - share) is the limit.")
+    passed("""the rest keeps its time, the part takes its share divided by how much faster it
+        became, and the speed-up is the old time divided by that sum.""")
 
 
 WARM_UP = 2
@@ -223,35 +204,25 @@ def times_faster(student: Compare) -> None:
     for repeat in (5, 7):
         check_plain(student, repeat)
         error, _ = measured(student, repeat, cold=60)
-        expect(
-            abs(error) < 0.03,
-            "A cold start counts in your times: the first calls of each fetch memory and choose "
-            f"kernels. Call each {WARM_UP} times before the clock runs.",
-        )
+        if abs(error) >= 0.03:
+            raise NotYet(f"""A cold start counts in your times: the first calls of each fetch memory
+                and choose kernels. Call each {WARM_UP} times before the clock runs.""")
         for which, name in enumerate(("slow", "fast")):
             error, _ = measured(student, repeat, odd={which: 40})
-            expect(
-                abs(error) < 0.03,
-                f"One call of the {name} one was interrupted (something else ran), and your answer "
-                "changed with it. One outlier changes a mean; it does not change a median.",
-            )
+            if abs(error) >= 0.03:
+                raise NotYet(f"""One call of the {name} one was interrupted (something else ran).
+                    One outlier changes a mean, but not a median: use that.""")
             error, _ = measured(student, repeat, odd={which: 1 / 40})
-            expect(
-                abs(error) < 0.03,
-                f"One call of the {name} one was far quicker than all others, and your answer "
-                "depends on it alone. One outlier changes a minimum; it does not change a median.",
-            )
+            if abs(error) >= 0.03:
+                raise NotYet(f"""One call of the {name} one was far quicker than all others. One
+                    outlier changes a minimum, but not a median: use that.""")
         error, calls = measured(student, repeat, drift=0.2)
         turns = sum(a != b for a, b in zip(calls, calls[1:], strict=False))
-        expect(
-            turns >= repeat and abs(error) < 0.4 / median([1, 1 + 0.2 * len(calls)]),
-            "This machine slows down while it works, and your answer attributes that to one of the "
-            "two. Let them take turns: one call of each in every round.",
-        )
-    say(
-        "Correct: two calls of each do not count, then both take turns, and the medians are "
-        "compared; a cold start, an outlier and a machine that slows down do not change the result."
-    )
+        if turns < repeat or abs(error) >= 0.4 / median([1, 1 + 0.2 * len(calls)]):
+            raise NotYet("""This machine slows down while it works, and your answer attributes that
+                to one of the two. Let them take turns: one call of each in every round.""")
+    passed("""two calls of each do not count, then both take turns, and the medians are compared; a
+        cold start, an outlier and a machine that slows down do not change the result.""")
 
 
 def measured(
@@ -264,23 +235,17 @@ def measured(
     clock = lambda: machine.now  # noqa: E731
     found = attempt_number(student, lambda: machine.call(0), lambda: machine.call(1), repeat, clock)
     expect(bool(machine.calls), "Neither of the two was called.")
-    expect(
-        abs(found * ratio - 1) > 0.03,
-        "Upside down: how many times faster is time of the slow one over time of the fast one.",
-    )
+    if abs(found * ratio - 1) <= 0.03:
+        raise NotYet("Upside down: divide the time of the slow one by that of the fast one.")
     return found / ratio - 1, machine.calls
 
 
 def check_plain(student: Compare, repeat: int) -> None:
     error, calls = measured(student, repeat)
-    expect(
-        abs(error) < 0.03,
-        f"On a simulated machine your ratio is {abs(error):.0%} off. Read the clock before and "
-        "after each single call, and subtract.",
-    )
+    if abs(error) >= 0.03:
+        raise NotYet(f"""On a simulated machine your ratio is {abs(error):.0%} off. Read the clock
+            before and after each single call, and subtract.""")
     each = [calls.count(which) for which in (0, 1)]
-    expect(
-        min(each) >= repeat + WARM_UP,
-        f"With repeat = {repeat} each is to be called {WARM_UP} times for nothing and {repeat} "
-        f"times with the clock; you called them {each[0]} and {each[1]} times.",
-    )
+    if min(each) < repeat + WARM_UP:
+        raise NotYet(f"""With repeat = {repeat} each is to be called {WARM_UP} times for nothing and
+            {repeat} times with the clock; you called them {each[0]} and {each[1]} times.""")

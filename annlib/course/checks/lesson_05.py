@@ -4,25 +4,23 @@ B batch, Cl x h x w the low-level map, Ch x H x W the high-level map, S anchors.
 """
 
 from collections.abc import Callable, Mapping
-from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from annlib.course.checks.base import (
+    NotYet,
     attempt,
-    attention_slips,
     build,
+    check_fused,
     check_gradient,
     draw,
     expect,
-    judge,
     normal,
+    passed,
     randomise,
     result_of,
-    with_parts,
 )
-from annlib.course.lesson import say
 from annlib.model.asymmetric import AFNB
 
 Shape = tuple[int, ...]
@@ -62,24 +60,18 @@ def afnb_shapes(student: Callable[[Shape, Shape, int, int], Mapping[str, Shape]]
             ): "The concatenation is fused: high's channels.",
         }
         found = result_of(student, low, high, keys, anchors)
-        expect(
-            isinstance(found, dict) and all(name in found for name in right),
-            f"afnb_shapes({low}, {high}, {keys}, {anchors}) must give a dict with "
-            f"{', '.join(right)}: put your shapes in place of the three dots.",
-        )
+        if not (isinstance(found, dict) and all(name in found for name in right)):
+            raise NotYet(f"""afnb_shapes({low}, {high}, {keys}, {anchors}) must give a dict with
+                {", ".join(right)}: put your shapes in place of the three dots.""")
         for name, shape in right.items():
             got = found[name]
             got = tuple(got) if isinstance(got, tuple | list | torch.Size) else got
             advice = slips.get((name, got), "Which map's positions are these, and how many?")
-            expect(
-                got == shape,
-                f"{name} is {got} for low {low}, high {high}, {keys} key channels and S = "
-                f"{anchors}. {advice} (Leave the batch out.)",
-            )
-    say(
-        "Correct: the high-level map decides the number of queries and the size of the output; of "
-        "the low-level map only the channels matter, because its positions are sampled."
-    )
+            if got != shape:
+                raise NotYet(f"""{name} is {got} for low {low}, high {high}, {keys} key channels and
+                    S = {anchors}. {advice} (Leave the batch out.)""")
+    passed("""the high-level map decides the number of queries and the size of the output; of the
+        low-level map only the channels matter, because its positions are sampled.""")
 
 
 LEVELS = {"to_query": "high", "to_key": "low", "to_value": "low"}  # of which map they are
@@ -95,10 +87,8 @@ def fusion_block(student: type[nn.Module]) -> None:
     high = normal(2, sizes["high"], draw(5, 6), draw(8, 9)).requires_grad_()
     output = attempt(block, low, high)
     got = tuple(output.shape)
-    expect(
-        got[2:] != low.shape[2:],
-        f"The output is {got}, as large as the low-level map. The queries decide the size: high.",
-    )
+    if got[2:] == low.shape[2:]:
+        raise NotYet(f"The output is {got}, as large as low. The queries decide the size.")
     expect(got == high.shape, f"high is {tuple(high.shape)}, so must the output be; it is {got}.")
     check_influence(
         block,
@@ -106,17 +96,20 @@ def fusion_block(student: type[nn.Module]) -> None:
         high,
         "Keys and values come from low, the queries from high; high is also fused.",
     )
-    expect(
-        bool((output < 0).any()),
-        "No number of your output is negative: there is a ReLU at the end. The released AFNB fuses "
-        "without one (conv_bn), unlike APNB.",
-    )
-    check_against_library(block, low, high, output, levels)
+    if not (output < 0).any():
+        raise NotYet("""No number of your output is negative: there is a ReLU at the end. The
+            released AFNB fuses without one (conv_bn), unlike APNB.""")
+    changes = {
+        "All positions of the low-level map are keys. Sample keys and values: S anchors.": {
+            "pool": nn.Flatten(2)
+        }
+    }
+    otherwise = """With the same weights annlib computes something else. Compare line by line: which
+        map goes into which projection, sampling, scores, scale, softmax, context, output, fuse."""
+    check_fused(block, output, (high, low), levels, changes, {}, otherwise)
     check_gradient(output, {"the low-level map": [low], "the high-level map": [high]})
-    say(
-        "Correct: the queries come from high, keys and values from low, the sizes and channels of "
-        "the two may differ, the output is as large as high, and the gradient reaches both."
-    )
+    passed("""the queries come from high, keys and values from low, the sizes and channels of the
+        two may differ, the output is as large as high, and the gradient reaches both.""")
 
 
 def check_projections(block: nn.Module, sizes: dict[str, int]) -> None:
@@ -124,24 +117,18 @@ def check_projections(block: nn.Module, sizes: dict[str, int]) -> None:
     for name in (*LEVELS, "to_output", "fuse"):
         part = dict(block.named_children()).get(name, nn.Identity())
         parts[name] = next((one for one in part.modules() if isinstance(one, nn.Conv2d)), None)
-        expect(
-            parts[name] is not None,
-            f"Your block has no convolution called {name}. The check looks into to_query, to_key, "
-            "to_value, to_output and fuse.",
-        )
+        if parts[name] is None:
+            raise NotYet(f"""Your block has no convolution called {name}. The check looks into
+                to_query, to_key, to_value, to_output and fuse.""")
     for name, level in LEVELS.items():
         got = parts[name].in_channels
-        expect(
-            got == sizes[level],
-            f"{name} takes {got} channels, but the {level}-level map has {sizes[level]}. Queries "
-            "come from high, keys and values from low.",
-        )
+        if got != sizes[level]:
+            raise NotYet(f"""{name} takes {got} channels, but the {level}-level map has
+                {sizes[level]}. Queries come from high, keys and values from low.""")
     fuse, high = parts["fuse"], sizes["high"]
-    expect(
-        (fuse.in_channels, fuse.out_channels) == (2 * high, high),
-        f"fuse goes from {fuse.in_channels} to {fuse.out_channels} channels. Context and high are "
-        f"concatenated, {2 * high} channels, and become {high} again.",
-    )
+    if (fuse.in_channels, fuse.out_channels) != (2 * high, high):
+        raise NotYet(f"""fuse goes from {fuse.in_channels} to {fuse.out_channels} channels. Context
+            and high are concatenated, {2 * high} channels, and become {high} again.""")
 
 
 @torch.no_grad()
@@ -150,48 +137,8 @@ def check_influence(block: nn.Module, low: Tensor, high: Tensor, advice: str) ->
     other_low = attempt(block, normal(*low.shape), high.clone())
     other_high = attempt(block, low.clone(), normal(*high.shape))
     for level, other in (("low", other_low), ("high", other_high)):
-        expect(
-            not torch.allclose(other, output),
-            f"The {level}-level map takes no part: with another one the output is the same. "
-            f"{advice}",
-        )
-
-
-@torch.no_grad()
-def check_against_library(
-    block: nn.Module, low: Tensor, high: Tensor, output: Tensor, levels: Shape
-) -> None:
-    value, keys = block.to_value, block.to_key(low).shape[1]
-
-    def context(changes: dict[str, object]) -> Tensor:
-        sizes = (value.in_channels, high.shape[1], keys, value.out_channels)
-        attention = AFNB(*sizes, levels).attention
-        return with_parts(attention, block, (*LEVELS, "to_output"), changes)(high, low)
-
-    def fused(changes: dict[str, object]) -> Tensor:
-        return block.fuse(torch.cat([context(changes), high], 1))
-
-    num_keys = sum(level * level for level in levels)
-    changes = attention_slips(block, high[0, 0].numel(), num_keys) | {
-        "All positions of the low-level map are keys. Sample keys and values: S anchors.": {
-            "pool": nn.Flatten(2)
-        }
-    }
-    slips = {advice: partial(fused, change) for advice, change in changes.items()} | {
-        "high comes first in your concatenation. Context first: the order decides which weights of "
-        "`fuse` are used.": lambda: block.fuse(torch.cat([high, context({})], 1)),
-        "You fuse, then add high once more. In the released models nothing is added after "
-        "`fuse`.": lambda: high + fused({}),
-    }
-    judge(
-        output,
-        partial(fused, {}),
-        slips,
-        "With the same weights annlib computes something else. Compare line by line: which map "
-        "goes into which projection, sampling, scores, scale, softmax, context, output, fuse.",
-        rtol=1e-4,
-        atol=1e-3,
-    )
+        if torch.allclose(other, output):
+            raise NotYet(f"The {level}-level map takes no part in the output. {advice}")
 
 
 def concat_fusion(student: type[nn.Module]) -> None:
@@ -205,36 +152,28 @@ def concat_fusion(student: type[nn.Module]) -> None:
         expect(found > 0, "Your block has no parameters: it needs convolutions to fuse with.")
         # A hidden channel: its input from low, its output to high, its batch norm.
         per_channel, off = factor * low_channels + high_channels + 2, found - budget
-        expect(
-            abs(off) <= 2 * per_channel,
-            f"Your block has {found} parameters, the budget is {budget}: {abs(off)} too "
-            f"{'many' if off > 0 else 'few'}. One more channel between the two convolutions costs "
-            f"about {per_channel} here; how many fit into the budget, after what fuse needs for "
-            "high?",
-        )
+        if abs(off) > 2 * per_channel:
+            raise NotYet(f"""Your block has {found} parameters, the budget is {budget}: {abs(off)}
+                too {"many" if off > 0 else "few"}. One more channel between the two convolutions
+                costs about {per_channel} here; how many fit into the budget?""")
     randomise(block)
     low = normal(2, 3 * low_channels, 12, 20).requires_grad_()
     high = normal(2, high_channels, 12, 20).requires_grad_()
     output = attempt(block, low, high)
-    expect(
-        output.shape == high.shape,
-        f"high is {tuple(high.shape)}, so must the output be; it is {tuple(output.shape)}.",
-    )
+    if output.shape != high.shape:
+        raise NotYet(f"""high is {tuple(high.shape)}, so must the output be; it is
+            {tuple(output.shape)}.""")
     advice = "Project low, concatenate it with high (torch.cat over channels), then fuse both."
     check_influence(block, low, high, advice)
     check_local(block, low, high)
     large = normal(2, 3 * low_channels, 24, 40)
     got = attempt(block, large, high.clone()).shape
-    expect(
-        got == high.shape,
-        f"Low may be larger than high: {tuple(large.shape)} and {tuple(high.shape)} gave "
-        f"{tuple(got)}. Resize low to the size of high.",
-    )
+    if got != high.shape:
+        raise NotYet(f"""Low may be larger than high: {tuple(large.shape)} and {tuple(high.shape)}
+            gave {tuple(got)}. Resize low to the size of high.""")
     check_gradient(output, {"the low-level map": [low], "the high-level map": [high]})
-    say(
-        "Correct: as many parameters as the AFNB, as far as whole channels allow; both levels take "
-        "part, but each position only combines what is at its own place, without attention."
-    )
+    passed("""as many parameters as the AFNB, as far as whole channels allow; both levels take part,
+        but each position only combines what is at its own place, without attention.""")
 
 
 @torch.no_grad()
@@ -246,13 +185,9 @@ def check_local(block: nn.Module, low: Tensor, high: Tensor) -> None:
     moved = (
         attempt(block, changed, high.clone()) - attempt(block, low.clone(), high.clone())
     ).abs()
-    expect(
-        bool(moved[:, :, row, column].max() > 1e-4),
-        f"Low was changed at row {row}, column {column}, but the output did not change there. "
-        "Match the two maps place by place: are height and width kept in their order?",
-    )
-    expect(
-        bool(moved[..., column + 4 :].max() < 1e-4),
-        "Low was changed at one place, and the output changed far away. Concatenation has no "
-        "attention and no means of the whole map: each position uses what is at its own place.",
-    )
+    if not (moved[:, :, row, column].max() > 1e-4):
+        raise NotYet(f"""Low was changed at row {row}, column {column}, but the output did not
+            change there. Match the two maps place by place: are height and width in order?""")
+    if not (moved[..., column + 4 :].max() < 1e-4):
+        raise NotYet("""Low was changed at one place, and the output changed far away. Concatenation
+            has no attention and no global mean: each position uses its own place.""")

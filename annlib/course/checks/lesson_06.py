@@ -16,10 +16,10 @@ from annlib.course.checks.base import (
     expect,
     fresh,
     judge,
+    passed,
     result_of,
     uniform,
 )
-from annlib.course.lesson import say
 from annlib.model.ann import Logits
 
 Rate = Callable[[int, int, float, float, float], float]
@@ -61,10 +61,8 @@ def first_loss(student: Callable[[int, float, float], float]) -> None:
             f"For {classes} classes, {labelled:.2f} labelled and weight {aux:.2f} you get "
             f"{found:.3g}. What does one labelled pixel cost if all classes are equally likely?",
         )
-    say(
-        "Correct: each labelled pixel costs ln K, ignored ones only make the mean smaller, and the "
-        "auxiliary output adds its weighted share. Any other first loss is a symptom."
-    )
+    passed("""each labelled pixel costs ln K, ignored ones only make the mean smaller, and the
+        auxiliary output adds its weighted share. Any other first loss is a symptom.""")
 
 
 def poly_rate(student: Rate) -> None:
@@ -92,24 +90,17 @@ def poly_rate(student: Rate) -> None:
         "by steps.": falls * (1 - one_less).clamp(min=0) ** power + floor,
     }
     if found[0] > base * 1.0001:
-        otherwise = (
-            "Step 0 has more than the base rate: the floor lifts the end, so what falls is base - "
-            "floor, not base."
-        )
+        otherwise = "Step 0 has more than the base rate: what falls is base - floor, not base."
     elif found[0] < base * 0.9999:
-        otherwise = (
-            f"Step 0 must have the base rate, {base:.3g}; yours has {found[0]:.3g}. Which share "
-            "of the steps is still to come at step 0?"
-        )
+        otherwise = f"""Step 0 must have the base rate, {base:.3g}; yours has {found[0]:.3g}. Which
+            share of the steps is still to come at step 0?"""
     elif not bool((rates.diff() < 0).all()):
         otherwise = "The rate must fall in every step; yours does not. Is there a `//` in it?"
     elif min(found) <= floor:
         otherwise = "Your rate goes below the floor before the end: add the floor to what falls."
     else:
-        otherwise = (
-            "Start and fall are correct, but the curve between them is another one. Compare with "
-            "the formula: what falls, with which power of which share, and what is added."
-        )
+        otherwise = """Start and fall are correct, but the curve between them is another one.
+            Compare with the formula: what falls, with which power, and what is added."""
     judge(rates, falls * (1 - done) ** power + floor, slips, otherwise, rtol=1e-4, atol=1e-9)
     last = attempt_number(student, steps, steps, base, power, floor)
     judge(
@@ -129,17 +120,13 @@ def poly_rate(student: Rate) -> None:
         "",
         1e-4,
     )
-    say(
-        "Correct: it starts at base, falls in every step, bends as the power says, and ends at "
-        "the floor."
-    )
+    passed("""it starts at base, falls in every step, bends as the power says, and ends at the
+        floor.""")
 
 
 AUX_WEIGHT = 0.4
-OLD_GRADIENTS = (
-    "The step was taken along old gradients, before backward() had computed new ones: step() comes "
-    "after backward()."
-)
+OLD_GRADIENTS = """The step was taken along old gradients, not along new ones: step() comes after
+    backward()."""
 
 
 class TinyNet(nn.Module):
@@ -194,31 +181,24 @@ def training_step(student: Callable[..., Tensor | float]) -> None:
         loss = (main + AUX_WEIGHT * aux) / labels.numel()
         gradients = torch.autograd.grad(loss, list(before.parameters()))
         check_moves(before, model, gradients, lr, old_rates)
-        expect(
-            not (isinstance(result, Tensor) and result.requires_grad),
-            "The step is correct, but the loss still holds its graph: if you keep losses for a "
-            "curve, the feature maps of every step stay in memory. Return loss.detach().",
-        )
-    say(
-        "Correct: the rate is set in every group, old gradients are gone, both outputs are in the "
-        "loss, and every parameter has taken exactly one step."
-    )
+        if isinstance(result, Tensor) and result.requires_grad:
+            raise NotYet("""The step is correct, but the loss still holds its graph: a list of
+                losses keeps the feature maps of all steps. Return loss.detach().""")
+    passed("""the rate is set in every group, old gradients are gone, both outputs are in the loss,
+        and every parameter has taken exactly one step.""")
 
 
 def check_calls(model: TinyNet, labels: Tensor) -> None:
     """The mode and the size with which the student's step ran the network."""
-    expect(
-        model.training and all(training for training, _ in model.calls),
-        "Your step puts the network into evaluation mode (model.eval()): batch norm then uses its "
-        "running statistics, and dropout is off. Leave the mode as it is; here it is training.",
-    )
+    if not (model.training and all(training for training, _ in model.calls)):
+        raise NotYet("""Your step puts the network into evaluation mode (model.eval()): batch norm
+            then uses its running statistics, and dropout is off. Leave the mode alone.""")
     wanted = tuple(labels.shape[1:])
     for _, size in model.calls:
-        expect(
-            size == wanted,
-            f"The network returned logits of the size {size}, the images', but these labels are "
-            f"{wanted}: labels may be coarser than images. Give their height and width as size=.",
-        )
+        if size != wanted:
+            raise NotYet(f"""The network returned logits of the size {size}, the images', but these
+                labels are {wanted}: labels may be coarser than images. Give their size as
+                size=.""")
 
 
 def check_loss(found: float, main: float, aux: float, labels: Tensor) -> None:
@@ -279,10 +259,8 @@ def check_moves(
             "The parameters moved along the gradients, but not far enough. Are the gradients "
             "clipped, or is the loss scaled before backward()? The check needs the plain step."
         ] = share * right
-    otherwise = (
-        "The parameters moved, but not by one step along the gradient of main + 0.4 x auxiliary. "
-        "Is step() called twice, or backward() called on another loss than you return?"
-    )
+    otherwise = """The parameters moved, but not by one step along the gradient of main + 0.4 x
+        auxiliary. Is step() called twice, or backward() called on another loss than you return?"""
     if still:
         otherwise = f"{', '.join(still)} did not move: does the loss reach all of the network?"
     judge(found, right, slips, otherwise, atol=1e-6)

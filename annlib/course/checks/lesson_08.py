@@ -4,8 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from math import ceil, sqrt
 from statistics import mean, pstdev, stdev
 
-from annlib.course.checks.base import NotYet, draw, expect, judge, normal, result_of
-from annlib.course.lesson import say
+from annlib.course.checks.base import NotYet, draw, expect, judge, normal, passed, result_of
 from annlib.course.statistics import paired_interval, t_quantile
 
 QUESTION = {"head": ["apnb", "ann"], "pool_scales": ["1", "1,3,6,8"]}
@@ -24,47 +23,30 @@ def run_grid(student: Callable[[float, int, float], Mapping[str, list]]) -> None
         grid = result_of(student, minutes, cores, budget)
         expect(isinstance(grid, Mapping), f"plan gives a {type(grid).__name__}; a dict is wanted.")
         names = (*QUESTION, "seed")
-        expect(
-            set(grid) == set(names),
-            f"The grid's parameters are {sorted(grid)}; the job's are called {', '.join(names)}. A "
-            "parameter that the notebook does not know would have no effect.",
-        )
+        if set(grid) != set(names):
+            raise NotYet(f"""The grid's parameters are {sorted(grid)}; the job's are called
+                {", ".join(names)}. Others would have no effect.""")
         for name in names:
-            expect(
-                isinstance(grid[name], list),
-                f"{name} is {grid[name]!r}. A grid goes into a JSON file: each parameter takes a "
-                "list of values, also for one value; a range becomes one by list(...).",
-            )
+            if not isinstance(grid[name], list):
+                raise NotYet(f"""{name} is {grid[name]!r}. A grid goes into a JSON file: each
+                    parameter takes a list of values; a range becomes one by list(...).""")
             wanted = QUESTION.get(name, grid[name])
-            expect(
-                sorted(grid[name]) == sorted(wanted),
-                f"{name} is {grid[name]}; the question is about {wanted}.",
-            )
+            if sorted(grid[name]) != sorted(wanted):
+                raise NotYet(f"{name} is {grid[name]}; the question is about {wanted}.")
         seeds = grid["seed"]
-        expect(
-            len(set(seeds)) == len(seeds),
-            f"Seeds {seeds}: one occurs twice. The same seed gives the same run, not a second "
-            "measurement.",
-        )
+        if len(set(seeds)) != len(seeds):
+            raise NotYet(f"Seeds {seeds}: one occurs twice. That run is not a second measurement.")
         rounds = ceil(4 * len(seeds) / cores)
-        taken = (
-            f"4 cells x {len(seeds)} seeds, {cores} runs in parallel: {rounds * minutes:g} minutes"
-        )
-        expect(
-            rounds * minutes <= budget,
-            f"{taken}, but the budget is {budget:g}. Multiply all the lists of the grid, and count "
-            "in rounds: the last round takes a whole run even if some cores are idle.",
-        )
+        taken = f"4 cells x {len(seeds)} seeds, {cores} in parallel: {rounds * minutes:g} minutes"
+        if rounds * minutes > budget:
+            raise NotYet(f"""{taken}, but the budget is {budget:g}. Multiply all the lists of the
+                grid, and count in rounds: the last one takes a whole run, too.""")
         expect(len(seeds) > 1, "One seed shows no spread, and there is budget for more.")
-        expect(
-            len(seeds) == most,
-            f"{taken} of {budget:g}. Another seed would still fit: cores work in parallel, so the "
-            f"budget is divided into rounds of {cores} runs.",
-        )
-    say(
-        "Correct: every head with every pyramid and every seed, no seed twice, as many seeds as "
-        "the budget allows on the cores there are, and not one run more."
-    )
+        if len(seeds) != most:
+            raise NotYet(f"""{taken} of {budget:g}. Another seed would still fit: cores work in
+                parallel, so the budget is divided into rounds of {cores} runs.""")
+    passed("""every head with every pyramid and every seed, no seed twice, as many seeds as the
+        budget allows on the cores there are, and not one run more.""")
 
 
 def two_numbers(student: Callable, *inputs: object) -> tuple[float, float]:
@@ -90,17 +72,13 @@ def confidence_interval(student: Callable[[Sequence[float]], tuple[float, float]
         low, high = two_numbers(student, list(values))
         s, middle, half = stdev(values), mean(values), (high - low) / 2
         near = 0.02 * s / sqrt(n)
-        expect(
-            abs(low - middle) > near or abs(high - middle) <= near,
-            "You return the mean and another number (half width or deviation?); what is wanted "
-            "are the two ends: mean - half, mean + half.",
-        )
+        if abs(low - middle) <= near and abs(high - middle) > near:
+            raise NotYet("""You return the mean and another number (half width or deviation?); what
+                is wanted are the two ends: mean - half, mean + half.""")
         expect(low < high, f"Your interval runs from {low:.3f} to {high:.3f}: low comes first.")
-        expect(
-            abs((low + high) / 2 - middle) < near,
-            f"The interval's middle is {(low + high) / 2:.4f}, the mean of the runs {middle:.4f}. "
-            "It reaches as far below the mean as above.",
-        )
+        if abs((low + high) / 2 - middle) >= near:
+            raise NotYet(f"""The interval's middle is {(low + high) / 2:.4f}, the mean of the runs
+                {middle:.4f}. It reaches as far below the mean as above.""")
         t, error = t_quantile(0.975, n - 1), s / sqrt(n)
         slips = {
             "You return mean ± s, the range of single runs. The mean of n varies less, by √n.": s,
@@ -122,15 +100,11 @@ def confidence_interval(student: Callable[[Sequence[float]], tuple[float, float]
             "independent measurements of training: n counts runs.": t * s / sqrt(NUM_PIXELS),
             "You divide by n; the standard error has its square root.": t * s / n,
         }
-        otherwise = (
-            f"With n = {n} and s = {s:.4f} your interval reaches {half:.4f} to each side. It should "
-            "be t · s/√n, with t from t_quantile(0.975, n - 1)."
-        )
+        otherwise = f"""With n = {n} and s = {s:.4f} your interval reaches {half:.4f} to each side.
+            It should be t · s/√n, with t from t_quantile(0.975, n - 1)."""
         judge(half, t * error, slips, otherwise, rtol=0.004)
-    say(
-        "Correct: the mean, plus and minus Student's t with n - 1 degrees of freedom times the "
-        "standard error s/√n, for n small and larger."
-    )
+    passed("""the mean, plus and minus Student's t with n - 1 degrees of freedom times the standard
+        error s/√n, for n small and larger.""")
 
 
 def paired_difference(student: Callable[[Runs, Runs], tuple[float, float]]) -> None:
@@ -149,32 +123,26 @@ def paired_difference(student: Callable[[Runs, Runs], tuple[float, float]]) -> N
         difference, half = two_numbers(student, dict(a), dict(b))
         right = paired_interval(a, b)
         near = 1e-6 * right.half
-        expect(
-            abs(difference - right.low) > near or abs(half - right.high) > near,
-            "You return the two ends of the interval; what is wanted are its middle and how far it "
-            "reaches to each side: (mean difference, half width).",
-        )
+        if abs(difference - right.low) <= near and abs(half - right.high) <= near:
+            raise NotYet("""You return the two ends of the interval; what is wanted are its middle
+                and how far it reaches to each side: (mean difference, half width).""")
         filled = ({seed: value or 0.0 for seed, value in runs.items()} for runs in (a, b))
         means = [mean(v for v in runs.values() if v is not None) for runs in (a, b)]
         slips = {
             "The sign is reversed: ours - theirs is above zero where ours is better.": -right.mean,
-            "A failed run counts as 0 in yours. It says nothing about the score: leave out the pair, "
-            "and report beside the table how many failed.": paired_interval(*filled).mean,
+            "A failed run counts as 0 in yours. It shows nothing about the score: leave out the "
+            "pair, and report how many failed.": paired_interval(*filled).mean,
             "Yours is a difference of two means over different seeds: where one run failed its "
             "partner still counts. Take differences seed by seed, of complete pairs.": (
                 means[0] - means[1]
             ),
         }
-        otherwise = (
-            f"The mean difference of the pairs is not {difference:.4f}. Match runs by seed, not by "
-            "their place: the two dicts are in another order."
-        )
+        otherwise = f"""The mean difference of the pairs is not {difference:.4f}. Match runs by
+            seed, not by their place: the two dicts are in another order."""
         judge(difference, right.mean, slips, otherwise, rtol=0, atol=near)
         check_half(half, right.half, a, b)
-    say(
-        "Correct: differences seed by seed, so that what a seed does to both cancels; failed runs "
-        "neither count as zero nor shift the others; t · s/√n with the number of pairs."
-    )
+    passed("""differences seed by seed, so that what a seed does to both cancels; failed runs
+        neither count as zero nor shift the others; t · s/√n with the number of pairs.""")
 
 
 def check_half(half: float, right: float, a: Runs, b: Runs) -> None:
@@ -186,10 +154,8 @@ def check_half(half: float, right: float, a: Runs, b: Runs) -> None:
     t, root = t_quantile(0.975, n - 1), sqrt(n)
     by_place = stdev(x - y for (x, _), (_, y) in zip(pairs, reversed(pairs), strict=True))
     errors = [stdev(values) / root for values in zip(*pairs, strict=True)]
-    unpaired = (
-        "You combine the spreads of both heads. What a seed does to both (order of images, first "
-        "weights) is in both spreads, but cancels in the differences: take s of those."
-    )
+    unpaired = """You combine the spreads of both heads. What a seed does to both (order of images,
+        first weights) is in both spreads, but cancels in the differences: take s of those."""
     combined = [
         f * sqrt(sum(e**2 for e in errors)) for f in (t, t_quantile(0.975, 2 * n - 2), 1.96)
     ]
@@ -204,7 +170,5 @@ def check_half(half: float, right: float, a: Runs, b: Runs) -> None:
     nearest = min(slips, key=lambda slip: abs(half / slip - 1))  # two slips may be close together
     expect(abs(half / nearest - 1) > 0.004, slips[nearest])
     expect(all(abs(half / slip - 1) > 0.03 for slip in combined), unpaired)
-    raise NotYet(
-        f"From {n} complete pairs whose differences deviate by {s:.4f}, the half width is not "
-        f"{half:.4f}. It is t · s/√n with n pairs."
-    )
+    raise NotYet(f"""From {n} complete pairs whose differences deviate by {s:.4f}, the half width is
+        not {half:.4f}. It is t · s/√n with n pairs.""")

@@ -15,8 +15,8 @@ from annlib.course.checks.base import (
     fresh,
     judge,
     normal,
+    passed,
 )
-from annlib.course.lesson import say
 
 Size = tuple[int, int]
 Score = Callable[[Tensor], Tensor]  # (B, C, h, w) -> (B, K, h, w)
@@ -37,32 +37,24 @@ def class_indices(student: Callable[[Tensor, Sequence[int]], Tensor]) -> None:
         raw[: height // 2] = known[chosen]
         raw[0, :3] = torch.tensor([0, 251, 255], dtype=torch.uint8)
         raw[1, : min(4, len(values))] = known[:4]
-        passed = raw.clone()
-        found = attempt(student, passed, tuple(values))
-        expect(
-            torch.equal(passed, raw),
-            "Your function changed its input, so that the next reader of these labels gets other "
-            "ones: fill a new tensor (a table, or torch.full_like).",
-        )
-        expect(
-            found.shape == raw.shape,
-            f"(H, W) = {(height, width)} went in, {tuple(found.shape)} came out.",
-        )
+        copy = raw.clone()
+        found = attempt(student, copy, tuple(values))
+        if not torch.equal(copy, raw):
+            raise NotYet("""Your function changed its input, so that the next reader of these labels
+                gets other ones: fill a new tensor (a table, or torch.full_like).""")
+        if found.shape != raw.shape:
+            raise NotYet(f"(H, W) = {(height, width)} went in, {tuple(found.shape)} came out.")
         check_classes(found.long(), raw.long(), values)
-    say(
-        "Correct: each raw value becomes the index of its class, every other value 255, whatever "
-        "the order of the classes; the input labels are unchanged."
-    )
+    passed("""each raw value becomes the index of its class, every other value 255, whatever the
+        order of the classes; the input labels are unchanged.""")
 
 
 def check_classes(found: Tensor, raw: Tensor, values: list[int]) -> None:
     """Compares with a mapping pixel by pixel."""
     known = {value: index for index, value in enumerate(values)}
     right = torch.tensor([[known.get(v, IGNORE_INDEX) for v in row] for row in raw.tolist()])
-    expect(
-        not torch.equal(found, raw),
-        "Raw values came out as they went in. They are identifiers of classes, not indices.",
-    )
+    if torch.equal(found, raw):
+        raise NotYet("Raw values came out as they went in. They are not yet indices.")
     cases = {
         "Raw value {value} became class {index}, but there are {classes} classes: index {index} is "
         "out of bounds. Bytes wrap around (0 - 1 is 255, 6 - 11 is 251); a value that is not a "
@@ -105,10 +97,8 @@ def slide(student: Slide) -> None:
         (normal(1, 2, 19, 23), "the last windows go over the border"),
     ):
         check_slide(student, images, window, stride, case)
-    say(
-        "Correct: the whole image if the window is as large, means where windows overlap, the last "
-        "window moved back inside, and an image smaller than the window in one piece."
-    )
+    passed("""the whole image if the window is as large, means where windows overlap, the last
+        window moved back inside, and an image smaller than the window in one piece.""")
 
 
 def check_slide(student: Slide, images: Tensor, window: Size, stride: Size, case: str) -> None:
@@ -119,27 +109,20 @@ def check_slide(student: Slide, images: Tensor, window: Size, stride: Size, case
     wanted = tuple(map(min, size, window))
     for one in network.seen:
         got = tuple(one.shape[2:])
-        expect(
-            got == wanted,
-            f"{where}a window of {got} was scored; all have to be {wanted}. At the border move the "
-            "window back until it lies inside: a narrow window gives the network less context, and "
-            "padding shows it what is not there.",
-        )
+        if got != wanted:
+            raise NotYet(f"""{where}a window of {got} was scored; all have to be {wanted}. At the
+                border move the window back until it lies inside: a narrow window gives the network
+                less context, and padding shows it what is not there.""")
     right = by_counting(images, window, stride)
-    expect(
-        found.shape == right.shape,
-        f"{where}scores are {tuple(right.shape)}, (B, K, H, W); yours are {tuple(found.shape)}.",
-    )
-    expect(
-        bool(found.isfinite().all()),
-        f"{where}some scores are nan or inf: pixels that no window covers, divided by 0.",
-    )
+    if found.shape != right.shape:
+        raise NotYet(f"""{where}scores are {tuple(right.shape)}, (B, K, H, W); yours are
+            {tuple(found.shape)}.""")
+    if not found.isfinite().all():
+        raise NotYet(f"{where}some scores are nan or inf: no window covers these pixels.")
     enough, used = len(places(size, window, stride)), sum(map(len, network.seen)) // len(images)
-    expect(
-        used <= enough,
-        f"{where}{enough} windows are enough, you scored {used}. Moved back, two windows may be in "
-        "the same place: count them once.",
-    )
+    if used > enough:
+        raise NotYet(f"""{where}{enough} windows are enough, you scored {used}. Moved back, two
+            windows may be in the same place: count them once.""")
     slips = {
         "scores of windows that overlap are added up: a pixel in four windows counts four times. "
         "Divide by how many windows cover each pixel.": by_counting(images, window, stride, "sum"),
@@ -147,10 +130,8 @@ def check_slide(student: Slide, images: Tensor, window: Size, stride: Size, case
             by_counting(images, window, stride, "last")
         ),
     }
-    otherwise = (
-        "the scores are not the means of the windows. Add each window's scores at its place to a "
-        "map of zeros, add 1 to a map of counts there, divide at the end."
-    )
+    otherwise = """the scores are not the means of the windows. Add each window's scores at its
+        place to a map of zeros, add 1 to a map of counts there, divide at the end."""
     judge(found, right, slips, otherwise, where, atol=1e-4)
 
 
@@ -200,27 +181,21 @@ def step_bytes(student: Callable[[int, int, int], float]) -> None:
             (4, "only the weights; the gradient of each takes as much, and so does its momentum"),
             (
                 8,
-                "two numbers a parameter; SGD with momentum keeps three: weight, gradient, momentum",
+                "two numbers a parameter; SGD keeps three: weight, gradient, momentum",
             ),
             (16, "four numbers a parameter, as Adam does; SGD with momentum keeps three"),
             (3, "three bytes a parameter; three numbers of four bytes each make 12"),
         ):
             rest = measured - each * parameters
             slips[f"You count {what}."] = each * parameters + batch * rest
-        otherwise = (
-            f"{parameters:,} parameters, {measured / 2**20:,.0f} MiB with one image: {batch} take "
-            f"{right / 2**20:,.0f} MiB, you say {found / 2**20:,.0f}. What is needed once, and what "
-            "once for each image?"
-        )
+        otherwise = f"""{parameters:,} parameters, {measured / 2**20:,.0f} MiB with one image:
+            {batch} take {right / 2**20:,.0f} MiB, you say {found / 2**20:,.0f}. What is needed
+            once, what once an image?"""
         if abs(found / right - 1) > 0.01:
             judge(found, right, slips, otherwise, rtol=1e-3)
     one = attempt_number(student, parameters, measured, 1)
-    expect(
-        abs(one / measured - 1) < 0.01,
-        f"For a batch of one you say {one / 2**20:,.0f} MiB, but {measured / 2**20:,.0f} were "
-        "measured: an estimate has to agree with the measurement that it uses.",
-    )
-    say(
-        "Correct: weights, gradients and momentum once, whatever the batch; the feature maps once "
-        "for each image. Now compare with a real network."
-    )
+    if abs(one / measured - 1) >= 0.01:
+        raise NotYet(f"""For a batch of one you say {one / 2**20:,.0f} MiB, but
+            {measured / 2**20:,.0f} were measured: the estimate has to agree with it.""")
+    passed("""weights, gradients and momentum once, whatever the batch; the feature maps once for
+        each image. Now compare with a real network.""")

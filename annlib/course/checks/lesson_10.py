@@ -15,6 +15,7 @@ from annlib.course.checks.base import (
     expect,
     fresh,
     judge,
+    passed,
     result_of,
 )
 from annlib.course.lesson import say
@@ -62,30 +63,22 @@ def seeds_in_budget(student: Callable[[float, float, int], int]) -> None:
             otherwise = f"{got} seeds would take {got * arms * seconds / 60:.1f} minutes."
             where = f"{minutes:.1f} minutes, {seconds:.0f} s a run and {arms} arms: "
             judge(got, seeds, slips, otherwise, where)
-        expect(
-            run(exact - spare, seconds, arms) == seeds - 1,
-            f"{exact - spare:.1f} minutes end before seed {seeds} has run in every arm, and a seed "
-            "counts only when all arms have it: round down.",
-        )
-    expect(
-        run(1.0, 100.0, 2) == 0,
-        "One minute is too short for two runs of 100 seconds: 0 seeds, not one or less than none.",
-    )
+        if run(exact - spare, seconds, arms) != seeds - 1:
+            raise NotYet(f"""{exact - spare:.1f} minutes end before seed {seeds} has run in every
+                arm, and a seed counts only when all arms have it: round down.""")
+    if run(1.0, 100.0, 2) != 0:
+        raise NotYet("One minute is too short for two runs of 100 seconds: 0 seeds.")
     say("Correct: a seed costs one run in each arm, and only complete ones count.")
 
 
 def registration(student: Callable[[], Registration]) -> None:
     """student() -> a claim of the learner's own"""
     told = result_of(student)
-    expect(
-        isinstance(told, Registration),
-        f"my_registration returns a {type(told).__name__}, not a Registration.",
-    )
-    expect(
-        told.smallest_effect not in (None, ...),
-        "There is no smallest effect: a threshold that is chosen after the fact fits any result. "
-        "Choose a number now.",
-    )
+    if not isinstance(told, Registration):
+        raise NotYet(f"my_registration returns a {type(told).__name__}, not a Registration.")
+    if told.smallest_effect in (None, ...):
+        raise NotYet("""A smallest effect that is chosen after the fact fits any result: choose it
+            now.""")
     for name in ("claim", "source", "treatment", "control", "metric", "direction"):
         value = getattr(told, name)
         expect(
@@ -100,64 +93,41 @@ def registration(student: Callable[[], Registration]) -> None:
 
 def check_words(told: Registration) -> None:
     found = HEDGES.search(told.claim)
-    expect(
-        not found,
-        f"The claim says {found[0] if found else ''!r}: any result would fit, so nothing could "
-        "refute it. Say what is higher or lower than what.",
-    )
-    expect(
-        len(told.claim.split()) >= 6,
-        f"{told.claim!r} is short for a claim: what is higher or lower than what, in which task?",
-    )
-    expect(
-        told.control.strip().lower() not in ("none", "no", "-", told.treatment.strip().lower()),
-        "There is no control: a number alone is neither high nor low. Choose the same network "
-        "without the one thing that you claim makes the difference.",
-    )
-    expect(
-        told.direction in DIRECTIONS,
-        f"direction is {told.direction!r}: one of {DIRECTIONS}. 'Different' fits nearly any "
-        "result.",
-    )
-    expect(
-        told.metric in METRICS,
-        f"{told.metric!r} is not measured here. These are: {', '.join(METRICS)}.",
-    )
+    if found:
+        raise NotYet(f"""The claim says {found[0] if found else ""!r}: any result would fit, so
+            nothing could refute it. Say what is higher or lower than what.""")
+    if len(told.claim.split()) < 6:
+        raise NotYet(f"{told.claim!r} is short for a claim: what is higher than what, and where?")
+    if told.control.strip().lower() in ("none", "no", "-", told.treatment.strip().lower()):
+        raise NotYet("""There is no control: a number alone is neither high nor low. Choose the same
+            network without the one thing that you claim makes the difference.""")
+    if told.direction not in DIRECTIONS:
+        raise NotYet(f"""direction is {told.direction!r}: one of {DIRECTIONS}. 'Different' fits
+            nearly any.""")
+    if told.metric not in METRICS:
+        raise NotYet(f"{told.metric!r} is not measured here. These are: {', '.join(METRICS)}.")
 
 
 def check_numbers(told: Registration) -> None:
     largest, effect, seeds = METRICS[told.metric], told.smallest_effect, told.seeds
-    expect(
-        isinstance(effect, int | float) and effect != 0,
-        "With a smallest effect of 0 the faintest trace counts, which no number of seeds can "
-        "exclude. How large an effect would matter? (Negative: how much loss is still no worse.)",
-    )
-    expect(
-        abs(effect) < largest,
-        f"A smallest effect of {effect:g} in {told.metric} cannot be reached: the scale ends at "
-        f"{largest:g}. Shares lie between 0 and 1.",
-    )
-    expect(
-        largest > 1 or effect >= -GRANTED,
-        f"A smallest effect of {effect:g} lets a loss of {-effect:g} pass as no worse, so hardly "
-        f"anything could refute it. Grant {GRANTED:g} at most.",
-    )
-    expect(
-        isinstance(seeds, tuple | list | range) and all(isinstance(s, int) for s in seeds),
-        f"seeds are whole numbers in a tuple, (0, 1, 2); you wrote {seeds!r}.",
-    )
-    expect(
-        len(set(seeds)) == len(seeds),
-        "A seed occurs twice: the same run counted twice is not new evidence.",
-    )
-    expect(
-        len(seeds) >= FEWEST_SEEDS,
-        f"{len(seeds)} seed(s) show hardly any spread: take {FEWEST_SEEDS} at least.",
-    )
-    expect(
-        isinstance(told.budget_minutes, int | float) and 0 < told.budget_minutes <= 600,
-        "budget_minutes: how long may it run, between 1 and 600?",
-    )
+    if not isinstance(effect, int | float) or effect == 0:
+        raise NotYet("""With a smallest effect of 0 the faintest trace counts, which no number of
+            seeds can exclude. How large an effect would matter? (Negative: a loss that is still no
+            worse.)""")
+    if not abs(effect) < largest:
+        raise NotYet(f"""A smallest effect of {effect:g} in {told.metric} cannot be reached: the
+            scale ends at {largest:g}. Shares lie between 0 and 1.""")
+    if largest <= 1 and effect < -GRANTED:
+        raise NotYet(f"""A smallest effect of {effect:g} lets a loss of {-effect:g} pass as no
+            worse, so hardly anything could refute it. Grant {GRANTED:g} at most.""")
+    if not (isinstance(seeds, tuple | list | range) and all(isinstance(s, int) for s in seeds)):
+        raise NotYet(f"seeds are whole numbers in a tuple, (0, 1, 2); you wrote {seeds!r}.")
+    if len(set(seeds)) != len(seeds):
+        raise NotYet("A seed occurs twice: the same run counted twice is not new evidence.")
+    if len(seeds) < FEWEST_SEEDS:
+        raise NotYet(f"{len(seeds)} seed(s) show hardly any spread: take {FEWEST_SEEDS} at least.")
+    if not (isinstance(told.budget_minutes, int | float) and 0 < told.budget_minutes <= 600):
+        raise NotYet("budget_minutes: how long may it run, between 1 and 600?")
 
 
 def decide(student: Callable[[Sequence[float], float], str]) -> None:
@@ -165,11 +135,8 @@ def decide(student: Callable[[Sequence[float], float], str]) -> None:
     effect = 0.01 * draw(2, 9)
 
     def ask(differences: Sequence[float], effect: float = effect) -> str:
-        try:
-            answer = result_of(student, list(differences), effect)
-        except NotYet as error:
-            expect(len(differences) > 1, f"{error} One seed has no spread: what does it show?")
-            raise
+        hint = "One seed has no spread: what does it show?" if len(differences) == 1 else ""
+        answer = result_of(student, list(differences), effect, hint=hint)
         expect(answer in VERDICTS, f"decide gave {answer!r}; it must be one of {VERDICTS}.")
         return answer
 
@@ -188,7 +155,7 @@ def decide(student: Callable[[Sequence[float], float], str]) -> None:
             REFUTED,
         ),
         f"Five seeds agree on a third of the smallest effect of {effect:g}. There is an effect, "
-        "but not the one that was claimed: refuted. Compare with the smallest effect, not with 0.": (
+        "but not the claimed one: refuted. Compare with the smallest effect, not with 0.": (
             five(0.3, 0.05),
             REFUTED,
         ),
@@ -211,30 +178,21 @@ def decide(student: Callable[[Sequence[float], float], str]) -> None:
         values = torch.randn(draw(3, 6), generator=fresh(), dtype=torch.float64)
         differences = (effect * (1 + 2 * values)).tolist()
         answer = ask(differences)
-        expect(
-            ask([100 * d for d in differences], 100 * effect) == answer,
-            "The same numbers in percent give another decision. Only ratios may matter: no fixed "
-            "number belongs into the rule.",
-        )
-        expect(
-            ask(differences[::-1]) == answer,
-            "The order of the seeds changes the decision. Seeds are labels, not times: mean and "
-            "spread do not depend on an order.",
-        )
-        expect(
-            answer != SUPPORTED or ask([-d for d in differences]) == REFUTED,
-            "The same differences support the claim and, with the opposite sign, do not refute it.",
-        )
+        if ask([100 * d for d in differences], 100 * effect) != answer:
+            raise NotYet("""The same numbers in percent give another decision. Only ratios may
+                matter: no fixed number belongs into the rule.""")
+        if ask(differences[::-1]) != answer:
+            raise NotYet("""The order of the seeds changes the decision. Seeds are labels, not
+                times: mean and spread do not depend on an order.""")
+        if answer == SUPPORTED and ask([-d for d in differences]) != REFUTED:
+            raise NotYet("""The differences support the claim, but with opposite sign do not refute
+                it.""")
     # The truth is exactly at the threshold: either decision is wrong or bold.
     draws = torch.randn(STUDIES, 3, generator=fresh(), dtype=torch.float64)
     bold = sum(ask((effect * (1 + row)).tolist()) != OPEN for row in draws)
-    expect(
-        bold / STUDIES < RARELY,
-        f"Of {STUDIES} studies of 3 seeds, whose true effect was exactly the smallest that counts, "
-        f"your rule decided {bold}: too sure for three seeds. 1.96 is for many; with few, "
-        "Student's t is much larger. annlib.course.statistics.interval uses it.",
-    )
-    say(
-        "Correct: clear cases are decided, large spread and few seeds are not, scale and order do "
-        "not matter, and where the truth is at the threshold your rule is rarely wrong."
-    )
+    if bold / STUDIES >= RARELY:
+        raise NotYet(f"""Of {STUDIES} studies of 3 seeds, whose true effect was exactly the smallest
+            that counts, your rule decided {bold}: too sure for three seeds. 1.96 is for many; with
+            few, Student's t is much larger. annlib.course.statistics.interval uses it.""")
+    passed("""clear cases are decided, large spread and few seeds are not, scale and order do not
+        matter, and where the truth is at the threshold your rule is rarely wrong.""")

@@ -10,8 +10,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, linear
 
-from annlib.course.checks.base import attempt, draw, expect, fresh, judge, normal, result_of
-from annlib.course.lesson import say
+from annlib.course.checks.base import (
+    NotYet,
+    attempt,
+    draw,
+    expect,
+    fresh,
+    judge,
+    normal,
+    passed,
+    result_of,
+)
 from annlib.engine.profiler import operation_counter
 from annlib.model.asymmetric import PyramidPool
 from annlib.model.fused import pyramid_means
@@ -46,10 +55,8 @@ def commutes(student: Callable[[Layer, Tensor, int], bool]) -> None:
             nn.Conv2d(channels, 3, 3, padding=1),
             nn.ReLU(),
         )
-        expect(
-            ask(nn.Identity(), features) or not ask(relu, features),
-            "The opposite: True means that both orders give the same.",
-        )
+        if not ask(nn.Identity(), features) and ask(relu, features):
+            raise NotYet("The opposite: True means that both orders give the same.")
         cases = {
             "A 1 x 1 convolution commutes with the mean, but your test says no. Do you compare bit "
             "by bit? Sums in another order differ by rounding: allow a small relative error. Are "
@@ -68,7 +75,7 @@ def commutes(student: Callable[[Layer, Tensor, int], bool]) -> None:
                 True,
             ),
             "One layer was nonlinear in the second half of its channels only, and your test says "
-            "yes. Compare all channels, all images, all cells: the largest difference, not a sum.": (
+            "yes. Compare all channels, images and cells: the largest difference, not a sum.": (
                 HalfReLU(),
                 features,
                 False,
@@ -90,11 +97,9 @@ def commutes(student: Callable[[Layer, Tensor, int], bool]) -> None:
         }
         for advice, (layer, maps, wanted) in cases.items():
             expect(ask(layer, maps) == wanted, advice)
-    say(
-        "Correct: a 1 x 1 convolution passes in spite of rounding, whatever the size of the "
-        "numbers; ReLU, 3 x 3 and a layer that is nonlinear in some channels only do not. On "
-        "positive features ReLU changes nothing, and your test, which uses the features, says so."
-    )
+    passed("""a 1 x 1 convolution passes in spite of rounding, whatever the size of the numbers;
+        ReLU, 3 x 3 and a layer that is nonlinear in some channels only do not. On positive features
+        ReLU changes nothing, and your test, which uses the features, says so.""")
 
 
 def folded_context(student: Callable[..., Tensor]) -> None:
@@ -114,29 +119,19 @@ def folded_context(student: Callable[..., Tensor]) -> None:
             nn.init.normal_(conv.bias)
         found = attempt(student, weights, features, *convs, scales)
         wanted, got = (2, positions, wide), tuple(found.shape)
-        expect(
-            got == wanted,
-            f"One row for each query position, (B, N, output channels) = {wanted}; yours is {got}.",
-        )
+        if got != wanted:
+            raise NotYet(f"""One row for each query position, (B, N, output channels) = {wanted};
+                yours is {got}.""")
         expect(found.dtype == dtype, f"{dtype} went in, but {found.dtype} came out.")
         right = plain_context(weights, features, *convs, scales).detach()
-        size = float(right.abs().max())
-        judge(
-            found,
-            right,
-            context_slips(weights, features, *convs, scales),
-            "Your numbers are not those of the plain block: up to "
-            f"{float((found - right).detach().abs().max()) / size:.1e} of the largest apart. Go step by "
-            "step: means of the features, value projection, output projection, then weights.",
-            rtol=0,
-            atol=tolerance * size,
-        )
+        slips = context_slips(weights, features, *convs, scales)
+        otherwise = """Your numbers are not those of the plain block. Go step by step: means of the
+            features, value projection, output projection, then weights."""
+        judge(found, right, slips, otherwise, rtol=0, atol=tolerance * float(right.abs().max()))
         check_gradients(student, weights, features, convs, scales, 100 * tolerance)
         check_work(student, weights, features, convs, scales)
-    say(
-        "Correct: the plain block's numbers and gradients to rounding, in float32 and float64, and "
-        "both projections run on the anchors alone."
-    )
+    passed("""the plain block's numbers and gradients to rounding, in float32 and float64, and both
+        projections run on the anchors alone.""")
 
 
 def plain_context(
@@ -193,11 +188,9 @@ def check_gradients(
     theirs = torch.autograd.grad(plain, list(leaves.values()), upstream)
     for name, one, other in zip(leaves, ours, theirs, strict=True):
         expect(one is not None, f"No gradient reaches {name}: is it used, without detach or .data?")
-        expect(
-            float((one - other).abs().max()) <= limit * float(other.abs().max()),
-            f"The output agrees, but the gradient of {name} does not. Is a part of the graph "
-            "missing (detach, .data, no_grad), or counted twice? Both biases must reach the output.",
-        )
+        if not (one - other).abs().max() <= limit * other.abs().max():
+            raise NotYet(f"""The output agrees, but the gradient of {name} does not. Is a part of
+                the graph missing (detach, .data, no_grad), or counted twice? Both biases count.""")
 
 
 @torch.no_grad()
@@ -212,12 +205,10 @@ def check_work(
         for conv in convs:
             anchors = linear(anchors, conv.weight.flatten(1), conv.bias)
         weights @ anchors
-    expect(
-        counter.get_total_flops() <= 1.5 * least.get_total_flops(),
-        f"The numbers are correct, but they take {counter.get_total_flops():,} operations where "
-        f"{least.get_total_flops():,} are enough. At least one of the two projections still runs "
-        "at every position.",
-    )
+    if counter.get_total_flops() > 1.5 * least.get_total_flops():
+        raise NotYet(f"""The numbers are correct, but they take {counter.get_total_flops():,}
+            operations where {least.get_total_flops():,} are enough. At least one of the two
+            projections still runs at every position.""")
 
 
 @torch.no_grad()
@@ -232,10 +223,8 @@ def fold_norm(student: Callable[[nn.Conv2d, nn.BatchNorm2d], nn.Conv2d]) -> None
             for values in (norm.weight, norm.bias, norm.running_mean):
                 nn.init.normal_(values)
             check_folded(student, conv, norm, normal(2, channels, 9, 12).double())
-    say(
-        "Correct: one convolution gives what two layers gave, with and without a bias, 1 x 1 and "
-        "3 x 3; its stride and padding are kept, and the input layers are unchanged."
-    )
+    passed("""one convolution gives what two layers gave, with and without a bias, 1 x 1 and 3 x 3;
+        its stride and padding are kept, and the input layers are unchanged.""")
 
 
 def check_folded(
@@ -249,15 +238,11 @@ def check_folded(
         same = all(torch.equal(value, state[key]) for key, value in layer.state_dict().items())
         expect(same, f"Your input, the {name}, has been changed: work on a copy (copy.deepcopy).")
     found = attempt(folded, features)
-    expect(
-        found.shape == expected.shape,
-        f"Its output is {tuple(found.shape)}, not {tuple(expected.shape)}: keep kernel, stride and "
-        "padding of the convolution.",
-    )
-    otherwise = (
-        f"Up to {float((found - expected).abs().max()):.2g} apart from both layers. Write "
-        "norm(conv) as factor * (weight x + bias) + shift; derive the new weight and bias from it."
-    )
+    if found.shape != expected.shape:
+        raise NotYet(f"""Its output is {tuple(found.shape)}, not {tuple(expected.shape)}: keep
+            kernel, stride and padding of the convolution.""")
+    otherwise = f"""Up to {float((found - expected).abs().max()):.2g} apart from both layers. Write
+        norm(conv) as factor * (weight x + bias) + shift; derive the new weight and bias from it."""
     judge(found, expected, slips, otherwise, rtol=0, atol=1e-9)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from annlib.course.checks.base import attempt, draw, expect, given, judge, normal
+from annlib.course.checks.base import NotYet, attempt, draw, expect, given, judge, normal, passed
 from annlib.course.efficient import (
     FAMILIES,
     KEYS,
@@ -16,7 +16,6 @@ from annlib.course.efficient import (
     method_of,
     weights_of,
 )
-from annlib.course.lesson import say
 from annlib.engine.profiler import operation_counter
 
 KINDS = (KEYS, PAIRS, ORDER, STORAGE)
@@ -39,29 +38,21 @@ def kinds_of_attention(answer: Mapping[str, str]) -> None:
         query, key, value = (normal(1, 6, SIZE[0] * SIZE[1]).relu() for _ in range(3))
         method = method_of(name, FAMILIES[name].options[0], SIZE)
         same = torch.allclose(method(query, key, value), exact(query, key, value), atol=1e-4)
-        expect(
-            same == (kind == STORAGE),
-            f"{name}: its result {'IS' if same else 'is not'} that of the non-local block, to the "
-            f"last digits. {does_it_fit}",
-        )
+        if same != (kind == STORAGE):
+            raise NotYet(f"""{name}: its result {"IS" if same else "is not"} that of the non-local
+                block, to the last digits. {does_it_fit}""")
         zeros = float((weights_of(method, query, key) == 0).float().mean())
-        expect(
-            bool(zeros) == (kind == PAIRS),
-            f"{name}: {zeros:.0%} of its weights are exactly 0: "
-            f"{'those pairs never meet' if zeros else 'every pair meets'}. {does_it_fit}",
-        )
+        if bool(zeros) != (kind == PAIRS):
+            raise NotYet(f"""{name}: {zeros:.0%} of its weights are exactly 0:
+                {"those pairs never meet" if zeros else "every pair meets"}. {does_it_fit}""")
         features = FAMILIES[name].shrinks == ORDER
-        expect(
-            features == (kind == ORDER),
-            f"{name}: it {'takes no' if features else 'takes a'} softmax over the keys, so values "
-            f"{'can' if features else 'cannot'} be combined with keys before the query. "
-            f"{does_it_fit}",
-        )
-    say(
-        "Correct: each kind shows in what a method computes. Never stored: the same results. Fewer "
-        "pairs: exact zeros. Other order: no softmax over the keys. Fewer keys: a softmax, but "
-        "over few."
-    )
+        if features != (kind == ORDER):
+            raise NotYet(f"""{name}: it {"takes no" if features else "takes a"} softmax over the
+                keys, so keys and values {"can" if features else "cannot"} be combined first.
+                {does_it_fit}""")
+    passed("""each kind shows in what a method computes. Never stored: the same results. Fewer
+        pairs: exact zeros. Other order: no softmax over the keys. Fewer keys: a softmax over
+        few.""")
 
 
 def linear_attention(student: Callable[[Tensor, Tensor, Tensor], Tensor]) -> None:
@@ -71,18 +62,14 @@ def linear_attention(student: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Non
     query, key, value = query + 0.1, key + 0.1, normal(2, values, num_keys)
     result = attempt(student, query.clone(), key.clone(), value.clone())
     wanted = (2, num_queries, values)
-    expect(
-        tuple(result.shape) == wanted,
-        f"(B, N, Cv) = {wanted} is wanted, a row for each query position; yours is "
-        f"{tuple(result.shape)}. query is {tuple(query.shape)}, value {tuple(value.shape)}.",
-    )
+    if tuple(result.shape) != wanted:
+        raise NotYet(f"""(B, N, Cv) = {wanted} is wanted, a row for each query position; yours is
+            {tuple(result.shape)}. query is {tuple(query.shape)}, value {tuple(value.shape)}.""")
     ones = attempt(student, query.clone(), key.clone(), torch.ones_like(value))
-    expect(
-        torch.allclose(ones, torch.ones_like(ones), atol=1e-4),
-        f"Values that are all 1 must give 1, because the weights of a row sum to 1; yours give "
-        f"{float(ones.min()):.3g} to {float(ones.max()):.3g}. Divide each row by its own total: "
-        "the query times the sum of all keys.",
-    )
+    if not torch.allclose(ones, torch.ones_like(ones), atol=1e-4):
+        raise NotYet(f"""Values that are all 1 must give 1, because the weights of a row sum to 1;
+            yours give {float(ones.min()):.3g} to {float(ones.max()):.3g}. Divide each row by its
+            own total: the query times the sum of all keys.""")
     scores = query.mT @ key
     slips = {
         "A softmax is in it. Here the products themselves are the weights.": [
@@ -92,10 +79,8 @@ def linear_attention(student: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Non
             value.mean(2)[:, None].expand_as(result)
         ),
     }
-    otherwise = (
-        "The weights are not the products of the features. Weight (n, s) must be query n times key "
-        "s, summed over C, divided by the total of row n; nothing else."
-    )
+    otherwise = """The weights are not the products of the features. Weight (n, s) must be query n
+        times key s, summed over C, divided by the total of row n; nothing else."""
     right = scores / scores.sum(-1, keepdim=True) @ value.mT
     judge(result, right, slips, otherwise, atol=1e-4)
     channels, positions = 4, 400  # the work for a long map must be that of the cheap order
@@ -103,56 +88,41 @@ def linear_attention(student: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Non
     with operation_counter() as counter:
         attempt(student, query + 0.1, key + 0.1, normal(1, channels, positions))
     work = counter.get_total_flops()
-    expect(
-        work <= 4 * positions * channels * (channels + 4),
-        f"The numbers are correct, but at N = {positions}, C = {channels} they took {work:,} "
-        f"operations; {4 * positions * channels**2:,} are enough. A product of three matrices may "
-        "be bracketed in two ways: multiply keys and values first.",
-    )
-    say(
-        "Correct: each row of weights sums to 1, the result is that of the N x S matrix of "
-        "products, and that matrix is never computed: the work is 4 N C C."
-    )
+    if work > 4 * positions * channels * (channels + 4):
+        raise NotYet(f"""The numbers are correct, but at N = {positions}, C = {channels} they took
+            {work:,} operations; {4 * positions * channels**2:,} are enough. A product of three
+            matrices may be bracketed in two ways: multiply keys and values first.""")
+    passed("""each row of weights sums to 1, the result is that of the N x S matrix of products, and
+        that matrix is never computed: the work is 4 N C C.""")
 
 
 def criss_cross_reach(student: Callable[[int, int], Tensor]) -> None:
     """(height, width) -> bool (N, N): entry (n, s) says if n attends to s in one pass."""
     height, width = draw(4, 5), draw(6, 7)  # wider than a window of 3, and no multiples
     reach, positions = attempt(student, height, width), height * width
-    expect(
-        tuple(reach.shape) == (positions, positions),
-        f"The answer is (N, N) with N = H * W = {positions}; yours is {tuple(reach.shape)}.",
-    )
+    if tuple(reach.shape) != (positions, positions):
+        raise NotYet(f"""The answer is (N, N) with N = H * W = {positions}; yours is
+            {tuple(reach.shape)}.""")
     expect(reach.dtype == torch.bool, f"Entries must be True or False; yours are {reach.dtype}.")
-    expect(
-        bool(reach.diagonal().all()),
-        "A position is in its own row: it attends to itself, too.",
-    )
+    if not reach.diagonal().all():
+        raise NotYet("A position is in its own row: it attends to itself, too.")
     y, x = draw(1, height - 2), draw(1, width - 2)  # at a corner slips may give the same
     keys = reach[y * width + x].view(height, width)
     row, column, outside = bool(keys[y].all()), bool(keys[:, x].all()), keys.clone()
     outside[y], outside[:, x] = False, False
     where = f"The position in row {y}, column {x} of {height} x {width}"
     expect(not keys.all(), "Every position attends to every position: that is the non-local block.")
-    expect(
-        row or column,
-        f"{where} attends neither to its whole row nor to its whole column. Position n is in row "
-        f"n // W and column n % W, because maps are flattened row by row (W = {width}).",
-    )
+    if not (row or column):
+        raise NotYet(f"""{where} attends neither to its whole row nor to its whole column. Position
+            n is in row n // W and column n % W, as maps are flattened row by row (W = {width}).""")
     expect(row, f"{where} attends to its column, but not to its row.")
     expect(column, f"{where} attends to its row, but not to its column.")
-    expect(
-        not outside.any(),
-        f"{where} attends to {int(outside.sum())} positions that are neither in its row nor in its "
-        "column.",
-    )
+    if outside.any():
+        raise NotYet(f"""{where} attends to {int(outside.sum())} positions neither in its row nor
+            column.""")
     counts, cross = reach.sum(1), height + width - 1
-    expect(
-        bool((counts == cross).all()),
-        f"Each attends to H + W - 1 = {cross} positions; some of yours to {int(counts.max())} or "
-        f"{int(counts.min())}.",
-    )
-    say(
-        f"Correct: each position attends to the {cross} positions of its own row and column, and "
-        "in two passes to all, over a corner."
-    )
+    if not (counts == cross).all():
+        raise NotYet(f"""Each attends to H + W - 1 = {cross} positions; some of yours to
+            {int(counts.max())} or {int(counts.min())}.""")
+    passed(f"""each position attends to the {cross} positions of its row and column, and in two
+        passes to all.""")

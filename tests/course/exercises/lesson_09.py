@@ -1,10 +1,10 @@
 """Right and wrong answers to the exercises of lesson 09."""
 
 import torch
-from exercises import Gallery, Wrong
 from torch.nn.functional import pad
 
 from annlib.course import checks
+from exercises import Gallery, Wrong
 
 
 def by_table(raw, values):
