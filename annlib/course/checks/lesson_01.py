@@ -123,9 +123,8 @@ def check_counts(found: Tensor, predictions: Tensor, labels: Tensor) -> None:
         "Your matrix is transposed: a row belongs to a label, so its sum is the number of pixels "
         "that are labelled with that class.": right.T,
         "Each pair of classes was counted once, however often it occurs: `counts[rows, columns] "
-        "+= 1` writes each place once. bincount, or index_put_(..., accumulate=True), adds.": (
-            right.clamp(max=1)
-        ),
+        "+= 1` writes each place once. bincount, or index_put_(..., accumulate=True), "
+        "adds.": right.clamp(max=1),
         "Only correct pixels are counted. IoU also needs the confusions, which class was "
         "predicted for which label, so all labelled pixels are counted.": right.diagonal().diag(),
     }
@@ -178,9 +177,8 @@ def mean_slips(each: Tensor, total: Tensor) -> dict[str, object]:
         "although no prediction could be better. Leave it out.": of_all.nan_to_num(0).mean(),
         "A class that occurs nowhere counts as 1 with you, although it was never tested. Leave it "
         "out.": of_all.nan_to_num(1).mean(),
-        "0/0 is NaN, and one NaN makes the whole mean NaN. torch has a mean that leaves NaN out.": (
-            float("nan")
-        ),
+        "0/0 is NaN, and one NaN makes the whole mean NaN. torch has a mean that leaves NaN "
+        "out.": float("nan"),
         "A class that was predicted but occurs in no label is left out with you. Each of its "
         "pixels is a false positive: it counts as 0.": of_all[labelled > 0].mean(),
         "The union counts the intersection twice: correct pixels are in labelled and in "
@@ -193,7 +191,6 @@ def mean_slips(each: Tensor, total: Tensor) -> dict[str, object]:
         "You weight classes by their pixels (frequency weighted IoU). In mIoU all classes have the "
         "same weight, however small they are.": (labelled * of_all.nan_to_num(0)).sum()
         / labelled.sum(),
-        "That is pixel accuracy, which large classes such as the sky dominate.": (
-            both.sum() / total.sum()
-        ),
+        "That is pixel accuracy, which large classes such as the sky dominate.": both.sum()
+        / total.sum(),
     }

@@ -60,22 +60,21 @@ def operation_slips(n: int, s: int, wide: int, c: int) -> dict[str, int]:
     conv, product = 2 * n * wide * c, 2 * n * s * c
     return {
         "Half of it: a multiply-add is two operations, one product and one sum.": (
-            (3 * conv + 2 * product) // 2
-        ),
+            3 * conv + 2 * product
+        )
+        // 2,
         "The 1 x 1 convolutions are missing: query and key (shared), value, output.": 2 * product,
         "The two products are missing: scores, then weights times values.": 3 * conv,
-        "One product is missing: the weights are computed (scores), then they are used (values).": (
-            3 * conv + product
-        ),
-        "One convolution too many: query and key share one, which runs once.": (
-            4 * conv + 2 * product
-        ),
-        "One convolution is missing: query and key share one, then come value and output.": (
-            2 * conv + 2 * product
-        ),
-        "Your scores compare N with N even when there are only S keys: the matrix is N x S.": (
-            3 * conv + 4 * n * n * c
-        ),
+        "One product is missing: the weights are computed (scores), then they are used (values).": 3
+        * conv
+        + product,
+        "One convolution too many: query and key share one, which runs once.": 4 * conv
+        + 2 * product,
+        "One convolution is missing: query and key share one, then come value and output.": 2 * conv
+        + 2 * product,
+        "Your scores compare N with N even when there are only S keys: the matrix is N x S.": 3
+        * conv
+        + 4 * n * n * c,
         "You project the values at S anchors. The plain block projects all N, then samples them; "
         "that saving is the topic of lesson 11.": 2 * conv + 2 * s * wide * c + 2 * product,
     }
@@ -134,8 +133,8 @@ def largest_map_slips(num_bytes: int, channels: int) -> dict[str, int]:
     right = rows()
     return {
         "One byte for a number? float32 takes four.": rows(factor=1),
-        "Two N x N matrices are in memory together: the scores, and their softmax.": (
-            rows(squares=1)
+        "Two N x N matrices are in memory together: the scores, and their softmax.": rows(
+            squares=1
         ),
         "Your map is square; here it is twice as wide as high.": rows(wide=1),
         "Keys and values are missing: two matrices of N x C.": rows(sides=0),

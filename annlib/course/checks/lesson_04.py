@@ -119,9 +119,8 @@ ANCHOR_SLIPS: dict[str, Callable[[Tensor, int], Tensor]] = {
     "Your cells go column by column. Flatten each level row by row, as positions "
     "are.": lambda x, n: F.adaptive_avg_pool2d(x, n).mT,
     "Your cells all have the same size, so the last rows and columns of the map are in none. Let "
-    "neighbouring cells share a position where the side does not divide evenly.": (
-        lambda x, n: F.avg_pool2d(x, [side // n or 1 for side in x.shape[2:]])[:, :, :n, :n]
-    ),
+    "neighbouring cells share a position where the side does not divide "
+    "evenly.": lambda x, n: F.avg_pool2d(x, [side // n or 1 for side in x.shape[2:]])[:, :, :n, :n],
 }
 
 

@@ -37,30 +37,27 @@ def first_loss(student: Callable[[int, float, float], float]) -> None:
             "the count, so they make the mean smaller.": outputs * each / labelled,
             "The auxiliary loss is missing: the second output has a loss, too.": labelled * each,
             "Both outputs are compared with the same labels: the share belongs to both losses.": (
-                (labelled + aux) * each
-            ),
+                labelled + aux
+            )
+            * each,
             "Only the auxiliary loss is there: the main loss counts once.": aux * labelled * each,
             "Both losses count once with you; the auxiliary one is weighted.": 2 * labelled * each,
-            "That is in bits: cross-entropy here uses the natural logarithm.": (
-                outputs * labelled * log2(classes)
-            ),
-            "log10 counts digits: cross-entropy here uses the natural logarithm.": (
-                outputs * labelled * log10(classes)
-            ),
+            "That is in bits: cross-entropy here uses the natural logarithm.": outputs
+            * labelled
+            * log2(classes),
+            "log10 counts digits: cross-entropy here uses the natural logarithm.": outputs
+            * labelled
+            * log10(classes),
             "1/K is the probability of each class. The loss of a pixel is minus the logarithm of "
             "it.": outputs * labelled / classes,
-            "The sign: the logarithm of 1/K is negative, the loss is minus that.": (
-                -outputs * labelled * each
-            ),
+            "The sign: the logarithm of 1/K is negative, the loss is minus that.": -outputs
+            * labelled
+            * each,
         }
         found = attempt_number(student, classes, labelled, aux)
-        judge(
-            found,
-            outputs * labelled * each,
-            slips,
-            f"For {classes} classes, {labelled:.2f} labelled and weight {aux:.2f} you get "
-            f"{found:.3g}. What does one labelled pixel cost if all classes are equally likely?",
-        )
+        otherwise = f"""For {classes} classes, {labelled:.2f} labelled and weight {aux:.2f} you get
+            {found:.3g}. What does one labelled pixel cost if all classes are equally likely?"""
+        judge(found, outputs * labelled * each, slips, otherwise)
     passed("""each labelled pixel costs ln K, ignored ones only make the mean smaller, and the
         auxiliary output adds its weighted share. Any other first loss is a symptom.""")
 
@@ -70,22 +67,23 @@ def poly_rate(student: Rate) -> None:
     steps, base, power = draw(60, 90), uniform(0.01, 0.05), uniform(0.6, 0.85)
     floor = base * uniform(0.1, 0.2)
     found = [attempt_number(student, step, steps, base, power, floor) for step in range(steps)]
-    rates, falls = torch.tensor(found).double(), base - floor
+    rates, falls = torch.tensor(found, dtype=torch.float64), base - floor
     done = torch.arange(steps).double() / steps
     one_less = done * steps / (steps - 1)
     slips = {
         "The power is missing: you fall along a straight line.": falls * (1 - done) + floor,
-        "The power belongs to what is left, 1 - step / steps, not to what is done.": (
-            falls * (1 - done**power) + floor
-        ),
+        "The power belongs to what is left, 1 - step / steps, not to what is done.": falls
+        * (1 - done**power)
+        + floor,
         "max(rate, floor) cuts the curve off. Here the floor is added to what falls: (base - "
-        "floor) times the rest to the power, plus the floor.": (
-            (base * (1 - done) ** power).clamp(min=floor)
-        ),
+        "floor) times the rest to the power, plus the "
+        "floor.": (base * (1 - done) ** power).clamp(min=floor),
         "The floor is missing: the rate ends at 0.": base * (1 - done) ** power,
         "That is a power of the whole rate, base and all: only the rest gets the power.": (
-            (falls * (1 - done)) ** power + floor
-        ),
+            falls * (1 - done)
+        )
+        ** power
+        + floor,
         "You divide by steps - 1, as newer code does. The recipe of the released weights divides "
         "by steps.": falls * (1 - one_less).clamp(min=0) ** power + floor,
     }
@@ -94,7 +92,7 @@ def poly_rate(student: Rate) -> None:
     elif found[0] < base * 0.9999:
         otherwise = f"""Step 0 must have the base rate, {base:.3g}; yours has {found[0]:.3g}. Which
             share of the steps is still to come at step 0?"""
-    elif not bool((rates.diff() < 0).all()):
+    elif not (rates.diff() < 0).all():
         otherwise = "The rate must fall in every step; yours does not. Is there a `//` in it?"
     elif min(found) <= floor:
         otherwise = "Your rate goes below the floor before the end: add the floor to what falls."
@@ -103,25 +101,13 @@ def poly_rate(student: Rate) -> None:
             Compare with the formula: what falls, with which power, and what is added."""
     judge(rates, falls * (1 - done) ** power + floor, slips, otherwise, rtol=1e-4, atol=1e-9)
     last = attempt_number(student, steps, steps, base, power, floor)
-    judge(
-        last,
-        floor,
-        {},
-        f"After all {steps} steps only the floor is left, {floor:.2g}; you have {last:.2g}. Is the "
-        "step divided by the number of steps, or by one less?",
-        rtol=1e-4,
-    )
+    if abs(last / floor - 1) > 1e-4:
+        raise NotYet(f"""After all {steps} steps only the floor is left, {floor:.2g}; you have
+            {last:.2g}. Is the step divided by the number of steps, or by one less?""")
     half = attempt_number(student, steps // 2, 2 * (steps // 2), base, 1.0, 0.0)
-    judge(
-        half,
-        base / 2,
-        {},
-        "With power 1 and no floor, half of the rate is left half way.",
-        "",
-        1e-4,
-    )
-    passed("""it starts at base, falls in every step, bends as the power says, and ends at the
-        floor.""")
+    if abs(2 * half / base - 1) > 1e-4:
+        raise NotYet("With power 1 and no floor, half of the rate is left half way.")
+    passed("it starts at base, falls in every step as the power says, and ends at the floor.")
 
 
 AUX_WEIGHT = 0.4
@@ -211,18 +197,13 @@ def check_loss(found: float, main: float, aux: float, labels: Tensor) -> None:
         "below it.": main / every,
         "The auxiliary loss is missing, and the mean is over labelled pixels only.": main / valid,
         f"The auxiliary loss counts in full; its weight is {AUX_WEIGHT}.": (main + aux) / every,
-        "The weight is on the wrong loss: the main one counts in full.": (
-            (AUX_WEIGHT * main + aux) / every
-        ),
+        "The weight is on the wrong loss: the main one counts in full.": (AUX_WEIGHT * main + aux)
+        / every,
         "That is a sum over pixels: it would grow with the image. Take the mean.": right * every,
     }
-    judge(
-        found,
-        right,
-        slips,
-        f"The loss you return is {found:.4g}, but for these weights it was {right:.4g} before the "
-        "step. Return the loss that the gradients came from.",
-    )
+    otherwise = f"""The loss you return is {found:.4g}, but for these weights it was {right:.4g} before
+        the step. Return the loss that the gradients came from."""
+    judge(found, right, slips, otherwise)
 
 
 def check_moves(

@@ -90,9 +90,8 @@ def confidence_interval(student: Callable[[Sequence[float]], tuple[float, float]
             "Your deviation divides by n. From a sample it divides by n - 1: statistics.stdev, not "
             "pstdev (numpy: ddof=1).": t * pstdev(values) / sqrt(n),
             "Degrees of freedom are n - 1: one is used for the mean.": t_quantile(0.975, n) * error,
-            "t_quantile(0.95, ...) leaves 5 % on one side. Two sides with 2.5 % each: 0.975.": (
-                t_quantile(0.95, n - 1) * error
-            ),
+            "t_quantile(0.95, ...) leaves 5 % on one side. Two sides with 2.5 % each: "
+            "0.975.": t_quantile(0.95, n - 1) * error,
             "The interval reaches t·s/√n to each side; yours is half of that in all.": t
             * error
             / 2,
@@ -133,9 +132,8 @@ def paired_difference(student: Callable[[Runs, Runs], tuple[float, float]]) -> N
             "A failed run counts as 0 in yours. It shows nothing about the score: leave out the "
             "pair, and report how many failed.": paired_interval(*filled).mean,
             "Yours is a difference of two means over different seeds: where one run failed its "
-            "partner still counts. Take differences seed by seed, of complete pairs.": (
-                means[0] - means[1]
-            ),
+            "partner still counts. Take differences seed by seed, of complete "
+            "pairs.": means[0] - means[1],
         }
         otherwise = f"""The mean difference of the pairs is not {difference:.4f}. Match runs by
             seed, not by their place: the two dicts are in another order."""

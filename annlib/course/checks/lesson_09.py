@@ -126,9 +126,8 @@ def check_slide(student: Slide, images: Tensor, window: Size, stride: Size, case
     slips = {
         "scores of windows that overlap are added up: a pixel in four windows counts four times. "
         "Divide by how many windows cover each pixel.": by_counting(images, window, stride, "sum"),
-        "a window overwrites the scores of earlier ones. Add, count, divide at the end.": (
-            by_counting(images, window, stride, "last")
-        ),
+        "a window overwrites the scores of earlier ones. Add, count, divide at the "
+        "end.": by_counting(images, window, stride, "last"),
     }
     otherwise = """the scores are not the means of the windows. Add each window's scores at its
         place to a map of zeros, add 1 to a map of counts there, divide at the end."""
@@ -171,9 +170,8 @@ def step_bytes(student: Callable[[int, int, int], float]) -> None:
             "You multiply everything by the batch. Weights, gradients and momentum are there once, "
             "however many images there are.": batch * measured,
             "Your estimate does not grow with the batch; the feature maps do.": measured,
-            "You subtracted the weights and did not add them again: 12 bytes a parameter.": (
-                batch * maps
-            ),
+            "You subtracted the weights and did not add them again: 12 bytes a parameter.": batch
+            * maps,
             "The measurement holds weights, gradients and momentum already: subtract them before "
             "you multiply, or they count once more for each image.": fixed + batch * measured,
         }

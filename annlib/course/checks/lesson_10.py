@@ -54,8 +54,8 @@ def seeds_in_budget(student: Callable[[float, float, int], int]) -> None:
         for minutes in (exact + 1e-6, exact + 2 * spare):
             got = run(minutes, seconds, arms)
             slips = {
-                f"{got} is the number of runs. Every seed runs once in each arm.": (
-                    int(60 * minutes / seconds)
+                f"{got} is the number of runs. Every seed runs once in each arm.": int(
+                    60 * minutes / seconds
                 ),
                 "minutes are not seconds.": int(minutes / seconds / arms),
                 f"with {got} seeds the time runs out before the last is done.": seeds + 1,

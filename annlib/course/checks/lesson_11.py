@@ -50,63 +50,45 @@ def commutes(student: Callable[[Layer, Tensor, int], bool]) -> None:
     for _ in range(2):
         channels, scale = 2 * draw(2, 4), draw(2, 3)
         features = normal(2, channels, draw(7, 9), draw(11, 13))
-        conv, wide, relu = (
-            nn.Conv2d(channels, 5, 1),
-            nn.Conv2d(channels, 3, 3, padding=1),
-            nn.ReLU(),
-        )
+        conv, wide = nn.Conv2d(channels, 5, 1), nn.Conv2d(channels, 3, 3, padding=1)
+        relu = nn.ReLU()
         if not ask(nn.Identity(), features) and ask(relu, features):
             raise NotYet("The opposite: True means that both orders give the same.")
-        cases = {
-            "A 1 x 1 convolution commutes with the mean, but your test says no. Do you compare bit "
-            "by bit? Sums in another order differ by rounding: allow a small relative error. Are "
-            "your cells means, not maxima?": (conv, features, True),
-            "On features of both signs ReLU does not commute: of -1 and 1 the mean is 0, but the "
-            "mean of their ReLUs is not. Your test says yes. Does it apply the layer before the "
-            "means in one order, after them in the other, and compare all numbers?": (
-                relu,
-                features,
-                False,
-            ),
-            "On positive features ReLU changes nothing, so both orders agree; your test says no. "
-            "It must use the features that it is given, not some of its own.": (
-                relu,
-                features.abs() + 0.1,
-                True,
-            ),
-            "One layer was nonlinear in the second half of its channels only, and your test says "
-            "yes. Compare all channels, images and cells: the largest difference, not a sum.": (
-                HalfReLU(),
-                features,
-                False,
-            ),
-            "A 3 x 3 convolution is linear, but it mixes neighbours: after the means its "
-            "neighbours are cells, not positions. Your test says yes.": (wide, features, False),
-            "With features a million times smaller your test says yes for ReLU: a fixed tolerance "
-            "takes small numbers for equal. Divide the difference by the largest number.": (
-                relu,
-                1e-6 * features,
-                False,
-            ),
-            "With features ten million times larger your test says no for a 1 x 1 convolution: "
-            "rounding grows with the numbers. Divide the difference by the largest number.": (
-                conv,
-                1e7 * features,
-                True,
-            ),
-        }
-        for advice, (layer, maps, wanted) in cases.items():
-            expect(ask(layer, maps) == wanted, advice)
+        if not ask(conv, features):
+            raise NotYet("""A 1 x 1 convolution commutes with the mean, but your test says no. Do
+                you compare bit by bit? Sums in another order differ by rounding: allow a small
+                relative error. Are your cells means, not maxima?""")
+        if ask(relu, features):
+            raise NotYet("""On features of both signs ReLU does not commute: of -1 and 1 the mean is
+                0, but the mean of their ReLUs is not. Your test says yes. Does it apply the layer
+                before the means in one order, after them in the other, and compare all numbers?""")
+        if not ask(relu, features.abs() + 0.1):
+            raise NotYet("""On positive features ReLU changes nothing, so both orders agree; your
+                test says no. It must use the features that it is given, not some of its own.""")
+        if ask(HalfReLU(), features):
+            raise NotYet("""One layer was nonlinear in the second half of its channels only, and
+                your test says yes. Compare all channels, images and cells: the largest difference,
+                not a sum.""")
+        if ask(wide, features):
+            raise NotYet("""A 3 x 3 convolution is linear, but it mixes neighbours: after the means
+                its neighbours are cells, not positions. Your test says yes.""")
+        if ask(relu, 1e-6 * features):
+            raise NotYet("""With features a million times smaller your test says yes for ReLU: a
+                fixed tolerance takes small numbers for equal. Divide by the largest number.""")
+        if not ask(conv, 1e7 * features):
+            raise NotYet("""With features ten million times larger your test says no for a 1 x 1
+                convolution: rounding grows with the numbers. Divide by the largest number.""")
     passed("""a 1 x 1 convolution passes in spite of rounding, whatever the size of the numbers;
         ReLU, 3 x 3 and a layer that is nonlinear in some channels only do not. On positive features
         ReLU changes nothing, and your test, which uses the features, says so.""")
 
 
-def folded_context(student: Callable[..., Tensor]) -> None:
-    """student(weights (B, N, S), features (B, C, H, W), to_value, to_output, pool_scales)
+# weights (B, N, S), features (B, C, H, W), to_value, to_output, pool_scales
+Setting = tuple[Tensor, Tensor, nn.Conv2d, nn.Conv2d, tuple[int, ...]]
 
-    -> (B, N, out); rows of the weights sum to 1
-    """
+
+def folded_context(student: Callable[..., Tensor]) -> None:
+    """student(*Setting) -> (B, N, out); rows of the weights sum to 1"""
     for dtype, tolerance in ((torch.float32, 1e-5), (torch.float64, 1e-11)):
         scales = ((1, 2), (2, 3), (3, 1, 2))[draw(0, 2)]
         channels, values = draw(38, 44), draw(30, 36)
@@ -117,70 +99,65 @@ def folded_context(student: Callable[..., Tensor]) -> None:
         convs = nn.Conv2d(channels, values, 1).to(dtype), nn.Conv2d(values, wide, 1).to(dtype)
         for conv in convs:
             nn.init.normal_(conv.bias)
-        found = attempt(student, weights, features, *convs, scales)
+        setting = (weights, features, *convs, scales)
+        found = attempt(student, *setting)
         wanted, got = (2, positions, wide), tuple(found.shape)
-        if got != wanted:
-            raise NotYet(f"""One row for each query position, (B, N, output channels) = {wanted};
-                yours is {got}.""")
+        expect(got == wanted, f"(B, N, output channels) = {wanted} is wanted; yours is {got}.")
         expect(found.dtype == dtype, f"{dtype} went in, but {found.dtype} came out.")
-        right = plain_context(weights, features, *convs, scales).detach()
-        slips = context_slips(weights, features, *convs, scales)
+        right = plain_context(setting).detach()
         otherwise = """Your numbers are not those of the plain block. Go step by step: means of the
             features, value projection, output projection, then weights."""
-        judge(found, right, slips, otherwise, rtol=0, atol=tolerance * float(right.abs().max()))
-        check_gradients(student, weights, features, convs, scales, 100 * tolerance)
-        check_work(student, weights, features, convs, scales)
+        limit = tolerance * float(right.abs().max())
+        judge(found, right, context_slips(setting), otherwise, rtol=0, atol=limit)
+        check_gradients(student, setting, 100 * tolerance)
+        check_work(student, setting)
     passed("""the plain block's numbers and gradients to rounding, in float32 and float64, and both
         projections run on the anchors alone.""")
 
 
-def plain_context(
-    weights: Tensor, features: Tensor, to_value: nn.Module, to_output: nn.Module, scales: tuple
-) -> Tensor:
+def plain_context(setting: Setting) -> Tensor:
     """As the readable block: all positions projected.  -> (B, N, out)"""
+    weights, features, to_value, to_output, scales = setting
     value = PyramidPool(scales)(to_value(features))
     context = (weights @ value.mT).mT[..., None]  # (B, C, N, 1): a map of one column
     return to_output(context)[..., 0].mT
 
 
 @torch.no_grad()
-def context_slips(
-    weights: Tensor, features: Tensor, to_value: nn.Module, to_output: nn.Module, scales: tuple
-) -> dict[str, Tensor]:
+def context_slips(setting: Setting) -> dict[str, Tensor]:
     """Advice -> what comes out with that mistake."""
-    means, backwards = pyramid_means(features, scales), pyramid_means(features, scales[::-1])
-    first, second = to_value.weight.flatten(1), to_output.weight.flatten(1)
-    bias, last = to_value.bias, to_output.bias
+    weights, features, to_value, to_output, scales = setting
+
+    def made(scales=scales, first=to_value.bias, last=to_output.bias, weights=weights) -> Tensor:
+        values = linear(pyramid_means(features, scales), to_value.weight.flatten(1), first)
+        return weights @ linear(values, to_output.weight.flatten(1), last)
+
     return {
-        "The bias of the value projection is lost: linear(x, weight, bias).": (
-            weights @ linear(linear(means, first), second, last)
+        "The bias of the value projection is lost: linear(x, weight, bias).": made(first=None),
+        "The bias of the output projection is lost: rows of the weights sum to 1, so it "
+        "stays.": made(last=None),
+        "Both biases are lost. A mean keeps a constant, and so do weights that sum to 1.": made(
+            first=None, last=None
         ),
-        "The bias of the output projection is lost: rows of the weights sum to 1, so it stays.": (
-            weights @ linear(linear(means, first, bias), second)
+        "The anchors are in another order than the weights expect: pool_scales as given.": made(
+            scales[::-1]
         ),
-        "Both biases are lost. A mean keeps a constant, and so do weights that sum to 1.": (
-            weights @ linear(linear(means, first), second)
-        ),
-        "The anchors are in another order than the weights expect: pool_scales as given.": (
-            weights @ linear(linear(backwards, first, bias), second, last)
-        ),
-        "The rows of the weights sum to 1 already: no second softmax.": (
-            weights.softmax(-1) @ linear(linear(means, first, bias), second, last)
+        "The rows of the weights sum to 1 already: no second softmax.": made(
+            weights=weights.softmax(-1)
         ),
     }
 
 
-def check_gradients(
-    student: Callable, weights: Tensor, features: Tensor, convs: tuple, scales: tuple, limit: float
-) -> None:
+def check_gradients(student: Callable, setting: Setting, limit: float) -> None:
     """Compares the gradients of both computations, for inputs and parameters."""
+    weights, features, to_value, to_output, scales = setting
     # Scores, not weights: a bias moved to the anchors adds the same to the gradient of all weights
     # of a row, and the softmax removes that again.
     leaves = {"scores": weights.log().requires_grad_(), "features": features.requires_grad_()}
-    live = (leaves["scores"].softmax(-1), features, *convs, scales)
-    for name, conv in zip(("to_value", "to_output"), convs, strict=True):
-        leaves |= {f"{name}'s weight": conv.weight, f"{name}'s bias": conv.bias}
-    found, plain = attempt(student, *live), plain_context(*live)
+    leaves |= {f"to_value's {name}": value for name, value in to_value.named_parameters()}
+    leaves |= {f"to_output's {name}": value for name, value in to_output.named_parameters()}
+    live = (leaves["scores"].softmax(-1), *setting[1:])
+    found, plain = attempt(student, *live), plain_context(live)
     upstream = torch.randn(plain.shape, generator=fresh(), dtype=plain.dtype)
     expect(found.requires_grad, "No gradient flows: is there a detach, `.data` or no_grad?")
     options = {"retain_graph": True, "allow_unused": True}
@@ -194,21 +171,20 @@ def check_gradients(
 
 
 @torch.no_grad()
-def check_work(
-    student: Callable, weights: Tensor, features: Tensor, convs: tuple, scales: tuple
-) -> None:
+def check_work(student: Callable, setting: Setting) -> None:
     """Half more than the least is allowed: there are several ways to take means."""
+    weights, features, to_value, to_output, scales = setting
     with operation_counter() as counter:
-        attempt(student, weights, features, *convs, scales)
+        attempt(student, *setting)
     with operation_counter() as least:
         anchors = pyramid_means(features, scales)
-        for conv in convs:
+        for conv in (to_value, to_output):
             anchors = linear(anchors, conv.weight.flatten(1), conv.bias)
         weights @ anchors
-    if counter.get_total_flops() > 1.5 * least.get_total_flops():
-        raise NotYet(f"""The numbers are correct, but they take {counter.get_total_flops():,}
-            operations where {least.get_total_flops():,} are enough. At least one of the two
-            projections still runs at every position.""")
+    work, enough = counter.get_total_flops(), least.get_total_flops()
+    if work > 1.5 * enough:
+        raise NotYet(f"""The numbers are correct, but they take {work:,} operations where {enough:,}
+            are enough. At least one of the two projections still runs at every position.""")
 
 
 @torch.no_grad()
@@ -249,32 +225,25 @@ def check_folded(
 def norm_slips(conv: nn.Conv2d, norm: nn.BatchNorm2d, features: Tensor) -> dict[str, Tensor]:
     """Advice -> what comes out with that mistake."""
     bare = conv2d(features, conv.weight, None, conv.stride, conv.padding)
-    mean, shift, variance = norm.running_mean, norm.bias, norm.running_var + norm.eps
-    none = torch.zeros_like(mean)
-    bias = none if conv.bias is None else conv.bias
-    factor = norm.weight / variance.sqrt()
+    root, none = (norm.running_var + norm.eps).sqrt(), torch.zeros_like(norm.bias)
+    right, bias = norm.weight / root, none if conv.bias is None else conv.bias
 
-    def made(factor: Tensor, new_bias: Tensor) -> Tensor:
-        return bare * factor[:, None, None] + new_bias[:, None, None]
-
-    def wrong(factor: Tensor) -> Tensor:
-        return made(factor, factor * (bias - mean) + shift)
+    def made(factor=right, old=bias, mean=norm.running_mean, shift=norm.bias) -> Tensor:
+        return bare * factor[:, None, None] + (factor * (old - mean) + shift)[:, None, None]
 
     return {
-        "eps is missing: the norm divides by the root of variance plus eps.": wrong(
+        "eps is missing: the norm divides by the root of variance plus eps.": made(
             norm.weight / norm.running_var.sqrt()
         ),
-        "You divide by the variance; divide by its root (with eps under it).": wrong(
-            norm.weight / variance
-        ),
-        "The norm's weight (its scale) is missing.": wrong(variance.rsqrt()),
-        "The running mean is missing: it is subtracted before the scale.": made(
-            factor, factor * bias + shift
-        ),
-        "The norm's bias (its shift) is missing.": made(factor, factor * (bias - mean)),
-        "The old bias of the convolution is lost.": made(factor, shift - factor * mean),
+        "You divide by the variance; divide by its root (with eps under it).": made(right / root),
+        "The norm's weight (its scale) is missing.": made(1 / root),
+        "The running mean is missing: it is subtracted before the scale.": made(mean=none),
+        "The norm's bias (its shift) is missing.": made(shift=none),
+        "The old bias of the convolution is lost.": made(old=none),
         "The old bias is not scaled: the norm scales all that the convolution gives.": made(
-            factor, bias - factor * mean + shift
+            old=bias / right
         ),
-        "The scale is in the weights, but new bias is the old one.": made(factor, bias),
+        "The scale is in the weights, but new bias is the old one.": made(
+            right, bias / right, none, none
+        ),
     }

@@ -75,9 +75,8 @@ def linear_attention(student: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Non
         "A softmax is in it. Here the products themselves are the weights.": [
             (scale * scores).softmax(-1) @ value.mT for scale in (1.0, channels**-0.5)
         ],
-        "All positions get the mean: the queries have no influence. Where do they enter?": (
-            value.mean(2)[:, None].expand_as(result)
-        ),
+        "All positions get the mean: the queries have no influence. Where do they "
+        "enter?": value.mean(2)[:, None].expand_as(result),
     }
     otherwise = """The weights are not the products of the features. Weight (n, s) must be query n
         times key s, summed over C, divided by the total of row n; nothing else."""

@@ -129,7 +129,7 @@ UPDATE = Gallery(
         "an assignment counts duplicates once": Wrong(once_each, "accumulate"),
         "starts over with each batch": Wrong(starts_over, "do not start over"),
         "only right pixels": Wrong(only_right, "which class was predicted"),
-        "only the first picture of a batch": Wrong(first_picture, "all images of the batch"),
+        "only the first image of a batch": Wrong(first_picture, "all images of the batch"),
         "shares instead of counts": Wrong(in_shares, "whole numbers"),
     },
 )

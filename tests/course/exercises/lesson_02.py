@@ -65,7 +65,7 @@ WRONG_WEIGHTS = {
         "channels attend": (lambda q, k: (q @ q.mT).softmax(-1), "(B, N, S)"),
         "only square": (lambda q, k: by_matmul(q, q), "(B, N, S)"),
         "product of wrong axes": (lambda q, k: q @ k, "stopped with"),
-        "another picture's keys": (of_another_picture, "same image"),
+        "another image's keys": (of_another_picture, "same image"),
         "distance for product": (distances, "dot products"),
         "exp overflows": (unnormalised_exp, "overflows"),
         "always float32": (lambda q, k: by_matmul(q.float(), k.float()), "dtype"),

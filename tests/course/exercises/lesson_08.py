@@ -136,7 +136,7 @@ GALLERIES = {
                 around(lambda v: t_quantile(0.95, len(v) - 1) * stdev(v) / sqrt(len(v))),
                 "two sides",
             ),
-            "pixels as witnesses": Wrong(
+            "n counts pixels": Wrong(
                 around(lambda v: t_quantile(0.975, len(v) - 1) * stdev(v) / sqrt(200 * 128 * 192)),
                 "n counts runs",
             ),

@@ -203,7 +203,7 @@ GALLERIES = {
             "a window": Wrong(window, "neither to its whole row"),
             "a cross with a window": Wrong(thick, "neither in its row nor"),
             "without itself": Wrong(without_self, "attends to itself"),
-            "both passes at once": Wrong(two_steps, "to every position"),
+            "both passes together": Wrong(two_steps, "to every position"),
             "numbers": Wrong(lambda h, w: by_index(h, w).float(), "True or False"),
             "a map for one position": Wrong(lambda h, w: by_index(h, w)[0].view(h, w), "(N, N)"),
             "not returned": Wrong(lambda h, w: None, "return"),

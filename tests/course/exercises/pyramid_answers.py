@@ -148,7 +148,7 @@ APNB = Gallery(
     wrong={
         "not started": Wrong(NotStarted, "three dots"),
         "the query is sampled": Wrong(PooledQuery, "the query keeps all n"),
-        "the query is sampled and enlarged": Wrong(CoarseQuery, "the same query"),
+        "the query is sampled, then upsampled": Wrong(CoarseQuery, "the same query"),
         "softmax over those who ask": Wrong(SoftmaxOverN, "runs over N"),
         "no scale": Wrong(NoScale, "scale is missing"),
         "scale by the anchors": Wrong(ScaleOfS, "√S"),
