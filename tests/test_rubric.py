@@ -24,7 +24,7 @@ def course(tmp_path: Path) -> Path:
     source = tmp_path / "notebooks/source/90_fixture.py"
     source.parent.mkdir(parents=True)
     source.write_text(FIXTURE.read_text())
-    gallery = tmp_path / "tests/exercises/lesson_90.py"
+    gallery = tmp_path / "tests/course/exercises/lesson_90.py"
     gallery.parent.mkdir(parents=True)
     gallery.write_text('GALLERIES = {"mean": None}')
     judge(tmp_path, {})
@@ -81,7 +81,7 @@ def test_point_that_the_lint_faults_is_none_whoever_praised_it(course: Path) -> 
 
 
 def test_checker_without_a_gallery_costs_its_point(course: Path) -> None:
-    (course / "tests/exercises/lesson_90.py").unlink()
+    (course / "tests/course/exercises/lesson_90.py").unlink()
     assert "R12 (Checks cannot be fooled) scores 0" in "\n".join(rubric_findings(course))
 
 

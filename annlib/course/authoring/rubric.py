@@ -45,7 +45,7 @@ FOUND_BY = {
     "R8": "lint: palette, headings; gates: alt text, widgets; browser tests: keyboard",
     "R9": "lint: fields of an exercise",
     "R10": "lint: three hints, folded",
-    "R12": "tests/test_exercises.py: five wrong answers or more each, drawn anew",
+    "R12": "tests/course/test_exercises.py: five wrong answers or more each, drawn anew",
     "R13": "lint: no number without a source; gate: claims",
     "R15": "lint: quiz, recap, links",
 }
@@ -82,7 +82,7 @@ def scores(source: Path, judged: dict[str, Judgement]) -> dict[str, int]:
 
 def ungalleried(lesson: Lesson, root: Path) -> Iterator[str]:
     """Exercises whose checker is tried on no gallery of wrong answers."""
-    path = root / f"tests/exercises/lesson_{lesson.name[:2]}.py"
+    path = root / f"tests/course/exercises/lesson_{lesson.name[:2]}.py"
     text = path.read_text(encoding="utf-8") if path.exists() else ""
     for name in lesson.with_role("check"):
         if f'"{name}"' not in text:

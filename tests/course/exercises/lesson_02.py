@@ -4,10 +4,10 @@ from collections.abc import Callable
 from math import sqrt
 
 import torch
-from gallery import Gallery, Wrong
 from torch import Tensor, nn
 
 from annlib.course import checks
+from exercises import Gallery, Wrong
 
 # Attention weights
 
@@ -44,7 +44,7 @@ WRONG_WEIGHTS = {
     for misconception, (answer, advice) in {
         "not started": (lambda q, k: ..., "three dots"),
         "forgot to return": (lambda q, k: None, "return"),
-        "a list": (lambda q, k: [q], "no tensor"),
+        "a list": (lambda q, k: [q], "not a tensor"),
         "softmax over those who ask": (
             lambda q, k: (q.mT @ k / sqrt(q.shape[1])).softmax(1),
             "over N",
@@ -65,7 +65,7 @@ WRONG_WEIGHTS = {
         "channels attend": (lambda q, k: (q @ q.mT).softmax(-1), "(B, N, S)"),
         "only square": (lambda q, k: by_matmul(q, q), "(B, N, S)"),
         "product of wrong axes": (lambda q, k: q @ k, "stopped with"),
-        "another picture's keys": (of_another_picture, "same picture"),
+        "another image's keys": (of_another_picture, "same image"),
         "distance for product": (distances, "dot products"),
         "exp overflows": (unnormalised_exp, "overflows"),
         "always float32": (lambda q, k: by_matmul(q.float(), k.float()), "dtype"),
@@ -214,17 +214,17 @@ WRONG_BLOCKS = {
         ),
         "query and key exchanged": (
             slip(weights=lambda s, q, k: by_matmul(k, q)),
-            "changed places",
+            "swapped",
         ),
         "symmetric": (slip(weights=lambda s, q, k: by_matmul(q, q)), "keys, too"),
         "keys for values": (
             slip(project=lambda s, x: (*Right.project(s, x)[:2], Right.project(s, x)[1])),
-            "not the keys",
+            "not of the keys",
         ),
         "detached query": (slip(project=detached), "to_query"),
-        "not a class": (..., "cannot be built: TypeError"),
+        "not a class": (..., "three dots"),
         "a function": (lambda channels, key_channels: None, "nn.Module"),
-        "super forgotten": (slip(__init__=super_forgotten), "cannot be built: AttributeError"),
+        "super forgotten": (slip(__init__=super_forgotten), "stopped with AttributeError"),
         "renamed part": (slip(__init__=renamed), "called to_output"),
         "3 x 3": (slip(__init__=wide_output), "called to_output"),
         "no gradient at all": (slip(forward=without_gradient), "No gradient flows"),

@@ -1,8 +1,6 @@
 """Right and wrong answers to the exercises of lesson 04."""
 
 import torch
-from exercises.pyramid_answers import APNB, by_loops, pooled
-from gallery import Gallery, Wrong
 from torch import Tensor
 from torch.nn.functional import (
     adaptive_avg_pool1d,
@@ -13,6 +11,8 @@ from torch.nn.functional import (
 
 from annlib.course import checks
 from annlib.course.attention import anchor_boxes
+from exercises import Gallery, Wrong
+from exercises.pyramid_answers import APNB, by_loops, pooled
 
 
 def square_only(x: Tensor, levels: tuple[int, ...]) -> Tensor:
@@ -57,10 +57,10 @@ ANCHORS = Gallery(
             lambda x, levels: torch.cat(
                 [adaptive_avg_pool2d(x, (n, 1)).flatten(2) for n in levels], -1
             ),
-            "sum of the squares",
+            "sums the squares",
         ),
         "always 1, 3, 6, 8": Wrong(
-            lambda x, levels: pooled(x, (1, 3, 6, 8)), "those of the argument"
+            lambda x, levels: pooled(x, (1, 3, 6, 8)), "levels of the argument"
         ),
         "anchors before channels": Wrong(lambda x, levels: pooled(x, levels).mT, "(B, C, S)"),
         "column by column": Wrong(
@@ -95,11 +95,11 @@ CELL = Gallery(
             lambda i, side, level: (i * side // level, (i + 1) * side // level - 1), "one further"
         ),
         "floor at both ends": Wrong(
-            lambda i, side, level: (i * side // level, (i + 1) * side // level), "rounded up"
+            lambda i, side, level: (i * side // level, (i + 1) * side // level), "round the end up"
         ),
         "cells that always share": Wrong(
             lambda i, side, level: (i * side // level, min(side, (i + 1) * side // level + 1)),
-            "none shared",
+            "none is shared",
         ),
         "broken numbers": Wrong(
             lambda i, side, level: (i * side / level, (i + 1) * side / level), "whole numbers"

@@ -1,7 +1,6 @@
 """Right and wrong answers to the exercises of lesson 00: a click, and a pixel that asks."""
 
 import torch
-from gallery import Gallery, Wrong
 
 from annlib.course import checks
 from annlib.course.attention import Attention
@@ -9,6 +8,7 @@ from annlib.course.attention_metrics import query_on
 from annlib.course.widgets.scenes import SetUp
 from annlib.data.balloon_town.dataset import make_scene
 from annlib.data.balloon_town.layout import HOUSES, Scene
+from exercises import Gallery, Wrong
 
 SCENE = make_scene(5)
 NO_CLICK = "No click has arrived"
@@ -81,7 +81,7 @@ GALLERIES = {
             "road": Wrong((122, 100), "not a house"),
             "the seam of a house": Wrong(border(SCENE), "a border"),
             "a house that looks at itself": Wrong(
-                query_on(SCENE, SCENE.houses[-1]), "to no balloon"
+                query_on(SCENE, SCENE.houses[-1]), "not to a balloon"
             ),
         },
     ),

@@ -3,10 +3,9 @@
 from math import floor, sqrt
 from statistics import mean, pstdev, stdev
 
-from gallery import Gallery, Wrong
-
 from annlib.course import checks
 from annlib.course.statistics import t_quantile
+from exercises import Gallery, Wrong
 
 HEADS, BINS = ["apnb", "ann"], ["1", "1,3,6,8"]
 
@@ -97,7 +96,7 @@ GALLERIES = {
         [plan, plan_by_trying],
         {
             "the same seed several times": Wrong(
-                lambda m, c, b: grid_of([0] * num_seeds(m, c, b)), "second witness"
+                lambda m, c, b: grid_of([0] * num_seeds(m, c, b)), "second measurement"
             ),
             "forgets that lists multiply": Wrong(
                 lambda m, c, b: grid_of(list(range(4 * num_seeds(m, c, b)))), "multiply"
@@ -137,7 +136,7 @@ GALLERIES = {
                 around(lambda v: t_quantile(0.95, len(v) - 1) * stdev(v) / sqrt(len(v))),
                 "two sides",
             ),
-            "pixels as witnesses": Wrong(
+            "n counts pixels": Wrong(
                 around(lambda v: t_quantile(0.975, len(v) - 1) * stdev(v) / sqrt(200 * 128 * 192)),
                 "n counts runs",
             ),
@@ -152,11 +151,11 @@ GALLERIES = {
         {
             "failed runs count as zero": Wrong(zero_for_failed, "counts as 0"),
             "pairs by place": Wrong(by_place, "by seed"),
-            "spreads added up": Wrong(unpaired, "falls out of the differences"),
+            "spreads added up": Wrong(unpaired, "cancels in the differences"),
             "the two ends": Wrong(lambda a, b: interval(differences(a, b)), "half width"),
             "sign turned": Wrong(lambda a, b: (-paired(a, b)[0], paired(a, b)[1]), "sign"),
             "difference of two means": Wrong(difference_of_means, "seed by seed"),
-            "deviation, not error": Wrong(changed(stdev), "known better"),
+            "deviation, not error": Wrong(changed(stdev), "varies less"),
             "no t": Wrong(changed(lambda d: stdev(d) / sqrt(len(d))), "t is missing"),
             "normal distribution": Wrong(
                 changed(lambda d: 1.96 * stdev(d) / sqrt(len(d))), "many runs"

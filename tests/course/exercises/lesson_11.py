@@ -3,13 +3,13 @@
 import copy
 
 import torch
-from gallery import Gallery, Wrong
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, adaptive_max_pool2d, linear
 
 from annlib.course import checks
 from annlib.model.asymmetric import PyramidPool
 from annlib.model.fused import pyramid_means
+from exercises import Gallery, Wrong
 
 
 def both(layer: nn.Module, x: Tensor, scale: int) -> tuple[Tensor, Tensor]:
@@ -46,7 +46,7 @@ COMMUTES = Gallery(
             lambda f, x, n: both(f, x, n)[0].shape == both(f, x, n)[1].shape, "of -1 and 1"
         ),
         "a test on features of its own": Wrong(
-            lambda f, x, n: by_share(f, torch.randn(x.shape), n), "look at the features"
+            lambda f, x, n: by_share(f, torch.randn(x.shape), n), "use the features"
         ),
         "the first channel stands for all": Wrong(
             lambda f, x, n: torch.allclose(
@@ -55,7 +55,7 @@ COMMUTES = Gallery(
             "compare all channels",
         ),
         "maxima instead of means": Wrong(by_maxima, "means, not maxima"),
-        "True means different": Wrong(lambda f, x, n: not by_share(f, x, n), "turned around"),
+        "True means different": Wrong(lambda f, x, n: not by_share(f, x, n), "the opposite"),
     },
 )
 
@@ -116,8 +116,8 @@ FOLDED = Gallery(
     check=checks.folded_context,
     right=[on_anchors, with_modules],
     wrong={
-        "the same function is enough": Wrong(as_written, "not the work"),
-        "only the values can be folded": Wrong(values_only, "not the work"),
+        "the same function is enough": Wrong(as_written, "operations where"),
+        "only the values can be folded": Wrong(values_only, "operations where"),
         "a mean loses constants": Wrong(without_biases, "both biases are lost"),
         "weights lose the output bias": Wrong(without_output_bias, "output projection is lost"),
         "the output projection is forgotten": Wrong(without_output, "output channels"),

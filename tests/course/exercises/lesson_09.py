@@ -1,10 +1,10 @@
 """Right and wrong answers to the exercises of lesson 09."""
 
 import torch
-from gallery import Gallery, Wrong
 from torch.nn.functional import pad
 
 from annlib.course import checks
+from exercises import Gallery, Wrong
 
 
 def by_table(raw, values):
@@ -158,7 +158,7 @@ GALLERIES = {
             "the border left out": Wrong(with_(places=without_the_last), "no window covers"),
             "padding": Wrong(padded, "what is not there"),
             "windows that come twice": Wrong(with_(places=with_doubles), "count them once"),
-            "the whole picture": Wrong(lambda score, images, window, stride: score(images), ""),
+            "the whole image": Wrong(lambda score, images, window, stride: score(images), ""),
             "only the first window": Wrong(
                 with_(places=lambda side, window, stride: [0]), "no window covers"
             ),

@@ -3,9 +3,8 @@
 from math import sqrt
 from statistics import mean, median
 
-from gallery import Gallery, Wrong
-
 from annlib.course import checks
+from exercises import Gallery, Wrong
 
 
 def in_one(n: int, s: int, wide: int, c: int) -> int:
@@ -169,8 +168,8 @@ TURNS = Gallery(
         ),
         "the first calls count": Wrong(cold, "times for nothing"),
         "cold calls in the mean": Wrong(cold_but_enough, "a cold start counts"),
-        "the mean is as good as the median": Wrong(by_means, "a median does not"),
-        "the quickest call is the truth": Wrong(by_minimum, "a median does not"),
+        "the mean is as good as the median": Wrong(by_means, "changes a mean, but not a median"),
+        "the quickest call is the truth": Wrong(by_minimum, "changes a minimum, but not a median"),
         "one after the other": Wrong(one_after_the_other, "take turns"),
     },
 )

@@ -1,10 +1,10 @@
 """Right and wrong answers to the exercises of lesson 12: kinds, order of products, crosses."""
 
 import torch
-from gallery import Gallery, Wrong
 from torch import Tensor
 
 from annlib.course import checks
+from exercises import Gallery, Wrong
 
 KINDS = {
     "fused": "never stored",
@@ -170,7 +170,7 @@ GALLERIES = {
             "centres reorder": Wrong(kinds(centres="other order"), "takes a softmax"),
             "one forgotten": Wrong({k: v for k, v in KINDS.items() if k != "reduced"}, "reduced"),
             "still dots": Wrong(kinds(anchors=...), "three dots"),
-            "another word": Wrong(kinds(anchors="pooling"), "none of the kinds"),
+            "another word": Wrong(kinds(anchors="pooling"), "not one of the kinds"),
             "a list": Wrong(list(KINDS.values()), "dictionary"),
         },
     ),
@@ -178,13 +178,13 @@ GALLERIES = {
         checks.linear_attention,
         [by_matmul, by_einsum, with_ones],
         {
-            "scores first": Wrong(dear_order, "keys meet values first"),
+            "scores first": Wrong(dear_order, "keys and values first"),
             "softmax kept": Wrong(with_softmax, "softmax is in it"),
-            "no total": Wrong(no_total, "shares"),
+            "no total": Wrong(no_total, "sum to 1"),
             "divided by S": Wrong(divided_by_number, "own total"),
             "total over those who ask": Wrong(total_of_columns, "own total"),
             "one total for all rows": Wrong(one_total, "own total"),
-            "the mean for everybody": Wrong(mean_only, "no say"),
+            "the mean for everybody": Wrong(mean_only, "no influence"),
             "channels first": Wrong(transposed, "(B, N, Cv)"),
             "features softmaxed once more": Wrong(softmaxed_features, "nothing else"),
             "keys for values": Wrong(keys_as_values, "(B, N, Cv)"),
@@ -196,14 +196,14 @@ GALLERIES = {
         checks.criss_cross_reach,
         [by_index, by_maps],
         {
-            "rows only": Wrong(rows_only, "the column does not"),
-            "columns only": Wrong(columns_only, "the row does not"),
+            "rows only": Wrong(rows_only, "but not to its column"),
+            "columns only": Wrong(columns_only, "but not to its row"),
             "flattened column by column": Wrong(flattened_by_columns, "n // W"),
-            "and for or": Wrong(corners, "neither its whole row"),
-            "a window": Wrong(window, "neither its whole row"),
+            "and for or": Wrong(corners, "neither to its whole row"),
+            "a window": Wrong(window, "neither to its whole row"),
             "a cross with a window": Wrong(thick, "neither in its row nor"),
-            "without itself": Wrong(without_self, "answers itself"),
-            "both passes at once": Wrong(two_steps, "Everybody answers everybody"),
+            "without itself": Wrong(without_self, "attends to itself"),
+            "both passes together": Wrong(two_steps, "to every position"),
             "numbers": Wrong(lambda h, w: by_index(h, w).float(), "True or False"),
             "a map for one position": Wrong(lambda h, w: by_index(h, w)[0].view(h, w), "(N, N)"),
             "not returned": Wrong(lambda h, w: None, "return"),

@@ -1,13 +1,13 @@
 """Right and wrong pyramid blocks, for lesson 04, and two ways to sample anchors."""
 
 import torch
-from gallery import Gallery, Wrong
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, adaptive_max_pool2d, interpolate
 
 from annlib.course import checks
 from annlib.course.attention import anchor_boxes
 from annlib.model.layers import conv_bn_relu
+from exercises import Gallery, Wrong
 
 
 def pooled(x: Tensor, levels: tuple[int, ...], pool=adaptive_avg_pool2d) -> Tensor:
@@ -148,7 +148,7 @@ APNB = Gallery(
     wrong={
         "not started": Wrong(NotStarted, "three dots"),
         "the query is sampled": Wrong(PooledQuery, "the query keeps all n"),
-        "the query is sampled and enlarged": Wrong(CoarseQuery, "the same question"),
+        "the query is sampled, then upsampled": Wrong(CoarseQuery, "the same query"),
         "softmax over those who ask": Wrong(SoftmaxOverN, "runs over N"),
         "no scale": Wrong(NoScale, "scale is missing"),
         "scale by the anchors": Wrong(ScaleOfS, "√S"),
@@ -156,9 +156,9 @@ APNB = Gallery(
         "largest instead of mean": Wrong(Largest, "is its mean"),
         "values not sampled": Wrong(ValuesNotSampled, "keys and values, both"),
         "map before context": Wrong(MapFirst, "context first"),
-        "added, not fused": Wrong(Added, "beside each other"),
+        "added, not fused": Wrong(Added, "concatenated"),
         "always 1, 3, 6, 8": Wrong(FixedLevels, "use pool_scales"),
-        "keys fetched": Wrong(KeysFetched, "not the keys"),
+        "keys fetched": Wrong(KeysFetched, "not of the keys"),
         "positions scrambled": Wrong(Scrambled, "line by line"),
     },
 )

@@ -3,7 +3,6 @@
 from functools import cache
 
 import torch
-from gallery import Gallery, Wrong
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, interpolate, one_hot
 
@@ -11,6 +10,7 @@ from annlib.course import checks
 from annlib.data.balloon_town.dataset import make_scene
 from annlib.data.datasets import FIRST_VAL_SEED
 from annlib.model.build import shipped_model
+from exercises import Gallery, Wrong
 
 # Exercise 7.1
 
@@ -159,10 +159,10 @@ GALLERIES = {
         checks.class_mass,
         right=[by_pooling, by_enlarging, by_loop],
         wrong={
-            "a position's share goes to every pixel": Wrong(not_divided, "divided among them"),
+            "a position's share goes to every pixel": Wrong(not_divided, "divide it among them"),
             "mean instead of sum": Wrong(averaged, "do not average"),
-            "the class in the middle gets the cell": Wrong(middle_of_cell, "straddles"),
-            "the most frequent class gets the cell": Wrong(most_frequent, "straddles"),
+            "the class in the middle gets the cell": Wrong(middle_of_cell, "several classes"),
+            "the most frequent class gets the cell": Wrong(most_frequent, "several classes"),
             "areas, without attention": Wrong(areas_only, "all attention was on one position"),
             "rows and columns exchanged": Wrong(transposed, "rows first"),
             "absent classes are left out": Wrong(only_occurring, "do not occur"),
@@ -189,7 +189,7 @@ GALLERIES = {
         right=[(12, 34), (14, 38)],
         wrong={
             "a house that needs its balloon": Wrong((95, 92), "needed"),
-            "a house that a vote gets right": Wrong((95, 42), "vote"),
+            "a house that a vote gets right": Wrong((95, 42), "by chance"),
             "sky looks nowhere in particular": Wrong((50, 100), "not bright"),
             "column first": Wrong((150, 12), "outside"),
             "on a border": Wrong((127, 96), "border"),

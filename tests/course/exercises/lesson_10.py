@@ -4,10 +4,9 @@ from collections.abc import Callable, Sequence
 from math import ceil, sqrt
 from statistics import mean, stdev
 
-from gallery import Gallery, Wrong
-
 from annlib.course import checks
 from annlib.course.statistics import Registration, interval, t_quantile
+from exercises import Gallery, Wrong
 
 SOUND = Registration(
     claim="APNB with 110 anchors names houses no worse than the non-local block with 384",
@@ -115,9 +114,9 @@ GALLERIES = {
         ],
         wrong={
             "no control": Wrong(registered(control="none"), "no control"),
-            "control left empty": Wrong(registered(control=""), "control is not told"),
+            "control left empty": Wrong(registered(control=""), "control is missing"),
             "one seed": Wrong(registered(seeds=(0,)), "3 at least"),
-            "the same seed twice": Wrong(registered(seeds=(0, 0, 1)), "no new evidence"),
+            "the same seed twice": Wrong(registered(seeds=(0, 0, 1)), "not new evidence"),
             "threshold after the fact": Wrong(registered(smallest_effect=None), "after the fact"),
             "any trace counts": Wrong(registered(smallest_effect=0.0), "faintest trace"),
             "metric not measured here": Wrong(registered(metric="FID"), "not measured here"),
@@ -127,7 +126,7 @@ GALLERIES = {
             "any direction": Wrong(registered(direction="different"), "fits nearly any"),
             "effect in percent": Wrong(registered(smallest_effect=5), "between 0 and 1"),
             "nearly any loss is no worse": Wrong(registered(smallest_effect=-0.9), "no worse"),
-            "only a sentence": Wrong(only_text, "no Registration"),
+            "only a sentence": Wrong(only_text, "not a Registration"),
         },
     ),
     "decide": Gallery(

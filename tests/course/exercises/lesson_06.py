@@ -4,12 +4,13 @@ from collections.abc import Callable
 from math import log, log2
 
 import torch
-from gallery import Gallery, Wrong
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
+from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 
 from annlib.course import checks
 from annlib.engine.train import segmentation_loss
+from exercises import Gallery, Wrong
 
 
 def by_formula(classes: int, labelled: float, aux: float) -> float:
@@ -124,7 +125,7 @@ def detached_aux(logits: object, labels: Tensor) -> Tensor:
 def spelt_out(
     model: nn.Module, optimizer: torch.optim.Optimizer, images: Tensor, labels: Tensor, lr: float
 ) -> float:
-    logits = model(images)
+    logits = model(images, labels.shape[-2:])
     sums = [
         cross_entropy(one, labels, ignore_index=255, reduction="sum") / labels.numel()
         for one in logits
@@ -132,25 +133,54 @@ def spelt_out(
     model.zero_grad(set_to_none=True)
     loss = sums[0] + 0.4 * sums[1]
     loss.backward()
-    optimizer.param_groups[0].update(lr=lr)
+    for group in optimizer.param_groups:
+        group.update(lr=lr)
     optimizer.step()
     return loss.item()
 
 
-def with_graph(
-    model: nn.Module, optimizer: torch.optim.Optimizer, images: Tensor, labels: Tensor, lr: float
-) -> Tensor:
-    optimizer.param_groups[0]["lr"] = lr
-    optimizer.zero_grad()
-    loss = segmentation_loss(model(images), labels, aux_weight=0.4)
-    loss.backward()
-    optimizer.step()
-    return loss
+def step_but(
+    size: Callable[[Tensor, Tensor], object] = lambda images, labels: labels.shape[1:],
+    mode: bool | None = None,
+    clip: Callable[[object], object] = lambda parameters: None,
+    num_groups: int | None = None,
+    scale: float = 1.0,
+    detach: bool = True,
+) -> Callable[[nn.Module, torch.optim.Optimizer, Tensor, Tensor, float], Tensor]:
+    """A correct step but for what is given."""
+
+    def step(
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        images: Tensor,
+        labels: Tensor,
+        lr: float,
+    ) -> Tensor:
+        for group in optimizer.param_groups[:num_groups]:
+            group["lr"] = lr
+        if mode is not None:
+            model.train(mode)
+        optimizer.zero_grad()
+        loss = segmentation_loss(model(images, size=size(images, labels)), labels, aux_weight=0.4)
+        (scale * loss).backward()
+        clip(model.parameters())
+        optimizer.step()
+        return loss.detach() if detach else loss
+
+    return step
+
+
+def evaluated_first(*inputs: object) -> Tensor:
+    """The forward pass in evaluation mode, the mode restored."""
+    inputs[0].eval()
+    logits = inputs[0](inputs[2], size=inputs[3].shape[1:])
+    inputs[0].train()
+    return step_with(lambda _, labels: whole_loss(logits, labels))(*inputs)
 
 
 STEP = Gallery(
     checks.training_step,
-    (step_with(), step_with(order="fzbrs"), spelt_out),
+    (step_with(), step_with(order="fzbrs"), spelt_out, step_but(mode=True)),
     {
         "zero_grad forgotten": Wrong(step_with(order="rfbs"), "earlier step are still in"),
         "zero_grad after backward": Wrong(step_with(order="rfbzs"), "No parameter moved"),
@@ -164,7 +194,21 @@ STEP = Gallery(
         ),
         "mean over labelled pixels": Wrong(step_with(over_labelled), "divide by the labelled"),
         "auxiliary output detached": Wrong(step_with(detached_aux), "did not move"),
-        "graph kept": Wrong(with_graph, "loss.detach()"),
+        "graph kept": Wrong(step_but(detach=False), "loss.detach()"),
+        "no size": Wrong(step_but(lambda images, labels: None), "coarser than images"),
+        "the images' size": Wrong(
+            step_but(lambda images, labels: images.shape[2:]), "coarser than images"
+        ),
+        "evaluation mode": Wrong(step_but(mode=False), "evaluation mode"),
+        "evaluated, then trained": Wrong(evaluated_first, "evaluation mode"),
+        "norm of the gradients clipped": Wrong(
+            step_but(clip=lambda found: clip_grad_norm_(found, 5.0)), "clipped"
+        ),
+        "gradients clipped one by one": Wrong(
+            step_but(clip=lambda found: clip_grad_value_(found, 0.1)), "not by one step"
+        ),
+        "the loss scaled": Wrong(step_but(scale=0.5), "scaled before backward"),
+        "only the first group's rate": Wrong(step_but(num_groups=1), "only the first group"),
         "two steps": Wrong(step_with(order="rzfbss"), "called twice"),
     },
 )

@@ -1,12 +1,12 @@
 """Right and wrong fusion blocks, for lesson 05."""
 
 import torch
-from gallery import Gallery, Wrong
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, interpolate, relu
 
 from annlib.course import checks
 from annlib.model.layers import conv_bn, conv_bn_relu
+from exercises import Gallery, Wrong
 
 Shape = tuple[int, ...]
 
@@ -115,13 +115,13 @@ FUSION = Gallery(
     right=[Right, OutputFirst],
     wrong={
         "not started": Wrong(NotStarted, "three dots"),
-        "low asks high": Wrong(LowAsks, "high asks"),
+        "low asks high": Wrong(LowAsks, "queries come from high"),
         "a ReLU at the end": Wrong(WithReLU, "without one"),
-        "the output is as large as low": Wrong(SizeOfLow, "who asks decides"),
+        "the output is as large as low": Wrong(SizeOfLow, "the queries decide"),
         "low takes no part": Wrong(LowUnused, "takes no part"),
         "nothing is sampled": Wrong(EverybodyAnswers, "sample keys and values"),
         "high before context": Wrong(HighFirst, "context first"),
-        "added after fusing": Wrong(AddedTwice, "last word"),
+        "added after fusing": Wrong(AddedTwice, "nothing is added"),
         "no scale": Wrong(NoScale, "scale is missing"),
         "softmax over those who ask": Wrong(SoftmaxOverN, "over N"),
         "low detached": Wrong(LowDetached, "low-level map"),

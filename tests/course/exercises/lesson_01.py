@@ -1,10 +1,10 @@
 """Answers to the exercises of lesson 01, right ones and plausible wrong ones."""
 
 import torch
-from gallery import Gallery, Wrong
 from torch import Tensor
 
 from annlib.course import checks
+from exercises import Gallery, Wrong
 
 
 def by_flags(predicted: Tensor, labelled: Tensor) -> Tensor:
@@ -28,8 +28,8 @@ MASK_IOU = Gallery(
             lambda p, t: both_of(p, t) / (p.sum() + t.sum()), "counts the intersection twice"
         ),
         "Dice": Wrong(lambda p, t: 2 * both_of(p, t) / (p.sum() + t.sum()), "Dice"),
-        "recall": Wrong(lambda p, t: both_of(p, t) / t.sum(), "wrong alarms"),
-        "precision": Wrong(lambda p, t: both_of(p, t) / p.sum(), "missed pixels"),
+        "recall": Wrong(lambda p, t: both_of(p, t) / t.sum(), "false positives"),
+        "precision": Wrong(lambda p, t: both_of(p, t) / p.sum(), "false negatives"),
         "pixel accuracy": Wrong(lambda p, t: (p == t).float().mean(), "pixel accuracy"),
         "not divided": Wrong(both_of, "Divide it by the union"),
         "a mask, no number": Wrong(lambda p, t: p & t, "One number is wanted"),
@@ -71,6 +71,20 @@ def with_255_unmasked(counts: Tensor, predictions: Tensor, labels: Tensor) -> Te
     return counts + torch.bincount(pairs, minlength=len(counts) ** 2).view_as(counts)
 
 
+def unmasked_by_index(counts: Tensor, predictions: Tensor, labels: Tensor) -> Tensor:
+    return counts.index_put((labels, predictions), torch.tensor(1), accumulate=True)
+
+
+def without_minlength(counts: Tensor, predictions: Tensor, labels: Tensor) -> Tensor:
+    valid, k = labels != 255, len(counts)
+    return counts + torch.bincount(k * labels[valid] + predictions[valid]).view(k, k)
+
+
+def without_both(counts: Tensor, predictions: Tensor, labels: Tensor) -> Tensor:
+    k = len(counts)
+    return counts + torch.bincount((k * labels + predictions).flatten()).view(k, k)
+
+
 def one_class_more(counts: Tensor, predictions: Tensor, labels: Tensor) -> Tensor:
     k = len(counts) + 1
     pairs = k * labels.clamp(max=k - 1) + predictions
@@ -107,12 +121,15 @@ UPDATE = Gallery(
     {
         "transposed": Wrong(transposed, "transposed"),
         "255 counted as class 0": Wrong(with_255_as_sky, "label 255"),
-        "255 not taken out": Wrong(with_255_unmasked, "stopped with"),
+        "255 not taken out": Wrong(with_255_unmasked, "some labels are 255"),
+        "255 as an index": Wrong(unmasked_by_index, "some labels are 255"),
+        "minlength forgotten": Wrong(without_minlength, "minlength=K * K"),
+        "255 and minlength forgotten": Wrong(without_both, "minlength=K * K"),
         "a row and a column for 255": Wrong(one_class_more, "row or column for 255"),
         "an assignment counts duplicates once": Wrong(once_each, "accumulate"),
         "starts over with each batch": Wrong(starts_over, "do not start over"),
-        "only right pixels": Wrong(only_right, "taken for which"),
-        "only the first picture of a batch": Wrong(first_picture, "all pictures of the batch"),
+        "only right pixels": Wrong(only_right, "which class was predicted"),
+        "only the first image of a batch": Wrong(first_picture, "all images of the batch"),
         "shares instead of counts": Wrong(in_shares, "whole numbers"),
     },
 )
@@ -155,11 +172,9 @@ MEAN = Gallery(
     checks.mean_iou,
     (by_nanmean, class_by_class),
     {
-        "mean of per-image mIoU": Wrong(
-            lambda c: ious(c).nanmean(1).mean(), "average over pictures"
-        ),
+        "mean of per-image mIoU": Wrong(lambda c: ious(c).nanmean(1).mean(), "average over images"),
         "per-image, class by class": Wrong(
-            lambda c: ious(c).nanmean(0).nanmean(), "average over pictures"
+            lambda c: ious(c).nanmean(0).nanmean(), "average over images"
         ),
         "absent class counts 0": Wrong(
             lambda c: ious(c.sum(0)).nan_to_num(0).mean(), "counts as 0 with you"
@@ -176,7 +191,7 @@ MEAN = Gallery(
         "precision": Wrong(
             lambda c: (c.sum(0).diagonal() / c.sum(0).sum(0)).nanmean(), "precision"
         ),
-        "weighted by frequency": Wrong(weighted, "every class has one vote"),
+        "weighted by frequency": Wrong(weighted, "the same weight"),
         "pixel accuracy": Wrong(lambda c: c.sum(0).diagonal().sum() / c.sum(), "pixel accuracy"),
     },
 )

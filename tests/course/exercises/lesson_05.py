@@ -3,13 +3,13 @@
 from collections.abc import Callable
 
 import torch
-from exercises.fusion_answers import FUSION
-from gallery import Gallery, Wrong
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, interpolate
 
 from annlib.course import checks
 from annlib.model.layers import conv_bn, conv_bn_relu
+from exercises import Gallery, Wrong
+from exercises.fusion_answers import FUSION
 
 Shape = tuple[int, ...]
 Shapes = dict[str, Shape]
@@ -44,7 +44,9 @@ SHAPES = Gallery(
     right=[shapes, shapes_of_tensors],
     wrong={
         "not started": Wrong(lambda low, high, keys, anchors: ..., "three dots"),
-        "low asks": Wrong(but("query", lambda lo, hi, k, s: (k, lo[1] * lo[2])), "the high one"),
+        "low asks": Wrong(
+            but("query", lambda lo, hi, k, s: (k, lo[1] * lo[2])), "the high-level map"
+        ),
         "the query is sampled": Wrong(but("query", lambda lo, hi, k, s: (k, s)), "not sampled"),
         "the key is not sampled": Wrong(
             but("key", lambda lo, hi, k, s: (k, lo[1] * lo[2])), "key is sampled"
@@ -53,12 +55,12 @@ SHAPES = Gallery(
             but("value", lambda lo, hi, k, s: (k, lo[1] * lo[2])), "as the key is"
         ),
         "weights transposed": Wrong(
-            but("weights", lambda lo, hi, k, s: (s, hi[1] * hi[2])), "one who asks"
+            but("weights", lambda lo, hi, k, s: (s, hi[1] * hi[2])), "one query position"
         ),
         "everybody answers": Wrong(
             but("weights", lambda lo, hi, k, s: (hi[1] * hi[2], lo[1] * lo[2])), "anchors"
         ),
-        "output as large as low": Wrong(but("output", lambda lo, hi, k, s: lo), "that asked"),
+        "output as large as low": Wrong(but("output", lambda lo, hi, k, s: lo), "of the queries"),
         "concatenation": Wrong(
             but("output", lambda lo, hi, k, s: (lo[0] + hi[0], *hi[1:])), "is fused"
         ),
