@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from annlib.grader.protocol import LENGTH, Malformed, Message, packed, read_message, unpacked
-from annlib.grader.sandbox import FRAMING, Transcript, WorkerFault, read_transcript
+from annlib.grader.sandbox import Transcript, WorkerFault, read_transcript
 
-READY = Message({"ready": True}, {})
+READY, RUN = Message({"ready": True}, {}), Message({"failures": []}, {})
 
 
 def body(head: object, numbers: bytes = b"") -> bytes:
@@ -23,8 +23,10 @@ def described(*parts: object) -> dict:
     return {"facts": {}, "arrays": list(parts)}
 
 
-def read(*said: Message | bytes, num_cells: int = 3, num_calls: int = 3) -> Transcript:
-    data = [one if isinstance(one, bytes) else packed(one) for one in (READY, *said)]
+def read(*sent: Message | bytes, num_cells: int = 3, num_calls: int = 3) -> Transcript:
+    """What the grader takes from a worker that is ready, has run its cells, and sends this."""
+    before = (READY,) if sent and "failures" in getattr(sent[0], "facts", {}) else (READY, RUN)
+    data = [one if isinstance(one, bytes) else packed(one) for one in (*before, *sent)]
     return read_transcript(b"".join(data), b"", "finished", num_cells, num_calls)
 
 
@@ -121,11 +123,15 @@ def test_answers_to_questions_that_were_not_put_are_not_heard() -> None:
 def test_no_more_messages_are_read_than_can_be_asked_for() -> None:
     endless = packed(Message({}, {})) * 10**6  # 30 MB, which once took a minute
     transcript = read(endless, num_calls=3)
-    assert "more than it was asked for" in transcript.ended
+    assert "more messages than questions" in transcript.ended
     answers = [Message({"call": number}, {}) for number in range(3)]
-    said = [Message({"failures": []}, {}), *answers, Message({"finished": True}, {})]
-    assert len(said) + 1 == 3 + FRAMING
-    assert read(*said).ended == "finished"
+    assert read(*answers, Message({"finished": True}, {})).ended == "finished"
+
+
+def test_failures_of_cells_count_only_before_the_questions_are_known() -> None:
+    late = Message({"failures": [{"cell": 1, "type": "KeyError"}]}, {})
+    assert read(Message({"failures": []}, {}), late).failures == []
+    assert [one["cell"] for one in read(late).failures] == [1]
 
 
 def test_failures_have_cells_that_exist_and_text_that_can_be_written() -> None:

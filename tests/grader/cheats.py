@@ -10,12 +10,10 @@ from typing import NamedTuple
 
 from annlib.course.assignments.a1 import A1
 from annlib.grader.confine import Limits
-from annlib.grader.intake import Submission
-from annlib.grader.marking import Result, mark
-from annlib.grader.release import public_modules
+from annlib.grader.judge import Result, Submission, mark
 from annlib.grader.sandbox import Sandbox
 
-SHORT = Limits(call_seconds=2, cpu_seconds=15, wall_seconds=15, memory_gib=2)
+SHORT = Limits(call_seconds=2, cells_seconds=10, questions_seconds=5, wall_seconds=15, memory_gib=2)
 
 FOOLED = """
 def attention_weights(*arguments): return {}
@@ -31,8 +29,8 @@ INSIDE = """
 import json, os, stat, sys
 from annlib.grader.protocol import LENGTH, Message, packed
 frame = sys._getframe()
-while "request" not in frame.f_locals: frame = frame.f_back
-asked = [call["arguments"] for call in frame.f_locals["request"].facts["calls"]]
+while "requests" not in frame.f_locals: frame = frame.f_back
+asked = [frame.f_locals["facts"]]
 def say(data):
     for number in range(3, 64):
         try:
@@ -123,6 +121,13 @@ CHEATS = {
         INSIDE,
         "forged(json.dumps({'facts': {}, 'arrays': [[f'carried {asked}', 0, 0]]}).encode())",
     ),
+    "tells what it was asked by cells that fail, once it has taken the questions": (
+        INSIDE,
+        'forged(b\'{"facts": {"failures": []}, "arrays": []}\')\n'
+        "from annlib.grader.protocol import read_message\n"
+        "asked = read_message(frame.f_locals['requests'])",
+        "raise type(f'carried {asked}', (Exception,), {})",
+    ),
     "promises more numbers than it sends": (
         INSIDE,
         "head = {'facts': {'call': 0}, 'arrays': [['output', '<f4', [0, 10**30]]]}\n"
@@ -155,7 +160,7 @@ def attempted(name: str, sandbox: Sandbox, folder: Path) -> Attempt:
         for word, meant in words.items():
             cells = tuple(cell.replace(word, meant) for cell in cells)
         one = Submission("eve", ("eve.ipynb",), cells, {}, "", "", {})
-        result = mark(A1, one, 1, sandbox, SHORT, public_modules(A1))
+        result = mark(A1, one, 1, sandbox, SHORT)
         called = accepted(server)
     running = subprocess.run(("ps", "-eo", "args"), capture_output=True, text=True).stdout
     reached = {

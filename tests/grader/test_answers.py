@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import get_args
 
 import a1_answers
 import a2_answers
@@ -10,13 +11,13 @@ import pytest
 from in_process import ROOT, lost, marks_for, public_beside, solutions
 from known import FILES, Gallery, Wrong, WrongFile, changed_files, mistaken, until
 
+from annlib.cli.assignments import Name
 from annlib.course.assignments.a1 import A1
 from annlib.course.assignments.a2 import A2
 from annlib.course.assignments.a3 import A3
-from annlib.course.assignments.base import NOT_STARTED, Assignment
 from annlib.grader.intake import parsed
-from annlib.grader.marking import ASSIGNMENTS, Mark
-from annlib.grader.release import edition, public_modules
+from annlib.grader.judge import NOT_STARTED, Assignment, Mark
+from annlib.grader.release import edition
 
 KNOWN = (
     (A1, a1_answers.GALLERIES),
@@ -54,7 +55,7 @@ def whole(assignment: Assignment) -> str:
 
 
 def test_every_assignment_has_its_galleries() -> None:
-    assert [one for one, _ in KNOWN] == list(ASSIGNMENTS.values())
+    assert [one.name for one, _ in KNOWN] == [*get_args(Name)]
     for assignment, galleries in KNOWN:
         assert [one.task for one in galleries] == [task.name for task in assignment.tasks]
 
@@ -108,10 +109,10 @@ def test_galleries_are_large_enough(assignment: Assignment, gallery: Gallery) ->
 @EACH
 def test_blank_notebook_has_not_started(assignment: Assignment) -> None:
     blank = edition(ROOT, assignment, "learner").encode()
-    cells, _ = parsed(blank, f"{assignment.name}.ipynb")
+    cells, _ = parsed(blank, f"{assignment.name}.ipynb", assignment)
     code = "\n".join(cell for cell in cells if "checks" not in cell)
     marks = marks_for(code, assignment)
-    assert {mark.misconception for mark in marks} == {NOT_STARTED.name}
+    assert {mark.misconception for mark in marks} == {NOT_STARTED}
     assert sum(mark.points for mark in marks) == 0
 
 
@@ -140,4 +141,4 @@ def test_public_checks_accept_the_reference_and_import_nothing_of_annlib(
             called = lines.split(f"({task.name})")[0].rpartition("checks.")[2]
             getattr(checks, called)(solution[task.name])
     assert capsys.readouterr().out.count("Right") == len(assignment.tasks)
-    assert "annlib" not in "".join(public_modules(assignment).values())
+    assert "annlib" not in "".join(assignment.public_modules().values())

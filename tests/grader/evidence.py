@@ -1,6 +1,6 @@
 """Writes data/results/grader.md: what the grader has been shown to do, by doing it.
 
-PYTHONPATH=tests/grading python tests/grading/evidence.py
+PYTHONPATH=tests/grader python tests/grader/evidence.py
 """
 
 import tempfile
@@ -17,9 +17,9 @@ from known import FILES, Gallery, changed_files, mistaken, until
 from annlib.course.assignments.a1 import A1
 from annlib.course.assignments.a2 import A2
 from annlib.course.assignments.a3 import A3
-from annlib.course.assignments.base import Assignment
 from annlib.engine.results import cpu_name
 from annlib.grader.intake import parsed
+from annlib.grader.judge import Assignment
 from annlib.grader.release import edition
 from annlib.grader.sandbox import open_sandbox, stage_worker
 
@@ -89,7 +89,7 @@ def main() -> None:
         lines = [
             "# The grader, tried out",
             "",
-            f"{datetime.now(UTC):%Y-%m-%d}, {cpu_name()}. Written by `tests/grading/evidence.py`.",
+            f"{datetime.now(UTC):%Y-%m-%d}, {cpu_name()}. Written by `tests/grader/evidence.py`.",
             "",
             "## Answers, right and wrong",
             "",

@@ -1,24 +1,34 @@
 """Marks code as a worker would, but in this process: for answers that are known to be harmless."""
 
+import asyncio
 import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import chdir, contextmanager, nullcontext
+from contextlib import chdir, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import ModuleType
 
-from annlib.course.assignments.base import Assignment, Files, decoded, encoded
 from annlib.course.authoring.build import finished
 from annlib.course.authoring.source import read
-from annlib.grader.cells import run_cells
 from annlib.grader.confine import Limits
-from annlib.grader.marking import Mark, marks_of
+from annlib.grader.judge import (
+    EXPLANATIONS,
+    Assignment,
+    Files,
+    Mark,
+    decoded,
+    encoded,
+    marks_of,
+)
 from annlib.grader.protocol import Message
-from annlib.grader.release import public_modules, source_of
-from annlib.grader.worker import described, put_questions
+from annlib.grader.release import source_of
+from annlib.grader.sandbox import started_by_root
+from annlib.grader.worker import put_questions, run_cells
 
 ROOT = Path(__file__).parents[2]
+LONG = Limits(call_seconds=100, cells_seconds=100)
+AS_USER = 65534 if started_by_root() else None  # of workers, where tests run as root
 
 
 def solutions(assignment: Assignment) -> dict[str, str]:
@@ -32,7 +42,7 @@ def public_beside(assignment: Assignment) -> Iterator[dict[str, ModuleType]]:
     """The modules that students get, importable as where they work."""
     modules = {}
     try:
-        for name, source in public_modules(assignment).items():
+        for name, source in assignment.public_modules().items():
             modules[name] = sys.modules[name] = ModuleType(name)
             exec(compile(source, name, "exec"), modules[name].__dict__)
         yield modules
@@ -55,13 +65,16 @@ def marks_for(
     calls = [c for _, sets in drawn for checks in sets for check in checks for c in check.calls]
     request, sent = encoded(calls), []
     with public_beside(assignment), TemporaryDirectory() as home, chdir(home):
-        failures = run_cells(assignment.prelude, [code], names, nullcontext, described)
+        loop = asyncio.new_event_loop()
+        failures = run_cells(assignment.prelude, [code], names, LONG, loop)
+        loop.close()
         assert failures == [], "the code of a gallery must run"
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a worker says them to nobody
-            put_questions(Message(request.facts, request.arrays), Limits(), names, sent.append)
+            put_questions(Message(request.facts, request.arrays), LONG, names, sent.append)
     answers = iter([decoded(message) for message in sent])
-    return [mark for task, sets in drawn for mark in marks_of(task, sets, answers)]
+    known = EXPLANATIONS | assignment.misconceptions
+    return [mark for task, sets in drawn for mark in marks_of(task, sets, answers, known)]
 
 
 def lost(marks: list[Mark], task: str) -> Mapping[str, str]:

@@ -50,6 +50,8 @@ WRONG_COST = {
     "square": cost(
         "high[0] * high[1], low[0] * low[1]", "high[0] ** 2, low[0] ** 2", "height for width"
     ),
-    "context only": cost("(key_channels + channels[0])", "key_channels", "joined map forgotten"),
+    "context only": cost(
+        "(key_channels + channels[0])", "key_channels", "concatenated map forgotten"
+    ),
 }
 OPERATIONS = Gallery(COST, "operations", RIGHT_COST, WRONG_COST)

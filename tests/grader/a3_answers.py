@@ -62,7 +62,7 @@ WRONG_PLAN = {
     "no baseline": Wrong(
         "range(len(seconds))", "range(1, len(seconds))", everywhere(BOTH, "baseline left out")
     ),
-    "turned": Wrong("(variant, seed)", "(seed, variant)", everywhere(BOTH, "pair turned round")),
+    "turned": Wrong("(variant, seed)", "(seed, variant)", everywhere(BOTH, "pair reversed")),
     "slowest": Wrong(
         "sum(seconds)", "(len(seconds) * max(seconds))", everywhere(BOTH, "slowest for all")
     ),
@@ -125,7 +125,7 @@ def paired_interval(baseline, changed, confidence):
 """,
 }
 WRONG_INTERVAL = {
-    "turned": Wrong("changed - baseline", "baseline - changed", everywhere(ALL, "sign turned")),
+    "turned": Wrong("changed - baseline", "baseline - changed", everywhere(ALL, "sign reversed")),
     "not paired": Wrong(
         "differences.std()",
         "(changed[(changed - baseline).isfinite()].var()"
@@ -219,7 +219,7 @@ WRONG_VERDICTS = {
     "turned": Wrong(
         "int(low > 0) - int(high < 0)",
         "int(high < 0) - int(low > 0)",
-        everywhere((ONE, SEVERAL), "sign turned"),
+        everywhere((ONE, SEVERAL), "sign reversed"),
     ),
     "the one before": Wrong(
         "paired_interval(scores[0], changed, each) for changed in scores[1:]",

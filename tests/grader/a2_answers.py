@@ -51,7 +51,7 @@ def sample(features, levels):
 WRONG_SAMPLING = {
     "largest": Wrong("avg", "max", everywhere(ALL_SAMPLING, "largest, not mean")),
     "cut short": Wrong(MEANS, CUT_SHORT, everywhere((OVERLAP, ANY), "cells cut short")),
-    "one position": Wrong(MEANS, ONE_EACH, everywhere(ALL_SAMPLING, "one position a cell")),
+    "one position": Wrong(MEANS, ONE_EACH, everywhere(ALL_SAMPLING, "one position per cell")),
     "bilinear": Wrong(
         MEANS,
         'F.interpolate(features, (level, level), mode="bilinear")',
@@ -139,11 +139,15 @@ def exchanged(misconception: str) -> dict[str, str]:
 WRONG_BLOCK = {
     "no scale": Wrong(" / sqrt(query.shape[1])", "", valued("scale missing")),
     "scale C": Wrong("sqrt(query.shape[1])", "query.shape[1]", valued("scale C")),
-    "over those who ask": Wrong("softmax(-1)", "softmax(1)", valued("softmax over those who ask")),
-    "low asks": Wrong("self.to_query(high)", "self.to_query(low)", exchanged("low level asks")),
-    "high answers": Wrong(BOTH, BOTH.replace("(low)", "(high)"), exchanged("high level answers")),
+    "over those who ask": Wrong("softmax(-1)", "softmax(1)", valued("softmax over the queries")),
+    "low asks": Wrong(
+        "self.to_query(high)", "self.to_query(low)", exchanged("queries from the low level")
+    ),
+    "high answers": Wrong(
+        BOTH, BOTH.replace("(low)", "(high)"), exchanged("keys from the high level")
+    ),
     "high values": Wrong(
-        VALUE, VALUE.replace("low", "high"), exchanged("values of the high level")
+        VALUE, VALUE.replace("low", "high"), exchanged("values from the high level")
     ),
     "not sampled": Wrong(
         BOTH,
@@ -155,8 +159,8 @@ WRONG_BLOCK = {
         BOTH.replace("self.levels", "(1, 3, 6, 8)"),
         everywhere((TWO, SIZES), "fixed pyramid") | {LEARNS: "wrong values"},
     ),
-    "joined the other way": Wrong(
-        "[context, high]", "[high, context]", valued("joined the other way")
+    "concatenated in the other order": Wrong(
+        "[context, high]", "[high, context]", valued("concatenated in the other order")
     ),
     "positions mixed": Wrong(
         "(weights @ value.mT).mT.unflatten(2, high.shape[2:])",

@@ -10,10 +10,9 @@ from in_process import ROOT, solutions
 
 from annlib import __main__
 from annlib.course.assignments.a1 import A1
-from annlib.course.assignments.base import Task
-from annlib.course.assignments.misconceptions import MASK_ZERO_SCORE
 from annlib.course.authoring.build import hidden_lines
 from annlib.course.authoring.source import read
+from annlib.grader.judge import Task
 from annlib.grader.release import edition, release, source_of
 
 
@@ -22,7 +21,7 @@ def test_zip_holds_notebook_checks_and_words_only(tmp_path: Path) -> None:
         texts = {name: archive.read(name).decode() for name in archive.namelist()}
     assert set(texts) == {*("A1/A1.ipynb", "A1/not_yet.py", "A1/a1_checks.py", "A1/README.txt")}
     everything = "".join(texts.values())
-    assert MASK_ZERO_SCORE.name not in everything
+    assert "masked by a zero score" in A1.misconceptions and "zero score" not in everything
     assert "Rubric" not in everything and "# solution" not in everything
     for cell in read(source_of(ROOT, A1)).with_role("answer").values():
         for line in hidden_lines(cell.text):

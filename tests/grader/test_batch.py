@@ -11,7 +11,7 @@ from pathlib import Path
 import a1_answers as answers
 import nbformat
 import pytest
-from in_process import ROOT, solutions
+from in_process import AS_USER, ROOT, solutions
 
 from annlib.course.assignments.a1 import A1
 from annlib.course.assignments.a2 import A2
@@ -20,13 +20,14 @@ from annlib.grader.batch import grade, keep, page_name, read_result, result_path
 from annlib.grader.confine import Limits
 from annlib.grader.feedback import feedback
 from annlib.grader.intake import collect
-from annlib.grader.marking import Mark, Result
+from annlib.grader.judge import Mark, Result
 from annlib.grader.release import edition
 from annlib.grader.reports import class_report, grades_csv, histogram, note_on, safe_cell
 from annlib.grader.sandbox import why_not
 
-SHORT = Limits(call_seconds=2, cpu_seconds=20, wall_seconds=40)
-needs_sandbox = pytest.mark.skipif(bool(why_not()), reason=f"no sandbox here: {why_not()}")
+SHORT = Limits(call_seconds=2, cells_seconds=15, questions_seconds=10, wall_seconds=40)
+missing = why_not(AS_USER)
+needs_sandbox = pytest.mark.skipif(bool(missing), reason=f"no sandbox here: {missing}")
 
 
 def a_notebook(*cells: str) -> str:
@@ -61,7 +62,9 @@ def graded(inbox: Path, out: Path, jobs: int, resume: bool = False) -> list[Resu
     found = collect(inbox, A1)
     if jobs == 2:
         found.reverse()
-    results, changed = grade(A1, found, out, 7, jobs, False, resume, lambda text: None, SHORT)
+    results, changed = grade(
+        A1, found, out, 7, jobs, False, resume, lambda text: None, SHORT, AS_USER
+    )
     write_all(A1, results, changed, {}, {}, out)
     return results
 
@@ -97,6 +100,7 @@ def test_points_are_the_same_in_any_order_with_any_number_of_jobs(
 def test_after_a_kill_grading_goes_on_and_ends_the_same(inbox: Path, tmp_path: Path) -> None:
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     command = [sys.executable, "-m", "annlib", "grade", "A1", str(inbox), "--seed", "7"]
+    command += [] if AS_USER is None else ["--as-user", str(AS_USER)]
     subprocess.run([*command, "--out", str(whole)], check=True, cwd=ROOT)
     grader = subprocess.Popen([*command, "--out", str(broken), "--jobs", "1"], cwd=ROOT)
     while not list(broken.glob("results/*.json")):
@@ -115,13 +119,13 @@ def pretended(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
     """Grading without workers: points by student, for what does not depend on them."""
     points: dict[str, float] = {}
 
-    def mark(assignment, submission, **others) -> Result:
+    def mark(assignment, submission, *others) -> Result:
         value = points[submission.student]
         marks = (Mark("task", "check", value, 1.0, "" if value else "slip", "look again"),)
         return Result(submission.student, submission.files, "", "finished", (), marks, {})
 
     monkeypatch.setattr(batch, "mark", mark)
-    monkeypatch.setattr(batch, "open_sandbox", lambda stage, unsafe: None)
+    monkeypatch.setattr(batch, "open_sandbox", lambda stage, unsafe, user: None)
     return points
 
 
@@ -254,6 +258,6 @@ def test_table_has_a_line_a_student_in_their_order() -> None:
 
 
 def test_pages_have_names_that_every_system_takes(tmp_path: Path) -> None:
-    names = {page_name(tmp_path, student) for student in ("a/b", "a:b", "a?b", "ä" * 300)}
+    names = {page_name("key", student) for student in ("a/b", "a:b", "a?b", "ä" * 300)}
     assert len(names) == 4
     assert all(name.isascii() and "/" not in name and len(name) < 60 for name in names)

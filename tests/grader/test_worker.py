@@ -1,6 +1,6 @@
 """The worker: how cells run, and what it answers, also where there is no bubblewrap."""
 
-from contextlib import nullcontext
+import asyncio
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +8,10 @@ import pytest
 import torch
 
 from annlib.grader import sandbox
-from annlib.grader.cells import plain_python, run_cells
 from annlib.grader.confine import Limits
 from annlib.grader.protocol import Message
 from annlib.grader.sandbox import open_sandbox, run_worker, stage_worker
-from annlib.grader.worker import described, encoded
+from annlib.grader.worker import described, encoded, plain_python, run_cells
 
 
 def test_without_bubblewrap_grading_is_refused(
@@ -41,8 +40,8 @@ def test_unsafe_worker_answers_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 
 def test_stage_holds_no_hidden_tests(tmp_path: Path) -> None:
     files = {path.name for path in stage_worker(tmp_path).rglob("*.py")}
-    assert files == set(sandbox.WORKER_FILES)
-    assert "protocol.py" in files and not files & {"marking.py", "sandbox.py", "intake.py"}
+    assert files == {*sandbox.WORKER_FILES}
+    assert "protocol.py" in files and not files & {"judge.py", "sandbox.py", "intake.py"}
 
 
 @pytest.mark.parametrize(
@@ -63,8 +62,11 @@ def test_magics_do_nothing(cell: str, python: str) -> None:
 
 
 def run(*cells: str) -> tuple[dict, list[dict]]:
-    names: dict[str, object] = {}
-    return names, run_cells("import math", list(cells), names, nullcontext, described)
+    names, loop = {}, asyncio.new_event_loop()
+    try:
+        return names, run_cells("import math", list(cells), names, Limits(), loop)
+    finally:
+        loop.close()
 
 
 def test_cells_that_were_moved_run_in_the_end() -> None:

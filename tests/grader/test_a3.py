@@ -20,7 +20,7 @@ from annlib.course.assignments.a3 import A3
 from annlib.course.assignments.a3_hidden import reference_run
 from annlib.course.assignments.a3_tables import Table, seeds_of, table_of
 from annlib.course.statistics import t_quantile
-from annlib.grader.release import edition, public_modules
+from annlib.grader.release import edition
 
 TABLE = FILES["A3"]["a3_table.csv"]
 
@@ -100,9 +100,9 @@ def test_an_interruption_costs_the_last_seed_and_no_other() -> None:
 
 
 def test_a_teacher_reads_what_the_table_says() -> None:
-    said = a3.noted(FILES["A3"])
+    said = a3.note_on(FILES["A3"])
     assert said.startswith("student 201: 10 seeds, 70 steps, 0 failed; change 1: -0.0")
-    assert a3.noted({}) == ""
+    assert a3.note_on({}) == ""
 
 
 def test_a_table_of_endless_lines_is_not_read_to_its_end() -> None:
@@ -150,8 +150,8 @@ def test_a_run_gives_the_same_score_with_other_threads_and_instructions() -> Non
     """A stand-in for other machines: two threads, and torch's code for the oldest processors."""
     code = (
         "import torch; torch.set_num_threads(2)\n"
-        "from annlib.course.assignments.a3_hidden import reference\n"
-        "print(repr(reference(11, 120)))"
+        "from annlib.course.assignments.a3_hidden import reference_run\n"
+        "print(repr(reference_run(11, 120)))"
     )
     environment = os.environ | {"ATEN_CPU_CAPABILITY": "default", "OMP_NUM_THREADS": "2"}
     done = subprocess.run(
@@ -176,7 +176,7 @@ def test_papermill_makes_the_table_that_is_handed_in(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "A3.ipynb").write_text(edition(ROOT, A3, "solution"), encoding="utf-8")
-    for name, source in public_modules(A3).items():
+    for name, source in A3.public_modules().items():
         (tmp_path / f"{name}.py").write_text(source, encoding="utf-8")
     monkeypatch.delenv("MPLBACKEND", raising=False)
     papermill.execute_notebook(

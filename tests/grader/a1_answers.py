@@ -8,7 +8,7 @@ from known import Gallery, Wrong, everywhere
 
 WEIGHTS, BLOCK = "attention_weights", "NonlocalBlock"
 PLAIN, MASK = "weights without a mask", "ignored keys"
-EMPTY, HALF = "a picture without valid keys", "half precision, large scores"
+EMPTY, HALF = "an image without valid keys", "half precision, large scores"
 START, VALUES, PIXELS = "starts as the identity", "values", "ignored pixels"
 SIZES, GRADIENTS = "any size, batch of one", "gradients"
 ALL_WEIGHTS = (PLAIN, MASK, EMPTY, HALF)
@@ -61,8 +61,8 @@ WRONG_WEIGHTS = {
         f"* {SCALE}",
         shared("scale upside down"),
     ),
-    "softmax over those who ask": Wrong(
-        "softmax(-1)", "softmax(1)", shared("softmax over those who ask")
+    "softmax over the queries": Wrong(
+        "softmax(-1)", "softmax(1)", shared("softmax over the queries")
     ),
     "no softmax": Wrong("return scores.softmax(-1)", "return scores", {PLAIN: "softmax missing"}),
     "transposed": Wrong(
@@ -167,7 +167,7 @@ WRONG_BLOCK = {
     "nothing but the input": Wrong(
         "return features + self.to_output(context.unflatten(2, features.shape[2:]))",
         "return 1 * features",
-        {START: "hands on its input only"}
+        {START: "returns its input only"}
         | everywhere(INSIDE, "other values")
         | {GRADIENTS: "wrong values"},
     ),
@@ -203,10 +203,10 @@ WRONG_BLOCK = {
         everywhere(INSIDE, "keys serve as values") | {GRADIENTS: "wrong values"},
     ),
     "mask forgotten": Wrong(SHARE, "attention_weights(query, key)", {PIXELS: "mask ignored"}),
-    "mask on those who ask": Wrong(
+    "mask on the queries": Wrong(
         "(attention_weights(query, key, flat) @ value.mT)",
         "(attention_weights(query, key) @ value.mT * (1 if flat is None else flat[..., None]))",
-        {PIXELS: "mask on those who ask"},
+        {PIXELS: "mask on the queries"},
     ),
     "gradient cut": Wrong(SHARE, SHARE + ".detach()", {GRADIENTS: "gradient cut"}),
     "value detached": Wrong("value.mT", "value.mT.detach()", {GRADIENTS: "gradient cut"}),

@@ -1,7 +1,7 @@
 """A class as it comes, right, wrong, blank, broken, hostile: graded, killed half way, gone on.
 
 Writes data/results/grader_class.md:
-PYTHONPATH=tests/grading python tests/grading/whole_class.py [number of submissions]
+PYTHONPATH=tests/grader python tests/grader/whole_class.py [number of submissions]
 """
 
 import os

@@ -13,20 +13,29 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from in_process import ROOT
+from in_process import AS_USER, ROOT
 
 from annlib.grader import sandbox
-from annlib.grader.confine import Limits, linux_version
+from annlib.grader.confine import (
+    ALLOW,
+    AUDIT,
+    CLONE_THREAD,
+    KILL,
+    Limits,
+    linux_version,
+    numbers,
+    program,
+)
 from annlib.grader.sandbox import PROBE, bubblewrap, environment, stage_worker, why_not
-from annlib.grader.system_calls import ALLOW, AUDIT, CLONE_THREAD, KILL, numbers, program
 
-needs_sandbox = pytest.mark.skipif(bool(why_not()), reason=f"no sandbox here: {why_not()}")
+missing = why_not(AS_USER)
+needs_sandbox = pytest.mark.skipif(bool(missing), reason=f"no sandbox here: {missing}")
 REFUSED, REFUSED_AS_UNKNOWN = 0x50001, 0x50026  # EPERM, ENOSYS
 linux = pytest.mark.skipif(sys.platform != "linux", reason="the filter is Linux's")
 CONFINED = """
 import ctypes, errno, fcntl, mmap, os, signal, socket, threading
 from annlib.grader.confine import Limits, limit_resources
-from annlib.grader.system_calls import filter_system_calls
+from annlib.grader.confine import filter_system_calls
 limit_resources(Limits(memory_gib=1), alone=False)
 assert filter_system_calls()
 libc = ctypes.CDLL(None, use_errno=True)
@@ -177,7 +186,7 @@ id -u
 def confined(
     script: str, folder: Path | None = None, before: str = ""
 ) -> subprocess.CompletedProcess:
-    names = "from annlib.grader.system_calls import numbers\n"
+    names = "from annlib.grader.confine import numbers\n"
     names += "KNOWN = numbers(os.uname().machine)\n"
     command = (sys.executable, "-c", before + CONFINED + names + script)
     known = os.environ | {"PYTHONPATH": str(ROOT), "MPLBACKEND": "Agg"}
@@ -275,7 +284,7 @@ def test_numbers_are_those_of_the_kernels_headers(machine: str) -> None:
 
 @needs_sandbox
 def test_the_home_is_the_one_place_to_write_to(tmp_path: Path) -> None:
-    command = (*bubblewrap(stage_worker(tmp_path)), sys.executable, "-c", WRITABLE)
+    command = (*bubblewrap(stage_worker(tmp_path), AS_USER), sys.executable, "-c", WRITABLE)
     done = subprocess.run(
         command, env=environment(Path("/tmp")), capture_output=True, text=True, check=True
     )
@@ -289,26 +298,23 @@ def readable() -> Iterator[Path]:
         yield stage_worker(Path(name) / "stage")
 
 
-def inside(stage: Path, before: tuple[str, ...] = ()) -> list[str]:
+def inside(stage: Path, before: tuple[str, ...] = (), user: int | None = None) -> list[str]:
     """What GRASP says in the sandbox: what it may write to, then its user's number."""
-    command = (*before, *bubblewrap(stage), "/bin/sh", "-c", GRASP)
+    command = (*before, *bubblewrap(stage, user), "/bin/sh", "-c", GRASP)
     known = environment(Path("/tmp")) | {"XDG_RUNTIME_DIR": "/run/user/1"}
     done = subprocess.run(command, env=known, capture_output=True, text=True, check=True)
     return done.stdout.split()
 
 
 @needs_sandbox
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-def test_a_worker_of_roots_is_a_user_of_its_own(readable: Path) -> None:
-    first, second = int(*inside(readable)), int(*inside(readable))
-    assert first != second and min(first, second) >= sandbox.UNUSED_USERS[0]
-    assert sandbox.started_by_root()
+@pytest.mark.skipif(AS_USER is None, reason="only root can become another user")
+def test_a_worker_that_root_starts_is_the_user_that_was_given(readable: Path) -> None:
+    assert inside(readable, user=12345) == ["12345"]
 
 
 @needs_sandbox
-def test_proc_is_closed_even_to_root(monkeypatch: pytest.MonkeyPatch, readable: Path) -> None:
+def test_proc_is_closed_even_to_root(readable: Path) -> None:
     """As if root's workers stayed root: nothing but the mount then protects the machine."""
-    monkeypatch.setattr(sandbox, "started_by_root", lambda: False)
     assert inside(readable) == [str(os.geteuid())]
 
 
@@ -318,7 +324,6 @@ def test_proc_is_closed_to_an_ordinary_user(
     monkeypatch: pytest.MonkeyPatch, readable: Path
 ) -> None:
     """Without Python's own folder, which this user may not be allowed to read."""
-    monkeypatch.setattr(sandbox, "started_by_root", lambda: False)
     monkeypatch.setattr(sys, "prefix", "/usr")
     monkeypatch.setattr(sys, "base_prefix", "/usr")
     readable.parent.chmod(0o755)
@@ -358,7 +363,9 @@ def test_systemd_bounds_memory_and_tasks_where_it_runs(
 def test_root_without_setpriv_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sandbox, "started_by_root", lambda: True)
     monkeypatch.setattr(sandbox.shutil, "which", lambda name: {"bwrap": "/bin/bwrap"}.get(name))
-    assert "setpriv (util-linux), which gives up root, is not installed" in why_not()
+    assert "setpriv (util-linux), which gives up the rights of root, is not installed" in why_not(
+        12345
+    )
 
 
 def test_root_that_cannot_become_another_user_is_refused(
@@ -366,9 +373,9 @@ def test_root_that_cannot_become_another_user_is_refused(
 ) -> None:
     monkeypatch.setattr(sandbox, "started_by_root", lambda: True)
     monkeypatch.setattr(sandbox.shutil, "which", lambda name: f"/usr/bin/{name}")
-    monkeypatch.setattr(sandbox, "bubblewrap", lambda stage: ("/bin/false",))
+    monkeypatch.setattr(sandbox, "bubblewrap", lambda stage, user: ("/bin/false",))
     with pytest.raises(ValueError, match="Start the grader as an ordinary user"):
-        sandbox.open_sandbox(tmp_path, unsafe=False)
+        sandbox.open_sandbox(tmp_path, unsafe=False, user=12345)
 
 
 def test_a_probe_of_a_sandbox_that_leaks_says_so_and_harms_nothing(tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ from in_process import ROOT
 
 from annlib.course.assignments.a1 import A1
 from annlib.course.assignments.a3 import A3
-from annlib.grader.intake import Submission, collect
+from annlib.grader.intake import collect
+from annlib.grader.judge import Submission
 from annlib.grader.release import edition
 
 CELL = {"cell_type": "code", "source": ["x = 1\n", "y = 2"], "metadata": {"tags": 7}}
@@ -66,7 +67,7 @@ def test_notebook_of_format_three_is_read(tmp_path: Path) -> None:
         ("a.ipynb", b'{"cells": 3}', "0 cells"),
         ("a.ipynb", b'{"cells": [null, "x"]}', "0 cells"),
         ("a.ipynb", b'{"cells": ' + b"[" * 10**5, "cannot be read"),
-        ("a.docx", b"PK", "no notebook"),
+        ("a.docx", b"PK", "not a notebook"),
         ("a.zip", b"no zip at all", "damaged"),
     ],
 )
@@ -129,9 +130,10 @@ def test_only_what_systems_leave_behind_is_passed_over(tmp_path: Path) -> None:
 
 
 def test_half_a_character_becomes_a_question_mark(tmp_path: Path) -> None:
-    cell = '{"cell_type": "markdown", "source": "\\ud83d", "metadata": {"tags": ["open:x"]}}'
+    tags = '"metadata": {"tags": ["open:measured-ratio"]}'
+    cell = f'{{"cell_type": "markdown", "source": "\\ud83d", {tags}}}'
     (tmp_path / "eve.ipynb").write_text(f'{{"cells": [{cell}]}}')
-    assert taken(tmp_path / "eve.ipynb").open_answers == {"x": "?"}
+    assert taken(tmp_path / "eve.ipynb").open_answers == {"measured-ratio": "?"}
 
 
 @pytest.mark.parametrize("damage", [slice(38, 60), slice(0, 30), slice(-30, -10)])

@@ -93,8 +93,9 @@ def test_a_sandbox_that_is_not_tight_is_found_out(
     (tmp_path / "tests").mkdir()
     monkeypatch.setattr(sandbox, "__file__", str(below))
     monkeypatch.setattr(sandbox, "PROBE", probe)
-    monkeypatch.setattr(sandbox, "bubblewrap", lambda stage: ("/usr/bin/env",))
+    monkeypatch.setattr(sandbox, "bubblewrap", lambda stage, user: ("/usr/bin/env",))
     monkeypatch.setattr(sandbox.shutil, "which", lambda name: "/usr/bin/bwrap")
+    monkeypatch.setattr(sandbox, "started_by_root", lambda: False)
     assert "not tight" in sandbox.why_not()
     assert [path.name for path in tmp_path.iterdir() if path.suffix == ".probe"] == []
 
@@ -112,14 +113,23 @@ def test_unsafe_grading_is_announced(
     assert batch.result_path(tmp_path / "out", "anna").exists()
 
 
-def test_grading_as_root_says_what_becomes_of_it(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_root_grades_only_under_the_user_that_it_gives(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "class").mkdir()
-    (tmp_path / "class/anna.ipynb").write_text("{")
-    monkeypatch.setattr(sandbox, "why_not", lambda: "")
-    announced = "Started by root: submissions run as a user without rights.\n"
-    for root, said in ((True, announced), (False, "")):
-        monkeypatch.setattr(sandbox, "started_by_root", lambda root=root: root)
-        Grade("A1", tmp_path / "class", out=tmp_path / "out").run()
-        assert capsys.readouterr().err == said
+    (tmp_path / "class/anna.ipynb").write_text("{")  # nothing to run: no worker is needed
+    monkeypatch.setattr(sandbox, "started_by_root", lambda: True)
+    monkeypatch.setattr(sandbox.shutil, "which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(sandbox, "bubblewrap", lambda stage, user: ("/usr/bin/env",))
+    monkeypatch.setattr(sandbox, "PROBE", "print('nothing')")
+    folders = (tmp_path / "class", tmp_path / "out")
+    with pytest.raises(ValueError, match="ordinary user.*--as-user nobody"):
+        Grade("A1", folders[0], out=folders[1]).run()
+    for name in ("root", "0", "nobody-of-this-name", "-1"):
+        with pytest.raises(ValueError, match="never as root"):
+            Grade("A1", folders[0], out=folders[1], as_user=name).run()
+    Grade("A1", folders[0], out=folders[1], as_user="12345").run()
+    assert "damaged" in (tmp_path / "out/grades.csv").read_text(encoding="utf-8")
+    monkeypatch.setattr(sandbox, "started_by_root", lambda: False)
+    with pytest.raises(ValueError, match="only root can run workers as another user"):
+        Grade("A1", folders[0], out=folders[1], as_user="12345").run()

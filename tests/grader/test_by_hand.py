@@ -1,11 +1,11 @@
-"""Points given by a person: counted, told to the student, never lost."""
+"""Points given by a person, and points off for lateness: counted, shown, never lost."""
 
 from pathlib import Path
 
 import pytest
 
 from annlib.course.assignments.a1 import A1
-from annlib.grader.batch import page_name, write_all
+from annlib.grader.batch import kept_seed, write_all
 from annlib.grader.by_hand import (
     CHANGED,
     SHEET,
@@ -16,8 +16,8 @@ from annlib.grader.by_hand import (
     sheet_csv,
 )
 from annlib.grader.feedback import feedback
-from annlib.grader.marking import Mark, Result
-from annlib.grader.reports import grades_csv
+from annlib.grader.judge import Mark, Result
+from annlib.grader.reports import grades_csv, read_days, share_kept
 
 (QUESTION,) = A1.questions
 NAME = QUESTION.name
@@ -87,11 +87,12 @@ def test_student_reads_points_and_remark_and_nobody_elses() -> None:
 def test_grading_again_keeps_what_was_written_and_adds_the_newcomer(tmp_path: Path) -> None:
     written(tmp_path, f"anna,{NAME},1,fine\n")
     given = read_sheet(tmp_path / SHEET, A1, ["anna"])
+    kept_seed(tmp_path, "A1", 7)
     opened = write_all(A1, RESULTS, [], {}, given, tmp_path)
     known = Given(1, "fine", fingerprint(result("anna"), NAME))
     assert read_sheet(tmp_path / SHEET, A1, STUDENTS) == {("anna", NAME): known}
     assert tmp_path / SHEET in opened  # two answers are still to be read
-    page = (tmp_path / "feedback" / page_name(tmp_path, "anna")).read_text(encoding="utf-8")
+    (page,) = (one.read_text("utf-8") for one in tmp_path.glob("feedback/anna-*.html"))
     assert "fine" in page
 
 
@@ -100,6 +101,7 @@ def test_points_wait_while_the_answer_is_another_than_was_read(tmp_path: Path) -
     written(tmp_path, sheet_csv(A1, [anna], {("anna", NAME): Given(5, "fine")}))
     other = anna._replace(open_answers={NAME: "nothing at all"})
     given = read_sheet(tmp_path / SHEET, A1, ["anna"])
+    kept_seed(tmp_path, "A1", 7)
     opened = write_all(A1, [other], [], {}, given, tmp_path)
     assert "anna,2,0,2,," in (tmp_path / "grades.csv").read_text(encoding="utf-8-sig")
     assert f"anna: {NAME} has changed" in (tmp_path / "changes.txt").read_text(encoding="utf-8")
@@ -128,3 +130,35 @@ def test_answers_are_shown_as_text_with_the_rubric() -> None:
     page = answers_page(A1, RESULTS)
     assert all(criterion in page for criterion in QUESTION.rubric)
     assert "&lt;b&gt;answer of anna&lt;/b&gt;" in page and "<b>answer" not in page
+
+
+@pytest.mark.parametrize(
+    ("days", "kept"), [(-1, 1), (0, 1), (0.1, 0.9), (1, 0.9), (2.5, 0.7), (3, 0.7), (3.01, 0)]
+)
+def test_each_day_begun_takes_a_tenth(days: float, kept: float) -> None:
+    assert share_kept(days) == pytest.approx(kept)
+
+
+def test_days_are_read_by_student(tmp_path: Path) -> None:
+    path = tmp_path / "late.csv"
+    path.write_text("\ufeffanna,1.5\nZoe\u0308,2\n", encoding="utf-8")
+    assert read_days(path, {"anna", "Zoë", "bert"}) == {"anna": 1.5, "Zoë": 2}
+
+
+@pytest.mark.parametrize("line", ["carl,1", "anna", "anna,1,2", "anna,soon", "anna,nan", "x;1"])
+def test_a_line_that_would_be_overlooked_is_refused(tmp_path: Path, line: str) -> None:
+    (tmp_path / "late.csv").write_text(line + "\n")
+    with pytest.raises(ValueError, match="line 1"):
+        read_days(tmp_path / "late.csv", {"anna"})
+
+
+def test_student_is_told_what_lateness_left() -> None:
+    anna = Result("anna", (), "", "finished", (), (), {})
+    assert "1.5 days late: 80 % of all points are kept." in feedback(A1, anna, {}, 1.5)
+    assert "late" not in feedback(A1, anna, {}).partition("<h2>")[0]
+
+
+def test_table_keeps_the_points_and_says_what_is_left() -> None:
+    marks = (Mark("block_operations", "operations of small maps", 2, 2, "", ""),)
+    anna = Result("anna", (), "", "finished", (), marks, {})
+    assert "anna,2,1.5,1.6," in grades_csv(A1, [anna], {"anna": 1.5}, {})
