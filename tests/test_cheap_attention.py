@@ -25,8 +25,8 @@ from annlib.course.replace_attention import (
     Score,
     attention_by,
     capture_qkv,
-    plugged,
     relative_error,
+    replaced_attention,
     say_method,
     score_method,
 )
@@ -53,14 +53,14 @@ def no_widget_survives() -> Iterator[None]:
 
 def test_the_exact_method_changes_no_answer() -> None:
     before = house_answers(NETWORK, SCENE)
-    with plugged(NETWORK, exact):
+    with replaced_attention(NETWORK, exact):
         assert house_answers(NETWORK, SCENE) == before
     assert relative_error(exact, ASKED) == 0
 
 
-def test_what_is_plugged_in_is_used_and_then_taken_out() -> None:
+def test_what_is_replaced_attention_in_is_used_and_then_taken_out() -> None:
     before = house_answers(NETWORK, SCENE)
-    with plugged(NETWORK, lambda query, key, value: torch.zeros_like(value).mT):
+    with replaced_attention(NETWORK, lambda query, key, value: torch.zeros_like(value).mT):
         assert house_answers(NETWORK, SCENE) != before
     assert house_answers(NETWORK, SCENE) == before
 
