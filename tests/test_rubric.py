@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from annlib.course.authoring.rubric import (
+from annlib.course.running.release import chosen
+from tools.rubric import (
     JUDGED,
     POINTS,
     read_judgements,
@@ -13,7 +14,6 @@ from annlib.course.authoring.rubric import (
     rubric_page,
     scores,
 )
-from annlib.course.running.release import chosen
 
 FIXTURE = Path(__file__).parent / "lessons/90_fixture.py"
 
