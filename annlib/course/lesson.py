@@ -6,6 +6,7 @@ with data/results/lessons.
 """
 
 import ast
+import json
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,15 +14,18 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from textwrap import fill
-from typing import Literal, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeVar
 
 import torch
 from IPython import get_ipython
 from IPython.display import display
-from nbformat import NotebookNode
 
 from annlib.experiments import find_experiment
 
+if TYPE_CHECKING:  # importing it takes a second, which lessons can spare
+    from nbformat import NotebookNode
+
+ROOT = Path(__file__).parents[2]  # of the project
 LINE = 88  # letters
 
 
@@ -49,6 +53,8 @@ PLACES = {  # of numbers that others published
 
 MODES = ("quick", "learn", "full")
 PARAMETERS = ("mode", "device", "seed", "data_root", "experiment")
+DEVICE = re.compile(r"cpu|auto|cuda(:\d+)?")
+Parameters = dict[str, object]
 
 
 def refuse_unknown(given: Iterable[str], known: Sequence[str], where: str) -> None:
@@ -66,6 +72,29 @@ def refuse_mode(mode: object) -> None:
     """Raises ValueError for a mode that no cell knows."""
     if mode not in MODES:
         raise ValueError(f"mode is {mode!r}, so no cell knows how long to run. Use one of {MODES}.")
+
+
+def known_parameters(notebook: Path) -> dict[str, object]:
+    """Names and defaults in the cell tagged `parameters`."""
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    tagged = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
+    if len(tagged) != 1:
+        raise ValueError(
+            f"{notebook.name} has {len(tagged)} cells tagged 'parameters'; it needs one, or its "
+            'own values would overwrite those of the run. Add `# %% tags=["parameters"]`.'
+        )
+    statements = ast.parse("".join(tagged[0]["source"])).body
+    assignments = [node for node in statements if isinstance(node, ast.Assign)]
+    return {node.targets[0].id: ast.literal_eval(node.value) for node in assignments}
+
+
+def check_parameters(notebook: Path, parameters: Parameters) -> None:
+    """Refuse parameters that the lesson does not know: papermill passes them on without effect."""
+    refuse_unknown(parameters, list(known_parameters(notebook)), notebook.name)
+    refuse_mode(parameters.get("mode", "learn"))
+    device = parameters.get("device", "cpu")
+    if not DEVICE.fullmatch(str(device)):
+        raise ValueError(f"device is {device!r}. Use 'cpu', 'auto', 'cuda' or 'cuda:0'.")
 
 
 PROGRESS = "application/vnd.annlib.progress+json"
@@ -128,7 +157,7 @@ class Stated(NamedTuple):
     name: str
 
 
-def claims_in(notebook: NotebookNode) -> dict[str, Claim]:
+def claims_in(notebook: "NotebookNode") -> dict[str, Claim]:
     """The claims that an executed notebook made."""
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     found = [output["data"][CLAIM] for output in outputs if CLAIM in output.get("data", {})]

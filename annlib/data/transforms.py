@@ -15,8 +15,6 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate, pad
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms.v2 import functional as F
 
 from annlib.config import IGNORE_INDEX, DataConfig
 
@@ -202,6 +200,10 @@ def resize(image: Tensor, labels: Tensor, size: list[int]) -> Pair:
 
 
 def resize_image(image: Tensor, size: list[int]) -> Tensor:
+    # torchvision imports torch's compiler, which takes seconds: only those who resize wait for it.
+    from torchvision.transforms import InterpolationMode
+    from torchvision.transforms.v2 import functional as F
+
     return F.resize(image, size, InterpolationMode.BILINEAR, antialias=False)
 
 

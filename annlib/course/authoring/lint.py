@@ -214,7 +214,8 @@ def exercises(lesson: Lesson) -> Iterator[str]:
         if fields[5]:
             notes = [c for c in lesson.tagged("instructor") if c.section == cell.section]
             if not any("rubric" in note.text.lower() for note in notes):
-                yield f"{cell.place}: open exercise {name!r} needs an instructor cell, its rubric."
+                need = "an instructor cell with its rubric"
+                yield f"{cell.place}: open exercise {name!r} needs {need}."
             continue
         parts = [f"{role}:{name}" for role in ("exercise", "answer", "check")]
         for part in parts[1:]:

@@ -1,6 +1,5 @@
 """Executes lessons with papermill: offline, in parallel, resumable."""
 
-import ast
 import hashlib
 import json
 import os
@@ -24,13 +23,10 @@ from jupyter_client.channels import AsyncZMQSocketChannel
 from jupyter_client.manager import AsyncKernelManager
 from traitlets import Type
 
-from annlib.course.lesson import refuse_mode, refuse_unknown
+from annlib.course.lesson import ROOT, Parameters, check_parameters, known_parameters
 from annlib.course.running import offline
 
-Parameters = dict[str, object]
-ROOT = Path(__file__).parents[3]
 POLL_SECONDS = 0.5
-DEVICE = re.compile(r"cpu|auto|cuda(:\d+)?")
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -99,29 +95,6 @@ class Run(NamedTuple):
     output: Path
     seconds: float
     error: str | None
-
-
-def known_parameters(notebook: Path) -> dict[str, object]:
-    """Names and defaults in the cell tagged `parameters`."""
-    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
-    tagged = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
-    if len(tagged) != 1:
-        raise ValueError(
-            f"{notebook.name} has {len(tagged)} cells tagged 'parameters'; it needs one, or its "
-            'own values would overwrite those of the run. Add `# %% tags=["parameters"]`.'
-        )
-    statements = ast.parse("".join(tagged[0]["source"])).body
-    assignments = [node for node in statements if isinstance(node, ast.Assign)]
-    return {node.targets[0].id: ast.literal_eval(node.value) for node in assignments}
-
-
-def check_parameters(notebook: Path, parameters: Parameters) -> None:
-    """Refuse parameters that the lesson does not know: papermill passes them on without effect."""
-    refuse_unknown(parameters, list(known_parameters(notebook)), notebook.name)
-    refuse_mode(parameters.get("mode", "learn"))
-    device = parameters.get("device", "cpu")
-    if not DEVICE.fullmatch(str(device)):
-        raise ValueError(f"device is {device!r}. Use 'cpu', 'auto', 'cuda' or 'cuda:0'.")
 
 
 def describe_run(notebook: Path, parameters: Parameters) -> dict[str, object]:

@@ -13,8 +13,8 @@ from typing import NamedTuple
 import nbformat
 from nbformat import NotebookNode
 
-from annlib.course.lesson import PROGRESS, Claim, Stated, claims_in, disagreements
-from annlib.course.running.execute import ROOT, Run, is_learner
+from annlib.course.lesson import PROGRESS, ROOT, Claim, Stated, claims_in, disagreements
+from annlib.course.running.execute import Run, is_learner
 
 FOLDER = ROOT / "data/results/lessons"
 WIDGET_STATE = "application/vnd.jupyter.widget-state+json"

@@ -8,8 +8,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from annlib.course.lesson import refuse_unknown
-from annlib.course.running.execute import Parameters, check_parameters, known_parameters
+from annlib.course.lesson import Parameters, check_parameters, known_parameters, refuse_unknown
 
 KEYS = ("notebook", "base", "grid", "runs")
 SEED = "seed"

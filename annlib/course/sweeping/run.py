@@ -10,11 +10,9 @@ from math import isfinite
 from multiprocessing import get_context
 from pathlib import Path
 
-import nbformat
 from IPython.display import display
 
-from annlib.course.lesson import claims_in
-from annlib.course.running.execute import Parameters, run
+from annlib.course.lesson import Parameters, claims_in
 from annlib.course.sweeping.grid import Combination, Grid
 
 RESULT = "application/vnd.annlib.result+json"
@@ -34,6 +32,8 @@ def result_in(notebook: Path) -> dict[str, float]:
 
     Raises ValueError for a notebook that shows neither.
     """
+    import nbformat  # takes a second, which a lesson that shows a table can spare
+
     content = nbformat.read(notebook, as_version=4)
     found = {name: claim.value for name, claim in claims_in(content).items()}
     for cell in content.cells:
@@ -90,6 +90,8 @@ def outcome_of(folder: Path, combination: Combination) -> Outcome | None:
 
 def run_one(notebook: Path, combination: Combination, folder: Path) -> Outcome:
     """Executes one run and keeps how it ended: last of all, so that half a run leaves nothing."""
+    from annlib.course.running.execute import run  # imports Jupyter, as above
+
     output = notebook_of(folder, combination)
     record = output.with_suffix(".json")
     record.unlink(missing_ok=True)

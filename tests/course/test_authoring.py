@@ -18,7 +18,7 @@ from annlib.course.authoring.build import (
 )
 from annlib.course.authoring.source import Option, quiz_options, read
 
-FIXTURE = Path(__file__).parent / "lessons/90_fixture.py"
+FIXTURE = Path(__file__).parents[1] / "lessons/90_fixture.py"
 TEXT = FIXTURE.read_text()
 ANSWER = '''class Sum:
     """Adds."""

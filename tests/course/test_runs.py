@@ -13,19 +13,18 @@ import nbformat
 import pytest
 
 from annlib.course.authoring.build import build, build_all
+from annlib.course.lesson import check_parameters, known_parameters
 from annlib.course.running import execute, offline
 from annlib.course.running.execute import (
     PollingChannel,
-    check_parameters,
     finished_seconds,
-    known_parameters,
     run,
     run_all,
 )
 from annlib.course.running.gates import widget_errors
 from annlib.course.running.release import Batch, release
 
-FIXTURE = Path(__file__).parent / "lessons/90_fixture.py"
+FIXTURE = Path(__file__).parents[1] / "lessons/90_fixture.py"
 QUICK = {"mode": "quick", "device": "cpu", "seed": 3}
 
 
