@@ -3,7 +3,7 @@
 import ast
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from annlib.course.authoring.build import sources
@@ -61,7 +61,13 @@ FORBIDDEN = {
 
 
 def header(lesson: Lesson) -> Iterator[str]:
-    """The contract at the top."""
+    """The contract at the top, and one cell with the standard parameters."""
+    tagged = lesson.tagged("parameters")
+    if not tagged:
+        yield f"{lesson.name}: no cell is tagged 'parameters', so nobody can run it in quick mode."
+    for name in PARAMETERS if tagged else ():
+        if not re.search(rf"^{name} = ", tagged[0].text, re.MULTILINE):
+            yield f"{tagged[0].place}: parameter {name!r} is missing."
     if not lesson.cells or "header" not in lesson.cells[0].tags:
         yield f"{lesson.name}: the first cell is not tagged 'header', so readers meet no contract."
         return
@@ -87,17 +93,6 @@ def objectives(lesson: Lesson) -> Iterator[str]:
             yield f"{cell.place}: objective {number} links to no exercise:, quiz: or predict:."
 
 
-def parameters(lesson: Lesson) -> Iterator[str]:
-    """One cell with the standard parameters, so that every lesson runs the same way."""
-    cells = lesson.tagged("parameters")
-    if not cells:
-        yield f"{lesson.name}: no cell is tagged 'parameters', so nobody can run it in quick mode."
-        return
-    for name in PARAMETERS:
-        if not re.search(rf"^{name} = ", cells[0].text, re.MULTILINE):
-            yield f"{cells[0].place}: parameter {name!r} is missing."
-
-
 def predictions(lesson: Lesson) -> Iterator[str]:
     """Two or more, asked before the answer."""
     if (count := len(lesson.with_role("predict"))) < 2:
@@ -105,7 +100,7 @@ def predictions(lesson: Lesson) -> Iterator[str]:
 
 
 def code(lesson: Lesson) -> Iterator[str]:
-    """Cells that fit on a screen and run on any machine."""
+    """Cells that fit on a screen and run on any machine; sections that fit into one sitting."""
     for cell in lesson.cells:
         lines = [line for line in cell.text.splitlines() if line.strip()]
         if cell.kind == "code" and len(lines) > LONGEST_CELL:
@@ -122,10 +117,6 @@ def code(lesson: Lesson) -> Iterator[str]:
                 f"{cell.place}: tagged gpu, but runs on a CPU, too, when a reader runs every cell: "
                 f"put all of it behind `if {HAS_GPU}:`, with an `else` that says what is missing."
             )
-
-
-def sections(lesson: Lesson) -> Iterator[str]:
-    """No section is longer than one sitting."""
     words: dict[str, int] = defaultdict(int)
     for cell in lesson.cells:
         if cell.kind == "markdown" and "instructor" not in cell.tags and not cell.role("hint"):
@@ -175,18 +166,14 @@ def widgets(lesson: Lesson) -> Iterator[str]:
             )
 
 
-def colours(lesson: Lesson) -> Iterator[str]:
-    """Colours come from annlib.course.plots.style, whose palette colour-blind people can read."""
+def readable(lesson: Lesson) -> Iterator[str]:
+    """Colours of the shared palette, and headings without gaps, for screen readers."""
     for cell in lesson.cells:
         if cell.kind == "code" and (found := COLOURS.search(cell.text)):
             yield (
                 f"{cell.place}: the colour {found[0]} is this cell's own. Take block colours, "
                 "cividis and figures from annlib.course: they suit colour-blind readers."
             )
-
-
-def heading_order(lesson: Lesson) -> Iterator[str]:
-    """One title, then levels that never skip, so that screen readers can navigate."""
     before = 0
     for cell in lesson.cells:
         for level, title in headings(cell.text) if cell.kind == "markdown" else []:
@@ -229,16 +216,12 @@ def exercises(lesson: Lesson) -> Iterator[str]:
 
 
 def hints(lesson: Lesson) -> Iterator[str]:
-    """Three for each exercise that has a check."""
+    """Three for each exercise with a check; answers, checks and hints belong to an exercise."""
     order = {cell.slug for cell in lesson.cells}
     for name, cell in lesson.with_role("check").items():
         for part in (f"hint:{name}:{number}" for number in (1, 2, 3)):
             if part not in order:
                 yield f"{cell.place}: there is no cell tagged {part!r}."
-
-
-def strays(lesson: Lesson) -> Iterator[str]:
-    """Answers, checks and hints that belong to no exercise."""
     known = lesson.with_role("exercise")
     for cell in lesson.cells:
         for role in ("answer", "check", "hint"):
@@ -247,8 +230,8 @@ def strays(lesson: Lesson) -> Iterator[str]:
                 yield f"{cell.place}: {role} for {name!r}, but no cell is tagged 'exercise:{name}'."
 
 
-def naked_numbers(lesson: Lesson) -> Iterator[str]:
-    """A number that was measured leans on a claim; others say who stated them."""
+def numbers(lesson: Lesson, results: Path) -> Iterator[str]:
+    """A number says where it is from; what is said to stand in data/results stands there."""
     for cell in lesson.cells:
         if cell.kind != "markdown" or any(tag in cell.tags for tag in UNCHECKED):
             continue
@@ -261,13 +244,9 @@ def naked_numbers(lesson: Lesson) -> Iterator[str]:
                     f"data/results: [{number}](result:balloon_town.md); set or derived: "
                     f"[{number}](given:how)."
                 )
-
-
-def results(lesson: Lesson, folder: Path) -> Iterator[str]:
-    """A number that is said to stand in data/results stands there.  folder: data/results"""
     for cell in lesson.cells:
         for number, kind, key in NUMBER_LINK.findall(cell.text):
-            if kind == "result" and not stands_in(folder / key, number):
+            if kind == "result" and not stands_in(results / key, number):
                 yield (
                     f"{cell.place}: {number!r} does not stand in data/results/{key}: quote it as "
                     "it is written there, or name the right file."
@@ -283,8 +262,11 @@ def stands_in(file: Path, number: str) -> bool:
     return re.search(whole, file.read_text(encoding="utf-8")) is not None
 
 
-def quiz(lesson: Lesson) -> Iterator[str]:
-    """Three to five questions, every option explained."""
+def ending(lesson: Lesson, folder: Path) -> Iterator[str]:
+    """Three to five questions, every option explained; references; links to lessons that exist.
+
+    folder: of the sources
+    """
     found = lesson.with_role("quiz")
     if not 3 <= len(found) <= 5:
         yield f"{lesson.name}: {len(found)} quiz questions; 3 to 5 make learners recall the lesson."
@@ -295,6 +277,16 @@ def quiz(lesson: Lesson) -> Iterator[str]:
         for option in options:
             if not option.explanation:
                 yield f"{cell.place}: quiz {name!r} does not explain {option.text!r}."
+    if not lesson.cells or "recap" not in lesson.cells[-1].tags:
+        yield f"{lesson.name}: the last cell is not tagged 'recap'."
+    elif "Read more" not in lesson.cells[-1].text:
+        yield f"{lesson.cells[-1].place}: the recap has no `Read more` with references."
+    elif not NOTEBOOK_LINK.search(lesson.cells[-1].text):
+        yield f"{lesson.cells[-1].place}: the recap links to no next lesson (NN_name.ipynb)."
+    for cell in lesson.cells:
+        for target, _ in NOTEBOOK_LINK.findall(cell.text) if cell.kind == "markdown" else []:
+            if not (folder / f"{target}.py").exists():
+                yield f"{cell.place}: links to {target}.ipynb, but there is no source {target}.py."
 
 
 def teachable(lesson: Lesson) -> Iterator[str]:
@@ -303,41 +295,6 @@ def teachable(lesson: Lesson) -> Iterator[str]:
         yield f"{lesson.name}: no cell tagged 'instructor', so nobody else can teach it."
     elif not any("minutes" in note.text.lower() for note in lesson.tagged("instructor")):
         yield f"{lesson.name}: no instructor cell says how many minutes a part takes."
-
-
-def ending(lesson: Lesson) -> Iterator[str]:
-    """Learners know what to read, and where to go next."""
-    if not lesson.cells or "recap" not in lesson.cells[-1].tags:
-        yield f"{lesson.name}: the last cell is not tagged 'recap'."
-    elif "Read more" not in lesson.cells[-1].text:
-        yield f"{lesson.cells[-1].place}: the recap has no `Read more` with references."
-    elif not NOTEBOOK_LINK.search(lesson.cells[-1].text):
-        yield f"{lesson.cells[-1].place}: the recap links to no next lesson (NN_name.ipynb)."
-
-
-def dead_links(lesson: Lesson, folder: Path) -> Iterator[str]:
-    """Links to lessons that are not written: each linked notebook needs its source in `folder`."""
-    for cell in lesson.cells:
-        for target, _ in NOTEBOOK_LINK.findall(cell.text) if cell.kind == "markdown" else []:
-            if not (folder / f"{target}.py").exists():
-                yield f"{cell.place}: links to {target}.ipynb, but there is no source {target}.py."
-
-
-Rule = Callable[[Lesson], Iterator[str]]
-RULES: dict[str, tuple[Rule, ...]] = {  # by the point of the rubric that they serve
-    "R1": (objectives,),
-    "R2": (header, parameters),
-    "R4": (predictions,),
-    "R5": (code, sections),
-    "R6": (asserts,),
-    "R7": (widgets,),
-    "R8": (colours, heading_order),
-    "R9": (exercises,),
-    "R10": (hints, strays),
-    "R13": (naked_numbers,),
-    "R15": (quiz, ending),
-    "R16": (teachable,),
-}
 
 
 def lint_all(root: Path) -> list[str]:
@@ -351,9 +308,20 @@ def lint(source: Path) -> list[str]:
 
 
 def findings_by_point(source: Path) -> dict[str, list[str]]:
-    """{"R1": [], "R2": ["..."]}: what each rule of a point of the rubric found."""
+    """{"R1": [], "R2": ["..."]}: the findings by the point of the rubric that they concern."""
     lesson = read(source)
-    found = {point: [f for rule in rules for f in rule(lesson)] for point, rules in RULES.items()}
-    found["R13"] += results(lesson, source.parents[2] / "data/results")
-    found["R15"] += dead_links(lesson, source.parent)
-    return found
+    rules = {
+        "R1": objectives(lesson),
+        "R2": header(lesson),
+        "R4": predictions(lesson),
+        "R5": code(lesson),
+        "R6": asserts(lesson),
+        "R7": widgets(lesson),
+        "R8": readable(lesson),
+        "R9": exercises(lesson),
+        "R10": hints(lesson),
+        "R13": numbers(lesson, source.parents[2] / "data/results"),
+        "R15": ending(lesson, source.parent),
+        "R16": teachable(lesson),
+    }
+    return {point: list(findings) for point, findings in rules.items()}
