@@ -338,10 +338,10 @@ def test_a_pixel_sees_as_far_as_said_and_no_farther() -> None:
     model = tiny("fcn").double().eval()
     for parameter in model.parameters():
         nn.init.constant_(parameter, 1 / parameter[0].numel())  # no path cancels another
-    picture = torch.ones(1, 3, 128, 192, dtype=torch.float64, requires_grad=True)
-    answer, reach = model(picture).main[0, 0], []
+    image = torch.ones(1, 3, 128, 192, dtype=torch.float64, requires_grad=True)
+    answer, reach = model(image).main[0, 0], []
     for y in range(60, 68):  # all places within a stride
-        (gradient,) = torch.autograd.grad(answer[y, 96], picture, retain_graph=True)
+        (gradient,) = torch.autograd.grad(answer[y, 96], image, retain_graph=True)
         rows = gradient[0].sum((0, 2)).nonzero()
         reach += [y - int(rows.min()), int(rows.max()) - y]
     assert 2 * max(reach) + 1 == pixel_view(receptive_field(1, head_kernels=1)) == 85
@@ -372,6 +372,7 @@ def test_the_input_of_a_model_is_normalised() -> None:
     assert float(tensor.abs().max()) < 1
 
 
+@pytest.mark.slow  # imports the compiler
 def test_blocks_of_a_compiled_model_keep_their_names() -> None:
     model = tiny("ann")
     assert set(attention_blocks(torch.compile(model))) == set(attention_blocks(model))

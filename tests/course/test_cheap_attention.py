@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from functools import partial
-from itertools import product
 
 import ipywidgets
 import pytest
@@ -59,7 +58,7 @@ def test_the_exact_method_changes_no_answer() -> None:
     assert relative_error(exact, ASKED) == 0
 
 
-def test_what_is_replaced_attention_in_is_used_and_then_taken_out() -> None:
+def test_a_replacement_is_used_and_then_taken_out() -> None:
     before = house_answers(NETWORK, SCENE)
     with replaced_attention(NETWORK, lambda query, key, value: torch.zeros_like(value).mT):
         assert house_answers(NETWORK, SCENE) != before
@@ -139,10 +138,10 @@ def test_published_tables_hold_the_rows_of_the_zoo() -> None:
 # Widgets
 
 
-def test_every_method_at_every_size_can_be_drawn() -> None:
+def test_every_method_can_be_drawn() -> None:
     chooser = MethodChooser(NETWORK, SCENE)
-    for name, step in product(FAMILIES, (0, 2)):
-        picture, said = chooser.draw(name, step, index=1)
+    for place, name in enumerate(FAMILIES):  # small and large by turns
+        picture, said = chooser.draw(name, 2 * (place % 2), index=1)
         assert name in picture.alt and name in said
 
 

@@ -27,7 +27,7 @@ ALT = "One dark pixel, nothing else."
 
 
 def picture(alt: str = ALT) -> nbformat.NotebookNode:
-    """A picture output."""
+    """An image output."""
     data, metadata = {"image/png": PIXEL}, {"image/png": {"alt": alt}}
     return nbformat.v4.new_output("display_data", data=data, metadata=metadata)
 
