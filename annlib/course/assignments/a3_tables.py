@@ -53,8 +53,8 @@ class Unfit(NamedTuple):
 
 DAMAGED = Unfit(
     "no table",
-    "The file is not a table as write_table makes it: its columns, whole numbers, scores from 0 to 1 "
-    "or nan. Hand it in as it was made.",
+    "The file is not a table as write_table makes it: its columns, whole numbers, scores from 0 "
+    "to 1 or nan. Hand it in as it was made.",
 )
 NO_NUMBER = Unfit(
     "student number missing", "Every row has your own number, and not 0: run with -p student."

@@ -1,5 +1,9 @@
 """Every gate and every lint rule is red on a planted fault and green on the fixture lesson."""
 
+import base64
+import html
+import json
+import re
 from pathlib import Path
 
 import nbformat
@@ -11,8 +15,11 @@ from annlib.course.authoring.source import read
 from annlib.course.lesson import CLAIM, PROGRESS, Claim
 from annlib.course.running import gates, pages
 from annlib.course.running.execute import Run
+from annlib.course.widgets.attention_explorer import attention_explorer
+from annlib.data.balloon_town.dataset import make_scene
+from annlib.model.build import shipped_model
 
-FIXTURE = Path(__file__).parent / "lessons/90_fixture.py"
+FIXTURE = Path(__file__).parents[1] / "lessons/90_fixture.py"
 TEXT = FIXTURE.read_text()
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAA"
 PIXEL += "AABJRU5ErkJggg=="
@@ -20,7 +27,7 @@ ALT = "One dark pixel, nothing else."
 
 
 def picture(alt: str = ALT) -> nbformat.NotebookNode:
-    """A picture output."""
+    """An image output."""
     data, metadata = {"image/png": PIXEL}, {"image/png": {"alt": alt}}
     return nbformat.v4.new_output("display_data", data=data, metadata=metadata)
 
@@ -274,3 +281,40 @@ def test_lint_finds_the_planted_fault(tmp_path, old):
     source.write_text(text)
     findings = "\n".join(lint(source))
     assert message.replace("\\", "") in findings
+
+
+# Pages of executed lessons
+
+
+def with_explorer() -> nbformat.NotebookNode:
+    """A notebook with an explorer, as it is after a run: numbers apart from the other state."""
+    explorer = attention_explorer(shipped_model("balloon_ann"), make_scene(5))
+    data, metadata = explorer._repr_mimebundle_()
+    state = {name: value for name, value in explorer.get_state().items() if name != "layout"}
+    numbers = base64.b64encode(state.pop("data")).decode()
+    cell = nbformat.v4.new_code_cell("explorer", execution_count=1)
+    cell.outputs = [
+        nbformat.from_dict(
+            {"output_type": "display_data", "data": dict(data), "metadata": dict(metadata)}
+        )
+    ]
+    notebook = nbformat.v4.new_notebook(cells=[cell])
+    buffer = {"path": ["data"], "encoding": "base64", "data": numbers}
+    models = {data[gates.WIDGET_VIEW]["model_id"]: {"state": state, "buffers": [buffer]}}
+    notebook.metadata["widgets"] = {gates.WIDGET_STATE: {"state": models}}
+    return nbformat.reads(nbformat.writes(notebook), as_version=4)
+
+
+def test_explorer_lives_on_in_a_frame_and_has_a_still_beside_it() -> None:
+    page = pages.lesson_page(with_explorer(), "a lesson")
+    inner = html.unescape(re.search(r'srcdoc="([^"]*)"', page)[1])
+    state = re.search(r'id="state">(.*?)</script>', inner)[1]
+    numbers = base64.b64decode(json.loads(state)["data"]["base64"])
+    assert len(numbers) > 100_000
+    assert "${" in inner  # JavaScript is not taken for a formula
+    assert re.search(r'<img alt="[^"]*Entropy', page)
+
+
+def test_outside_its_frames_a_page_has_no_script() -> None:
+    page = re.sub(r'srcdoc="[^"]*"', "", pages.lesson_page(with_explorer(), "a lesson"))
+    assert "<script" not in page

@@ -18,7 +18,7 @@ from annlib.course.authoring.build import (
 )
 from annlib.course.authoring.source import Option, quiz_options, read
 
-FIXTURE = Path(__file__).parent / "lessons/90_fixture.py"
+FIXTURE = Path(__file__).parents[1] / "lessons/90_fixture.py"
 TEXT = FIXTURE.read_text()
 ANSWER = '''class Sum:
     """Adds."""
@@ -150,7 +150,7 @@ def test_links_to_exercises_become_anchors_of_their_headings():
         (' tags=["answer:mean"]', "", "'# solution' markers"),
         ("    # solution\n", "    # Solution:\n", "lines look like one"),
         ("    # solution\n", "", "0 '# solution' markers"),
-        ("guess_constant = 7  # solution", "guess = [  # solution\n7]", "this is no Python"),
+        ("guess_constant = 7  # solution", "guess = [  # solution\n7]", "this is not Python"),
         ("predict:outlier", "predict:constant", "a tag names one cell"),
         ('[markdown] tags=["hint:mean:1"]', 'tags=["hint:mean:1"]', "belongs on a markdown cell"),
         ("exercise:mean)", "exercise:none)", "nowhere. Known: exercise:mean"),

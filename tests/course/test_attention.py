@@ -11,11 +11,10 @@ from annlib.course.attention import (
     Attention,
     anchor_boxes,
     attention_blocks,
+    attention_map,
     attention_of,
-    attention_picture,
     capture_attention,
     model_input,
-    position_boxes,
     query_index,
     spread,
     to_pixels,
@@ -219,16 +218,16 @@ def test_spreading_keeps_the_sum() -> None:
 
 def test_the_picture_of_an_ordinary_block_is_its_row_in_shape() -> None:
     weights = torch.arange(15.0)
-    assert torch.equal(attention_picture(weights, None, 3, 5), weights.reshape(3, 5))
+    assert torch.equal(attention_map(weights, None, 3, 5), weights.reshape(3, 5))
 
 
 def test_boxes_of_positions_follow_the_rows() -> None:
-    assert position_boxes(2, 3)[4].tolist() == [1, 1, 2, 2]
-    assert to_pixels(position_boxes(2, 3), (2, 3), (16, 30))[4].tolist() == [8, 10, 16, 20]
+    assert anchor_boxes(None, 2, 3)[4].tolist() == [1, 1, 2, 2]
+    assert to_pixels(anchor_boxes(None, 2, 3), (2, 3), (16, 30))[4].tolist() == [8, 10, 16, 20]
 
 
 def test_every_pixel_has_the_position_whose_box_holds_it() -> None:
-    boxes = to_pixels(position_boxes(5, 8), (5, 8), (40, 60))
+    boxes = to_pixels(anchor_boxes(None, 5, 8), (5, 8), (40, 60))
     for y in range(40):
         for x in range(60):
             top, left, bottom, right = boxes[query_index(y, x, (40, 60), (5, 8))]
@@ -339,10 +338,10 @@ def test_a_pixel_sees_as_far_as_said_and_no_farther() -> None:
     model = tiny("fcn").double().eval()
     for parameter in model.parameters():
         nn.init.constant_(parameter, 1 / parameter[0].numel())  # no path cancels another
-    picture = torch.ones(1, 3, 128, 192, dtype=torch.float64, requires_grad=True)
-    answer, reach = model(picture).main[0, 0], []
+    image = torch.ones(1, 3, 128, 192, dtype=torch.float64, requires_grad=True)
+    answer, reach = model(image).main[0, 0], []
     for y in range(60, 68):  # all places within a stride
-        (gradient,) = torch.autograd.grad(answer[y, 96], picture, retain_graph=True)
+        (gradient,) = torch.autograd.grad(answer[y, 96], image, retain_graph=True)
         rows = gradient[0].sum((0, 2)).nonzero()
         reach += [y - int(rows.min()), int(rows.max()) - y]
     assert 2 * max(reach) + 1 == pixel_view(receptive_field(1, head_kernels=1)) == 85
@@ -373,6 +372,7 @@ def test_the_input_of_a_model_is_normalised() -> None:
     assert float(tensor.abs().max()) < 1
 
 
+@pytest.mark.slow  # imports the compiler
 def test_blocks_of_a_compiled_model_keep_their_names() -> None:
     model = tiny("ann")
     assert set(attention_blocks(torch.compile(model))) == set(attention_blocks(model))

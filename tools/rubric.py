@@ -1,10 +1,14 @@
-"""The rubric of sixteen points: what the lint decides and what a person judged, as one table.
+"""Write notebooks/RUBRIC.md: each lesson against sixteen points.
 
-notebooks/rubric.json holds the judgements: {"04_anchors": {"R7": {"score": 2, "cell": "...",
-"evidence": "..."}}}. notebooks/RUBRIC.md is made from it and from the lint, never by hand.
+    python tools/rubric.py      write the table, print what is missing; exit 1 if anything is
+
+The lint decides some points, a person the others. notebooks/rubric.json holds the judgements:
+{"04_anchors": {"R7": {"score": 2, "cell": "...", "evidence": "..."}}}. The table is never
+edited by hand.
 """
 
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -19,7 +23,7 @@ POINTS = {
     "R3": "A question before an answer",
     "R4": "Predict, then run",
     "R5": "One new idea per section",
-    "R6": "Maths, code, picture agree",
+    "R6": "Maths, code, figure agree",
     "R7": "Interaction has a job",
     "R8": "Interaction is reachable",
     "R9": "Exercises are calibrated",
@@ -32,6 +36,7 @@ POINTS = {
     "R16": "Teachable by someone else",
 }
 JUDGED = ("R3", "R4", "R6", "R7", "R11", "R14", "R16")  # by a person, from 0 to 2
+ROOT = Path(__file__).resolve().parents[1]
 FULL = 2
 PASS = 0.8
 FOUND_BY = {
@@ -45,7 +50,7 @@ FOUND_BY = {
     "R8": "lint: palette, headings; gates: alt text, widgets; browser tests: keyboard",
     "R9": "lint: fields of an exercise",
     "R10": "lint: three hints, folded",
-    "R12": "tests/course/test_exercises.py: five wrong answers or more each, drawn anew",
+    "R12": "tests/course/test_exercises.py: five wrong answers or more each, with new inputs",
     "R13": "lint: no number without a source; gate: claims",
     "R15": "lint: quiz, recap, links",
 }
@@ -81,7 +86,7 @@ def scores(source: Path, judged: dict[str, Judgement]) -> dict[str, int]:
 
 
 def ungalleried(lesson: Lesson, root: Path) -> Iterator[str]:
-    """Exercises whose checker is tried on no gallery of wrong answers."""
+    """Exercises whose checker is not tried on a gallery of wrong answers."""
     path = root / f"tests/course/exercises/lesson_{lesson.name[:2]}.py"
     text = path.read_text(encoding="utf-8") if path.exists() else ""
     for name in lesson.with_role("check"):
@@ -112,7 +117,7 @@ def rubric_findings(root: Path) -> list[str]:
             findings.append(f"{source.stem}: {share:.0%} of the rubric; a lesson needs {PASS:.0%}.")
     path = root / "notebooks/RUBRIC.md"
     if not path.exists() or path.read_text(encoding="utf-8") != rubric_page(root):
-        findings.append("notebooks/RUBRIC.md is out of date: run `annlib lessons rubric`.")
+        findings.append("notebooks/RUBRIC.md is out of date: run `python tools/rubric.py`.")
     return findings
 
 
@@ -125,9 +130,11 @@ def rubric_page(root: Path) -> str:
     """notebooks/RUBRIC.md: the table, what each point is decided by, and the evidence."""
     judgements, lessons = read_judgements(root), sources(root)
     head = f"| lesson | {' | '.join(POINTS)} | share |"
-    rows = [
-        table_row(source, scores(source, judgements.get(source.stem, {}))) for source in lessons
-    ]
+    rows = []
+    for source in lessons:
+        points = scores(source, judgements.get(source.stem, {}))
+        cells = " | ".join(str(score) for score in points.values())
+        rows.append(f"| {source.stem} | {cells} | {share_of(points):.0%} |")
     rule = "|---|" + ":-:|" * len(POINTS) + "--:|"
     means = [
         f"- **{point} {title}**: {FOUND_BY.get(point, 'judged by a person')}"
@@ -142,13 +149,8 @@ INTRODUCTION = """# The rubric
 
 Each lesson against sixteen points, 0 (missing) to 2 (met). Points with a rule are decided by the
 lint and the gates; where there is none, by a person who did not write the lesson, with the cell
-that shows it. A lesson may go out with 80 % and no zero. Made by `annlib lessons rubric` from
-`notebooks/rubric.json` and the sources; `annlib lessons check` says when it is out of date."""
-
-
-def table_row(source: Path, points: dict[str, int]) -> str:
-    cells = " | ".join(str(score) for score in points.values())
-    return f"| {source.stem} | {cells} | {share_of(points):.0%} |"
+that shows it. A lesson may go out with 80 % and no zero. Made by `python tools/rubric.py`
+from `notebooks/rubric.json` and the sources; a test says when it is out of date."""
 
 
 def evidence(lesson: str, judged: dict[str, Judgement]) -> str:
@@ -158,3 +160,9 @@ def evidence(lesson: str, judged: dict[str, Judgement]) -> str:
         for point, one in sorted(judged.items(), key=lambda item: int(item[0][1:]))
     ]
     return "\n".join([f"## {lesson}", "", *lines])
+
+
+if __name__ == "__main__":
+    (ROOT / "notebooks/RUBRIC.md").write_text(rubric_page(ROOT), encoding="utf-8")
+    found = rubric_findings(ROOT)
+    sys.exit("\n".join(found) or 0)

@@ -8,7 +8,7 @@ from annlib.course.authoring.build import check_current
 from annlib.course.authoring.lint import lint_all
 from annlib.course.running.release import Batch, release
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def test_every_notebook_is_what_its_source_says() -> None:

@@ -1,7 +1,5 @@
 """How far a position sees: by kernels, by what really changes, by gradients, and in words."""
 
-from itertools import product
-
 import ipywidgets
 import numpy as np
 import pytest
@@ -49,7 +47,7 @@ def positive(layers: nn.Module) -> nn.Module:
 
 
 def changed(layers: nn.Module, position: tuple[int, int], size: tuple[int, int]) -> Field:
-    """Perturbs the picture row by row, then column by column: which of them move a position?"""
+    """Perturbs the image row by row, then column by column: which of them move a position?"""
 
     @torch.no_grad()
     def answers(images: Tensor) -> Tensor:
@@ -65,20 +63,20 @@ def changed(layers: nn.Module, position: tuple[int, int], size: tuple[int, int])
     return Field(top, left, bottom, right)
 
 
-@pytest.mark.parametrize("depth", LOCAL)
+@pytest.mark.parametrize("depth", ["stem", "stage3", "stage5", REDUCE])
 def test_field_is_what_really_moves_a_position(depth: str) -> None:
     layers = positive(depths(small())[depth])
     height, width = layers(torch.ones(1, 3, *SIZE, dtype=torch.float64)).shape[2:]
-    for position in product((0, height // 2, height - 1), (0, width // 3, width - 1)):
+    for position in ((0, 0), (height // 2, width // 3), (height - 1, width - 1)):
         expected = changed(layers, position, SIZE)
         assert theoretical_field(layers, position).inside(SIZE) == expected
 
 
 @pytest.mark.parametrize("stem", ["deep", "plain"])
 def test_field_counts_stem_pooling_and_strides_of_a_resnet(stem: str) -> None:
-    network, size = ResNet(50, 4, stem), (91, 107)
+    network, size = ResNet(50, 4, stem), (59, 75)
     layers = positive(nn.Sequential(network.stem, network.maxpool, network.layer1, network.layer2))
-    for position in ((0, 0), (6, 7), (11, 13)):
+    for position in ((0, 0), (4, 5)):
         assert theoretical_field(layers, position).inside(size) == changed(layers, position, size)
 
 
@@ -108,14 +106,14 @@ def test_behind_the_block_every_row_and_column_moves_a_position(head: str) -> No
     assert changed(layers, (1, 2), SIZE) == Field(0, 0, *SIZE)
 
 
-def test_light_falls_inside_the_field_and_beyond_it_only_by_the_block() -> None:
+def test_gradient_is_inside_the_field_and_beyond_it_only_by_the_block() -> None:
     viewer = Viewer(shipped_model("balloon_nonlocal"), SCENE.image)
     for depth in LOCAL:
         assert viewer.view(depth, 60, 90).share_far == pytest.approx(0, abs=1e-6)
     assert 0.01 < viewer.view(BLOCK, 60, 90).share_far < 1
 
 
-def test_light_is_the_gradient_of_the_sum_of_the_channels() -> None:
+def test_view_is_the_gradient_of_the_sum_of_the_channels() -> None:
     viewer = Viewer(small().double(), SCENE.image)
     viewer.images = viewer.images.detach().double().requires_grad_()
     view = viewer.view("stage3", 40, 100)
@@ -157,7 +155,7 @@ def test_central_half_of_a_field_is_a_quarter_of_its_pixels() -> None:
     assert 4 * height * width == 16 * 24
 
 
-def test_picture_says_frame_and_light_in_words() -> None:
+def test_figure_says_frame_and_gradient_in_words() -> None:
     viewer = Viewer(build_model(town("nonlocal").model), SCENE.image)
     near = draw(SCENE.image, viewer.view("stage5", 0, 191), (0, 191), "stage5").alt
     assert "47 x 47 pixels" in near and "row 0, column 23 of the 16 x 24 map" in near

@@ -1,5 +1,7 @@
 """Lessons refuse parameters that would have no effect, and choose what fits their mode."""
 
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -97,3 +99,14 @@ def test_progress_says_in_words_what_the_bar_shows() -> None:
     assert shown["text/plain"] == "25 of 100 steps, 30 s, about 90 s to go"
     assert '<progress value="25" max="100"' in shown["text/html"]
     assert "to go" not in bundle(100, 100, "steps", 30.0)["text/plain"]
+
+
+def test_what_every_lesson_imports_leaves_slow_libraries_to_the_cells_that_need_them() -> None:
+    code = (
+        "import sys\n"
+        "from annlib.course import checks, plots, widgets\n"
+        "slow = ('nbformat', 'papermill', 'pandas', 'scipy.stats', 'seaborn', 'torchvision')\n"
+        "print([name for name in slow if name in sys.modules])"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout == "[]\n"

@@ -8,12 +8,11 @@ from tiny import TINY, wake
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from annlib.course import probing
-from annlib.course.attention import attention_blocks
-from annlib.course.probing import Probe, outputs_of, probe, query_projection, readable
-from annlib.data.balloon_town.dataset import make_scene
+from annlib.course.attention import attention_blocks, to_query
 from annlib.data.balloon_town.layout import PAINTS
 from annlib.model.build import build_model
+from benchmarks import town_attention
+from benchmarks.town_attention import Probe, probe, readable
 
 
 def samples(count: int, noise: float) -> list[tuple[Tensor, int]]:
@@ -34,10 +33,25 @@ def test_paint_that_is_not_there_is_guessed() -> None:
     assert readable(nothing[:600], nothing[600:]) == pytest.approx(1 / len(PAINTS), abs=0.06)
 
 
+def test_the_probe_is_the_closed_form_of_ridge_regression() -> None:
+    torch.manual_seed(1)
+    fitted, tested = samples(40, noise=1.5), samples(300, noise=1.5)
+
+    def split(pairs: list[tuple[Tensor, int]]) -> tuple[Tensor, Tensor]:
+        x = torch.stack([features for features, _ in pairs]).double()
+        return torch.cat([x, torch.ones(len(x), 1)], 1), torch.tensor([one for _, one in pairs])
+
+    (x, paints), (new_x, new_paints) = split(fitted), split(tested)
+    penalty = town_attention.RIDGE * len(x) * torch.eye(x.shape[1])
+    weights = torch.linalg.solve(x.T @ x + penalty, x.T @ one_hot(paints, 6).double())
+    expected = ((new_x @ weights).argmax(1) == new_paints).double().mean()
+    assert readable(fitted, tested) == pytest.approx(float(expected)) and 0.2 < expected < 0.9
+
+
 @pytest.mark.parametrize("head", ["ann", "apnb", "nonlocal"])
 def test_every_block_is_probed(head: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probing, "FITTED", 3)
-    monkeypatch.setattr(probing, "TESTED", 2)
+    monkeypatch.setattr(town_attention, "FITTED", 3)
+    monkeypatch.setattr(town_attention, "TESTED", 2)
     model = wake(build_model(replace(TINY, num_classes=10, head=head)))
     found = probe(model)
     assert found.keys() == attention_blocks(model).keys()
@@ -50,13 +64,5 @@ def test_every_block_is_probed(head: str, monkeypatch: pytest.MonkeyPatch) -> No
 def test_afnb_asks_with_a_projection_of_its_own() -> None:
     model = build_model(TINY)
     blocks = attention_blocks(model)
-    assert query_projection(blocks["afnb.attention"]) is model.afnb.attention.to_query
-    assert query_projection(blocks["apnb.attention"]) is model.apnb.attention.to_key
-
-
-def test_outputs_are_those_of_the_layers_and_no_hook_stays() -> None:
-    model = build_model(TINY).eval()
-    layer = model.afnb.attention.to_key
-    (found,) = outputs_of(model, [layer], make_scene(1))
-    assert found.shape == (6, 16, 24)
-    assert not layer._forward_hooks
+    assert to_query(blocks["afnb.attention"]) is model.afnb.attention.to_query
+    assert to_query(blocks["apnb.attention"]) is model.apnb.attention.to_key

@@ -1,6 +1,7 @@
 """Lessons run offline and apart from each other, and say what stopped them."""
 
 import asyncio
+import json
 import socket
 import sys
 import threading
@@ -12,20 +13,18 @@ import nbformat
 import pytest
 
 from annlib.course.authoring.build import build, build_all
+from annlib.course.lesson import check_parameters, known_parameters
 from annlib.course.running import execute, offline
 from annlib.course.running.execute import (
-    GlancingChannel,
-    check_parameters,
+    PollingChannel,
     finished_seconds,
-    known_parameters,
     run,
     run_all,
-    write_note,
 )
 from annlib.course.running.gates import widget_errors
 from annlib.course.running.release import Batch, release
 
-FIXTURE = Path(__file__).parent / "lessons/90_fixture.py"
+FIXTURE = Path(__file__).parents[1] / "lessons/90_fixture.py"
 QUICK = {"mode": "quick", "device": "cpu", "seed": 3}
 
 
@@ -182,7 +181,7 @@ def test_reply_is_found_although_its_wake_up_was_lost():
     async def reply() -> dict:
         return {"found": True}
 
-    channel = GlancingChannel.__new__(GlancingChannel)
+    channel = PollingChannel.__new__(PollingChannel)
     channel.socket, channel._recv = SleepySocket(), reply
     assert asyncio.run(channel.get_msg(timeout=600)) == {"found": True}
     channel.socket.looks = -10
@@ -212,11 +211,16 @@ def test_run_that_was_cut_off_is_not_taken_for_finished(tmp_path):
     notebook, output = tmp_path / "a.ipynb", tmp_path / "out.ipynb"
     notebook.write_text("{}")
     output.write_text("{}")
+
+    def note(**changes) -> None:
+        told = execute.describe_run(notebook, {"seed": 1}) | {"seconds": 12.0, "error": None}
+        output.with_suffix(".run.json").write_text(json.dumps(told | changes))
+
     assert finished_seconds(notebook, output, {}) is None
-    write_note(notebook, output, {"seed": 1}, 12.0, None)
+    note()
     assert finished_seconds(notebook, output, {"seed": 1}) == 12.0
     assert finished_seconds(notebook, output, {"seed": 2}) is None
     notebook.write_text("{} ")
     assert finished_seconds(notebook, output, {"seed": 1}) is None
-    write_note(notebook, output, {"seed": 1}, 12.0, "stopped")
+    note(error="stopped")
     assert finished_seconds(notebook, output, {"seed": 1}) is None

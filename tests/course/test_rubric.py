@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from annlib.course.authoring.rubric import (
+from annlib.course.running.release import chosen
+from tools.rubric import (
     JUDGED,
     POINTS,
     read_judgements,
@@ -13,9 +14,9 @@ from annlib.course.authoring.rubric import (
     rubric_page,
     scores,
 )
-from annlib.course.running.release import chosen
 
-FIXTURE = Path(__file__).parent / "lessons/90_fixture.py"
+ROOT = Path(__file__).parents[2]
+FIXTURE = Path(__file__).parents[1] / "lessons/90_fixture.py"
 
 
 @pytest.fixture
@@ -75,7 +76,7 @@ def test_point_that_nobody_judged_is_none(course: Path) -> None:
 
 
 def test_point_that_the_lint_faults_is_none_whoever_praised_it(course: Path) -> None:
-    text = source_of(course).read_text().replace("SetUp()", "None")
+    text = source_of(course).read_text().replace("widgets.SetUp()", "None")
     source_of(course).write_text(text)
     assert scores(source_of(course), read_judgements(course)["90_fixture"])["R7"] == 0
 
@@ -93,3 +94,7 @@ def test_lesson_is_chosen_by_number_or_name(course: Path, name: str) -> None:
 def test_lesson_that_does_not_exist_is_refused_with_those_that_do(course: Path) -> None:
     with pytest.raises(ValueError, match="No lesson '91'.*90_fixture"):
         chosen(course, ("91",))
+
+
+def test_rubric_of_the_course_is_current_and_met() -> None:
+    assert rubric_findings(ROOT) == []
