@@ -30,7 +30,7 @@ from annlib.course.widgets.explorer import (
     two_maps,
 )
 from annlib.data.balloon_town.dataset import make_scene
-from annlib.model.checkpoint import shipped_model
+from annlib.model.build import shipped_model
 
 SCENE = make_scene(5)
 

@@ -12,7 +12,7 @@ from annlib.data.balloon_town.layout import PATTERNS, Scene, with_patterns
 from annlib.data.balloon_town.render import paint_scene
 from annlib.data.datasets import FIRST_VAL_SEED
 from annlib.experiments import HEADS
-from annlib.model.checkpoint import shipped_model
+from annlib.model.build import shipped_model
 
 FIRST_SHOWN = FIRST_VAL_SEED + 21  # held out: no network was trained on such a scene
 NAMES = {"fcn": "FCN", "ppm": "PPM", "nonlocal": "Non-local", "apnb": "APNB", "ann": "ANN"}
@@ -22,9 +22,9 @@ def draw_all(folder: Path) -> list[Path]:
     """Writes attention.png, predictions.png and counterfactual.png; returns their paths."""
     scene = make_scene(FIRST_SHOWN)
     figures = {
-        "attention": attention_picture(scene),
-        "predictions": predictions_picture([make_scene(FIRST_SHOWN + i) for i in range(4)]),
-        "counterfactual": counterfactual_picture(scene),
+        "attention": attention_figure(scene),
+        "predictions": predictions_figure([make_scene(FIRST_SHOWN + i) for i in range(4)]),
+        "counterfactual": counterfactual_figure(scene),
     }
     return [save(figure, folder / f"{name}.png") for name, figure in figures.items()]
 
@@ -35,7 +35,7 @@ def save(figure: FigureWithAlt, path: Path) -> Path:
     return path
 
 
-def attention_picture(scene: Scene) -> FigureWithAlt:
+def attention_figure(scene: Scene) -> FigureWithAlt:
     """Where each house looks: non-local block, APNB alone, and the AFNB of the whole network."""
     heads = ("nonlocal", "apnb", "ann")
     found = {head: attention_of(shipped_model(f"balloon_{head}"), scene.image) for head in heads}
@@ -49,7 +49,7 @@ def attention_picture(scene: Scene) -> FigureWithAlt:
     )
 
 
-def predictions_picture(scenes: list[Scene]) -> FigureWithAlt:
+def predictions_figure(scenes: list[Scene]) -> FigureWithAlt:
     """What every head says about a few scenes."""
     models = {head: shipped_model(f"balloon_{head}") for head in HEADS}
     answers = {
@@ -59,7 +59,7 @@ def predictions_picture(scenes: list[Scene]) -> FigureWithAlt:
     return scenes.predictions(scenes, answers)
 
 
-def counterfactual_picture(scene: Scene) -> FigureWithAlt:
+def counterfactual_figure(scene: Scene) -> FigureWithAlt:
     """All balloons repainted: the local network cannot notice, the whole one follows."""
     turned = [(balloon.pattern + 1) % len(PATTERNS) for balloon in scene.balloons]
     after = paint_scene(with_patterns(scene.layout, turned))

@@ -6,7 +6,6 @@ from math import isnan
 from typing import NamedTuple
 
 import numpy as np
-import seaborn
 from matplotlib import colormaps
 
 from annlib.config import TrainConfig
@@ -52,6 +51,8 @@ def weight_matrix(
     weights: np.ndarray, title: str, queries: Sequence[str], keys: Sequence[str]
 ) -> FigureWithAlt:
     """A small matrix of attention weights with its numbers, one row for each query.  (N, S)"""
+    import seaborn  # takes a second, which lessons without such a matrix can spare
+
     rows, columns = weights.shape
     figure, axes = new_figure(2.4 + 0.72 * columns, 1.5 + 0.4 * rows)
     look = {"vmin": 0, "vmax": 1, "cmap": "cividis", "annot": True, "fmt": ".2f", "cbar": False}

@@ -167,6 +167,6 @@ def prediction_ledger(predictions: Predictions) -> Explorer:
         layout={"margin": "4px"},  # room for the ring that shows the focus
     )  # fmt: skip
     ledger = Explorer({"only_surprises": box}, draw)
-    predictions.listen(ledger.redraw)
-    ledger.on_close.append(partial(predictions.forget, ledger.redraw))
+    predictions.listeners.add(ledger.redraw)
+    ledger.on_close.append(partial(predictions.listeners.discard, ledger.redraw))
     return ledger

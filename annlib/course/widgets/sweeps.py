@@ -8,7 +8,6 @@ from annlib.course.plots.style import FigureWithAlt
 from annlib.course.statistics import OPEN, REFUTED, SUPPORTED, half_width, pretend, verdict
 from annlib.course.sweeping.grid import SEED, Grid, show
 from annlib.course.sweeping.run import Outcome
-from annlib.course.sweeping.tables import reason
 from annlib.course.training import Trial
 from annlib.course.widgets.base import Explorer, Piece, choice, html_table, menu, slider
 
@@ -74,7 +73,7 @@ class ResultsTable(Explorer):
             told = ["", "", "waiting"]
             if outcome := self.outcomes.get(one.number):
                 found = outcome.result.get(self.number)
-                state = f"✗ failed: {reason(outcome.error)}" if outcome.failed else "✓ finished"
+                state = f"✗ failed: {outcome.reason}" if outcome.failed else "✓ finished"
                 told = ["" if found is None else f"{found:.3f}", f"{outcome.seconds:.0f}", state]
                 group = "  ".join(text for name, text in values.items() if name != SEED) or "all"
                 groups.setdefault(group, []).append(found)
