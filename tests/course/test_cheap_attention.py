@@ -12,6 +12,7 @@ from annlib.course.attention_metrics import house_answers
 from annlib.course.efficient import FAMILIES, exact, method_of, windows
 from annlib.course.lesson import ROOT
 from annlib.course.plots.costs import (
+    KIND_LOOKS,
     Row,
     attention_of_methods,
     comparison,
