@@ -49,7 +49,9 @@ class Lab(NamedTuple):
             run_all_cells(self.page)
         self.page.evaluate(MARK)
         # JupyterLab lays out only what is in sight, so all of a page could not be checked together.
-        self.page.add_style_tag(content="* { content-visibility: visible !important }")
+        # Colours that fade would be compared half way.
+        still = "* { content-visibility: visible !important; transition: none !important }"
+        self.page.add_style_tag(content=still)
 
     def widget(self, name: str) -> Locator:
         """What the cell of a widget puts out, scrolled into sight."""

@@ -76,7 +76,8 @@ def ablation(
             left = attention_of(model, scene.image)[path]
             labels = predict_labels(model, scene.image)
         figure = plots.ablated(scene, left, query, labels, path.partition(".")[0])
-        shown = [figure, f"{block} without {k}, {way}: {figure.alt.partition(': ')[2]}"]
+        houses_said = figure.alt.partition(": ")[2]
+        shown = [figure, f"{block} without {k}, {way}; query: {house}. {houses_said}"]
         if (found := damages.get((path, way, k))) is not None:
             scores = f"house accuracy {found.houses:.3f}, mIoU {found.miou:.3f}"
             shown.append(f"Over many scenes: {scores}.")

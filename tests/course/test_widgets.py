@@ -5,20 +5,24 @@ import base64
 import io
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from itertools import product
 
 import ipywidgets
+import numpy as np
 import psutil
 import pytest
 import torch
 from matplotlib.figure import Figure
 from PIL import Image
-from shown_in import alts, errors
+from shown_in import alt, alts, errors
 
 from annlib.config import TrainConfig
+from annlib.course.lesson import ROOT
+from annlib.course.plots.attention import six_positions as drawn
+from annlib.course.plots.metrics import chosen_scenes, confusion_matrix, painted
 from annlib.course.plots.style import FigureWithAlt
 from annlib.course.sweeping.grid import make_grid
-from annlib.course.widgets.attention import cell_map, layer_order, six_positions
+from annlib.course.widgets.attention import BOTH, KEY, QUERY, cell_map, layer_order, six_positions
 from annlib.course.widgets.base import Explorer, slider
 from annlib.course.widgets.costs import (
     CostExplorer,
@@ -28,14 +32,24 @@ from annlib.course.widgets.costs import (
     preflight,
 )
 from annlib.course.widgets.explorer import ReceptiveField, attention_explorer
-from annlib.course.widgets.scenes import PaintPrediction, SetUp, set_up, window_sliders
+from annlib.course.widgets.scenes import (
+    COLOURS,
+    LETTERS,
+    PaintPrediction,
+    SetUp,
+    choose_scenes,
+    classes_of,
+    set_up,
+    window_sliders,
+)
 from annlib.course.widgets.sweeps import ResultsTable, interval_sliders, study_power
 from annlib.course.widgets.training import recipe_sliders
 from annlib.data.balloon_town.dataset import make_scene
+from annlib.engine.metrics import ConfusionMatrix
 from annlib.model.build import shipped_model
 
 SCENE = make_scene(5)
-JOB = Path(__file__).parents[1] / "notebooks/jobs/train_town.ipynb"
+JOB = ROOT / "notebooks/jobs/train_town.ipynb"
 
 
 @pytest.fixture(autouse=True)
@@ -261,3 +275,116 @@ def test_a_message_put_off_past_the_end_of_a_widget_changes_nothing(in_subshell:
 
     asyncio.run(cell())
     assert drawn == [1]
+
+
+NAMES = ["blue balloon", "red balloon", "sky", "road", "blue house", "red house"]
+FEATURES = torch.tensor(
+    [[6.0, 0, 0, 0, 6, 0], [0, 6.0, 0, 0, 0, 6], [1.0, 1, 0, 0, 1, 1]],
+)
+
+
+def playground() -> Explorer:
+    return six_positions(FEATURES, ["how blue", "how red", "a thing"], NAMES)
+
+
+def test_it_starts_as_the_lesson_does() -> None:
+    box = playground()
+    assert "6 x 6 weights" in alt(box) and "red house attends most to red balloon" in box.words()
+
+
+def test_query_only_changes_one_row_and_key_only_one_column() -> None:
+    box = playground()
+    box.controls["role"].value = QUERY
+    box.controls["how blue"].value = 8.0
+    assert "red house attends most to blue" in alt(box) and "blue house attends most" in alt(box)
+    before = alt(box).split("blue house attends")[1].split(";")[0]
+    box.controls["role"].value = BOTH
+    assert alt(box).split("blue house attends")[1].split(";")[0] != before
+
+
+def test_all_states_can_be_drawn() -> None:
+    box = playground()
+    roles, factors = (BOTH, QUERY, KEY), (0.0, 4.0)
+    for role, factor, value in product(roles, factors, (0.0, 8.0)):
+        features = {"how blue": value, "how red": 0.0, "a thing": value}
+        assert box.draw(role, factor, **features)[0].alt.startswith("Six positions")
+
+
+def test_scores_times_zero_look_at_all_evenly() -> None:
+    assert "entropy 2.58 bits" in drawn(FEATURES, FEATURES, NAMES, 0.0)[1]
+
+
+CLASSES = ("sky", "house", "road", "car")
+
+
+def some_counts(num_scenes: int = 5) -> torch.Tensor:
+    counts = torch.randint(0, 9, (num_scenes, 4, 4))
+    counts[:, 3] = counts[:, :, 3] = 0  # no car anywhere
+    return counts
+
+
+def test_scores_are_told_with_a_dash_for_what_is_not_there() -> None:
+    labels, prediction = classes_of(["SSH.", "RRRR"]), classes_of(["SSSS", "RRRR"])
+    said = painted(labels, prediction, CLASSES, COLOURS).alt
+    assert "Pixel accuracy 6 / 7" in said and "car -" in said and "mean of 3 classes: 0.556" in said
+
+
+def test_shares_of_the_matrix_are_told_row_by_row() -> None:
+    matrix = ConfusionMatrix(2)
+    matrix.counts = torch.tensor([[3, 1], [0, 4]])
+    assert "sky 75 %, road 100 %" in confusion_matrix(matrix, ("sky", "road"), "FCN").alt
+
+
+@pytest.mark.parametrize(("first", "number"), [(0, 5), (4, 1), (2, 3)])
+def test_chosen_scenes_compare_one_matrix_with_the_mean(first: int, number: int) -> None:
+    said = chosen_scenes(some_counts(), first, number, CLASSES, "fcn", "FCN").alt
+    assert f"Scenes {first} to {first + number - 1}" in said
+    assert ("as high as it" in said) or number > 1  # one scene: both are the same
+
+
+def test_the_painting_starts_with_one_mistake() -> None:
+    assert "22 / 23" in alt(PaintPrediction())
+
+
+def test_each_pixel_takes_the_class_of_the_brush() -> None:
+    painting = PaintPrediction()
+    for y, letter in enumerate(LETTERS):
+        painting.brush.value = letter
+        painting.cells[y][y].click()
+        assert painting.rows[y][y] == painting.cells[y][y].description == letter
+
+
+def test_a_pixel_without_a_label_moves_no_score() -> None:
+    painting = PaintPrediction()
+    before, rows = painting.words(), painting.rows
+    painting.brush.value = "C"
+    painting.cells[2][2].click()
+    assert painting.words() == before and painting.rows != rows
+
+
+@pytest.mark.parametrize(("index", "right"), [(1, 13), (2, 23)])
+def test_the_fills_are_what_they_say(index: int, right: int) -> None:
+    painting = PaintPrediction()
+    painting.fills[index].click()
+    assert f"{right} / 23" in alt(painting)
+
+
+def test_a_closed_painting_hears_no_click() -> None:
+    painting = PaintPrediction()
+    painting.close()
+    before = painting.rows
+    painting.fills[1].click()
+    assert painting.rows == before
+
+
+def test_the_scene_chooser_ends_at_the_last_scene() -> None:
+    chooser = choose_scenes({"FCN": ("fcn", some_counts()), "ANN": ("ann", some_counts())}, CLASSES)
+    chooser.controls["first"].value = 3
+    chooser.controls["network"].value = "ANN"
+    assert "ANN. Scenes 3 to 4" in alt(chooser) and "mIoU by one matrix" in alt(chooser)
+    chooser.controls["number"].value = 1
+    assert "Scenes 3 to 3" in alt(chooser)
+
+
+def test_labels_of_a_painting_are_class_indices() -> None:
+    assert np.array_equal(classes_of(["S.", "HR"]), [[0, 255], [1, 2]])
