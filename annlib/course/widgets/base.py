@@ -21,7 +21,6 @@ import anywidget
 import ipywidgets
 import traitlets
 from IPython.display import HTML
-from pandas import DataFrame
 
 from annlib.course.lesson import wrapped
 from annlib.course.plots.style import FigureWithAlt
@@ -52,6 +51,8 @@ Piece = FigureWithAlt | str | HTML
 
 def html_table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> HTML:
     """A table of plain text."""
+    from pandas import DataFrame  # takes half a second, which lessons without a table can spare
+
     return HTML(DataFrame(list(lines), columns=head).to_html(index=False, border=0))
 
 
