@@ -1,44 +1,22 @@
-"""annlib data: checks, prepares and imitates data sets, and writes scenes of Balloon Town."""
+"""annlib data: checks, prepares and imitates data sets, and renders scenes of Balloon Town."""
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Literal
 
-from tyro.conf import Positional, subcommand
+from tyro.conf import Positional
 
 from annlib.cli.common import at_least_one
 
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-    from annlib.data.classes import DatasetSpec
-
-
-@dataclass(frozen=True)
-class WriteScenes:
-    """Write pictures of Balloon Town with their labels into a new folder."""
-
-    folder: Positional[Path]
-    """Gets images/, labels/ and classes.txt. Must be empty or new."""
-    count: int = 16
-    """How many pictures."""
-    first_seed: int = 0
-    """The first picture's seed; the others follow. Same seed, same picture."""
-
-    def run(self) -> None:
-        from annlib.data.balloon_town.dataset import write_scenes
-
-        at_least_one("--count", self.count)
-        write_scenes(self.folder, self.count, self.first_seed)
-        print(f"{self.count} scenes in {self.folder}")
-
-
 Benchmark = Literal["cityscapes", "ade20k", "voc12aug"]
 
 
 @dataclass(frozen=True)
 class Check:
-    """Look a data set over: counts, every pair, label values, classes, and a contact sheet.
+    """Check a data set: counts, every pair, label values, classes; draw a contact sheet.
 
     All problems are listed; exit code 1 if there is one.
     """
@@ -46,65 +24,54 @@ class Check:
     name: Positional[Literal["cityscapes", "ade20k", "voc12aug", "camvid", "folder"]]
     """`folder` is one of your own, with a classes.txt."""
     root: Positional[Path]
-    """Where it lies."""
+    """Its folder."""
     out: Path = Path("check")
     """Folder for the contact sheets."""
     sample: int | None = None
-    """Open so many pairs of each half only, evenly spread; all if not given."""
+    """Open only so many pairs of each split, evenly spaced; all if not given."""
 
     def run(self) -> None:
+        from tqdm import tqdm
+
+        from annlib.data import check
         from annlib.data.datasets import is_one_part, spec_of
 
         if self.sample is not None:
             at_least_one("--sample", self.sample)
         spec = spec_of("folder", self.root, None if self.name == "folder" else self.name)
         whole = spec.layout == "folder" and is_one_part(self.root, "train")
-        count = sum(self.check(spec, split) for split in ([""] if whole else ["train", "val"]))
-        if count:
-            raise ValueError(f"{self.root} has problems, listed above: {count}.")
-
-    def check(self, spec: "DatasetSpec", split: str) -> int:
-        """Reports on one half.  -> how many problems it has"""
-        from tqdm import tqdm
-
-        from annlib.data.check import (
-            choose_samples,
-            contact_sheet,
-            evenly,
-            inspect_all,
-            list_split,
-            report,
-            summarise,
-        )
-
-        listing = list_split(self.root, spec, split)
-        indices = evenly(len(listing.pairs.images), self.sample)
-        opened = inspect_all(listing.pairs, indices)
-        found = list(tqdm(opened, desc=split, total=len(indices), unit="pair", leave=False))
-        training = split != "val" and 0 < len(found) == len(listing.pairs.images)
-        summary = summarise(found, listing.pairs.spec, training)
-        print(report(listing, summary, spec))
-        samples = choose_samples(listing.pairs, indices, found)
-        if samples:
-            path = self.out / f"{spec.name}_{split or 'whole'}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            contact_sheet(f"{spec.name} {split}", samples, spec).save(path)
-            print(f"Contact sheet: {path}\n")
-        return len(listing.problems) + len(summary.problems)
+        problems = 0
+        for split in ("",) if whole else ("train", "val"):
+            listing = check.list_split(self.root, spec, split)
+            total = len(listing.pairs.images)
+            indices = check.evenly(total, self.sample)
+            opened = check.inspect_all(listing.pairs, indices)
+            found = list(tqdm(opened, desc=split, total=len(indices), unit="pair", leave=False))
+            training = split != "val" and 0 < len(found) == total
+            summary = check.summarise(found, listing.pairs.spec, training)
+            print(check.report(listing, summary, spec))
+            if samples := check.choose_samples(listing.pairs, indices, found):
+                path = self.out / f"{spec.name}_{split or 'whole'}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                check.contact_sheet(f"{spec.name} {split}", samples, spec).save(path)
+                print(f"Contact sheet: {path}\n")
+            problems += len(listing.problems) + len(summary.problems)
+        if problems:
+            raise ValueError(f"{self.root} has problems, listed above: {problems}.")
 
 
 @dataclass(frozen=True)
 class Prepare:
-    """Make a benchmark ready: fetch, unpack and convert what can be, verify all of it.
+    """Make a benchmark ready: download, unpack, convert and verify it.
 
-    VOC 2012 and SBD are fetched (3.4 GB); Cityscapes and ADE20K, after the steps that are told.
-    Interrupted, the same command goes on.
+    VOC 2012 and SBD are downloaded (3.4 GB). For Cityscapes and ADE20K the command prints what you
+    have to download first. After an interruption the same command continues.
     """
 
     name: Positional[Benchmark]
     """Which."""
     root: Positional[Path]
-    """Where it lies, or shall lie."""
+    """Its folder, which may be new."""
 
     def run(self) -> None:
         from annlib.data.prepare import prepare
@@ -114,13 +81,13 @@ class Prepare:
             counts = prepare(self.name, self.root, bars)
         finally:
             bars.close()
-        listed = ", ".join(f"{split} {count} pictures" for split, count in counts.items())
+        listed = ", ".join(f"{split} {count} images" for split, count in counts.items())
         print(f"{self.name} is ready in {self.root}: {listed}.")
-        print(f"To look it over: annlib data check {self.name} {self.root}")
+        print(f"To check it: annlib data check {self.name} {self.root}")
 
 
 class Bars:
-    """A progress bar for each thing that is being done, one after the other."""
+    """A progress bar for each step, one after the other."""
 
     def __init__(self) -> None:
         self.bar: tqdm | None = None
@@ -142,7 +109,7 @@ class Bars:
 class Mimic:
     """Write a small imitation of a benchmark: its folders, file names, label values and sizes.
 
-    To try commands on before the real data are there. Scores on it mean nothing for the real ones.
+    Use it to try commands before you have the real data. Scores on it mean nothing.
     """
 
     name: Positional[Benchmark]
@@ -150,13 +117,13 @@ class Mimic:
     root: Positional[Path]
     """An empty or new folder."""
     train: int = 8
-    """Pictures to train on."""
+    """Images in the training split."""
     val: int = 4
-    """Pictures to validate on."""
+    """Images in the validation split."""
     size: tuple[int, int] | None = None
     """Height and width, if not those of the real data set (1024 2048, about 500 650, 375 500)."""
     seed: int = 0
-    """Same seed, same pictures."""
+    """The same seed gives the same images."""
     originals: bool = False
     """VOC 2012 and SBD as they are published (needs scipy), not SegmentationClassAug."""
 
@@ -164,18 +131,26 @@ class Mimic:
         from annlib.data.synthetic import mimic
 
         mimic(self.name, self.root, self.train, self.val, self.size, self.seed, self.originals)
-        print(f"{self.train} + {self.val} pictures like {self.name} in {self.root}")
+        print(f"{self.train} + {self.val} images like {self.name} in {self.root}")
 
 
 @dataclass(frozen=True)
-class Data:
-    """Real data sets: check one, prepare a benchmark, or write a small imitation of it."""
+class WriteScenes:
+    """Write scenes of Balloon Town with their labels into a new folder."""
 
-    what: (
-        Annotated[Check, subcommand("check", prefix_name=False)]
-        | Annotated[Prepare, subcommand("prepare", prefix_name=False)]
-        | Annotated[Mimic, subcommand("mimic", prefix_name=False)]
-    )
+    folder: Positional[Path]
+    """Gets images/, labels/ and classes.txt. Must be empty or new."""
+    count: int = 16
+    """How many scenes."""
+    first_seed: int = 0
+    """Seed of the first scene, raised by one for each further scene."""
 
     def run(self) -> None:
-        self.what.run()
+        from annlib.data.balloon_town.dataset import write_scenes
+
+        at_least_one("--count", self.count)
+        write_scenes(self.folder, self.count, self.first_seed)
+        print(f"{self.count} scenes in {self.folder}")
+
+
+COMMANDS = {"check": Check, "prepare": Prepare, "mimic": Mimic, "scenes": WriteScenes}
