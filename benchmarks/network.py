@@ -516,5 +516,6 @@ class Parts:
             print(f"{row.name}\n\n{parts_table(row.experiment, how)}\n", flush=True)
 
 
+COMMANDS = {"image": Image, "step": Step, "parts": Parts}
 if __name__ == "__main__":
-    main("benchmarks.network", {"image": Image, "step": Step, "parts": Parts}, __doc__, "image")
+    main("benchmarks.network", COMMANDS, __doc__, "image")

@@ -16,12 +16,7 @@ STANDARD_LIBRARY_ONLY = ("config", "zoo", "experiments", "download")
 NOTEBOOK_PACKAGES = {"matplotlib", "seaborn", "ipywidgets", "anywidget", "IPython", "nbformat"}
 NOTEBOOK_PACKAGES |= {"nbclient", "nbconvert", "papermill", "jupytext"}
 # The hidden checks of assignments are written in the grader's terms, and graded by name.
-EXCEPTIONS = {
-    ("course/assignments", "annlib.grader"),
-    (".", "benchmarks"),
-    (".", "tests"),
-    ("course", "benchmarks"),
-}
+EXCEPTIONS = {("course/assignments", "annlib.grader")}
 
 
 def part_of(dotted: str) -> str:

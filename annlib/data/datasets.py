@@ -250,12 +250,12 @@ def refuse_one_part(root: Path) -> None:
             f"{root} holds images/ and labels/ itself, but training needs two halves: {root}/train "
             f"to learn from and {root}/val to be scored on, each with images/ and labels/. Move "
             "most pairs into train and the others into val; classes.txt stays where it is. "
-            "(Scenes: `annlib scenes` once for each half, with different --first-seed.)"
+            "(Scenes: `annlib data scenes` once for each half, with different --first-seed.)"
         )
 
 
 def is_one_part(root: Path, split: str) -> bool:
-    """Whether images/ lie in the folder itself, as `annlib scenes` writes them."""
+    """Whether images/ lie in the folder itself, as `annlib data scenes` writes them."""
     return (root / "images").is_dir() and not (root / split).is_dir()
 
 
