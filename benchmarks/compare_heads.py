@@ -23,8 +23,9 @@ from annlib.engine.metrics import ConfusionMatrix, evaluate_labels, table
 from annlib.engine.results import write_results
 from annlib.engine.trainer import Training, read_experiment
 from annlib.experiments import HEADS, town
-from annlib.model.baselines import build_model
-from annlib.model.checkpoint import SHIPPED, load, load_model, restore, save, write_atomically
+from annlib.model.build import SHIPPED, build_model, load_model
+from annlib.model.checkpoint import load, restore, save, write_atomically
+from benchmarks import town_attention
 from benchmarks.common import main
 
 VALIDATE_EVERY = 50  # steps
@@ -281,16 +282,16 @@ class Attention:
     """The table."""
 
     def run(self) -> None:
-        from annlib.course.attention_metrics import attention_table, count_attention
-
         at_least_one("--houses", self.houses)
         folder = self.weights or SHIPPED
         tallies = {
-            name: count_attention(load_model(folder / f"{name}.safetensors"), self.houses)
+            name: town_attention.count_attention(
+                load_model(folder / f"{name}.safetensors"), self.houses
+            )
             for name in (f"balloon_{head}" for head in HEADS)
         }
         command = remake("attention", houses=self.houses, weights=self.weights)
-        print(write_results(attention_table(tallies), self.out, command))
+        print(write_results(town_attention.attention_table(tallies), self.out, command))
 
 
 @dataclass(frozen=True)
@@ -305,13 +306,13 @@ class Plateau:
     """The table."""
 
     def run(self) -> None:
-        from annlib.course.probing import probe, probe_table
-
         at_least_one("--iterations", self.iterations)
         probes = {}
         for run, result in finished_runs(self.runs, self.iterations).items():
             if result.head in ("nonlocal", "apnb", "ann"):
-                for block, found in probe(load_model(run / "last.safetensors")).items():
+                for block, found in town_attention.probe(
+                    load_model(run / "last.safetensors")
+                ).items():
                     probes[run.name, block] = (result.house_accuracy, found)
         if not probes:
             command = remake("compare", iterations=self.iterations, runs=self.runs)
@@ -320,7 +321,7 @@ class Plateau:
                 f"{command}"
             )
         command = remake("plateau", iterations=self.iterations)
-        print(write_results(probe_table(probes), self.out, command))
+        print(write_results(town_attention.probe_table(probes), self.out, command))
 
 
 @dataclass(frozen=True)

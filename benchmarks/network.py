@@ -30,8 +30,8 @@ from annlib.engine.train import autocast
 from annlib.engine.trainer import prepare_model, wrap_model
 from annlib.model.ann import ANN, resize_bilinear
 from annlib.model.asymmetric import AsymmetricAttention
-from annlib.model.baselines import build_model
-from annlib.model.frozen import fuse_for_inference
+from annlib.model.build import build_model
+from annlib.model.fused import fuse_for_inference, fuse_for_training
 from annlib.model.resnet import Bottleneck
 from annlib.seeds import seeded
 from annlib.zoo import Published, published
@@ -101,14 +101,14 @@ def variants(best: Network, compute: RuntimeConfig) -> list[Variant]:
     return list(dict.fromkeys([*found, *(Variant(best, step) for step in steps)]))
 
 
-def our_network(row: Published, folded: bool) -> ANN:
+def our_network(row: Published) -> ANN:
     """ANN with reproducible weights, in which every part has an effect.
 
     Training starts from zeros at the end of each residual block and of each attention: with them
     networks would agree whatever those parts compute.
     """
     with seeded("speed", row.name):
-        model = ANN(row.experiment.model, folded=folded)
+        model = ANN(row.experiment.model)
         for module in model.modules():
             if isinstance(module, Bottleneck):
                 nn.init.uniform_(module.bn3.weight, 0.0, 0.5)
@@ -121,13 +121,13 @@ def make_network(variant: Variant, row: Published, device: torch.device) -> nn.M
     """The network of a variant on its device, in its memory layout, not compiled yet."""
     match variant.network:
         case "reference":
-            model = reference_model(row, our_network(row, folded=False))
+            model = reference_model(row, our_network(row))
         case "as written":
-            model = our_network(row, folded=False)
+            model = our_network(row)
         case "folded":
-            model = our_network(row, folded=True)
+            model = fuse_for_training(our_network(row))
         case "frozen":
-            model = fuse_for_inference(our_network(row, folded=True).eval())
+            model = fuse_for_inference(our_network(row))
     return prepare_model(model, device, variant.compute)
 
 
@@ -461,7 +461,7 @@ class Step:
 
 def milliseconds_by_part(config: ModelConfig, size: Size, how: Measuring) -> dict[str, float]:
     """Of the forward pass whose time is the median of all."""
-    model = prepare_model(build_model(config), how.device, how.compute)
+    model = prepare_model(fuse_for_training(build_model(config)), how.device, how.compute)
     images = torch.randn(1, 3, *size, device=how.device)
 
     def clock() -> float:

@@ -1,15 +1,13 @@
 """annlib data: checks, prepares and imitates data sets, and renders scenes of Balloon Town."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from tyro.conf import Positional
 
 from annlib.cli.common import at_least_one
-
-if TYPE_CHECKING:
-    from tqdm import tqdm
 
 Benchmark = Literal["cityscapes", "ade20k", "voc12aug"]
 
@@ -40,24 +38,20 @@ class Check:
             at_least_one("--sample", self.sample)
         spec = spec_of("folder", self.root, None if self.name == "folder" else self.name)
         whole = spec.layout == "folder" and is_one_part(self.root, "train")
-        problems = 0
+        checked, bar = [], partial(tqdm, unit="pair", leave=False)
         for split in ("",) if whole else ("train", "val"):
-            listing = check.list_split(self.root, spec, split)
-            total = len(listing.pairs.images)
-            indices = check.evenly(total, self.sample)
-            opened = check.inspect_all(listing.pairs, indices)
-            found = list(tqdm(opened, desc=split, total=len(indices), unit="pair", leave=False))
-            training = split != "val" and 0 < len(found) == total
-            summary = check.summarise(found, listing.pairs.spec, training)
-            print(check.report(listing, summary, spec))
-            if samples := check.choose_samples(listing.pairs, indices, found):
+            found = check.check_split(self.root, spec, split, self.sample, bar)
+            if checked:
+                found.problems.extend(check.in_both(*checked, found))
+            checked.append(found)
+            print(check.report(found))
+            if samples := check.samples(found):
                 path = self.out / f"{spec.name}_{split or 'whole'}.png"
                 path.parent.mkdir(parents=True, exist_ok=True)
                 check.contact_sheet(f"{spec.name} {split}", samples, spec).save(path)
                 print(f"Contact sheet: {path}\n")
-            problems += len(listing.problems) + len(summary.problems)
-        if problems:
-            raise ValueError(f"{self.root} has problems, listed above: {problems}.")
+        if count := sum(len(found.problems) for found in checked):
+            raise ValueError(f"{self.root} has problems, listed above: {count}.")
 
 
 @dataclass(frozen=True)
@@ -76,33 +70,10 @@ class Prepare:
     def run(self) -> None:
         from annlib.data.prepare import prepare
 
-        bars = Bars()
-        try:
-            counts = prepare(self.name, self.root, bars)
-        finally:
-            bars.close()
+        counts = prepare(self.name, self.root)
         listed = ", ".join(f"{split} {count} images" for split, count in counts.items())
         print(f"{self.name} is ready in {self.root}: {listed}.")
         print(f"To check it: annlib data check {self.name} {self.root}")
-
-
-class Bars:
-    """A progress bar for each step, one after the other."""
-
-    def __init__(self) -> None:
-        self.bar: tqdm | None = None
-
-    def __call__(self, what: str, done: int, total: int | None) -> None:
-        from tqdm import tqdm
-
-        if self.bar is None or self.bar.desc != f"{what}: ":
-            self.close()
-            self.bar = tqdm(desc=what, total=total, unit_scale=True)
-        self.bar.update(done - self.bar.n)
-
-    def close(self) -> None:
-        if self.bar is not None:
-            self.bar.close()
 
 
 @dataclass(frozen=True)

@@ -29,26 +29,13 @@ class Build:
 
 @dataclass(frozen=True)
 class Check:
-    """Check that notebooks and rubric are current, and that the sources follow the rules."""
+    """Check that the notebooks follow from the sources, and that the sources follow the rules."""
 
     def run(self) -> None:
         from annlib.course.authoring.build import check_current
         from annlib.course.authoring.lint import lint_all
-        from annlib.course.authoring.rubric import rubric_findings
 
-        finish(check_current(HERE) + lint_all(HERE) + rubric_findings(HERE))
-
-
-@dataclass(frozen=True)
-class Rubric:
-    """Write notebooks/RUBRIC.md from the sources and the judgements."""
-
-    def run(self) -> None:
-        from annlib.course.authoring.rubric import rubric_page
-
-        path = HERE / "notebooks/RUBRIC.md"
-        path.write_text(rubric_page(HERE), encoding="utf-8")
-        print(path)
+        finish(check_current(HERE) + lint_all(HERE))
 
 
 @dataclass(frozen=True)
@@ -98,4 +85,4 @@ def finish(findings: list[str]) -> None:
     print("All green")
 
 
-COMMANDS = {"build": Build, "check": Check, "rubric": Rubric, "run": Run}
+COMMANDS = {"build": Build, "check": Check, "run": Run}

@@ -13,7 +13,6 @@ from annlib.cli.common import (
     Device,
     at_least_one,
     choose_device,
-    download_bar,
     message_of,
     use_threads,
 )
@@ -80,7 +79,7 @@ def network_of_row(row: Published, weights: Path | None) -> Network:
     network = find_network(row.name)
     if weights is None:
         return network
-    return network._replace(load=lambda progress: load_published(row.name, weights))
+    return network._replace(load=lambda: load_published(row.name, weights))
 
 
 def validation_split(
@@ -195,8 +194,7 @@ class Reproduce:
         dataset, caveats = validation_split(network, row, self.data, self.limit)
         if self.weights is not None:
             caveats += (f"Weights from {self.weights.name}.",)
-        with download_bar(network.name) as progress:
-            first = segmenter(network, device, None, self.precision, progress)
+        first = segmenter(network, device, None, self.precision)
         tests = {SINGLE: network.test}
         if self.multi_scale:
             tests[MULTI] = replace(network.test, scales=MULTI_SCALE, flip=True)

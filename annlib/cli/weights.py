@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tyro.conf import Positional
 
-from annlib.cli.common import download_bar, message_of
+from annlib.cli.common import message_of
 
 
 @dataclass(frozen=True)
@@ -50,11 +50,10 @@ class Fetch:
         if not wanted:
             raise ValueError("Name the weights, for example resnet50_v1c, or give --all.")
         for weights in wanted:
-            with download_bar(weights.name) as progress:
-                if weights.kind == "released":
-                    fetch_published(weights.name, self.keep_pth, progress)
-                elif weights.kind == "ImageNet":
-                    fetch_backbone(weights.name, progress)
+            if weights.kind == "released":
+                fetch_published(weights.name, self.keep_pth)
+            elif weights.kind == "ImageNet":
+                fetch_backbone(weights.name)
             print(f"{weights.name}: {weights.path} ({mebibytes(weights.path)} MiB)", flush=True)
 
 

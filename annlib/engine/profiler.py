@@ -22,7 +22,8 @@ from annlib.config import Experiment, RuntimeConfig
 from annlib.engine.distributed import mean_over_ranks
 from annlib.engine.train import make_optimizer, train
 from annlib.engine.trainer import batches, prepare_model, wrap_model
-from annlib.model.baselines import build_model
+from annlib.model.build import build_model
+from annlib.model.fused import fuse_for_training
 
 LISTING = Path("/proc/meminfo")
 CPU_MESSAGES = ("can't allocate memory", "not enough memory")  # torch has no class for these
@@ -182,7 +183,7 @@ def pace(
     timed: int = TIMED_STEPS,
 ) -> Pace:
     """Times `timed` training steps after `warm_up`; the mean over all processes."""
-    model = prepare_model(build_model(experiment.model), device, compute)
+    model = prepare_model(fuse_for_training(build_model(experiment.model)), device, compute)
     optimizer = make_optimizer(model, experiment.train)
     config = replace(experiment.train, iterations=warm_up + timed)
     loader = batches(experiment, dataset, device, workers)

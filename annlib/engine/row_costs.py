@@ -20,8 +20,8 @@ from annlib.engine.profiler import (
 from annlib.engine.results import cpu_name
 from annlib.engine.train import Step, make_optimizer, train
 from annlib.engine.trainer import prepare_model, wrap_model
-from annlib.model.baselines import build_model
-from annlib.model.frozen import fuse_for_inference
+from annlib.model.build import build_model
+from annlib.model.fused import fuse_for_inference, fuse_for_training
 from annlib.zoo import Published
 
 Size = tuple[int, int]  # height, width
@@ -124,7 +124,8 @@ def share_of_one_gpu(row: Published) -> Experiment:
 
 def training_steps(experiment: Experiment, how: Measuring) -> Iterator[Step]:
     """Training steps on one batch of noise; the network is built with the first step."""
-    model = prepare_model(build_model(experiment.model), how.device, how.compute)
+    model = fuse_for_training(build_model(experiment.model))
+    model = prepare_model(model, how.device, how.compute)
     batch = noise_batch(experiment, how.device)
     yield from steps_on_batch(batch, model, experiment.train, how.compute)
 
@@ -199,7 +200,8 @@ def spent_by_part(model: nn.Module, images: Tensor, clock: Callable[[], float]) 
 def meta_model(config: ModelConfig, folded: bool) -> nn.Module:
     """A network whose parameters have only a shape."""
     with torch.device("meta"):
-        return build_model(config, folded)
+        model = build_model(config)
+    return fuse_for_training(model) if folded else model
 
 
 def gflops_by_part(

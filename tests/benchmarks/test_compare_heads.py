@@ -12,15 +12,12 @@ import torch
 
 from annlib import experiments
 from annlib.config import Experiment
-from annlib.course import attention_metrics, probing
-from annlib.course.attention_metrics import Tally
-from annlib.course.probing import Probe
 from annlib.engine.metrics import ConfusionMatrix
 from annlib.engine.results import to_json
 from annlib.engine.trainer import read_experiment
-from annlib.model.baselines import build_model
-from annlib.model.checkpoint import load, load_model, write_atomically
-from benchmarks import compare_heads
+from annlib.model.build import build_model, load_model
+from annlib.model.checkpoint import load, write_atomically
+from benchmarks import compare_heads, town_attention
 from benchmarks.compare_heads import (
     Attention,
     Compare,
@@ -209,8 +206,14 @@ RUNS = {
 
 @pytest.fixture
 def replaced(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(probing, "probe", lambda model: {"fuse.attention": Probe(1, 1, 1, 0, 0)})
-    monkeypatch.setattr(attention_metrics, "count_attention", lambda *_: Tally(7, {}, {}, 0.5, 0.5))
+    monkeypatch.setattr(
+        town_attention,
+        "probe",
+        lambda model: {"fuse.attention": town_attention.Probe(1, 1, 1, 0, 0)},
+    )
+    monkeypatch.setattr(
+        town_attention, "count_attention", lambda *_: town_attention.Tally(7, {}, {}, 0.5, 0.5)
+    )
     monkeypatch.setattr(compare_heads, "compare", lambda *_: iter([ANN]))
     monkeypatch.setattr(compare_heads, "load_model", lambda path: None)
     monkeypatch.chdir(tmp_path)

@@ -17,7 +17,6 @@ from annlib.engine.profiler import Timing
 from annlib.engine.row_costs import noise_batch
 from annlib.engine.train import segmentation_loss
 from annlib.model.ann import ANN
-from annlib.model.frozen import FrozenANN
 from annlib.seeds import seeded
 from benchmarks import common, evaluation, mmseg_reference, network
 from benchmarks import network as module
@@ -78,15 +77,15 @@ def test_best_of_ours_takes_part_with_more_and_more(compute: RuntimeConfig, more
 
 
 def test_weights_are_the_same_whenever_a_network_is_built() -> None:
-    first = our_network(ROW, folded=False).state_dict()
+    first = our_network(ROW).state_dict()
     torch.rand(3)  # whatever was drawn before
-    second = our_network(ROW, folded=True).state_dict()
+    second = our_network(ROW).state_dict()
     assert first.keys() == second.keys()
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
 def test_no_weight_is_idle() -> None:
-    weights = our_network(ROW, folded=False).state_dict()
+    weights = our_network(ROW).state_dict()
     tensors = {name: tensor for name, tensor in weights.items() if name.endswith("weight")}
     assert [name for name, tensor in tensors.items() if not tensor.any()] == []
 
@@ -102,9 +101,12 @@ def test_network_is_in_its_layout(name: str, channels_last: bool) -> None:
 
 def test_only_the_frozen_one_is_frozen() -> None:
     models = {name: make_network(Variant(name), ROW, CPU) for name in OURS}
-    assert [name for name, model in models.items() if isinstance(model, FrozenANN)] == ["frozen"]
-    folded = {name: type(model.apnb).__name__ for name, model in models.items()}
-    assert folded == {"as written": "APNB", "folded": "FoldedAPNB", "frozen": "FoldedAPNB"}
+    kinds = {n: tuple(type(b).__name__ for b in (m.afnb, m.apnb)) for n, m in models.items()}
+    assert kinds == {
+        "as written": ("AFNB", "APNB"),
+        "folded": ("FoldedAFNB", "FoldedAPNB"),
+        "frozen": ("ReducedAFNB", "FoldedAPNB"),
+    }
 
 
 # What contestants do: the same, whoever does it.
@@ -127,7 +129,7 @@ def test_all_contestants_give_the_same_logits(name: str) -> None:
 
 def test_logits_are_those_of_the_network() -> None:
     ready = inference(Variant("folded"), ROW, (40, 48), CPU)
-    model = our_network(ROW, folded=False).eval()
+    model = our_network(ROW).eval()
     with torch.inference_mode():
         torch.testing.assert_close(ready.call(), model(make_image((40, 48), CPU)).main)
 
@@ -156,7 +158,7 @@ def test_all_contestants_lose_the_same_in_training() -> None:
 def test_steps_follow_the_recipe() -> None:
     """Written out: loss, gradient, a step of SGD; then the loss again."""
     ready = training(Variant("as written"), ROW, (33, 49), 2, CPU)
-    model, config = without_dropout(our_network(ROW, folded=False)).train(), ROW.experiment.train
+    model, config = without_dropout(our_network(ROW)).train(), ROW.experiment.train
     data = replace(ROW.experiment.data, crop_size=(33, 49), batch_size=2)
     with seeded("batch"):
         images, labels = noise_batch(replace(ROW.experiment, data=data), CPU)
@@ -175,7 +177,7 @@ def test_parameters_are_those_of_the_network(work) -> None:
     sizes = ((32, 32),) if work is inference else ((32, 32), 2)
     ready = work(Variant("folded", LAST), ROW, *sizes, CPU)
     expected = sum(weight.numel() for weight in ANN(ROW.experiment.model).parameters())
-    assert ready.parameters == expected == number_of_parameters(our_network(ROW, True))
+    assert ready.parameters == expected == number_of_parameters(our_network(ROW))
 
 
 def test_network_without_dropout_is_deterministic_in_training() -> None:
@@ -184,7 +186,7 @@ def test_network_without_dropout_is_deterministic_in_training() -> None:
         experiment=replace(ROW.experiment, model=replace(ROW.experiment.model, dropout=0.5)),
     )
     images = make_image((32, 32), CPU).expand(2, -1, -1, -1)
-    with_it, without = our_network(row, True).train(), without_dropout(our_network(row, True))
+    with_it, without = our_network(row).train(), without_dropout(our_network(row))
     assert not with_it(images).main.equal(with_it(images).main)
     without.train()
     assert without(images).main.equal(without(images).main)
