@@ -2,13 +2,12 @@
 
 import json
 import signal
-import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 import torch
 from tyro.conf import subcommand
@@ -16,12 +15,11 @@ from tyro.conf import subcommand
 from annlib.cli.common import at_least_one
 from annlib.config import Experiment, Head
 from annlib.data.balloon_town.layout import HOUSES
-from annlib.data.datasets import DatasetSplits, open_data
-from annlib.data.loader import make_loader
-from annlib.engine.inference import make_label_predictor
-from annlib.engine.metrics import ConfusionMatrix, evaluate_labels
+from annlib.data.datasets import open_data
+from annlib.engine.metrics import ConfusionMatrix
 from annlib.engine.results import Result
-from annlib.engine.trainer import Training, read_experiment
+from annlib.engine.train import Step
+from annlib.engine.trainer import Trainer, read_experiment
 from annlib.experiments import town
 from annlib.model.baselines import build_model
 from annlib.model.checkpoint import load, restore, save, write_atomically
@@ -31,14 +29,6 @@ WATCH_EVERY = 50  # steps between two looks at the validation half
 WATCHED = 60  # validation scenes of such a look; the final score takes all
 GOAL = 0.9  # house accuracy whose time is noted
 RESULT = "result.json"  # in the folder of a finished run
-
-
-class Timing(NamedTuple):
-    """Of one training, as in Result."""
-
-    seconds: float
-    goal_step: int | None
-    goal_seconds: float | None
 
 
 def compare(
@@ -107,47 +97,36 @@ def run_folder(folder: Path, head: Head, iterations: int, seed: int) -> Path:
 
 
 def run_one(experiment: Experiment, folder: Path) -> Result:
-    """Trains and scores one head from one seed."""
+    """Trains and scores one head from one seed; scoring is not counted as training time."""
     for name in (RESULT, "last.safetensors"):  # of an unfinished run, or of another experiment
         (folder / name).unlink(missing_ok=True)
-    halves = open_data(experiment.data, None)
-    training = Training(experiment, halves.spec, folder, torch.device("cpu"))
-    timing = train_timed(training, halves)
-    matrix = confusion(training, halves.val)
+    splits = open_data(experiment.data, None)
+    trainer = Trainer(experiment, splits.spec, folder, torch.device("cpu"))
+    watched = torch.utils.data.Subset(splits.val, range(WATCHED))
+    goal: list[tuple[int, float]] = []
+
+    def watch(step: Step) -> None:
+        is_due = step.number % WATCH_EVERY == 0 and not goal
+        if is_due and house_accuracy(trainer.evaluate(watched, 10)) >= GOAL:
+            goal.append((step.number, trainer.seconds))
+
+    for index in range(len(splits.train)):
+        splits.train[index]  # drawn before the clock starts: the scenes are kept in memory
+    trainer.fit(splits.train, on_step=watch)
+    matrix = trainer.evaluate(splits.val, 10)
     scores = matrix.scores()
-    training.save({"miou": scores.miou, "house_accuracy": house_accuracy(matrix)})
+    trainer.save({"miou": scores.miou, "house_accuracy": house_accuracy(matrix)})
     return Result(
         experiment.model.head,
         experiment.train.seed,
         experiment.train.iterations,
-        count_parameters(training.model),
+        count_parameters(trainer.model),
         scores.miou,
         house_accuracy(matrix),
         float(scores.iou[list(HOUSES)].mean()),
-        *timing,
+        trainer.seconds,
+        *(goal[0] if goal else (None, None)),
     )
-
-
-def train_timed(training: Training, halves: DatasetSplits) -> Timing:
-    """Trains to the end; the looks at the validation half are not counted as training."""
-    watched = torch.utils.data.Subset(halves.val, range(WATCHED))
-    for index in range(len(halves.train)):
-        halves.train[index]  # drawn before the clock starts: the scenes are kept in memory
-    seconds, goal = 0.0, (None, None)
-    started = time.perf_counter()
-    for step in training.steps(halves.train):
-        if step.number % WATCH_EVERY == 0:
-            seconds += time.perf_counter() - started
-            if goal[0] is None and house_accuracy(confusion(training, watched)) >= GOAL:
-                goal = (step.number, seconds)
-            started = time.perf_counter()
-    return Timing(seconds + time.perf_counter() - started, *goal)
-
-
-def confusion(training: Training, dataset: torch.utils.data.Dataset) -> ConfusionMatrix:
-    label = make_label_predictor(training.model, training.experiment.test)
-    samples = make_loader(dataset, 10, training=False)
-    return evaluate_labels(label, samples, training.spec.num_classes)
 
 
 def house_accuracy(matrix: ConfusionMatrix) -> float:

@@ -10,8 +10,8 @@ from torch import nn
 
 from annlib import __main__
 from annlib.config import RuntimeConfig
-from annlib.engine import train
-from annlib.engine.train import compiled, possible, why_not_compile
+from annlib.engine.train import possible
+from annlib.engine.trainer import wrap_model
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 ALL = RuntimeConfig(compile=True, cuda_graphs=True)
@@ -30,12 +30,11 @@ def test_what_is_not_asked_for_is_not_tried(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(torch, "compile", no_compiler)
     assert possible(RuntimeConfig(), CPU) == (RuntimeConfig(), None)
     model = nn.Linear(2, 2)
-    assert compiled(model, RuntimeConfig()) is model
+    assert wrap_model(model, CPU, RuntimeConfig()) is model
 
 
 def test_missing_compiler_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "compile", no_compiler)
-    assert why_not_compile(CPU) == "No working C++ compiler found"
     compute, obstacle = possible(RuntimeConfig("bf16", compile=True), CPU)
     assert compute == RuntimeConfig("bf16")
     assert obstacle.endswith("nothing is compiled. No working C++ compiler found")
@@ -44,11 +43,12 @@ def test_missing_compiler_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -
 def test_cuda_graphs_go_with_the_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "compile", no_compiler)
     monkeypatch.setattr(torch, "ones", lambda *size, device: None)  # there may be no GPU here
-    assert possible(ALL, CUDA).compute == RuntimeConfig()
+    assert possible(ALL, CUDA)[0] == RuntimeConfig()
 
 
 def test_a_cpu_has_no_cuda_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(train, "why_not_compile", lambda device: None)
+    monkeypatch.setattr(torch, "compile", lambda call: call)
+    monkeypatch.setattr(torch, "ones", lambda *size, device: 1)  # there may be no GPU here
     compute, obstacle = possible(ALL, CPU)
     assert compute == RuntimeConfig(compile=True)
     assert obstacle == "There are no CUDA graphs on a cpu: going on without."
@@ -69,8 +69,8 @@ def test_what_contradicts_itself_is_refused(compute: RuntimeConfig, told: str) -
 
 def test_graphs_are_what_torch_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "compile", lambda model, mode: mode)
-    assert compiled(nn.Linear(2, 2), RuntimeConfig(compile=True)) == "default"
-    assert compiled(nn.Linear(2, 2), ALL) == "reduce-overhead"
+    assert wrap_model(nn.Linear(2, 2), CPU, RuntimeConfig(compile=True)) == "default"
+    assert wrap_model(nn.Linear(2, 2), CPU, ALL) == "reduce-overhead"
 
 
 def test_training_goes_on_without_a_compiler(

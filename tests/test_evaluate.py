@@ -212,7 +212,7 @@ def test_matrix_without_pixels_has_no_entries() -> None:
 @pytest.mark.parametrize("num_scores", [3, 5])
 def test_network_of_another_number_of_classes_is_refused_with_both(num_scores: int) -> None:
     sample = (torch.zeros(1, num_scores, 5, 7), torch.zeros(1, 5, 7, dtype=torch.long))
-    with pytest.raises(ValueError, match=f"tells {num_scores} classes apart, the labels 4"):
+    with pytest.raises(ValueError, match=f"has {num_scores} classes, the labels 4"):
         evaluate(lambda x: x, [sample], 4)
 
 

@@ -19,7 +19,7 @@ from annlib.engine.predictor import (
     find_network,
     load_in_turn,
 )
-from annlib.engine.trainer import Training
+from annlib.engine.trainer import Trainer
 from annlib.model.ann import ANN
 from annlib.model.checkpoint import Checkpoint, load, save
 from annlib.zoo import ROWS
@@ -31,7 +31,7 @@ TOWN = small_town.LAPTOP["balloon_ann"]
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
     """Untrained, but with every trait of a trained one."""
-    run = Training(TOWN, BALLOON_TOWN, tmp_path_factory.mktemp("run"), CPU)
+    run = Trainer(TOWN, BALLOON_TOWN, tmp_path_factory.mktemp("run"), CPU)
     run.save()
     return load(run.checkpoint)
 

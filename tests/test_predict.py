@@ -16,7 +16,7 @@ from annlib.data.io import read_image
 from annlib.data.transforms import normalise
 from annlib.engine.inference import make_predictor
 from annlib.engine.predictor import Segmenter, network_of, segment_photo, segmenter
-from annlib.engine.trainer import Training
+from annlib.engine.trainer import Trainer
 from annlib.model.ann import ANN
 from annlib.model.checkpoint import Checkpoint, load
 
@@ -27,7 +27,7 @@ TOWN = small_town.LAPTOP["balloon_ann"]
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
     """Untrained, but with every trait of a trained one."""
-    run = Training(TOWN, BALLOON_TOWN, tmp_path_factory.mktemp("run"), CPU)
+    run = Trainer(TOWN, BALLOON_TOWN, tmp_path_factory.mktemp("run"), CPU)
     torch.manual_seed(0)
     wake(run.model)
     run.save()

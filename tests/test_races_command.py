@@ -5,10 +5,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from tiny_zoo import CITYSCAPES, SHRINK, narrow_row, tiny_row
 
 from annlib import __main__, zoo
-from annlib.engine import profiler, train
+from annlib.engine import profiler
 from benchmarks import common, mmseg_reference, network
 from benchmarks.common import Resident
 from benchmarks.mmseg_reference import installed
@@ -114,7 +115,10 @@ def test_other_settings_take_other_files(annlib) -> None:
 
 
 def test_race_goes_on_without_a_compiler(annlib, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(train, "why_not_compile", lambda device: "No working C++ compiler.")
+    def fail(call: object) -> object:
+        raise RuntimeError("No working C++ compiler.")
+
+    monkeypatch.setattr(torch, "compile", fail)
     printed = annlib(*MODEL, "--compile", "--no-processes")
     assert "nothing is compiled. No working C++ compiler." in printed
     ((entries),) = results()["contests"].values()
