@@ -15,7 +15,7 @@ from annlib.data.classes import BALLOON_TOWN
 from annlib.data.datasets import SegmentationFolder, labelled
 from annlib.data.loader import make_loader
 from annlib.engine import evaluate as evaluate_module
-from annlib.engine.evaluate import Evaluation, picture_names
+from annlib.engine.evaluate import Evaluation, image_names
 from annlib.engine.inference import make_predictor
 from annlib.engine.metrics import ConfusionMatrix, evaluate
 from annlib.engine.predictor import Segmenter
@@ -46,7 +46,7 @@ def steps(evaluation: Evaluation, count: int | None = None) -> Evaluation:
 def finished(evaluation: Evaluation) -> dict[str, bytes]:
     """The files of an evaluation that was taken to its end, but what says when it was made."""
     steps(evaluation).finish()
-    folder = evaluation.folder.path
+    folder = evaluation.out
     files = {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
     scores = json.loads(files.pop("scores.json"))
     scores.pop("made")
@@ -70,7 +70,7 @@ def test_lines_add_up_to_the_scores(segmenter, data, expected, tmp_path: Path) -
         total.add_entries(line["counts"])
     assert torch.equal(total.counts, expected.counts)
     assert json.loads(files["scores.json"])["miou"] == expected.scores().miou
-    assert [line["name"] for line in lines] == picture_names(data)
+    assert [line["name"] for line in lines] == image_names(data)
 
 
 @pytest.mark.parametrize("done", [0, 1, 4, 5])
@@ -302,6 +302,6 @@ def test_pictures_of_one_name_are_not_saved_over_each_other(segmenter, tmp_path:
 
 
 def test_painted_scenes_have_names() -> None:
-    names = picture_names(labelled(BALLOON_TOWN, None, "val"))
+    names = image_names(labelled(BALLOON_TOWN, None, "val"))
     assert names[:2] == ["scene-0", "scene-1"]
     assert len(set(names)) == len(names) == 200

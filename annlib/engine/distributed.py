@@ -43,7 +43,7 @@ def was_restarted() -> bool:
 
 
 def sum_over_ranks(tensor: Tensor) -> Tensor:
-    """The sum over all processes, the same in all of them; in a single process the tensor itself."""
+    """The sum over all processes, the same in all of them; alone, the tensor itself."""
     if world_size() == 1:
         return tensor
     total = tensor.clone()

@@ -165,10 +165,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     cells = [list(header), *map(list, rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
     first, *others = widths
-    lines = [
-        " | ".join([row[0].ljust(first), *(text.rjust(w) for text, w in zip(row[1:], others))])
-        for row in cells
-    ]
+    lines = [" | ".join([row[0].ljust(first), *map(str.rjust, row[1:], others)]) for row in cells]
     rule = "|".join(["-" * (first + 2), *("-" * (width + 1) + ":" for width in others)])
     return "\n".join([f"| {lines[0]} |", f"|{rule}|", *(f"| {line} |" for line in lines[1:])])
 
