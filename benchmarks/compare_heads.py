@@ -21,7 +21,7 @@ from annlib.engine.results import Result
 from annlib.engine.train import Step
 from annlib.engine.trainer import Trainer, read_experiment
 from annlib.experiments import town
-from annlib.model.baselines import build_model
+from annlib.model.build import build_model
 from annlib.model.checkpoint import load, restore, save, write_atomically
 from tools.readme_figures import Pictures
 
@@ -205,7 +205,7 @@ class Attention:
         from annlib.course.attention_metrics import attention_table, count_attention
         from annlib.engine.results import write_results
         from annlib.experiments import HEADS
-        from annlib.model.checkpoint import SHIPPED, load_model
+        from annlib.model.build import SHIPPED, load_model
 
         at_least_one("--houses", self.houses)
         folder = self.weights or SHIPPED
@@ -233,7 +233,7 @@ class Plateau:
     def run(self) -> None:
         from annlib.course.probing import probe, probe_table
         from annlib.engine.results import write_results
-        from annlib.model.checkpoint import load_model
+        from annlib.model.build import load_model
 
         at_least_one("--iterations", self.iterations)
         probes = {}

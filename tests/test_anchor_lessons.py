@@ -40,7 +40,7 @@ from annlib.data.balloon_town.dataset import make_scene
 from annlib.data.datasets import FIRST_VAL_SEED
 from annlib.model.ann import ANN
 from annlib.model.baselines import Baseline
-from annlib.model.checkpoint import shipped_model
+from annlib.model.build import shipped_model
 
 SCENE = make_scene(FIRST_VAL_SEED + 21)
 

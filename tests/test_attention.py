@@ -37,7 +37,7 @@ from annlib.course.plots.scenes import say_choice
 from annlib.data.balloon_town.dataset import make_scene
 from annlib.data.balloon_town.layout import CLASS_NAMES, HOUSES
 from annlib.model.ann import map_size
-from annlib.model.baselines import build_model
+from annlib.model.build import build_model
 from annlib.model.localnet import receptive_field
 
 

@@ -34,7 +34,7 @@ from annlib.course.widgets.attention import MethodChooser
 from annlib.course.widgets.costs import SHOWN, CostSliders
 from annlib.data.balloon_town.dataset import make_scene
 from annlib.data.datasets import FIRST_VAL_SEED
-from annlib.model.checkpoint import shipped_model
+from annlib.model.build import shipped_model
 
 SCENE = make_scene(FIRST_VAL_SEED + 21)
 NETWORK = shipped_model("balloon_nonlocal")

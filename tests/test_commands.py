@@ -23,7 +23,7 @@ from annlib.data.datasets import FIRST_VAL_SEED
 from annlib.engine.runs import read_validations
 from annlib.engine.train import Step
 from annlib.engine.trainer import Trainer
-from annlib.model import checkpoint as checkpoint_module
+from annlib.model import build
 from annlib.model.checkpoint import load
 
 
@@ -331,7 +331,7 @@ def test_turned_photograph_is_segmented_upright(annlib, checkpoint: Path) -> Non
 def test_shipped_network_segments_without_weights(annlib, checkpoint, monkeypatch) -> None:
     Path("shipped").mkdir()
     Path("shipped/balloon_ann.safetensors").write_bytes(checkpoint.read_bytes())
-    monkeypatch.setattr(checkpoint_module, "SHIPPED", Path("shipped"))
+    monkeypatch.setattr(build, "SHIPPED", Path("shipped"))
     Image.new("RGB", (9, 9)).save("photo.png")
     assert "photo.png: " in annlib("predict", "photo.png")
 

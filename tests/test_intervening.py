@@ -21,7 +21,7 @@ from annlib.course.interventions import (
 from annlib.course.plots.attention import damage_curves, what_is_left
 from annlib.course.widgets.attention import SwitchOff
 from annlib.data.balloon_town.dataset import make_scene
-from annlib.model.checkpoint import shipped_model
+from annlib.model.build import shipped_model
 
 SCENE = make_scene(5)
 AFNB, APNB = "afnb.attention", "apnb.attention"

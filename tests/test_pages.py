@@ -11,7 +11,7 @@ from annlib.course.running.gates import WIDGET_STATE, WIDGET_VIEW
 from annlib.course.running.pages import lesson_page
 from annlib.course.widgets.attention_explorer import attention_explorer
 from annlib.data.balloon_town.dataset import make_scene
-from annlib.model.checkpoint import shipped_model
+from annlib.model.build import shipped_model
 
 
 def executed() -> nbformat.NotebookNode:

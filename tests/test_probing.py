@@ -13,7 +13,7 @@ from annlib.course.attention import attention_blocks
 from annlib.course.probing import Probe, outputs_of, probe, query_projection, readable
 from annlib.data.balloon_town.dataset import make_scene
 from annlib.data.balloon_town.layout import PAINTS
-from annlib.model.baselines import build_model
+from annlib.model.build import build_model
 
 
 def samples(count: int, noise: float) -> list[tuple[Tensor, int]]:

@@ -1,5 +1,6 @@
 """Queries and keys give the same weights as the network itself, for any levels and roles."""
 
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -20,18 +21,18 @@ from annlib.course.interventions import (
 from annlib.course.plots.attention import subject_of, views_of
 from annlib.data.balloon_town.dataset import make_scene
 from annlib.experiments import town
-from annlib.model.baselines import build_model
-from annlib.model.checkpoint import shipped_model
+from annlib.model.build import build_model, shipped_model
+from annlib.model.fused import fuse_for_training
 
 SCENE = make_scene(5)
 HEADS = ("nonlocal", "apnb", "ann")
 
 
-@pytest.mark.parametrize("folded", [True, False])
+@pytest.mark.parametrize("form", [lambda model: model, fuse_for_training])
 @pytest.mark.parametrize("head", HEADS)
-def test_weights_are_those_of_the_network(head: str, folded: bool) -> None:
+def test_weights_are_those_of_the_network(head: str, form: Callable) -> None:
     torch.manual_seed(0)
-    model = build_model(town(head).model, folded).eval()
+    model = form(build_model(town(head).model)).eval()
     theirs, ours = attention_of(model, SCENE.image), projections_of(model, SCENE.image)
     assert theirs.keys() == ours.keys()
     for path, attention in theirs.items():

@@ -14,8 +14,8 @@ from annlib.course.receptive_field import BLOCK, REDUCE, Field, Viewer, depths, 
 from annlib.course.widgets import pixels as control
 from annlib.data.balloon_town.dataset import make_scene
 from annlib.experiments import town
-from annlib.model.baselines import Baseline, build_model
-from annlib.model.checkpoint import shipped_model
+from annlib.model.baselines import Baseline
+from annlib.model.build import build_model, shipped_model
 from annlib.model.localnet import receptive_field as side_by_formula
 from annlib.model.resnet import ResNet
 

@@ -10,7 +10,7 @@ from annlib.course import attention_metrics, probing
 from annlib.course.attention_metrics import Tally
 from annlib.course.probing import Probe
 from annlib.engine.results import Result
-from annlib.model import checkpoint
+from annlib.model import build
 from benchmarks import compare_heads
 from benchmarks.compare_heads import Attention, Compare, Plateau
 
@@ -28,7 +28,7 @@ def replaced(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(probing, "probe", lambda model: {"fuse.attention": Probe(1, 1, 1, 0, 0)})
     monkeypatch.setattr(attention_metrics, "count_attention", lambda *_: Tally(7, {}, {}, 0.5, 0.5))
     monkeypatch.setattr(compare_heads, "compare", lambda *_: iter([ANN]))
-    monkeypatch.setattr(checkpoint, "load_model", lambda path: None)
+    monkeypatch.setattr(build, "load_model", lambda path: None)
     monkeypatch.chdir(tmp_path)
 
 

@@ -12,7 +12,7 @@ from annlib.data.balloon_town.layout import PATTERNS, Scene, with_patterns
 from annlib.data.balloon_town.render import paint_scene
 from annlib.data.datasets import FIRST_VAL_SEED
 from annlib.experiments import HEADS
-from annlib.model.checkpoint import shipped_model
+from annlib.model.build import shipped_model
 
 FIRST_SHOWN = FIRST_VAL_SEED + 21  # held out: no network was trained on such a scene
 NAMES = {"fcn": "FCN", "ppm": "PPM", "nonlocal": "Non-local", "apnb": "APNB", "ann": "ANN"}

@@ -16,7 +16,6 @@ from annlib.cli.common import (
     able,
     at_least_one,
     choose_device,
-    download_bar,
     interruptible,
     memory_advice,
     message_of,
@@ -252,8 +251,7 @@ class Train:
         if source != "none" and not self.resume:
             from annlib.model.hub import load_backbone
 
-            with download_bar(source) as progress:
-                load_backbone(trainer.model, source, progress)
+            load_backbone(trainer.model, source)
         if is_main():
             record_options(self.out, self.data, self.classes, self.score_every, self.keep)
         return trainer, splits

@@ -26,7 +26,7 @@ from annlib.course.implementations import (
 )
 from annlib.engine.row_costs import REST, gflops_by_part
 from annlib.experiments import find_experiment
-from annlib.model.baselines import build_model
+from annlib.model.build import build_model
 
 WIDER = 8  # channels of the map for each channel of a query
 FLOAT32 = 4  # bytes
@@ -139,7 +139,7 @@ class Stage(NamedTuple):
 def walk(config: ModelConfig, image_size: tuple[int, int], training: bool = True) -> list[Stage]:
     """The parts in the order in which they run, on tensors without content: no memory is needed."""
     with torch.device("meta"):
-        model = build_model(config, folded=False).train(training)
+        model = build_model(config).train(training)
         images = torch.empty(2, 3, *image_size)
     stages: list[Stage] = []
 

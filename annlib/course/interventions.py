@@ -37,7 +37,8 @@ from annlib.data.transforms import to_tensors
 from annlib.engine.inference import inference_of, make_label_predictor
 from annlib.engine.metrics import ConfusionMatrix, evaluate_labels
 from annlib.model.ann import ANN
-from annlib.model.baselines import Baseline, build_model
+from annlib.model.baselines import Baseline
+from annlib.model.build import build_model
 
 Change = Callable[[Tensor], Tensor]  # weights (B, N, S) -> weights (B, N, S)
 SMALLEST = 1e-30  # keeps a row that has nothing left from being divided by zero
@@ -166,7 +167,7 @@ def with_levels(model: Baseline, levels: Levels | None) -> Baseline:
         raise ValueError(f"A {model.config.head!r} network has no block that could be anchored.")
     head = "nonlocal" if levels is None else "apnb"
     config = replace(model.config, head=head, pool_scales=levels or ())
-    changed = build_model(config, folded=False)
+    changed = build_model(config)
     changed.load_state_dict(model.state_dict())
     return changed.to(next(model.parameters()).device).eval()
 

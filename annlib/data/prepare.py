@@ -180,11 +180,7 @@ def unpack_here(archive: Archive, root: Path, report: Report) -> None:
 
 def fetch(archive: Archive, root: Path, report: Report) -> None:
     """Downloads and unpacks, going on where it was interrupted."""
-
-    def progress(done: int, total: int | None) -> None:
-        report(f"fetching {archive.file}", done, total)
-
-    download(archive.url, root / archive.file, md5=archive.md5, progress=progress)
+    download(archive.url, root / archive.file, f"md5:{archive.md5}")
     unpack_here(archive, root, report)
 
 

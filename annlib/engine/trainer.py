@@ -54,8 +54,9 @@ from annlib.engine.runs import (
     record_validation,
 )
 from annlib.engine.train import Step, make_optimizer, make_scaler, train
-from annlib.model.baselines import build_model
+from annlib.model.build import build_model
 from annlib.model.checkpoint import load, read_header, restore, save, write_atomically
+from annlib.model.fused import fuse_for_training
 from annlib.seeds import seeded
 
 LOG_EVERY = 10  # steps between two points of a TensorBoard curve
@@ -153,7 +154,7 @@ class Trainer:
         if model is None:
             with seeded("model", experiment.train.seed):
                 model = build_model(experiment.model)
-        self.model = prepare_model(model, device, compute)
+        self.model = prepare_model(fuse_for_training(model), device, compute)
         self.optimizer = make_optimizer(self.model, experiment.train)
         self.scaler = make_scaler(device, compute)
         if self.folder is not None:

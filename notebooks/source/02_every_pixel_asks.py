@@ -39,7 +39,8 @@ from annlib.course.lesson import open_lesson, progress
 from annlib.data.balloon_town.dataset import make_scene
 from annlib.data.datasets import FIRST_VAL_SEED, TRAIN_SCENES
 from annlib.experiments import town
-from annlib.model.baselines import NonLocal, NonLocalAttention, build_model
+from annlib.model.baselines import NonLocal, NonLocalAttention
+from annlib.model.build import build_model
 from annlib.model.localnet import receptive_field
 
 lesson = open_lesson(mode, device, seed, data_root, experiment)
@@ -395,7 +396,7 @@ print("trained here:   ", score(small))
 # also take the network that comes with the course: the same recipe, with more steps.
 
 # %%
-from annlib.model.checkpoint import shipped_model
+from annlib.model.build import shipped_model
 
 trained = shipped_model("balloon_nonlocal").to(lesson.device)
 print("shipped weights:", score(trained))

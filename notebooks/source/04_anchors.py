@@ -40,7 +40,7 @@ from annlib.data.balloon_town.dataset import make_scene
 from annlib.data.datasets import FIRST_VAL_SEED
 from annlib.model.asymmetric import APNB
 from annlib.model.baselines import NonLocal
-from annlib.model.checkpoint import shipped_model
+from annlib.model.build import shipped_model
 from annlib.model.layers import conv_bn_relu
 
 lesson = open_lesson(mode, device, seed, data_root, experiment)

@@ -39,7 +39,7 @@ from annlib.course.replace_attention import attention_by, capture_qkv, score_met
 from annlib.data.balloon_town.dataset import make_scene
 from annlib.data.datasets import FIRST_VAL_SEED
 from annlib.engine.profiler import peak_bytes, time_calls
-from annlib.model.checkpoint import shipped_model
+from annlib.model.build import shipped_model
 
 lesson = open_lesson(mode, device, seed, data_root, experiment)
 predictions = Predictions()

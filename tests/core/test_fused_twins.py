@@ -1,8 +1,11 @@
-"""The folded blocks are the readable ones: outputs, gradients, statistics, weights, attention."""
+"""The faster twins are the readable network: outputs, gradients, statistics, weights, attention."""
 
+import sys
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import replace
+from pathlib import Path
+from types import FrameType
 
 import pytest
 import torch
@@ -12,12 +15,19 @@ from tiny import HEADS, TINY, wake
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from annlib.config import ModelConfig, TrainConfig
 from annlib.course.attention import capture_attention
-from annlib.engine.train import autocast
-from annlib.model.ann import ANN
+from annlib.engine.train import autocast, make_optimizer, train
+from annlib.model.ann import ANN, map_size
 from annlib.model.asymmetric import AFNB, APNB, AsymmetricAttention
-from annlib.model.baselines import build_model
-from annlib.model.fused import FoldedAFNB, FoldedAPNB, FoldedAttention
+from annlib.model.build import build_model
+from annlib.model.fused import (
+    FoldedAFNB,
+    FoldedAPNB,
+    FoldedAttention,
+    fuse_for_inference,
+    fuse_for_training,
+)
 
 CPU = torch.device("cpu")
 # Sums in another order: what two orders may differ by, relative to the largest number.
@@ -82,7 +92,7 @@ def close(ours: Tensor, theirs: Tensor, scale: float) -> bool:
 
 
 @pytest.mark.parametrize("make", [afnb, apnb, attention], ids=lambda make: make.__name__)
-@settings(deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(shape=SHAPES)
 def test_outputs_gradients_and_statistics_are_those_of_the_readable_form(
     make: Callable, shape: dict
@@ -137,40 +147,63 @@ def test_inference_adds_in_place_what_training_adds_as_a_map(make: Callable) -> 
     torch.testing.assert_close(quick, block(*maps).detach(), rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("head", ["ann", "apnb"])
-def test_whole_networks_share_weights_and_answers(head: str) -> None:
-    config = replace(TINY, head=head)
+def network(config: ModelConfig = TINY) -> nn.Module:
     torch.manual_seed(0)
-    folded, readable = build_model(config), build_model(config, folded=False)
-    readable.load_state_dict(lively(folded).state_dict())
-    images = torch.randn(2, 3, 41, 57, dtype=torch.float64)
-    ours, theirs = (model.double().eval()(images).main.detach() for model in (folded, readable))
-    assert close(ours, theirs, float(theirs.abs().max()))
-    assert not torch.equal(ours, theirs)  # two forms, not one form twice
+    return lively(build_model(config))
+
+
+def functions_of_a_step(model: nn.Module) -> set[str]:
+    """Which functions of annlib.model run in a forward pass, as FILE.CLASS.FUNCTION."""
+    called = set()
+
+    def note(frame: FrameType, event: str, _: object) -> None:
+        path = Path(frame.f_code.co_filename)
+        if event == "call" and path.parent.name == "model":
+            called.add(f"{path.stem}.{frame.f_code.co_qualname}")
+
+    sys.setprofile(note)
+    try:
+        model(torch.randn(2, 3, 41, 57)).main.sum().backward()
+    finally:
+        sys.setprofile(None)
+    return called
+
+
+def test_a_step_of_ann_runs_the_code_that_is_read() -> None:
+    blocks = {"AsymmetricAttention", "AFNB", "APNB", "PyramidPool"}
+    readable = {f"asymmetric.{block}.forward" for block in blocks}
+    called = functions_of_a_step(network())
+    assert readable <= called and not any(name.startswith("fused.") for name in called)
+    called = functions_of_a_step(fuse_for_training(network()))
+    assert {"fused.FoldedAFNB.forward", "fused.FoldedAPNB.forward"} <= called
+    assert not readable & called
 
 
 @pytest.mark.parametrize("head", HEADS)
-def test_only_a_network_that_is_asked_to_is_readable(head: str) -> None:
-    config = replace(TINY, head=head)
-    blocks = {AFNB, APNB, FoldedAFNB, FoldedAPNB}
-    kinds = {type(part) for part in build_model(config).modules()} & blocks
-    assert not kinds & {AFNB, APNB}
-    readable = {type(part) for part in build_model(config, folded=False).modules()} & blocks
-    assert readable == {kind.__base__ for kind in kinds}
+def test_training_twin_has_the_same_parameters_under_the_same_names(head: str) -> None:
+    model = network(replace(TINY, head=head))
+    twin = fuse_for_training(model)
+    ours, theirs = dict(twin.named_parameters()), dict(model.named_parameters())
+    assert list(ours) == list(theirs) and all(ours[name] is theirs[name] for name in ours)
+    assert list(twin.state_dict()) == list(model.state_dict())
+    assert not {type(part) for part in twin.modules()} & {AFNB, APNB}
+    assert not {type(part) for part in model.modules()} & {FoldedAFNB, FoldedAPNB}
 
 
-def test_captured_attention_is_that_of_the_readable_form() -> None:
-    torch.manual_seed(0)
-    folded, readable = ANN(TINY), ANN(TINY, folded=False)
-    readable.load_state_dict(lively(folded).state_dict())
-    images, found = torch.randn(2, 3, 41, 57), []
-    for model in (folded.eval(), readable.eval()):
-        with capture_attention(model) as maps:
-            model(images)
-        found.append(maps)
-    assert found[0].keys() == found[1].keys() == {"afnb.attention", "apnb.attention"}
-    for name in found[0]:
-        torch.testing.assert_close(found[0][name], found[1][name])
+@pytest.mark.parametrize("head", HEADS)
+def test_training_twin_takes_the_same_steps(head: str) -> None:
+    """Losses, weights, momenta and running statistics after three steps, with dropout."""
+    recipe = TrainConfig(9)
+    images = torch.randn(2, 3, 41, 57, dtype=torch.float64)
+    batch = images, torch.randint(TINY.num_classes, (2, 41, 57))
+    found = []
+    for form in (lambda model: model, fuse_for_training):
+        model = network(replace(TINY, head=head, dropout=0.1)).double()
+        optimizer = make_optimizer(form(model), recipe)
+        losses = [float(step.loss) for step in train(form(model), optimizer, [batch] * 3, recipe)]
+        found.append((losses, model.state_dict(), optimizer.state_dict()["state"]))
+    torch.testing.assert_close(found[0], found[1], rtol=1e-9, atol=1e-10)
+    assert len(set(found[0][0])) == 3  # it trains
 
 
 def macs(block: nn.Module, forward: Callable, *maps: Tensor) -> float:
@@ -192,3 +225,87 @@ def test_half_of_the_work_is_left_at_the_papers_size() -> None:
     assert macs(afnb, AFNB.forward, low, high) > 1.85 * macs(afnb, FoldedAFNB.forward, low, high)
     work = positions * (512 * 512 + 512 * 256 + 110 * (256 + 512))
     assert macs(apnb, FoldedAPNB.forward, hidden) == pytest.approx(work, rel=0.05)
+
+
+BACKBONES = {"LocalNet": TINY, "ResNet": replace(TINY, depth=50, width=8)}
+
+
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize("align_corners", [False, True])
+@torch.inference_mode()
+def test_answers_are_the_models(head: str, backbone: str, align_corners: bool) -> None:
+    model = network(replace(BACKBONES[backbone], head=head, align_corners=align_corners))
+    model = model.double().eval()
+    images = torch.randn(3, 3, 41, 58, dtype=torch.float64)
+    expected = model(images)
+    largest = float(expected.main.abs().max())
+    for form in (fuse_for_training, fuse_for_inference):
+        found = form(model)(images)
+        assert found.aux is None
+        torch.testing.assert_close(found.main, expected.main, rtol=0, atol=1e-12 * largest)
+
+
+@pytest.mark.parametrize("head", HEADS)
+@torch.inference_mode()
+def test_answers_have_the_size_asked_for(head: str) -> None:
+    model = network(replace(TINY, head=head)).eval()
+    images = torch.randn(1, 3, 41, 58)
+    size = map_size((41, 58))
+    small = fuse_for_inference(model)(images, size).main
+    torch.testing.assert_close(small, model(images, size).main, rtol=1e-4, atol=1e-5)
+    assert small.shape == (1, TINY.num_classes, 6, 8)
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_no_norm_is_left(head: str) -> None:
+    for config in BACKBONES.values():
+        rest = fuse_for_inference(network(replace(config, head=head)))
+        assert not any(isinstance(part, nn.BatchNorm2d) for part in rest.modules())
+
+
+@torch.inference_mode()
+def test_attention_is_captured_as_from_the_model() -> None:
+    model, images = network().eval(), torch.randn(2, 3, 41, 58)
+    found = []
+    for form in (model, fuse_for_training(model), fuse_for_inference(model)):
+        with capture_attention(form) as maps:
+            form(images)
+        found.append(maps)
+    assert found[0].keys() == {"afnb.attention", "apnb.attention"}
+    for maps in found[1:]:
+        torch.testing.assert_close(maps, found[0], rtol=1e-3, atol=1e-4)
+
+
+def test_the_model_stays_as_it_was_and_goes_its_own_way() -> None:
+    model, images = network(), torch.randn(2, 3, 41, 58)
+    before = {name: values.clone() for name, values in model.state_dict().items()}
+    rest = fuse_for_inference(model)
+    answer = rest(images).main
+    assert model.training and all(parameter.requires_grad for parameter in model.parameters())
+    assert all(torch.equal(values, before[name]) for name, values in model.state_dict().items())
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+    assert torch.equal(rest(images).main, answer)
+    assert not answer.requires_grad
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+@torch.inference_mode()
+def test_half_precision_answers_as_its_bits_allow(precision: str) -> None:
+    model, images = network().eval(), torch.randn(1, 3, 41, 58)
+    exact = model(images).main
+    with autocast(torch.device("cpu"), precision):
+        rounded = fuse_for_inference(model)(images).main
+    assert float((rounded - exact).abs().max() / exact.abs().max()) < 0.1
+
+
+def test_a_fifth_of_the_references_work_is_saved() -> None:
+    """740.70 GFLOPs at 512 x 1024; the fusing convolution alone is 68.7 of those saved."""
+    with torch.device("meta"):
+        model, images = ANN(ModelConfig(50, 19)).eval(), torch.empty(1, 3, 512, 1024)
+        rest = fuse_for_inference(model)
+    with FlopCounterMode(display=False) as counter:
+        rest(images)
+    assert counter.get_total_flops() / 1e9 == pytest.approx(592, abs=3)
