@@ -20,8 +20,8 @@ from tyro.conf import arg
 
 from annlib.cli.common import Device, at_least_one, choose_device, use_threads
 from annlib.config import Precision
+from annlib.engine.inference import DTYPES
 from annlib.engine.profiler import time_calls
-from annlib.engine.train import DTYPES
 
 if TYPE_CHECKING:
     from annlib.course.implementations import Channels

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from annlib.cli.common import able, at_least_one
 from annlib.config import Precision, RuntimeConfig
 from annlib.course.timing import speedup, time_interleaved
+from annlib.engine.inference import autocast
 from annlib.engine.metrics import percent, table
 from annlib.engine.profiler import Timing, operation_counter, peak_bytes
 from annlib.engine.row_costs import device_name, noise, steps_on
-from annlib.engine.train import autocast
 from annlib.engine.trainer import prepare_model, wrap_model
 from annlib.model.ann import ANN, resize_bilinear
 from annlib.model.asymmetric import AsymmetricAttention

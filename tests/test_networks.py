@@ -11,13 +11,13 @@ from tiny import TINY
 
 from annlib.config import TestConfig
 from annlib.data.classes import ADE20K, BALLOON_TOWN, CITYSCAPES, VOC12AUG
-from annlib.engine import predictor
 from annlib.engine.predictor import (
     Network,
     check_folder_classes,
     classes_of,
     find_network,
     load_in_turn,
+    network_of,
 )
 from annlib.engine.trainer import Trainer
 from annlib.model.ann import ANN
@@ -52,7 +52,7 @@ def test_published_name_brings_classes_and_test_of_its_row(
     row, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fetched = []
-    monkeypatch.setattr(predictor, "load_published", lambda name: fetched.append(name))
+    monkeypatch.setattr("annlib.model.hub.load_published", lambda name: fetched.append(name))
     network = find_network(row.experiment.name)
     specs = {"cityscapes": CITYSCAPES, "ade20k": ADE20K, "voc12aug": VOC12AUG}
     assert network.spec == specs[row.experiment.data.dataset]
@@ -69,7 +69,7 @@ def test_first_process_of_a_machine_fetches_for_the_others(
 ) -> None:
     events: list[str] = []
     monkeypatch.setenv("LOCAL_RANK", process)
-    monkeypatch.setattr(predictor, "wait_for_all", lambda: events.append("wait"))
+    monkeypatch.setattr("annlib.engine.distributed.wait_for_all", lambda: events.append("wait"))
     model = ANN(TINY)
     network = Network("tiny", BALLOON_TOWN, TOWN.test, lambda: events.append("load") or model)
     assert load_in_turn(network) is model
@@ -96,7 +96,8 @@ def test_class_list_survives_being_written_as_json(checkpoint: Checkpoint, spec)
 
 
 def test_bare_checkpoint_tests_pictures_as_they_are(checkpoint: Checkpoint) -> None:
-    assert predictor.test_config(checkpoint._replace(notes={})) == TestConfig()
+    bare = checkpoint._replace(notes={"classes": asdict(BALLOON_TOWN)})
+    assert network_of(bare).test == TestConfig()
 
 
 def test_checkpoint_without_class_names_is_refused(tmp_path: Path) -> None:
@@ -110,14 +111,14 @@ def test_fetched_weights_have_the_classes_of_their_row(checkpoint: Checkpoint, r
     notes = json.loads(json.dumps({"experiment": asdict(row.experiment)}))
     fetched = checkpoint._replace(config=row.experiment.model, notes=notes)
     assert classes_of(fetched).name == row.experiment.data.dataset
-    assert predictor.test_config(fetched) == row.experiment.test
+    assert network_of(fetched).test == row.experiment.test
 
 
 def test_checkpoint_with_another_number_of_names_than_classes_is_refused(
     checkpoint: Checkpoint,
 ) -> None:
     other = checkpoint._replace(config=replace(checkpoint.config, num_classes=11))
-    with pytest.raises(ValueError, match="11 classes apart, but names 10 of balloon_town"):
+    with pytest.raises(ValueError, match="has 11 classes, but its list has the 10 of balloon_town"):
         classes_of(other)
 
 
@@ -141,9 +142,9 @@ def test_exchanged_classes_of_a_folder_are_named(tmp_path: Path) -> None:
 
 def test_missing_and_additional_classes_of_a_folder_are_named(tmp_path: Path) -> None:
     names = list(BALLOON_TOWN.class_names)
-    with pytest.raises(ValueError, match=f"names 9. They differ at 9: {names[-1]} / none "):
+    with pytest.raises(ValueError, match=f"lists 9. They differ at 9: {names[-1]} / none "):
         check_folder_classes(BALLOON_TOWN, write_classes(tmp_path, names[:-1]))
-    with pytest.raises(ValueError, match="names 11. They differ at 10: none / moon "):
+    with pytest.raises(ValueError, match="lists 11. They differ at 10: none / moon "):
         check_folder_classes(BALLOON_TOWN, write_classes(tmp_path, [*names, "moon"]))
-    with pytest.raises(ValueError, match="names 2. They differ at 0: .* and further on "):
+    with pytest.raises(ValueError, match="lists 2. They differ at 0: .* and further on "):
         check_folder_classes(BALLOON_TOWN, write_classes(tmp_path, ["moon", "star"]))

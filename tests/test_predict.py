@@ -15,7 +15,7 @@ from annlib.data.classes import BALLOON_TOWN
 from annlib.data.io import read_image
 from annlib.data.transforms import normalise
 from annlib.engine.inference import make_predictor
-from annlib.engine.predictor import Segmenter, network_of, segment_photo, segmenter
+from annlib.engine.predictor import Segmenter, network_of, segment_image, segmenter
 from annlib.engine.trainer import Trainer
 from annlib.model.ann import ANN
 from annlib.model.checkpoint import Checkpoint, load
@@ -56,7 +56,7 @@ def read(folder: Path, kind: str) -> np.ndarray:
 def test_every_size_of_photograph_is_segmented(
     network: Segmenter, tmp_path: Path, size: tuple[int, int]
 ) -> None:
-    segment_photo(photo(tmp_path, *size), network, tmp_path)
+    segment_image(photo(tmp_path, *size), network, tmp_path)
     assert read(tmp_path, "labels").shape == size
     assert read(tmp_path, "overlay").shape == read(tmp_path, "colours").shape == (*size, 3)
 
@@ -65,7 +65,7 @@ def test_labels_are_the_models_best_class(
     checkpoint: Checkpoint, network: Segmenter, tmp_path: Path
 ) -> None:
     path = photo(tmp_path, 48, 72)  # the size that the network tests at: nothing is scaled
-    segment_photo(path, network, tmp_path)
+    segment_image(path, network, tmp_path)
     model = ANN(checkpoint.config)
     model.load_state_dict(checkpoint.model)
     best = model.eval()(normalise(read_image(path))[None]).main[0].argmax(0)
@@ -73,7 +73,7 @@ def test_labels_are_the_models_best_class(
 
 
 def test_colours_are_those_of_the_labels(network: Segmenter, tmp_path: Path) -> None:
-    segment_photo(photo(tmp_path, 20, 30), network, tmp_path)
+    segment_image(photo(tmp_path, 20, 30), network, tmp_path)
     labels, colours = read(tmp_path, "labels"), read(tmp_path, "colours")
     for row, column in np.ndindex(labels.shape):
         assert tuple(colours[row, column]) == BALLOON_TOWN.palette[labels[row, column]]
@@ -81,14 +81,14 @@ def test_colours_are_those_of_the_labels(network: Segmenter, tmp_path: Path) -> 
 
 def test_overlay_is_half_photograph_half_colours(network: Segmenter, tmp_path: Path) -> None:
     path = photo(tmp_path, 20, 30)
-    segment_photo(path, network, tmp_path)
+    segment_image(path, network, tmp_path)
     image = read_image(path).permute(1, 2, 0).numpy().astype(float)
     expected = (image + read(tmp_path, "colours")) / 2
     assert np.abs(read(tmp_path, "overlay") - expected).max() <= 0.5
 
 
 def test_shares_are_of_all_pixels_and_sorted(network: Segmenter, tmp_path: Path) -> None:
-    shares = segment_photo(photo(tmp_path, 20, 30), network, tmp_path)
+    shares = segment_image(photo(tmp_path, 20, 30), network, tmp_path)
     labels = read(tmp_path, "labels")
     names = BALLOON_TOWN.class_names
     assert shares == {names[label]: np.mean(labels == label) for label in np.unique(labels)}
@@ -98,7 +98,7 @@ def test_shares_are_of_all_pixels_and_sorted(network: Segmenter, tmp_path: Path)
 def test_photograph_itself_is_left_alone(network: Segmenter, tmp_path: Path) -> None:
     path = photo(tmp_path, 5, 7)
     before = path.read_bytes()
-    segment_photo(path, network, tmp_path)
+    segment_image(path, network, tmp_path)
     assert path.read_bytes() == before
 
 

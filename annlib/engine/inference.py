@@ -7,7 +7,7 @@ Reference: mmseg/models/segmentors/encoder_decoder.py, slide_inference.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from math import inf
 from typing import NamedTuple
 
@@ -15,15 +15,22 @@ import torch
 from torch import Tensor, nn
 
 from annlib.config import IGNORE_INDEX, Precision, TestConfig
-from annlib.engine.train import autocast
 from annlib.model.ann import map_size, resize_bilinear
 
 CPU_PIECE, GPU_PIECE = 2**19, 2**25  # numbers: what fits into a cache; what keeps a GPU busy
 CPU_PIXELS, GPU_PIXELS = 2**18, 2**20  # of a batch: more saves a CPU no time, but costs memory
+DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 MULTI_SCALE = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)  # of the reference's ms+flip columns
 
 Predict = Callable[[Tensor], Tensor]  # images (B, 3, H, W) normalised -> logits (B, K, H, W)
 Label = Callable[[Tensor], Tensor]  # images (B, 3, H, W) normalised -> classes uint8 (B, H, W)
+
+
+def autocast(device: torch.device, precision: Precision) -> AbstractContextManager:
+    """Inside, the model computes in that precision; a no-op for float32."""
+    if precision == "fp32":
+        return nullcontext()
+    return torch.autocast(device.type, DTYPES[precision])
 
 
 class ScoreMap(NamedTuple):

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from annlib.config import Experiment, ModelConfig, RuntimeConfig, TrainConfig
-from annlib.engine.inference import fit, inference_of, make_label_predictor
+from annlib.engine.inference import autocast, fit, inference_of, make_label_predictor
 from annlib.engine.metrics import table
 from annlib.engine.profiler import (
     Timing,
@@ -23,7 +23,7 @@ from annlib.engine.profiler import (
     time_calls,
 )
 from annlib.engine.results import cpu_name, slug, write_measured
-from annlib.engine.train import Step, autocast, make_optimizer, train
+from annlib.engine.train import Step, make_optimizer, train
 from annlib.engine.trainer import prepare_model, wrap_model
 from annlib.model.build import build_model
 from annlib.model.fused import fuse_for_inference, fuse_for_training

@@ -4,7 +4,7 @@ The caller prints, plots, saves and stops: see annlib.engine.trainer for a run o
 """
 
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -15,20 +15,12 @@ from torch.nn.functional import cross_entropy, interpolate
 from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grad_norm_
 
-from annlib.config import IGNORE_INDEX, Precision, RuntimeConfig, TrainConfig
+from annlib.config import IGNORE_INDEX, RuntimeConfig, TrainConfig
 from annlib.engine.distributed import mean_over_ranks, rank, world_size
+from annlib.engine.inference import autocast
 from annlib.model.ann import Logits
 from annlib.model.layers import ChannelDropout
 from annlib.seeds import seeded
-
-DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
-
-
-def autocast(device: torch.device, precision: Precision) -> AbstractContextManager:
-    """Inside, the model computes in that precision; a no-op for float32."""
-    if precision == "fp32":
-        return nullcontext()
-    return torch.autocast(device.type, DTYPES[precision])
 
 
 def possible(compute: RuntimeConfig, device: torch.device) -> tuple[RuntimeConfig, str | None]:
