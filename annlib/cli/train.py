@@ -135,9 +135,9 @@ class Train:
             say(score_table(scores, splits.spec.class_names))
             say(f"Saved {trainer.checkpoint}")
             if is_main() and read_history(folder) and find_spec("matplotlib"):
-                from annlib.cli.runs import write_curve  # many GPU machines lack matplotlib
+                from annlib.cli.runs import write_curves  # many GPU machines lack matplotlib
 
-                write_curve(read_run(folder))
+                write_curves([read_run(folder)], folder / "curve.png")
 
     def completed(self) -> tuple["Train", Experiment]:
         """This command with the folder of its run in `out`, and the run's experiment.
