@@ -40,6 +40,7 @@ def annlib(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
 @pytest.mark.parametrize(
     ("command", "message"),
     [
+        ("train", "Name an experiment (`annlib list` shows them), or --resume RUN."),
         ("train balloon_an", "No experiment 'balloon_an'. Nearest: balloon_ann, "),
         ("train balloon_ann --iterations 0", "Give --iterations (at least 1) or --minutes"),
         ("train balloon_ann --iterations 5 --minutes 1", "or --minutes, not both"),
@@ -56,7 +57,7 @@ def annlib(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
         ("train photos_ann --data . --classes camvid", "There is no folder train/images"),
         ("evaluate missing.safetensors", "There is no checkpoint missing.safetensors"),
         ("predict a.jpg --weights a.pth", "There is no checkpoint a.pth"),
-        ("predict", "Name at least one photograph: annlib predict photo.jpg"),
+        ("predict", "Name at least one image: annlib predict photo.jpg"),
         ("scenes .", "is not an empty folder"),
         ("town compare --seeds 0", "--seeds is 0: at least one is needed. Give --seeds 1 or more"),
         ("town compare --jobs 0", "--jobs is 0"),
@@ -91,7 +92,7 @@ def test_half_written_weights_are_told(annlib) -> None:
         annlib("evaluate", "a.safetensors")
 
 
-@pytest.mark.parametrize("command", ["", "trian", "train", "train balloon_ann --fast", "list all"])
+@pytest.mark.parametrize("command", ["", "trian", "train balloon_ann --fast", "list all"])
 def test_wrong_command_line_ends_with_2(annlib, command: str, capsys) -> None:
     with pytest.raises(SystemExit) as stop:
         annlib(*command.split())
