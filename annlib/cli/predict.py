@@ -14,7 +14,7 @@ class Predict:
     """Segment images: writes an overlay, the colours and the labels of each.
 
     Without --weights it uses the small network trained on Balloon Town, which knows balloons and
-    houses only. For real streets train one on photographs first (annlib train photos_ann).
+    houses only. For real streets train one on your own images first (annlib train photos_ann).
     """
 
     images: Positional[tuple[Path, ...]]

@@ -85,7 +85,7 @@ def init_distributed(device: torch.device) -> Iterator[torch.device]:
         torch.cuda.set_device(device)
     store, number, count = next(dist.rendezvous("env://", timeout=TIMEOUT))
     # A restarted group may find the addresses of the dead one in the store (torch 2.14). On one
-    # machine the number of restarts tells them apart. Machines count separately, so there torchrun
+    # machine the number of restarts distinguishes them. Machines count separately: there torchrun
     # needs TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1, which gives every start a store of its own.
     one_machine = os.environ.get("LOCAL_WORLD_SIZE") == os.environ["WORLD_SIZE"]
     restarts = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") if one_machine else "0"

@@ -270,6 +270,7 @@ class Trainer:
         finally:
             if self.events is not None:
                 self.events.close()
+                self.events = None
 
     def record(self, step: Step) -> None:
         """Notes loss and learning rate of a step, if it is time for it."""
