@@ -1,4 +1,4 @@
-"""A run can stop anywhere and go on as if it had not: bit for bit."""
+"""A run can stop anywhere and resume as if it had not, bit for bit; compiling is optional."""
 
 import errno
 import fcntl
@@ -6,19 +6,24 @@ import gc
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
+from itertools import repeat
 from pathlib import Path
 
 import pytest
 import small_town
 import torch
+from tiny import TINY
+from torch import nn
 from torch.utils.data import Dataset, Subset
 
+from annlib import __main__
 from annlib.config import Experiment, RuntimeConfig, TrainConfig
 from annlib.data.classes import BALLOON_TOWN
 from annlib.data.datasets import open_data
@@ -27,9 +32,11 @@ from annlib.engine import trainer
 from annlib.engine.metrics import ConfusionMatrix
 from annlib.engine.results import differences
 from annlib.engine.runs import HISTORY, read_history
-from annlib.engine.train import Step
-from annlib.engine.trainer import Trainer, read_experiment
+from annlib.engine.train import Step, make_optimizer, possible, train
+from annlib.engine.trainer import Trainer, prepare_model, read_experiment, wrap_model
+from annlib.model.ann import ANN
 from annlib.model.checkpoint import Checkpoint, load
+from annlib.seeds import seeded
 
 CPU = torch.device("cpu")
 STEPS = 16
@@ -356,3 +363,111 @@ def test_scale_of_half_precision_gradients_is_resumed_too(tmp_path: Path, scenes
     second = Trainer(experiment, BALLOON_TOWN, folders[1], CPU, True, compute)
     assert second.scaler.get_scale() == first.scaler.get_scale() < 2.0**30
     assert before + train_until(second, scenes, 8) == losses
+
+
+CPU = torch.device("cpu")
+CONFIG = TrainConfig(iterations=3)
+
+
+def losses(compute: RuntimeConfig, dropout: float = 0.2) -> list[float]:
+    with seeded("machine"):
+        model = prepare_model(ANN(replace(TINY, dropout=dropout)), CPU, compute)
+        batch = torch.randn(2, 3, 40, 56), torch.randint(5, (2, 40, 56))
+    optimizer = make_optimizer(model, CONFIG)
+    steps = train(
+        wrap_model(model, CPU, compute), optimizer, repeat(batch), CONFIG, compute=compute
+    )
+    return [float(step.loss) for step in steps]
+
+
+def test_memory_layout_changes_no_loss() -> None:
+    plain = losses(RuntimeConfig(channels_last=False))
+    assert losses(RuntimeConfig(channels_last=True)) == pytest.approx(plain, rel=1e-5)
+    assert len(set(plain)) == 3
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a C++ compiler on CPUs")
+def test_compiling_changes_no_loss() -> None:
+    # Without dropout: compiled code draws the random numbers of its layers in another order.
+    plain = losses(RuntimeConfig(), dropout=0)
+    assert losses(RuntimeConfig(compile=True), dropout=0) == pytest.approx(plain, rel=1e-5)
+
+
+def test_model_keeps_its_names_however_it_is_run() -> None:
+    model = ANN(TINY)
+    names = list(model.state_dict())
+    prepare_model(model, CPU, RuntimeConfig(channels_last=True))
+    assert list(model.state_dict()) == names
+
+
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
+ALL = RuntimeConfig(compile=True, cuda_graphs=True)
+
+
+def no_compiler(call: Callable) -> Callable:
+    """What torch.compile gives where there is none: the error comes with the first call."""
+
+    def fail(*arguments: object) -> None:
+        raise RuntimeError("No working C++ compiler found\nand more lines")
+
+    return fail
+
+
+def test_what_is_not_asked_for_is_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "compile", no_compiler)
+    assert possible(RuntimeConfig(), CPU) == (RuntimeConfig(), None)
+    model = nn.Linear(2, 2)
+    assert wrap_model(model, CPU, RuntimeConfig()) is model
+
+
+def test_missing_compiler_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "compile", no_compiler)
+    compute, obstacle = possible(RuntimeConfig("bf16", compile=True), CPU)
+    assert compute == RuntimeConfig("bf16")
+    assert obstacle.endswith("nothing is compiled. No working C++ compiler found")
+
+
+def test_cuda_graphs_go_with_the_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "compile", no_compiler)
+    monkeypatch.setattr(torch, "ones", lambda *size, device: None)  # there may be no GPU here
+    assert possible(ALL, CUDA)[0] == RuntimeConfig()
+
+
+def test_a_cpu_has_no_cuda_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "compile", lambda call: call)
+    monkeypatch.setattr(torch, "ones", lambda *size, device: 1)  # there may be no GPU here
+    compute, obstacle = possible(ALL, CPU)
+    assert compute == RuntimeConfig(compile=True)
+    assert obstacle == "There are no CUDA graphs on a cpu: going on without."
+    assert possible(ALL, CUDA) == (ALL, None)
+
+
+@pytest.mark.parametrize(
+    ("compute", "told"),
+    [
+        (RuntimeConfig(cuda_graphs=True), "give --compile"),
+        (RuntimeConfig(accumulate=4, compile=True, cuda_graphs=True), "gradients of 4 parts"),
+    ],
+)
+def test_what_contradicts_itself_is_refused(compute: RuntimeConfig, told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        possible(compute, CUDA)
+
+
+def test_graphs_are_what_torch_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "compile", lambda model, mode: mode)
+    assert wrap_model(nn.Linear(2, 2), CPU, RuntimeConfig(compile=True)) == "default"
+    assert wrap_model(nn.Linear(2, 2), CPU, ALL) == "reduce-overhead"
+
+
+def test_training_goes_on_without_a_compiler(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(torch, "compile", no_compiler)
+    words = ["balloon_fcn", "--iterations", 1, "--compile", "--device", "cpu"]
+    words += ["--out", tmp_path / "run"]
+    monkeypatch.setattr(sys, "argv", ["annlib", "train", *map(str, words)])
+    __main__.main()
+    assert "torch.compile does not work here" in capsys.readouterr().out
+    assert (tmp_path / "run" / "last.safetensors").exists()

@@ -141,7 +141,7 @@ def test_other_settings_are_refused_by_name(
 ) -> None:
     steps(Evaluation(segmenter, data, tmp_path), 2)
     before = (tmp_path / "images.jsonl").read_bytes()
-    with pytest.raises(ValueError, match="made by other settings: ") as error:
+    with pytest.raises(ValueError, match="made with other settings: ") as error:
         Evaluation(OTHERS[differing](segmenter), data, tmp_path)
     told = str(error.value).partition("settings: ")[2].partition(". Scores")[0]
     assert told.startswith(differing)
@@ -221,7 +221,7 @@ def test_pictures_without_any_label_have_no_score(segmenter, tmp_path: Path) -> 
         with Image.open(path) as image:
             image.point(lambda value: 255).save(path)
     evaluation = steps(Evaluation(segmenter, dataset, tmp_path / "out", save_pictures=True))
-    with pytest.raises(ValueError, match="None of the 2 pictures has a pixel with a label"):
+    with pytest.raises(ValueError, match="None of the 2 images has a pixel with a label"):
         evaluation.finish()
     assert len(list((tmp_path / "out/labels").iterdir())) == 2  # for the server that knows them
 
@@ -294,7 +294,7 @@ def test_pictures_of_one_name_are_not_saved_over_each_other(segmenter, tmp_path:
     write_pictures(tmp_path / "data")
     dataset = pictures(tmp_path / "data")
     dataset.images[0] = dataset.images[1].with_suffix(".bmp")
-    with pytest.raises(ValueError, match="Several pictures are named p1: "):
+    with pytest.raises(ValueError, match="Several images are named p1: "):
         Evaluation(segmenter, dataset, tmp_path / "out", save_pictures=True)
     assert not (tmp_path / "out").exists()
     assert len(Evaluation(segmenter, dataset, tmp_path / "out").share) == 5
