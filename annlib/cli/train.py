@@ -162,9 +162,9 @@ class Train:
                 f"--minutes is {self.minutes:g}: no training takes that long. Give a number above "
                 "0, for example --minutes 5."
             )
-        recipe = replace(experiment.train, seed=self.seed or 0)
-        if self.iterations is not None:
-            recipe = replace(recipe, iterations=self.iterations)
+        given = {"seed": self.seed, "iterations": self.iterations}
+        given = {name: value for name, value in given.items() if value is not None}
+        recipe = replace(experiment.train, **given)
         model = experiment.model
         if self.backbone == "torchvision":  # its networks begin with one large convolution
             model = replace(model, stem="plain")
@@ -203,24 +203,15 @@ class Train:
                     f"The data of the run in {folder} are no longer in {places[0]}: give their new "
                     "folder by --data."
                 )
-        default = Train(resume=self.resume)
-        changed = {
-            f.name for f in fields(self) if getattr(self, f.name) != getattr(default, f.name)
-        }
-        if refused := sorted(changed - {*RUNTIME, *free}):
+        given = {f.name for f in fields(self) if getattr(self, f.name) != f.default}
+        if refused := sorted(given - {"resume", *RUNTIME, *free}):
             raise ValueError(
                 f"--resume takes all settings from {folder}: leave out {as_options(refused)}. Only "
                 f"{as_options(RUNTIME)} may be given beside it."
             )
         if found and places[1].resolve() == places[0]:
             found = [places[1]]  # as it was given
-        recorded = {"data": found[0] if found else self.data, "out": folder}
-        for name, own in (
-            ("classes", "classes"),
-            ("score_every", "validate_every"),
-            ("keep", "keep"),
-        ):
-            recorded[name] = options.get(own, getattr(self, name))
+        recorded = options | {"data": found[0] if found else self.data, "out": folder}
         return replace(self, **recorded), experiment
 
     def start(
