@@ -161,9 +161,7 @@ def test_damaged_archive_is_told(
     originals: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(prepare_module, "VOC", prepare_module.VOC._replace(md5="0" * 32))
-    with pytest.raises(
-        ValueError, match=r"VOCtrainval_11-May-2012\.tar\.part is damaged or"
-    ):
+    with pytest.raises(ValueError, match=r"VOCtrainval_11-May-2012\.tar\.part is damaged or"):
         prepare("voc12aug", tmp_path / "voc", ignore)
     assert not (tmp_path / "voc/VOCdevkit").exists()
 

@@ -12,7 +12,7 @@ from tiny_zoo import CITYSCAPES, CITYSCAPES_769, narrow_row
 
 from annlib.config import RuntimeConfig
 from annlib.engine.row_costs import steps_on
-from annlib.model.convert import from_mmseg, to_mmseg
+from annlib.model.convert import from_mmseg
 from annlib.zoo import ROWS, Published
 from benchmarks import mmseg_reference
 from benchmarks.mmseg_reference import (
@@ -24,6 +24,7 @@ from benchmarks.mmseg_reference import (
     reference_logits,
     reference_model,
     reference_steps,
+    to_mmseg,
 )
 from benchmarks.network import our_network, without_dropout
 
