@@ -236,7 +236,7 @@ def test_scenes_that_were_written_are_evaluated_like_those_that_are_painted(
 
 def test_scenes_that_were_written_are_to_be_divided_for_training(annlib) -> None:
     annlib("scenes", "town", "--count", 2)
-    assert "training needs two halves" in failure(annlib, "train", "photos_fcn", "--data", "town")
+    assert "training needs two splits" in failure(annlib, "train", "photos_fcn", "--data", "town")
 
 
 def test_photographs_need_their_folder_for_evaluation(annlib) -> None:
