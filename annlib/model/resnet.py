@@ -9,7 +9,7 @@ BLOCKS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
 
 
 class Bottleneck(nn.Module):
-    """1x1 -> 3x3 -> 1x1 around a shortcut; the 3x3 carries stride and dilation."""
+    """1x1 -> 3x3 -> 1x1 around a shortcut; the 3x3 has the stride and dilation."""
 
     expansion = 4
 
