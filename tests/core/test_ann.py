@@ -49,7 +49,9 @@ def test_blocks_have_as_many_parameters_as_the_reference() -> None:
     assert size_of(model.apnb) == 919_808
 
 
-@pytest.mark.parametrize(("depth", "num_classes", "_", "__", "gigaflops"), REFERENCE)
+@pytest.mark.parametrize(
+    ("depth", "num_classes", "_", "__", "gigaflops"), [REFERENCE[0], REFERENCE[4]]
+)
 def test_work_of_the_readable_form_is_the_references_less_one_shared_projection(
     depth: int, num_classes: int, _: int, __: int, gigaflops: float
 ) -> None:

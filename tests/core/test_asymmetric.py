@@ -1,4 +1,4 @@
-"""The paper's blocks: pyramid sampling, asymmetric attention, AFNB and APNB."""
+"""The paper's blocks: pyramid sampling, in both forms, asymmetric attention, AFNB and APNB."""
 
 from math import ceil, floor
 
@@ -10,6 +10,7 @@ from tiny import TINY, wake
 from torch import Tensor, nn
 
 from annlib.model.asymmetric import AFNB, APNB, AsymmetricAttention, PyramidPool
+from annlib.model.fused import cell_means, pyramid_means
 
 SCALES = (1, 2, 3)
 SIDE = st.integers(1, 9)
@@ -21,7 +22,7 @@ def attention(share_query_key: bool = False) -> AsymmetricAttention:
     return wake(AsymmetricAttention(query_channels, 4, 6, 7, SCALES, share_query_key)).eval()
 
 
-def cell_means(x: Tensor, scale: int) -> Tensor:
+def mean_of_each_cell(x: Tensor, scale: int) -> Tensor:
     """(C, h, w) -> (C, scale * scale): the mean of each cell, cells share rows that do not fit"""
     height, width = x.shape[1:]
     means = []
@@ -37,7 +38,7 @@ def cell_means(x: Tensor, scale: int) -> Tensor:
 @given(height=SIDE, width=SIDE)
 def test_pyramid_pool_equals_a_loop_over_cells(height: int, width: int) -> None:
     x = torch.randn(2, 4, height, width)
-    expected = [torch.cat([cell_means(image, n) for n in SCALES], dim=1) for image in x]
+    expected = [torch.cat([mean_of_each_cell(image, n) for n in SCALES], dim=1) for image in x]
     torch.testing.assert_close(PyramidPool(SCALES)(x), torch.stack(expected))
 
 
@@ -127,3 +128,43 @@ def test_shared_projection_run_once_moves_its_statistics_like_two_runs() -> None
     once = block.attention.to_key[1]
     torch.testing.assert_close(once.running_mean, twice.running_mean)
     torch.testing.assert_close(once.running_var, twice.running_var)
+
+
+SIDES = st.integers(1, 23)
+GRIDS = st.lists(st.integers(1, 9), min_size=1, max_size=4).map(tuple)
+LAYOUTS = st.sampled_from([torch.contiguous_format, torch.channels_last])
+
+
+@given(height=SIDES, width=SIDES, scales=GRIDS, layout=LAYOUTS)
+def test_anchors_are_those_of_adaptive_pooling(
+    height: int, width: int, scales: tuple[int, ...], layout: torch.memory_format
+) -> None:
+    x = torch.randn(2, 3, height, width, dtype=torch.float64).to(memory_format=layout)
+    expected = PyramidPool(scales)(x).mT
+    torch.testing.assert_close(pyramid_means(x, scales), expected, rtol=0, atol=1e-14)
+
+
+@given(height=SIDES, width=SIDES, scales=GRIDS, layout=LAYOUTS)
+def test_gradients_are_those_of_adaptive_pooling(
+    height: int, width: int, scales: tuple[int, ...], layout: torch.memory_format
+) -> None:
+    x = torch.randn(2, 3, height, width, dtype=torch.float64).to(memory_format=layout)
+    x.requires_grad_()
+    upstream = torch.randn(2, sum(s * s for s in scales), 3, dtype=torch.float64)
+    (ours,) = torch.autograd.grad((pyramid_means(x, scales) * upstream).sum(), x)
+    (theirs,) = torch.autograd.grad((PyramidPool(scales)(x).mT * upstream).sum(), x)
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-13)
+
+
+@given(side=SIDES, scales=GRIDS)
+def test_every_cell_is_a_mean(side: int, scales: tuple[int, ...]) -> None:
+    means = cell_means(side, scales, torch.empty(0, dtype=torch.float64))
+    assert means.shape == (sum(scales), side)
+    torch.testing.assert_close(means.sum(1), torch.ones_like(means[:, 0]))
+    assert all(len(row[row > 0].unique()) == 1 for row in means)
+
+
+def test_a_constant_map_has_constant_anchors_in_half_precision_too() -> None:
+    x = torch.full((1, 2, 13, 29), 300.0, dtype=torch.float16)
+    expected = torch.full((1, 110, 2), 300.0, dtype=torch.float16)
+    torch.testing.assert_close(pyramid_means(x, (1, 3, 6, 8)), expected)

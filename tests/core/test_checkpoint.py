@@ -1,13 +1,21 @@
-"""Checkpoints: everything comes back, nothing is executed, no damage goes unseen."""
+"""Checkpoints: everything comes back, nothing is executed, replaced whole or not at all."""
 
+import errno
+import os
 import pickle
 import random
+import resource
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from some_runs import save_checkpoint
 from tiny import TINY, wake
 from torch import Tensor
 
@@ -17,7 +25,7 @@ from annlib.model import build
 from annlib.model import checkpoint as checkpoint_module
 from annlib.model.ann import ANN
 from annlib.model.build import build_model, load_model, shipped_model
-from annlib.model.checkpoint import load, restore, save
+from annlib.model.checkpoint import load, read_header, restore, save, write_atomically
 
 RECIPES = [TrainConfig(9), TrainConfig(9, optimizer="adamw", clip_norm=5.0)]
 each_recipe = pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.optimizer)
@@ -146,7 +154,7 @@ def test_half_written_file_is_refused(path: Path, length: float) -> None:
 def test_no_flipped_bit_goes_unseen(path: Path) -> None:
     whole, dice = path.read_bytes(), random.Random(0)
     header = 8 + int.from_bytes(whole[:8], "little")
-    for place in [*range(8), *dice.sample(range(8, header), 250), *range(header, header + 40)]:
+    for place in [*range(8), *dice.sample(range(8, header), 60), *range(header, header + 12)]:
         damaged = bytearray(whole)
         damaged[place] ^= 1 << dice.randrange(8)
         path.write_bytes(damaged)
@@ -196,3 +204,118 @@ def test_unknown_shipped_name_is_told_what_there_is(tmp_path, monkeypatch) -> No
     with pytest.raises(KeyError, match="No shipped weights 'balloon_an'; there are: balloon_ann"):
         shipped_model("balloon_an")
     assert not shipped_model("balloon_ann").training
+
+
+def test_header_is_that_of_the_loaded_checkpoint(tmp_path: Path) -> None:
+    path = save_checkpoint(tmp_path, 40, seconds=2.5)
+    checkpoint = load(path)
+    assert read_header(path) == (checkpoint.step, checkpoint.notes)
+    assert read_header(path).notes["seconds"] == 2.5
+
+
+@pytest.mark.parametrize("size", [0, 1, 7, 8, 100, 5000, -1])
+def test_file_cut_anywhere_is_refused(tmp_path: Path, size: int) -> None:
+    path = save_checkpoint(tmp_path, 40)
+    path.write_bytes(path.read_bytes()[:size])
+    with pytest.raises(ValueError, match=r"last\.safetensors is damaged, only half written"):
+        read_header(path)
+
+
+def test_other_safetensors_are_refused(tmp_path: Path) -> None:
+    from safetensors.numpy import save_file
+
+    save_file({"a": np.zeros(3)}, tmp_path / "a.safetensors")
+    with pytest.raises(ValueError, match="no checkpoint of annlib"):
+        read_header(tmp_path / "a.safetensors")
+
+
+def test_pickle_is_not_opened(tmp_path: Path) -> None:
+    (tmp_path / "a.pth").write_bytes(b"PK\x03\x04 and so on")
+    with pytest.raises(ValueError, match="is a pickle"):
+        read_header(tmp_path / "a.pth")
+
+
+def test_missing_header_is_told(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="There is no checkpoint"):
+        read_header(tmp_path / "a.safetensors")
+
+
+@contextmanager
+def disk_with_room_for(num_bytes: int) -> Iterator[None]:
+    """Inside, the system lets no file grow larger."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    save(tmp_path / "a.safetensors", ANN(TINY), step=1)
+    return tmp_path / "a.safetensors"
+
+
+def test_full_disk_leaves_the_old_checkpoint(saved: Path) -> None:
+    with pytest.raises(OSError, match="older file there is untouched"), disk_with_room_for(9000):
+        save(saved, ANN(TINY), step=2)
+    assert load(saved).step == 1
+
+
+def test_full_disk_leaves_no_remains(saved: Path) -> None:
+    with pytest.raises(OSError), disk_with_room_for(9000):
+        save(saved, ANN(TINY), step=2)
+    assert list(saved.parent.iterdir()) == [saved]
+
+
+def test_full_disk_error_says_what_where_and_how_to_go_on(tmp_path: Path) -> None:
+    with pytest.raises(OSError) as error, disk_with_room_for(9000):
+        save(tmp_path / "a.safetensors", ANN(TINY))
+    assert "a.safetensors (0.2 MiB): File too large. Nothing was written." in str(error.value)
+    assert "Free some space or choose another folder" in str(error.value)
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+def test_error_at_the_last_moment_leaves_the_old_file(
+    saved: Path, call: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, call, full)
+    with pytest.raises(OSError, match="No space left on device. The older file") as error:
+        save(saved, ANN(TINY), step=2)
+    assert error.value.errno == errno.ENOSPC
+    assert (load(saved).step, list(saved.parent.iterdir())) == (1, [saved])
+
+
+def test_interrupted_write_leaves_the_old_file(saved: Path, monkeypatch) -> None:
+    def interrupted(descriptor: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        save(saved, ANN(TINY), step=2)
+    assert (load(saved).step, list(saved.parent.iterdir())) == (1, [saved])
+
+
+def test_file_in_the_place_of_a_folder_is_told(tmp_path: Path) -> None:
+    (tmp_path / "runs").write_text("a file")
+    with pytest.raises(OSError, match=r"Could not write .*runs/a\.safetensors"):
+        save(tmp_path / "runs" / "a.safetensors", ANN(TINY))
+
+
+def test_missing_folders_are_made(tmp_path: Path) -> None:
+    write_atomically(tmp_path / "a" / "b" / "c", b"content")
+    assert (tmp_path / "a" / "b" / "c").read_bytes() == b"content"
+
+
+def test_new_checkpoint_replaces_the_old(saved: Path) -> None:
+    model = ANN(TINY)
+    save(saved, model, step=2)
+    checkpoint = load(saved)
+    assert checkpoint.step == 2
+    assert all(torch.equal(checkpoint.model[k], v) for k, v in model.state_dict().items())

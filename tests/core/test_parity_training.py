@@ -1,5 +1,6 @@
 """Three training steps: losses, gradients, weights and running statistics of the reference."""
 
+from collections.abc import Callable
 from itertools import islice, repeat
 from typing import NamedTuple
 
@@ -12,8 +13,11 @@ from annlib.config import TrainConfig
 from annlib.engine.train import make_optimizer, segmentation_loss, train
 from annlib.model.ann import ANN, Logits
 from annlib.model.convert import rename
+from annlib.model.fused import fuse_for_training
 
 pytestmark = pytest.mark.slow
+FORMS = ["readable", "fused"]
+Form = Callable[[ANN], ANN]
 NAME = "train_r50_19_2x3x97x129_ac0"
 CONFIG = TrainConfig(iterations=10)
 TOLERANCE = 1e-10  # the reference adds 1.2e-7 to the count of pixels, which is 4.8e-12 of it
@@ -33,9 +37,9 @@ class Trained(NamedTuple):
     first_gradient: Tensor  # of the main classifier's weight
 
 
-def run_steps(dtype: torch.dtype, num_steps: int) -> Trained:
+def run_steps(form: Form, dtype: torch.dtype, num_steps: int) -> Trained:
     """Trains on one batch with `annlib.engine.train.train` and looks at it from outside."""
-    model = filled_model(50, 19, dropout=0.0).to(dtype)
+    model = form(filled_model(50, 19, dropout=0.0).to(dtype))
     labels = make_label(2, 97, 129, 19)
     scores: list[Tensor] = []
     model.register_forward_hook(lambda _, __, logits: scores.append(logits.main.detach()))
@@ -51,9 +55,9 @@ def run_steps(dtype: torch.dtype, num_steps: int) -> Trained:
     return Trained(model, steps, first_gradient)
 
 
-@pytest.fixture(scope="module")
-def trained() -> Trained:
-    return run_steps(torch.float64, 3)
+@pytest.fixture(scope="module", params=[lambda model: model, fuse_for_training], ids=FORMS)
+def trained(request: pytest.FixtureRequest) -> Trained:
+    return run_steps(request.param, torch.float64, 3)
 
 
 @pytest.fixture(scope="module")
@@ -156,8 +160,9 @@ def test_one_run_with_momentum_019_equals_two_updates(trained: Trained, referenc
     torch.testing.assert_close(shared.running_mean[:5], first, rtol=TOLERANCE, atol=0)
 
 
-def test_first_loss_in_single_precision_agrees() -> None:
-    ours = run_steps(torch.float32, 1).steps[0]
+@pytest.mark.parametrize("form", [lambda model: model, fuse_for_training], ids=FORMS)
+def test_first_loss_in_single_precision_agrees(form: Form) -> None:
+    ours = run_steps(form, torch.float32, 1).steps[0]
     theirs = golden()["train"][f"{NAME}_f32"]["steps"][0]
     assert ours.total == close(theirs["total"], 1e-5)
     assert ours.main == close(theirs["losses"]["decode.loss_ce"], 1e-5)
