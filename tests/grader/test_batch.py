@@ -20,7 +20,7 @@ from annlib.grader.batch import grade, keep, page_name, read_result, result_path
 from annlib.grader.confine import Limits
 from annlib.grader.feedback import feedback
 from annlib.grader.intake import collect
-from annlib.grader.judge import Mark, Result
+from annlib.grader.judge import Mark, Result, Submission, own_seed
 from annlib.grader.release import edition
 from annlib.grader.reports import class_report, grades_csv, histogram, note_on, safe_cell
 from annlib.grader.sandbox import why_not
@@ -261,3 +261,30 @@ def test_pages_have_names_that_every_system_takes(tmp_path: Path) -> None:
     names = {page_name("key", student) for student in ("a/b", "a:b", "a?b", "ä" * 300)}
     assert len(names) == 4
     assert all(name.isascii() and "/" not in name and len(name) < 60 for name in names)
+
+
+def test_a_note_is_never_longer_than_a_person_reads() -> None:
+    """A table of thousands of changes once made 131 KB of it."""
+    anna = example("anna")._replace(note="x" * 10**6)
+    assert len(note_on(anna)) <= 1000
+    assert len(grades_csv(A1, [anna], {}, {})) < 2000
+
+
+def test_a_version_that_has_changed_is_asked_with_fresh_numbers() -> None:
+    one = Submission("anna", (), (), {}, "", "digest", {})
+    seeds = {own_seed(7, "A1", one, 0), own_seed(7, "A1", one._replace(digest="other"), 0)}
+    seeds |= {own_seed(7, "A1", one, 1), own_seed(7, "A1", one._replace(student="bert"), 0)}
+    assert len(seeds) == 4 and own_seed(7, "A1", one, 0) in seeds
+
+
+def test_the_name_of_a_page_cannot_be_computed_without_the_key(
+    tmp_path: Path, pretended: dict[str, float]
+) -> None:
+    inbox = class_of(tmp_path / "inbox", "anna")
+    pretended["anna"] = 1.0
+    names = set()
+    for out in (tmp_path / "one", tmp_path / "two"):
+        graded(inbox, out, 1)
+        names |= {path.name for path in out.glob("feedback/anna-*.html")}
+        assert (out / "seed.json").read_text().count("key") == 1
+    assert len(names) == 2
