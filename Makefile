@@ -1,6 +1,7 @@
 # make course   run the whole course and open an index of the executed notebooks
 # make lab      open JupyterLab
 # make test     lint, test, execute every notebook, drive the widgets in a browser
+# make test-all the same, and what takes longer: benchmarks, every try, a class of 300
 # make lessons  rebuild the notebooks from notebooks/source/
 # make lock     write the versions installed here into requirements.lock
 #
@@ -17,7 +18,7 @@ NBGRADER := .venv/nbgrader/.ready
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check \
 	$(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
-.PHONY: help course lab test lessons lock chromium bubblewrap clean
+.PHONY: help course lab test test-all lessons lock chromium bubblewrap clean
 help:
 	@sed -n 's/^# \{0,1\}//p;/^$$/q' Makefile
 
@@ -37,14 +38,19 @@ lab: $(READY)
 lessons: $(READY)
 	$(BIN)/annlib lessons build
 
+# One call for each kind of test: fast ones share two processes, slow ones a process for each file,
+# and what drives a browser or executes notebooks has the machine to itself.
 test: $(READY) $(NBGRADER) chromium bubblewrap
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/python tools/check_prose.py
 	$(BIN)/annlib lessons check
-	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 -m "not slow and not browser and not notebooks"
-	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist loadfile -m "slow and not browser and not notebooks"
-	$(BIN)/pytest -q -m "browser or notebooks"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 -m "not slow and not browser and not notebooks and not all"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist loadfile -m "slow and not browser and not notebooks and not all"
+	$(BIN)/pytest -q -m "(browser or notebooks) and not all"
+
+test-all: test
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -m all
 
 # Browser tests need a Chromium. Debian's is installed where that is allowed; elsewhere they say so.
 chromium:

@@ -13,7 +13,7 @@ PACKAGE = Path(annlib.__file__).parent
 LAYERS = {"data": 1, "model": 1, "engine": 2, "course": 3, "grader": 4}
 LAYERS |= {"assignments": 5, "cli": 6, "__main__": 7}  # assignments: in the folder course
 LAYERS["__init__"] = 3  # offers names of the layers below to notebooks
-STANDARD_LIBRARY_ONLY = ("config", "zoo", "experiments", "download")
+STANDARD_LIBRARY_ONLY = ("config", "zoo", "experiments")
 NOTEBOOK_PACKAGES = {"matplotlib", "seaborn", "ipywidgets", "anywidget", "IPython", "nbformat"}
 NOTEBOOK_PACKAGES |= {"nbclient", "nbconvert", "papermill", "jupytext"}
 EXCEPTIONS = {
@@ -87,7 +87,6 @@ def test_every_file_imports_from_its_layer_or_below() -> None:
     [
         ("config", "import torch"),
         ("config", "import annlib.data.io"),
-        ("download", "import requests"),
         ("data", "from annlib.model.ann import ANN"),
         ("data", "from annlib import model"),
         ("engine", "from annlib import ANN"),

@@ -37,7 +37,7 @@ def test_windows_are_those_of_the_reference() -> None:
 
 @pytest.mark.parametrize("align_corners", [False, True])
 def test_sliding_window_agrees(predictor_of: MakePredictor, align_corners: bool) -> None:
-    logits = make_predictor(SLIDE, align_corners)(make_input(1, 97, 129))
+    logits = predictor_of(SLIDE, align_corners)(make_input(1, 97, 129))
     name = f"slide_ac{int(align_corners)}"
     assert difference(logits, arrays("infer_0")[name]) <= TOLERANCE
     counts = logits.argmax(1).flatten().bincount(minlength=19)
@@ -45,7 +45,7 @@ def test_sliding_window_agrees(predictor_of: MakePredictor, align_corners: bool)
 
 
 def test_image_lower_than_the_window_agrees(predictor_of: MakePredictor) -> None:
-    logits = make_predictor(SLIDE, True)(make_input(1, 49, 97))
+    logits = predictor_of(SLIDE, True)(make_input(1, 49, 97))
     assert difference(logits, arrays("infer_1")["slide_small_49x97_ac1"]) <= TOLERANCE
 
 
@@ -53,14 +53,14 @@ def test_image_lower_than_the_window_agrees(predictor_of: MakePredictor) -> None
 def test_resizing_to_another_original_size_agrees(
     predictor_of: MakePredictor, file: str, align_corners: bool
 ) -> None:
-    logits = make_predictor(TestConfig(), align_corners)(make_input(1, 97, 129))
+    logits = predictor_of(TestConfig(), align_corners)(make_input(1, 97, 129))
     logits = resize_bilinear(logits, (60, 80), align_corners)[0]
     name = f"whole_ori60x80_flip0_ac{int(align_corners)}"
     assert difference(logits, arrays(file)[name]) <= TOLERANCE
 
 
 def test_mirrored_image_turned_back_agrees(predictor_of: MakePredictor) -> None:
-    logits = make_predictor(TestConfig(), False)(make_input(1, 97, 129).flip(-1)).flip(-1)
+    logits = predictor_of(TestConfig(), False)(make_input(1, 97, 129).flip(-1)).flip(-1)
     logits = resize_bilinear(logits, (60, 80), align_corners=False)[0]
     assert difference(logits, arrays("infer_2")["whole_ori60x80_flip1_ac0"]) <= TOLERANCE
 
@@ -70,7 +70,7 @@ def test_mean_probability_over_scales_and_flips_agrees(predictor_of: MakePredict
     reference = golden()["inference"]["tta"]
     images = make_input(1, 97, 129)
     configs = [TestConfig(base_size=tuple(size), flip=True) for size in reference["sizes"]]
-    parts = [make_predictor(config, False)(images).exp() for config in configs]
+    parts = [predictor_of(config, False)(images).exp() for config in configs]
     probabilities = torch.cat(parts).mean(0)
     assert statistics_difference(probabilities, reference) <= TOLERANCE
     counts = probabilities.argmax(0).flatten().bincount(minlength=19)

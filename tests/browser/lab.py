@@ -20,7 +20,7 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 # What `make lab` starts JupyterLab with, in place of its defaults; settings of a user's own stay.
 # Messages of widgets come between cells, not in a thread beside them; a saved notebook keeps its
 # widgets, so that they are still seen when it is opened again.
-SETTINGS = Path(__file__).parents[1] / "jupyterlab"
+SETTINGS = Path(__file__).parents[2] / "annlib/course/jupyterlab"
 QUIET = {"fetchNews": "false", "checkForUpdates": False, "doNotDisturbMode": True}
 PATIENCE = 90  # seconds that the server may take to start
 RUN_PATIENCE = 240  # seconds for all cells of a notebook
