@@ -33,7 +33,6 @@ ERRORS = {  # by the class that the worker raises
     "NameNotFound": NOT_FOUND,
     "OtherParts": OTHER_PARTS,
     "OutOfTime": OUT_OF_TIME,
-    "WrongType": WRONG_TYPE,
     "NoAnswer": NO_ANSWER,
 }
 Files = Mapping[str, str]  # handed in beside the notebook: name -> text
@@ -302,10 +301,7 @@ def decoded(message: Message | None) -> Answer:
     if error is not None or "output" not in message.arrays:
         name = error.get("type", "") if isinstance(error, dict) else ""
         return Answer(None, {}, readable(name, 60) or "NoAnswer")
-    try:
-        tensors = {name: torch.from_numpy(array) for name, array in message.arrays.items()}
-    except (TypeError, ValueError):  # numbers of a kind that an older torch has not
-        return Answer(None, {}, "WrongType")
+    tensors = {name: torch.from_numpy(array) for name, array in message.arrays.items()}
     return Answer(tensors.pop("output"), tensors, "")
 
 

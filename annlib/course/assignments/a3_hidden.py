@@ -5,7 +5,7 @@ V variants, the first of which is the baseline; n seeds; nan: that run failed.
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from math import ceil, floor, isfinite, nan, sqrt
 from statistics import NormalDist
 from threading import Lock
@@ -189,7 +189,7 @@ def draw_interval_task(generator: Generator, _: Files) -> list[Check]:
     ]
 
 
-def signs(low: Tensor | float, high: Tensor | float) -> int:
+def signs(low: Tensor, high: Tensor) -> int:
     return int(low > 0) - int(high < 0)
 
 
@@ -204,28 +204,23 @@ def verdicts(scores: Tensor, confidence: float, interval: Callable = paired_inte
     return each(scores, (1 - confidence) / (len(scores) - 1), interval)
 
 
-def by_neighbours(scores: Tensor, confidence: float) -> list[int]:
-    share = (1 - confidence) / (len(scores) - 1)
-    return [each(scores[v : v + 2], share)[0] for v in range(len(scores) - 1)]
-
-
 def by_overlap(scores: Tensor, confidence: float) -> list[int]:
     share = (1 - confidence) / (len(scores) - 1)
     alone = [paired_interval(torch.zeros_like(row), row, 1 - share) for row in scores]
     return [signs(low - alone[0][2], high - alone[0][1]) for _, low, high in alone[1:]]
 
 
-def of_means(scores: Tensor, confidence: float) -> list[int]:
-    return [signs(mean, mean) for mean in (scores[1:] - scores[0]).nanmean(1)]
-
-
 VERDICT_MISTAKES: dict[str, Callable[[Tensor, float], list[int]]] = {
     "each by itself": lambda scores, c: each(scores, 1 - c),
     "corrected by one too many": lambda scores, c: each(scores, (1 - c) / len(scores)),
     "confidence divided": lambda scores, c: each(scores, 1 - c / (len(scores) - 1)),
-    "sign of the mean": of_means,
+    "sign of the mean": lambda scores, c: (
+        (scores[1:] - scores[0]).nanmean(1).nan_to_num().sign().tolist()
+    ),
     "sign reversed": lambda scores, c: [-one for one in verdicts(scores, c)],
-    "compared with the one before": by_neighbours,
+    "compared with the one before": lambda scores, c: [
+        each(torch.stack(two), (1 - c) / (len(scores) - 1))[0] for two in pairwise(scores)
+    ],
     "intervals that overlap": by_overlap,
     "not paired": partial(verdicts, interval=unpaired),
 }
