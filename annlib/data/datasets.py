@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 from annlib.config import IGNORE_INDEX, DataConfig
 from annlib.data.balloon_town.dataset import Scenes
 from annlib.data.classes import BALLOON_TOWN, BENCHMARKS, CAMVID, DatasetSpec, folder_spec
-from annlib.data.folders import HOMES, check_complete, find_pairs
+from annlib.data.folders import LOOKS, check_complete, find_pairs
 from annlib.data.io import read_image, read_labels
 from annlib.data.loader import Transformed
 from annlib.data.transforms import Transform, to_tensors, training_transform
@@ -197,9 +197,9 @@ def open_data(config: DataConfig, root: Path | None, classes: str | None = None)
             train.keep_below(KEEP_BELOW_BYTES)
         return DatasetSplits(train, labelled(spec, root, "val"), spec)
     if config.dataset != BALLOON_TOWN.name:
-        layout, how = HOMES["folder"].looks + ", and classes.txt (see README.md)", ""
+        layout, how = LOOKS["folder"] + ", and classes.txt (see README.md)", ""
         if config.dataset in {spec.name for spec in BENCHMARKS}:
-            layout = HOMES[BUILT_IN[config.dataset].layout].looks
+            layout = LOOKS[BUILT_IN[config.dataset].layout]
             how = (
                 f" How to get it: annlib data prepare {config.dataset} FOLDER. A small imitation "
                 f"to try things on: annlib data mimic {config.dataset} FOLDER"
