@@ -223,10 +223,10 @@ class Attention:
     """The table."""
 
     def run(self) -> None:
-        from annlib.course.attention_metrics import attention_table, count_attention
         from annlib.engine.results import write_results
         from annlib.experiments import HEADS
         from annlib.model.build import SHIPPED, load_model
+        from benchmarks.town_attention import attention_table, count_attention
 
         at_least_one("--houses", self.houses)
         folder = self.weights or SHIPPED
@@ -252,9 +252,9 @@ class Plateau:
     """The table."""
 
     def run(self) -> None:
-        from annlib.course.probing import probe, probe_table
         from annlib.engine.results import write_results
         from annlib.model.build import load_model
+        from benchmarks.town_attention import probe, probe_table
 
         at_least_one("--iterations", self.iterations)
         probes = {}

@@ -14,8 +14,6 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate, pad
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms.v2 import functional as F
 
 from annlib.config import IGNORE_INDEX, DataConfig
 
@@ -168,6 +166,10 @@ def resize(image: Tensor, labels: Tensor, size: list[int]) -> Pair:
         for have, want in zip(labels.shape, size, strict=True)
     )
     resized = labels.numpy()[rows].take(columns, axis=1)  # torch takes ten times as long
+    # torchvision imports torch's compiler, which takes seconds: only those who resize wait for it.
+    from torchvision.transforms import InterpolationMode
+    from torchvision.transforms.v2 import functional as F
+
     image = F.resize(image, size, InterpolationMode.BILINEAR, antialias=False)
     return image, torch.from_numpy(resized)
 

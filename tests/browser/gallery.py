@@ -13,9 +13,8 @@ import json
 from functools import partial
 import numpy as np
 import torch
-from annlib.course.running.execute import ROOT
-from annlib.data.balloon_town.dataset import make_scene
-from annlib.data.balloon_town.layout import CLASS_NAMES
+from annlib.course.lesson import ROOT
+from annlib.data.balloon_town.dataset import CLASS_NAMES, make_scene
 from annlib.data.datasets import FIRST_VAL_SEED
 from annlib.model.build import shipped_model
 scene = make_scene(FIRST_VAL_SEED + 21)

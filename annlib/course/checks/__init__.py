@@ -1,9 +1,9 @@
-"""The exercise checkers of all lessons: properties of a correct answer, without the answers.
+"""The exercise checkers of all lessons: they test properties of a correct answer.
 
-Each draws its inputs anew, raises NotYet with advice, and prints what a right answer has shown.
+Each draws random inputs, raises NotYet with advice, and prints what a correct answer has shown.
 """
 
-from annlib.course.checks.base import NotYet, attempt, attempt_number
+from annlib.course.checks.base import NotYet, attempt, attempt_number, given
 from annlib.course.checks.lesson_00 import click_arrived, house_pixel
 from annlib.course.checks.lesson_01 import mask_iou, mean_iou, update_confusion
 from annlib.course.checks.lesson_02 import attention_weights, nonlocal_block
@@ -15,55 +15,10 @@ from annlib.course.checks.lesson_03 import (
 )
 from annlib.course.checks.lesson_04 import cell, pyramid_block, sample_anchors
 from annlib.course.checks.lesson_05 import afnb_shapes, concat_fusion, fusion_block
-from annlib.course.checks.lesson_06 import first_loss, given, poly_rate, training_step
+from annlib.course.checks.lesson_06 import first_loss, poly_rate, training_step
 from annlib.course.checks.lesson_07 import bright_without_need, class_mass, switch_off
 from annlib.course.checks.lesson_08 import confidence_interval, paired_difference, run_grid
 from annlib.course.checks.lesson_09 import class_indices, slide, step_bytes
 from annlib.course.checks.lesson_10 import decide, registration, seeds_in_budget
 from annlib.course.checks.lesson_11 import commutes, fold_norm, folded_context
 from annlib.course.checks.lesson_12 import criss_cross_reach, kinds_of_attention, linear_attention
-
-__all__ = [
-    "decide",
-    "registration",
-    "seeds_in_budget",
-    "class_indices",
-    "slide",
-    "step_bytes",
-    "fold_norm",
-    "folded_context",
-    "commutes",
-    "NotYet",
-    "afnb_shapes",
-    "attempt",
-    "attempt_number",
-    "attention_operations",
-    "attention_weights",
-    "bright_without_need",
-    "cell",
-    "class_mass",
-    "click_arrived",
-    "concat_fusion",
-    "confidence_interval",
-    "criss_cross_reach",
-    "first_loss",
-    "fusion_block",
-    "given",
-    "house_pixel",
-    "kinds_of_attention",
-    "largest_height",
-    "linear_attention",
-    "mask_iou",
-    "mean_iou",
-    "nonlocal_block",
-    "paired_difference",
-    "poly_rate",
-    "pyramid_block",
-    "run_grid",
-    "sample_anchors",
-    "switch_off",
-    "times_faster",
-    "training_step",
-    "update_confusion",
-    "whole_speed_up",
-]

@@ -1,0 +1,94 @@
+"""Every exercise of every lesson: correct answers pass, each misconception gets its advice."""
+
+import time
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+import torch
+from exercises import Gallery, lesson_02
+
+from annlib.course import checks
+from annlib.course.authoring.source import read
+from annlib.course.lesson import LINE
+
+ROOT = Path(__file__).parents[2]
+SOURCES = sorted((ROOT / "notebooks/source").glob("[0-9][0-9]_*.py"))
+GALLERIES: dict[str, Gallery] = {
+    f"{path.stem.removeprefix('lesson_')} {name}": gallery
+    for path in sorted((ROOT / "tests/course/exercises").glob("lesson_*.py"))
+    for name, gallery in import_module(f"exercises.{path.stem}").GALLERIES.items()
+}
+SECONDS = 1.0
+
+
+def test_every_exercise_has_five_wrong_answers_with_their_misconception() -> None:
+    for source in SOURCES:
+        for name in read(source).with_role("check"):
+            key = f"{source.stem[:2]} {name}"
+            assert key in GALLERIES, f"tests/course/exercises has no gallery for {key}"
+            assert len(GALLERIES[key].wrong) >= 5 and GALLERIES[key].right, key
+
+
+def run_right(gallery: Gallery, capsys: pytest.CaptureFixture) -> None:
+    for answer in gallery.right:
+        capsys.readouterr()
+        gallery.check(answer)
+        assert len(capsys.readouterr().out) > 20, answer
+
+
+def run_wrong(gallery: Gallery) -> None:
+    missed = []
+    for misconception, wrong in gallery.wrong.items():
+        with pytest.raises(checks.NotYet) as caught:
+            gallery.check(wrong.answer)
+            pytest.fail(f"{misconception!r} is accepted")
+        if wrong.advice.lower() not in str(caught.value).lower():
+            missed.append(f"{misconception!r}: not {wrong.advice!r}, but {caught.value}")
+    assert not missed, "\n".join(missed)
+
+
+@pytest.mark.parametrize("key", GALLERIES)
+def test_correct_answers_pass_and_the_learner_reads_what_they_have_shown(
+    key: str, capsys: pytest.CaptureFixture
+) -> None:
+    run_right(GALLERIES[key], capsys)
+
+
+@pytest.mark.parametrize("key", GALLERIES)
+def test_each_wrong_answer_gets_its_own_advice(key: str) -> None:
+    run_wrong(GALLERIES[key])
+
+
+@pytest.mark.all
+@pytest.mark.parametrize("key", GALLERIES)
+def test_random_inputs_never_change_a_verdict_and_a_check_takes_under_a_second(
+    key: str, capsys: pytest.CaptureFixture
+) -> None:
+    gallery = GALLERIES[key]
+    run_right(gallery, capsys)  # the first call may import and warm up
+    for _ in range(3):
+        started = time.process_time()
+        run_right(gallery, capsys)
+        assert time.process_time() - started < SECONDS * len(gallery.right)
+        run_wrong(gallery)
+
+
+@pytest.mark.parametrize("key", GALLERIES)
+def test_exercise_that_is_not_started_is_not_accepted(key: str) -> None:
+    for nothing in (..., None):
+        with pytest.raises(checks.NotYet):
+            GALLERIES[key].check(nothing)
+
+
+def test_checks_leave_the_lessons_random_numbers_alone() -> None:
+    before = torch.get_rng_state()
+    checks.attention_weights(lesson_02.by_matmul)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_advice_is_shown_without_the_checkers_lines_and_broken_between_words() -> None:
+    advice = "Your rows sum to 1 along the wrong axis, so that each position " * 4
+    (shown,) = checks.NotYet(advice)._render_traceback_()
+    assert "Traceback" not in shown and max(map(len, shown.splitlines())) <= LINE
+    assert " ".join(shown.split()) == f"Not yet. {advice}".strip()
