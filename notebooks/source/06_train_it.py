@@ -479,7 +479,7 @@ for name, model in {"ANN": ann, "FCN": fcn}.items():
 # A run in mode learn ended with [0.99](claim:houses-ann) of the house pixels right for ANN and
 # [0.36](claim:houses-fcn) for FCN (mIoU [0.95](claim:miou-ann) and [0.72](claim:miou-fcn)). 1/3 is guessing; over 120 houses it wobbles by about [±0.04](given:binomial).
 #
-# One seed is an anecdote. `annlib town compare` trained each network with five seeds, for 1000 steps each:
+# One seed is an anecdote. `python -m benchmarks.compare_heads` trained each network with five seeds, for 1000 steps each:
 #
 # | network | mIoU | houses | worst seed |
 # |---|---|---|---|

@@ -17,7 +17,6 @@ from annlib.course.preflight import Estimate
 from annlib.course.scaling import (
     TIMED,
     Curve,
-    Found,
     Line,
     Times,
     key,
@@ -25,6 +24,7 @@ from annlib.course.scaling import (
     refusal,
     said_seconds,
 )
+from annlib.course.timing import Measured
 
 LOOKS = {  # told apart in grey, too
     NONLOCAL: {"color": BLOCK_COLOURS["nonlocal"], "marker": "s", "linestyle": ":"},
@@ -239,7 +239,7 @@ def short(value: float) -> str:
 
 
 @styled
-def measured_points(found: Mapping[str, Found], size: tuple[int, int]) -> Picture:
+def measured_points(found: Mapping[str, Measured], size: tuple[int, int]) -> Picture:
     """A point for each form, time with its spread beside memory, on logarithmic axes."""
     figure = Figure((9.6, 1.2 + 0.5 * len(found)), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
@@ -263,7 +263,7 @@ def measured_points(found: Mapping[str, Found], size: tuple[int, int]) -> Pictur
     return Picture(figure, say_found(found, size))
 
 
-def say_found(found: Mapping[str, Found], size: tuple[int, int]) -> str:
+def say_found(found: Mapping[str, Measured], size: tuple[int, int]) -> str:
     """The measurements in words."""
     parts = [
         f"{name}: {one.timing.median:.1f} ms ({one.timing.fastest:.1f} to "
