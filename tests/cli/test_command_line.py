@@ -52,7 +52,7 @@ def annlib(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
         ("train balloon_ann --minutes nan", "--minutes is nan: "),
         ("train balloon_ann --minutes inf", "--minutes is inf: "),
         ("train --resume run", "There is no run in run: run/experiment.json is missing"),
-        ("train balloon_ann --classes camvid", "leave --classes away"),
+        ("train balloon_ann --classes camvid", "omit --classes"),
         ("train balloon_ann --threads 0", "--threads is 0: at least one is needed"),
         ("train balloon_ann --resume", "annlib train --resume runs/balloon_ann-seed0"),
         ("train photos_ann", "folder is not shipped with annlib: name its folder with --data"),
