@@ -201,8 +201,8 @@ def check_loss(found: float, main: float, aux: float, labels: Tensor) -> None:
         / every,
         "That is a sum over pixels: it would grow with the image. Take the mean.": right * every,
     }
-    otherwise = f"""The loss you return is {found:.4g}, but for these weights it was {right:.4g} before
-        the step. Return the loss that the gradients came from."""
+    otherwise = f"""The loss you return is {found:.4g}, but for these weights it was {right:.4g}
+        before the step. Return the loss that the gradients came from."""
     judge(found, right, slips, otherwise)
 
 
