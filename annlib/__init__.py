@@ -1,8 +1,7 @@
 """annlib: Asymmetric Non-local Neural Networks for semantic segmentation, to be read and taught.
 
-The names a notebook starts with. Each is imported when it is first asked for, so that `import
-annlib` costs nothing and `annlib --help` answers at once. What stands on torchvision, matplotlib or
-Jupyter is imported from its own module.
+The names that a notebook starts with. Each is imported on first use, so that `import annlib` costs
+nothing. What needs torchvision, matplotlib or Jupyter is imported from its own module.
 """
 
 from importlib import import_module
@@ -15,9 +14,8 @@ if TYPE_CHECKING:  # what editors and type checkers read
     from annlib.engine.train import make_optimizer, poly_lr, segmentation_loss, train
     from annlib.model.ann import ANN, Logits
     from annlib.model.asymmetric import AFNB, APNB, AsymmetricAttention, PyramidPool
-    from annlib.model.baselines import build_model
-    from annlib.model.checkpoint import load_model, shipped_model
-    from annlib.model.frozen import fuse_for_inference
+    from annlib.model.build import build_model, load_model, shipped_model
+    from annlib.model.fused import fuse_for_inference, fuse_for_training
     from annlib.model.hub import load_published
     from annlib.zoo import ZOO, published
 
@@ -28,9 +26,8 @@ HOMES = {
     "annlib.engine.train": ("make_optimizer", "poly_lr", "segmentation_loss", "train"),
     "annlib.model.ann": ("ANN", "Logits"),
     "annlib.model.asymmetric": ("AFNB", "APNB", "AsymmetricAttention", "PyramidPool"),
-    "annlib.model.baselines": ("build_model",),
-    "annlib.model.checkpoint": ("load_model", "shipped_model"),
-    "annlib.model.frozen": ("fuse_for_inference",),
+    "annlib.model.build": ("build_model", "load_model", "shipped_model"),
+    "annlib.model.fused": ("fuse_for_inference", "fuse_for_training"),
     "annlib.model.hub": ("load_published",),
     "annlib.zoo": ("ZOO", "published"),
 }

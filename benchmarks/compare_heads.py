@@ -23,7 +23,7 @@ from annlib.engine.metrics import ConfusionMatrix, evaluate_labels
 from annlib.engine.results import Result
 from annlib.engine.trainer import Training, read_experiment
 from annlib.experiments import town
-from annlib.model.baselines import build_model
+from annlib.model.build import build_model
 from annlib.model.checkpoint import load, restore, save, write_atomically
 from tools.readme_figures import Pictures
 
@@ -223,10 +223,10 @@ class Attention:
     """The table."""
 
     def run(self) -> None:
-        from annlib.course.attention_metrics import attention_table, count_attention
         from annlib.engine.results import write_results
         from annlib.experiments import HEADS
-        from annlib.model.checkpoint import SHIPPED, load_model
+        from annlib.model.build import SHIPPED, load_model
+        from benchmarks.town_attention import attention_table, count_attention
 
         at_least_one("--houses", self.houses)
         folder = self.weights or SHIPPED
@@ -252,9 +252,9 @@ class Plateau:
     """The table."""
 
     def run(self) -> None:
-        from annlib.course.probing import probe, probe_table
         from annlib.engine.results import write_results
-        from annlib.model.checkpoint import load_model
+        from annlib.model.build import load_model
+        from benchmarks.town_attention import probe, probe_table
 
         at_least_one("--iterations", self.iterations)
         probes = {}

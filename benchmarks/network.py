@@ -18,7 +18,7 @@ from annlib.engine.train import autocast
 from annlib.engine.trainer import prepare_model, wrap_model
 from annlib.model.ann import ANN, resize_bilinear
 from annlib.model.asymmetric import AsymmetricAttention
-from annlib.model.frozen import fuse_for_inference
+from annlib.model.fused import fuse_for_inference, fuse_for_training
 from annlib.model.resnet import Bottleneck
 from annlib.seeds import seeded
 from annlib.zoo import Published
@@ -70,14 +70,14 @@ def field(best: Network, compute: RuntimeConfig) -> list[Contestant]:
     return list(dict.fromkeys([*found, *(Contestant(best, step) for step in steps)]))
 
 
-def our_network(row: Published, folded: bool) -> ANN:
+def our_network(row: Published) -> ANN:
     """ANN with weights that are the same whenever it is built, and of which none is idle.
 
     Training starts from zeros at the end of each residual block and of each attention: with them
     networks would agree whatever those parts compute.
     """
     with seeded("speed", row.name):
-        model = ANN(row.experiment.model, folded=folded)
+        model = ANN(row.experiment.model)
         for module in model.modules():
             if isinstance(module, Bottleneck):
                 nn.init.uniform_(module.bn3.weight, 0.0, 0.5)
@@ -90,13 +90,13 @@ def network(contestant: Contestant, row: Published, device: torch.device) -> nn.
     """The network of a contestant on its device, in its layout, not compiled yet."""
     match contestant.network:
         case "reference":
-            model = reference_model(row, our_network(row, folded=False))
+            model = reference_model(row, our_network(row))
         case "as written":
-            model = our_network(row, folded=False)
+            model = our_network(row)
         case "folded":
-            model = our_network(row, folded=True)
+            model = fuse_for_training(our_network(row))
         case "frozen":
-            model = fuse_for_inference(our_network(row, folded=True).eval())
+            model = fuse_for_inference(our_network(row))
     return prepare_model(model, device, contestant.compute)
 
 

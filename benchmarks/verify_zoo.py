@@ -43,10 +43,9 @@ from annlib.engine.row_costs import (
 from annlib.engine.train import make_optimizer, train
 from annlib.engine.trainer import batches, prepare_model
 from annlib.model.ann import ANN
-from annlib.model.baselines import build_model
+from annlib.model.build import build_model
 from annlib.model.checkpoint import write_atomically
-from annlib.model.convert import from_mmseg
-from annlib.model.hub import load_strictly
+from annlib.model.convert import from_mmseg, load_strictly
 from annlib.zoo import Published
 
 REFERENCE = Path(__file__).parents[1] / "data" / "reference"

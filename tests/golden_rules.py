@@ -44,9 +44,9 @@ def mmseg_state_dict(depth: int, num_classes: int) -> dict[str, Tensor]:
     return reference_weights(depth, num_classes)
 
 
-def filled_model(depth: int, num_classes: int, dropout: float = 0.1, folded: bool = True) -> ANN:
+def filled_model(depth: int, num_classes: int, dropout: float = 0.1) -> ANN:
     """Our network with the reference's weights, in evaluation mode."""
-    model = ANN(ModelConfig(depth, num_classes, dropout=dropout), folded)
+    model = ANN(ModelConfig(depth, num_classes, dropout=dropout))
     model.load_state_dict(from_mmseg(mmseg_state_dict(depth, num_classes)), strict=True)
     return model.eval()
 

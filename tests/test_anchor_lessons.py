@@ -10,10 +10,10 @@ from annlib.config import ModelConfig
 from annlib.course.attention import anchor_boxes
 from annlib.course.costs import say_stages, walk
 from annlib.course.interventions import (
+    attention_output,
     attention_with,
     changed_levels,
     coarse,
-    fetched,
     loss_by_class,
     low_and_high,
     near_edges,
@@ -40,7 +40,7 @@ from annlib.data.balloon_town.dataset import make_scene
 from annlib.data.datasets import FIRST_VAL_SEED
 from annlib.model.ann import ANN
 from annlib.model.baselines import Baseline
-from annlib.model.checkpoint import shipped_model
+from annlib.model.build import shipped_model
 
 SCENE = make_scene(FIRST_VAL_SEED + 21)
 
@@ -77,7 +77,7 @@ def test_network_without_such_a_block_is_refused() -> None:
 
 
 def test_context_does_not_move_where_nothing_is_changed(apnb: Baseline) -> None:
-    same = fetched(with_levels(apnb, (1, 3)), SCENE.image)
+    same = attention_output(with_levels(apnb, (1, 3)), SCENE.image)
     shares = loss_by_class(same, same, SCENE.labels)
     assert set(shares.values()) == {0.0} and "sky" in shares and "border" not in shares
 

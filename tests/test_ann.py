@@ -24,9 +24,9 @@ REFERENCE = [
 ]
 
 
-def on_meta(depth: int, num_classes: int, folded: bool = True) -> ANN:
+def on_meta(depth: int, num_classes: int) -> ANN:
     with torch.device("meta"):
-        return ANN(ModelConfig(depth, num_classes), folded).eval()
+        return ANN(ModelConfig(depth, num_classes)).eval()
 
 
 def size_of(module: nn.Module) -> int:
@@ -55,7 +55,7 @@ def test_work_of_the_readable_form_is_the_references_less_one_shared_projection(
 ) -> None:
     shared = 2 * 512 * 256 * (64 * 128) / 1e9  # the reference runs it as query and as key
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
-        on_meta(depth, num_classes, folded=False)(torch.empty(1, 3, 512, 1024, device="meta"))
+        on_meta(depth, num_classes)(torch.empty(1, 3, 512, 1024, device="meta"))
     assert counter.get_total_flops() / 1e9 == pytest.approx(gigaflops - shared, abs=0.006)
 
 

@@ -28,7 +28,7 @@ from annlib.course.widgets.attention_explorer import (
 )
 from annlib.course.widgets.pixels import ANCHORS, EVERYONE, ROLES, anchor_map, two_maps
 from annlib.data.balloon_town.dataset import make_scene
-from annlib.model.checkpoint import shipped_model
+from annlib.model.build import shipped_model
 
 SCENE = make_scene(5)
 

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from annlib.model.ann import Logits
 from annlib.model.asymmetric import APNB
-from annlib.model.baselines import NonLocal, PyramidPooling, build_model, make_context
+from annlib.model.baselines import NonLocal, PyramidPooling
+from annlib.model.build import build_model
 
 
 def non_local(channels: int = 4) -> NonLocal:
@@ -60,7 +61,7 @@ def test_pyramid_pooling_of_a_constant_map_is_constant() -> None:
 
 def test_fcn_has_no_context_block() -> None:
     features = torch.randn(1, 12, 5, 7)
-    assert make_context(replace(TINY, head="fcn"), folded=True)(features) is features
+    assert build_model(replace(TINY, head="fcn")).context(features) is features
 
 
 @pytest.mark.parametrize("head", HEADS)

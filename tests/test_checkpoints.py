@@ -13,10 +13,11 @@ from torch import Tensor
 
 from annlib.config import TrainConfig
 from annlib.engine.train import make_optimizer, train
+from annlib.model import build
 from annlib.model import checkpoint as checkpoint_module
 from annlib.model.ann import ANN
-from annlib.model.baselines import build_model
-from annlib.model.checkpoint import load, load_model, restore, save, shipped_model
+from annlib.model.build import build_model, load_model, shipped_model
+from annlib.model.checkpoint import load, restore, save
 
 RECIPES = [TrainConfig(9), TrainConfig(9, optimizer="adamw", clip_norm=5.0)]
 each_recipe = pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.optimizer)
@@ -190,7 +191,7 @@ def test_weights_alone_cannot_go_on_training(tmp_path: Path) -> None:
 
 
 def test_unknown_shipped_name_is_told_what_there_is(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(checkpoint_module, "SHIPPED", tmp_path)
+    monkeypatch.setattr(build, "SHIPPED", tmp_path)
     save(tmp_path / "balloon_ann.safetensors", ANN(TINY))
     with pytest.raises(KeyError, match="No shipped weights 'balloon_an'; there are: balloon_ann"):
         shipped_model("balloon_an")

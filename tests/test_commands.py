@@ -18,7 +18,7 @@ from annlib.data.datasets import FIRST_VAL_SEED
 from annlib.engine.runs import read_validations
 from annlib.engine.train import Step
 from annlib.engine.trainer import Training
-from annlib.model import checkpoint as checkpoint_module
+from annlib.model import build
 from annlib.model.checkpoint import load
 
 
@@ -236,7 +236,7 @@ def test_scenes_that_were_written_are_evaluated_like_those_that_are_painted(
 
 def test_scenes_that_were_written_are_to_be_divided_for_training(annlib) -> None:
     annlib("scenes", "town", "--count", 2)
-    assert "training needs two halves" in failure(annlib, "train", "photos_fcn", "--data", "town")
+    assert "training needs two splits" in failure(annlib, "train", "photos_fcn", "--data", "town")
 
 
 def test_photographs_need_their_folder_for_evaluation(annlib) -> None:
@@ -279,7 +279,7 @@ def test_turned_photograph_is_segmented_upright(annlib, checkpoint: Path) -> Non
 def test_shipped_network_segments_without_weights(annlib, checkpoint, monkeypatch) -> None:
     Path("shipped").mkdir()
     Path("shipped/balloon_ann.safetensors").write_bytes(checkpoint.read_bytes())
-    monkeypatch.setattr(checkpoint_module, "SHIPPED", Path("shipped"))
+    monkeypatch.setattr(build, "SHIPPED", Path("shipped"))
     Image.new("RGB", (9, 9)).save("photo.png")
     assert "photo.png: " in annlib("predict", "photo.png")
 

@@ -14,8 +14,8 @@ from annlib.config import Experiment
 from annlib.engine.metrics import ConfusionMatrix
 from annlib.engine.results import Result, to_json
 from annlib.engine.trainer import read_experiment
-from annlib.model.baselines import build_model
-from annlib.model.checkpoint import load, load_model, write_atomically
+from annlib.model.build import build_model, load_model
+from annlib.model.checkpoint import load, write_atomically
 from benchmarks import compare_heads
 from benchmarks.compare_heads import finished_runs, house_accuracy, release
 

@@ -5,7 +5,6 @@ import torch
 from tiny_zoo import narrow_row
 
 from annlib.config import RuntimeConfig
-from annlib.model.frozen import FrozenANN
 from benchmarks import network as module
 from benchmarks.mmseg_reference import installed
 from benchmarks.network import Contestant, field, network, our_network
@@ -44,15 +43,15 @@ def test_best_of_ours_takes_part_with_more_and_more(compute: RuntimeConfig, more
 
 
 def test_weights_are_the_same_whenever_a_network_is_built() -> None:
-    first = our_network(ROW, folded=False).state_dict()
+    first = our_network(ROW).state_dict()
     torch.rand(3)  # whatever was drawn before
-    second = our_network(ROW, folded=True).state_dict()
+    second = our_network(ROW).state_dict()
     assert first.keys() == second.keys()
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
 def test_no_weight_is_idle() -> None:
-    weights = our_network(ROW, folded=False).state_dict()
+    weights = our_network(ROW).state_dict()
     tensors = {name: tensor for name, tensor in weights.items() if name.endswith("weight")}
     assert [name for name, tensor in tensors.items() if not tensor.any()] == []
 
@@ -68,6 +67,9 @@ def test_network_is_in_its_layout(name: str, channels_last: bool) -> None:
 
 def test_only_the_frozen_one_is_frozen() -> None:
     models = {name: network(Contestant(name), ROW, CPU) for name in OURS}
-    assert [name for name, model in models.items() if isinstance(model, FrozenANN)] == ["frozen"]
-    folded = {name: type(model.apnb).__name__ for name, model in models.items()}
-    assert folded == {"as written": "APNB", "folded": "FoldedAPNB", "frozen": "FoldedAPNB"}
+    kinds = {n: tuple(type(b).__name__ for b in (m.afnb, m.apnb)) for n, m in models.items()}
+    assert kinds == {
+        "as written": ("AFNB", "APNB"),
+        "folded": ("FoldedAFNB", "FoldedAPNB"),
+        "frozen": ("ReducedAFNB", "FoldedAPNB"),
+    }

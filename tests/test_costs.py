@@ -23,7 +23,7 @@ from annlib.engine.row_costs import (
     training_steps,
 )
 from annlib.model.ann import ANN, Logits
-from annlib.model.baselines import build_model
+from annlib.model.build import build_model
 from annlib.zoo import ROWS, Published, published
 
 SMALL = Measuring(torch.device("cpu"), shrink=SHRINK, repeat=1)

@@ -165,7 +165,7 @@ def test_unreadable_picture_is_told_with_the_way_on(
     Path("data/images/p2.png").write_bytes(whole[:50])
     words = ("evaluate", material / "tiny.safetensors", "--data", "data", *options.split())
     told, way = failure(annlib, *words).splitlines()
-    assert told.startswith("annlib: data/images/p2.png cannot be read as a picture")
+    assert told.startswith("annlib: data/images/p2.png cannot be read as an image")
     assert way.startswith(way_on)
     Path("data/images/p2.png").write_bytes(whole)
     assert annlib(*words).splitlines()[:8] == annlib(*words[:4]).splitlines()[:8]
@@ -343,7 +343,7 @@ def test_unreadable_picture_ends_all_processes_and_loses_nothing(tmp_path: Path)
     process = start(2, data, "--out", out)
     _, errors = process.communicate(timeout=100)
     assert process.returncode == 1
-    assert f"annlib: {damaged} cannot be read as a picture" in errors
+    assert f"annlib: {damaged} cannot be read as an image" in errors
     assert num_done(out) >= 3  # 1, 3, 5 came before 7
     damaged.write_bytes(whole)
     assert run(1, data, "--out", out) == table_of(data, TestConfig()) + f"Saved {out}\n"

@@ -80,7 +80,7 @@ def test_all_contestants_count_the_same(row: Published) -> None:
     small, size = shrunk(row.experiment, SHRINK), picture_size(row.experiment, SHRINK)
     num_classes = row.experiment.model.num_classes
     images, labels = picture(size, CPU), label_map(size, num_classes, CPU)
-    logits = make_predictor(our_network(row, folded=False), small.test)(images)
+    logits = make_predictor(our_network(row), small.test)(images)
     expected = our_areas(logits.argmax(1)[0], labels, num_classes)
     for each in field("frozen", RuntimeConfig()):
         found = evaluation(each, row, SHRINK, CPU).call()

@@ -202,7 +202,7 @@ def test_picture_that_cannot_be_read_is_named_and_what_is_done_is_kept(
     with pytest.raises(ValueError) as error:
         for _ in evaluation.steps(workers):
             pass
-    assert str(error.value).startswith(f"{damaged} cannot be read as a picture")
+    assert str(error.value).startswith(f"{damaged} cannot be read as an image")
     assert "Traceback" not in str(error.value)
     damaged.write_bytes(whole)
     assert Evaluation(segmenter, dataset, tmp_path / "out").share == [2, 3, 4]

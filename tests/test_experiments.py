@@ -6,7 +6,7 @@ import pytest
 
 from annlib.config import Experiment
 from annlib.experiments import FULL_SIZE, HEADS, LAPTOP, PPM_SCALES, find_experiment
-from annlib.model.baselines import build_model
+from annlib.model.build import build_model
 from annlib.zoo import ROWS, ZOO
 
 each = pytest.mark.parametrize("experiment", LAPTOP.values(), ids=list(LAPTOP))

@@ -17,7 +17,7 @@ from annlib.course.plots.scenes import say_choice
 from annlib.course.widgets.attention_explorer import attention_explorer
 from annlib.data.balloon_town.dataset import make_scene, repaint
 from annlib.data.balloon_town.layout import Scene
-from annlib.model.checkpoint import shipped_model
+from annlib.model.build import shipped_model
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
 PIXELS = "canvas => canvas.toDataURL()"

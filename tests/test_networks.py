@@ -42,7 +42,7 @@ def test_file_brings_its_classes_and_its_way_of_testing(checkpoint: Checkpoint) 
 
 
 def test_network_of_a_file_has_its_weights(checkpoint: Checkpoint) -> None:
-    weights = find_network(str(checkpoint.path)).load(None).state_dict()
+    weights = find_network(str(checkpoint.path)).load().state_dict()
     assert weights.keys() == checkpoint.model.keys()
     assert all(torch.equal(weights[key], checkpoint.model[key]) for key in weights)
 
@@ -52,14 +52,14 @@ def test_published_name_brings_classes_and_test_of_its_row(
     row, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fetched = []
-    monkeypatch.setattr(predictor, "load_published", lambda name, progress: fetched.append(name))
+    monkeypatch.setattr(predictor, "load_published", lambda name: fetched.append(name))
     network = find_network(row.experiment.name)
     specs = {"cityscapes": CITYSCAPES, "ade20k": ADE20K, "voc12aug": VOC12AUG}
     assert network.spec == specs[row.experiment.data.dataset]
     assert network.spec.num_classes == row.experiment.model.num_classes
     assert network.test == row.experiment.test
     assert fetched == []  # not before it is needed
-    network.load(None)
+    network.load()
     assert fetched == [row.experiment.name]
 
 
@@ -71,7 +71,7 @@ def test_first_process_of_a_machine_fetches_for_the_others(
     monkeypatch.setenv("LOCAL_RANK", process)
     monkeypatch.setattr(predictor, "wait_for_all", lambda: events.append("wait"))
     model = ANN(TINY)
-    network = Network("tiny", BALLOON_TOWN, TOWN.test, lambda _: events.append("load") or model)
+    network = Network("tiny", BALLOON_TOWN, TOWN.test, lambda: events.append("load") or model)
     assert load_in_turn(network) is model
     assert " ".join(events) == order
 

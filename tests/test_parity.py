@@ -19,7 +19,7 @@ from golden_rules import (
 from torch import Tensor, nn
 
 from annlib.model.ann import ANN
-from annlib.model.frozen import fuse_for_inference
+from annlib.model.fused import fuse_for_inference, fuse_for_training
 
 BLOCK_PARTS = {
     "query": "attention.to_query",
@@ -104,7 +104,7 @@ def stored_tensors(case: Case) -> dict[str, Tensor]:
 def run(request: pytest.FixtureRequest) -> Run:
     case = request.param
     dtype = {"f32": torch.float32, "f64": torch.float64}[case.precision]
-    model = filled_model(case.depth, case.num_classes, folded=False).to(dtype)
+    model = filled_model(case.depth, case.num_classes).to(dtype)
     with torch.inference_mode():
         ours = forward_tensors(model, make_input(1, 97, 129).to(dtype))
     statistics = golden()["forward"][case.name].copy()
@@ -130,9 +130,7 @@ def test_all_stored_tensors_agree(run: Run) -> None:
             assert difference(run.ours[name][:, ::every], reference) <= run.case.tolerance, name
 
 
-@pytest.mark.parametrize(
-    "form", [lambda model: model, fuse_for_inference], ids=["folded", "frozen"]
-)
+@pytest.mark.parametrize("form", [fuse_for_training, fuse_for_inference])
 def test_forms_that_do_less_work_agree(run: Run, form: Callable[[ANN], nn.Module]) -> None:
     dtype = run.ours["logits_ac0"].dtype
     model = form(filled_model(run.case.depth, run.case.num_classes).to(dtype))

@@ -21,7 +21,7 @@ from annlib.engine.row_costs import (
     spent_by_part,
 )
 from annlib.model.ann import ANN
-from annlib.model.baselines import build_model
+from annlib.model.build import build_model
 from annlib.zoo import published
 from benchmarks.verify_zoo import reference_costs
 

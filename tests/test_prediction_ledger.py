@@ -155,9 +155,9 @@ def test_a_listener_may_stop_listening_while_it_is_told() -> None:
 
     def once() -> None:
         told.append(len(predictions.compared))
-        predictions.forget(once)
+        predictions.listeners.discard(once)
 
-    predictions.listen(once)
+    predictions.listeners.add(once)
     predictions.compare("1", 1, 1)
     predictions.compare("2", 1, 1)
     assert told == [1]

@@ -15,7 +15,7 @@ from PIL import Image
 from annlib import __main__
 from annlib.data.balloon_town.dataset import write_scenes
 from annlib.engine import profiler
-from annlib.model import checkpoint
+from annlib.model import build
 from annlib.zoo import published
 
 ROOT = Path(__file__).parents[1]
@@ -39,7 +39,7 @@ def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(small_town.experiments, "LAPTOP", few)
     monkeypatch.setattr(profiler, "seconds_per_step", lambda *arguments: 60.0)
     shipped = Path("runs/balloon_ann-seed0")
-    monkeypatch.setattr(checkpoint, "shipped_path", lambda name: shipped / "last.safetensors")
+    monkeypatch.setattr(build, "shipped_path", lambda name: shipped / "last.safetensors")
     monkeypatch.chdir(tmp_path)
 
 

@@ -68,15 +68,15 @@ def test_its_own_file_says_what_our_row_says(row: Published) -> None:
 @pytest.mark.parametrize("name", [CITYSCAPES, CITYSCAPES_769])
 def test_both_networks_are_one_function(name: str) -> None:
     row, images = narrow_row(name), torch.randn(2, 3, 97, 129)
-    ours = our_network(row, folded=False).eval()
-    theirs = reference_model(row, our_network(row, folded=False)).eval()
+    ours = our_network(row).eval()
+    theirs = reference_model(row, our_network(row)).eval()
     with torch.inference_mode():
         torch.testing.assert_close(reference_logits(theirs, images), ours(images).main)
 
 
 @needs_reference
 def test_its_weights_are_the_tensors_of_ours() -> None:
-    ours = our_network(ROW, folded=False)
+    ours = our_network(ROW)
     tensors = to_mmseg(ours.state_dict())
     theirs = reference_model(ROW, ours).state_dict()
     assert theirs.keys() == tensors.keys()
@@ -87,8 +87,8 @@ def test_its_weights_are_the_tensors_of_ours() -> None:
 def test_its_training_leads_to_the_weights_that_ours_leads_to() -> None:
     config = replace(ROW.experiment.train, iterations=4, base_lr=0.1, weight_decay=0.1)
     images, labels = torch.randn(2, 3, 33, 33).double(), torch.randint(19, (2, 33, 33))
-    ours = without_dropout(our_network(ROW, folded=False).double())
-    theirs = without_dropout(reference_model(ROW, our_network(ROW, folded=False).double()))
+    ours = without_dropout(our_network(ROW).double())
+    theirs = without_dropout(reference_model(ROW, our_network(ROW).double()))
     before = {name: weight.clone() for name, weight in ours.named_parameters()}
     both = zip(
         reference_steps(theirs, images, labels, config),
@@ -108,7 +108,7 @@ def test_its_windows_are_those_of_our_row() -> None:
     row = narrow_row(CITYSCAPES_769)
     test = replace(row.experiment.test, window=(49, 49), stride=(33, 33), base_size=(65, 97))
     row = replace(row, experiment=replace(row.experiment, test=test))
-    theirs = reference_model(row, our_network(row, folded=False)).eval()
+    theirs = reference_model(row, our_network(row)).eval()
     seen = []
     theirs.backbone.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].shape[2:]))
     with torch.inference_mode():
@@ -130,7 +130,7 @@ def test_importing_annlib_imports_nothing_of_it() -> None:
 def test_missing_reference_is_told_with_the_way_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mmseg_reference, "find_spec", lambda name: None if name == "mmcv" else name)
     with pytest.raises(ValueError, match=r"not installed.*pip install -e '\.\[reference\]'"):
-        reference_model(ROW, our_network(ROW, folded=False))
+        reference_model(ROW, our_network(ROW))
 
 
 def test_version_that_it_refuses_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

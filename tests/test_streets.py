@@ -13,7 +13,7 @@ from annlib.course.widgets.costs import preflight
 from annlib.course.widgets.scenes import window_sliders
 from annlib.data.balloon_town.dataset import make_scene
 from annlib.data.synthetic import mimic
-from annlib.model.checkpoint import shipped_model
+from annlib.model.build import shipped_model
 from annlib.zoo import ROWS
 
 T4, H100 = GPUS["Tesla T4, 16 GB"], GPUS["H100, 80 GB"]

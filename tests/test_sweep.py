@@ -10,8 +10,16 @@ import tyro
 from annlib.__main__ import CONFIG, Command
 from annlib.cli.sweep import Sweep
 from annlib.course.sweeping.grid import Grid, make_grid, read_grid
-from annlib.course.sweeping.run import collected, outcome_of, result_in, run_one, sweep
-from annlib.course.sweeping.tables import as_csv, cells, index_page, report, spread, write_all
+from annlib.course.sweeping.run import Outcome, collected, outcome_of, result_in, run_one, sweep
+from annlib.course.sweeping.tables import (
+    as_csv,
+    as_json,
+    cells,
+    index_page,
+    report,
+    summary_table,
+    write_all,
+)
 
 PARAMETERS = 'head = "ann"\nbins = [1, 3]\nseed = 0\n'
 CODE = """
@@ -64,7 +72,7 @@ def test_grid_is_every_combination_and_the_extra_runs(notebook: Path) -> None:
         ({"grid": {"seed": []}}, "list of values"),
         ({"gird": {}}, "Did you mean 'grid'"),
         ({"grid": {"seed": [0]}, "runs": [{}]}, "are the same"),
-        ({"runs": [{"steps": 3}]}, "knows no 'steps'"),
+        ({"runs": [{"steps": 3}]}, "no parameter 'steps'"),
     ],
 )
 def test_what_would_have_no_effect_is_refused_before_anything_runs(
@@ -93,9 +101,19 @@ def test_another_notebook_or_value_is_another_run(notebook: Path) -> None:
     assert make_grid(notebook, {"seed": [0]}).combinations[0].name != before
 
 
-def test_spread_is_that_of_a_sample_and_unknown_for_one_run() -> None:
-    assert spread([1.0, 3.0]) == (2.0, pytest.approx(2**0.5), 2)
-    assert str(spread([1.0])) == "1.000 (1)"
+def test_spread_is_that_of_a_sample_and_unknown_for_one_run(notebook: Path) -> None:
+    grid = make_grid(notebook, {"head": ["two", "one"], "seed": [0, 1]})
+    scores = {1: 1.0, 2: 3.0, 3: 1.0}
+    outcomes = [
+        Outcome(number, "", {}, 1.0, {"miou": score}) for number, score in scores.items()
+    ] + [Outcome(4, "", {}, 1.0, {}, "stopped")]
+    two, one = cells(grid, outcomes)
+    assert tuple(two.numbers.loc["miou"]) == (2.0, pytest.approx(2**0.5), 2)
+    assert one.numbers.loc["miou", "n"] == 1 and one.num_failed == 1
+    plain = [cell["numbers"]["miou"]["sd"] for cell in as_json(grid, outcomes)["cells"]]
+    assert plain == [pytest.approx(2**0.5), None]
+    lines = summary_table(grid, outcomes).splitlines()
+    assert "2.000 ±1.414 (2)" in lines[2] and "1.000 (1)" in lines[3]
 
 
 @pytest.mark.notebooks
@@ -128,8 +146,8 @@ def test_one_run_alone_and_a_table_of_what_is_there(
     assert [(c.num_failed, c.num_missing) for c in found] == [(0, 1), (0, 2)]
     assert "not run" in report(grid, [outcome])
     assert as_csv(grid, [outcome]).splitlines()[1:] == [
-        "fcn,cells,10,,1,0,1",
-        "fcn,miou,4,,1,0,1",
+        "fcn,cells,10.0,,1,0,1",
+        "fcn,miou,4.0,,1,0,1",
         "broken,,,,0,0,2",
     ]
     assert "not run" in index_page(grid, [outcome], tmp_path / "out")

@@ -6,13 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from annlib.course import attention_metrics, probing
-from annlib.course.attention_metrics import Tally
-from annlib.course.probing import Probe
 from annlib.engine.results import Result
-from annlib.model import checkpoint
-from benchmarks import compare_heads
+from annlib.model import build
+from benchmarks import compare_heads, town_attention
 from benchmarks.compare_heads import Attention, Compare, Plateau
+from benchmarks.town_attention import Probe, Tally
 
 ANN = Result("ann", 0, 1000, 12345, 0.5, 0.75, 0.25, 61.0, 100, 11.0)
 RUNS = {
@@ -25,10 +23,12 @@ RUNS = {
 
 @pytest.fixture(autouse=True)
 def replaced(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(probing, "probe", lambda model: {"fuse.attention": Probe(1, 1, 1, 0, 0)})
-    monkeypatch.setattr(attention_metrics, "count_attention", lambda *_: Tally(7, {}, {}, 0.5, 0.5))
+    monkeypatch.setattr(
+        town_attention, "probe", lambda model: {"fuse.attention": Probe(1, 1, 1, 0, 0)}
+    )
+    monkeypatch.setattr(town_attention, "count_attention", lambda *_: Tally(7, {}, {}, 0.5, 0.5))
     monkeypatch.setattr(compare_heads, "compare", lambda *_: iter([ANN]))
-    monkeypatch.setattr(checkpoint, "load_model", lambda path: None)
+    monkeypatch.setattr(build, "load_model", lambda path: None)
     monkeypatch.chdir(tmp_path)
 
 

@@ -30,7 +30,7 @@ from annlib.course.widgets.scenes import PaintPrediction, SetUp, set_up, window_
 from annlib.course.widgets.sweeps import SeedsExplorer, interval_sliders, results_table
 from annlib.course.widgets.training import recipe_sliders
 from annlib.data.balloon_town.dataset import make_scene
-from annlib.model.checkpoint import shipped_model
+from annlib.model.build import shipped_model
 
 SCENE = make_scene(5)
 JOB = Path(__file__).parents[1] / "notebooks/jobs/train_town.ipynb"

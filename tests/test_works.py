@@ -39,7 +39,7 @@ def test_all_contestants_give_the_same_logits(name: str) -> None:
 
 def test_logits_are_those_of_the_network() -> None:
     ready = inference(Contestant("folded"), ROW, (40, 48), CPU)
-    model = our_network(ROW, folded=False).eval()
+    model = our_network(ROW).eval()
     with torch.inference_mode():
         torch.testing.assert_close(ready.call(), model(picture((40, 48), CPU)).main)
 
@@ -68,7 +68,7 @@ def test_all_contestants_lose_the_same_in_training() -> None:
 def test_steps_follow_the_recipe() -> None:
     """Written out: loss, gradient, a step of SGD; then the loss again."""
     ready = training(Contestant("as written"), ROW, (33, 49), 2, CPU)
-    model, config = without_dropout(our_network(ROW, folded=False)).train(), ROW.experiment.train
+    model, config = without_dropout(our_network(ROW)).train(), ROW.experiment.train
     data = replace(ROW.experiment.data, crop_size=(33, 49), batch_size=2)
     with seeded("batch"):
         images, labels = noise(replace(ROW.experiment, data=data), CPU)
@@ -87,7 +87,7 @@ def test_parameters_are_those_of_the_network(work) -> None:
     sizes = ((32, 32),) if work is inference else ((32, 32), 2)
     ready = work(Contestant("folded", LAST), ROW, *sizes, CPU)
     expected = sum(weight.numel() for weight in ANN(ROW.experiment.model).parameters())
-    assert ready.parameters == expected == number_of_parameters(our_network(ROW, True))
+    assert ready.parameters == expected == number_of_parameters(our_network(ROW))
 
 
 def test_network_without_dropout_is_deterministic_in_training() -> None:
@@ -96,7 +96,7 @@ def test_network_without_dropout_is_deterministic_in_training() -> None:
         experiment=replace(ROW.experiment, model=replace(ROW.experiment.model, dropout=0.5)),
     )
     images = picture((32, 32), CPU).expand(2, -1, -1, -1)
-    with_it, without = our_network(row, True).train(), without_dropout(our_network(row, True))
+    with_it, without = our_network(row).train(), without_dropout(our_network(row))
     assert not with_it(images).main.equal(with_it(images).main)
     without.train()
     assert without(images).main.equal(without(images).main)

@@ -9,7 +9,7 @@ import torch
 
 from annlib.config import experiment_from
 from annlib.experiments import find_experiment
-from annlib.model.baselines import build_model
+from annlib.model.build import build_model
 from annlib.zoo import ROWS, ZOO, Published, published
 
 FACTS = json.loads((Path(__file__).parent / "golden" / "zoo.json").read_text())

@@ -12,7 +12,7 @@ from annlib.data.balloon_town.layout import PATTERNS, Scene, with_patterns
 from annlib.data.balloon_town.render import paint_scene
 from annlib.data.datasets import FIRST_VAL_SEED
 from annlib.experiments import HEADS
-from annlib.model.checkpoint import shipped_model
+from annlib.model.build import shipped_model
 
 FIRST_SHOWN = FIRST_VAL_SEED + 21  # held out: no network was trained on such a scene
 NAMES = {"fcn": "FCN", "ppm": "PPM", "nonlocal": "Non-local", "apnb": "APNB", "ann": "ANN"}
@@ -22,7 +22,7 @@ def draw_all(folder: Path) -> list[Path]:
     """Writes attention.png, predictions.png and counterfactual.png; returns their paths."""
     scene = make_scene(FIRST_SHOWN)
     pictures = {
-        "attention": attention_picture(scene),
+        "attention": attention_map(scene),
         "predictions": predictions_picture([make_scene(FIRST_SHOWN + i) for i in range(4)]),
         "counterfactual": counterfactual_picture(scene),
     }
@@ -35,7 +35,7 @@ def save(picture: Picture, path: Path) -> Path:
     return path
 
 
-def attention_picture(scene: Scene) -> Picture:
+def attention_map(scene: Scene) -> Picture:
     """Where each house looks: non-local block, APNB alone, and the AFNB of the whole network."""
     heads = ("nonlocal", "apnb", "ann")
     found = {head: attention_of(shipped_model(f"balloon_{head}"), scene.image) for head in heads}

@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,6 +14,14 @@ HERE = Path()
 Name = Literal["A1", "A2", "A3"]
 
 
+def named(name: Name):  # -> Assignment; imported when it is needed
+    from annlib.course.assignments.a1 import A1
+    from annlib.course.assignments.a2 import A2
+    from annlib.course.assignments.a3 import A3
+
+    return {one.name: one for one in (A1, A2, A3)}[name]
+
+
 @dataclass(frozen=True)
 class Release:
     """Write the zip for students: the notebook without solutions, and the public checks."""
@@ -22,10 +31,9 @@ class Release:
     """Folder of the zip."""
 
     def run(self) -> None:
-        from annlib.grader.marking import ASSIGNMENTS
         from annlib.grader.release import release
 
-        print(release(HERE, ASSIGNMENTS[self.assignment], self.out))
+        print(release(HERE, named(self.assignment), self.out))
 
 
 @dataclass(frozen=True)
@@ -37,10 +45,9 @@ class Export:
     """Folder `source` of nbgrader's course."""
 
     def run(self) -> None:
-        from annlib.grader.marking import ASSIGNMENTS
         from annlib.grader.release import export
 
-        print(export(HERE, ASSIGNMENTS[self.assignment], self.out))
+        print(export(HERE, named(self.assignment), self.out))
 
 
 @dataclass(frozen=True)
@@ -76,6 +83,8 @@ class Grade:
     """CSV with lines `student,days`: 10 % off for each day begun, nothing left after three."""
     unsafe: bool = False
     """Go on without bubblewrap: submissions can then read and delete your files."""
+    as_user: str | None = None
+    """NAME or number of the user who runs the submissions, where root grades; such as nobody."""
     share: tuple[int, int] | None = None
     """N M: the N-th of M equal shares only (1 1 is all), for array jobs on several machines that
     share a disk. Give all of them the same --seed; then grade with --resume for the tables."""
@@ -86,32 +95,37 @@ class Grade:
         from annlib.grader.batch import grade, write_all
         from annlib.grader.by_hand import SHEET, read_sheet
         from annlib.grader.intake import collect
-        from annlib.grader.marking import ASSIGNMENTS
         from annlib.grader.reports import read_days
-        from annlib.grader.sandbox import started_by_root, why_not
+        from annlib.grader.sandbox import user_number, why_not
 
         at_least_one("--jobs", self.jobs)
         sys.stdout.reconfigure(errors="replace")  # names in letters that this terminal has not
-        if self.unsafe and (missing := why_not()):
+        user = None if self.as_user is None else user_number(self.as_user)
+        if self.unsafe and (missing := why_not(user)):
             print(f"NOT ISOLATED, your files can be read and deleted: {missing}", file=sys.stderr)
-        elif started_by_root():
-            print("Started by root: submissions run as a user without rights.", file=sys.stderr)
-        assignment = ASSIGNMENTS[self.assignment]
+        assignment = named(self.assignment)
         out = self.out or Path("build/grades") / assignment.name
         submissions = share_of(collect(self.submissions, assignment), self.share, self.seed)
         students = {one.student for one in submissions}
         days = read_days(self.late, students) if self.late else {}
         given = {} if self.share else read_sheet(out / SHEET, assignment, students)
         results, changed = grade(
-            assignment, submissions, out, self.seed, self.jobs, self.unsafe, self.resume, say
+            assignment,
+            submissions,
+            out,
+            self.seed,
+            self.jobs,
+            self.unsafe,
+            self.resume,
+            partial(print, flush=True),
+            user=user,
         )
-        if self.share:
-            return
-        print("\n".join(map(str, write_all(assignment, results, changed, days, given, out))))
+        if not self.share:
+            print("\n".join(map(str, write_all(assignment, results, changed, days, given, out))))
 
 
 def share_of(found: list, share: tuple[int, int] | None, seed: int | None) -> list:
-    """Every M-th of the submissions, from the N-th on; raises ValueError for what is no share."""
+    """Every M-th submission, from the N-th on; raises ValueError for what is not a share."""
     if share is None:
         return found
     number, shares = share
@@ -121,7 +135,3 @@ def share_of(found: list, share: tuple[int, int] | None, seed: int | None) -> li
             "different questions. Number the shares from 1, and give all the same --seed."
         )
     return found[number - 1 :: shares]
-
-
-def say(text: str) -> None:
-    print(text, flush=True)

@@ -142,23 +142,3 @@ def knobs(share: int, at_once: int, compute: "RuntimeConfig") -> list[str]:
     if compute.precision == "fp32":
         found.append("Try --precision bf16: most maps then take 2 bytes a number instead of 4.")
     return found
-
-
-@contextmanager
-def download_bar(name: str) -> Iterator[Callable[[int, int | None], None]]:
-    """Inside, the function takes bytes so far and in all; without a download no bar appears."""
-    from tqdm import tqdm
-
-    bars: list[tqdm] = []
-
-    def show(done: int, total: int | None) -> None:
-        if not bars:
-            bars.append(tqdm(desc=name, unit="B", unit_scale=True, unit_divisor=1024))
-        bars[0].total = total
-        bars[0].update(done - bars[0].n)
-
-    try:
-        yield show
-    finally:
-        for bar in bars:
-            bar.close()

@@ -10,7 +10,6 @@ from tyro.conf import Positional
 from annlib.cli.common import (
     Device,
     choose_device,
-    download_bar,
     interruptible,
     message_of,
     use_threads,
@@ -115,8 +114,7 @@ class Evaluate:
         check_test(test)
         check_folder_classes(network.spec, self.data)
         dataset = labelled(network.spec, self.data, self.split)
-        with download_bar(network.name) as progress:
-            ready = segmenter(network, device, test, self.precision, progress)
+        ready = segmenter(network, device, test, self.precision)
         return Evaluation(ready, dataset, self.out, self.save_pictures)
 
     def changed(self, test: TestConfig) -> TestConfig:

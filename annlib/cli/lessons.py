@@ -28,26 +28,13 @@ class Build:
 
 @dataclass(frozen=True)
 class Check:
-    """Check that notebooks and rubric follow from the sources, and that these keep the rules."""
+    """Check that the notebooks follow from the sources, and that these keep the rules."""
 
     def run(self) -> None:
         from annlib.course.authoring.build import check_current
         from annlib.course.authoring.lint import lint_all
-        from annlib.course.authoring.rubric import rubric_findings
 
-        finish(check_current(HERE) + lint_all(HERE) + rubric_findings(HERE))
-
-
-@dataclass(frozen=True)
-class Rubric:
-    """Write notebooks/RUBRIC.md from the sources and from what was judged."""
-
-    def run(self) -> None:
-        from annlib.course.authoring.rubric import rubric_page
-
-        path = HERE / "notebooks/RUBRIC.md"
-        path.write_text(rubric_page(HERE), encoding="utf-8")
-        print(path)
+        finish(check_current(HERE) + lint_all(HERE))
 
 
 @dataclass(frozen=True)
@@ -100,7 +87,6 @@ class Lessons:
     what: (
         Annotated[Build, subcommand("build", prefix_name=False)]
         | Annotated[Check, subcommand("check", prefix_name=False)]
-        | Annotated[Rubric, subcommand("rubric", prefix_name=False)]
         | Annotated[Run, subcommand("run", prefix_name=False)]
     )
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tyro.conf import Positional
 
-from annlib.cli.common import Device, choose_device, download_bar
+from annlib.cli.common import Device, choose_device
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Predict:
 
     def run(self) -> None:
         from annlib.engine.predictor import find_network, segment_photo, segmenter
-        from annlib.model.checkpoint import shipped_path
+        from annlib.model.build import shipped_path
 
         if not self.photos:
             raise ValueError("Name at least one photograph: annlib predict photo.jpg")
@@ -38,8 +38,7 @@ class Predict:
                 "Using balloon_ann, which knows Balloon Town only (see --weights).", file=sys.stderr
             )
         network = find_network(self.weights or str(shipped_path("balloon_ann")))
-        with download_bar(network.name) as progress:
-            ready = segmenter(network, choose_device(self.device), progress=progress)
+        ready = segmenter(network, choose_device(self.device))
         for photo in self.photos:
             shares = segment_photo(photo, ready, self.out)
             listed = ", ".join(f"{name} {100 * share:.0f} %" for name, share in shares.items())

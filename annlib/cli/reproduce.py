@@ -14,7 +14,6 @@ from annlib.cli.common import (
     Device,
     at_least_one,
     choose_device,
-    download_bar,
     message_of,
     use_threads,
 )
@@ -116,7 +115,7 @@ def network_of_row(row: Published, weights: Path | None) -> Network:
     network = find_network(row.name)
     if weights is None:
         return network
-    return network._replace(load=lambda progress: load_published(row.name, weights))
+    return network._replace(load=lambda: load_published(row.name, weights))
 
 
 def ways_of_testing(network: Network, multi_scale: bool) -> dict[str, TestConfig]:
@@ -251,8 +250,7 @@ class Reproduce:
         from annlib.engine.inference import make_label_predictor
         from annlib.engine.predictor import segmenter
 
-        with download_bar(network.name) as progress:
-            first = segmenter(network, device, None, self.precision, progress)
+        first = segmenter(network, device, None, self.precision)
         return {
             way: first._replace(
                 test=test, label=make_label_predictor(first.model, test, self.precision)

@@ -116,10 +116,8 @@ class Sweep:
 
 def line(outcome: "Outcome") -> str:
     """How one run ended, in one line."""
-    from annlib.course.sweeping.tables import reason
-
     numbers = ", ".join(f"{name} {value:.4g}" for name, value in outcome.result.items())
-    found = f"FAILED: {reason(outcome.error)}" if outcome.failed else numbers
+    found = f"FAILED: {outcome.reason}" if outcome.failed else numbers
     return f"{outcome.label}: {found}, {outcome.seconds:.0f} s"
 
 

@@ -292,14 +292,12 @@ class Train:
 
     def begin_with(self, training: "Training") -> None:
         """Gives the backbone its first weights."""
-        from annlib.cli.common import download_bar
         from annlib.model.hub import load_backbone
         from annlib.zoo import ZOO
 
         source = self.backbone or ("reference" if training.experiment.name in ZOO else "none")
         if source != "none":
-            with download_bar(source) as progress:
-                load_backbone(training.model, source, progress)
+            load_backbone(training.model, source)
 
     def looks(self, experiment: "Experiment") -> int | None:
         """Steps between two looks at the validation half."""

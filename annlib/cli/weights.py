@@ -7,7 +7,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, subcommand
 
-from annlib.cli.common import download_bar, message_of
+from annlib.cli.common import message_of
 
 
 @dataclass(frozen=True)
@@ -118,8 +118,7 @@ def fetch(name: str, kind: str, keep_pth: bool) -> None:
     """Shipped weights are here already."""
     from annlib.model.hub import fetch_backbone, fetch_published
 
-    with download_bar(name) as progress:
-        if kind == "released":
-            fetch_published(name, keep_pth, progress)
-        elif kind == "ImageNet":
-            fetch_backbone(name, progress)
+    if kind == "released":
+        fetch_published(name, keep_pth)
+    elif kind == "ImageNet":
+        fetch_backbone(name)

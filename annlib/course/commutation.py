@@ -18,16 +18,16 @@ Layer = Callable[[Tensor], Tensor]
 
 
 class Exchange(NamedTuple):
-    """What both orders give, (B, C, n, n) each."""
+    """The results of both orders, (B, C, n, n) each."""
 
     layer_first: Tensor
     means_first: Tensor
 
     @property
     def difference(self) -> float:
-        """The largest, as a share of the largest number."""
-        apart = (self.layer_first - self.means_first).abs().max()
-        return float(apart / self.layer_first.abs().max())
+        """The largest, relative to the largest number."""
+        difference = (self.layer_first - self.means_first).abs().max()
+        return float(difference / self.layer_first.abs().max())
 
 
 @torch.no_grad()
@@ -45,7 +45,7 @@ def layers(channels: int) -> dict[str, nn.Module]:
         for values in (in_inference.running_mean, in_inference.weight, in_inference.bias):
             nn.init.normal_(values)
         in_training.load_state_dict(in_inference.state_dict())
-        found = {
+        return {
             "1 x 1 convolution": nn.Conv2d(channels, channels, 1),
             "3 x 3 convolution": nn.Conv2d(channels, channels, 3, padding=1),
             "batch norm, inference": in_inference.eval(),
@@ -53,12 +53,11 @@ def layers(channels: int) -> dict[str, nn.Module]:
             "ReLU": nn.ReLU(),
             "softmax over channels": nn.Softmax(dim=1),
         }
-    return found
 
 
 @torch.no_grad()
 def key_features(model: nn.Module, seeds: range) -> Tensor:
-    """What the key projection of a network's AFNB gives before its ReLU.  -> (B, C, H, W)"""
+    """The output of the key projection of a network's AFNB before its ReLU.  -> (B, C, H, W)"""
     images = torch.cat([model_input(make_scene(seed).image) for seed in seeds])
     projection, norm, _ = model.afnb.attention.to_key
     low, _ = model.eval().backbone(images)

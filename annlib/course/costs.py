@@ -1,11 +1,7 @@
 """Costs of attention and of the parts of a network, by formula: FLOPs, memory, parameters, shapes.
 
-N = H * W positions, S anchors, C channels of query, key and value; the map has 8 C, as in the
-blocks that were measured for the paper (2048 and 256).
-
-N = H * W positions, S anchors.
-
-B batch, C channels, H x W of a map.
+B batch, N = H * W positions of the map, S anchors, C channels of query, key and value; the map has
+8 C channels, as in the blocks that were measured for the paper (2048 and 256).
 """
 
 from dataclasses import replace
@@ -13,9 +9,9 @@ from functools import cache
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
 
 from annlib.config import ModelConfig
+from annlib.course.attention import capture
 from annlib.course.implementations import (
     FUSED,
     NONLOCAL,
@@ -26,7 +22,7 @@ from annlib.course.implementations import (
 )
 from annlib.engine.row_costs import REST, gflops_by_part
 from annlib.experiments import find_experiment
-from annlib.model.baselines import build_model
+from annlib.model.build import build_model
 
 WIDER = 8  # channels of the map for each channel of a query
 FLOAT32 = 4  # bytes
@@ -35,14 +31,14 @@ HEADS = {"non-local": "nonlocal", "APNB alone": "apnb", "ANN (AFNB and APNB)": "
 
 
 class Bill(NamedTuple):
-    """Of one forward pass: floating point operations, and bytes held at once."""
+    """One forward pass: floating point operations, and bytes held at its peak."""
 
     operations: float
     num_bytes: float
 
 
 class Setting(NamedTuple):
-    """A map whose positions ask, and the anchors that answer."""
+    """A map of query positions, and the grids of its anchors."""
 
     size: tuple[int, int]  # of the map (height, width)
     channels: int  # C
@@ -61,32 +57,28 @@ class Setting(NamedTuple):
 
 def bills(positions: float, anchors: float, channels: float) -> dict[str, Bill]:
     """Of the non-local block, written out and fused, and of APNB as it is written."""
-    wide = WIDER * channels
-    number = FLOAT32 * positions
-    all_ask = operations(positions, positions, channels)
-    written = max(  # while the softmax runs; at the end
-        2 * positions + 2 * channels, positions + 3 * channels + wide
-    )
+    wide, row = WIDER * channels, FLOAT32 * positions
+    all_pairs = operations(positions, positions, channels)
+    # While the softmax runs; at the end.
+    written = max(2 * positions + 2 * channels, positions + 3 * channels + wide)
+    anchored = operations(positions, anchors, channels)
     return {
-        NONLOCAL: Bill(all_ask, number * written),
-        FUSED: Bill(all_ask, number * (wide + 3 * channels)),
-        PLAIN_APNB: Bill(
-            operations(positions, anchors, channels),
-            number * (wide + 2 * channels + 2 * anchors),
-        ),
+        NONLOCAL: Bill(all_pairs, row * written),
+        FUSED: Bill(all_pairs, row * (wide + 3 * channels)),
+        PLAIN_APNB: Bill(anchored, row * (wide + 2 * channels + 2 * anchors)),
     }
 
 
-def operations(positions: float, asked: float, channels: float) -> float:
+def operations(positions: float, keys: float, channels: float) -> float:
     """Three 1 x 1 convolutions and two products, two operations for each multiply-add."""
-    return 2 * positions * channels * (3 * WIDER * channels + 2 * asked)
+    return 2 * positions * channels * (3 * WIDER * channels + 2 * keys)
 
 
 @cache
 def network_bill(head: str, size: tuple[int, int]) -> dict[str, float]:
-    """GFLOPs of each part of a ResNet-50 network for one picture, the auxiliary head aside.
+    """GFLOPs of each part of a ResNet-50 network for one image, without the auxiliary head.
 
-    head: one of HEADS. size: of the picture (height, width)
+    head: one of HEADS. size: of the image (height, width)
     """
     found = gflops_by_part(network(head), 1, size, folded=False)
     return {name: value for name, value in found.items() if name not in (REST, "auxiliary")}
@@ -98,9 +90,9 @@ def network(head: str) -> ModelConfig:
 
 
 def block_shape(name: str, size: tuple[int, int], channels: int) -> Shape:
-    """AFNB or APNB on maps of `size`; `channels` of the map that asks.
+    """AFNB or APNB on maps of `size`; `channels` of the query map.
 
-    As in the published networks AFNB's lower map has half of the channels and its queries an
+    As in the published networks, AFNB's low-level map has half of the channels and its queries an
     eighth; APNB's queries have half of its channels.
     """
     if name == "AFNB":
@@ -109,12 +101,12 @@ def block_shape(name: str, size: tuple[int, int], channels: int) -> Shape:
 
 
 def step_gflops(shape: Shape, folded: bool) -> dict[str, float]:
-    """GFLOPs of each step of a block; what folding moves to the anchors runs S times, not N."""
+    """GFLOPs of each step of a block; folding runs some steps S times instead of N."""
     n, anchors = shape.positions, shape.anchors
     rows = anchors if folded else n
     key, value, wide = shape.key_channels, shape.value_channels, shape.channels
     query = 0 if shape.shared else product(n, wide, key)
-    carried = wide if folded else value  # channels that the weights carry to the positions
+    summed = wide if folded else value  # channels of the anchors that the weights sum up
     steps = {
         "query and key": product(n, shape.key_in_channels, key) + query,
         "value": product(rows, shape.key_in_channels, value),
@@ -122,7 +114,7 @@ def step_gflops(shape: Shape, folded: bool) -> dict[str, float]:
         "scores": product(n, key, anchors),
         "output": product(rows, value, wide),
         "fuse, context": product(rows, wide, wide),
-        "weights x anchors": product(n, anchors, carried),
+        "weights x anchors": product(n, anchors, summed),
         "fuse, features": product(n, wide, wide),
     }
     return {name: flops / 1e9 for name, flops in steps.items()}
@@ -132,35 +124,28 @@ class Stage(NamedTuple):
     """One part of a network."""
 
     name: str
-    shapes: tuple[tuple[int, ...], ...]  # of what it gives, without the batch: (C, H, W) each
+    shapes: tuple[tuple[int, ...], ...]  # of its outputs, without the batch: (C, H, W) each
     parameters: int
 
 
 def walk(config: ModelConfig, image_size: tuple[int, int], training: bool = True) -> list[Stage]:
-    """The parts in the order in which they run, on tensors without content: no memory is needed."""
+    """The parts in the order in which they run, on tensors without data: no memory is needed."""
     with torch.device("meta"):
-        model = build_model(config, folded=False).train(training)
+        model = build_model(config).train(training)
         images = torch.empty(2, 3, *image_size)
-    stages: list[Stage] = []
-
-    def note(name: str):
-        def hook(part: nn.Module, inputs: tuple, output: Tensor | tuple[Tensor, ...]) -> None:
-            maps = output if isinstance(output, tuple) else (output,)
-            shapes = tuple(tuple(one.shape[1:]) for one in maps)
-            stages.append(Stage(name, shapes, sum(p.numel() for p in part.parameters())))
-
-        return hook
-
-    for name, part in model.named_children():
-        part.register_forward_hook(note(name))
-    with torch.no_grad():
+    with torch.no_grad(), capture(dict(model.named_children())) as outputs:
         model(images)
+    stages = []
+    for name, output in outputs.items():
+        maps = output if isinstance(output, tuple) else (output,)
+        parameters = sum(p.numel() for p in model.get_submodule(name).parameters())
+        stages.append(Stage(name, tuple(tuple(one.shape[1:]) for one in maps), parameters))
     return stages
 
 
 def say_stages(stages: list[Stage]) -> str:
     """One line a part."""
-    lines = [f"{'part':11} {'parameters':>10}  what it gives (C, H, W)"]
+    lines = [f"{'part':11} {'parameters':>10}  output (C, H, W)"]
     for stage in stages:
         shapes = ", ".join("x".join(map(str, shape)) for shape in stage.shapes)
         lines.append(f"{stage.name:11} {stage.parameters or '-':>10}  {shapes}")

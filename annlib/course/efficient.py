@@ -1,17 +1,15 @@
-"""Efficient attention: twelve methods, what each reduces, and what each costs.
+"""Efficient attention: eleven methods, what each reduces, and what each costs.
 
-B batch, C channels of queries and keys, Cv of values, H x W the map, N = H * W positions that ask,
-S that answer. Each function gives what the positions fetch, (B, N, Cv), and is linear in the
-values: fed with the identity as values, it gives its weights away (`weights_of`).
-
-C channels of queries, keys and values, H x W the map, N = H * W its positions. Operations are those
-of matrix products, two for each multiply-add; what is stored are the numbers of weights (or of what
-stands for them) at once.
+B batch, C channels of queries and keys, Cv of values, H x W the map, N = H * W query positions, S
+keys. Each function gives the weighted sums of the values, (B, N, Cv), and is linear in the values,
+so with the identity as values it returns its weights (`weights_of`). Operations are those of matrix
+products, two for each multiply-add. Stored are the weights, or what replaces them, at their peak.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
+from math import prod
+from typing import NamedTuple
 
 import torch
 from einops import rearrange
@@ -21,19 +19,18 @@ from torch.nn.functional import adaptive_avg_pool2d, elu, scaled_dot_product_att
 from annlib.model.asymmetric import PyramidPool
 
 Size = tuple[int, int]  # (height, width) of the map
-Method = Callable[
-    [Tensor, Tensor, Tensor], Tensor
-]  # (B, C, N), (B, C, N), (B, Cv, N) -> (B, N, Cv)
+# (B, C, N), (B, C, N), (B, Cv, N) -> (B, N, Cv)
+Method = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 def exact(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """The non-local block: all N x S weights, written down.  -> (B, N, Cv)"""
+    """The non-local block: all N x S weights are stored.  -> (B, N, Cv)"""
     scores = (query.shape[1] ** -0.5 * query).mT @ key
     return scores.softmax(dim=-1) @ value.mT
 
 
 def fused(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """The same numbers by torch's fused kernel, a tile of weights at a time.  -> (B, N, Cv)"""
+    """The same numbers by torch's fused kernel, one tile of weights at a time.  -> (B, N, Cv)"""
     rows = [part.mT[:, None].contiguous() for part in (query, key, value)]
     return scaled_dot_product_attention(*rows)[:, 0]
 
@@ -41,13 +38,13 @@ def fused(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 def anchors(
     query: Tensor, key: Tensor, value: Tensor, size: Size, scales: tuple[int, ...] = (1, 3, 6, 8)
 ) -> Tensor:
-    """APNB: the means over the cells of several grids answer.  -> (B, N, Cv)"""
+    """APNB: the keys are the means over the cells of several grids.  -> (B, N, Cv)"""
     pool = PyramidPool(scales)
     return exact(query, pool(key.unflatten(2, size)), pool(value.unflatten(2, size)))
 
 
 def reduced(query: Tensor, key: Tensor, value: Tensor, size: Size, factor: int) -> Tensor:
-    """Spatial reduction, as in PVT but by means: squares of factor x factor answer. -> (B, N, Cv)
+    """Spatial reduction: the keys are means over squares of factor x factor.  -> (B, N, Cv)
 
     PVT and SegFormer learn the reduction.
     """
@@ -59,7 +56,7 @@ def reduced(query: Tensor, key: Tensor, value: Tensor, size: Size, factor: int) 
 
 
 def projected(query: Tensor, key: Tensor, value: Tensor, num_keys: int, seed: int = 0) -> Tensor:
-    """Linformer without training: S random mixtures of all positions answer.  -> (B, N, Cv)
+    """Linformer without training: the keys are S random mixtures of all positions.  -> (B, N, Cv)
 
     Linformer learns the mixtures, and so has a fixed N.
     """
@@ -70,7 +67,7 @@ def projected(query: Tensor, key: Tensor, value: Tensor, num_keys: int, seed: in
 
 
 def nystrom(query: Tensor, key: Tensor, value: Tensor, size: Size, grid: Size) -> Tensor:
-    """Nystrom: N x N weights, rebuilt from those to and from S landmarks.  -> (B, N, Cv)
+    """Nystrom: N x N weights, approximated by those to and from S landmarks.  -> (B, N, Cv)
 
     Landmarks are means over a grid of cells; the paper takes means of stretches of a text.
     """
@@ -79,8 +76,8 @@ def nystrom(query: Tensor, key: Tensor, value: Tensor, size: Size, grid: Size) -
     )
     identity = torch.eye(landmark_key.shape[2]).to(key)[None]  # reads out the S x S weights
     between = exact(landmark_query, landmark_key, identity)
-    fetched = exact(landmark_query, key, value)  # (B, S, Cv)
-    return exact(query, landmark_key, (torch.linalg.pinv(between, rtol=1e-3) @ fetched).mT)
+    summed = exact(landmark_query, key, value)  # (B, S, Cv)
+    return exact(query, landmark_key, (torch.linalg.pinv(between, rtol=1e-3) @ summed).mT)
 
 
 def elu_plus_one(x: Tensor) -> Tensor:
@@ -91,9 +88,9 @@ def elu_plus_one(x: Tensor) -> Tensor:
 def linear(
     query: Tensor, key: Tensor, value: Tensor, feature: Callable[[Tensor], Tensor] = elu_plus_one
 ) -> Tensor:
-    """Kernel attention: features of a key meet the values before any query asks. -> (B, N, Cv)
+    """Kernel attention: keys are multiplied by values first, so no weights exist.  -> (B, N, Cv)
 
-    No row of N weights is ever made; C x Cv numbers hold all that can be fetched.
+    C x Cv numbers replace the N x N weights.
     """
     query, key = feature(query), feature(key)
     memory = key @ value.mT  # (B, C, Cv)
@@ -106,7 +103,7 @@ def random_features(
 ) -> Tensor:
     """Performer's idea: random features whose products estimate exp of the scores. -> (B, N, Cv)
 
-    The paper also makes the directions orthogonal and draws them anew; we do not.
+    The paper also makes the directions orthogonal and redraws them; we do not.
     """
     dice = torch.Generator().manual_seed(seed)
     directions = torch.randn(number, query.shape[1], generator=dice).to(query)
@@ -120,7 +117,7 @@ def random_features(
 
 
 def windows(query: Tensor, key: Tensor, value: Tensor, size: Size, side: int) -> Tensor:
-    """Swin's windows, not shifted: only the own square of side x side answers.  -> (B, N, Cv)"""
+    """Swin's windows, not shifted: a position attends to its own square only.  -> (B, N, Cv)"""
 
     def cut(part: Tensor) -> Tensor:
         part = part.unflatten(2, size)
@@ -138,9 +135,9 @@ def windows(query: Tensor, key: Tensor, value: Tensor, size: Size, side: int) ->
 
 
 def criss_cross(query: Tensor, key: Tensor, value: Tensor, size: Size, passes: int = 2) -> Tensor:
-    """CCNet: the own row and column answer; a second pass reaches all by a corner. -> (B, N, Cv)
+    """CCNet: a position attends to its row and column; a second pass reaches all.  -> (B, N, Cv)
 
-    CCNet asks anew from what the first pass has fetched; we keep the queries and keys.
+    CCNet computes new queries and keys from the first pass; we keep them.
     """
     query, key = (part.unflatten(2, size) for part in (query * query.shape[1] ** -0.5, key))
     along_row = torch.einsum("b c y x, b c y k -> b y x k", query, key)
@@ -158,9 +155,9 @@ def criss_cross(query: Tensor, key: Tensor, value: Tensor, size: Size, passes: i
 
 
 def centres(query: Tensor, key: Tensor, value: Tensor, number: int, rounds: int = 5) -> Tensor:
-    """EMANet's idea: all keys are summed up by a few centres, found anew in each picture.
+    """EMANet's idea: the keys are a few cluster centres, found in each image.  -> (B, N, Cv)
 
-    -> (B, N, Cv). Centres start at keys evenly picked; EMANet starts from learned ones.
+    Centres start at evenly spaced keys; EMANet starts from learned ones.
     """
     picks = torch.linspace(0, key.shape[2] - 1, number, device=key.device).long()
     middle = key[:, :, picks]  # (B, C, S)
@@ -172,13 +169,11 @@ def centres(query: Tensor, key: Tensor, value: Tensor, number: int, rounds: int 
 
 
 def weights_of(method: Method, query: Tensor, key: Tensor) -> Tensor:
-    """The N x N weights that a method acts by, read out with the identity as values.
+    """The N x N weights of a method: its output for the identity as values.
 
     (B, C, N), (B, C, N) -> (B, N, N). Exact, because each method is linear in the values.
     """
-    num_positions = key.shape[2]
-    identity = torch.eye(num_positions).to(key).expand(len(key), -1, -1)
-    return method(query, key, identity)
+    return method(query, key, torch.eye(key.shape[2]).to(key).expand(len(key), -1, -1))
 
 
 KEYS, PAIRS, ORDER, STORAGE = "fewer keys", "fewer pairs", "other order", "never stored"
@@ -188,157 +183,85 @@ ROUNDS = 5  # of finding centres
 Count = Callable[[int, Size, int], int]  # (option, size, channels) -> how many
 
 
-@dataclass(frozen=True)
-class Family:
+class Family(NamedTuple):
     """One way to make attention cheap; `option` is its size, as `unit` says."""
 
     shrinks: str
     unit: str
-    options: tuple[int, ...]  # from the cheapest to the dearest
+    options: tuple[int, ...]  # from the cheapest to the most expensive
     make: Callable[[int, Size], Method]
     operations: Count
     stored: Count
 
 
-def positions(size: Size) -> int:
-    """N"""
-    return size[0] * size[1]
+def attend(keys: int, size: Size, channels: int) -> int:
+    """Operations of N positions that attend to S keys: 4 N S C."""
+    return 4 * prod(size) * keys * channels
 
 
-def of_keys(option: int, size: Size, channels: int) -> int:
-    """N positions ask S others: 4 N S C."""
-    return 4 * positions(size) * option * channels
-
-
-def of_all(option: int, size: Size, channels: int) -> int:
-    """4 N N C"""
-    return of_keys(positions(size), size, channels)
-
-
-def of_nystrom(option: int, size: Size, channels: int) -> int:
-    """To and from S landmarks, and among them; the inverse itself is no product."""
-    landmarks = positions(size) // option**2
+def nystrom_operations(option: int, size: Size, channels: int) -> int:
+    """To and from S landmarks, and among them; the inverse itself is not a product."""
+    landmarks = prod(size) // option**2
     among = 4 * landmarks**2 * channels + 2 * landmarks**3
-    return 2 * of_keys(landmarks, size, channels) + among
+    return 2 * attend(landmarks, size, channels) + among
 
 
-def of_linear(option: int, size: Size, channels: int) -> int:
-    """4 N C C, and 2 N C for the totals."""
-    return 4 * positions(size) * channels**2 + 2 * positions(size) * channels
-
-
-def of_random_features(option: int, size: Size, channels: int) -> int:
-    """4 N m C to make m features of queries and keys, then as kernel attention."""
-    return 2 * of_keys(option, size, channels) + 2 * positions(size) * option
-
-
-def of_crosses(option: int, size: Size, channels: int) -> int:
-    """2 N (H + W) C for the scores, as many for each pass."""
-    return 2 * positions(size) * sum(size) * channels * (1 + option)
-
-
-def of_centres(option: int, size: Size, channels: int) -> int:
-    """Each round assigns and averages; then values are averaged, and the centres asked."""
-    return positions(size) * option * channels * (4 * ROUNDS + 6)
-
-
-def weights_to(option: int, size: Size, channels: int) -> int:
-    """N x S"""
-    return positions(size) * option
-
-
+# Lambdas take m (the option), s (the size of the map) and c (the channels).
+# fmt: off
 FAMILIES: dict[str, Family] = {
     EXACT: Family(
-        "nothing",
-        "all weights written down",
-        (1,),
-        lambda option, size: exact,
-        of_all,
-        lambda option, size, channels: positions(size) ** 2,
+        "nothing", "all weights written down", (1,), lambda m, s: exact,
+        lambda m, s, c: attend(prod(s), s, c), lambda m, s, c: prod(s) ** 2,
     ),
     "fused": Family(
-        STORAGE,
-        "a tile of weights at a time",
-        (1,),
-        lambda option, size: fused,
-        of_all,
-        lambda option, size, channels: 0,
+        STORAGE, "a tile of weights at a time", (1,), lambda m, s: fused,
+        lambda m, s, c: attend(prod(s), s, c), lambda m, s, c: 0,
     ),
     "anchors": Family(
-        KEYS,
-        "anchors",
-        tuple(SCALES)[1:],
-        lambda option, size: partial(anchors, size=size, scales=SCALES[option]),
-        of_keys,
-        weights_to,
+        KEYS, "anchors", tuple(SCALES)[1:],
+        lambda m, s: partial(anchors, size=s, scales=SCALES[m]),
+        attend, lambda m, s, c: prod(s) * m,
     ),
     "reduced": Family(
-        KEYS,
-        "positions a side become one",
-        (8, 4, 2),
-        lambda option, size: partial(reduced, size=size, factor=option),
-        lambda option, size, channels: of_keys(positions(size) // option**2, size, channels),
-        lambda option, size, channels: positions(size) ** 2 // option**2,
+        KEYS, "positions a side become one", (8, 4, 2),
+        lambda m, s: partial(reduced, size=s, factor=m),
+        lambda m, s, c: attend(prod(s) // m**2, s, c), lambda m, s, c: prod(s) ** 2 // m**2,
     ),
     "projected": Family(
-        KEYS,
-        "random mixtures",
-        (24, 96, 384),
-        lambda option, size: partial(projected, num_keys=option),
-        lambda option, size, channels: 2 * of_keys(option, size, channels),
-        weights_to,
+        KEYS, "random mixtures", (24, 96, 384), lambda m, s: partial(projected, num_keys=m),
+        lambda m, s, c: 2 * attend(m, s, c), lambda m, s, c: prod(s) * m,
     ),
     "landmarks": Family(
-        KEYS,
-        "positions a side share a landmark",
-        (8, 4, 2),
-        lambda option, size: partial(
-            nystrom, size=size, grid=(size[0] // option, size[1] // option)
-        ),
-        of_nystrom,
-        lambda option, size, channels: 2 * positions(size) ** 2 // option**2,
+        KEYS, "positions a side share a landmark", (8, 4, 2),
+        lambda m, s: partial(nystrom, size=s, grid=(s[0] // m, s[1] // m)),
+        nystrom_operations, lambda m, s, c: 2 * prod(s) ** 2 // m**2,
     ),
     "centres": Family(
-        KEYS,
-        "centres",
-        (16, 64, 128),
-        lambda option, size: partial(centres, number=option, rounds=ROUNDS),
-        of_centres,
-        weights_to,
+        KEYS, "centres", (16, 64, 128), lambda m, s: partial(centres, number=m, rounds=ROUNDS),
+        # Each round assigns and averages; then values are averaged, and N attend to the centres.
+        lambda m, s, c: prod(s) * m * c * (4 * ROUNDS + 6), lambda m, s, c: prod(s) * m,
     ),
     "windows": Family(
-        PAIRS,
-        "positions a side of a window",
-        (2, 4, 8),
-        lambda option, size: partial(windows, size=size, side=option),
-        lambda option, size, channels: of_keys(option**2, size, channels),
-        lambda option, size, channels: positions(size) * option**2,
+        PAIRS, "positions a side of a window", (2, 4, 8),
+        lambda m, s: partial(windows, size=s, side=m),
+        lambda m, s, c: attend(m**2, s, c), lambda m, s, c: prod(s) * m**2,
     ),
     "criss-cross": Family(
-        PAIRS,
-        "passes",
-        (1, 2, 3),
-        lambda option, size: partial(criss_cross, size=size, passes=option),
-        of_crosses,
-        lambda option, size, channels: positions(size) * sum(size),
+        PAIRS, "passes", (1, 2, 3), lambda m, s: partial(criss_cross, size=s, passes=m),
+        # 2 N (H + W) C for the scores, and the same for each pass.
+        lambda m, s, c: 2 * prod(s) * sum(s) * c * (1 + m), lambda m, s, c: prod(s) * sum(s),
     ),
     "kernel": Family(
-        ORDER,
-        "a memory of C x C",
-        (1,),
-        lambda option, size: linear,
-        of_linear,
-        lambda option, size, channels: channels**2,
+        ORDER, "a memory of C x C", (1,), lambda m, s: linear,
+        lambda m, s, c: 4 * prod(s) * c**2 + 2 * prod(s) * c, lambda m, s, c: c**2,
     ),
     "random features": Family(
-        ORDER,
-        "features",
-        (64, 256, 1024),
-        lambda option, size: partial(random_features, number=option),
-        of_random_features,
-        lambda option, size, channels: option * channels,
+        ORDER, "features", (64, 256, 1024), lambda m, s: partial(random_features, number=m),
+        # 4 N m C to make m features of queries and keys, then the same as kernel attention.
+        lambda m, s, c: 2 * attend(m, s, c) + 2 * prod(s) * m, lambda m, s, c: m * c,
     ),
 }
+# fmt: on
 
 
 def method_of(name: str, option: int, size: Size) -> Method:
@@ -347,5 +270,5 @@ def method_of(name: str, option: int, size: Size) -> Method:
 
 
 def share_of_work(name: str, option: int, size: Size, channels: int) -> float:
-    """Its operations, as a share of those of the non-local block."""
-    return FAMILIES[name].operations(option, size, channels) / of_all(1, size, channels)
+    """Its operations relative to those of the non-local block."""
+    return FAMILIES[name].operations(option, size, channels) / attend(prod(size), size, channels)

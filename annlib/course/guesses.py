@@ -10,7 +10,7 @@ Listener = Callable[[], object]
 
 
 class Compared(NamedTuple):
-    """A prediction beside its outcome."""
+    """A guess next to its outcome."""
 
     guess: Answer
     outcome: Answer
@@ -18,24 +18,16 @@ class Compared(NamedTuple):
 
 
 class Predictions:
-    """What was predicted in a lesson and what came out; printed, so it needs no widgets."""
+    """The guesses of a lesson and what came out; printed, so it needs no widgets."""
 
     def __init__(self) -> None:
-        self.compared: dict[str, Compared] = {}  # in the order in which they came out
-        self.listeners: set[Listener] = set()
+        self.compared: dict[str, Compared] = {}  # in the order of comparison
+        self.listeners: set[Listener] = set()  # called after each comparison, until discarded
 
     @property
     def surprises(self) -> dict[str, Compared]:
-        """Those that came out otherwise than expected."""
+        """Those that differ from the guess."""
         return {name: one for name, one in self.compared.items() if not one.as_expected}
-
-    def listen(self, listener: Listener) -> None:
-        """It is called after each comparison, until it is told to `forget`."""
-        self.listeners.add(listener)
-
-    def forget(self, listener: Listener) -> None:
-        """It is no longer called, if it ever was."""
-        self.listeners.discard(listener)
 
     def compare(
         self,
@@ -46,11 +38,11 @@ class Predictions:
         tolerance: float = 0.0,
         between: tuple[float, float] | None = None,
     ) -> None:
-        """Prints prediction and outcome side by side, and keeps both.
+        """Prints guess and outcome next to each other, and keeps both.
 
-        options: the words to choose from. tolerance: how far off a number may be, as a share of it.
-        between: the smallest and the largest number that makes sense.
-        Raises NotYet while there is no prediction, so that nobody sees the answer first.
+        options: the words to choose from. tolerance: how far off a number may be, relative to the
+        outcome. between: the smallest and the largest number that makes sense.
+        Raises NotYet while there is no guess, so that nobody sees the answer first.
         """
         if guess is ... or guess is None:
             raise NotYet(

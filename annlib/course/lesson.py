@@ -1,13 +1,12 @@
 """The start of each lesson: parameters, device, progress bars, and claims about measured numbers.
 
-tqdm's own bar is a widget: in a page of an executed notebook it stands at 0 % for ever.
-
 A lesson's text states a measured number as [12.3](claim:name); the executed notebook must have
-made a claim of that name, near enough. What a run of another mode cannot make anew is compared with
-data/results/lessons.
+made a claim of that name, near enough. A number that the mode of a run cannot measure is compared
+with data/results/lessons.
 """
 
 import ast
+import json
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,15 +14,18 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from textwrap import fill
-from typing import Literal, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeVar
 
 import torch
 from IPython import get_ipython
 from IPython.display import display
-from nbformat import NotebookNode
 
 from annlib.experiments import find_experiment
 
+if TYPE_CHECKING:  # importing it takes a second, which lessons can spare
+    from nbformat import NotebookNode
+
+ROOT = Path(__file__).parents[2]  # of the project
 LINE = 88  # letters
 
 
@@ -37,7 +39,7 @@ def say(text: str) -> None:
     print(wrapped(text))
 
 
-PLACES = {
+PLACES = {  # of numbers that others published
     "paper-abstract": "paper, abstract",
     "authors-code": "code of the authors",
     "authors-readme": "README of the authors' code",
@@ -51,13 +53,12 @@ PLACES = {
 
 MODES = ("quick", "learn", "full")
 PARAMETERS = ("mode", "device", "seed", "data_root", "experiment")
+DEVICE = re.compile(r"cpu|auto|cuda(:\d+)?")
+Parameters = dict[str, object]
 
 
 def refuse_unknown(given: Iterable[str], known: Sequence[str], where: str) -> None:
-    """Raises ValueError for a parameter that no cell of a notebook reads.
-
-    where: the notebook, as the message calls it.
-    """
+    """Raises ValueError for a name that nobody reads.  where: the notebook or file"""
     for name in given:
         if name not in known:
             near = get_close_matches(name, known, 1)
@@ -73,15 +74,39 @@ def refuse_mode(mode: object) -> None:
         raise ValueError(f"mode is {mode!r}, so no cell knows how long to run. Use one of {MODES}.")
 
 
+def known_parameters(notebook: Path) -> dict[str, object]:
+    """Names and defaults in the cell tagged `parameters`."""
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    tagged = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
+    if len(tagged) != 1:
+        raise ValueError(
+            f"{notebook.name} has {len(tagged)} cells tagged 'parameters'; it needs one, or its "
+            'own values would overwrite those of the run. Add `# %% tags=["parameters"]`.'
+        )
+    statements = ast.parse("".join(tagged[0]["source"])).body
+    assignments = [node for node in statements if isinstance(node, ast.Assign)]
+    return {node.targets[0].id: ast.literal_eval(node.value) for node in assignments}
+
+
+def check_parameters(notebook: Path, parameters: Parameters) -> None:
+    """Refuse parameters that the lesson does not know: papermill passes them on without effect."""
+    refuse_unknown(parameters, list(known_parameters(notebook)), notebook.name)
+    refuse_mode(parameters.get("mode", "learn"))
+    device = parameters.get("device", "cpu")
+    if not DEVICE.fullmatch(str(device)):
+        raise ValueError(f"device is {device!r}. Use 'cpu', 'auto', 'cuda' or 'cuda:0'.")
+
+
 PROGRESS = "application/vnd.annlib.progress+json"
 EVERY_SECONDS = 0.5
 Item = TypeVar("Item")
 
 
 def progress(items: Iterable[Item], total: int, what: str) -> Iterator[Item]:
-    """Hands on items and shows how many of `total` are done, and for how long it will go on.
+    """Yields the items and shows how many of `total` are done, and the time that is left.
 
-    what: the work in a word or two ("steps", "pictures").
+    what: the work in a word or two ("steps", "images"). tqdm's bar is a widget, which would stand
+    at 0 % in the page of an executed notebook.
     """
     started = shown = time.perf_counter()
     done, handle = 0, display(bundle(0, total, what, 0.0), raw=True, display_id=True)
@@ -104,7 +129,6 @@ def bundle(done: int, total: int, what: str, seconds: float) -> dict[str, object
     return {PROGRESS: {"done": done, "total": total}, "text/html": element, "text/plain": text}
 
 
-Modes = Sequence[str]
 Judge = Literal["run", "record", "none"]
 CLAIM = "application/vnd.annlib.claim+json"
 STATED = re.compile(r"\[([^\]]+)\]\(claim:([a-z0-9-]+)\)")
@@ -132,28 +156,8 @@ class Stated(NamedTuple):
     text: str
     name: str
 
-    @property
-    def value(self) -> float | None:
-        """The first number in the text; None if there is none."""
-        found = NUMBER.search(self.text.replace("−", "-"))
-        return float(found[0].replace(",", "")) if found else None
 
-
-def show_claim(name: str, value: float, within: float, unit: str, judge: Judge) -> None:
-    """Displays one line that a reader sees and a gate reads."""
-    if not NAME.fullmatch(name):
-        raise ValueError(f"claim {name!r}: a name has small letters, digits and hyphens only.")
-    if within < 0:
-        raise ValueError(
-            f"claim {name!r} may be off by {within}, which no number is. Use 0 or more."
-        )
-    found = Claim(name, float(value), float(within), unit, judge)
-    sign = " ± " + f"{within:.4g}" if within else ""
-    text = f"Measured: {name} = {value:.4g}{sign}{f' {unit}' if unit else ''}"
-    display({CLAIM: found._asdict(), "text/plain": text}, raw=True)
-
-
-def claims_in(notebook: NotebookNode) -> dict[str, Claim]:
+def claims_in(notebook: "NotebookNode") -> dict[str, Claim]:
     """The claims that an executed notebook made."""
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     found = [output["data"][CLAIM] for output in outputs if CLAIM in output.get("data", {})]
@@ -180,24 +184,24 @@ def disagreements(
             continue
         if claim.judge == "none":
             continue
-        if claim.judge == "record":
-            claim = recorded.get(one.name)
+        claim = recorded.get(one.name) if claim.judge == "record" else claim
+        number = NUMBER.search(one.text.replace("−", "-"))
         if claim is None:
             yield (
                 f"the text states {one.text!r} by {one.name!r}, which this mode does not measure "
                 "and data/results/lessons does not hold: run it in its mode with --record."
             )
-        elif one.value is None:
+        elif number is None:
             yield f"{one.text!r} leans on claim {one.name!r} but holds no number."
-        elif abs(one.value - claim.value) > claim.within * (1 + 1e-9):
+        elif abs(float(number[0].replace(",", "")) - claim.value) > claim.within * (1 + 1e-9):
             yield (
                 f"the text states {one.text!r}, but {one.name!r} came out as {claim.value:.4g} "
                 f"{claim.unit} (within {claim.within:g}): change the text, or find out why."
             )
 
 
-INJECTED = "# Parameters\n"  # how the cell begins that papermill puts in
-TEXT_SEED = 0  # that the text of the lessons speaks of
+INJECTED = "# Parameters\n"  # the first line of the cell that papermill inserts
+TEXT_SEED = 0  # of the runs that the text of the lessons describes
 Value = TypeVar("Value")
 
 
@@ -216,15 +220,23 @@ class OpenedLesson:
         return {"quick": quick, "learn": learn, "full": full}[self.mode]
 
     def claim(
-        self, name: str, value: float, within: float, unit: str = "", modes: Modes = MODES
+        self, name: str, value: float, within: float, unit: str = "", modes: Sequence[str] = MODES
     ) -> None:
         """Shows and keeps a measured number that the text states as [12.3](claim:name).
 
         within: how far from it, in the same unit, the number in the text may be. modes: those whose
         run must agree with the text; in others it is compared with data/results/lessons.
         """
+        if not NAME.fullmatch(name):
+            raise ValueError(f"claim {name!r}: a name has small letters, digits and hyphens only.")
+        if within < 0:
+            raise ValueError(f"claim {name!r} may be off by {within}. Use 0 or more.")
         judge: Judge = "run" if self.mode in modes else "record"
-        show_claim(name, value, within, unit, judge if self.seed == TEXT_SEED else "none")
+        judge = judge if self.seed == TEXT_SEED else "none"
+        found = Claim(name, float(value), float(within), unit, judge)
+        sign = " ± " + f"{within:.4g}" if within else ""
+        text = f"Measured: {name} = {value:.4g}{sign}{f' {unit}' if unit else ''}"
+        display({CLAIM: found._asdict(), "text/plain": text}, raw=True)
 
 
 def open_lesson(
@@ -235,22 +247,37 @@ def open_lesson(
     experiment: str = "",
     uses: Sequence[str] = (),
 ) -> OpenedLesson:
-    """Checks the parameters, seeds torch, and says what the run will use.
+    """Checks the parameters, seeds torch, and prints what the run will use.
 
-    uses: which of "data_root" and "experiment" the lesson knows what to do with. Raises ValueError
-    for anything that would have no effect, or another one than was meant.
+    uses: which of "data_root" and "experiment" the lesson uses. Raises ValueError for anything that
+    would have no effect, or another one than was meant, FileNotFoundError for a missing data_root.
     """
     refuse_unknown(injected_names(), PARAMETERS, "This lesson")
-    refuse_unused({"data_root": data_root, "experiment": experiment}, uses)
+    for name, value in {"data_root": data_root, "experiment": experiment}.items():
+        if value and name not in uses:
+            raise ValueError(
+                f"{name} is {value!r}, but this lesson works on what comes with annlib, so it "
+                "would have no effect. Leave it empty; lessons 6, 9 and 10 use it."
+            )
     refuse_mode(mode)
     if not isinstance(seed, int) or seed < 0:
-        raise ValueError(f"seed is {seed!r}; runs are told apart by a whole number from 0 up.")
-    lesson = OpenedLesson(
-        mode, chosen_device(device), seed, existing(data_root), known(experiment) or None
-    )
+        raise ValueError(f"seed is {seed!r}; it is a whole number from 0 up.")
+    chosen = chosen_device(device)
+    if data_root and not Path(data_root).is_dir():
+        raise FileNotFoundError(
+            f"data_root is {data_root!r}, but there is no folder {Path(data_root).resolve()}. "
+            "Leave it empty to rehearse on data made by annlib."
+        )
+    try:
+        name = find_experiment(experiment).name if experiment else None
+    except KeyError as error:
+        raise ValueError(f"experiment: {error.args[0]} `annlib list` shows all.") from error
     torch.manual_seed(seed)
-    print(f"Mode {mode}, seed {seed}, on {described(lesson.device)}.")
-    return lesson
+    where = f"the CPU with {torch.get_num_threads()} threads"
+    if chosen.type == "cuda":
+        where = f"{chosen}, {torch.cuda.get_device_name(chosen)}"
+    print(f"Mode {mode}, seed {seed}, on {where}.")
+    return OpenedLesson(mode, chosen, seed, Path(data_root) if data_root else None, name)
 
 
 def injected_names() -> list[str]:
@@ -260,16 +287,6 @@ def injected_names() -> list[str]:
     given = [cell for cell in cells if cell.startswith(INJECTED)]
     statements = [node for cell in given for node in ast.parse(cell).body]
     return [node.targets[0].id for node in statements if isinstance(node, ast.Assign)]
-
-
-def refuse_unused(values: Mapping[str, str], uses: Sequence[str]) -> None:
-    """Raises ValueError for a parameter that was set, but that this lesson does not use."""
-    for name, value in values.items():
-        if value and name not in uses:
-            raise ValueError(
-                f"{name} is {value!r}, but this lesson works on what comes with annlib, so it "
-                "would have no effect. Leave it empty; lessons 6, 9 and 10 use it."
-            )
 
 
 def chosen_device(device: str) -> torch.device:
@@ -286,28 +303,3 @@ def chosen_device(device: str) -> torch.device:
             "Use 'auto' or 'cpu', or check the driver (nvidia-smi)."
         )
     return chosen
-
-
-def existing(data_root: str) -> Path | None:
-    """The folder of real data.  Raises FileNotFoundError if there is none."""
-    if data_root and not Path(data_root).is_dir():
-        raise FileNotFoundError(
-            f"data_root is {data_root!r}, which is no folder here ({Path(data_root).resolve()}). "
-            "Leave it empty to rehearse on data made by annlib."
-        )
-    return Path(data_root) if data_root else None
-
-
-def known(experiment: str) -> str:
-    """The name of an experiment.  Raises ValueError for one that does not exist."""
-    try:
-        return find_experiment(experiment).name if experiment else ""
-    except KeyError as error:
-        raise ValueError(f"experiment: {error.args[0]} `annlib list` shows all.") from error
-
-
-def described(device: torch.device) -> str:
-    """A device as people call it."""
-    if device.type == "cuda":
-        return f"{device}, {torch.cuda.get_device_name(device)}"
-    return f"the CPU with {torch.get_num_threads()} threads"

@@ -1,18 +1,18 @@
 """Confidence intervals, paired differences, registered claims and the decision about them.
 
-A difference is treatment minus control of one seed, turned so that positive speaks for the claim.
+A difference is treatment minus control of one seed, with the sign that makes a positive difference
+support the claim.
 """
 
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
-from math import pi, sqrt, tan
+from math import sqrt
 from statistics import mean, stdev
 from typing import NamedTuple
 
 import numpy as np
-
-POINTS = 4001  # of the numerical integral: errors stay far below what a table shows
+from scipy.special import stdtrit  # what scipy.stats.t.ppf calls; scipy.stats imports for a second
 
 
 class Interval(NamedTuple):
@@ -39,33 +39,25 @@ class Interval(NamedTuple):
 
 
 def t_quantile(share: float, df: int) -> float:
-    """The number below which a share of Student's t lies.  df: degrees of freedom, n - 1
-
-    With t = sqrt(df) tan(angle) the density becomes a power of a cosine, on a finite range.
-    """
+    """The number below which a share of Student's t lies.  df: degrees of freedom, n - 1"""
     if not 0 < share < 1 or df < 1:
         raise ValueError(
             f"t_quantile({share}, {df}): a share between 0 and 1, and df of 1 or more."
         )
-    if share < 0.5:
-        return -t_quantile(1 - share, df)
-    angles = np.linspace(0, pi / 2, POINTS)
-    heights = np.cos(angles) ** (df - 1)
-    areas = np.concatenate([[0], np.cumsum((heights[1:] + heights[:-1]) / 2 * angles[1])])
-    return sqrt(df) * tan(float(np.interp(share - 0.5, areas / areas[-1] / 2, angles)))
+    return float(stdtrit(df, share))
+
+
+def half_width(sd: float, n: int, level: float = 0.95) -> float:
+    """Half the width of the interval from n runs with standard deviation sd."""
+    return t_quantile((1 + level) / 2, n - 1) * sd / sqrt(n)
 
 
 def interval(values: Sequence[float], level: float = 0.95) -> Interval:
     """Of the mean of a sample: t times the standard error."""
     if len(values) < 2:
         raise ValueError(f"{len(values)} run says nothing about spread: an interval needs two.")
-    half = t_quantile((1 + level) / 2, len(values) - 1) * stdev(values) / sqrt(len(values))
+    half = half_width(stdev(values), len(values), level)
     return Interval(mean(values), half, level, len(values))
-
-
-def half_width(sd: float, n: int, level: float = 0.95) -> float:
-    """How wide to each side an interval from n runs is, if they deviate by sd."""
-    return t_quantile((1 + level) / 2, n - 1) * sd / sqrt(n)
 
 
 def paired_interval(
@@ -89,7 +81,7 @@ METRICS = {  # what can be measured here -> the largest effect that could be mea
 
 @dataclass(frozen=True, kw_only=True)
 class Registration:
-    """What is claimed, and what would refute it: fixed before the first run."""
+    """A claim, and the result that would refute it: fixed before the first run."""
 
     claim: str  # one sentence
     source: str  # where it stands: the paper, a lesson
@@ -108,7 +100,7 @@ class Registration:
 
     @property
     def refuted_if(self) -> str:
-        """The result that speaks against it, in words."""
+        """The result that contradicts it, in words."""
         return (
             f"the 95 % interval of {self.treatment} minus {self.control}, {self.direction} "
             f"{self.metric} counted as positive, lies below {self.smallest_effect:g}"
@@ -140,7 +132,7 @@ def verdict(differences: Sequence[float], smallest_effect: float) -> str:
 
 
 class Studies(NamedTuple):
-    """Many pretended studies of one true effect: what each found, and how it decided."""
+    """Many simulated studies of one true effect: the result of each, and its decision."""
 
     means: np.ndarray  # (studies,)
     halves: np.ndarray  # of their intervals
@@ -150,8 +142,7 @@ class Studies(NamedTuple):
     def verdicts(self) -> list[str]:
         above = self.means - self.halves >= self.smallest_effect
         below = self.means + self.halves < self.smallest_effect
-        pairs = zip(above, below, strict=True)
-        return [SUPPORTED if over else REFUTED if under else OPEN for over, under in pairs]
+        return np.where(above, SUPPORTED, np.where(below, REFUTED, OPEN)).tolist()
 
     def share(self, decision: str) -> float:
         return self.verdicts.count(decision) / len(self.means)
@@ -168,7 +159,7 @@ def pretend(
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What a reader needs in order to believe, or to repeat."""
+    """What a reader needs in order to believe the result, or to repeat it."""
 
     registered: str  # the fingerprint of the registration
     prediction: str

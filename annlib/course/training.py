@@ -30,7 +30,7 @@ from annlib.engine.row_costs import Measuring, shrunk, training_steps
 from annlib.engine.train import make_optimizer, train
 from annlib.engine.trainer import Training, fit_classes
 from annlib.experiments import find_experiment, town
-from annlib.model.baselines import build_model
+from annlib.model.build import build_model
 from annlib.zoo import ZOO, Published
 
 
@@ -145,7 +145,7 @@ def rehearsed_network(row: Published, shrink: int, seed: int) -> Network:
     """The row's network with random weights, tested on sides divided by `shrink`."""
     plan = shrunk(row.experiment, shrink)
 
-    def load(progress: object) -> nn.Module:
+    def load() -> nn.Module:
         torch.manual_seed(seed)
         return build_model(plan.model)
 

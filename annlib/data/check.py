@@ -1,9 +1,9 @@
 """Checks a data set on disk: pairs, sizes, label values, class shares, and a contact sheet."""
 
+import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from typing import NamedTuple
@@ -15,261 +15,215 @@ from torch import Tensor
 from annlib.config import IGNORE_INDEX
 from annlib.data.classes import CITYSCAPES, PUBLISHED_PICTURES, DatasetSpec
 from annlib.data.datasets import read_pair, training_problem
-from annlib.data.folders import Pairs, find_pairs, locate, read_lists, shared_labels, visible
+from annlib.data.folders import Pairs, find_pairs, label_files, locate, shared_labels, visible
 from annlib.data.synthetic import MARK
 
-THUMBNAIL = (300, 200)  # largest width and height of a picture on the sheet
+THUMBNAIL = (300, 200)  # largest width and height of an image on the sheet
 MARGIN, LINE = 12, 20  # between cells, and of a line of text, in pixels
 PAIRS_ACROSS, LEGEND_ACROSS, LEGEND_WIDTH = 2, 7, 180
 PAPER, INK, GREY = (255, 255, 255), (20, 20, 20), (110, 110, 110)
 IGNORED = (224, 224, 192)  # as VOC draws it; black is its background
+BAR_WIDTH = 32
+
+Sample = tuple[str, Tensor, Tensor]  # caption, image uint8 (3, H, W), class indices uint8 (H, W)
 
 
-class Labelled(NamedTuple):
-    """image uint8 (3, H, W), labels uint8 (H, W) class indices"""
+class CheckedSplit(NamedTuple):
+    """What the pairs of a split hold together, and everything that is wrong with it.
 
-    caption: str
-    image: Tensor
-    labels: Tensor
-
-
-def contact_sheet(title: str, samples: Sequence[Labelled], spec: DatasetSpec) -> Image.Image:
-    """Two pairs in a row, picture left and labels right; below, the classes that occur."""
-    cells = [draw_pair(sample, spec) for sample in samples]
-    legend = draw_legend(samples, spec)
-    width, height = (max(cell.size[side] for cell in cells) for side in (0, 1))
-    rows = -(-len(cells) // PAIRS_ACROSS)
-    sheet_width = MARGIN + max(PAIRS_ACROSS * (width + MARGIN), legend.width)
-    top = 2 * LINE + rows * (height + MARGIN)
-    sheet = Image.new("RGB", (sheet_width, top + legend.height + MARGIN), PAPER)
-    ImageDraw.Draw(sheet).text((MARGIN, MARGIN // 2), title, INK, ImageFont.load_default(18))
-    for index, cell in enumerate(cells):
-        row, column = divmod(index, PAIRS_ACROSS)
-        sheet.paste(cell, (MARGIN + column * (width + MARGIN), 2 * LINE + row * (height + MARGIN)))
-    sheet.paste(legend, (MARGIN, top))
-    return sheet
-
-
-def draw_pair(sample: Labelled, spec: DatasetSpec) -> Image.Image:
-    """Caption with the size, and below it the picture and its labels, side by side."""
-    height, width = sample.labels.shape
-    colours = spec.colour_table()
-    colours[IGNORE_INDEX] = torch.tensor(IGNORED)
-    image = Image.fromarray(sample.image.permute(1, 2, 0).numpy())
-    labels = Image.fromarray(colours[sample.labels.int()].numpy())
-    image.thumbnail(THUMBNAIL, Image.Resampling.BILINEAR)
-    labels.thumbnail(THUMBNAIL, Image.Resampling.NEAREST)
-    cell = Image.new("RGB", (2 * THUMBNAIL[0] + MARGIN, LINE + image.height), PAPER)
-    caption = f"{sample.caption}  ({height} x {width})"
-    ImageDraw.Draw(cell).text((0, 0), caption, GREY, ImageFont.load_default(13))
-    cell.paste(image, (0, LINE))
-    cell.paste(labels, (THUMBNAIL[0] + MARGIN, LINE))
-    return cell
-
-
-def draw_legend(samples: Sequence[Labelled], spec: DatasetSpec) -> Image.Image:
-    """Name and colour of every class on the sheet, and of pixels that do not count."""
-    classes = dict(enumerate(zip(spec.class_names, spec.palette, strict=True)))
-    classes[IGNORE_INDEX] = ("(ignored)", IGNORED)
-    seen = sorted({int(value) for sample in samples for value in torch.unique(sample.labels)})
-    lines = -(-len(seen) // LEGEND_ACROSS)
-    legend = Image.new("RGB", (LEGEND_ACROSS * LEGEND_WIDTH, lines * LINE), PAPER)
-    draw = ImageDraw.Draw(legend)
-    for place, value in enumerate(seen):
-        name, colour = classes[value]
-        row, column = divmod(place, LEGEND_ACROSS)
-        x, y = column * LEGEND_WIDTH, row * LINE
-        draw.rectangle((x, y + 2, x + 24, y + LINE - 4), colour, outline=GREY)
-        draw.text((x + 30, y), name, INK, ImageFont.load_default(14))
-    return legend
-
-
-@dataclass(frozen=True)
-class Listing:
-    """The pairs of a split whose files are there, and what is wrong with the others."""
+    pairs: those whose files are there. intact: the indices of those that could be opened.
+    pixels, images: of or with each class index (256,). sizes: the (height, width) that occur,
+    smallest area first. digests: of the pixels of each image -> its file.
+    """
 
     split: str
     pairs: Pairs
-    problems: tuple[str, ...]
-
-
-class Inspection(NamedTuple):
-    """What came of opening a pair: pixels of each class index (256,), or what is wrong with it."""
-
-    counts: Tensor
-    size: tuple[int, int] = (0, 0)  # (height, width)
-    problem: str = ""
-
-
-@dataclass(frozen=True)
-class Summary:
-    """What the pairs of a split hold together.
-
-    pixels, pictures: of or with each class index (256,). sizes: the (height, width) that occur,
-    smallest area first.
-    """
-
-    num_inspected: int
+    num_opened: int
+    intact: list[int]
     pixels: Tensor
-    pictures: Tensor
-    sizes: tuple[tuple[int, int], ...]
-    problems: tuple[str, ...]
+    images: Tensor
+    sizes: list[tuple[int, int]]
+    digests: dict[bytes, Path]
+    problems: list[str]
 
 
-def list_split(root: Path, spec: DatasetSpec, split: str) -> Listing:
-    """Finds the pairs of a split, and every file that is missing or has no partner.
+def check_split(
+    root: Path,
+    spec: DatasetSpec,
+    split: str,
+    sample: int | None = None,
+    progress: Callable[..., Iterable] = lambda items, **options: items,
+) -> CheckedSplit:
+    """Lists the pairs of a split, opens all or `sample` of them, and collects every problem.
 
-    Raises FileNotFoundError for a root that is none. A split that is empty is a problem in the
-    list, so that the other one can be looked over.
+    Raises FileNotFoundError for a root without such a data set. An empty split is a problem in the
+    list, so that the other one can be checked.
     """
     try:
         pairs = find_pairs(root, spec, split)
+        problems = listing_problems(root, pairs, split)
     except FileNotFoundError as error:
         if locate(root, spec.layout) is None:
             raise
-        return Listing(split, Pairs([], [], spec), (str(error),))
-    problems = wrong_number(root, spec, split, len(pairs.images))
-    problems += [f"missing: {p}" for p in (*pairs.images, *pairs.labels) if not p.is_file()]
-    problems += shared_labels(pairs)
-    problems += [f"labels without a picture: {p}" for p in labels_in_vain(pairs)]
-    if spec.layout == "voc12aug" and split == "train":
-        home = pairs.images[0].parent.parent
-        leaked = read_lists(home).leaked
-        problems += [f"picture of val in a training list: {name}" for name in leaked]
-    whole = [pair for pair in zip(*pairs[:2], strict=True) if all(p.is_file() for p in pair)]
-    images, labels = [list(paths) for paths in zip(*whole, strict=True)] or ([], [])
-    return Listing(split, Pairs(images, labels, pairs.spec), tuple(problems))
+        pairs, problems = Pairs([], [], spec), [str(error)]
+    there = [p for p in zip(pairs.images, pairs.labels, strict=True) if all(f.is_file() for f in p)]
+    images, labels = [list(paths) for paths in zip(*there, strict=True)] or ([], [])
+    pairs = pairs._replace(images=images, labels=labels)
+    spec = pairs.spec
 
-
-def wrong_number(root: Path, spec: DatasetSpec, split: str, found: int) -> list[str]:
-    """A problem if the data set was published with another number of pictures."""
-    published = PUBLISHED_PICTURES.get(spec.name, {}).get(split, found)
-    if found == published or is_mimic(root):
-        return []
-    return [f"{found} pictures, but {spec.name} has {published}"]
-
-
-def is_mimic(root: Path) -> bool:
-    """Whether this is an imitation that `annlib data mimic` wrote."""
-    root = root.absolute()
-    return any((folder / MARK).is_file() for folder in (root, *root.parents[:2]))
-
-
-def labels_in_vain(pairs: Pairs) -> list[Path]:
-    """Label files without a picture. (VOC's lists say which to use; the others may lie there.)"""
-    if not pairs.labels or pairs.spec.layout == "voc12aug":
-        return []
-    first = pairs.labels[0]
-    if pairs.spec.layout == "cityscapes":
-        found = first.parent.parent.glob(f"*/*_{first.name.rpartition('_')[2]}")
-    else:
-        found = first.parent.glob("*.png")
-    return visible(set(found) - set(pairs.labels))
-
-
-def evenly(total: int, count: int | None) -> list[int]:
-    """`count` indices of 0..total-1, evenly spread; all of them if count is None or more."""
-    if count is None or count >= total:
-        return list(range(total))
-    return [index * total // count for index in range(count)]
-
-
-def inspect_all(pairs: Pairs, indices: Sequence[int]) -> Iterator[Inspection]:
-    """Opens pairs on all cores, and yields what came of each in the order of `indices`."""
-
-    def inspect(index: int) -> Inspection:
+    def inspect(index: int) -> tuple[Tensor, tuple[int, int], bytes] | str:
         try:
-            _, labels = read_pair(pairs.images[index], pairs.labels[index], pairs.spec)
+            image, values = read_pair(images[index], labels[index], spec)
         except (ValueError, OSError) as error:
-            return Inspection(torch.zeros(256, dtype=torch.int64), problem=str(error))
-        return Inspection(torch.bincount(labels.flatten(), minlength=256), tuple(labels.shape))
+            return str(error)
+        digest = hashlib.blake2b(repr(image.shape).encode() + image.numpy().tobytes()).digest()
+        return torch.bincount(values.flatten(), minlength=256), tuple(values.shape), digest
 
+    indices, intact, sizes, digests = evenly(len(images), sample), [], set(), {}
+    pixels, occurs = torch.zeros(2, 256, dtype=torch.int64)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        yield from pool.map(inspect, indices)
+        opened = progress(pool.map(inspect, indices), desc=split, total=len(indices))
+        for index, found in zip(indices, opened, strict=True):
+            if isinstance(found, str):
+                problems.append(found)
+                continue
+            counts, size, digest = found
+            pixels += counts
+            occurs += counts > 0
+            sizes.add(size)
+            intact.append(index)
+            digests[digest] = images[index]
 
-
-def summarise(
-    inspections: Sequence[Inspection], spec: DatasetSpec, training: bool = False
-) -> Summary:
-    """spec: as the label files were read, `Pairs.spec`. training: these are all training pairs."""
-    counts = torch.stack([i.counts for i in inspections]) if inspections else torch.zeros(1, 256)
-    pixels = counts.sum(0)
-    problems = [i.problem for i in inspections if i.problem]
     first_unlike = CITYSCAPES.class_names.index("traffic light")  # ids from here on exceed 18
     if spec == CITYSCAPES and pixels[:255].sum() and not pixels[first_unlike:255].sum():
         problems.append(
             "no label is above 18 in any file: are these train ids, saved under the name of "
             "labelIds? Name them *_gtFine_labelTrainIds.png."
         )
-    if training and not problems and (problem := training_problem(pixels, spec)):
-        problems.append(problem)
-    sizes = sorted({i.size for i in inspections if not i.problem}, key=prod)
-    return Summary(len(inspections), pixels, (counts > 0).sum(0), tuple(sizes), tuple(problems))
+    if split != "val" and 0 < len(intact) == len(images):
+        problems += filter(None, [training_problem(pixels, spec)])
+    return CheckedSplit(
+        split,
+        pairs,
+        len(indices),
+        intact,
+        pixels,
+        occurs,
+        sorted(sizes, key=prod),
+        digests,
+        problems,
+    )
 
 
-def choose_samples(
-    pairs: Pairs, indices: Sequence[int], inspections: Sequence[Inspection], most: int = 8
-) -> list[Labelled]:
-    """Some of the pairs in which nothing was wrong, for the contact sheet."""
-    sound = [index for index, i in zip(indices, inspections, strict=True) if not i.problem]
-    chosen = [sound[place] for place in evenly(len(sound), most)]
+def listing_problems(root: Path, pairs: Pairs, split: str) -> list[str]:
+    """Files that are missing, have no partner or two, and a number that is not the published."""
+    spec, found = pairs.spec, len(pairs.images)
+    published = PUBLISHED_PICTURES.get(spec.name, {}).get(split, found)
+    is_imitation = any((folder / MARK).is_file() for folder in (root, *root.absolute().parents[:2]))
+    problems = list(pairs.problems)
+    if found != published and not is_imitation:
+        problems.append(f"{found} images, but {spec.name} has {published}")
+    problems += [f"missing: {p}" for p in (*pairs.images, *pairs.labels) if not p.is_file()]
+    problems += shared_labels(pairs)
+    if spec.layout != "voc12aug":  # its lists say which label files to use; others may be there
+        first, unused = pairs.labels[0], set()
+        if spec.layout == "cityscapes":
+            unused = visible(first.parent.parent.glob(f"*/*_{first.name.rpartition('_')[2]}"))
+        else:
+            unused = label_files(first.parent)
+        unused = sorted({*unused} - {*pairs.labels})
+        problems += [f"labels without an image: {p}" for p in unused]
+    return problems
+
+
+def in_both(train: CheckedSplit, val: CheckedSplit) -> list[str]:
+    """A problem for each image that is in both splits, whatever its names and file formats."""
     return [
-        Labelled(pairs.images[i].stem, *read_pair(pairs.images[i], pairs.labels[i], pairs.spec))
-        for i in chosen
+        f"the same image in both splits: {train.digests[digest]} and {path}. Scores on images that "
+        "a network was trained on are too high: remove one of the two pairs."
+        for digest, path in val.digests.items()
+        if digest in train.digests
     ]
 
 
-BAR_WIDTH = 32
+def evenly(total: int, count: int | None) -> list[int]:
+    """`count` indices of 0..total-1, evenly spaced; all of them if count is None or more."""
+    if count is None or count >= total:
+        return list(range(total))
+    return [index * total // count for index in range(count)]
 
 
-def report(listing: Listing, summary: Summary, spec: DatasetSpec) -> str:
-    """Counts, the histogram, and every problem."""
-    title = f"{spec.name} {listing.split}".strip()
-    count = len(listing.pairs.images)
-    opened = "all" if summary.num_inspected == count else f"{summary.num_inspected} of them"
-    first = listing.pairs.labels[0].name if count else "none"
-    problems = (*listing.problems, *summary.problems)
-    lines = [
-        f"{title}: {count} pairs, {opened} opened (label files: {first}, ...)",
-        f"Sizes: {sizes(summary)}",
-        "",
-        *histogram(summary, spec),
-        "",
-        f"Problems: {len(problems) or 'none'}",
-        *(f"- {problem}" for problem in problems),
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def sizes(summary: Summary) -> str:
-    """The one size that all have, or the smallest and the largest area."""
-    texts = [f"{height} x {width}" for height, width in summary.sizes]
-    if len(texts) < 2:
-        return "".join(texts) or "none"
-    return f"{texts[0]} to {texts[-1]} (height x width), {len(texts)} different ones"
-
-
-def histogram(summary: Summary, spec: DatasetSpec) -> list[str]:
-    """A line for each class that occurs: its share of all pixels, of pictures, and a bar.
-
-    The last line names those that do not occur.
-    """
+def report(found: CheckedSplit) -> str:
+    """Counts, a line for each class that occurs with its shares and a bar, and every problem."""
+    spec, total = found.pairs.spec, len(found.pairs.images)
+    opened = "all" if found.num_opened == total else f"{found.num_opened} of them"
+    first = found.pairs.labels[0].name if total else "none"
+    sizes = [f"{height} x {width}" for height, width in found.sizes] or ["none"]
+    if len(sizes) > 1:
+        sizes = [f"{sizes[0]} to {sizes[-1]} (height x width), {len(sizes)} different ones"]
     classes = dict(enumerate(spec.class_names)) | {IGNORE_INDEX: "(ignored)"}
-    absent = [name for index, name in classes.items() if not summary.pixels[index]]
-    width = max(len("class"), *(len(name) for name in classes.values() if name not in absent), 0)
-    lines = [f"{'class':{width}}    pixels  pictures"]
-    for index, name in classes.items():
-        if name not in absent:
-            lines.append(f"{name:{width}}  {shares(summary, index)}")
-    if absent:
-        lines.append(f"Not there: {', '.join(absent)}")
-    return lines
+    absent = [name for index, name in classes.items() if not found.pixels[index]]
+    present = {index: name for index, name in classes.items() if found.pixels[index]}
+    width = max(map(len, ["class", *present.values()]))
+    lines = [
+        f"{f'{spec.name} {found.split}'.strip()}: {total} pairs, {opened} opened "
+        f"(label files: {first}, ...)",
+        f"Sizes: {sizes[0]}",
+        "",
+        f"{'class':{width}}    pixels    images",
+    ]
+    for index, name in present.items():
+        pixels = int(found.pixels[index])
+        of_pixels = 100 * pixels / int(found.pixels.sum())
+        of_images = 100 * int(found.images[index]) / found.num_opened
+        bar = "#" * -(-BAR_WIDTH * pixels // int(found.pixels.max()))  # rounded up: never empty
+        lines.append(f"{name:{width}}  {of_pixels:6.2f} %   {of_images:5.1f} %  {bar}")
+    lines += [f"Absent: {', '.join(absent)}"] * bool(absent)
+    lines += ["", f"Problems: {len(found.problems) or 'none'}"]
+    return "\n".join([*lines, *(f"- {problem}" for problem in found.problems)]) + "\n"
 
 
-def shares(summary: Summary, index: int) -> str:
-    """Of all pixels, and of all pictures that were opened; the longest bar is the largest class."""
-    pixels = int(summary.pixels[index])
-    bar = "#" * -(-BAR_WIDTH * pixels // int(summary.pixels.max()))  # rounded up: seen if there
-    of_pixels = 100 * pixels / int(summary.pixels.sum())
-    of_pictures = 100 * int(summary.pictures[index]) / summary.num_inspected
-    return f"{of_pixels:6.2f} %   {of_pictures:5.1f} %  {bar}"
+def samples(found: CheckedSplit, most: int = 8) -> list[Sample]:
+    """Some of the pairs that could be opened, for the contact sheet."""
+    images, labels, spec, _ = found.pairs
+    chosen = [found.intact[place] for place in evenly(len(found.intact), most)]
+    return [(images[i].stem, *read_pair(images[i], labels[i], spec)) for i in chosen]
+
+
+def contact_sheet(title: str, pairs: Sequence[Sample], spec: DatasetSpec) -> Image.Image:
+    """Two pairs in a row, image left and labels right; below, the classes that occur."""
+    colours = spec.colour_table()
+    colours[IGNORE_INDEX] = torch.tensor(IGNORED)
+    small, middle, large = (ImageFont.load_default(size) for size in (13, 14, 18))
+    cells, classes = [], set()
+    for caption, image, labels in pairs:
+        classes |= {*torch.unique(labels).tolist()}
+        photo = Image.fromarray(image.permute(1, 2, 0).numpy())
+        mask = Image.fromarray(colours[labels.int()].numpy())
+        photo.thumbnail(THUMBNAIL, Image.Resampling.BILINEAR)
+        mask.thumbnail(THUMBNAIL, Image.Resampling.NEAREST)
+        cell = Image.new("RGB", (2 * THUMBNAIL[0] + MARGIN, LINE + photo.height), PAPER)
+        text = f"{caption}  ({labels.shape[0]} x {labels.shape[1]})" * bool(caption)
+        ImageDraw.Draw(cell).text((0, 0), text, GREY, small)
+        cell.paste(photo, (0, LINE))
+        cell.paste(mask, (THUMBNAIL[0] + MARGIN, LINE))
+        cells.append(cell)
+    width, height = (MARGIN + max(cell.size[side] for cell in cells) for side in (0, 1))
+    top = 2 * LINE + -(-len(cells) // PAIRS_ACROSS) * height
+    size = (
+        MARGIN + max(PAIRS_ACROSS * width, LEGEND_ACROSS * LEGEND_WIDTH),
+        top + -(-len(classes) // LEGEND_ACROSS) * LINE + MARGIN,
+    )
+    sheet = Image.new("RGB", size, PAPER)
+    draw = ImageDraw.Draw(sheet)
+    draw.text((MARGIN, MARGIN // 2), title, INK, large)
+    for index, cell in enumerate(cells):
+        row, column = divmod(index, PAIRS_ACROSS)
+        sheet.paste(cell, (MARGIN + column * width, 2 * LINE + row * height))
+    for place, index in enumerate(sorted(classes)):
+        row, column = divmod(place, LEGEND_ACROSS)
+        x, y = MARGIN + column * LEGEND_WIDTH, top + row * LINE
+        draw.rectangle((x, y + 2, x + 24, y + LINE - 4), tuple(colours[index].tolist()), GREY)
+        name = "(ignored)" if index == IGNORE_INDEX else spec.class_names[index]
+        draw.text((x + 30, y), name, INK, middle)
+    return sheet

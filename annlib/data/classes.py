@@ -1,9 +1,8 @@
 """Class lists: names, colours, and which class a label value means; Cityscapes, ADE20K and VOC.
 
-Names, colours, ids and numbers of pictures are those of the data sets' own development kits.
+Names, colours, ids and numbers of images are those of the data sets' own development kits.
 """
 
-import codecs
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,11 +12,14 @@ import torch
 from torch import Tensor
 
 from annlib.config import IGNORE_INDEX
-from annlib.data.balloon_town import dataset
+from annlib.data.balloon_town import layout
+from annlib.data.io import read_lines
 
 Layout = Literal["folder", "cityscapes", "ade20k", "voc12aug"]
+RGB = tuple[int, int, int]
 
 IGNORE_LINE = re.compile(r"ignore((?:[\s:=,]+\d+)+)", re.IGNORECASE)
+VALUE_LINE = re.compile(r"(\d+)\s*=\s*(\d+)")  # `255=1`
 INDEX_FIRST = re.compile(r"(\d+)(?:\s*([:=.,;)])\s*|\s+)(\D.*)")  # `0: road`, `0 road`
 HEX_COLOUR = re.compile(r"(.+?)[\s,;:=]+#([0-9a-fA-F]{6})")
 RGB_COLOUR = re.compile(  # the end is CVAT's: parts and actions
@@ -27,23 +29,23 @@ MISREADABLE = re.compile(
     r"[,;:=]\s*([,;:=\d]|$)|#|0x[0-9a-fA-F]{6}|^[^\w(]|^\(\d|^[\d.]+(\s+[\d.]+)+$"
 )
 NAME_HEADINGS = {"name", "names", "class", "classes", "class_name", "classname", "label", "labels"}
-COLOUR_HEADINGS = {"color", "colour", "color_rgb", "rgb", "r", "g", "b", "red", "green", "blue"}
-OTHER_HEADINGS = COLOUR_HEADINGS | {"id", "index", "parts", "actions"}
+OTHER_HEADINGS = {"color", "colour", "color_rgb", "rgb", "r", "g", "b", "red", "green", "blue"}
+OTHER_HEADINGS |= {"id", "index", "parts", "actions"}
 
 
 @dataclass(frozen=True)
 class DatasetSpec:
-    """The classes of a data set, and the meaning of the numbers in its label files.
+    """The classes of a data set, and the meaning of the values in its label files.
 
     palette: RGB 0-255 for each class. ignored: label values that do not count; 255 never does, and
     stands here only where a class list says so (`ignore 255`).
-    label_values: what stands for each class in the files, if that is not simply its index.
-    layout: which picture belongs to which label file, see pairs.py.
+    label_values: the value of each class in the files, if that is not simply its index.
+    layout: which image belongs to which label file, see folders.py.
     """
 
     name: str
     class_names: tuple[str, ...]
-    palette: tuple[tuple[int, int, int], ...]
+    palette: tuple[RGB, ...]
     ignored: tuple[int, ...] = ()
     label_values: tuple[int, ...] = ()
     layout: Layout = "folder"
@@ -54,7 +56,6 @@ class DatasetSpec:
 
     @property
     def class_values(self) -> tuple[int, ...]:
-        """The value that stands for each class in label files."""
         return self.label_values or tuple(range(self.num_classes))
 
     @property
@@ -65,7 +66,7 @@ class DatasetSpec:
     def label_table(self) -> Tensor:
         """uint8 (256,): value in the file -> class index, 255 for pixels that do not count.
 
-        A value that means nothing becomes 255, too: see that there is none by `check_values`.
+        An unknown value becomes 255, too: `check_values` refuses it.
         """
         table = torch.full((256,), IGNORE_INDEX, dtype=torch.uint8)
         table[list(self.class_values)] = torch.arange(self.num_classes, dtype=torch.uint8)
@@ -83,72 +84,28 @@ class DatasetSpec:
         return table
 
     def colour_table(self) -> Tensor:
-        """uint8 (256, 3): class index -> RGB; what has no class is black."""
+        """uint8 (256, 3): class index -> RGB; 255 and indices without a class are black."""
         table = torch.zeros(256, 3, dtype=torch.uint8)
         table[: self.num_classes] = torch.tensor(self.palette, dtype=torch.uint8)
         return table
 
 
-BALLOON_TOWN = DatasetSpec(
-    "balloon_town", dataset.CLASS_NAMES, tuple(tuple(map(int, rgb)) for rgb in dataset.PALETTE)
-)
-
-# Brostow, Fauqueur, Cipolla 2009, in the 11 classes of SegNet. Colours: theirs, kept apart.
-CAMVID = DatasetSpec(
-    "camvid",
-    (
-        "sky",
-        "building",
-        "pole",
-        "road",
-        "pavement",
-        "tree",
-        "sign symbol",
-        "fence",
-        "car",
-        "pedestrian",
-        "bicyclist",
-    ),
-    (
-        (128, 176, 255),
-        (128, 0, 0),
-        (192, 192, 128),
-        (128, 64, 128),
-        (244, 164, 180),
-        (64, 128, 0),
-        (255, 214, 0),
-        (64, 64, 128),
-        (64, 0, 128),
-        (255, 64, 0),
-        (0, 200, 200),
-    ),
-    ignored=(11,),
-)
-
-
 def folder_spec(root: Path) -> DatasetSpec:
-    """The classes of a folder, from its classes.txt, see `read_class_list`."""
+    """The classes of a folder, from its classes.txt: names and colours, index 0 first.
+
+    A line holds `name` or `name red green blue`. The forms of other tools are read, too:
+    `name,r,g,b` with its heading, `name #rrggbb`, `0: name`, CVAT's `name:r,g,b::`. Empty lines
+    and `# comments` are skipped. `ignore 255` lists label values that do not count; `255=1` says
+    that label files hold 255 for class 1.
+    Raises ValueError with file, line and remedy for a line that could be misread.
+    """
     path = root / "classes.txt"
     if not path.is_file():
         raise FileNotFoundError(
             f"There is no {path}. It names the classes, index 0 first, one line each: "
             "`name` or `name red green blue`."
         )
-    names, palette, ignored = read_class_list(path)
-    return DatasetSpec(root.resolve().name, names, palette, ignored)
-
-
-def read_class_list(
-    path: Path,
-) -> tuple[tuple[str, ...], tuple[tuple[int, int, int], ...], tuple[int, ...]]:
-    """Names and colours of a class list, index 0 first, and the label values that it ignores.
-
-    A line holds `name` or `name red green blue`. The forms of other tools are read, too:
-    `name,r,g,b` with its heading, `name #rrggbb`, `0: name`, CVAT's `name:r,g,b::`. Empty lines
-    and `# comments` are skipped; `ignore 255` lists label values that do not count.
-    Raises ValueError with file, line and remedy for a line that could be misread.
-    """
-    lines, ignored = class_lines(path)
+    lines, ignored, values = class_lines(path)
     names, palette = [], []
     for (place, line), number in zip(lines, leading_indices(lines), strict=True):
         name, colour = name_and_colour(line if number is None else INDEX_FIRST.fullmatch(line)[3])
@@ -162,9 +119,15 @@ def read_class_list(
         if number not in (None, len(names)):
             problem = f"has the number {number}, but is class {len(names)} by its place"
             refuse_line(path, place, line, problem, "Sort the lines by index from 0, without gaps")
+        if name in names:
+            raise ValueError(
+                f"{path} names {name!r} twice, as class {names.index(name)} and as class "
+                f"{len(names)}: their scores could not be distinguished. Give each its own name."
+            )
+        if colour and max(colour) > 255:
+            raise ValueError(f"{path} gives {name!r} the colour {colour}, but 255 is the most.")
+        palette.append(colour or spread_colour(len(names)))
         names.append(name)
-        palette.append(colour or spread_colour(len(names) - 1))
-    check_classes(names, palette, path)
     if not 2 <= len(names) <= IGNORE_INDEX:
         raise ValueError(
             f"{path} names {len(names)} class{'es' * (len(names) != 1)}; 2 to {IGNORE_INDEX} are "
@@ -176,70 +139,65 @@ def read_class_list(
             f"{path} has an index behind each name ({names[0]!r}, {names[1]!r}, ...): remove the "
             "numbers. The index of a class is its place in the list."
         )
-    for value in ignored:
-        if not len(names) <= value <= 255:
+    class_values = [values.get(index, index) for index in range(len(names))]
+    for index, value in values.items():
+        if index >= len(names) or value > 255 or class_values.count(value) > 1:
             raise ValueError(
-                f"{path} ignores the label {value}: only values that no class has can be ignored, "
-                f"here {len(names)} to 255."
+                f"{path} says {value}={index}: before `=` stands a label value of 0 to 255 that no "
+                f"other class has, behind it the index of a class, 0 to {len(names) - 1}."
             )
-    return tuple(names), tuple(palette), tuple(ignored)
+    for value in ignored:
+        if value in class_values or value > 255:
+            raise ValueError(
+                f"{path} ignores the label {value}: only values up to 255 that no class has can be "
+                "ignored."
+            )
+    label_values = tuple(class_values) if values else ()
+    name = root.resolve().name
+    return DatasetSpec(name, tuple(names), tuple(palette), tuple(ignored), label_values)
 
 
-def class_lines(path: Path) -> tuple[list[tuple[int, str]], list[int]]:
-    """The lines with classes, each with its number in the file, and the label values to ignore."""
-    lines, ignored = [], []
-    for place, line in enumerate(decoded(path).splitlines(), 1):
+def class_lines(path: Path) -> tuple[list[tuple[int, str]], list[int], dict[int, int]]:
+    """Lines with classes and their numbers in the file, values to ignore, class index -> value."""
+    lines, ignored, values = [], [], {}
+    for place, line in enumerate(read_lines(path), 1):
         line = re.sub(r"\s+#(\s.*)?$", "", line).strip()
         if re.match(r"#[0-9a-fA-F]{6}\b", line):
             refuse_line(path, place, line, "has its colour first", "Write `name red green blue`")
         fields = set(re.split(r"[\s,;:]+", line.lower())) - {""}
         if not line or line.startswith("#"):
             continue
-        if values := IGNORE_LINE.fullmatch(line):
-            ignored += [int(value) for value in re.findall(r"\d+", values[1])]
+        if found := IGNORE_LINE.fullmatch(line):
+            ignored += [int(value) for value in re.findall(r"\d+", found[1])]
+        elif found := VALUE_LINE.fullmatch(line):
+            values[int(found[2])] = int(found[1])
         elif lines or not fields & NAME_HEADINGS or not fields <= NAME_HEADINGS | OTHER_HEADINGS:
             lines.append((place, line))
         elif not fields & OTHER_HEADINGS:
             remedy = "Put `#` before it; if it is a class, give its colour (`name red green blue`)"
             refuse_line(path, place, line, "looks like a heading", remedy)
-    return lines, ignored
+    return lines, ignored, values
 
 
 def leading_indices(lines: list[tuple[int, str]]) -> list[int | None]:
-    """The index that stands before each name: `0: road`; `0 road` if all lines count on so.
+    """The index before each name: `0: road`; `0 road` only if the numbers of all lines count up.
 
     Other numbers, as in `2 wheeler`, are part of the name.
     """
     found = [INDEX_FIRST.fullmatch(line) for _, line in lines]
     numbers = [int(match[1]) if match else None for match in found]
     counted = numbers in ([*range(len(lines))], [*range(1, len(lines) + 1)])
-    return [
-        number if match and (match[2] or counted) else None
-        for match, number in zip(found, numbers, strict=True)
-    ]
+    pairs = zip(found, numbers, strict=True)
+    return [number if match and (match[2] or counted) else None for match, number in pairs]
 
 
-def decoded(path: Path) -> str:
-    """The text of a file in UTF-8, or in UTF-16 with its mark. Raises ValueError for another."""
-    content = path.read_bytes()
-    marked = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    try:
-        text = content.decode("utf-16" if marked else "utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8 ({error}): save it as UTF-8.") from error
-    if "\0" in text:
-        raise ValueError(f"{path} is not UTF-8 (it holds zero bytes): save it as UTF-8.")
-    return text
-
-
-def name_and_colour(line: str) -> tuple[str, tuple[int, int, int] | None]:
+def name_and_colour(line: str) -> tuple[str, RGB | None]:
     """`road 1 2 3`, `road,1,2,3`, `road:1,2,3::`, `road (1, 2, 3)`, `road #010203`, `road`"""
+    name, colour = line, None
     if found := HEX_COLOUR.fullmatch(line):
         name, colour = found[1], tuple(bytes.fromhex(found[2]))
     elif found := RGB_COLOUR.fullmatch(line):
         name, colour = found[1], tuple(int(part) for part in found.groups()[1:])
-    else:
-        name, colour = line, None
     quoted = re.fullmatch(r"([\"'])(.+)\1", name)
     return " ".join((quoted[2] if quoted else name).split()), colour
 
@@ -248,62 +206,45 @@ def refuse_line(path: Path, place: int, line: str, problem: str, remedy: str) ->
     raise ValueError(f"{path}, line {place}: {line[:60]!r} {problem}. {remedy}.")
 
 
-def check_classes(names: list[str], palette: list[tuple[int, int, int]], path: Path) -> None:
-    """Raises ValueError for a name that stands twice and for a colour that is none."""
-    for index, (name, colour) in enumerate(zip(names, palette, strict=True)):
-        if name in names[:index]:
-            raise ValueError(
-                f"{path} names {name!r} twice, as class {names.index(name)} and as class {index}: "
-                "scores could not tell them apart. Give each its own name."
-            )
-        if max(colour) > 255:
-            raise ValueError(f"{path} gives {name!r} the colour {colour}, but 255 is the most.")
-
-
-def spread_colour(index: int) -> tuple[int, int, int]:
+def spread_colour(index: int) -> RGB:
     """The colour of class `index` in Pascal VOC's scheme: the bits of the index, spread."""
-    red = green = blue = 0
-    for bit in range(8):
-        red |= (index >> (3 * bit) & 1) << (7 - bit)
-        green |= (index >> (3 * bit + 1) & 1) << (7 - bit)
-        blue |= (index >> (3 * bit + 2) & 1) << (7 - bit)
+    bits = [index >> i & 1 for i in range(24)]
+    red, green, blue = (
+        sum(bit << (7 - i) for i, bit in enumerate(bits[channel::3])) for channel in range(3)
+    )
     return red, green, blue
 
 
-CITYSCAPES_CLASSES = (  # name, id in *_labelIds.png, colour; the index is the train id
-    ("road", 7, (128, 64, 128)),
-    ("sidewalk", 8, (244, 35, 232)),
-    ("building", 11, (70, 70, 70)),
-    ("wall", 12, (102, 102, 156)),
-    ("fence", 13, (190, 153, 153)),
-    ("pole", 17, (153, 153, 153)),
-    ("traffic light", 19, (250, 170, 30)),
-    ("traffic sign", 20, (220, 220, 0)),
-    ("vegetation", 21, (107, 142, 35)),
-    ("terrain", 22, (152, 251, 152)),
-    ("sky", 23, (70, 130, 180)),
-    ("person", 24, (220, 20, 60)),
-    ("rider", 25, (255, 0, 0)),
-    ("car", 26, (0, 0, 142)),
-    ("truck", 27, (0, 0, 70)),
-    ("bus", 28, (0, 60, 100)),
-    ("train", 31, (0, 80, 100)),
-    ("motorcycle", 32, (0, 0, 230)),
-    ("bicycle", 33, (119, 11, 32)),
+def listed(text: str) -> tuple[tuple[str, ...], tuple[RGB, ...]]:
+    """Names and colours of `name rrggbb, name rrggbb, ...`"""
+    rows = [row.strip().rpartition(" ") for row in text.split(",")]
+    return tuple(row[0] for row in rows), tuple(tuple(bytes.fromhex(row[2])) for row in rows)
+
+
+BALLOON_TOWN = DatasetSpec(
+    "balloon_town", layout.CLASS_NAMES, tuple(tuple(map(int, rgb)) for rgb in layout.PALETTE)
 )
-CITYSCAPES_VOID = (0, 1, 2, 3, 4, 5, 6, 9, 10, 14, 15, 16, 18, 29, 30)
+CAMVID_CLASSES = """
+sky 80b0ff, building 800000, pole c0c080, road 804080, pavement f4a4b4, tree 408000,
+sign symbol ffd600, fence 404080, car 400080, pedestrian ff4000, bicyclist 00c8c8
+"""  # Brostow, Fauqueur, Cipolla 2009, in the 11 classes of SegNet; its colours made distinct
+CAMVID = DatasetSpec("camvid", *listed(CAMVID_CLASSES), ignored=(11,))
+
+CITYSCAPES_CLASSES = """
+road 804080, sidewalk f423e8, building 464646, wall 66669c, fence be9999, pole 999999,
+traffic light faaa1e, traffic sign dcdc00, vegetation 6b8e23, terrain 98fb98, sky 4682b4,
+person dc143c, rider ff0000, car 00008e, truck 000046, bus 003c64, train 005064,
+motorcycle 0000e6, bicycle 770b20
+"""  # in the order of the train ids
 CITYSCAPES = DatasetSpec(
     "cityscapes",
-    tuple(name for name, _, _ in CITYSCAPES_CLASSES),
-    tuple(colour for _, _, colour in CITYSCAPES_CLASSES),
-    ignored=CITYSCAPES_VOID,
-    label_values=tuple(value for _, value, _ in CITYSCAPES_CLASSES),
+    *listed(CITYSCAPES_CLASSES),
+    ignored=(0, 1, 2, 3, 4, 5, 6, 9, 10, 14, 15, 16, 18, 29, 30),
+    label_values=(7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33),
     layout="cityscapes",
-)
+)  # label values: the ids in *_labelIds.png
 CITYSCAPES_TRAIN_IDS = replace(CITYSCAPES, ignored=(), label_values=())  # *_labelTrainIds.png
 
-# Name and colour (hexadecimal red, green, blue) of label 1, 2, ... 150. Road and skyscraper do
-# have the same colour.
 ADE20K_CLASSES = """
 wall 787878, building b47878, sky 06e6e6, floor 503232, tree 04c803, ceiling 787850, road 8c8c8c,
 bed cc05ff, windowpane e6e6e6, grass 04fa07, cabinet e005ff, sidewalk ebff07, person 96053d,
@@ -331,12 +272,10 @@ screen 00ccff, blanket 1400ff, sculpture ffff00, hood 0099ff, sconce 0029ff, vas
 traffic light 2900ff, tray 29ff00, ashcan ad00ff, fan 00f5ff, pier 4700ff, crt screen 7a00ff,
 plate 00ffb8, monitor 005cff, bulletin board b8ff00, shower 0085ff, radiator ffd600, glass 19c2c2,
 clock 66ff00, flag 5c00ff
-"""
-ADE20K_ROWS = [row.strip().rpartition(" ") for row in ADE20K_CLASSES.split(",")]
+"""  # of label 1, 2, ... 150; road and skyscraper do have the same colour
 ADE20K = DatasetSpec(
     "ade20k",
-    tuple(name for name, _, _ in ADE20K_ROWS),
-    tuple(tuple(bytes.fromhex(colour)) for _, _, colour in ADE20K_ROWS),
+    *listed(ADE20K_CLASSES),
     ignored=(0,),
     label_values=tuple(range(1, 151)),
     layout="ade20k",
@@ -348,10 +287,7 @@ VOC12AUG_CLASSES = (
     *("sheep", "sofa", "train", "tv monitor"),
 )
 VOC12AUG = DatasetSpec(
-    "voc12aug",
-    VOC12AUG_CLASSES,
-    tuple(spread_colour(index) for index in range(len(VOC12AUG_CLASSES))),
-    layout="voc12aug",
+    "voc12aug", VOC12AUG_CLASSES, tuple(map(spread_colour, range(21))), layout="voc12aug"
 )
 
 BENCHMARKS = (CITYSCAPES, ADE20K, VOC12AUG)

@@ -15,6 +15,11 @@ from annlib.data.io import read_image, read_labels
 from annlib.data.loader import Transformed
 from annlib.data.transforms import Transform, to_tensors, training_transform
 
+TRAIN_SCENES, VAL_SCENES = 400, 200
+FIRST_VAL_SEED = 1_000_000  # held out: no training scene has such a seed
+KEEP_BELOW_BYTES = 2**30  # decoded training images are kept in memory up to this size
+BUILT_IN = {spec.name: spec for spec in (BALLOON_TOWN, CAMVID, *BENCHMARKS)}
+
 
 class SegmentationFolder(Dataset):
     """The pairs of a split below root, in the layout of `spec`: plain folders or a benchmark's.
@@ -22,14 +27,14 @@ class SegmentationFolder(Dataset):
     Plain: `images/NAME.*` and `labels/NAME.png` below root/split, or root if split is "".
     [i] -> image float32 (3, H, W) normalised, labels int64 (H, W) with 255 ignored, as `transform`
     makes them from uint8.
-    Raises FileNotFoundError for a missing folder or label, ValueError for a pair that is no pair.
+    Raises FileNotFoundError for a missing folder or label, ValueError for files that do not match.
     """
 
     def __init__(self, root: Path, spec: DatasetSpec, split: str, transform: Transform):
         self.transform = transform
         pairs = find_pairs(Path(root), spec, split)
         check_complete(pairs, Path(root))
-        self.images, self.labels, self.spec = pairs
+        self.images, self.labels, self.spec = pairs.images, pairs.labels, pairs.spec
         self.kept: list[tuple[Tensor, Tensor]] = []
 
     def __len__(self) -> int:
@@ -39,16 +44,16 @@ class SegmentationFolder(Dataset):
         return self.transform(*self.read(index))
 
     def read(self, index: int) -> tuple[Tensor, Tensor]:
-        """The pair as it lies on disk: uint8 (3, H, W) RGB, uint8 (H, W) class indices."""
+        """The pair before the transform: uint8 (3, H, W) RGB, uint8 (H, W) class indices."""
         if self.kept:
             return self.kept[index]
         return read_pair(self.images[index], self.labels[index], self.spec)
 
     def keep_below(self, most_bytes: int) -> None:
-        """Decodes everything once and holds it in memory, if it fits into `most_bytes`.
+        """Decodes all pairs once and keeps them in memory, if they fit into `most_bytes`.
 
-        A small set is read many times over: decoding it anew each time would cost a CPU more
-        than training does. Workers that are forked later share the memory, spawned ones copy it.
+        A small set is read many times over: decoding it each time would cost a CPU more than
+        training does. Workers that are forked later share the memory, spawned ones copy it.
         """
         kept, num_bytes = [], 0
         for index in range(len(self)):
@@ -62,53 +67,50 @@ class SegmentationFolder(Dataset):
 def read_pair(image_path: Path, label_path: Path, spec: DatasetSpec) -> tuple[Tensor, Tensor]:
     """uint8 (3, H, W) RGB, uint8 (H, W) class indices with 255 ignored.
 
-    Raises ValueError when sizes differ or a label means nothing in the data set.
+    Raises ValueError when sizes differ or the data set has no such label.
     """
     image, values = read_image(image_path), read_labels(label_path)
     if image.shape[1:] != values.shape:
         raise ValueError(
             f"{image_path} is {tuple(image.shape[1:])} but {label_path} is "
-            f"{tuple(values.shape)} (height, width): the pair does not belong together. (A "
-            "photograph that its camera marked as turned is read upright; so must its labels.)"
+            f"{tuple(values.shape)} (height, width): the pair does not belong together. (An image "
+            "that its camera marked as turned is read upright; so must its labels be.)"
         )
     check_values(values, spec, label_path)
-    # numpy, which looks bytes up four times as fast as torch
+    # NumPy looks bytes up four times as fast as torch.
     return image, torch.from_numpy(spec.label_table().numpy().take(values.numpy()))
 
 
 def check_values(values: Tensor, spec: DatasetSpec, path: Path) -> None:
-    """Raises ValueError when a label file (uint8, any shape) holds what means nothing in `spec`."""
+    """Raises ValueError when a label file (uint8, any shape) holds a value unknown in `spec`."""
     counts = torch.bincount(values.flatten(), minlength=256).tolist()
     present = {value for value in range(256) if counts[value]}
-    strangers = sorted(present - spec.known_values)
-    if strangers:
-        listed = ", ".join(map(str, strangers[:5])) + (", ..." if len(strangers) > 5 else "")
-        raise ValueError(
-            f"{path} holds the label {listed}, but {spec.name} has {spec.num_classes} classes: its "
-            f"label files hold {in_words(spec.known_values)}. {likely_cause(present, spec)}"
+    unknown = sorted(present - spec.known_values)
+    if not unknown:
+        return
+    cause = (
+        "Values like these come from colours saved as grey, or from labels that were resized "
+        "smoothly or saved as JPEG. Labels are indices: make them again, resized to the nearest."
+    )
+    fitting = [s.name for s in BENCHMARKS if s.name != spec.name and present <= s.known_values]
+    if fitting:
+        cause = (
+            f"All values of this file are known in {' and '.join(fitting)}: are these the labels "
+            "of another data set?"
         )
+    listed = ", ".join(map(str, unknown[:5])) + (", ..." if len(unknown) > 5 else "")
+    raise ValueError(
+        f"{path} holds the label {listed}, but {spec.name} has {spec.num_classes} classes: its "
+        f"label files hold {in_words(spec.known_values)}. {cause}"
+    )
 
 
 def in_words(values: set[int]) -> str:
-    """Neighbours are drawn together: 0..18 and 255"""
+    """Neighbours are combined: 0..18 and 255"""
     starts = sorted(v for v in values if v - 1 not in values)
     ends = sorted(v for v in values if v + 1 not in values)
     spans = [f"{a}..{b}" if a < b else str(a) for a, b in zip(starts, ends, strict=True)]
     return ", ".join(spans[:-1]) + " and " * (len(spans) > 1) + spans[-1]
-
-
-def likely_cause(present: set[int], spec: DatasetSpec) -> str:
-    """Whose labels these values may be, as a sentence."""
-    fitting = [s.name for s in BENCHMARKS if s.name != spec.name and present <= s.known_values]
-    if fitting:
-        return (
-            f"All values of this file would do for {' or '.join(fitting)}: are these the labels of "
-            "another data set?"
-        )
-    return (
-        "Numbers like these come from colours saved as grey, or from labels that were resized "
-        "smoothly or saved as JPEG. Labels are indices: make them anew, resized to the nearest."
-    )
 
 
 def label_pixels(dataset: SegmentationFolder) -> Tensor:
@@ -132,11 +134,10 @@ def training_problem(pixels: Tensor, spec: DatasetSpec) -> str:
     present = [name for name, n in zip(spec.class_names, pixels.tolist(), strict=False) if n]
     absent = [name for name in spec.class_names if name not in present]
     own = spec.layout == "folder" and not spec.ignored and spec not in (BALLOON_TOWN, CAMVID)
-    covered = 100 * float(pixels[IGNORE_INDEX] / pixels.sum())
     ignored = (
-        f"255 covers {covered:.1f} % of their pixels and is ignored in training. If 255 "
-        "stands for a class, as in masks of 0 and 255, write the class's index into the label "
-        f"files instead of 255 (with NumPy: labels[labels == 255] = {len(spec.class_names) - 1})"
+        f"255 covers {100 * float(pixels[IGNORE_INDEX] / pixels.sum()):.1f} % of their pixels and "
+        "is ignored in training. If 255 stands for a class, as in masks of 0 and 255, add the line "
+        f"`255={len(spec.class_names) - 1}` (value=index of the class) to classes.txt"
     )
     if not present:
         return f"no pixel of the training labels has a class: {ignored}."
@@ -159,18 +160,12 @@ def class_balance(pixels: Tensor, spec: DatasetSpec) -> tuple[float, ...]:
     """A weight for each class: the root of (median frequency / its frequency).
 
     pixels: of each class index (256,). A class that never occurs weighs 1. The median is Eigen and
-    Fergus' (ICCV 2015), the root keeps a handful of rare pixels from ruling the loss.
+    Fergus' (ICCV 2015), the root keeps a handful of rare pixels from dominating the loss.
     """
     counts = pixels[: spec.num_classes].double()
     median = counts[counts > 0].median()
     weights = torch.where(counts > 0, (median / counts.clamp(min=1)).sqrt(), 1.0)
     return tuple(round(float(weight), 4) for weight in weights)
-
-
-TRAIN_SCENES, VAL_SCENES = 400, 200
-FIRST_VAL_SEED = 1_000_000  # held out: no training scene has such a seed
-KEEP_BELOW_BYTES = 2**30  # decoded training pictures are held in memory up to this size
-BUILT_IN = {spec.name: spec for spec in (BALLOON_TOWN, CAMVID, *BENCHMARKS)}
 
 
 class DatasetSplits(NamedTuple):
@@ -182,76 +177,58 @@ class DatasetSplits(NamedTuple):
 
 
 def open_data(config: DataConfig, root: Path | None, classes: str | None = None) -> DatasetSplits:
-    """The two halves of a data set: Balloon Town, a benchmark, or `train` and `val` below `root`.
+    """Both splits of a data set: Balloon Town, a benchmark, or `train` and `val` below `root`.
 
-    classes: name of a built-in class list ("camvid"), which tells the layout of the folder, too.
-    None takes the benchmark that the configuration names, or reads root/classes.txt.
+    classes: see `spec_of`. Only training images are augmented and cropped, as `config` says.
     """
+    transform = training_transform(config)
     if root is not None:
-        return open_folder(config, Path(root), spec_of(config.dataset, Path(root), classes))
-    if config.dataset == "balloon_town":
-        refuse_classes(classes)
-        return open_town(config)
-    raise FileNotFoundError(where_it_could_be(config.dataset))
-
-
-def spec_of(dataset: str, root: Path, classes: str | None) -> DatasetSpec:
-    """The class list that was asked for, that of the benchmark, or that of the folder."""
-    if classes is not None:
-        return built_in_spec(classes)
-    if dataset in {spec.name for spec in BENCHMARKS}:
-        return BUILT_IN[dataset]
-    return folder_spec(root)
-
-
-def where_it_could_be(dataset: str) -> str:
-    """What to do about a data set that was not named by its folder."""
-    if dataset in {spec.name for spec in BENCHMARKS}:
-        return (
-            f"{dataset} is not shipped with annlib: name its folder with --data. It holds "
-            f"{HOMES[BUILT_IN[dataset].layout].looks}. How to get it: annlib data prepare "
-            f"{dataset} FOLDER. A small imitation to try things on: annlib data mimic {dataset} "
-            "FOLDER"
+        root, spec = Path(root), spec_of(config.dataset, Path(root), classes)
+        if spec.layout == "folder" and is_one_part(root, "train"):
+            raise FileNotFoundError(
+                f"{root} holds images/ and labels/ itself, but training needs two splits: "
+                f"{root}/train to learn from and {root}/val to be scored on, each with images/ and "
+                "labels/. Move most pairs into train and the others into val; classes.txt stays "
+                "where it is. (Scenes: `annlib scenes` once for each split, with different "
+                "--first-seed.)"
+            )
+        train = SegmentationFolder(root, spec, "train", transform)
+        if spec.layout == "folder":  # benchmarks are 8 GB and more, decoded
+            train.keep_below(KEEP_BELOW_BYTES)
+        return DatasetSplits(train, labelled(spec, root, "val"), spec)
+    if config.dataset != BALLOON_TOWN.name:
+        layout, how = HOMES["folder"].looks + ", and classes.txt (see README.md)", ""
+        if config.dataset in {spec.name for spec in BENCHMARKS}:
+            layout = HOMES[BUILT_IN[config.dataset].layout].looks
+            how = (
+                f" How to get it: annlib data prepare {config.dataset} FOLDER. A small imitation "
+                f"to try things on: annlib data mimic {config.dataset} FOLDER"
+            )
+        raise FileNotFoundError(
+            f"{config.dataset} is not shipped with annlib: name its folder with --data. It holds "
+            f"{layout}.{how}"
         )
-    return (
-        f"{dataset} is not shipped with annlib: name its folder with --data. It holds "
-        "train/images, train/labels, val/images, val/labels and classes.txt (see README.md)."
-    )
-
-
-def refuse_classes(classes: str | None) -> None:
-    """Raises ValueError when Balloon Town, which has its own, is given a class list."""
     if classes is not None:
         raise ValueError(
             f"--classes {classes} says what the labels in a folder mean, but Balloon Town is "
-            "painted, not read. Name the folder with --data, or leave --classes away."
+            "painted, not read. Name the folder with --data, or omit --classes."
         )
-
-
-def open_town(config: DataConfig) -> DatasetSplits:
-    train = Transformed(Scenes(TRAIN_SCENES), training_transform(config))
+    train = Transformed(Scenes(TRAIN_SCENES), transform)
     return DatasetSplits(train, labelled(BALLOON_TOWN, None, "val"), BALLOON_TOWN)
 
 
-def open_folder(config: DataConfig, root: Path, spec: DatasetSpec) -> DatasetSplits:
-    """Both halves of a data set on disk, the training half cut as `config` says."""
-    if spec.layout == "folder":
-        refuse_one_part(root)
-    train = SegmentationFolder(root, spec, "train", training_transform(config))
-    if spec.layout == "folder":  # benchmarks are 8 GB and more, decoded
-        train.keep_below(KEEP_BELOW_BYTES)
-    return DatasetSplits(train, labelled(spec, root, "val"), spec)
+def spec_of(dataset: str, root: Path, classes: str | None) -> DatasetSpec:
+    """The classes and the layout of a folder.
 
-
-def refuse_one_part(root: Path) -> None:
-    """Raises FileNotFoundError for a folder that is not divided into two halves."""
-    if is_one_part(root, "train"):
-        raise FileNotFoundError(
-            f"{root} holds images/ and labels/ itself, but training needs two halves: {root}/train "
-            f"to learn from and {root}/val to be scored on, each with images/ and labels/. Move "
-            "most pairs into train and the others into val; classes.txt stays where it is. "
-            "(Scenes: `annlib scenes` once for each half, with different --first-seed.)"
-        )
+    classes: name of a built-in class list ("camvid"). None takes the benchmark that `dataset`
+    names, or reads root/classes.txt. Raises KeyError for an unknown list.
+    """
+    if classes is None and dataset not in {spec.name for spec in BENCHMARKS}:
+        return folder_spec(root)
+    name = classes or dataset
+    if name not in BUILT_IN:
+        raise KeyError(f"No built-in class list {name!r}; there are: {', '.join(BUILT_IN)}.")
+    return BUILT_IN[name]
 
 
 def is_one_part(root: Path, split: str) -> bool:
@@ -259,16 +236,10 @@ def is_one_part(root: Path, split: str) -> bool:
     return (root / "images").is_dir() and not (root / split).is_dir()
 
 
-def built_in_spec(classes: str) -> DatasetSpec:
-    if classes not in BUILT_IN:
-        raise KeyError(f"No built-in class list {classes!r}; there are: {', '.join(BUILT_IN)}.")
-    return BUILT_IN[classes]
-
-
 def labelled(spec: DatasetSpec, root: Path | None, split: str) -> Dataset:
-    """One half of a data set as it is, for evaluation with the classes a network was trained on.
+    """One split without augmentation, for evaluation with the classes a network was trained on.
 
-    A plain folder that is not divided, with images/ and labels/ in it, is taken whole.
+    A plain folder that is not divided, with images/ and labels/ in it, is used whole.
     """
     if root is not None:
         whole = spec.layout == "folder" and is_one_part(Path(root), split)

@@ -1,31 +1,34 @@
 """Where the images and labels of each data set lie on disk, and which image belongs to which label.
 
-VOC labels 1,464 training pictures; SBD (Hariharan et al., ICCV 2011) adds 9,118 that are neither
-in VOC's training nor in its validation list: 10,582 in all. Torchvision's SBDataset offers another
-selection (train_noval, 5,623 pictures) and its VOCSegmentation none with both.
-
-Torchvision's Cityscapes, VOCSegmentation and SBDataset would list some of these, too, but give PIL
-pairs without a word about labels that are missing or of another kind; none knows ADE20K, ready-made
-train ids or VOC 2012 + aug.
+VOC labels 1,464 training images; SBD (Hariharan et al., ICCV 2011) adds 9,118 that are neither in
+VOC's training nor in its validation list: 10,582 in all. Torchvision has neither this selection nor
+ADE20K, ready-made train ids, or errors about missing labels.
 """
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
+from unicodedata import normalize
 
 from annlib.data.classes import CITYSCAPES_TRAIN_IDS, DatasetSpec, Layout
-from annlib.data.io import need_scipy
+from annlib.data.io import need_scipy, read_lines
 
 ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz")
+SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+OTHER_SUFFIXES = (".avif", ".dng", ".gif", ".heic", ".heif", ".jfif", ".jp2", ".jxl", ".raw")
+ADE20K_FOLDERS = {"train": "training", "val": "validation"}
+LISTS = Path("ImageSets/Segmentation")
+AUGMENTED = ("trainaug.txt", "aug.txt")  # either the whole training list, or what comes on top
+SBD_PLACES = ("benchmark_RELEASE/dataset", "VOCaug/dataset")
 
 
 class Home(NamedTuple):
-    """How a layout is known: folders below a root in which it may lie, and a folder in it."""
+    """How a layout is recognised: folders below a root in which it may lie, and a folder in it."""
 
     places: tuple[str, ...]
     mark: str
-    looks: str  # for people
+    looks: str  # for messages
 
 
 HOMES: dict[Layout, Home] = {
@@ -55,31 +58,22 @@ def locate(root: Path, layout: Layout) -> Path | None:
 
 def find_home(root: Path, layout: Layout) -> Path:
     """The same, or a FileNotFoundError that says what the folder holds instead."""
-    home = locate(root, layout)
-    if home is not None:
+    if home := locate(root, layout):
         return home
     if not root.is_dir():
         raise FileNotFoundError(
             f"There is no folder {root}. Name the one that holds {layout}: {HOMES[layout].looks}."
         )
+    folders = [*root.absolute().parents[:3], *sorted(p for p in root.iterdir() if p.is_dir())]
+    nearby = [f"It lies in {p}: name that folder." for p in folders if locate(p, layout)]
+    others = [other for other in HOMES if locate(root, other)]
+    looks = ["This looks like " + {"folder": "a plain folder"}.get(o, o) + "." for o in others]
+    how = f"How to get it: annlib data prepare {layout} {root}"
+    cause = packed_there(root) or [*nearby, *looks, how][0]
     raise FileNotFoundError(
         f"There is no {layout} in {root}: looked for {HOMES[layout].looks}, but the folder holds "
-        f"{contents(root)}. {likely_mistake(root, layout)}"
+        f"{contents(root)}. {cause}"
     )
-
-
-def likely_mistake(root: Path, layout: Layout) -> str:
-    """What probably went wrong, as a sentence."""
-    if archives(root):
-        return packed_there(root)
-    nearby = [*root.absolute().parents[:3], *sorted(p for p in root.iterdir() if p.is_dir())]
-    for folder in nearby:
-        if locate(folder, layout):
-            return f"It lies in {folder}: name that folder."
-    for other in HOMES:
-        if locate(root, other):
-            return f"This looks like {'a plain folder' if other == 'folder' else other}."
-    return f"How to get it: annlib data prepare {layout} {root}"
 
 
 def contents(folder: Path, most: int = 6) -> str:
@@ -89,209 +83,140 @@ def contents(folder: Path, most: int = 6) -> str:
     return ", ".join(names[:most]) + more if names else "nothing"
 
 
-def archives(root: Path) -> list[Path]:
-    """Archives that lie in a folder."""
-    if not root.is_dir():
-        return []
-    return sorted(path for path in root.iterdir() if path.name.lower().endswith(ARCHIVES))
-
-
 def packed_there(root: Path) -> str:
-    """A question about archives that lie there; empty if none does."""
-    names = ", ".join(path.name for path in archives(root))
+    """A question about archives in a folder; empty if there is none."""
+    paths = sorted(root.iterdir()) if root.is_dir() else []
+    names = ", ".join(path.name for path in paths if path.name.lower().endswith(ARCHIVES))
     return f"There lies {names}: was it unpacked, and to the end?" if names else ""
 
 
-def check_there(paths: Sequence[Path], what: str, root: Path) -> None:
-    """Raises FileNotFoundError when files that are listed or belong to a picture are missing."""
-    missing = [path for path in paths if not path.is_file()]
-    if missing:
-        raise FileNotFoundError(
-            f"{len(missing)} of {len(paths)} {what} are missing, the first is {missing[0]}. "
-            f"{packed_there(root)}".rstrip()
-        )
-
-
-LISTS = Path("ImageSets/Segmentation")
-AUGMENTED = ("trainaug.txt", "aug.txt")  # either the whole training list, or what comes on top
-SBD_PLACES = ("benchmark_RELEASE/dataset", "VOCaug/dataset")
-
-
-class Lists(NamedTuple):
-    """Names of training pictures, without suffix."""
-
-    train: list[str]  # what to train on; no picture of val is in it
-    leaked: list[str]  # pictures of val that a training list names, and that were taken out
-    own: list[str]  # the part of `train` that VOC itself labels
-
-
-def read_names(path: Path) -> list[str]:
-    """A name on each line; `/JPEGImages/NAME.jpg /SegmentationClassAug/NAME.png` will do, too."""
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"There is no {path}: it lists pictures of VOC 2012, one name a line. It is part of "
-            "VOCtrainval_11-May-2012.tar; was that unpacked only in part?"
-        )
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return [Path(line.split()[0]).stem for line in lines if line.strip()]
-
-
-def find_sbd(home: Path) -> Path | None:
-    """SBD's folder with cls/, train.txt and val.txt, in or up to two folders above VOC2012."""
-    for folder in (home, home.parent, home.parent.parent):
-        for place in SBD_PLACES:
-            if (folder / place / "cls").is_dir():
-                return folder / place
-    return None
-
-
-def read_lists(home: Path) -> Lists:
-    """Names of pictures to train on, of VOC 2012 and of what SBD adds.
-
-    Raises FileNotFoundError when there is no augmented list and no SBD to make one from.
-    """
-    val = read_names(home / LISTS / "val.txt")
-    train = read_names(home / LISTS / "train.txt")
-    added, sbd = [], find_sbd(home)
-    listed = next((home / LISTS / n for n in AUGMENTED if (home / LISTS / n).is_file()), None)
-    if listed is not None:
-        added = read_names(listed)
-    elif sbd is not None:
-        added = sbd_names(sbd, without={*train, *val})
-    else:
-        raise FileNotFoundError(
-            f"{home} is VOC 2012 without its augmented training list: no {' or '.join(AUGMENTED)} "
-            f"in {LISTS}, and no {SBD_PLACES[0]} beside VOCdevkit. Training needs both (10,582 "
-            "pictures, VOC alone has 1,464): annlib data prepare voc12aug ROOT gets them."
-        )
-    held_out = set(val)
-    names = list(dict.fromkeys(train + added))
-    leaked = [name for name in names if name in held_out]
-    return Lists([name for name in names if name not in held_out], leaked, train)
-
-
-def sbd_names(sbd: Path, without: set[str]) -> list[str]:
-    """Pictures of both lists of SBD, which divides them in its own way, sorted by name."""
-    names = {*read_names(sbd / "train.txt"), *read_names(sbd / "val.txt")}
-    return sorted(names - without)
-
-
-def label_files(home: Path, lists: Lists) -> list[Path]:
-    """The labels of each name of `train`, sorted by name: VOC's own, or what SBD adds.
-
-    VOC's have a border of 255 and come first. Where there are none, the path where they should be.
-    """
-    sbd, own = find_sbd(home), set(lists.own)
-    paths = []
-    for name in sorted(lists.train):
-        places = [home / "SegmentationClass" / f"{name}.png"]
-        places.append(home / "SegmentationClassAug" / f"{name}.png")
-        if sbd is not None:
-            places.append(sbd / "cls" / f"{name}.mat")
-        expected = places[0] if name in own else places[-1]
-        paths.append(next((path for path in places if path.is_file()), expected))
-    return paths
-
-
-SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
-ADE20K_FOLDERS = {"train": "training", "val": "validation"}
-
-
 class Pairs(NamedTuple):
-    """Pictures, the label file of each, and how these are to be read. Files may be missing."""
+    """Images, the label file of each, how these are to be read, and problems of the listing.
+
+    Files may be missing, see `check_complete`.
+    """
 
     images: list[Path]
     labels: list[Path]
     spec: DatasetSpec
+    problems: tuple[str, ...] = ()
 
 
 def find_pairs(root: Path, spec: DatasetSpec, split: str) -> Pairs:
     """The pairs of a split ("train", "val"), sorted by name.
 
-    Raises FileNotFoundError for a root that is none and for a split without a picture.
+    folder: split/images/NAME.* and split/labels/NAME.png
+    ade20k: images/training/NAME.jpg and annotations/training/NAME.png
+    cityscapes: leftImg8bit/SPLIT/CITY/NAME_leftImg8bit.png and
+    gtFine/SPLIT/CITY/NAME_gtFine_labelIds.png, or *_labelTrainIds.png if there are only these
+    Raises FileNotFoundError for a root without the layout and for a split without an image.
     """
-    match spec.layout:
-        case "cityscapes":
-            pairs = cityscapes_pairs(root, spec, split)
-        case "ade20k":
-            pairs = ade20k_pairs(root, spec, split)
-        case "voc12aug":
-            pairs = voc12aug_pairs(root, spec, split)
-        case "folder":
-            pairs = folder_pairs(root, spec, split)
-    return pairs
+    if spec.layout == "voc12aug":
+        return find_voc_pairs(root, spec, split)
+    if spec.layout == "cityscapes":
+        home = find_home(root, "cityscapes")
+        labels, suffix = home / "gtFine" / split, "labelIds"
+        if visible(labels.glob("*/*_labelTrainIds.png")) and not visible(
+            labels.glob("*/*_labelIds.png")
+        ):
+            suffix, spec = "labelTrainIds", CITYSCAPES_TRAIN_IDS
+        folder = home / "leftImg8bit" / split
+        images = visible(folder.glob("*/*_leftImg8bit.png"))
+        check_not_empty(images, folder / "CITY", "*_leftImg8bit.png", root)
+        names = (f"{p.parent.name}/{p.name.removesuffix('_leftImg8bit.png')}" for p in images)
+        return Pairs(images, [labels / f"{name}_gtFine_{suffix}.png" for name in names], spec)
+    if spec.layout == "ade20k":
+        home, part = find_home(root, "ade20k"), ADE20K_FOLDERS.get(split, split)
+        folder, label_folder = home / "images" / part, home / "annotations" / part
+    else:
+        folder, label_folder = root / split / "images", root / split / "labels"
+        if not folder.is_dir():
+            raise FileNotFoundError(
+                f"There is no folder {folder}. A data set looks like this: {folder}/NAME.jpg and "
+                f"{label_folder}/NAME.png, with one class index per pixel. "
+                f"{packed_there(root)}".rstrip()
+            )
+    files = visible(folder.iterdir()) if folder.is_dir() else []
+    images = [path for path in files if path.suffix.lower() in SUFFIXES]
+    others = Counter(p.suffix.lower() for p in files if p.suffix.lower() in OTHER_SUFFIXES)
+    unread = ", ".join(f"{count} {suffix}" for suffix, count in others.items())
+    remedy = f"Convert them to JPEG or PNG, or move them away: {unread} in {folder} cannot be read."
+    if not images and unread:
+        raise FileNotFoundError(remedy)
+    check_not_empty(images, folder, f"image ({', '.join(SUFFIXES)})", root)
+    # Unicode has two spellings of a letter with an accent; macOS and others differ in their choice.
+    there = {normalize("NFC", p.stem): p for p in label_files(label_folder)}
+    labels = [there.get(normalize("NFC", p.stem), label_folder / f"{p.stem}.png") for p in images]
+    return Pairs(images, labels, spec, (remedy,) if unread else ())
 
 
-def folder_pairs(root: Path, spec: DatasetSpec, split: str) -> Pairs:
-    """split/images/NAME.* and split/labels/NAME.png"""
-    folder = root / split
-    if not (folder / "images").is_dir():
+def label_files(folder: Path) -> list[Path]:
+    """The PNG files of a folder of labels, sorted."""
+    return visible(path for path in folder.glob("*") if path.suffix.lower() == ".png")
+
+
+def read_names(path: Path) -> list[str]:
+    """A name on each line; `/JPEGImages/NAME.jpg /SegmentationClassAug/NAME.png` is read, too."""
+    if not path.is_file():
         raise FileNotFoundError(
-            f"There is no folder {folder / 'images'}. A data set looks like this: "
-            f"{folder}/images/NAME.jpg and {folder}/labels/NAME.png, with one class index per "
-            f"pixel. {packed_there(root)}".rstrip()
+            f"There is no {path}: it lists images of VOC 2012, one name a line. It is part of "
+            "VOCtrainval_11-May-2012.tar; was that unpacked only in part?"
         )
-    images = pictures_in(folder / "images", root)
-    return Pairs(images, [folder / "labels" / f"{path.stem}.png" for path in images], spec)
+    return [Path(line.split()[0]).stem for line in read_lines(path) if line.strip()]
 
 
-def cityscapes_pairs(root: Path, spec: DatasetSpec, split: str) -> Pairs:
-    """leftImg8bit/SPLIT/CITY/NAME_leftImg8bit.png and gtFine/SPLIT/CITY/NAME_gtFine_labelIds.png
+def find_sbd(home: Path) -> Path | None:
+    """SBD's folder with cls/, train.txt and val.txt, in or up to two folders above VOC2012."""
+    folders = (home, home.parent, home.parent.parent)
+    places = (folder / place for folder in folders for place in SBD_PLACES)
+    return next((place for place in places if (place / "cls").is_dir()), None)
 
-    Where there are only ready-made *_labelTrainIds.png, these are read.
+
+def sbd_names(sbd: Path, without: set[str]) -> list[str]:
+    """Images of both lists of SBD, which divides them in its own way, sorted by name."""
+    return sorted({*read_names(sbd / "train.txt"), *read_names(sbd / "val.txt")} - without)
+
+
+def find_voc_pairs(root: Path, spec: DatasetSpec, split: str) -> Pairs:
+    """JPEGImages/NAME.jpg and the labels of VOC or SBD, for the names of the split's lists.
+
+    No image of val is in training. VOC's own labels have a border of 255 and come first; the
+    published scores are on these only.
     """
-    home = find_home(root, "cityscapes")
-    labels, suffix = home / "gtFine" / split, "labelIds"
-    ready_made = visible(labels.glob("*/*_labelTrainIds.png"))
-    if ready_made and not visible(labels.glob("*/*_labelIds.png")):
-        suffix, spec = "labelTrainIds", CITYSCAPES_TRAIN_IDS
-    folder = home / "leftImg8bit" / split
-    images = visible(folder.glob("*/*_leftImg8bit.png"))
-    check_not_empty(images, folder / "CITY", "*_leftImg8bit.png", root)
-    names = [path.name.removesuffix("_leftImg8bit.png") for path in images]
-    return Pairs(
-        images,
-        [
-            labels / path.parent.name / f"{name}_gtFine_{suffix}.png"
-            for path, name in zip(images, names, strict=True)
-        ],
-        spec,
-    )
-
-
-def ade20k_pairs(root: Path, spec: DatasetSpec, split: str) -> Pairs:
-    """images/training/NAME.jpg and annotations/training/NAME.png; validation likewise"""
-    home = find_home(root, "ade20k")
-    part = ADE20K_FOLDERS.get(split, split)
-    images = pictures_in(home / "images" / part, root)
-    return Pairs(images, [home / "annotations" / part / f"{p.stem}.png" for p in images], spec)
-
-
-def voc12aug_pairs(root: Path, spec: DatasetSpec, split: str) -> Pairs:
-    """JPEGImages/NAME.jpg and the labels of VOC or SBD, for the names of the split's list"""
     home = find_home(root, "voc12aug")
+    own = val = read_names(home / LISTS / "val.txt")
+    sbd, problems = find_sbd(home), ()
+    names, kinds = val, [(home / "SegmentationClass", ".png")]
     if split == "train":
-        lists = read_lists(home)
-        names, labels = sorted(lists.train), label_files(home, lists)
-    else:  # the published scores count on the borders that only VOC's own labels have
-        names = sorted(read_names(home / LISTS / "val.txt"))
-        labels = [home / "SegmentationClass" / f"{name}.png" for name in names]
+        own = read_names(home / LISTS / "train.txt")
+        listed = next((home / LISTS / n for n in AUGMENTED if (home / LISTS / n).is_file()), None)
+        if listed is None and sbd is None:
+            raise FileNotFoundError(
+                f"{home} is VOC 2012 without its augmented training list: no "
+                f"{' or '.join(AUGMENTED)} in {LISTS}, and no {SBD_PLACES[0]} beside VOCdevkit. "
+                "Training needs both (10,582 images, VOC alone has 1,464): annlib data prepare "
+                "voc12aug ROOT gets them."
+            )
+        added = read_names(listed) if listed else sbd_names(sbd, without={*own, *val})
+        leaked = [name for name in dict.fromkeys(own + added) if name in {*val}]
+        problems = tuple(f"image of val in a training list: {name}" for name in leaked)
+        names = {*own, *added} - {*val}
+        kinds += [(home / "SegmentationClassAug", ".png")]
+        kinds += [(sbd / "cls", ".mat")] if sbd else []
     check_not_empty(names, home / LISTS, f"name for {split}", root)
+    labels, own = [], set(own)
+    for name in sorted(names):
+        places = [folder / f"{name}{suffix}" for folder, suffix in kinds]
+        expected = places[0] if name in own else places[-1]
+        labels.append(next((path for path in places if path.is_file()), expected))
     if any(path.suffix == ".mat" for path in labels):
         need_scipy(home)
-    return Pairs([home / "JPEGImages" / f"{name}.jpg" for name in names], labels, spec)
-
-
-def pictures_in(folder: Path, root: Path) -> list[Path]:
-    """All pictures of a folder, sorted by name."""
-    found = visible(folder.iterdir()) if folder.is_dir() else []
-    found = [path for path in found if path.suffix.lower() in SUFFIXES]
-    check_not_empty(found, folder, f"picture ({', '.join(SUFFIXES)})", root)
-    return found
+    images = [home / "JPEGImages" / f"{name}.jpg" for name in sorted(names)]
+    return Pairs(images, labels, spec, problems)
 
 
 def visible(paths: Iterable[Path]) -> list[Path]:
-    """Sorted, without hidden files such as the `._NAME` that macOS adds on foreign disks."""
+    """Sorted, without hidden files such as the `._NAME` that macOS adds on other disks."""
     return sorted(path for path in paths if not path.name.startswith("."))
 
 
@@ -308,8 +233,7 @@ def shared_labels(pairs: Pairs) -> list[str]:
     ]
 
 
-def check_not_empty(found: list, folder: Path, what: str, root: Path) -> None:
-    """Raises FileNotFoundError for a split in which nothing was found."""
+def check_not_empty(found: Iterable, folder: Path, what: str, root: Path) -> None:
     if not found:
         raise FileNotFoundError(
             f"{folder} holds no {what}. {root} holds {contents(root)}. "
@@ -318,18 +242,22 @@ def check_not_empty(found: list, folder: Path, what: str, root: Path) -> None:
 
 
 def check_complete(pairs: Pairs, root: Path) -> None:
-    """Raises FileNotFoundError when a picture of the list, or the labels of one, are missing.
+    """Raises FileNotFoundError when an image of the list, or the labels of one, are missing.
 
     Raises ValueError when two images belong to one label file.
     """
-    check_there(pairs.images, "pictures", root)
+    packed, total = packed_there(root), len(pairs.images)
+    if missing := [path for path in pairs.images if not path.is_file()]:
+        raise FileNotFoundError(
+            f"{len(missing)} of {total} images are missing, the first is {missing[0]}. "
+            f"{packed}".rstrip()
+        )
     if shared := shared_labels(pairs):
         raise ValueError(shared[0] + f" ({len(shared)} such label files.)" * (len(shared) > 1))
-    missing = [pair for pair in zip(*pairs[:2], strict=True) if not pair[1].is_file()]
-    if missing:
-        image, label = missing[0]
+    pairs_without = [p for p in zip(pairs.images, pairs.labels, strict=True) if not p[1].is_file()]
+    if pairs_without:
+        image, label = pairs_without[0]
         raise FileNotFoundError(
-            f"{len(missing)} of {len(pairs.images)} pictures have no labels, the first is {image}: "
-            f"expected {label}. Add the labels or move the picture away. "
-            f"{packed_there(root)}".rstrip()
+            f"{len(pairs_without)} of {total} images have no labels, the first is {image}: "
+            f"expected {label}. Add the labels or move the image away. {packed}".rstrip()
         )

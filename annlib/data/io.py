@@ -1,5 +1,6 @@
-"""Reads images and labels from disk as uint8 tensors; errors name the file."""
+"""Reads images, labels and text files from disk; errors name the file."""
 
+import codecs
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,16 +17,23 @@ LOSSY = ("JPEG", "MPO", "JPEG2000", "WEBP", "AVIF")  # Pillow's names of formats
 
 
 def read_image(path: Path) -> Tensor:
-    """A photograph of any kind -> uint8 (3, H, W) RGB, upright.
+    """An image of any format -> uint8 (3, H, W) RGB, upright.
 
     Grey becomes three equal channels, 16 bits are scaled to 8, transparency is laid on white, and
-    the orientation that a camera noted in the file (EXIF) is applied.
-    Raises FileNotFoundError, or ValueError for a file that is no whole picture.
+    the orientation that a camera stored in the file (EXIF) is applied.
+    Raises FileNotFoundError, or ValueError for a file that cannot be decoded to its end.
     """
     image = open_whole(path)
-    turn_upright(image)
+    with suppress(SyntaxError):  # an orientation that cannot be read is none
+        ImageOps.exif_transpose(image, in_place=True)
     if image.mode.startswith("I") or image.mode == "F":
-        image = Image.fromarray(to_8_bits(np.asarray(image), path))
+        pixels = np.asarray(image)
+        if pixels.dtype.kind == "f" or pixels.min() < 0 or pixels.max() > 65535:
+            raise ValueError(
+                f"{path} holds {pixels.dtype} values from {pixels.min()} to {pixels.max()}: "
+                "neither 8 nor 16 bits, so its white is unknown. Save it as an 8-bit PNG or JPEG."
+            )
+        image = Image.fromarray((pixels.astype(np.float64) / 257 + 0.5).astype(np.uint8))
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, WHITE), image)
@@ -34,24 +42,8 @@ def read_image(path: Path) -> Tensor:
     return torch.from_numpy(np.array(image)).permute(2, 0, 1)
 
 
-def turn_upright(image: Image.Image) -> None:
-    """Turns it as its camera noted; a note that cannot be read turns nothing."""
-    with suppress(SyntaxError):
-        ImageOps.exif_transpose(image, in_place=True)
-
-
-def to_8_bits(pixels: np.ndarray, path: Path) -> np.ndarray:
-    """Grey values of 0..65535 -> uint8 0..255"""
-    if pixels.dtype.kind == "f" or pixels.min() < 0 or pixels.max() > 65535:
-        raise ValueError(
-            f"{path} holds {pixels.dtype} values from {pixels.min()} to {pixels.max()}: neither 8 "
-            "nor 16 bits, so its white is unknown. Save it as an 8-bit PNG or JPEG."
-        )
-    return (pixels.astype(np.float64) / 257 + 0.5).astype(np.uint8)
-
-
 def read_labels(path: Path) -> Tensor:
-    """One value per pixel -> uint8 (H, W): grey or palette pictures, and the .mat files of SBD.
+    """One value per pixel -> uint8 (H, W): grey or palette images, and the .mat files of SBD.
 
     The values are those in the file at every bit depth; a PNG of 2 bits holds 0 to 3.
     Raises ValueError for a coloured file: which colour is which class is not in the file. Raises it
@@ -69,23 +61,18 @@ def read_labels(path: Path) -> Tensor:
     if image.mode not in ("L", "P", "1"):
         raise ValueError(
             f"{path} has mode {image.mode}, but labels hold one class index of 0..255 per pixel "
-            "(8-bit grey or palette PNG). A coloured picture of the labels has to be turned into "
-            "indices first."
+            "(8-bit grey or palette PNG). Coloured labels have to be converted to indices first."
         )
     values = np.array(image, dtype=np.uint8)
     if image.format == "PNG" and image.mode == "L":
-        values //= 255 // (2 ** grey_bits(path) - 1)  # Pillow stretches 2 and 4 bits to 0..255
+        with path.open("rb") as file:
+            bits = file.read(25)[24]  # behind the signature, the first chunk's head and the size
+        values //= 255 // (2**bits - 1)  # Pillow stretches 2 and 4 bits to 0..255
     return torch.from_numpy(values)
 
 
-def grey_bits(path: Path) -> int:
-    """The bit depth of a PNG: the byte behind the signature, the first chunk's head and the size"""
-    with path.open("rb") as file:
-        return file.read(25)[24]
-
-
 def open_whole(path: Path) -> Image.Image:
-    """Opens and decodes a picture to the last byte."""
+    """Opens and decodes an image to the last byte."""
     try:
         with Image.open(path) as image:
             image.load()
@@ -93,7 +80,7 @@ def open_whole(path: Path) -> Image.Image:
         raise FileNotFoundError(f"There is no file {path}.") from error
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ValueError(
-            f"{path} cannot be read as a picture ({error}). It may be cut off or of another kind: "
+            f"{path} cannot be read as an image ({error}). It may be cut off or of another kind: "
             "copy or download it again."
         ) from error
     return image
@@ -105,7 +92,7 @@ def need_scipy(what: object) -> ModuleType:
         from scipy import io
     except ModuleNotFoundError as error:
         raise ValueError(
-            f"{what}: the labels of SBD are MATLAB files, and scipy, which knows them, is not "
+            f"{what}: the labels of SBD are MATLAB files, and scipy, which reads them, is not "
             "installed: pip install -e '.[data]'"
         ) from error
     return io
@@ -125,6 +112,28 @@ def read_sbd(path: Path) -> Tensor:
             f"{path} cannot be read as labels of SBD ({error}). It may be cut off or of another "
             "kind: unpack benchmark.tgz again."
         ) from error
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a text file in UTF-8, or in UTF-16 with its mark.
+
+    Raises ValueError with line and byte for another encoding.
+    """
+    content = path.read_bytes()
+    marked = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    place, reason = content.find(b"\0"), "a zero byte"
+    try:
+        text = content.decode("utf-16" if marked else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        place, reason = error.start, error.reason
+    else:
+        if marked or place < 0:
+            return text.splitlines()
+    line = content.count(b"\n", 0, place) + 1
+    raise ValueError(
+        f"{path}, line {line}, byte {place}: {reason} (0x{content[place]:02x}). It is not UTF-8: "
+        "save it as UTF-8."
+    )
 
 
 @contextmanager

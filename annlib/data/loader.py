@@ -15,7 +15,7 @@ from annlib.seeds import seed_for, seeded
 
 
 class Draw(NamedTuple):
-    """Which sample, and the seed of what is done to it at random."""
+    """Which sample, and the seed of its random transform."""
 
     index: int
     seed: int
@@ -28,7 +28,7 @@ class Share(NamedTuple):
     size: int = 1
 
 
-class BatchesFrom(Sampler[list[Draw]]):
+class ResumableBatchSampler(Sampler[list[Draw]]):
     """Endless batches of draws from step `start` on: every epoch a new shuffle of all samples.
 
     Batch t is the same whether training began at 0 or was resumed, and whatever the number of
@@ -46,41 +46,29 @@ class BatchesFrom(Sampler[list[Draw]]):
                 f"A batch of {batch_size} cannot be shared equally by {share.size} processes: use "
                 f"a number of processes that divides {batch_size}."
             )
-        self.num_samples = num_samples
-        self.batch_size = batch_size
-        self.seed = seed
-        self.start = start
-        self.share = share
-        self.epoch, self.order = -1, torch.empty(0)
+        self.num_samples, self.batch_size = num_samples, batch_size
+        self.seed, self.start, self.share = seed, start, share
 
     def __iter__(self) -> Iterator[list[Draw]]:
+        shuffled_for, order = -1, torch.empty(0)
+        part = self.batch_size // self.share.size
         for step in count(self.start):
-            batch = self.batch(step)
-            part = len(batch) // self.share.size
+            batch = []
+            for position in range(step * self.batch_size, (step + 1) * self.batch_size):
+                epoch, place = divmod(position, self.num_samples)
+                if epoch != shuffled_for:
+                    generator = torch.Generator().manual_seed(seed_for("epoch", self.seed, epoch))
+                    order = torch.randperm(self.num_samples, generator=generator)
+                    shuffled_for = epoch
+                batch.append(Draw(int(order[place]), seed_for("sample", self.seed, position)))
             yield batch[self.share.rank * part : (self.share.rank + 1) * part]
-
-    def batch(self, step: int) -> list[Draw]:
-        """The draws of step 0, 1, ..., those of all processes."""
-        first = step * self.batch_size
-        return [self.draw(position) for position in range(first, first + self.batch_size)]
-
-    def draw(self, position: int) -> Draw:
-        epoch, place = divmod(position, self.num_samples)
-        if epoch != self.epoch:
-            self.epoch, self.order = epoch, self.shuffled(epoch)
-        return Draw(int(self.order[place]), seed_for("sample", self.seed, position))
-
-    def shuffled(self, epoch: int) -> Tensor:
-        generator = torch.Generator().manual_seed(seed_for("epoch", self.seed, epoch))
-        return torch.randperm(self.num_samples, generator=generator)
 
 
 class Transformed(Dataset):
     """A data set of uint8 pairs, seen through a transform."""
 
     def __init__(self, dataset: Dataset, transform: Transform):
-        self.dataset = dataset
-        self.transform = transform
+        self.dataset, self.transform = dataset, transform
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -90,7 +78,7 @@ class Transformed(Dataset):
 
 
 class Seeded(Dataset):
-    """A data set whose random transform obeys the draw's seed, in any worker."""
+    """A data set whose random transform depends on the draw's seed only, in any worker."""
 
     def __init__(self, dataset: Dataset):
         self.dataset = dataset
@@ -104,7 +92,7 @@ def leave_interrupts_to_the_parent(worker: int) -> None:
     """The parent decides when its workers end, not a signal that was meant for it.
 
     Ctrl-C goes to all processes of a terminal, torchrun's SIGTERM to all of a group: workers get a
-    group of their own. (On Windows there are no groups; there they do not hear Ctrl-C.)
+    group of their own. (Windows has no groups; there they ignore Ctrl-C.)
     """
     if hasattr(os, "setpgrp"):
         os.setpgrp()
@@ -124,16 +112,16 @@ def make_loader(
 ) -> DataLoader:
     """images float32 (B, 3, H, W), labels int64 (B, H, W).
 
-    Training: endless, shuffled, from step `start` on, in memory that a GPU copies from without
-    waiting if `pin_memory`; of every batch only this process's share. Otherwise: every sample
+    Training: endless, shuffled, from step `start` on, only this process's share of every batch.
+    pin_memory: batches lie in memory that a GPU copies from asynchronously. Otherwise: every sample
     once, in order.
     """
-    generator = torch.Generator()  # the loader's own; it would draw from the caller's otherwise
+    generator = torch.Generator()  # the loader's own, so that the caller's is not drawn from
     if not training:
         return DataLoader(dataset, batch_size, num_workers=workers, generator=generator)
     return DataLoader(
         Seeded(dataset),
-        batch_sampler=BatchesFrom(len(dataset), batch_size, seed, start, share),
+        batch_sampler=ResumableBatchSampler(len(dataset), batch_size, seed, start, share),
         num_workers=workers,
         pin_memory=pin_memory,
         worker_init_fn=leave_interrupts_to_the_parent,

@@ -1,9 +1,9 @@
 """Small synthetic imitations of Cityscapes, ADE20K and VOC, with their folders and label values.
 
-A class is told by its colour and its stripes, and stands where it belongs: enough to learn
+A class is recognised by its colour and its stripes, and stands where it belongs: enough to learn
 something, and cheap at any size. Legend: H height, W width; sizes are (height, width) in pixels.
 
-For tests and rehearsals. The pictures are painted, so scores on them say nothing about the real
+For tests and rehearsals. The images are painted, so scores on them say nothing about the real
 data sets; a file MIMIC.txt in the root says so.
 """
 
@@ -27,11 +27,23 @@ from annlib.data.classes import (
 from annlib.data.folders import ADE20K_FOLDERS, LISTS, SBD_PLACES
 from annlib.data.io import all_or_nothing, need_scipy
 
-Values = np.ndarray  # uint8 (H, W), as they stand in the label files
+Benchmark = Literal["cityscapes", "ade20k", "voc12aug"]
+Size = tuple[int, int]
+Values = np.ndarray  # uint8 (H, W), as in the label files
+
+MARK = "MIMIC.txt"
+CITIES = {"train": ("attrappen", "nachbau"), "val": ("spiegelau",)}
+SIZES: dict[Benchmark, tuple[Size, ...]] = {
+    "cityscapes": ((1024, 2048),),
+    "ade20k": ((512, 683), (683, 512), (600, 800), (384, 512), (256, 256)),
+    "voc12aug": ((375, 500), (500, 375), (333, 500), (500, 366)),
+}
+DEALT = 16  # classes of VOC that occur in turn: eight training images show each of them
+VOC_PALETTE = [part for index in range(256) for part in spread_colour(index)]
 
 
 class Thing(NamedTuple):
-    """What stands somewhere: shares of the picture's height, and width by height."""
+    """An object: its place and size as shares of the image's height, and width by height."""
 
     value: int
     bottom: float
@@ -53,7 +65,11 @@ SKEW = 2.5  # of chance towards the first classes of ADE20K, which are the most 
 
 
 def paint(values: Values, spec: DatasetSpec, random: np.random.Generator) -> np.ndarray:
-    """Label values -> uint8 (H, W, 3) RGB: colour and stripes of each class, light, and noise."""
+    """Label values -> uint8 (H, W, 3) RGB: colour and stripes of each class, light, and noise.
+
+    Colours are drawn towards grey, so that light and stripes can be seen on all of them. Pixels
+    without a class look different each time.
+    """
     height, width = values.shape
     row, column = np.ogrid[:height, :width]
     number = np.arange(256)
@@ -63,123 +79,74 @@ def paint(values: Values, spec: DatasetSpec, random: np.random.Generator) -> np.
     light = np.asarray(light.resize((width, height), Image.Resampling.BILINEAR), np.int16)
     noise = random.integers(-10, 11, (height, width), np.int16)
     change = light + noise + 40 * stripes.astype(np.int16)
-    return (appearance(spec, random)[values] + change[..., None]).clip(0, 255).astype(np.uint8)
-
-
-def appearance(spec: DatasetSpec, random: np.random.Generator) -> np.ndarray:
-    """int16 (256, 3): value in the label file -> RGB. What has no class looks different each time.
-
-    Colours are drawn towards grey, so that light and stripes can be seen on all of them.
-    """
     colours = spec.colour_table()[spec.label_table().int()].numpy().astype(np.int16)
-    background = (0,) if spec.layout == "voc12aug" else ()
-    for value in (*spec.ignored, *background):
+    for value in (*spec.ignored, *(0,) * (spec.layout == "voc12aug")):
         colours[value] = random.integers(60, 200)
-    return 20 + 3 * colours // 4
+    colours = 20 + 3 * colours // 4
+    return (colours[values] + change[..., None]).clip(0, 255).astype(np.uint8)
 
 
-def street(random: np.random.Generator, size: tuple[int, int]) -> Values:
-    """Cityscapes: sky, a skyline, road and pavement, what stands there, and a bonnet."""
-    height, width = size
-    canvas = Image.new("L", (width, height), 23)
-    draw = ImageDraw.Draw(canvas)
-    horizon = height * random.uniform(0.42, 0.5)
-    columns(draw, random, SKYLINE, (horizon - 0.35 * height, horizon - 0.1 * height), size)
-    columns(draw, random, LOW_WALLS, (horizon - 0.06 * height, horizon), size)
+class Drawing:
+    """A canvas of label values, and the random numbers that decide what is drawn on it."""
+
+    def __init__(self, random: np.random.Generator, size: Size, background: int):
+        self.random, (self.height, self.width) = random, size
+        self.canvas = Image.new("L", (self.width, self.height), background)
+        self.draw = ImageDraw.Draw(self.canvas)
+
+    def columns(self, choices: tuple[int, ...], top: float, bottom: float) -> None:
+        """Fills the width with blocks that begin between `top` and `bottom`, down to the ground."""
+        left = 0.0
+        while left < self.width:
+            right = left + self.width * self.random.uniform(0.06, 0.2)
+            box = (left, self.random.uniform(top, bottom), right, self.height)
+            self.draw.rectangle(box, fill=int(self.random.choice(choices)))
+            left = right
+
+    def place(self, thing: Thing, border: int | None = None) -> None:
+        """Draws an object at its height, anywhere across: odd values round, even ones square."""
+        border_width = 0 if border is None else max(1, min(self.height, self.width) // 75)
+        tall = thing.height * self.height * self.random.uniform(0.7, 1.3)
+        wide = max(2.0, tall * thing.aspect)
+        bottom = thing.bottom * self.height * self.random.uniform(0.95, 1.05)
+        left = self.random.uniform(-0.3 * wide, self.width - 0.7 * wide)
+        shape = self.draw.ellipse if thing.value % 2 else self.draw.rectangle
+        box = (left, bottom - tall, left + wide, bottom)
+        shape(box, fill=thing.value, outline=border, width=border_width)
+
+
+def street(random: np.random.Generator, size: Size) -> Values:
+    """Cityscapes: sky, a skyline, road and pavement, objects, and a bonnet."""
+    drawing, (height, width) = Drawing(random, size, 23), size
+    draw, horizon = drawing.draw, height * random.uniform(0.42, 0.5)
+    drawing.columns(SKYLINE, horizon - 0.35 * height, horizon - 0.1 * height)
+    drawing.columns(LOW_WALLS, horizon - 0.06 * height, horizon)
     draw.rectangle((0, horizon + 0.03 * height, width, height), fill=8)
     for value, left, right in ((9, 0.0, 0.2), (7, 0.1, 0.85), (10, 0.6, 0.7), (6, 0.9, 1.0)):
         corners = ((left, 1), (0.5, horizon / height + 0.04), (right, 1))
         draw.polygon([(x * width, y * height) for x, y in corners], fill=value)
     chosen = [STREET_THINGS[i] for i in random.permutation(len(STREET_THINGS))[:16]]
     for thing in sorted(chosen, key=lambda thing: thing.bottom):  # the nearest last
-        place(draw, random, thing, size)
+        drawing.place(thing)
     draw.ellipse((0.15 * width, 0.9 * height, 0.85 * width, 1.3 * height), fill=1)
     draw.rectangle((0, 0, width - 1, height - 1), outline=3, width=max(1, height // 200))
-    return np.array(canvas)
+    return np.array(drawing.canvas)
 
 
-def scene(random: np.random.Generator, size: tuple[int, int]) -> Values:
-    """ADE20K: a room or a view, with things in it; some of it unlabelled (0)."""
+def scene(random: np.random.Generator, size: Size) -> Values:
+    """ADE20K: a room or a view, with objects in it; some of it unlabelled (0)."""
     height, width = size
     indoors = random.random() < 0.5
-    canvas = Image.new("L", (width, height), 6 if indoors else 3)
-    draw = ImageDraw.Draw(canvas)
-    choices = INDOORS if indoors else OUTDOORS
-    columns(draw, random, choices, (0.1 * height, 0.4 * height), size)
-    ground = random.choice((4, 29) if indoors else (7, 10, 12, 14))
-    draw.rectangle((0, random.uniform(0.6, 0.75) * height, width, height), fill=int(ground))
-    for _ in range(10):
+    drawing = Drawing(random, size, 6 if indoors else 3)
+    drawing.columns(INDOORS if indoors else OUTDOORS, 0.1 * height, 0.4 * height)
+    ground = int(random.choice((4, 29) if indoors else (7, 10, 12, 14)))
+    drawing.draw.rectangle((0, random.uniform(0.6, 0.75) * height, width, height), fill=ground)
+    for _ in range(10):  # place and size of a class follow from its number
         value = 1 + int(150 * random.random() ** SKEW)
-        place(draw, random, ade20k_thing(value), size)
-    place(draw, random, Thing(0, random.uniform(0.4, 1), 0.15, 1.0), size)
-    return np.array(canvas)
-
-
-def ade20k_thing(value: int) -> Thing:
-    """Where a class of ADE20K stands, and how large it is, follows from its number."""
-    height = 0.12 + value * 7 % 20 / 100
-    return Thing(value, 0.35 + value * 11 % 61 / 100, height, 0.6 + value % 5 * 0.3)
-
-
-def photograph(random: np.random.Generator, size: tuple[int, int], objects: list[int]) -> Values:
-    """VOC: objects on a background (0), each with a border of 255."""
-    height, width = size
-    canvas = Image.new("L", (width, height), 0)
-    draw = ImageDraw.Draw(canvas)
-    for value in objects:
-        thing = Thing(value, 0.6 + value * 3 % 8 * 0.05, 0.25 + value % 4 * 0.07, 0.7 + value % 3)
-        place(draw, random, thing, size, IGNORE_INDEX)
-    return np.array(canvas)
-
-
-def columns(
-    draw: ImageDraw.ImageDraw,
-    random: np.random.Generator,
-    choices: tuple[int, ...],
-    tops: tuple[float, float],
-    size: tuple[int, int],
-) -> None:
-    """Fills the width with blocks that begin somewhere between `tops` and reach the ground."""
-    height, width = size
-    left = 0.0
-    while left < width:
-        right = left + width * random.uniform(0.06, 0.2)
-        box = (left, random.uniform(*tops), right, height)
-        draw.rectangle(box, fill=int(random.choice(choices)))
-        left = right
-
-
-def place(
-    draw: ImageDraw.ImageDraw,
-    random: np.random.Generator,
-    thing: Thing,
-    size: tuple[int, int],
-    border: int | None = None,
-) -> None:
-    """Draws a thing at its height, anywhere across: odd values are round, even ones square."""
-    border_width = 0 if border is None else max(1, min(size) // 75)
-    tall = thing.height * size[0] * random.uniform(0.7, 1.3)
-    wide = max(2.0, tall * thing.aspect)
-    bottom = thing.bottom * size[0] * random.uniform(0.95, 1.05)
-    left = random.uniform(-0.3 * wide, size[1] - 0.7 * wide)
-    box = (left, bottom - tall, left + wide, bottom)
-    shape = draw.ellipse if thing.value % 2 else draw.rectangle
-    shape(box, fill=thing.value, outline=border, width=border_width)
-
-
-Benchmark = Literal["cityscapes", "ade20k", "voc12aug"]
-Size = tuple[int, int]
-Picture = tuple[np.ndarray, np.ndarray]  # uint8 (H, W, 3) RGB, uint8 (H, W) label values
-
-MARK = "MIMIC.txt"
-CITIES = {"train": ("attrappen", "nachbau"), "val": ("spiegelau",)}
-SIZES: dict[Benchmark, tuple[Size, ...]] = {
-    "cityscapes": ((1024, 2048),),
-    "ade20k": ((512, 683), (683, 512), (600, 800), (384, 512), (256, 256)),
-    "voc12aug": ((375, 500), (500, 375), (333, 500), (500, 366)),
-}
-DEALT = 16  # classes of VOC that come up in turn: eight training pictures show each of them
-VOC_PALETTE = [part for index in range(256) for part in spread_colour(index)]
+        place, tall = 0.35 + value * 11 % 61 / 100, 0.12 + value * 7 % 20 / 100
+        drawing.place(Thing(value, place, tall, 0.6 + value % 5 * 0.3))
+    drawing.place(Thing(0, random.uniform(0.4, 1), 0.15, 1.0))
+    return np.array(drawing.canvas)
 
 
 def mimic(
@@ -191,124 +158,102 @@ def mimic(
     seed: int = 0,
     originals: bool = False,
 ) -> None:
-    """Writes a miniature of a benchmark into an empty or new folder; same seed, same pictures.
+    """Writes a miniature of a benchmark into an empty or new folder; same seed, same images.
 
-    size: (height, width) in the place of the real ones; where these vary, it is turned and squared.
+    size: (height, width) instead of the real ones; where these vary, it is turned and squared.
     originals: VOC and SBD as they are published, instead of the ready-made SegmentationClassAug.
-    Raises FileExistsError for a folder that is not empty, ValueError for what cannot be.
+    Raises FileExistsError for a folder that is not empty, ValueError for impossible arguments.
     """
     if train < 1 or val < 1 or size is not None and min(size) < 16:
         raise ValueError(
-            f"A data set of {train} + {val} pictures of {size or 'their own size'}: at least one "
-            "picture in each half, and 16 pixels on each side, are needed."
+            f"A data set of {train} + {val} images of {size or 'their own size'}: at least one "
+            "image in each split, and 16 pixels on each side, are needed."
         )
     if originals and name != "voc12aug":
         raise ValueError(f"--originals is about VOC and SBD: {name} has one layout only.")
-    sizes = cycle(SIZES[name] if size is None else turned(name, size))
+    variants = SIZES[name]
+    if size is not None:
+        variants = (size, size[::-1], (min(size), min(size)))
+        variants = variants[: {"cityscapes": 1, "voc12aug": 2, "ade20k": 3}[name]]
+    sizes, counts = cycle(variants), {"train": train, "val": val}
     with all_or_nothing(root) as folder:
-        match name:
-            case "cityscapes":
-                write_cityscapes(folder, {"train": train, "val": val}, sizes, seed)
-            case "ade20k":
-                write_ade20k(folder, {"train": train, "val": val}, sizes, seed)
-            case "voc12aug":
-                write_voc(folder, train, val, sizes, seed, originals)
+        if name == "voc12aug":
+            write_voc(folder, train, val, sizes, seed, originals)
+        for split, index in [(s, i) for s in counts for i in range(counts[s])]:
+            random = np.random.default_rng([seed, *split.encode(), index])
+            if name == "cityscapes":
+                values = street(random, next(sizes))
+                city = CITIES[split][index % len(CITIES[split])]
+                image_folder, label_folder = (
+                    folder / part / split / city for part in ("leftImg8bit", "gtFine")
+                )
+                image = image_folder / f"{city}_{index:06d}_000019_leftImg8bit.png"
+                labels = label_folder / f"{city}_{index:06d}_000019_gtFine_labelIds.png"
+                save(paint(values, CITYSCAPES, random), image)
+                save(values, labels)
+            elif name == "ade20k":
+                values = scene(random, next(sizes))
+                home, stem = folder / "ADEChallengeData2016", f"ADE_{split}_{index + 1:08d}"
+                part = ADE20K_FOLDERS[split]
+                save(paint(values, ADE20K, random), home / "images" / part / f"{stem}.jpg")
+                save(values, home / "annotations" / part / f"{stem}.png")
         (folder / MARK).write_text(
             f"Painted by `annlib data mimic {name}` in the layout of the real data set, which has "
-            f"{PUBLISHED_PICTURES[name]} photographs. Scores on it say nothing about those.\n"
+            f"{PUBLISHED_PICTURES[name]} images. Scores on it say nothing about those.\n"
         )
 
 
-def turned(name: Benchmark, size: Size) -> tuple[Size, ...]:
-    height, width = size
-    variants = (size, (width, height), (min(size), min(size)))
-    return {"cityscapes": variants[:1], "voc12aug": variants[:2], "ade20k": variants}[name]
-
-
-def dice(seed: int, split: str, index: int) -> np.random.Generator:
-    return np.random.default_rng([seed, *split.encode(), index])
-
-
 def save(image: np.ndarray, path: Path, palette: list[int] | None = None) -> None:
-    """PNG or JPEG by the name of the file; with a palette, a picture of indices."""
+    """PNG or JPEG by the name of the file; with a palette, an image of indices."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    picture = Image.fromarray(image)
+    file = Image.fromarray(image)
     if palette:
-        picture.putpalette(palette)
-    options = {"quality": 90} if path.suffix == ".jpg" else {"compress_level": 1}
-    picture.save(path, **options)
-
-
-def write_cityscapes(
-    folder: Path, counts: dict[str, int], sizes: Iterator[Size], seed: int
-) -> None:
-    """leftImg8bit/SPLIT/CITY/*_leftImg8bit.png, gtFine/SPLIT/CITY/*_gtFine_labelIds.png"""
-    for split, count in counts.items():
-        for index in range(count):
-            random = dice(seed, split, index)
-            values = street(random, next(sizes))
-            city = CITIES[split][index % len(CITIES[split])]
-            name = f"{city}_{index:06d}_000019"
-            image = paint(values, CITYSCAPES, random)
-            save(image, folder / "leftImg8bit" / split / city / f"{name}_leftImg8bit.png")
-            save(values, folder / "gtFine" / split / city / f"{name}_gtFine_labelIds.png")
-
-
-def write_ade20k(folder: Path, counts: dict[str, int], sizes: Iterator[Size], seed: int) -> None:
-    """ADEChallengeData2016/images/PART/*.jpg and annotations/PART/*.png"""
-    home = folder / "ADEChallengeData2016"
-    for split, count in counts.items():
-        for index in range(count):
-            random = dice(seed, split, index)
-            values = scene(random, next(sizes))
-            part, name = ADE20K_FOLDERS[split], f"ADE_{split}_{index + 1:08d}"
-            save(paint(values, ADE20K, random), home / "images" / part / f"{name}.jpg")
-            save(values, home / "annotations" / part / f"{name}.png")
+        file.putpalette(palette)
+    file.save(path, **({"quality": 90} if path.suffix == ".jpg" else {"compress_level": 1}))
 
 
 def write_voc(
     folder: Path, train: int, val: int, sizes: Iterator[Size], seed: int, originals: bool
 ) -> None:
-    """VOCdevkit/VOC2012, and what SBD adds: half of the training pictures, rounded down."""
-    home = folder / "VOCdevkit" / "VOC2012"
+    """VOCdevkit/VOC2012, and what SBD adds: half of the training images, rounded down.
+
+    An image shows two objects on a background (0), each with a border of 255, and at times a third;
+    the classes are dealt so that many occur soon.
+    """
+    home, sbd = folder / "VOCdevkit" / "VOC2012", folder / SBD_PLACES[0]
     names = [f"2012_{index:06d}" for index in range(train + val)]
     added, own = names[: train // 2], names[train // 2 :]
+    deck = (1 + np.random.default_rng(seed).permutation(20)).tolist()[:DEALT]
     for index, name in enumerate(names):
-        image, values = voc_picture(dice(seed, "voc", index), next(sizes), seed, index)
-        save(image, home / "JPEGImages" / f"{name}.jpg")
+        random = np.random.default_rng([seed, *b"voc", index])
+        objects = [deck[2 * index % DEALT], deck[(2 * index + 1) % DEALT]]
+        if random.random() < 0.5:
+            objects.append(int(random.integers(1, 21)))
+        drawing = Drawing(random, next(sizes), 0)
+        for value in objects:
+            place, tall = 0.6 + value * 3 % 8 * 0.05, 0.25 + value % 4 * 0.07
+            drawing.place(Thing(value, place, tall, 0.7 + value % 3), IGNORE_INDEX)
+        values = np.array(drawing.canvas)
+        save(paint(values, VOC12AUG, random), home / "JPEGImages" / f"{name}.jpg")
         if name in own:
             save(values, home / "SegmentationClass" / f"{name}.png", VOC_PALETTE)
         elif originals:
-            write_mat(values, folder / SBD_PLACES[0] / "cls" / f"{name}.mat")
+            (sbd / "cls").mkdir(parents=True, exist_ok=True)
+            borderless = np.where(values == 255, 0, values).astype(np.uint8)  # as SBD is
+            content = {"GTcls": {"Segmentation": borderless}}
+            need_scipy("--originals").savemat(
+                sbd / "cls" / f"{name}.mat", content, do_compression=True
+            )
         else:
             save(values, home / "SegmentationClassAug" / f"{name}.png")
-    write_list(home / LISTS / "train.txt", own[:-val])
-    write_list(home / LISTS / "val.txt", own[-val:])
-    if originals:  # SBD's own lists know nothing of VOC's: they share pictures with its val
-        write_list(folder / SBD_PLACES[0] / "train.txt", [*added[::2], own[-1]])
-        write_list(folder / SBD_PLACES[0] / "val.txt", [*added[1::2], own[0]])
+    lists = {home / LISTS / "train.txt": own[:-val], home / LISTS / "val.txt": own[-val:]}
+    if originals:  # SBD's lists are independent of VOC's: they share images with its val
+        lists |= {
+            sbd / "train.txt": [*added[::2], own[-1]],
+            sbd / "val.txt": [*added[1::2], own[0]],
+        }
     else:
-        write_list(home / LISTS / "trainaug.txt", [*own[:-val], *added])
-
-
-def voc_picture(random: np.random.Generator, size: Size, seed: int, index: int) -> Picture:
-    """Two objects, dealt so that many classes come up soon and again, and at times a third."""
-    deck = (1 + np.random.default_rng(seed).permutation(20)).tolist()[:DEALT]
-    objects = [deck[2 * index % DEALT], deck[(2 * index + 1) % DEALT]]
-    if random.random() < 0.5:
-        objects.append(int(random.integers(1, 21)))
-    values = photograph(random, size, objects)
-    return paint(values, VOC12AUG, random), values
-
-
-def write_list(path: Path, names: list[str]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(f"{name}\n" for name in names))
-
-
-def write_mat(values: np.ndarray, path: Path) -> None:
-    """As SBD has it: without borders."""
-    savemat = need_scipy("--originals").savemat
-    path.parent.mkdir(parents=True, exist_ok=True)
-    values = np.where(values == 255, 0, values).astype(np.uint8)
-    savemat(path, {"GTcls": {"Segmentation": values}}, do_compression=True)
+        lists[home / LISTS / "trainaug.txt"] = [*own[:-val], *added]
+    for path, listed in lists.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join(f"{name}\n" for name in listed))

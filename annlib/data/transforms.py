@@ -1,7 +1,7 @@
 """Augmentation and normalisation: (image, labels) -> (image, labels).
 
 Every step ends in uint8, as the reference's do (mmseg, PhotoMetricDistortion). In between, bytes
-and int16 are used where they are exact: a pass over them takes a half to a quarter of float's time.
+and int16 are used where they are exact: a pass over them takes half to a quarter of float's time.
 
 image uint8 (3, H, W) RGB, labels uint8 (H, W); all randomness is torch's. Order, ranges and
 probabilities are the reference's (mmseg/datasets/transforms).
@@ -9,16 +9,22 @@ probabilities are the reference's (mmseg/datasets/transforms).
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import reduce
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate, pad
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms.v2 import functional as F
 
 from annlib.config import IGNORE_INDEX, DataConfig
+
+Pair = tuple[Tensor, Tensor]
+Transform = Callable[[Tensor, Tensor], Pair]
+Size = tuple[int, int]  # height, width
+
+STRIP = 128  # rows: what one pass writes is still in the cache when the next one reads it
+MEAN = torch.tensor([123.675, 116.28, 103.53])[:, None, None]  # RGB, 0-255
+STD = torch.tensor([58.395, 57.12, 57.375])[:, None, None]
+CAT_MAX_RATIO = 0.75  # the reference's cat_max_ratio: no class may fill more of a crop
 
 
 def uniform(low: float, high: float) -> float:
@@ -34,47 +40,29 @@ def randint(low: int, high: int) -> int:
     return int(torch.randint(low, high + 1, ()))
 
 
-Change = Callable[[Tensor], Tensor]
-
-STRIP = 128  # rows: what one pass writes is still in the cache when the next one reads it
-
-
 class ColorJitter:
     """Brightness, contrast, saturation and hue, each with probability 0.5; labels stay."""
 
-    def __call__(self, image: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        changes = self.draw()
-        strips = [changed(in_planes(strip), changes) for strip in image.split(STRIP, dim=1)]
+    def __call__(self, image: Tensor, labels: Tensor) -> Pair:
+        changes, strips = self.draw(), []
+        for strip in image.split(STRIP, dim=1):
+            # Channel after channel in memory, because channels are compared with each other; NumPy
+            # copies three times as fast as contiguous().
+            strip = torch.from_numpy(np.ascontiguousarray(strip.numpy()))
+            for change, amount in changes:
+                strip = change(strip, amount)
+            strips.append(strip)
         return torch.cat(strips, dim=1), labels
 
-    def draw(self) -> list[Change]:
-        """Contrast comes either before or after saturation and hue."""
-        changes = maybe(brighten, lambda: uniform(-32, 32))
+    def draw(self) -> list[tuple[Callable[[Tensor, float], Tensor], float]]:
+        """Changes and their amounts. Contrast comes either before or after saturation and hue."""
+        changes = [(brighten, uniform(-32, 32))] if chance(0.5) else []
+        contrast = (scale_contrast, lambda: uniform(0.5, 1.5))
+        saturation = (scale_saturation, lambda: uniform(0.5, 1.5))
+        hue = (turn_hue, lambda: 2 * randint(-18, 17))
         contrast_first = chance(0.5)
-        if contrast_first:
-            changes += maybe(scale_contrast, lambda: uniform(0.5, 1.5))
-        changes += maybe(scale_saturation, lambda: uniform(0.5, 1.5))
-        changes += maybe(turn_hue, lambda: 2 * randint(-18, 17))
-        if not contrast_first:
-            changes += maybe(scale_contrast, lambda: uniform(0.5, 1.5))
-        return changes
-
-
-def maybe(change: Callable[[Tensor, float], Tensor], draw: Callable[[], float]) -> list[Change]:
-    """One change by an amount at random, or none."""
-    if not chance(0.5):
-        return []
-    amount = draw()
-    return [lambda image: change(image, amount)]
-
-
-def changed(image: Tensor, changes: list[Change]) -> Tensor:
-    return reduce(lambda found, change: change(found), changes, image)
-
-
-def in_planes(image: Tensor) -> Tensor:
-    """The same, channel after channel in memory, for they will be compared with each other."""
-    return torch.from_numpy(np.ascontiguousarray(image.numpy()))  # thrice as fast as contiguous()
+        order = (contrast, saturation, hue) if contrast_first else (saturation, hue, contrast)
+        return changes + [(change, draw_amount()) for change, draw_amount in order if chance(0.5)]
 
 
 def brighten(image: Tensor, shift: float) -> Tensor:
@@ -96,9 +84,9 @@ def scale_saturation(image: Tensor, factor: float) -> Tensor:
 def turn_hue(image: Tensor, degrees: float) -> Tensor:
     """Adds to H of HSV: V and S stay.
 
-    Hues lie on a hexagon, and a channel's gap to V depends on how far away from it the hue is:
-    none up to 60 degrees, all of the chroma C from 120 on, linear in between. Distances are taken
-    in units of 60/C degrees, which makes those of a pixel whole numbers: 3C is half a turn.
+    Hues lie on a hexagon, and a channel's gap to V depends on its distance from the hue: 0 up to 60
+    degrees, all of the chroma C from 120 on, linear in between. Distances are in units of 60/C
+    degrees, which makes those of a pixel whole numbers: 3C is half a turn.
     """
     value, least = image.amax(0).short(), image.amin(0).short()
     red, green, blue = image.short()
@@ -119,11 +107,7 @@ def to_uint8(image: Tensor) -> Tensor:
     return image.clamp_(0, 255).short().to(torch.uint8)
 
 
-MEAN = torch.tensor([123.675, 116.28, 103.53])[:, None, None]  # RGB, 0-255
-STD = torch.tensor([58.395, 57.12, 57.375])[:, None, None]
-
-
-def to_tensors(image: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+def to_tensors(image: Tensor, labels: Tensor) -> Pair:
     """uint8 (3, H, W) RGB, uint8 (H, W) -> float32 normalised, int64"""
     return normalise(image), labels.long()
 
@@ -131,25 +115,15 @@ def to_tensors(image: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
 def normalise(image: Tensor) -> Tensor:
     """uint8 (..., 3, H, W) RGB 0-255 -> float32 with the mean 0 and deviation 1 of ImageNet.
 
-    Floats and wider integers of 0..255 are taken, too. Raises ValueError for other ranges, see
-    `check_range`.
-    """
-    if image.dtype != torch.uint8:
-        check_range(image)
-    return (image - MEAN).div_(STD)
-
-
-def check_range(image: Tensor) -> None:
-    """Raises ValueError for pixels that are not in 0..255: bool, NaN, and floats of 0..1.
-
-    An image that is 0 everywhere is accepted: it is black in both ranges.
+    Floats and wider integers of 0..255 are accepted, too. Raises ValueError for bool, NaN, and
+    other ranges such as floats of 0..1 (unless all are 0, which is black in both ranges).
     """
     if image.dtype == torch.bool:
         raise ValueError("The image is bool: give pixels of 0..255, for example 255 * image.")
-    if image.numel() == 0:
-        return
+    if image.dtype == torch.uint8 or image.numel() == 0:
+        return (image - MEAN).div_(STD)
     low, high = (float(value) for value in image.detach().float().aminmax())
-    if not low <= high:  # aminmax hands NaN on
+    if not low <= high:  # aminmax of NaN is NaN
         raise ValueError(
             "The image holds NaN: a pixel is a number of 0..255. Find out where NaN comes from, or "
             "replace it, for example by torch.nan_to_num."
@@ -165,58 +139,39 @@ def check_range(image: Tensor) -> None:
             f"{held}, which looks like 0..1, but pixels are 0..255: the network would see a black "
             "image. Give uint8 pixels, or 255 * image."
         )
-
-
-Pair = tuple[Tensor, Tensor]
-Transform = Callable[[Tensor, Tensor], Pair]
-Size = tuple[int, int]  # height, width
-Window = tuple[slice, slice]  # rows, columns
-
-CAT_MAX_RATIO = 0.75  # the reference's cat_max_ratio: no class may fill more of a crop
+    return (image - MEAN).div_(STD)
 
 
 class RandomResize:
     """Scales a pair into a box, aspect kept, times a random factor."""
 
     def __init__(self, base_size: Size, ratio_range: tuple[float, float] = (0.5, 2.0)):
-        self.base_size = base_size
-        self.ratio_range = ratio_range
+        self.base_size, self.ratio_range = base_size, ratio_range
 
     def __call__(self, image: Tensor, labels: Tensor) -> Pair:
         """(3, H, W), (H, W) -> (3, H', W'), (H', W')"""
-        return resize(image, labels, self.draw(labels.shape))
-
-    def draw(self, size: Size) -> list[int]:
-        return self.size_of(size, uniform(*self.ratio_range))
+        return resize(image, labels, self.size_of(labels.shape, uniform(*self.ratio_range)))
 
     def size_of(self, size: Size, ratio: float) -> list[int]:
-        """The size that a pair gets. The box is a long and a short side: it may lie on its side."""
+        """The new size of a pair. The box is a long and a short side: it may lie on its side."""
         box = [int(side * ratio) for side in self.base_size]
         scale = min(max(box) / max(size), min(box) / min(size))
         return [max(1, int(side * scale + 0.5)) for side in size]
 
 
 def resize(image: Tensor, labels: Tensor, size: list[int]) -> Pair:
-    """Bilinear for the image, nearest for the labels, which have nothing in between."""
-    return resize_image(image, size), pick(labels, *nearest(labels.shape, size))
-
-
-def resize_image(image: Tensor, size: list[int]) -> Tensor:
-    return F.resize(image, size, InterpolationMode.BILINEAR, antialias=False)
-
-
-def nearest(old: Size, new: list[int]) -> tuple[Tensor, Tensor]:
-    """The rows and the columns that a picture of the new size takes from the old."""
+    """Bilinear for the image, nearest for the labels, which cannot be interpolated."""
     rows, columns = (
-        interpolate(torch.arange(have, dtype=torch.float)[None, None], want)[0, 0].long()
-        for have, want in zip(old, new, strict=True)
+        interpolate(torch.arange(have, dtype=torch.float)[None, None], want)[0, 0].long().numpy()
+        for have, want in zip(labels.shape, size, strict=True)
     )
-    return rows, columns
+    resized = labels.numpy()[rows].take(columns, axis=1)  # torch takes ten times as long
+    # torchvision imports torch's compiler, which takes seconds: only those who resize wait for it.
+    from torchvision.transforms import InterpolationMode
+    from torchvision.transforms.v2 import functional as F
 
-
-def pick(labels: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """(H, W) -> those rows and columns of it, by NumPy: torch takes ten times as long."""
-    return torch.from_numpy(labels.numpy()[rows.numpy()].take(columns.numpy(), axis=1))
+    image = F.resize(image, size, InterpolationMode.BILINEAR, antialias=False)
+    return image, torch.from_numpy(resized)
 
 
 class RandomCrop:
@@ -227,19 +182,13 @@ class RandomCrop:
 
     def __call__(self, image: Tensor, labels: Tensor) -> Pair:
         """(3, H, W), (H, W) -> (3, h, w), (h, w); a side shorter than the crop is kept whole"""
-        window, labels = self.choose(labels.shape, labels.__getitem__)
-        return image[(slice(None), *window)], labels
-
-    def choose(self, size: Size, labels_in: Callable[[Window], Tensor]) -> tuple[Window, Tensor]:
-        """A window of a picture of that size, and the labels in it."""
         for _ in range(11):  # as the reference: the eleventh is taken whatever it shows
-            window = self.draw(size)
-            labels = labels_in(window)
-            if self.is_varied(labels):
+            rows, columns = self.draw(labels.shape)
+            if self.is_varied(labels[rows, columns]):
                 break
-        return window, labels
+        return image[:, rows, columns], labels[rows, columns]
 
-    def draw(self, size: Size) -> Window:
+    def draw(self, size: Size) -> tuple[slice, slice]:
         rows, columns = (
             slice(start := randint(0, max(side - crop, 0)), start + crop)
             for side, crop in zip(size, self.crop_size, strict=True)
@@ -250,28 +199,6 @@ class RandomCrop:
         counts = torch.bincount(labels.flatten(), minlength=IGNORE_INDEX + 1)[:IGNORE_INDEX]
         counts = counts[counts > 0]
         return len(counts) > 1 and float(counts.max() / counts.sum()) < CAT_MAX_RATIO
-
-
-class ResizedCrop:
-    """RandomResize, then RandomCrop, without the labels that would be cut away at once.
-
-    The image is resized whole: PyTorch does that faster than a window of it could be done apart.
-    """
-
-    def __init__(self, resize: RandomResize, crop: RandomCrop):
-        self.resize = resize
-        self.crop = crop
-
-    def __call__(self, image: Tensor, labels: Tensor) -> Pair:
-        """(3, H, W), (H, W) -> (3, h, w), (h, w)"""
-        size = self.resize.draw(labels.shape)
-        rows, columns = nearest(labels.shape, size)
-
-        def labels_in(window: Window) -> Tensor:
-            return pick(labels, rows[window[0]], columns[window[1]])
-
-        window, labels = self.crop.choose(size, labels_in)
-        return resize_image(image, size)[(slice(None), *window)], labels
 
 
 class RandomFlip:
@@ -290,7 +217,7 @@ class Pad:
     def __call__(self, image: Tensor, labels: Tensor) -> Pair:
         """normalised (3, H, W), (H, W) -> at least `size`"""
         bottom, right = (max(0, n - m) for n, m in zip(self.size, labels.shape, strict=True))
-        if bottom or right:  # padding by nothing would still copy
+        if bottom or right:  # padding by 0 would still copy
             image = pad(image, (0, right, 0, bottom))  # 0 is the mean, normalised
             labels = pad(labels, (0, right, 0, bottom), value=IGNORE_INDEX)
         return image, labels
@@ -309,14 +236,12 @@ class Compose:
 
 
 def training_transform(config: DataConfig) -> Transform:
-    """Everything that happens to a training pair, in the reference's order."""
+    """All steps for a training pair, in the reference's order."""
     steps: list[Transform] = []
-    resize = RandomResize(config.base_size, config.ratio_range) if config.base_size else None
-    crop = RandomCrop(config.crop_size) if config.crop_size else None
-    if resize and crop:
-        steps.append(ResizedCrop(resize, crop))
-    elif resize or crop:
-        steps.append(resize or crop)
+    if config.base_size:
+        steps.append(RandomResize(config.base_size, config.ratio_range))
+    if config.crop_size:
+        steps.append(RandomCrop(config.crop_size))
     steps.append(RandomFlip())
     if config.color_jitter:
         steps.append(ColorJitter())

@@ -16,13 +16,13 @@ from annlib.data.classes import DatasetSpec, folder_spec
 from annlib.data.datasets import BUILT_IN
 from annlib.data.io import read_image
 from annlib.data.transforms import normalise
-from annlib.download import Progress
 from annlib.engine.distributed import wait_for_all
 from annlib.engine.inference import Label, make_label_predictor
 from annlib.model.ann import ANN
-from annlib.model.baselines import Baseline, build_model
+from annlib.model.baselines import Baseline
+from annlib.model.build import build_model
 from annlib.model.checkpoint import Checkpoint, checksum, load, restore, write_atomically
-from annlib.model.frozen import fuse_for_inference
+from annlib.model.fused import fuse_for_inference
 from annlib.model.hub import load_published
 from annlib.zoo import published
 
@@ -33,7 +33,7 @@ class Network(NamedTuple):
     name: str
     spec: DatasetSpec
     test: TestConfig
-    load: Callable[[Progress | None], ANN | Baseline]  # reads the weights, or fetches them first
+    load: Callable[[], ANN | Baseline]  # reads the weights, or fetches them first
 
 
 def find_network(what: str) -> Network:
@@ -49,7 +49,7 @@ def find_network(what: str) -> Network:
         row.name,
         BUILT_IN[row.data.dataset],
         row.test,
-        lambda progress: load_published(row.name, progress=progress),
+        lambda: load_published(row.name),
     )
 
 
@@ -59,16 +59,16 @@ def network_of(checkpoint: Checkpoint) -> Network:
         checkpoint.path.name,
         classes_of(checkpoint),
         test_config(checkpoint),
-        lambda progress: restored(checkpoint),
+        lambda: restored(checkpoint),
     )
 
 
-def load_in_turn(network: Network, progress: Progress | None = None) -> ANN | Baseline:
+def load_in_turn(network: Network) -> ANN | Baseline:
     """Its model; the first process of a machine goes ahead, the others find what it fetched."""
     is_first = os.environ.get("LOCAL_RANK", "0") == "0"
-    model = network.load(progress) if is_first else None
+    model = network.load() if is_first else None
     wait_for_all()
-    return model if model is not None else network.load(progress)
+    return model if model is not None else network.load()
 
 
 def restored(checkpoint: Checkpoint) -> ANN | Baseline:
@@ -182,14 +182,13 @@ def segmenter(
     device: torch.device,
     test: TestConfig | None = None,
     precision: Precision = "fp32",
-    progress: Progress | None = None,
 ) -> Segmenter:
     """The network, loaded and ready to be given photographs.
 
-    test: None for the network's own. progress: is told how much of the weights has come.
+    test: None for the network's own.
     """
     test = test or network.test
-    model = load_in_turn(network, progress)
+    model = load_in_turn(network)
     weights_crc32 = checksum("", model.state_dict())
     model = fuse_for_inference(model).to(device, memory_format=torch.channels_last)
     label = make_label_predictor(model, test, precision)

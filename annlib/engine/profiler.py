@@ -24,7 +24,8 @@ from annlib.engine.distributed import mean_over_ranks
 from annlib.engine.inference import inference_of
 from annlib.engine.train import make_optimizer, train
 from annlib.engine.trainer import batches, prepare_model, wrap_model
-from annlib.model.baselines import build_model
+from annlib.model.build import build_model
+from annlib.model.fused import fuse_for_training
 
 LISTING = Path("/proc/meminfo")
 CPU_MESSAGES = ("can't allocate memory", "not enough memory")  # torch has no class for these
@@ -218,7 +219,7 @@ def pace(
     timed: int = TIMED_STEPS,
 ) -> Pace:
     """Of `timed` training steps after `warm_up`, once all that is done only once is done."""
-    model = prepare_model(build_model(experiment.model), device, compute)
+    model = prepare_model(fuse_for_training(build_model(experiment.model)), device, compute)
     optimizer = make_optimizer(model, experiment.train)
     config = replace(experiment.train, iterations=warm_up + timed)
     loader = batches(experiment, dataset, device, workers)

@@ -25,8 +25,8 @@ from annlib.engine.profiler import (
 from annlib.engine.results import cpu_name, slug, write_measured
 from annlib.engine.train import Step, autocast, make_optimizer, train
 from annlib.engine.trainer import prepare_model, wrap_model
-from annlib.model.baselines import build_model
-from annlib.model.frozen import fuse_for_inference
+from annlib.model.build import build_model
+from annlib.model.fused import fuse_for_inference, fuse_for_training
 from annlib.zoo import Published
 
 Size = tuple[int, int]  # height, width
@@ -130,7 +130,8 @@ def share_of_one_gpu(row: Published) -> Experiment:
 
 def training_steps(experiment: Experiment, how: Measuring) -> Iterator[Step]:
     """The steps of a training on one batch of noise; built when the first one is asked for."""
-    model = prepare_model(build_model(experiment.model), how.device, how.compute)
+    model = fuse_for_training(build_model(experiment.model))
+    model = prepare_model(model, how.device, how.compute)
     yield from steps_on(noise(experiment, how.device), model, experiment.train, how.compute)
 
 
@@ -231,7 +232,8 @@ def spent_by_part(model: nn.Module, images: Tensor, clock: Callable[[], float]) 
 def without_numbers(config: ModelConfig, folded: bool) -> nn.Module:
     """A model whose parameters have a shape only; kept, for building takes as long as counting."""
     with torch.device("meta"):
-        return build_model(config, folded)
+        model = build_model(config)
+    return fuse_for_training(model) if folded else model
 
 
 def gflops_by_part(
@@ -260,7 +262,7 @@ def milliseconds_by_part(
     config: ModelConfig, size: tuple[int, int], how: Measuring
 ) -> dict[str, float]:
     """Of the forward pass whose time is the median of all."""
-    model = prepare_model(build_model(config), how.device, how.compute)
+    model = prepare_model(fuse_for_training(build_model(config)), how.device, how.compute)
     images = torch.randn(1, 3, *size, device=how.device)
 
     def clock() -> float:

@@ -49,8 +49,9 @@ from annlib.engine.metrics import Scores, evaluate_labels
 from annlib.engine.results import as_json, differences, settings, to_json, versions
 from annlib.engine.runs import HISTORY, append_line, forget_after, parse, read_validations
 from annlib.engine.train import Step, compiled, make_optimizer, make_scaler, train
-from annlib.model.baselines import build_model
+from annlib.model.build import build_model
 from annlib.model.checkpoint import load, read_header, restore, save, write_atomically
+from annlib.model.fused import fuse_for_training
 from annlib.seeds import seeded
 
 
@@ -229,7 +230,7 @@ class Training:
         self.checkpoint = self.folder / "last.safetensors"
         self.step, self.seconds = 0, 0.0  # of training alone, over all sessions
         with seeded("model", experiment.train.seed):
-            model = build_model(experiment.model)
+            model = fuse_for_training(build_model(experiment.model))
         self.model = prepare_model(model, device, compute)
         self.optimizer = make_optimizer(self.model, experiment.train)
         self.scaler = make_scaler(device, compute)

@@ -1,200 +1,215 @@
 """Finds submissions (folder, file or zip) and reads them as plain text; nothing of them runs here.
 
-Nothing is unpacked, so no path can escape; no link is followed.
-
-A student is a file (anna.ipynb, anna.zip) or a folder (anna/A1.ipynb) in the folder of submissions.
+Nothing is unpacked, so no path can escape; no link is followed. A student is a file (anna.ipynb,
+anna.zip) or a folder (anna/A1.ipynb) in the folder of submissions.
 """
 
 import hashlib
+import io
 import json
 import lzma
+import os
 import re
 import stat
 import unicodedata
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
-from pathlib import Path
+from itertools import islice
+from pathlib import Path, PurePath
 from typing import NamedTuple
 
-from annlib.course.assignments.base import Assignment, Files
+from annlib.grader.judge import Assignment, Files, Submission
 
-MOST_BYTES = 20 * 2**20  # of a notebook, pictures and all
-Readers = dict[Path, Callable[[], bytes]]
-DAMAGED = (
-    *(zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError),
-    *(zlib.error, lzma.LZMAError),
+MOST_BYTES = 20 * 2**20  # of a notebook with its images
+MOST_FILES, MOST_CELLS = 2000, 2000
+LONGEST_ANSWER, LONGEST_FILE = 20_000, 2**20  # letters; an answer of ten pages
+INJECTED = "injected-parameters"  # of a notebook that papermill has run; ours take their place
+# `# %% title` of VS Code and jupytext, `# In[3]:` of nbconvert
+SCRIPT_CELL = re.compile(r"^# (?:%%(.*)|In\[[ \d]*\]:\s*)$", re.MULTILINE)
+SCRIPT_OPEN = re.compile(r'"(open:[\w-]+)"')
+KINDS = (".ipynb", ".py")
+NO_SUBMISSION = re.compile(  # what systems leave in folders
+    r"\._.*|\.DS_Store|__MACOSX|\.ipynb_checkpoints|Thumbs\.db|desktop\.ini"
 )
+# Letters of other alphabets that look like Latin ones.
+LOOK_ALIKE = str.maketrans("аеорсухіјѕһԁԛѡαονρυχι", "aeopcyxijshdqwaovpuxi")
+Readers = dict[PurePath, Callable[[], bytes]]
 
 
 class Unreadable(ValueError):
-    """What was handed in is no notebook; the message is for the student."""
+    """What was handed in is not a notebook; the message is for the student."""
 
 
-def opened(path: Path) -> Readers:
-    """The ordinary files in it, each with a function that reads it; raises Unreadable."""
-    mode = path.lstat().st_mode
-    if stat.S_ISDIR(mode):
-        return {one: partial(read, one) for one in files_below(path)}
-    if not stat.S_ISREG(mode):
-        raise Unreadable("It is a link or no ordinary file. Hand in the notebook itself.")
-    return opened_zip(path) if path.suffix.lower() == ".zip" else {path: partial(read, path)}
+class Cell(NamedTuple):
+    """kind: "code" or "markdown". tags: of a notebook; what a list of strangers holds."""
+
+    kind: str
+    source: str
+    tags: list
 
 
-def files_below(folder: Path) -> Iterator[Path]:
-    """Ordinary files, without following links out of the folder."""
-    for path in sorted(folder.rglob("*")):
-        inside = (part for part in (path, *path.parents) if part.is_relative_to(folder))
-        linked = any(part.is_symlink() for part in inside)
-        if not linked and path.is_file() and ".ipynb_checkpoints" not in path.parts:
-            yield path
-
-
-def read(path: Path) -> bytes:
-    if path.stat().st_size > MOST_BYTES:
-        raise Unreadable(f"It has {path.stat().st_size / 2**20:,.0f} MiB: clear the outputs.")
-    return path.read_bytes()
-
-
-def opened_zip(path: Path) -> Readers:
-    """The files in a zip, but for further zips and what macOS adds."""
-    if path.stat().st_size > MOST_BYTES:
-        raise Unreadable(f"It has {path.stat().st_size / 2**20:,.0f} MiB: clear the outputs.")
+def read(folder: Path, path: Path) -> bytes:
+    """A file below the folder. Every part is opened without following links: none can be put there
+    between looking and reading."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        with zipfile.ZipFile(path) as archive:
-            entries = {Path(e.filename): e for e in archive.infolist() if not e.is_dir()}
+        for part in path.relative_to(folder).parts:
+            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK  # the last, for a pipe
+            inner = os.open(part, flags, dir_fd=descriptor)
+            os.close(descriptor)
+            descriptor = inner
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise Unreadable("It is a link or not an ordinary file. Hand in the notebook itself.")
+        if status.st_size > MOST_BYTES:
+            raise Unreadable(f"It has {status.st_size / 2**20:,.0f} MiB: clear the outputs.")
+        with os.fdopen(os.dup(descriptor), "rb") as file:
+            return file.read(MOST_BYTES)
+    except OSError as error:
+        raise Unreadable(
+            "It is a link or not an ordinary file. Hand in the notebook itself."
+        ) from error
+    finally:
+        os.close(descriptor)
+
+
+def opened(folder: Path, path: Path) -> Readers:
+    """The ordinary files in it, each with a function that reads it; raises Unreadable."""
+    if path.is_dir() and not path.is_symlink():
+        below = islice(path.rglob("*"), MOST_FILES)
+        return {one: partial(read, folder, one) for one in sorted(below) if is_handed_in(one)}
+    reader = partial(read, folder, path)
+    return opened_zip(reader()) if path.suffix.lower() == ".zip" else {path: reader}
+
+
+def is_handed_in(path: Path) -> bool:
+    return (
+        path.is_file()
+        and not path.is_symlink()
+        and not any(map(NO_SUBMISSION.fullmatch, path.parts))
+    )
+
+
+def opened_zip(data: bytes) -> Readers:
+    """The files in a zip, but for further zips and what systems leave there."""
+    if data.count(b"PK\1\2") > MOST_FILES:
+        raise Unreadable(f"The zip has more than {MOST_FILES} files.")
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            entries = {PurePath(e.filename): e for e in archive.infolist() if not e.is_dir()}
     except (zipfile.BadZipFile, NotImplementedError, EOFError, IndexError) as error:
         raise Unreadable("The zip is damaged.") from error
     outside = [name for name in entries if name.is_absolute() or ".." in name.parts]
     if outside or any(stat.S_ISLNK(entry.external_attr >> 16) for entry in entries.values()):
         raise Unreadable("The zip has links, or paths that lead out of it.")
+
+    def read_entry(entry: zipfile.ZipInfo) -> bytes:
+        """No longer than its header says or than a notebook may be."""
+        try:
+            with zipfile.ZipFile(io.BytesIO(data)) as archive, archive.open(entry) as stream:
+                found = stream.read(MOST_BYTES + 1)
+        except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError) as error:
+            raise Unreadable("The zip is damaged, or locked by a password.") from error
+        except (zlib.error, lzma.LZMAError) as error:
+            raise Unreadable("The zip is damaged.") from error
+        if len(found) > MOST_BYTES:
+            raise Unreadable("The notebook in the zip is far too large: clear the outputs.")
+        return found
+
     return {
-        name: partial(read_from_zip, path, entry)
+        name: partial(read_entry, entry)
         for name, entry in entries.items()
-        if not name.name.startswith("._") and name.suffix.lower() != ".zip"
+        if name.suffix.lower() != ".zip" and not any(map(NO_SUBMISSION.fullmatch, name.parts))
     }
-
-
-def read_from_zip(path: Path, entry: zipfile.ZipInfo) -> bytes:
-    """An entry, no longer than its header says or than a notebook may be."""
-    try:
-        with zipfile.ZipFile(path) as archive, archive.open(entry) as stream:
-            data = stream.read(MOST_BYTES + 1)
-    except DAMAGED as error:
-        raise Unreadable("The zip is damaged, or locked by a password.") from error
-    if len(data) > MOST_BYTES:
-        raise Unreadable("The notebook in the zip is far too large: clear the outputs.")
-    return data
-
-
-MOST_CELLS = 2000
-INJECTED = "injected-parameters"  # of a notebook that papermill has run; ours take their place
-LONGEST_ANSWER = 20_000  # letters: ten pages
-PERCENT = re.compile(r"^# %%(?P<title>.*)$", re.MULTILINE)
-
-
-def sound(text: str) -> str:
-    """Without halves of characters, which JSON may hold and no file can be written with."""
-    return text.encode("utf-8", "replace").decode()
 
 
 def text_of(data: bytes) -> str:
     return data.decode("utf-8-sig", errors="replace")
 
 
-def parsed(data: bytes, name: str, parameters: str = "") -> tuple[tuple[str, ...], dict[str, str]]:
-    """Code cells, and what stands in cells tagged open:NAME.
-
-    parameters: code that papermill would inject: it ends the cell that is tagged parameters.
-    """
-    text = text_of(data)
-    if not name.lower().endswith(".ipynb"):
-        return of_script(text, parameters), {}
+def notebook_cells(text: str) -> list[Cell]:
+    """The cells of a notebook, format 4 or older, whatever else its JSON holds."""
     try:
         notebook = json.loads(text)
     except ValueError as error:
-        raise Unreadable("It is no notebook: its text is damaged (no JSON).") from error
-    cells = cells_of(notebook)
-    code = [
-        injected(source_of(cell), parameters if "parameters" in tags_of(cell) else "")
-        for cell in cells
-        if cell.get("cell_type") == "code" and INJECTED not in tags_of(cell)
-    ]
-    tagged = {
-        tag.removeprefix("open:"): source_of(cell)[:LONGEST_ANSWER]
-        for cell in cells
-        for tag in tags_of(cell)
-        if isinstance(tag, str) and tag.startswith("open:")
-    }
-    return tuple(code), tagged
-
-
-def of_script(text: str, parameters: str) -> tuple[str, ...]:
-    """The cells of a script in percent format; the whole script where there are none."""
-    first, *others = PERCENT.split(text)
-    titles, bodies = others[::2], others[1::2]
-    if len(bodies) > MOST_CELLS:
-        raise Unreadable(f"It is a script with {len(bodies)} cells: nothing that can be graded.")
-    tagged = [parameters if '"parameters"' in title else "" for title in titles]
-    return (first, *map(injected, bodies, tagged))
-
-
-def injected(source: str, parameters: str) -> str:
-    return f"{source}\n{parameters}" if parameters else source
-
-
-def cells_of(notebook: object) -> list[dict]:
-    """The cells of a notebook, format 4 or older."""
+        raise Unreadable("It is not a notebook: its text is damaged (no JSON).") from error
     if not isinstance(notebook, dict):
-        raise Unreadable("It is no notebook: JSON, but of something else.")
+        raise Unreadable("It is not a notebook: JSON, but of something else.")
     sheets = notebook.get("worksheets")
     holders = sheets if isinstance(sheets, list) else [notebook]
     lists = [one.get("cells") for one in holders if isinstance(one, dict)]
-    cells = [cell for some in lists if isinstance(some, list) for cell in some]
-    plain = [cell for cell in cells if isinstance(cell, dict)]
+    plain = [c for some in lists if isinstance(some, list) for c in some if isinstance(c, dict)]
     if not plain or len(plain) > MOST_CELLS:
         raise Unreadable(f"It is a notebook with {len(plain)} cells: nothing that can be graded.")
-    return plain
+    cells = []
+    for cell in plain:
+        source = cell.get("source", cell.get("input", ""))  # one string or lines; format 3: input
+        source = "".join(map(str, source)) if isinstance(source, list) else str(source)
+        metadata = cell.get("metadata") if isinstance(cell.get("metadata"), dict) else {}
+        tags, nbgrader = metadata.get("tags"), metadata.get("nbgrader")
+        # nbgrader keeps names elsewhere, and open-NAME there is open:NAME here
+        name = nbgrader.get("grade_id") if isinstance(nbgrader, dict) else None
+        named = [name.replace("-", ":", 1)] if isinstance(name, str) else []
+        # JSON may hold halves of characters, which no file can be written with
+        sound = source.encode("utf-8", "replace").decode()
+        kind = str(cell.get("cell_type"))
+        cells.append(Cell(kind, sound, (tags if isinstance(tags, list) else []) + named))
+    return cells
 
 
-def source_of(cell: dict) -> str:
-    """Text of a cell: one string or lines; format 3 called it input."""
-    source = cell.get("source", cell.get("input", ""))
-    return sound("".join(map(str, source)) if isinstance(source, list) else str(source))
+def script_cells(text: str) -> list[Cell]:
+    """The cells of a script; one cell where it has no marks of cells."""
+    first, *others = SCRIPT_CELL.split(text)
+    titles, bodies = others[::2], others[1::2]
+    if len(bodies) > MOST_CELLS:
+        raise Unreadable(f"It is a script with {len(bodies)} cells: nothing that can be graded.")
+    cells = [Cell("code", first, [])]
+    for title, body in zip(titles, bodies, strict=True):
+        tags = ["parameters"] if '"parameters"' in (title or "") else []
+        tags += SCRIPT_OPEN.findall(title or "")
+        if "[markdown]" in (title or ""):
+            body = re.sub(r"^# ?", "", body.strip().strip('"'), flags=re.MULTILINE).strip()
+            cells.append(Cell("markdown", body, tags))
+        else:
+            cells.append(Cell("code", body, tags))
+    return cells
 
 
-def tags_of(cell: dict) -> list:
-    """The tags of a cell; nbgrader keeps names elsewhere, and open-NAME there is open:NAME here."""
-    metadata = cell.get("metadata")
-    if not isinstance(metadata, dict):
-        return []
-    tags, known = metadata.get("tags"), metadata.get("nbgrader")
-    name = known.get("grade_id") if isinstance(known, dict) else None
-    named = [name.replace("-", ":", 1)] if isinstance(name, str) else []
-    return (tags if isinstance(tags, list) else []) + named
+def open_answers(cells: Sequence[Cell], questions: Collection[str]) -> dict[str, str]:
+    """question -> text of all cells tagged open:QUESTION, and of new cells below them, in order."""
+    found, question = {}, None
+    for cell in cells:
+        if cell.tags:
+            tags = [t[5:] for t in cell.tags if isinstance(t, str) and t.startswith("open:")]
+            question = next((tag for tag in tags if tag in questions), None)
+        if question:
+            before = found.get(question, "")
+            found[question] = f"{before}\n\n{cell.source.strip()}".strip()[:LONGEST_ANSWER]
+    return found
 
 
-LONGEST_FILE = 2**20  # letters
-KINDS = (".ipynb", ".py")
-NO_SUBMISSION = re.compile(  # what systems leave in folders
-    r"\._.*|\.DS_Store|__MACOSX|\.ipynb_checkpoints|Thumbs\.db|desktop\.ini"
-)
+def parsed(
+    data: bytes, name: str, assignment: Assignment
+) -> tuple[tuple[str, ...], dict[str, str]]:
+    """Code cells, and the answers to open questions.
 
-
-class Submission(NamedTuple):
-    """cells: of code. open_answers: tag -> text. problem: why there is nothing to run, or "".
-
-    attachments: the files of the assignment that were handed in beside the notebook.
+    The parameters of the assignment end the cell that is tagged so, as papermill would inject them.
     """
+    cells = (notebook_cells if name.lower().endswith(".ipynb") else script_cells)(text_of(data))
+    code = tuple(
+        f"{cell.source}\n{assignment.parameters}"
+        if assignment.parameters and "parameters" in cell.tags
+        else cell.source
+        for cell in cells
+        if cell.kind == "code" and INJECTED not in cell.tags
+    )
+    return code, open_answers(cells, [question.name for question in assignment.questions])
 
-    student: str
-    files: tuple[str, ...]
-    cells: tuple[str, ...]
-    open_answers: dict[str, str]
-    problem: str
-    digest: str
-    attachments: Files
+
+def printable(text: str) -> str:
+    return "".join(c if c.isprintable() else "?" for c in text)[:200]
 
 
 def collect(folder: Path, assignment: Assignment) -> list[Submission]:
@@ -205,7 +220,19 @@ def collect(folder: Path, assignment: Assignment) -> list[Submission]:
             entries.setdefault(student_of(path), []).append(path)
     if not entries:
         raise ValueError(f"{folder} holds no submissions: one file or folder for each student.")
-    return [submission(student, paths, assignment) for student, paths in sorted(entries.items())]
+    found = [submission(folder, student, paths, assignment) for student, paths in entries.items()]
+    same: dict[str, list[str]] = {}
+    for one in found:
+        plain = unicodedata.normalize("NFKC", one.student).casefold().translate(LOOK_ALIKE)
+        same.setdefault(plain, []).append(one.student)
+    for names in same.values():
+        if len(names) > 1:
+            warning = f"names that look the same: {', '.join(map(ascii, names))}"
+            found = [
+                one._replace(note=f"{one.note} {warning}".strip()) if one.student in names else one
+                for one in found
+            ]
+    return sorted(found, key=lambda one: one.student)
 
 
 def student_of(path: Path) -> str:
@@ -218,7 +245,7 @@ def student_of(path: Path) -> str:
     return printable(unicodedata.normalize("NFC", name).strip())[:100]
 
 
-def submission(student: str, paths: list[Path], assignment: Assignment) -> Submission:
+def submission(folder: Path, student: str, paths: list[Path], assignment: Assignment) -> Submission:
     """What one student handed in; what is wrong with it is said in `problem`."""
     names = tuple(printable(path.name) for path in paths)
     try:
@@ -227,10 +254,20 @@ def submission(student: str, paths: list[Path], assignment: Assignment) -> Submi
                 f"There are {len(paths)} submissions of this name: {', '.join(names)}. "
                 "Which one counts has to be decided by a person."
             )
-        data, name, files = content(paths[0], assignment)
-        cells, open_answers = parsed(data, name, assignment.parameters)
+        (path,) = paths
+        held = opened(folder, path)
+        if [*held] == [path] and path.suffix.lower() not in KINDS:
+            raise Unreadable(f"{names[0]} is not a notebook: .ipynb, .py or a .zip of one.")
+        archives = [one for one in held if one.suffix.lower() == ".zip"]
+        if len(archives) == 1 and not any(one.suffix.lower() == ".ipynb" for one in held):
+            held |= opened_zip(held[archives[0]]())  # in a folder; what is next to it counts, too
+        chosen, note = chosen_of(held, assignment)
+        if path.is_file() and path.stat().st_nlink > 1:
+            note = f"{note} The file is a hard link: it is elsewhere on this disk, too.".strip()
+        data, files = held[chosen](), beside(held, assignment.files)
+        cells, answers = parsed(data, chosen.name, assignment)
         digest = hashlib.sha256(data + json.dumps(files, sort_keys=True).encode()).hexdigest()
-        return Submission(student, names, cells, open_answers, "", digest, files)
+        return Submission(student, names, cells, answers, "", digest, files, note)
     except Unreadable as error:
         problem = str(error)
     except Exception as error:  # damaged in whatever way: the others are graded all the same
@@ -239,33 +276,35 @@ def submission(student: str, paths: list[Path], assignment: Assignment) -> Submi
     return Submission(student, names, (), {}, problem, digest, {})
 
 
-def printable(text: str) -> str:
-    return "".join(c if c.isprintable() else "?" for c in text)[:200]
+def chosen_of(held: Readers, assignment: Assignment) -> tuple[PurePath, str]:
+    """The notebook to grade, and a note if there are several.
 
-
-def content(path: Path, assignment: Assignment) -> tuple[bytes, str, Files]:
-    """Bytes and name of the one notebook that was handed in, and the files beside it."""
-    held = opened(path)
-    if len(held) == 1 and path in held and path.suffix.lower() not in KINDS:
-        raise Unreadable(f"{printable(path.name)} is no notebook: .ipynb, .py or a .zip of one.")
-    chosen = only(list(held), assignment)
-    if chosen.suffix.lower() == ".zip":  # in a folder; what lies beside the zip counts, too
-        inside = opened(chosen)
-        held, chosen = held | inside, only(list(inside), assignment)
-    return held[chosen](), chosen.name, beside(held, assignment.files)
-
-
-def only(paths: list[Path], assignment: Assignment) -> Path:
-    """The notebook among the files: the one of that name, or the only one."""
-    notebooks = [path for path in paths if path.suffix.lower() in (".ipynb", ".zip")]
-    scripts = [p for p in paths if p.suffix.lower() == ".py" and p.stem not in assignment.public]
+    Of several the one with the fewest `...` left, so that an untouched copy never counts; then the
+    one of the assignment's name.
+    """
+    notebooks = [path for path in held if path.suffix.lower() == ".ipynb"]
+    scripts = [p for p in held if p.suffix.lower() == ".py" and p.stem not in assignment.public]
     found = notebooks or scripts
-    named = [path for path in found if path.stem.lower() == assignment.name.lower()]
-    if len(named or found) == 1:
-        return (named or found)[0]
-    raise Unreadable(
-        f"{len(found)} notebooks are in it; hand in one, called {assignment.name}.ipynb."
-    )
+    if len(found) == 1:
+        return found[0], ""
+
+    def order(path: PurePath) -> tuple[int, bool]:
+        try:
+            code, _ = parsed(held[path](), path.name, assignment)
+        except Unreadable:
+            return 10**9, True
+        left = sum(
+            line.strip() in ("...", "return ...") for cell in code for line in cell.split("\n")
+        )
+        return left, path.stem.lower() != assignment.name.lower()
+
+    ranked = sorted(((order(path), path) for path in found[:20]), key=lambda one: one[0])
+    if not ranked or ranked[0][0] == ranked[1][0]:
+        raise Unreadable(
+            f"{len(found)} notebooks are in it; hand in one, called {assignment.name}.ipynb."
+        )
+    names = ", ".join(printable(path.name) for _, path in ranked[1:])
+    return ranked[0][1], f"{printable(ranked[0][1].name)} was graded; not graded: {names}."
 
 
 def beside(held: Readers, names: Sequence[str]) -> Files:
@@ -275,9 +314,9 @@ def beside(held: Readers, names: Sequence[str]) -> Files:
     """
     found = {}
     for name in names:
-        alike = [path for path in held if path.suffix.lower() == Path(name).suffix]
-        named = [path for path in alike if path.name.lower() == name]
-        chosen = named or [path for path in alike if "rehearsal" not in path.name.lower()]
+        same_kind = [path for path in held if path.suffix.lower() == Path(name).suffix]
+        named = [path for path in same_kind if path.name.lower() == name]
+        chosen = named or [path for path in same_kind if "rehearsal" not in path.name.lower()]
         if len(chosen) == 1:
             found[name] = text_of(held[chosen[0]]())[:LONGEST_FILE]
         elif chosen:

@@ -36,22 +36,10 @@ class Message(NamedTuple):
 
 
 class Malformed(ValueError):
-    """Bytes that are no message of ours: a submission wrote them, or was killed while writing.
+    """Bytes that are not a message: a submission wrote them, or was killed while writing.
 
-    The sentence never quotes them: a submission could tell in them what it was asked.
+    The sentence never quotes them: a submission could put into them what it was asked.
     """
-
-
-class Part(NamedTuple):
-    """What the head says of an array."""
-
-    name: str
-    dtype: np.dtype
-    shape: tuple[int, ...]
-
-    @property
-    def num_bytes(self) -> int:
-        return prod(self.shape) * self.dtype.itemsize
 
 
 def packed(message: Message) -> bytes:
@@ -72,33 +60,29 @@ def unpacked(
     start = LENGTH.size + head_bytes
     if head_bytes > most_head_bytes or start > len(body):
         raise Malformed("its head is too long")
-    facts, parts = head_of(bytes(body[LENGTH.size : start]), most_arrays)
-    if len({part.name for part in parts}) < len(parts):
-        raise Malformed("two arrays have the same name")
-    if sum(part.num_bytes for part in parts) != len(body) - start:
-        raise Malformed("its arrays have more or fewer bytes than there are")
-    arrays = {}
-    for part in parts:
-        arrays[part.name] = np.ndarray(part.shape, part.dtype, body, start).copy()
-        start += part.num_bytes
-    return Message(facts, arrays)
-
-
-def head_of(text: bytes, most_arrays: int) -> tuple[dict, list[Part]]:
     try:
-        head = json.loads(text)
+        head = json.loads(bytes(body[LENGTH.size : start]))
     except (ValueError, RecursionError) as error:
-        raise Malformed("its head is no JSON") from error
+        raise Malformed("its head is not JSON") from error
     facts, rows = (head.get("facts"), head.get("arrays")) if isinstance(head, dict) else (0, 0)
     if not isinstance(facts, dict) or not isinstance(rows, list):
         raise Malformed("it has no facts or no arrays")
     if len(rows) > most_arrays:
         raise Malformed("it has too many arrays")
-    return facts, [part_of(row) for row in rows]
+    parts = [checked(row) for row in rows]
+    if len({name for name, _, _ in parts}) < len(parts):
+        raise Malformed("two arrays have the same name")
+    if sum(prod(shape) * dtype.itemsize for _, dtype, shape in parts) != len(body) - start:
+        raise Malformed("its arrays have more or fewer bytes than there are")
+    arrays = {}
+    for name, dtype, shape in parts:
+        arrays[name] = np.ndarray(shape, dtype, body, start).copy()
+        start += arrays[name].nbytes
+    return Message(facts, arrays)
 
 
-def part_of(row: object) -> Part:
-    """One row of the head, each field looked at before it is used."""
+def checked(row: object) -> tuple[str, np.dtype, list[int]]:
+    """Name, numbers and shape of an array in the head, each looked at before it is used."""
     if not isinstance(row, list) or len(row) != 3:
         raise Malformed("an array is not described by three fields")
     name, dtype, shape = row
@@ -109,10 +93,10 @@ def part_of(row: object) -> Part:
     if not isinstance(shape, list) or len(shape) > MOST_AXES:
         raise Malformed("an array has no proper shape")
     if not all(type(size) is int and 0 <= size <= MOST_NUMBERS for size in shape):
-        raise Malformed("an array has no proper size")  # True is an int, too, but no size
+        raise Malformed("an array has no proper size")  # True is an int, too, but not a size
     if prod(max(1, size) for size in shape) > MOST_NUMBERS:  # numpy looks past axes of size 0
         raise Malformed("an array has too many numbers")
-    return Part(name, DTYPES[dtype], tuple(shape))
+    return name, DTYPES[dtype], shape
 
 
 def read_message(stream: io.BufferedIOBase) -> Message:
@@ -122,6 +106,6 @@ def read_message(stream: io.BufferedIOBase) -> Message:
 
 
 def readable(text: object, longest: int) -> str:
-    """Text that a worker sent, without what no file or page can hold; "" for what is no text."""
+    """Text that a worker sent, without what no file or page can hold; "" for what is not text."""
     found = text[:longest] if isinstance(text, str) else ""
     return "".join(character if character.isprintable() else " " for character in found)

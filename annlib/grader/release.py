@@ -1,7 +1,7 @@
 """Releases an assignment: the zip for students, and a source notebook for nbgrader.
 
-Points stand on the public checks: our hidden ones live in another process, which nbgrader has not.
-Submissions made from it are graded by `annlib grade` as well.
+nbgrader gives the points for the public checks: it cannot run our hidden ones. Submissions made
+from its notebook are graded by `annlib grade` as well.
 """
 
 import re
@@ -10,9 +10,9 @@ from pathlib import Path
 
 import nbformat
 
-from annlib.course.assignments.base import Assignment
 from annlib.course.authoring.build import end_of_function, notebook_text
 from annlib.course.authoring.source import MARKER, Cell, Lesson, read
+from annlib.grader.judge import Assignment
 
 POINTS = re.compile(r"^\*(\d+(?:\.\d+)?) points", re.MULTILINE)
 READ_ME = """{title}
@@ -23,6 +23,8 @@ Unpack this folder, open {name}.ipynb in JupyterLab and work through it. Nothing
     jupyter lab {name}.ipynb
 
 {hand_in}
+Grading stops a cell after {call} seconds of the processor, and all cells together after {cells}; a
+cell that was stopped does not stop the others.
 """
 ALONE = """Hand in {name}.ipynb alone, under its name, with its cells in any state: grading runs
 it again."""
@@ -32,20 +34,6 @@ Cells may be in any state: grading runs the notebook again."""
 
 def source_of(root: Path, assignment: Assignment) -> Path:
     return root / f"notebooks/source/assignments/{assignment.name}.py"
-
-
-def public_modules(assignment: Assignment) -> dict[str, str]:
-    """name -> source of what students get beside the notebook; it imports nothing of annlib."""
-    folder = Path(__file__).parents[1] / "course" / "assignments"
-    return {name: (folder / f"{name}.py").read_text(encoding="utf-8") for name in assignment.public}
-
-
-def read_me(assignment: Assignment) -> str:
-    """The few words that come with an assignment."""
-    name, files = assignment.name, " and ".join(assignment.files)
-    hand_in = (WITH_FILES if files else ALONE).format(name=name, files=files)
-    title = f"{name}. {assignment.title}"
-    return READ_ME.format(title=title, name=name, install=assignment.install, hand_in=hand_in)
 
 
 def edition(root: Path, assignment: Assignment, which: str) -> str:
@@ -62,7 +50,7 @@ def check_points(lesson: Lesson, assignment: Assignment) -> None:
     if stated != given:
         raise ValueError(
             f"{lesson.name}.py promises {stated} points, task by task, but grading gives {given}. "
-            "Students would be told something else than they get: make them agree."
+            "Students would read something else than they get: make them agree."
         )
 
 
@@ -70,9 +58,18 @@ def release(root: Path, assignment: Assignment, out: Path) -> Path:
     """Writes NAME.zip into the folder; the same sources always give the same bytes."""
     notebook = edition(root, assignment, "learner")
     nbformat.validate(nbformat.reads(notebook, as_version=4))
-    name = assignment.name
-    modules = {f"{one}.py": source for one, source in public_modules(assignment).items()}
-    files = {f"{name}.ipynb": notebook, **modules, "README.txt": read_me(assignment)}
+    name, beside = assignment.name, " and ".join(assignment.files)
+    limits, hand_in = assignment.limits, WITH_FILES if beside else ALONE
+    files = {f"{name}.ipynb": notebook}
+    files |= {f"{one}.py": source for one, source in assignment.public_modules().items()}
+    files["README.txt"] = READ_ME.format(
+        title=f"{name}. {assignment.title}",
+        name=name,
+        install=assignment.install,
+        hand_in=hand_in.format(name=name, files=beside),
+        call=limits.call_seconds,
+        cells=limits.cells_seconds,
+    )
     out.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(out / f"{name}.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         for file, text in files.items():
@@ -142,6 +139,6 @@ def export(root: Path, assignment: Assignment, out: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     notebook = source_notebook(root, assignment)
     (folder / f"{assignment.name}.ipynb").write_text(notebook, encoding="utf-8")
-    for module, source in public_modules(assignment).items():
+    for module, source in assignment.public_modules().items():
         (folder / f"{module}.py").write_text(source, encoding="utf-8")
     return folder

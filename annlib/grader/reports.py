@@ -4,16 +4,19 @@ import csv
 import io
 import unicodedata
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from html import escape
-from itertools import pairwise
 from math import ceil, isfinite
 from pathlib import Path
 
-from annlib.course.assignments.base import Assignment
-from annlib.grader.marking import Result
+from annlib.grader.judge import Assignment, Result
 
-PERCENT_A_DAY, MOST_DAYS = 10, 3
+PERCENT_A_DAY, MOST_DAYS, BINS = 10, 3, 10
+LONGEST_CELL = 1000  # letters: what students hand in may become part of a note
+RISKY = (  # a spreadsheet would take the cell for a formula; full-width signs count there, too
+    *("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠"),
+    "'",  # hides the sign after it; another one shows that it was there
+)
 
 
 def share_kept(days: float) -> float:
@@ -30,29 +33,19 @@ def read_days(path: Path, students: Collection[str]) -> dict[str, float]:
             student = unicodedata.normalize("NFC", line[0].strip()) if line else ""
             if len(line) != 2 or student not in students:
                 raise ValueError(
-                    f"{path}, line {number}: {','.join(line)!r} names no student who handed in, or "
-                    "no days; points would stay that should not. Write lines like `anna,1.5`, "
-                    "without a heading, names as in grades.csv."
+                    f"{path}, line {number}: {','.join(line)!r} is not about a student who handed "
+                    "in, or has no days; points would stay that should not. Write lines like "
+                    "`anna,1.5`, without a heading, names as in grades.csv."
                 )
-            days[student] = days_in(line[1], f"{path}, line {number}")
+            try:
+                days[student] = float(line[1])
+            except ValueError:
+                days[student] = float("nan")
+            if not isfinite(days[student]):
+                raise ValueError(
+                    f"{path}, line {number}: {line[1]!r} is not a number of days; write 1 or 1.5."
+                )
     return days
-
-
-def days_in(text: str, place: str) -> float:
-    try:
-        days = float(text)
-    except ValueError:
-        days = float("nan")
-    if not isfinite(days):
-        raise ValueError(f"{place}: {text!r} is no number of days; write 1 or 1.5.")
-    return days
-
-
-RISKY = (  # a spreadsheet would take the cell for a formula; full-width signs count there, too
-    *("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠"),
-    "'",  # hides the sign after it; another one shows that it was there
-)
-BINS = 10
 
 
 def safe_cell(value: object) -> str:
@@ -61,16 +54,24 @@ def safe_cell(value: object) -> str:
     return f"'{text}" if text.lstrip().startswith(RISKY) else text
 
 
+def csv_text(rows: Iterable[Iterable[object]]) -> str:
+    """With a byte order mark, so that spreadsheets read names correctly."""
+    file = io.StringIO()
+    csv.writer(file, lineterminator="\r\n").writerows(map(safe_cell, row) for row in rows)
+    return "\ufeff" + file.getvalue()
+
+
 def note_on(result: Result) -> str:
     """What a teacher should know besides the points; empty if all went well."""
     if result.problem:
-        return result.problem + (f" ({result.ended})" if result.ended != "not run" else "")
-    if result.ended != "finished":
-        return f"The notebook was stopped: {result.ended}."
-    if not result.started:
-        return "not started"
-    numbers = ", ".join(str(failure["cell"]) for failure in result.failures[:10])
-    return ". ".join(filter(None, (numbers and f"cells that failed: {numbers}", result.note)))
+        ended = f" ({result.ended})" if result.ended != "not run" else ""
+        return f"{result.problem}{ended}"[:LONGEST_CELL]
+    cells = ", ".join(str(failure["cell"]) for failure in result.failures)
+    stopped = f"The notebook was stopped: {result.ended}" if result.ended != "finished" else ""
+    if not stopped and not result.started:
+        stopped = "not started"
+    parts = (stopped, cells and not stopped and f"cells that failed: {cells}", result.note)
+    return ". ".join(filter(None, parts))[:LONGEST_CELL]
 
 
 def grades_csv(
@@ -79,122 +80,59 @@ def grades_csv(
     days: Mapping[str, float],
     by_hand: Mapping[tuple[str, str], float],
 ) -> str:
-    """One line a student, with a byte order mark, so that spreadsheets read names rightly.
+    """One line a student.  days: student -> days late; those who are not in it were in time
 
-    days: student -> days late; those who are not in it were in time
     by_hand: (student, open question) -> points; a sum is given once all of a student's are read
     """
-    tasks = [f"{task.name} (of {task.points:g})" for task in assignment.tasks]
-    questions = [f"{q.name} (of {q.points:g}, by hand)" for q in assignment.questions]
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\r\n")
     out_of = sum(task.points for task in assignment.tasks)
     heads = ["student", f"graded by tests (of {out_of:g})", "days late", "after lateness"]
-    with_questions = f"with questions (of {assignment.points:g})"
-    writer.writerow([*heads, with_questions, *tasks, *questions, "note"])
+    heads += [f"with questions (of {assignment.points:g})"]
+    heads += [f"{task.name} (of {task.points:g})" for task in assignment.tasks]
+    heads += [f"{q.name} (of {q.points:g}, by hand)" for q in assignment.questions]
+    rows = [[*heads, "note"]]
     for result in sorted(results):
-        points = [f"{result.points_of(task.name):g}" for task in assignment.tasks]
         late = days.get(result.student, 0)
-        read = [by_hand.get((result.student, question.name)) for question in assignment.questions]
-        both = "" if None in read else f"{(result.points + sum(read)) * share_kept(late):g}"
-        left = f"{result.points * share_kept(late):g}"
-        row = [result.student, f"{result.points:g}", f"{late:g}", left, both, *points]
-        answers = ("" if one is None else f"{one:g}" for one in read)
-        writer.writerow(map(safe_cell, [*row, *answers, note_on(result)]))
-    return "\ufeff" + file.getvalue()
+        given = [by_hand.get((result.student, question.name)) for question in assignment.questions]
+        both = None if None in given else (result.points + sum(given)) * share_kept(late)
+        points = [result.points, late, result.points * share_kept(late), both]
+        points += [result.points_of(task.name) for task in assignment.tasks] + given
+        cells = ["" if one is None else f"{one:g}" for one in points]
+        rows.append([result.student, *cells, note_on(result)])
+    return csv_text(rows)
 
 
 def histogram(points: Sequence[float], most: float) -> list[int]:
     """How many students are in each tenth of the points; full marks belong to the last."""
-    counts = [0] * BINS
-    for value in points:
-        counts[min(int(BINS * value / most), BINS - 1)] += 1
-    return counts
+    tenths = Counter(min(int(BINS * value / most), BINS - 1) for value in points)
+    return [tenths[number] for number in range(BINS)]
 
 
 def bars(counts: Sequence[int], most: float) -> str:
-    """The histogram as an SVG picture with a description: how many students are in each tenth."""
-    highest = max(max(counts), 1)
-    edges = [i * most / BINS for i in range(BINS + 1)]
-    spans = [f"{low:g} to {high:g}" for low, high in pairwise(edges)]
-    said = ", ".join(
-        f"{span} points: {count}" for span, count in zip(spans, counts, strict=True) if count
-    )
-    shapes = "".join(
-        bar(60 * i, 100 * count / highest, span, count)
-        for i, (span, count) in enumerate(zip(spans, counts, strict=True))
-    )
+    """The histogram as an SVG image with a description: how many students are in each tenth."""
+    highest, middle = max(*counts, 1), 'font-size="12" text-anchor="middle"'
+    shapes, described = "", []
+    for i, count in enumerate(counts):
+        left, height = 60 * i, 100 * count / highest
+        span = f"{i * most / BINS:g} to {(i + 1) * most / BINS:g}"
+        described += [f"{span} points: {count}"] if count else []
+        shapes += (
+            f'<rect x="{left + 4}" y="{120 - height:.1f}" width="52" height="{height:.1f}" '
+            f'fill="#0072b2"/><text x="{left + 30}" y="{115 - height:.1f}" {middle}>'
+            f'{count or ""}</text><text x="{left + 30}" y="135" {middle}>{span}</text>'
+        )
     return (
         f'<svg viewBox="0 0 {60 * BINS} 160" width="720" role="img" '
-        f'aria-label="Students by points. {escape(said)}">{shapes}'
-        f'<text x="{30 * BINS}" y="155" font-size="12" text-anchor="middle">'
-        "points; above the bars, students</text></svg>"
-    )
-
-
-def bar(left: float, height: float, span: str, count: int) -> str:
-    """One bar of the histogram with its number above and its points below."""
-    middle, number = left + 30, count or ""
-    return (
-        f'<rect x="{left + 4}" y="{120 - height:.1f}" width="52" height="{height:.1f}" '
-        f'fill="#0072b2"/><text x="{middle}" y="{115 - height:.1f}" font-size="12" '
-        f'text-anchor="middle">{number}</text><text x="{middle}" y="135" font-size="10" '
-        f'text-anchor="middle">{span}</text>'
+        f'aria-label="Students by points. {escape(", ".join(described))}">{shapes}'
+        f'<text x="{30 * BINS}" y="155" {middle}>points; above the bars, students</text></svg>'
     )
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    head = "".join(f'<th scope="col">{escape(str(one))}</th>' for one in heads)
-    body = "".join(
-        "<tr>" + "".join(f"<td>{escape(str(value))}</td>" for value in row) + "</tr>"
-        for row in rows
-    )
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    def line(cells: Sequence[object], tag: str, end: str) -> str:
+        return "<tr>" + "".join(f"<{tag}>{escape(str(one))}</{end}>" for one in cells) + "</tr>"
 
-
-def class_report(assignment: Assignment, results: Sequence[Result]) -> str:
-    """Histogram, share of each check that was passed, and how often each misconception occurs."""
-    most = sum(task.points for task in assignment.tasks)
-    graded = [result for result in results if not result.problem]
-    marks = [mark for result in graded for mark in result.marks]
-    passed = Counter((mark.task, mark.check) for mark in marks if not mark.misconception)
-    checks = list(dict.fromkeys((mark.task, mark.check) for mark in marks))
-    slips = Counter((m.task, m.misconception) for r in graded for m in distinct(r))
-    notes = [(r.student, note_on(r)) for r in sorted(results) if note_on(r)]
-    parts = [
-        f"<h1>{escape(assignment.name)}: {escape(assignment.title)}</h1>",
-        f"<p>{len(results)} submissions, {len(graded)} of them could be run.</p>",
-        "<h2>Points</h2>",
-        bars(histogram([r.points for r in graded], most), most),
-        "<h2>Checks</h2>",
-        table(
-            ("task", "check", "passed by"),
-            [(*key, f"{passed[key]}/{len(graded)}") for key in checks],
-        ),
-        "<h2>Misconceptions</h2>",
-        table(
-            ("task", "misconception", "students"),
-            [(*key, n) for key, n in sorted(slips.items(), key=lambda item: (-item[1], item[0]))],
-        ),
-        "<h2>Alike</h2>",
-        table(("what was handed in beside the notebook", "students"), alike(results)),
-        "<h2>To look at</h2>",
-        table(("student", "note"), notes),
-    ]
-    return page(f"{assignment.name}, report on the class", "".join(parts))
-
-
-def alike(results: Sequence[Result]) -> list[tuple[str, str]]:
-    """What several have handed in beside their notebooks, and who."""
-    students: dict[str, list[str]] = {}
-    for result in sorted(results):
-        students.setdefault(result.note, []).append(result.student)
-    return [(note, ", ".join(who)) for note, who in students.items() if note and len(who) > 1]
-
-
-def distinct(result: Result) -> list:
-    """The marks of a student with each misconception of a task once."""
-    return list({(m.task, m.misconception): m for m in result.marks if m.misconception}.values())
+    head, body = line(heads, 'th scope="col"', "th"), [line(row, "td", "td") for row in rows]
+    return f"<table><thead>{head}</thead><tbody>{''.join(body)}</tbody></table>"
 
 
 def page(title: str, body: str) -> str:
@@ -208,3 +146,43 @@ def page(title: str, body: str) -> str:
         "solid #999;padding:.2rem .8rem;text-align:left}pre{white-space:pre-wrap}</style></head>"
         f"<body>{body}</body></html>\n"
     )
+
+
+def class_report(assignment: Assignment, results: Sequence[Result]) -> str:
+    """Histogram, share of each check that was passed, and how often each misconception occurs."""
+    most = sum(task.points for task in assignment.tasks)
+    graded = [result for result in results if not result.problem]
+    marks = [mark for result in graded for mark in result.marks]
+    passed = Counter((mark.task, mark.check) for mark in marks if not mark.misconception)
+    checks = dict.fromkeys((mark.task, mark.check) for mark in marks)
+    slips = Counter(  # each once a student
+        one for r in graded for one in {(m.task, m.misconception) for m in r.marks} if one[1]
+    )
+    same: dict[str, list[str]] = {}  # what was handed in beside the notebook, and who
+    for result in sorted(results):
+        same.setdefault(result.note, []).append(result.student)
+    sections = {
+        "Checks": (
+            ("task", "check", "passed by"),
+            [(*key, f"{passed[key]}/{len(graded)}") for key in checks],
+        ),
+        "Misconceptions": (
+            ("task", "misconception", "students"),
+            [(*key, n) for key, n in sorted(slips.items(), key=lambda item: (-item[1], item[0]))],
+        ),
+        "The same note": (
+            ("note", "students"),
+            [(note, ", ".join(who)) for note, who in same.items() if note and len(who) > 1],
+        ),
+        "To look at": (
+            ("student", "note"),
+            [(result.student, note_on(result)) for result in sorted(results) if note_on(result)],
+        ),
+    }
+    body = (
+        f"<h1>{escape(assignment.name)}: {escape(assignment.title)}</h1>"
+        f"<p>{len(results)} submissions, {len(graded)} of them could be run.</p>"
+        f"<h2>Points</h2>{bars(histogram([r.points for r in graded], most), most)}"
+        + "".join(f"<h2>{name}</h2>{table(*found)}" for name, found in sections.items())
+    )
+    return page(f"{assignment.name}, report on the class", body)

@@ -1,11 +1,11 @@
 """Runs a worker under bubblewrap and collects its messages until it ends or is stopped.
 
-A grader that root started runs each worker as a user of its own, which owns nothing. Without
-bubblewrap only the limits that a worker sets itself hold: it could read every file.
+Root may only grade if it gives a user for the workers. Without bubblewrap only the limits that a
+worker sets itself hold: it could read every file.
 """
 
 import os
-import secrets
+import pwd
 import selectors
 import shutil
 import signal
@@ -13,7 +13,7 @@ import site
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -22,23 +22,17 @@ from typing import NamedTuple
 from annlib.grader.confine import Limits
 from annlib.grader.protocol import LENGTH, Malformed, Message, packed, readable, unpacked
 
-WORKER_FILES = (
-    "__init__.py",
-    "protocol.py",
-    "system_calls.py",
-    "confine.py",
-    "cells.py",
-    "worker.py",
-)
+WORKER_FILES = ("__init__.py", "protocol.py", "confine.py", "worker.py")
 STAGE = Path("/grader")  # where the worker's own code stands in the sandbox
 SYSTEM = ("/usr", "/lib", "/lib64", "/lib32", "/bin", "/etc/ld.so.cache", "/etc/alternatives")
 DEVICES = ("/dev/null", "/dev/random", "/dev/urandom")
 HOME_MIB = 256  # a folder in memory that vanishes with the worker
 TORCH_GIB = 2  # of torch's libraries, Python and the home, beside what a submission may use
 SESSION = ("XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS")  # where systemd-run finds the user's own
-UNUSED_USERS = 0x70000000, 0x0FFFFFFF  # the first, and how many: no distribution assigns them
+NO_GROUP = 65534  # the group of a worker that root starts: it owns nothing
 ROOT_NAMESPACES = ("ipc", "pid", "net", "uts", "cgroup-try")  # all but that of users
 ROOT_CAPABILITIES = ("SETUID", "SETGID", "SETPCAP")  # what setpriv needs, and gives up
+CHUNK = 2**20
 
 PROBE = """
 import socket, sys
@@ -67,7 +61,7 @@ print(",".join(seen) or "nothing")
 
 
 class Sandbox(NamedTuple):
-    """command(limits) gives what stands before a worker's own words. environment: all of it."""
+    """command(limits): what stands before a worker's own words. environment: all of it."""
 
     command: Callable[[Limits], tuple[str, ...]]
     environment: dict[str, str]
@@ -79,59 +73,12 @@ def stage_worker(folder: Path) -> Path:
     """Copies the few files that a worker needs, and nothing else of annlib, into the folder."""
     package = folder / "annlib/grader"
     package.mkdir(parents=True)
-    for name in ("annlib",):
-        (folder / name / "__init__.py").touch()
+    (folder / "annlib/__init__.py").touch()
     for name in WORKER_FILES:
         shutil.copyfile(Path(__file__).with_name(name), package / name)
-    for path in (folder, *folder.rglob("*")):  # a worker of root's is another user
+    for path in (folder, *folder.rglob("*")):  # a worker that root starts is another user
         path.chmod(0o755 if path.is_dir() else 0o644)
     return folder
-
-
-def open_sandbox(stage: Path, unsafe: bool) -> Sandbox:
-    """The sandbox for workers; raises ValueError where there is none, unless `unsafe`.
-
-    stage: from stage_worker; it must live as long as the sandbox.
-    """
-    missing = why_not()
-    if missing and not unsafe:
-        raise ValueError(
-            f"Submissions would not be isolated: {missing} They could read and delete your files. "
-            "Install bubblewrap (apt install bubblewrap) and try again; or, only where nothing is "
-            "to be lost, such as in a fresh container, add --unsafe."
-        )
-    if missing:
-        home = stage / "home"
-        home.mkdir(exist_ok=True)
-        return Sandbox(lambda limits: (sys.executable,), environment(home), stage, isolated=False)
-
-    def command(limits: Limits) -> tuple[str, ...]:
-        return (*control_group(limits), *bubblewrap(stage), sys.executable)
-
-    session = {name: os.environ[name] for name in SESSION if name in os.environ and scope()}
-    return Sandbox(command, environment(Path("/tmp")) | session, Path("/"), isolated=True)
-
-
-def control_group(limits: Limits) -> tuple[str, ...]:
-    """Has systemd bound a worker's memory and tasks as a whole; nothing where it does not run.
-
-    This counts the kernel's memory, too, such as that for files in the home.
-    """
-    memory = int((limits.memory_gib + TORCH_GIB) * 2**30)
-    bounds = (f"MemoryMax={memory}", "MemorySwapMax=0", f"TasksMax={limits.threads + 8}")
-    return (*scope(), *(f"--property={bound}" for bound in bounds), "--") if scope() else ()
-
-
-@cache
-def scope() -> tuple[str, ...]:
-    """The words that start a command in a control group of its own; empty if that fails here."""
-    user = () if os.geteuid() == 0 else ("--user",)
-    words = ("systemd-run", *user, "--scope", "--quiet", "--collect", "--no-ask-password")
-    try:
-        trial = subprocess.run((*words, "true"), capture_output=True, timeout=10)
-    except (FileNotFoundError, subprocess.TimeoutExpired):
-        return ()
-    return () if trial.returncode else words
 
 
 def started_by_root() -> bool:
@@ -140,6 +87,20 @@ def started_by_root() -> bool:
         return False
     rows = Path("/proc/self/uid_map").read_text().splitlines()
     return any(row.split()[:2] == ["0", "0"] for row in rows)
+
+
+def user_number(name: str) -> int:
+    """The number of a user, by name or number; raises ValueError for root and unknown names."""
+    try:
+        number = int(name) if name.isdecimal() else pwd.getpwnam(name).pw_uid
+    except KeyError:
+        number = 0
+    if not 0 < number < 2**32 - 1:
+        raise ValueError(
+            f"--as-user {name}: workers run as a user that this machine knows, or a number above "
+            "0, never as root. Take one who owns nothing, such as nobody."
+        )
+    return number
 
 
 def environment(home: Path) -> dict[str, str]:
@@ -156,27 +117,54 @@ def environment(home: Path) -> dict[str, str]:
     }
 
 
-def bubblewrap(stage: Path) -> tuple[str, ...]:
+@cache
+def scope() -> tuple[str, ...]:
+    """The words that start a command in a control group of its own; empty if that fails here."""
+    user = () if os.geteuid() == 0 else ("--user",)
+    words = ("systemd-run", *user, "--scope", "--quiet", "--collect", "--no-ask-password")
+    try:
+        trial = subprocess.run((*words, "true"), capture_output=True, timeout=10)
+    except (FileNotFoundError, subprocess.TimeoutExpired):
+        return ()
+    return () if trial.returncode else words
+
+
+def control_group(limits: Limits) -> tuple[str, ...]:
+    """Has systemd bound a worker's memory and tasks as a whole; nothing where it does not run.
+
+    This counts the kernel's memory, too, such as that for files in the home.
+    """
+    memory = int((limits.memory_gib + TORCH_GIB) * 2**30)
+    bounds = (f"MemoryMax={memory}", "MemorySwapMax=0", f"TasksMax={limits.threads + 8}")
+    return (*scope(), *(f"--property={bound}" for bound in bounds), "--") if scope() else ()
+
+
+def bubblewrap(stage: Path, user: int | None = None) -> tuple[str, ...]:
     """The sandbox: Python, its packages without annlib, and a home in memory.
 
-    The home is the one place to write to. Its size is bounded but not how many files it holds,
-    which bubblewrap cannot set: empty ones cost the kernel about 1 KiB each. For root each call
-    ends in another user, so that the kernel counts the threads of each worker by themselves.
+    user: that root becomes; None starts it as the user who grades. The home is the one place to
+    write to. Its size is bounded but not how many files it holds, which bubblewrap cannot set:
+    empty ones cost the kernel about 1 KiB each.
     """
     words = [shutil.which("bwrap"), "--die-with-parent", "--new-session", "--cap-drop", "ALL"]
     become = []
-    if started_by_root():
+    if user is None:
+        words += ["--unshare-all"]
+    else:
         words += [f"--unshare-{name}" for name in ROOT_NAMESPACES]
         words += [word for name in ROOT_CAPABILITIES for word in ("--cap-add", f"CAP_{name}")]
-        user = UNUSED_USERS[0] + secrets.randbelow(UNUSED_USERS[1])
-        become = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"]
+        become = ["setpriv", f"--reuid={user}", f"--regid={NO_GROUP}", "--clear-groups"]
         become += ["--inh-caps=-all", "--bounding-set=-all", "--no-new-privs"]
-    else:
-        words += ["--unshare-all"]
     # Its process 1 waits outside of the limits, and belongs to the same user; root's /proc/sys has
     # settings of the whole machine. Both could be written to in /proc.
     words += [word for name in SESSION for word in ("--unsetenv", name)]
     words += ["--hostname", "grader", "--proc", "/proc", "--remount-ro", "/proc"]
+
+    def parents(path: str) -> list[str]:
+        """Makes the folders above; bubblewrap would make them for their owner alone."""
+        above = reversed(Path(path).parents[:-1])
+        return [word for one in above for word in ("--perms", "0755", "--dir", str(one))]
+
     for path in DEVICES:  # --dev would add /dev/shm: half of this machine's memory to write to
         words += [*parents(path), "--dev-bind", path, path]
     for path in map(Path, SYSTEM):
@@ -195,24 +183,28 @@ def bubblewrap(stage: Path) -> tuple[str, ...]:
     return (*words, "--chdir", str(STAGE), "--", *become)
 
 
-def parents(path: str) -> list[str]:
-    """Makes the folders above; bubblewrap would make them for their owner alone."""
-    above = reversed(Path(path).parents[:-1])
-    return [word for one in above for word in ("--perms", "0755", "--dir", str(one))]
+def why_not(user: int | None = None) -> str:
+    """Why submissions cannot be isolated here, in a sentence; empty if they can.
 
-
-def why_not() -> str:
-    """Why bubblewrap cannot be used here, in a sentence; empty if it can."""
+    user: of the workers, which root has to give
+    """
     if not shutil.which("bwrap"):
         return "bubblewrap (bwrap) is not installed."
-    if started_by_root() and not shutil.which("setpriv"):
-        return "root started this, and setpriv (util-linux), which gives up root, is not installed."
+    if started_by_root() and user is None:
+        return (
+            "root started this, and a fault of the sandbox would then give away the machine. Start "
+            "it as an ordinary user, or run the workers as one who owns nothing: --as-user nobody."
+        )
+    if user is not None and not started_by_root():
+        return "only root can run workers as another user: leave --as-user out."
+    if user is not None and not shutil.which("setpriv"):
+        return "setpriv (util-linux), which gives up the rights of root, is not installed."
     here = Path(__file__).resolve()
     secret = here.parents[2] / "tests"
     # If annlib lies below /tmp, the same path may be written to in the sandbox's own memory: what
     # counts is whether the file is here afterwards.
     written = secret.with_name("tests.probe")
-    command = (*bubblewrap(here.parent), sys.executable, "-c", PROBE, str(here), str(secret))
+    command = (*bubblewrap(here.parent, user), sys.executable, "-c", PROBE, str(here), str(secret))
     probe = subprocess.run(
         command, env=environment(Path("/tmp")), capture_output=True, text=True, timeout=60
     )
@@ -226,8 +218,28 @@ def why_not() -> str:
     return "" if seen == "nothing" else f"the sandbox is not tight: a probe inside saw {seen}."
 
 
-CHUNK = 2**20
-FRAMING = 3  # messages besides the answers: ready, failures, finished
+def open_sandbox(stage: Path, unsafe: bool, user: int | None = None) -> Sandbox:
+    """The sandbox for workers; raises ValueError where there is none, unless `unsafe`.
+
+    stage: from stage_worker; it must live as long as the sandbox.
+    """
+    missing = why_not(user)
+    if missing and not unsafe:
+        raise ValueError(
+            f"Submissions would not be isolated: {missing} They could read and delete your files. "
+            "Install bubblewrap (apt install bubblewrap) and try again; or, only where nothing is "
+            "to be lost, such as in a fresh container, add --unsafe."
+        )
+    if missing:
+        home = stage / "home"
+        home.mkdir(exist_ok=True)
+        return Sandbox(lambda limits: (sys.executable,), environment(home), stage, isolated=False)
+
+    def command(limits: Limits) -> tuple[str, ...]:
+        return (*control_group(limits), *bubblewrap(stage, user), sys.executable)
+
+    session = {name: os.environ[name] for name in SESSION if name in os.environ and scope()}
+    return Sandbox(command, environment(Path("/tmp")) | session, Path("/"), isolated=True)
 
 
 class WorkerFault(RuntimeError):
@@ -235,7 +247,7 @@ class WorkerFault(RuntimeError):
 
 
 class Transcript(NamedTuple):
-    """What a worker said. failures: of cells. answers: number of the question -> message.
+    """What a worker sent. failures: of cells. answers: number of the question -> message.
 
     ended: "finished", or what stopped it: one of our own sentences, as students get to read it.
     """
@@ -267,94 +279,104 @@ def run_worker(
     )
     deadline = time.monotonic() + limits.wall_seconds
     try:
-        request = packed(Message(facts | calls.facts, calls.arrays))
-        data, complaint, cut = exchange(process, request, deadline, limits.answer_mib * 2**20)
-    finally:
-        end_group(process)
-    ended = cut or left(process.returncode)
+        requests = packed(Message(facts, {})), packed(calls)
+        data, complaint, ended = exchange(process, *requests, deadline, limits.answer_mib * 2**20)
+    finally:  # the worker and all that it may have started; under bubblewrap all in its sandbox
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        for stream in (process.stdin, process.stdout, process.stderr):
+            with suppress(BrokenPipeError):
+                stream.close()
+    if not ended:
+        code = process.returncode
+        number = -code if code < 0 else code - 128  # bubblewrap hands on 128 + n
+        ended = "finished" if code == 0 else "it broke off"
+        if number in (signal.SIGXCPU, signal.SIGKILL):
+            ended = "out of time or memory"
     return read_transcript(data, complaint, ended, len(cells), len(calls.facts["calls"]))
 
 
 def exchange(
-    process: subprocess.Popen, request: bytes, deadline: float, most_bytes: int
+    process: subprocess.Popen, cells: bytes, questions: bytes, deadline: float, most_bytes: int
 ) -> tuple[bytes, bytes, str]:
-    """Feeds the request and reads until both streams end.  -> results, errors, why it was cut"""
-    streams = {process.stdout: bytearray(), process.stderr: bytearray()}
-    unsent = memoryview(request)
+    """Sends the cells and, once these have run, the questions.  -> results, errors, why it was cut
+
+    Cells that knew the questions could tell them to the student by which of them fail, and how.
+    """
+    found = {process.stdout: bytearray(), process.stderr: bytearray()}
+    unsent, reading = memoryview(cells), set(found)
     with selectors.DefaultSelector() as ready:
         ready.register(process.stdin, selectors.EVENT_WRITE)
-        for stream in streams:
+        for stream in found:
             ready.register(stream, selectors.EVENT_READ)
         os.set_blocking(process.stdin.fileno(), False)
-        while len(ready.get_map()):
+        while reading:
             events = ready.select(max(0.0, deadline - time.monotonic()))
             if time.monotonic() >= deadline:
-                return bytes(streams[process.stdout]), b"", "out of time"
-            for key, _ in events:
-                if key.fileobj is process.stdin:
-                    unsent = feed(process, unsent)
-                    gone = not unsent
+                return bytes(found[process.stdout]), b"", "out of time"
+            for stream in (key.fileobj for key, _ in events):
+                if stream is process.stdin:
+                    try:
+                        unsent = unsent[os.write(stream.fileno(), unsent[:CHUNK]) :]
+                    except BrokenPipeError:  # a worker that is gone
+                        unsent = unsent[:0]
+                    if not unsent:
+                        ready.unregister(stream)
+                elif chunk := os.read(stream.fileno(), CHUNK):
+                    found[stream] += chunk
                 else:
-                    chunk = os.read(key.fd, CHUNK)
-                    streams[key.fileobj] += chunk
-                    gone = not chunk
-                if gone:
-                    ready.unregister(key.fileobj)
-                    key.fileobj.close()
-            if sum(map(len, streams.values())) > 2 * most_bytes:
-                return bytes(streams[process.stdout]), b"", "it returned too much"
-    wait_until(process, deadline)
-    return bytes(streams[process.stdout]), bytes(streams[process.stderr]), ""
-
-
-def feed(process: subprocess.Popen, unsent: memoryview) -> memoryview:
-    """Writes what the pipe takes; nothing is left for a worker that is gone."""
-    try:
-        return unsent[os.write(process.stdin.fileno(), unsent[:CHUNK]) :]
-    except BrokenPipeError:
-        return unsent[:0]
-
-
-def wait_until(process: subprocess.Popen, deadline: float) -> None:
-    """Streams may be closed by a process that lives on: it gets no more than its time."""
-    try:
+                    ready.unregister(stream)
+                    reading.remove(stream)
+            if questions and len(split(found[process.stdout], 2)) == 2:  # ready; failures
+                unsent, questions = memoryview(questions), b""
+                ready.register(process.stdin, selectors.EVENT_WRITE)
+            if sum(map(len, found.values())) > 2 * most_bytes:
+                return bytes(found[process.stdout]), b"", "it returned too much"
+    try:  # streams may be closed by a process that lives on: it gets no more than its time
         process.wait(max(0.1, deadline - time.monotonic()))
     except subprocess.TimeoutExpired:
         process.kill()
+    return bytes(found[process.stdout]), bytes(found[process.stderr]), ""
 
 
-def end_group(process: subprocess.Popen) -> None:
-    """Ends the worker and all that it may have started; under bubblewrap all in its sandbox."""
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    for stream in (process.stdin, process.stdout, process.stderr):
-        with suppress(BrokenPipeError):
-            stream.close()
-
-
-def left(returncode: int) -> str:
-    """How a worker that was not cut off has ended."""
-    number = -returncode if returncode < 0 else returncode - 128  # bubblewrap hands on 128 + n
-    if number in (signal.SIGXCPU, signal.SIGKILL):
-        return "out of time or memory"
-    return "finished" if returncode == 0 else "it broke off"
+def split(data: bytes | bytearray, most: int) -> list[slice]:
+    """Where the first messages stand in what was sent; one that was cut off is left out."""
+    start, parts = 0, []
+    while len(parts) < most and start + LENGTH.size <= len(data):
+        (length,) = LENGTH.unpack_from(data, start)
+        start += LENGTH.size
+        if length > len(data) - start:
+            break
+        parts.append(slice(start, start + length))
+        start += length
+    return parts
 
 
 def read_transcript(
     data: bytes, complaint: bytes, ended: str, num_cells: int, num_calls: int
 ) -> Transcript:
-    """What was said, up to the first thing that is no message."""
+    """What was sent, up to the first thing that is not a message: ready, failures, then answers.
+
+    Failures that come later are left out: the questions were known by then.
+    """
     failures, answers, finished, started = {}, {}, False, False
+    most = num_calls + 3  # ready, failures and finished
     try:
-        for message in messages(data, num_calls + FRAMING):
-            started = started or bool(message.facts.get("ready"))
-            if isinstance(message.facts.get("failures"), list):
-                failures = failures_in(message.facts["failures"], num_cells)
-            number = message.facts.get("call")
-            if type(number) is int and 0 <= number < num_calls:
-                answers.setdefault(number, only_answer(message))
-            finished = finished or "finished" in message.facts
+        for number, part in enumerate(split(data, most + 1)):
+            if number == most:
+                raise Malformed("there are more messages than questions")
+            message = unpacked(memoryview(data)[part])
+            facts, call = message.facts, message.facts.get("call")
+            if number == 0:
+                started = bool(facts.get("ready"))
+            elif number == 1 and isinstance(facts.get("failures"), list):
+                failures = failures_in(facts["failures"], num_cells)
+            elif type(call) is int and 0 <= call < num_calls:
+                error = facts.get("error")  # other facts are dropped: nobody asked for them
+                kept = {} if error is None else {"error": plain(error)}
+                answers.setdefault(call, message._replace(facts=kept))
+            finished = finished or "finished" in facts
     except Malformed as error:
         ended = f"what it returned cannot be read: {error}"
     if not started:
@@ -380,23 +402,3 @@ def plain(error: object) -> dict[str, str]:
     """Class and message of an error, whatever was sent."""
     given = error if isinstance(error, dict) else {}
     return {name: readable(given.get(name), 300) for name in ("type", "message")}
-
-
-def only_answer(message: Message) -> Message:
-    """Without facts that nobody asked for: answers are kept until all of them have come."""
-    error = message.facts.get("error")
-    return message._replace(facts={} if error is None else {"error": plain(error)})
-
-
-def messages(data: bytes, most: int) -> Iterator[Message]:
-    """The messages one after the other; a last one that was cut off is left out."""
-    start, view = 0, memoryview(data)
-    while start + LENGTH.size <= len(data):
-        if most == 0:
-            raise Malformed("it said more than it was asked for")
-        (length,) = LENGTH.unpack_from(data, start)
-        start += LENGTH.size
-        if length > len(data) - start:
-            return
-        yield unpacked(view[start : start + length])
-        start, most = start + length, most - 1

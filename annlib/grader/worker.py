@@ -1,12 +1,20 @@
 """The worker: runs the cells of one submission, then answers the grader's questions about it.
 
-It is the only process that runs a submission, and knows inputs but no answers. Request from stdin;
-to stdout go a message that it is ready, one on the cells, one for each question, and a last one.
+It is the only process that runs a submission, and knows inputs but no answers. From stdin come the
+cells and, once they have run, the questions; to stdout go a message that it is ready, one on the
+cells, one for each question, and a last one.
 """
 
+import __future__
+
+import ast
+import asyncio
+import inspect
 import os
+import re
 import signal
 import sys
+import time
 import types
 from collections.abc import Callable
 from contextlib import contextmanager
@@ -15,12 +23,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from annlib.grader.cells import run_cells
-from annlib.grader.confine import Limits, die_with_parent, limit_resources
+from annlib.grader.confine import Limits, die_with_parent, filter_system_calls, limit_resources
 from annlib.grader.protocol import DTYPES, Message, packed, read_message
-from annlib.grader.system_calls import filter_system_calls
 
-LONGEST_MESSAGE, MOST_FAILURES = 300, 50
+LONGEST_MESSAGE, MOST_FAILURES = 300, 10
+MAGIC_TIMED = re.compile(r"^(\s*)%time\s+(.+)$", re.MULTILINE)
+MAGIC_LINE = re.compile(r"^(\s*)([%!?].*|[\w.]+\?{1,2}\s*)$", re.MULTILINE)
+MAGIC_VALUE = re.compile(r"^(\s*[\w, ]+=\s*)[%!].*$", re.MULTILINE)
+TRANSPARENT = ("time", "timeit", "capture", "prun")  # cell magics around Python
+MOST_PASSES = 5
+PASSED_OVER = (ast.Import, ast.ImportFrom, ast.Expr)  # the rest of a cell runs without
 
 
 class NothingBack(Exception):
@@ -40,7 +52,7 @@ class OutOfTime(BaseException):
 
 
 @contextmanager
-def at_most(seconds: int):
+def at_most(seconds: float):
     """Stops what runs inside after so many seconds of the processor, or three times by the clock.
 
     The alarm repeats, for code that catches everything in a loop.
@@ -67,17 +79,89 @@ def described(error: BaseException) -> dict[str, str]:
     return {"type": type(error).__name__[:60], "message": message}
 
 
+def plain_python(source: str) -> str:
+    """The cell as IPython reads it: indentation of all lines is taken off, magics do nothing."""
+    source = re.sub(r"\A(\s*\n)+", "", source)
+    if indent := re.match(r"[ \t]*", source)[0]:
+        source = re.sub(f"^{indent}", "", source, flags=re.MULTILINE)
+    try:
+        ast.parse(source)
+        return source
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        pass
+    if source.lstrip().startswith("%%"):
+        first, _, rest = source.lstrip().partition("\n")
+        return plain_python(rest) if first[2:].split(" ")[0] in TRANSPARENT else ""
+    source = MAGIC_TIMED.sub(r"\1\2", source)
+    return MAGIC_VALUE.sub(r"\1None", MAGIC_LINE.sub(r"\1pass", source))
+
+
+def run_cell(
+    number: int, source: str, names: dict[str, object], loop: asyncio.AbstractEventLoop
+) -> None:
+    """Statement by statement, with `await` allowed; raises the first error.
+
+    An import or a call that fails, such as a check, does not stop the statements after it.
+    """
+    flags, first = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, None
+    for statement in ast.parse(plain_python(source)).body:
+        if isinstance(statement, ast.ImportFrom) and statement.module == "__future__":
+            for alias in statement.names:  # holds for the statements after it
+                flags |= getattr(__future__, alias.name).compiler_flag
+        code = compile(ast.Module([statement], []), f"<cell {number}>", "exec", flags)
+        try:
+            result = eval(code, names)
+            if code.co_flags & inspect.CO_COROUTINE:
+                loop.run_until_complete(result)
+        except Exception as error:
+            if not isinstance(statement, PASSED_OVER):
+                raise
+            first = first or error
+    if first:
+        raise first
+
+
+def run_cells(
+    prelude: str,
+    cells: list[str],
+    names: dict[str, object],
+    limits: Limits,
+    loop: asyncio.AbstractEventLoop,
+) -> list[dict[str, object]]:
+    """Runs them in order, in `names`; returns what failed, [{"cell": 3, "type": ..., ...}].
+
+    prelude: the imports of the assignment, for those who deleted them. A cell that misses a name
+    is run again after the others: cells may have been moved. Once the time of all cells is used up,
+    each of the others has a second, enough to define functions.
+    """
+    exec(prelude, names)
+    names |= {"display": lambda *shown, **options: None, "get_ipython": lambda: None}
+    waiting, failures, began = dict(enumerate(cells, 1)), {}, time.process_time()
+    for _ in range(MOST_PASSES):
+        before = len(waiting)
+        for number, source in waiting.items():
+            failures.pop(number, None)
+            left = limits.cells_seconds - (time.process_time() - began)
+            try:
+                with at_most(max(1, min(limits.call_seconds, left))):
+                    run_cell(number, source, names, loop)
+            except BaseException as error:  # SystemExit and time limits: the others still count
+                failures[number] = {"cell": number} | described(error)
+        waiting = {n: waiting[n] for n, found in failures.items() if found["type"] == "NameError"}
+        if not waiting or len(waiting) == before:
+            break
+    return [failures[number] for number in sorted(failures)]
+
+
 def decoded(argument: dict, arrays: dict[str, np.ndarray]) -> object:
     """An argument of a question: a tensor, a tuple, or what JSON holds."""
     if "array" in argument:
         return torch.from_numpy(arrays[argument["array"]].copy())
-    if "tuple" in argument:
-        return tuple(argument["tuple"])
-    return argument["value"]
+    return tuple(argument["tuple"]) if "tuple" in argument else argument["value"]
 
 
 def encoded(result: object, most_bytes: int) -> tuple[dict[str, str], np.ndarray]:
-    """A result as facts and an array; raises TypeError for what is no number or tensor."""
+    """A result as facts and an array; raises TypeError for what is not a number or tensor."""
     if result is None or result is ...:
         raise NothingBack("it gives nothing back")
     facts = {"kind": type(result).__name__[:60]}
@@ -96,20 +180,18 @@ def encoded(result: object, most_bytes: int) -> tuple[dict[str, str], np.ndarray
 def with_weights(module: nn.Module, weights: dict[str, np.ndarray]) -> nn.Module:
     """The module with these parameters; raises OtherParts if it has others."""
     own = dict(module.named_parameters())
+    if own.keys() != weights.keys():
+        raise OtherParts(f"parameters: {', '.join(own)[:200]}")
     with torch.no_grad():
         for name, array in weights.items():
-            if name not in own:
-                raise OtherParts(f"no parameter {name}")
             if tuple(own[name].shape) != array.shape:
                 raise OtherParts(f"{name} is {tuple(own[name].shape)}, not {array.shape}")
             own[name].copy_(torch.from_numpy(array))
-    if surplus := sorted(set(own) - set(weights)):
-        raise OtherParts(f"further parameters: {', '.join(surplus)[:200]}")
     return module
 
 
 def answer(call: dict, arrays: dict[str, np.ndarray], names: dict, most_bytes: int) -> Message:
-    """What the submission says to one question; the value itself, where a name is no function."""
+    """What the submission answers to one question; or the value of a name."""
     student: Callable = names[call["name"]]
     if call["sizes"] is not None:
         student = student(*(decoded(size, arrays) for size in call["sizes"]))
@@ -117,13 +199,13 @@ def answer(call: dict, arrays: dict[str, np.ndarray], names: dict, most_bytes: i
             weights = {name: arrays[key] for name, key in call["weights"].items()}
             student = with_weights(student, weights)
     arguments = [decoded(argument, arrays) for argument in call["arguments"]]
-    asked = [a.requires_grad_() for a in arguments if isinstance(a, Tensor) and call["upstream"]]
+    leaves = [a.requires_grad_() for a in arguments if isinstance(a, Tensor) and call["upstream"]]
     result = student(*arguments) if callable(student) else student
     facts, output = encoded(result, most_bytes)
     found = {"output": output}
     if call["upstream"]:
         result.backward(torch.from_numpy(arrays[call["upstream"]]))
-        tensors = {f"input {n}": value for n, value in enumerate(asked)}
+        tensors = {f"input {n}": value for n, value in enumerate(leaves)}
         tensors |= dict(student.named_parameters())
         found |= {
             f"gradient of {name}": np.zeros(tuple(value.shape), np.float32)
@@ -137,10 +219,13 @@ def answer(call: dict, arrays: dict[str, np.ndarray], names: dict, most_bytes: i
 def put_questions(
     request: Message, limits: Limits, names: dict, send: Callable[[Message], None]
 ) -> None:
+    def letters(name: str) -> str:
+        return name.lower().replace("_", "")
+
     for number, call in enumerate(request.facts["calls"]):
         try:
             if call["name"] not in names:
-                similar = [name for name in names if alike(name, call["name"])]
+                similar = [name for name in names if letters(name) == letters(call["name"])]
                 raise NameNotFound(f"not defined; similar: {', '.join(similar[:3])[:200]}")
             with at_most(limits.call_seconds):
                 reply = answer(call, request.arrays, names, limits.answer_mib * 2**20)
@@ -149,13 +234,10 @@ def put_questions(
         send(reply._replace(facts=reply.facts | {"call": number}))
 
 
-def alike(name: str, other: str) -> bool:
-    return name.lower().replace("_", "") == other.lower().replace("_", "")
-
-
 def main() -> None:
-    request = read_message(sys.stdin.buffer)
-    limits = Limits(**request.facts["limits"])
+    requests = os.fdopen(os.dup(0), "rb")
+    facts = read_message(requests).facts
+    limits = Limits(**facts["limits"])
     results, nothing = os.dup(1), os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):  # nobody reads what a submission prints, be it 100 MB
         os.dup2(nothing, stream)
@@ -168,25 +250,20 @@ def main() -> None:
     signal.signal(signal.SIGPROF, stop)
     signal.signal(signal.SIGALRM, stop)
     torch.set_num_threads(1)
-    if request.facts["alone"]:  # bubblewrap sees to it elsewhere
+    if facts["alone"]:  # bubblewrap sees to it elsewhere
         die_with_parent()
-    limit_resources(limits, request.facts["alone"])
+    limit_resources(limits, facts["alone"])
     os.chdir(os.environ["HOME"])  # the one place to write to
+    loop = asyncio.new_event_loop()  # for `await`; it makes a socket, which the filter refuses
     send(Message({"ready": True, "filtered": filter_system_calls()}, {}))
 
-    names = {"__name__": "__main__", "__builtins__": __builtins__}
-    for name, source in request.facts["modules"].items():  # the public checks of the assignment
+    for name, source in facts["modules"].items():  # the public checks of the assignment
         module = sys.modules[name] = types.ModuleType(name)
         exec(compile(source, name, "exec"), module.__dict__)
-    failures = run_cells(
-        request.facts["prelude"],
-        request.facts["cells"],
-        names,
-        lambda: at_most(limits.call_seconds),
-        described,
-    )
+    names = {"__name__": "__main__", "__builtins__": __builtins__}
+    failures = run_cells(facts["prelude"], facts["cells"], names, limits, loop)
     send(Message({"failures": failures[:MOST_FAILURES]}, {}))
-    put_questions(request, limits, names, send)
+    put_questions(read_message(requests), limits, names, send)
     send(Message({"finished": True}, {}))
     os._exit(0)  # whatever threads and exit handlers the submission has set up
 

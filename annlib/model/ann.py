@@ -8,10 +8,11 @@ from torch import Tensor, nn, promote_types
 from torch.nn.functional import interpolate
 
 from annlib.config import ModelConfig
+from annlib.model import localnet, resnet
 from annlib.model.asymmetric import AFNB, APNB
-from annlib.model.build import make_backbone
-from annlib.model.fused import FoldedAFNB, FoldedAPNB
 from annlib.model.layers import ChannelDropout, classifier, conv_bn_relu
+from annlib.model.localnet import LocalNet
+from annlib.model.resnet import ResNet
 
 OUTPUT_STRIDE = 8  # pixels of the image from one position of the map to the next
 
@@ -45,8 +46,18 @@ def resize_bilinear(maps: Tensor, size: tuple[int, int], align_corners: bool) ->
     return interpolate(maps, tuple(size), mode="bilinear", align_corners=align_corners)
 
 
+def build_backbone(config: ModelConfig) -> ResNet | LocalNet:
+    """A backbone with random weights; both kinds return the pair (c4, c5) at 1/8."""
+    if config.depth in resnet.BLOCKS:
+        return ResNet(config.depth, config.width, config.stem)
+    if config.depth in localnet.BLOCKS_PER_STAGE:
+        return LocalNet(config.depth, config.width)
+    known = sorted([*resnet.BLOCKS, *localnet.BLOCKS_PER_STAGE])
+    raise ValueError(f"No backbone of depth {config.depth}: choose one of {known}.")
+
+
 class FCNHead(nn.Module):
-    """The auxiliary classifier on c4: a second, shorter way for the gradient."""
+    """The auxiliary classifier on c4: a second, shorter path for the gradient."""
 
     def __init__(self, in_channels: int, channels: int, num_classes: int, dropout: float):
         super().__init__()
@@ -62,24 +73,22 @@ class FCNHead(nn.Module):
 class ANN(nn.Module):
     """The network of the paper, in the variant of the released weights.
 
-    folded: its two blocks compute the same with half of the work, see `annlib.model.fused`.
-    Reference: mmseg/models/decode_heads/ann_head.py.
+    `annlib.model.fused` has faster twins of it. Reference: mmseg/models/decode_heads/ann_head.py.
     """
 
-    def __init__(self, config: ModelConfig, folded: bool = True):
+    def __init__(self, config: ModelConfig):
         super().__init__()
         if config.head != "ann":
             raise ValueError(
                 f"ANN is the 'ann' head, not {config.head!r}: call build_model(config)."
             )
         self.config = config
-        self.backbone = make_backbone(config)
+        self.backbone = build_backbone(config)
         low, high = self.backbone.low_channels, self.backbone.high_channels
         hidden, keys, values = config.hidden_channels, config.key_channels, config.value_channels
-        make_afnb, make_apnb = (FoldedAFNB, FoldedAPNB) if folded else (AFNB, APNB)
-        self.afnb = make_afnb(low, high, keys, values, config.pool_scales)
+        self.afnb = AFNB(low, high, keys, values, config.pool_scales)
         self.reduce = conv_bn_relu(high, hidden, 3)
-        self.apnb = make_apnb(hidden, keys, values, config.pool_scales)
+        self.apnb = APNB(hidden, keys, values, config.pool_scales)
         self.dropout = ChannelDropout(config.dropout)  # the reference uses one module twice, too
         self.classifier = classifier(hidden, config.num_classes)
         self.auxiliary = FCNHead(low, config.aux_channels, config.num_classes, config.dropout)

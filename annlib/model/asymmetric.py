@@ -12,7 +12,7 @@ from annlib.model.layers import conv_bn, conv_bn_relu
 
 
 class PyramidPool(nn.Module):
-    """Samples a map by the means of its cells, in grids of several sizes (paper, section 3.2)."""
+    """Pools a map to the means of its cells, in grids of several sizes (paper, section 3.2)."""
 
     def __init__(self, pool_scales: tuple[int, ...]):
         super().__init__()
@@ -24,9 +24,9 @@ class PyramidPool(nn.Module):
 
 
 class AsymmetricAttention(nn.Module):
-    """Every position of the query map asks, S anchors of the key map answer.
+    """Cross-attention from N query positions to S pooled key/value anchors.
 
-    The published models start from the residual alone: the output projection begins at zero.
+    The output projection starts at zero, so that a new block passes its input on unchanged.
     Reference: mmseg/models/utils/self_attention_block.py.
     """
 
@@ -72,7 +72,7 @@ class AsymmetricAttention(nn.Module):
 
 
 class AFNB(nn.Module):
-    """Asymmetric Fusion Non-local Block: high-level positions ask the low-level map."""
+    """Asymmetric Fusion Non-local Block: high-level positions attend to low-level anchors."""
 
     def __init__(
         self,
@@ -96,7 +96,7 @@ class AFNB(nn.Module):
 
 
 class APNB(nn.Module):
-    """Asymmetric Pyramid Non-local Block: a map asks its own anchors."""
+    """Asymmetric Pyramid Non-local Block: the positions of a map attend to its own anchors."""
 
     def __init__(
         self, channels: int, key_channels: int, value_channels: int, pool_scales: tuple[int, ...]

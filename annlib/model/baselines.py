@@ -9,15 +9,13 @@ from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 
 from annlib.config import ModelConfig
-from annlib.model.ann import ANN, FCNHead, Logits, resize_bilinear
+from annlib.model.ann import FCNHead, Logits, build_backbone, resize_bilinear
 from annlib.model.asymmetric import APNB
-from annlib.model.build import make_backbone
-from annlib.model.fused import FoldedAPNB
 from annlib.model.layers import ChannelDropout, classifier, conv_bn_relu
 
 
 class NonLocalAttention(nn.Module):
-    """Every position asks every position (Wang et al., CVPR 2018; this paper's equations 1 to 3).
+    """Self-attention over N positions (Wang et al., CVPR 2018; this paper's equations 1 to 3).
 
     Written out on its own rather than derived from `AsymmetricAttention`, with the same names of
     weights: with one pyramid level as large as the map the two must agree, and a test says so.
@@ -58,9 +56,9 @@ class NonLocal(nn.Module):
 
 
 class PyramidPooling(nn.Module):
-    """The pyramid pooling module of PSPNet (Zhao et al., CVPR 2017): every cell mean, no choice.
+    """The pyramid pooling module of PSPNet (Zhao et al., CVPR 2017): global context, no attention.
 
-    It sees as far as attention does, but hands the same means to every position.
+    Every position gets the same cell means, upsampled to the map.
     """
 
     def __init__(self, channels: int, pool_scales: tuple[int, ...], align_corners: bool):
@@ -84,20 +82,31 @@ class PyramidPooling(nn.Module):
 
 
 class Baseline(nn.Module):
-    """ANN without its AFNB, and with another block, or none, where its APNB stands.
+    """ANN without its AFNB, and with another block, or none, in the place of its APNB.
 
     Backbone, reduce, classifier and auxiliary head are ANN's, so a comparison is about the block.
     """
 
-    def __init__(self, config: ModelConfig, folded: bool = True):
+    def __init__(self, config: ModelConfig):
         super().__init__()
         self.config = config
-        self.backbone = make_backbone(config)
+        self.backbone = build_backbone(config)
         low, high = self.backbone.low_channels, self.backbone.high_channels
-        self.reduce = conv_bn_relu(high, config.hidden_channels, 3)
-        self.context = make_context(config, folded)
+        hidden, keys, values = config.hidden_channels, config.key_channels, config.value_channels
+        self.reduce = conv_bn_relu(high, hidden, 3)
+        match config.head:
+            case "fcn":
+                self.context = nn.Identity()
+            case "ppm":
+                self.context = PyramidPooling(hidden, config.pool_scales, config.align_corners)
+            case "nonlocal":
+                self.context = NonLocal(hidden, keys, values)
+            case "apnb":
+                self.context = APNB(hidden, keys, values, config.pool_scales)
+            case unknown:
+                raise ValueError(f"No baseline {unknown!r}: choose fcn, ppm, nonlocal or apnb.")
         self.dropout = ChannelDropout(config.dropout)
-        self.classifier = classifier(config.hidden_channels, config.num_classes)
+        self.classifier = classifier(hidden, config.num_classes)
         self.auxiliary = FCNHead(low, config.aux_channels, config.num_classes, config.dropout)
 
     def forward(self, images: Tensor, size: tuple[int, int] | None = None) -> Logits:
@@ -107,27 +116,3 @@ class Baseline(nn.Module):
         main = self.classifier(self.dropout(features))
         aux = self.auxiliary(low) if self.training else None
         return Logits(main, aux).resize(size or images.shape[2:], self.config.align_corners)
-
-
-def make_context(config: ModelConfig, folded: bool) -> nn.Module:
-    """The block of a baseline.  (B, hidden, H, W) -> (B, hidden, H, W)"""
-    hidden, keys, values = config.hidden_channels, config.key_channels, config.value_channels
-    match config.head:
-        case "fcn":
-            return nn.Identity()
-        case "ppm":
-            return PyramidPooling(hidden, config.pool_scales, config.align_corners)
-        case "nonlocal":
-            return NonLocal(hidden, keys, values)
-        case "apnb":
-            apnb = FoldedAPNB if folded else APNB
-            return apnb(hidden, keys, values, config.pool_scales)
-    raise ValueError(f"No baseline {config.head!r}: choose fcn, ppm, nonlocal or apnb.")
-
-
-def build_model(config: ModelConfig, folded: bool = True) -> ANN | Baseline:
-    """The network that a configuration describes, with random weights.
-
-    folded: the paper's blocks in the form that does half of the work; else in the readable one.
-    """
-    return ANN(config, folded) if config.head == "ann" else Baseline(config, folded)

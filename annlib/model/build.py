@@ -1,16 +1,37 @@
-"""Builds the backbone and the network that a configuration describes."""
+"""Builds a network from a configuration, from a checkpoint, or from the weights that come along."""
+
+from pathlib import Path
 
 from annlib.config import ModelConfig
-from annlib.model import localnet, resnet
-from annlib.model.localnet import LocalNet
-from annlib.model.resnet import ResNet
+from annlib.model.ann import ANN
+from annlib.model.baselines import Baseline
+from annlib.model.checkpoint import load, restore
+
+SHIPPED = Path(__file__).parents[2] / "data" / "weights"
 
 
-def make_backbone(config: ModelConfig) -> ResNet | LocalNet:
-    """A backbone with random weights; both kinds return the pair (c4, c5) at 1/8."""
-    if config.depth in resnet.BLOCKS:
-        return ResNet(config.depth, config.width, config.stem)
-    if config.depth in localnet.BLOCKS_PER_STAGE:
-        return LocalNet(config.depth, config.width)
-    known = sorted([*resnet.BLOCKS, *localnet.BLOCKS_PER_STAGE])
-    raise ValueError(f"No backbone of depth {config.depth}: choose one of {known}.")
+def build_model(config: ModelConfig) -> ANN | Baseline:
+    """The network of a configuration, with random weights."""
+    return ANN(config) if config.head == "ann" else Baseline(config)
+
+
+def load_model(path: Path) -> ANN | Baseline:
+    """The model of a checkpoint, in evaluation mode, on the CPU."""
+    checkpoint = load(path)
+    model = build_model(checkpoint.config)
+    restore(checkpoint, model)
+    return model.eval()
+
+
+def shipped_path(name: str) -> Path:
+    """The file of small weights that come with the project, for example "balloon_ann"."""
+    path = SHIPPED / f"{name}.safetensors"
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in SHIPPED.glob("*.safetensors"))) or "none here"
+        raise KeyError(f"No shipped weights {name!r}; there are: {known}.")
+    return path
+
+
+def shipped_model(name: str) -> ANN | Baseline:
+    """The small model of that name, in evaluation mode."""
+    return load_model(shipped_path(name))

@@ -5,20 +5,17 @@ import os
 import zlib
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import safetensors
 import torch
 from safetensors.torch import save as to_bytes
-from torch import Tensor
+from torch import Tensor, nn
 
 from annlib.config import ModelConfig, with_tuples
-from annlib.model.ann import ANN
-from annlib.model.baselines import Baseline, build_model
 
-SHIPPED = Path(__file__).parents[2] / "data" / "weights"
 PICKLE_STARTS = (b"PK\x03\x04", b"\x80")  # zip (torch.save) and bare pickle
 
 
@@ -28,19 +25,26 @@ class Checkpoint(NamedTuple):
     path: Path
     config: ModelConfig
     step: int
-    notes: dict[str, Any]  # command, seed, scores, versions: whatever the writer put down
+    notes: dict[str, Any]  # command, seed, scores, versions: whatever the writer added
     model: dict[str, Tensor]
     optimizer: dict[str, Any] | None  # as optimizer.state_dict() gave it; None in shipped weights
 
 
+class Header(NamedTuple):
+    """The part of a checkpoint that is read without its tensors."""
+
+    step: int
+    notes: dict[str, Any]
+
+
 def save(
     path: Path,
-    model: ANN | Baseline,
+    model: nn.Module,
     optimizer: torch.optim.Optimizer | None = None,
     step: int = 0,
     notes: Mapping[str, Any] | None = None,
 ) -> None:
-    """Writes a checkpoint; the file at `path` is replaced only once the new one is complete.
+    """Writes a checkpoint of an ANN or Baseline; replaces the file only by a complete new one.
 
     Raises OSError when the disk is full or the folder cannot be written; the old file stays.
     """
@@ -60,7 +64,7 @@ def save(
 
 
 def checksum(facts: str, tensors: Mapping[str, Tensor]) -> str:
-    """CRC-32 of the facts and of all names and bytes: tells a damaged file from a whole one."""
+    """CRC-32 of the facts and of all names and bytes, in hexadecimal digits."""
     crc = zlib.crc32(facts.encode())
     for name in sorted(tensors):
         crc = zlib.crc32(name.encode(), crc)
@@ -69,7 +73,10 @@ def checksum(facts: str, tensors: Mapping[str, Tensor]) -> str:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Writes beside the target, then renames: nobody ever sees half a file."""
+    """Writes a temporary file in the same folder, then renames it: no reader sees a partial file.
+
+    Raises OSError, with what to do, when it cannot be written; an older file at `path` stays.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -110,7 +117,36 @@ def load(path: Path) -> Checkpoint:
         raise ValueError(f"{path} holds tensors, but no annlib configuration: not our checkpoint.")
     if checksum(metadata["annlib"], tensors) != metadata.get("crc32"):
         raise ValueError(f"{path} is damaged: its bytes do not match its checksum.")
-    return unpack(path, json.loads(metadata["annlib"]), tensors)
+    facts = json.loads(metadata["annlib"])
+    try:
+        config = ModelConfig(**with_tuples(facts["config"]))
+    except TypeError as error:
+        raise ValueError(f"{path} is of another version of annlib ({error}): use that.") from error
+    model = {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
+    optimizer = None
+    if "param_groups" in facts:
+        state = {
+            int(index): {key: tensors[f"optimizer.{index}.{key}"] for key in keys}
+            for index, keys in facts["optimizer_keys"].items()
+        }
+        optimizer = {"state": state, "param_groups": facts["param_groups"]}
+    return Checkpoint(path, config, facts["step"], facts["notes"], model, optimizer)
+
+
+def read_header(path: Path) -> Header:
+    """Step and notes of a checkpoint. A file that was cut short is noticed, a flipped bit is not.
+
+    Raises FileNotFoundError, or ValueError for a file that is damaged or not ours.
+    """
+    refuse_pickle(path)
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            facts = json.loads((file.metadata() or {})["annlib"])
+        return Header(facts["step"], facts["notes"])
+    except (safetensors.SafetensorError, KeyError, ValueError) as error:
+        raise ValueError(
+            f"{path} is damaged, only half written, or no checkpoint of annlib ({error})."
+        ) from error
 
 
 def refuse_pickle(path: Path) -> None:
@@ -128,96 +164,28 @@ def refuse_pickle(path: Path) -> None:
         )
 
 
-def unpack(path: Path, facts: dict[str, Any], tensors: dict[str, Tensor]) -> Checkpoint:
-    model = {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
-    optimizer = None
-    if "param_groups" in facts:
-        state = {
-            int(index): {key: tensors[f"optimizer.{index}.{key}"] for key in keys}
-            for index, keys in facts["optimizer_keys"].items()
-        }
-        optimizer = {"state": state, "param_groups": facts["param_groups"]}
-    try:
-        config = ModelConfig(**with_tuples(facts["config"]))
-    except TypeError as error:
-        raise ValueError(f"{path} is of another version of annlib ({error}): use that.") from error
-    return Checkpoint(path, config, facts["step"], facts["notes"], model, optimizer)
-
-
 def restore(
-    checkpoint: Checkpoint,
-    model: ANN | Baseline,
-    optimizer: torch.optim.Optimizer | None = None,
+    checkpoint: Checkpoint, model: nn.Module, optimizer: torch.optim.Optimizer | None = None
 ) -> None:
-    """Puts weights (and optimiser state) back. Raises ValueError if they are of another model."""
+    """Loads weights (and optimiser state). Raises ValueError if they are of another model."""
     ours, theirs = asdict(model.config), asdict(checkpoint.config)
-    differing = [f.name for f in fields(ModelConfig) if ours[f.name] != theirs[f.name]]
+    differing = [name for name in ours if ours[name] != theirs[name]]
     if differing:
         listed = ", ".join(f"{name} {theirs[name]} there, {ours[name]} here" for name in differing)
         raise ValueError(f"{checkpoint.path} belongs to another model: {listed}.")
     model.load_state_dict(checkpoint.model, strict=True)
-    if optimizer is not None:
-        if checkpoint.optimizer is None:
-            raise ValueError(
-                f"{checkpoint.path} holds weights only: good for prediction, but training cannot "
-                "go on from it without the optimiser's state."
-            )
-        optimizer.load_state_dict(checkpoint.optimizer)
-        match_layout(optimizer)
-
-
-def match_layout(optimizer: torch.optim.Optimizer) -> None:
-    """Lays the state out in memory like its parameters (channels last, say).
-
-    Fused AdamW walks through the memory of both side by side and checks no strides: a moment in
-    another order would be taken for that of another weight, without an error.
-    """
+    if optimizer is None:
+        return
+    if checkpoint.optimizer is None:
+        raise ValueError(
+            f"{checkpoint.path} holds weights only: good for prediction, but training cannot "
+            "go on from it without the optimiser's state."
+        )
+    optimizer.load_state_dict(checkpoint.optimizer)
+    # Fused AdamW walks through the memory of weights and moments side by side and checks no
+    # strides: moments in another layout than their weights' (channels last, say) would silently be
+    # taken for those of other weights.
     for parameter, values in optimizer.state.items():
         for key, value in values.items():
             if value.shape == parameter.shape:
                 values[key] = torch.empty_like(parameter).copy_(value)
-
-
-def load_model(path: Path) -> ANN | Baseline:
-    """The model of a checkpoint, in evaluation mode, on the CPU."""
-    checkpoint = load(path)
-    model = build_model(checkpoint.config)
-    restore(checkpoint, model)
-    return model.eval()
-
-
-def shipped_path(name: str) -> Path:
-    """The file of small weights that come with the project, for example "balloon_ann"."""
-    path = SHIPPED / f"{name}.safetensors"
-    if not path.is_file():
-        known = ", ".join(sorted(p.stem for p in SHIPPED.glob("*.safetensors"))) or "none here"
-        raise KeyError(f"No shipped weights {name!r}; there are: {known}.")
-    return path
-
-
-def shipped_model(name: str) -> ANN | Baseline:
-    """The small model of that name, in evaluation mode."""
-    return load_model(shipped_path(name))
-
-
-class Header(NamedTuple):
-    """See annlib.model.checkpoint.Checkpoint."""
-
-    step: int
-    notes: dict[str, Any]
-
-
-def read_header(path: Path) -> Header:
-    """Step and notes of a checkpoint. A file that was cut short is noticed, a flipped bit is not.
-
-    Raises FileNotFoundError, or ValueError for a file that is damaged or not ours.
-    """
-    refuse_pickle(path)
-    try:
-        with safetensors.safe_open(path, framework="numpy") as file:
-            facts = json.loads((file.metadata() or {})["annlib"])
-        return Header(facts["step"], facts["notes"])
-    except (safetensors.SafetensorError, KeyError, ValueError) as error:
-        raise ValueError(
-            f"{path} is damaged, only half written, or no checkpoint of annlib ({error})."
-        ) from error

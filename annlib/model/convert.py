@@ -1,11 +1,15 @@
-"""Maps the parameter names of mmseg and torchvision to annlib's names, and back."""
+"""Reads weights of mmseg and torchvision, and maps their names to annlib's and back."""
 
+import re
 from collections.abc import Mapping
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.serialization import safe_globals
 
 from annlib.config import Stem
 
@@ -42,13 +46,13 @@ ONCE = "apnb.attention.to_key"  # and we under one
 def from_mmseg(weights: Mapping[str, Any]) -> dict[str, Tensor]:
     """Names of MMSegmentation's ANN -> names of annlib's, tensors untouched.
 
-    weights: the content of a file, or the "state_dict" in it. Raises KeyError for a name the table
-    does not know, ValueError where the two copies of APNB's shared projection differ: neither may
-    be dropped in silence.
+    weights: the content of a file, or the "state_dict" in it. Raises KeyError for a name that is
+    not in the table, ValueError where the two copies of APNB's shared projection differ: neither
+    may be dropped in silence.
     """
     renamed = {rename(key): tensor for key, tensor in state_dict_of(weights).items()}
     for key in [key for key in renamed if key.startswith(SHARED)]:
-        query, shared = renamed.pop(key), renamed.get(key.replace("to_query", "to_key"))
+        query, shared = renamed.pop(key), renamed.get(key.replace(SHARED, ONCE))
         if shared is None or not torch.equal(query, shared):
             raise ValueError(
                 f"{key} differs from the key projection, but the published APNB shares them: "
@@ -64,16 +68,16 @@ def rename(key: str) -> str:
     prefix, _, last = key.rpartition(".")
     if prefix not in RENAMES:
         raise KeyError(
-            f"{key!r} is no weight of MMSegmentation's ANN: this is the checkpoint of another "
+            f"{key!r} is not a weight of MMSegmentation's ANN: this is the checkpoint of another "
             "model. The published ones are named by `annlib weights list`."
         )
     return f"{RENAMES[prefix]}.{last}"
 
 
 def to_mmseg(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The way back: names of annlib's ANN -> names of MMSegmentation's, tensors untouched.
+    """The inverse of `from_mmseg`: APNB's one projection gets both of its names again.
 
-    APNB's one projection gets both of its names again. Raises KeyError for an unknown name.
+    Raises KeyError for an unknown name.
     """
     theirs = {ours: name for name, ours in RENAMES.items()}
     renamed = {}
@@ -83,11 +87,21 @@ def to_mmseg(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
             renamed[key] = tensor
             continue
         if prefix not in theirs or prefix.startswith(SHARED):
-            raise KeyError(f"{key!r} is no weight of annlib's ANN: the reference has none like it.")
+            raise KeyError(f"{key!r} is not a weight of annlib's ANN: the reference lacks it.")
         renamed[f"{theirs[prefix]}.{last}"] = tensor
         if prefix.startswith(ONCE):
             renamed[f"{theirs[prefix.replace(ONCE, SHARED)]}.{last}"] = tensor
     return renamed
+
+
+def from_imagenet(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Names of an ImageNet classifier of either kind -> names of annlib's ResNet, without `fc`."""
+    parts = {key: key.partition(".") for key in weights}
+    return {
+        f"{PLAIN_STEM.get(part, part)}.{rest}": weights[key]
+        for key, (part, _, rest) in parts.items()
+        if part != "fc"  # scores of the 1000 classes of ImageNet
+    }
 
 
 def stem_of(weights: Mapping[str, Tensor], path: Path) -> Stem:
@@ -102,17 +116,73 @@ def stem_of(weights: Mapping[str, Tensor], path: Path) -> Stem:
     )
 
 
-def from_imagenet(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Names of an ImageNet classifier of either kind -> names of annlib's ResNet, without `fc`."""
-    renamed = {}
-    for key, tensor in weights.items():
-        part, _, rest = key.partition(".")
-        if part != "fc":  # tells 1000 classes apart, but not ours
-            renamed[f"{PLAIN_STEM.get(part, part)}.{rest}"] = tensor
-    return renamed
-
-
 def state_dict_of(content: Mapping[str, Any]) -> Mapping[str, Tensor]:
-    """The weights in a file of MMSegmentation, beside which it says how they were made."""
+    """The weights in a file of MMSegmentation, which also says how they were made."""
     inside = content.get("state_dict")
     return inside if isinstance(inside, Mapping) else content
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The tensors in a file of torch.save, by their names there. Nothing in it is executed.
+
+    Raises FileNotFoundError, or ValueError for a file that is damaged, that needs more than
+    tensors and plain values, or that holds no weights.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no file {path}.")
+    # Besides tensors: numbers and arrays of numpy, dates. Making these runs no code of a file.
+    kinds = [type(np.dtype(kind)) for kind in ("f4", "f8", "i4", "i8", "u1", "?", "U")]
+    number, array = np.float64(0).__reduce__()[0], np.empty(0).__reduce__()[0]
+    functions = [
+        (function, f"numpy.{core}.multiarray.{name}")
+        for core in ("core", "_core")  # before and since numpy 2
+        for function, name in ((number, "scalar"), (array, "_reconstruct"))
+    ]
+    try:
+        with safe_globals([np.dtype, np.ndarray, date, datetime, *kinds, *functions]):
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError:
+        raise
+    except Exception as error:  # torch's reader fails on damage in many ways
+        said = str(error)
+        refused = re.search(r"GLOBAL (\S+)|got <class '(.+?)'>|unrecognized function (.+)", said)
+        if refused:
+            raise ValueError(
+                f"{path} is not read: besides tensors and plain values it wants "
+                f"{refused[1] or refused[2] or refused[3]}, and making such things can run any "
+                "code. If you trust where it is from, load it there and keep the weights alone: "
+                "torch.save(model.state_dict(), ...)."
+            ) from error
+        said = re.split(r"\. |\n", said or type(error).__name__)[0]
+        raise ValueError(
+            f"{path} is damaged, only half there, or no file of torch.save ({said}). Fetch it "
+            "again."
+        ) from error
+    weights = state_dict_of(content) if isinstance(content, Mapping) else {}
+    others = [str(key) for key, value in weights.items() if not isinstance(value, Tensor)]
+    if others or not weights:
+        found = f"it holds {', '.join(others[:4])}" if others else type(content).__name__
+        raise ValueError(
+            f"{path} holds no table of weights, neither itself nor as 'state_dict': {found}."
+        )
+    return dict(weights)
+
+
+def load_strictly(module: nn.Module, weights: Mapping[str, Tensor], path: Path) -> None:
+    """Loads weights, all or none. Raises ValueError if any does not fit, or is missing."""
+    ours = module.state_dict()
+    missing = [k for k in ours if k not in weights and not k.endswith("num_batches_tracked")]
+    unknown = [k for k in weights if k not in ours]
+    differing = [
+        f"{k} {tuple(weights[k].shape)} there, {tuple(v.shape)} here"
+        for k, v in ours.items()
+        if k in weights and weights[k].shape != v.shape
+    ]
+    for kind, names in (("lacks", missing), ("has unknown", unknown), ("differs:", differing)):
+        if names:
+            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+            raise ValueError(
+                f"{path} belongs to another network: it {kind} {', '.join(names[:3])}{more}."
+            )
+    module.load_state_dict(weights, strict=True)

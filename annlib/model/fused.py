@@ -1,23 +1,77 @@
-"""Faster forms of AFNB and APNB: the same function of the same weights in half the operations.
+"""Faster twins of a network: the same function of the same weights with fewer operations.
 
-B batch, C channels, H x W the map, S = the cells of all grids together.
-
-After the softmax everything is linear, and the rows of its weights A sum to 1. So what is done to
-the attended values can as well be done to the S anchors that they are made of, 110 instead of N:
+After the softmax everything is linear, and the rows of the attention weights A sum to 1. So what is
+done to the weighted sums at N positions can be done to the S anchors that they are sums of:
 
     values               mean of (W_v x + b_v)  =  W_v (mean of x) + b_v
     output projection    W_o (A v) + b_o        =  A (v W_o + b_o)
     fusing               W [context; x]         =  A (anchors W_1) + W_2 x, nothing concatenated
 
-Neither step is an approximation; only rounding differs. B batch, C channels, H x W the query map,
+For inference two more things are linear. Batch norm is a fixed scale and shift, so it is folded
+into the convolution before it. And between AFNB's fusing convolution and the 3x3 that reduces its
+result there is only batch norm: the two convolutions become one, without 2048 channels in between.
+
+These steps are not approximations; only rounding differs. B batch, C channels, H x W the query map,
 N = H * W its positions, S anchors.
 """
 
+import copy
+
 import torch
+from einops import einsum
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, linear
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from annlib.model.ann import ANN
 from annlib.model.asymmetric import AFNB, APNB, AsymmetricAttention
+from annlib.model.baselines import Baseline
+
+
+def fuse_for_training(model: ANN | Baseline) -> ANN | Baseline:
+    """A twin that holds the same Parameters, buffers and layers, with faster AFNB and APNB.
+
+    A training step of one is a training step of the other, and their state dicts are equal. Call
+    train() or eval() on the one that you run.
+    """
+    twin = copy.copy(model)
+    twin._modules = dict(model._modules)
+    for name, block in model.named_children():
+        if type(block) in (AFNB, APNB):
+            folded = copy.copy(block)
+            folded.__class__ = FoldedAFNB if type(block) is AFNB else FoldedAPNB
+            twin._modules[name] = folded
+    return twin
+
+
+def fuse_for_inference(model: ANN | Baseline) -> ANN | Baseline:
+    """A copy that computes what `model.eval()` does. It cannot be trained; what `model` goes on to
+    learn does not reach it.
+
+    It is called like the model, and its attention is captured like the model's.
+    """
+    twin = copy.deepcopy(fuse_for_training(model)).eval().requires_grad_(False)
+    twin.auxiliary = None  # only for training
+    fold_norms(twin)
+    if isinstance(twin, ANN):
+        twin.afnb, twin.reduce = ReducedAFNB(twin.afnb, twin.reduce[0]), nn.Identity()
+    return twin
+
+
+def fold_norms(module: nn.Module) -> None:
+    """Moves every batch norm into the convolution whose output it takes, registered before it.
+
+    That holds for all modules of annlib; in a Sequential it is the order of the forward pass.
+    """
+    children = list(module.named_children())
+    for (name, child), (next_name, following) in zip(children, children[1:], strict=False):
+        if isinstance(child, nn.Conv2d) and isinstance(
+            following, nn.BatchNorm2d | nn.SyncBatchNorm
+        ):
+            setattr(module, name, fuse_conv_bn_eval(child, following))
+            setattr(module, next_name, nn.Identity())
+    for child in module.children():
+        fold_norms(child)
 
 
 def cell_edges(side: int, scale: int) -> tuple[list[int], list[int]]:
@@ -63,7 +117,7 @@ def pyramid_means(x: Tensor, pool_scales: tuple[int, ...]) -> Tensor:
 def attend(
     attention: AsymmetricAttention, query_map: Tensor, key_map: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """How much every position takes of every anchor, and what an anchor has to give.
+    """The attention weights, and the anchors after the value and output projections.
 
     (B, Cq, H, W), (B, Ck, h, w) -> weights (B, N, S), rows sum to 1; anchors (B, S, Cq)
     """
@@ -78,25 +132,16 @@ def attend(
     return weights, anchors
 
 
-def context_of(weights: Tensor, anchors: Tensor, size: tuple[int, int]) -> Tensor:
-    """What the positions take together.  (B, N, S), (B, S, C) -> (B, C, *size)"""
-    return (weights @ anchors).mT.unflatten(2, size)
-
-
-def add_context(maps: Tensor, weights: Tensor, anchors: Tensor) -> None:
-    """Adds to maps (B, C, H, W) what the positions take together: (B, N, S), (B, S, C)."""
-    if torch.is_grad_enabled():  # through the view below, a gradient would be copied
-        maps += context_of(weights, anchors, maps.shape[2:])
-    else:
-        maps.flatten(2).mT.baddbmm_(weights.to(maps.dtype), anchors)
-
-
 def fuse(layers: nn.Sequential, weights: Tensor, anchors: Tensor, features: Tensor) -> Tensor:
     """The fusing layers of a block, applied to [context; features].  -> like features"""
     conv, *others = layers
     for_context, for_features = conv.weight.chunk(2, dim=1)
     fused = conv2d(features, for_features, conv.bias)
-    add_context(fused, weights, linear(anchors, for_context.flatten(1)))
+    anchors = linear(anchors, for_context.flatten(1))
+    if torch.is_grad_enabled():  # through the view below, a gradient would be copied
+        fused += (weights @ anchors).mT.unflatten(2, features.shape[2:])
+    else:
+        fused.flatten(2).mT.baddbmm_(weights.to(fused.dtype), anchors)
     for layer in others:
         fused = layer(fused)
     return fused
@@ -108,7 +153,7 @@ class FoldedAttention(AsymmetricAttention):
     def forward(self, query_map: Tensor, key_map: Tensor) -> Tensor:
         """(B, Cq, H, W), (B, Ck, h, w) -> (B, Cq, H, W)"""
         weights, anchors = attend(self, query_map, key_map)
-        return context_of(weights, anchors, query_map.shape[2:])
+        return (weights @ anchors).mT.unflatten(2, query_map.shape[2:])
 
 
 class FoldedAFNB(AFNB):
@@ -125,3 +170,38 @@ class FoldedAPNB(APNB):
     def forward(self, features: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W)"""
         return fuse(self.fuse, *attend(self.attention, features, features), features)
+
+
+class ReducedAFNB(nn.Module):
+    """AFNB and the reducing 3x3 convolution after it, without the map between them.
+
+    With R the reduction, W_2 and W_1 the two halves of the fusing weight and A the attention,
+
+        R * (W_2 x + A G)  =  (R W_2) * x  +  (R G) * A             G = anchors W_1 + shift
+
+    where * is the convolution over the map: first with weights that are fixed, then, with A as a
+    map of S channels, with weights that depend on the image.
+    """
+
+    def __init__(self, afnb: AFNB, reduce: nn.Conv2d):
+        super().__init__()
+        self.attention = afnb.attention
+        for_context, for_features = afnb.fuse[0].weight.flatten(1).chunk(2, dim=1)
+        self.register_buffer("for_context", for_context.contiguous())
+        self.register_buffer("shift", afnb.fuse[0].bias)
+        self.register_buffer("reduction", reduce.weight)
+        weight = einsum(reduce.weight, for_features, "o c y x, c i -> o i y x")
+        self.reduce = nn.Conv2d(weight.shape[1], weight.shape[0], 3, padding=1, device="meta")
+        self.reduce.weight = nn.Parameter(weight, False)
+        self.reduce.bias = nn.Parameter(reduce.bias, False)
+
+    def forward(self, low: Tensor, high: Tensor) -> Tensor:
+        """(B, Cl, h, w), (B, Ch, H, W) -> (B, hidden, H, W)"""
+        weights, anchors = attend(self.attention, high, low)
+        anchors = linear(anchors, self.for_context, self.shift)  # rows of A sum to 1
+        kernels = einsum(self.reduction, anchors, "o c y x, b s c -> b o s y x")
+        features = self.reduce(high)
+        maps = weights.mT.unflatten(2, high.shape[2:])  # (B, S, H, W)
+        for feature, attended, kernel in zip(features, maps, kernels, strict=True):
+            feature += conv2d(attended, kernel, padding=1)
+        return features.relu_()

@@ -19,8 +19,7 @@ def conv_bn_relu(
     in_channels: int, out_channels: int, kernel_size: int, stride: int = 1
 ) -> nn.Sequential:
     """Convolution, batch norm, ReLU.  (B, in, H, W) -> (B, out, H/stride, W/stride)"""
-    layers = conv_bn(in_channels, out_channels, kernel_size, stride)
-    return layers.append(nn.ReLU(inplace=True))
+    return conv_bn(in_channels, out_channels, kernel_size, stride).append(nn.ReLU(inplace=True))
 
 
 def classifier(in_channels: int, num_classes: int) -> nn.Conv2d:
@@ -32,10 +31,10 @@ def classifier(in_channels: int, num_classes: int) -> nn.Conv2d:
 
 
 class ChannelDropout(nn.Dropout2d):
-    """Dropout2d whose chance does not depend on how a batch is divided.
+    """Dropout2d whose random numbers do not depend on how a batch is divided.
 
-    A batch may be worked on in parts, by several processes or one after the other. `part` of
-    `num_parts` says which this is: random numbers are drawn for all, and those of this one taken.
+    Several processes, or several microbatches, share a batch. `part` of `num_parts` says which one
+    this is: random numbers are drawn for all of them, and those of this one are used.
     """
 
     part, num_parts = 0, 1

@@ -38,7 +38,7 @@ from annlib.course.guesses import Predictions
 from annlib.course.lesson import open_lesson
 from annlib.data.balloon_town.dataset import make_scene, repaint
 from annlib.data.datasets import FIRST_VAL_SEED
-from annlib.model.checkpoint import shipped_model
+from annlib.model.build import shipped_model
 
 lesson = open_lesson(mode, device, seed, data_root, experiment)
 predictions = Predictions()

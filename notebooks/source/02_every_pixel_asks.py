@@ -39,7 +39,8 @@ from annlib.course.lesson import open_lesson, progress
 from annlib.data.balloon_town.dataset import make_scene
 from annlib.data.datasets import FIRST_VAL_SEED, TRAIN_SCENES
 from annlib.experiments import town
-from annlib.model.baselines import NonLocal, NonLocalAttention, build_model
+from annlib.model.baselines import NonLocal, NonLocalAttention
+from annlib.model.build import build_model
 from annlib.model.localnet import receptive_field
 
 lesson = open_lesson(mode, device, seed, data_root, experiment)
@@ -60,7 +61,7 @@ at_reduce = receptive_field(blocks_per_stage=1, head_kernels=1)
 side = pixel_view(at_reduce)  # enlarging the map to the picture mixes neighbouring positions
 print(f"A position sees {at_c5} pixels a side after the backbone, {at_reduce} after one more 3 x 3")
 print(f"convolution; a pixel of the answer depends on {side}.")
-assert house.top - side // 2 > scene.balloons[house.decided_by].box.bottom
+assert house.top - side // 2 > scene.balloons[house.decided_by].bottom
 beyond = np.abs(hint_offsets(FIRST_VAL_SEED, num_scenes=1000)).max(axis=1) - side // 2
 layers = np.ceil(beyond / 8)  # each 3 x 3 convolution at 1/8 of the size adds 8 pixels
 lesson.claim("more-layers", float(np.median(layers)), within=0, unit="layers")
@@ -395,7 +396,7 @@ print("trained here:   ", score(small))
 # also take the network that comes with the course: the same recipe, with more steps.
 
 # %%
-from annlib.model.checkpoint import shipped_model
+from annlib.model.build import shipped_model
 
 trained = shipped_model("balloon_nonlocal").to(lesson.device)
 print("shipped weights:", score(trained))

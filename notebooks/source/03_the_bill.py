@@ -394,7 +394,7 @@ checks.times_faster(times_faster)
 
 # %%
 from annlib.engine.profiler import synchronise
-from annlib.model.checkpoint import shipped_model
+from annlib.model.build import shipped_model
 
 blocks = {head: shipped_model(f"balloon_{head}").context for head in ("nonlocal", "apnb")}
 for scale in (1, lesson.pick(quick=2, learn=4, full=8)):

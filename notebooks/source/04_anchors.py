@@ -33,14 +33,14 @@ from annlib.course import checks, plots, widgets
 from annlib.course.attention import attention_of
 from annlib.course.attention_metrics import count_right, match, query_on
 from annlib.course.guesses import Predictions
-from annlib.course.interventions import attention_with, fetched, loss_by_class, with_levels
+from annlib.course.interventions import attention_output, attention_with, loss_by_class, with_levels
 from annlib.course.lesson import open_lesson
 from annlib.course.plots.anchors import anchor_map as draw_anchors
 from annlib.data.balloon_town.dataset import make_scene
 from annlib.data.datasets import FIRST_VAL_SEED
 from annlib.model.asymmetric import APNB
 from annlib.model.baselines import NonLocal
-from annlib.model.checkpoint import shipped_model
+from annlib.model.build import shipped_model
 from annlib.model.layers import conv_bn_relu
 
 lesson = open_lesson(mode, device, seed, data_root, experiment)
@@ -398,14 +398,17 @@ lesson.claim("unanchored", right[None, "110 anchors"], within=1)
 
 # %%
 whole_net, anchored_net = with_levels(nonlocal_net, None), with_levels(nonlocal_net, (1, 3, 6, 8))
-exact, anchored = fetched(whole_net, scene.image), fetched(anchored_net, scene.image)
+exact, anchored = (
+    attention_output(whole_net, scene.image),
+    attention_output(anchored_net, scene.image),
+)
 assert exact.shape == anchored.shape == (64, 16, 24)
 plots.lost_map(scene.image, exact, anchored)
 
 # %%
 shares: dict[str, list[float]] = {}
 for one in scenes:
-    pair = fetched(whole_net, one.image), fetched(anchored_net, one.image)
+    pair = attention_output(whole_net, one.image), attention_output(anchored_net, one.image)
     for name, share in loss_by_class(*pair, one.labels).items():
         shares.setdefault(name, []).append(share)
 by_class = {name: mean(values) for name, values in shares.items()}

@@ -46,7 +46,7 @@ from annlib.data.balloon_town.dataset import make_scene
 from annlib.data.datasets import FIRST_VAL_SEED
 from annlib.model.ann import ANN
 from annlib.model.asymmetric import AFNB, PyramidPool
-from annlib.model.checkpoint import shipped_model
+from annlib.model.build import shipped_model
 from annlib.model.layers import conv_bn, conv_bn_relu
 
 lesson = open_lesson(mode, device, seed, data_root, experiment)

@@ -43,7 +43,7 @@ from annlib.data.balloon_town.dataset import Scenes, make_scene
 from annlib.data.balloon_town.layout import CLASS_NAMES, HOUSES
 from annlib.data.datasets import FIRST_VAL_SEED
 from annlib.experiments import town
-from annlib.model.baselines import build_model
+from annlib.model.build import build_model
 
 lesson = open_lesson(mode, device, seed, data_root, experiment, uses=("data_root", "experiment"))
 refuse_without_gpu(lesson)

@@ -33,8 +33,7 @@ from IPython.display import Markdown, display
 
 from annlib.course import checks, plots, widgets
 from annlib.course.guesses import Predictions
-from annlib.course.lesson import open_lesson, progress
-from annlib.course.running.execute import ROOT, known_parameters
+from annlib.course.lesson import ROOT, known_parameters, open_lesson, progress
 from annlib.course.statistics import interval, paired_interval, t_quantile
 from annlib.course.sweeping.grid import make_grid
 from annlib.course.sweeping.run import sweep

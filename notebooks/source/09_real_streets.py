@@ -40,7 +40,7 @@ from annlib.data.datasets import FIRST_VAL_SEED
 from annlib.data.synthetic import mimic
 from annlib.engine.inference import MULTI_SCALE
 from annlib.engine.row_costs import picture_size
-from annlib.model.checkpoint import shipped_model
+from annlib.model.build import shipped_model
 from annlib.zoo import published
 
 lesson = open_lesson(mode, device, seed, data_root, experiment, uses=("data_root", "experiment"))

@@ -31,8 +31,7 @@ from IPython.display import Markdown, display
 
 from annlib.course import checks, plots, widgets
 from annlib.course.guesses import Predictions
-from annlib.course.lesson import open_lesson
-from annlib.course.running.execute import ROOT
+from annlib.course.lesson import ROOT, open_lesson
 from annlib.course.statistics import Registration, Report, interval, pretend, t_quantile, verdict
 from annlib.course.training import Trial, run_trial, with_anchors
 

@@ -36,7 +36,7 @@ from annlib.course.guesses import Predictions
 from annlib.course.lesson import open_lesson
 from annlib.data.balloon_town.dataset import make_scene
 from annlib.data.datasets import FIRST_VAL_SEED
-from annlib.model.checkpoint import shipped_model
+from annlib.model.build import shipped_model
 
 lesson = open_lesson(mode, device, seed, data_root, experiment)
 predictions = Predictions()
@@ -432,10 +432,10 @@ checks.fold_norm(fold_norm)
 # And then something falls into one's lap. Between the fusing 1 x 1 convolution of AFNB and the 3 x 3 that
 # reduces 2048 channels to 512 there now stands nothing: the norm has gone into the convolution, AFNB has no
 # ReLU there (APNB has one), and dropout is off. Two convolutions in a row are one. The map of 2048 channels
-# between them is never computed. `frozen` does all of this to a copy of a trained network:
+# between them is never computed. `fuse_for_inference` does all of this to a copy of a trained network:
 
 # %%
-from annlib.model.frozen import fuse_for_inference
+from annlib.model.fused import fuse_for_inference, fuse_for_training
 
 answering = fuse_for_inference(model)
 with torch.inference_mode():
@@ -448,7 +448,7 @@ print(f"Logits {apart:.1e} of the largest apart; {same:.2%} of the pixels get th
 # %%
 from annlib.course.costs import network
 from annlib.engine.profiler import operation_counter
-from annlib.model.baselines import build_model
+from annlib.model.build import build_model
 
 
 def count(network: nn.Module, size: tuple[int, int] = (512, 1024)) -> tuple[float, int]:
@@ -459,11 +459,13 @@ def count(network: nn.Module, size: tuple[int, int] = (512, 1024)) -> tuple[floa
 
 
 with torch.device("meta"):
-    street = {
-        folded: build_model(network("ANN (AFNB and APNB)"), folded) for folded in (False, True)
+    street = build_model(network("ANN (AFNB and APNB)"))
+    forms = {
+        "as written": street,
+        "folded": fuse_for_training(street),
+        "frozen": fuse_for_inference(street),
     }
-counted = {"as written": count(street[False]), "folded": count(street[True])}
-counted["frozen"] = count(fuse_for_inference(street[True]))
+counted = {name: count(form) for name, form in forms.items()}
 for name, (gflops, parameters) in counted.items():
     print(f"{name:10} {gflops:6.1f} GFLOPs {parameters:12,} parameters")
 lesson.claim("frozen-fewer", counted["as written"][0] / counted["frozen"][0], within=0.01)
@@ -612,6 +614,6 @@ widgets.prediction_ledger(predictions)
 # Read more: Z. Zhu and others, *Asymmetric Non-local Neural Networks for Semantic Segmentation*, ICCV 2019,
 # for the blocks; S. Ioffe and C. Szegedy, *Batch Normalization*, ICML 2015, for the two modes of a norm;
 # G. Amdahl, *Validity of the single processor approach to achieving large scale computing capabilities*,
-# 1967; `annlib/model/fused.py` and `annlib/model/frozen.py`, with their tests.
+# 1967; `annlib/model/fused.py`, with its tests.
 #
 # Next: [what came after](12_what_came_after.ipynb).

@@ -28,18 +28,18 @@ import inspect
 from functools import partial
 
 import torch
+from IPython.display import Markdown
 
 from annlib.course import checks, efficient, plots, widgets
 from annlib.course.attention_metrics import entropy, match, query_on
 from annlib.course.efficient import FAMILIES, exact, method_of, share_of_work, weights_of
 from annlib.course.guesses import Predictions
-from annlib.course.lesson import open_lesson, progress
-from annlib.course.published_results import ADE20K, CITYSCAPES, published
+from annlib.course.lesson import ROOT, open_lesson, progress
 from annlib.course.replace_attention import attention_by, capture_qkv, score_method
 from annlib.data.balloon_town.dataset import make_scene
 from annlib.data.datasets import FIRST_VAL_SEED
 from annlib.engine.profiler import peak_bytes, time_calls
-from annlib.model.checkpoint import shipped_model
+from annlib.model.build import shipped_model
 
 lesson = open_lesson(mode, device, seed, data_root, experiment)
 predictions = Predictions()
@@ -528,7 +528,7 @@ print(f"C = 64: the kernel takes {at['kernel'] / at['anchors']:.0%} of the work 
 # backbone, crop, number of steps and machine (MMSegmentation's tables; Cityscapes validation, one scale).
 
 # %%
-published(CITYSCAPES)
+Markdown((ROOT / "data/results/later_methods_cityscapes.md").read_text())
 
 # %% [markdown]
 # Read it soberly. Under this recipe ANN has [77.40](cited:mmseg-cityscapes), the non-local block it replaces
@@ -541,7 +541,7 @@ published(CITYSCAPES)
 # Second, years later and under other recipes (ADE20K validation, one scale):
 
 # %%
-published(ADE20K, costs=False)
+Markdown((ROOT / "data/results/later_methods_ade20k.md").read_text())
 
 # %% [markdown]
 # The later networks are clearly ahead. But between the first row and the last almost everything has changed:

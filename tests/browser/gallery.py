@@ -13,10 +13,10 @@ import json
 from functools import partial
 import numpy as np
 import torch
-from annlib.course.running.execute import ROOT
+from annlib.course.lesson import ROOT
 from annlib.data.balloon_town.dataset import CLASS_NAMES, make_scene
 from annlib.data.datasets import FIRST_VAL_SEED
-from annlib.model.checkpoint import shipped_model
+from annlib.model.build import shipped_model
 scene = make_scene(FIRST_VAL_SEED + 21)
 names = ("balloon_ann", "balloon_apnb", "balloon_nonlocal")
 ann, apnb_net, nonlocal_net = map(shipped_model, names)

@@ -1,11 +1,9 @@
-"""Assignment A2, after lesson 05: anchors of any pyramid, asymmetric queries; its hidden checks.
+"""Assignment A2, after lesson 05: anchors of any pyramid, asymmetric attention; its hidden checks.
 
-B batch, C channels, H x W the map, S anchors.
-
-B batch, C channels, H x W the map that asks, h x w the one that answers, S its anchors.
+B batch, C channels, S anchors; H x W the high-level map (queries), h x w the low-level map (keys).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
@@ -13,33 +11,38 @@ import torch
 from torch import Generator, Tensor
 from torch.nn.functional import adaptive_avg_pool2d, adaptive_max_pool2d, interpolate
 
-from annlib.course.assignments import a1, misconceptions
-from annlib.course.assignments.a1 import A1, SHARED, Share, project
-from annlib.course.assignments.a1 import reference_weights as weights_of
-from annlib.course.assignments.base import (
-    Answer,
+from annlib.course.assignments.a1 import (
+    A1,
+    FOLDER,
+    MISCONCEPTIONS,
+    PLAIN_WEIGHTS,
+    SHARED,
+    Weights,
+    attention_weights,
+    convolutions,
+    counted,
+    project,
+)
+from annlib.grader.judge import (
     Assignment,
     Call,
     Check,
-    Misconception,
+    Files,
     OpenQuestion,
-    as_numbers,
-    compared,
+    Task,
+    gradients,
     integer,
     normal,
-    task,
+    values,
 )
-from annlib.course.assignments.misconceptions import check_gradients
-from annlib.engine.profiler import operation_counter
 
-SAMPLING_TASK = "sample"
+SAMPLING, BLOCK, COST = "sample", "AsymmetricBlock", "asymmetric_operations"
 PUBLISHED = (1, 3, 6, 8)
 Levels = tuple[int, ...]
 Pool = Callable[[Tensor, int], Tensor]  # (B, C, H, W), side n -> (B, C, n, n)
-SamplingInputs = tuple[Tensor, Levels]
 
 
-def reference_sample(features: Tensor, levels: Levels, pool: Pool = adaptive_avg_pool2d) -> Tensor:
+def sample(features: Tensor, levels: Levels, pool: Pool = adaptive_avg_pool2d) -> Tensor:
     """(B, C, H, W) -> (B, C, S)"""
     return torch.cat([pool(features, level).flatten(2) for level in levels], 2)
 
@@ -61,201 +64,127 @@ def apart(features: Tensor, level: int) -> Tensor:
     return torch.stack(cut, 2).unflatten(2, (level, level))
 
 
-SAMPLING_MISTAKES: Mapping[Misconception, Callable[[Tensor, Levels], Tensor]] = {
-    misconceptions.MAX_POOLED: partial(reference_sample, pool=adaptive_max_pool2d),
-    misconceptions.CELLS_APART: partial(reference_sample, pool=apart),
-    misconceptions.ONE_POSITION: partial(reference_sample, pool=first_positions),
-    misconceptions.INTERPOLATED: partial(
-        reference_sample, pool=lambda f, level: interpolate(f, (level, level), mode="bilinear")
-    ),
-    misconceptions.COLUMNS_FIRST: partial(
-        reference_sample, pool=lambda f, n: adaptive_avg_pool2d(f, n).mT
-    ),
-    misconceptions.LEVELS_REVERSED: lambda features, levels: reference_sample(
-        features, levels[::-1]
-    ),
-    misconceptions.LEVELS_SORTED: lambda features, levels: reference_sample(
-        features, tuple(sorted(levels))
-    ),
-    misconceptions.FIXED_PYRAMID: lambda features, levels: reference_sample(features, PUBLISHED),
+def bilinear(features: Tensor, level: int) -> Tensor:
+    return interpolate(features, (level, level), mode="bilinear")
+
+
+def always_published(features: Tensor, levels: Levels) -> Tensor:
+    return sample(features, PUBLISHED)
+
+
+SAMPLING_MISTAKES = {
+    "largest, not mean": partial(sample, pool=adaptive_max_pool2d),
+    "cells cut short": partial(sample, pool=apart),
+    "one position per cell": partial(sample, pool=first_positions),
+    "interpolated": partial(sample, pool=bilinear),
+    "columns first": partial(sample, pool=lambda f, n: adaptive_avg_pool2d(f, n).mT),
+    "levels reversed": lambda features, levels: sample(features, levels[::-1]),
+    "levels sorted": lambda features, levels: sample(features, tuple(sorted(levels))),
+    "fixed pyramid": always_published,
 }
 
 
-def check_sampling(name: str, points: float, asked: Sequence[SamplingInputs]) -> Check:
-    def judge(answers: Sequence[Answer]) -> Misconception | None:
-        others = {slip: [made(*one) for one in asked] for slip, made in SAMPLING_MISTAKES.items()}
-        return compared(answers, [reference_sample(*one) for one in asked], others)
-
-    return Check(name, points, [Call(SAMPLING_TASK, one) for one in asked], judge)
-
-
-def draw_sampling_task(generator: Generator) -> list[Check]:
-    def features(height: int, width: int) -> Tensor:
-        return normal(generator, 2, integer(generator, 2, 4), height, width)
+def draw_sampling_task(generator: Generator, _: Files) -> list[Check]:
+    def call(height: int, width: int, levels: Levels) -> Call:
+        return Call(
+            SAMPLING, (normal(generator, 2, integer(generator, 2, 4), height, width), levels)
+        )
 
     factor = integer(generator, 1, 2)
     high, wide = 2 * integer(generator, 5, 6) + 1, integer(generator, 17, 19)
-    return [
-        check_sampling("levels that divide the map", 2, [(features(6 * factor, 12), (1, 2, 3))]),
-        check_sampling("cells that overlap", 2, [(features(high, wide), PUBLISHED)]),
-        check_sampling(
-            "any pyramid",
-            1,
-            [(features(high, wide), levels) for levels in ((4, 1, 7), (5,), (1, 2))],
-        ),
-    ]
+    asked = (
+        ("levels that divide the map", 2, [call(6 * factor, 12, (1, 2, 3))]),
+        ("cells that overlap", 2, [call(high, wide, PUBLISHED)]),
+        ("any pyramid", 1, [call(high, wide, levels) for levels in ((4, 1, 7), (5,), (1, 2))]),
+    )
+    return [values(*one, sample, SAMPLING_MISTAKES) for one in asked]
 
 
-BLOCK_TASK = "AsymmetricBlock"
-Weights = Mapping[str, Tensor]
-Sampling = Callable[[Tensor, Levels], Tensor]
-
-
-def draw_weights(generator: Generator, high: int, low: int, keys: int) -> dict[str, Tensor]:
-    """Of the four convolutions, by the names that the assignment gives them."""
-    shapes = {"to_query": (keys, high), "to_key": (keys, low), "to_value": (keys, low)}
-    shapes["to_output"] = (high, keys + high)
-    weights = {f"{n}.weight": normal(generator, *shape, 1, 1) for n, shape in shapes.items()}
-    return weights | {f"{n}.bias": normal(generator, shape[0]) for n, shape in shapes.items()}
-
-
-class BlockInputs:
-    """Sizes, weights, and the two maps; one map twice is APNB, two maps are AFNB."""
-
-    def __init__(
-        self,
-        generator: Generator,
-        channels: tuple[int, int],
-        sizes: tuple[tuple[int, int], tuple[int, int]],
-        levels: Levels,
-    ):
-        self.levels, self.keys = levels, integer(generator, 2, 4)
-        self.weights = draw_weights(generator, *channels, self.keys)
-        self.high = normal(generator, 2, channels[0], *sizes[0])
-        self.low = normal(generator, 2, channels[1], *sizes[1])
-
-    def call(self) -> Call:
-        sizes = (self.high.shape[1], self.low.shape[1], self.keys, self.levels)
-        return Call(BLOCK_TASK, (self.high, self.low), sizes, self.weights)
-
-
-def brought(
-    maps: Sequence[Tensor],
+def context(
     weights: Weights,
+    maps: tuple[Tensor, Tensor, Tensor],
     levels: Levels,
-    key_part: str = "to_key",
     value_part: str = "to_value",
-    share: Share = weights_of,
-    sampling: Sampling = reference_sample,
+    attention: Callable[..., Tensor] = attention_weights,
+    sampling: Callable[[Tensor, Levels], Tensor] = sample,
 ) -> Tensor:
-    """What attention brings, (B, keys, N), to the first of the maps that ask, answer, and give."""
-    asking, answering, giving = maps
-    query = project(asking, weights, "to_query").flatten(2)
-    key = sampling(project(answering, weights, key_part), levels)
-    value = sampling(project(giving, weights, value_part), levels)
-    return (share(query, key, None) @ value.mT).mT
+    """The weighted sums, (B, keys, N).  maps: that of the queries, of the keys, of the values"""
+    query = project(maps[0], weights, "to_query").flatten(2)
+    key = sampling(project(maps[1], weights, "to_key"), levels)
+    value = sampling(project(maps[2], weights, value_part), levels)
+    return (attention(query, key) @ value.mT).mT
 
 
-def joined(context: Tensor, high: Tensor, weights: Weights) -> Tensor:
-    return project(torch.cat([context.unflatten(2, high.shape[2:]), high], 1), weights, "to_output")
+def output(weights: Weights, high: Tensor, found: Tensor) -> Tensor:
+    both = [found.unflatten(2, high.shape[2:]), high]
+    return project(torch.cat(both, 1), weights, "to_output")
 
 
-def reference_block(high: Tensor, low: Tensor, weights: Weights, levels: Levels) -> Tensor:
-    return joined(brought((high, low, low), weights, levels), high, weights)
+def block(
+    weights: Weights, sizes: tuple, high: Tensor, low: Tensor, maps="high low low", **mistake
+) -> Tensor:
+    """sizes: as given to the constructor, levels last. maps: another choice is a mistake"""
+    chosen = tuple({"high": high, "low": low}[name] for name in maps.split())
+    return output(weights, high, context(weights, chosen, sizes[-1], **mistake))
 
 
-Made = Callable[[BlockInputs], Tensor]
+def mixed_positions(weights: Weights, sizes: tuple, high: Tensor, low: Tensor) -> Tensor:
+    found = context(weights, (high, low, low), sizes[-1])
+    return output(weights, high, found.mT.reshape(found.shape))
 
 
-def wrongly(
-    key_part: str = "to_key",
-    value_part: str = "to_value",
-    share: Share = weights_of,
-    sampling: Sampling = reference_sample,
-) -> Made:
-    """A block with another part, other shares, or another sampling."""
-    mistaken = partial(
-        brought, key_part=key_part, value_part=value_part, share=share, sampling=sampling
-    )
-    return lambda one: joined(
-        mistaken((one.high, one.low, one.low), one.weights, one.levels), one.high, one.weights
-    )
+def other_order(weights: Weights, sizes: tuple, high: Tensor, low: Tensor) -> Tensor:
+    found = context(weights, (high, low, low), sizes[-1]).unflatten(2, high.shape[2:])
+    return project(torch.cat([high, found], 1), weights, "to_output")
 
 
-def exchanged(asking: str, answering: str, giving: str) -> Made:
-    """A block that takes "high" for "low" somewhere; both have the same channels and size."""
-
-    def made(one: BlockInputs) -> Tensor:
-        maps = [getattr(one, name) for name in (asking, answering, giving)]
-        return joined(brought(maps, one.weights, one.levels), one.high, one.weights)
-
-    return made
-
-
-def mixed_positions(one: BlockInputs) -> Tensor:
-    context = brought((one.high, one.low, one.low), one.weights, one.levels)
-    return joined(context.mT.reshape(context.shape), one.high, one.weights)
-
-
-def other_way(one: BlockInputs) -> Tensor:
-    context = brought((one.high, one.low, one.low), one.weights, one.levels)
-    both = [one.high, context.unflatten(2, one.high.shape[2:])]
-    return project(torch.cat(both, 1), one.weights, "to_output")
-
-
-BLOCK_MISTAKES: Mapping[Misconception, Made] = {
-    misconceptions.NOT_SAMPLED: wrongly(sampling=lambda features, levels: features.flatten(2)),
-    misconceptions.FIXED_PYRAMID: wrongly(
-        sampling=lambda features, levels: reference_sample(features, PUBLISHED)
-    ),
-    misconceptions.KEYS_AS_VALUES: wrongly(value_part="to_key"),
-    misconceptions.POSITIONS_MIXED: mixed_positions,
-    misconceptions.JOINED_OTHERWISE: other_way,
-} | {slip: wrongly(share=share) for slip, share in a1.PLAIN_WEIGHTS.items() if slip in SHARED}
-LEVELS_EXCHANGED: Mapping[Misconception, Made] = {
-    misconceptions.LOW_ASKS: exchanged("low", "low", "low"),
-    misconceptions.HIGH_ANSWERS: exchanged("high", "high", "high"),
-    misconceptions.HIGH_VALUES: exchanged("high", "low", "high"),
+BLOCK_MISTAKES = {
+    "not sampled": partial(block, sampling=lambda features, levels: features.flatten(2)),
+    "fixed pyramid": partial(block, sampling=always_published),
+    "keys serve as values": partial(block, value_part="to_key"),
+    "positions mixed up": mixed_positions,
+    "concatenated in the other order": other_order,
+} | {slip: partial(block, attention=PLAIN_WEIGHTS[slip]) for slip in SHARED}
+LEVELS_EXCHANGED = {  # these need maps of the same channels and size
+    "queries from the low level": partial(block, maps="low low low"),
+    "keys from the high level": partial(block, maps="high high high"),
+    "values from the high level": partial(block, maps="high low high"),
 }
 
 
-def check_values(
-    name: str, points: float, asked: Sequence[BlockInputs], mistakes: Mapping[Misconception, Made]
-) -> Check:
-    """Outputs of blocks with given weights, against the reference and the mistakes."""
-
-    def judge(answers: Sequence[Answer]) -> Misconception | None:
-        right = [reference_block(one.high, one.low, one.weights, one.levels) for one in asked]
-        others = {slip: [made(one) for one in asked] for slip, made in mistakes.items()}
-        return compared(answers, right, others, tolerance=1e-3)
-
-    return Check(name, points, [one.call() for one in asked], judge)
+def block_weights(generator: Generator, high: int, low: int, keys: int) -> dict[str, Tensor]:
+    shapes = {"to_query": (keys, high), "to_key": (keys, low), "to_value": (keys, low)}
+    return convolutions(generator, **shapes, to_output=(high, keys + high))
 
 
-def draw_block_task(generator: Generator) -> list[Check]:
+def draw_block_task(generator: Generator, _: Files) -> list[Check]:
     def size() -> tuple[int, int]:
         return integer(generator, 5, 6), integer(generator, 8, 10)
 
-    same, other = size(), size()
-    channels = integer(generator, 4, 6)
-    twice = BlockInputs(generator, (channels, channels), (same, same), PUBLISHED)
-    twice.low = twice.high
-    two = [BlockInputs(generator, (channels, channels), (same, same), (1, 2, 4)) for _ in range(2)]
+    def call(channels: tuple[int, int], high: tuple, low: tuple, levels: Levels) -> Call:
+        """One map twice is APNB, two maps are AFNB."""
+        keys = integer(generator, 2, 4)
+        weights = block_weights(generator, *channels, keys)
+        maps = normal(generator, 2, channels[0], *high), normal(generator, 2, channels[1], *low)
+        return Call(BLOCK, maps, (*channels, keys, levels), weights)
+
+    same, other, channels = size(), size(), integer(generator, 4, 6)
+    twice = call((channels, channels), same, same, PUBLISHED)
+    twice = twice._replace(arguments=(twice.arguments[0],) * 2)
+    two = [call((channels, channels), same, same, (1, 2, 4)) for _ in range(2)]
     smaller = (other[0] - 1, other[1] + 2)
-    sizes = [BlockInputs(generator, (channels, 3), (same, smaller), (3, 1, 5)) for _ in range(2)]
-    learning = BlockInputs(generator, (channels, 3), (same, smaller), (1, 4))
-    call = learning.call()._replace(upstream=normal(generator, *learning.high.shape))
+    sizes = [call((channels, 3), same, smaller, (3, 1, 5)) for _ in range(2)]
+    learning = call((channels, 3), same, smaller, (1, 4))
+    learning = learning._replace(upstream=normal(generator, *learning.arguments[0].shape))
+    asked = (
+        ("one map twice", 1, [twice], BLOCK_MISTAKES),
+        ("two maps", 2, two, BLOCK_MISTAKES | LEVELS_EXCHANGED),
+        ("maps of two sizes, any pyramid", 2, sizes, BLOCK_MISTAKES),
+    )
     return [
-        check_values("one map twice", 1, [twice], BLOCK_MISTAKES),
-        check_values("two maps", 2, two, BLOCK_MISTAKES | LEVELS_EXCHANGED),
-        check_values("maps of two sizes, any pyramid", 2, sizes, BLOCK_MISTAKES),
-        check_gradients(
-            1, call, lambda maps, weights: reference_block(*maps, weights, learning.levels)
-        ),
+        *(values(*one, block, mistakes, tolerance=1e-3) for *one, mistakes in asked),
+        gradients(1, learning, block),
     ]
-
-
-COST_TASK = "asymmetric_operations"
 
 
 class Asked(NamedTuple):
@@ -265,107 +194,90 @@ class Asked(NamedTuple):
     low: tuple[int, int]
     channels: tuple[int, int]
     keys: int
-    levels: tuple[int, ...]
+    levels: Levels
 
 
-def counted(one: Asked) -> int:
-    """What torch counts in the reference block; nothing is computed."""
-    weights = draw_weights(torch.Generator(), *one.channels, one.keys)
-    on_meta = {name: value.to("meta") for name, value in weights.items()}
-    high = torch.empty(1, one.channels[0], *one.high, device="meta")
-    low = torch.empty(1, one.channels[1], *one.low, device="meta")
-    with operation_counter() as counter, torch.no_grad():
-        reference_block(high, low, on_meta, one.levels)
-    return counter.get_total_flops()
-
-
-class Parts(NamedTuple):
-    """Multiply-adds of the block; a mistake has another one of them."""
-
-    query: int
-    answers: int  # projections of keys and values
-    output: int
-    products: int
+def reference_cost(*asked: object) -> int:
+    one = Asked(*asked)
+    weights = block_weights(Generator(), *one.channels, one.keys)
+    shapes = ((channels, *size) for channels, size in zip(one.channels, one[:2], strict=True))
+    return counted(block, weights, (one.levels,), *shapes)
 
 
 def anchors_of(one: Asked) -> int:
     return sum(level**2 for level in one.levels)
 
 
-def parts(one: Asked, anchors: int | None = None) -> Parts:
-    """anchors: another number of them"""
-    asking, answering = one.high[0] * one.high[1], one.low[0] * one.low[1]
-    anchors = anchors_of(one) if anchors is None else anchors
-    return Parts(
-        asking * one.channels[0] * one.keys,
-        2 * answering * one.channels[1] * one.keys,
-        asking * (one.keys + one.channels[0]) * one.channels[0],
-        2 * asking * anchors * one.keys,
-    )
+def high_positions(one: Asked) -> int:
+    return one.high[0] * one.high[1]
 
 
-def answers_on(one: Asked, positions: int) -> int:
-    """Multiply-adds of all, keys and values projected on so many positions."""
-    return sum(parts(one)._replace(answers=2 * positions * one.channels[1] * one.keys))
+def low_positions(one: Asked) -> int:
+    return one.low[0] * one.low[1]
 
 
-COST_MISTAKES: dict[Misconception, Callable[[Asked], float]] = {
-    misconceptions.HALF: lambda one: sum(parts(one)) / 2,
-    misconceptions.NO_PROJECTIONS: lambda one: parts(one).products,
-    misconceptions.NO_PRODUCTS: lambda one: sum(parts(one)[:3]),
-    misconceptions.ONE_PRODUCT: lambda one: sum(parts(one)) - parts(one).products // 2,
-    misconceptions.LEVELS_SUMMED: lambda one: sum(parts(one, sum(one.levels))),
-    misconceptions.FINEST_ONLY: lambda one: sum(parts(one, max(one.levels) ** 2)),
-    misconceptions.NOT_SAMPLED: lambda one: sum(parts(one, one.low[0] * one.low[1])),
-    misconceptions.ONE_SIZE: lambda one: answers_on(one, one.high[0] * one.high[1]),
-    misconceptions.SAMPLED_FIRST: lambda one: answers_on(one, anchors_of(one)),
-    misconceptions.SQUARE_MAP: lambda one: sum(
-        parts(one._replace(high=(one.high[0],) * 2, low=(one.low[0],) * 2))
-    ),
-    misconceptions.NOT_JOINED: lambda one: (
-        sum(parts(one)) - one.high[0] * one.high[1] * one.channels[0] ** 2
-    ),
+def cost(
+    *asked: object,
+    anchors: Callable[[Asked], int] = anchors_of,
+    keys_from: Callable[[Asked], int] = low_positions,
+    projections: int = 1,
+    products: int = 2,
+    concatenated: int = 1,
+    per: int = 2,
+) -> int:
+    """The formula for what was asked; each option is where a mistake differs."""
+    one = Asked(*asked)
+    (high, low), keys, queries = one.channels, one.keys, high_positions(one)
+    projected = queries * high * keys + 2 * keys_from(one) * low * keys
+    projected += queries * (keys + concatenated * high) * high
+    return per * (projections * projected + products * queries * anchors(one) * keys)
+
+
+COST_MISTAKES = {
+    "multiply-adds": partial(cost, per=1),
+    "projections forgotten": partial(cost, projections=0),
+    "products forgotten": partial(cost, products=0),
+    "one product": partial(cost, products=1),
+    "levels not squared": partial(cost, anchors=lambda one: sum(one.levels)),
+    "finest level only": partial(cost, anchors=lambda one: max(one.levels) ** 2),
+    "not sampled": partial(cost, anchors=low_positions),
+    "one size for both": partial(cost, keys_from=high_positions),
+    "projected after sampling": partial(cost, keys_from=anchors_of),
+    "height for width": lambda high, low, *others: cost((high[0],) * 2, (low[0],) * 2, *others),
+    "concatenated map forgotten": partial(cost, concatenated=0),
 }
 
 
-def check_cost(name: str, points: float, asked: Sequence[Asked]) -> Check:
-    def numbers(made: Callable[[Asked], float]) -> list[Tensor]:
-        return [torch.tensor(made(one), dtype=torch.float64) for one in asked]
-
-    def judge(answers: Sequence[Answer]) -> Misconception | None:
-        others = {slip: [2 * n for n in numbers(made)] for slip, made in COST_MISTAKES.items()}
-        return compared(as_numbers(answers), numbers(counted), others, tolerance=1e-9)
-
-    return Check(name, points, [Call(COST_TASK, tuple(one)) for one in asked], judge)
-
-
-def draw_cost_task(generator: Generator) -> list[Check]:
-    def asked(factor: int) -> Asked:
+def draw_cost_task(generator: Generator, _: Files) -> list[Check]:
+    def call(factor: int) -> Call:
         high = integer(generator, 5, 9), integer(generator, 10, 15)
         low = integer(generator, 11, 14), integer(generator, 16, 19)
-        return Asked(
+        one = Asked(
             (factor * high[0], factor * high[1]),
             (factor * low[0], factor * low[1]),
             (integer(generator, 20, 60), integer(generator, 61, 90)),
             integer(generator, 4, 15),
             (1, integer(generator, 2, 4), integer(generator, 5, 8)),
         )
+        return Call(COST, tuple(one))
 
-    return [
-        check_cost("operations of small maps", 3, [asked(1) for _ in range(3)]),
-        check_cost("operations of large maps", 1, [asked(32) for _ in range(2)]),
-    ]
+    asked = (
+        ("operations of small maps", 3, [call(1) for _ in range(3)]),
+        ("operations of large maps", 1, [call(32) for _ in range(2)]),
+    )
+    return [values(*one, reference_cost, COST_MISTAKES, 1e-9, any_type=True) for one in asked]
 
 
 A2 = Assignment(
     name="A2",
     title="Asymmetric attention with any pyramid",
+    folder=FOLDER,
     prelude=A1.prelude,
     public=("not_yet", "a2_checks"),
     tasks=(
-        task(SAMPLING_TASK, "Anchors of any pyramid", draw_sampling_task),
-        task(BLOCK_TASK, "One level asks another", draw_block_task),
-        task(COST_TASK, "What it costs", draw_cost_task),
+        Task(SAMPLING, "Anchors of any pyramid", draw_sampling_task),
+        Task(BLOCK, "Attention between two levels", draw_block_task),
+        Task(COST, "What it costs", draw_cost_task),
     ),
     questions=(
         OpenQuestion(
@@ -380,4 +292,5 @@ A2 = Assignment(
             },
         ),
     ),
+    misconceptions=MISCONCEPTIONS,
 )

@@ -7,81 +7,69 @@ from math import isfinite
 import torch
 from torch import Generator, Tensor
 
-from annlib.course.assignments import a3_hidden
-from annlib.course.assignments import a3_misconceptions as slips
+from annlib.course.assignments import a3_hidden as hidden
 from annlib.course.assignments import a3_tables as tables
-from annlib.course.assignments.a1 import A1
-from annlib.course.assignments.a3_hidden import TOLERANCE, reference_run, verdicts
-from annlib.course.assignments.a3_hidden import reference_interval as paired_interval
-from annlib.course.assignments.a3_tables import Row, Table
-from annlib.course.assignments.base import (
+from annlib.course.assignments.a1 import A1, FOLDER, MISCONCEPTIONS
+from annlib.course.assignments.a3_tables import Row, Table, Unfit
+from annlib.grader.confine import Limits
+from annlib.grader.judge import (
     NOT_STARTED,
-    WRONG_SHAPE,
     Answer,
     Assignment,
     Call,
     Check,
     Files,
-    Misconception,
     OpenQuestion,
     Task,
     close,
     failed,
     integer,
-    task,
+    numbers,
 )
-from annlib.grader.confine import Limits
 
-NAME = "ablation"
-REHEARSED = {"student": 4711, "steps": 2, "most_seeds": 2}  # what grading runs the notebook with
+NAME, FILE = "ablation", "a3_table.csv"
+STUDENT, STEPS, MOST_SEEDS = 4711, 2, 2  # what grading runs the notebook with
 PARAMETERS = (
-    f"student, steps, most_seeds, budget = {REHEARSED['student']}, {REHEARSED['steps']}, "
-    f"{REHEARSED['most_seeds']}, 1e6\ntable_file = 'a3_rehearsal.csv'"
+    f"student, steps, most_seeds, budget = {STUDENT}, {STEPS}, {MOST_SEEDS}, 1e6\n"
+    "table_file = 'a3_rehearsal.csv'"
 )
-FILE = "a3_table.csv"
 GRACE = 1.05  # a budget is planned with times that are estimates
 AGAIN = 0.001  # scores of one run on two machines: double precision leaves far less
 SMOOTH = 0.1  # between a run and the same run without its last step
 CONFIDENCE = 0.95
-reference_again = lru_cache(maxsize=256)(reference_run)
-
-
-def decides(name: str, found: Misconception | None) -> Check:
-    """A check that needs to ask nothing."""
-    return Check(name, 1, [], lambda answers: found)
+reference_again = lru_cache(maxsize=256)(hidden.reference_run)
 
 
 def check_parameters() -> Check:
     """The rows that the notebook has made with the parameters of grading; none without budget."""
-    seeds = tables.seeds_of(REHEARSED["student"], REHEARSED["most_seeds"])
+    seeds = tables.seeds_of(STUDENT, MOST_SEEDS)
 
-    def judge(answers: Sequence[Answer]) -> Misconception | None:
+    def judge(answers: Sequence[Answer]) -> str:
         if found := failed(answers):
             return found
-        rows, none = (answer.output.double() for answer in answers)
+        rows, none = (answer.output for answer in answers)
         if none.numel():
-            return slips.BUDGET_IGNORED
-        return wrong_with(rows, seeds)
+            return "budget without effect"
+        if rows.ndim != 2 or rows.shape[1] != len(Row._fields) or len(rows) > tables.MOST_ROWS:
+            return "other rows"
+        rows = rows.double()
+        if not rows[:, :4].isfinite().all():
+            return "other rows"
+        given = torch.tensor([[STUDENT, STEPS]], dtype=torch.float64)
+        if len(rows) == 0 or not (rows[:, [0, 3]] == given).all():
+            return "parameters without effect"
+        variants, left = divmod(len(rows), len(seeds))
+        runs = [[float(variant), float(seed)] for seed in seeds for variant in range(variants)]
+        if left or variants < 2 or rows[:, [1, 2]].tolist() != runs:
+            return "other rows"
+        expected = [reference_again(seed, STEPS) for seed in seeds]
+        scores = torch.tensor(expected, dtype=torch.float64)
+        same = close(rows[::variants, 5], scores, hidden.TOLERANCE)
+        return "" if same else "other scores"
 
-    arguments = (REHEARSED["student"], REHEARSED["steps"], REHEARSED["most_seeds"], 0.0, "none.csv")
+    arguments = (STUDENT, STEPS, MOST_SEEDS, 0.0, "none.csv")
     calls = [Call("rows", ()), Call(NAME, arguments)]
     return Check("made by its parameters", 1, calls, judge)
-
-
-def wrong_with(rows: Tensor, seeds: Sequence[int]) -> Misconception | None:
-    """rows: from a stranger, of any shape.  seeds: that all variants have to have, in turn"""
-    if rows.ndim != 2 or rows.shape[1] != len(Row._fields) or not rows[:, :4].isfinite().all():
-        return slips.NO_ROWS
-    said = torch.tensor([[REHEARSED["student"], REHEARSED["steps"]]], dtype=torch.float64)
-    if len(rows) == 0 or not (rows[:, [0, 3]] == said).all():
-        return slips.OVERRIDDEN
-    variants, left = divmod(len(rows), len(seeds))
-    runs = [[float(variant), float(seed)] for seed in seeds for variant in range(variants)]
-    if left or variants < 2 or rows[:, [1, 2]].tolist() != runs:
-        return slips.NO_ROWS
-    right = [reference_again(seed, REHEARSED["steps"]) for seed in seeds]
-    scores = torch.tensor(right, dtype=torch.float64)
-    return None if close(rows[::variants, 5], scores, TOLERANCE) else slips.OTHER_SCORES
 
 
 def agree(again: float, stated: float) -> bool:
@@ -92,9 +80,9 @@ def agree(again: float, stated: float) -> bool:
 def check_baseline(rows: Sequence[Row]) -> Check:
     """Runs of the baseline, taken again by the grader itself."""
 
-    def judge(answers: Sequence[Answer]) -> Misconception | None:
-        right = all(agree(reference_again(row.seed, row.steps), row.score) for row in rows)
-        return None if right else slips.BASELINE_DIFFERS
+    def judge(answers: Sequence[Answer]) -> str:
+        same = all(agree(reference_again(row.seed, row.steps), row.score) for row in rows)
+        return "" if same else "baseline not found again"
 
     return Check("a baseline's run again", 1, [], judge)
 
@@ -102,20 +90,19 @@ def check_baseline(rows: Sequence[Row]) -> Check:
 def check_changed(rows: Sequence[Row]) -> Check:
     """Runs of changed variants, and the same but for their last step, by the student's code."""
 
-    def judge(answers: Sequence[Answer]) -> Misconception | None:
-        if found := failed(answers):
+    def judge(answers: Sequence[Answer]) -> str:
+        found = numbers(answers)
+        if isinstance(found, str):
             return found
-        if any(answer.output.numel() != 1 for answer in answers):
-            return WRONG_SHAPE
-        found = [answer.output.double().item() for answer in answers]
-        pairs = list(zip(found[::2], found[1::2], strict=True))
+        scores = [score for (score,) in found]
+        pairs = list(zip(scores[::2], scores[1::2], strict=True))
         if not all(agree(again, row.score) for (again, _), row in zip(pairs, rows, strict=True)):
-            return slips.CHANGE_DIFFERS
+            return "change not found again"
         apart = [abs(again - before) for again, before in pairs if isfinite(again)]
-        return None if all(jump <= SMOOTH for jump in apart) else slips.JUMP
+        return "" if all(jump <= SMOOTH for jump in apart) else "a score that jumps"
 
     calls = [
-        Call("run", (row.variant, row.seed, steps))
+        Call(hidden.RUN, (row.variant, row.seed, steps))
         for row in rows
         for steps in (row.steps, max(row.steps - 1, 1))
     ]
@@ -123,79 +110,83 @@ def check_changed(rows: Sequence[Row]) -> Check:
 
 
 def check_conclusion(table: Table) -> Check:
-    """What the student says of each change, against the intervals of the student's own table."""
-    expected = verdicts(table.scores, CONFIDENCE)
+    """What the student concludes of each change, against the intervals of the student's table."""
+    expected = hidden.verdicts(table.scores, CONFIDENCE)
 
-    def judge(answers: Sequence[Answer]) -> Misconception | None:
-        if found := failed(answers):
+    def judge(answers: Sequence[Answer]) -> str:
+        found = numbers(answers, len(expected))
+        if isinstance(found, str):
             return found
-        said = answers[0].output.double().flatten().tolist()
-        if len(said) != len(expected):
-            return WRONG_SHAPE
-        for one, right in zip(said, expected, strict=True):
-            if one != right:
-                return slips.CLAIMED if right == 0 else slips.MISSED if one == 0 else slips.AGAINST
-        return None
+        for stated, shown in zip(found[0], expected, strict=True):
+            if stated != shown:
+                missed = "shown, but not claimed" if stated == 0 else "against the table"
+                return "claimed, but not shown" if shown == 0 else missed
+        return ""
 
     return Check("conclusion follows", 1, [Call("conclusion", ())], judge)
 
 
-def noted(files: Files) -> str:
+def note_on(files: Files) -> str:
     """What the table says, for the person who reads the report beside it."""
     found = tables.table_of(files.get(FILE, ""))
     if not isinstance(found, Table):
         return ""
     variants, seeds = found.scores.shape
-    share = (1 - CONFIDENCE) / (variants - 1)
-    changes = "; ".join(
-        f"change {number}: {{:.4f}} ({{:.4f}} to {{:.4f}})".format(*interval.tolist())
-        for number, changed in enumerate(found.scores[1:], 1)
-        for interval in [paired_interval(found.scores[0], changed, 1 - share)]
-    )
+    confidence = 1 - (1 - CONFIDENCE) / (variants - 1)
+
+    def interval(changed: Tensor) -> str:
+        ends = hidden.paired_interval(found.scores[0], changed, confidence)
+        return "{:.4f} ({:.4f} to {:.4f})".format(*ends.tolist())
+
+    changes = [f"change {n}: {interval(one)}" for n, one in enumerate(found.scores[1:5], 1)]
     return (
         f"student {found.rows[0].student}: {seeds} seeds, {found.rows[0].steps} steps, "
-        f"{int(found.scores.isnan().sum())} failed; {changes}"
+        f"{int(found.scores.isnan().sum())} failed; {'; '.join(changes)}"
+        + (f"; {variants - 5} more changes" if variants > 5 else "")
     )
-
-
-def drawn(generator: Generator, rows: Sequence[Row]) -> list[Row]:
-    """A run that went well and, if there is one, a run that is said to have failed."""
-    kinds = (
-        [row for row in rows if isfinite(row.score)],
-        [row for row in rows if not isfinite(row.score)],
-    )
-    return [kind[integer(generator, 0, len(kind) - 1)] for kind in kinds if kind]
 
 
 def draw(generator: Generator, files: Files) -> list[Check]:
     """Looks at the table and, once it is complete, at runs of it.  files: what was handed in"""
+
+    def decided(name: str, found: str) -> Check:
+        return Check(name, 1, [], lambda answers: found)
+
+    def drawn(rows: list[Row]) -> list[Row]:
+        """A run that went well and, if there is one, a run that is said to have failed."""
+        failures = [row for row in rows if not isfinite(row.score)]
+        kinds = ([row for row in rows if isfinite(row.score)], failures)
+        return [kind[integer(generator, 0, len(kind) - 1)] for kind in kinds if kind]
+
     text = files.get(FILE, "")
-    found = tables.table_of(text) if text.strip() else NOT_STARTED
+    found = tables.table_of(text) if text.strip() else None
     if not isinstance(found, Table):
-        later = NOT_STARTED if found is NOT_STARTED else slips.TABLE_FIRST
+        later = "table first" if found else NOT_STARTED
         names = ("a baseline's run again", "a change's run again", "conclusion follows")
-        rest = [decides(name, later) for name in names]
-        return [decides("complete table", Misconception(*found)), check_parameters(), *rest]
+        complete = decided("complete table", found.name if found else NOT_STARTED)
+        return [complete, check_parameters(), *(decided(name, later) for name in names)]
     in_time = found.seconds <= GRACE * tables.BUDGET
     return [
-        decides("complete table", None if in_time else slips.OVER_BUDGET),
+        decided("complete table", "" if in_time else "over the budget of time"),
         check_parameters(),
-        check_baseline(drawn(generator, [row for row in found.rows if row.variant == 0])),
-        check_changed(drawn(generator, [row for row in found.rows if row.variant > 0])),
+        check_baseline(drawn([row for row in found.rows if row.variant == 0])),
+        check_changed(drawn([row for row in found.rows if row.variant > 0])),
         check_conclusion(found),
     ]
 
 
+UNFIT = {one.name: one.explanation for one in vars(tables).values() if isinstance(one, Unfit)}
 A3 = Assignment(
     name="A3",
     title="An ablation in twenty minutes",
-    prelude=(f"{A1.prelude}import a3_tables as tables\nimport a3_world as world\n{PARAMETERS}\n"),
+    folder=FOLDER,
+    prelude=f"{A1.prelude}import a3_tables as tables\nimport a3_world as world\n{PARAMETERS}\n",
     public=("not_yet", "a3_tables", "a3_world", "a3_checks"),
     tasks=(
-        task(a3_hidden.PLAN_TASK, "Which runs a budget pays", a3_hidden.draw_plan_task),
-        task(a3_hidden.INTERVAL_TASK, "What two variants differ by", a3_hidden.draw_interval_task),
-        task(a3_hidden.VERDICTS_TASK, "What several changes did", a3_hidden.draw_verdicts_task),
-        task(a3_hidden.RUN_TASK, "One run", a3_hidden.draw_run_task),
+        Task(hidden.PLAN, "Which runs a budget pays", hidden.draw_plan_task),
+        Task(hidden.INTERVAL, "What two variants differ by", hidden.draw_interval_task),
+        Task(hidden.VERDICTS, "What several changes did", hidden.draw_verdicts_task),
+        Task(hidden.RUN, "One run", hidden.draw_run_task),
         Task(NAME, "The table, and what it says", draw),
     ),
     questions=(
@@ -211,9 +202,10 @@ A3 = Assignment(
             },
         ),
     ),
+    misconceptions=MISCONCEPTIONS | UNFIT,
     parameters=PARAMETERS,
     files=(FILE,),
-    note=noted,
+    note=note_on,
     install="torch jupyterlab papermill",
-    limits=Limits(call_seconds=60, cpu_seconds=400, wall_seconds=900),
+    limits=Limits(call_seconds=60, cells_seconds=200, questions_seconds=300, wall_seconds=1000),
 )

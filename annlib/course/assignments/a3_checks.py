@@ -79,7 +79,7 @@ def build(student: Callable[[int], nn.Module]) -> None:
     numbers = {weight.dtype for variant in (0, 1) for weight in student(variant).parameters()}
     expect(
         numbers <= {torch.float64},
-        "Some weights of your blocks are no float64: nn.Conv2d(..., dtype=torch.float64).",
+        "Some weights of your blocks are not float64: nn.Conv2d(..., dtype=torch.float64).",
     )
     print("The baseline is as it was.")
 

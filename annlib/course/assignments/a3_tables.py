@@ -53,8 +53,8 @@ class Unfit(NamedTuple):
 
 DAMAGED = Unfit(
     "no table",
-    "The file is no table as write_table makes it: its columns, whole numbers, scores from 0 to 1 "
-    "or nan. Hand it in as it was made.",
+    "The file is not a table as write_table makes it: its columns, whole numbers, scores from 0 "
+    "to 1 or nan. Hand it in as it was made.",
 )
 NO_NUMBER = Unfit(
     "student number missing", "Every row has your own number, and not 0: run with -p student."
@@ -66,7 +66,7 @@ SEEDS_PICKED = Unfit(
     "Your seeds are the first ones of seeds_of(your number). Others, or a choice of these, make a "
     "result as good as one likes.",
 )
-RUN_TWICE = Unfit("a run twice", "A variant has one seed twice: that is one witness, not two.")
+RUN_TWICE = Unfit("a run twice", "A variant has one seed twice: that is one measurement, not two.")
 RUN_LEFT_OUT = Unfit(
     "a run left out", "Each seed is in the table with each variant; a run that failed, as nan."
 )
@@ -125,7 +125,7 @@ def rows_of(text: str) -> tuple[Row, ...]:
 
 
 def row_of(cells: Sequence[str]) -> Row:
-    """Raises ValueError for what is no run."""
+    """Raises ValueError for what is not a run."""
     if len(cells) != len(COLUMNS):
         raise ValueError(f"no run: {cells}")
     *whole, seconds, score = map(float, cells)

@@ -78,84 +78,6 @@ SOLUTION_NOTE = (
 )
 
 
-def build(source: Path, targets: dict[Path, str]) -> dict[Path, Path | None]:
-    """Write notebooks of one source; the same source always gives the same bytes.
-
-    targets: path -> edition.  -> path -> where the notebook that somebody had edited is kept, or
-    None if there was none
-    """
-    lesson = read(source)
-    kept = {}
-    for path, edition in targets.items():
-        text = notebook_text(lesson, edition)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        kept[path] = keep_edited(path, text)
-        path.write_text(text, encoding="utf-8", newline="\n")
-    return kept
-
-
-def build_all(root: Path) -> dict[Path, Path | None]:
-    """Write the notebooks of every source under the project folder `root`, as `build` does."""
-    kept = {}
-    for source in sources(root):
-        kept |= build(source, dict(zip(notebooks_of(source, root), EDITIONS, strict=True)))
-    for source in jobs(root):
-        kept |= build(source, {job_of(source, root): "job"})
-    return kept
-
-
-def keep_edited(path: Path, text: str) -> Path | None:
-    """Puts a notebook whose cells were edited under another name.  -> that name, None if it was not
-
-    text: what will be written instead. Outputs alone are no edit: running the cells gives them.
-    """
-    if not path.exists():
-        return None
-    try:
-        notebook = json.loads(path.read_text(encoding="utf-8"))
-        now = digest("".join(cell["source"]) for cell in notebook["cells"])
-        built = [notebook["metadata"]["annlib"].get("digest")]
-    except (ValueError, KeyError, TypeError):  # no notebook that a build wrote
-        now, built = "unknown", []
-    if now in [*built, json.loads(text)["metadata"]["annlib"]["digest"]]:
-        return None
-    return path.rename(path.with_suffix(f".saved-{datetime.now():%Y-%m-%d-%H%M%S}.ipynb"))
-
-
-def digest(sources: Iterable[str]) -> str:
-    """Of the text of all cells: it tells whether one was edited since the build."""
-    return hashlib.sha256(json.dumps(list(sources)).encode()).hexdigest()[:16]
-
-
-def check_current(root: Path) -> list[str]:
-    """One sentence for each notebook that is not what its source builds; empty when all are."""
-    findings, expected = [], set()
-    built = [(source, EDITIONS, notebooks_of(source, root)) for source in sources(root)]
-    built += [(source, ("job",), (job_of(source, root),)) for source in jobs(root)]
-    for source, editions, targets in built:
-        lesson = read(source)
-        expected.update(targets)
-        for edition, path in zip(editions, targets, strict=True):
-            if not path.exists() or path.read_bytes() != notebook_text(lesson, edition).encode():
-                findings.append(
-                    f"{path.relative_to(root)} was edited by hand or is out of date: "
-                    f"edit {source.relative_to(root)} and run `annlib lessons build`."
-                )
-    return findings + orphans(root, expected)
-
-
-def orphans(root: Path, expected: set[Path]) -> list[str]:
-    """One sentence for each notebook that no source builds."""
-    folders = (root / "notebooks", root / "notebooks/solutions", root / "notebooks/jobs")
-    found = sorted(path for folder in folders for path in folder.glob("*.ipynb"))
-    return [
-        f"{path.relative_to(root)} has no source in notebooks/source, so nothing keeps it right: "
-        "delete it, or write its source."
-        for path in found
-        if path not in expected and ".saved-" not in path.name
-    ]
-
-
 def sources(root: Path) -> list[Path]:
     """Every lesson source, in the order of the course."""
     found = sorted((root / "notebooks/source").glob("[0-9][0-9]_*.py"))
@@ -167,19 +89,86 @@ def sources(root: Path) -> list[Path]:
 
 
 def notebooks_of(source: Path, root: Path) -> tuple[Path, Path]:
-    """Where the learner and the solution notebook of a source belong."""
+    """The paths of the learner and the solution notebook of a source."""
     name = f"{source.stem}.ipynb"
     return root / "notebooks" / name, root / "notebooks/solutions" / name
 
 
-def jobs(root: Path) -> list[Path]:
-    """Every notebook that is made for `annlib sweep`, not for reading: it has one edition."""
-    return sorted((root / "notebooks/source/jobs").glob("*.py"))
+def targets(root: Path) -> dict[Path, dict[Path, str]]:
+    """{source: {notebook: edition}} of all lessons, and of the jobs, which `annlib sweep` runs."""
+    found = {s: dict(zip(notebooks_of(s, root), EDITIONS, strict=True)) for s in sources(root)}
+    for job in sorted((root / "notebooks/source/jobs").glob("*.py")):
+        found[job] = {root / "notebooks/jobs" / f"{job.stem}.ipynb": "job"}
+    return found
 
 
-def job_of(source: Path, root: Path) -> Path:
-    """Where the notebook of a job belongs."""
-    return root / "notebooks/jobs" / f"{source.stem}.ipynb"
+def build(source: Path, notebooks: dict[Path, str]) -> dict[Path, Path | None]:
+    """Write notebooks of one source; the same source always gives the same bytes.
+
+    notebooks: path -> edition.  -> path -> where a notebook that somebody had edited is kept, or
+    None if there was none
+    """
+    lesson = read(source)
+    kept = {}
+    for path, edition in notebooks.items():
+        text = notebook_text(lesson, edition)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        kept[path] = keep_edited(path, text)
+        path.write_text(text, encoding="utf-8", newline="\n")
+    return kept
+
+
+def build_all(root: Path) -> dict[Path, Path | None]:
+    """Write the notebooks of every source under the project folder `root`, as `build` does."""
+    kept = {}
+    for source, notebooks in targets(root).items():
+        kept |= build(source, notebooks)
+    return kept
+
+
+def keep_edited(path: Path, text: str) -> Path | None:
+    """Renames a notebook whose cells were edited.  -> its new name, None if it was not edited
+
+    text: what will be written instead. Outputs alone do not count: running the cells gives them.
+    """
+    if not path.exists():
+        return None
+    try:
+        notebook = json.loads(path.read_text(encoding="utf-8"))
+        now = digest("".join(cell["source"]) for cell in notebook["cells"])
+        built = [notebook["metadata"]["annlib"].get("digest")]
+    except (ValueError, KeyError, TypeError):  # not a notebook that a build wrote
+        now, built = "unknown", []
+    if now in [*built, json.loads(text)["metadata"]["annlib"]["digest"]]:
+        return None
+    return path.rename(path.with_suffix(f".saved-{datetime.now():%Y-%m-%d-%H%M%S}.ipynb"))
+
+
+def digest(sources: Iterable[str]) -> str:
+    """Of the text of all cells: it changes with any edit."""
+    return hashlib.sha256(json.dumps(list(sources)).encode()).hexdigest()[:16]
+
+
+def check_current(root: Path) -> list[str]:
+    """One sentence for each notebook that its source does not build, or that has no source."""
+    findings, expected = [], set()
+    for source, notebooks in targets(root).items():
+        lesson = read(source)
+        expected.update(notebooks)
+        for path, edition in notebooks.items():
+            if not path.exists() or path.read_bytes() != notebook_text(lesson, edition).encode():
+                findings.append(
+                    f"{path.relative_to(root)} was edited by hand or is out of date: "
+                    f"edit {source.relative_to(root)} and run `annlib lessons build`."
+                )
+    folders = (root / "notebooks", root / "notebooks/solutions", root / "notebooks/jobs")
+    found = sorted(path for folder in folders for path in folder.glob("*.ipynb"))
+    return findings + [
+        f"{path.relative_to(root)} has no source in notebooks/source, so nothing checks it: "
+        "delete it, or write its source."
+        for path in found
+        if path not in expected and ".saved-" not in path.name
+    ]
 
 
 def notebook_text(lesson: Lesson, edition: str) -> str:
@@ -209,46 +198,36 @@ def notebook_cell(
     name = hashlib.sha1(f"{lesson.name}/{cell.slug}".encode()).hexdigest()[:8]
     metadata = {"tags": list(cell.tags)} if cell.tags else {}
     if cell.kind == "markdown":
-        text = markdown_text(cell, edition, anchors)
+        text = resolve_numbers(resolve_links(cell, anchors), cell.place)
+        if identity := cell.role("hint"):
+            text = hint(text, identity.rpartition(":")[2])
+        elif cell.role("quiz"):
+            text = quiz(text)
+        elif "instructor" in cell.tags:
+            text = teachers_note(text)
+        elif "header" in cell.tags and edition == "solution":
+            text = f"{text}\n\n{SOLUTION_NOTE}"
         if stated := [list(one) for one in stated_in([cell.text])]:
-            metadata["claims"] = stated  # what the run has to confirm: the text no longer says it
+            metadata["claims"] = stated  # for the gate: the text itself shows only the numbers
         return nbformat.v4.new_markdown_cell(text, id=name, metadata=metadata)
     if "setup" in cell.tags:  # folded: a lesson begins with its question, not with its imports
         metadata["jupyter"] = {"source_hidden": True}
-    return nbformat.v4.new_code_cell(code_text(cell, edition), id=name, metadata=metadata)
-
-
-def markdown_text(cell: Cell, edition: str, anchors: dict[str, str]) -> str:
-    """The text as one edition shows it."""
-    text = resolve_numbers(resolve_links(cell, anchors), cell.place)
-    if identity := cell.role("hint"):
-        return hint(text, identity.rpartition(":")[2])
-    if cell.role("quiz"):
-        return quiz(text)
-    if "instructor" in cell.tags:
-        return teachers_note(text)
-    if "header" in cell.tags and edition == "solution":
-        return f"{text}\n\n{SOLUTION_NOTE}"
-    return text
-
-
-def code_text(cell: Cell, edition: str) -> str:
-    """The code as one edition shows it."""
-    if not any(cell.role(role) for role in HIDING_ROLES):
-        return cell.text
-    try:
-        return finished(cell.text) if edition == "solution" else stub(cell.text)
-    except (SyntaxError, ValueError) as error:
-        raise ValueError(
-            f"{cell.place}: without its solution this is no Python: {error}. `# solution` hides "
-            "the rest of a function, or the right side of an assignment on one line."
-        ) from error
+    text = cell.text
+    if any(cell.role(role) for role in HIDING_ROLES):
+        try:
+            text = finished(text) if edition == "solution" else stub(text)
+        except (SyntaxError, ValueError) as error:
+            raise ValueError(
+                f"{cell.place}: without its solution this is not Python: {error}. `# solution` "
+                "hides the rest of a function, or the right side of an assignment on one line."
+            ) from error
+    return nbformat.v4.new_code_cell(text, id=name, metadata=metadata)
 
 
 def refuse_leaks(lesson: Lesson, cells: list[nbformat.NotebookNode]) -> None:
     """Hints may quote a line of a solution; anything else that shows three in a row is an error."""
     shown = [
-        [line.strip() for line in cell.source.splitlines() if line.strip()]
+        "\n".join(["", *(line.strip() for line in cell.source.splitlines() if line.strip()), ""])
         for cell in cells
         if not any(tag.startswith("hint:") for tag in cell.metadata.get("tags", []))
     ]
@@ -256,15 +235,9 @@ def refuse_leaks(lesson: Lesson, cells: list[nbformat.NotebookNode]) -> None:
         hidden = hidden_lines(cell.text) if cell.role("answer") else []
         size = min(3, len(hidden))
         for start in range(len(hidden) - size + 1) if hidden else []:
-            window = hidden[start : start + size]
-            if sum(map(len, window)) >= 20 and any(contains(lines, window) for lines in shown):
+            window = "\n".join(["", *hidden[start : start + size], ""])
+            if len(window) - size >= 21 and any(window in text for text in shown):
                 raise ValueError(
-                    f"{cell.place}: the learner edition of {lesson.name} shows {window[0]!r}, "
+                    f"{cell.place}: the learner edition of {lesson.name} shows {hidden[start]!r}, "
                     "a part of this solution, in another cell. Call annlib's function there."
                 )
-
-
-def contains(lines: list[str], window: list[str]) -> bool:
-    """Whether `window` occurs in `lines`, in a row."""
-    size = len(window)
-    return any(lines[at : at + size] == window for at in range(len(lines) - size + 1))

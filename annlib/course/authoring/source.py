@@ -69,7 +69,10 @@ def read(source: Path) -> Lesson:
     nodes = jupytext.reads(text, fmt="py:percent").cells
     places = [f"{source.name}:{line}" for line in lines] + [source.name] * len(nodes)
     cells = number_cells(list(zip(nodes, places, strict=False)))
-    check_unique(cells)
+    for slug, count in Counter(cell.slug for cell in cells).items():  # a slug makes a cell's id
+        if count > 1:
+            same = ", ".join(cell.place for cell in cells if cell.slug == slug)
+            raise ValueError(f"{count} cells are called {slug!r} ({same}): a tag names one cell.")
     return Lesson(source.stem, cells)
 
 
@@ -106,29 +109,15 @@ def check_cell(cell: Cell) -> None:
             raise ValueError(
                 f"{cell.place}: {tag!r} belongs on a {expected} cell, not {cell.kind}."
             )
-    if cell.kind == "code":
-        check_marker(cell)
-
-
-def check_marker(cell: Cell) -> None:
-    """A marker hides text only in an answer or prediction, and each of those needs one."""
     hides = any(cell.role(role) for role in HIDING_ROLES)
     exact, almost = len(MARKER.findall(cell.text)), len(ALMOST_MARKER.findall(cell.text))
-    if exact != almost or bool(exact) != hides:
+    if cell.kind == "code" and (exact != almost or bool(exact) != hides):
         raise ValueError(
             f"{cell.place}: {exact} '# solution' markers ({almost} lines look like one) in a cell "
             f"tagged {list(cell.tags)}. Learners would see the answer, or nothing to fill in. "
             "Write '# solution' on its own line, or two blanks before it after an assignment, and "
             "only in cells tagged answer:id or predict:id."
         )
-
-
-def check_unique(cells: list[Cell]) -> None:
-    """A slug gives the cell its id, so it may name one cell only."""
-    for slug, count in Counter(cell.slug for cell in cells).items():
-        if count > 1:
-            places = ", ".join(cell.place for cell in cells if cell.slug == slug)
-            raise ValueError(f"{count} cells are called {slug!r} ({places}): a tag names one cell.")
 
 
 HINT_TITLES = {"1": "the idea", "2": "the tool", "3": "the first line"}
@@ -139,7 +128,7 @@ EMPHASIS = ((r"`(.+?)`", "code"), (r"\*\*(.+?)\*\*", "strong"), (r"\*(.+?)\*", "
 
 
 class Option(NamedTuple):
-    """One answer of a quiz question, and why it is right or wrong."""
+    """One answer of a quiz question, with the reason why it is correct or not."""
 
     right: bool
     text: str

@@ -6,7 +6,6 @@ from math import isnan
 from typing import NamedTuple
 
 import numpy as np
-import seaborn
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -63,6 +62,8 @@ def weight_matrix(
     weights: np.ndarray, title: str, asks: Sequence[str], answers: Sequence[str]
 ) -> Picture:
     """A small matrix of weights with its numbers, one row for each that asks.  (N, S)"""
+    import seaborn  # takes a second, which lessons without such a matrix can spare
+
     rows, columns = weights.shape
     figure = Figure((2.4 + 0.72 * columns, 1.5 + 0.4 * rows), layout="constrained")
     axes = figure.subplots()

@@ -1,11 +1,5 @@
-"""Executes lessons with papermill: offline, in parallel, resumable.
+"""Executes lessons with papermill: offline, in parallel, resumable."""
 
-Measured: 10 of 240 cells with an `interactive` slept until their time limit. nbclient answers a
-widget on the socket on which it awaits the end of the cell; sending there can swallow the wake-up
-of pyzmq's asyncio socket. Looking again every half second finds the reply.
-"""
-
-import ast
 import hashlib
 import json
 import os
@@ -29,91 +23,20 @@ from jupyter_client.channels import AsyncZMQSocketChannel
 from jupyter_client.manager import AsyncKernelManager
 from traitlets import Type
 
-from annlib.course.lesson import refuse_mode, refuse_unknown
+from annlib.course.lesson import ROOT, Parameters, check_parameters, known_parameters
 from annlib.course.running import offline
 
-Parameters = dict[str, object]
+POLL_SECONDS = 0.5
+ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
-def note_path(output: Path) -> Path:
-    """The file beside an executed notebook: 04_anchors.run.json"""
-    return output.with_suffix(".run.json")
+class PollingChannel(AsyncZMQSocketChannel):
+    """A channel that polls for a message every half second, in case a wake-up was lost.
 
-
-def write_note(
-    notebook: Path, output: Path, parameters: Parameters, seconds: float, error: str | None
-) -> None:
-    """Says what was run, with which parameters, and how it ended."""
-    note = {
-        "notebook_sha256": sha256_of(notebook),
-        "parameters": parameters,
-        "seconds": round(seconds, 2),
-        "error": error,
-    }
-    text = json.dumps(note, indent=1, default=str) + "\n"
-    note_path(output).write_text(text, encoding="utf-8")
-
-
-def finished_seconds(notebook: Path, output: Path, parameters: Parameters) -> float | None:
-    """How long the same notebook took with the same parameters; None if it has to be run.
-
-    A run that failed, or was cut off, has to be run again.
+    Measured: 10 of 240 cells with an `interactive` slept until their time limit. nbclient answers a
+    widget on the socket on which it awaits the end of the cell; sending there can swallow the
+    wake-up of pyzmq's asyncio socket.
     """
-    path = note_path(output)
-    if not (path.exists() and output.exists()):
-        return None
-    note = json.loads(path.read_text(encoding="utf-8"))
-    wanted = json.loads(json.dumps(parameters, default=str))
-    same = note["notebook_sha256"] == sha256_of(notebook) and note["parameters"] == wanted
-    return note["seconds"] if same and note["error"] is None else None
-
-
-def sha256_of(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-ROOT = Path(__file__).parents[3]
-
-
-def kernel_spec(folder: str, threads: int) -> dict[str, object]:
-    """What jupyter_client reads; `folder` holds the sitecustomize that refuses the network."""
-    paths = [folder, str(ROOT), os.environ.get("PYTHONPATH", "")]
-    launch = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-    environment = {
-        "PYTHONPATH": os.pathsep.join(filter(None, paths)),
-        "OMP_NUM_THREADS": str(threads),
-        "MPLBACKEND": "module://matplotlib_inline.backend_inline",
-    }
-    quiet = (
-        "--log-level=50"  # ipykernel 7.4 warns of plain TCP at every start, harmless on loopback
-    )
-    spec = {"display_name": "Python 3", "language": "python", "env": environment}
-    return spec | {"argv": [*launch, quiet]}
-
-
-@contextmanager
-def lesson_kernel(threads: int) -> Iterator[None]:
-    """Within it, `python3` is this kernel, whatever kernels the machine has."""
-    before = os.environ.get("JUPYTER_PATH")
-    with tempfile.TemporaryDirectory(prefix="annlib-kernel-") as folder:
-        shutil.copy(offline.__file__, Path(folder, "sitecustomize.py"))
-        target = Path(folder, "kernels/python3/kernel.json")
-        target.parent.mkdir(parents=True)
-        target.write_text(json.dumps(kernel_spec(folder, threads)))
-        os.environ["JUPYTER_PATH"] = os.pathsep.join(filter(None, (folder, before)))
-        try:
-            yield
-        finally:
-            del os.environ["JUPYTER_PATH"]
-            if before is not None:
-                os.environ["JUPYTER_PATH"] = before
-
-
-GLANCE_SECONDS = 0.5
-
-
-class GlancingChannel(AsyncZMQSocketChannel):
-    """A channel that looks for a message every half second, not only when it is woken."""
 
     async def get_msg(self, timeout: float | None = None) -> dict:
         """The next message; raises Empty after `timeout` seconds, or never for None."""
@@ -121,26 +44,48 @@ class GlancingChannel(AsyncZMQSocketChannel):
         while True:
             left = deadline - monotonic()
             try:
-                return await super().get_msg(max(0, min(GLANCE_SECONDS, left)))
+                return await super().get_msg(max(0, min(POLL_SECONDS, left)))
             except Empty:
-                if left <= GLANCE_SECONDS:
+                if left <= POLL_SECONDS:
                     raise
 
 
-class LessonClient(AsyncKernelClient):
-    """A kernel client whose replies come over a glancing channel."""
-
-    shell_channel_class = Type(GlancingChannel)
+class PollingClient(AsyncKernelClient):
+    shell_channel_class = Type(PollingChannel)
 
 
-class LessonKernelManager(AsyncKernelManager):
-    """Starts kernels that are talked to by a LessonClient."""
-
-    client_factory = Type(LessonClient)
+class PollingKernelManager(AsyncKernelManager):
+    client_factory = Type(PollingClient)
 
 
-DEVICE = re.compile(r"cpu|auto|cuda(:\d+)?")
-ANSI = re.compile(r"\x1b\[[0-9;]*m")
+@contextmanager
+def lesson_kernel(threads: int) -> Iterator[None]:
+    """Within it, `python3` is a kernel of this interpreter that refuses the network."""
+    before = os.environ.get("JUPYTER_PATH")
+    with tempfile.TemporaryDirectory(prefix="annlib-kernel-") as folder:
+        shutil.copy(offline.__file__, Path(folder, "sitecustomize.py"))
+        paths = [folder, str(ROOT), os.environ.get("PYTHONPATH", "")]
+        quiet = "--log-level=50"  # ipykernel 7.4 warns of plain TCP, harmless on loopback
+        spec = {
+            "display_name": "Python 3",
+            "language": "python",
+            "argv": [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", quiet],
+            "env": {
+                "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+                "OMP_NUM_THREADS": str(threads),
+                "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+            },
+        }
+        target = Path(folder, "kernels/python3/kernel.json")
+        target.parent.mkdir(parents=True)
+        target.write_text(json.dumps(spec))
+        os.environ["JUPYTER_PATH"] = os.pathsep.join(filter(None, (folder, before)))
+        try:
+            yield
+        finally:
+            del os.environ["JUPYTER_PATH"]
+            if before is not None:
+                os.environ["JUPYTER_PATH"] = before
 
 
 class Run(NamedTuple):
@@ -152,74 +97,65 @@ class Run(NamedTuple):
     error: str | None
 
 
-def known_parameters(notebook: Path) -> dict[str, object]:
-    """Names and defaults in the cell tagged `parameters`."""
-    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
-    tagged = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
-    if len(tagged) != 1:
-        raise ValueError(
-            f"{notebook.name} has {len(tagged)} cells tagged 'parameters'; it needs one, or its "
-            'own values would overwrite those of the run. Add `# %% tags=["parameters"]`.'
-        )
-    statements = ast.parse("".join(tagged[0]["source"])).body
-    assignments = [node for node in statements if isinstance(node, ast.Assign)]
-    return {node.targets[0].id: ast.literal_eval(node.value) for node in assignments}
+def describe_run(notebook: Path, parameters: Parameters) -> dict[str, object]:
+    """Which cells are run with which values, as JSON keeps it."""
+    sha256 = hashlib.sha256(notebook.read_bytes()).hexdigest()
+    described = {"notebook_sha256": sha256, "parameters": parameters}
+    return json.loads(json.dumps(described, default=str))
 
 
-def check_parameters(notebook: Path, parameters: Parameters) -> None:
-    """Refuse what the lesson does not know: papermill would pass it on without effect."""
-    known = known_parameters(notebook)
-    refuse_unknown(parameters, list(known), notebook.name)
-    refuse_mode(parameters.get("mode", "learn"))
-    device = parameters.get("device", "cpu")
-    if not DEVICE.fullmatch(str(device)):
-        raise ValueError(f"device is {device!r}. Use 'cpu', 'auto', 'cuda' or 'cuda:0'.")
+def finished_seconds(notebook: Path, output: Path, parameters: Parameters) -> float | None:
+    """How long the same notebook took with the same parameters; None if it has to be run.
 
-
-def skip_cells(notebook: nbformat.NotebookNode, values: Parameters) -> None:
-    """Empty the cells tagged slow (in quick mode) and gpu (without one), saying so in them."""
-    reasons = {
-        "slow": values.get("mode") == "quick" and "slow, and the mode is quick",
-        "gpu": not str(values.get("device")).startswith("cuda")
-        and "gpu, and the device is not cuda",
-    }
-    for cell in notebook.cells:
-        for tag in cell.metadata.get("tags", []):
-            if reasons.get(tag):
-                cell.source = f"# Skipped in this run: tagged {reasons[tag]}."
+    A run that failed, or was cut off, has to be run again.
+    """
+    path = output.with_suffix(".run.json")
+    if not (path.exists() and output.exists()):
+        return None
+    note = json.loads(path.read_text(encoding="utf-8"))
+    same = note.items() >= describe_run(notebook, parameters).items()
+    return note["seconds"] if same and note["error"] is None else None
 
 
 def run(
-    notebook: Path, output: Path, parameters: Parameters, timeout: int = 600, threads: int = 1
+    notebook: Path,
+    output: Path,
+    parameters: Parameters,
+    timeout: int = 600,
+    threads: int = 1,
+    resume: bool = False,
 ) -> Run:
     """Execute one lesson into `output`, which is kept when it fails.  timeout: seconds per cell
 
-    A learner edition goes on after an error; `gates.only_not_started` judges what was raised.
+    resume: what ended well before, with these parameters, is not run again. A learner edition goes
+    on after an error; `gates.only_not_started` judges what was raised.
     """
+    if resume and (before := finished_seconds(notebook, output, parameters)) is not None:
+        return Run(notebook, output, before, None)
     check_parameters(notebook, parameters)
     if output.resolve() == notebook.resolve():
         raise ValueError(f"{notebook} would be overwritten by its own run: name another folder.")
     content = nbformat.read(notebook, as_version=4)
-    skip_cells(content, known_parameters(notebook) | parameters)
+    values = known_parameters(notebook) | parameters
+    skipped = {
+        "slow": "slow, and the mode is quick" if values.get("mode") == "quick" else "",
+        "gpu": "" if str(values.get("device")).startswith("cuda") else "gpu, without a CUDA device",
+    }
+    for cell in content.cells:
+        for tag in cell.metadata.get("tags", []):
+            if skipped.get(tag):
+                cell.source = f"# Skipped in this run: tagged {skipped[tag]}."
     output.parent.mkdir(parents=True, exist_ok=True)
     nbformat.write(content, output)
-    note_path(output).unlink(missing_ok=True)  # until this run has ended nothing is known of it
+    note = output.with_suffix(".run.json")
+    note.unlink(missing_ok=True)  # nothing is known of this run until it has ended
     started = time.perf_counter()
     with lesson_kernel(threads):
         error = execute(output.resolve(), parameters, timeout)
     seconds = time.perf_counter() - started
-    write_note(notebook, output, parameters, seconds, error)
+    told = describe_run(notebook, parameters) | {"seconds": round(seconds, 2), "error": error}
+    note.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
     return Run(notebook, output, seconds, error and f"{notebook.name} {error}")
-
-
-def again(
-    notebook: Path, output: Path, parameters: Parameters, timeout: int = 600, threads: int = 1
-) -> Run:
-    """As run(), unless it ended well before."""
-    seconds = finished_seconds(notebook, output, parameters)
-    if seconds is None:
-        return run(notebook, output, parameters, timeout, threads)
-    return Run(notebook, output, seconds, None)
 
 
 def execute(output: Path, parameters: Parameters, timeout: int) -> str | None:
@@ -236,7 +172,7 @@ def execute(output: Path, parameters: Parameters, timeout: int) -> str | None:
             cwd=str(output.parent),
             execution_timeout=timeout,
             allow_errors=learner,
-            kernel_manager_class=LessonKernelManager,
+            kernel_manager_class=PollingKernelManager,
         )
     except papermill.PapermillExecutionError as error:
         if not learner:
@@ -279,8 +215,7 @@ def run_all(
 ) -> list[Run]:
     """Execute lessons in `jobs` processes; `progress` is called with each Run as it ends.
 
-    resume: what ended well before, with these parameters, is not run again. timeout: seconds a
-    cell. After Ctrl-C, or an error in `progress`, no further lesson is begun.
+    After Ctrl-C, or an error in `progress`, no further lesson is begun.
     """
     if jobs < 1:
         raise ValueError(f"{jobs} notebooks at a time would never end: use 1 or more jobs.")
@@ -290,15 +225,8 @@ def run_all(
     pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"))
     try:
         tasks = [
-            pool.submit(
-                again if resume else run,
-                notebook,
-                output_dir / notebook.name,
-                parameters,
-                timeout,
-                threads,
-            )
-            for notebook in notebooks
+            pool.submit(run, one, output_dir / one.name, parameters, timeout, threads, resume)
+            for one in notebooks
         ]
         for task in as_completed(tasks):
             progress(task.result())

@@ -1,6 +1,6 @@
 """What an executed lesson must satisfy; each gate returns its findings.
 
-Claims that a quick run cannot make anew (long trainings, timings) are compared with it.
+Claims that a quick run cannot measure (long trainings, timings) are compared with a recorded run.
 """
 
 import json
@@ -13,48 +13,10 @@ from typing import NamedTuple
 import nbformat
 from nbformat import NotebookNode
 
-from annlib.course.lesson import PROGRESS, Claim, Stated, claims_in, disagreements
+from annlib.course.lesson import PROGRESS, ROOT, Claim, Stated, claims_in, disagreements
 from annlib.course.running.execute import Run, is_learner
 
-FOLDER = Path(__file__).parents[3] / "data/results/lessons"
-
-
-def lesson_name(notebook: NotebookNode) -> str:
-    """The name of the source that a notebook was built from: "04_anchors"; "" for any other."""
-    return Path(notebook.metadata.get("annlib", {}).get("source", "")).stem
-
-
-def recorded(name: str) -> dict[str, Claim]:
-    """The claims kept for a lesson; none if it was never recorded."""
-    path = FOLDER / f"{name}.json"
-    if not name or not path.exists():
-        return {}
-    return {key: Claim(key, **one) for key, one in json.loads(path.read_text())["claims"].items()}
-
-
-def record(notebook: NotebookNode, seconds: float) -> Path:
-    """Keeps the claims of an executed lesson, with date, machine and parameters.  -> the file"""
-    from annlib.engine.results import hardware  # takes torch's seconds, which gates can spare
-
-    parameters = notebook.metadata.get("papermill", {}).get("parameters", {})
-    claims = {
-        name: {key: value for key, value in claim._asdict().items() if key != "name"}
-        for name, claim in sorted(claims_in(notebook).items())
-    }
-    content = {
-        "date": date.today().isoformat(),
-        "machine": {name: value for name, value in hardware().items() if name != "threads"},
-        "mode": parameters.get("mode"),
-        "seed": parameters.get("seed"),
-        "seconds": round(seconds),
-        "claims": claims,
-    }
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    path = FOLDER / f"{lesson_name(notebook)}.json"
-    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    return path
-
-
+FOLDER = ROOT / "data/results/lessons"
 WIDGET_STATE = "application/vnd.jupyter.widget-state+json"
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 STATED = re.compile(r"(\d+(?:\.\d+)?) ?(s|min|h) \((quick|learn|full)\)")
@@ -65,10 +27,35 @@ SHORTEST_ALT = 15
 
 
 class Report(NamedTuple):
-    """A run and what each gate found in it: {"time": ["..."], "widgets": []}."""
+    """A run and the findings of each gate: {"time": ["..."], "widgets": []}."""
 
     run: Run
     findings: dict[str, list[str]]
+
+
+def lesson_name(notebook: NotebookNode) -> str:
+    """The name of the source that a notebook was built from: "04_anchors"; "" for any other."""
+    return Path(notebook.metadata.get("annlib", {}).get("source", "")).stem
+
+
+def record(notebook: NotebookNode, seconds: float) -> Path:
+    """Keeps the claims of an executed lesson, with date, machine and parameters.  -> the file"""
+    from annlib.engine.results import hardware  # takes torch's seconds, which gates can spare
+
+    parameters = notebook.metadata.get("papermill", {}).get("parameters", {})
+    claims = {name: claim._asdict() for name, claim in sorted(claims_in(notebook).items())}
+    content = {
+        "date": date.today().isoformat(),
+        "machine": {name: value for name, value in hardware().items() if name != "threads"},
+        "mode": parameters.get("mode"),
+        "seed": parameters.get("seed"),
+        "seconds": round(seconds),
+        "claims": {name: {k: v for k, v in c.items() if k != "name"} for name, c in claims.items()},
+    }
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    path = FOLDER / f"{lesson_name(notebook)}.json"
+    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    return path
 
 
 def widget_models(notebook: NotebookNode) -> dict[str, NotebookNode]:
@@ -78,7 +65,7 @@ def widget_models(notebook: NotebookNode) -> dict[str, NotebookNode]:
 
 def named_outputs(notebook: NotebookNode) -> list[tuple[str, NotebookNode]]:
     """(cell, output) for every output, those inside widgets included."""
-    found, place = [], "top"
+    found = []
     for cell in notebook.cells:
         if cell.cell_type == "code":
             place = (cell.metadata.get("tags") or [cell.source.partition("\n")[0][:60]])[0]
@@ -114,59 +101,73 @@ def stated_seconds(header: str) -> dict[str, float]:
     return {m[3]: float(m[1]) * SECONDS[m[2]] for line in lines for m in STATED.finditer(line)}
 
 
-def seconds_of(cell: NotebookNode) -> float:
+def cell_seconds(cell: NotebookNode) -> float:
     """How long a cell ran; 0 for one that did not."""
     return cell.metadata.get("papermill", {}).get("duration") or 0
+
+
+def mode_and_time(notebook: NotebookNode) -> tuple[str, float | None]:
+    """The mode of a run, and the seconds that the header states for it."""
+    run = notebook.metadata.get("papermill", {})  # absent if the run ended before its first cell
+    mode = run.get("parameters", {}).get("mode", "learn")
+    headers = [c.source for c in notebook.cells if "header" in c.metadata.get("tags", [])]
+    return mode, stated_seconds("\n".join(headers)).get(mode)
 
 
 def time_budget(notebook: NotebookNode) -> list[str]:
     """A run that took more than 1.5 times what the header promises for its mode.
 
-    Without the set-up cell: how long libraries take to load says something about the disk.
+    Without the set-up cell: how long libraries take to load depends on the disk.
     """
-    headers = [c.source for c in notebook.cells if "header" in c.metadata.get("tags", [])]
-    run = notebook.metadata.get("papermill", {})  # absent if the run ended before its first cell
-    mode = run.get("parameters", {}).get("mode", "learn")
-    stated = stated_seconds("\n".join(headers)).get(mode)
+    mode, stated = mode_and_time(notebook)
     if stated is None:
         return [f"The header does not say how long {mode!r} runs: `- **Runs in:** 20 s ({mode})`."]
-    times = [0 if "setup" in c.metadata.get("tags", []) else seconds_of(c) for c in notebook.cells]
-    if sum(times) <= TOLERANCE * stated:
+    cells = [c for c in notebook.cells if "setup" not in c.metadata.get("tags", [])]
+    total, slowest = sum(map(cell_seconds, cells)), max(cells, key=cell_seconds)
+    if total <= TOLERANCE * stated:
         return []
-    slowest = notebook.cells[times.index(max(times))].source.partition("\n")[0]
     return [
-        f"{sum(times):.0f} s in mode {mode!r}, but the header states {stated:.0f} s (limit "
-        f"{TOLERANCE * stated:.0f} s). Slowest: {max(times):.0f} s, the cell {slowest!r}."
+        f"{total:.0f} s in mode {mode!r}, but the header states {stated:.0f} s (limit "
+        f"{TOLERANCE * stated:.0f} s). Slowest: {cell_seconds(slowest):.0f} s, the cell "
+        f"{first_line(slowest)!r}."
     ]
 
 
+def first_line(cell: NotebookNode) -> str:
+    return cell.source.partition("\n")[0]
+
+
 def claims_hold(notebook: NotebookNode) -> list[str]:
-    """Numbers in the text that neither this run nor the recorded one bears out."""
+    """Numbers in the text that neither this run nor the recorded one confirms."""
     stated = [Stated(*one) for cell in notebook.cells for one in cell.metadata.get("claims", [])]
-    return list(disagreements(stated, claims_in(notebook), recorded(lesson_name(notebook))))
+    path, recorded = FOLDER / f"{lesson_name(notebook)}.json", {}
+    if path.exists():
+        kept = json.loads(path.read_text(encoding="utf-8"))["claims"]
+        recorded = {name: Claim(name, **one) for name, one in kept.items()}
+    return list(disagreements(stated, claims_in(notebook), recorded))
 
 
 def no_silent_minute(notebook: NotebookNode) -> list[str]:
     """Cells that took more than a minute without a progress bar."""
     return [
-        f"cell {cell.source.partition(chr(10))[0]!r} took {duration:.0f} s without a word, so "
-        "learners think it hangs: loop with annlib.course.lesson."
+        f"cell {first_line(cell)!r} took {cell_seconds(cell):.0f} s without a word, so learners "
+        "think it hangs: loop with annlib.course.lesson.progress."
         for cell in notebook.cells
-        if (duration := seconds_of(cell)) > SILENT_SECONDS
+        if cell_seconds(cell) > SILENT_SECONDS
         and not any(PROGRESS in output.get("data", {}) for output in cell.get("outputs", []))
     ]
 
 
 def figures_have_alt(notebook: NotebookNode) -> list[str]:
-    """Pictures without a description, and figures that came out as text only."""
+    """Images without a description, and figures that came out as text only."""
     findings = []
     for place, output in named_outputs(notebook):
         data = output.get("data", {})
         alt = output.get("metadata", {}).get("image/png", {}).get("alt", "")
         if "image/png" in data and len(alt.strip()) < SHORTEST_ALT:
             findings.append(
-                f"{place} shows a picture with the alt text {alt!r}, so blind learners get "
-                "nothing. Show it with its description by annlib.course.plots.scenes."
+                f"{place} shows an image with the alt text {alt!r}, so learners who cannot see it "
+                "get nothing. Show it with its description by annlib.course.plots.scenes."
             )
         if "image/png" not in data and data.get("text/plain", "").startswith("<Figure"):
             findings.append(f"{place} shows a figure as the text {data['text/plain']!r} only.")
@@ -176,7 +177,7 @@ def figures_have_alt(notebook: NotebookNode) -> list[str]:
 def all_cells_ran(notebook: NotebookNode) -> list[str]:
     """Code cells that were not executed."""
     return [
-        f"cell {cell.source.partition(chr(10))[0]!r} was not executed."
+        f"cell {first_line(cell)!r} was not executed."
         for cell in notebook.cells
         if cell.cell_type == "code" and cell.source.strip() and cell.execution_count is None
     ]
@@ -193,7 +194,7 @@ SHARED_GATES: dict[str, Gate] = {
 
 
 def review(run: Run) -> Report:
-    """All gates for one run, whichever edition it is."""
+    """All gates for one run, of either edition."""
     findings = {"runs": [run.error] if run.error else []}
     notebook = nbformat.read(run.output, as_version=4)
     if is_learner(notebook):

@@ -2,26 +2,23 @@
 
 import ipaddress
 import socket
+from collections.abc import Callable
 
 
 class NetworkOff(ConnectionError):
     """A lesson tried to reach another machine; lessons run offline."""
 
 
-def is_local(host: str | bytes | None) -> bool:
-    """True for this machine's own names and loopback addresses."""
+def check_local(host: str | bytes | None) -> None:
+    """Raise NetworkOff for all but this machine's own names and loopback addresses."""
     name = host.decode() if isinstance(host, bytes) else host
     if name in (None, "", "localhost", socket.gethostname()):
-        return True
+        return
     try:
-        return ipaddress.ip_address(name.partition("%")[0]).is_loopback
+        local = ipaddress.ip_address(name.partition("%")[0]).is_loopback
     except ValueError:
-        return False
-
-
-def check_local(host: str | bytes | None) -> None:
-    """Raise NetworkOff for any other machine."""
-    if not is_local(host):
+        local = False
+    if not local:
         raise NetworkOff(
             f"This lesson tried to reach {host!r}, but lessons run offline, to work in every class "
             "room. Use data that comes with annlib, or name a folder in a parameter."
@@ -30,24 +27,18 @@ def check_local(host: str | bytes | None) -> None:
 
 def refuse_network() -> None:
     """From now on sockets of this process connect to this machine only."""
-    connect, connect_ex = socket.socket.connect, socket.socket.connect_ex
-    getaddrinfo = socket.getaddrinfo
 
-    def local_connect(self, address):
-        check_local(address[0] if isinstance(address, tuple) else None)
-        return connect(self, address)
+    def guard(call: Callable, host_of: Callable) -> Callable:
+        def guarded(*args, **kwargs):
+            check_local(host_of(*args, **kwargs))
+            return call(*args, **kwargs)
 
-    def local_connect_ex(self, address):
-        check_local(address[0] if isinstance(address, tuple) else None)
-        return connect_ex(self, address)
+        return guarded
 
-    def local_getaddrinfo(host, *args, **kwargs):
-        check_local(host)
-        return getaddrinfo(host, *args, **kwargs)
-
-    socket.socket.connect = local_connect
-    socket.socket.connect_ex = local_connect_ex
-    socket.getaddrinfo = local_getaddrinfo
+    for name in ("connect", "connect_ex"):
+        host_of = lambda _, address: address[0] if isinstance(address, tuple) else None  # noqa: E731
+        setattr(socket.socket, name, guard(getattr(socket.socket, name), host_of))
+    socket.getaddrinfo = guard(socket.getaddrinfo, lambda host, *_, **__: host)
 
 
 if __name__ == "sitecustomize":

@@ -2,6 +2,7 @@
 
 import html
 import re
+from copy import deepcopy
 from pathlib import Path
 
 import latex2mathml.converter
@@ -10,13 +11,13 @@ from jinja2 import DictLoader
 from nbconvert import HTMLExporter
 from nbformat import NotebookNode
 
-from annlib.course.lesson import Claim, claims_in
+from annlib.course.lesson import claims_in
 from annlib.course.running.gates import (
     WIDGET_VIEW,
     Report,
+    cell_seconds,
+    mode_and_time,
     named_outputs,
-    seconds_of,
-    stated_seconds,
     widget_models,
 )
 from annlib.course.widgets.base import saved_page
@@ -36,48 +37,43 @@ NOTE = "Interactive in JupyterLab; here you see how it starts."
 
 
 def lesson_page(notebook: NotebookNode, title: str) -> str:
-    """A notebook as one HTML file: no script, no request, formulas as MathML, figures with alt."""
-    still_life(notebook)
+    """A notebook as one HTML file: no script, no request, formulas as MathML, images with alt."""
+    models = widget_models(notebook)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs = [
+                with_alt(each) for output in cell.outputs for each in still(output, models)
+            ]
+    notebook.metadata.pop("widgets", None)
     notebook.metadata["title"] = title_of(notebook) or title
     loader = DictLoader({"page.html.j2": PAGE})
     exporter = HTMLExporter(extra_loaders=[loader], template_file="page.html.j2")
     page, _ = exporter.from_notebook_node(notebook)
-    return with_mathml(re.sub(r'href="(\d\d_\w+)\.ipynb"', r'href="\1.html"', page))
+    page = re.sub(r'href="(\d\d_\w+)\.ipynb"', r'href="\1.html"', page)
+    parts = UNTOUCHED.split(page)  # text, element, its name, text, ...
+    texts = [FORMULA.sub(mathml, text) for text in parts[::3]]
+    elements = [*parts[1::3], ""]
+    return "".join(text + element for text, element in zip(texts, elements, strict=True))
 
 
-def still_life(notebook: NotebookNode) -> None:
-    """Replace widgets by the outputs they show at first, and pictures by <img> with alt text."""
-    models = widget_models(notebook)
-    for cell in notebook.cells:
-        outputs = []
-        for output in cell.get("outputs", []):
-            view = output.get("data", {}).get(WIDGET_VIEW)
-            outputs += widget_picture(output, models, view["model_id"]) if view else [output]
-        if cell.cell_type == "code":
-            cell.outputs = [with_alt(output) for output in outputs]
-    notebook.metadata.pop("widgets", None)
-
-
-def widget_picture(output: NotebookNode, models: dict, identity: str) -> list[NotebookNode]:
-    """The outputs inside a widget, which tell more than its own picture, below a note."""
-    del output["data"][WIDGET_VIEW]
+def still(output: NotebookNode, models: dict) -> list[NotebookNode]:
+    """An output without its widget: the outputs inside the widget, or the page that it has."""
+    view = output.get("data", {}).pop(WIDGET_VIEW, None)
+    if view is None:
+        return [output]
+    identity = view["model_id"]
     if (page := saved_page(models.get(identity, {"state": {}}), TITLE)) is not None:
-        return [alive(page, output)]
+        shown = with_alt(output)["data"].get("text/html", "")
+        frame = (
+            f'<iframe title="{TITLE}" sandbox="allow-scripts allow-downloads" loading="lazy" '
+            f'style="width: 100%; height: 44rem; border: 0" srcdoc="{html.escape(page)}"></iframe>'
+            f"<details><summary>As a still image</summary>{shown}</details>"
+        )
+        output["data"] = {"text/html": frame}
+        return [output]
     inside = [nbformat.from_dict(found) for found in outputs_inside(models, identity)]
     own = [output] if "image/png" in output["data"] else []
     return [nbformat.v4.new_output("stream", name="stdout", text=f"{NOTE}\n"), *(inside or own)]
-
-
-def alive(page: str, output: NotebookNode) -> NotebookNode:
-    """A widget that needs no kernel, in a frame of its own, and its still for paper."""
-    with_alt(output)
-    frame = (
-        f'<iframe title="{TITLE}" sandbox="allow-scripts allow-downloads" loading="lazy" '
-        f'style="width: 100%; height: 44rem; border: 0" srcdoc="{html.escape(page)}"></iframe>'
-    )
-    still = f"<details><summary>As a still picture</summary>{output['data']['text/html']}</details>"
-    output["data"] = {"text/html": frame + still}
-    return output
 
 
 def outputs_inside(models: dict, identity: str) -> list[dict]:
@@ -90,29 +86,20 @@ def outputs_inside(models: dict, identity: str) -> list[dict]:
 
 
 def with_alt(output: NotebookNode) -> NotebookNode:
-    """A picture as an <img> element: nbconvert's own template drops the alt text."""
-    picture = output.get("data", {}).get("image/png")
-    if picture:
+    """An image as an <img> element: nbconvert's own template drops the alt text."""
+    image = output.get("data", {}).get("image/png")
+    if image:
         alt = output.metadata.get("image/png", {}).get("alt", "")
-        source = f"data:image/png;base64,{''.join(picture.split())}"
+        source = f"data:image/png;base64,{''.join(image.split())}"
         output["data"] = {"text/html": f'<img alt="{html.escape(alt)}" src="{source}">'}
     return output
-
-
-def with_mathml(page: str) -> str:
-    """Formulas outside code as MathML, which browsers draw themselves."""
-    parts = UNTOUCHED.split(page)  # text, element, its name, text, ...
-    texts = [FORMULA.sub(mathml, text) for text in parts[::3]]
-    elements = [*parts[1::3], ""]
-    return "".join(text + element for text, element in zip(texts, elements, strict=True))
 
 
 def mathml(match: re.Match) -> str:
     """One formula; what the converter does not know stays legible as TeX."""
     tex = html.unescape(match[1] or match[2]).replace("{aligned}", "{align*}")
-    display = "block" if match[1] else "inline"
     try:
-        return latex2mathml.converter.convert(tex, display=display)
+        return latex2mathml.converter.convert(tex, display="block" if match[1] else "inline")
     except Exception:  # the converter has a dozen errors of its own
         return f"<code>{html.escape(tex)}</code>"
 
@@ -122,6 +109,16 @@ def title_of(notebook: NotebookNode) -> str | None:
     texts = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
     found = re.search(r"^# +(.+)$", "\n".join(texts), re.MULTILINE)
     return found and found[1]
+
+
+def html_page(title: str, style: str, body: str) -> str:
+    """An HTML file without scripts."""
+    return (
+        '<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{html.escape(title)}</title><style>{style}</style></head>\n"
+        f"<body><main>\n{body}\n</main></body>\n</html>\n"
+    )
 
 
 INDEX_STYLE = """
@@ -144,79 +141,51 @@ summary { cursor: pointer; } @media (max-width: 40rem) { article { grid-template
 def publish(reports: list[Report], folder: Path) -> Path:
     """Write a page for each report and index.html; returns the index."""
     folder.mkdir(parents=True, exist_ok=True)
+    cards = []
     for report in reports:
         notebook = nbformat.read(report.run.output, as_version=4)
+        cards.append(card(report, notebook))
         page = lesson_page(notebook, report.run.output.stem)
         (folder / f"{report.run.output.stem}.html").write_text(page, encoding="utf-8")
+    red = sum(any(report.findings.values()) for report in reports)
+    seconds = sum(report.run.seconds for report in reports)
+    state = f"{red} of them need attention" if red else "all gates are green"
+    body = (
+        f"<h1>The lessons, executed</h1>\n<p>{len(reports)} lessons in {seconds:.0f} s of running; "
+        f"{state}.</p>\n<ol>\n{chr(10).join(cards)}\n</ol>"
+    )
     index = folder / "index.html"
-    index.write_text(index_page(reports), encoding="utf-8")
+    index.write_text(html_page("annlib: the lessons", INDEX_STYLE, body), encoding="utf-8")
     return index
 
 
-def index_page(reports: list[Report]) -> str:
-    """One card for each lesson: picture, title, seconds and gates."""
-    red = sum(any(report.findings.values()) for report in reports)
-    seconds = sum(report.run.seconds for report in reports)
-    cards = "\n".join(card(report) for report in reports)
-    state = f"{red} of them need attention" if red else "all gates are green"
-    return (
-        '<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>annlib: the lessons</title><style>{INDEX_STYLE}</style></head>\n<body><main>\n"
-        f"<h1>The lessons, executed</h1>\n<p>{len(reports)} lessons in {seconds:.0f} s of running; "
-        f"{state}.</p>\n<ol>\n{cards}\n</ol>\n</main></body>\n</html>\n"
-    )
-
-
-def card(report: Report) -> str:
-    """The index entry of one lesson."""
-    notebook = nbformat.read(report.run.output, as_version=4)
-    name = report.run.output.stem
+def card(report: Report, notebook: NotebookNode) -> str:
+    """The index entry of one lesson: image, title, seconds, gates, findings, claims."""
+    name, mode = report.run.output.stem, mode_and_time(notebook)
+    promise = f", {mode[1]:.0f} s stated" if mode[1] else ""
+    cells = sum(map(cell_seconds, notebook.cells))
+    images = [o for _, o in named_outputs(notebook) if "image/png" in o.get("data", {})]
+    image = with_alt(deepcopy(images[0]))["data"]["text/html"] if images else ""
     gates = "".join(
         f"<li{' class=red' if found else ''}>{'✗' if found else '✓'} {html.escape(gate)}</li>"
         for gate, found in report.findings.items()
     )
     problems = [finding for found in report.findings.values() for finding in found]
     details = f"<pre>{html.escape(chr(10).join(problems))}</pre>" if problems else ""
-    details += claims_table(claims_in(notebook))
+    if claims := claims_in(notebook):
+        rows = "".join(
+            f"<tr><td>{html.escape(claim)}</td><td>{one.value:.4g} {html.escape(one.unit)}</td>"
+            f"<td>± {one.within:.3g}</td></tr>"
+            for claim, one in sorted(claims.items())
+        )
+        details += (
+            f"<details><summary>{len(claims)} measured numbers</summary><table><tr><th>claim</th>"
+            f"<th>measured</th><th>the text may be off by</th></tr>{rows}</table></details>"
+        )
     return (
-        f"<li><article><div>{thumbnail(notebook)}</div><div>"
+        f"<li><article><div>{image}</div><div>"
         f'<h2><a href="{name}.html">{html.escape(title_of(notebook) or name)}</a></h2>'
-        f"<p>{times(notebook, report.run.seconds)}</p>"
-        f'<ul class="gates" aria-label="Gates">{gates}</ul>'
+        f"<p>{report.run.seconds:.0f} s with the start of Python; cells {cells:.0f} s{promise} "
+        f'({mode[0]})</p><ul class="gates" aria-label="Gates">{gates}</ul>'
         f"{details}</div></article></li>"
     )
-
-
-def times(notebook: NotebookNode, seconds: float) -> str:
-    """How long it took, and how long its header says that its cells take."""
-    headers = [c.source for c in notebook.cells if "header" in c.metadata.get("tags", [])]
-    mode = notebook.metadata.get("papermill", {}).get("parameters", {}).get("mode", "learn")
-    stated = stated_seconds("\n".join(headers)).get(mode)
-    cells = [seconds_of(cell) for cell in notebook.cells]
-    promise = f", {stated:.0f} s stated" if stated else ""
-    return f"{seconds:.0f} s with the start of Python; cells {sum(cells):.0f} s{promise} ({mode})"
-
-
-def claims_table(claims: dict[str, Claim]) -> str:
-    """What the lesson measured, folded away; nothing if it measured nothing."""
-    if not claims:
-        return ""
-    rows = "".join(
-        f"<tr><td>{html.escape(name)}</td><td>{one.value:.4g} {html.escape(one.unit)}</td>"
-        f"<td>± {one.within:.3g}</td></tr>"
-        for name, one in sorted(claims.items())
-    )
-    head = "<tr><th>claim</th><th>measured</th><th>the text may be off by</th></tr>"
-    return (
-        f"<details><summary>{len(claims)} measured numbers</summary>"
-        f"<table>{head}{rows}</table></details>"
-    )
-
-
-def thumbnail(notebook: NotebookNode) -> str:
-    """The first picture of a lesson."""
-    for _, output in named_outputs(notebook):
-        if "image/png" in output.get("data", {}):
-            return with_alt(output)["data"]["text/html"]
-    return ""

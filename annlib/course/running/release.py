@@ -12,7 +12,7 @@ from annlib.course.running.execute import Parameters, Run, run_all
 from annlib.course.running.gates import Report, record, review
 from annlib.course.running.pages import publish
 
-CELL_SECONDS = {"quick": 600, "learn": 3600, "full": 7 * 24 * 3600}  # then it is taken to hang
+CELL_SECONDS = {"quick": 600, "learn": 3600, "full": 7 * 24 * 3600}  # then it is stopped
 
 
 class Batch(NamedTuple):
@@ -23,28 +23,22 @@ class Batch(NamedTuple):
     jobs: int = 2
     resume: bool = False
 
-    @property
-    def mode(self) -> str:
-        return str(self.parameters.get("mode", "learn"))
-
 
 def chosen(root: Path, names: tuple[str, ...]) -> list[Path]:
     """The sources whose number or name is given, in the order of the course; all for none.
 
-    Raises ValueError for a name that no lesson has.
+    "4", "04" and "04_anchors" mean the same. Raises ValueError for a name that no lesson has.
     """
     found = sources(root)
+    called = {}
     for name in names:
-        if not any(is_called(source, name) for source in found):
+        stem = Path(name).stem
+        number = f"{int(stem):02}_" if stem.isdigit() else None
+        called[name] = [s for s in found if s.stem == stem or (number and s.stem[:3] == number)]
+        if not called[name]:
             known = ", ".join(source.stem for source in found)
             raise ValueError(f"No lesson {name!r}. Name them by number or name: {known}.")
-    return [s for s in found if not names or any(is_called(s, name) for name in names)]
-
-
-def is_called(source: Path, name: str) -> bool:
-    """Whether "4", "04" or "04_anchors" means this lesson."""
-    stem = Path(name).stem
-    return stem == source.stem or (stem.isdigit() and int(stem) == int(source.stem[:2]))
+    return [s for s in found if not names or any(s in some for some in called.values())]
 
 
 def release(
@@ -63,9 +57,12 @@ def release(
         say(finding)
     editions = [notebooks_of(source, root) for source in chosen(root, names)]
     reports = execute([solution for _, solution in editions], "solutions", batch, say)
-    if keep_record:
-        reports = [kept(report, say) for report in reports]
-    if batch.mode == "quick":
+    for place, report in enumerate(reports if keep_record else []):
+        if not report.run.error:  # record its claims, and compare the text with them again
+            notebook = nbformat.read(report.run.output, as_version=4)
+            say(f"Recorded: {record(notebook, report.run.seconds)}")
+            reports[place] = review(report.run)
+    if batch.parameters.get("mode") == "quick":
         learners = execute([learner for learner, _ in editions], "learner", batch, say)
         reports = [
             Report(solution.run, solution.findings | {"learner edition": told(learner)})
@@ -84,34 +81,16 @@ def execute(
     def tell(run: Run) -> None:
         ended.append(run)
         state = "failed" if run.error else "ran"
-        say(
-            f"{len(ended)} of {len(notebooks)}: {edition}/{run.notebook.name} {state} in "
-            f"{run.seconds:.0f} s"
-        )
+        place = f"{edition}/{run.notebook.name}"
+        say(f"{len(ended)} of {len(notebooks)}: {place} {state} in {run.seconds:.0f} s")
 
-    runs = run_all(
-        notebooks,
-        batch.folder / edition,
-        batch.parameters,
-        batch.jobs,
-        tell,
-        CELL_SECONDS[batch.mode],
-        batch.resume,
-    )
+    limit = CELL_SECONDS[str(batch.parameters.get("mode", "learn"))]
+    folder = batch.folder / edition
+    runs = run_all(notebooks, folder, batch.parameters, batch.jobs, tell, limit, batch.resume)
     reports = [review(run) for run in runs]
-    for report in reports:
-        for finding in told(report):
-            say(finding)
+    for finding in [finding for report in reports for finding in told(report)]:
+        say(finding)
     return reports
-
-
-def kept(report: Report, say: Callable[[str], None]) -> Report:
-    """Records the claims of a run that ended well, and compares the text with them once more."""
-    if report.run.error:
-        return report
-    notebook = nbformat.read(report.run.output, as_version=4)
-    say(f"Recorded: {record(notebook, report.run.seconds)}")
-    return review(report.run)
 
 
 def told(report: Report) -> list[str]:

@@ -4,22 +4,21 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from annlib.course.running.execute import Parameters, check_parameters, known_parameters
+from annlib.course.lesson import Parameters, check_parameters, known_parameters, refuse_unknown
 
 KEYS = ("notebook", "base", "grid", "runs")
 SEED = "seed"
 
 
 class Combination(NamedTuple):
-    """One run of a grid: its number from 1, what tells it apart, and all that it is given."""
+    """One run of a grid: its number from 1, and all its parameters."""
 
     number: int
-    label: str  # "head ann, seed 0"
+    label: str  # how it differs from the others: "head ann, seed 0"
     name: str  # of its files; another notebook or another value gives another name
     parameters: Parameters
 
@@ -50,14 +49,14 @@ def read_grid(path: Path) -> Grid:
         told = json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
         raise ValueError(
-            f"{path} is no JSON: {error}. (A frequent cause: a comma after the last entry.)"
+            f"{path} is not JSON: {error}. (A frequent cause: a comma after the last entry.)"
         ) from error
     if not isinstance(told, dict) or "notebook" not in told:
         raise ValueError(
             f'{path} must hold {{"notebook": "...ipynb", "base": {{}}, "grid": {{}}}}; it names no '
             "notebook."
         )
-    refuse_strangers(told, KEYS, path.name)
+    refuse_unknown(told, KEYS, path.name)
     places = [Path(told["notebook"]), path.parent / told["notebook"]]
     found = [place for place in places if place.is_file()]
     if not found:
@@ -73,72 +72,40 @@ def make_grid(
 ) -> Grid:
     """All combinations of the grid's values, then the extra runs; `base` goes for all of them.
 
-    Raises ValueError for a parameter that the notebook does not have, before anything runs, and
-    for a combination that comes twice: it would count as two witnesses.
+    Raises ValueError, before anything runs, for a parameter that the notebook does not have, and
+    for a combination that comes twice: one run would count as two.
     """
-    base = dict(base or {})
-    check_values(notebook, grid, base, runs)
+    base, known = dict(base or {}), known_parameters(notebook)
+    for given in (grid, base, *runs):
+        refuse_unknown(given, list(known), notebook.name)
+    for name, values in grid.items():
+        if not isinstance(values, list | tuple) or not values:
+            raise ValueError(f"grid: {name} is {values!r}; it takes a list of values: [0, 1, 2].")
     points = [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
     given = [base | point for point in (points if grid or not runs else [])]
     given += [base | dict(extra) for extra in runs]
     for parameters in given:
         check_parameters(notebook, parameters)
-    everything = [known_parameters(notebook) | parameters for parameters in given]
-    refuse_twins(everything)
+    everything = [known | parameters for parameters in given]
+    seen: dict[str, int] = {}
+    for number, parameters in enumerate(everything, 1):
+        first = seen.setdefault(json.dumps(parameters, sort_keys=True), number)
+        if first != number:
+            raise ValueError(
+                f"Combinations {first} and {number} are the same, so one run would count as two. "
+                "Is a value twice in the grid, or an extra run already part of it?"
+            )
     names = {name for parameters in given for name in parameters}
     varied = [n for n in everything[0] if n in names and len({show(e[n]) for e in everything}) > 1]
     varied.sort(key=lambda name: name == SEED)  # the others in the order of the notebook
-    code = source_of(notebook)
+    # What the notebook does: its code, without its outputs and its text.
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    code = "\n\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "code")
     combinations = [
         Combination(number, *named(parameters, varied, code), parameters)
         for number, parameters in enumerate(everything, 1)
     ]
     return Grid(notebook, tuple(varied), tuple(combinations))
-
-
-def check_values(
-    notebook: Path,
-    grid: Mapping[str, Sequence[Any]],
-    base: Mapping[str, Any],
-    runs: Sequence[Mapping[str, Any]],
-) -> None:
-    """Raises ValueError for unknown names, and for values that are no list of values."""
-    known = tuple(known_parameters(notebook))
-    for names in (grid, base, *runs):
-        refuse_strangers(names, known, notebook.name)
-    for name, values in grid.items():
-        if not isinstance(values, list | tuple) or not values:
-            raise ValueError(f"grid: {name} is {values!r}; it takes a list of values: [0, 1, 2].")
-
-
-def refuse_strangers(given: Mapping[str, Any], known: Sequence[str], owner: str) -> None:
-    """Raises ValueError for a name that nobody reads, with the nearest one that somebody does."""
-    for name in given:
-        if name not in known:
-            near = get_close_matches(name, known, 1)
-            raise ValueError(
-                f"{owner} knows no {name!r}, so it would have no effect."
-                f"{f' Did you mean {near[0]!r}?' if near else ''} Known: {', '.join(known)}."
-            )
-
-
-def refuse_twins(everything: Sequence[Parameters]) -> None:
-    """Raises ValueError for two runs with the same parameters: that is one run, counted twice."""
-    seen: dict[str, int] = {}
-    for number, parameters in enumerate(everything, 1):
-        key = json.dumps(parameters, sort_keys=True)
-        if key in seen:
-            raise ValueError(
-                f"Combinations {seen[key]} and {number} are the same, so one run would count as "
-                "two. Is a value twice in the grid, or an extra run already part of it?"
-            )
-        seen[key] = number
-
-
-def source_of(notebook: Path) -> str:
-    """What the notebook does: its code, without what was run before or said about it."""
-    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
-    return "\n\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "code")
 
 
 def named(parameters: Parameters, varied: Sequence[str], code: str) -> tuple[str, str]:

@@ -3,18 +3,16 @@
 import json
 import os
 import signal
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from math import isfinite
 from multiprocessing import get_context
 from pathlib import Path
 
-import nbformat
 from IPython.display import display
 
-from annlib.course.lesson import claims_in
-from annlib.course.running.execute import Parameters, run
+from annlib.course.lesson import Parameters, claims_in
 from annlib.course.sweeping.grid import Combination, Grid
 
 RESULT = "application/vnd.annlib.result+json"
@@ -34,6 +32,8 @@ def result_in(notebook: Path) -> dict[str, float]:
 
     Raises ValueError for a notebook that shows neither.
     """
+    import nbformat  # takes a second, which a lesson that shows a table can spare
+
     content = nbformat.read(notebook, as_version=4)
     found = {name: claim.value for name, claim in claims_in(content).items()}
     for cell in content.cells:
@@ -66,9 +66,16 @@ class Outcome:
     def failed(self) -> bool:
         return self.error is not None
 
+    @property
+    def reason(self) -> str:
+        """The line of the error that says what was wrong."""
+        lines = [line.strip() for line in (self.error or "").splitlines() if line.strip()]
+        lines = [line for line in lines if not line.startswith("It is kept")] or [""]
+        return lines[-1].replace("|", "/")
+
 
 def notebook_of(folder: Path, combination: Combination) -> Path:
-    """Where the executed notebook of a run is kept."""
+    """The executed notebook of a run."""
     return folder / RUNS / f"{combination.name}.ipynb"
 
 
@@ -83,6 +90,8 @@ def outcome_of(folder: Path, combination: Combination) -> Outcome | None:
 
 def run_one(notebook: Path, combination: Combination, folder: Path) -> Outcome:
     """Executes one run and keeps how it ended: last of all, so that half a run leaves nothing."""
+    from annlib.course.running.execute import run  # imports Jupyter, as above
+
     output = notebook_of(folder, combination)
     record = output.with_suffix(".json")
     record.unlink(missing_ok=True)
@@ -101,11 +110,6 @@ def run_one(notebook: Path, combination: Combination, folder: Path) -> Outcome:
     return outcome
 
 
-def begin_worker() -> None:
-    """Ctrl-C, which reaches every process of a terminal, ends a worker and its kernel at once."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 def collected(grid: Grid, folder: Path) -> list[Outcome]:
     """How the runs of a grid ended, in its order; those that have not are left out."""
     found = (outcome_of(folder, combination) for combination in grid.combinations)
@@ -115,8 +119,8 @@ def collected(grid: Grid, folder: Path) -> list[Outcome]:
 def sweep(grid: Grid, folder: Path, jobs: int = 2) -> Iterator[Outcome]:
     """The outcome of each run as it ends; first those that were finished here before.
 
-    A failed run stops no other one; the next sweep tries it again. Nothing of a run that was cut
-    off counts. When the caller stops asking, no further run is begun.
+    A failed run does not stop the others; the next sweep tries it again. Nothing of a run that was
+    cut off counts. When the caller stops iterating, no further run is begun.
     """
     if jobs < 1:
         raise ValueError(f"{jobs} runs at a time would never end: use 1 or more jobs.")
@@ -124,17 +128,15 @@ def sweep(grid: Grid, folder: Path, jobs: int = 2) -> Iterator[Outcome]:
     yield from finished
     numbers = {outcome.number for outcome in finished}
     waiting = [c for c in grid.combinations if c.number not in numbers]
-    if waiting:
-        yield from run_all(grid.notebook, waiting, folder, min(jobs, len(waiting)))
-
-
-def run_all(
-    notebook: Path, combinations: Sequence[Combination], folder: Path, jobs: int
-) -> Iterator[Outcome]:
-    """Runs in `jobs` processes."""
-    pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=begin_worker)
+    if not waiting:
+        return
+    # Ctrl-C reaches every process of a terminal: it ends a worker and its kernel immediately.
+    interrupts = (signal.SIGINT, signal.SIG_DFL)
+    pool = ProcessPoolExecutor(
+        min(jobs, len(waiting)), get_context("spawn"), signal.signal, interrupts
+    )
     try:
-        tasks = [pool.submit(run_one, notebook, one, folder) for one in combinations]
+        tasks = [pool.submit(run_one, grid.notebook, one, folder) for one in waiting]
         for task in as_completed(tasks):
             yield task.result()
     finally:  # an interrupt must not wait for the runs that stand in line

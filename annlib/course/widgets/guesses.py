@@ -25,7 +25,7 @@ class PredictionLedger(Explorer):
             layout={"margin": "4px"},  # room for the ring that shows the focus
         )  # fmt: skip
         super().__init__({"only_surprises": box}, self.draw)
-        predictions.listen(self.redraw)
+        predictions.listeners.add(self.redraw)
 
     def draw(self, only_surprises: bool) -> tuple[Piece, ...]:
         """The table and how it went, or why there is no table."""
@@ -39,7 +39,7 @@ class PredictionLedger(Explorer):
 
     def close(self) -> None:
         """Removes the widget; later predictions no longer reach it."""
-        self.predictions.forget(self.redraw)
+        self.predictions.listeners.discard(self.redraw)
         super().close()
 
 

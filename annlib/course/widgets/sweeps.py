@@ -17,7 +17,6 @@ from annlib.course.plots.statistics import dots, narrowing, paired, studies_pict
 from annlib.course.statistics import OPEN, REFUTED, SUPPORTED, half_width, pretend, verdict
 from annlib.course.sweeping.grid import SEED, Combination, Grid, show
 from annlib.course.sweeping.run import Outcome
-from annlib.course.sweeping.tables import reason
 from annlib.course.training import Trial
 from annlib.course.widgets.base import Explorer, Piece, Shown, choice, in_this_thread, menu, slider
 
@@ -122,7 +121,7 @@ class ResultsTable(Shown):
         told = ["", "", "waiting"]
         if outcome:
             found = outcome.result.get(self.number)
-            state = f"✗ failed: {reason(outcome.error)}" if outcome.failed else "✓ finished"
+            state = f"✗ failed: {outcome.reason}" if outcome.failed else "✓ finished"
             told = ["" if found is None else f"{found:.3f}", f"{outcome.seconds:.0f}", state]
         values = [show(one.parameters[name]) for name in self.grid.varied]
         return "".join(f"<td>{escape(text)}</td>" for text in (*values, *told))

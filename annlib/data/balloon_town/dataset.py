@@ -5,10 +5,10 @@ that has the house's paint, far away in the sky. The house itself looks the same
 local network can only guess (1/3); one that counts patterns but does not match paints can only vote
 (11/18 = 0.61: 17/27 with three balloons, 16/27 with four).
 
-One scene is a `Layout` (what stands where, planning.py, from stream 0 of the seed), painted by
-town.py with decoration from stream 1 (scenery.py). Patterns are the last draw of the plan, and the
-painter's dice do not see them: to change them alone makes the counterfactual scene. The same seed
-gives the same bytes on every machine, for the reasons told in painting.py.
+One scene is a `Layout` (planning.py, from stream 0 of the seed), painted by render.py over a
+decoration from stream 1 (scenery.py). Patterns are the last draw of the plan, and the decoration
+does not depend on them: changing them alone makes the counterfactual scene. The same seed gives the
+same bytes on every machine; painting.py says why.
 """
 
 from collections.abc import Sequence
@@ -19,76 +19,16 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from annlib.data.balloon_town.layout import (
-    BALLOONS,
-    CLASS_NAMES,
-    HEIGHT,
-    HOUSES,
-    PAINTS,
-    PALETTE,
-    PATTERNS,
-    WIDTH,
-    Balloon,
-    Box,
-    House,
-    Layout,
-    Scene,
-    vote,
-    voting_accuracy,
-    with_patterns,
-)
-from annlib.data.balloon_town.planning import plan_scene
+from annlib.data.balloon_town.layout import CLASS_NAMES, PALETTE, Scene, plan_scene, with_patterns
 from annlib.data.balloon_town.render import paint_scene
 from annlib.data.io import all_or_nothing
 
-__all__ = [
-    "BALLOONS",
-    "CLASS_NAMES",
-    "HEIGHT",
-    "HOUSES",
-    "PAINTS",
-    "PALETTE",
-    "PATTERNS",
-    "WIDTH",
-    "Balloon",
-    "Box",
-    "House",
-    "Layout",
-    "Scene",
-    "Scenes",
-    "make_scene",
-    "paint_scene",
-    "plan_scene",
-    "repaint",
-    "vote",
-    "voting_accuracy",
-    "with_patterns",
-    "write_scenes",
-]
-
 
 def make_scene(
-    seed: int,
-    *,
-    patterns: Sequence[int] | None = None,
-    radius: float | None = None,
-    balloon_y: float | None = None,
-    num_pairs: int = 3,
-    num_distractors: int | None = None,
-    permute_patterns: bool = False,
+    seed: int, *, patterns: Sequence[int] | None = None, radius: float | None = None
 ) -> Scene:
-    """Plan and paint; the options are those of `plan_scene`."""
-    return paint_scene(
-        plan_scene(
-            seed,
-            patterns=patterns,
-            radius=radius,
-            balloon_y=balloon_y,
-            num_pairs=num_pairs,
-            num_distractors=num_distractors,
-            permute_patterns=permute_patterns,
-        )
-    )
+    """Plan and paint a scene; patterns and radius (pixels) of its balloons are random if None."""
+    return paint_scene(plan_scene(seed, patterns=patterns, radius=radius))
 
 
 def repaint(scene: Scene, balloon_index: int, pattern: int) -> Scene:
@@ -102,7 +42,7 @@ def repaint(scene: Scene, balloon_index: int, pattern: int) -> Scene:
 
 
 class Scenes(Dataset[tuple[Tensor, Tensor]]):
-    """Scenes of consecutive seeds, each painted once and then remembered (0.12 MB each)."""
+    """Scenes of consecutive seeds, each painted once and then kept in memory (0.12 MB each)."""
 
     def __init__(self, num_scenes: int, first_seed: int = 0) -> None:
         self.num_scenes, self.first_seed = num_scenes, first_seed
@@ -120,17 +60,10 @@ class Scenes(Dataset[tuple[Tensor, Tensor]]):
         return self.made[index]
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        """Copies, yours to change: image uint8 (3, H, W), labels uint8 (H, W)."""
+        """Copies: image uint8 (3, H, W), labels uint8 (H, W)."""
         scene = self.scene(index)
         image = torch.from_numpy(scene.image.transpose(2, 0, 1).copy())
         return image, torch.from_numpy(scene.labels.copy())
-
-
-def write_scene(scene: Scene, folder: Path) -> None:
-    """Into the folders images and labels, named by the seed in six digits."""
-    name = f"{scene.seed:06d}.png"
-    Image.fromarray(scene.image).save(folder / "images" / name)
-    Image.fromarray(scene.labels).save(folder / "labels" / name)
 
 
 def write_scenes(folder: str | Path, num_scenes: int, first_seed: int = 0) -> None:
@@ -142,7 +75,9 @@ def write_scenes(folder: str | Path, num_scenes: int, first_seed: int = 0) -> No
         for part in ("images", "labels"):
             (partial / part).mkdir()
         for seed in range(first_seed, first_seed + num_scenes):
-            write_scene(make_scene(seed), partial)
+            scene = make_scene(seed)
+            Image.fromarray(scene.image).save(partial / "images" / f"{seed:06d}.png")
+            Image.fromarray(scene.labels).save(partial / "labels" / f"{seed:06d}.png")
         rows = zip(CLASS_NAMES, PALETTE.tolist(), strict=True)
         lines = [f"{name} {red} {green} {blue}\n" for name, (red, green, blue) in rows]
         (partial / "classes.txt").write_text("".join([*lines, "ignore 255\n"]))

@@ -1,20 +1,21 @@
-"""The objects of a scene: classes, colours, positions, and what a majority vote would predict.
+"""The objects of a scene, their classes, colours and positions, and how a seed determines them.
 
-A house is a home, a shop or a school according to the pattern of the balloon with its paint.
+A house is a home, a shop or a school according to the pattern of the balloon with its paint, and
+nothing else hints at it: places, sizes and paints are drawn first, patterns last and independently.
 Coordinates as in painting.py: y down, x right, in pixels. Legend: H height, W width.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import ceil, floor, fsum
-from typing import NamedTuple
+from math import fsum
 
 import numpy as np
 
-from annlib.data.balloon_town.painting import Colour
+from annlib.data.balloon_town.painting import Colour, Dice
 
 HEIGHT, WIDTH = 128, 192
-SKY, ROAD, GREEN, CAR = range(4)  # recognisable on the spot
+NUM_HOUSES = 3
+SKY, ROAD, GREEN, CAR = range(4)  # recognisable from nearby pixels
 BALLOONS = (4, 5, 6)  # by pattern
 HOUSES = (7, 8, 9)  # by the pattern of the balloon that decides
 PATTERNS = ("belt", "stripe", "disc")
@@ -31,7 +32,7 @@ PALETTE = np.array(
     ],
     np.uint8,
 )
-PAINTS: dict[str, Colour] = {  # of houses and balloons, to be told apart by everyone
+PAINTS: dict[str, Colour] = {  # of houses and balloons, distinct with any colour vision
     "vermilion": (213, 80, 20),
     "orange": (240, 160, 20),
     "yellow": (245, 232, 80),
@@ -39,20 +40,6 @@ PAINTS: dict[str, Colour] = {  # of houses and balloons, to be told apart by eve
     "blue": (20, 85, 175),
     "pink": (200, 105, 165),
 }
-
-
-class Box(NamedTuple):
-    """Pixels, half-open: rows top..bottom-1, columns left..right-1."""
-
-    top: int
-    left: int
-    bottom: int
-    right: int
-
-
-def pixels(top: float, left: float, bottom: float, right: float) -> Box:
-    """The smallest Box around exact edges."""
-    return Box(floor(top), floor(left), ceil(bottom), ceil(right))
 
 
 @dataclass(frozen=True)
@@ -71,16 +58,15 @@ class Balloon:
         return BALLOONS[self.pattern]
 
     @property
-    def box(self) -> Box:
-        y, x, radius = self.y, self.x, self.radius
-        return pixels(y - radius, x - radius, y + radius + 5.2, x + radius)
+    def bottom(self) -> float:  # of the basket
+        return self.y + self.radius + 5.2
 
 
 @dataclass(frozen=True)
 class House:
     """A building whose class is the pattern of `balloons[decided_by]`, which has the same paint."""
 
-    instance: int  # goes on where those of the balloons end
+    instance: int  # continues after those of the balloons
     paint: str
     decided_by: int  # index of `Layout.balloons`
     pattern: int  # index of PATTERNS
@@ -93,14 +79,10 @@ class House:
     def label(self) -> int:
         return HOUSES[self.pattern]
 
-    @property
-    def box(self) -> Box:
-        return pixels(self.top, self.left, self.bottom, self.right)
-
 
 @dataclass(frozen=True)
 class Layout:
-    """What stands where: all that a scene means. Balloons and houses go from left to right."""
+    """All that determines the labels of a scene. Balloons and houses go from left to right."""
 
     seed: int  # also that of the decoration
     balloons: tuple[Balloon, ...]
@@ -135,41 +117,70 @@ class Scene:
 
 
 def with_patterns(layout: Layout, patterns: Sequence[int]) -> Layout:
-    """The same place with these patterns, balloons from left to right; houses follow."""
+    """The same layout with these patterns of the balloons from left to right; houses follow."""
     if len(patterns) != len(layout.balloons) or not set(patterns) <= {0, 1, 2}:
         raise ValueError(
             f"patterns {list(patterns)} do not suit {len(layout.balloons)} balloons: "
             f"give each, from left to right, an index of {PATTERNS}."
         )
-    balloons = [
-        replace(balloon, pattern=int(pattern))
-        for balloon, pattern in zip(layout.balloons, patterns, strict=True)
-    ]
-    houses = [replace(house, pattern=balloons[house.decided_by].pattern) for house in layout.houses]
-    return replace(layout, balloons=tuple(balloons), houses=tuple(houses))
+    pairs = zip(layout.balloons, patterns, strict=True)
+    balloons = tuple(replace(balloon, pattern=int(pattern)) for balloon, pattern in pairs)
+    houses = (replace(house, pattern=balloons[house.decided_by].pattern) for house in layout.houses)
+    return replace(layout, balloons=balloons, houses=tuple(houses))
 
 
-# The voter, who counts patterns but does not match paints
+def line_up(rng: Dice, widths: Sequence[float], margin: float, gap: float) -> list[float]:
+    """Left edges of objects of these widths, from left to right, all in pixels.
+
+    They stand at least `gap` apart and `margin` from the border, otherwise at random.
+    """
+    slack = WIDTH - 2 * margin - gap * (len(widths) - 1) - fsum(widths)
+    if slack < 0:
+        raise ValueError(
+            f"{len(widths)} balloons of {max(widths):.0f} px do not fit beside each other into "
+            f"{WIDTH} px: ask for smaller ones."
+        )
+    lefts, left = [], margin
+    offsets = sorted(rng.uniform(0, slack) for _ in widths)
+    for offset, width in zip(offsets, widths, strict=True):
+        lefts.append(left + offset)
+        left += width + gap
+    return lefts
 
 
-def most_frequent_patterns(scene: Scene | Layout) -> list[int]:
-    """All patterns that no other outnumbers, as indices of PATTERNS in rising order."""
-    patterns = [balloon.pattern for balloon in scene.balloons]
-    most = max(patterns.count(pattern) for pattern in patterns)
-    return [pattern for pattern in range(3) if patterns.count(pattern) == most]
+def plan_scene(
+    seed: int, *, patterns: Sequence[int] | None = None, radius: float | None = None
+) -> Layout:
+    """Draws a layout; thousands a second, because nothing is painted.
 
+    patterns: of the balloons from left to right. radius: of all balloons, in pixels. Three houses
+    have one paint each; each paint is on one balloon, and at times one more balloon has a fourth.
+    """
+    rng = Dice(seed, stream=0)
+    ground = rng.uniform(106, 108)
+    num_balloons = NUM_HOUSES + rng.integer(0, 1)
+    paints = rng.shuffled(list(PAINTS))[:num_balloons]
 
-def vote(scene: Scene | Layout) -> int:
-    """The class (7, 8 or 9) that a voter gives to all houses; ties go to the lowest pattern."""
-    return HOUSES[most_frequent_patterns(scene)[0]]
+    radii = [rng.uniform(13, 14.8) for _ in paints]
+    ys = [rng.uniform(16, 17) for _ in paints]
+    if radius is not None:
+        radii = [radius] * num_balloons
+    lefts = line_up(rng, [2 * radius for radius in radii], margin=3, gap=6)
+    rows = zip(rng.shuffled(paints), ys, lefts, radii, strict=True)
+    balloons = tuple(
+        Balloon(instance, paint, 0, y, left + radius, radius)
+        for instance, (paint, y, left, radius) in enumerate(rows, 1)
+    )
 
-
-def voting_accuracy(scenes: Iterable[Scene | Layout]) -> float:
-    """Share of houses, 0-1, that a voter gets right on average who breaks ties at random."""
-    right = [
-        (house.pattern in winners) / len(winners)
-        for scene in scenes
-        for winners in [most_frequent_patterns(scene)]
-        for house in scene.houses
-    ]
-    return fsum(right) / len(right)
+    widths = [rng.uniform(31, 42) for _ in range(NUM_HOUSES)]
+    tops = [max(ground - rng.uniform(25.5, 28), 80.5) for _ in range(NUM_HOUSES)]
+    lefts = line_up(rng, widths, margin=4, gap=14)
+    balloon_of = {balloon.paint: index for index, balloon in enumerate(balloons)}
+    rows = zip(rng.shuffled(paints[:NUM_HOUSES]), tops, lefts, widths, strict=True)
+    houses = tuple(
+        House(instance, paint, balloon_of[paint], 0, top, left, ground, left + width)
+        for instance, (paint, top, left, width) in enumerate(rows, num_balloons + 1)
+    )
+    if patterns is None:
+        patterns = [rng.integer(0, 2) for _ in balloons]
+    return with_patterns(Layout(seed, balloons, houses, ground), patterns)

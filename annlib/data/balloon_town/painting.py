@@ -1,7 +1,7 @@
 """Drawing with signed distances: anti-aliased shapes on a canvas of colours, labels and instances.
 
 Arrays meet only + - * / sqrt, min, max and comparisons, one NumPy call each. IEEE 754 fixes every
-bit of those, so a picture has the same bytes on every machine; sin, exp, sums and matmul would not.
+bit of those, so an image has the same bytes on every machine; sin, exp, sums and matmul would not.
 
 Coordinates: y down, x right, in pixels; the centre of the first pixel is (0.5, 0.5).
 Legend: H height, W width of the canvas; h, w of the window around one shape.
@@ -14,7 +14,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 Item = TypeVar("Item")
-Colour = tuple[float, float, float]  # red, green, blue, 0-255
+Colour = Sequence[float]  # red, green, blue, 0-255
 
 
 class Dice:
@@ -27,7 +27,6 @@ class Dice:
         self.bits = np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(stream,)))
 
     def uniform(self, low: float, high: float) -> float:
-        """A number in [low, high)."""
         return low + (high - low) * ((self.bits.random_raw() >> 11) * 2.0**-53)
 
     def integer(self, low: int, high: int) -> int:
@@ -38,7 +37,7 @@ class Dice:
         return items[self.integer(0, len(items) - 1)]
 
     def shuffled(self, items: Sequence[Item]) -> list[Item]:
-        """All items in random order (Fisher and Yates)."""
+        """All items in random order (Fisher-Yates)."""
         shuffled = list(items)
         for last in range(len(shuffled) - 1, 0, -1):
             other = self.integer(0, last)
@@ -102,20 +101,18 @@ def disc(y: float, x: float, radius: float) -> Shape:
 
 def rectangle(top: float, left: float, bottom: float, right: float) -> Shape:
     def distance(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-        return np.maximum(
-            np.maximum(top - rows, rows - bottom), np.maximum(left - columns, columns - right)
-        )
+        vertical = np.maximum(top - rows, rows - bottom)
+        return np.maximum(vertical, np.maximum(left - columns, columns - right))
 
     return Shape(top, left, bottom, right, distance)
 
 
 def polygon(*corners: tuple[float, float]) -> Shape:
     """Convex, corners (y, x) clockwise on the screen."""
-    edges = list(zip(corners, corners[1:] + corners[:1], strict=True))
 
     def distance(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
         farthest = np.float32(-np.inf)
-        for (y, x), (end_y, end_x) in edges:
+        for (y, x), (end_y, end_x) in zip(corners, corners[1:] + corners[:1], strict=True):
             down, right = end_y - y, end_x - x
             length = sqrt(down * down + right * right)
             outside = (columns - x) * (down / length) - (rows - y) * (right / length)
@@ -138,22 +135,10 @@ def line(y: float, x: float, end_y: float, end_x: float, width: float) -> Shape:
     return Shape(min(y, end_y), min(x, end_x), max(y, end_y), max(x, end_x), distance)
 
 
-def overlap(first: Shape, second: Shape) -> Shape:
-    """Where both shapes are, within the box of the first."""
-
-    def distance(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-        return np.maximum(first.distance(rows, columns), second.distance(rows, columns))
-
-    return first._replace(distance=distance)
-
-
 def below(ridge: np.ndarray) -> Shape:
     """Everything under a line over the whole width.  ridge: its y in each column (W,)"""
-
-    def distance(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-        return ridge - rows + 0 * columns
-
-    return Shape(float(ridge.min()), 0, np.inf, len(ridge), distance)
+    top, width = float(ridge.min()), len(ridge)
+    return Shape(top, 0, np.inf, width, lambda rows, columns: ridge - rows + 0 * columns)
 
 
 class Canvas:
@@ -167,12 +152,16 @@ class Canvas:
         self.y = np.arange(height, dtype=np.float32)[:, None] + 0.5
         self.x = np.arange(width, dtype=np.float32)[None, :] + 0.5
 
-    def window(self, shape: Shape, margin: float) -> tuple[slice, slice]:
-        """Rows and columns that the shape can touch: all else is left alone, which is the speed."""
+    def measure(self, shape: Shape, margin: float) -> tuple[tuple[slice, slice], np.ndarray]:
+        """The window (rows, columns) that a shape can touch, and the distances (h, w) in it.
+
+        Everything outside the window is left alone, which is what makes painting fast.
+        """
         top, left = max(floor(shape.top - margin), 0), max(floor(shape.left - margin), 0)
         bottom = ceil(min(shape.bottom + margin, self.height))
         right = ceil(min(shape.right + margin, self.width))
-        return slice(top, max(bottom, top)), slice(left, max(right, left))
+        window = slice(top, max(bottom, top)), slice(left, max(right, left))
+        return window, shape.distance(self.y[window[0]], self.x[:, window[1]])
 
     def paint(
         self,
@@ -183,23 +172,20 @@ class Canvas:
         alpha: float = 1.0,
         softness: float = 1.0,
     ) -> None:
-        """Blend a colour in; the last painter of a pixel decides its label and instance.
+        """Blend a colour in; the last call decides the label and the instance of a pixel.
 
         Without a label only colours change. softness: width of the edge in pixels; alpha: 0-1.
         """
-        window = self.window(shape, softness)
-        distance = shape.distance(self.y[window[0]], self.x[:, window[1]])  # (h, w)
+        window, distance = self.measure(shape, softness)
         coverage = unit(0.5 - distance / softness) * alpha
         region = self.colours[:, *window]
         region += coverage * (np.array(colour, np.float32)[:, None, None] - region)
         if label is not None:
-            inside = distance < 0
-            self.labels[window][inside] = label
-            self.instances[window][inside] = instance
+            self.labels[window][distance < 0] = label
+            self.instances[window][distance < 0] = instance
 
     def shade(self, shape: Shape, factor: np.ndarray) -> None:
         """Multiply the colours inside a shape.  factor: float32, broadcast to (H, W)"""
-        window = self.window(shape, 1)
-        distance = shape.distance(self.y[window[0]], self.x[:, window[1]])
+        window, distance = self.measure(shape, 1)
         factor = np.broadcast_to(factor, self.labels.shape)[window]
         self.colours[:, *window] *= 1 + unit(0.5 - distance) * (factor - 1)

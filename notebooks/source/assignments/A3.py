@@ -216,4 +216,4 @@ checks.ablation(ablation)
 #
 # What came out for the two changes of the answers, 16 seeds of 300 steps (248 s of runs on one core, student 123456):
 # levels 1 and 3 alone -0.26 (-0.35 to -0.18), four key channels -0.20 (-0.30 to -0.10). With 10 seeds of 70 steps
-# (tests/grading/a3_table.csv, to which `conclusion` in the answers belongs) the second is not shown.
+# (tests/grader/a3_table.csv, to which `conclusion` in the answers belongs) the second is not shown.

@@ -27,7 +27,7 @@ from annlib.course.training import batches, experiment, scores_on
 from annlib.data.balloon_town.dataset import make_scene
 from annlib.data.datasets import FIRST_VAL_SEED
 from annlib.engine.train import make_optimizer, train
-from annlib.model.baselines import build_model
+from annlib.model.build import build_model
 
 torch.set_num_threads(threads)
 target = chosen_device(device)

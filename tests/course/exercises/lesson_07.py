@@ -9,7 +9,7 @@ from torch.nn.functional import adaptive_avg_pool2d, interpolate, one_hot
 from annlib.course import checks
 from annlib.data.balloon_town.dataset import make_scene
 from annlib.data.datasets import FIRST_VAL_SEED
-from annlib.model.checkpoint import shipped_model
+from annlib.model.build import shipped_model
 from exercises import Gallery, Wrong
 
 # Exercise 7.1

@@ -1,0 +1,442 @@
+"""Marks one submission: what it is asked, how its answers are compared, and the points.
+
+The worker that runs the submission gets the questions, never what is expected.
+"""
+
+import builtins
+import hashlib
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Generator, Tensor
+
+from annlib.grader.confine import Limits
+from annlib.grader.protocol import Message, readable
+from annlib.grader.sandbox import Sandbox, run_worker
+
+NOT_STARTED, NOT_FOUND, OTHER_PARTS = "not started", "name not found", "other parts"
+OUT_OF_TIME, NO_ANSWER, NOT_JUDGED = "out of time", "no answer", "not judged"
+WRONG_SHAPE, WRONG_TYPE, NOT_FINITE = "wrong shape", "wrong type", "nan or inf"
+OTHER, WRONG_VALUES, GRADIENT_CUT = "other values", "wrong values", "gradient cut"
+EXPLANATIONS = {
+    NOT_STARTED: "Nothing comes back: the three dots are still there, or the `return` is missing.",
+    NOT_FOUND: "Nothing of this name is in your notebook after all cells have run. Keep the names "
+    "of the assignment; if the name is there, the cell that defines it has failed.",
+    OTHER_PARTS: "The parts of your module have other names or sizes than the assignment gives. "
+    "They are needed to put numbers into it: leave `__init__` as it was.",
+    OUT_OF_TIME: "It took far longer than needed: is there a loop?",
+    NO_ANSWER: "Your notebook was stopped before this was asked: too slow, or it ended Python.",
+    NOT_JUDGED: "The grader could not compare the answer. Tell your teacher: it may be correct.",
+    WRONG_SHAPE: "The result has another shape than the docstring says: follow it line by line.",
+    WRONG_TYPE: "The result has another type or precision than asked for; keep that of the input.",
+    NOT_FINITE: "The result holds nan or inf. Which step divides by zero, or grows too large?",
+    OTHER: "The numbers are not the ones that the docstring describes, and no usual mistake "
+    "explains them. Try a small example that you can work out by hand.",
+    WRONG_VALUES: "Gradients are compared once the values are correct; see there.",
+    GRADIENT_CUT: "Some weights get no gradient, so they would never learn: is there a detach, a "
+    "no_grad, or a part that is not used?",
+}
+STOPS_WITH = (
+    "Your code stops with this error in “{check}”, which asks for more than the public check: that "
+    "one may pass. Call your code with inputs of this kind to see the error."
+)
+ERRORS = {  # by the class that the worker raises
+    "NothingBack": NOT_STARTED,
+    "NameNotFound": NOT_FOUND,
+    "OtherParts": OTHER_PARTS,
+    "OutOfTime": OUT_OF_TIME,
+    "WrongType": WRONG_TYPE,
+    "NoAnswer": NO_ANSWER,
+}
+Files = Mapping[str, str]  # handed in beside the notebook: name -> text
+
+
+class Call(NamedTuple):
+    """One question: call `name` with these arguments (tensors, numbers, tuples).
+
+    For a class: sizes are given to its constructor, weights then replace its parameters. upstream:
+    the gradient of the output, to ask for the gradients of parameters and inputs.
+    """
+
+    name: str
+    arguments: tuple[object, ...]
+    sizes: tuple[object, ...] | None = None
+    weights: Mapping[str, Tensor] | None = None
+    upstream: Tensor | None = None
+
+    def by(self, reference: Callable) -> object:
+        """The answer of a reference: f(*arguments), for a class f(weights, sizes, *arguments)."""
+        if self.sizes is None:
+            return reference(*self.arguments)
+        return reference(self.weights, self.sizes, *self.arguments)
+
+
+class Answer(NamedTuple):
+    """What came back. error: class of the error that came instead; "" if there was none."""
+
+    output: Tensor | None
+    gradients: Mapping[str, Tensor]
+    error: str
+
+
+class Check(NamedTuple):
+    """Part of a task. judge: answers to its calls -> name of a misconception, "" for all points."""
+
+    name: str
+    points: float
+    calls: Sequence[Call]
+    judge: Callable[[Sequence[Answer]], str]
+
+
+class Task(NamedTuple):
+    """One exercise: what the student defines, and how its hidden checks are drawn."""
+
+    name: str
+    title: str
+    draw: Callable[[Generator, Files], list[Check]]
+
+    def checks(self, seed: int, files: Files) -> list[Check]:
+        return self.draw(Generator().manual_seed(seed), files)
+
+    @property
+    def points(self) -> float:
+        return sum(check.points for check in self.checks(0, {}))
+
+
+class OpenQuestion(NamedTuple):
+    """A question that a person grades. rubric: criterion -> points."""
+
+    name: str
+    title: str
+    rubric: dict[str, float]
+
+    @property
+    def points(self) -> float:
+        return sum(self.rubric.values())
+
+
+class Assignment(NamedTuple):
+    """folder: of its source; the files that students get beside the notebook are there, too.
+
+    prelude: the imports that every submission starts with, should they have been deleted. public:
+    modules for students, each standing alone or on those before it; the last has the public
+    checks. misconceptions: name -> explanation. parameters: code for the end of the cell tagged so,
+    as papermill would put it there. files: handed in beside the notebook. install: what students
+    need, beside Python. note: what a teacher should know of the files.
+    """
+
+    name: str
+    title: str
+    folder: Path
+    prelude: str
+    public: tuple[str, ...]
+    tasks: Sequence[Task]
+    questions: Sequence[OpenQuestion]
+    misconceptions: Mapping[str, str]
+    parameters: str = ""
+    files: tuple[str, ...] = ()
+    install: str = "torch jupyterlab"
+    note: Callable[[Files], str] = lambda files: ""
+    limits: Limits = Limits()
+
+    @property
+    def points(self) -> float:
+        return sum(part.points for part in (*self.tasks, *self.questions))
+
+    def public_modules(self) -> dict[str, str]:
+        """name -> source of what students get beside the notebook; it imports nothing of annlib."""
+        return {one: (self.folder / f"{one}.py").read_text("utf-8") for one in self.public}
+
+
+class Submission(NamedTuple):
+    """cells: of code. open_answers: tag -> text. problem: why there is nothing to run, or "".
+
+    attachments: the files of the assignment that were handed in beside the notebook. note: what a
+    teacher should know of how it was handed in.
+    """
+
+    student: str
+    files: tuple[str, ...]
+    cells: tuple[str, ...]
+    open_answers: dict[str, str]
+    problem: str
+    digest: str
+    attachments: Files
+    note: str = ""
+
+
+def integer(generator: Generator, low: int, high: int) -> int:
+    """A whole number of low..high, both included."""
+    return int(torch.randint(low, high + 1, (), generator=generator))
+
+
+def normal(generator: Generator, *shape: int) -> Tensor:
+    return torch.randn(*shape, generator=generator)
+
+
+def close(found: Tensor, expected: Tensor, tolerance: float = 1e-4) -> bool:
+    """Same shape, and the same numbers but for rounding."""
+    if found.shape != expected.shape or found.is_complex():
+        return False
+    found, expected = found.double(), expected.double()
+    return torch.allclose(found, expected, atol=tolerance, rtol=10 * tolerance, equal_nan=True)
+
+
+def shown(error: str) -> str:
+    """The class of an error for students: a class of their own could carry what was asked."""
+    kind = getattr(builtins, error, None)
+    known = isinstance(kind, type) and issubclass(kind, BaseException)
+    return error if known or error in ERRORS else "an error of its own"
+
+
+def failed(answers: Sequence[Answer]) -> str:
+    """What the first error among the answers means; "" if there is none."""
+    error = next((answer.error for answer in answers if answer.error), "")
+    return error and (ERRORS.get(error) or f"stops with {shown(error)}")
+
+
+def numbers(answers: Sequence[Answer], count: int = 1) -> list[list[float]] | str:
+    """The outputs as lists of so many numbers, or the misconception.
+
+    The count comes first: an answer of a few MiB would become lists of many times its size.
+    """
+    if found := failed(answers):
+        return found
+    outputs = [answer.output for answer in answers]
+    if any(output.numel() != count or output.is_complex() for output in outputs):
+        return WRONG_SHAPE
+    return [output.double().flatten().tolist() for output in outputs]
+
+
+def compared(
+    answers: Sequence[Answer],
+    reference: Callable[[], Sequence[Tensor]],
+    mistakes: Mapping[str, Callable[[], Sequence[Tensor]]],
+    tolerance: float = 1e-4,
+    any_type: bool = False,
+) -> str:
+    """Compares all answers; a misconception is found if it explains all of them.
+
+    any_type: 3, 3.0 and a tensor of it are the same; 3 + 7j is not.
+    """
+    if found := failed(answers):
+        return found
+    outputs = [answer.output for answer in answers]
+    if any_type and any(output.is_complex() for output in outputs):
+        return WRONG_TYPE
+
+    def explained_by(others: Sequence[Tensor]) -> bool:
+        return all(close(a, b, tolerance) for a, b in zip(outputs, others, strict=True))
+
+    expected = reference()
+    if explained_by(expected):
+        same_type = all(a.dtype == b.dtype for a, b in zip(outputs, expected, strict=True))
+        return "" if any_type or same_type else WRONG_TYPE
+    if found := next((name for name, made in mistakes.items() if explained_by(made())), ""):
+        return found
+    if any(a.shape != b.shape for a, b in zip(outputs, expected, strict=True)):
+        return WRONG_SHAPE
+    return OTHER if all(bool(a.isfinite().all()) for a in outputs) else NOT_FINITE
+
+
+def values(
+    name: str,
+    points: float,
+    calls: Sequence[Call],
+    reference: Callable,
+    mistakes: Mapping[str, Callable],
+    tolerance: float = 1e-4,
+    any_type: bool = False,
+) -> Check:
+    """A check that compares all answers with a reference's, then with those of known mistakes.
+
+    reference, mistakes: as Call.by takes them; they return a tensor, or numbers
+    """
+
+    def made_by(function: Callable) -> list[Tensor]:
+        found = (call.by(function) for call in calls)
+        return [f if isinstance(f, Tensor) else torch.tensor(f, dtype=torch.float64) for f in found]
+
+    others = {slip: partial(made_by, function) for slip, function in mistakes.items()}
+    judge = partial(
+        compared,
+        reference=partial(made_by, reference),
+        mistakes=others,
+        tolerance=tolerance,
+        any_type=any_type,
+    )
+    return Check(name, points, calls, judge)
+
+
+def gradients(points: float, call: Call, reference: Callable) -> Check:
+    """Gradients of the inputs and of every parameter, against those of the reference."""
+
+    def judge(answers: Sequence[Answer]) -> str:
+        inputs = tuple(value.clone().requires_grad_() for value in call.arguments)
+        weights = {name: value.clone().requires_grad_() for name, value in call.weights.items()}
+        output = call._replace(arguments=inputs, weights=weights).by(reference)
+        if found := compared(answers, lambda: [output.detach()], {}, tolerance=1e-3):
+            return WRONG_VALUES if found == OTHER else found
+        output.backward(call.upstream)
+        given = answers[0].gradients
+        leaves = {f"input {number}": value for number, value in enumerate(inputs)} | weights
+        same = all(
+            f"gradient of {name}" in given and close(given[f"gradient of {name}"], leaf.grad, 1e-3)
+            for name, leaf in leaves.items()
+        )
+        return "" if same else GRADIENT_CUT
+
+    return Check("gradients", points, [call], judge)
+
+
+def encoded(calls: Sequence[Call]) -> Message:
+    """The questions as the worker reads them."""
+    arrays, plain = {}, []
+
+    def kept(value: object) -> dict:
+        if isinstance(value, Tensor):
+            arrays[f"a{len(arrays)}"] = value.numpy()
+            return {"array": f"a{len(arrays) - 1}"}
+        return {"tuple": value} if isinstance(value, tuple) else {"value": value}
+
+    for call in calls:
+        weights = {name: kept(value)["array"] for name, value in (call.weights or {}).items()}
+        plain.append(
+            {
+                "name": call.name,
+                "arguments": [kept(value) for value in call.arguments],
+                "sizes": None if call.sizes is None else [kept(size) for size in call.sizes],
+                "weights": weights,
+                "upstream": None if call.upstream is None else kept(call.upstream)["array"],
+            }
+        )
+    return Message({"calls": plain}, arrays)
+
+
+def decoded(message: Message | None) -> Answer:
+    """A worker's answer; a message that never came is one, too."""
+    if message is None:
+        return Answer(None, {}, "NoAnswer")
+    error = message.facts.get("error")
+    if error is not None or "output" not in message.arrays:
+        name = error.get("type", "") if isinstance(error, dict) else ""
+        return Answer(None, {}, readable(name, 60) or "NoAnswer")
+    try:
+        tensors = {name: torch.from_numpy(array) for name, array in message.arrays.items()}
+    except (TypeError, ValueError):  # numbers of a kind that an older torch has not
+        return Answer(None, {}, "WrongType")
+    return Answer(tensors.pop("output"), tensors, "")
+
+
+class Mark(NamedTuple):
+    """Points for one check. misconception and explanation are "" where they are full."""
+
+    task: str
+    check: str
+    points: float
+    out_of: float
+    misconception: str
+    explanation: str
+
+
+class Result(NamedTuple):
+    """All that grading found out about one submission; what JSON can hold.
+
+    problem: why nothing could be run. ended: how the worker ended. failures: cells that failed.
+    note: on what was handed in, for the teacher.
+    """
+
+    student: str
+    files: tuple[str, ...]
+    problem: str
+    ended: str
+    failures: tuple[dict, ...]
+    marks: tuple[Mark, ...]
+    open_answers: dict[str, str]
+    note: str = ""
+
+    @property
+    def points(self) -> float:
+        return sum(mark.points for mark in self.marks)
+
+    def points_of(self, task: str) -> float:
+        return sum(mark.points for mark in self.marks if mark.task == task)
+
+    @property
+    def started(self) -> bool:
+        return any(mark.misconception != NOT_STARTED for mark in self.marks)
+
+
+SETS = 2  # of numbers: a check is passed if the answers to both are correct
+LONGEST_NOTE = 500  # letters; a table may have thousands of changes
+
+
+def own_seed(seed: int, assignment: str, submission: Submission, number: int) -> int:
+    """Fresh numbers for each student and each version handed in, whatever the order of grading."""
+    text = f"{seed}/{assignment}/{submission.student}/{submission.digest}/{number}"
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "big")
+
+
+def mark(
+    assignment: Assignment, submission: Submission, seed: int, sandbox: Sandbox, limits: Limits
+) -> Result:
+    """Runs a submission in a worker and judges its answers; raises WorkerFault."""
+    seeds = [own_seed(seed, assignment.name, submission, n) for n in range(SETS)]
+    files = submission.attachments
+    drawn = [(task, [task.checks(one, files) for one in seeds]) for task in assignment.tasks]
+    calls = [
+        call for _, sets in drawn for checks in sets for check in checks for call in check.calls
+    ]
+    answers, failures, ended = iter([]), [], "not run"
+    if not submission.problem:
+        cells, public = submission.cells, assignment.public_modules()
+        transcript = run_worker(sandbox, limits, assignment.prelude, cells, public, encoded(calls))
+        answers = iter([decoded(transcript.answers.get(n)) for n in range(len(calls))])
+        failures, ended = transcript.failures, transcript.ended
+    explanations = EXPLANATIONS | assignment.misconceptions
+    marks = [one for task, sets in drawn for one in marks_of(task, sets, answers, explanations)]
+    notes = ". ".join(filter(None, (submission.note, assignment.note(files))))
+    return Result(
+        submission.student,
+        submission.files,
+        submission.problem,
+        ended,
+        tuple(failures),
+        tuple(marks),
+        submission.open_answers,
+        notes[:LONGEST_NOTE],
+    )
+
+
+def marks_of(
+    task: Task,
+    sets: Sequence[Sequence[Check]],
+    answers: Iterator[Answer],
+    explanations: Mapping[str, str],
+) -> list[Mark]:
+    """One mark a check; the answers come in the order in which the calls were put."""
+    found = [[judged(check, answers) for check in checks] for checks in sets]
+    marks = []
+    for check, *slips in zip(sets[0], *found, strict=True):
+        slip = next(filter(None, slips), "")
+        told = STOPS_WITH.format(check=check.name) if slip.startswith("stops with") else ""
+        told = told or (explanations[slip] if slip else "")
+        points = 0 if slip else check.points
+        marks.append(Mark(task.name, check.name, points, check.points, slip, told))
+    return marks
+
+
+def judged(check: Check, answers: Iterator[Answer]) -> str:
+    """What the next answers show; without an answer to each of its calls there is none."""
+    given = [answer for _, answer in zip(check.calls, answers, strict=False)]
+    if len(given) < len(check.calls):
+        return NO_ANSWER
+    try:
+        return check.judge(given)
+    except Exception:  # a fault of ours costs one check, not the submission
+        logging.getLogger(__name__).exception("The check %r could not judge", check.name)
+        return NOT_JUDGED

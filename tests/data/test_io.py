@@ -1,0 +1,349 @@
+"""Images and label files of every kind, damaged ones, and folders that are written whole."""
+
+import random
+import struct
+import sys
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from annlib.data.io import all_or_nothing, read_image, read_labels
+
+HEIGHT, WIDTH = 5, 7
+COLOURS = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 4), dtype=np.uint8)
+GREY = COLOURS[..., 0]
+ORIENTATIONS: dict[int, Callable[[np.ndarray], np.ndarray]] = {  # EXIF 2.3, tag 0x0112
+    1: lambda pixels: pixels,
+    2: np.fliplr,
+    3: lambda pixels: np.rot90(pixels, 2),
+    4: np.flipud,
+    5: lambda pixels: pixels.swapaxes(0, 1),
+    6: lambda pixels: np.rot90(pixels, -1),
+    7: lambda pixels: np.rot90(pixels, 2).swapaxes(0, 1),
+    8: lambda pixels: np.rot90(pixels),
+}
+
+
+def saved(path: Path, pixels: np.ndarray, **options: object) -> Path:
+    Image.fromarray(pixels).save(path, **options)
+    return path
+
+
+def as_tensor(pixels: np.ndarray) -> Tensor:
+    """uint8 (H, W, 3) -> uint8 (3, H, W)"""
+    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
+
+
+def over_white(pixels: np.ndarray, alpha: np.ndarray) -> Tensor:
+    """The formula of transparency.  (H, W, 3), (H, W) -> float (3, H, W)"""
+    share = alpha[..., None] / 255
+    return torch.from_numpy(pixels * share + 255 * (1 - share)).permute(2, 0, 1)
+
+
+def oriented(orientation: int) -> Image.Exif:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return exif
+
+
+def test_colours_are_read_as_they_are(tmp_path: Path) -> None:
+    pixels = COLOURS[..., :3]
+    assert torch.equal(read_image(saved(tmp_path / "a.png", pixels)), as_tensor(pixels))
+
+
+def test_transparency_is_laid_on_white(tmp_path: Path) -> None:
+    image = read_image(saved(tmp_path / "a.png", COLOURS))
+    expected = over_white(COLOURS[..., :3], COLOURS[..., 3])
+    assert (image - expected).abs().max() <= 1
+
+
+def test_transparent_grey_is_laid_on_white(tmp_path: Path) -> None:
+    image = read_image(saved(tmp_path / "a.png", COLOURS[..., :2]))
+    expected = over_white(GREY[..., None].repeat(3, axis=2), COLOURS[..., 1])
+    assert (image - expected).abs().max() <= 1
+
+
+def test_transparent_colour_of_a_palette_is_white(tmp_path: Path) -> None:
+    indices = GREY % 3
+    image = Image.fromarray(indices)
+    image.putpalette([10, 20, 30, 40, 50, 60, 70, 80, 90])
+    image.save(tmp_path / "a.png", transparency=1)
+    colours = np.array([[10, 20, 30], [255, 255, 255], [70, 80, 90]], np.uint8)
+    assert torch.equal(read_image(tmp_path / "a.png"), as_tensor(colours[indices]))
+
+
+def test_grey_becomes_three_equal_channels(tmp_path: Path) -> None:
+    image = read_image(saved(tmp_path / "a.png", GREY))
+    assert torch.equal(image, torch.from_numpy(GREY).expand(3, -1, -1))
+
+
+def test_sixteen_bits_are_rounded_to_eight(tmp_path: Path) -> None:
+    values = np.array([[0, 1, 128, 129], [257, 32767, 65406, 65535]], np.uint16)
+    image = read_image(saved(tmp_path / "a.png", values))
+    assert image[0].tolist() == [[round(int(v) * 255 / 65535) for v in row] for row in values]
+
+
+def test_print_colours_become_rgb(tmp_path: Path) -> None:
+    Image.fromarray(COLOURS, "CMYK").save(tmp_path / "a.tif")
+    ink = COLOURS / 255
+    expected = 255 * (1 - ink[..., :3]) * (1 - ink[..., 3:])
+    image = read_image(tmp_path / "a.tif").permute(1, 2, 0)
+    assert np.abs(image.numpy() - expected).max() <= 1
+
+
+@pytest.mark.parametrize("orientation", ORIENTATIONS)
+def test_turned_photograph_is_read_upright(tmp_path: Path, orientation: int) -> None:
+    pixels = COLOURS[..., :3]
+    path = saved(tmp_path / "a.png", pixels, exif=oriented(orientation))
+    assert torch.equal(read_image(path), as_tensor(ORIENTATIONS[orientation](pixels)))
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "tif", "webp"])
+def test_every_kind_of_turned_photograph_is_read_upright(tmp_path: Path, suffix: str) -> None:
+    path = saved(tmp_path / f"a.{suffix}", COLOURS[..., :3], exif=oriented(6))
+    assert read_image(path).shape == (3, WIDTH, HEIGHT)
+
+
+def test_sixteen_bits_are_turned_upright(tmp_path: Path) -> None:
+    path = saved(tmp_path / "a.png", GREY.astype(np.uint16) * 257, exif=oriented(8))
+    assert torch.equal(read_image(path)[0], torch.from_numpy(np.rot90(GREY).copy()))
+
+
+def test_unreadable_orientation_turns_nothing(tmp_path: Path) -> None:
+    path = saved(tmp_path / "a.webp", COLOURS[..., :3], exif=oriented(6))
+    damaged = path.read_bytes().replace(b"MM\x00*", b"MM\x00G")
+    path.write_bytes(damaged)
+    assert read_image(path).shape == (3, HEIGHT, WIDTH)
+
+
+def test_one_pixel_is_a_picture(tmp_path: Path) -> None:
+    path = saved(tmp_path / "a.png", COLOURS[:1, :1, :3])
+    assert read_image(path).flatten().tolist() == COLOURS[0, 0, :3].tolist()
+
+
+def test_brightness_without_a_scale_is_refused(tmp_path: Path) -> None:
+    path = saved(tmp_path / "a.tif", GREY.astype(np.float32) / 255)
+    with pytest.raises(ValueError, match=r"a\.tif holds float32 values .* white is unknown"):
+        read_image(path)
+
+
+each_reader = pytest.mark.parametrize("read", [read_image, read_labels])
+
+
+@each_reader
+@pytest.mark.parametrize("suffix", ["png", "jpg", "tif", "webp", "gif", "bmp"])
+def test_cut_off_file_is_named(tmp_path: Path, suffix: str, read: Callable) -> None:
+    noise = np.random.default_rng(1).integers(0, 256, (40, 40), dtype=np.uint8)
+    path = saved(tmp_path / f"a.{suffix}", noise)
+    path.write_bytes(path.read_bytes()[:-300])
+    with pytest.raises(ValueError, match=rf"a\.{suffix} cannot be read .*cut off"):
+        read(path)
+
+
+@each_reader
+@pytest.mark.parametrize("content", [b"", b"no image", b"\x89PNG\r\n\x1a\n"])
+def test_other_file_is_named(tmp_path: Path, content: bytes, read: Callable) -> None:
+    (tmp_path / "a.png").write_bytes(content)
+    with pytest.raises(ValueError, match=r"a\.png cannot be read"):
+        read(tmp_path / "a.png")
+
+
+@each_reader
+def test_missing_file_is_named(tmp_path: Path, read: Callable) -> None:
+    with pytest.raises(FileNotFoundError, match=r"There is no file .*a\.png"):
+        read(tmp_path / "a.png")
+
+
+@each_reader
+def test_folder_is_no_picture(tmp_path: Path, read: Callable) -> None:
+    with pytest.raises(ValueError, match="cannot be read as an image"):
+        read(tmp_path)
+
+
+def png_chunk(kind: bytes, content: bytes) -> bytes:
+    check = zlib.crc32(kind + content)
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", check)
+
+
+@each_reader
+def test_picture_that_would_fill_the_memory_is_refused(tmp_path: Path, read: Callable) -> None:
+    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)  # 10 GB, once decoded
+    chunks = png_chunk(b"IHDR", header) + png_chunk(b"IDAT", zlib.compress(bytes(100)))
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chunks + png_chunk(b"IEND", b""))
+    with pytest.raises(ValueError, match=r"a\.png cannot be read .*3600000000 pixels"):
+        read(tmp_path / "a.png")
+
+
+@pytest.mark.filterwarnings("ignore")  # Pillow's, about damaged notes in pictures it can read
+@each_reader
+@pytest.mark.parametrize("suffix", ["png", "jpg", "tif", "webp", "gif", "ppm"])
+def test_damaged_bytes_give_a_picture_or_an_error_that_names_it(
+    tmp_path: Path, suffix: str, read: Callable
+) -> None:
+    path = saved(tmp_path / f"a.{suffix}", COLOURS[..., :3], exif=oriented(6))
+    whole, dice = path.read_bytes(), random.Random(0)
+    for _ in range(40):
+        damaged = bytearray(whole)
+        for _ in range(dice.choice([1, 3])):
+            damaged[dice.randrange(len(damaged))] = dice.randrange(256)
+        path.write_bytes(damaged)
+        try:
+            read(path)
+        except ValueError as error:
+            assert path.name in str(error)
+
+
+# Label files: one class index per pixel
+
+INDICES = np.array([[0, 1, 2], [3, 254, 255]], np.uint8)
+
+
+def test_grey_values_are_class_indices(tmp_path: Path) -> None:
+    Image.fromarray(INDICES).save(tmp_path / "a.png")
+    assert read_labels(tmp_path / "a.png").tolist() == INDICES.tolist()
+
+
+def test_palette_indices_are_class_indices(tmp_path: Path) -> None:
+    image = Image.fromarray(INDICES)
+    image.putpalette([255 - i // 3 for i in range(768)])
+    image.save(tmp_path / "a.png")
+    assert read_labels(tmp_path / "a.png").tolist() == INDICES.tolist()
+
+
+def test_palette_with_a_transparent_colour_keeps_its_indices(tmp_path: Path) -> None:
+    image = Image.fromarray(INDICES)
+    image.putpalette([0] * 768)
+    image.save(tmp_path / "a.png", transparency=0)
+    assert read_labels(tmp_path / "a.png").tolist() == INDICES.tolist()
+
+
+def test_black_and_white_are_classes_0_and_1(tmp_path: Path) -> None:
+    Image.fromarray(INDICES > 2).save(tmp_path / "a.png")
+    assert read_labels(tmp_path / "a.png").tolist() == [[0, 0, 0], [1, 1, 1]]
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA", "I;16", "F", "CMYK"])
+def test_other_kinds_are_refused_with_their_mode(tmp_path: Path, mode: str) -> None:
+    Image.new(mode, (3, 2)).save(tmp_path / "a.tif")
+    with pytest.raises(ValueError, match=rf"a\.tif has mode {mode}, but labels hold one class"):
+        read_labels(tmp_path / "a.tif")
+
+
+def grey_png(values: np.ndarray, bits: int) -> bytes:
+    """A grey PNG of 1, 2, 4 or 8 bits, put together as its specification says."""
+    height, width = values.shape
+    rows = b""
+    for row in values:
+        digits = "".join(f"{value:0{bits}b}" for value in row)
+        digits += "0" * (-len(digits) % 8)
+        rows += bytes([0, *(int(digits[i : i + 8], 2) for i in range(0, len(digits), 8))])
+
+    head = png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, 0, 0, 0, 0))
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + head
+        + png_chunk(b"IDAT", zlib.compress(rows))
+        + png_chunk(b"IEND", b"")
+    )
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_grey_png_of_any_bit_depth_is_read_as_the_values_in_the_file(
+    tmp_path: Path, bits: int
+) -> None:
+    values = np.arange(2 * 3 * 2**bits).reshape(6, -1) % 2**bits
+    (tmp_path / "a.png").write_bytes(grey_png(values, bits))
+    assert read_labels(tmp_path / "a.png").tolist() == values.tolist()
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_palette_png_of_few_bits_keeps_its_indices(tmp_path: Path, bits: int) -> None:
+    values = (np.arange(60).reshape(6, 10) % 2**bits).astype(np.uint8)
+    image = Image.fromarray(values)
+    image.putpalette([255 - i // 3 for i in range(768)])
+    image.save(tmp_path / "a.png", bits=bits)
+    assert (tmp_path / "a.png").read_bytes()[24] == bits
+    assert read_labels(tmp_path / "a.png").tolist() == values.tolist()
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [("JPEG", {}), ("JPEG2000", {}), ("WEBP", {}), ("TIFF", {"compression": "jpeg"})],
+)
+def test_lossy_formats_are_refused_by_their_content(
+    tmp_path: Path, kind: str, options: dict[str, str]
+) -> None:
+    Image.fromarray(np.tile(INDICES, (20, 20))).save(tmp_path / "a.png", kind, **options)
+    with pytest.raises(ValueError, match=rf"a\.png is compressed as {kind}, .*again .* as PNG"):
+        read_labels(tmp_path / "a.png")
+
+
+# Labels of SBD, which are MATLAB files
+
+VALUES = np.random.default_rng(0).integers(0, 21, (5, 7), np.uint8)
+
+
+def write_mat(path: Path, **content: object) -> Path:
+    pytest.importorskip("scipy").io.savemat(path, content)
+    return path
+
+
+def test_segmentation_of_sbd_is_read(tmp_path: Path) -> None:
+    fields = {"Boundaries": np.zeros((20, 1)), "Segmentation": VALUES, "CategoriesPresent": [1, 2]}
+    assert read_labels(write_mat(tmp_path / "a.mat", GTcls=fields)).tolist() == VALUES.tolist()
+
+
+def test_matlab_file_of_another_kind_is_told(tmp_path: Path) -> None:
+    path = write_mat(tmp_path / "a.mat", GTinst={"Segmentation": VALUES})
+    with pytest.raises(ValueError, match=r"a\.mat cannot be read as labels of SBD \('GTcls'\)"):
+        read_labels(path)
+
+
+@pytest.mark.parametrize("length", [0, 100, 200, 300])
+def test_matlab_file_that_is_cut_off_is_told(tmp_path: Path, length: int) -> None:
+    path = write_mat(tmp_path / "a.mat", GTcls={"Segmentation": VALUES})
+    path.write_bytes(path.read_bytes()[:length])
+    with pytest.raises(ValueError, match=r"a\.mat cannot be read .*unpack benchmark\.tgz again"):
+        read_labels(path)
+
+
+def test_missing_matlab_file_is_told(tmp_path: Path) -> None:
+    pytest.importorskip("scipy")
+    with pytest.raises(FileNotFoundError, match=r"There is no file .*a\.mat"):
+        read_labels(tmp_path / "a.mat")
+
+
+def test_missing_scipy_is_told_with_the_way_to_get_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "scipy", None)
+    with pytest.raises(ValueError, match=r"a\.mat: .*scipy.* installed: pip install -e '\.\["):
+        read_labels(tmp_path / "a.mat")
+
+
+# Folders
+
+
+@pytest.mark.parametrize("exists", [False, True])
+def test_folder_appears_when_it_is_whole(tmp_path: Path, exists: bool) -> None:
+    target = tmp_path / "a" / "b"
+    if exists:
+        target.mkdir(parents=True)
+    with all_or_nothing(target) as folder:
+        (folder / "c.txt").write_text("c")
+        assert not (target / "c.txt").exists()
+    assert (target / "c.txt").read_text() == "c"
+    assert [path.name for path in target.parent.iterdir()] == ["b"]
+
+
+def test_folder_does_not_appear_after_an_error(tmp_path: Path) -> None:
+    with pytest.raises(OSError), all_or_nothing(tmp_path / "a") as folder:
+        (folder / "c.txt").write_text("c")
+        raise OSError(28, "No space left on device")
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,82 @@
+"""Marks code as a worker would, but in this process: for answers that are known to be harmless."""
+
+import asyncio
+import sys
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import chdir, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import ModuleType
+
+from annlib.course.authoring.build import finished
+from annlib.course.authoring.source import read
+from annlib.grader.confine import Limits
+from annlib.grader.judge import (
+    EXPLANATIONS,
+    Assignment,
+    Files,
+    Mark,
+    decoded,
+    encoded,
+    marks_of,
+)
+from annlib.grader.protocol import Message
+from annlib.grader.release import source_of
+from annlib.grader.sandbox import started_by_root
+from annlib.grader.worker import put_questions, run_cells
+
+ROOT = Path(__file__).parents[2]
+LONG = Limits(call_seconds=100, cells_seconds=100)
+AS_USER = 65534 if started_by_root() else None  # of workers, where tests run as root
+
+
+def solutions(assignment: Assignment) -> dict[str, str]:
+    """{"weights": code}: the reference answers, from the one source of the assignment."""
+    lesson = read(source_of(ROOT, assignment))
+    return {name: finished(cell.text) for name, cell in lesson.with_role("answer").items()}
+
+
+@contextmanager
+def public_beside(assignment: Assignment) -> Iterator[dict[str, ModuleType]]:
+    """The modules that students get, importable as where they work."""
+    modules = {}
+    try:
+        for name, source in assignment.public_modules().items():
+            modules[name] = sys.modules[name] = ModuleType(name)
+            exec(compile(source, name, "exec"), modules[name].__dict__)
+        yield modules
+    finally:
+        for name in modules:
+            del sys.modules[name]
+
+
+def marks_for(
+    code: str,
+    assignment: Assignment,
+    seeds: Sequence[int] = (1, 2),
+    files: Files | None = None,
+    only: str | None = None,
+) -> list[Mark]:
+    """files: handed in beside it. only: the one task to mark, for it takes time"""
+    names: dict[str, object] = {"__name__": "__main__"}
+    tasks = [task for task in assignment.tasks if only in (None, task.name)]
+    drawn = [(task, [task.checks(seed, files or {}) for seed in seeds]) for task in tasks]
+    calls = [c for _, sets in drawn for checks in sets for check in checks for c in check.calls]
+    request, sent = encoded(calls), []
+    with public_beside(assignment), TemporaryDirectory() as home, chdir(home):
+        loop = asyncio.new_event_loop()
+        failures = run_cells(assignment.prelude, [code], names, LONG, loop)
+        loop.close()
+        assert failures == [], "the code of a gallery must run"
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a worker says them to nobody
+            put_questions(Message(request.facts, request.arrays), LONG, names, sent.append)
+    answers = iter([decoded(message) for message in sent])
+    known = EXPLANATIONS | assignment.misconceptions
+    return [mark for task, sets in drawn for mark in marks_of(task, sets, answers, known)]
+
+
+def lost(marks: list[Mark], task: str) -> Mapping[str, str]:
+    """{check: misconception} of what a task has lost."""
+    return {m.check: m.misconception for m in marks if m.task == task and m.misconception}

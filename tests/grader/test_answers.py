@@ -1,0 +1,144 @@
+"""Each wrong answer loses the points of the checks that name it, and no others; right ones none."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import get_args
+
+import a1_answers
+import a2_answers
+import a3_answers
+import pytest
+from in_process import ROOT, lost, marks_for, public_beside, solutions
+from known import FILES, Gallery, Wrong, WrongFile, changed_files, mistaken, until
+
+from annlib.cli.assignments import Name
+from annlib.course.assignments.a1 import A1
+from annlib.course.assignments.a2 import A2
+from annlib.course.assignments.a3 import A3
+from annlib.grader.intake import parsed
+from annlib.grader.judge import NOT_STARTED, Assignment, Mark
+from annlib.grader.release import edition
+
+KNOWN = (
+    (A1, a1_answers.GALLERIES),
+    (A2, a2_answers.GALLERIES),
+    (A3, a3_answers.GALLERIES),
+)
+REFERENCES = {assignment.name: solutions(assignment) for assignment, _ in KNOWN}
+
+
+def one(assignment: Assignment, gallery: Gallery, *values: object, name: str = "") -> tuple:
+    """A case; those in which networks are trained are slow."""
+    marks = [pytest.mark.slow] if gallery.task in ("run", "ablation") else []
+    told = "-".join(filter(None, (assignment.name, gallery.task, name)))
+    return pytest.param(assignment, gallery, *values, id=told, marks=marks)
+
+
+PAIRS = [(assignment, gallery) for assignment, galleries in KNOWN for gallery in galleries]
+ALL = [one(*pair) for pair in PAIRS]
+RIGHT = [one(*pair, code, name=name) for pair in PAIRS for name, code in pair[1].right.items()]
+WRONG = [one(*pair, wrong, name=name) for pair in PAIRS for name, wrong in pair[1].wrong.items()]
+WRONG_FILES = [
+    one(*pair, wrong, name=name) for pair in PAIRS for name, wrong in pair[1].wrong_files.items()
+]
+EACH = pytest.mark.parametrize(  # whole answers to A3 train networks
+    "assignment",
+    [
+        pytest.param(one, marks=[pytest.mark.slow] if one is A3 else [], id=one.name)
+        for one, _ in KNOWN
+    ],
+)
+
+
+def whole(assignment: Assignment) -> str:
+    return "\n".join(REFERENCES[assignment.name].values())
+
+
+def test_every_assignment_has_its_galleries() -> None:
+    assert [one.name for one, _ in KNOWN] == [*get_args(Name)]
+    for assignment, galleries in KNOWN:
+        assert [one.task for one in galleries] == [task.name for task in assignment.tasks]
+
+
+@EACH
+def test_reference_gets_full_marks(assignment: Assignment) -> None:
+    marks = marks_for(whole(assignment), assignment, files=FILES.get(assignment.name))
+    assert sum(mark.points for mark in marks) == sum(task.points for task in assignment.tasks) == 15
+
+
+@pytest.mark.parametrize(("assignment", "gallery", "code"), RIGHT)
+def test_answer_written_differently_gets_full_marks(
+    assignment: Assignment, gallery: Gallery, code: str
+) -> None:
+    written = f"{until(REFERENCES[assignment.name], gallery.cell)}\n{code}"
+    marks = marks_for(written, assignment, files=FILES.get(assignment.name), only=gallery.task)
+    assert marks and lost(marks, gallery.task) == {}
+
+
+@pytest.mark.parametrize(("assignment", "gallery", "wrong"), WRONG)
+def test_wrong_answer_loses_the_checks_that_name_it(
+    assignment: Assignment, gallery: Gallery, wrong: Wrong
+) -> None:
+    code = mistaken(REFERENCES[assignment.name], gallery.cell, wrong)
+    marks = marks_for(code, assignment, files=FILES.get(assignment.name), only=gallery.task)
+    loses_only(marks, gallery.task, wrong.loses)
+
+
+@pytest.mark.parametrize(("assignment", "gallery", "wrong"), WRONG_FILES)
+def test_wrong_file_loses_the_checks_that_name_it(
+    assignment: Assignment, gallery: Gallery, wrong: WrongFile
+) -> None:
+    files = changed_files(assignment.name, wrong)
+    marks = marks_for(whole(assignment), assignment, files=files, only=gallery.task)
+    loses_only(marks, gallery.task, wrong.loses)
+
+
+def loses_only(marks: list[Mark], task: str, loses: Mapping[str, str]) -> None:
+    """Checks that lost, by what; the others keep all their points."""
+    assert lost(marks, task) == loses
+    kept = [mark for mark in marks if mark.check not in loses]
+    assert sum(mark.points for mark in marks) == sum(mark.out_of for mark in kept)
+
+
+@pytest.mark.parametrize(("assignment", "gallery"), ALL)
+def test_galleries_are_large_enough(assignment: Assignment, gallery: Gallery) -> None:
+    assert len(gallery.wrong) >= 8
+    assert len(gallery.right) >= 3
+
+
+@EACH
+def test_blank_notebook_has_not_started(assignment: Assignment) -> None:
+    blank = edition(ROOT, assignment, "learner").encode()
+    cells, _ = parsed(blank, f"{assignment.name}.ipynb", assignment)
+    code = "\n".join(cell for cell in cells if "checks" not in cell)
+    marks = marks_for(code, assignment)
+    assert {mark.misconception for mark in marks} == {NOT_STARTED}
+    assert sum(mark.points for mark in marks) == 0
+
+
+@EACH
+@pytest.mark.parametrize("seed", range(3, 9))
+def test_marks_do_not_depend_on_the_numbers_drawn(assignment: Assignment, seed: int) -> None:
+    files = FILES.get(assignment.name)
+    marks = marks_for(whole(assignment), assignment, (seed, seed + 100), files)
+    assert sum(mark.points for mark in marks) == 15
+
+
+@EACH
+def test_public_checks_accept_the_reference_and_import_nothing_of_annlib(
+    assignment: Assignment,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)  # A3 rehearses its table there
+    lines = edition(ROOT, assignment, "learner")
+    with public_beside(assignment) as modules:
+        checks = modules[assignment.public[-1]]
+        solution: dict[str, object] = {"checks": type("checks", (), {})}
+        exec(assignment.prelude + whole(assignment), solution)
+        for task in assignment.tasks:
+            called = lines.split(f"({task.name})")[0].rpartition("checks.")[2]
+            getattr(checks, called)(solution[task.name])
+    assert capsys.readouterr().out.count("Right") == len(assignment.tasks)
+    assert "annlib" not in "".join(assignment.public_modules().values())

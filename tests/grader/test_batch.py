@@ -1,0 +1,263 @@
+"""Grading a class: nothing is lost; order, jobs and interruptions change no result."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import a1_answers as answers
+import nbformat
+import pytest
+from in_process import AS_USER, ROOT, solutions
+
+from annlib.course.assignments.a1 import A1
+from annlib.course.assignments.a2 import A2
+from annlib.grader import batch
+from annlib.grader.batch import grade, keep, page_name, read_result, result_path, write_all
+from annlib.grader.confine import Limits
+from annlib.grader.feedback import feedback
+from annlib.grader.intake import collect
+from annlib.grader.judge import Mark, Result
+from annlib.grader.release import edition
+from annlib.grader.reports import class_report, grades_csv, histogram, note_on, safe_cell
+from annlib.grader.sandbox import why_not
+
+SHORT = Limits(call_seconds=2, cells_seconds=15, questions_seconds=10, wall_seconds=40)
+missing = why_not(AS_USER)
+needs_sandbox = pytest.mark.skipif(bool(missing), reason=f"no sandbox here: {missing}")
+
+
+def a_notebook(*cells: str) -> str:
+    made = [nbformat.v4.new_code_cell(cell) for cell in cells]
+    return nbformat.writes(nbformat.v4.new_notebook(cells=made))
+
+
+@pytest.fixture
+def inbox(tmp_path: Path) -> Path:
+    """A small class: the reference, a blank, a mistake, cells in disorder, damaged files."""
+    folder, code = tmp_path / "inbox", solutions(A1)
+    folder.mkdir()
+    wrong = answers.WRONG_WEIGHTS["no mask"]
+    mistaken = code["weights"].replace(wrong.old, wrong.new)
+    handed_in = {
+        "reference": edition(ROOT, A1, "solution"),
+        "blank": edition(ROOT, A1, "learner"),
+        "=cmd|calc": a_notebook(mistaken, code["block"], code["operations"]),
+        "Željko Ó": a_notebook(
+            "scale = sqrt(root_of)", code["block"], *reversed(code.values())
+        ).replace("root_of", "half + half"),
+        "syntax": a_notebook("def attention_weights(:", code["operations"]),
+        "exit": a_notebook("import os\nos._exit(3)"),
+        "damaged": "{",
+    }
+    for student, text in handed_in.items():
+        (folder / f"{student}.ipynb").write_text(text, encoding="utf-8")
+    return folder
+
+
+def graded(inbox: Path, out: Path, jobs: int, resume: bool = False) -> list[Result]:
+    found = collect(inbox, A1)
+    if jobs == 2:
+        found.reverse()
+    results, changed = grade(
+        A1, found, out, 7, jobs, False, resume, lambda text: None, SHORT, AS_USER
+    )
+    write_all(A1, results, changed, {}, {}, out)
+    return results
+
+
+@needs_sandbox
+@pytest.mark.slow
+def test_points_are_the_same_in_any_order_with_any_number_of_jobs(
+    inbox: Path, tmp_path: Path
+) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    graded(inbox, one, 1)
+    graded(inbox, two, 2)
+    assert (one / "grades.csv").read_bytes() == (two / "grades.csv").read_bytes()
+    assert (one / "report.html").read_bytes() == (two / "report.html").read_bytes()
+    text = (one / "grades.csv").read_text(encoding="utf-8-sig")
+    rows = {row[0]: row[1:] for row in csv.reader(text.splitlines())}
+    assert {student: row[0] for student, row in rows.items() if student != "student"} == {
+        "reference": "15",
+        "blank": "0",
+        "'=cmd|calc": "10",
+        "Željko Ó": "15",
+        "syntax": "3",
+        "exit": "0",
+        "damaged": "0",
+    }
+    assert rows["blank"][-1] == "not started"
+    assert "stopped" in rows["exit"][-1] and "damaged" in rows["damaged"][-1]
+    assert len(list((one / "feedback").iterdir())) == 7
+
+
+@needs_sandbox
+@pytest.mark.slow
+def test_after_a_kill_grading_goes_on_and_ends_the_same(inbox: Path, tmp_path: Path) -> None:
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    command = [sys.executable, "-m", "annlib", "grade", "A1", str(inbox), "--seed", "7"]
+    command += [] if AS_USER is None else ["--as-user", str(AS_USER)]
+    subprocess.run([*command, "--out", str(whole)], check=True, cwd=ROOT)
+    grader = subprocess.Popen([*command, "--out", str(broken), "--jobs", "1"], cwd=ROOT)
+    while not list(broken.glob("results/*.json")):
+        time.sleep(0.05)
+    os.kill(grader.pid, signal.SIGKILL)
+    grader.wait()
+    kept = {path: path.stat().st_mtime_ns for path in broken.glob("results/*.json")}
+    assert 0 < len(kept) < 7
+    subprocess.run([*command, "--out", str(broken), "--resume"], check=True, cwd=ROOT)
+    assert all(path.stat().st_mtime_ns == when for path, when in kept.items())
+    assert (whole / "grades.csv").read_bytes() == (broken / "grades.csv").read_bytes()
+
+
+@pytest.fixture
+def pretended(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
+    """Grading without workers: points by student, for what does not depend on them."""
+    points: dict[str, float] = {}
+
+    def mark(assignment, submission, *others) -> Result:
+        value = points[submission.student]
+        marks = (Mark("task", "check", value, 1.0, "" if value else "slip", "look again"),)
+        return Result(submission.student, submission.files, "", "finished", (), marks, {})
+
+    monkeypatch.setattr(batch, "mark", mark)
+    monkeypatch.setattr(batch, "open_sandbox", lambda stage, unsafe, user: None)
+    return points
+
+
+def class_of(folder: Path, *students: str) -> Path:
+    folder.mkdir()
+    for student in students:
+        (folder / f"{student}.ipynb").write_text(a_notebook("x = 1"))
+    return folder
+
+
+def test_a_regrade_says_what_has_changed(tmp_path: Path, pretended: dict[str, float]) -> None:
+    inbox, out = class_of(tmp_path / "inbox", "anna", "bert"), tmp_path / "out"
+    pretended |= {"anna": 1.0, "bert": 0.0}
+    graded(inbox, out, 1)
+    pretended["bert"] = 1.0  # as if a test had been mended
+    _, changed = grade(A1, collect(inbox, A1), out, 7, 1, False, False, print, SHORT)
+    assert changed == ["bert: task, check: 0 -> 1"]
+
+
+def test_resume_grades_only_what_is_new(tmp_path: Path, pretended: dict[str, float]) -> None:
+    inbox, out = class_of(tmp_path / "inbox", "anna", "bert"), tmp_path / "out"
+    pretended |= {"anna": 1.0, "bert": 1.0}
+    graded(inbox, out, 1)
+    (inbox / "bert.ipynb").write_text(a_notebook("x = 2"))
+    pretended |= {"anna": 0.0, "bert": 0.0}
+    results = graded(inbox, out, 1, resume=True)
+    assert {one.student: one.points for one in results} == {"anna": 1, "bert": 0}
+
+
+def test_a_fault_of_the_grader_stops_nobody_else(
+    tmp_path: Path, pretended: dict[str, float]
+) -> None:
+    inbox, out = class_of(tmp_path / "inbox", "anna", "bert"), tmp_path / "out"
+    pretended["bert"] = 1.0
+    anna, bert = graded(inbox, out, 1)
+    assert "grader failed" in anna.problem and bert.points == 1
+    assert "KeyError" in note_on(anna) and "KeyError" not in feedback(A1, anna, {})
+    pretended["anna"] = 1.0
+    assert [one.points for one in graded(inbox, out, 1, resume=True)] == [1, 1]
+
+
+def test_another_seed_in_the_same_folder_is_refused(
+    tmp_path: Path, pretended: dict[str, float]
+) -> None:
+    inbox, out = class_of(tmp_path / "inbox", "anna"), tmp_path / "out"
+    pretended["anna"] = 1.0
+    graded(inbox, out, 1)
+    with pytest.raises(ValueError, match="graded with seed 7, not 8"):
+        grade(A1, collect(inbox, A1), out, 8, 1, False, False, print, SHORT)
+
+
+def test_result_is_read_as_it_was_kept(tmp_path: Path, pretended: dict[str, float]) -> None:
+    pretended["anna"] = 0.0
+    (result,) = graded(class_of(tmp_path / "inbox", "anna"), tmp_path / "out", 1)
+    assert read_result(result_path(tmp_path / "out", "anna"))[1] == result
+    assert isinstance(result.marks[0], Mark)
+
+
+def test_a_damaged_result_is_made_again(tmp_path: Path, pretended: dict[str, float]) -> None:
+    inbox, out = class_of(tmp_path / "inbox", "anna", "bert"), tmp_path / "out"
+    pretended |= {"anna": 1.0, "bert": 1.0}
+    graded(inbox, out, 1)
+    for student, text in {"anna": '{"fingerprint": "', "bert": "{}"}.items():
+        result_path(out, student).write_text(text)
+    assert [one.points for one in graded(inbox, out, 1, resume=True)] == [1, 1]
+
+
+def test_another_assignment_in_the_same_folder_is_refused(
+    tmp_path: Path, pretended: dict[str, float]
+) -> None:
+    inbox, out = class_of(tmp_path / "inbox", "anna"), tmp_path / "out"
+    pretended["anna"] = 1.0
+    graded(inbox, out, 1)
+    with pytest.raises(ValueError, match="results of A1, not of A2"):
+        grade(A2, collect(inbox, A2), out, 7, 1, False, True, print, SHORT)
+
+
+def test_text_that_no_file_can_hold_is_written_all_the_same(tmp_path: Path) -> None:
+    keep(tmp_path / "page.html", "half a character: \ud83d")
+    assert (tmp_path / "page.html").read_text(encoding="utf-8") == "half a character: ?"
+    assert [path.name for path in tmp_path.iterdir()] == ["page.html"]
+
+
+@pytest.mark.parametrize(
+    "text", ["=1+1", "+1", "-1", "@sum", "\t=1", " =1", "\r\n=1", "'=1", "＝1", "＠sum"]
+)
+def test_no_cell_is_a_formula(text: str) -> None:
+    assert safe_cell(text).startswith("'")
+
+
+def test_no_cell_ends_within_a_name() -> None:
+    assert ";" not in safe_cell("x;=HYPERLINK(1);")
+
+
+def test_full_marks_are_in_the_last_bin() -> None:
+    assert histogram([0, 1.4, 1.5, 15], 15) == [2, 1, 0, 0, 0, 0, 0, 0, 0, 1]
+
+
+def example(student: str, found: str = "scale missing") -> Result:
+    marks = (Mark("attention_weights", "ignored keys", 0, 2, found, "Divide by <b>√C</b>."),)
+    failures = ({"cell": 3, "type": "ValueError", "message": "seen: 0.1234"},)
+    texts = {"measured-ratio": "<script>alert(1)</script>"}
+    return Result(student, ("a.ipynb",), "", "finished", failures, marks, texts)
+
+
+def test_feedback_shows_no_code_no_message_and_nobody_else() -> None:
+    page = feedback(A1, example("<anna>"), {})
+    assert "<script>" not in page and "&lt;script&gt;" in page and "&lt;anna&gt;" in page
+    assert "0.1234" not in page, "an error message could hold what was asked"
+    assert "scale missing" in page and "default-src 'none'" in page
+
+
+def test_report_lists_who_has_handed_in_the_same() -> None:
+    found = [example(who)._replace(note=note) for who, note in zip("abc", "xyx", strict=True)]
+    report = class_report(A1, [*found, example("d"), example("e")])
+    assert "<td>x</td><td>a, c</td>" in report and "a, c, " not in report and "d, e" not in report
+
+
+def test_report_counts_a_misconception_once_a_student() -> None:
+    anna = example("anna")
+    report = class_report(A1, [anna._replace(marks=anna.marks * 2), example("bert")])
+    assert "<td>scale missing</td><td>2</td>" in report
+    assert 'role="img" aria-label="Students by points. 0 to 1.5 points: 2"' in report
+    assert ">2</text>" in report and ">13.5 to 15</text>" in report
+
+
+def test_table_has_a_line_a_student_in_their_order() -> None:
+    rows = grades_csv(A1, [example("bert"), example("anna")], {}, {}).splitlines()
+    assert [row.split(",")[0].strip("\ufeff") for row in rows] == ["student", "anna", "bert"]
+
+
+def test_pages_have_names_that_every_system_takes(tmp_path: Path) -> None:
+    names = {page_name("key", student) for student in ("a/b", "a:b", "a?b", "ä" * 300)}
+    assert len(names) == 4
+    assert all(name.isascii() and "/" not in name and len(name) < 60 for name in names)

@@ -1,0 +1,214 @@
+"""What students hand in: everything is read as text, and what is wrong is said in words."""
+
+import json
+import os
+import zipfile
+from pathlib import Path
+
+import pytest
+from in_process import ROOT
+
+from annlib.course.assignments.a1 import A1
+from annlib.course.assignments.a3 import A3
+from annlib.grader.intake import collect
+from annlib.grader.judge import Submission
+from annlib.grader.release import edition
+
+CELL = {"cell_type": "code", "source": ["x = 1\n", "y = 2"], "metadata": {"tags": 7}}
+
+
+def notebook(**fields: object) -> str:
+    return json.dumps({"cells": [CELL], "nbformat": 4} | fields)
+
+
+def taken(path: Path) -> Submission:
+    (one,) = collect(path.parent, A1)
+    return one
+
+
+def write_zip(path: Path, **files: str) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, text in files.items():
+            archive.writestr(name, text)
+    return path
+
+
+def test_code_and_open_answers_are_found(tmp_path: Path) -> None:
+    (tmp_path / "anna.ipynb").write_text(edition(ROOT, A1, "solution"), encoding="utf-8")
+    one = taken(tmp_path / "anna.ipynb")
+    assert one.student == "anna" and not one.problem
+    assert any("class NonlocalBlock" in cell for cell in one.cells)
+    assert one.open_answers == {"measured-ratio": "*Your answer*"}
+
+
+def test_folder_zip_and_script_are_submissions(tmp_path: Path) -> None:
+    (tmp_path / "bert").mkdir()
+    (tmp_path / "bert/A1.ipynb").write_text(notebook())
+    (tmp_path / "bert/scratch.ipynb").write_text("draft")
+    (tmp_path / "cleo.py").write_text("# %% first\nx = 1\n# %%\ny = 2\n")
+    write_zip(tmp_path / "dora.zip", **{"A1/A1.ipynb": notebook(), "A1/a1_checks.py": "pass"})
+    found = {one.student: one.cells for one in collect(tmp_path, A1)}
+    assert found["bert"] == found["dora"] == ("x = 1\ny = 2",)
+    assert [cell.strip() for cell in found["cleo"]] == ["", "x = 1", "y = 2"]
+
+
+def test_notebook_of_format_three_is_read(tmp_path: Path) -> None:
+    old = {"worksheets": [{"cells": [{"cell_type": "code", "input": "x = 3"}]}], "nbformat": 3}
+    (tmp_path / "old.ipynb").write_text(json.dumps(old))
+    assert taken(tmp_path / "old.ipynb").cells == ("x = 3",)
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "words"),
+    [
+        ("a.ipynb", b"", "damaged"),
+        ("a.ipynb", b"\xff\xfe\x00{", "damaged"),
+        ("a.ipynb", b"[1, 2]", "something else"),
+        ("a.ipynb", b'{"cells": 3}', "0 cells"),
+        ("a.ipynb", b'{"cells": [null, "x"]}', "0 cells"),
+        ("a.ipynb", b'{"cells": ' + b"[" * 10**5, "cannot be read"),
+        ("a.docx", b"PK", "not a notebook"),
+        ("a.zip", b"no zip at all", "damaged"),
+    ],
+)
+def test_what_is_no_notebook_is_said(tmp_path: Path, name: str, data: bytes, words: str) -> None:
+    (tmp_path / name).write_bytes(data)
+    assert words in taken(tmp_path / name).problem
+
+
+def test_huge_file_is_not_read(tmp_path: Path) -> None:
+    with (tmp_path / "big.ipynb").open("wb") as file:
+        file.truncate(2 * 2**30)  # a hole: takes no disk
+    assert "2,048 MiB" in taken(tmp_path / "big.ipynb").problem
+
+
+def test_links_are_not_followed(tmp_path: Path) -> None:
+    secret = tmp_path / "solution.ipynb"
+    secret.write_text(notebook())
+    inbox = tmp_path / "inbox"
+    (inbox / "eve").mkdir(parents=True)
+    (inbox / "mallory.ipynb").symlink_to(secret)
+    (inbox / "eve/A1.ipynb").symlink_to(secret)
+    os.mkfifo(inbox / "pipe.ipynb")
+    assert all(one.problem and not one.cells for one in collect(inbox, A1))
+
+
+@pytest.mark.parametrize("name", ["../A1.ipynb", "/A1.ipynb", "a/../../A1.ipynb"])
+def test_zip_with_paths_that_escape_is_refused(tmp_path: Path, name: str) -> None:
+    write_zip(tmp_path / "eve.zip", **{name: notebook()})
+    assert "lead out" in taken(tmp_path / "eve.zip").problem
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["eve.zip"]
+
+
+def test_zip_that_grows_without_end_is_cut_off(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("A1.ipynb", bytes(30 * 2**20))
+    assert "too large" in taken(tmp_path / "bomb.zip").problem
+
+
+def test_same_name_twice_is_left_to_a_person(tmp_path: Path) -> None:
+    composed, split = "Zoë", "Zoe\u0308"  # the same name, as two systems write it
+    for name in (f"{composed}.ipynb", f"{split}.py"):
+        (tmp_path / name).write_text(notebook())
+    (one,) = collect(tmp_path, A1)
+    assert one.student == composed and "2 submissions" in one.problem
+
+
+def test_dots_in_a_name_belong_to_it_and_suffixes_may_be_large(tmp_path: Path) -> None:
+    for name in ("anna.maria.ipynb", "anna.paul.IPYNB", "cleo.PY"):
+        (tmp_path / name).write_text(notebook(metadata={"ok": True}))
+    found = {one.student: one for one in collect(tmp_path, A1)}
+    assert sorted(found) == ["anna.maria", "anna.paul", "cleo"]
+    assert found["anna.paul"].cells == ("x = 1\ny = 2",)
+
+
+def test_only_what_systems_leave_behind_is_passed_over(tmp_path: Path) -> None:
+    for name in (".DS_Store", "._anna.ipynb", "Thumbs.db", "__anna__.ipynb", ".cleo.ipynb"):
+        (tmp_path / name).write_text(notebook())
+    (tmp_path / "__MACOSX").mkdir()
+    assert [one.student for one in collect(tmp_path, A1)] == [".cleo", "__anna__"]
+
+
+def test_half_a_character_becomes_a_question_mark(tmp_path: Path) -> None:
+    tags = '"metadata": {"tags": ["open:measured-ratio"]}'
+    cell = f'{{"cell_type": "markdown", "source": "\\ud83d", {tags}}}'
+    (tmp_path / "eve.ipynb").write_text(f'{{"cells": [{cell}]}}')
+    assert taken(tmp_path / "eve.ipynb").open_answers == {"measured-ratio": "?"}
+
+
+@pytest.mark.parametrize("damage", [slice(38, 60), slice(0, 30), slice(-30, -10)])
+def test_damaged_zip_is_said_whatever_is_damaged(tmp_path: Path, damage: slice) -> None:
+    with zipfile.ZipFile(tmp_path / "eve.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("A1.ipynb", notebook() + 99 * " ")
+    data = bytearray((tmp_path / "eve.zip").read_bytes())
+    data[damage] = len(data[damage]) * b"\xff"
+    (tmp_path / "eve.zip").write_bytes(data)
+    one = taken(tmp_path / "eve.zip")
+    assert one.problem and not one.cells
+
+
+def test_script_of_endless_cells_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "eve.py").write_text(3000 * "# %%\n")
+    assert "3000 cells" in taken(tmp_path / "eve.py").problem
+
+
+def with_table(path: Path, **tables: str) -> Submission:
+    """What is taken of a zip with a notebook of A3 and these tables."""
+    cell = {"cell_type": "code", "source": "steps = 9", "metadata": {"tags": ["parameters"]}}
+    files = {"A3.ipynb": json.dumps({"cells": [cell, CELL]})} | tables
+    write_zip(path, **files)
+    (one,) = collect(path.parent, A3)
+    return one
+
+
+def test_files_beside_the_notebook_are_read_and_count_as_changes(tmp_path: Path) -> None:
+    one = with_table(tmp_path / "anna.zip", **{"run/a3_table.csv": "a,b"})
+    other = with_table(tmp_path / "anna.zip", **{"a3_table (1).csv": "a,c"})
+    assert one.attachments == {"a3_table.csv": "a,b"}
+    assert other.attachments == {"a3_table.csv": "a,c"} and one.digest != other.digest
+    assert with_table(tmp_path / "anna.zip").attachments == {}
+
+
+def test_a_script_is_told_from_the_modules_that_came_with_it(tmp_path: Path) -> None:
+    files = {f"{module}.py": "pass" for module in A3.public} | {"work.py": "x = 1"}
+    write_zip(tmp_path / "anna.zip", **files)
+    (one,) = collect(tmp_path, A3)
+    assert one.cells == ("x = 1",)
+
+
+def test_a_stray_file_costs_no_more_than_the_table(tmp_path: Path) -> None:
+    one = with_table(tmp_path / "anna.zip", **{"x/t.csv": "a", "y/t.csv": "b"})
+    assert one.cells and "2 files" in one.attachments["a3_table.csv"]
+    files = {"a3_rehearsal.csv": "a", "A3_Table.CSV": "b"}
+    assert with_table(tmp_path / "anna.zip", **files).attachments == {"a3_table.csv": "b"}
+
+
+def test_parameters_that_papermill_injected_are_left_out(tmp_path: Path) -> None:
+    cells = [
+        {"cell_type": "code", "source": f"steps = {n}", "metadata": {"tags": [tag]}}
+        for n, tag in enumerate(("parameters", "injected-parameters"))
+    ]
+    (tmp_path / "anna.ipynb").write_text(json.dumps({"cells": cells}))
+    (one,) = collect(tmp_path, A3)
+    assert len(one.cells) == 1 and one.cells[0].startswith("steps = 0")
+
+
+def test_parameters_end_the_cell_that_is_tagged_so(tmp_path: Path) -> None:
+    notebook, script = with_table(tmp_path / "anna.zip"), tmp_path / "bert.py"
+    (tmp_path / "anna.zip").unlink()
+    script.write_text('# %% tags=["parameters"]\nsteps = 9\n# %%\nx = 1\n')
+    (one,) = collect(tmp_path, A3)
+    for cells in (notebook.cells, one.cells[1:]):
+        names: dict[str, object] = {}
+        exec(cells[0], names)
+        assert names["steps"] == 2 and "steps" not in cells[1]
+
+
+def test_names_hold_nothing_that_a_terminal_obeys(tmp_path: Path) -> None:
+    (tmp_path / "\x1b[2Jeve.ipynb").write_text(notebook())
+    assert taken(tmp_path / "x").student.isprintable()
+
+
+def test_empty_folder_says_what_is_expected(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="one file or folder for each student"):
+        collect(tmp_path, A1)

@@ -1,0 +1,101 @@
+"""The worker: how cells run, and what it answers, also where there is no bubblewrap."""
+
+import asyncio
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from annlib.grader import sandbox
+from annlib.grader.confine import Limits
+from annlib.grader.protocol import Message
+from annlib.grader.sandbox import open_sandbox, run_worker, stage_worker
+from annlib.grader.worker import described, encoded, plain_python, run_cells
+
+
+def test_without_bubblewrap_grading_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(sandbox.shutil, "which", lambda name: None)
+    stage = stage_worker(tmp_path)
+    with pytest.raises(ValueError, match="apt install bubblewrap.*--unsafe"):
+        open_sandbox(stage, unsafe=False)
+    assert not open_sandbox(stage, unsafe=True).isolated
+
+
+@pytest.mark.slow
+def test_unsafe_worker_answers_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(sandbox.shutil, "which", lambda name: None)
+    opened = open_sandbox(stage_worker(tmp_path), unsafe=True)
+    call = {"name": "twice", "sizes": None, "weights": {}, "upstream": None}
+    call["arguments"] = [{"array": "a0"}]
+    request = Message({"calls": [call, call | {"name": "Twice"}]}, {"a0": np.ones(3, np.float32)})
+    cells = ["def twice(x): return 2 * x"]
+    found = run_worker(opened, Limits(), "import torch", cells, {}, request)
+    assert found.ended == "finished"
+    assert found.answers[0].arrays["output"].tolist() == [2, 2, 2]
+    assert found.answers[1].facts["error"]["type"] == "NameNotFound"
+
+
+def test_stage_holds_no_hidden_tests(tmp_path: Path) -> None:
+    files = {path.name for path in stage_worker(tmp_path).rglob("*.py")}
+    assert files == {*sandbox.WORKER_FILES}
+    assert "protocol.py" in files and not files & {"judge.py", "sandbox.py", "intake.py"}
+
+
+@pytest.mark.parametrize(
+    ("cell", "python"),
+    [
+        ("x = 1 % 2", "x = 1 % 2"),
+        ("%matplotlib inline\nx = 1", "pass\nx = 1"),
+        ("if x:\n    !ls\ny = 2", "if x:\n    pass\ny = 2"),
+        ("files = !ls\nx = 1", "files = None\nx = 1"),
+        ("torch.nn?\nx = 1", "pass\nx = 1"),
+        ("%%time\nx = 1", "x = 1"),
+        ("%%bash\nrm -rf /", ""),
+        ('x = """\n%d\n"""', 'x = """\n%d\n"""'),
+    ],
+)
+def test_magics_do_nothing(cell: str, python: str) -> None:
+    assert plain_python(cell) == python
+
+
+def run(*cells: str) -> tuple[dict, list[dict]]:
+    names, loop = {}, asyncio.new_event_loop()
+    try:
+        return names, run_cells("import math", list(cells), names, Limits(), loop)
+    finally:
+        loop.close()
+
+
+def test_cells_that_were_moved_run_in_the_end() -> None:
+    names, failures = run("c = b + 1", "b = a + 1", "a = math.floor(1.5)")
+    assert (names["c"], failures) == (3, [])
+
+
+def test_a_cell_that_fails_stops_no_other() -> None:
+    names, failures = run("1 / 0", "raise SystemExit", "def f(:", "missing", "x = 1")
+    assert names["x"] == 1
+    kinds = {failure["cell"]: failure["type"] for failure in failures}
+    assert kinds == {1: "ZeroDivisionError", 2: "SystemExit", 3: "SyntaxError", 4: "NameError"}
+
+
+def test_an_error_that_cannot_be_shown_is_described() -> None:
+    class Nasty(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError
+
+    assert described(Nasty())["message"] == "(an error that cannot be shown)"
+
+
+def test_results_become_plain_arrays() -> None:
+    assert encoded(torch.ones(2, dtype=torch.bfloat16), 99)[0]["dtype"] == "bfloat16"
+    assert encoded((1, 2), 99)[1].tolist() == [1, 2]
+    assert encoded(3, 99)[1].shape == ()
+    with pytest.raises(TypeError, match="a tensor or a number"):
+        encoded({"a": 1}, 99)
+    with pytest.raises(TypeError, match="a tensor or a number"):
+        encoded(np.ones(2, np.longdouble), 99)
+    with pytest.raises(ValueError, match="MiB"):
+        encoded(torch.ones(100), 99)

@@ -1,0 +1,122 @@
+"""A class as it comes, right, wrong, blank, broken, hostile: graded, killed half way, gone on.
+
+Writes data/results/grader_class.md:
+PYTHONPATH=tests/grader python tests/grader/whole_class.py [number of submissions]
+"""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from multiprocessing import get_context
+from pathlib import Path
+
+import a1_answers
+import nbformat
+from cheats import CHEATS, SHORT
+from in_process import ROOT, solutions
+from known import mistaken
+
+from annlib.course.assignments.a1 import A1
+from annlib.engine.results import cpu_name
+from annlib.grader.batch import grade, write_all
+from annlib.grader.intake import collect
+from annlib.grader.release import edition
+
+PAGE = ROOT / "data/results/grader_class.md"
+PATIENCE = 3600  # seconds
+
+
+def handed_in(folder: Path, count: int) -> Path:
+    """The same every time: of ten, six have a mistake; one is right, blank, broken, hostile."""
+    folder.mkdir()
+    dice = random.Random(0)
+    right = solutions(A1)
+    wrong = [
+        mistaken(right, one.cell, wrong)
+        for one in a1_answers.GALLERIES
+        for wrong in one.wrong.values()
+    ]
+    hostile = list(CHEATS.values())
+    for number in range(count):
+        kind = number % 10
+        path = folder / f"student-{number:03}.ipynb"
+        if kind in (0, 1):
+            path.write_text(edition(ROOT, A1, ("solution", "learner")[kind]), encoding="utf-8")
+        elif kind == 2:
+            path.write_bytes(dice.randbytes(1000))
+        else:
+            cells = hostile[number // 10 % len(hostile)] if kind == 3 else (dice.choice(wrong),)
+            made = [nbformat.v4.new_code_cell(cell) for cell in cells]
+            nbformat.write(nbformat.v4.new_notebook(cells=made), path)
+    return folder
+
+
+def grade_all(inbox: Path, out: Path, jobs: int) -> None:
+    """Goes on where it was, if it was."""
+    found = collect(inbox, A1)
+    results, changed = grade(A1, found, out, 7, jobs, False, True, lambda text: None, SHORT)
+    write_all(A1, results, changed, {}, {}, out)
+
+
+def killed_half_way(inbox: Path, out: Path, count: int) -> int:
+    """Starts grading, and kills the grader with half of the class done.  -> results it had kept"""
+    grader = get_context("spawn").Process(target=grade_all, args=(inbox, out, 2))
+    grader.start()
+    deadline = time.monotonic() + PATIENCE
+    while len(list(out.glob("results/*.json"))) < count // 2:
+        if time.monotonic() > deadline or not grader.is_alive():
+            raise RuntimeError(f"The grader did not get half of {count} done: see what it printed.")
+        time.sleep(0.2)
+    os.kill(grader.pid, signal.SIGKILL)
+    grader.join()
+    return len(list(out.glob("results/*.json")))
+
+
+def left_behind() -> int:
+    """Workers that are still there."""
+    running = subprocess.run(("ps", "-eo", "args"), capture_output=True, text=True).stdout
+    return running.count("annlib.grader.worker")
+
+
+def tried(folder: Path, count: int) -> Iterator[str]:
+    """Lines of a report: time with one job and two, and whether all tables are the same."""
+    inbox, tables = handed_in(folder / "inbox", count), []
+    load = os.getloadavg()[0]
+    yield f"# A class of {count}\n"
+    yield (
+        "Of ten submissions to A1 six have a mistake; one is right, blank, broken, hostile. Limits "
+        f"are short ({SHORT.cpu_seconds} s of a processor): without end is as far as that.\n"
+    )
+    machine = f"{cpu_name()}, {os.cpu_count()} CPUs"
+    yield f"{datetime.now(UTC):%Y-%m-%d}, {machine}; load before: {load:.1f}\n"
+    yield "| jobs | graded | time | each |\n|---|---|---|---|"
+    for jobs in (1, 2):
+        out, started = folder / f"jobs-{jobs}", time.perf_counter()
+        grade_all(inbox, out, jobs)
+        seconds = time.perf_counter() - started
+        tables.append((out / "grades.csv").read_bytes())
+        graded = len(list(out.glob("results/*.json")))
+        yield f"| {jobs} | {graded} | {seconds:.0f} s | {seconds / count:.2f} s |"
+    kept = killed_half_way(inbox, folder / "killed", count)
+    left = left_behind()
+    grade_all(inbox, folder / "killed", 2)
+    tables.append((folder / "killed/grades.csv").read_bytes())
+    same = "the same bytes" if len(set(tables)) == 1 else "DIFFERENT"
+    yield (
+        f"\nKilled (SIGKILL) with {kept} results kept; workers left behind: {left}. Gone on with "
+        f"--resume. The three tables are {same}, with {tables[0].count(b'student-')} students; "
+        f"workers left in the end: {left_behind()}."
+    )
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as name:
+        report = list(tried(Path(name), int(sys.argv[1]) if len(sys.argv) > 1 else 300))
+    PAGE.write_text("\n".join(report) + "\n", encoding="utf-8")
+    print(PAGE)
