@@ -147,12 +147,8 @@ def mean_iou(student: Callable[[Tensor], Tensor]) -> None:
         found, total = run(counts), counts.sum(0).double()
         otherwise = f"For random counts your number is {found:.3g}, which is not the mIoU."
         judge(found, ious(total).nanmean(), mean_slips(ious(counts.double()), total), otherwise)
-    judge(
-        run(counts.flip(0)),
-        found,
-        {},
-        "The order of the images changes your result. Add all matrices before you divide.",
-    )
+    order = "The order of the images changes your result. Add all matrices before you divide."
+    judge(run(counts.flip(0)), found, {}, order)
     passed("""the matrices of all images are added first; a class that occurs nowhere is left out of
         the mean; a class that was only predicted counts as 0.""")
 
