@@ -190,7 +190,14 @@ class Machine:
 def times_faster(student: Compare) -> None:
     """student(slow, fast, repeat, clock) -> how many times faster `fast` is"""
     for repeat in (5, 7):
-        check_plain(student, repeat)
+        error, calls = measured(student, repeat)
+        if abs(error) >= 0.03:
+            raise NotYet(f"""On a simulated machine your ratio is {abs(error):.0%} off. Read the
+                clock before and after each single call, and subtract.""")
+        each = [calls.count(which) for which in (0, 1)]
+        if min(each) < repeat + WARM_UP:
+            raise NotYet(f"""With repeat = {repeat} each is called {WARM_UP} times without the clock
+                and {repeat} times with it; you called them {each[0]} and {each[1]} times.""")
         error, _ = measured(student, repeat, cold=60)
         if abs(error) >= 0.03:
             raise NotYet(f"""A cold start counts in your times: the first calls of each fetch memory
@@ -224,16 +231,5 @@ def measured(
     found = attempt_number(student, slow, quick, repeat, lambda: machine.now)
     expect(bool(machine.calls), "Neither of the two was called.")
     if abs(found * ratio - 1) <= 0.03:
-        raise NotYet("Upside down: divide the time of the slow one by that of the fast one.")
+        raise NotYet("Inverted: divide the time of the slow one by that of the fast one.")
     return found / ratio - 1, machine.calls
-
-
-def check_plain(student: Compare, repeat: int) -> None:
-    error, calls = measured(student, repeat)
-    if abs(error) >= 0.03:
-        raise NotYet(f"""On a simulated machine your ratio is {abs(error):.0%} off. Read the clock
-            before and after each single call, and subtract.""")
-    each = [calls.count(which) for which in (0, 1)]
-    if min(each) < repeat + WARM_UP:
-        raise NotYet(f"""With repeat = {repeat} each is to be called {WARM_UP} times for nothing and
-            {repeat} times with the clock; you called them {each[0]} and {each[1]} times.""")

@@ -19,8 +19,7 @@ from annlib.course.checks.base import (
 )
 
 Size = tuple[int, int]
-Score = Callable[[Tensor], Tensor]  # (B, C, h, w) -> (B, K, h, w)
-Slide = Callable[[Score, Tensor, Size, Size], Tensor]
+Slide = Callable[[Callable[[Tensor], Tensor], Tensor, Size, Size], Tensor]
 
 
 def class_indices(student: Callable[[Tensor, Sequence[int]], Tensor]) -> None:

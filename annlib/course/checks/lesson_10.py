@@ -60,7 +60,7 @@ def seeds_in_budget(student: Callable[[float, float, int], int]) -> None:
                 arm, and a seed counts only when all arms have it: round down.""")
     if run(1.0, 100.0, 2) != 0:
         raise NotYet("One minute is too short for two runs of 100 seconds: 0 seeds.")
-    say("Correct: a seed costs one run in each arm, and only complete ones count.")
+    passed("a seed costs one run in each arm, and only complete ones count.")
 
 
 def registration(student: Callable[[], Registration]) -> None:
@@ -101,7 +101,8 @@ def check_numbers(told: Registration) -> None:
     largest, effect, seeds = METRICS[told.metric], told.smallest_effect, told.seeds
     if not isinstance(effect, int | float) or effect == 0:
         raise NotYet("""With a smallest effect of 0 the faintest trace counts, which no number of
-            seeds can exclude. How large an effect would matter? (Negative: no worse.)""")
+            seeds can exclude. How large an effect would matter? (Negative: a loss that is no
+            worse.)""")
     if not abs(effect) < largest:
         raise NotYet(f"""A smallest effect of {effect:g} in {told.metric} cannot be reached: the
             scale ends at {largest:g}. Shares lie between 0 and 1.""")
