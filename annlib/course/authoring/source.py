@@ -120,6 +120,7 @@ def check_cell(cell: Cell) -> None:
         )
 
 
+# How much a hint gives away, not what.
 HINT_TITLES = {"1": "the idea", "2": "the tool", "3": "the first line"}
 LINK = re.compile(r"\]\((exercise|quiz|predict):([a-z0-9-]+)\)")
 NUMBER_LINK = re.compile(r"\[([^\]]+)\]\((claim|given|cited|result):([a-z0-9_./-]+)\)")
@@ -138,11 +139,6 @@ class Option(NamedTuple):
 def folded(summary: str, body: str) -> str:
     """Markdown that shows `summary` (HTML) and unfolds `body`; the blank lines keep it markdown."""
     return f"<details>\n<summary>{summary}</summary>\n\n{body}\n\n</details>"
-
-
-def hint(text: str, number: str) -> str:
-    """A folded hint whose title says how much it gives away, not what."""
-    return folded(f"Hint {number}: {HINT_TITLES[number]}", text)
 
 
 def quiz_options(text: str) -> list[Option]:
@@ -171,11 +167,6 @@ def inline_html(text: str) -> str:
     for pattern, tag in EMPHASIS:
         text = re.sub(pattern, rf"<{tag}>\1</{tag}>", text)
     return text
-
-
-def teachers_note(text: str) -> str:
-    """A quotation that is visibly not part of the lesson."""
-    return "\n".join(f"> {line}".rstrip() for line in f"**For teachers.** {text}".splitlines())
 
 
 def resolve_links(cell: Cell, anchors: dict[str, str]) -> str:

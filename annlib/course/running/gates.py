@@ -13,7 +13,7 @@ from typing import NamedTuple
 import nbformat
 from nbformat import NotebookNode
 
-from annlib.course.lesson import PROGRESS, ROOT, Claim, Stated, claims_in, disagreements
+from annlib.course.lesson import PROGRESS, ROOT, Claim, claims_in, disagreements
 from annlib.course.running.execute import Run, is_learner
 
 FOLDER = ROOT / "data/results/lessons"
@@ -139,7 +139,7 @@ def first_line(cell: NotebookNode) -> str:
 
 def claims_hold(notebook: NotebookNode) -> list[str]:
     """Numbers in the text that neither this run nor the recorded one confirms."""
-    stated = [Stated(*one) for cell in notebook.cells for one in cell.metadata.get("claims", [])]
+    stated = [one for cell in notebook.cells for one in cell.metadata.get("claims", [])]
     path, recorded = FOLDER / f"{lesson_name(notebook)}.json", {}
     if path.exists():
         kept = json.loads(path.read_text(encoding="utf-8"))["claims"]
