@@ -134,11 +134,10 @@ def test_the_switch_says_what_was_measured(ann: torch.nn.Module) -> None:
 # Queries and keys
 
 
-@pytest.mark.parametrize("folded", [True, False])
 @pytest.mark.parametrize("head", HEADS)
-def test_weights_are_those_of_the_network(head: str, folded: bool) -> None:
+def test_weights_are_those_of_the_network(head: str) -> None:
     torch.manual_seed(0)
-    model = build_model(town(head).model, folded).eval()
+    model = build_model(town(head).model).eval()
     theirs, ours = attention_of(model, SCENE.image), projections_of(model, SCENE.image)
     assert theirs.keys() == ours.keys()
     for path, attention in theirs.items():
