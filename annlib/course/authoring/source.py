@@ -68,18 +68,8 @@ def read(source: Path) -> Lesson:
     lines = [n for n, line in enumerate(text.splitlines(), 1) if re.match(r"# %%( |$)", line)]
     nodes = jupytext.reads(text, fmt="py:percent").cells
     places = [f"{source.name}:{line}" for line in lines] + [source.name] * len(nodes)
-    cells = number_cells(list(zip(nodes, places, strict=False)))
-    for slug, count in Counter(cell.slug for cell in cells).items():  # a slug makes a cell's id
-        if count > 1:
-            same = ", ".join(cell.place for cell in cells if cell.slug == slug)
-            raise ValueError(f"{count} cells are called {slug!r} ({same}): a tag names one cell.")
-    return Lesson(source.stem, cells)
-
-
-def number_cells(nodes: list[tuple]) -> list[Cell]:
-    """Cells with section and slug: their own tag, or a running number within the section."""
-    section, sections, numbers, cells = "top", Counter(), Counter(), []
-    for node, place in nodes:
+    section, sections, numbers, cells = "top", Counter(), Counter(), {}
+    for node, place in zip(nodes, places, strict=False):
         tags = tuple(node.metadata.get("tags", []))
         titles = headings(node.source) if node.cell_type == "markdown" else []
         if titles and titles[0][0] <= 2:
@@ -89,10 +79,13 @@ def number_cells(nodes: list[tuple]) -> list[Cell]:
         names = [tag for tag in tags if tag not in ("instructor", "slow", "gpu")]
         numbers[section] += not names
         slug = names[0] if names else f"{section}/{numbers[section]}"
-        cell = Cell(node.cell_type, node.source, tags, section, slug, place)
-        check_cell(cell)
-        cells.append(cell)
-    return cells
+        if slug in cells:  # it makes the id of a cell
+            raise ValueError(
+                f"{place} and {cells[slug].place} are both called {slug!r}: a tag names one cell."
+            )
+        cells[slug] = Cell(node.cell_type, node.source, tags, section, slug, place)
+        check_cell(cells[slug])
+    return Lesson(source.stem, list(cells.values()))
 
 
 def check_cell(cell: Cell) -> None:
