@@ -297,8 +297,6 @@ for name, times in more.items():
 # are your measurements as curves (both axes logarithmic: a slope of 1 is a straight bill, 2 a square one):
 
 # %%
-from annlib.course import plots
-
 curves = curves_of(measured)
 print(slopes_table(curves))
 plots.growth_chart(curves)
@@ -466,8 +464,6 @@ found = found_in(seen)
 print(beside_paper(found, size))
 
 # %%
-from annlib.course import plots
-
 by_operations = forms[0].flops / next(form.flops for form in forms if form.name == PLAIN_APNB)
 ratios = {name: found[name].timing.median / found[PLAIN_APNB].timing.median for name in found}
 against = ratios[NONLOCAL] / by_operations
@@ -542,8 +538,6 @@ lesson.claim("apnb-share", 100 * ann["apnb"] / sum(ann.values()), within=0.5, un
 # 3. Which single bar would you attack first to make ANN faster at 512 x 1024? (Lesson 11 attacks two.)
 
 # %%
-from annlib.course import widgets
-
 widgets.NetworkBill()
 
 # %% [markdown] tags=["exercise:amdahl"]
