@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from annlib.config import IGNORE_INDEX
-from annlib.data.classes import CITYSCAPES, PUBLISHED_PICTURES, DatasetSpec
+from annlib.data.classes import CITYSCAPES, PUBLISHED_IMAGES, DatasetSpec
 from annlib.data.datasets import read_pair, training_problem
 from annlib.data.folders import Pairs, find_pairs, label_files, locate, shared_labels, visible
 from annlib.data.synthetic import MARK
@@ -109,7 +109,7 @@ def check_split(
 def listing_problems(root: Path, pairs: Pairs, split: str) -> list[str]:
     """Files that are missing, have no partner or two, and a number that is not the published."""
     spec, found = pairs.spec, len(pairs.images)
-    published = PUBLISHED_PICTURES.get(spec.name, {}).get(split, found)
+    published = PUBLISHED_IMAGES.get(spec.name, {}).get(split, found)
     is_imitation = any((folder / MARK).is_file() for folder in (root, *root.absolute().parents[:2]))
     problems = list(pairs.problems)
     if found != published and not is_imitation:
