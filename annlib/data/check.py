@@ -188,14 +188,14 @@ def contact_sheet(title: str, pairs: Sequence[Sample], spec: DatasetSpec) -> Ima
     cells, classes = [], set()
     for caption, image, labels in pairs:
         classes |= {*torch.unique(labels).tolist()}
-        photo = Image.fromarray(image.permute(1, 2, 0).numpy())
+        shown = Image.fromarray(image.permute(1, 2, 0).numpy())
         mask = Image.fromarray(colours[labels.int()].numpy())
-        photo.thumbnail(THUMBNAIL, Image.Resampling.BILINEAR)
+        shown.thumbnail(THUMBNAIL, Image.Resampling.BILINEAR)
         mask.thumbnail(THUMBNAIL, Image.Resampling.NEAREST)
-        cell = Image.new("RGB", (2 * THUMBNAIL[0] + MARGIN, LINE + photo.height), PAPER)
-        text = f"{caption}  ({labels.shape[0]} x {labels.shape[1]})" * bool(caption)
+        cell = Image.new("RGB", (2 * THUMBNAIL[0] + MARGIN, LINE + shown.height), PAPER)
+        text = f"{caption}  ({labels.shape[0]} x {labels.shape[1]})"
         ImageDraw.Draw(cell).text((0, 0), text, GREY, small)
-        cell.paste(photo, (0, LINE))
+        cell.paste(shown, (0, LINE))
         cell.paste(mask, (THUMBNAIL[0] + MARGIN, LINE))
         cells.append(cell)
     width, height = (MARGIN + max(cell.size[side] for cell in cells) for side in (0, 1))
