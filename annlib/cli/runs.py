@@ -12,7 +12,7 @@ from annlib.engine.metrics import percent, table
 from annlib.engine.runs import Run, or_nan
 
 if TYPE_CHECKING:
-    from annlib.course.plots.scenes import Picture
+    from annlib.course.plots.style import FigureWithAlt
 
 
 WIDEST = 40  # characters of a setting that is a long list
@@ -225,14 +225,14 @@ def tell_troubles(runs: list["Run"]) -> None:
 
 def write_curve(run: "Run") -> None:
     """Draws the learning curve of a run into its folder."""
-    from annlib.course.plots.training import learning_curve
+    from annlib.course.plots.training import learning_curves
 
-    write(learning_curve(run), run.folder / "curve.png")
+    write(learning_curves([run], [run.folder.resolve().name]), run.folder / "curve.png")
 
 
-def write(picture: "Picture", path: Path) -> None:
+def write(figure: "FigureWithAlt", path: Path) -> None:
     """Writes a picture; says where, and what it shows."""
     from annlib.model.checkpoint import write_atomically
 
-    write_atomically(path, picture.png())
-    print(f"{path}: {picture.alt}")
+    write_atomically(path, figure.png())
+    print(f"{path}: {figure.alt}")

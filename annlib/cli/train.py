@@ -192,7 +192,7 @@ class Train:
     accumulate: int = 1
     """Parts that a batch is worked through in, for a device that cannot hold it whole."""
     compile: bool = False
-    """Let torch.compile fuse operations: slow to start (gain: `annlib benchmark train`)."""
+    """Let torch.compile fuse operations: slow to start (gain: benchmarks/README.md)."""
     cuda_graphs: bool = False
     """With --compile, on a GPU: record the kernels of a step, and replay them."""
     score_every: int | None = None
