@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from annlib.course.plots.windows import coverage, window_map
+from annlib.course.plots.scenes import coverage, window_map
 from annlib.course.preflight import GPUS, PRECISIONS, estimate, published_memory, share_reached
 from annlib.course.training import measured_step, parameters_of, same_classes, sample_image
 from annlib.course.widgets.costs import preflight
@@ -60,7 +60,7 @@ def test_windows_cover_every_pixel_and_their_number_is_told() -> None:
 def test_window_sliders_show_every_state() -> None:
     widget = window_sliders(np.full((32, 64, 3), 200, np.uint8))
     for _, side in widget.controls["side"].options:
-        for _, share in widget.controls["share"].options:
+        for _, share in widget.controls["stride"].options:
             widget.draw(side, share)
     widget.close()
 

@@ -73,7 +73,7 @@ class Train:
     accumulate: int = 1
     """Parts that a batch is split into, one after the other, for a device with little memory."""
     compile: bool = False
-    """Let torch.compile fuse operations: slow to start."""
+    """Let torch.compile fuse operations: slow to start (gain: benchmarks/README.md)."""
     cuda_graphs: bool = False
     """With --compile, on a GPU: record the kernels of a step, and replay them."""
     score_every: int | None = None

@@ -26,7 +26,6 @@ experiment = ""
 # %% tags=["setup"]
 import time
 from dataclasses import replace
-from functools import partial
 from math import log
 from pathlib import Path
 
@@ -423,11 +422,11 @@ def prepare(head: str, seed: int) -> tuple:
 ann, ann_steps = prepare("ann", lesson.seed)
 
 
-def look(step: int) -> plots.Look:
+def look(step: int) -> plots.Validation:
     """How the network does now."""
     matrix = score(ann)
     said = predict_labels(ann, scene.image)
-    return plots.Look(step, matrix.scores().miou, matrix.accuracy_among(HOUSES), said)
+    return plots.Validation(step, matrix.scores().miou, matrix.accuracy_among(HOUSES), said)
 
 
 run = widgets.LiveRun(
@@ -435,8 +434,8 @@ run = widgets.LiveRun(
     steps,
     every,
     look,
-    draw=partial(plots.live, total=steps, scene=scene, block="ann"),
-    say=partial(plots.say_live, total=steps),
+    scene,
+    "ann",
 )
 run.start()
 
@@ -479,7 +478,7 @@ for name, model in {"ANN": ann, "FCN": fcn}.items():
 # A run in mode learn ended with [0.99](claim:houses-ann) of the house pixels right for ANN and
 # [0.36](claim:houses-fcn) for FCN (mIoU [0.95](claim:miou-ann) and [0.72](claim:miou-fcn)). 1/3 is guessing; over 120 houses it wobbles by about [±0.04](given:binomial).
 #
-# One seed is an anecdote. `annlib town compare` trained each network with five seeds, for 1000 steps each:
+# One seed is an anecdote. `python -m benchmarks.compare_heads` trained each network with five seeds, for 1000 steps each:
 #
 # | network | mIoU | houses | worst seed |
 # |---|---|---|---|

@@ -85,19 +85,19 @@ def test_list_shows_every_experiment(annlib) -> None:
 
 
 def test_scenes_are_written_and_counted(annlib) -> None:
-    assert annlib("scenes", "town", "--count", 3) == "3 scenes in town\n"
+    assert annlib("data", "scenes", "town", "--count", 3) == "3 scenes in town\n"
     assert len(list(Path("town/images").iterdir())) == 3
 
 
 def test_scenes_go_into_no_folder_with_other_things(annlib) -> None:
     Path("town").mkdir()
     Path("town/mine.txt").write_text("mine")
-    assert "not an empty folder" in failure(annlib, "scenes", "town")
+    assert "not an empty folder" in failure(annlib, "data", "scenes", "town")
     assert [path.name for path in Path("town").iterdir()] == ["mine.txt"]
 
 
 def test_no_scenes_are_refused(annlib) -> None:
-    assert "--count is 0" in failure(annlib, "scenes", "town", "--count", 0)
+    assert "--count is 0" in failure(annlib, "data", "scenes", "town", "--count", 0)
 
 
 def test_training_prints_scores_and_keeps_them(annlib) -> None:
@@ -281,13 +281,13 @@ def test_evaluation_repeats_the_scores_of_the_training(annlib) -> None:
 def test_scenes_that_were_written_are_evaluated_like_those_that_are_painted(
     annlib, checkpoint: Path
 ) -> None:
-    annlib("scenes", "town", "--count", 3, "--first-seed", FIRST_VAL_SEED)
+    annlib("data", "scenes", "town", "--count", 3, "--first-seed", FIRST_VAL_SEED)
     printed = annlib("evaluate", checkpoint, "--data", "town")
     assert printed == annlib("evaluate", checkpoint)
 
 
 def test_scenes_that_were_written_are_to_be_divided_for_training(annlib) -> None:
-    annlib("scenes", "town", "--count", 2)
+    annlib("data", "scenes", "town", "--count", 2)
     assert "training needs two splits" in failure(annlib, "train", "photos_fcn", "--data", "town")
 
 
