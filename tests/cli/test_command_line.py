@@ -51,7 +51,7 @@ def annlib(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
         ("train balloon_ann --minutes nan", "--minutes is nan: "),
         ("train balloon_ann --minutes inf", "--minutes is inf: "),
         ("train balloon_ann --minutes 5 --resume", "own number of steps holds"),
-        ("train balloon_ann --classes camvid", "leave --classes away"),
+        ("train balloon_ann --classes camvid", "or omit --classes"),
         ("train balloon_ann --threads 0", "--threads is 0: at least one is needed"),
         ("train balloon_ann --resume", "There is no run in runs/balloon_ann-seed0"),
         ("train photos_ann", "folder is not shipped with annlib: name its folder with --data"),
