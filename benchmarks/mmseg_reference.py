@@ -18,12 +18,32 @@ from annlib.config import IGNORE_INDEX, TrainConfig
 from annlib.engine.train import poly_lr
 from annlib.model.ann import ANN
 from annlib.model.asymmetric import AFNB, APNB, AsymmetricAttention
-from annlib.model.convert import from_mmseg, to_mmseg
+from annlib.model.convert import ONCE, RENAMES, SHARED, from_mmseg
 from annlib.zoo import Published, published
 
 PACKAGES = ("mmseg", "mmengine", "mmcv", "ftfy", "regex")  # mmseg does not ask pip for all of them
 HOW_TO_INSTALL = "pip install -e '.[reference]' installs versions that fit together."
 COMPILED = "mmcv._ext"
+
+
+def to_mmseg(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The inverse of `from_mmseg`: APNB's one projection gets both of its names again.
+
+    Raises KeyError for an unknown name.
+    """
+    theirs = {ours: name for name, ours in RENAMES.items()}
+    renamed = {}
+    for key, tensor in weights.items():
+        prefix, _, last = key.rpartition(".")
+        if key.startswith("backbone."):
+            renamed[key] = tensor
+            continue
+        if prefix not in theirs or prefix.startswith(SHARED):
+            raise KeyError(f"{key!r} is not a weight of annlib's ANN: the reference lacks it.")
+        renamed[f"{theirs[prefix]}.{last}"] = tensor
+        if prefix.startswith(ONCE):
+            renamed[f"{theirs[prefix.replace(ONCE, SHARED)]}.{last}"] = tensor
+    return renamed
 
 
 class Stub(ModuleType):

@@ -27,11 +27,9 @@ from annlib.course.implementations import (
     folded_block_flops,
     nonlocal_flops,
 )
-from annlib.course.plots.costs import cost_curves
-from annlib.course.plots.efficient import orders
+from annlib.course.plots.costs import cost_curves, orders
 from annlib.course.timing import Conditions
 from annlib.course.widgets import attention, costs
-from annlib.course.widgets import costs as network_control
 from annlib.course.widgets.costs import GRIDS
 from annlib.engine.profiler import peak_bytes
 
@@ -98,26 +96,26 @@ def test_curves_without_known_memory_draw_no_limit() -> None:
 
 @pytest.mark.parametrize("head", HEADS)
 def test_network_bill_answers_for_every_head(head: str) -> None:
-    widget = network_control.NetworkBill()
-    shown = [widget.draw(head, size)[0].alt for size in network_control.SIZES.values()]
+    widget = costs.network_cost()
+    shown = [widget.draw(head, size)[0].alt for size in costs.SIZES.values()]
     assert all("GFLOPs in all" in text for text in shown)
     widget.close()
 
 
 def test_fold_bill_answers_for_the_ends_of_its_sliders() -> None:
-    widget = costs.FoldBill()
+    widget = costs.folding_cost()
     states = product(("AFNB", "APNB"), (8, 256), (8, 256), (64, 2048))
-    assert len({widget.draw(*state)[0].alt for state in states}) == 16
+    assert len({widget.draw(*state).alt for state in states}) == 16
     widget.close()
 
 
 def test_order_swap_says_who_may_change_places() -> None:
-    widget = attention.OrderSwap(layers(4), torch.randn(2, 4, 16, 24))
+    widget = attention.layer_order(layers(4), torch.randn(2, 4, 16, 24))
     states = product(layers(4), attention.SCALES)
-    shown = [widget.draw(name, cells, 3)[0].alt for name, cells in states]
-    may = {text.split(",")[0] for text in shown if "they may change places" in text}
+    shown = [widget.draw(name, cells, 3).alt for name, cells in states]
+    may = {text.split(",")[0] for text in shown if "They commute" in text}
     assert may == {"1 x 1 convolution", "batch norm"}
-    assert not any("batch norm, training" in text for text in shown if "places" in text)
+    assert not any("batch norm, training" in text for text in shown if "They commute" in text)
     widget.close()
 
 

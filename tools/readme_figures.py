@@ -6,7 +6,7 @@ from pathlib import Path
 from annlib.course.attention import attention_of
 from annlib.course.attention_metrics import predict_labels
 from annlib.course.plots import scenes
-from annlib.course.plots.scenes import Picture
+from annlib.course.plots.style import FigureWithAlt
 from annlib.data.balloon_town.dataset import make_scene
 from annlib.data.balloon_town.layout import PATTERNS, Scene, with_patterns
 from annlib.data.balloon_town.render import paint_scene
@@ -19,11 +19,11 @@ FIRST_SHOWN = FIRST_VAL_SEED + 21  # no network was trained on such a scene
 NAMES = {"fcn": "FCN", "ppm": "PPM", "nonlocal": "Non-local", "apnb": "APNB", "ann": "ANN"}
 
 
-def attention_figure(scene: Scene) -> Picture:
+def attention_figure(scene: Scene) -> FigureWithAlt:
     """What houses attend to: non-local block, APNB alone, and the AFNB of the whole network."""
     heads = ("nonlocal", "apnb", "ann")
     found = {head: attention_of(shipped_model(f"balloon_{head}"), scene.image) for head in heads}
-    return scenes.hero(
+    return scenes.house_attention(
         scene,
         {
             "Non-local block": ("nonlocal", found["nonlocal"]["context.attention"]),
@@ -33,7 +33,7 @@ def attention_figure(scene: Scene) -> Picture:
     )
 
 
-def predictions_figure(shown: list[Scene]) -> Picture:
+def predictions_figure(shown: list[Scene]) -> FigureWithAlt:
     """The predictions of every head on a few scenes."""
     found = {}
     for head in HEADS:
@@ -42,7 +42,7 @@ def predictions_figure(shown: list[Scene]) -> Picture:
     return scenes.predictions(shown, found)
 
 
-def counterfactual_figure(scene: Scene) -> Picture:
+def counterfactual_figure(scene: Scene) -> FigureWithAlt:
     """All balloons repainted: the local network cannot see it, the predictions of ANN follow."""
     turned = [(balloon.pattern + 1) % len(PATTERNS) for balloon in scene.balloons]
     after = paint_scene(with_patterns(scene.layout, turned))
@@ -50,7 +50,7 @@ def counterfactual_figure(scene: Scene) -> Picture:
     for head in ("fcn", "ann"):
         model = shipped_model(f"balloon_{head}")
         found[NAMES[head]] = tuple(predict_labels(model, each.image) for each in (scene, after))
-    return scenes.counterfactual(scene, after, found)
+    return scenes.predictions([scene, after], found, ["Before", "A balloon repainted"])
 
 
 @dataclass(frozen=True)

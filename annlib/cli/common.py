@@ -68,7 +68,8 @@ def message_of(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     if isinstance(error, ModuleNotFoundError):
-        return f"{error.name} is not installed, but needed here: pip install -e '.[course]'"
+        package = error.name.partition(".")[0]
+        return f"{package} is not installed, but needed here: pip install -e '.[course]'"
     return str(error)
 
 

@@ -551,7 +551,7 @@ lesson.claim("apnb-share", 100 * ann["apnb"] / sum(ann.values()), within=0.5, un
 # %%
 from annlib.course import widgets
 
-widgets.NetworkBill()
+widgets.network_cost()
 
 # %% [markdown] tags=["exercise:amdahl"]
 # ### Exercise 3.4: A part and the whole

@@ -219,7 +219,7 @@ assert len({one.name for one in grid.combinations}) == len(grid.combinations)
 print(f"{len(grid.combinations)} runs; they differ in {', '.join(grid.varied)}")
 
 # %%
-table = widgets.results_table(grid, "house_accuracy")
+table = widgets.ResultsTable(grid, "house_accuracy")
 display(table)
 for outcome in progress(sweep(grid, folder, jobs=2), len(grid.combinations), "runs"):
     table.add(outcome)

@@ -314,7 +314,7 @@ lesson.claim("right-of-twenty", found[20], within=4, unit="of 100")
 
 # %%
 
-widgets.SeedsExplorer()
+widgets.study_power()
 
 # %% [markdown] tags=["instructor"]
 # Twenty minutes with 10.3. Usual mistakes in 10.3: comparing with 0; standard deviation for standard
@@ -452,7 +452,7 @@ plots.paired(
 # %%
 from annlib.course import widgets
 
-widgets.RunsDashboard(trials)
+widgets.paired_runs(trials)
 
 # %% [markdown]
 # Task 3 is why the *metric* stands in the registration. Who may choose among two metrics, ten pairs of the

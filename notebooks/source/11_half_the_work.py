@@ -124,7 +124,7 @@ lesson.claim("relu-apart", 100 * exchange(nn.ReLU(), features, 8).difference, wi
 
 # %%
 
-widgets.OrderSwap(six, features)
+widgets.layer_order(six, features)
 
 # %% [markdown] tags=["instructor"]
 # Fifteen minutes. Usual mistakes in 11.1: equality bit by bit (good moment to say what rounding is); a
@@ -328,7 +328,7 @@ for name, channels in (("AFNB", 2048), ("APNB", 512)):
 # %%
 from annlib.course import widgets
 
-widgets.FoldBill()
+widgets.folding_cost()
 
 # %% [markdown]
 # Operations are a prediction. Now the clock, the memory, and the numbers themselves, forward and in a step

@@ -16,7 +16,7 @@ from annlib.config import RuntimeConfig
 from annlib.engine.row_costs import steps_on_batch
 from annlib.model.asymmetric import AFNB, APNB
 from annlib.model.baselines import NonLocalAttention
-from annlib.model.convert import from_mmseg, to_mmseg
+from annlib.model.convert import from_mmseg
 from annlib.zoo import ROWS, Published
 from benchmarks import mmseg_reference
 from benchmarks.mmseg_reference import (
@@ -33,6 +33,7 @@ from benchmarks.mmseg_reference import (
     reference_model,
     reference_steps,
     their_names,
+    to_mmseg,
 )
 from benchmarks.network import our_network, without_dropout
 

@@ -17,7 +17,7 @@ from annlib.engine.metrics import table
 from annlib.engine.results import write_results
 from benchmarks.common import main, remake
 from tests.browser.gallery import LARGE, Entry, chosen
-from tests.browser.page import Gallery, opened_gallery
+from tests.browser.page import Lab, opened_gallery
 
 MOVES = 60  # of a drag across the image
 OVERDUE = 20_000  # milliseconds
@@ -110,7 +110,7 @@ def stop_stopwatch(page: Page, count: int, name: str) -> tuple[float, ...]:
     return tuple(page.evaluate("() => { window.annlibStop(); return window.annlibFound; }"))
 
 
-def latency(gallery: Gallery, entry: Entry, count: int) -> Latency:
+def latency(gallery: Lab, entry: Entry, count: int) -> Latency:
     """Of so many uses of a widget, by pointer and by keyboard in turns."""
     found: list[float] = []
     for index in range(count):
@@ -123,7 +123,7 @@ def latency(gallery: Gallery, entry: Entry, count: int) -> Latency:
     return Latency(entry.name, tuple(found))
 
 
-def drag_latency(gallery: Gallery, name: str, canvas: Locator, moves: int = MOVES) -> Latency:
+def drag_latency(gallery: Lab, name: str, canvas: Locator, moves: int = MOVES) -> Latency:
     """Of each move of a drag across a canvas. Raises TimeoutError if a move is not drawn."""
     widget, page = gallery.widget(name), gallery.page
     box = canvas.bounding_box()
@@ -172,7 +172,7 @@ def latency_table(latencies: Iterable[Latency]) -> str:
     return table(["widget", "median ms", "p95 ms", "n", "goal"], rows)
 
 
-def memory_growth(gallery: Gallery, names: str | None, interactions: int) -> float:
+def memory_growth(gallery: Lab, names: str | None, interactions: int) -> float:
     """What the kernel holds more after so many further changes, in MB."""
     entries = [entry for entry in chosen(names) if not entry.once]
     before = gallery.kernel_bytes()

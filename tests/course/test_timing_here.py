@@ -67,7 +67,7 @@ def test_nothing_is_measured_before_the_button_is_pressed(monkeypatch: pytest.Mo
     widget = explorer(TINY)
     assert "Measure here" in widget.words() and "predicted" not in widget.words()
     with pytest.raises(AssertionError, match="measured"):
-        widget.measure(widget.button)
+        widget.measure()
     assert widget.output.outputs[0]["output_type"] == "error"
     assert not widget.button.disabled and widget.button.description == MEASURE
 
