@@ -19,24 +19,19 @@ from annlib.course.costs import (
     step_gflops,
 )
 from annlib.course.implementations import (
-    FOLDED_APNB,
-    FUSED,
-    NONLOCAL,
-    PLAIN_APNB,
     Channels,
     Shape,
     asymmetric_flops,
-    attention_forms,
+    attention_implementations,
     block_flops,
     folded_block_flops,
     nonlocal_flops,
 )
-from annlib.course.plots.costs import cost_curves, measured_points, orders
-from annlib.course.scaling import Visit, beside_paper, found_in, largest_affordable, visits
-from annlib.course.timing import Comparison, Conditions, Cost, Finish
+from annlib.course.plots.costs import cost_curves, orders
+from annlib.course.timing import Conditions
 from annlib.course.widgets import attention, costs
 from annlib.course.widgets.costs import GRIDS
-from annlib.engine.profiler import Timing
+from annlib.engine.profiler import peak_bytes
 
 CPU = Conditions(torch.device("cpu"), repeat=2)
 
@@ -60,10 +55,10 @@ def test_operations_are_those_of_the_formulas_that_torch_confirms(
 def test_memory_by_formula_is_near_what_is_held() -> None:
     channels, size = Channels().divided(8), (48, 64)
     expected = bills(48 * 64, 110, channels.key)
-    for form in attention_forms(channels, size, CPU):
-        if form.name in expected:
-            held = next(v for v in visits([form], CPU.device, 0)).mebibytes
-            assert held == pytest.approx(expected[form.name].num_bytes / 2**20, rel=0.15)
+    for each in attention_implementations(channels, size, CPU):
+        if each.name in expected:
+            held = peak_bytes(each.compute, CPU.device)
+            assert held == pytest.approx(expected[each.name].num_bytes, rel=0.15)
 
 
 @pytest.mark.parametrize("name", ["AFNB", "APNB"])
@@ -127,31 +122,3 @@ def test_order_swap_says_who_may_change_places() -> None:
 def test_orders_that_agree_are_said_to_agree_by_rounding() -> None:
     found = exchange(torch.nn.Identity(), torch.randn(2, 3, 8, 9), 3)
     assert "rounding" in orders(found, 0, "nothing").alt
-
-
-def test_medians_and_memory_are_found_in_visits() -> None:
-    seen = [Visit("a", None, 7.0), *(Visit("a", ms, None) for ms in (3.0, 1.0, 2.0))]
-    assert found_in(seen)["a"] == (Timing(2.0, 1.0, 3.0), 7.0)
-
-
-def comparison(milliseconds: float) -> Comparison:
-    finish = Finish(NONLOCAL, 1, Cost(1, 1, 1, None), Timing(milliseconds, 1, 1))
-    return Comparison("", (10, 10), (finish,), ())
-
-
-def test_largest_map_that_time_and_memory_allow_is_taken() -> None:
-    sizes = [(20, 20), (40, 40), (80, 80)]
-    afford = largest_affordable
-    assert afford(sizes, comparison(1), 1, 10, inf) == (80, 80)
-    assert afford(sizes, comparison(1), 1, 0.3, inf) == (40, 40)
-    assert afford(sizes, comparison(1), 1, 10, 2 * 8 * 1600**2) == (40, 40)
-    assert afford(sizes, comparison(1e6), 1, 1, 1) == (20, 20)
-
-
-def test_paper_stands_beside_what_was_measured() -> None:
-    forms = [f for f in attention_forms(Channels().divided(64), (6, 9), CPU) if f.name != "x"]
-    found = found_in(list(visits(forms, CPU.device, 2)))
-    assert {NONLOCAL, FUSED, PLAIN_APNB, FOLDED_APNB} <= found.keys()
-    text = beside_paper(found, (6, 9))
-    assert "around 6" in text and "here, 6 x 9: than non-local, fused" in text
-    assert "MiB" in measured_points(found, (6, 9)).alt

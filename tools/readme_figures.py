@@ -13,30 +13,14 @@ from annlib.data.balloon_town.render import paint_scene
 from annlib.data.datasets import FIRST_VAL_SEED
 from annlib.experiments import HEADS
 from annlib.model.build import shipped_model
+from benchmarks.common import main
 
-FIRST_SHOWN = FIRST_VAL_SEED + 21  # held out: no network was trained on such a scene
+FIRST_SHOWN = FIRST_VAL_SEED + 21  # no network was trained on such a scene
 NAMES = {"fcn": "FCN", "ppm": "PPM", "nonlocal": "Non-local", "apnb": "APNB", "ann": "ANN"}
 
 
-def draw_all(folder: Path) -> list[Path]:
-    """Writes attention.png, predictions.png and counterfactual.png; returns their paths."""
-    scene = make_scene(FIRST_SHOWN)
-    figures = {
-        "attention": attention_figure(scene),
-        "predictions": predictions_figure([make_scene(FIRST_SHOWN + i) for i in range(4)]),
-        "counterfactual": counterfactual_figure(scene),
-    }
-    return [save(figure, folder / f"{name}.png") for name, figure in figures.items()]
-
-
-def save(figure: FigureWithAlt, path: Path) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(figure.png())
-    return path
-
-
 def attention_figure(scene: Scene) -> FigureWithAlt:
-    """Where each house looks: non-local block, APNB alone, and the AFNB of the whole network."""
+    """What houses attend to: non-local block, APNB alone, and the AFNB of the whole network."""
     heads = ("nonlocal", "apnb", "ann")
     found = {head: attention_of(shipped_model(f"balloon_{head}"), scene.image) for head in heads}
     return scenes.house_attention(
@@ -49,36 +33,45 @@ def attention_figure(scene: Scene) -> FigureWithAlt:
     )
 
 
-def predictions_figure(scenes: list[Scene]) -> FigureWithAlt:
-    """What every head says about a few scenes."""
-    models = {head: shipped_model(f"balloon_{head}") for head in HEADS}
-    answers = {
-        NAMES[head]: [predict_labels(model, scene.image) for scene in scenes]
-        for head, model in models.items()
-    }
-    return scenes.predictions(scenes, answers)
+def predictions_figure(shown: list[Scene]) -> FigureWithAlt:
+    """The predictions of every head on a few scenes."""
+    found = {}
+    for head in HEADS:
+        model = shipped_model(f"balloon_{head}")
+        found[NAMES[head]] = [predict_labels(model, scene.image) for scene in shown]
+    return scenes.predictions(shown, found)
 
 
 def counterfactual_figure(scene: Scene) -> FigureWithAlt:
-    """All balloons repainted: the local network cannot notice, the whole one follows."""
+    """All balloons repainted: the local network cannot see it, the predictions of ANN follow."""
     turned = [(balloon.pattern + 1) % len(PATTERNS) for balloon in scene.balloons]
     after = paint_scene(with_patterns(scene.layout, turned))
-    answers = {}
+    found = {}
     for head in ("fcn", "ann"):
         model = shipped_model(f"balloon_{head}")
-        before, now = (predict_labels(model, one.image) for one in (scene, after))
-        answers[NAMES[head]] = (before, now)
-    return scenes.predictions([scene, after], answers, ["Before", "A balloon repainted"])
+        found[NAMES[head]] = tuple(predict_labels(model, each.image) for each in (scene, after))
+    return scenes.predictions([scene, after], found, ["Before", "A balloon repainted"])
 
 
 @dataclass(frozen=True)
-class Pictures:
-    """Draw the README's pictures with the shipped weights."""
+class Figures:
+    """Draw the README's figures with the shipped weights."""
 
     out: Path = Path("data/results")
-    """Folder of the pictures."""
+    """Folder of the figures."""
 
     def run(self) -> None:
-
-        for path in draw_all(self.out):
+        scene = make_scene(FIRST_SHOWN)
+        self.out.mkdir(parents=True, exist_ok=True)
+        for name, figure in (
+            ("attention", attention_figure(scene)),
+            ("predictions", predictions_figure([make_scene(FIRST_SHOWN + i) for i in range(4)])),
+            ("counterfactual", counterfactual_figure(scene)),
+        ):
+            path = self.out / f"{name}.png"
+            path.write_bytes(figure.png())
             print(path)
+
+
+if __name__ == "__main__":
+    main("tools.readme_figures", Figures, __doc__, "--out data/results")

@@ -390,7 +390,7 @@ print("trained here:   ", score(small))
 # were taken for, some house. Read it by three marks: 1/3 is guessing; [0.61](given:vote) is voting (look at the
 # sky, but name every house after the most frequent pattern); 1 is matching paint with paint. Where is
 # yours? In `quick` mode nothing is learned yet. And one run is no result: the seed, or only the number of
-# CPU threads, decides how far it gets. `annlib town compare` has trained this network, and its rivals,
+# CPU threads, decides how far it gets. `python -m benchmarks.compare_heads` has trained this network, and its rivals,
 # with five seeds each: on average this one gets [0.786](result:balloon_town.md) of the house pixels right,
 # in its worst run [0.424](result:balloon_town.md) (`data/results/balloon_town.md`). To look inside we
 # also take the network that comes with the course: the same recipe, with more steps.
@@ -469,8 +469,6 @@ plots.house_attention(scene, {"Non-local: 384 positions": ("nonlocal", attention
 #    the dashed frame fall, and how much is it?
 
 # %%
-from annlib.course import widgets
-
 widgets.ReceptiveField(trained, scene)
 
 # %% [markdown]

@@ -406,7 +406,7 @@ attention = attention_of(ann, scene.image)["afnb.attention"]
 plots.house_attention(scene, {"AFNB of the trained ANN": ("afnb", attention)})
 
 # %% [markdown]
-# Training each network anew is the fairer test. `annlib town compare` has done so with five seeds each
+# Training each network anew is the fairer test. `python -m benchmarks.compare_heads` has done so with five seeds each
 # (`data/results/balloon_town.md`):
 #
 # | network | house accuracy, mean of 5 seeds | worst seed |

@@ -42,7 +42,7 @@ predictions = Predictions()
 # ## One sentence, five seeds
 #
 # The paper replaces the non-local block, in which 384 positions of our map answer, by APNB with 110
-# anchors, and claims that nothing is lost. `annlib town compare` has trained both in Balloon Town, five
+# anchors, and claims that nothing is lost. `python -m benchmarks.compare_heads` has trained both in Balloon Town, five
 # seeds each; its results are kept in `data/results`. So the question is only: what do they say?
 #
 # ### Prediction 10.1: Who is ahead?
@@ -450,8 +450,6 @@ plots.paired(
 #    the two metrics would a careless author have reported?
 
 # %%
-from annlib.course import widgets
-
 widgets.paired_runs(trials)
 
 # %% [markdown]

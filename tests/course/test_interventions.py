@@ -1,5 +1,6 @@
 """Attention is changed while a network runs, and is as before when it has run."""
 
+from collections.abc import Callable
 from functools import partial
 
 import ipywidgets
@@ -28,6 +29,7 @@ from annlib.course.widgets.attention import ablation
 from annlib.data.balloon_town.dataset import make_scene
 from annlib.experiments import town
 from annlib.model.build import build_model, shipped_model
+from annlib.model.fused import fuse_for_training
 
 SCENE = make_scene(5)
 HEADS = ("nonlocal", "apnb", "ann")
@@ -134,11 +136,11 @@ def test_the_switch_says_what_was_measured(ann: torch.nn.Module) -> None:
 # Queries and keys
 
 
-@pytest.mark.parametrize("folded", [True, False])
+@pytest.mark.parametrize("form", [lambda model: model, fuse_for_training])
 @pytest.mark.parametrize("head", HEADS)
-def test_weights_are_those_of_the_network(head: str, folded: bool) -> None:
+def test_weights_are_those_of_the_network(head: str, form: Callable) -> None:
     torch.manual_seed(0)
-    model = build_model(town(head).model, folded).eval()
+    model = form(build_model(town(head).model)).eval()
     theirs, ours = attention_of(model, SCENE.image), projections_of(model, SCENE.image)
     assert theirs.keys() == ours.keys()
     for path, attention in theirs.items():

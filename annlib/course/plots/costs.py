@@ -30,13 +30,13 @@ from annlib.course.replace_attention import Score
 from annlib.course.scaling import (
     TIMED,
     Curve,
-    Found,
     Times,
     key,
     predicted,
     refusal,
     said_seconds,
 )
+from annlib.course.timing import Measured
 from annlib.data.balloon_town.layout import Scene
 
 NONLOCAL_COLOUR, APNB_COLOUR = BLOCK_COLOURS["nonlocal"], BLOCK_COLOURS["apnb"]
@@ -207,7 +207,7 @@ def growth_chart(curves: Sequence[Curve]) -> FigureWithAlt:
 
 
 @styled
-def measured_points(found: Mapping[str, Found], size: tuple[int, int]) -> FigureWithAlt:
+def measured_points(found: Mapping[str, Measured], size: tuple[int, int]) -> FigureWithAlt:
     """A point for each form, time with its spread beside memory, on logarithmic axes."""
     figure, (left, right) = new_figure(9.6, 1.2 + 0.5 * len(found), 1, 2, sharey=True)
     words = []
