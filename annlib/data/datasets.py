@@ -189,7 +189,7 @@ def open_data(config: DataConfig, root: Path | None, classes: str | None = None)
                 f"{root} holds images/ and labels/ itself, but training needs two splits: "
                 f"{root}/train to learn from and {root}/val to be scored on, each with images/ and "
                 "labels/. Move most pairs into train and the others into val; classes.txt stays "
-                "where it is. (Scenes: `annlib scenes` once for each split, with different "
+                "where it is. (Scenes: `annlib data scenes` once for each split, with different "
                 "--first-seed.)"
             )
         train = SegmentationFolder(root, spec, "train", transform)
@@ -232,7 +232,7 @@ def spec_of(dataset: str, root: Path, classes: str | None) -> DatasetSpec:
 
 
 def is_one_part(root: Path, split: str) -> bool:
-    """Whether images/ lie in the folder itself, as `annlib scenes` writes them."""
+    """Whether images/ lie in the folder itself, as `annlib data scenes` writes them."""
     return (root / "images").is_dir() and not (root / split).is_dir()
 
 

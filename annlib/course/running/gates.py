@@ -168,7 +168,7 @@ def figures_have_alt(notebook: NotebookNode) -> list[str]:
         if "image/png" in data and len(alt.strip()) < SHORTEST_ALT:
             findings.append(
                 f"{place} shows an image with the alt text {alt!r}, so learners who cannot see it "
-                "get nothing. Show it with its description by annlib.course.plots.scenes."
+                "get nothing. Show it with its description by annlib.course.plots.show."
             )
         if "image/png" not in data and data.get("text/plain", "").startswith("<Figure"):
             findings.append(f"{place} shows a figure as the text {data['text/plain']!r} only.")
