@@ -35,7 +35,7 @@ class Attention(NamedTuple):
         """The weights of the query position that holds pixel (y, x).  -> (S,)"""
         return self.weights[query_index(y, x, self.image_size, self.map_size)]
 
-    def picture(self, y: float, x: float) -> Tensor:
+    def map_at(self, y: float, x: float) -> Tensor:
         """The same weights as a map.  -> (h, w), sums to 1"""
         return attention_map(self.row(y, x), self.pool_scales, *self.map_size)
 

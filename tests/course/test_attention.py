@@ -251,7 +251,7 @@ def uniform(pool_scales: tuple[int, ...] | None = None) -> Attention:
 
 def test_even_attention_falls_on_a_mask_by_its_area() -> None:
     mask = make_scene(3).labels == 0
-    share = float(mass_on(uniform().picture(5, 5), mask))
+    share = float(mass_on(uniform().map_at(5, 5), mask))
     assert share == pytest.approx(mask.mean(), abs=1e-6)
 
 
