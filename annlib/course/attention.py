@@ -39,11 +39,6 @@ class Attention(NamedTuple):
         """The same weights as a map.  -> (h, w), sums to 1"""
         return attention_map(self.row(y, x), self.pool_scales, *self.map_size)
 
-    def rescaled(self, factor: float) -> "Attention":
-        """The weights if all scores were multiplied by `factor`: the softmax of factor * log w."""
-        scores = self.weights.clamp(min=torch.finfo(self.weights.dtype).tiny).log()
-        return self._replace(weights=(factor * scores).softmax(dim=-1))
-
     def boxes(self) -> Tensor:
         """The pixels that each key stands for.  -> float32 (S, 4) top, left, bottom, right"""
         boxes = anchor_boxes(self.pool_scales, *self.map_size)

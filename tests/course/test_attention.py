@@ -267,13 +267,6 @@ def test_entropy_counts_even_choices_in_bits() -> None:
     assert float(entropy(torch.tensor([0.0, 1.0, 0.0]))) == 0
 
 
-def test_rescaled_is_softmax_of_rescaled_scores() -> None:
-    scores = torch.randn(384, 384)
-    attention = Attention(scores.softmax(-1), (16, 24), (128, 192), None)
-    torch.testing.assert_close(attention.rescaled(2.5).weights, (2.5 * scores).softmax(-1))
-    torch.testing.assert_close(attention.rescaled(0.0).weights, uniform().weights)
-
-
 def test_a_house_that_looks_at_its_balloon_is_matched_and_one_that_looks_elsewhere_is_not() -> None:
     scene = make_scene(3)
     house = scene.houses[0]
