@@ -2,26 +2,23 @@
 
 import json
 import signal
-import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import mean, stdev
-from typing import NamedTuple
 
 import torch
 
 from annlib.cli.common import at_least_one
 from annlib.config import Experiment, Head
 from annlib.data.balloon_town.layout import HOUSES
-from annlib.data.datasets import DatasetSplits, open_data
-from annlib.data.loader import make_loader
-from annlib.engine.inference import make_label_predictor
-from annlib.engine.metrics import ConfusionMatrix, evaluate_labels, table
+from annlib.data.datasets import open_data
+from annlib.engine.metrics import ConfusionMatrix, table
 from annlib.engine.results import write_results
-from annlib.engine.trainer import Training, read_experiment
+from annlib.engine.train import Step
+from annlib.engine.trainer import Trainer, read_experiment
 from annlib.experiments import HEADS, town
 from annlib.model.build import SHIPPED, build_model, load_model
 from annlib.model.checkpoint import load, restore, save, write_atomically
@@ -34,14 +31,6 @@ GOAL = 0.9  # house accuracy whose time is noted
 RESULT = "result.json"  # in the folder of a finished run
 HEADER = ("head", "parameters", "mIoU", "house accuracy (worst)", "house IoU", "seconds")
 HEADER += ("seconds to 0.9 (worst)", "seeds that reach 0.9")
-
-
-class Timing(NamedTuple):
-    """Of one training, as in Result."""
-
-    seconds: float
-    goal_step: int | None
-    goal_seconds: float | None
 
 
 @dataclass(frozen=True)
@@ -164,47 +153,36 @@ def run_folder(folder: Path, head: Head, iterations: int, seed: int) -> Path:
 
 
 def run_one(experiment: Experiment, folder: Path) -> Result:
-    """Trains and scores one head from one seed."""
+    """Trains and scores one head from one seed; scoring is not counted as training time."""
     for name in (RESULT, "last.safetensors"):  # of an unfinished run, or of another experiment
         (folder / name).unlink(missing_ok=True)
     splits = open_data(experiment.data, None)
-    training = Training(experiment, splits.spec, folder, torch.device("cpu"))
-    timing = train_timed(training, splits)
-    matrix = confusion(training, splits.val)
+    trainer = Trainer(experiment, splits.spec, folder, torch.device("cpu"))
+    watched = torch.utils.data.Subset(splits.val, range(VALIDATION_SCENES))
+    goal: list[tuple[int, float]] = []
+
+    def watch(step: Step) -> None:
+        is_due = step.number % VALIDATE_EVERY == 0 and not goal
+        if is_due and house_accuracy(trainer.evaluate(watched, 10)) >= GOAL:
+            goal.append((step.number, trainer.seconds))
+
+    for index in range(len(splits.train)):
+        splits.train[index]  # drawn before the clock starts: the scenes are kept in memory
+    trainer.fit(splits.train, on_step=watch)
+    matrix = trainer.evaluate(splits.val, 10)
     scores = matrix.scores()
-    training.save({"miou": scores.miou, "house_accuracy": house_accuracy(matrix)})
+    trainer.save({"miou": scores.miou, "house_accuracy": house_accuracy(matrix)})
     return Result(
         experiment.model.head,
         experiment.train.seed,
         experiment.train.iterations,
-        count_parameters(training.model),
+        count_parameters(trainer.model),
         scores.miou,
         house_accuracy(matrix),
         float(scores.iou[list(HOUSES)].mean()),
-        *timing,
+        trainer.seconds,
+        *(goal[0] if goal else (None, None)),
     )
-
-
-def train_timed(training: Training, splits: DatasetSplits) -> Timing:
-    """Trains to the end; the time of validation does not count."""
-    scenes = torch.utils.data.Subset(splits.val, range(VALIDATION_SCENES))
-    for index in range(len(splits.train)):
-        splits.train[index]  # rendered before the clock starts, and kept in memory
-    seconds, goal = 0.0, (None, None)
-    started = time.perf_counter()
-    for step in training.steps(splits.train):
-        if step.number % VALIDATE_EVERY == 0:
-            seconds += time.perf_counter() - started
-            if goal[0] is None and house_accuracy(confusion(training, scenes)) >= GOAL:
-                goal = (step.number, seconds)
-            started = time.perf_counter()
-    return Timing(seconds + time.perf_counter() - started, *goal)
-
-
-def confusion(training: Training, dataset: torch.utils.data.Dataset) -> ConfusionMatrix:
-    label = make_label_predictor(training.model, training.experiment.test)
-    samples = make_loader(dataset, 10, training=False)
-    return evaluate_labels(label, samples, training.spec.num_classes)
 
 
 def house_accuracy(matrix: ConfusionMatrix) -> float:

@@ -54,8 +54,8 @@ def our_stages(dataset: SegmentationFolder, config: DataConfig) -> Stages:
 
     config: one that resizes, crops and changes colours, as those of the published rows do.
     """
-    cut, flip, colours, *rest = training_transform(config).steps
-    to_tensors = Compose(tuple(rest))
+    resize, crop, flip, colours, *rest = training_transform(config).steps
+    cut, to_tensors = Compose((resize, crop)), Compose(tuple(rest))
     return {
         DECODE: dataset.read,
         CUT: lambda pair: cut(*pair),

@@ -190,19 +190,18 @@ def test_a_full_run_uses_the_engines_folder_and_goes_on(
 ) -> None:
     small = replace(town("fcn"), data=replace(town("fcn").data, batch_size=2))
     monkeypatch.setattr(training_module, "find_experiment", lambda name: small)
-    training, halves = training_module.open_full_run(lesson(), tmp_path / "run", 2)
-    assert training.experiment.train.seed == 3
-    assert [step.number for step in training.steps(halves.train)] == [1, 2]
-    training.save()
+    trainer, splits = training_module.open_full_run(lesson(), tmp_path / "run", 2)
+    assert trainer.experiment.train.seed == 3
+    history = training_module.fit_with_progress(trainer, splits.train, "steps")
+    assert [number for number, _ in history] == [1, 2]
     again, _ = training_module.open_full_run(lesson(), tmp_path / "run", 2)
     assert again.step == 2
 
 
 def test_a_published_row_without_data_says_which_parameter_is_missing() -> None:
-    row = "ann_r50-d8_512x1024_40k_cityscapes"
-    experiment = training_module.chosen_experiment(lesson(row), None)
+    row = lesson("ann_r50-d8_512x1024_40k_cityscapes")
     with pytest.raises(FileNotFoundError, match="set the parameter data_root"):
-        training_module.data_of(experiment, lesson(row))
+        training_module.open_full_run(row, Path("nowhere"))
 
 
 def test_a_cpu_refuses_the_full_run_at_the_top() -> None:

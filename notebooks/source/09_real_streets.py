@@ -34,7 +34,7 @@ from annlib.config import TestConfig
 from annlib.course import checks, plots, widgets
 from annlib.course.guesses import Predictions
 from annlib.course.lesson import open_lesson, progress
-from annlib.course.training import rehearsed_network, sample_picture, town_scores
+from annlib.course.training import rehearsed_network, sample_image, town_scores
 from annlib.data.balloon_town.dataset import make_scene
 from annlib.data.datasets import FIRST_VAL_SEED
 from annlib.data.synthetic import mimic
@@ -71,7 +71,7 @@ root = lesson.data_root or Path(rehearsal.name, "data")
 if not real:
     size = image_size(row.experiment, shrink)
     mimic(row.experiment.data.dataset, root, train=2, val=2, size=size, seed=seed)
-image, raw = sample_picture(root, row.experiment.data.dataset)
+image, raw = sample_image(root, row.experiment.data.dataset)
 assert image.shape[:2] == raw.shape
 print(f"picture {image.shape[0]} x {image.shape[1]}, raw label values {raw.unique().tolist()}")
 for path in sorted(root.rglob("*.png"))[:3]:
@@ -479,8 +479,6 @@ else:
 # 2. Which guess was right, but for a wrong reason?
 
 # %%
-from annlib.course import widgets
-
 rehearsal.cleanup()
 widgets.prediction_ledger(predictions)
 

@@ -100,7 +100,7 @@ def test_result_of_other_settings_is_gone_once_its_run_is_replaced(
 
     compared(tmp_path)
     changed(monkeypatch)
-    monkeypatch.setattr(compare_heads, "train_timed", interrupted)
+    monkeypatch.setattr(compare_heads.Trainer, "fit", interrupted)
     with pytest.raises(KeyboardInterrupt):
         compared(tmp_path)
     assert [run.name for run in finished_runs(tmp_path, STEPS)] == [f"balloon_ann-{STEPS}-seed0"]

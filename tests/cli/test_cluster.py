@@ -67,7 +67,8 @@ def parsed(words: list[str]) -> tuple[dict[str, str], Train]:
     own, launched = words[: words.index("-m")], words[words.index("-m") + 1 :]
     assert launched[0] == "annlib"
     command = read_command(launched[1:])
-    assert isinstance(command, Train) and find_experiment(command.experiment)
+    assert isinstance(command, Train)
+    assert command.resume or find_experiment(command.experiment)
     options = [word[2:].split("=", 1) for word in own if word.startswith("--") and "=" in word]
     return dict(options), command
 
@@ -109,7 +110,8 @@ def test_slurm_goes_on_from_a_checkpoint() -> None:
     Path("run").mkdir()
     Path("run/last.safetensors").touch()
     submit().wait(timeout=30)
-    assert parsed(calls("srun")[0])[1].resume
+    command = parsed(calls("srun")[0])[1]
+    assert (command.resume, command.experiment, command.workers) == ((Path("run"),), None, 4)
 
 
 def test_slurm_reports_a_failure_and_does_not_queue_it_again(stand_in) -> None:
@@ -156,7 +158,8 @@ def test_pod_trains_what_its_settings_say() -> None:
 
 def test_pod_goes_on_from_a_checkpoint() -> None:
     Path("last.safetensors").touch()
-    assert pod(0, RUN=str(Path.cwd()))[1].resume
+    command = pod(0, RUN=str(Path.cwd()))[1]
+    assert (command.resume, command.experiment, command.workers) == ((Path.cwd(),), None, 4)
 
 
 def test_pods_find_each_other_by_the_service() -> None:

@@ -1,6 +1,6 @@
 """What the checkers share: NotYet, random inputs, the student's result, comparison with slips.
 
-A slip is the value that a named misconception leads to. A checker never prints the correct value.
+A slip is the value that a named misconception leads to.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -92,7 +92,8 @@ def result_of(student: Callable, *inputs: object, hint: str = "") -> object:
         result = student(*inputs)
     except Exception as error:
         call = f"{name_of(student)}({', '.join(map(shown, inputs))})"
-        raise NotYet(f"{call} stopped with {type(error).__name__}: {error}. {hint}") from error
+        message = str(error).rstrip(".")
+        raise NotYet(f"{call} stopped with {type(error).__name__}: {message}. {hint}") from error
     return given(result, name_of(student))
 
 

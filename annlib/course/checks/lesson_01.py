@@ -10,7 +10,6 @@ from torch import Tensor
 
 from annlib.config import IGNORE_INDEX
 from annlib.course.checks.base import NotYet, attempt, attempt_number, draw, fresh, judge, passed
-from annlib.course.lesson import say
 
 Update = Callable[[Tensor, Tensor, Tensor], Tensor]
 
@@ -41,7 +40,7 @@ def mask_iou(student: Callable[[Tensor, Tensor], Tensor]) -> None:
     for mask, value in ((labelled, 1), (~labelled, 0)):
         found = attempt_number(student, mask.clone(), labelled.clone(), finite=False)
         judge(found, value, {}, "A perfect prediction must get 1, its opposite 0; yours does not.")
-    say("Correct: 1 for a perfect mask, 0 for its opposite, and both kinds of error cost.")
+    passed("1 for a perfect mask, 0 for its opposite, and both kinds of error cost.")
 
 
 def update_confusion(student: Update) -> None:
@@ -147,12 +146,8 @@ def mean_iou(student: Callable[[Tensor], Tensor]) -> None:
         found, total = run(counts), counts.sum(0).double()
         otherwise = f"For random counts your number is {found:.3g}, which is not the mIoU."
         judge(found, ious(total).nanmean(), mean_slips(ious(counts.double()), total), otherwise)
-    judge(
-        run(counts.flip(0)),
-        found,
-        {},
-        "The order of the images changes your result. Add all matrices before you divide.",
-    )
+    order = "The order of the images changes your result. Add all matrices before you divide."
+    judge(run(counts.flip(0)), found, {}, order)
     passed("""the matrices of all images are added first; a class that occurs nowhere is left out of
         the mean; a class that was only predicted counts as 0.""")
 

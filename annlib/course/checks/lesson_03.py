@@ -1,6 +1,7 @@
 """Checkers of lesson 03: FLOPs, the largest map, speed-up of a part, fair timing."""
 
 from collections.abc import Callable
+from functools import partial
 from itertools import count
 from statistics import median
 
@@ -26,15 +27,11 @@ def attention_operations(student: Callable[[int, int, int, int], int]) -> None:
             with operation_counter() as counter, torch.no_grad():
                 module(*[features] * maps)
             found = attempt_number(student, positions, keys, wide, channels)
-            judge(
-                found,
-                counter.get_total_flops(),
-                operation_slips(positions, keys, wide, channels),
-                f"With N = {positions}, S = {keys}, C_X = {wide}, C = {channels} the counter does "
-                f"not give {found:,}. Write one term for each of the five steps: three 1 x 1 "
-                "convolutions, two products. Which of them depend on N, which on S?",
-                rtol=1e-9,
-            )
+            slips = operation_slips(positions, keys, wide, channels)
+            otherwise = f"""With N = {positions}, S = {keys}, C_X = {wide}, C = {channels} the
+                counter does not give {found:,}. Write one term for each of the five steps: three 1
+                x 1 convolutions, two products. Which of them depend on N, which on S?"""
+            judge(found, counter.get_total_flops(), slips, otherwise, rtol=1e-9)
     passed("""your formula gives what torch's counter counts in annlib's non-local attention (S = N)
         and in its asymmetric one, for random sizes and channels.""")
 
@@ -57,26 +54,23 @@ def distinct_sizes() -> tuple[int, int, int, tuple[int, int]]:
 
 def operation_slips(n: int, s: int, wide: int, c: int) -> dict[str, int]:
     """Advice -> what the formula gives with that mistake."""
-    conv, product = 2 * n * wide * c, 2 * n * s * c
+
+    def made(convs: int, products: int = 2) -> int:
+        return convs * 2 * n * wide * c + products * 2 * n * s * c
+
     return {
-        "Half of it: a multiply-add is two operations, one product and one sum.": (
-            3 * conv + 2 * product
+        "Half of it: a multiply-add is two operations, one product and one sum.": made(3) // 2,
+        "The 1 x 1 convolutions are missing: query and key (shared), value, output.": made(0),
+        "The two products are missing: scores, then weights times values.": made(3, 0),
+        "One product is missing: weights are computed (scores), then used (values).": made(3, 1),
+        "One convolution too many: query and key share one, which runs once.": made(4),
+        "One convolution is missing: query and key share one, then value and output.": made(2),
+        "Your scores compare N with N even when there are only S keys: the matrix is N x S.": made(
+            3, 0
         )
-        // 2,
-        "The 1 x 1 convolutions are missing: query and key (shared), value, output.": 2 * product,
-        "The two products are missing: scores, then weights times values.": 3 * conv,
-        "One product is missing: the weights are computed (scores), then they are used (values).": 3
-        * conv
-        + product,
-        "One convolution too many: query and key share one, which runs once.": 4 * conv
-        + 2 * product,
-        "One convolution is missing: query and key share one, then come value and output.": 2 * conv
-        + 2 * product,
-        "Your scores compare N with N even when there are only S keys: the matrix is N x S.": 3
-        * conv
         + 4 * n * n * c,
         "You project the values at S anchors. The plain block projects all N, then samples them; "
-        "that saving is the topic of lesson 11.": 2 * conv + 2 * s * wide * c + 2 * product,
+        "that saving is the topic of lesson 11.": made(2) + 2 * s * wide * c,
     }
 
 
@@ -108,8 +102,9 @@ def largest_height(student: Callable[[int, int], int]) -> None:
 
 def needed(height: int, channels: int) -> int:
     """Bytes of the non-local block, written out, on a map of height x 2 height."""
-    wide, size = 8 * channels, (height, 2 * height)
-    return nonlocal_bytes(Shape(wide, wide, channels, channels, size))
+    return nonlocal_bytes(
+        Shape(8 * channels, 8 * channels, channels, channels, (height, 2 * height))
+    )
 
 
 def largest(num_bytes: int, cost: Callable[[int], int]) -> int:
@@ -133,13 +128,10 @@ def largest_map_slips(num_bytes: int, channels: int) -> dict[str, int]:
     right = rows()
     return {
         "One byte for a number? float32 takes four.": rows(factor=1),
-        "Two N x N matrices are in memory together: the scores, and their softmax.": rows(
-            squares=1
-        ),
+        "Two N x N matrices are in memory: the scores, and their softmax.": rows(squares=1),
         "Your map is square; here it is twice as wide as high.": rows(wide=1),
         "Keys and values are missing: two matrices of N x C.": rows(sides=0),
-        "One row too many: that map needs more than there is. Increase H as long as the next map "
-        "fits.": right + 1,
+        "One row too many: that map needs more than there is.": right + 1,
         "A row too few: with exactly as many bytes as are needed, the map fits.": rows(less=1),
         "That is N, the number of positions; the height is wanted.": 2 * right * right,
         "That is the width; the height is wanted.": 2 * right,
@@ -162,13 +154,10 @@ def whole_speed_up(student: Callable[[float, float], float]) -> None:
             "You forget that the part still takes time, if less.": 1 / (1 - share),
             "You forget the rest, which stays as slow as it was.": times / share,
         }
-        judge(
-            found,
-            1 / left,
-            slips,
-            f"you get {found:.4g}. Begin with what is left of one second: the rest, and the part.",
-            where=f"With share {share} and a part {times:.1f} times faster: ",
-        )
+        where = f"With share {share} and a part {times:.1f} times faster: "
+        otherwise = f"""you get {found:.4g}. Begin with what is left of one second: the rest, and
+            the part."""
+        judge(found, 1 / left, slips, otherwise, where)
     if abs(attempt_number(student, 0.8, 1e12) - 5.0) >= 1e-5:
         raise NotYet("The rest always remains: 1 / (1 - share) is the limit.")
     passed("""the rest keeps its time, the part takes its share divided by how much faster it
@@ -201,7 +190,14 @@ class Machine:
 def times_faster(student: Compare) -> None:
     """student(slow, fast, repeat, clock) -> how many times faster `fast` is"""
     for repeat in (5, 7):
-        check_plain(student, repeat)
+        error, calls = measured(student, repeat)
+        if abs(error) >= 0.03:
+            raise NotYet(f"""On a simulated machine your ratio is {abs(error):.0%} off. Read the
+                clock before and after each single call, and subtract.""")
+        each = [calls.count(which) for which in (0, 1)]
+        if min(each) < repeat + WARM_UP:
+            raise NotYet(f"""With repeat = {repeat} each is called {WARM_UP} times without the clock
+                and {repeat} times with it; you called them {each[0]} and {each[1]} times.""")
         error, _ = measured(student, repeat, cold=60)
         if abs(error) >= 0.03:
             raise NotYet(f"""A cold start counts in your times: the first calls of each fetch memory
@@ -231,20 +227,9 @@ def measured(
     fast = draw(10, 30) / 100_000  # so short that no difference looks like a ratio
     ratio = draw(3, 9) + draw(1, 9) / 10
     machine = Machine((ratio * fast, fast), cold, drift, odd or {})
-    clock = lambda: machine.now  # noqa: E731
-    found = attempt_number(student, lambda: machine.call(0), lambda: machine.call(1), repeat, clock)
+    slow, quick = partial(machine.call, 0), partial(machine.call, 1)
+    found = attempt_number(student, slow, quick, repeat, lambda: machine.now)
     expect(bool(machine.calls), "Neither of the two was called.")
     if abs(found * ratio - 1) <= 0.03:
-        raise NotYet("Upside down: divide the time of the slow one by that of the fast one.")
+        raise NotYet("Inverted: divide the time of the slow one by that of the fast one.")
     return found / ratio - 1, machine.calls
-
-
-def check_plain(student: Compare, repeat: int) -> None:
-    error, calls = measured(student, repeat)
-    if abs(error) >= 0.03:
-        raise NotYet(f"""On a simulated machine your ratio is {abs(error):.0%} off. Read the clock
-            before and after each single call, and subtract.""")
-    each = [calls.count(which) for which in (0, 1)]
-    if min(each) < repeat + WARM_UP:
-        raise NotYet(f"""With repeat = {repeat} each is to be called {WARM_UP} times for nothing and
-            {repeat} times with the clock; you called them {each[0]} and {each[1]} times.""")

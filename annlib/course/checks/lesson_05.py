@@ -40,6 +40,7 @@ def afnb_shapes(student: Callable[[Shape, Shape, int, int], Mapping[str, Shape]]
             "weights": (positions, anchors),
             "output": high,
         }
+        both = (low[0] + high[0], *high[1:])
         slips = {
             ("query", (keys, low_positions)): "The query comes from the high-level map.",
             ("query", (keys, anchors)): "The query is not sampled: it keeps all positions.",
@@ -50,14 +51,8 @@ def afnb_shapes(student: Callable[[Shape, Shape, int, int], Mapping[str, Shape]]
             ("weights", (low_positions, anchors)): "The queries come from the high-level map.",
             ("weights", (positions, low_positions)): "The keys are S anchors of the low-level map.",
             ("output", low): "The output has the size and channels of the map of the queries.",
-            (
-                "output",
-                (keys, *high[1:]),
-            ): "After to_output and `fuse`, channels are those of high.",
-            (
-                "output",
-                (low[0] + high[0], *high[1:]),
-            ): "The concatenation is fused: high's channels.",
+            ("output", (keys, *high[1:])): "After `fuse`, the channels are those of high.",
+            ("output", both): "The concatenation is fused: channels of high.",
         }
         found = result_of(student, low, high, keys, anchors)
         if not (isinstance(found, dict) and all(name in found for name in right)):
@@ -90,20 +85,13 @@ def fusion_block(student: type[nn.Module]) -> None:
     if got[2:] == low.shape[2:]:
         raise NotYet(f"The output is {got}, as large as low. The queries decide the size.")
     expect(got == high.shape, f"high is {tuple(high.shape)}, so must the output be; it is {got}.")
-    check_influence(
-        block,
-        low,
-        high,
-        "Keys and values come from low, the queries from high; high is also fused.",
-    )
+    advice = "Keys and values come from low, the queries from high; high is also fused."
+    check_influence(block, low, high, advice)
     if not (output < 0).any():
         raise NotYet("""No number of your output is negative: there is a ReLU at the end. The
             released AFNB fuses without one (conv_bn), unlike APNB.""")
-    changes = {
-        "All positions of the low-level map are keys. Sample keys and values: S anchors.": {
-            "pool": nn.Flatten(2)
-        }
-    }
+    whole = "All positions of the low-level map are keys. Sample keys and values: S anchors."
+    changes = {whole: {"pool": nn.Flatten(2)}}
     otherwise = """With the same weights annlib computes something else. Compare line by line: which
         map goes into which projection, sampling, scores, scale, softmax, context, output, fuse."""
     check_fused(block, output, (high, low), levels, changes, {}, otherwise)
@@ -161,8 +149,7 @@ def concat_fusion(student: type[nn.Module]) -> None:
     high = normal(2, high_channels, 12, 20).requires_grad_()
     output = attempt(block, low, high)
     if output.shape != high.shape:
-        raise NotYet(f"""high is {tuple(high.shape)}, so must the output be; it is
-            {tuple(output.shape)}.""")
+        raise NotYet(f"high is {tuple(high.shape)}; your output {tuple(output.shape)} is not.")
     advice = "Project low, concatenate it with high (torch.cat over channels), then fuse both."
     check_influence(block, low, high, advice)
     check_local(block, low, high)
@@ -182,9 +169,8 @@ def check_local(block: nn.Module, low: Tensor, high: Tensor) -> None:
     row, column = draw(3, 8), draw(3, 8)
     changed = low.clone()
     changed[:, :, row, column] += 10.0
-    moved = (
-        attempt(block, changed, high.clone()) - attempt(block, low.clone(), high.clone())
-    ).abs()
+    before, after = (attempt(block, one, high.clone()) for one in (low.clone(), changed))
+    moved = (after - before).abs()
     if not (moved[:, :, row, column].max() > 1e-4):
         raise NotYet(f"""Low was changed at row {row}, column {column}, but the output did not
             change there. Match the two maps place by place: are height and width in order?""")

@@ -22,8 +22,6 @@ from annlib.course.checks.base import (
 )
 from annlib.model.ann import Logits
 
-Rate = Callable[[int, int, float, float, float], float]
-
 
 def first_loss(student: Callable[[int, float, float], float]) -> None:
     """num_classes, share of labelled pixels, aux_weight -> loss with equal probabilities"""
@@ -62,7 +60,7 @@ def first_loss(student: Callable[[int, float, float], float]) -> None:
         auxiliary output adds its weighted share. Any other first loss is a symptom.""")
 
 
-def poly_rate(student: Rate) -> None:
+def poly_rate(student: Callable[[int, int, float, float, float], float]) -> None:
     """step, steps, base, power, floor -> learning rate of that step"""
     steps, base, power = draw(60, 90), uniform(0.01, 0.05), uniform(0.6, 0.85)
     floor = base * uniform(0.1, 0.2)
@@ -178,7 +176,7 @@ def check_calls(model: TinyNet, labels: Tensor) -> None:
     """The mode and the size with which the student's step ran the network."""
     if not (model.training and all(training for training, _ in model.calls)):
         raise NotYet("""Your step puts the network into evaluation mode (model.eval()): batch norm
-            then uses its running statistics, and dropout is off. Leave the mode alone.""")
+            then uses its running statistics, and dropout is off. Do not change the mode.""")
     wanted = tuple(labels.shape[1:])
     for _, size in model.calls:
         if size != wanted:

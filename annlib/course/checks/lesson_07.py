@@ -13,16 +13,7 @@ from torch import Tensor, nn
 from annlib.config import IGNORE_INDEX
 from annlib.course.attention import attention_of
 from annlib.course.attention_metrics import predict_labels
-from annlib.course.checks.base import (
-    NotYet,
-    attempt,
-    check_pixel,
-    draw,
-    expect,
-    fresh,
-    normal,
-    passed,
-)
+from annlib.course.checks.base import NotYet, attempt, check_pixel, draw, fresh, normal, passed
 from annlib.course.interventions import changed_attention, without_strongest
 from annlib.course.lesson import say
 from annlib.data.balloon_town.layout import CLASS_NAMES, HOUSES, Scene
@@ -70,12 +61,10 @@ def class_mass(student: Callable[[Tensor, Tensor, int], Tensor]) -> None:
             if not abs(got - share) < 1e-4:
                 raise NotYet(f"""A cell of {side} x {side} pixels with all attention has 1 pixel of
                     class 1, so that class gets {share:.3g}; yours got {got:.3g}. A cell may hold
-                    several classes: each counts by its share, not only the middle or the most
-                    frequent one.""")
+                    several classes: each counts by its share, not only the middle or main one.""")
         areas = torch.bincount(labels.flatten(), minlength=classes) / labels.numel()
-        if not torch.allclose(
-            run(torch.full_like(heat, 1 / heat.numel()), labels, classes), areas, 0, 1e-4
-        ):
+        even = torch.full_like(heat, 1 / heat.numel())
+        if not torch.allclose(run(even, labels, classes), areas, atol=1e-4):
             raise NotYet("""Under uniform attention each class must get its share of the pixels:
                 that is the baseline, a block that prefers no position.""")
         if torch.allclose(masses, areas, atol=1e-4):
@@ -116,7 +105,8 @@ def check_switched_off(left: Tensor, weights: Tensor, k: int) -> None:
         torch.zeros_like(off).scatter(-1, weights.topk(k, largest=largest).indices, True)
         for largest in (True, False)
     )
-    expect(not torch.equal(off, weakest), "You switched off the weakest; take the strongest.")
+    if torch.equal(off, weakest):
+        raise NotYet("You switched off the weakest; take the strongest.")
     counts = off.sum(-1)
     if not (counts == k).all():
         raise NotYet(f"""{k} weights must be off in every row; yours have {int(counts.min())} to

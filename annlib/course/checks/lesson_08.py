@@ -30,9 +30,9 @@ def run_grid(student: Callable[[float, int, float], Mapping[str, list]]) -> None
             if not isinstance(grid[name], list):
                 raise NotYet(f"""{name} is {grid[name]!r}. A grid goes into a JSON file: each
                     parameter takes a list of values; a range becomes one by list(...).""")
-            wanted = QUESTION.get(name, grid[name])
-            if sorted(grid[name]) != sorted(wanted):
-                raise NotYet(f"{name} is {grid[name]}; the question is about {wanted}.")
+        for name, wanted in QUESTION.items():
+            same = len(grid[name]) == 2 and all(value in grid[name] for value in wanted)
+            expect(same, f"{name} is {grid[name]}; the question is about {wanted}.")
         seeds = grid["seed"]
         if len(set(seeds)) != len(seeds):
             raise NotYet(f"Seeds {seeds}: one occurs twice. That run is not a second measurement.")
@@ -92,9 +92,7 @@ def confidence_interval(student: Callable[[Sequence[float]], tuple[float, float]
             "Degrees of freedom are n - 1: one is used for the mean.": t_quantile(0.975, n) * error,
             "t_quantile(0.95, ...) leaves 5 % on one side. Two sides with 2.5 % each: "
             "0.975.": t_quantile(0.95, n - 1) * error,
-            "The interval reaches t·s/√n to each side; yours is half of that in all.": t
-            * error
-            / 2,
+            "The interval reaches t·s/√n to each side; yours is half of that.": t * error / 2,
             "You divide by the root of the number of pixels. Pixels of one network are not "
             "independent measurements of training: n counts runs.": t * s / sqrt(NUM_PIXELS),
             "You divide by n; the standard error has its square root.": t * s / n,
@@ -131,9 +129,8 @@ def paired_difference(student: Callable[[Runs, Runs], tuple[float, float]]) -> N
             "The sign is reversed: ours - theirs is above zero where ours is better.": -right.mean,
             "A failed run counts as 0 in yours. It shows nothing about the score: leave out the "
             "pair, and report how many failed.": paired_interval(*filled).mean,
-            "Yours is a difference of two means over different seeds: where one run failed its "
-            "partner still counts. Take differences seed by seed, of complete "
-            "pairs.": means[0] - means[1],
+            "Yours is a difference of two means over different seeds: where one run failed the "
+            "other still counts. Take differences seed by seed, of pairs.": means[0] - means[1],
         }
         otherwise = f"""The mean difference of the pairs is not {difference:.4f}. Match runs by
             seed, not by their place: the two dicts are in another order."""
@@ -154,10 +151,8 @@ def check_half(half: float, right: float, a: Runs, b: Runs) -> None:
     errors = [stdev(values) / root for values in zip(*pairs, strict=True)]
     unpaired = """You combine the spreads of both heads. What a seed does to both (order of images,
         first weights) is in both spreads, but cancels in the differences: take s of those."""
-    combined = [
-        f * sqrt(sum(e**2 for e in errors)) for f in (t, t_quantile(0.975, 2 * n - 2), 1.96)
-    ]
-    combined.append(t * sum(errors))
+    both = sqrt(sum(error**2 for error in errors))
+    combined = [t * both, t_quantile(0.975, 2 * n - 2) * both, 1.96 * both, t * sum(errors)]
     slips = dict.fromkeys(combined, unpaired) | {
         s: "You return the deviation of the differences; the mean varies less: t · s/√n.",
         t * s: "√n is missing: t · s/√n.",

@@ -19,8 +19,7 @@ from annlib.course.checks.base import (
 )
 
 Size = tuple[int, int]
-Score = Callable[[Tensor], Tensor]  # (B, C, h, w) -> (B, K, h, w)
-Slide = Callable[[Score, Tensor, Size, Size], Tensor]
+Slide = Callable[[Callable[[Tensor], Tensor], Tensor, Size, Size], Tensor]
 
 
 def class_indices(student: Callable[[Tensor, Sequence[int]], Tensor]) -> None:
@@ -56,21 +55,20 @@ def check_classes(found: Tensor, raw: Tensor, values: list[int]) -> None:
     if torch.equal(found, raw):
         raise NotYet("Raw values came out as they went in. They are not yet indices.")
     cases = {
-        "Raw value {value} became class {index}, but there are {classes} classes: index {index} is "
-        "out of bounds. Bytes wrap around (0 - 1 is 255, 6 - 11 is 251); a value that is not a "
-        "class must become 255.": (found != IGNORE_INDEX) & ((found >= len(values)) | (found < 0)),
-        "Raw value {value} is not a class here, but counts as class {index}. Start from 255 "
-        "everywhere.": (right == IGNORE_INDEX) & (found != right),
-        "Raw value {value} is class {wanted}, yours says {index}. Its place in `values` is its "
-        "class. (If you replace values one after the other in one tensor, a class that was just "
-        "written may be replaced again.)": found != right,
+        "Raw value {} became class {}, an index that is out of bounds. Bytes wrap around (0 - 1 is "
+        "255, 6 - 11 is 251); a value that is not a class must become 255.": (
+            (found != IGNORE_INDEX) & ((found >= len(values)) | (found < 0))
+        ),
+        "Raw value {} is not a class here, but counts as class {}. Start from 255 everywhere.": (
+            (right == IGNORE_INDEX) & (found != right)
+        ),
+        "Raw value {} is not class {}. Its place in `values` is its class. (If you replace values "
+        "one after the other in one tensor, a class that was just written may be replaced "
+        "again.)": found != right,
     }
     for advice, where in cases.items():
         if where.any():
-            value, index, wanted = (int(one[where][0]) for one in (raw, found, right))
-            raise NotYet(
-                advice.format(value=value, index=index, wanted=wanted, classes=len(values))
-            )
+            raise NotYet(advice.format(int(raw[where][0]), int(found[where][0])))
 
 
 class Network:
@@ -115,8 +113,7 @@ def check_slide(student: Slide, images: Tensor, window: Size, stride: Size, case
                 less context, and padding shows it what is not there.""")
     right = by_counting(images, window, stride)
     if found.shape != right.shape:
-        raise NotYet(f"""{where}scores are {tuple(right.shape)}, (B, K, H, W); yours are
-            {tuple(found.shape)}.""")
+        raise NotYet(f"{where}scores are (B, K, H, W); yours are {tuple(found.shape)}.")
     if not found.isfinite().all():
         raise NotYet(f"{where}some scores are nan or inf: no window covers these pixels.")
     enough, used = len(places(size, window, stride)), sum(map(len, network.seen)) // len(images)
@@ -138,10 +135,7 @@ def places(size: Size, window: Size, stride: Size) -> list[Size]:
     """The top left corners of all windows."""
 
     def starts(side: int, window: int, stride: int) -> list[int]:
-        found = [0]
-        while found[-1] + window < side:
-            found.append(min(found[-1] + stride, side - window))
-        return found
+        return [*range(0, max(side - window, 0), stride), max(side - window, 0)]
 
     tops, lefts = map(starts, size, window, stride)
     return [(top, left) for top in tops for left in lefts]
@@ -177,18 +171,14 @@ def step_bytes(student: Callable[[int, int, int], float]) -> None:
         }
         for each, what in (
             (4, "only the weights; the gradient of each takes as much, and so does its momentum"),
-            (
-                8,
-                "two numbers a parameter; SGD keeps three: weight, gradient, momentum",
-            ),
+            (8, "two numbers a parameter; SGD keeps three: weight, gradient, momentum"),
             (16, "four numbers a parameter, as Adam does; SGD with momentum keeps three"),
             (3, "three bytes a parameter; three numbers of four bytes each make 12"),
         ):
             rest = measured - each * parameters
             slips[f"You count {what}."] = each * parameters + batch * rest
         otherwise = f"""{parameters:,} parameters, {measured / 2**20:,.0f} MiB with one image:
-            {batch} take {right / 2**20:,.0f} MiB, you say {found / 2**20:,.0f}. What is needed
-            once, what once an image?"""
+            {batch} take {right / 2**20:,.0f} MiB, not {found / 2**20:,.0f}. What counts once?"""
         if abs(found / right - 1) > 0.01:
             judge(found, right, slips, otherwise, rtol=1e-3)
     one = attempt_number(student, parameters, measured, 1)

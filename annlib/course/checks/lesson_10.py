@@ -8,16 +8,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from annlib.course.checks.base import (
-    NotYet,
-    attempt_number,
-    draw,
-    expect,
-    fresh,
-    judge,
-    passed,
-    result_of,
-)
+from annlib.course.checks.base import NotYet, attempt_number, draw, fresh, judge, passed, result_of
 from annlib.course.lesson import say
 from annlib.course.statistics import (
     DIRECTIONS,
@@ -44,7 +35,8 @@ def seeds_in_budget(student: Callable[[float, float, int], int]) -> None:
 
     def run(minutes: float, seconds: float, arms: int) -> int:
         seeds = attempt_number(student, minutes, seconds, arms)
-        expect(isinstance(seeds, int), f"Seeds are counted: a whole number (int), not {seeds!r}.")
+        if not isinstance(seeds, int):
+            raise NotYet(f"Seeds are counted: a whole number (int), not {seeds!r}.")
         return seeds
 
     for _ in range(3):
@@ -54,7 +46,7 @@ def seeds_in_budget(student: Callable[[float, float, int], int]) -> None:
         for minutes in (exact + 1e-6, exact + 2 * spare):
             got = run(minutes, seconds, arms)
             slips = {
-                f"{got} is the number of runs. Every seed runs once in each arm.": int(
+                f"{got} is the number of runs. Each seed needs {arms}.": int(
                     60 * minutes / seconds
                 ),
                 "minutes are not seconds.": int(minutes / seconds / arms),
@@ -68,7 +60,7 @@ def seeds_in_budget(student: Callable[[float, float, int], int]) -> None:
                 arm, and a seed counts only when all arms have it: round down.""")
     if run(1.0, 100.0, 2) != 0:
         raise NotYet("One minute is too short for two runs of 100 seconds: 0 seeds.")
-    say("Correct: a seed costs one run in each arm, and only complete ones count.")
+    passed("a seed costs one run in each arm, and only complete ones count.")
 
 
 def registration(student: Callable[[], Registration]) -> None:
@@ -77,15 +69,12 @@ def registration(student: Callable[[], Registration]) -> None:
     if not isinstance(told, Registration):
         raise NotYet(f"my_registration returns a {type(told).__name__}, not a Registration.")
     if told.smallest_effect in (None, ...):
-        raise NotYet("""A smallest effect that is chosen after the fact fits any result: choose it
-            now.""")
+        raise NotYet("A smallest effect chosen after the fact fits any result: choose it now.")
     for name in ("claim", "source", "treatment", "control", "metric", "direction"):
         value = getattr(told, name)
-        expect(
-            isinstance(value, str) and bool(value.strip()),
-            f"{name} is missing. Without it nobody could repeat your test"
-            + (", or know what the number is compared with." if name == "control" else "."),
-        )
+        control = " What is the number compared with?" if name == "control" else ""
+        if not isinstance(value, str) or not value.strip():
+            raise NotYet(f"{name} is missing: nobody could repeat your test.{control}")
     check_words(told)
     check_numbers(told)
     say(f"Registered as {told.fingerprint}. It is refuted if {told.refuted_if}.")
@@ -103,7 +92,7 @@ def check_words(told: Registration) -> None:
             network without the one thing that you claim makes the difference.""")
     if told.direction not in DIRECTIONS:
         raise NotYet(f"""direction is {told.direction!r}: one of {DIRECTIONS}. 'Different' fits
-            nearly any.""")
+            nearly any result.""")
     if told.metric not in METRICS:
         raise NotYet(f"{told.metric!r} is not measured here. These are: {', '.join(METRICS)}.")
 
@@ -112,7 +101,7 @@ def check_numbers(told: Registration) -> None:
     largest, effect, seeds = METRICS[told.metric], told.smallest_effect, told.seeds
     if not isinstance(effect, int | float) or effect == 0:
         raise NotYet("""With a smallest effect of 0 the faintest trace counts, which no number of
-            seeds can exclude. How large an effect would matter? (Negative: a loss that is still no
+            seeds can exclude. How large an effect would matter? (Negative: a loss that is no
             worse.)""")
     if not abs(effect) < largest:
         raise NotYet(f"""A smallest effect of {effect:g} in {told.metric} cannot be reached: the
@@ -137,43 +126,31 @@ def decide(student: Callable[[Sequence[float], float], str]) -> None:
     def ask(differences: Sequence[float], effect: float = effect) -> str:
         hint = "One seed has no spread: what does it show?" if len(differences) == 1 else ""
         answer = result_of(student, list(differences), effect, hint=hint)
-        expect(answer in VERDICTS, f"decide gave {answer!r}; it must be one of {VERDICTS}.")
+        if answer not in VERDICTS:
+            raise NotYet(f"decide gave {answer!r}; it must be one of {VERDICTS}.")
         return answer
 
     def five(middle: float, spread: float) -> list[float]:
         order = torch.randperm(5, generator=fresh()).tolist()
         return [effect * (middle + spread * (place - 2)) for place in order]
 
-    many = [effect * (2 + 4 * sign) for sign in (-1, 1)] * 60
-    cases = {
-        f"Five seeds agree on about three times the smallest effect of {effect:g}: supported.": (
-            five(3, 0.05),
-            SUPPORTED,
-        ),
-        "Five seeds agree on the opposite: refuted. The sign of a difference counts.": (
-            five(-3, 0.05),
-            REFUTED,
-        ),
-        f"Five seeds agree on a third of the smallest effect of {effect:g}. There is an effect, "
-        "but not the claimed one: refuted. Compare with the smallest effect, not with 0.": (
-            five(0.3, 0.05),
-            REFUTED,
-        ),
-        "Three seeds from far below to far above: their mean lies above the smallest effect by "
-        "chance. Large spread, few seeds: cannot tell. Where does your rule use the spread?": (
-            [-3 * effect, 2 * effect, 8 * effect],
-            OPEN,
-        ),
-        "Five seeds lie close around the smallest effect itself, on both sides: cannot tell.": (
-            five(1, 0.1),
-            OPEN,
-        ),
-        "One seed shows no spread, so it decides nothing: cannot tell.": ([3 * effect], OPEN),
-        "With 120 seeds the mean is known well, however far single seeds scatter: the standard "
-        "error shrinks with √n, and the claim is about the mean.": (many, SUPPORTED),
-    }
-    for advice, (differences, wanted) in cases.items():
-        expect(ask(differences) == wanted, advice)
+    if ask(five(3, 0.05)) != SUPPORTED:
+        raise NotYet("Five seeds agree on about three times the smallest effect: supported.")
+    if ask(five(-3, 0.05)) != REFUTED:
+        raise NotYet("Five seeds agree on the opposite: refuted. The sign of a difference counts.")
+    if ask(five(0.3, 0.05)) != REFUTED:
+        raise NotYet("""Five seeds agree on a third of the smallest effect. There is an effect, but
+            not the claimed one: refuted. Compare with the smallest effect, not with 0.""")
+    if ask([-3 * effect, 2 * effect, 8 * effect]) != OPEN:
+        raise NotYet("""Three seeds from far below to far above: their mean is above the smallest
+            effect by chance. Large spread, few seeds: cannot tell. Where do you use the spread?""")
+    if ask(five(1, 0.1)) != OPEN:
+        raise NotYet("Five seeds lie close to the smallest effect, on both sides: cannot tell.")
+    if ask([3 * effect]) != OPEN:
+        raise NotYet("One seed shows no spread, so it decides nothing: cannot tell.")
+    if ask([effect * (2 + 4 * sign) for sign in (-1, 1)] * 60) != SUPPORTED:
+        raise NotYet("""With 120 seeds the mean is known well, however far single seeds scatter: the
+            standard error shrinks with √n, and the claim is about the mean.""")
     for _ in range(20):  # other units, another order, the opposite claim
         values = torch.randn(draw(3, 6), generator=fresh(), dtype=torch.float64)
         differences = (effect * (1 + 2 * values)).tolist()
@@ -185,7 +162,7 @@ def decide(student: Callable[[Sequence[float], float], str]) -> None:
             raise NotYet("""The order of the seeds changes the decision. Seeds are labels, not
                 times: mean and spread do not depend on an order.""")
         if answer == SUPPORTED and ask([-d for d in differences]) != REFUTED:
-            raise NotYet("""The differences support the claim, but with opposite sign do not refute
+            raise NotYet("""The differences support the claim; with opposite signs they must refute
                 it.""")
     # The truth is exactly at the threshold: either decision is wrong or bold.
     draws = torch.randn(STUDIES, 3, generator=fresh(), dtype=torch.float64)

@@ -161,12 +161,12 @@ TURNS = Gallery(
     check=checks.times_faster,
     right=[by_medians, by_rounds],
     wrong={
-        "fast over slow": Wrong(lambda *given: 1 / by_medians(*given), "upside down"),
+        "fast over slow": Wrong(lambda *given: 1 / by_medians(*given), "inverted"),
         "a difference is a ratio": Wrong(
             lambda slow, fast, repeat, clock: timed(slow, clock) - timed(fast, clock),
             "before and after each single call",
         ),
-        "the first calls count": Wrong(cold, "times for nothing"),
+        "the first calls count": Wrong(cold, "times without the clock"),
         "cold calls in the mean": Wrong(cold_but_enough, "a cold start counts"),
         "the mean is as good as the median": Wrong(by_means, "changes a mean, but not a median"),
         "the quickest call is the truth": Wrong(by_minimum, "changes a minimum, but not a median"),

@@ -1,9 +1,13 @@
 """The command line, in small: what each command does, writes and prints."""
 
 import json
+import os
 import re
 import shlex
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +17,12 @@ import torch
 from PIL import Image
 
 from annlib import __main__, zoo
+from annlib.cli.train import Train
 from annlib.data.balloon_town.dataset import write_scenes
 from annlib.data.datasets import FIRST_VAL_SEED
 from annlib.engine.runs import read_validations
 from annlib.engine.train import Step
-from annlib.engine.trainer import Training
+from annlib.engine.trainer import Trainer
 from annlib.model import build
 from annlib.model.checkpoint import load
 
@@ -40,6 +45,7 @@ def annlib(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
         __main__.main()
         return capsys.readouterr().out
 
+    run.capsys = capsys
     return run
 
 
@@ -54,6 +60,14 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setattr(sys, "argv", ["annlib", *map(str, words)])
         __main__.main()
     return folder / "last.safetensors"
+
+
+def interrupted(run, *words: object) -> str:
+    """What a command printed that Ctrl-C stopped."""
+    with pytest.raises(SystemExit) as stop:
+        run(*words)
+    assert stop.value.code == 130
+    return run.capsys.readouterr().out
 
 
 def failure(run, *words: object) -> str:
@@ -128,7 +142,7 @@ def test_precision_and_parts_are_noted_with_the_run(annlib) -> None:
     compute = load(Path("run/last.safetensors")).notes["compute"]
     assert (compute["precision"], compute["accumulate"]) == ("bf16", 2)
     message = failure(annlib, "train", "balloon_ann", "--accumulate", 3, "--out", "other")
-    assert "batch of 2 pictures" in message
+    assert "batch of 2 images" in message
 
 
 def test_small_network_has_no_imagenet_weights(annlib) -> None:
@@ -137,63 +151,101 @@ def test_small_network_has_no_imagenet_weights(annlib) -> None:
 
 
 def test_finished_run_is_scored_again(annlib) -> None:
-    words = ("train", "balloon_ppm", "--iterations", 1)
-    assert annlib(*words) == annlib(*words, "--resume")
+    trained = annlib("train", "balloon_ppm", "--iterations", 1)
+    assert annlib("train", "--resume", "runs/balloon_ppm-seed0") == trained
 
 
-@pytest.mark.parametrize(("option", "was"), [("--seed", "the seed 0"), ("--iterations", "1 steps")])
-def test_resumed_run_keeps_its_settings(annlib, option: str, was: str) -> None:
-    annlib("train", "balloon_fcn", "--iterations", 1, "--out", "run")
-    message = failure(annlib, "train", "balloon_fcn", "--resume", "--out", "run", option, 9)
-    assert f"has {was}" in message
+def test_resumed_run_takes_its_settings_from_its_folder(annlib) -> None:
+    photos_of_twelve_classes()
+    words = ("photos_fcn", "--data", "photos", "--iterations", 4, "--seed", 4, "--out", "run")
+    with stopped_after(2):
+        output = interrupted(annlib, "train", *words, "--score-every", 3, "--keep", 2)
+    assert output.endswith("To go on:  annlib train --resume run\n")
+    Path("elsewhere").mkdir()
+    os.chdir("elsewhere")  # the data folder was given relative to where it was started
+    annlib("train", "--resume", "../run")
+    saved = load(Path("../run/last.safetensors"))
+    assert (saved.step, saved.notes["experiment"]["train"]["seed"]) == (4, 4)
+    assert [line["step"] for line in read_validations(Path("../run"))] == [3, 4]
+    assert len(list(Path("../run").glob("step-*.safetensors"))) == 2
 
 
-def test_seed_of_a_resumed_run_need_not_be_given_but_must_be_right(annlib) -> None:
-    words = ("train", "balloon_fcn", "--out", "run")
-    annlib(*words, "--iterations", 1, "--seed", 4)
-    assert "has the seed 4: it cannot go on with 0" in failure(
-        annlib, *words, "--resume", "--seed", 0
+def test_printed_command_repeats_the_runtime_options(annlib) -> None:
+    command = Train(threads=2, precision="bf16", compile=True, cuda_graphs=True, keep=3)
+    assert command.resume_command(Path("a run"), 4) == (
+        "torchrun --nproc-per-node=4 -m annlib train --resume 'a run' --threads 2 "
+        "--precision bf16 --compile --cuda-graphs"
     )
-    annlib(*words, "--resume")
-    annlib(*words, "--resume", "--seed", 4)
 
 
-def full_disk(monkeypatch: pytest.MonkeyPatch, at: int) -> None:
-    """The history cannot be written at that step."""
+@pytest.mark.parametrize(
+    "words", [("--seed", 0), ("--iterations", 9), ("--minutes", 5), ("--data", "photos")]
+)
+def test_settings_beside_resume_are_refused(annlib, words) -> None:
+    annlib("train", "balloon_fcn", "--iterations", 1, "--out", "run")
+    message = failure(annlib, "train", "--resume", "run", *words)
+    assert f"takes all settings from run: leave out {words[0]}. Only --device, " in message
 
-    def record(run: Training, step: Step) -> None:
-        if step.number >= at:
-            raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Training, "record", record)
+def test_old_form_of_resuming_is_answered_with_the_new_one(annlib) -> None:
+    for words in (("--out", "a run", "--resume"), ("--resume", "--out", "a run")):
+        message = failure(annlib, "train", "balloon_fcn", *words)
+        assert message.endswith("annlib train --resume 'a run'")
 
 
-def test_full_disk_ends_with_the_folder_and_the_command_to_go_on(annlib, monkeypatch) -> None:
-    with monkeypatch.context() as patch:
-        full_disk(patch, 25)  # saved at 20
+def test_moved_data_of_a_resumed_run_are_given_once(annlib) -> None:
+    photos_of_twelve_classes()
+    annlib("train", "photos_fcn", "--data", "photos", "--iterations", 1, "--out", "run")
+    Path("photos").rename("moved")
+    assert "are no longer in " in failure(annlib, "train", "--resume", "run")
+    annlib("train", "--resume", "run", "--data", "moved")
+    annlib("train", "--resume", "run")
+
+
+def test_run_of_an_older_version_is_resumed_with_its_data_folder(annlib) -> None:
+    photos_of_twelve_classes()
+    annlib("train", "photos_fcn", "--data", "photos", "--iterations", 1, "--out", "run")
+    Path("run/run.json").unlink()
+    assert "--data" in failure(annlib, "train", "--resume", "run")
+    annlib("train", "--resume", "run", "--data", "photos")
+
+
+@contextmanager
+def stopped_after(step: int, error: BaseException | None = None) -> Iterator[None]:
+    """Ctrl-C, or an error in recording, at that step of any run."""
+    record = Trainer.record
+
+    def recorded(run: Trainer, done: Step) -> None:
+        if done.number >= step and error is not None:
+            raise error
+        if done.number == step:
+            os.kill(os.getpid(), signal.SIGINT)
+        record(run, done)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Trainer, "record", recorded)
+        yield
+
+
+FULL_DISK = OSError(28, "No space left on device")
+
+
+def test_full_disk_ends_with_the_folder_and_the_command_to_go_on(annlib) -> None:
+    with stopped_after(25, FULL_DISK):  # saved at 20
         message = failure(annlib, "train", "balloon_fcn", "--iterations", 30, "--out", "a run")
-    told, command = message.split("To go on:")
-    assert told.startswith(
+    text, command = message.split("To go on:")
+    assert text.startswith(
         "annlib: No space left on device\nThe run in a run stopped after step 25"
     )
     annlib(*shlex.split(command)[1:])
     assert load(Path("a run/last.safetensors")).step == 30
 
 
-def test_full_disk_before_the_first_checkpoint_asks_for_the_same_command(
-    annlib, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_full_disk_before_the_first_checkpoint_asks_for_the_same_command(annlib) -> None:
     words = ("train", "balloon_fcn", "--iterations", 6, "--out", "run")
-    with monkeypatch.context() as patch:
-        full_disk(patch, 5)
+    with stopped_after(5, FULL_DISK):
         assert "no checkpoint yet: give the same command again" in failure(annlib, *words)
     annlib(*words)
-
-
-def test_run_of_another_experiment_is_not_resumed(annlib) -> None:
-    annlib("train", "balloon_fcn", "--iterations", 1, "--out", "run")
-    message = failure(annlib, "train", "balloon_ppm", "--resume", "--out", "run")
-    assert message == "annlib: run holds a run of balloon_fcn, not of balloon_ppm."
 
 
 def test_minutes_choose_the_steps(annlib) -> None:

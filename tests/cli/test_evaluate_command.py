@@ -150,15 +150,15 @@ def test_other_settings_do_not_go_on(evaluate, options: str, differing: str) -> 
 
 
 @pytest.mark.parametrize(
-    ("options", "way_on"),
+    ("options", "hint"),
     [
         ("", "Nothing was kept; with --out DIR the same command would go on."),
-        ("--out out", "out keeps what is done (2 of 5 pictures): the same command goes on with"),
-        ("--out out --workers 2", "out keeps what is done (2 of 5 pictures): the same command"),
+        ("--out out", "out keeps what is done (2 of 5 images): the same command goes on with"),
+        ("--out out --workers 2", "out keeps what is done (2 of 5 images): the same command"),
     ],
 )
-def test_unreadable_picture_is_told_with_the_way_on(
-    annlib, material: Path, options: str, way_on: str
+def test_unreadable_picture_is_told_with_the_next_command(
+    annlib, material: Path, options: str, hint: str
 ) -> None:
     write_pictures(Path("data"))
     whole = Path("data/images/p2.png").read_bytes()
@@ -166,7 +166,7 @@ def test_unreadable_picture_is_told_with_the_way_on(
     words = ("evaluate", material / "tiny.safetensors", "--data", "data", *options.split())
     told, way = failure(annlib, *words).splitlines()
     assert told.startswith("annlib: data/images/p2.png cannot be read as an image")
-    assert way.startswith(way_on)
+    assert way.startswith(hint)
     Path("data/images/p2.png").write_bytes(whole)
     assert annlib(*words).splitlines()[:8] == annlib(*words[:4]).splitlines()[:8]
 
@@ -231,12 +231,12 @@ def test_photograph_is_segmented_by_a_published_row(annlib, monkeypatch) -> None
 def test_network_that_names_other_classes_than_it_has_is_refused(annlib) -> None:
     save(Path("a.safetensors"), tiny_model(), notes={"classes": asdict(CITYSCAPES)})
     told = failure(annlib, "evaluate", "a.safetensors")
-    assert "a.safetensors tells 5 classes apart, but names 19 of cityscapes" in told
+    assert "a.safetensors has 5 classes, but its list has the 19 of cityscapes" in told
 
 
 # Real processes
 
-ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[1])}
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
 LAUNCHER = ["-m", "torch.distributed.run", "--standalone"]
 NUM_PICTURES = 150
 

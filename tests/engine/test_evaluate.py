@@ -15,7 +15,7 @@ from annlib.data.classes import BALLOON_TOWN
 from annlib.data.datasets import SegmentationFolder, labelled
 from annlib.data.loader import make_loader
 from annlib.engine import evaluate as evaluate_module
-from annlib.engine.evaluate import Evaluation, picture_names
+from annlib.engine.evaluate import Evaluation, image_names
 from annlib.engine.inference import make_predictor
 from annlib.engine.metrics import ConfusionMatrix, evaluate
 from annlib.engine.predictor import Segmenter
@@ -46,7 +46,7 @@ def steps(evaluation: Evaluation, count: int | None = None) -> Evaluation:
 def finished(evaluation: Evaluation) -> dict[str, bytes]:
     """The files of an evaluation that was taken to its end, but what says when it was made."""
     steps(evaluation).finish()
-    folder = evaluation.folder.path
+    folder = evaluation.out
     files = {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
     scores = json.loads(files.pop("scores.json"))
     scores.pop("made")
@@ -70,7 +70,7 @@ def test_lines_add_up_to_the_scores(segmenter, data, expected, tmp_path: Path) -
         total.add_entries(line["counts"])
     assert torch.equal(total.counts, expected.counts)
     assert json.loads(files["scores.json"])["miou"] == expected.scores().miou
-    assert [line["name"] for line in lines] == picture_names(data)
+    assert [line["name"] for line in lines] == image_names(data)
 
 
 @pytest.mark.parametrize("done", [0, 1, 4, 5])
@@ -141,7 +141,7 @@ def test_other_settings_are_refused_by_name(
 ) -> None:
     steps(Evaluation(segmenter, data, tmp_path), 2)
     before = (tmp_path / "images.jsonl").read_bytes()
-    with pytest.raises(ValueError, match="made by other settings: ") as error:
+    with pytest.raises(ValueError, match="made with other settings: ") as error:
         Evaluation(OTHERS[differing](segmenter), data, tmp_path)
     told = str(error.value).partition("settings: ")[2].partition(". Scores")[0]
     assert told.startswith(differing)
@@ -221,7 +221,7 @@ def test_pictures_without_any_label_have_no_score(segmenter, tmp_path: Path) -> 
         with Image.open(path) as image:
             image.point(lambda value: 255).save(path)
     evaluation = steps(Evaluation(segmenter, dataset, tmp_path / "out", save_pictures=True))
-    with pytest.raises(ValueError, match="None of the 2 pictures has a pixel with a label"):
+    with pytest.raises(ValueError, match="None of the 2 images has a pixel with a label"):
         evaluation.finish()
     assert len(list((tmp_path / "out/labels").iterdir())) == 2  # for the server that knows them
 
@@ -294,13 +294,13 @@ def test_pictures_of_one_name_are_not_saved_over_each_other(segmenter, tmp_path:
     write_pictures(tmp_path / "data")
     dataset = pictures(tmp_path / "data")
     dataset.images[0] = dataset.images[1].with_suffix(".bmp")
-    with pytest.raises(ValueError, match="Several pictures are named p1: "):
+    with pytest.raises(ValueError, match="Several images are named p1: "):
         Evaluation(segmenter, dataset, tmp_path / "out", save_pictures=True)
     assert not (tmp_path / "out").exists()
     assert len(Evaluation(segmenter, dataset, tmp_path / "out").share) == 5
 
 
 def test_painted_scenes_have_names() -> None:
-    names = picture_names(labelled(BALLOON_TOWN, None, "val"))
+    names = image_names(labelled(BALLOON_TOWN, None, "val"))
     assert names[:2] == ["scene-0", "scene-1"]
     assert len(set(names)) == len(names) == 200

@@ -1,7 +1,7 @@
-"""The confusion matrix against a slow loop, and the scores against the reference's."""
+"""The confusion matrix, scores, tables, and the images that a network fails on most."""
 
 import json
-from math import isnan
+from math import isnan, nan
 
 import pytest
 import torch
@@ -11,7 +11,22 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from annlib.config import IGNORE_INDEX
-from annlib.engine.metrics import ConfusionMatrix, evaluate, evaluate_labels
+from annlib.data.classes import CAMVID
+from annlib.engine.metrics import (
+    MOST_SHOWN,
+    ConfusionMatrix,
+    ImageScore,
+    Scores,
+    evaluate,
+    evaluate_labels,
+    most_confused,
+    percent,
+    score_of,
+    score_table,
+    summary_line,
+    table,
+    worst_images,
+)
 
 few = settings(max_examples=50, deadline=None)
 DTYPES = (torch.uint8, torch.int16, torch.int32, torch.int64)
@@ -212,7 +227,7 @@ def test_matrix_without_pixels_has_no_entries() -> None:
 @pytest.mark.parametrize("num_scores", [3, 5])
 def test_network_of_another_number_of_classes_is_refused_with_both(num_scores: int) -> None:
     sample = (torch.zeros(1, num_scores, 5, 7), torch.zeros(1, 5, 7, dtype=torch.long))
-    with pytest.raises(ValueError, match=f"tells {num_scores} classes apart, the labels 4"):
+    with pytest.raises(ValueError, match=f"has {num_scores} classes, the labels 4"):
         evaluate(lambda x: x, [sample], 4)
 
 
@@ -227,3 +242,102 @@ def test_scores_in_a_file_are_the_same_with_none_for_nan() -> None:
         "car": {"iou": 1 / 2, "accuracy": 1 / 2},
         "cat": {"iou": None, "accuracy": None},
     }
+
+
+def image(index: int, right: int, *wrong: tuple[int, int, int]) -> ImageScore:
+    """With `right` pixels of sky found, and (label, prediction, pixels) confused."""
+    matrix = ConfusionMatrix(CAMVID.num_classes)
+    matrix.add_entries([[0, 0, right], *map(list, wrong)])
+    return score_of(index, f"image{index}", matrix)
+
+
+def names_in(page: str) -> list[str]:
+    return [line.split()[1] for line in page.splitlines() if line.startswith("| image")][1:]
+
+
+def test_worst_come_first_and_equals_in_order() -> None:
+    images = [image(i, right, (0, 1, 10)) for i, right in enumerate([9, 5, 80, 5])]
+    assert names_in(worst_images(images, CAMVID)) == [f"image{i}" for i in (1, 3, 0, 2)]
+
+
+def test_list_is_short_and_says_of_how_many() -> None:
+    page = worst_images([image(i, i + 1) for i in range(50)], CAMVID)
+    assert len(names_in(page)) == MOST_SHOWN
+    assert page.startswith(f"# The worst {MOST_SHOWN} of 50 images\n")
+
+
+def test_images_without_a_label_cannot_be_wrong() -> None:
+    empty = score_of(0, "image0", ConfusionMatrix(CAMVID.num_classes))
+    assert (empty.miou, empty.pixel_accuracy, empty.counts) == (None, None, [])
+    assert names_in(worst_images([empty, image(1, 5)], CAMVID)) == ["image1"]
+
+
+def test_most_confused_pair_is_named_with_its_share_and_direction() -> None:
+    text = most_confused(image(0, 50, (8, 9, 10), (9, 8, 40)), CAMVID)
+    assert text == "pedestrian classified as car: 40.00 % of the pixels"
+
+
+def test_perfect_image_has_nothing_confused() -> None:
+    assert most_confused(image(0, 50), CAMVID) == "nothing"
+
+
+def test_score_of_a_image_is_that_of_its_matrix() -> None:
+    matrix = ConfusionMatrix(11)
+    matrix.update(torch.randint(11, (5, 7)), torch.randint(11, (5, 7)))
+    score = score_of(3, "name", matrix)
+    assert (score.index, score.name) == (3, "name")
+    assert score.miou == matrix.scores().miou
+    assert score.pixel_accuracy == matrix.scores().pixel_accuracy
+
+
+WORD = st.text("abcdefgh 0123456789.", max_size=9)
+SCORES = Scores(torch.tensor([0.5, nan, 0.25]), torch.tensor([1.0, nan, 0.125]), 0.756)
+
+
+def cells(text: str) -> list[list[str]]:
+    """Read back as Markdown does, the rule left out."""
+    header, _, *rows = text.splitlines()
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in (header, *rows)]
+
+
+@given(rows=st.lists(st.tuples(WORD, WORD, WORD), max_size=4))
+def test_cells_can_be_read_back(rows: list[tuple[str, str, str]]) -> None:
+    expected = [[text.strip() for text in row] for row in [("a", "b", "c"), *rows]]
+    assert cells(table(["a", "b", "c"], rows)) == expected
+
+
+@given(rows=st.lists(st.tuples(WORD, WORD), max_size=4))
+def test_columns_are_aligned(rows: list[tuple[str, str]]) -> None:
+    lines = table(["name", "number"], rows).splitlines()
+    assert len({tuple(i for i, c in enumerate(line) if c == "|") for line in lines}) == 1
+
+
+def test_names_stand_left_and_numbers_right() -> None:
+    assert table(["a", "b"], [["xyz", "1"], ["x", "100"]]).splitlines() == [
+        "| a   |   b |",
+        "|-----|----:|",
+        "| xyz |   1 |",
+        "| x   | 100 |",
+    ]
+
+
+def test_share_has_two_decimals_of_a_percent() -> None:
+    assert [percent(share) for share in (0.774, 1.0, 0.0, nan)] == ["77.40", "100.00", "0.00", "-"]
+
+
+def test_scores_of_each_class_and_their_means_are_shown() -> None:
+    expected = [
+        ["class", "IoU %", "accuracy %"],
+        ["sky", "50.00", "100.00"],
+        ["cat", "-", "-"],
+        ["car", "25.00", "12.50"],
+        ["mean", "37.50", "56.25"],
+    ]
+    classes, below = score_table(SCORES, ["sky", "cat", "car"]).split("\n\n")
+    assert cells(classes) == expected
+    assert below == "mIoU 37.50  mAcc 56.25  aAcc 75.60"
+
+
+def test_scores_of_nothing_are_dashes() -> None:
+    nothing = Scores(torch.tensor([nan]), torch.tensor([nan]), nan)
+    assert summary_line(nothing) == "mIoU -  mAcc -  aAcc -"
