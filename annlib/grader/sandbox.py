@@ -189,7 +189,7 @@ def why_not(user: int | None = None) -> str:
     user: of the workers, which root has to give
     """
     if not shutil.which("bwrap"):
-        return "bubblewrap (bwrap) is not installed."
+        return "bubblewrap (bwrap) is not installed; apt install bubblewrap."
     if started_by_root() and user is None:
         return (
             "root started this, and a fault of the sandbox would then give away the machine. Start "
@@ -226,9 +226,8 @@ def open_sandbox(stage: Path, unsafe: bool, user: int | None = None) -> Sandbox:
     missing = why_not(user)
     if missing and not unsafe:
         raise ValueError(
-            f"Submissions would not be isolated: {missing} They could read and delete your files. "
-            "Install bubblewrap (apt install bubblewrap) and try again; or, only where nothing is "
-            "to be lost, such as in a fresh container, add --unsafe."
+            f"Submissions would not be isolated, and could read and delete your files: {missing} "
+            "Only where nothing is to be lost, such as in a fresh container, go on with --unsafe."
         )
     if missing:
         home = stage / "home"

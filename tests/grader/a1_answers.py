@@ -31,7 +31,7 @@ def attention_weights(query, key, valid=None):
         shares = (scores - highest).clamp(max=0).exp() * valid[:, None]
     return (shares / shares.sum(-1, keepdim=True).clamp(min=1e-30)).to(query.dtype)
 """,
-    "one picture after the other": """
+    "one image after the other": """
 def attention_weights(query, key, valid=None):
     result = torch.zeros(query.shape[0], query.shape[2], key.shape[2], dtype=query.dtype)
     for b in range(query.shape[0]):

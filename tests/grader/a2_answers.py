@@ -103,7 +103,7 @@ class Before(AsymmetricBlock):
         return self.to_output(torch.cat([context, high], 1))
 AsymmetricBlock = Before
 """,
-    "einsum, keys and values at once": """
+    "einsum, keys and values together": """
 class AsymmetricBlock(nn.Module):
     def __init__(self, high_channels, low_channels, key_channels, levels):
         super().__init__()
@@ -127,7 +127,7 @@ VALUES, STOPS = (TWICE, TWO, SIZES), "stops with RuntimeError"
 
 
 def valued(misconception: str) -> dict[str, str]:
-    """A mistake in all values; gradients are looked at once these are right."""
+    """A mistake in all values; gradients are compared once these are right."""
     return everywhere(VALUES, misconception) | {LEARNS: "wrong values"}
 
 

@@ -46,7 +46,7 @@ def mistaken(answers: Mapping[str, str], cell: str, wrong: Wrong) -> str:
     """The answers up to this one, with a mistake in it. Raises ValueError if it is none."""
     after = answers[cell].replace(wrong.old, wrong.new)
     if after == answers[cell]:
-        raise ValueError(f"{wrong.old!r} is not in the reference: mend the gallery of {cell}.")
+        raise ValueError(f"{wrong.old!r} is not in the reference: fix the gallery of {cell}.")
     return until({**answers, cell: after}, cell)
 
 

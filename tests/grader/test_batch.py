@@ -151,7 +151,7 @@ def test_a_regrade_says_what_has_changed(tmp_path: Path, pretended: dict[str, fl
     inbox, out = class_of(tmp_path / "inbox", "anna", "bert"), tmp_path / "out"
     pretended |= {"anna": 1.0, "bert": 0.0}
     graded(inbox, out, 1)
-    pretended["bert"] = 1.0  # as if a test had been mended
+    pretended["bert"] = 1.0  # as if a test had been fixed
     _, changed = grade(A1, collect(inbox, A1), out, 7, 1, False, False, print, SHORT)
     assert changed == ["bert: task, check: 0 -> 1"]
 

@@ -10,9 +10,11 @@ from in_process import ROOT, solutions
 
 from annlib import __main__
 from annlib.course.assignments.a1 import A1
+from annlib.course.assignments.a2 import A2
+from annlib.course.assignments.a3 import A3
 from annlib.course.authoring.build import hidden_lines
 from annlib.course.authoring.source import read
-from annlib.grader.judge import Task
+from annlib.grader.judge import Assignment, Task
 from annlib.grader.release import edition, release, source_of
 
 
@@ -51,3 +53,16 @@ def test_command_writes_the_zip(
     monkeypatch.setattr(sys, "argv", f"annlib assign release A1 --out {tmp_path}".split())
     __main__.main()
     assert capsys.readouterr().out.strip() == str(tmp_path / "A1.zip")
+
+
+@pytest.mark.parametrize("assignment", (A1, A2, A3), ids=lambda one: one.name)
+def test_students_read_the_limits_that_grading_has(assignment: Assignment, tmp_path: Path) -> None:
+    with zipfile.ZipFile(release(ROOT, assignment, tmp_path)) as archive:
+        name = assignment.name
+        texts = [
+            archive.read(f"{name}/{file}").decode() for file in (f"{name}.ipynb", "README.txt")
+        ]
+    for text in texts:
+        plain = " ".join(text.replace("\\n", " ").replace('", "', "").split())
+        assert str(assignment.limits.call_seconds) in plain and "processor" in plain
+        assert f"after {assignment.limits.cells_seconds}" in plain

@@ -8,7 +8,9 @@
 # - **Help:** the check below each task runs at home. Grading asks more: other sizes, half precision, fresh numbers.
 #
 # Keep the names of functions, classes and parts: grading finds your work by them. Where it stands in the
-# notebook does not matter. You may add cells. Work alone; say in the last cell whom you talked to.
+# notebook does not matter. You may add cells: grading stops a cell after 15 s of the
+# processor, and all cells together after 90 s; a cell that was stopped does not stop the others. Work alone; say in
+# the last cell who you talked to.
 
 # %% tags=["setup"]
 import math
@@ -24,16 +26,16 @@ from torch import Tensor, nn
 # ## Task 1: Weights, and keys to be ignored
 # *6 points, about 30 min*
 #
-# A picture may have pixels that mean nothing: the border of a rotated photo, a part that was cut out. They
-# must not answer. Write the weights of attention with the scale $1/\sqrt{C}$, where `valid` says which keys may
-# answer. It must also hold in half precision.
+# An image may have pixels that mean nothing: the border of a rotated photo, a part that was cut out. They
+# must not be keys. Write the attention weights with the scale $1/\sqrt{C}$, where `valid` says which keys get
+# weight. It must also hold in half precision.
 
 
 # %% tags=["answer:weights"]
 def attention_weights(query: Tensor, key: Tensor, valid: Tensor | None = None) -> Tensor:
     """query (B, C, N), key (B, C, S), valid bool (B, S) or None: all -> (B, N, S), like query
 
-    Rows sum to 1. Keys that are not valid get exactly 0; a picture without valid keys gets zeros.
+    Rows sum to 1. Keys that are not valid get exactly 0; an image without valid keys gets zeros.
     """
     # solution
     scores = query.mT @ key / sqrt(query.shape[1])
@@ -50,13 +52,13 @@ checks.attention_weights(attention_weights)
 # ## Task 2: The block
 # *6 points, about 40 min*
 #
-# Now the whole block: project, attend, fetch values, project back, add the input. Pixels that are not valid do
-# not answer, but may ask. It must work for a map of one pixel, too.
+# Now the whole block: project, attend, sum the values, project back, add the input. Pixels that are not valid are
+# not keys, but they are query positions. It must work for a map of one pixel, too.
 
 
 # %% tags=["answer:block"]
 class NonlocalBlock(nn.Module):
-    """Every pixel asks every valid pixel.  Leave __init__ as it is, but for the start."""
+    """Every pixel attends to every valid pixel.  Leave __init__ as it is, but for the start."""
 
     def __init__(self, channels: int, key_channels: int):
         super().__init__()
@@ -88,7 +90,7 @@ checks.nonlocal_block(NonlocalBlock)
 # ## Task 3: What it costs
 # *3 points, about 20 min*
 #
-# How many operations does one forward pass of *this* block take, for one picture? A multiply-add is two
+# How many operations does one forward pass of *this* block take, for one image? A multiply-add is two
 # operations. Convolutions and matrix products count; softmax, biases and sums do not.
 
 

@@ -8,7 +8,9 @@
 # - **Help:** the check below each task runs at home. Grading asks more: other pyramids, other sizes, fresh numbers.
 #
 # Keep the names of functions, classes and parts: grading finds your work by them. Where it stands in the
-# notebook does not matter. You may add cells. Work alone; say in the last cell whom you talked to.
+# notebook does not matter. You may add cells: grading stops a cell after 15 s of the
+# processor, and all cells together after 90 s; a cell that was stopped does not stop the others. Work alone; say in
+# the last cell who you talked to.
 
 # %% tags=["setup"]
 import math
@@ -44,18 +46,18 @@ def sample(features: Tensor, levels: tuple[int, ...]) -> Tensor:
 checks.sample(sample)
 
 # %% [markdown] tags=["exercise:block"]
-# ## Task 2: One level asks another
+# ## Task 2: Attention between two levels
 # *6 points, about 50 min*
 #
-# Each position of `high` asks the anchors of `low`. Project keys and values with their convolutions, sample them,
-# share attention with the scale $1/\sqrt{C}$ of the keys' channels, join what is fetched with `high`, and project.
+# Each position of `high` attends to the anchors of `low`. Project keys and values with their convolutions, sample
+# them, attend with the scale $1/\sqrt{C}$ of the keys' channels, concatenate the context and `high`, and project.
 # Given two levels of a backbone this is AFNB; given one map twice, it is APNB. The two may differ in channels and
 # in size.
 
 
 # %% tags=["answer:block"]
 class AsymmetricBlock(nn.Module):
-    """Every position of `high` asks the anchors of `low`.  Leave __init__ as it is."""
+    """Every position of `high` attends to the anchors of `low`.  Leave __init__ as it is."""
 
     def __init__(
         self, high_channels: int, low_channels: int, key_channels: int, levels: tuple[int, ...]
@@ -118,7 +120,7 @@ checks.asymmetric_operations(asymmetric_operations)
 # *5 points, about 60 min, open*
 #
 # Change one thing about the block: other levels, the largest value of a cell instead of the mean, single positions,
-# cells that follow the picture, projections after sampling. Measure what your change costs or saves, and how much
+# cells that follow the image, projections after sampling. Measure what your change costs or saves, and how much
 # it changes what comes out, at two sizes of map at least. What may you claim, and what not? What would you have to
 # measure before you build a network this way? Half a page and the code, in the next cells.
 
@@ -129,5 +131,5 @@ checks.asymmetric_operations(asymmetric_operations)
 # Rubric, one line each: one change that can be built from the description (1); cost measured, repeated, with
 # spread, or operations counted (1); the change of the output as a number, such as a relative error (1); a claim
 # that goes no further than that, with its sizes (1); what is still to be measured, mIoU after training above all,
-# over several seeds (1). Usual mistakes: two changes at once; a speed without warm-up; random maps taken for
-# pictures; projections after sampling sold as a new method, though they give the same numbers.
+# over several seeds (1). Usual mistakes: two changes together; a speed without warm-up; random maps taken for
+# images; projections after sampling sold as a new method, though they give the same numbers.

@@ -10,7 +10,8 @@
 #
 # Keep the names of functions, of `rows`, and the tag of the cell with parameters: grading finds your work by them.
 # Where it stands in the notebook does not matter. You may add cells. A mistake in one task can cost points in a later
-# one that uses it. Work alone; say in the last cell whom you talked to.
+# one that uses it. Grading stops a cell after 60 s of the processor, and all cells together after 200 s. Work alone;
+# say in the last cell who you talked to.
 
 # %% tags=["setup"]
 import math
@@ -211,7 +212,7 @@ checks.ablation(ablation)
 # %% [markdown] tags=["instructor"]
 # Rubric, one line each: a prediction with a size and a reason (1); result with intervals, seeds, steps, failures (1);
 # a conclusion for this world, these steps and no other (1); another explanation: learning rate, steps, number of
-# weights, time a run takes (1); the command (1). Usual mistakes: several changes at once; a prediction written
+# weights, time a run takes (1); the command (1). Usual mistakes: several changes together; a prediction written
 # afterwards; "no difference" where nothing was shown; steps so few that no variant has begun to learn.
 #
 # What came out for the two changes of the answers, 16 seeds of 300 steps (248 s of runs on one core, student 123456):
