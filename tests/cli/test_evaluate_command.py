@@ -221,7 +221,7 @@ def test_published_row_is_evaluated_by_its_name(annlib, monkeypatch: pytest.Monk
 
 def test_photograph_is_segmented_by_a_published_row(annlib, monkeypatch) -> None:
     model = ANN(replace(TINY, num_classes=21)).eval()
-    monkeypatch.setattr(predictor, "load_published", lambda name, progress: model)
+    monkeypatch.setattr("annlib.model.hub.load_published", lambda name, progress: model)
     Image.new("RGB", (48, 24)).save("photo.jpg")
     printed = annlib("predict", "photo.jpg", "--weights", ROWS[-1].experiment.name)
     shares = printed.splitlines()[0].removeprefix("photo.jpg: ").split(", ")
