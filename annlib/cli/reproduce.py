@@ -18,7 +18,7 @@ from annlib.cli.common import (
 )
 from annlib.cli.evaluate import follow
 from annlib.config import Precision, RuntimeConfig
-from annlib.data.classes import PUBLISHED_PICTURES
+from annlib.data.classes import PUBLISHED_IMAGES
 from annlib.data.datasets import SegmentationFolder, labelled
 from annlib.data.synthetic import MARK
 from annlib.engine.distributed import init_distributed, is_main, world_size
@@ -88,7 +88,7 @@ def validation_split(
     """Its images, `limit` of them evenly spaced if given, and caveats about them."""
     dataset = labelled(network.spec, root, "val")
     total, name = len(dataset), row.experiment.data.dataset
-    published = PUBLISHED_PICTURES[name]["val"]
+    published = PUBLISHED_IMAGES[name]["val"]
     caveats = []
     if (root / MARK).exists():
         caveats.append(f"{name} is a synthetic imitation here ({MARK}): scores on it mean nothing.")

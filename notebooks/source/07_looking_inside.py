@@ -131,7 +131,7 @@ house = scene.houses[0]
 query = query_on(scene, house)
 labels = torch.from_numpy(np.where(scene.labels == 255, 10, scene.labels)).long()
 for block in (AFNB, APNB):
-    heat = attention[block].picture(*query)
+    heat = attention[block].map_at(*query)
     masses = checks.attempt(partial(class_mass, num_classes=11), heat, labels)
     assert abs(float(masses.sum()) - 1) < 1e-4
     names = [*CLASS_NAMES, "border"]
