@@ -42,10 +42,10 @@ def hear_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def start(*words: str) -> Popen:
+def start(*words: str, program: tuple[str, ...] = (__file__,)) -> Popen:
     """The command in a process group of its own, as a terminal would start it."""
     return Popen(
-        [sys.executable, "-W", "error", __file__, *words],
+        [sys.executable, "-W", "error", *program, *words],
         stdout=PIPE,
         stderr=PIPE,
         text=True,

@@ -132,8 +132,7 @@ def write_curves(runs: Sequence[Run], path: Path) -> None:
     from annlib.course.plots.training import learning_curves
     from annlib.model.checkpoint import write_atomically
 
-    names = [runs[0].folder.resolve().name] if len(runs) == 1 else labels(runs)
-    figure = learning_curves(runs, names)
+    figure = learning_curves(runs, labels(runs))
     write_atomically(path, figure.png())
     print(f"{path}: {figure.alt}")
 

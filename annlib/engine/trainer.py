@@ -29,7 +29,7 @@ from annlib.data.datasets import (
     label_pixels,
     training_problem,
 )
-from annlib.data.loader import Share, make_loader
+from annlib.data.loader import ResumableBatchSampler, Share, make_loader
 from annlib.engine.distributed import (
     any_rank,
     is_main,
@@ -262,8 +262,9 @@ class Trainer:
         except FloatingPointError as error:
             data = loader.dataset.dataset
             is_folder = isinstance(data, SegmentationFolder)
-            indices = [draw.index for draw in loader.batch_sampler.batch(self.step)]
-            names = [data.images[i].name if is_folder else f"number {i}" for i in indices]
+            size = self.experiment.data.batch_size  # of all processes together
+            draws = next(iter(ResumableBatchSampler(len(data), size, recipe.seed, self.step)))
+            names = [data.images[i].name if is_folder else f"number {i}" for i, _ in draws]
             raise FloatingPointError(
                 f"{error} The batch held the images {', '.join(names)}: look at them first."
             ) from error

@@ -18,7 +18,6 @@ from tiny import TINY
 from annlib import __main__
 from annlib.config import TestConfig
 from annlib.data.classes import CITYSCAPES, VOC12AUG
-from annlib.engine import predictor
 from annlib.engine.evaluate import Evaluation
 from annlib.engine.metrics import score_table
 from annlib.model.ann import ANN
@@ -203,7 +202,7 @@ def test_published_row_is_evaluated_by_its_name(annlib, monkeypatch: pytest.Monk
     model = ANN(replace(TINY, num_classes=19)).eval()
     fetched = []
     monkeypatch.setattr(
-        predictor, "load_published", lambda name, progress: fetched.append(name) or model
+        "annlib.model.hub.load_published", lambda name: fetched.append(name) or model
     )
     name = ROWS[0].experiment.name
     assert "cityscapes is not shipped with annlib" in failure(annlib, "evaluate", name)
@@ -221,7 +220,7 @@ def test_published_row_is_evaluated_by_its_name(annlib, monkeypatch: pytest.Monk
 
 def test_photograph_is_segmented_by_a_published_row(annlib, monkeypatch) -> None:
     model = ANN(replace(TINY, num_classes=21)).eval()
-    monkeypatch.setattr(predictor, "load_published", lambda name, progress: model)
+    monkeypatch.setattr("annlib.model.hub.load_published", lambda name: model)
     Image.new("RGB", (48, 24)).save("photo.jpg")
     printed = annlib("predict", "photo.jpg", "--weights", ROWS[-1].experiment.name)
     shares = printed.splitlines()[0].removeprefix("photo.jpg: ").split(", ")

@@ -101,7 +101,7 @@ def test_killed_run_goes_on_from_its_last_checkpoint(tmp_path: Path, whole: Path
 
 def test_interrupted_comparison_ends_at_once_with_all_its_processes(tmp_path: Path) -> None:
     options = ("--iterations", "9000", "--runs", str(tmp_path), "--out", str(tmp_path / "town.md"))
-    process = start("town", "compare", *options)
+    process = start("compare", *options, program=("-m", "benchmarks.compare_heads"))
     try:
         for head in ("fcn", "ppm"):
             wait_for(tmp_path / f"balloon_{head}-9000-seed0/experiment.json", process)

@@ -341,8 +341,8 @@ def test_loss_that_is_no_number_names_the_pictures_of_its_batch(
     with pytest.raises(FloatingPointError, match="is nan .* held the images") as caught:
         train_until(run, Broken(scenes, 4))
     assert "number 4" in str(caught.value)
-    loader = trainer.batches(run.experiment, scenes, CPU, 0)
-    draws = loader.batch_sampler.batch(run.step)
+    loader = trainer.batches(run.experiment, scenes, CPU, 0, run.step)
+    draws = next(iter(loader.batch_sampler))
     assert [f"number {draw.index}" for draw in draws] == str(caught.value).partition(
         "held the images "
     )[2].removesuffix(": look at them first.").split(", ")
