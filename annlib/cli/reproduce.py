@@ -77,13 +77,13 @@ def validation_split(
     network: "Network", row: Published, root: Path, limit: int | None
 ) -> "tuple[SegmentationFolder, tuple[str, ...]]":
     """Its images, `limit` of them evenly spaced if given, and caveats about them."""
-    from annlib.data.classes import PUBLISHED_PICTURES
+    from annlib.data.classes import PUBLISHED_IMAGES
     from annlib.data.datasets import labelled
     from annlib.data.synthetic import MARK
 
     dataset = labelled(network.spec, root, "val")
     total, name = len(dataset), row.experiment.data.dataset
-    published = PUBLISHED_PICTURES[name]["val"]
+    published = PUBLISHED_IMAGES[name]["val"]
     caveats = []
     if (root / MARK).exists():
         caveats.append(f"{name} is a synthetic imitation here ({MARK}): scores on it mean nothing.")

@@ -129,10 +129,11 @@ def print_troubles(runs: Sequence[Run]) -> None:
 
 def write_curves(runs: Sequence[Run], path: Path) -> None:
     """Draws the learning curve of a run, or those of several on one axis."""
-    from annlib.course.plots.training import learning_curve, learning_curves
+    from annlib.course.plots.training import learning_curves
     from annlib.model.checkpoint import write_atomically
 
-    figure = learning_curve(*runs) if len(runs) == 1 else learning_curves(runs, labels(runs))
+    names = [runs[0].folder.resolve().name] if len(runs) == 1 else labels(runs)
+    figure = learning_curves(runs, names)
     write_atomically(path, figure.png())
     print(f"{path}: {figure.alt}")
 

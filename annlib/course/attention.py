@@ -35,14 +35,9 @@ class Attention(NamedTuple):
         """The weights of the query position that holds pixel (y, x).  -> (S,)"""
         return self.weights[query_index(y, x, self.image_size, self.map_size)]
 
-    def picture(self, y: float, x: float) -> Tensor:
+    def map_at(self, y: float, x: float) -> Tensor:
         """The same weights as a map.  -> (h, w), sums to 1"""
         return attention_map(self.row(y, x), self.pool_scales, *self.map_size)
-
-    def rescaled(self, factor: float) -> "Attention":
-        """The weights if all scores were multiplied by `factor`: the softmax of factor * log w."""
-        scores = self.weights.clamp(min=torch.finfo(self.weights.dtype).tiny).log()
-        return self._replace(weights=(factor * scores).softmax(dim=-1))
 
     def boxes(self) -> Tensor:
         """The pixels that each key stands for.  -> float32 (S, 4) top, left, bottom, right"""

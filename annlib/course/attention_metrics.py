@@ -115,7 +115,7 @@ class Match(NamedTuple):
 
 def match(attention: Attention, scene: Scene, house: House) -> Match:
     """What the query in the middle of a house attends to."""
-    found = attention.picture(*query_on(scene, house))
+    found = attention.map_at(*query_on(scene, house))
     balloons = tuple(float(mass_on(found, scene.mask(balloon))) for balloon in scene.balloons)
     return Match(balloons, float(mass_on(found, scene.mask(house))), house.decided_by)
 

@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from annlib.config import IGNORE_INDEX
-from annlib.data.classes import CITYSCAPES, PUBLISHED_PICTURES, DatasetSpec
+from annlib.data.classes import CITYSCAPES, PUBLISHED_IMAGES, DatasetSpec
 from annlib.data.datasets import read_pair, training_problem
 from annlib.data.folders import Pairs, find_pairs, label_files, locate, shared_labels, visible
 from annlib.data.synthetic import MARK
@@ -109,7 +109,7 @@ def check_split(
 def listing_problems(root: Path, pairs: Pairs, split: str) -> list[str]:
     """Files that are missing, have no partner or two, and a number that is not the published."""
     spec, found = pairs.spec, len(pairs.images)
-    published = PUBLISHED_PICTURES.get(spec.name, {}).get(split, found)
+    published = PUBLISHED_IMAGES.get(spec.name, {}).get(split, found)
     is_imitation = any((folder / MARK).is_file() for folder in (root, *root.absolute().parents[:2]))
     problems = list(pairs.problems)
     if found != published and not is_imitation:
@@ -188,14 +188,14 @@ def contact_sheet(title: str, pairs: Sequence[Sample], spec: DatasetSpec) -> Ima
     cells, classes = [], set()
     for caption, image, labels in pairs:
         classes |= {*torch.unique(labels).tolist()}
-        photo = Image.fromarray(image.permute(1, 2, 0).numpy())
+        shown = Image.fromarray(image.permute(1, 2, 0).numpy())
         mask = Image.fromarray(colours[labels.int()].numpy())
-        photo.thumbnail(THUMBNAIL, Image.Resampling.BILINEAR)
+        shown.thumbnail(THUMBNAIL, Image.Resampling.BILINEAR)
         mask.thumbnail(THUMBNAIL, Image.Resampling.NEAREST)
-        cell = Image.new("RGB", (2 * THUMBNAIL[0] + MARGIN, LINE + photo.height), PAPER)
-        text = f"{caption}  ({labels.shape[0]} x {labels.shape[1]})" * bool(caption)
+        cell = Image.new("RGB", (2 * THUMBNAIL[0] + MARGIN, LINE + shown.height), PAPER)
+        text = f"{caption}  ({labels.shape[0]} x {labels.shape[1]})"
         ImageDraw.Draw(cell).text((0, 0), text, GREY, small)
-        cell.paste(photo, (0, LINE))
+        cell.paste(shown, (0, LINE))
         cell.paste(mask, (THUMBNAIL[0] + MARGIN, LINE))
         cells.append(cell)
     width, height = (MARGIN + max(cell.size[side] for cell in cells) for side in (0, 1))

@@ -241,7 +241,7 @@ ADE20K = replace(
 )
 VOC12AUG = replace(read_class_list(LISTS / "voc12aug.txt", "voc12aug"), layout="voc12aug")
 BENCHMARKS = (CITYSCAPES, ADE20K, VOC12AUG)
-PUBLISHED_PICTURES: dict[str, dict[str, int]] = {
+PUBLISHED_IMAGES: dict[str, dict[str, int]] = {
     "cityscapes": {"train": 2975, "val": 500},
     "ade20k": {"train": 20210, "val": 2000},
     "voc12aug": {"train": 10582, "val": 1449},

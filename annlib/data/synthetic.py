@@ -19,7 +19,7 @@ from annlib.config import IGNORE_INDEX
 from annlib.data.classes import (
     ADE20K,
     CITYSCAPES,
-    PUBLISHED_PICTURES,
+    PUBLISHED_IMAGES,
     VOC12AUG,
     DatasetSpec,
     spread_colour,
@@ -199,7 +199,7 @@ def mimic(
                 save(values, home / "annotations" / part / f"{stem}.png")
         (folder / MARK).write_text(
             f"Painted by `annlib data mimic {name}` in the layout of the real data set, which has "
-            f"{PUBLISHED_PICTURES[name]} images. Scores on it say nothing about those.\n"
+            f"{PUBLISHED_IMAGES[name]} images. Scores on it say nothing about those.\n"
         )
 
 

@@ -253,7 +253,9 @@ def read_run(folder: Path) -> Run:
         values = parse((folder / SETTINGS).read_bytes())
         recipe = values.get("train") if values else None
         if not isinstance(recipe, dict) or not {"seed", "iterations"} <= recipe.keys():
-            raise ValueError(f"{folder / SETTINGS} is damaged: it does not hold an experiment.")
+            raise ValueError(
+                f"{folder / SETTINGS} is damaged: it does not hold the settings of an experiment."
+            )
         return values
 
     for name, read in (

@@ -35,6 +35,10 @@ NO_SUBMISSION = re.compile(  # what systems leave in folders
 )
 # Letters of other alphabets that look like Latin ones.
 LOOK_ALIKE = str.maketrans("аеорсухіјѕһԁԛѡαονρυχι", "aeopcyxijshdqwaovpuxi")
+DAMAGED = (
+    *(zipfile.BadZipFile, RuntimeError, EOFError, OSError, IndexError),
+    *(zlib.error, lzma.LZMAError),
+)
 Readers = dict[PurePath, Callable[[], bytes]]
 
 
@@ -62,15 +66,14 @@ def read(folder: Path, path: Path) -> bytes:
             descriptor = inner
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            raise Unreadable("It is a link or not an ordinary file. Hand in the notebook itself.")
+            raise OSError("not an ordinary file")
         if status.st_size > MOST_BYTES:
             raise Unreadable(f"It has {status.st_size / 2**20:,.0f} MiB: clear the outputs.")
         with os.fdopen(os.dup(descriptor), "rb") as file:
             return file.read(MOST_BYTES)
     except OSError as error:
-        raise Unreadable(
-            "It is a link or not an ordinary file. Hand in the notebook itself."
-        ) from error
+        reason = "It is a link or not an ordinary file. Hand in the notebook itself."
+        raise Unreadable(reason) from error
     finally:
         os.close(descriptor)
 
@@ -99,7 +102,7 @@ def opened_zip(data: bytes) -> Readers:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             entries = {PurePath(e.filename): e for e in archive.infolist() if not e.is_dir()}
-    except (zipfile.BadZipFile, NotImplementedError, EOFError, IndexError) as error:
+    except DAMAGED as error:
         raise Unreadable("The zip is damaged.") from error
     outside = [name for name in entries if name.is_absolute() or ".." in name.parts]
     if outside or any(stat.S_ISLNK(entry.external_attr >> 16) for entry in entries.values()):
@@ -110,10 +113,8 @@ def opened_zip(data: bytes) -> Readers:
         try:
             with zipfile.ZipFile(io.BytesIO(data)) as archive, archive.open(entry) as stream:
                 found = stream.read(MOST_BYTES + 1)
-        except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError) as error:
+        except DAMAGED as error:
             raise Unreadable("The zip is damaged, or locked by a password.") from error
-        except (zlib.error, lzma.LZMAError) as error:
-            raise Unreadable("The zip is damaged.") from error
         if len(found) > MOST_BYTES:
             raise Unreadable("The notebook in the zip is far too large: clear the outputs.")
         return found
@@ -262,7 +263,8 @@ def submission(folder: Path, student: str, paths: list[Path], assignment: Assign
         if len(archives) == 1 and not any(one.suffix.lower() == ".ipynb" for one in held):
             held |= opened_zip(held[archives[0]]())  # in a folder; what is next to it counts, too
         chosen, note = chosen_of(held, assignment)
-        if path.is_file() and path.stat().st_nlink > 1:
+        file = chosen if isinstance(chosen, Path) else path
+        if file.is_file() and file.stat().st_nlink > 1:
             note = f"{note} The file is a hard link: it is elsewhere on this disk, too.".strip()
         data, files = held[chosen](), beside(held, assignment.files)
         cells, answers = parsed(data, chosen.name, assignment)

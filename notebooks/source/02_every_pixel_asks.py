@@ -469,8 +469,6 @@ plots.house_attention(scene, {"Non-local: 384 positions": ("nonlocal", attention
 #    the dashed frame fall, and how much is it?
 
 # %%
-from annlib.course import widgets
-
 widgets.ReceptiveField(trained, scene)
 
 # %% [markdown]

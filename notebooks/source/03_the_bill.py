@@ -298,8 +298,6 @@ for name, times in more.items():
 # are your measurements as curves (both axes logarithmic: a slope of 1 is a straight bill, 2 a square one):
 
 # %%
-from annlib.course import plots
-
 curves = curves_of(measured)
 print(slopes_table(curves))
 plots.growth_chart(curves)
@@ -472,8 +470,6 @@ compared = compare("", size, chosen, Conditions(lesson.device, repeat), watch)
 print(paper_table(compared))
 
 # %%
-from annlib.course import plots
-
 found = compared.measured
 by_operations = found[NONLOCAL].flops / found[PLAIN_APNB].flops
 ratios = {name: found[name].timing.median / found[PLAIN_APNB].timing.median for name in found}
@@ -549,8 +545,6 @@ lesson.claim("apnb-share", 100 * ann["apnb"] / sum(ann.values()), within=0.5, un
 # 3. Which single bar would you attack first to make ANN faster at 512 x 1024? (Lesson 11 attacks two.)
 
 # %%
-from annlib.course import widgets
-
 widgets.network_cost()
 
 # %% [markdown] tags=["exercise:amdahl"]

@@ -131,7 +131,7 @@ house = scene.houses[0]
 query = query_on(scene, house)
 labels = torch.from_numpy(np.where(scene.labels == 255, 10, scene.labels)).long()
 for block in (AFNB, APNB):
-    heat = attention[block].picture(*query)
+    heat = attention[block].map_at(*query)
     masses = checks.attempt(partial(class_mass, num_classes=11), heat, labels)
     assert abs(float(masses.sum()) - 1) < 1e-4
     names = [*CLASS_NAMES, "border"]
@@ -373,8 +373,6 @@ lesson.claim("random-four", four["as many at random"], within=0.02, modes=FORTY)
 guess_apnb = "stays"  # solution
 
 # %%
-from annlib.course import plots
-
 left = damages[APNB, "the strongest", 100]
 outcome = "stays" if left.houses > 0.95 else "a vote" if left.houses > 0.45 else "a third"
 predictions.compare("7.3", guess_apnb, outcome, options=("a third", "a vote", "stays"))
@@ -437,8 +435,6 @@ assert lesson.mode == "full" or even_apnb > 0.99 > no_afnb > neither
 # 3. Block APNB, any k. Read your sentence of task 4 above again. What is wrong with it?
 
 # %%
-from annlib.course import widgets
-
 widgets.ablation(ann, scene, {"AFNB": AFNB, "APNB": APNB}, damages)
 
 # %% [markdown] tags=["instructor"]

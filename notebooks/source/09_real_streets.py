@@ -479,8 +479,6 @@ else:
 # 2. Which guess was right, but for a wrong reason?
 
 # %%
-from annlib.course import widgets
-
 rehearsal.cleanup()
 widgets.prediction_ledger(predictions)
 

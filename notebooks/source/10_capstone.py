@@ -450,8 +450,6 @@ plots.paired(
 #    the two metrics would a careless author have reported?
 
 # %%
-from annlib.course import widgets
-
 widgets.paired_runs(trials)
 
 # %% [markdown]

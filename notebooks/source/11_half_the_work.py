@@ -326,8 +326,6 @@ for name, channels in (("AFNB", 2048), ("APNB", 512)):
 #    network to fold it, too?
 
 # %%
-from annlib.course import widgets
-
 widgets.folding_cost()
 
 # %% [markdown]

@@ -444,7 +444,7 @@ def test_fetched_weights_are_here_and_right(annlib: Run, rows: tuple, cache: Pat
     assert all(str(cache / f"{row.name}.safetensors") in printed for row in rows)
     verified = annlib("weights", "verify", *names).splitlines()
     for row, line in zip(rows, verified, strict=True):
-        assert line == f"{row.name}: right (384 tensors in .safetensors, 384 tensors in .pth)"
+        assert line == f"{row.name}: correct (384 tensors in .safetensors, 384 tensors in .pth)"
 
 
 def test_fetch_shows_how_much_has_come(
@@ -474,10 +474,10 @@ def test_verify_tells_what_is_wrong_and_goes_on(annlib: Run, rows: tuple, capsys
     content = bytearray(damaged.read_bytes())
     content[-1] ^= 1
     damaged.write_bytes(content)
-    assert failure(annlib, "weights", "verify") == "1 of them not right"
+    assert failure(annlib, "weights", "verify") == "1 of them are not correct"
     first, second, *_ = capsys.readouterr().out.splitlines()
     assert first.startswith(f"{rows[0].name}: {damaged} is damaged")
-    assert second.startswith(f"{rows[1].name}: right")
+    assert second.startswith(f"{rows[1].name}: correct")
 
 
 def test_verify_tells_weights_of_another_origin(rows: tuple) -> None:

@@ -251,7 +251,7 @@ def uniform(pool_scales: tuple[int, ...] | None = None) -> Attention:
 
 def test_even_attention_falls_on_a_mask_by_its_area() -> None:
     mask = make_scene(3).labels == 0
-    share = float(mass_on(uniform().picture(5, 5), mask))
+    share = float(mass_on(uniform().map_at(5, 5), mask))
     assert share == pytest.approx(mask.mean(), abs=1e-6)
 
 
@@ -265,13 +265,6 @@ def test_masses_by_class_sum_to_one() -> None:
 def test_entropy_counts_even_choices_in_bits() -> None:
     assert float(entropy(torch.full((8,), 1 / 8))) == pytest.approx(3)
     assert float(entropy(torch.tensor([0.0, 1.0, 0.0]))) == 0
-
-
-def test_rescaled_is_softmax_of_rescaled_scores() -> None:
-    scores = torch.randn(384, 384)
-    attention = Attention(scores.softmax(-1), (16, 24), (128, 192), None)
-    torch.testing.assert_close(attention.rescaled(2.5).weights, (2.5 * scores).softmax(-1))
-    torch.testing.assert_close(attention.rescaled(0.0).weights, uniform().weights)
 
 
 def test_a_house_that_looks_at_its_balloon_is_matched_and_one_that_looks_elsewhere_is_not() -> None:

@@ -158,7 +158,7 @@ def test_some_levels_answer_as_if_the_network_had_only_these(levels: tuple[int, 
 
 def test_a_factor_is_that_of_all_scores() -> None:
     found = projections_of(shipped_model("balloon_ann"), SCENE.image)["afnb.attention"]
-    rescaled = found.attention().rescaled(0.5).weights
+    rescaled = (0.5 * found.attention().weights.log()).softmax(-1)
     torch.testing.assert_close(found.attention(factor=0.5).weights, rescaled)
 
 

@@ -103,7 +103,8 @@ def test_attention_is_drawn_for_every_pixel(y: int, x: int, scales: tuple | None
 
 @pytest.mark.parametrize("factor", [0.0, 0.25, 1.0, 4.0])
 def test_attention_is_drawn_for_every_scale(factor: float) -> None:
-    attention = random_attention().rescaled(factor)
+    weights = (factor * random_attention().weights.log()).softmax(-1)
+    attention = random_attention()._replace(weights=weights)
     assert "attends most" in scenes.attention_map(SCENE.image, attention, 9, 9, "Any", "ann").alt
 
 

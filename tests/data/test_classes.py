@@ -18,7 +18,7 @@ from annlib.data.classes import (
     CAMVID,
     CITYSCAPES,
     CITYSCAPES_TRAIN_IDS,
-    PUBLISHED_PICTURES,
+    PUBLISHED_IMAGES,
     VOC12AUG,
     DatasetSpec,
     folder_spec,
@@ -286,7 +286,7 @@ def test_published_rows_have_the_classes_of_their_data_set() -> None:
     known = {spec.name: spec for spec in BENCHMARKS}
     for row in ROWS:
         assert row.experiment.model.num_classes == known[row.experiment.data.dataset].num_classes
-        assert set(PUBLISHED_PICTURES[row.experiment.data.dataset]) == {"train", "val"}
+        assert set(PUBLISHED_IMAGES[row.experiment.data.dataset]) == {"train", "val"}
 
 
 def in_a_checkpoint(classes: dict) -> Checkpoint:

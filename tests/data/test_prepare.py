@@ -21,7 +21,7 @@ import pytest
 from PIL import Image
 
 from annlib.data import prepare as prepare_module
-from annlib.data.classes import PUBLISHED_PICTURES, VOC12AUG
+from annlib.data.classes import PUBLISHED_IMAGES, VOC12AUG
 from annlib.data.folders import LISTS, find_pairs
 from annlib.data.io import read_labels
 from annlib.data.prepare import BY_HAND, prepare, unpack
@@ -76,7 +76,7 @@ def originals(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     mimic("voc12aug", tmp_path / "originals", 5, 2, SIZE, originals=True)
     for name in ("VOC", "SBD"):
         offer(server, tmp_path / "originals", name, monkeypatch)
-    monkeypatch.setitem(PUBLISHED_PICTURES, "voc12aug", {"train": 5, "val": 2})
+    monkeypatch.setitem(PUBLISHED_IMAGES, "voc12aug", {"train": 5, "val": 2})
     return tmp_path / "originals"
 
 
@@ -211,7 +211,7 @@ def test_archives_that_lie_there_are_unpacked_and_verified(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     root = packed(name, tmp_path / "data")
-    monkeypatch.setitem(PUBLISHED_PICTURES, name, {"train": 4, "val": 2})
+    monkeypatch.setitem(PUBLISHED_IMAGES, name, {"train": 4, "val": 2})
     for _ in range(2):
         assert prepare(name, root) == {"train": 4, "val": 2}
 
@@ -228,7 +228,7 @@ def test_steps_are_told_where_an_account_is_needed(
 ) -> None:
     with pytest.raises(FileNotFoundError) as error:
         prepare(name, tmp_path / "data")
-    counts = [str(count) for count in PUBLISHED_PICTURES[name].values()]
+    counts = [str(count) for count in PUBLISHED_IMAGES[name].values()]
     for word in (*words, *counts, f"{tmp_path}/data", "{train,val" * (name == "cityscapes")):
         assert word in str(error.value)
 

@@ -135,7 +135,7 @@ def t_quantile(share: float, df: int) -> float:
     """
     if share < 0.5:
         return -t_quantile(1 - share, df)
-    angles = torch.linspace(0, math.pi / 2, 4001, dtype=torch.float64)
+    angles = torch.linspace(0, math.pi / 2, 40_001, dtype=torch.float64)
     areas = F.pad(torch.cumulative_trapezoid(angles.cos() ** (df - 1), angles), (1, 0))
     areas, wanted = areas / areas[-1], 2 * share - 1
     after = max(1, int(torch.searchsorted(areas, wanted)))

@@ -29,7 +29,7 @@ def house_pixel(pixel: tuple[int, int], scene: Scene, attention: Attention) -> N
     swapped = column < height and scene.labels[column, row] in HOUSES
     hint = " Did you write the column first?" if swapped else " Houses stand just above the road."
     expect(label in HOUSES, f"Row {row}, column {column} is {found}, not a house.{hint}")
-    first = next(iter(class_masses(attention.picture(*pixel), scene.labels)))
+    first = next(iter(class_masses(attention.map_at(*pixel), scene.labels)))
     said = say_attention(attention, scene.labels, *pixel)
     if first not in [CLASS_NAMES[balloon] for balloon in BALLOONS]:
         raise NotYet(f"""{said} So most of the attention goes to {first}, not to a balloon. Choose a

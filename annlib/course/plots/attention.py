@@ -141,7 +141,7 @@ def anchor_map(
     figure, axes = panels(1, 2)
     draw_image(axes[0, 0], faded(image, 0.3), f"{title}: S = {attention.weights.shape[1]}", block)
     draw_cells(axes[0, 0], strongest(attention, y, x), BLOCK_COLOURS[block])
-    heat = attention.picture(y, x).numpy()
+    heat = attention.map_at(y, x).numpy()
     draw_image(axes[0, 1], spotlight(image, heat), "All weights, spread over cells")
     for place in axes[0]:
         draw_query(place, y, x)
@@ -371,7 +371,7 @@ def ablated(
 ) -> FigureWithAlt:
     """The attention that an ablation left to a pixel, beside the network's prediction (H, W)."""
     figure, axes = panels(1, 2)
-    heat = left.picture(*query).numpy()
+    heat = left.map_at(*query).numpy()
     draw_spotlight(axes[0, 0], scene.image, heat, query, "Attention that is left", block)
     draw_image(axes[0, 1], colour_labels(labels), "Prediction after the ablation")
     name_houses(axes[0, 1], scene, labels)

@@ -323,7 +323,7 @@ def attention_of_methods(scene: Scene, index: int, found: Mapping[str, Attention
     for place, (name, attention) in zip(axes.flat, found.items(), strict=False):
         weight = match(attention, scene, house).on_its_balloon
         query = query_on(scene, house)
-        heat = attention.picture(*query).numpy()
+        heat = attention.map_at(*query).numpy()
         draw_spotlight(place, scene.image, heat, query, f"{name}: {weight:.0%}")
         sentences.append(f"{name}: {weight:.0%} on its balloon.")
     for place in axes.flat[len(found) :]:

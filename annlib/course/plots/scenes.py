@@ -56,7 +56,7 @@ def say_attention(
     weights = attention.row(y, x)
     said = f"Row {y}, column {x}"
     if labels is not None:
-        masses = list(class_masses(attention.picture(y, x), labels, names).items())[:3]
+        masses = list(class_masses(attention.map_at(y, x), labels, names).items())[:3]
         given = ", ".join(f"{mass:.0%} to {name}" for name, mass in masses if mass >= 0.005)
         label = "a border" if labels[y, x] == IGNORE_INDEX else names[labels[y, x]]
         said += f" ({label}) attends {given}"
@@ -123,7 +123,7 @@ def attention_map(
     image: np.ndarray, attention: Attention, y: int, x: int, title: str, block: str
 ) -> FigureWithAlt:
     """Attention weights of pixel (y, x): on the image, and as a map.  uint8 (H, W, 3)"""
-    heat = attention.picture(y, x).numpy()
+    heat = attention.map_at(y, x).numpy()
     figure, axes = panels(1, 2)
     draw_spotlight(axes[0, 0], image, heat, (y, x), title, block)
     height, width = image.shape[:2]

@@ -35,14 +35,7 @@ from annlib.course.plots.attention import (
 from annlib.course.plots.scenes import receptive_field
 from annlib.course.plots.style import BLOCK_COLOURS, FigureWithAlt
 from annlib.course.receptive_field import REDUCE, Viewer
-from annlib.course.widgets.base import (
-    JAVASCRIPT,
-    Explorer,
-    in_this_thread,
-    menu,
-    module,
-    standalone_page,
-)
+from annlib.course.widgets.base import Explorer, in_this_thread, menu, module, standalone_page
 from annlib.data.balloon_town.layout import CLASS_NAMES, Scene
 from annlib.model.ann import ANN
 from annlib.model.baselines import Baseline
@@ -54,7 +47,7 @@ class PixelWidget(anywidget.AnyWidget):
     A subclass says the `size()` of its image, height and width, and what its `still()` shows.
     """
 
-    _css = (JAVASCRIPT / "attention.css").read_text(encoding="utf-8")
+    _css = module("attention.css")
     xy = traitlets.Tuple(traitlets.Int(), traitlets.Int()).tag(sync=True)
 
     @traitlets.validate("xy")

@@ -1,4 +1,4 @@
-"""Lessons 03 and 11: bills by formula agree with what counts, their figures and sliders answer."""
+"""Costs by formula against the counter, and what the figures and widgets say of them."""
 
 from collections.abc import Iterator
 from itertools import product
