@@ -33,11 +33,6 @@ class ModelConfig:
     aux_channels: int = 256
     stem: Stem = "deep"
 
-    @property
-    def num_anchors(self) -> int:
-        """S: the cells of all pyramid levels together."""
-        return sum(scale * scale for scale in self.pool_scales)
-
 
 @dataclass(frozen=True)
 class DataConfig:

@@ -31,15 +31,13 @@ class Pretrained(NamedTuple):
 
 
 THIRD_PARTY = "https://download.openmmlab.com/pretrain/third_party"
-TORCHVISION = "https://download.pytorch.org/models"
+PYTORCH = "https://download.pytorch.org/models"
 PRETRAINED = (
     Pretrained("resnet50_v1c", "reference", 50, f"{THIRD_PARTY}/resnet50_v1c-2cccc1ad.pth"),
     Pretrained("resnet101_v1c", "reference", 101, f"{THIRD_PARTY}/resnet101_v1c-e67eebb6.pth"),
     # Of torchvision's two sets the first, trained by the plain recipe as the reference's were.
-    Pretrained("resnet50_torchvision", "torchvision", 50, f"{TORCHVISION}/resnet50-0676ba61.pth"),
-    Pretrained(
-        "resnet101_torchvision", "torchvision", 101, f"{TORCHVISION}/resnet101-63fe2227.pth"
-    ),
+    Pretrained("resnet50_torchvision", "torchvision", 50, f"{PYTORCH}/resnet50-0676ba61.pth"),
+    Pretrained("resnet101_torchvision", "torchvision", 101, f"{PYTORCH}/resnet101-63fe2227.pth"),
 )
 
 
@@ -67,8 +65,8 @@ def fetch(url: str) -> Path:
 def load_published(name: str, path: Path | str | None = None) -> ANN:
     """The network of a published row with its released weights, in evaluation mode, on the CPU.
 
-    path: the released .pth, or a .safetensors of ours; None takes them from the cache, or fetches
-    them first. Errors as `fetch_published`; ValueError for weights of another network.
+    path: the released .pth, or a .safetensors of ours; None: as `fetch_published`. Raises
+    ValueError for weights of another network.
     """
     row = published(name)
     path = fetch_published(name) if path is None else Path(path)
@@ -84,8 +82,7 @@ def load_published(name: str, path: Path | str | None = None) -> ANN:
 def fetch_published(name: str, keep_pth: bool = False) -> Path:
     """The released weights of a row in our own format, from the cache or the network.
 
-    keep_pth: the file that was fetched is kept, too. Raises KeyError for an unknown name, else as
-    `download`.
+    keep_pth: keeps the fetched file, too. Raises KeyError for an unknown name, else as `download`.
     """
     row = published(name)
     path = kept_at(f"{row.name}.safetensors")

@@ -249,6 +249,7 @@ def violations(page: Page, selector: str) -> list[str]:
 def focus_is_seen(control: Control, widget: Locator) -> bool:
     """Whether a control, or a box close around it, looks different while it has the focus."""
     element = control.focused(widget)
+    widget.page.mouse.move(0, 0)  # what is under the pointer may look as if it had the focus
     element.evaluate("element => element.blur()")
     before = element.evaluate(STYLE, list(FOCUS_STYLES))
     element.focus()

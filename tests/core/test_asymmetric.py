@@ -55,7 +55,9 @@ def test_first_anchor_is_the_mean_of_the_map() -> None:
 
 
 def test_anchors_are_as_many_as_the_configuration_says() -> None:
-    assert PyramidPool(TINY.pool_scales)(torch.zeros(1, 1, 7, 5)).shape[2] == TINY.num_anchors
+    assert PyramidPool(TINY.pool_scales)(torch.zeros(1, 1, 7, 5)).shape[2] == sum(
+        n * n for n in TINY.pool_scales
+    )
     assert PyramidPool((1, 3, 6, 8))(torch.zeros(1, 1, 7, 5)).shape[2] == 110
 
 
