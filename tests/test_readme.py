@@ -36,7 +36,7 @@ def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         for name, experiment in small_town.LAPTOP.items()
     }
     monkeypatch.setattr(small_town.experiments, "LAPTOP", few)
-    monkeypatch.setattr(profiler, "seconds_per_step", lambda *arguments: 60.0)
+    monkeypatch.setattr(profiler, "pace", lambda *arguments: profiler.Pace(60.0, 0.0))
     shipped = Path("runs/balloon_ann-seed0")
     monkeypatch.setattr(build, "shipped_path", lambda name: shipped / "last.safetensors")
     monkeypatch.chdir(tmp_path)

@@ -2,35 +2,23 @@
 
 import shlex
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
 from tyro.conf import Positional
 
-from annlib.cli.common import (
-    Device,
-    at_least_one,
-    choose_device,
-    message_of,
-    use_threads,
-)
-from annlib.cli.evaluate import follow
+from annlib.cli.common import Device, at_least_one, choose_device, message_of, use_threads
 from annlib.config import Precision, RuntimeConfig
-from annlib.data.classes import PUBLISHED_IMAGES
-from annlib.data.datasets import SegmentationFolder, labelled
-from annlib.data.synthetic import MARK
-from annlib.engine.distributed import init_distributed, is_main, world_size
-from annlib.engine.evaluate import Evaluation
-from annlib.engine.inference import MULTI_SCALE, make_label_predictor
-from annlib.engine.metrics import Scores, table
-from annlib.engine.predictor import Network, find_network, segmenter
-from annlib.engine.results import provenance, to_json, without_names, write_results
-from annlib.engine.row_costs import Measuring, RowCost, device_name, row_cost
-from annlib.model.checkpoint import write_atomically
-from annlib.model.hub import load_published
 from annlib.zoo import Published, published
+
+if TYPE_CHECKING:
+    import torch
+
+    from annlib.data.datasets import SegmentationFolder
+    from annlib.engine.metrics import Scores
+    from annlib.engine.predictor import Network
+    from annlib.engine.row_costs import RowCost
 
 SINGLE, MULTI = "single scale", "ms+flip"
 HEADER = ("", "mIoU %", "ms+flip %", "memory GB", "frames/s")
@@ -45,8 +33,8 @@ class Reproduced:
     """
 
     row: Published
-    scores: dict[str, Scores]
-    cost: RowCost | None
+    scores: "dict[str, Scores]"
+    cost: "RowCost | None"
     precision: Precision
     caveats: tuple[str, ...]
 
@@ -74,8 +62,11 @@ class Reproduced:
         return {name: None if None in (a, b) else a - b for name, (a, b) in pairs.items()}
 
 
-def network_of_row(row: Published, weights: Path | None) -> Network:
+def network_of_row(row: Published, weights: Path | None) -> "Network":
     """The row with its released weights, from a file or, if None, from the cache or network."""
+    from annlib.engine.predictor import find_network
+    from annlib.model.hub import load_published
+
     network = find_network(row.name)
     if weights is None:
         return network
@@ -83,9 +74,13 @@ def network_of_row(row: Published, weights: Path | None) -> Network:
 
 
 def validation_split(
-    network: Network, row: Published, root: Path, limit: int | None
-) -> tuple[SegmentationFolder, tuple[str, ...]]:
+    network: "Network", row: Published, root: Path, limit: int | None
+) -> "tuple[SegmentationFolder, tuple[str, ...]]":
     """Its images, `limit` of them evenly spaced if given, and caveats about them."""
+    from annlib.data.classes import PUBLISHED_IMAGES
+    from annlib.data.datasets import labelled
+    from annlib.data.synthetic import MARK
+
     dataset = labelled(network.spec, root, "val")
     total, name = len(dataset), row.experiment.data.dataset
     published = PUBLISHED_IMAGES[name]["val"]
@@ -102,8 +97,11 @@ def validation_split(
     return dataset, tuple(caveats)
 
 
-def reproduced_table(found: Reproduced, device: torch.device) -> str:
+def reproduced_table(found: Reproduced, device: "torch.device") -> str:
     """Three lines: published, here, the difference; below them what limits the comparison."""
+    from annlib.engine.metrics import table
+    from annlib.engine.row_costs import device_name
+
     rows = [
         [name, *("-" if value is None else format(value, form) for value in columns.values())]
         for name, columns, form in (
@@ -116,30 +114,6 @@ def reproduced_table(found: Reproduced, device: torch.device) -> str:
     notes = [*found.caveats, *(found.cost.notes if found.cost else ())]
     notes = [f"**{note}**" for note in notes]
     return "\n\n".join([f"**{found.row.name}**", table(HEADER, rows), here, *notes])
-
-
-def write_reproduced(
-    found: Reproduced,
-    class_names: Sequence[str],
-    folder: Path,
-    device: torch.device,
-    command: str,
-) -> str:
-    """Writes NAME.md and NAME.json.  -> the table"""
-    path = folder / f"{found.row.name}.md"
-    values = {
-        "made": provenance(),
-        "name": found.row.name,
-        "precision": found.precision,
-        "caveats": list(found.caveats),
-        "published": found.published,
-        "here": found.here,
-        "difference": found.difference,
-        "scores": {name: scores.as_json(class_names) for name, scores in found.scores.items()},
-        "cost": found.cost.as_json() if found.cost else None,
-    }
-    write_atomically(path.with_suffix(".json"), to_json(values))
-    return write_results(reproduced_table(found, device), path, command)
 
 
 @dataclass(frozen=True)
@@ -180,6 +154,8 @@ class Reproduce:
     """Processes that read images while the network runs."""
 
     def run(self) -> None:
+        from annlib.engine.distributed import init_distributed
+
         row = published(self.name)
         at_least_one("--repeat", self.repeat)
         if self.limit is not None:
@@ -188,8 +164,17 @@ class Reproduce:
         with init_distributed(choose_device(self.device)) as device:
             self.reproduce(row, device)
 
-    def reproduce(self, row: Published, device: torch.device) -> None:
+    def reproduce(self, row: Published, device: "torch.device") -> None:
         """Data before weights: a missing folder is told before anything is downloaded."""
+        from annlib.cli.evaluate import follow
+        from annlib.engine.distributed import is_main, world_size
+        from annlib.engine.evaluate import Evaluation
+        from annlib.engine.inference import MULTI_SCALE, make_label_predictor
+        from annlib.engine.predictor import segmenter
+        from annlib.engine.results import provenance, to_json, write_results
+        from annlib.engine.row_costs import Measuring, row_cost
+        from annlib.model.checkpoint import write_atomically
+
         network = network_of_row(row, self.weights)
         dataset, caveats = validation_split(network, row, self.data, self.limit)
         if self.weights is not None:
@@ -221,12 +206,27 @@ class Reproduce:
             cost = row_cost(row, how, inference=True, training=True)
         if is_main():
             found = Reproduced(row, scores, cost, self.precision, caveats)
-            command = self.command()
-            print(write_reproduced(found, network.spec.class_names, self.out, device, command))
-            print(f"Saved {self.out / row.name}.md")
+            names = network.spec.class_names
+            values = {
+                "made": provenance(),
+                "name": row.name,
+                "precision": self.precision,
+                "caveats": list(caveats),
+                "published": found.published,
+                "here": found.here,
+                "difference": found.difference,
+                "scores": {name: each.as_json(names) for name, each in scores.items()},
+                "cost": cost.as_json() if cost else None,
+            }
+            path = self.out / f"{row.name}.md"
+            write_atomically(path.with_suffix(".json"), to_json(values))
+            print(write_results(reproduced_table(found, device), path, self.command()))
+            print(f"Saved {path}")
 
     def command(self) -> str:
         """The words that measure the same again, without private parts of paths."""
+        from annlib.engine.results import without_names
+
         words = ["annlib", "reproduce", self.name, "--data", str(self.data)]
         words += [] if self.multi_scale else ["--no-multi-scale"]
         words += [] if self.benchmark else ["--no-benchmark"]

@@ -224,7 +224,7 @@ class Train:
         """The run, new or read from its folder, and its data."""
         from annlib.data.datasets import open_data
         from annlib.engine.distributed import is_main
-        from annlib.engine.profiler import seconds_per_step
+        from annlib.engine.profiler import pace
         from annlib.engine.runs import record_options
         from annlib.engine.trainer import Trainer, fit_classes
         from annlib.zoo import ZOO
@@ -233,7 +233,7 @@ class Train:
         if not self.resume:
             experiment = fit_classes(experiment, splits)
         if self.minutes is not None:
-            seconds = seconds_per_step(experiment, splits.train, device, self.workers, runtime)
+            seconds = pace(experiment, splits.train, device, self.workers, runtime).seconds
             iterations = max(1, int(60 * self.minutes / seconds))
             say(f"{1000 * seconds:.0f} ms a step: {iterations} steps in {self.minutes:g} minutes")
             experiment = replace(experiment, train=replace(experiment.train, iterations=iterations))

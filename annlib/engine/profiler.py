@@ -199,14 +199,3 @@ def pace(
     # All processes must plan the same number of steps.
     found = torch.tensor([seconds, mean(waits[warm_up:])], device=device)
     return Pace(*mean_over_ranks(found).tolist())
-
-
-def seconds_per_step(
-    experiment: Experiment,
-    dataset: Dataset,
-    device: torch.device,
-    workers: int,
-    compute: RuntimeConfig = RuntimeConfig(),
-) -> float:
-    """Mean time of a training step, including its data."""
-    return pace(experiment, dataset, device, workers, compute).seconds

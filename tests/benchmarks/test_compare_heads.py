@@ -95,7 +95,7 @@ def test_run_of_another_version_is_trained_anew(tmp_path: Path) -> None:
 def test_result_of_other_settings_is_gone_once_its_run_is_replaced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupted(*arguments: object) -> None:
+    def interrupted(*arguments: object, **options: object) -> None:
         raise KeyboardInterrupt
 
     compared(tmp_path)

@@ -187,6 +187,21 @@ def test_help_loads_only_the_command_and_nothing_heavy(words: list[str]) -> None
     assert len(text) > 5
 
 
+def test_help_of_every_command_but_runs_loads_nothing_heavy() -> None:
+    program = """
+import sys
+from annlib.__main__ import COMMANDS, read_command
+for name in COMMANDS.keys() - {"runs"}:  # which loads torch
+    try:
+        read_command([name, "--help"])
+    except SystemExit as stop:
+        assert stop.code == 0
+print("heavy", *sorted({"torch", "numpy", "PIL", "matplotlib"} & set(sys.modules)))
+"""
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert run.stdout.splitlines()[-1] == "heavy", run.stderr
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_example_in_the_help_of_a_command_is_understood(name: str, capsys) -> None:
     example = COMMANDS[name][2]

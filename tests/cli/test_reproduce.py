@@ -25,6 +25,7 @@ from annlib.engine.profiler import Timing
 from annlib.engine.row_costs import Cost, RowCost, shrunk
 from annlib.model.ann import ANN
 from annlib.model.checkpoint import save
+from annlib.model.hub import load_published
 from annlib.zoo import Published, published
 
 CPU = torch.device("cpu")
@@ -114,7 +115,7 @@ def direct_miou(row: Published, weights: Path, data: Path, multi_scale: bool) ->
     test = row.experiment.test
     if multi_scale:
         test = replace(test, scales=MULTI_SCALE, flip=True)
-    model = reproduce.load_published(row.name, weights)
+    model = load_published(row.name, weights)
     samples = (
         (image[None], labels[None]) for image, labels in labelled(classes.CITYSCAPES, data, "val")
     )

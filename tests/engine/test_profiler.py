@@ -27,7 +27,6 @@ from annlib.engine.profiler import (
     operation_counter,
     pace,
     peak_bytes,
-    seconds_per_step,
     time_calls,
     watched,
 )
@@ -189,7 +188,7 @@ def scenes() -> Dataset:
 
 
 def test_time_of_a_step_is_measured_without_a_trace(scenes: Dataset, tmp_path: Path) -> None:
-    assert 0 < seconds_per_step(TOWN, scenes, CPU, workers=0) < 5
+    assert 0 < pace(TOWN, scenes, CPU, workers=0).seconds < 5
     assert list(tmp_path.iterdir()) == []
 
 
@@ -219,7 +218,7 @@ def test_no_sample_is_made_while_steps_are_timed(
         assert dataset.made == before != set()
 
     monkeypatch.setattr(profiler, "train", watched)
-    seconds_per_step(TOWN, dataset, CPU, workers=0)
+    pace(TOWN, dataset, CPU, workers=0)
 
 
 def test_waits_are_those_for_the_source(monkeypatch: pytest.MonkeyPatch) -> None:
