@@ -110,7 +110,7 @@ def test_job_reads_scales_as_text_and_as_list() -> None:
     for wrong in ("1;3", "0", []):
         with pytest.raises(ValueError, match="pool_scales"):
             scales(wrong)
-    assert experiment("ann", "1", 5, 3).model.num_anchors == 1
+    assert experiment("ann", "1", 5, 3).model.pool_scales == (1,)
     assert experiment("ppm", "1", 5, 3).model.pool_scales == (1, 2, 3, 6)
     with pytest.raises(ValueError, match="head"):
         experiment("annn", "1", 5, 3)
@@ -210,7 +210,7 @@ def test_a_trial_trains_scores_and_repeats() -> None:
     base = find_experiment("balloon_ann")
     halves = open_data(base.data, None)
     plan = with_anchors(base, (2,), steps=1, seed=3)
-    assert plan.model.num_anchors == 4 and plan.train.seed == 3
+    assert sum(n * n for n in plan.model.pool_scales) == 4 and plan.train.seed == 3
     first, second = (run_trial("a", plan, halves, torch.device("cpu"), 2) for _ in range(2))
     assert first.found["mIoU"] == second.found["mIoU"] and first.seed == 3
     assert set(first.found) == {"seconds", "mIoU", "house accuracy"}
