@@ -11,25 +11,25 @@ if TYPE_CHECKING:  # what editors and type checkers read
     from annlib.config import IGNORE_INDEX, ModelConfig, TestConfig, TrainConfig
     from annlib.engine.inference import make_label_predictor, make_predictor
     from annlib.engine.metrics import ConfusionMatrix, Scores, evaluate
-    from annlib.engine.train import make_optimizer, poly_lr, segmentation_loss, train
+    from annlib.engine.optimization import make_optimizer, poly_lr, segmentation_loss, train
     from annlib.model.ann import ANN, Logits
     from annlib.model.asymmetric import AFNB, APNB, AsymmetricAttention, PyramidPool
     from annlib.model.build import build_model, load_model, shipped_model
     from annlib.model.fused import fuse_for_inference, fuse_for_training
     from annlib.model.hub import load_published
-    from annlib.zoo import ZOO, published
+    from annlib.published_experiments import ZOO, published
 
 HOMES = {
     "annlib.config": ("IGNORE_INDEX", "ModelConfig", "TestConfig", "TrainConfig"),
     "annlib.engine.metrics": ("ConfusionMatrix", "Scores", "evaluate"),
     "annlib.engine.inference": ("make_label_predictor", "make_predictor"),
-    "annlib.engine.train": ("make_optimizer", "poly_lr", "segmentation_loss", "train"),
+    "annlib.engine.optimization": ("make_optimizer", "poly_lr", "segmentation_loss", "train"),
     "annlib.model.ann": ("ANN", "Logits"),
     "annlib.model.asymmetric": ("AFNB", "APNB", "AsymmetricAttention", "PyramidPool"),
     "annlib.model.build": ("build_model", "load_model", "shipped_model"),
     "annlib.model.fused": ("fuse_for_inference", "fuse_for_training"),
     "annlib.model.hub": ("load_published",),
-    "annlib.zoo": ("ZOO", "published"),
+    "annlib.published_experiments": ("ZOO", "published"),
 }
 __all__ = [name for names in HOMES.values() for name in names]
 

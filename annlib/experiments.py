@@ -4,7 +4,7 @@ from dataclasses import replace
 from difflib import get_close_matches
 
 from annlib.config import DataConfig, Experiment, Head, ModelConfig, TestConfig, TrainConfig
-from annlib.zoo import NAMES
+from annlib.published_experiments import NAMES
 
 HEADS: tuple[Head, ...] = ("fcn", "ppm", "nonlocal", "apnb", "ann")
 PPM_SCALES = (1, 2, 3, 6)  # of PSPNet, whose module it is

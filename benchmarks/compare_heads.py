@@ -16,8 +16,8 @@ from annlib.config import Experiment, Head
 from annlib.data.balloon_town.layout import HOUSES
 from annlib.data.datasets import open_data
 from annlib.engine.metrics import ConfusionMatrix, table
+from annlib.engine.optimization import Step
 from annlib.engine.results import write_results
-from annlib.engine.train import Step
 from annlib.engine.trainer import Trainer, read_experiment
 from annlib.experiments import HEADS, town
 from annlib.model.build import SHIPPED, build_model, load_model

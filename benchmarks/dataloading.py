@@ -33,7 +33,7 @@ from annlib.engine.row_costs import (
     training_cost,
 )
 from annlib.engine.trainer import batches
-from annlib.zoo import Published, published
+from annlib.published_experiments import Published, published
 from benchmarks.common import Machine, Results, main
 from benchmarks.mmseg_reference import HOW_TO_INSTALL, import_reference, installed
 

@@ -17,8 +17,8 @@ from annlib.engine.metrics import ConfusionMatrix
 from annlib.engine.row_costs import Size, image_size, shrunk
 from annlib.engine.trainer import wrap_model
 from annlib.model.ann import map_size, resize_bilinear
+from annlib.published_experiments import Published, published
 from annlib.seeds import seeded
-from annlib.zoo import Published, published
 from benchmarks.common import Machine, Results, Workload, main
 from benchmarks.mmseg_reference import (
     installed,

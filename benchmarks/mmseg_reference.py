@@ -15,11 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from annlib.config import IGNORE_INDEX, TrainConfig
-from annlib.engine.train import poly_lr
+from annlib.engine.optimization import poly_lr
 from annlib.model.ann import ANN
 from annlib.model.asymmetric import AFNB, APNB, AsymmetricAttention
 from annlib.model.convert import ONCE, RENAMES, SHARED, from_mmseg
-from annlib.zoo import Published, published
+from annlib.published_experiments import Published, published
 
 PACKAGES = ("mmseg", "mmengine", "mmcv", "ftfy", "regex")  # mmseg does not ask pip for all of them
 HOW_TO_INSTALL = "pip install -e '.[reference]' installs versions that fit together."

@@ -32,8 +32,8 @@ from annlib.model.asymmetric import AsymmetricAttention
 from annlib.model.build import build_model
 from annlib.model.fused import fuse_for_inference, fuse_for_training
 from annlib.model.resnet import Bottleneck
+from annlib.published_experiments import Published, published
 from annlib.seeds import seeded
-from annlib.zoo import Published, published
 from benchmarks.common import (
     DevicePeak,
     Machine,

@@ -12,7 +12,7 @@ from annlib.config import Experiment, Precision, RuntimeConfig
 from annlib.engine import row_costs
 from annlib.engine.metrics import table
 from annlib.engine.row_costs import Cost, Measuring, RowCost, device_name, same_cost
-from annlib.zoo import ROWS, Published, published
+from annlib.published_experiments import ROWS, Published, published
 from benchmarks.common import Machine, Results, main, remake, slug, write_measured
 
 INFERENCE_HEADER = ("name", "image", "ms", "frames/s", "published", "ratio", "memory GiB")

@@ -29,6 +29,7 @@ from annlib.data.loader import make_loader
 from annlib.data.synthetic import mimic
 from annlib.engine.inference import MULTI_SCALE, inference_of, make_predictor
 from annlib.engine.metrics import ConfusionMatrix, percent, table
+from annlib.engine.optimization import make_optimizer, train
 from annlib.engine.results import cpu_name, provenance, to_json, write_results
 from annlib.engine.row_costs import (
     IMAGE_SIZES,
@@ -38,13 +39,12 @@ from annlib.engine.row_costs import (
     shrunk,
     shrunk_size,
 )
-from annlib.engine.train import make_optimizer, train
 from annlib.engine.trainer import batches, prepare_model
 from annlib.model.ann import ANN
 from annlib.model.build import build_model
 from annlib.model.checkpoint import write_atomically
 from annlib.model.convert import from_mmseg, load_strictly
-from annlib.zoo import ROWS, Published, published
+from annlib.published_experiments import ROWS, Published, published
 from benchmarks.common import main
 
 REFERENCE = Path(__file__).parents[1] / "data" / "reference"

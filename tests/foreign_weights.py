@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from annlib.config import ModelConfig
 from annlib.model.ann import ANN
-from annlib.zoo import ROWS, Published
+from annlib.published_experiments import ROWS, Published
 
 SLIM = dict(
     key_channels=6,

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from tiny import TINY
 
-from annlib.zoo import Published, published
+from annlib.published_experiments import Published, published
 
 CITYSCAPES = "ann_r50-d8_512x1024_40k_cityscapes"
 CITYSCAPES_769 = "ann_r50-d8_769x769_40k_cityscapes"

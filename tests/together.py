@@ -17,7 +17,7 @@ from annlib.data.classes import BALLOON_TOWN
 from annlib.data.loader import Transformed
 from annlib.data.transforms import training_transform
 from annlib.engine.distributed import any_rank, init_distributed, is_main, mean_over_ranks, rank
-from annlib.engine.train import make_optimizer, train
+from annlib.engine.optimization import make_optimizer, train
 from annlib.engine.trainer import Trainer, batches, prepare_model, wrap_model
 from annlib.model.ann import ANN
 from annlib.seeds import seeded

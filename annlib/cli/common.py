@@ -104,7 +104,7 @@ def use_threads(threads: int | None) -> None:
 
 def able(compute: "RuntimeConfig", device: "torch.device") -> "RuntimeConfig":
     """The options that the device supports; prints which one it does not."""
-    from annlib.engine.train import possible
+    from annlib.engine.optimization import possible
 
     compute, obstacle = possible(compute, device)
     if obstacle:

@@ -23,7 +23,7 @@ class ListExperiments:
     def run(self) -> None:
         from annlib.engine.metrics import table
         from annlib.experiments import FULL_SIZE, LAPTOP
-        from annlib.zoo import ROWS
+        from annlib.published_experiments import ROWS
 
         if self.json:
             laptop = [asdict(experiment) for experiment in (LAPTOP | FULL_SIZE).values()]

@@ -10,7 +10,7 @@ from tyro.conf import Positional
 
 from annlib.cli.common import Device, at_least_one, choose_device, message_of, use_threads
 from annlib.config import Precision, RuntimeConfig
-from annlib.zoo import Published, published
+from annlib.published_experiments import Published, published
 
 if TYPE_CHECKING:
     import torch

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import torch
 
     from annlib.data.datasets import DatasetSplits
-    from annlib.engine.train import Step
+    from annlib.engine.optimization import Step
     from annlib.engine.trainer import Trainer
 
 RUNTIME = ("device", "threads", "workers", "precision", "accumulate", "compile", "cuda_graphs")
@@ -89,7 +89,7 @@ class Train:
         from annlib.engine.distributed import init_distributed, is_main, world_size
         from annlib.engine.metrics import score_table
         from annlib.engine.runs import read_history, read_run
-        from annlib.zoo import ZOO
+        from annlib.published_experiments import ZOO
 
         def say(text: str) -> None:
             if is_main():
@@ -227,7 +227,7 @@ class Train:
         from annlib.engine.profiler import pace
         from annlib.engine.runs import record_options
         from annlib.engine.trainer import Trainer, fit_classes
-        from annlib.zoo import ZOO
+        from annlib.published_experiments import ZOO
 
         splits = open_data(experiment.data, self.data, self.classes)
         if not self.resume:

@@ -8,7 +8,7 @@ from functools import cache
 from typing import NamedTuple
 
 from annlib.engine.row_costs import IMAGE_SIZES, gflops_by_part, parameters_by_part, same_cost
-from annlib.zoo import ROWS, ZOO, Published
+from annlib.published_experiments import ROWS, ZOO, Published
 
 TRAINING_BYTES = 12  # of a parameter: weight, gradient and momentum, 4 each
 HALF_MAPS = 0.5  # of the bytes of feature maps, if they are bf16 or fp16

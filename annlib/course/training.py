@@ -23,15 +23,15 @@ from annlib.data.loader import Transformed, make_loader
 from annlib.data.transforms import to_tensors, training_transform
 from annlib.engine.inference import make_label_predictor
 from annlib.engine.metrics import evaluate_labels
+from annlib.engine.optimization import Step
 from annlib.engine.predictor import Network, find_network
 from annlib.engine.profiler import peak_bytes
 from annlib.engine.row_costs import Measuring, shrunk, training_steps
 from annlib.engine.runs import record_options
-from annlib.engine.train import Step
 from annlib.engine.trainer import Trainer, fit_classes
 from annlib.experiments import find_experiment, town
 from annlib.model.build import build_model
-from annlib.zoo import ZOO, Published
+from annlib.published_experiments import ZOO, Published
 
 DEFAULT = "balloon_r50"
 

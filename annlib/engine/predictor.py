@@ -43,7 +43,7 @@ def find_network(what: str) -> Network:
         return network_of(load(path))
     from annlib.data.datasets import BUILT_IN
     from annlib.model.hub import load_published
-    from annlib.zoo import published
+    from annlib.published_experiments import published
 
     row = published(what).experiment
     return Network(row.name, BUILT_IN[row.data.dataset], row.test, lambda: load_published(row.name))

@@ -20,7 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from annlib.config import Experiment, RuntimeConfig
 from annlib.engine.distributed import mean_over_ranks
-from annlib.engine.train import make_optimizer, train
+from annlib.engine.optimization import make_optimizer, train
 from annlib.engine.trainer import batches, prepare_model, wrap_model
 from annlib.model.build import build_model
 from annlib.model.fused import fuse_for_training

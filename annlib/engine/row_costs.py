@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from annlib.config import Experiment, ModelConfig, RuntimeConfig, TrainConfig
 from annlib.engine.inference import inference_of, make_label_predictor
+from annlib.engine.optimization import Step, make_optimizer, train
 from annlib.engine.profiler import (
     Timing,
     is_out_of_memory,
@@ -18,11 +19,10 @@ from annlib.engine.profiler import (
     time_calls,
 )
 from annlib.engine.results import cpu_name
-from annlib.engine.train import Step, make_optimizer, train
 from annlib.engine.trainer import prepare_model, wrap_model
 from annlib.model.build import build_model
 from annlib.model.fused import fuse_for_inference, fuse_for_training
-from annlib.zoo import Published
+from annlib.published_experiments import Published
 
 Size = tuple[int, int]  # height, width
 IMAGE_SIZES: dict[str, Size] = {  # typical for each data set; Cityscapes has this size only

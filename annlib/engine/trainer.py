@@ -41,6 +41,7 @@ from annlib.engine.distributed import (
 )
 from annlib.engine.inference import make_label_predictor
 from annlib.engine.metrics import ConfusionMatrix, Scores, evaluate_labels, summary_line
+from annlib.engine.optimization import Step, make_optimizer, make_scaler, train
 from annlib.engine.results import as_json, differences, to_json, versions
 from annlib.engine.runs import (
     HISTORY,
@@ -53,7 +54,6 @@ from annlib.engine.runs import (
     record_start,
     record_validation,
 )
-from annlib.engine.train import Step, make_optimizer, make_scaler, train
 from annlib.model.build import build_model
 from annlib.model.checkpoint import load, read_header, restore, save, write_atomically
 from annlib.model.fused import fuse_for_training

@@ -15,7 +15,7 @@ from annlib.model.build import SHIPPED, load_model
 from annlib.model.checkpoint import load, restore, save
 from annlib.model.convert import from_imagenet, from_mmseg, load_strictly, read_weights, stem_of
 from annlib.model.resnet import BLOCKS, ResNet
-from annlib.zoo import NAMES, ROWS, published
+from annlib.published_experiments import NAMES, ROWS, published
 
 Source = Literal["reference", "torchvision"]
 STEMS: dict[Source, Stem] = {"reference": "deep", "torchvision": "plain"}

@@ -343,7 +343,7 @@ print(inspect.getsource(NonLocal.forward))
 from annlib.data.balloon_town.dataset import Scenes
 from annlib.data.loader import Transformed, make_loader
 from annlib.data.transforms import training_transform
-from annlib.engine.train import make_optimizer, train
+from annlib.engine.optimization import make_optimizer, train
 
 plan = town("nonlocal")
 steps = lesson.pick(quick=15, learn=900, full=plan.train.iterations)

@@ -83,7 +83,13 @@ plots.predictions([scene], {"ANN, random weights": [predict_labels(fresh, scene.
 # %%
 from annlib.data.loader import Transformed, make_loader
 from annlib.data.transforms import to_tensors
-from annlib.engine.train import make_optimizer, poly_lr, segmentation_loss, subsample_labels, train
+from annlib.engine.optimization import (
+    make_optimizer,
+    poly_lr,
+    segmentation_loss,
+    subsample_labels,
+    train,
+)
 
 pair = make_loader(Transformed(Scenes(2), to_tensors), batch_size=2, training=False)
 images, labels = next(iter(pair))
@@ -621,7 +627,7 @@ widgets.prediction_ledger(predictions)
 # used one batch to tell broken from weak, watched a run and stopped it with its weights kept, and compared two
 # networks on the pixels that need far context, with seeds.
 #
-# Read more: annlib/engine/train.py, which fits on two screens; H. Zhao and others, *Pyramid Scene Parsing
+# Read more: annlib/engine/optimization.py, which fits on two screens; H. Zhao and others, *Pyramid Scene Parsing
 # Network*, CVPR 2017, for the auxiliary loss with weight 0.4; L.-C. Chen and others, *DeepLab*, TPAMI 2018, for
 # the polynomial rate; A. Karpathy, *A Recipe for Training Neural Networks*, 2019, for debugging by one batch.
 #

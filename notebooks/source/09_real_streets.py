@@ -41,7 +41,7 @@ from annlib.data.synthetic import mimic
 from annlib.engine.inference import MULTI_SCALE
 from annlib.engine.row_costs import image_size
 from annlib.model.build import shipped_model
-from annlib.zoo import published
+from annlib.published_experiments import published
 
 lesson = open_lesson(mode, device, seed, data_root, experiment, uses=("data_root", "experiment"))
 predictions = Predictions()

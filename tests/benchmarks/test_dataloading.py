@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from standing_clock import StandingClock, stop_the_time
 from tiny_zoo import ADE20K, CITYSCAPES, SHRINK, VOC12AUG, tiny_row
 
-from annlib import zoo
+from annlib import published_experiments
 from annlib.data.datasets import SegmentationFolder, open_data
 from annlib.data.synthetic import MARK, mimic
 from annlib.engine import profiler
 from annlib.engine.profiler import Timing
 from annlib.engine.row_costs import image_size, shrunk
-from annlib.zoo import ROWS, Published, published
+from annlib.published_experiments import ROWS, Published, published
 from benchmarks import dataloading
 from benchmarks.dataloading import (
     ALL,
@@ -218,7 +218,9 @@ def test_report_tells_what_a_training_needs() -> None:
 @pytest.fixture
 def run(benchmark, monkeypatch: pytest.MonkeyPatch):
     """Runs the benchmark, without the reference.  -> what it printed"""
-    monkeypatch.setattr(zoo, "NAMES", {name: tiny_row(name) for name in (CITYSCAPES, ADE20K)})
+    monkeypatch.setattr(
+        published_experiments, "NAMES", {name: tiny_row(name) for name in (CITYSCAPES, ADE20K)}
+    )
     monkeypatch.setattr(dataloading, "installed", lambda: False)
 
     def run(*words: object) -> str:

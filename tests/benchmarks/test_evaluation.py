@@ -10,7 +10,7 @@ from annlib.engine.inference import make_predictor
 from annlib.engine.metrics import ConfusionMatrix
 from annlib.engine.row_costs import image_size, shrunk
 from annlib.model.ann import ANN, Logits
-from annlib.zoo import Published
+from annlib.published_experiments import Published
 from benchmarks.evaluation import (
     areas,
     class_map,

@@ -17,7 +17,7 @@ from annlib.engine.row_costs import steps_on_batch
 from annlib.model.asymmetric import AFNB, APNB
 from annlib.model.baselines import NonLocalAttention
 from annlib.model.convert import from_mmseg
-from annlib.zoo import ROWS, Published
+from annlib.published_experiments import ROWS, Published
 from benchmarks import mmseg_reference
 from benchmarks.mmseg_reference import (
     Stub,

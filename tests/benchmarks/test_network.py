@@ -10,12 +10,12 @@ import torch
 from tiny_zoo import CITYSCAPES, CITYSCAPES_769, SHRINK, narrow_row, tiny_row
 from torch import Tensor, nn
 
-from annlib import zoo
+from annlib import published_experiments
 from annlib.config import RuntimeConfig
-from annlib.engine import train
+from annlib.engine import optimization
+from annlib.engine.optimization import segmentation_loss
 from annlib.engine.profiler import Timing
 from annlib.engine.row_costs import noise_batch
-from annlib.engine.train import segmentation_loss
 from annlib.model.ann import ANN
 from annlib.seeds import seeded
 from benchmarks import common, evaluation, mmseg_reference, network
@@ -389,7 +389,7 @@ EVALUATE = ("evaluation", "--shrink", SHRINK)
 def run(benchmark, monkeypatch: pytest.MonkeyPatch):
     """Runs a benchmark with a small network, small matrices and no processes.  -> its output"""
     row = narrow_row() if installed() else tiny_row()
-    monkeypatch.setattr(zoo, "NAMES", {row.name: row})
+    monkeypatch.setattr(published_experiments, "NAMES", {row.name: row})
     monkeypatch.setattr(common, "SIDE", {"cpu": 16})
     monkeypatch.setattr(common, "COPIED_MIB", {"cpu": 1})
     monkeypatch.setattr(network, "process_memory", lambda prepare: ProcessMemory(10.0, 20.0))
@@ -464,7 +464,7 @@ def test_other_settings_take_other_files(run) -> None:
 
 
 def test_race_goes_on_without_a_compiler(run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(train, "why_not_compile", lambda device: "No working C++ compiler.")
+    monkeypatch.setattr(optimization, "why_not_compile", lambda device: "No working C++ compiler.")
     printed = run(*MODEL, "--compile", "--no-processes")
     assert "nothing is compiled. No working C++ compiler." in printed
     ((entries),) = results()["comparisons"].values()

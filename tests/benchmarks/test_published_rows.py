@@ -9,7 +9,7 @@ import pytest
 import torch
 from tiny_zoo import ADE20K, CITYSCAPES, SHRINK, tiny_row
 
-from annlib import zoo
+from annlib import published_experiments
 from annlib.config import RuntimeConfig
 from annlib.engine import row_costs as row_costs_module
 from annlib.engine.profiler import Timing
@@ -19,7 +19,7 @@ from annlib.engine.row_costs import (
     RowCost,
     row_cost,
 )
-from annlib.zoo import ROWS, Published, published
+from annlib.published_experiments import ROWS, Published, published
 from benchmarks import published_rows
 from benchmarks.published_rows import cost_tables, file_name, measure_rows, write_costs
 
@@ -155,7 +155,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two rows, with the smallest network, and a folder of our own."""
     rows = tuple(tiny_row(name) for name in (CITYSCAPES, ADE20K))
     monkeypatch.setattr(published_rows, "ROWS", rows)
-    monkeypatch.setattr(zoo, "NAMES", {row.name: row for row in rows})
+    monkeypatch.setattr(published_experiments, "NAMES", {row.name: row for row in rows})
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tiny_zoo import CITYSCAPES, SHRINK, tiny_row
 
-from annlib import zoo
+from annlib import published_experiments
 from benchmarks import common, dataloading, evaluation, network
 
 PROGRAMS = ("implementations", "scaling", "network", "evaluation", "dataloading")
@@ -39,7 +39,7 @@ def test_program_shows_its_help(name: str, monkeypatch: pytest.MonkeyPatch, caps
 def test_benchmark_writes_what_it_prints(
     benchmark, monkeypatch: pytest.MonkeyPatch, words: tuple
 ) -> None:
-    monkeypatch.setattr(zoo, "NAMES", {CITYSCAPES: tiny_row()})
+    monkeypatch.setattr(published_experiments, "NAMES", {CITYSCAPES: tiny_row()})
     monkeypatch.setattr(common, "SIDE", {"cpu": 16})
     monkeypatch.setattr(common, "COPIED_MIB", {"cpu": 1})
     for module in (network, evaluation, dataloading):

@@ -15,14 +15,14 @@ from tiny_zoo import ADE20K, CITYSCAPES, CITYSCAPES_769, SHRINK, VOC12AUG, tiny_
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from annlib import zoo
+from annlib import published_experiments
 from annlib.config import Experiment, TestConfig
 from annlib.data.datasets import DatasetSplits, open_data
 from annlib.engine.inference import check_test, window_starts
 from annlib.engine.metrics import ConfusionMatrix
 from annlib.engine.row_costs import image_size, share_of_one_gpu, shrunk
 from annlib.model.ann import ANN
-from annlib.zoo import ROWS, Published, published
+from annlib.published_experiments import ROWS, Published, published
 from benchmarks import verify_zoo
 from benchmarks.verify_zoo import (
     Finding,
@@ -345,7 +345,7 @@ def run(benchmark, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
     """Runs the benchmark on two small rows.  -> what it printed"""
     rows = tuple(tiny_row(name) for name in (CITYSCAPES, ADE20K))
     monkeypatch.setattr(verify_zoo, "ROWS", rows)
-    monkeypatch.setattr(zoo, "NAMES", {row.name: row for row in rows})
+    monkeypatch.setattr(published_experiments, "NAMES", {row.name: row for row in rows})
     return lambda *words: benchmark("verify_zoo", *words)
 
 
@@ -379,6 +379,6 @@ def test_what_cannot_be_checked_is_told_first(run, words: tuple, message: str) -
 
 @pytest.mark.slow
 def test_published_row_holds_in_every_claim() -> None:
-    (check,) = check_rows([zoo.published(CITYSCAPES_769)], SHRINK)
+    (check,) = check_rows([published_experiments.published(CITYSCAPES_769)], SHRINK)
     assert {name: finding for name, finding in check.findings.items() if not finding.holds} == {}
     assert len(check.findings) == 9

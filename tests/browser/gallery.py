@@ -119,7 +119,7 @@ two_maps(ann, scene)
 LIVE_RUN = """
 from annlib.course.widgets.training import LiveRun
 from annlib.course.plots.training import Validation
-from annlib.engine.train import Step
+from annlib.engine.optimization import Step
 losses = (Step(number, torch.tensor(2 / number), 0.1) for number in range(1, 4_001))
 run = LiveRun(
     losses,

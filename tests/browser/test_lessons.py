@@ -16,7 +16,7 @@ import torch
 from annlib.course.widgets.training import LiveRun
 from annlib.course.plots.training import Validation
 from annlib.data.balloon_town.dataset import make_scene
-from annlib.engine.train import Step
+from annlib.engine.optimization import Step
 scene, threads, heard = make_scene(5), set(), []
 def slow_steps():
     for number in range(1, 301):

@@ -16,12 +16,12 @@ import small_town
 import torch
 from PIL import Image
 
-from annlib import __main__, zoo
+from annlib import __main__, published_experiments
 from annlib.cli.train import Train
 from annlib.data.balloon_town.dataset import write_scenes
 from annlib.data.datasets import FIRST_VAL_SEED
+from annlib.engine.optimization import Step
 from annlib.engine.runs import read_validations
-from annlib.engine.train import Step
 from annlib.engine.trainer import Trainer
 from annlib.model import build
 from annlib.model.checkpoint import load
@@ -80,7 +80,7 @@ def failure(run, *words: object) -> str:
 
 def test_list_shows_every_experiment(annlib) -> None:
     printed = annlib("list")
-    for name in (*small_town.LAPTOP, *zoo.ZOO):
+    for name in (*small_town.LAPTOP, *published_experiments.ZOO):
         assert f"| {name} " in printed
 
 
@@ -268,7 +268,9 @@ def test_photographs_bring_their_own_number_of_classes(annlib) -> None:
 
 def test_published_row_insists_on_its_own_data_set(annlib) -> None:
     photos_of_twelve_classes()
-    message = failure(annlib, "train", zoo.ROWS[0].experiment.name, "--data", "photos")
+    message = failure(
+        annlib, "train", published_experiments.ROWS[0].experiment.name, "--data", "photos"
+    )
     assert "no cityscapes in photos: looked for leftImg8bit" in message
 
 

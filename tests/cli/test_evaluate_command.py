@@ -22,7 +22,7 @@ from annlib.engine.evaluate import Evaluation
 from annlib.engine.metrics import score_table
 from annlib.model.ann import ANN
 from annlib.model.checkpoint import save
-from annlib.zoo import ROWS
+from annlib.published_experiments import ROWS
 
 SLIDE = "--mode slide --window 13 15 --stride 7 9"
 MULTI_SCALE = "--scales 0.5 0.75 1.0 1.25 1.5 1.75"

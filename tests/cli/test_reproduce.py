@@ -12,7 +12,7 @@ from golden_rules import filled_model, mmseg_state_dict
 from tiny import wake
 from tiny_zoo import CITYSCAPES, SHRINK, tiny_row
 
-from annlib import __main__, zoo
+from annlib import __main__, published_experiments
 from annlib.cli import reproduce
 from annlib.cli.reproduce import MULTI, SINGLE, Reproduced, reproduced_table
 from annlib.data import classes
@@ -26,7 +26,7 @@ from annlib.engine.row_costs import Cost, RowCost, shrunk
 from annlib.model.ann import ANN
 from annlib.model.checkpoint import save
 from annlib.model.hub import load_published
-from annlib.zoo import Published, published
+from annlib.published_experiments import Published, published
 
 CPU = torch.device("cpu")
 ROW = published(CITYSCAPES)  # 77.40, 78.57, 6.0 GB, 3.71 frames/s
@@ -49,7 +49,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def row(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Published:
     """The only row: in small, with the smallest network; and a folder of our own."""
     row = small(tiny_row())
-    monkeypatch.setattr(zoo, "NAMES", {row.name: row})
+    monkeypatch.setattr(published_experiments, "NAMES", {row.name: row})
     monkeypatch.setattr(profiler, "WARM_UP_SECONDS", 0.0)
     monkeypatch.setattr(row_costs, "image_size", lambda experiment, factor: (64, 128))
     monkeypatch.setenv("ANNLIB_HOME", str(tmp_path / "home"))
@@ -218,7 +218,7 @@ def test_released_file_is_reproduced_from_end_to_end(
 ) -> None:
     """A file in the released layout, with weights that follow the rule, and the whole R-50."""
     row = small(ROW)
-    monkeypatch.setattr(zoo, "NAMES", {row.name: row})
+    monkeypatch.setattr(published_experiments, "NAMES", {row.name: row})
     monkeypatch.chdir(tmp_path)
     torch.save({"meta": {}, "state_dict": mmseg_state_dict(50, 19)}, "weights.pth")
     words = ("--weights", "weights.pth", "--no-benchmark", "--no-multi-scale", "--limit", 1)

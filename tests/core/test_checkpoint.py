@@ -20,7 +20,7 @@ from tiny import TINY, wake
 from torch import Tensor
 
 from annlib.config import TrainConfig
-from annlib.engine.train import make_optimizer, train
+from annlib.engine.optimization import make_optimizer, train
 from annlib.model import build
 from annlib.model import checkpoint as checkpoint_module
 from annlib.model.ann import ANN

@@ -9,7 +9,7 @@ import torch
 from annlib.config import Experiment, ModelConfig, experiment_from
 from annlib.experiments import FULL_SIZE, HEADS, LAPTOP, PPM_SCALES, find_experiment
 from annlib.model.build import build_model
-from annlib.zoo import ROWS, ZOO
+from annlib.published_experiments import ROWS, ZOO
 
 ALL = [*LAPTOP.values(), *(row.experiment for row in ROWS)]
 

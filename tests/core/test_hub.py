@@ -22,7 +22,7 @@ from golden_rules import shapes
 from torch import Tensor
 from torchvision.models import ResNet50_Weights, ResNet101_Weights, resnet50
 
-from annlib import __main__, zoo
+from annlib import __main__, published_experiments
 from annlib.config import ModelConfig, experiment_from
 from annlib.experiments import FULL_SIZE, LAPTOP
 from annlib.model import hub
@@ -41,7 +41,7 @@ from annlib.model.hub import (
     load_published,
     verify,
 )
-from annlib.zoo import Published
+from annlib.published_experiments import Published
 
 Release = Callable[..., tuple[Published, ANN]]
 
@@ -63,7 +63,7 @@ def release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Release:
         model = random_model(row.experiment.model)
         row = save_published(tmp_path / "host", row, whole_file(in_the_reference(model)))
         for name in (row.name, row.name_1x):
-            monkeypatch.setitem(zoo.NAMES, name, row)
+            monkeypatch.setitem(published_experiments.NAMES, name, row)
         return row, model
 
     (tmp_path / "host").mkdir()
@@ -132,7 +132,7 @@ def test_network_is_fetched_over_http_and_resumed(
 
 def test_offline_explains_itself(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ANNLIB_WEIGHTS_HOST", f"http://127.0.0.1:{closed_port()}")
-    row = zoo.ROWS[0]
+    row = published_experiments.ROWS[0]
     file = row.weights_url.rpartition("/")[2]
     with pytest.raises(ConnectionError) as error:
         load_published(row.name)
@@ -178,7 +178,7 @@ def test_import_of_another_row_names_it(
     monkeypatch.setattr(hub, "ROWS", (row,))
     path = next((tmp_path / "host").rglob("*.pth"))
     with pytest.raises(ValueError, match=f"It is the one of {row.name}"):
-        import_published(path, zoo.ROWS[0].name)
+        import_published(path, published_experiments.ROWS[0].name)
     path.write_bytes(b"other")
     with pytest.raises(ValueError, match="It is of no published row"):
         import_published(path, row.name)
@@ -367,7 +367,7 @@ def rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Published, ..
         weights = in_the_reference(random_model(row.experiment.model))
         rows.append(save_published(tmp_path / "host", row, weights))
         for name in (row.name, row.name_1x):
-            monkeypatch.setitem(zoo.NAMES, name, rows[-1])
+            monkeypatch.setitem(published_experiments.NAMES, name, rows[-1])
     monkeypatch.setattr(hub, "ROWS", tuple(rows))
     return tuple(rows)
 
@@ -396,7 +396,7 @@ def line_of(name: str, printed: str) -> list[str]:
 
 
 def test_all_weights_are_the_rows_the_backbones_and_the_shipped() -> None:
-    names = [row.name for row in zoo.ROWS] + [each.name for each in PRETRAINED]
+    names = [row.name for row in published_experiments.ROWS] + [each.name for each in PRETRAINED]
     names += sorted(path.stem for path in SHIPPED.glob("*.safetensors"))
     assert [weights.name for weights in all_weights()] == names
 
@@ -544,7 +544,7 @@ def test_fetch_offline_explains_itself(
 def test_list_shows_the_published_tables_in_120_columns(annlib: Run) -> None:
     printed = annlib("list")
     assert max(map(len, printed.splitlines())) <= 120
-    for name in (*LAPTOP, *zoo.ZOO):
+    for name in (*LAPTOP, *published_experiments.ZOO):
         assert line_of(name, printed)
     assert line_of("ann_r101-d8_769x769_40k_cityscapes", printed)[1:] == (
         ["ANN", "R-101-D8", "769x769", "40000", "10.7", "1.15", "79.32", "80.94"]
@@ -557,4 +557,6 @@ def test_list_shows_the_published_tables_in_120_columns(annlib: Run) -> None:
 def test_list_as_json_holds_every_fact(annlib: Run) -> None:
     listed = json.loads(annlib("list", "--json"))
     assert [each["name"] for each in listed["laptop"]] == [*LAPTOP, *FULL_SIZE]
-    assert listed["published"] == [json.loads(json.dumps(row.facts())) for row in zoo.ROWS]
+    assert listed["published"] == [
+        json.loads(json.dumps(row.facts())) for row in published_experiments.ROWS
+    ]

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from annlib.model.ann import ANN
 from annlib.model.fused import fuse_for_inference, fuse_for_training
-from annlib.zoo import ROWS, Published
+from annlib.published_experiments import ROWS, Published
 from benchmarks import verify_zoo as rule
 from benchmarks.verify_zoo import (
     fill,

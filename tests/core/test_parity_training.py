@@ -10,7 +10,7 @@ from golden_rules import filled_model, golden, make_input, make_label
 from torch import Tensor
 
 from annlib.config import TrainConfig
-from annlib.engine.train import make_optimizer, segmentation_loss, train
+from annlib.engine.optimization import make_optimizer, segmentation_loss, train
 from annlib.model.ann import ANN, Logits
 from annlib.model.convert import rename
 from annlib.model.fused import fuse_for_training
@@ -38,7 +38,7 @@ class Trained(NamedTuple):
 
 
 def run_steps(form: Form, dtype: torch.dtype, num_steps: int) -> Trained:
-    """Trains on one batch with `annlib.engine.train.train` and looks at it from outside."""
+    """Trains on one batch with `annlib.engine.optimization.train` and looks at it from outside."""
     model = form(filled_model(50, 19, dropout=0.0).to(dtype))
     labels = make_label(2, 97, 129, 19)
     scores: list[Tensor] = []

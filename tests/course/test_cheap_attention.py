@@ -33,7 +33,7 @@ from annlib.course.widgets.costs import SHOWN, method_costs
 from annlib.data.balloon_town.dataset import make_scene
 from annlib.data.datasets import FIRST_VAL_SEED
 from annlib.model.build import shipped_model
-from annlib.zoo import NAMES
+from annlib.published_experiments import NAMES
 
 SCENE = make_scene(FIRST_VAL_SEED + 21)
 NETWORK = shipped_model("balloon_nonlocal")

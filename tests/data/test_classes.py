@@ -26,7 +26,7 @@ from annlib.data.classes import (
 )
 from annlib.engine import predictor
 from annlib.model.checkpoint import Checkpoint
-from annlib.zoo import ROWS
+from annlib.published_experiments import ROWS
 
 
 def classes_of(root: Path, text: str) -> DatasetSpec:

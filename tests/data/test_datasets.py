@@ -32,7 +32,7 @@ from annlib.data.loader import Draw, Seeded
 from annlib.data.synthetic import mimic
 from annlib.data.transforms import normalise, to_tensors
 from annlib.experiments import PHOTO_DATA, TOWN_DATA
-from annlib.zoo import ROWS as ZOO_ROWS
+from annlib.published_experiments import ROWS as ZOO_ROWS
 
 ROWS = (("sky", 1, 2, 3), ("road", 4, 5, 6), ("car", 7, 8, 9))
 SPEC = DatasetSpec("three", tuple(n for n, *_ in ROWS), tuple(tuple(c) for _, *c in ROWS))

@@ -34,7 +34,7 @@ from annlib.engine.predictor import (
 from annlib.engine.trainer import Trainer
 from annlib.model.ann import ANN
 from annlib.model.checkpoint import Checkpoint, load, save
-from annlib.zoo import ROWS
+from annlib.published_experiments import ROWS
 
 CPU = torch.device("cpu")
 TOWN = small_town.LAPTOP["balloon_ann"]

@@ -19,6 +19,7 @@ from annlib.cli.common import memory_advice
 from annlib.config import RuntimeConfig
 from annlib.data.datasets import open_data
 from annlib.engine import profiler
+from annlib.engine.optimization import Step
 from annlib.engine.profiler import (
     Pace,
     Timing,
@@ -30,8 +31,7 @@ from annlib.engine.profiler import (
     time_calls,
     watched,
 )
-from annlib.engine.train import Step
-from annlib.zoo import ROWS
+from annlib.published_experiments import ROWS
 
 # Time, memory and multiply-adds of a call.
 

@@ -37,7 +37,7 @@ from annlib.engine.row_costs import (
 )
 from annlib.model.ann import ANN, Logits
 from annlib.model.build import build_model
-from annlib.zoo import ROWS, Published, published
+from annlib.published_experiments import ROWS, Published, published
 from benchmarks.network import milliseconds_by_part, network_input, parts_table
 from benchmarks.verify_zoo import reference_costs
 

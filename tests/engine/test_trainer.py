@@ -30,9 +30,9 @@ from annlib.data.datasets import open_data
 from annlib.engine import runs as runs_module
 from annlib.engine import trainer
 from annlib.engine.metrics import ConfusionMatrix
+from annlib.engine.optimization import Step, make_optimizer, possible, train
 from annlib.engine.results import differences
 from annlib.engine.runs import HISTORY, read_history
-from annlib.engine.train import Step, make_optimizer, possible, train
 from annlib.engine.trainer import Trainer, prepare_model, read_experiment, wrap_model
 from annlib.model.ann import ANN
 from annlib.model.checkpoint import Checkpoint, load

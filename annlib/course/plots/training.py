@@ -21,8 +21,8 @@ from annlib.course.plots.style import (
     styled,
 )
 from annlib.data.balloon_town.layout import Scene
+from annlib.engine.optimization import poly_lr
 from annlib.engine.runs import Run
-from annlib.engine.train import poly_lr
 
 
 @styled

@@ -16,7 +16,7 @@ from annlib.course.plots.style import FigureWithAlt
 from annlib.course.preflight import GPUS, PRECISIONS, estimate
 from annlib.course.scaling import Times, timed
 from annlib.course.widgets.base import Explorer, choice, menu
-from annlib.zoo import ROWS
+from annlib.published_experiments import ROWS
 
 SIDES = (8, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 CHANNELS = (32, 64, 128, 256, 512)

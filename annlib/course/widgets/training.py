@@ -17,7 +17,7 @@ from annlib.course.plots.style import FigureWithAlt
 from annlib.course.plots.training import Validation, live, rates, say_live
 from annlib.course.widgets.base import Explorer, choice, slider
 from annlib.data.balloon_town.layout import Scene
-from annlib.engine.train import Step
+from annlib.engine.optimization import Step
 
 BREATH = 0.005  # seconds for the browser's messages between two steps
 

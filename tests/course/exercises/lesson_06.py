@@ -9,7 +9,7 @@ from torch.nn.functional import cross_entropy
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 
 from annlib.course import checks
-from annlib.engine.train import segmentation_loss
+from annlib.engine.optimization import segmentation_loss
 from exercises import Gallery, Wrong
 
 

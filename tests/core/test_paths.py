@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 # Not part of an address, a variable or a longer path; tests make folders up to test with.
 OF_A_MACHINE = re.compile(rb"(?<![\w.$}~:/-])/(?:home|Users|root|work|mnt|scratch|opt)/\w")
 BINARY = (".png", ".jpg", ".npz", ".pt", ".safetensors", ".zip")

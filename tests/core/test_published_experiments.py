@@ -10,7 +10,7 @@ import torch
 from annlib.config import experiment_from
 from annlib.experiments import find_experiment
 from annlib.model.build import build_model
-from annlib.zoo import ROWS, ZOO, published
+from annlib.published_experiments import ROWS, ZOO, published
 
 FACTS = json.loads((Path(__file__).parents[1] / "golden" / "zoo.json").read_text())
 SCORES = ("miou", "miou_multiscale", "memory_gb", "frames_per_second")

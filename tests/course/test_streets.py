@@ -14,7 +14,7 @@ from annlib.course.widgets.scenes import window_sliders
 from annlib.data.balloon_town.dataset import make_scene
 from annlib.data.synthetic import mimic
 from annlib.model.build import shipped_model
-from annlib.zoo import ROWS
+from annlib.published_experiments import ROWS
 
 T4, H100 = GPUS["Tesla T4, 16 GB"], GPUS["H100, 80 GB"]
 

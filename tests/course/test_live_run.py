@@ -17,7 +17,7 @@ from annlib.course.lesson import OpenedLesson
 from annlib.course.plots.training import Validation, one_batch, rates
 from annlib.course.widgets.training import LiveRun
 from annlib.data.balloon_town.dataset import make_scene
-from annlib.engine.train import Step
+from annlib.engine.optimization import Step
 from annlib.experiments import town
 
 SCENE = make_scene(5)

@@ -15,9 +15,9 @@ from annlib import __main__
 from annlib.data.balloon_town.dataset import write_scenes
 from annlib.engine import profiler
 from annlib.model import build
-from annlib.zoo import published
+from annlib.published_experiments import published
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
 COMMANDS = re.findall(r"^(?:\.venv/bin/)?annlib (.*)", "\n".join(BLOCKS), re.MULTILINE)
@@ -77,6 +77,6 @@ def test_link_leads_somewhere(target: str) -> None:
     assert (ROOT / target).exists()
 
 
-@pytest.mark.parametrize("path", sorted(set(re.findall(r"\btests/\w+\.py", README))))
+@pytest.mark.parametrize("path", sorted(set(re.findall(r"\btests/[\w/]+\.py", README))))
 def test_test_that_is_named_exists(path: str) -> None:
     assert (ROOT / path).exists()

@@ -103,7 +103,7 @@ def test_unknown_name_is_an_attribute_error() -> None:
         annlib.ANM  # noqa: B018
 
 
-@pytest.mark.parametrize("module", ["annlib", "annlib.zoo", "annlib.experiments"])
+@pytest.mark.parametrize("module", ["annlib", "annlib.published_experiments", "annlib.experiments"])
 def test_facts_load_nothing_heavy(module: str) -> None:
     assert not {"torch", "numpy", "PIL"} & import_without([], [module])
 

@@ -12,7 +12,7 @@ from tiny import TINY
 from torch import Tensor, nn
 
 from annlib.config import IGNORE_INDEX, RuntimeConfig, TrainConfig
-from annlib.engine.train import (
+from annlib.engine.optimization import (
     check_finite,
     make_optimizer,
     poly_lr,

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 import annlib
-from annlib.engine.train import train
+from annlib.engine.optimization import train
 
 ROOT = Path(annlib.__file__).parents[1]
 YARDSTICK = runpy.run_path(str(ROOT / "tools/yardstick.py"))
@@ -34,8 +34,10 @@ def test_adapters_lead_to_what_is_there(tmp_path: Path) -> None:
 
 
 def test_name_that_has_moved_is_refused_with_all_its_places() -> None:
-    with pytest.raises(ImportError, match="None of annlib.gone.away, annlib.zoo.away exists"):
-        YARDSTICK["first_of"]("annlib.gone.away", "annlib.zoo.away")
+    with pytest.raises(
+        ImportError, match="None of annlib.gone.away, annlib.published_experiments.away exists"
+    ):
+        YARDSTICK["first_of"]("annlib.gone.away", "annlib.published_experiments.away")
 
 
 def test_lines_of_code_leave_out_blanks_comments_and_docstrings() -> None:
