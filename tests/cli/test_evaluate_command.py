@@ -307,7 +307,7 @@ def test_interrupted_evaluation_says_how_to_go_on_and_does(many, tmp_path, worke
     code, output = stop(signal.SIGINT, 1, many, out, "--workers", workers)
     assert code == 130
     done = num_done(out)
-    assert output.startswith(f"Stopped. {out} keeps what is done ({done} of {NUM_PICTURES} pict")
+    assert output.startswith(f"Stopped. {out} keeps what is done ({done} of {NUM_PICTURES} images)")
     assert_same(many, out, run(1, many, "--out", out))
 
 
