@@ -1,7 +1,9 @@
 """Downloads a file: resumed after a break, checked by its hash, in place only when whole."""
 
+import errno
 import hashlib
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPException
@@ -15,6 +17,9 @@ from tqdm import tqdm
 
 TIMEOUT = 30.0  # seconds without a byte until a connection counts as dropped
 CHUNK = 2**18  # bytes
+WAITS = (1.0, 2.0, 4.0, 8.0)  # seconds before the tries that follow one without progress
+BUSY = (429, 500, 502, 503, 504)  # answers of a server that may answer better later
+NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)  # some network drives
 NETWORK = (URLError, ConnectionError, TimeoutError, SSLError, HTTPException)
 
 
@@ -27,8 +32,20 @@ def home() -> Path:
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Inside, no other process makes the same file: torchrun starts several together."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{path}.lock"):
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        hint = f"{error.strerror}. Downloads may lie elsewhere: set ANNLIB_HOME to a folder"
+        raise type(error)(error.errno, hint, str(path.parent)) from error
+    lock = FileLock(f"{path}.lock")
+    try:
+        lock.acquire()
+    except (OSError, NotImplementedError) as error:
+        if getattr(error, "errno", errno.ENOSYS) not in NO_LOCKS:
+            raise
+        yield  # the hash still tells whether the file is whole
+        return
+    with lock:
         yield
         Path(f"{path}.lock").unlink(missing_ok=True)  # not after an error: others may wait for it
 
@@ -61,7 +78,14 @@ def fetch(url: str, part: Path, start: int) -> None:
     headers = {"User-Agent": "annlib"}  # some servers refuse Python's own name
     request = Request(url, headers=headers | ({"Range": f"bytes={start}-"} if start else {}))
     with build_opener(SafeRedirects).open(request, timeout=TIMEOUT) as response:
-        sent, chunk = response.headers, response.read(CHUNK)
+
+        def read() -> bytes:
+            try:
+                return response.read(CHUNK)
+            except OSError as error:  # no route to the host, say: of the network, not of the disk
+                raise ConnectionError(str(error)) from error
+
+        sent, chunk = response.headers, read()
         if not (sent["Content-Range"] or "").startswith(f"bytes {start}-"):
             start = 0  # a server without ranges sends all of it
         total = start + int(sent["Content-Length"]) if sent["Content-Length"] else None
@@ -74,7 +98,7 @@ def fetch(url: str, part: Path, start: int) -> None:
         ):
             while chunk:
                 bar.update(file.write(chunk))
-                chunk = response.read(CHUNK)
+                chunk = read()
     if total and part.stat().st_size < total:
         raise ConnectionError(
             f"the connection dropped after {part.stat().st_size} of {total} bytes"
@@ -91,18 +115,24 @@ def download(url: str, path: Path, expected: str) -> Path:
     if path.exists():
         check_hash(path, expected)
         return path
-    part = path.with_name(f"{path.name}.part")
+    part, waits = path.with_name(f"{path.name}.part"), iter(WAITS)
     with locked(path):
         while not path.exists():  # or another process was faster
             before = part.stat().st_size if part.exists() else 0
             try:
                 fetch(url, part, before)
             except NETWORK as error:
-                if part.exists() and part.stat().st_size > before:
-                    continue  # the connection dropped, but brought something
+                code = getattr(error, "code", None)
                 if isinstance(error, HTTPError):
                     error.close()
-                if getattr(error, "code", None) != 416:  # the part is whole: its hash tells
+                if part.exists() and part.stat().st_size > before:
+                    waits = iter(WAITS)
+                    continue  # the connection dropped, but brought something
+                is_passing = code in BUSY or isinstance(error, (ConnectionError, TimeoutError))
+                if is_passing and (wait := next(waits, None)) is not None:
+                    time.sleep(wait)
+                    continue
+                if code != 416:  # the part is whole: its hash tells
                     raise ConnectionError(
                         f"{path.name} could not be fetched from {url}: {error}. What came so far "
                         "is kept, and the same command resumes it. Or fetch the file on another "
@@ -114,8 +144,8 @@ def download(url: str, path: Path, expected: str) -> Path:
                 ) from error
             try:
                 check_hash(part, expected)
-            except ValueError:
+            except ValueError as error:
                 part.unlink()
-                raise
+                raise ValueError(f"{error} (What came was deleted.)") from None
             os.replace(part, path)
     return path

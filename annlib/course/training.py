@@ -55,17 +55,17 @@ def fit_with_progress(
     trainer: Trainer, train_data: Dataset, what: str, **options: Any
 ) -> list[tuple[int, float]]:
     """Trainer.fit with a progress bar in the notebook.  -> (step, loss) of every step"""
-    history: list[tuple[int, float]] = []
+    losses: list[tuple[int, Tensor]] = []
     left = trainer.experiment.train.iterations - trainer.step
     bar = progress(range(left), left, what)
 
     def on_step(step: Step) -> None:
         next(bar)
-        history.append((step.number, float(step.loss)))
+        losses.append((step.number, step.loss.detach()))  # reading it would wait for the GPU
 
     trainer.fit(train_data, on_step=on_step, **options)
     next(bar, None)  # shows the end
-    return history
+    return [(number, float(loss)) for number, loss in losses]
 
 
 def trainer_in_memory(plan: Experiment, spec: DatasetSpec, device: torch.device) -> Trainer:

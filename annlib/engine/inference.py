@@ -270,11 +270,11 @@ def score_images(
     Logits, or mean probabilities for several scales or flips.
     """
     check_test(config)
-    device, align_corners = next(model.parameters()).device, model.config.align_corners
+    align_corners = model.config.align_corners
 
     def score_model(images: Sequence[Tensor]) -> list[ScoreMap]:
         """Small images in one batch."""
-        size, scores = images[0].shape[2:], []
+        device, size, scores = images[0].device, images[0].shape[2:], []
         limit = CPU_PIXELS if device.type == "cpu" else GPU_PIXELS
         at_once = max(1, limit // images[0][:, 0].numel())
         for start in range(0, len(images), at_once):
@@ -289,7 +289,7 @@ def score_images(
     score = sliding_window(score_model, config.window, config.stride) if is_sliding else score_model
 
     def scores_of(images: Tensor) -> ScoreMap:
-        images, size = images.to(device), tuple(images.shape[2:])
+        images, size = images.to(next(model.parameters()).device), tuple(images.shape[2:])
         base_size = config.base_size or size
         if config.scales != (1.0,) or config.flip:
             scales, flip = config.scales, config.flip

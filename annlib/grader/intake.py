@@ -81,7 +81,11 @@ def read(folder: Path, path: Path) -> bytes:
 def opened(folder: Path, path: Path) -> Readers:
     """The ordinary files in it, each with a function that reads it; raises Unreadable."""
     if path.is_dir() and not path.is_symlink():
-        below = islice(path.rglob("*"), MOST_FILES)
+        below = list(islice(path.rglob("*"), MOST_FILES + 1))
+        if len(below) > MOST_FILES:
+            raise Unreadable(
+                f"The folder has more than {MOST_FILES} files: hand in the notebook alone."
+            )
         return {one: partial(read, folder, one) for one in sorted(below) if is_handed_in(one)}
     reader = partial(read, folder, path)
     return opened_zip(reader()) if path.suffix.lower() == ".zip" else {path: reader}

@@ -320,7 +320,7 @@ class Result(NamedTuple):
     """All that grading found out about one submission; what JSON can hold.
 
     problem: why nothing could be run. ended: how the worker ended. failures: cells that failed.
-    note: on what was handed in, for the teacher.
+    note: on what was handed in, for the teacher. files_note: the part of it that equal files share.
     """
 
     student: str
@@ -331,6 +331,7 @@ class Result(NamedTuple):
     marks: tuple[Mark, ...]
     open_answers: dict[str, str]
     note: str = ""
+    files_note: str = ""
 
     @property
     def points(self) -> float:
@@ -372,9 +373,11 @@ def mark(
         failures, ended = transcript.failures, transcript.ended
     explanations = EXPLANATIONS | assignment.misconceptions
     marks = [one for task, sets in drawn for one in marks_of(task, sets, answers, explanations)]
-    notes = ". ".join(filter(None, (submission.note, assignment.note(files))))
+    files_note = assignment.note(files)[:LONGEST_NOTE]
+    notes = ". ".join(filter(None, (submission.note, files_note)))
     facts = (submission.student, submission.files, submission.problem, ended, tuple(failures))
-    return Result(*facts, tuple(marks), submission.open_answers, notes[:LONGEST_NOTE])
+    notes = notes[:LONGEST_NOTE]
+    return Result(*facts, tuple(marks), submission.open_answers, notes, files_note)
 
 
 def marks_of(

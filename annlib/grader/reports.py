@@ -140,7 +140,7 @@ def class_report(assignment: Assignment, results: Sequence[Result]) -> str:
     )
     same: dict[str, list[str]] = {}  # what was handed in beside the notebook, and who
     for result in sorted(results):
-        same.setdefault(result.note, []).append(result.student)
+        same.setdefault(result.files_note, []).append(result.student)
     tenths = histogram([result.points for result in graded], most)
     sections = {
         "Points": (

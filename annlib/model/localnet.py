@@ -50,8 +50,9 @@ class LocalNet(nn.Module):
 
 def make_stage(in_channels: int, channels: int, num_blocks: int, stride: int) -> nn.Sequential:
     """Blocks of one width; the first one changes size and channels."""
+    first = LocalBlock(in_channels, channels, stride)  # the order decides the weights of a seed
     rest = [LocalBlock(channels, channels, 1) for _ in range(num_blocks - 1)]
-    return nn.Sequential(LocalBlock(in_channels, channels, stride), *rest)
+    return nn.Sequential(first, *rest)
 
 
 def receptive_field(blocks_per_stage: int, head_kernels: int = 0) -> int:

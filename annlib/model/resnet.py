@@ -3,7 +3,6 @@
 from torch import Tensor, nn
 
 from annlib.config import Stem
-from annlib.model.layers import conv_bn_relu
 
 BLOCKS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
 
@@ -52,15 +51,18 @@ class ResNet(nn.Module):
     def __init__(self, depth: int, width: int = 64, stem: Stem = "deep"):
         super().__init__()
         blocks, half = BLOCKS[depth], width // 2
-        self.stem = (
-            conv_bn_relu(3, width, 7, stride=2)
-            if stem == "plain"
-            else nn.Sequential(
-                *conv_bn_relu(3, half, 3, stride=2),
-                *conv_bn_relu(half, half, 3),
-                *conv_bn_relu(half, width, 3),
-            )
-        )
+        sizes = [
+            (3, half, 3, 2),
+            (half, half, 3, 1),
+            (half, width, 3, 1),
+        ]  # in, out, kernel, stride
+        if stem == "plain":
+            sizes = [(3, width, 7, 2)]
+        layers: list[nn.Module] = []
+        for channels, out_channels, kernel, stride in sizes:
+            conv = nn.Conv2d(channels, out_channels, kernel, stride, kernel // 2, bias=False)
+            layers += [conv, nn.BatchNorm2d(out_channels), nn.ReLU(inplace=True)]
+        self.stem = nn.Sequential(*layers)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
         self.layer1 = make_stage(width, width, blocks[0], stride=1, dilation=1)
         self.layer2 = make_stage(width * 4, width * 2, blocks[1], stride=2, dilation=1)

@@ -335,9 +335,9 @@ checks.mean_iou(mean_iou)
 # press Space): the middle picture is your prediction. Try this, and say each time *what changes, and why*:
 #
 # 1. Press "all sky". Which of accuracy and mIoU falls further?
-# 2. Press "as the truth". Make one house pixel sky: what does it cost? Undo it, and make one sky pixel
+# 2. Press "as the labels". Make one house pixel sky: what does it cost? Undo it, and make one sky pixel
 #    *road*. Why does an equal mistake cost another amount?
-# 3. From "as the truth", make one pixel a car. How many classes are in the mean now?
+# 3. From "as the labels", make one pixel a car. How many classes are in the mean now?
 # 4. Give the pixel marked 255 every class in turn. What moves?
 
 # %%

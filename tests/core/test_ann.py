@@ -10,7 +10,9 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from annlib.config import ModelConfig
+from annlib.experiments import find_experiment
 from annlib.model.ann import ANN, Logits
+from annlib.model.build import build_model
 from annlib.model.convert import rename
 
 # depth, classes: parameters, those without the auxiliary head, GFLOPs of a 512 x 1024 image
@@ -21,6 +23,15 @@ REFERENCE = [
     (101, 19, 65_220_742, 62_856_051, 1051.01),
     (101, 150, 65_321_612, 62_923_254, 1052.11),
     (101, 21, 65_222_282, 62_857_077, 1051.03),
+]
+
+
+# The last weights drawn from seed 0 in version 0.1, the sum of their sizes; all others come before.
+FIRST_WEIGHTS = [
+    ("balloon_ann", {}, 5.036817332824285),
+    ("photos_ann", {}, 8.491981264823153),
+    ("balloon_r50", {"width": 8, "stem": "deep"}, 40.60597037535348),
+    ("balloon_r50", {"width": 8, "stem": "plain"}, 40.739315831462136),
 ]
 
 
@@ -65,6 +76,17 @@ def test_work_of_the_readable_form_is_the_references_less_one_shared_projection(
 def fresh() -> ANN:
     torch.manual_seed(0)
     return ANN(ModelConfig(depth=50, num_classes=19))
+
+
+@pytest.mark.parametrize(("name", "changes", "expected"), FIRST_WEIGHTS)
+def test_a_seed_gives_the_weights_that_it_gave_in_earlier_versions(
+    name: str, changes: dict, expected: float
+) -> None:
+    torch.manual_seed(0)
+    model = build_model(replace(find_experiment(name).model, **changes))
+    assert float(model.classifier.weight.detach().double().abs().sum()) == pytest.approx(
+        expected, rel=1e-5
+    )
 
 
 def test_starting_weights_have_the_spread_of_the_reference(fresh: ANN) -> None:

@@ -28,6 +28,7 @@ MD5 = f"md5:{hashlib.md5(CONTENT).hexdigest()}"
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(download_module, "CHUNK", 1000)
+    monkeypatch.setattr(download_module, "WAITS", (0.0, 0.0))
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
 
@@ -99,7 +100,10 @@ def test_length_unknown_to_the_server_does_not_matter(files: Files, path: Path) 
     assert download(f"{files.url}/a.bin", path, SHA256).read_bytes() == CONTENT
 
 
-def test_download_goes_on_where_the_last_one_ended(files: Files, path: Path) -> None:
+def test_download_goes_on_where_the_last_one_ended(
+    files: Files, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(download_module, "WAITS", ())
     files.drop_after = [3000, 1500, 0]
     with pytest.raises(ConnectionError, match="after 4500 of 10240 bytes.*same command resumes it"):
         download(f"{files.url}/a.bin", path, SHA256)
@@ -171,6 +175,32 @@ def test_refusal_says_what_from_where_and_what_to_do(
     with pytest.raises(ConnectionError, match=f"a.bin could not be fetched from .*{told}") as error:
         download(f"{files.url}/a.bin", path, SHA256)
     assert f"{files.url}/a.bin" in str(error.value) and f"put it at {path}" in str(error.value)
+
+
+@pytest.mark.parametrize(("status", "tries"), [(503, 3), (429, 3), (404, 1)])
+def test_busy_server_is_asked_again_a_few_times(
+    files: Files, path: Path, status: int, tries: int
+) -> None:
+    files.status = status
+    with pytest.raises(ConnectionError):
+        download(f"{files.url}/a.bin", path, SHA256)
+    assert len(files.asked) == tries
+
+
+def test_file_system_without_locks_is_no_obstacle(
+    files: Files, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(lock: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(download_module.FileLock, "acquire", refuse)
+    assert download(f"{files.url}/a.bin", path, SHA256).read_bytes() == CONTENT
+
+
+def test_folder_that_cannot_be_made_names_the_way_to_another(files: Files, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match="set ANNLIB_HOME to a folder"):
+        download(f"{files.url}/a.bin", tmp_path / "file/below/a.bin", SHA256)
 
 
 @pytest.mark.parametrize("expected", [SHA256[:-1] + "x", "md5:" + "0" * 32])

@@ -250,7 +250,10 @@ def test_feedback_shows_no_code_no_message_and_nobody_else() -> None:
 
 
 def test_report_lists_who_has_handed_in_the_same() -> None:
-    found = [example(who)._replace(note=note) for who, note in zip("abc", "xyx", strict=True)]
+    found = [
+        example(who)._replace(note=f"{who}. {note}", files_note=note)
+        for who, note in zip("abc", "xyx", strict=True)
+    ]
     report = class_report(A1, [*found, example("d"), example("e")])
     assert "<td>x</td><td>a, c</td>" in report and "a, c, " not in report and "d, e" not in report
 

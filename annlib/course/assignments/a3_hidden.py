@@ -320,6 +320,8 @@ def check_recipe(points: float, seed: int, steps: int) -> Check:
             return found
         score = answers[0]._replace(output=answers[0].output.flatten())
         others = {slip: partial(tensor_of, run) for slip, run in RUN_MISTAKES.items()}
+        if not all(isfinite(one) for (one,) in found):
+            return NOT_FINITE
         if found[0] != found[1]:
             return "not repeatable"
         return compared([score], lambda: tensor_of(reference_run), others, TOLERANCE, any_type=True)

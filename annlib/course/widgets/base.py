@@ -53,7 +53,8 @@ def html_table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> HTML:
     """A table of plain text."""
     from pandas import DataFrame  # takes half a second, which lessons without a table can spare
 
-    return HTML(DataFrame(list(lines), columns=head).to_html(index=False, border=0))
+    table = DataFrame(list(lines), columns=head).to_html(index=False, border=0)
+    return HTML(table.replace("<th>", '<th scope="col">'))
 
 
 class Explorer(ipywidgets.VBox):

@@ -1,6 +1,6 @@
 // What a box of controls needs from the page: keys that stay inside, and names for all.
 
-const GUARDED = "annlib-keys"; // class of the boxes, see keys.py
+const GUARDED = "annlib-keys"; // class of the boxes, see base.py
 
 // Lab listens at the document, when the event has bubbled up to it; the body comes just before. Keys
 // with Ctrl or Cmd go on: they are no single letters, and people expect Ctrl+S to save.
