@@ -2,7 +2,7 @@
 # make lab      open JupyterLab
 # make test     lint, test, execute every notebook, drive the widgets in a browser
 # make test-all the same, and what takes longer: benchmarks, every try, a class of 300
-# make lessons  rebuild the notebooks from notebooks/source/
+# make lessons  rebuild the notebooks from notebooks/source/, and the rubric's table
 # make lock     write the versions installed here into requirements.lock
 #
 # Each sets up .venv first, if need be. MODE=learn make course runs the lessons at full length.
@@ -37,6 +37,7 @@ lab: $(READY)
 
 lessons: $(READY)
 	$(BIN)/annlib lessons build
+	$(BIN)/python tools/rubric.py
 
 # One call for each kind of test: fast ones share two processes, slow ones a process for each file,
 # and what drives a browser or executes notebooks has the machine to itself.

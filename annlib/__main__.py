@@ -1,80 +1,130 @@
-"""The command `annlib`, also `python -m annlib`: a thin door to annlib.commands."""
+"""The command `annlib`, also `python -m annlib`: imports and runs one of the commands."""
 
-import os
+import difflib
 import sys
-from typing import Annotated
+from importlib import import_module
+from typing import Any
 
-import tyro
-from tyro.conf import subcommand
+from annlib.cli.common import exit_codes, parse
 
-from annlib.cli.assignments import Assign, Grade
-from annlib.cli.common import message_of
-from annlib.cli.data import Data, WriteScenes
-from annlib.cli.evaluate import Evaluate
-from annlib.cli.lessons import Lessons
-from annlib.cli.list import ListExperiments
-from annlib.cli.predict import Predict
-from annlib.cli.reproduce import Reproduce
-from annlib.cli.runs import Runs
-from annlib.cli.sweep import Sweep
-from annlib.cli.train import Train
-from annlib.cli.weights import Weights
-from benchmarks.__main__ import Benchmark
-from benchmarks.compare_heads import Town
-from benchmarks.verify_zoo import Zoo
-from tests.browser.latency import Widgets
+COMMANDS = {  # name: (its place in annlib.cli, what it does, an example)
+    "list": ("list:ListExperiments", "list all experiments that have a name", "annlib list"),
+    "predict": (
+        "predict:Predict",
+        "segment images with a trained network",
+        "annlib predict street.jpg --weights runs/photos_ann-seed0/last.safetensors",
+    ),
+    "train": (
+        "train:Train",
+        "train a network, validate it, save it, resume it",
+        "annlib train balloon_ann --iterations 100",
+    ),
+    "evaluate": (
+        "evaluate:Evaluate",
+        "score a network on labelled images: IoU of each class, mIoU",
+        "annlib evaluate runs/balloon_ann-seed0/last.safetensors",
+    ),
+    "data": (
+        "data:COMMANDS",
+        "check, download or imitate a data set; render Balloon Town",
+        "annlib data check folder my_streets",
+    ),
+    "weights": (
+        "weights:COMMANDS",
+        "list, download, verify and import weights",
+        "annlib weights fetch resnet50_v1c",
+    ),
+    "runs": (
+        "runs:Runs",
+        "list the runs in a folder, compare them, draw their curves",
+        "annlib runs",
+    ),
+    "lessons": (
+        "lessons:COMMANDS",
+        "build, check and execute the notebooks of the course",
+        "annlib lessons run 04",
+    ),
+    "sweep": (
+        "sweep:Sweep",
+        "run a notebook once for each combination of a grid",
+        "annlib sweep notebooks/jobs/heads_and_seeds.json --jobs 2",
+    ),
+    "assign": (
+        "assignments:Assign",
+        "make the files of an assignment, for students or nbgrader",
+        "annlib assign release A1",
+    ),
+    "grade": ("assignments:Grade", "grade submissions in a sandbox", "annlib grade A1 submissions"),
+    "reproduce": (
+        "reproduce:Reproduce",
+        "evaluate a published row and print its row of the table",
+        "annlib reproduce ann_r50-d8_512x1024_40k_cityscapes --data cityscapes",
+    ),
+}
+SUCCESSORS = {  # of commands that had another name in version 0.1
+    "scenes": "annlib data scenes",
+    "town pictures": "python -m tools.readme_figures",  # prose: the old name
+    "town": "python -m benchmarks.compare_heads",
+    "zoo": "python -m benchmarks.verify_zoo",
+    "widgets": "python -m tests.browser.latency",
+    "benchmark rows": "python -m benchmarks.published_rows",
+    "benchmark blocks": "python -m benchmarks.implementations",
+    "benchmark growth": "python -m benchmarks.scaling",
+    "benchmark model": "python -m benchmarks.network image",
+    "benchmark train": "python -m benchmarks.network step",
+    "benchmark parts": "python -m benchmarks.network parts",
+    "benchmark data": "python -m benchmarks.dataloading",
+    "benchmark evaluate": "python -m benchmarks.evaluation",
+    "benchmark": "python -m benchmarks.NAME; benchmarks/README.md lists the names",
+}
+HELP = """\
+usage: annlib COMMAND [OPTIONS]
 
-Command = (
-    Annotated[ListExperiments, subcommand("list", prefix_name=False)]
-    | Annotated[WriteScenes, subcommand("scenes", prefix_name=False)]
-    | Annotated[Train, subcommand("train", prefix_name=False)]
-    | Annotated[Evaluate, subcommand("evaluate", prefix_name=False)]
-    | Annotated[Predict, subcommand("predict", prefix_name=False)]
-    | Annotated[Data, subcommand("data", prefix_name=False)]
-    | Annotated[Lessons, subcommand("lessons", prefix_name=False)]
-    | Annotated[Runs, subcommand("runs", prefix_name=False)]
-    | Annotated[Weights, subcommand("weights", prefix_name=False)]
-    | Annotated[Sweep, subcommand("sweep", prefix_name=False)]
-    | Annotated[Town, subcommand("town", prefix_name=False)]
-    | Annotated[Reproduce, subcommand("reproduce", prefix_name=False)]
-    | Annotated[Benchmark, subcommand("benchmark", prefix_name=False)]
-    | Annotated[Assign, subcommand("assign", prefix_name=False)]
-    | Annotated[Grade, subcommand("grade", prefix_name=False)]
-    | Annotated[Zoo, subcommand("zoo", prefix_name=False)]
-    | Annotated[Widgets, subcommand("widgets", prefix_name=False)]
-)
-DESCRIPTION = """Asymmetric Non-local Neural Networks for semantic segmentation.
+Asymmetric Non-local Neural Networks for semantic segmentation.
 
-Try: annlib train balloon_ann --iterations 100. Each command explains itself with --help.
-"""
-CONFIG = (  # --resume without a --no-resume; town compare --seeds, not --what.seeds
-    tyro.conf.FlagCreatePairsOff,
-    tyro.conf.OmitArgPrefixes,
-)
-USER_ERRORS = (ValueError, KeyError, OSError, FloatingPointError)  # with a message made for people
+{commands}
+
+annlib COMMAND --help shows the options of a command and an example.
+To begin: annlib train balloon_ann --iterations 100"""
 
 
-def is_a_missing_file_of_ours(error: Exception) -> bool:
-    """Whether an import failed through no fault of what is installed."""
-    return isinstance(error, ModuleNotFoundError) and (error.name or "annlib").startswith("annlib")
+def overview() -> str:
+    lines = [f"  {name:10} {about}" for name, (_, about, _) in COMMANDS.items()]
+    return HELP.format(commands="\n".join(lines))
+
+
+def read_command(words: list[str]) -> Any:
+    """The command that the words of a command line ask for, ready to run.
+
+    Exits with 0 after --help, and with 2 if the words are wrong.
+    """
+    if not words or words[0] in ("-h", "--help"):
+        print(overview(), file=sys.stdout if words else sys.stderr)
+        sys.exit(0 if words else 2)
+    name, *rest = words
+    if name not in COMMANDS:
+        print(f"annlib: {unknown(words)}", file=sys.stderr)
+        sys.exit(2)
+    place, about, example = COMMANDS[name]
+    module, _, attribute = place.partition(":")
+    commands = getattr(import_module(f"annlib.cli.{module}"), attribute)
+    return parse(commands, f"annlib {name}", about, example, rest)
+
+
+def unknown(words: list[str]) -> str:
+    """What to call instead of a name that is not a command."""
+    for old in (" ".join(words[:2]), words[0]):
+        if old in SUCCESSORS:
+            return f"`annlib {old}` was replaced by `{SUCCESSORS[old]}`."
+    nearest = difflib.get_close_matches(words[0], COMMANDS, 1)
+    hint = f" Did you mean {nearest[0]}?" if nearest else ""
+    return f"There is no command {words[0]!r}.{hint} `annlib --help` lists all commands."
 
 
 def main() -> None:
-    """Exit code 0: done. 1: could not be done, one message says why. 2: the command line is wrong.
-
-    130: stopped by Ctrl-C. ANNLIB_TRACEBACK=1 shows where an error came from.
-    """
-    try:
-        tyro.cli(Command, prog="annlib", description=DESCRIPTION, config=CONFIG).run()
-        sys.stdout.flush()
-    except BrokenPipeError:  # annlib list | head: nobody reads on
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (*USER_ERRORS, ModuleNotFoundError) as error:
-        if os.environ.get("ANNLIB_TRACEBACK") or is_a_missing_file_of_ours(error):
-            raise
-        sys.exit(f"annlib: {message_of(error)}")
-    except KeyboardInterrupt:
-        sys.exit(130)
+    """Runs the command that sys.argv asks for. Exit codes: see `exit_codes`."""
+    with exit_codes():
+        read_command(sys.argv[1:]).run()
 
 
 if __name__ == "__main__":

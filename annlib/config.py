@@ -14,7 +14,7 @@ Stem = Literal["deep", "plain"]
 class ModelConfig:
     """The network. Defaults are those of the published ResNet models (paper, section 4).
 
-    depth 50 and 101 are ResNetV1c; 9 and 17 are LocalNet, whose view is limited on purpose.
+    depth 50 and 101 are ResNetV1c; 9 and 17 are LocalNet, of small receptive field on purpose.
     width is the number of channels that the backbone starts from (its first residual stage).
     stem is the ResNet's first layers: "deep" three convolutions, as published; "plain" one of 7x7,
     as in torchvision's ImageNet weights.
@@ -35,16 +35,16 @@ class ModelConfig:
 
     @property
     def num_anchors(self) -> int:
-        """S: how many pooled cells all pyramid levels hold together."""
+        """S: the cells of all pyramid levels together."""
         return sum(scale * scale for scale in self.pool_scales)
 
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Where pictures come from and how they are cut. Sizes are (height, width) in pixels.
+    """Where images come from and how they are cropped. Sizes are (height, width) in pixels.
 
-    crop_size None trains on whole pictures. base_size is the box that a picture is scaled into,
-    aspect kept, before a random factor from `ratio_range`; None leaves sizes alone.
+    crop_size None trains on whole images. base_size is the box that an image is scaled into,
+    aspect kept, before a random factor from `ratio_range`; None keeps its size.
     """
 
     dataset: str
@@ -62,7 +62,7 @@ class TrainConfig:
 
     warmup: steps of linearly rising rate. clip_norm: largest gradient norm, None for no limit.
     class_weights: one factor a class in the main and auxiliary loss, empty for equal classes.
-    label_stride: the loss looks at every n-th row and column of the labels (1: at all).
+    label_stride: the loss uses every n-th row and column of the labels (1: all).
     """
 
     iterations: int
@@ -82,9 +82,9 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class TestConfig:
-    """How a picture is cut and scaled at test time. Sizes are (height, width).
+    """How an image is scaled and cut into windows at test time. Sizes are (height, width).
 
-    base_size: the box that a picture is scaled into first, aspect kept; None leaves it alone.
+    base_size: the box that an image is scaled into first, aspect kept; None keeps its size.
     """
 
     __test__ = False  # the name starts with Test, but pytest has nothing to collect here
@@ -99,10 +99,10 @@ class TestConfig:
 
 @dataclass(frozen=True)
 class RuntimeConfig:
-    """How a machine does the work: another choice changes speed and memory, not the recipe.
+    """Runtime options: they change speed and memory, not the result.
 
-    precision: of convolutions and products; weights stay float32. accumulate: parts that a batch
-    is worked through in, one after the other. channels_last: layout of maps in memory. compile: let
+    precision: of convolutions and products; weights stay float32. accumulate: number of
+    microbatches that a batch is divided into. channels_last: layout of maps in memory. compile: let
     torch.compile fuse operations; cuda_graphs: and let a GPU replay them as they were recorded.
     """
 

@@ -16,8 +16,8 @@ TOWN_MODEL = ModelConfig(
     value_channels=32,
     hidden_channels=64,
     aux_channels=64,
-    # Dropout drops whole channels. Here 64 of them must keep six paints apart, and scenes are drawn
-    # from a rule: there is little to overfit, and much to lose.
+    # Dropout drops whole channels. Here 64 of them must distinguish six paints, and scenes come
+    # from a generator: there is little to overfit, and much to lose.
     dropout=0.0,
 )
 TOWN_DATA = DataConfig("balloon_town", None, None, batch_size=8, color_jitter=False)
@@ -29,17 +29,17 @@ TOWN_RECIPE = TrainConfig(
     weight_decay=1e-2,
     warmup=50,
     clip_norm=5.0,
-    class_weights=(1, 1, 1, 1, 1, 1, 1, 3, 3, 3),  # houses: few pixels, and what it is all about
+    class_weights=(1, 1, 1, 1, 1, 1, 1, 3, 3, 3),  # houses: few pixels, and the question
     label_stride=4,
 )
-PHOTO_MODEL = ModelConfig(
+PHOTO_MODEL = replace(
+    TOWN_MODEL,
     depth=17,
     num_classes=11,
     key_channels=48,
     value_channels=48,
     hidden_channels=96,
     aux_channels=96,
-    dropout=0.0,
     width=96,
 )
 PHOTO_DATA = DataConfig(
@@ -50,16 +50,7 @@ PHOTO_DATA = DataConfig(
     ratio_range=(0.75, 1.6),
     balance_classes=True,
 )
-PHOTO_RECIPE = TrainConfig(
-    iterations=1300,
-    base_lr=6e-3,
-    min_lr=0.0,
-    optimizer="adamw",
-    weight_decay=1e-2,
-    warmup=50,
-    clip_norm=5.0,
-    label_stride=4,
-)
+PHOTO_RECIPE = replace(TOWN_RECIPE, iterations=1300, class_weights=())
 
 
 def with_head(model: ModelConfig, head: Head) -> ModelConfig:
@@ -68,20 +59,20 @@ def with_head(model: ModelConfig, head: Head) -> ModelConfig:
 
 
 def town(head: Head) -> Experiment:
-    model = with_head(TOWN_MODEL, head)
-    test = TestConfig(base_size=(128, 192))  # the size of a scene: other pictures are brought to it
-    return Experiment(f"balloon_{head}", model, TOWN_DATA, TOWN_RECIPE, test)
+    test = TestConfig(base_size=(128, 192))  # the size of a scene, which other images are scaled to
+    return Experiment(f"balloon_{head}", with_head(TOWN_MODEL, head), TOWN_DATA, TOWN_RECIPE, test)
 
 
 def photos(head: Head) -> Experiment:
-    model = with_head(PHOTO_MODEL, head)
     test = TestConfig(base_size=PHOTO_DATA.base_size)
-    return Experiment(f"photos_{head}", model, PHOTO_DATA, PHOTO_RECIPE, test)
+    return Experiment(
+        f"photos_{head}", with_head(PHOTO_MODEL, head), PHOTO_DATA, PHOTO_RECIPE, test
+    )
 
 
 # The published network and recipe where no published data is at hand. Made for a GPU; on a CPU
-# for tens of steps. Balloon Town is enlarged to the size of a street scene, and never cropped: a
-# house whose balloon is cut away could not be told.
+# for tens of steps. Balloon Town is scaled to the size of a street scene, and never cropped:
+# without its balloon, the class of a house is unknown.
 TOWN_R50 = Experiment(
     "balloon_r50",
     ModelConfig(50, num_classes=10),

@@ -3,7 +3,7 @@
 Source: MMSegmentation, configs/ann (README and metafile of releases 0.30 and 1.2.2).
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from difflib import get_close_matches
 from typing import Any
 
@@ -77,66 +77,48 @@ class Published:
         return derived | asdict(self)
 
 
-def cityscapes(depth: int, iterations: int) -> Experiment:
-    return Experiment(
-        f"ann_r{depth}-d8_512x1024_{iterations // 1000}k_cityscapes",
-        ModelConfig(depth, num_classes=19),
-        DataConfig("cityscapes", crop_size=(512, 1024), base_size=(1024, 2048), batch_size=8),
+SETTINGS = {  # number of classes, crop, base size, batch
+    "cityscapes": (19, (512, 1024), (1024, 2048), 8),
+    "cityscapes, slide": (19, (769, 769), (1025, 2049), 8),
+    "ade20k": (150, (512, 512), (512, 2048), 16),
+    "voc12aug": (21, (512, 512), (512, 2048), 16),
+}
+
+
+def row(setting: str, depth: int, iterations: int, *facts: float | str | None) -> Published:
+    num_classes, crop, base, batch = SETTINGS[setting]
+    data, _, slide = setting.partition(", ")
+    whole = TestConfig(base_size=base)
+    experiment = Experiment(
+        f"ann_r{depth}-d8_{crop[0]}x{crop[1]}_{iterations // 1000}k_{data}",
+        ModelConfig(depth, num_classes, align_corners=bool(slide)),
+        DataConfig(data, crop, base, batch),
         TrainConfig(iterations),
-        TestConfig(base_size=(1024, 2048)),
+        replace(whole, mode="slide", window=crop, stride=(513, 513)) if slide else whole,
     )
-
-
-def cityscapes_769(depth: int, iterations: int) -> Experiment:
-    return Experiment(
-        f"ann_r{depth}-d8_769x769_{iterations // 1000}k_cityscapes",
-        ModelConfig(depth, num_classes=19, align_corners=True),
-        DataConfig("cityscapes", crop_size=(769, 769), base_size=(1025, 2049), batch_size=8),
-        TrainConfig(iterations),
-        TestConfig("slide", window=(769, 769), stride=(513, 513), base_size=(1025, 2049)),
-    )
-
-
-def ade20k(depth: int, iterations: int) -> Experiment:
-    return Experiment(
-        f"ann_r{depth}-d8_512x512_{iterations // 1000}k_ade20k",
-        ModelConfig(depth, num_classes=150),
-        DataConfig("ade20k", crop_size=(512, 512), base_size=(512, 2048), batch_size=16),
-        TrainConfig(iterations),
-        TestConfig(base_size=(512, 2048)),
-    )
-
-
-def voc12aug(depth: int, iterations: int) -> Experiment:
-    return Experiment(
-        f"ann_r{depth}-d8_512x512_{iterations // 1000}k_voc12aug",
-        ModelConfig(depth, num_classes=21),
-        DataConfig("voc12aug", crop_size=(512, 512), base_size=(512, 2048), batch_size=16),
-        TrainConfig(iterations),
-        TestConfig(base_size=(512, 2048)),
-    )
+    return Published(experiment, *facts)
 
 
 ROWS = (
-    Published(cityscapes(50, 40_000), 77.40, 78.57, 6.0, 3.71, "20200605_095211-049fc292"),
-    Published(cityscapes(101, 40_000), 76.55, 78.85, 9.5, 2.55, "20200605_095243-adf6eece"),
-    Published(cityscapes_769(50, 40_000), 78.89, 80.46, 6.8, 1.70, "20200530_025712-2b46b04d"),
-    Published(cityscapes_769(101, 40_000), 79.32, 80.94, 10.7, 1.15, "20200530_025720-059bff28"),
-    Published(cityscapes(50, 80_000), 77.34, 78.65, None, None, "20200607_101911-5a9ad545"),
-    Published(cityscapes(101, 80_000), 77.14, 78.81, None, None, "20200607_013728-aceccc6e"),
-    Published(cityscapes_769(50, 80_000), 78.88, 80.57, None, None, "20200607_044426-cc7ff323"),
-    Published(cityscapes_769(101, 80_000), 78.80, 80.34, None, None, "20200607_013713-a9d4be8d"),
-    Published(ade20k(50, 80_000), 41.01, 42.30, 9.1, 21.01, "20200615_014818-26f75e11"),
-    Published(ade20k(101, 80_000), 42.94, 44.18, 12.5, 14.12, "20200615_014818-c0153543"),
-    Published(ade20k(50, 160_000), 41.74, 42.62, None, None, "20200615_231733-892247bc"),
-    Published(ade20k(101, 160_000), 42.94, 44.06, None, None, "20200615_231733-955eb1ec"),
-    Published(voc12aug(50, 20_000), 74.86, 76.13, 6.0, 20.92, "20200617_222246-dfcb1c62"),
-    Published(voc12aug(101, 20_000), 77.47, 78.70, 9.5, 13.94, "20200617_222246-2fad0042"),
-    Published(voc12aug(50, 40_000), 76.56, 77.51, None, None, "20200613_231314-b5dac322"),
-    Published(voc12aug(101, 40_000), 76.70, 78.06, None, None, "20200613_231314-bd205bbe"),
+    row("cityscapes", 50, 40_000, 77.40, 78.57, 6.0, 3.71, "20200605_095211-049fc292"),
+    row("cityscapes", 101, 40_000, 76.55, 78.85, 9.5, 2.55, "20200605_095243-adf6eece"),
+    row("cityscapes, slide", 50, 40_000, 78.89, 80.46, 6.8, 1.70, "20200530_025712-2b46b04d"),
+    row("cityscapes, slide", 101, 40_000, 79.32, 80.94, 10.7, 1.15, "20200530_025720-059bff28"),
+    row("cityscapes", 50, 80_000, 77.34, 78.65, None, None, "20200607_101911-5a9ad545"),
+    row("cityscapes", 101, 80_000, 77.14, 78.81, None, None, "20200607_013728-aceccc6e"),
+    row("cityscapes, slide", 50, 80_000, 78.88, 80.57, None, None, "20200607_044426-cc7ff323"),
+    row("cityscapes, slide", 101, 80_000, 78.80, 80.34, None, None, "20200607_013713-a9d4be8d"),
+    row("ade20k", 50, 80_000, 41.01, 42.30, 9.1, 21.01, "20200615_014818-26f75e11"),
+    row("ade20k", 101, 80_000, 42.94, 44.18, 12.5, 14.12, "20200615_014818-c0153543"),
+    row("ade20k", 50, 160_000, 41.74, 42.62, None, None, "20200615_231733-892247bc"),
+    row("ade20k", 101, 160_000, 42.94, 44.06, None, None, "20200615_231733-955eb1ec"),
+    row("voc12aug", 50, 20_000, 74.86, 76.13, 6.0, 20.92, "20200617_222246-dfcb1c62"),
+    row("voc12aug", 101, 20_000, 77.47, 78.70, 9.5, 13.94, "20200617_222246-2fad0042"),
+    row("voc12aug", 50, 40_000, 76.56, 77.51, None, None, "20200613_231314-b5dac322"),
+    row("voc12aug", 101, 40_000, 76.70, 78.06, None, None, "20200613_231314-bd205bbe"),
 )
-ZOO: dict[str, Published] = {row.name: row for row in ROWS}
-NAMES: dict[str, Published] = ZOO | {row.name_1x: row for row in ROWS}
+ZOO: dict[str, Published] = {each.name: each for each in ROWS}
+NAMES: dict[str, Published] = ZOO | {each.name_1x: each for each in ROWS}
 
 
 def published(name: str) -> Published:

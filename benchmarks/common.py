@@ -1,31 +1,63 @@
-"""What the benchmarks share: options, result files, resident memory, peak speed of the device."""
+"""What the benchmarks share: options, result files, timing, process memory, device peak."""
 
 import re
 import shlex
 import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.functional import conv2d
 from tyro.conf import arg
 
-from annlib.cli.common import Device, at_least_one, choose_device, use_threads
+from annlib.cli.common import Device, at_least_one, choose_device, exit_codes, parse, use_threads
 from annlib.config import Precision
-from annlib.engine.profiler import time_calls
-from annlib.engine.train import DTYPES
+from annlib.course.implementations import Channels
+from annlib.course.timing import Conditions
+from annlib.engine.inference import DTYPES
+from annlib.engine.profiler import Timing, available_bytes, seconds_of, time_calls
+from annlib.engine.results import command, provenance, to_json, write_results
+from annlib.engine.row_costs import device_name
+from annlib.model.checkpoint import write_atomically
 
-if TYPE_CHECKING:
-    from annlib.course.implementations import Channels
-    from annlib.course.timing import Conditions
+Sizes = Annotated[tuple[tuple[int, int], ...], arg(metavar="HEIGHT WIDTH ...")]
+WARM_UP_ROUNDS = 2
+CALLS = 2  # the second has what the first leaves in memory: caches, the optimiser's momentum
+STATUS = Path("/proc/self/status")
+REPEAT = 10
+SIDE = {"cpu": 2048, "cuda": 8192}  # of square matrices: larger ones are not faster
+COPIED_MIB = {"cpu": 256, "cuda": 2048}  # more than any cache holds
+
+
+def main(name: str, commands: type | Mapping[str, type], about: str, example: str = "") -> None:
+    """Runs `python -m NAME` with the words of sys.argv; errors end it as those of annlib do."""
+    with exit_codes():
+        example = f"python -m {name} {example}".strip()
+        parse(commands, f"python -m {name}", about, example, sys.argv[1:]).run()
+
+
+def remake() -> str:
+    """The words that measure the same again: this command, without private parts of paths."""
+    return shlex.join(command(sys.argv))
+
+
+def slug(*words: str) -> str:
+    """Words as the name of a file, without its suffix."""
+    return "_".join(re.sub(r"[^a-z0-9_-]+", "-", word.lower()).strip("-") for word in words)
+
+
+def write_measured(text: str, values: dict[str, Any], path: Path, command: str) -> str:
+    """Writes a table and, next to it, its numbers and their provenance as JSON.  -> the text"""
+    write_atomically(path.with_suffix(".json"), to_json({"made": provenance(), **values}))
+    return write_results(text, path, command)
 
 
 @dataclass(frozen=True)
@@ -37,9 +69,9 @@ class Machine:
     threads: int | None = None
     """CPU threads of one operation."""
     repeat: int = 10
-    """Calls that count, after some to warm up."""
+    """Timed calls, after a warm-up."""
 
-    def ready(self) -> "torch.device":
+    def ready(self) -> torch.device:
         """Checks the options and limits the threads.  -> the device to measure on"""
         at_least_one("--repeat", self.repeat)
         use_threads(self.threads)
@@ -48,99 +80,81 @@ class Machine:
 
 @dataclass(frozen=True)
 class Results:
-    """Where results go."""
+    """Where results are written."""
 
     out: Path = Path("data/results/benchmark")
-    """Folder of the table and its JSON; their name says what was measured, and the device."""
+    """Folder of the table and its JSON. The file name contains the settings and the device."""
 
-    def path(self, device: "torch.device", *words: str) -> Path:
+    def path(self, device: torch.device, *words: str) -> Path:
         """Of the table about `words` on this device: another machine gets another file."""
-        from annlib.engine.results import slug
-        from annlib.engine.row_costs import device_name
-
         return self.out / f"{slug(*words, device_name(device))}.md"
 
     def save(self, text: str, values: dict[str, Any], path: Path) -> str:
-        """Writes a table and, beside it, its numbers as JSON.  -> the table, and where it is"""
-        from annlib.engine.results import write_measured
-
+        """Writes a table and its numbers.  -> the table and its path"""
         return f"{write_measured(text, values, path, remake())}\nSaved {path}"
-
-    def keep(self, text: str, values: dict[str, Any], path: Path) -> None:
-        """The same, and prints it."""
-        print(f"\n{self.save(text, values, path)}", flush=True)
-
-
-def remake() -> str:
-    """The words that measure the same again: this command, private parts of paths left out."""
-    from annlib.engine.results import command
-
-    return shlex.join(command(sys.argv))
-
-
-Sizes = Annotated[tuple[tuple[int, int], ...], arg(metavar="HEIGHT WIDTH ...")]
 
 
 def check_sizes(option: str, sizes: Sizes) -> None:
-    """Raises ValueError for no map, or one without positions."""
+    """Raises ValueError without sizes, or for one without positions."""
     if not sizes or min(min(size) for size in sizes) < 1:
         raise ValueError(f"{option} {sizes}: give one map or more, with sides of 1 or more.")
 
 
 @dataclass(frozen=True)
 class Maps:
-    """What blocks are measured on."""
+    """Feature maps that blocks are measured on."""
 
     sizes: Sizes
-    """Height and width of one map, of the next, and so on."""
+    """Height and width of the first map, of the next, and so on."""
     divide: int = 1
-    """Divide the paper's channels by this, for a first look."""
+    """Divide the paper's channels by this, for a first test."""
     channels_last: bool = True
-    """Layout of maps in memory."""
+    """Memory layout of feature maps."""
     limit_gib: float | None = None
-    """Leave out what needs more memory; all that is free if not given."""
+    """Leave out what needs more memory; all free memory if not given."""
 
-    def channels(self) -> "Channels":
+    def channels(self) -> Channels:
         """Checks the options. Raises ValueError for no positions, or too few channels."""
-        from annlib.course.implementations import Channels
-
         check_sizes("--sizes", self.sizes)
         return Channels().divided(self.divide)
 
-    def conditions(self, device: "torch.device", repeat: int) -> "Conditions":
-        """Under which all are measured."""
-        from annlib.course.timing import Conditions
-        from annlib.engine.profiler import available_bytes
-
+    def conditions(self, device: torch.device, repeat: int) -> Conditions:
         limit = available_bytes(device) if self.limit_gib is None else self.limit_gib * 2**30
         return Conditions(device, repeat, self.channels_last, limit)
 
-    def words(self, usual: "Maps") -> list[str]:
-        """What is not as usual, for the name of a file: no result replaces a different one."""
+    def words(self, default: "Maps") -> list[str]:
+        """What differs from the default, for the file name: results do not replace other ones."""
         words = [f"channels-by-{self.divide}"] * (self.divide > 1)
         words += ["contiguous"] * (not self.channels_last)
-        return words + ([f"{h}x{w}" for h, w in self.sizes] if self.sizes != usual.sizes else [])
+        return words + ([f"{h}x{w}" for h, w in self.sizes] if self.sizes != default.sizes else [])
 
 
-CALLS = 2  # the second finds what the first has left behind: caches, the optimiser's momentum
-STATUS = Path("/proc/self/status")
+def time_interleaved(
+    calls: Mapping[str, Callable[[], Any]], device: torch.device, repeat: int
+) -> dict[str, Timing]:
+    """Times each call once a round, so that load on the machine affects all variants equally."""
+    milliseconds: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(WARM_UP_ROUNDS + repeat):
+        for name, call in calls.items():
+            milliseconds[name].append(1000 * seconds_of(call, device))
+    return {name: Timing.of(times[WARM_UP_ROUNDS:]) for name, times in milliseconds.items()}
 
 
-class Resident(NamedTuple):
-    """The most memory that a process has occupied, in MiB."""
+class ProcessMemory(NamedTuple):
+    """The peak memory of a process, in MiB."""
 
-    before: float  # with libraries, network and pictures in place, before the first call
+    before: float  # with libraries, network and images, before the first call
     peak: float
 
 
-def highest_so_far() -> float | None:
-    """The most MiB that this process has occupied; None where the system does not tell (Windows).
+def peak_of_process() -> float | None:
+    """Peak memory of this process in MiB; None where the system does not tell it (Windows).
 
-    On Linux this is not ru_maxrss, which a process inherits from the one that started it.
+    psutil does not know it on Linux, and ru_maxrss is inherited there from the parent process.
     """
     status = STATUS.read_text() if STATUS.exists() else ""
-    if told := re.search(r"^VmHWM:\s*(\d+) kB", status, re.MULTILINE):
-        return int(told[1]) / 1024
+    if found := re.search(r"^VmHWM:\s*(\d+) kB", status, re.MULTILINE):
+        return int(found[1]) / 1024
     try:
         import resource
     except ModuleNotFoundError:
@@ -149,46 +163,41 @@ def highest_so_far() -> float | None:
     return highest / 2**20 if sys.platform == "darwin" else highest / 1024  # bytes there, else KiB
 
 
-class Ready(NamedTuple):
-    """Work that is prepared."""
+class Workload(NamedTuple):
+    """Prepared work."""
 
-    call: Callable[[], Tensor]  # returns what all who do the same work must agree on
-    plain: Callable[[], Tensor]  # as many operations, neither compiled nor in half precision
-    parameters: int = 0  # of the network that works
-    precision: Precision = "fp32"  # in which it multiplies
+    call: Callable[[], Tensor]  # returns what all variants must agree on
+    plain: Callable[[], Tensor]  # the same operations, neither compiled nor in half precision
+    parameters: int = 0  # of the network
+    precision: Precision = "fp32"  # of products
 
 
-def occupied(prepare: Callable[[], Ready], threads: int) -> Resident | None:
-    """Prepares the work and does it, in the process that this is called in."""
+def measure_here(prepare: Callable[[], Workload], threads: int) -> ProcessMemory | None:
+    """Prepares and runs the workload in this process."""
     torch.set_num_threads(threads)
-    ready = prepare()
-    before = highest_so_far()
+    workload = prepare()
+    before = peak_of_process()
     for _ in range(CALLS):
-        ready.call()
-    return None if before is None else Resident(before, highest_so_far())
+        workload.call()
+    return None if before is None else ProcessMemory(before, peak_of_process())
 
 
-def resident(prepare: Callable[[], Ready]) -> Resident | None:
-    """What some work needs in a process that does nothing else, begun for it.
+def process_memory(prepare: Callable[[], Workload]) -> ProcessMemory | None:
+    """What a workload needs in a new process that does nothing else.
 
     prepare: a function of a module, or a functools.partial of one: the new process imports it.
     Raises OSError if that process was killed.
     """
-    # spawn: a copy of this process (fork) would begin with all the memory of this one.
-    context, quietly = get_context("spawn"), (signal.SIGINT, signal.SIG_DFL)
-    with ProcessPoolExecutor(1, context, signal.signal, quietly) as pool:
+    # spawn, because a copy of this process (fork) would start with all the memory of this one.
+    context, on_interrupt = get_context("spawn"), (signal.SIGINT, signal.SIG_DFL)
+    with ProcessPoolExecutor(1, context, signal.signal, on_interrupt) as pool:
         try:
-            return pool.submit(occupied, prepare, torch.get_num_threads()).result()
+            return pool.submit(measure_here, prepare, torch.get_num_threads()).result()
         except BrokenProcessPool as error:
             raise OSError(
-                "The process that was to show its memory was killed, most likely because there was "
-                "no more: take smaller pictures (--size, --crop, --batch or --shrink)."
+                "The process whose memory was to be measured was killed, most likely because there "
+                "was no more: take smaller images (--size, --crop, --batch or --shrink)."
             ) from error
-
-
-REPEAT = 10
-SIDE = {"cpu": 2048, "cuda": 8192}  # of square matrices: more is no faster
-COPIED_MIB = {"cpu": 256, "cuda": 2048}  # more than any cache holds
 
 
 class DevicePeak(NamedTuple):
@@ -200,7 +209,7 @@ class DevicePeak(NamedTuple):
 
 @contextmanager
 def products_like_convolutions() -> Iterator[None]:
-    """Matrix products may round to TF32 inside if convolutions may: a GPU's fp32 is both."""
+    """Inside, matrix products may round to TF32 if convolutions may."""
     before = torch.backends.cuda.matmul.allow_tf32
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32
     try:
@@ -210,9 +219,9 @@ def products_like_convolutions() -> Iterator[None]:
 
 
 def matrix_gflops(device: torch.device, precision: Precision, side: int) -> float:
-    """10^9 operations a second of a product of two square matrices, the fastest of some.
+    """10^9 operations a second of a product of two square matrices, the fastest of several calls.
 
-    As such and as a convolution of 1 x 1: a CPU has a library for each, and one may be faster.
+    As a product and as a 1 x 1 convolution: a CPU has a library for each, and one may be faster.
     """
     dtype = DTYPES.get(precision, torch.float32)
     a, b = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
@@ -227,7 +236,7 @@ def matrix_gflops(device: torch.device, precision: Precision, side: int) -> floa
 
 
 def copy_gigabytes(device: torch.device, mebibytes: int) -> float:
-    """10^9 bytes a second that a copy reads and writes, the fastest of some."""
+    """10^9 bytes a second that a copy reads and writes, the fastest of several calls."""
     source = torch.ones(mebibytes * 2**20, dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
     milliseconds = time_calls(lambda: target.copy_(source), device, REPEAT).fastest

@@ -1,44 +1,90 @@
-"""python -m benchmarks compare-heads: Balloon Town's heads trained and compared over seeds."""
+"""Heads on Balloon Town: trained and compared over seeds, their attention, their weights."""
 
 import json
 import signal
-import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from statistics import mean, stdev
 
 import torch
-from tyro.conf import subcommand
 
 from annlib.cli.common import at_least_one
 from annlib.config import Experiment, Head
 from annlib.data.balloon_town.layout import HOUSES
-from annlib.data.datasets import DatasetSplits, open_data
-from annlib.data.loader import make_loader
-from annlib.engine.inference import make_label_predictor
-from annlib.engine.metrics import ConfusionMatrix, evaluate_labels
-from annlib.engine.results import Result
-from annlib.engine.trainer import Training, read_experiment
-from annlib.experiments import town
-from annlib.model.build import build_model
+from annlib.data.datasets import open_data
+from annlib.engine.metrics import ConfusionMatrix, table
+from annlib.engine.results import write_results
+from annlib.engine.train import Step
+from annlib.engine.trainer import Trainer, read_experiment
+from annlib.experiments import HEADS, town
+from annlib.model.build import SHIPPED, build_model, load_model
 from annlib.model.checkpoint import load, restore, save, write_atomically
-from tools.readme_figures import Pictures
+from benchmarks import town_attention
+from benchmarks.common import main
 
-WATCH_EVERY = 50  # steps between two looks at the validation half
-WATCHED = 60  # validation scenes of such a look; the final score takes all
+VALIDATE_EVERY = 50  # steps
+VALIDATION_SCENES = 60  # of these validations; the final score takes all
 GOAL = 0.9  # house accuracy whose time is noted
 RESULT = "result.json"  # in the folder of a finished run
+HEADER = ("head", "parameters", "mIoU", "house accuracy (worst)", "house IoU", "seconds")
+HEADER += ("seconds to 0.9 (worst)", "seeds that reach 0.9")
 
 
-class Timing(NamedTuple):
-    """Of one training, as in Result."""
+@dataclass(frozen=True)
+class Result:
+    """One finished run. Shares are between 0 and 1; seconds are of training alone."""
 
+    head: Head
+    seed: int
+    iterations: int
+    parameters: int  # without the auxiliary head, which only training uses
+    miou: float
+    house_accuracy: float  # correct among the pixels that were predicted as a house
+    house_iou: float
     seconds: float
-    goal_step: int | None
+    goal_step: int | None  # first validation whose house accuracy was at least GOAL
     goal_seconds: float | None
+
+
+def spread(values: Sequence[float]) -> str:
+    """Mean and standard deviation over seeds."""
+    return f"{mean(values):.3f}" + (f" ±{stdev(values):.3f}" if len(values) > 1 else "")
+
+
+def summary(results: Sequence[Result]) -> str:
+    """The Markdown table of a comparison: mean and deviation over seeds, worst seed."""
+    rows = []
+    for head in dict.fromkeys(result.head for result in results):
+        own = [result for result in results if result.head == head]
+        accuracies = [r.house_accuracy for r in own]
+        goals = [r.goal_seconds for r in own if r.goal_seconds is not None]
+        rows.append(
+            [
+                head,
+                f"{own[0].parameters:,}",
+                spread([r.miou for r in own]),
+                f"{spread(accuracies)} ({min(accuracies):.3f})",
+                spread([r.house_iou for r in own]),
+                f"{mean(r.seconds for r in own):.0f}",
+                f"{mean(goals):.0f} ({max(goals):.0f})" if goals else "never",
+                f"{len(goals)} of {len(own)}",
+            ]
+        )
+    return table(HEADER, rows)
+
+
+def write_comparison(results: Sequence[Result], path: Path, command: str) -> str:
+    """Writes the table of a comparison, and the single results next to it as JSON."""
+    values = json.dumps([asdict(result) for result in results], indent=1)
+    write_atomically(path.with_suffix(".json"), f"{values}\n".encode())
+    budget = (
+        f"{results[0].iterations} steps of batch 8 on one CPU thread, "
+        f"{len({r.seed for r in results})} seeds, 200 unseen scenes."
+    )
+    return write_results(f"{summary(results)}\n\n{budget}", path, command)
 
 
 def compare(
@@ -46,8 +92,8 @@ def compare(
 ) -> Iterator[Result]:
     """Trains every head with every seed on the CPU, `jobs` runs at a time on one thread each.
 
-    A finished run is read from its folder, not repeated; an unfinished one is begun anew, since
-    its time is part of the result.
+    A finished run is read from its folder; an unfinished one starts again, because its time is part
+    of the result.
     """
     pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=begin_worker)
     try:
@@ -58,12 +104,12 @@ def compare(
         ]
         for task in tasks:
             yield task.result()
-    finally:  # an interrupt or an error must not wait for the runs that stand in line
+    finally:  # an interrupt or an error must not wait for the runs in the queue
         pool.shutdown(wait=False, cancel_futures=True)
 
 
 def begin_worker() -> None:
-    """One thread; Ctrl-C, which reaches every process of a terminal, ends the worker at once."""
+    """One thread; Ctrl-C, which reaches every process of a terminal, ends the worker."""
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
@@ -71,7 +117,7 @@ def begin_worker() -> None:
 def finished(head: Head, seed: int, iterations: int, folder: Path) -> Result:
     """The result of a run, from its folder if the same experiment was finished there.
 
-    A run of another experiment (the settings have changed since, say) is replaced.
+    A run of another experiment (after a change of settings, for example) is replaced.
     """
     experiment = town(head)
     recipe = replace(experiment.train, seed=seed, iterations=iterations)
@@ -107,61 +153,50 @@ def run_folder(folder: Path, head: Head, iterations: int, seed: int) -> Path:
 
 
 def run_one(experiment: Experiment, folder: Path) -> Result:
-    """Trains and scores one head from one seed."""
+    """Trains and scores one head from one seed; scoring is not counted as training time."""
     for name in (RESULT, "last.safetensors"):  # of an unfinished run, or of another experiment
         (folder / name).unlink(missing_ok=True)
-    halves = open_data(experiment.data, None)
-    training = Training(experiment, halves.spec, folder, torch.device("cpu"))
-    timing = train_timed(training, halves)
-    matrix = confusion(training, halves.val)
+    splits = open_data(experiment.data, None)
+    trainer = Trainer(experiment, splits.spec, folder, torch.device("cpu"))
+    watched = torch.utils.data.Subset(splits.val, range(VALIDATION_SCENES))
+    goal: list[tuple[int, float]] = []
+
+    def watch(step: Step) -> None:
+        is_due = step.number % VALIDATE_EVERY == 0 and not goal
+        if is_due and house_accuracy(trainer.evaluate(watched, 10)) >= GOAL:
+            goal.append((step.number, trainer.seconds))
+
+    for index in range(len(splits.train)):
+        splits.train[index]  # drawn before the clock starts: the scenes are kept in memory
+    trainer.fit(splits.train, on_step=watch)
+    matrix = trainer.evaluate(splits.val, 10)
     scores = matrix.scores()
-    training.save({"miou": scores.miou, "house_accuracy": house_accuracy(matrix)})
+    trainer.save({"miou": scores.miou, "house_accuracy": house_accuracy(matrix)})
     return Result(
         experiment.model.head,
         experiment.train.seed,
         experiment.train.iterations,
-        count_parameters(training.model),
+        count_parameters(trainer.model),
         scores.miou,
         house_accuracy(matrix),
         float(scores.iou[list(HOUSES)].mean()),
-        *timing,
+        trainer.seconds,
+        *(goal[0] if goal else (None, None)),
     )
 
 
-def train_timed(training: Training, halves: DatasetSplits) -> Timing:
-    """Trains to the end; the looks at the validation half are not counted as training."""
-    watched = torch.utils.data.Subset(halves.val, range(WATCHED))
-    for index in range(len(halves.train)):
-        halves.train[index]  # drawn before the clock starts: the scenes are kept in memory
-    seconds, goal = 0.0, (None, None)
-    started = time.perf_counter()
-    for step in training.steps(halves.train):
-        if step.number % WATCH_EVERY == 0:
-            seconds += time.perf_counter() - started
-            if goal[0] is None and house_accuracy(confusion(training, watched)) >= GOAL:
-                goal = (step.number, seconds)
-            started = time.perf_counter()
-    return Timing(seconds + time.perf_counter() - started, *goal)
-
-
-def confusion(training: Training, dataset: torch.utils.data.Dataset) -> ConfusionMatrix:
-    label = make_label_predictor(training.model, training.experiment.test)
-    samples = make_loader(dataset, 10, training=False)
-    return evaluate_labels(label, samples, training.spec.num_classes)
-
-
 def house_accuracy(matrix: ConfusionMatrix) -> float:
-    """Share of right kinds among pixels that are, and were found to be, some house."""
+    """Share of correct kinds among pixels that are, and were predicted as, a house."""
     return matrix.accuracy_among(HOUSES)
 
 
 def count_parameters(model: torch.nn.Module) -> int:
-    """Parameters of everything that is used after training."""
+    """Parameters that are used after training."""
     return sum(p.numel() for name, p in model.named_parameters() if "auxiliary" not in name)
 
 
 def release(result: Result, folder: Path, out: Path, command: str) -> Path:
-    """Writes a run's network without its optimiser, with all that says where it comes from."""
+    """Writes a run's network without its optimiser, with its provenance."""
     run = run_folder(folder, result.head, result.iterations, result.seed)
     checkpoint = load(run / "last.safetensors")
     model = build_model(checkpoint.config)
@@ -172,12 +207,18 @@ def release(result: Result, folder: Path, out: Path, command: str) -> Path:
     return path
 
 
+def remake(name: str, **options: object) -> str:
+    """The command that measures the same again."""
+    words = [f"--{option} {value}" for option, value in options.items() if value]
+    return " ".join(["python -m benchmarks.compare_heads", name, *words])
+
+
 @dataclass(frozen=True)
 class Compare:
     """Train every head with several seeds and write the table of scores, times and parameters.
 
     A run takes one to two minutes on one core. Finished runs are kept: after an interruption the
-    same command goes on.
+    same command continues.
     """
 
     seeds: int = 5
@@ -189,91 +230,81 @@ class Compare:
     runs: Path = Path("runs/compare")
     """Folder of the runs."""
     out: Path = Path("data/results/balloon_town.md")
-    """The table; the single results lie beside it as JSON."""
+    """The table, next to a JSON file of the single results."""
 
     def run(self) -> None:
-        from annlib.engine.results import write_comparison
-        from annlib.experiments import HEADS
-
         at_least_one("--seeds", self.seeds)
         at_least_one("--iterations", self.iterations)
         at_least_one("--jobs", self.jobs)
         results = []
-        seeds = range(self.seeds)
-        for result in compare(HEADS, seeds, self.iterations, self.runs, self.jobs):
+        for result in compare(HEADS, range(self.seeds), self.iterations, self.runs, self.jobs):
             results.append(result)
             print(
                 f"{result.head} seed {result.seed}: house accuracy {result.house_accuracy:.3f}, "
                 f"mIoU {result.miou:.3f}, {result.seconds:.0f} s",
                 flush=True,
             )
-        command = f"annlib town compare --seeds {self.seeds} --iterations {self.iterations}"
+        command = remake("compare", seeds=self.seeds, iterations=self.iterations)
         print(write_comparison(results, self.out, command))
 
 
 @dataclass(frozen=True)
 class Attention:
-    """Count where houses look, and whether they follow their balloon when it is repainted."""
+    """Count what houses attend to, and whether predictions follow a repainted balloon."""
 
     houses: int = 500
-    """How many rightly classified houses are asked, on scenes no training has seen."""
+    """How many correctly classified houses, on scenes that no network was trained on."""
     weights: Path | None = None
     """Folder of checkpoints balloon_*.safetensors; the shipped ones if not given."""
     out: Path = Path("data/results/attention.md")
     """The table."""
 
     def run(self) -> None:
-        from annlib.engine.results import write_results
-        from annlib.experiments import HEADS
-        from annlib.model.build import SHIPPED, load_model
-        from benchmarks.town_attention import attention_table, count_attention
-
         at_least_one("--houses", self.houses)
         folder = self.weights or SHIPPED
         tallies = {
-            name: count_attention(load_model(folder / f"{name}.safetensors"), self.houses)
+            name: town_attention.count_attention(
+                load_model(folder / f"{name}.safetensors"), self.houses
+            )
             for name in (f"balloon_{head}" for head in HEADS)
         }
-        command = f"annlib town attention --houses {self.houses}"
-        if self.weights:
-            command += f" --weights {self.weights}"
-        print(write_results(attention_table(tallies), self.out, command))
+        command = remake("attention", houses=self.houses, weights=self.weights)
+        print(write_results(town_attention.attention_table(tallies), self.out, command))
 
 
 @dataclass(frozen=True)
 class Plateau:
-    """Say why some runs of `compare` stay with the vote: can attention read the paints there?"""
+    """Probe whether the attention of unsuccessful runs of `compare` can read the paints."""
 
     runs: Path = Path("runs/compare")
-    """Folder of the runs of `annlib town compare`."""
+    """Folder of the runs of `compare`."""
     iterations: int = 1000
-    """Steps of the runs that are asked."""
+    """Steps of the runs that are probed."""
     out: Path = Path("data/results/plateau.md")
     """The table."""
 
     def run(self) -> None:
-        from annlib.engine.results import write_results
-        from annlib.model.build import load_model
-        from benchmarks.town_attention import probe, probe_table
-
         at_least_one("--iterations", self.iterations)
         probes = {}
         for run, result in finished_runs(self.runs, self.iterations).items():
             if result.head in ("nonlocal", "apnb", "ann"):
-                for block, found in probe(load_model(run / "last.safetensors")).items():
+                for block, found in town_attention.probe(
+                    load_model(run / "last.safetensors")
+                ).items():
                     probes[run.name, block] = (result.house_accuracy, found)
         if not probes:
+            command = remake("compare", iterations=self.iterations, runs=self.runs)
             raise FileNotFoundError(
                 f"No finished run of {self.iterations} steps in {self.runs}: make them with "
-                f"annlib town compare --iterations {self.iterations} --runs {self.runs}"
+                f"{command}"
             )
-        command = f"annlib town plateau --iterations {self.iterations}"
-        print(write_results(probe_table(probes), self.out, command))
+        command = remake("plateau", iterations=self.iterations)
+        print(write_results(town_attention.probe_table(probes), self.out, command))
 
 
 @dataclass(frozen=True)
 class Weights:
-    """Remake the small networks of data/weights/ by training them again."""
+    """Train the small networks of data/weights/ again."""
 
     seed: int = 0
     """The seed of all five."""
@@ -284,30 +315,17 @@ class Weights:
     jobs: int = 2
     """Runs at a time, one CPU thread each."""
     out: Path = Path("data/weights")
-    """Where the weights go."""
+    """Folder of the weights."""
 
     def run(self) -> None:
-        from annlib.experiments import HEADS
-
         at_least_one("--iterations", self.iterations)
         at_least_one("--jobs", self.jobs)
-        command = f"annlib town weights --seed {self.seed} --iterations {self.iterations}"
+        command = f"{remake('weights')} --seed {self.seed} --iterations {self.iterations}"
         for result in compare(HEADS, [self.seed], self.iterations, self.runs, self.jobs):
             path = release(result, self.runs, self.out, command)
             print(f"{path}: house accuracy {result.house_accuracy:.3f}, mIoU {result.miou:.3f}")
 
 
-@dataclass(frozen=True)
-class Town:
-    """Measure on Balloon Town: compare heads, count attention, remake the weights."""
-
-    what: (
-        Annotated[Compare, subcommand("compare", prefix_name=False)]
-        | Annotated[Attention, subcommand("attention", prefix_name=False)]
-        | Annotated[Plateau, subcommand("plateau", prefix_name=False)]
-        | Annotated[Pictures, subcommand("pictures", prefix_name=False)]
-        | Annotated[Weights, subcommand("weights", prefix_name=False)]
-    )
-
-    def run(self) -> None:
-        self.what.run()
+COMMANDS = {"compare": Compare, "attention": Attention, "plateau": Plateau, "weights": Weights}
+if __name__ == "__main__":
+    main("benchmarks.compare_heads", COMMANDS, __doc__, "compare --seeds 5")

@@ -1,6 +1,6 @@
 """MMSegmentation's own ANN with our weights: the reference of the benchmarks.
 
-Install it with `pip install -e '.[reference]'`; nothing of it is imported before it is asked for.
+Install it with `pip install -e '.[reference]'`; it is imported only when it is used.
 """
 
 import warnings
@@ -14,11 +14,11 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor, nn
 
-from annlib.config import IGNORE_INDEX, ModelConfig, TrainConfig
+from annlib.config import IGNORE_INDEX, TrainConfig
 from annlib.engine.train import poly_lr
 from annlib.model.ann import ANN
 from annlib.model.asymmetric import AFNB, APNB, AsymmetricAttention
-from annlib.model.convert import from_mmseg, to_mmseg
+from annlib.model.convert import ONCE, RENAMES, SHARED, from_mmseg
 from annlib.zoo import Published, published
 
 PACKAGES = ("mmseg", "mmengine", "mmcv", "ftfy", "regex")  # mmseg does not ask pip for all of them
@@ -26,8 +26,28 @@ HOW_TO_INSTALL = "pip install -e '.[reference]' installs versions that fit toget
 COMPILED = "mmcv._ext"
 
 
+def to_mmseg(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The inverse of `from_mmseg`: APNB's one projection gets both of its names again.
+
+    Raises KeyError for an unknown name.
+    """
+    theirs = {ours: name for name, ours in RENAMES.items()}
+    renamed = {}
+    for key, tensor in weights.items():
+        prefix, _, last = key.rpartition(".")
+        if key.startswith("backbone."):
+            renamed[key] = tensor
+            continue
+        if prefix not in theirs or prefix.startswith(SHARED):
+            raise KeyError(f"{key!r} is not a weight of annlib's ANN: the reference lacks it.")
+        renamed[f"{theirs[prefix]}.{last}"] = tensor
+        if prefix.startswith(ONCE):
+            renamed[f"{theirs[prefix.replace(ONCE, SHARED)]}.{last}"] = tensor
+    return renamed
+
+
 class Stub(ModuleType):
-    """Stands where the compiled operations of mmcv would be: any name is there, none works."""
+    """Replaces the compiled operations of mmcv: every name exists, and raises when it is called."""
 
     def __getattr__(self, name: str) -> Callable[..., NoReturn]:
         if name.startswith("__"):
@@ -40,12 +60,12 @@ class Stub(ModuleType):
 
 
 def installed() -> bool:
-    """Whether all that the reference needs is here; imports none of it."""
+    """Whether all packages of the reference are installed; imports none of them."""
     return all(find_spec(name) is not None for name in PACKAGES)
 
 
 def import_reference() -> None:
-    """Imports MMSegmentation past what would stop it. Raises ValueError where it cannot be.
+    """Imports MMSegmentation. Raises ValueError where it cannot be imported.
 
     mmseg.models imports operations of mmcv that have to be compiled for each release of torch, and
     ANN uses none: mmcv-lite comes without, so a stub stands in for them. The import warns of names
@@ -66,8 +86,8 @@ def import_reference() -> None:
 def reference_model(row: Published, ours: ANN) -> nn.Module:
     """The reference's network of a row, by the configuration file in its own package.
 
-    Its weights are the very tensors of ours, so that both are one function; ours is to be dropped.
-    Batch norm is that of one process, and pictures come normalised.
+    Its weights are the same tensors as ours, so that both compute the same function.
+    Batch norm is that of one process, and images are normalised.
     """
     import_reference()
     import mmseg
@@ -79,15 +99,15 @@ def reference_model(row: Published, ours: ANN) -> nn.Module:
     with warnings.catch_warnings(), DefaultScope.overwrite_default_scope("mmseg"):
         warnings.simplefilter("ignore")
         config = Config.fromfile(path)
-        config.merge_from_dict({"model": in_its_words(row)})
+        config.merge_from_dict({"model": reference_config(row)})
         with torch.device("meta"):  # no weights of its own: they would be in the way in memory
             model = MODELS.build(config.model)
     model.load_state_dict(to_mmseg(ours.state_dict()), strict=True, assign=True)
     return model
 
 
-def in_its_words(row: Published) -> dict[str, Any]:
-    """What our row says about the network and its test, in the reference's vocabulary.
+def reference_config(row: Published) -> dict[str, Any]:
+    """Our configuration of the network and its test, under the reference's names.
 
     For the 16 published rows its own file says the same, but for the first two lines and the type
     of the norms; a smaller network or window, for a test, is smaller there, too.
@@ -104,7 +124,12 @@ def in_its_words(row: Published) -> dict[str, Any]:
     return {
         "pretrained": None,
         "data_preprocessor": None,
-        "backbone": backbone_in_its_words(config) | norm,
+        "backbone": {
+            "depth": config.depth,
+            "base_channels": config.width,
+            "stem_channels": config.width,
+            **norm,
+        },
         "decode_head": {
             "in_channels": [16 * config.width, 32 * config.width],
             "channels": config.hidden_channels,
@@ -121,21 +146,13 @@ def in_its_words(row: Published) -> dict[str, Any]:
     }
 
 
-def backbone_in_its_words(config: ModelConfig) -> dict[str, Any]:
-    return {
-        "depth": config.depth,
-        "base_channels": config.width,
-        "stem_channels": config.width,
-    }
-
-
 THEIRS = {"afnb": "decode_head.fusion.", "apnb": "decode_head.context."}
 ATTENTION = "stages.0."
 LAYERS = {"conv_cfg": None, "norm_cfg": {"type": "BN"}, "act_cfg": {"type": "ReLU"}}
 
 
 class SelfAttention(nn.Module):
-    """The reference's attention, asked by and about one map."""
+    """The reference's attention of a feature map to itself."""
 
     def __init__(self, attention: nn.Module):
         super().__init__()
@@ -147,7 +164,7 @@ class SelfAttention(nn.Module):
 
 
 def settings(attention: AsymmetricAttention) -> dict[str, Any]:
-    """What its blocks are made of: channels of keys and values are one number there."""
+    """Arguments of its blocks: keys and values have the same number of channels there."""
     return {
         "channels": attention.to_value.out_channels,
         "key_pool_scales": attention.pool.pool_scales,
@@ -222,10 +239,10 @@ def our_names(weights: Mapping[str, Tensor], block: str) -> dict[str, Tensor]:
     return {name.removeprefix(f"{block}."): tensor for name, tensor in named.items()}
 
 
-def sizes(size: tuple[int, int], picture_size: tuple[int, int] | None = None) -> dict[str, Any]:
-    """What the reference wants to know about a network's input, and the picture it was made of."""
+def sizes(size: tuple[int, int], image_size: tuple[int, int] | None = None) -> dict[str, Any]:
+    """Metadata of a network's input, and of the image that it was made of."""
     whole = {"img_shape": size, "pad_shape": size, "padding_size": [0, 0, 0, 0]}
-    return whole | {"ori_shape": picture_size or size}
+    return whole | {"ori_shape": image_size or size}
 
 
 def samples(labels: Tensor) -> list[Any]:
@@ -248,9 +265,9 @@ def reference_logits(model: nn.Module, images: Tensor) -> Tensor:
 def reference_steps(
     model: nn.Module, images: Tensor, labels: Tensor, config: TrainConfig
 ) -> Iterator[Tensor]:
-    """Losses of a training on one batch, over and over, by our recipe and its optimiser.
+    """Losses of training steps on one batch, by our recipe and its optimiser.
 
-    (B, 3, H, W), (B, H, W) -> scalars. Its loss measures the share of right pixels as well.
+    (B, 3, H, W), (B, H, W) -> scalars. Its loss computes the pixel accuracy as well.
     """
     optimizer = torch.optim.SGD(
         model.parameters(),
@@ -271,7 +288,7 @@ def reference_steps(
 
 
 def reference_classes(model: nn.Module, images: Tensor, size: tuple[int, int]) -> Tensor:
-    """The whole of its test on the input that its pipeline made of a picture of `size`.
+    """Its whole test on the input that its pipeline makes of an image of `size`.
 
     (1, 3, h, w) -> class indices (*size)
     """

@@ -1,51 +1,81 @@
-"""python -m benchmarks network: one image and one training step, the reference and ours."""
+"""One image and one training step: the reference and our networks, with the same weights."""
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from annlib.cli.common import able, at_least_one
-from annlib.config import Precision, RuntimeConfig
-from annlib.course.timing import speedup, time_interleaved
+from annlib.config import Experiment, ModelConfig, Precision, RuntimeConfig
+from annlib.engine.inference import autocast, fit
 from annlib.engine.metrics import percent, table
-from annlib.engine.profiler import Timing, operation_counter, peak_bytes
-from annlib.engine.row_costs import device_name, noise, steps_on
-from annlib.engine.train import autocast
+from annlib.engine.profiler import Timing, operation_counter, peak_bytes, synchronise
+from annlib.engine.row_costs import (
+    Measuring,
+    Size,
+    device_name,
+    gflops_by_part,
+    image_size,
+    noise_batch,
+    parameters_by_part,
+    shrunk,
+    spent_by_part,
+    steps_on_batch,
+)
 from annlib.engine.trainer import prepare_model, wrap_model
 from annlib.model.ann import ANN, resize_bilinear
 from annlib.model.asymmetric import AsymmetricAttention
+from annlib.model.build import build_model
 from annlib.model.fused import fuse_for_inference, fuse_for_training
 from annlib.model.resnet import Bottleneck
 from annlib.seeds import seeded
-from annlib.zoo import Published
-from benchmarks.common import DevicePeak, Machine, Ready, Resident, Results, resident
-from benchmarks.mmseg_reference import installed, reference_logits, reference_model, reference_steps
+from annlib.zoo import Published, published
+from benchmarks.common import (
+    DevicePeak,
+    Machine,
+    ProcessMemory,
+    Results,
+    Workload,
+    device_peak,
+    main,
+    process_memory,
+    time_interleaved,
+)
+from benchmarks.mmseg_reference import (
+    HOW_TO_INSTALL,
+    installed,
+    reference_logits,
+    reference_model,
+    reference_steps,
+)
 from benchmarks.published_rows import Choice
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from benchmarks.common import Ready, Resident
-
-
 Network = Literal["reference", "as written", "folded", "frozen"]
-AS_IT_COMES = RuntimeConfig(channels_last=False)
+Column = tuple[str, list[str]]  # header, one cell for each variant
+PLAIN = RuntimeConfig(channels_last=False)
+LOSSES = 3  # that are compared; each depends on all weights after the step before
+LEGEND = """Times are medians (fastest to slowest), {repeat} calls each, interleaved. The others are
+compared with the first variant of a table: how much faster; the largest difference, relative to the
+largest number; the percentage of pixels with the same best class. Tensors: their peak memory,
+beyond what they held before the call. Process: the peak memory of a process of its own, including
+libraries; before: until its first call. GFLOPs: convolutions and products, 2 for a multiply-add;
+peak: of what this device reaches in a matrix product, {products} GFLOP/s. It copies
+{gigabytes:.1f} GB/s, read and written together. {device}, {threads} threads."""
 
 
 @dataclass(frozen=True)
-class Contestant:
-    """A network, and how the machine computes it."""
+class Variant:
+    """A network and its runtime options."""
 
     network: Network
-    compute: RuntimeConfig = AS_IT_COMES
+    compute: RuntimeConfig = PLAIN
 
     @property
     def name(self) -> str:
-        """Of its line in a table."""
         words: list[str] = [self.network]
         words += ["channels last"] * self.compute.channels_last
         words += [self.compute.precision] * (self.compute.precision != "fp32")
@@ -54,24 +84,24 @@ class Contestant:
         return ", ".join(words)
 
 
-def field(best: Network, compute: RuntimeConfig) -> list[Contestant]:
-    """All that take part in fp32, and the best of ours with more and more of what `compute` asks.
+def variants(best: Network, compute: RuntimeConfig) -> list[Variant]:
+    """All networks in fp32, and the best of ours with more and more of the options in `compute`.
 
-    The first of them is who the others are compared with: the reference where it is installed.
+    The others are compared with the first one: the reference if it is installed.
     """
     ours = ("folded", "frozen") if best == "frozen" else ("folded",)
-    found = [Contestant("reference")] if installed() else []
-    found += [Contestant("as written"), *(Contestant(network, RuntimeConfig()) for network in ours)]
+    found = [Variant("reference")] if installed() else []
+    found += [Variant("as written"), *(Variant(network, RuntimeConfig()) for network in ours)]
     steps = (
         replace(compute, compile=False, cuda_graphs=False),
         replace(compute, cuda_graphs=False),
         compute,
     )
-    return list(dict.fromkeys([*found, *(Contestant(best, step) for step in steps)]))
+    return list(dict.fromkeys([*found, *(Variant(best, step) for step in steps)]))
 
 
 def our_network(row: Published) -> ANN:
-    """ANN with weights that are the same whenever it is built, and of which none is idle.
+    """ANN with reproducible weights, in which every part has an effect.
 
     Training starts from zeros at the end of each residual block and of each attention: with them
     networks would agree whatever those parts compute.
@@ -86,9 +116,9 @@ def our_network(row: Published) -> ANN:
     return model
 
 
-def network(contestant: Contestant, row: Published, device: torch.device) -> nn.Module:
-    """The network of a contestant on its device, in its layout, not compiled yet."""
-    match contestant.network:
+def make_network(variant: Variant, row: Published, device: torch.device) -> nn.Module:
+    """The network of a variant on its device, in its memory layout, not compiled yet."""
+    match variant.network:
         case "reference":
             model = reference_model(row, our_network(row))
         case "as written":
@@ -97,14 +127,11 @@ def network(contestant: Contestant, row: Published, device: torch.device) -> nn.
             model = fuse_for_training(our_network(row))
         case "frozen":
             model = fuse_for_inference(our_network(row))
-    return prepare_model(model, device, contestant.compute)
+    return prepare_model(model, device, variant.compute)
 
 
-Size = tuple[int, int]  # height, width
-
-
-def picture(size: Size, device: torch.device) -> Tensor:
-    """Noise over regions that are alike: of noise alone all anchors would be the same.
+def make_image(size: Size, device: torch.device) -> Tensor:
+    """Noise over smooth regions, because in noise alone all anchors would be the same.
 
     -> float32 (1, 3, *size), normalised
     """
@@ -113,19 +140,24 @@ def picture(size: Size, device: torch.device) -> Tensor:
         return (regions + 0.5 * torch.randn(1, 3, *size)).to(device)
 
 
-def inference(contestant: Contestant, row: Published, size: Size, device: torch.device) -> Ready:
-    """A picture to logits (1, K, *size). In fp32 all contestants return the same."""
-    model = network(contestant, row, device).eval()
-    runs = wrap_model(model, device, contestant.compute)
-    images, precision = picture(size, device), contestant.compute.precision
+def number_of_parameters(model: nn.Module) -> int:
+    """A parameter that two parts share counts once."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def inference(variant: Variant, row: Published, size: Size, device: torch.device) -> Workload:
+    """An image to logits (1, K, *size). In fp32 all variants return the same."""
+    model = make_network(variant, row, device).eval()
+    runs = wrap_model(model, device, variant.compute)
+    images, precision = make_image(size, device), variant.compute.precision
 
     def logits(runs: nn.Module, precision: Precision) -> Tensor:
         with torch.inference_mode(), autocast(device, precision):
-            if contestant.network == "reference":
+            if variant.network == "reference":
                 return reference_logits(runs, images)
             return runs(images).main
 
-    return Ready(
+    return Workload(
         partial(logits, runs, precision),
         partial(logits, model, "fp32"),
         number_of_parameters(model),
@@ -134,51 +166,46 @@ def inference(contestant: Contestant, row: Published, size: Size, device: torch.
 
 
 def training(
-    contestant: Contestant, row: Published, size: Size, num_images: int, device: torch.device
-) -> Ready:
+    variant: Variant, row: Published, size: Size, num_images: int, device: torch.device
+) -> Workload:
     """A step by the row's recipe -> its loss. Each call is the next step, on the same batch.
 
-    Dropout is off: the contestants would draw different random numbers.
+    Dropout is off, because the variants would draw different random numbers.
     """
-    model = without_dropout(network(contestant, row, device))
+    model = without_dropout(make_network(variant, row, device))
     data = replace(row.experiment.data, crop_size=size, batch_size=num_images)
     with seeded("batch"):
-        images, labels = noise(replace(row.experiment, data=data), torch.device("cpu"))
+        images, labels = noise_batch(replace(row.experiment, data=data), torch.device("cpu"))
     batch = images.to(device), labels.to(device)
 
     def steps(compute: RuntimeConfig) -> Iterator[Tensor]:
-        if contestant.network == "reference":
+        if variant.network == "reference":
             return reference_steps(model, *batch, row.experiment.train)
-        return (step.loss for step in steps_on(batch, model, row.experiment.train, compute))
+        return (step.loss for step in steps_on_batch(batch, model, row.experiment.train, compute))
 
-    return Ready(
-        partial(next, steps(contestant.compute)),
-        lambda: next(steps(AS_IT_COMES)),
+    return Workload(
+        partial(next, steps(variant.compute)),
+        lambda: next(steps(PLAIN)),
         number_of_parameters(model),
-        contestant.compute.precision,
+        variant.compute.precision,
     )
 
 
 def without_dropout(model: nn.Module) -> nn.Module:
-    """The same network, which drops nothing; the reference cannot be built like that."""
+    """The same network with dropout 0; the reference cannot be built like that."""
     for module in model.modules():
         if isinstance(module, nn.Dropout2d):
             module.p = 0.0
     return model
 
 
-def number_of_parameters(model: nn.Module) -> int:
-    """A parameter that two parts share counts once."""
-    return sum(parameter.numel() for parameter in model.parameters())
-
-
 @dataclass(frozen=True)
-class Entry:
-    """What was found out about one contestant; the first one is who the others are compared with.
+class Measured:
+    """What was measured of one variant; the others are compared with the first.
 
     difference: largest, relative to the largest number of the first one's results. agreement: share
-    of pixels whose highest score is of the same class; None where results are no scores. peak_mib:
-    of tensors during a call, beyond those held before. gflops: counted in one call.
+    of pixels with the same best class; None where results are not scores. peak_mib: of tensors
+    during a call, beyond those before. gflops: of one call.
     """
 
     name: str
@@ -187,7 +214,7 @@ class Entry:
     difference: float
     agreement: float | None
     peak_mib: float
-    resident: Resident | None  # None: not asked for, or a GPU's work
+    process: ProcessMemory | None  # None: not asked for, or on a GPU
     parameters: int
     precision: Precision
     gflops: float
@@ -197,101 +224,69 @@ class Entry:
         return 1000 * self.gflops / self.timing.median
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values."""
-        process = self.resident._asdict() if self.resident else None
-        return asdict(self) | {"resident": process, "gflops_per_second": self.gflops_per_second}
+        process = self.process._asdict() if self.process else None
+        return asdict(self) | {"process": process, "gflops_per_second": self.gflops_per_second}
 
 
-def contest(
-    works: Mapping[str, Callable[[], Ready]],
+def compare_workloads(
+    prepare: Mapping[str, Callable[[], Workload]],
     device: torch.device,
     repeat: int,
-    looks: int = 1,
-    processes: Mapping[str, Resident | None] | None = None,
-) -> list[Entry]:
-    """Lets all do their work turn by turn.
+    num_results: int = 1,
+    processes: Mapping[str, ProcessMemory | None] | None = None,
+) -> list[Measured]:
+    """Runs all workloads in turn.
 
-    works: what prepares each. looks: calls at the start whose results are compared. processes: see
-    `processes_of`, asked for before as its processes want the memory to themselves.
+    num_results: first calls whose results are compared. processes: see `process_memory`, measured
+    before this, because its processes need the memory for themselves.
     """
-    ready = {name: prepare() for name, prepare in works.items()}
-    results = {name: first_results(each.call, looks) for name, each in ready.items()}
-    timings = time_interleaved({name: each.call for name, each in ready.items()}, device, repeat)
-    first = next(iter(ready))
-    return [
-        Entry(
-            name=name,
-            timing=timings[name],
-            times_faster=speedup(timings, name, of=first),
-            difference=difference(results[name], results[first]),
-            agreement=agreement(results[name], results[first]),
-            peak_mib=peak_bytes(each.call, device) / 2**20,
-            resident=(processes or {}).get(name),
-            parameters=each.parameters,
-            precision=each.precision,
-            gflops=counted_gflops(each.plain),
+    workloads = {name: make() for name, make in prepare.items()}
+    results = {
+        # Copies, because compiled networks write into the same memory each time.
+        name: torch.stack(
+            [each.call().detach().to("cpu", torch.float32, copy=True) for _ in range(num_results)]
         )
-        for name, each in ready.items()
-    ]
-
-
-def processes_of(
-    works: Mapping[str, Callable[[], Ready]], device: torch.device
-) -> dict[str, Resident | None]:
-    """What each work needs in a process of its own. A GPU's memory is not the process's: None."""
-    if device.type != "cpu":
-        return dict.fromkeys(works)
-    return {name: resident(prepare) for name, prepare in works.items()}
-
-
-def first_results(call: Callable[[], Tensor], looks: int) -> Tensor:
-    """Copies of what the first calls return, in one tensor."""
-    # Compiled networks write into the same memory each time.
-    copies = [call().detach().to("cpu", torch.float32, copy=True) for _ in range(looks)]
-    return torch.stack(copies)
-
-
-def difference(found: Tensor, expected: Tensor) -> float:
-    """The largest, relative to the largest number expected."""
-    return float((found - expected).abs().max() / expected.abs().max())
-
-
-def agreement(found: Tensor, expected: Tensor) -> float | None:
-    """Share of the pixels with the same class.  2 x (looks, B, K, H, W); of other results None"""
-    if expected.ndim != 5:
-        return None
-    return float((found.argmax(2) == expected.argmax(2)).float().mean())
-
-
-def counted_gflops(call: Callable[[], Tensor]) -> float:
-    """10^9 operations of convolutions and products, 2 for a multiply-add."""
-    with operation_counter() as counter:
-        call()
-    return counter.get_total_flops() / 1e9
-
-
-Column = tuple[str, list[str]]  # header, one cell a contestant
-
-LEGEND = """Times are medians (fastest to slowest), {repeat} calls each, taken turn by turn. The
-first of a table is who the others are compared with: how much faster; the largest difference, as a
-share of the largest number; the share of pixels whose best class is the same. Tensors: the most
-that they held at once, beyond what they held before the call. Process: the most memory of a process
-of its own, libraries included; before: until its first call. GFLOPs: convolutions and products, 2
-for a multiply-add; peak: of what this device reaches in a product of matrices, {products} GFLOP/s.
-It copies {gigabytes:.1f} GB/s, read and written together. {device}, {threads} threads."""
+        for name, each in workloads.items()
+    }
+    calls = {name: each.call for name, each in workloads.items()}
+    timings = time_interleaved(calls, device, repeat)
+    first = next(iter(workloads))
+    expected, found = results[first], []
+    for name, each in workloads.items():
+        own = results[name]
+        agreement = None
+        if expected.ndim == 5:  # scores (num_results, B, K, H, W)
+            agreement = float((own.argmax(2) == expected.argmax(2)).float().mean())
+        with operation_counter() as counter:
+            each.plain()
+        found.append(
+            Measured(
+                name=name,
+                timing=timings[name],
+                times_faster=timings[first].median / timings[name].median,
+                difference=float((own - expected).abs().max() / expected.abs().max()),
+                agreement=agreement,
+                peak_mib=peak_bytes(each.call, device) / 2**20,
+                process=(processes or {}).get(name),
+                parameters=each.parameters,
+                precision=each.precision,
+                gflops=counter.get_total_flops() / 1e9,
+            )
+        )
+    return found
 
 
 @dataclass(frozen=True)
 class Report:
-    """All contests of one run, by what was to be done."""
+    """All comparisons of one run, by their titles."""
 
-    contests: Mapping[str, Sequence[Entry]]
+    comparisons: Mapping[str, Sequence[Measured]]
     peak: DevicePeak
     device: torch.device
     repeat: int
 
     def text(self) -> str:
-        """A table for each, and what its columns are."""
+        """A table for each comparison, and a legend."""
         products = ", ".join(f"{rate:.0f} in {name}" for name, rate in self.peak.gflops.items())
         legend = LEGEND.format(
             repeat=self.repeat,
@@ -301,8 +296,8 @@ class Report:
             threads=torch.get_num_threads(),
         )
         tables = [
-            f"{title}:\n\n{contest_table(entries, self.peak)}"
-            for title, entries in self.contests.items()
+            f"{title}:\n\n{variants_table(found, self.peak)}"
+            for title, found in self.comparisons.items()
         ]
         return "\n\n".join([*tables, legend])
 
@@ -315,203 +310,211 @@ class Report:
                 "repeat": self.repeat,
             },
             "device_peak": self.peak._asdict(),
-            "contests": {
-                title: [entry.as_json() for entry in entries]
-                for title, entries in self.contests.items()
+            "comparisons": {
+                title: [each.as_json() for each in found]
+                for title, found in self.comparisons.items()
             },
         }
 
 
-def contest_table(entries: Sequence[Entry], peak: DevicePeak) -> str:
-    """A line for each contestant; columns for what there is something to say about."""
-    columns = [*time_columns(entries), *memory_columns(entries)]
-    if all(entry.gflops for entry in entries):
-        columns += work_columns(entries, peak)
+def variants_table(found: Sequence[Measured], peak: DevicePeak) -> str:
+    """A line for each variant; columns that would be empty are left out."""
+    columns: list[Column] = [
+        ("ms", [str(each.timing) for each in found]),
+        ("times faster", [f"{each.times_faster:.2f}" for each in found]),
+        ("difference", [f"{each.difference:.0e}" for each in found]),
+    ]
+    agreements = [percent(each.agreement) for each in found if each.agreement is not None]
+    if agreements:
+        columns.append(("same class %", agreements))
+    columns.append(("tensors MiB", [f"{each.peak_mib:.1f}" for each in found]))
+    if processes := [each.process for each in found if each.process is not None]:
+        first = processes[0].peak
+        columns += [
+            ("process MiB", [f"{each.peak:.0f} ({each.peak / first:.2f}x)" for each in processes]),
+            ("before", [f"{each.before:.0f}" for each in processes]),
+        ]
+    if all(each.gflops for each in found):
+        rates = [(each.gflops_per_second, peak.gflops[each.precision]) for each in found]
+        columns += [
+            ("parameters", [f"{each.parameters:,}" for each in found]),
+            ("GFLOPs", [f"{each.gflops:.1f}" for each in found]),
+            ("GFLOP/s", [f"{rate:.0f}" for rate, _ in rates]),
+            ("peak %", [percent(rate / most) for rate, most in rates]),
+        ]
     cells = zip(*(cells for _, cells in columns), strict=True)
-    rows = [[entry.name, *row] for entry, row in zip(entries, cells, strict=True)]
-    return table(["contestant", *(header for header, _ in columns)], rows)
-
-
-def spread(timing: Timing) -> str:
-    return f"{timing.median:.1f} ({timing.fastest:.1f} to {timing.slowest:.1f})"
-
-
-def time_columns(entries: Sequence[Entry]) -> list[Column]:
-    columns = [
-        ("ms", [spread(entry.timing) for entry in entries]),
-        ("times faster", [f"{entry.times_faster:.2f}" for entry in entries]),
-        ("difference", [f"{entry.difference:.0e}" for entry in entries]),
-    ]
-    agreements = [entry.agreement for entry in entries if entry.agreement is not None]
-    return columns + ([("same class %", [*map(percent, agreements)])] if agreements else [])
-
-
-def memory_columns(entries: Sequence[Entry]) -> list[Column]:
-    columns = [("tensors MiB", [f"{entry.peak_mib:.1f}" for entry in entries])]
-    processes = [entry.resident for entry in entries if entry.resident is not None]
-    if not processes:
-        return columns
-    first = processes[0].peak
-    return [
-        *columns,
-        ("process MiB", [f"{each.peak:.0f} ({each.peak / first:.2f}x)" for each in processes]),
-        ("before", [f"{each.before:.0f}" for each in processes]),
-    ]
-
-
-def work_columns(entries: Sequence[Entry], peak: DevicePeak) -> list[Column]:
-    rates = [entry.gflops_per_second for entry in entries]
-    peaks = [peak.gflops[entry.precision] for entry in entries]
-    return [
-        ("parameters", [f"{entry.parameters:,}" for entry in entries]),
-        ("GFLOPs", [f"{entry.gflops:.1f}" for entry in entries]),
-        ("GFLOP/s", [f"{rate:.0f}" for rate in rates]),
-        ("peak %", [percent(rate / peak) for rate, peak in zip(rates, peaks, strict=True)]),
-    ]
+    rows = [[each.name, *row] for each, row in zip(found, cells, strict=True)]
+    return table(["variant", *(header for header, _ in columns)], rows)
 
 
 @dataclass(frozen=True)
-class Rivals:
-    """Who races, with the same weights, and what is measured of them."""
+class Variants:
+    """Which networks are compared, with the same weights, and what is measured of them."""
 
     row: str = "ann_r50-d8_512x1024_40k_cityscapes"
     """A published row (`annlib list`): its network and recipe."""
     precision: Precision = "fp32"
-    """The best of ours takes part in this precision, too."""
+    """Measure the best of ours in this precision, too."""
     compile: bool = False
-    """The best of ours takes part compiled, too. Its first call takes minutes."""
+    """Measure the best of ours compiled, too. Its first call takes minutes."""
     cuda_graphs: bool = False
-    """With --compile, on a GPU: it takes part with its kernels replayed, too."""
+    """With --compile, on a GPU: measure it with CUDA graphs, too."""
     processes: bool = True
-    """Measure the memory of processes, too, one for each (on a CPU)."""
+    """Measure the memory of processes, too, one for each variant (on a CPU)."""
 
-    def published(self) -> "Published":
-        """Raises KeyError for an unknown row."""
-        from annlib.zoo import published
-
-        return published(self.row)
-
-    def field(self, best: "Network", device: "torch.device") -> "list[Contestant]":
-        """Those that can take part; says who cannot, and why."""
-        from benchmarks.mmseg_reference import HOW_TO_INSTALL, installed
-
+    def all(self, best: Network, device: torch.device) -> list[Variant]:
+        """Those that can be measured here; prints which one cannot, and why."""
         if not installed():
-            print(f"The reference is not installed: ours race alone. {HOW_TO_INSTALL}", flush=True)
+            print(f"The reference is not installed: only ours are measured. {HOW_TO_INSTALL}")
         asked = RuntimeConfig(self.precision, compile=self.compile, cuda_graphs=self.cuda_graphs)
-        return field(best, able(asked, device))
+        return variants(best, able(asked, device))
 
-    def race(
+    def compare(
         self,
-        works: "Mapping[str, Callable[[], Ready]]",
-        device: "torch.device",
+        prepare: Mapping[str, Callable[[], Workload]],
+        device: torch.device,
         repeat: int,
-        looks: int = 1,
-    ) -> "list[Entry]":
-        """Says what is being done, for it takes minutes."""
-
-        processes: dict[str, Resident | None] = {}
-        if self.processes:
-            print(f"Memory of {len(works)} processes ...", flush=True)
-            processes = processes_of(works, device)
-        print(f"{repeat} rounds of: {'; '.join(works)} ...", flush=True)
-        return contest(works, device, repeat, looks, processes)
+        num_results: int = 1,
+    ) -> list[Measured]:
+        """Prints what is measured, because it takes minutes."""
+        processes: dict[str, ProcessMemory | None] = {}
+        if self.processes and device.type == "cpu":  # a GPU's memory is not the process's
+            print(f"Memory of {len(prepare)} processes ...", flush=True)
+            processes = {name: process_memory(make) for name, make in prepare.items()}
+        print(f"{repeat} rounds of: {'; '.join(prepare)} ...", flush=True)
+        return compare_workloads(prepare, device, repeat, num_results, processes)
 
     def report(
-        self, contests: "Mapping[str, list[Entry]]", device: "torch.device", repeat: int
-    ) -> "Report":
-        """The contests beside what the device can do at most, measured now."""
-        from benchmarks.common import device_peak
-
-        peak = device_peak(device, sorted({"fp32", self.precision}))
-        return Report(contests, peak, device, repeat)
+        self, comparisons: Mapping[str, list[Measured]], device: torch.device, repeat: int
+    ) -> Report:
+        """The comparisons, and what the device can do at most, measured now."""
+        return Report(
+            comparisons, device_peak(device, sorted({"fp32", self.precision})), device, repeat
+        )
 
     def words(self) -> list[str]:
-        """Settings for the name of a file: the row, and what is not the usual."""
+        """Settings for the file name: the row, and what is not the default."""
         words = [self.row] + [self.precision] * (self.precision != "fp32")
         return words + ["compiled"] * self.compile + ["cuda-graphs"] * self.cuda_graphs
 
 
 @dataclass(frozen=True)
-class Model:
-    """Race the reference: one picture, from its pixels to logits of its size.
+class Image:
+    """Compare with the reference: one image, from its pixels to logits of its size.
 
     Without the reference (pip install -e '.[reference]') ours are compared with each other.
     """
 
-    rivals: Rivals = Rivals()
+    variants: Variants = Variants()
     machine: Machine = Machine()
     results: Results = Results()
     size: tuple[int, int] | None = None
-    """Height and width of the picture; the row's crop if not given."""
+    """Height and width of the image; the row's crop if not given."""
 
     def run(self) -> None:
-        from functools import partial
-
-        row, device = self.rivals.published(), self.machine.ready()
+        row, device = published(self.variants.row), self.machine.ready()
         size = self.size or row.experiment.data.crop_size
         at_least_one("--size", min(size))
-        field = self.rivals.field("frozen", device)
-        works = {each.name: partial(inference, each, row, size, device) for each in field}
-        entries = self.rivals.race(works, device, self.machine.repeat)
-        contests = {f"One picture of {size[0]} x {size[1]} to logits of its size": entries}
-        report = self.rivals.report(contests, device, self.machine.repeat)
-        path = self.results.path(device, "model", *self.rivals.words(), f"{size[0]}x{size[1]}")
-        self.results.keep(report.text(), report.values(), path)
-
-
-LOOKS = 3  # losses that are compared; each depends on all weights after the step before
+        prepare = {
+            each.name: partial(inference, each, row, size, device)
+            for each in self.variants.all("frozen", device)
+        }
+        found = self.variants.compare(prepare, device, self.machine.repeat)
+        title = f"One image of {size[0]} x {size[1]} to logits of its size"
+        report = self.variants.report({title: found}, device, self.machine.repeat)
+        path = self.results.path(device, "model", *self.variants.words(), f"{size[0]}x{size[1]}")
+        print(f"\n{self.results.save(report.text(), report.values(), path)}", flush=True)
 
 
 @dataclass(frozen=True)
-class Train:
-    """Race the reference: a step of training by the same recipe, on the same batch, over and over.
+class Step:
+    """Compare with the reference: training steps by the same recipe on one batch.
 
-    Forward, loss, backward, SGD; without the loading of data, and with dropout off, so that losses
-    can be compared. Without the reference (pip install -e '.[reference]') ours race alone.
+    Forward, loss, backward, SGD; without data loading, and without dropout, so that losses can be
+    compared. Without the reference (pip install -e '.[reference]') only ours are measured.
     """
 
-    rivals: Rivals = Rivals()
+    variants: Variants = Variants()
     machine: Machine = Machine()
     results: Results = Results()
     crop: tuple[int, int] = (256, 256)
-    """Height and width of the pictures."""
+    """Height and width of the images."""
     batch: int = 2
-    """Pictures in a batch."""
+    """Images in a batch."""
 
     def run(self) -> None:
-        from functools import partial
-
-        row, device = self.rivals.published(), self.machine.ready()
+        row, device = published(self.variants.row), self.machine.ready()
         at_least_one("--crop", min(self.crop))
         at_least_one("--batch", self.batch)
-        works = {
+        prepare = {
             each.name: partial(training, each, row, self.crop, self.batch, device)
-            for each in self.rivals.field("folded", device)
+            for each in self.variants.all("folded", device)
         }
-        entries = self.rivals.race(works, device, self.machine.repeat, LOOKS)
+        found = self.variants.compare(prepare, device, self.machine.repeat, LOSSES)
         batch = f"{self.batch}x{self.crop[0]}x{self.crop[1]}"
-        title = f"A step of training on {batch.replace('x', ' x ')} (its result: the loss)"
-        report = self.rivals.report({title: entries}, device, self.machine.repeat)
-        path = self.results.path(device, "train", *self.rivals.words(), batch)
-        self.results.keep(report.text(), report.values(), path)
+        title = f"A training step on {batch.replace('x', ' x ')} (its result: the loss)"
+        report = self.variants.report({title: found}, device, self.machine.repeat)
+        path = self.results.path(device, "train", *self.variants.words(), batch)
+        print(f"\n{self.results.save(report.text(), report.values(), path)}", flush=True)
+
+
+def milliseconds_by_part(config: ModelConfig, size: Size, how: Measuring) -> dict[str, float]:
+    """Of the forward pass whose time is the median of all."""
+    model = prepare_model(fuse_for_training(build_model(config)), how.device, how.compute)
+    images = torch.randn(1, 3, *size, device=how.device)
+
+    def clock() -> float:
+        synchronise(how.device)
+        return 1000 * time.perf_counter()
+
+    with autocast(how.device, how.compute.precision):
+        runs = [spent_by_part(model, images, clock) for _ in range(how.repeat + 2)][2:]
+    return sorted(runs, key=lambda run: sum(run.values()))[len(runs) // 2]
+
+
+def network_input(experiment: Experiment, how: Measuring) -> Size:
+    """Size of the network's input when an image is tested: the whole image, or a window."""
+    test = shrunk(experiment, how.shrink).test
+    return test.window or fit(image_size(experiment, how.shrink), test.base_size)
+
+
+def parts_table(experiment: Experiment, how: Measuring) -> str:
+    """Parameters, GFLOPs and time of each part; the last line is their sum."""
+    config, size = experiment.model, network_input(experiment, how)
+    columns = (
+        parameters_by_part(config),
+        gflops_by_part(config, 1, size),
+        milliseconds_by_part(config, size, how),
+    )
+    numbers = {name: [column[name] for column in columns] for name in columns[2]}
+    numbers["all"] = [sum(column.values()) for column in columns]
+    rows = [
+        [name, f"{parameters:,}", f"{gflops:.2f}", f"{milliseconds:.2f}"]
+        for name, (parameters, gflops, milliseconds) in numbers.items()
+    ]
+    text = table(["part", "parameters", "GFLOPs", "ms"], rows)
+    return f"{text}\n\nOne forward pass of 1 x 3 x {size[0]} x {size[1]}, and the auxiliary head."
 
 
 @dataclass(frozen=True)
 class Parts:
-    """Show parameters, multiply-adds and time of each part of a network, in inference."""
+    """Show parameters, FLOPs and time of each part of a network, in inference."""
 
     choice: Choice = Choice()
     machine: Machine = Machine()
     shrink: int = 1
-    """Divide all sides of pictures by this."""
+    """Divide all sides of images by this."""
     precision: Precision = "fp32"
     """Of convolutions and products."""
 
     def run(self) -> None:
-        from annlib.engine.row_costs import Measuring, parts_table
-
         rows = self.choice.rows()
         compute = RuntimeConfig(self.precision)
         how = Measuring(self.machine.ready(), compute, self.shrink, self.machine.repeat)
         for row in rows:
             print(f"{row.name}\n\n{parts_table(row.experiment, how)}\n", flush=True)
+
+
+COMMANDS = {"image": Image, "step": Step, "parts": Parts}
+if __name__ == "__main__":
+    main("benchmarks.network", COMMANDS, __doc__, "image")

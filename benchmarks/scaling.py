@@ -1,23 +1,25 @@
-"""python -m benchmarks scaling: how time and memory of attention grow with the feature map."""
+"""How time and memory of attention grow with the feature map, with fitted exponents and a chart."""
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
 
-from benchmarks.common import Machine, Maps, Results
-
-if TYPE_CHECKING:
-    from annlib.course.timing import Comparison, Conditions
-
+from annlib.course import scaling
+from annlib.course.implementations import comparison_table
+from annlib.course.plots.costs import growth_chart
+from annlib.course.scaling import NAMES, curves_of, slopes_table
+from annlib.course.timing import Comparison, Conditions
+from annlib.model.checkpoint import write_atomically
+from benchmarks.common import Machine, Maps, Results, main
+from benchmarks.implementations import legend, settings
 
 SIZES = ((32, 32), (32, 64), (64, 64), (64, 128), (128, 128), (128, 256), (256, 256))
 
 
 @dataclass(frozen=True)
-class Growth:
-    """Measure folded APNB and non-local attention on ever larger maps, and fit their exponents.
+class Scaling:
+    """Measure folded APNB and non-local attention on growing maps, and fit their exponents.
 
-    The ordinary block is measured as far as the memory goes. On two cores this takes a quarter of
-    an hour.
+    The ordinary block is measured as far as the memory allows. On two cores this takes a quarter
+    of an hour.
     """
 
     maps: Maps = Maps(sizes=SIZES)
@@ -25,39 +27,41 @@ class Growth:
     results: Results = Results()
 
     def run(self) -> None:
-        import annlib.course.plots.costs  # noqa: F401  first: it needs matplotlib
-        from annlib.course.scaling import growing
-
         channels = self.maps.channels()
         conditions = self.maps.conditions(self.machine.ready(), self.machine.repeat)
         comparisons: list[Comparison] = []
-        for comparison in growing(self.maps.sizes, channels, conditions):
+        for comparison in scaling.growing(self.maps.sizes, channels, conditions):
             comparisons.append(comparison)
             saved = self.save(comparisons, conditions)
             print(f"{comparison.title}: done", flush=True)
         print(f"\n{saved}")
 
-    def save(self, comparisons: "list[Comparison]", conditions: "Conditions") -> str:
-        """Writes down and draws all that is known.  -> the tables, and where they are"""
-        from annlib.course.implementations import forms_table, legend, settings
-        from annlib.course.plots.costs import growth_chart
-        from annlib.course.scaling import NAMES, curves_of, slopes_table
-        from annlib.model.checkpoint import write_atomically
-
+    def save(self, comparisons: list[Comparison], conditions: Conditions) -> str:
+        """Writes and draws what is measured so far.  -> the tables and their path"""
         curves = curves_of(comparisons)
-        picture = growth_chart(curves)
-        path = self.results.path(conditions.device, "growth", *self.maps.words(Growth.maps))
-        drawn = path.with_suffix(".png")
-        write_atomically(drawn, picture.png())
+        chart = growth_chart(curves)
+        path = self.results.path(conditions.device, "growth", *self.maps.words(Scaling.maps))
+        write_atomically(path.with_suffix(".png"), chart.png())
         texts = [
-            f"![{picture.alt}]({drawn.name})",
+            f"![{chart.alt}]({path.with_suffix('.png').name})",
             slopes_table(curves),
-            forms_table("attention", comparisons, NAMES[:2]),
+            comparison_table("attention", comparisons, NAMES[:2]),
             legend(conditions),
+        ]
+        lines = [
+            {
+                name: asdict(line) if line else None
+                for name, line in (("time", curve.time), ("memory", curve.memory))
+            }
+            for curve in curves
         ]
         values = {
             "settings": settings(self.maps.channels(), conditions),
-            "curves": [curve.as_json() for curve in curves],
+            "curves": [asdict(c) | line for c, line in zip(curves, lines, strict=True)],
             "attention": list(map(asdict, comparisons)),
         }
         return self.results.save("\n\n".join(texts), values, path)
+
+
+if __name__ == "__main__":
+    main("benchmarks.scaling", Scaling, __doc__, "--limit-gib 4")

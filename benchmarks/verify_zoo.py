@@ -1,10 +1,8 @@
-"""python -m benchmarks verify-zoo: every published row checked from its name to its scores.
+"""Every published row checked, from its name to its scores.
 
-Weights and images follow from names and shapes alone, so none are stored: data/reference.
-
-Each check tells what it saw, and raises ValueError with it where the claim does not hold.
-
-Each check tells what it saw, and raises ValueError with it where the claim does not hold.
+Weights and images follow a rule from names and shapes, so they are not stored; the reference's
+numbers are in data/reference. Each check returns what it saw, and raises ValueError with it if the
+claim does not hold.
 """
 
 import ast
@@ -33,7 +31,7 @@ from annlib.engine.inference import MULTI_SCALE, inference_of, make_predictor
 from annlib.engine.metrics import ConfusionMatrix, percent, table
 from annlib.engine.results import cpu_name, provenance, to_json, write_results
 from annlib.engine.row_costs import (
-    PICTURES,
+    IMAGE_SIZES,
     gflops_by_part,
     parameters_by_part,
     share_of_one_gpu,
@@ -46,7 +44,8 @@ from annlib.model.ann import ANN
 from annlib.model.build import build_model
 from annlib.model.checkpoint import write_atomically
 from annlib.model.convert import from_mmseg, load_strictly
-from annlib.zoo import Published
+from annlib.zoo import ROWS, Published, published
+from benchmarks.common import main
 
 REFERENCE = Path(__file__).parents[1] / "data" / "reference"
 KEYS = {50: "state_dict_keys_r50_19.txt", 101: "state_dict_keys_r101_150.txt"}
@@ -221,14 +220,14 @@ def check_logits(experiment: Experiment, model: ANN) -> str:
 
 
 CPU = torch.device("cpu")
-TRAIN_PICTURES, VAL_PICTURES = 4, 2  # of an imitation
+TRAIN_IMAGES, VAL_IMAGES = 4, 2  # of an imitation
 WINDOW, STRIDE = 769, 513  # of the rows that slide: the others get the same overlap
 
 
 def imitate(dataset: str, root: Path, shrink: int) -> None:
-    """Writes an imitation with pictures of the real sizes, or of a typical one divided."""
-    size = shrunk_size(PICTURES[dataset], shrink) if shrink > 1 else None
-    mimic(dataset, root, TRAIN_PICTURES, VAL_PICTURES, size)
+    """Writes an imitation with images of the real sizes, or of a typical size divided."""
+    size = shrunk_size(IMAGE_SIZES[dataset], shrink) if shrink > 1 else None
+    mimic(dataset, root, TRAIN_IMAGES, VAL_IMAGES, size)
 
 
 def check_step(experiment: Experiment, model: nn.Module, dataset: Dataset) -> str:
@@ -324,16 +323,16 @@ def checks_of(row: Published, root: Path, shrink: int) -> dict[str, Check]:
     small = shrunk(share_of_one_gpu(row), shrink)
     test, crop_size = small.test, small.data.crop_size
     model = prepare_model(build_model(small.model), CPU, RuntimeConfig())
-    halves = open_data(small.data, root)
+    splits = open_data(small.data, root)
     return {
         "parameters": lambda: check_parameters(row.experiment),
         "GFLOPs": lambda: check_gflops(row.experiment),
         "strict load": lambda: check_loading(row.experiment, model),
         "golden logits": lambda: check_logits(row.experiment, model),
-        "training step": lambda: check_step(small, model, halves.train),
-        "whole": lambda: check_evaluation(model, whole(test), halves.val),
-        "slide": lambda: check_evaluation(model, slide(test, crop_size), halves.val),
-        "ms+flip": lambda: check_evaluation(model, multi_scale(test), halves.val),
+        "training step": lambda: check_step(small, model, splits.train),
+        "whole": lambda: check_evaluation(model, whole(test), splits.val),
+        "slide": lambda: check_evaluation(model, slide(test, crop_size), splits.val),
+        "ms+flip": lambda: check_evaluation(model, multi_scale(test), splits.val),
     }
 
 
@@ -366,8 +365,8 @@ LEGEND = """Parameters: all, the auxiliary head included. GFLOPs: of one crop, t
 the one projection of APNB that it computes twice; then the auxiliary head. Strict load: every name
 and shape of a released file. Golden logits: largest difference to the reference's, relative to the
 largest, on weights and an image that follow a rule. Training step: one GPU's share of the batch.
-mIoU: of that network, which has learnt nothing, on {pictures}:
-it says that evaluation runs, and that every pixel was counted."""
+mIoU: of that network, which was not trained, on {images}:
+it shows that evaluation runs, and that every pixel was counted."""
 
 
 def zoo_table(checks: Sequence[RowCheck], shrink: int) -> str:
@@ -376,7 +375,7 @@ def zoo_table(checks: Sequence[RowCheck], shrink: int) -> str:
         grid(checks, lambda finding: "yes" if finding.holds else "NO"),
         summary(checks, shrink),
         grid(checks, lambda finding: finding.seen if finding.holds else "see below"),
-        LEGEND.format(pictures=pictures(shrink)),
+        LEGEND.format(images=imitations(shrink)),
     ]
     failures = [
         f"- {check.name}, {name}: {finding.seen}"
@@ -400,9 +399,9 @@ def grid(checks: Sequence[RowCheck], say: Callable[[Finding], str]) -> str:
     return table(["name", *claims], rows)
 
 
-def pictures(shrink: int) -> str:
+def imitations(shrink: int) -> str:
     small = f" with all sides divided by {shrink}" if shrink > 1 else " of the real sizes"
-    return f"painted imitations of the data sets{small}"
+    return f"synthetic imitations of the data sets{small}"
 
 
 def summary(checks: Sequence[RowCheck], shrink: int) -> str:
@@ -430,11 +429,8 @@ def write_zoo(checks: Sequence[RowCheck], shrink: int, path: Path, command: str)
     return write_results(zoo_table(checks, shrink), path, command)
 
 
-OUT = Path("data/results/zoo.md")
-
-
 @dataclass(frozen=True)
-class Zoo:
+class VerifyZoo:
     """Check all 16 published rows on the CPU and write the table of what holds.
 
     Each is built, counted, loaded from the released layout, compared with the reference's logits,
@@ -445,22 +441,22 @@ class Zoo:
     rows: tuple[str, ...] = ()
     """Names of rows; all if none is given."""
     shrink: int = 8
-    """Divide all sides of pictures, crops and windows by this; 1 for the real sizes."""
-    out: Path = OUT
-    """The table; the findings lie beside it as JSON."""
+    """Divide all sides of images, crops and windows by this; 1 for the real sizes."""
+    out: Path = Path("data/results/zoo.md")
+    """The table, next to a JSON file of the findings."""
     threads: int | None = None
     """CPU threads of one operation."""
 
     def run(self) -> None:
-        from annlib.engine.row_costs import shrunk
-
-        rows = self.wanted()
-        shrunk(rows[0].experiment, self.shrink)  # says what is wrong with it before hours of work
+        rows = [published(name) for name in self.rows] if self.rows else list(ROWS)
+        shrunk(rows[0].experiment, self.shrink)  # refuses a wrong factor before hours of work
         use_threads(self.threads)
+        names = f" --rows {' '.join(self.rows)}" if self.rows else ""
+        command = f"python -m benchmarks.verify_zoo{names} --shrink {self.shrink}"
         checks, text = [], ""
         for check in check_rows(rows, self.shrink):
             checks.append(check)
-            text = write_zoo(checks, self.shrink, self.out, self.command())
+            text = write_zoo(checks, self.shrink, self.out, command)
             failed = [name for name, finding in check.findings.items() if not finding.holds]
             verdict = f"does not hold: {', '.join(failed)}" if failed else "all true"
             print(f"{check.name}: {verdict} ({check.seconds:.0f} s)", flush=True)
@@ -469,12 +465,6 @@ class Zoo:
         if failing:
             sys.exit(f"{failing} of {len(checks)} rows do not hold in every claim: see {self.out}")
 
-    def wanted(self) -> "list[Published]":
-        from annlib.zoo import ROWS, published
 
-        return [published(name) for name in self.rows] if self.rows else list(ROWS)
-
-    def command(self) -> str:
-        """The words that check the same again."""
-        rows = f" --rows {' '.join(self.rows)}" if self.rows else ""
-        return f"annlib zoo{rows} --shrink {self.shrink}"
+if __name__ == "__main__":
+    main("benchmarks.verify_zoo", VerifyZoo, __doc__, "--shrink 8")

@@ -1,7 +1,6 @@
 """What holds for every test."""
 
 import asyncio
-import os
 import threading
 from collections.abc import Callable, Iterator
 
@@ -13,17 +12,6 @@ import torch
 def repeatable() -> None:
     """The same random numbers whenever and in whatever order a test runs."""
     torch.manual_seed(0)
-
-
-@pytest.fixture(scope="session")
-def chromium_path() -> str:
-    """Where the browser is. Without one a test is skipped; on a CI machine that is a failure."""
-    from tests.browser.lab import chromium  # only the course needs Jupyter's packages
-
-    try:
-        return chromium()
-    except FileNotFoundError as error:
-        pytest.fail(str(error)) if os.environ.get("CI") else pytest.skip(str(error))
 
 
 @pytest.fixture

@@ -46,8 +46,11 @@ def mmseg_state_dict(depth: int, num_classes: int) -> dict[str, Tensor]:
 
 def filled_model(depth: int, num_classes: int, dropout: float = 0.1) -> ANN:
     """Our network with the reference's weights, in evaluation mode."""
-    model = ANN(ModelConfig(depth, num_classes, dropout=dropout))
-    model.load_state_dict(from_mmseg(mmseg_state_dict(depth, num_classes)), strict=True)
+    with torch.device("meta"):  # no time for random weights that are replaced
+        model = ANN(ModelConfig(depth, num_classes, dropout=dropout))
+    weights = from_mmseg(mmseg_state_dict(depth, num_classes))
+    weights = {name: tensor.clone() for name, tensor in weights.items()}
+    model.load_state_dict(weights, strict=True, assign=True)
     return model.eval()
 
 

@@ -36,7 +36,7 @@ def tiny_model(seed: int = 0) -> ANN:
 
 
 def tiny_segmenter(seed: int = 0, test: TestConfig = WHOLE, precision: str = "fp32") -> Segmenter:
-    network = Network("tiny", SPEC, test, lambda progress: tiny_model(seed))
+    network = Network("tiny", SPEC, test, lambda: tiny_model(seed))
     return segmenter(network, CPU, precision=precision)
 
 

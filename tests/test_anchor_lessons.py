@@ -22,19 +22,17 @@ from annlib.course.interventions import (
     strength,
     with_levels,
 )
-from annlib.course.plots.anchors import (
-    LABEL_SIZE,
-    count_up,
-    free_place,
-    lost_map,
+from annlib.course.plots.attention import anchor_map as draw_anchor_map
+from annlib.course.plots.attention import cell_map as draw_cell_map
+from annlib.course.plots.attention import (
+    count_anchors,
     mosaic,
+    output_change,
     strongest,
     times_counted,
 )
-from annlib.course.plots.anchors import anchor_map as draw_anchor_map
-from annlib.course.plots.anchors import cell_map as draw_cell_map
-from annlib.course.plots.anchors import two_maps as draw_two_maps
-from annlib.course.widgets.attention import BLOCKS, cell_map, context_volume
+from annlib.course.plots.attention import two_maps as draw_two_maps
+from annlib.course.widgets.attention import BLOCKS, cell_map, context_scale
 from annlib.course.widgets.base import Explorer
 from annlib.data.balloon_town.dataset import make_scene
 from annlib.data.datasets import FIRST_VAL_SEED
@@ -83,9 +81,11 @@ def test_context_does_not_move_where_nothing_is_changed(apnb: Baseline) -> None:
 
 
 def test_anchors_count_up() -> None:
-    assert count_up((1, 3, 6, 8), (16, 24)) == "1² + 3² + 6² + 8² = 1 + 9 + 36 + 64 = 110 anchors"
-    assert count_up((1,), (16, 24)) == "1² = 1 anchor"
-    assert count_up(None, (16, 24)) == "16 x 24 = 384 positions"
+    assert (
+        count_anchors((1, 3, 6, 8), (16, 24)) == "1² + 3² + 6² + 8² = 1 + 9 + 36 + 64 = 110 anchors"
+    )
+    assert count_anchors((1,), (16, 24)) == "1² = 1 anchor"
+    assert count_anchors(None, (16, 24)) == "16 x 24 = 384 positions"
 
 
 def test_strongest_anchor_is_named_by_its_place(apnb: Baseline) -> None:
@@ -93,20 +93,9 @@ def test_strongest_anchor_is_named_by_its_place(apnb: Baseline) -> None:
     first = strongest(attention, 95, 42)[0]
     row, column = divmod(first.index - (1 + 9 + 36), 8)
     assert first.place == f"level 8 row {row} column {column}"
-    assert first.share == pytest.approx(float(attention.row(95, 42).max()))
+    assert first.weight == pytest.approx(float(attention.row(95, 42).max()))
     picture = draw_anchor_map(SCENE.image, attention, 95, 42, "Anchors", "apnb")
     assert first.place in picture.alt and "110 anchors" in picture.alt and picture.png()
-
-
-def test_shares_written_on_neighbouring_cells_do_not_cover_each_other() -> None:
-    wide, high = LABEL_SIZE
-    taken: list[tuple[float, float]] = []
-    for column in (3, 4, 5, 3, 4, 5):
-        taken.append(free_place((0, 8 * column, 8, 8 * column + 8), taken))
-    for number, (x, y) in enumerate(taken):
-        assert x > 0 and y > 0
-        for u, v in taken[:number]:
-            assert abs(x - u) >= wide or abs(y - v) >= high
 
 
 # Cells
@@ -135,7 +124,7 @@ def test_lost_map_names_the_place_that_moves_most() -> None:
     before = torch.zeros(2, 16, 24)
     after = before.clone()
     after[:, 3, 5] = 1.0
-    assert "at row 3, column 5" in lost_map(SCENE.image, before, after).alt
+    assert "at row 3, column 5" in output_change(SCENE.image, before, after).alt
 
 
 # Levels
@@ -190,7 +179,7 @@ def test_cell_map_draws_every_level_and_stays_inside() -> None:
 
 
 def test_context_volume_draws_both_blocks_from_silent_to_twice(ann: ANN) -> None:
-    widget = context_volume(ann, SCENE)
+    widget = context_scale(ann, SCENE)
     for block, factor in product(BLOCKS, (0.0, 1.0, 2.0)):
         widget.controls["block"].value, widget.controls["factor"].value = block, factor
         assert not errors(widget)

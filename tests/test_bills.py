@@ -19,26 +19,19 @@ from annlib.course.costs import (
     step_gflops,
 )
 from annlib.course.implementations import (
-    FOLDED_APNB,
-    FUSED,
-    NONLOCAL,
-    PLAIN_APNB,
     Channels,
     Shape,
     asymmetric_flops,
-    attention_forms,
+    attention_implementations,
     block_flops,
     folded_block_flops,
     nonlocal_flops,
 )
-from annlib.course.plots.costs import cost_curves, measured_points
-from annlib.course.plots.efficient import orders
-from annlib.course.scaling import Visit, beside_paper, found_in, largest_affordable, visits
-from annlib.course.timing import Comparison, Conditions, Cost, Finish
+from annlib.course.plots.costs import cost_curves, orders
+from annlib.course.timing import Conditions
 from annlib.course.widgets import attention, costs
-from annlib.course.widgets import costs as network_control
 from annlib.course.widgets.costs import GRIDS
-from annlib.engine.profiler import Timing
+from annlib.engine.profiler import peak_bytes
 
 CPU = Conditions(torch.device("cpu"), repeat=2)
 
@@ -62,10 +55,10 @@ def test_operations_are_those_of_the_formulas_that_torch_confirms(
 def test_memory_by_formula_is_near_what_is_held() -> None:
     channels, size = Channels().divided(8), (48, 64)
     expected = bills(48 * 64, 110, channels.key)
-    for form in attention_forms(channels, size, CPU):
-        if form.name in expected:
-            held = next(v for v in visits([form], CPU.device, 0)).mebibytes
-            assert held == pytest.approx(expected[form.name].num_bytes / 2**20, rel=0.15)
+    for each in attention_implementations(channels, size, CPU):
+        if each.name in expected:
+            held = peak_bytes(each.compute, CPU.device)
+            assert held == pytest.approx(expected[each.name].num_bytes, rel=0.15)
 
 
 @pytest.mark.parametrize("name", ["AFNB", "APNB"])
@@ -103,57 +96,29 @@ def test_curves_without_known_memory_draw_no_limit() -> None:
 
 @pytest.mark.parametrize("head", HEADS)
 def test_network_bill_answers_for_every_head(head: str) -> None:
-    widget = network_control.NetworkBill()
-    shown = [widget.draw(head, size)[0].alt for size in network_control.SIZES.values()]
+    widget = costs.network_cost()
+    shown = [widget.draw(head, size)[0].alt for size in costs.SIZES.values()]
     assert all("GFLOPs in all" in text for text in shown)
     widget.close()
 
 
 def test_fold_bill_answers_for_the_ends_of_its_sliders() -> None:
-    widget = costs.FoldBill()
+    widget = costs.folding_cost()
     states = product(("AFNB", "APNB"), (8, 256), (8, 256), (64, 2048))
-    assert len({widget.draw(*state)[0].alt for state in states}) == 16
+    assert len({widget.draw(*state).alt for state in states}) == 16
     widget.close()
 
 
 def test_order_swap_says_who_may_change_places() -> None:
-    widget = attention.OrderSwap(layers(4), torch.randn(2, 4, 16, 24))
+    widget = attention.layer_order(layers(4), torch.randn(2, 4, 16, 24))
     states = product(layers(4), attention.SCALES)
-    shown = [widget.draw(name, cells, 3)[0].alt for name, cells in states]
-    may = {text.split(",")[0] for text in shown if "they may change places" in text}
+    shown = [widget.draw(name, cells, 3).alt for name, cells in states]
+    may = {text.split(",")[0] for text in shown if "They commute" in text}
     assert may == {"1 x 1 convolution", "batch norm"}
-    assert not any("batch norm, training" in text for text in shown if "places" in text)
+    assert not any("batch norm, training" in text for text in shown if "They commute" in text)
     widget.close()
 
 
 def test_orders_that_agree_are_said_to_agree_by_rounding() -> None:
     found = exchange(torch.nn.Identity(), torch.randn(2, 3, 8, 9), 3)
     assert "rounding" in orders(found, 0, "nothing").alt
-
-
-def test_medians_and_memory_are_found_in_visits() -> None:
-    seen = [Visit("a", None, 7.0), *(Visit("a", ms, None) for ms in (3.0, 1.0, 2.0))]
-    assert found_in(seen)["a"] == (Timing(2.0, 1.0, 3.0), 7.0)
-
-
-def comparison(milliseconds: float) -> Comparison:
-    finish = Finish(NONLOCAL, 1, Cost(1, 1, 1, None), Timing(milliseconds, 1, 1))
-    return Comparison("", (10, 10), (finish,), ())
-
-
-def test_largest_map_that_time_and_memory_allow_is_taken() -> None:
-    sizes = [(20, 20), (40, 40), (80, 80)]
-    afford = largest_affordable
-    assert afford(sizes, comparison(1), 1, 10, inf) == (80, 80)
-    assert afford(sizes, comparison(1), 1, 0.3, inf) == (40, 40)
-    assert afford(sizes, comparison(1), 1, 10, 2 * 8 * 1600**2) == (40, 40)
-    assert afford(sizes, comparison(1e6), 1, 1, 1) == (20, 20)
-
-
-def test_paper_stands_beside_what_was_measured() -> None:
-    forms = [f for f in attention_forms(Channels().divided(64), (6, 9), CPU) if f.name != "x"]
-    found = found_in(list(visits(forms, CPU.device, 2)))
-    assert {NONLOCAL, FUSED, PLAIN_APNB, FOLDED_APNB} <= found.keys()
-    text = beside_paper(found, (6, 9))
-    assert "around 6" in text and "here, 6 x 9: than non-local, fused" in text
-    assert "MiB" in measured_points(found, (6, 9)).alt

@@ -6,10 +6,10 @@ import ipywidgets
 import pytest
 import torch
 
-from annlib.course.plots.statistics import apart, paired, studies_picture
+from annlib.course.plots.statistics import paired, spread_labels, study_intervals
 from annlib.course.statistics import Registration, Report, pretend, verdict
 from annlib.course.training import Trial, run_trial, with_anchors
-from annlib.course.widgets.sweeps import RunsDashboard, SeedsExplorer
+from annlib.course.widgets.sweeps import paired_runs, study_power
 from annlib.data.datasets import open_data
 from annlib.experiments import find_experiment
 
@@ -117,28 +117,28 @@ def test_pairs_are_told_in_words() -> None:
 
 
 def test_names_of_points_keep_apart_and_in_order() -> None:
-    placed = apart({0: 1.0, 1: 1.0, 2: 0.0}, 1.0)
-    assert placed[2] < placed[0] < placed[1] and apart({}, 0.0) == {}
+    placed = spread_labels({0: 1.0, 1: 1.0, 2: 0.0}, 1.0)
+    assert placed[2] < placed[0] < placed[1] and spread_labels({}, 0.0) == {}
 
 
 def test_studies_are_told_in_words() -> None:
-    picture = studies_picture(pretend(3, 0.1, 0.01, 0.05, studies=50), 0.1)
-    assert "50 pretended studies" in picture.alt and len(picture.png()) > 1000
+    picture = study_intervals(pretend(3, 0.1, 0.01, 0.05, studies=50), 0.1)
+    assert "50 simulated studies" in picture.alt and len(picture.png()) > 1000
 
 
 def test_the_seeds_explorer_draws_every_value() -> None:
-    explorer = SeedsExplorer()
+    explorer = study_power()
     for name, control in explorer.controls.items():
         for value in control.options:
             control.value = value
             assert f"{name.replace('num_', '').partition('_')[0]}" in explorer.words()
     _, said = explorer.draw(3, 0.0, 0.1, 0.05)
-    assert "Right would be: refuted" in said
+    assert "The correct decision is: refuted" in said
     explorer.close()
 
 
 def test_the_dashboard_decides_for_any_two_arms() -> None:
-    dashboard = RunsDashboard(TRIALS)
+    dashboard = paired_runs(TRIALS)
     _, higher = dashboard.draw("mIoU", "old", "new", 0.02)
     assert "3 of 3 seeds. Higher by at least 0.02: supported" in higher
     _, lower = dashboard.draw("seconds", "old", "new", 0.02)
@@ -147,4 +147,4 @@ def test_the_dashboard_decides_for_any_two_arms() -> None:
     assert "choose two" in same
     dashboard.close()
     with pytest.raises(ValueError, match="control"):
-        RunsDashboard(TRIALS[:3])
+        paired_runs(TRIALS[:3])

@@ -16,11 +16,6 @@ LAYERS["__init__"] = 3  # offers names of the layers below to notebooks
 STANDARD_LIBRARY_ONLY = ("config", "zoo", "experiments")
 NOTEBOOK_PACKAGES = {"matplotlib", "seaborn", "ipywidgets", "anywidget", "IPython", "nbformat"}
 NOTEBOOK_PACKAGES |= {"nbclient", "nbconvert", "papermill", "jupytext"}
-EXCEPTIONS = {
-    (".", "benchmarks"),
-    (".", "tests"),
-    ("course", "benchmarks"),
-}
 
 
 def part_of(dotted: str) -> str:
@@ -72,11 +67,6 @@ def test_every_file_imports_from_its_layer_or_below() -> None:
         folder = str(path.parent.relative_to(PACKAGE))
         part = "assignments" if folder == "course/assignments" else first if rest else path.stem
         wrong = forbidden(part, path.read_text(encoding="utf-8"))
-        wrong = [
-            name
-            for name in wrong
-            if not any(folder == place and name.startswith(to) for place, to in EXCEPTIONS)
-        ]
         if wrong:
             found[str(path.relative_to(PACKAGE))] = wrong
     assert found == {}

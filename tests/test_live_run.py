@@ -5,19 +5,17 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import ipywidgets
 import pytest
 import torch
-from shown_in import alt
 
 from annlib.config import TrainConfig
 from annlib.course import training as training_module
 from annlib.course.lesson import OpenedLesson
-from annlib.course.plots.training import Look, live, one_batch, say_live, say_rates
-from annlib.course.widgets.training import BASE_RATES, FLOORS, LiveRun, RecipeSliders
+from annlib.course.plots.training import Validation, one_batch, rates
+from annlib.course.widgets.training import LiveRun
 from annlib.data.balloon_town.dataset import make_scene
 from annlib.engine.train import Step
 from annlib.experiments import town
@@ -46,16 +44,21 @@ def live_run(taken: list[int], broken_at: int = 0, pause: float = 0.0) -> LiveRu
         six_steps(taken, broken_at, pause),
         TOTAL,
         2,
-        lambda step: Look(step, step / 10, 0.3, SCENE.labels),
-        partial(live, total=TOTAL, scene=SCENE, block="ann"),
-        partial(say_live, total=TOTAL),
+        lambda step: Validation(step, step / 10, 0.3, SCENE.labels),
+        SCENE,
+        "ann",
     )
 
 
 def test_without_an_event_loop_finish_takes_all_steps(capsys: pytest.CaptureFixture) -> None:
     run = live_run(taken := []).start()
     run.finish()
-    assert taken == list(range(1, TOTAL + 1)) and [look.step for look in run.looks] == [0, 2, 4, 6]
+    assert taken == list(range(1, TOTAL + 1)) and [one.step for one in run.validations] == [
+        0,
+        2,
+        4,
+        6,
+    ]
     assert "Step 6 of 6" in capsys.readouterr().out
 
 
@@ -165,19 +168,12 @@ def test_the_state_is_told_once_beside_the_picture_and_in_its_alternative_text()
     assert "After step 6: mIoU 0.60" in shown["metadata"]["image/png"]["alt"]
 
 
-def test_every_recipe_of_the_sliders_is_drawn() -> None:
-    sliders = RecipeSliders(town("ann").train)
-    sweeps = {"base_lr": BASE_RATES, "min_lr": FLOORS, "power": (0, 1, 4), "warmup": (0, 500)}
-    for name, values in sweeps.items():
-        for value in values:
-            sliders.controls[name].value = value
-            assert "rate" in alt(sliders)
-    sliders.close()
-
-
 def test_rates_are_told_as_they_are() -> None:
-    said = say_rates(TrainConfig(10, base_lr=1.0, min_lr=0.0, power=1.0))
-    assert "Step 0 has the rate 1, step 0 the highest" in said and "half way it is 0.5" in said
+    said = rates(TrainConfig(10, base_lr=1.0, min_lr=0.0, power=1.0)).alt
+    assert (
+        "Step 0 has the learning rate 1, step 0 the highest" in said
+        and "half way it is 0.5" in said
+    )
 
 
 def test_losses_on_one_batch_are_told() -> None:
@@ -194,19 +190,18 @@ def test_a_full_run_uses_the_engines_folder_and_goes_on(
 ) -> None:
     small = replace(town("fcn"), data=replace(town("fcn").data, batch_size=2))
     monkeypatch.setattr(training_module, "find_experiment", lambda name: small)
-    training, halves = training_module.open_full_run(lesson(), tmp_path / "run", 2)
-    assert training.experiment.train.seed == 3
-    assert [step.number for step in training.steps(halves.train)] == [1, 2]
-    training.save()
+    trainer, splits = training_module.open_full_run(lesson(), tmp_path / "run", 2)
+    assert trainer.experiment.train.seed == 3
+    history = training_module.fit_with_progress(trainer, splits.train, "steps")
+    assert [number for number, _ in history] == [1, 2]
     again, _ = training_module.open_full_run(lesson(), tmp_path / "run", 2)
     assert again.step == 2
 
 
 def test_a_published_row_without_data_says_which_parameter_is_missing() -> None:
-    row = "ann_r50-d8_512x1024_40k_cityscapes"
-    experiment = training_module.chosen_experiment(lesson(row), None)
+    row = lesson("ann_r50-d8_512x1024_40k_cityscapes")
     with pytest.raises(FileNotFoundError, match="set the parameter data_root"):
-        training_module.data_of(experiment, lesson(row))
+        training_module.open_full_run(row, Path("nowhere"))
 
 
 def test_a_cpu_refuses_the_full_run_at_the_top() -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import small_town
-import tyro
 from PIL import Image
 
 from annlib import __main__
@@ -61,9 +60,7 @@ def test_commands_run_one_after_the_other(small: None, monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("words", BIG_COMMANDS)
 def test_command_that_needs_more_than_a_laptop_is_understood(words: str) -> None:
-    command = tyro.cli(
-        __main__.Command, args=shlex.split(words, comments=True), config=__main__.CONFIG
-    )
+    command = __main__.read_command(shlex.split(words, comments=True))
     name = getattr(command, "name", getattr(command, "network", getattr(command, "experiment", "")))
     assert not str(name).startswith("ann_") or published(name)
 

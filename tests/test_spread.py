@@ -4,13 +4,14 @@ from pathlib import Path
 from statistics import mean, stdev
 
 import pytest
+from shown_in import alt
 
-from annlib.course.plots.statistics import dots, narrowing
+from annlib.course.plots.statistics import dots, interval_widths
 from annlib.course.statistics import half_width, interval, paired_interval, t_quantile
 from annlib.course.sweeping.grid import make_grid
 from annlib.course.sweeping.run import Outcome
 from annlib.course.training import experiment, scales
-from annlib.course.widgets.sweeps import ALL, LEVELS, interval_sliders, results_table
+from annlib.course.widgets.sweeps import ALL, LEVELS, ResultsTable, interval_sliders
 
 JOB = Path(__file__).parents[1] / "notebooks/jobs/train_town.ipynb"
 PRINTED = {(0.975, 1): 12.706, (0.975, 4): 2.776, (0.95, 9): 1.833, (0.995, 30): 2.750}
@@ -47,8 +48,8 @@ def test_dots_say_mean_and_failures() -> None:
 
 
 def test_narrowing_tells_width_and_misses() -> None:
-    alt = narrowing(0.1, 5, "ann", 0.95).alt
-    assert "0.124 with 5" in alt and "of 40 intervals hold" in alt
+    alt = interval_widths(0.1, 5, "ann", 0.95).alt
+    assert "0.124 with 5" in alt and "of 40 intervals contain" in alt
 
 
 def test_interval_sliders_show_every_state() -> None:
@@ -62,17 +63,17 @@ def test_interval_sliders_show_every_state() -> None:
 
 def test_results_table_fills_filters_and_keeps_failures() -> None:
     grid = make_grid(JOB, {"head": ["apnb", "ann"], "seed": [0, 1]})
-    widget = results_table(grid, "house_accuracy")
+    widget = ResultsTable(grid, "house_accuracy")
     for one in grid.combinations[:3]:
         error = "went\n    ValueError: no <luck>" if one.number == 3 else None
         result = {} if error else {"house_accuracy": 0.5 + one.number / 10}
         widget.add(Outcome(one.number, one.label, one.parameters, 1.0, result, error))
-    assert widget.groups(list(grid.combinations)) == {"apnb": [0.6, 0.7], "ann": [None]}
-    page = widget.html(list(grid.combinations))
+    assert "apnb: 0.650 ±" in alt(widget) and "ann: no finished run, 1 failed" in alt(widget)
+    page = widget.output.outputs[0]["data"]["text/html"]
     assert "✗ failed: ValueError: no &lt;luck&gt;" in page and "waiting" in page
     for head in (ALL, "apnb", "ann"):
         for seed in (ALL, "0", "1"):
-            widget.menus["head"].value, widget.menus["seed"].value = head, seed
+            widget.controls["head"].value, widget.controls["seed"].value = head, seed
             assert "runs have ended" in widget.words()
     assert not any(o.get("output_type") == "error" for o in widget.output.outputs)
     widget.close()

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from annlib.course.plots.windows import coverage, window_map
+from annlib.course.plots.scenes import coverage, window_map
 from annlib.course.preflight import GPUS, PRECISIONS, estimate, published_memory, share_reached
-from annlib.course.training import measured_step, parameters_of, same_classes, sample_picture
+from annlib.course.training import measured_step, parameters_of, same_classes, sample_image
 from annlib.course.widgets.costs import preflight
 from annlib.course.widgets.scenes import window_sliders
 from annlib.data.balloon_town.dataset import make_scene
@@ -60,15 +60,15 @@ def test_windows_cover_every_pixel_and_their_number_is_told() -> None:
 def test_window_sliders_show_every_state() -> None:
     widget = window_sliders(np.full((32, 64, 3), 200, np.uint8))
     for _, side in widget.controls["side"].options:
-        for _, share in widget.controls["share"].options:
+        for _, share in widget.controls["stride"].options:
             widget.draw(side, share)
     widget.close()
 
 
 @pytest.mark.parametrize("name", ["cityscapes", "ade20k", "voc12aug"])
-def test_sample_picture_is_as_it_lies_on_disk(name: str, tmp_path: Path) -> None:
+def test_sample_image_is_as_it_lies_on_disk(name: str, tmp_path: Path) -> None:
     mimic(name, tmp_path / "data", train=2, val=1, size=(32, 64))
-    image, raw = sample_picture(tmp_path / "data", name)
+    image, raw = sample_image(tmp_path / "data", name)
     assert image.shape[:2] == tuple(raw.shape) and image.dtype == np.uint8
 
 

@@ -18,7 +18,7 @@ from annlib.data.loader import Transformed
 from annlib.data.transforms import training_transform
 from annlib.engine.distributed import any_rank, init_distributed, is_main, mean_over_ranks, rank
 from annlib.engine.train import make_optimizer, train
-from annlib.engine.trainer import Training, batches, prepare_model, score, wrap_model
+from annlib.engine.trainer import Trainer, batches, prepare_model, wrap_model
 from annlib.model.ann import ANN
 from annlib.seeds import seeded
 
@@ -56,11 +56,11 @@ def losses(accumulate: int) -> dict[str, list[float]]:
 
 def scores(folder: Path) -> list[float]:
     """Of an untrained network, every process on its share of the scenes."""
-    run = Training(EXPERIMENT, BALLOON_TOWN, folder, CPU)
+    run = Trainer(EXPERIMENT, BALLOON_TOWN, folder, CPU)
     dataset = Transformed(Scenes(5), training_transform(replace(DATA, color_jitter=False)))
     with seeded("scores"):
         dataset = [dataset[i] for i in range(5)]
-    return score(run, dataset).iou.nan_to_num(-1).tolist()
+    return run.evaluate(dataset).scores().iou.nan_to_num(-1).tolist()
 
 
 if __name__ == "__main__":

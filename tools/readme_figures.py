@@ -6,40 +6,24 @@ from pathlib import Path
 from annlib.course.attention import attention_of
 from annlib.course.attention_metrics import predict_labels
 from annlib.course.plots import scenes
-from annlib.course.plots.scenes import Picture
+from annlib.course.plots.style import FigureWithAlt
 from annlib.data.balloon_town.dataset import make_scene
 from annlib.data.balloon_town.layout import PATTERNS, Scene, with_patterns
 from annlib.data.balloon_town.render import paint_scene
 from annlib.data.datasets import FIRST_VAL_SEED
 from annlib.experiments import HEADS
 from annlib.model.build import shipped_model
+from benchmarks.common import main
 
-FIRST_SHOWN = FIRST_VAL_SEED + 21  # held out: no network was trained on such a scene
+FIRST_SHOWN = FIRST_VAL_SEED + 21  # no network was trained on such a scene
 NAMES = {"fcn": "FCN", "ppm": "PPM", "nonlocal": "Non-local", "apnb": "APNB", "ann": "ANN"}
 
 
-def draw_all(folder: Path) -> list[Path]:
-    """Writes attention.png, predictions.png and counterfactual.png; returns their paths."""
-    scene = make_scene(FIRST_SHOWN)
-    pictures = {
-        "attention": attention_map(scene),
-        "predictions": predictions_picture([make_scene(FIRST_SHOWN + i) for i in range(4)]),
-        "counterfactual": counterfactual_picture(scene),
-    }
-    return [save(picture, folder / f"{name}.png") for name, picture in pictures.items()]
-
-
-def save(picture: Picture, path: Path) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(picture.png())
-    return path
-
-
-def attention_map(scene: Scene) -> Picture:
-    """Where each house looks: non-local block, APNB alone, and the AFNB of the whole network."""
+def attention_figure(scene: Scene) -> FigureWithAlt:
+    """What houses attend to: non-local block, APNB alone, and the AFNB of the whole network."""
     heads = ("nonlocal", "apnb", "ann")
     found = {head: attention_of(shipped_model(f"balloon_{head}"), scene.image) for head in heads}
-    return scenes.hero(
+    return scenes.house_attention(
         scene,
         {
             "Non-local block": ("nonlocal", found["nonlocal"]["context.attention"]),
@@ -49,36 +33,45 @@ def attention_map(scene: Scene) -> Picture:
     )
 
 
-def predictions_picture(scenes: list[Scene]) -> Picture:
-    """What every head says about a few scenes."""
-    models = {head: shipped_model(f"balloon_{head}") for head in HEADS}
-    answers = {
-        NAMES[head]: [predict_labels(model, scene.image) for scene in scenes]
-        for head, model in models.items()
-    }
-    return scenes.predictions(scenes, answers)
+def predictions_figure(shown: list[Scene]) -> FigureWithAlt:
+    """The predictions of every head on a few scenes."""
+    found = {}
+    for head in HEADS:
+        model = shipped_model(f"balloon_{head}")
+        found[NAMES[head]] = [predict_labels(model, scene.image) for scene in shown]
+    return scenes.predictions(shown, found)
 
 
-def counterfactual_picture(scene: Scene) -> Picture:
-    """All balloons repainted: the local network cannot notice, the whole one follows."""
+def counterfactual_figure(scene: Scene) -> FigureWithAlt:
+    """All balloons repainted: the local network cannot see it, the predictions of ANN follow."""
     turned = [(balloon.pattern + 1) % len(PATTERNS) for balloon in scene.balloons]
     after = paint_scene(with_patterns(scene.layout, turned))
-    answers = {}
+    found = {}
     for head in ("fcn", "ann"):
         model = shipped_model(f"balloon_{head}")
-        before, now = (predict_labels(model, one.image) for one in (scene, after))
-        answers[NAMES[head]] = (before, now)
-    return scenes.counterfactual(scene, after, answers)
+        found[NAMES[head]] = tuple(predict_labels(model, each.image) for each in (scene, after))
+    return scenes.predictions([scene, after], found, ["Before", "A balloon repainted"])
 
 
 @dataclass(frozen=True)
-class Pictures:
-    """Draw the README's pictures with the shipped weights."""
+class Figures:
+    """Draw the README's figures with the shipped weights."""
 
     out: Path = Path("data/results")
-    """Folder of the pictures."""
+    """Folder of the figures."""
 
     def run(self) -> None:
-
-        for path in draw_all(self.out):
+        scene = make_scene(FIRST_SHOWN)
+        self.out.mkdir(parents=True, exist_ok=True)
+        for name, figure in (
+            ("attention", attention_figure(scene)),
+            ("predictions", predictions_figure([make_scene(FIRST_SHOWN + i) for i in range(4)])),
+            ("counterfactual", counterfactual_figure(scene)),
+        ):
+            path = self.out / f"{name}.png"
+            path.write_bytes(figure.png())
             print(path)
+
+
+if __name__ == "__main__":
+    main("tools.readme_figures", Figures, __doc__, "--out data/results")

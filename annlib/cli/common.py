@@ -1,43 +1,86 @@
-"""What the commands share: device, threads, memory advice, Ctrl-C, download bars, errors."""
+"""What the commands share: parsing, exit codes, device, threads, memory advice, download bars."""
 
 import errno
+import inspect
+import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
-from typing import TYPE_CHECKING, Literal
-
-import torch
-
-from annlib.config import RuntimeConfig
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from annlib.config import Experiment
+    import torch
+
+    from annlib.config import Experiment, RuntimeConfig
+
+Device = Literal["auto", "cpu", "cuda"]
+USER_ERRORS = (ValueError, KeyError, OSError, FloatingPointError)  # their messages tell the remedy
 
 
-def at_least_one(option: str, value: int) -> None:
-    """Raises ValueError for an option that counts something, but nothing."""
-    if value < 1:
-        raise ValueError(f"{option} is {value}: at least one is needed. Give {option} 1 or more.")
+def parse(
+    commands: type | Mapping[str, type], prog: str, about: str, example: str, words: list[str]
+) -> Any:
+    """The command that words ask for; its options are the fields of a dataclass.
+
+    commands: one class, or several by their names. Exits with 0 after --help, with 2 if the words
+    are wrong.
+    """
+    import tyro
+
+    # --resume without a --no-resume; --repeat, not --machine.repeat
+    config = (tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes)
+    if isinstance(commands, type):
+        text = f"{inspect.getdoc(commands) or about}\n\nExample: {example}"
+        return tyro.cli(commands, prog=prog, description=text, args=words, config=config)
+    text = f"{about[0].upper()}{about[1:].strip()}\n\nExample: {example}"
+    return tyro.extras.subcommand_cli_from_dict(
+        dict(commands), prog=prog, description=text, args=words, config=config
+    )
+
+
+@contextmanager
+def exit_codes() -> Iterator[None]:
+    """Inside, errors end the program. Exit code 1: one message says what could not be done.
+
+    130: stopped by Ctrl-C. ANNLIB_TRACEBACK=1 shows where an error came from. A module of annlib
+    that is missing is a programming error, which is raised.
+    """
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:  # annlib list | head: the reader has stopped
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (*USER_ERRORS, ModuleNotFoundError) as error:
+        missing = error.name or "annlib" if isinstance(error, ModuleNotFoundError) else ""
+        if os.environ.get("ANNLIB_TRACEBACK") or missing.startswith("annlib"):
+            raise
+        sys.exit(f"annlib: {message_of(error)}")
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 def message_of(error: Exception) -> str:
-    """An error in words: without a KeyError's quotes and an OSError's number."""
+    """The text of an error, without a KeyError's quotes and an OSError's number."""
     if isinstance(error, KeyError):
         return str(error.args[0])
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     if isinstance(error, ModuleNotFoundError):
-        return f"{error.name} is not installed, but needed here: pip install -e '.[course]'"
+        package = error.name.partition(".")[0]
+        return f"{package} is not installed, but needed here: pip install -e '.[course]'"
     return str(error)
 
 
-Device = Literal["auto", "cpu", "cuda"]
+def at_least_one(option: str, value: int) -> None:
+    """Raises ValueError if the value of an option is below 1."""
+    if value < 1:
+        raise ValueError(f"{option} is {value}: at least one is needed. Give {option} 1 or more.")
 
 
 def choose_device(device: Device) -> "torch.device":
-    """auto takes a GPU if there is one. Raises ValueError for a GPU that is not there."""
+    """auto takes a GPU if there is one. Raises ValueError for a GPU that does not exist."""
     import torch
 
     if device == "cuda" and not torch.cuda.is_available():
@@ -46,7 +89,7 @@ def choose_device(device: Device) -> "torch.device":
             "driver (nvidia-smi) and that this torch was built for CUDA."
         )
     if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        device = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(device)
 
 
@@ -54,14 +97,13 @@ def use_threads(threads: int | None) -> None:
     """Limits the CPU threads of one operation; None leaves torch's own choice."""
     import torch
 
-    if threads is None:
-        return
-    at_least_one("--threads", threads)
-    torch.set_num_threads(threads)
+    if threads is not None:
+        at_least_one("--threads", threads)
+        torch.set_num_threads(threads)
 
 
-def able(compute: RuntimeConfig, device: "torch.device") -> RuntimeConfig:
-    """What the device can do of it; what it cannot is said, and done without."""
+def able(compute: "RuntimeConfig", device: "torch.device") -> "RuntimeConfig":
+    """The options that the device supports; prints which one it does not."""
     from annlib.engine.train import possible
 
     compute, obstacle = possible(compute, device)
@@ -72,7 +114,7 @@ def able(compute: RuntimeConfig, device: "torch.device") -> RuntimeConfig:
 
 @contextmanager
 def interruptible() -> Iterator[Callable[[], bool]]:
-    """Inside, Ctrl-C (or SIGTERM) is noted instead of raised; a second Ctrl-C stops at once."""
+    """Inside, Ctrl-C and SIGTERM are noted instead of raised; a second Ctrl-C stops immediately."""
     received: list[int] = []
 
     def note(number: int, frame: FrameType | None) -> None:
@@ -93,7 +135,9 @@ def interruptible() -> Iterator[Callable[[], bool]]:
 def memory_advice(
     experiment: "Experiment", compute: "RuntimeConfig", device: "torch.device", processes: int
 ) -> Iterator[None]:
-    """Inside, running out of memory becomes an OSError that says what to do about it."""
+    """Inside, running out of memory becomes an OSError that names the options that need less."""
+    import torch
+
     from annlib.engine.profiler import is_out_of_memory
 
     try:
@@ -101,44 +145,26 @@ def memory_advice(
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
-        raise out_of_memory(used_up(error, device), experiment, compute, processes) from error
-
-
-def used_up(error: RuntimeError, device: "torch.device") -> str:
-    """Whose memory, and how much of it."""
-    import torch
-
-    if not isinstance(error, torch.OutOfMemoryError):
-        return f"The machine's memory is used up ({str(error).splitlines()[0]})"
-    held = torch.cuda.max_memory_allocated(device) / 2**30
-    total = torch.cuda.get_device_properties(device).total_memory / 2**30
-    return f"The GPU's memory is used up ({held:.1f} of {total:.1f} GiB by this process)"
-
-
-def out_of_memory(
-    told: str, experiment: "Experiment", compute: "RuntimeConfig", processes: int
-) -> OSError:
-    """What was attempted, and what would need less, in the order of what it costs."""
-    share = experiment.data.batch_size // processes
-    at_once = share // compute.accumulate
-    crop = experiment.data.crop_size
-    size = f" of {crop[0]} x {crop[1]} pixels" if crop else ""
-    return OSError(
-        errno.ENOMEM,
-        f"{told}, working on {at_once} pictures{size} at once. "
-        + " ".join([*knobs(share, at_once, compute), "A smaller crop_size in the experiment."]),
-    )
-
-
-def knobs(share: int, at_once: int, compute: "RuntimeConfig") -> list[str]:
-    """Options that lessen memory and leave the recipe as it is, with their numbers."""
-    found = []
-    if at_once > 1:
-        fewer = next(n for n in range(at_once - 1, 0, -1) if share % n == 0)
-        found.append(
-            f"Try --accumulate {share // fewer}: {fewer} at a time, the same batch for the "
-            "gradient (batch norm then sees the smaller ones)."
-        )
-    if compute.precision == "fp32":
-        found.append("Try --precision bf16: most maps then take 2 bytes a number instead of 4.")
-    return found
+        if isinstance(error, torch.OutOfMemoryError):
+            held = torch.cuda.max_memory_allocated(device) / 2**30
+            total = torch.cuda.get_device_properties(device).total_memory / 2**30
+            text = f"The GPU's memory is used up ({held:.1f} of {total:.1f} GiB by this process)"
+        else:
+            text = f"The machine's memory is used up ({str(error).splitlines()[0]})"
+        crop = experiment.data.crop_size
+        share = experiment.data.batch_size // processes
+        microbatch = share // compute.accumulate
+        size = f" of {crop[0]} x {crop[1]} pixels" if crop else ""
+        text += f", working on {microbatch} images{size} at the same time."
+        if microbatch > 1:
+            smaller = next(n for n in range(microbatch - 1, 0, -1) if share % n == 0)
+            text += (
+                f" Try --accumulate {share // smaller}: {smaller} at a time, the same batch for "
+                "the gradient (batch norm then sees the smaller ones)."
+            )
+        if compute.precision == "fp32":
+            text += (
+                " Try --precision bf16: most feature maps then take 2 bytes a number instead of 4."
+            )
+        text += " A smaller crop_size in the experiment."
+        raise OSError(errno.ENOMEM, text) from error

@@ -1,40 +1,20 @@
-"""annlib data: checks, prepares and imitates data sets, and writes scenes of Balloon Town."""
+"""annlib data: checks, prepares and imitates data sets, and renders scenes of Balloon Town."""
 
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-from tyro.conf import Positional, subcommand
+from tyro.conf import Positional
 
 from annlib.cli.common import at_least_one
-
-
-@dataclass(frozen=True)
-class WriteScenes:
-    """Write images of Balloon Town with their labels into a new folder."""
-
-    folder: Positional[Path]
-    """Gets images/, labels/ and classes.txt. Must be empty or new."""
-    count: int = 16
-    """How many images."""
-    first_seed: int = 0
-    """The first image's seed; the others follow. Same seed, same image."""
-
-    def run(self) -> None:
-        from annlib.data.balloon_town.dataset import write_scenes
-
-        at_least_one("--count", self.count)
-        write_scenes(self.folder, self.count, self.first_seed)
-        print(f"{self.count} scenes in {self.folder}")
-
 
 Benchmark = Literal["cityscapes", "ade20k", "voc12aug"]
 
 
 @dataclass(frozen=True)
 class Check:
-    """Look a data set over: counts, every pair, label values, classes, and a contact sheet.
+    """Check a data set: counts, every pair, label values, classes; draw a contact sheet.
 
     All problems are listed; exit code 1 if there is one.
     """
@@ -42,11 +22,11 @@ class Check:
     name: Positional[Literal["cityscapes", "ade20k", "voc12aug", "camvid", "folder"]]
     """`folder` is one of your own, with a classes.txt."""
     root: Positional[Path]
-    """Where it lies."""
+    """Its folder."""
     out: Path = Path("check")
     """Folder for the contact sheets."""
     sample: int | None = None
-    """Open so many pairs of each split only, evenly spread; all if not given."""
+    """Open only so many pairs of each split, evenly spaced; all if not given."""
 
     def run(self) -> None:
         from tqdm import tqdm
@@ -59,7 +39,7 @@ class Check:
         spec = spec_of("folder", self.root, None if self.name == "folder" else self.name)
         whole = spec.layout == "folder" and is_one_part(self.root, "train")
         checked, bar = [], partial(tqdm, unit="pair", leave=False)
-        for split in [""] if whole else ["train", "val"]:
+        for split in ("",) if whole else ("train", "val"):
             found = check.check_split(self.root, spec, split, self.sample, bar)
             if checked:
                 found.problems.extend(check.in_both(*checked, found))
@@ -76,16 +56,16 @@ class Check:
 
 @dataclass(frozen=True)
 class Prepare:
-    """Make a benchmark ready: fetch, unpack and convert what can be, verify all of it.
+    """Make a benchmark ready: download, unpack, convert and verify it.
 
-    VOC 2012 and SBD are fetched (3.4 GB); Cityscapes and ADE20K, after the steps that are told.
-    Interrupted, the same command goes on.
+    VOC 2012 and SBD are downloaded (3.4 GB). For Cityscapes and ADE20K the command prints what you
+    have to download first. After an interruption the same command continues.
     """
 
     name: Positional[Benchmark]
     """Which."""
     root: Positional[Path]
-    """Where it lies, or shall lie."""
+    """Its folder, which may be new."""
 
     def run(self) -> None:
         from annlib.data.prepare import prepare
@@ -93,14 +73,14 @@ class Prepare:
         counts = prepare(self.name, self.root)
         listed = ", ".join(f"{split} {count} images" for split, count in counts.items())
         print(f"{self.name} is ready in {self.root}: {listed}.")
-        print(f"To look it over: annlib data check {self.name} {self.root}")
+        print(f"To check it: annlib data check {self.name} {self.root}")
 
 
 @dataclass(frozen=True)
 class Mimic:
     """Write a small imitation of a benchmark: its folders, file names, label values and sizes.
 
-    To try commands on before the real data are there. Scores on it mean nothing for the real ones.
+    Use it to try commands before you have the real data. Scores on it mean nothing.
     """
 
     name: Positional[Benchmark]
@@ -108,13 +88,13 @@ class Mimic:
     root: Positional[Path]
     """An empty or new folder."""
     train: int = 8
-    """Images to train on."""
+    """Images in the training split."""
     val: int = 4
-    """Images to validate on."""
+    """Images in the validation split."""
     size: tuple[int, int] | None = None
     """Height and width, if not those of the real data set (1024 2048, about 500 650, 375 500)."""
     seed: int = 0
-    """Same seed, same images."""
+    """The same seed gives the same images."""
     originals: bool = False
     """VOC 2012 and SBD as they are published (needs scipy), not SegmentationClassAug."""
 
@@ -126,14 +106,22 @@ class Mimic:
 
 
 @dataclass(frozen=True)
-class Data:
-    """Real data sets: check one, prepare a benchmark, or write a small imitation of it."""
+class WriteScenes:
+    """Write scenes of Balloon Town with their labels into a new folder."""
 
-    what: (
-        Annotated[Check, subcommand("check", prefix_name=False)]
-        | Annotated[Prepare, subcommand("prepare", prefix_name=False)]
-        | Annotated[Mimic, subcommand("mimic", prefix_name=False)]
-    )
+    folder: Positional[Path]
+    """Gets images/, labels/ and classes.txt. Must be empty or new."""
+    count: int = 16
+    """How many scenes."""
+    first_seed: int = 0
+    """Seed of the first scene, raised by one for each further scene."""
 
     def run(self) -> None:
-        self.what.run()
+        from annlib.data.balloon_town.dataset import write_scenes
+
+        at_least_one("--count", self.count)
+        write_scenes(self.folder, self.count, self.first_seed)
+        print(f"{self.count} scenes in {self.folder}")
+
+
+COMMANDS = {"check": Check, "prepare": Prepare, "mimic": Mimic, "scenes": WriteScenes}

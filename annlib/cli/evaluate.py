@@ -4,21 +4,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-import torch
 from tyro.conf import Positional
 
-from annlib.cli.common import (
-    Device,
-    choose_device,
-    interruptible,
-    message_of,
-    use_threads,
-)
+from annlib.cli.common import Device, choose_device, interruptible, message_of, use_threads
 from annlib.config import Precision, TestConfig
 
 if TYPE_CHECKING:
     from annlib.engine.evaluate import Evaluation
-    from annlib.engine.metrics import Scores
 
 
 def follow(evaluation: "Evaluation", workers: int, title: str | None = None) -> bool:
@@ -32,7 +24,7 @@ def follow(evaluation: "Evaluation", workers: int, title: str | None = None) -> 
     total = done + len(evaluation.share)
     with (
         interruptible() as interrupted,
-        tqdm(desc=title, total=total, initial=done, unit="picture", disable=not is_main()) as bar,
+        tqdm(desc=title, total=total, initial=done, unit="image", disable=not is_main()) as bar,
     ):
         for _ in evaluation.steps(workers):
             bar.set_postfix(mIoU=percent(evaluation.matrix.scores().miou), refresh=False)
@@ -48,7 +40,7 @@ class Evaluate:
 
     It is tested as its experiment says, unless an option says otherwise. With --out nothing is
     lost by a stop: the same command goes on. torchrun --nproc-per-node=N -m annlib evaluate ...
-    shares the pictures out among N processes, with the same result.
+    shares the images among N processes, with the same result.
     """
 
     network: Positional[str]
@@ -56,9 +48,9 @@ class Evaluate:
     data: Path | None = None
     """Folder of the data set. Balloon Town needs none."""
     split: Literal["train", "val"] = "val"
-    """Which half of the data, if they are in halves."""
+    """Which split of the data, if there are two."""
     mode: Literal["whole", "slide"] | None = None
-    """The whole picture at once, or window by window."""
+    """The whole image, or window by window."""
     window: tuple[int, int] | None = None
     """Height and width of the windows; the reference: 769 769."""
     stride: tuple[int, int] | None = None
@@ -68,13 +60,13 @@ class Evaluate:
     multi_scale: bool = False
     """The six scales of the published ms+flip column: 0.5 to 1.75."""
     flip: bool = False
-    """Mean over each picture and its mirror image."""
+    """Mean over each image and its mirror image."""
     precision: Precision = "fp32"
     """Of convolutions and products."""
     out: Path | None = None
-    """Folder for the score of each picture, the worst of them, and what is needed to go on."""
+    """Folder for the score of each image, the worst of them, and what is needed to go on."""
     save_pictures: bool = False
-    """Put the predictions there, too: as colours, and as label files for a benchmark's server."""
+    """Also write the predictions there: as colours, and as label files for a benchmark's server."""
     json: Path | None = None
     """File for the scores."""
     device: Device = "auto"
@@ -82,43 +74,57 @@ class Evaluate:
     threads: int | None = None
     """CPU threads of one operation."""
     workers: int = 0
-    """Processes that read pictures beside the prediction."""
+    """Processes that read images beside the prediction."""
 
     def run(self) -> None:
-        from annlib.engine.distributed import init_distributed, is_main
-
+        """Data before weights: a missing folder is reported before anything is downloaded."""
         if self.save_pictures and self.out is None:
             raise ValueError("--save-pictures needs a folder to put them: add --out DIR.")
+        from annlib.data.datasets import labelled
+        from annlib.engine.distributed import init_distributed, is_main
+        from annlib.engine.evaluate import Evaluation
+        from annlib.engine.inference import check_test
+        from annlib.engine.metrics import score_table
+        from annlib.engine.predictor import check_folder_classes, find_network, segmenter
+        from annlib.engine.results import to_json
+        from annlib.model.checkpoint import write_atomically
+
         use_threads(self.threads)
         with init_distributed(choose_device(self.device)) as device:
-            evaluation = self.prepare(device)
+            network = find_network(self.network)
+            test = self.changed(network.test)
+            check_test(test)
+            check_folder_classes(network.spec, self.data)
+            dataset = labelled(network.spec, self.data, self.split)
+            ready = segmenter(network, device, test, self.precision)
+            evaluation = Evaluation(ready, dataset, self.out, self.save_pictures)
             try:
                 finished = follow(evaluation, self.workers)
             except (ValueError, OSError) as error:
-                raise ValueError(f"{message_of(error)}\n{self.way_on(evaluation)}") from error
+                raise ValueError(f"{message_of(error)}\n{self.hint(evaluation)}") from error
             if not finished:
                 if is_main():
-                    print(f"Stopped. {self.way_on(evaluation)}")
+                    print(f"Stopped. {self.hint(evaluation)}")
                 raise KeyboardInterrupt  # as noted in `follow`
-            self.report(evaluation.finish(), evaluation.segmenter.spec.class_names)
+            scores, names = evaluation.finish(), network.spec.class_names
+            if not is_main():
+                return
+            print(score_table(scores, names), flush=True)
+            if self.json is not None:
+                write_atomically(self.json, to_json(scores.as_json(names)))
+            for path in (self.json, self.out):
+                if path is not None:
+                    print(f"Saved {path}")
 
-    def prepare(self, device: "torch.device") -> "Evaluation":
-        """Data before weights: a missing folder is told before anything is fetched."""
-        from annlib.data.datasets import labelled
-        from annlib.engine.evaluate import Evaluation
-        from annlib.engine.inference import check_test
-        from annlib.engine.predictor import check_folder_classes, find_network, segmenter
-
-        network = find_network(self.network)
-        test = self.changed(network.test)
-        check_test(test)
-        check_folder_classes(network.spec, self.data)
-        dataset = labelled(network.spec, self.data, self.split)
-        ready = segmenter(network, device, test, self.precision)
-        return Evaluation(ready, dataset, self.out, self.save_pictures)
+    def hint(self, evaluation: "Evaluation") -> str:
+        """What a stop leaves behind, and what to do next."""
+        if self.out is None:
+            return "Nothing was kept; with --out DIR the same command would go on."
+        done = f"{evaluation.num_done} of {len(evaluation.names)} images"
+        return f"{self.out} keeps what is done ({done}): the same command goes on with the others."
 
     def changed(self, test: TestConfig) -> TestConfig:
-        """The network's own way of testing with what this command line changes."""
+        """The network's own way of testing with the options of this command line."""
         from annlib.engine.inference import MULTI_SCALE
 
         mode = self.mode or test.mode
@@ -134,26 +140,3 @@ class Evaluate:
             scales=MULTI_SCALE if self.multi_scale else self.scales or test.scales,
             flip=self.flip or test.flip,
         )
-
-    def way_on(self, evaluation: "Evaluation") -> str:
-        """What a stop leaves behind, and what to do next."""
-        if self.out is None:
-            return "Nothing was kept; with --out DIR the same command would go on."
-        done = f"{evaluation.num_done} of {len(evaluation.names)} pictures"
-        return f"{self.out} keeps what is done ({done}): the same command goes on with the others."
-
-    def report(self, scores: "Scores", class_names: tuple[str, ...]) -> None:
-        """Prints the table; writes the file."""
-        from annlib.engine.distributed import is_main
-        from annlib.engine.metrics import score_table
-        from annlib.engine.results import to_json
-        from annlib.model.checkpoint import write_atomically
-
-        if not is_main():
-            return
-        print(score_table(scores, class_names), flush=True)
-        if self.json is not None:
-            write_atomically(self.json, to_json(scores.as_json(class_names)))
-            print(f"Saved {self.json}")
-        if self.out is not None:
-            print(f"Saved {self.out}")

@@ -4,50 +4,45 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from tyro.conf import Positional, arg, subcommand
 
 from annlib.engine.metrics import percent, table
-from annlib.engine.runs import Run, or_nan
-
-if TYPE_CHECKING:
-    from annlib.course.plots.scenes import Picture
-
+from annlib.engine.runs import Run, find_runs, or_nan, read_run
 
 WIDEST = 40  # characters of a setting that is a long list
-
-
-def runs_table(runs: Sequence[Run], root: Path) -> str:
-    """One line a run: how far it is, what it reached, when and where."""
-    header = ["run", "experiment", "seed", "steps", "loss", "mIoU %", "best %"]
-    header += ["started (UTC)", "time", "on", "state"]
-    return table(header, [row(run, root) for run in runs])
-
-
-def row(run: Run, root: Path) -> list[str]:
-    started, seconds = run.started, run.seconds
-    return [
-        str(run.folder.relative_to(root)),
-        run.name,
-        or_dash(run.seed),
-        f"{run.step}/{or_dash(run.iterations)}",
-        "-" if run.loss is None else f"{run.loss:.3f}",
-        percent(or_nan(run.scores.get("miou"))),
-        percent(or_nan(run.best_miou)),
-        "-" if started is None else started[:16].replace("T", " "),
-        "-" if seconds is None else str(timedelta(seconds=round(seconds))),
-        "-" if run.device is None else f"{run.device}, {run.precision}",
-        f"{run.state}, damaged" if run.troubles else run.state,
-    ]
 
 
 def or_dash(value: object) -> str:
     return "-" if value is None else str(value)
 
 
+def runs_table(runs: Sequence[Run], root: Path) -> str:
+    """One line a run: its steps, its scores, when and where it was trained."""
+    header = ["run", "experiment", "seed", "steps", "loss", "mIoU %", "best %"]
+    header += ["started (UTC)", "time", "on", "state"]
+    rows = [
+        [
+            str(run.folder.relative_to(root)),
+            run.name,
+            or_dash(run.seed),
+            f"{run.step}/{or_dash(run.iterations)}",
+            "-" if run.loss is None else f"{run.loss:.3f}",
+            percent(or_nan(run.scores.get("miou"))),
+            percent(or_nan(run.best_miou)),
+            or_dash(run.started)[:16].replace("T", " "),
+            "-" if run.seconds is None else str(timedelta(seconds=round(run.seconds))),
+            or_dash(run.device),
+            f"{run.state}, damaged" if run.troubles else run.state,
+        ]
+        for run in runs
+    ]
+    return table(header, rows)
+
+
 def labels(runs: Sequence[Run]) -> list[str]:
-    """A short name for each: that of its folder, or the whole path where two have the same."""
+    """The names of their folders, or the whole paths where two names are the same."""
     names = [run.folder.resolve().name for run in runs]
     return names if len(set(names)) == len(names) else [str(run.folder) for run in runs]
 
@@ -61,99 +56,101 @@ def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return found
 
 
-def circumstances(run: Run) -> dict[str, Any]:
-    """All that a run depends on: its settings, and what its last session ran with."""
-    start = run.starts[-1] if run.starts else {}
-    parts = ("compute", "device", "processes", "hardware", "versions", "git")
-    where = {key: start[key] for key in parts if key in start}
-    if "git" in where:  # the list of changed files would fill the table
-        where["git"] = {key: where["git"][key] for key in ("commit", "dirty")}
-    return flat(run.settings | where)
-
-
 def settings_table(runs: Sequence[Run]) -> str:
-    """What differs between runs, one line a setting; a dash where a run does not say."""
-    known = [circumstances(run) for run in runs]
-    keys = list(dict.fromkeys(key for values in known for key in values))
-    rows = [
-        [key, *(shortened(values.get(key)) for values in known)]
-        for key in keys
-        if any(values.get(key) != known[0].get(key) for values in known)
-    ]
+    """What differs between the settings and the last starts of runs; a dash for unknown."""
+    known = []
+    for run in runs:
+        start = run.starts[-1] if run.starts else {}
+        parts = ("compute", "device", "processes", "hardware", "versions")
+        where = {key: start[key] for key in parts if key in start}
+        if "git" in start:  # the list of changed files would fill the table
+            where["git"] = {key: start["git"][key] for key in ("commit", "dirty")}
+        known.append(flat(run.settings | where))
+    rows = []
+    for key in dict.fromkeys(key for values in known for key in values):
+        if any(values.get(key) != known[0].get(key) for values in known):
+            texts = [or_dash(values.get(key)) for values in known]
+            short = [t if len(t) <= WIDEST else f"{t[: WIDEST - 1]}…" for t in texts]
+            rows.append([key, *short])
     if not rows:
         return "The runs have the same settings, versions and hardware."
     return table(["differs", *labels(runs)], rows)
 
 
-def shortened(value: object) -> str:
-    text = or_dash(value)
-    return text if len(text) <= WIDEST else f"{text[: WIDEST - 1]}…"
-
-
 def scores_table(runs: Sequence[Run]) -> str:
-    """How far each run is, and its newest scores, side by side."""
-    shares = {"mIoU %": "miou", "mean accuracy %": "mean_accuracy", "pixel %": "pixel_accuracy"}
+    """The steps of each run and its newest scores, side by side."""
     rows = [
         ["steps", *(f"{run.step}/{or_dash(run.iterations)}" for run in runs)],
         ["scored after step", *(or_dash(run.scores.get("step")) for run in runs)],
         ["loss", *("-" if run.loss is None else f"{run.loss:.4f}" for run in runs)],
-        *([name, *(share(run, key) for run in runs)] for name, key in shares.items()),
-        ["best mIoU %", *(percent(or_nan(run.best_miou)) for run in runs)],
     ]
+    for name, key in (
+        ("mIoU %", "miou"),
+        ("mean accuracy %", "mean_accuracy"),
+        ("pixel %", "pixel_accuracy"),
+    ):
+        rows.append([name, *(percent(or_nan(run.scores.get(key))) for run in runs)])
+    rows.append(["best mIoU %", *(percent(or_nan(run.best_miou)) for run in runs)])
     return table(["newest scores", *labels(runs)], rows)
-
-
-def share(run: Run, key: str) -> str:
-    return percent(or_nan(run.scores.get(key)))
 
 
 def classes_table(runs: Sequence[Run]) -> str:
     """IoU of every class in percent, and how many points later runs are above the first.
 
-    Says why there is no such table for runs without scores, or with other classes.
+    A sentence instead, for runs without scores, or with other classes.
     """
-    unscored = [name for name, run in zip(labels(runs), runs, strict=True) if not ious(run)]
+    ious = [[or_nan(iou) for iou in run.scores.get("iou", [])] for run in runs]
+    unscored = [name for name, iou in zip(labels(runs), ious, strict=True) if not iou]
     if unscored:
         return f"No IoU of single classes yet: {', '.join(unscored)}."
-    names = class_names(runs[0])
-    if any(class_names(run) != names or len(ious(run)) != len(names) for run in runs):
+    notes = [run.saved.notes if run.saved else {} for run in runs]
+    names = [one.get("classes", {}).get("class_names", []) for one in notes]
+    if any(other != names[0] for other in names) or any(len(iou) != len(names[0]) for iou in ious):
         return "The runs do not name the same classes: their IoUs have no common lines."
     first, *others = labels(runs)
     header = ["IoU %", first]
     for name in others:
         header += [name, "difference"]
-    return table(header, [class_row(name, runs, k) for k, name in enumerate(names)])
+    rows = []
+    for name, reference, *values in zip(names[0], *ious, strict=True):
+        row = [name, percent(reference)]
+        for iou in values:
+            gain = iou - reference
+            row += [percent(iou), "-" if gain != gain else f"{100 * gain:+.2f}"]
+        rows.append(row)
+    return table(header, rows)
 
 
-def class_row(name: str, runs: Sequence[Run], index: int) -> list[str]:
-    first, *others = (ious(run)[index] for run in runs)
-    cells = [name, percent(first)]
-    for iou in others:
-        difference = iou - first
-        cells += [percent(iou), "-" if difference != difference else f"{100 * difference:+.2f}"]
-    return cells
+def print_troubles(runs: Sequence[Run]) -> None:
+    for run in runs:
+        for trouble in run.troubles:
+            print(f"Damaged: {trouble}")
 
 
-def ious(run: Run) -> list[float]:
-    return [or_nan(iou) for iou in run.scores.get("iou", [])]
+def write_curves(runs: Sequence[Run], path: Path) -> None:
+    """Draws the learning curve of a run, or those of several on one axis."""
+    from annlib.course.plots.training import learning_curve, learning_curves
+    from annlib.model.checkpoint import write_atomically
+
+    figure = learning_curve(*runs) if len(runs) == 1 else learning_curves(runs, labels(runs))
+    write_atomically(path, figure.png())
+    print(f"{path}: {figure.alt}")
 
 
-def class_names(run: Run) -> list[str]:
-    """As noted in its checkpoint; empty without one."""
-    return run.saved.notes.get("classes", {}).get("class_names", []) if run.saved else []
+def named(path: Path, root: Path) -> Run:
+    """The run in that folder, or in the one of that name below `root`."""
+    return read_run(path if path.is_dir() else root / path)
 
 
 @dataclass(frozen=True)
 class Listing:
-    """Show a line for each run: how far it is, what it reached, when and where."""
+    """Show a line for each run: its steps, its scores, when and where it was trained."""
 
     def run(self, root: Path) -> None:
-        from annlib.engine.runs import find_runs
-
         runs = find_runs(root)
         none = f"No runs in {root} yet. `annlib train` makes some."
         print(runs_table(runs, root) if runs else none)
-        tell_troubles(runs)
+        print_troubles(runs)
 
 
 @dataclass(frozen=True)
@@ -163,21 +160,16 @@ class Compare:
     runs: Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN RUN [...]")]
     """Two or more folders of runs, the one to compare with first."""
     out: Path = Path("runs/comparison.png")
-    """The picture of the curves."""
+    """The figure of the curves."""
 
     def run(self, root: Path) -> None:
-
         if len(self.runs) < 2:
             raise ValueError("Name two or more runs: annlib runs compare runs/A runs/B")
         runs = [named(path, root) for path in self.runs]
         for text in (settings_table(runs), scores_table(runs), classes_table(runs)):
             print(f"{text}\n")
-        tell_troubles(runs)
-        from annlib.course.plots.training import (
-            learning_curves,  # may lack matplotlib: the tables are out
-        )
-
-        write(learning_curves(runs, labels(runs)), self.out)
+        print_troubles(runs)
+        write_curves(runs, self.out)  # last: matplotlib may be missing
 
 
 @dataclass(frozen=True)
@@ -189,8 +181,8 @@ class Curve:
 
     def run(self, root: Path) -> None:
         run = named(self.folder, root)
-        tell_troubles([run])
-        write_curve(run)
+        print_troubles([run])
+        write_curves([run], run.folder / "curve.png")
 
 
 @dataclass(frozen=True)
@@ -198,7 +190,7 @@ class Runs:
     """List the runs in a folder, the newest last; compare some of them; draw their curves."""
 
     root: Annotated[Positional[Path], arg(metavar="[ROOT]")] = Path("runs")
-    """Folder of the runs. `compare` and `curve` look there for names that are no path."""
+    """Folder of the runs. `compare` and `curve` also find runs by their names there."""
     what: (
         Annotated[Listing, subcommand("list", prefix_name=False)]
         | Annotated[Compare, subcommand("compare", prefix_name=False)]
@@ -207,32 +199,3 @@ class Runs:
 
     def run(self) -> None:
         self.what.run(self.root)
-
-
-def named(path: Path, root: Path) -> "Run":
-    """The run in that folder, or in the one of that name below `root`."""
-    from annlib.engine.runs import read_run
-
-    return read_run(path if path.is_dir() else root / path)
-
-
-def tell_troubles(runs: list["Run"]) -> None:
-    """What is wrong with damaged folders, a line each."""
-    for run in runs:
-        for trouble in run.troubles:
-            print(f"Damaged: {trouble}")
-
-
-def write_curve(run: "Run") -> None:
-    """Draws the learning curve of a run into its folder."""
-    from annlib.course.plots.training import learning_curve
-
-    write(learning_curve(run), run.folder / "curve.png")
-
-
-def write(picture: "Picture", path: Path) -> None:
-    """Writes a picture; says where, and what it shows."""
-    from annlib.model.checkpoint import write_atomically
-
-    write_atomically(path, picture.png())
-    print(f"{path}: {picture.alt}")

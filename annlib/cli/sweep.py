@@ -3,7 +3,6 @@
 import shlex
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,8 +21,8 @@ class Sweep:
     """Run a notebook once for each combination of a grid, and write mean and spread over seeds.
 
     The grid is a JSON file: {"notebook": "notebooks/jobs/train_town.ipynb", "base": {"iterations":
-    600}, "grid": {"head": ["apnb", "ann"], "seed": [0, 1, 2]}}. After a stop the same command goes
-    on: what is finished is not repeated, what failed is tried again.
+    600}, "grid": {"head": ["apnb", "ann"], "seed": [0, 1, 2]}}. After a stop the same command
+    continues: finished runs are not repeated, failed ones are.
     """
 
     grid: Positional[Path]
@@ -33,14 +32,15 @@ class Sweep:
     out: Path | None = None
     """Folder of the executed notebooks and tables; runs/sweep-GRID if not given."""
     only: int | None = None
-    """Run this combination only, counted from 1: for arrays of a cluster. Writes no table."""
+    """Run only this combination, counted from 1: for arrays of a cluster. Writes no table."""
     count: bool = False
     """Print how many combinations there are, and do nothing else."""
     table: bool = False
-    """Run nothing; write the tables of what is there."""
+    """Run nothing; write the tables of the runs that have ended."""
 
     def run(self) -> None:
         from annlib.course.sweeping.grid import read_grid
+        from annlib.course.sweeping.run import outcome_of, run_one
 
         at_least_one("--jobs", self.jobs)
         if (self.only is not None) + self.count + self.table > 1:
@@ -48,70 +48,50 @@ class Sweep:
         grid = read_grid(self.grid)
         if self.count:
             print(len(grid.combinations))
-        elif self.only is not None:
-            self.run_only(grid, self.only)
-        else:
+        elif self.only is None:
             self.run_all(grid)
+        else:
+            combination = grid.number(self.only)
+            outcome = outcome_of(self.folder, combination)
+            if outcome is None or outcome.failed:
+                outcome = run_one(grid.notebook, combination, self.folder)
+            print(line(outcome))
+            if outcome.failed:
+                sys.exit(f"annlib: {outcome.error}")
 
     @property
     def folder(self) -> Path:
         return self.out or Path("runs") / f"sweep-{self.grid.stem}"
 
-    def run_only(self, grid: "Grid", number: int) -> None:
-        """One run in this process; exit code 1 if it fails."""
-        from annlib.course.sweeping.run import outcome_of, run_one
-
-        combination = grid.number(number)
-        outcome = outcome_of(self.folder, combination)
-        if outcome is None or outcome.failed:
-            outcome = run_one(grid.notebook, combination, self.folder)
-        print(line(outcome))
-        if outcome.failed:
-            sys.exit(f"annlib: {outcome.error}")
-
     def run_all(self, grid: "Grid") -> None:
-        """All that are not finished; the tables are written however it ends."""
-        from annlib.course.sweeping.run import collected
+        """Runs what is not finished, a line for each run; always writes the tables."""
+        from annlib.course.sweeping.run import collected, sweep
+        from annlib.course.sweeping.tables import write_all
+        from annlib.engine.results import without_names
 
+        total, started = len(grid.combinations), time.perf_counter()
         try:
-            for _ in self.ended(grid) if not self.table else []:
-                pass
+            if not self.table:
+                print(f"{total} runs of {grid.notebook.name}, {self.jobs} at a time", flush=True)
+                for done, outcome in enumerate(sweep(grid, self.folder, self.jobs), 1):
+                    left = (time.perf_counter() - started) / done * (total - done)
+                    to_go = f"; about {left / 60:.0f} min to go" if left >= 60 else ""
+                    print(f"{done} of {total}  {line(outcome)}{to_go}", flush=True)
         except KeyboardInterrupt:
-            print(f"\nStopped. {self.folder} keeps what is finished: the same command goes on.")
+            print(f"\nStopped. {self.folder} keeps finished runs: the same command continues.")
             raise
         finally:
             outcomes = collected(grid, self.folder)
             if outcomes:
-                self.write(grid, outcomes)
+                words = ["annlib", "sweep", str(self.grid), "--out", str(self.folder)]
+                command = shlex.join(map(without_names, words))  # makes the same table
+                print(f"\n{write_all(grid, outcomes, self.folder, command)}")
+                print(f"Saved {self.folder}/table.md, results.json, results.csv, index.html")
         if not outcomes:
             raise FileNotFoundError(f"No run of this grid has ended in {self.folder} yet.")
-        failed = [outcome for outcome in outcomes if outcome.failed]
+        failed = sum(outcome.failed for outcome in outcomes)
         if failed:
-            sys.exit(f"annlib: {len(failed)} of {len(grid.combinations)} runs failed, see above.")
-
-    def ended(self, grid: "Grid") -> "Iterator[Outcome]":
-        """Runs the grid and says a line for each run as it ends."""
-        from annlib.course.sweeping.run import sweep
-
-        total, started = len(grid.combinations), time.perf_counter()
-        print(f"{total} runs of {grid.notebook.name}, {self.jobs} at a time", flush=True)
-        for done, outcome in enumerate(sweep(grid, self.folder, self.jobs), 1):
-            rest = (time.perf_counter() - started) / done * (total - done)
-            print(f"{done} of {total}  {line(outcome)}{to_go(rest)}", flush=True)
-            yield outcome
-
-    def write(self, grid: "Grid", outcomes: "list[Outcome]") -> None:
-        from annlib.course.sweeping.tables import write_all
-
-        print(f"\n{write_all(grid, outcomes, self.folder, self.command())}")
-        print(f"Saved {self.folder}/table.md, results.json, results.csv, index.html")
-
-    def command(self) -> str:
-        """The words that make the same table, without private parts of paths."""
-        from annlib.engine.results import without_names
-
-        words = ["annlib", "sweep", str(self.grid), "--out", str(self.folder)]
-        return shlex.join(map(without_names, words))
+            sys.exit(f"annlib: {failed} of {total} runs failed, see above.")
 
 
 def line(outcome: "Outcome") -> str:
@@ -119,7 +99,3 @@ def line(outcome: "Outcome") -> str:
     numbers = ", ".join(f"{name} {value:.4g}" for name, value in outcome.result.items())
     found = f"FAILED: {outcome.reason}" if outcome.failed else numbers
     return f"{outcome.label}: {found}, {outcome.seconds:.0f} s"
-
-
-def to_go(seconds: float) -> str:
-    return f"; about {seconds / 60:.0f} min to go" if seconds >= 60 else ""

@@ -1,16 +1,15 @@
-"""annlib train: trains an experiment, with progress, validation and resume."""
+"""annlib train: trains an experiment, validates it, saves it, and resumes it."""
 
+import json
 import shlex
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields, replace
 from importlib.util import find_spec
 from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-import torch
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
 
 from annlib.cli.common import (
     Device,
@@ -22,156 +21,38 @@ from annlib.cli.common import (
     message_of,
     use_threads,
 )
-from annlib.config import Precision, RuntimeConfig
+from annlib.config import Experiment, Precision, RuntimeConfig
 
 if TYPE_CHECKING:
-    from tqdm import tqdm
+    import torch
 
-    from annlib.config import Experiment
     from annlib.data.datasets import DatasetSplits
-    from annlib.engine.metrics import Scores
-    from annlib.engine.runs import EventLog
     from annlib.engine.train import Step
-    from annlib.engine.trainer import Training
+    from annlib.engine.trainer import Trainer
 
-
-@dataclass(frozen=True)
-class Following:
-    """Takes a training to its end, or to a stop after which it can go on.
-
-    score_every: steps between two looks at the validation half, None for the last step only.
-    way_on: the command that goes on after a stop. Only the first of several processes prints.
-    """
-
-    training: "Training"
-    halves: "DatasetSplits"
-    workers: int
-    score_every: int | None
-    keep: int
-    way_on: str
-
-    def run(self) -> None:
-        """Raises KeyboardInterrupt when stopped by Ctrl-C, with everything saved."""
-        try:
-            finished = self.follow()
-        except OSError as error:
-            raise self.with_the_way_on(error) from error
-        if not finished:
-            raise KeyboardInterrupt  # as noted in `follow`, which has saved everything since
-
-    def follow(self) -> bool:
-        """Trains with a progress bar. False when it was interrupted before the end."""
-        from annlib.engine.distributed import any_rank
-        from annlib.engine.metrics import summary_line
-        from annlib.engine.trainer import SAVE_EVERY
-
-        training, total = self.training, self.training.experiment.train.iterations
-        with interruptible() as interrupted, self.watched() as (bar, events):
-            for step in training.steps(self.halves.train, self.workers):
-                bar.update()
-                if step.number % 10 == 0:
-                    loss = float(step.loss)
-                    bar.set_postfix(loss=f"{loss:.3f}", lr=f"{step.lr:.1e}")
-                    events.scalars(step.number, {"loss": loss, "lr": step.lr})
-                if step.number % SAVE_EVERY == 0:
-                    events.flush()  # earlier steps are not taken again after a kill
-                if self.is_time_to_score(step):
-                    self.say(f"\nstep {step.number}: {summary_line(self.look(events))}")
-                if any_rank(interrupted()):
-                    break
-            training.save()
-            if training.step == total:
-                self.report(self.look(events))
-        if training.step < total:
-            self.say(f"Stopped after {training.step} of {total} steps; saved {training.checkpoint}")
-            self.say(f"To go on:  {self.way_on}")
-        return training.step >= total
-
-    @contextmanager
-    def watched(self) -> "Iterator[tuple[tqdm, EventLog]]":
-        """A progress bar and curves for TensorBoard, by the first of the processes."""
-        from tqdm import tqdm
-
-        from annlib.engine.distributed import is_main
-        from annlib.engine.runs import EventLog, record_start
-
-        training = self.training
-        if is_main():
-            record_start(training.folder, training.step, training.device, training.compute)
-        events = EventLog(training.folder if is_main() else None, training.step)
-        total = training.experiment.train.iterations
-        bar = tqdm(total=total, initial=training.step, disable=not is_main())
-        with closing(events), bar:
-            yield bar, events
-
-    def is_time_to_score(self, step: "Step") -> bool:
-        """Not at the last step, which is scored in any case."""
-        last = self.training.experiment.train.iterations
-        return bool(self.score_every) and step.number % self.score_every == 0 != last - step.number
-
-    def look(self, events: "EventLog") -> "Scores":
-        """Scores on the validation half, kept with the checkpoint, the records and the curves."""
-        from annlib.engine.distributed import is_main
-        from annlib.engine.runs import record_validation
-        from annlib.engine.trainer import keep, score
-
-        training = self.training
-        scores = score(training, self.halves.val)
-        if is_main():  # first: a record without its checkpoint is made again, not so the reverse
-            record_validation(training.folder, training.step, scores)
-        training.save({"miou": scores.miou, "iou": scores.iou.tolist()})
-        if is_main():
-            keep(training.folder, training.checkpoint, training.step, scores.miou, self.keep)
-        events.scalars(training.step, {"val/miou": scores.miou})
-        events.flush()
-        return scores
-
-    def report(self, scores: "Scores") -> None:
-        """The scores of the trained network, class by class, and its learning curve."""
-        from annlib.cli.runs import write_curve
-        from annlib.engine.distributed import is_main
-        from annlib.engine.metrics import score_table
-        from annlib.engine.runs import read_history, read_run
-
-        self.say(score_table(scores, self.halves.spec.class_names))
-        self.say(f"Saved {self.training.checkpoint}")
-        folder = self.training.folder
-        if is_main() and read_history(folder) and find_spec("matplotlib"):
-            write_curve(read_run(folder))  # without matplotlib, as on many GPU machines, no curve
-
-    def with_the_way_on(self, error: OSError) -> OSError:
-        """The same error, with the folder of the run and what to do next."""
-        way = "It has no checkpoint yet: give the same command again."
-        if self.training.checkpoint.exists():
-            way = f"To go on:  {self.way_on}"
-        stopped = f"The run in {self.training.folder} stopped after step {self.training.step}."
-        return OSError(error.errno, f"{message_of(error)}\n{stopped} {way}")
-
-    def say(self, text: str) -> None:
-        from annlib.engine.distributed import is_main
-
-        if is_main():
-            print(text, flush=True)
+RUNTIME = ("device", "threads", "workers", "precision", "accumulate", "compile", "cuda_graphs")
 
 
 @dataclass(frozen=True)
 class Train:
-    """Train an experiment and score it on its validation half.
+    """Train an experiment and score it on its validation split.
 
-    Ctrl-C stops after the current step: the state is saved, and the command to go on is printed.
-    On several GPUs: torchrun --nproc-per-node=4 -m annlib train NAME (the batch is shared out).
+    Ctrl-C stops after the current step: the state is saved, and the command that resumes is
+    printed. It takes everything from the run's folder; only device, threads, workers, precision,
+    accumulate, compile and cuda-graphs are chosen again.
+    On several GPUs: torchrun --nproc-per-node=4 -m annlib train NAME (they share every batch).
     """
 
-    experiment: Positional[str]
+    experiment: Positional[str | None] = None
     """A name that `annlib list` shows, for example balloon_ann or photos_ann."""
+    resume: Annotated[tuple[Path, ...] | None, arg(metavar="RUN")] = None
+    """Resume the run in this folder, instead of a new one."""
     data: Path | None = None
     """Folder with train/ and val/, each holding images/ and labels/. Balloon Town needs none."""
     classes: str | None = None
     """Name of a built-in class list (camvid), instead of a file classes.txt in the data folder."""
     out: Path | None = None
     """Folder of the run; runs/NAME-seedN if not given."""
-    resume: bool = False
-    """Go on with the run in that folder."""
     iterations: int | None = None
     """Steps, if not the experiment's own."""
     minutes: float | None = None
@@ -185,146 +66,198 @@ class Train:
     workers: int = 0
     """Processes that prepare data beside the training (of each process, under torchrun)."""
     backbone: str | None = None
-    """First weights of the backbone: reference, torchvision, none, or a file. Published rows begin
-    with the reference's ImageNet weights, the others with none."""
+    """First weights of the backbone: reference, torchvision, none, or a file. Published rows start
+    from the reference's ImageNet weights, the others from none."""
     precision: Precision = "fp32"
-    """Of convolutions and products; with bf16 and fp16 most maps take 2 bytes a number, not 4."""
+    """Of convolutions and products; with bf16 and fp16 most feature maps take 2 bytes a number."""
     accumulate: int = 1
-    """Parts that a batch is worked through in, for a device that cannot hold it whole."""
+    """Parts that a batch is split into, one after the other, for a device with little memory."""
     compile: bool = False
-    """Let torch.compile fuse operations: slow to start (gain: `annlib benchmark train`)."""
+    """Let torch.compile fuse operations: slow to start (gain: benchmarks/README.md)."""
     cuda_graphs: bool = False
     """With --compile, on a GPU: record the kernels of a step, and replay them."""
     score_every: int | None = None
-    """Steps between two looks at the validation half; published rows: a tenth of the steps."""
+    """Steps between two validations; published rows: a tenth of the steps."""
     keep: int = 0
-    """How many checkpoints of such looks to keep, besides the last and the best."""
+    """How many validated checkpoints to keep, besides the last and the best."""
 
     def run(self) -> None:
-        experiment = self.wanted()  # first: a misspelt name is told before torch is loaded
-        from annlib.engine.distributed import init_distributed
+        """Raises KeyboardInterrupt when stopped by Ctrl-C or SIGTERM, with everything saved."""
+        command, experiment = self.completed()  # a misspelt name is reported before torch is loaded
+        from tqdm import tqdm
+
+        from annlib.engine.distributed import init_distributed, is_main, world_size
+        from annlib.engine.metrics import score_table
+        from annlib.engine.runs import read_history, read_run
+        from annlib.zoo import ZOO
+
+        def say(text: str) -> None:
+            if is_main():
+                print(text, flush=True)
+
+        def on_step(step: "Step") -> bool:
+            bar.update()
+            if step.number % 10 == 0:
+                bar.set_postfix(loss=f"{float(step.loss):.3f}", lr=f"{step.lr:.1e}")
+            return interrupted()
 
         use_threads(self.threads)
+        how = RuntimeConfig(self.precision, self.accumulate, True, self.compile, self.cuda_graphs)
         with init_distributed(choose_device(self.device)) as device:
-            self.train(experiment, device)
+            how = able(how, device)
+            with memory_advice(experiment, how, device, world_size()):
+                trainer, splits = command.start(experiment, how, device, say)
+                total, folder = trainer.experiment.train.iterations, trainer.folder
+                default = max(1, total // 10) if experiment.name in ZOO else None
+                resume = f"To go on:  {self.resume_command(folder, world_size())}"
+                bar = tqdm(total=total, initial=trainer.step, disable=not is_main())
+                try:
+                    with interruptible() as interrupted, bar:
+                        scores = trainer.fit(
+                            splits.train,
+                            splits.val,
+                            workers=self.workers,
+                            validate_every=command.score_every or default,
+                            keep=command.keep,
+                            on_step=on_step,
+                            report=say,
+                        )
+                except OSError as error:
+                    if not trainer.checkpoint.exists():
+                        resume = "It has no checkpoint yet: give the same command again."
+                    stopped = f"The run in {folder} stopped after step {trainer.step}."
+                    text = f"{message_of(error)}\n{stopped} {resume}"
+                    raise OSError(error.errno, text) from error
+            if scores is None:
+                say(f"Stopped after {trainer.step} of {total} steps; saved {trainer.checkpoint}")
+                say(resume)
+                raise KeyboardInterrupt  # as noted by `interruptible`
+            say(score_table(scores, splits.spec.class_names))
+            say(f"Saved {trainer.checkpoint}")
+            if is_main() and read_history(folder) and find_spec("matplotlib"):
+                from annlib.cli.runs import write_curves  # many GPU machines lack matplotlib
 
-    def train(self, experiment: "Experiment", device: "torch.device") -> None:
-        """In this process, together with the others if torchrun started several."""
-        from annlib.data.datasets import open_data
-        from annlib.engine.distributed import was_restarted, world_size
-        from annlib.engine.profiler import seconds_per_step
-        from annlib.engine.trainer import Training, fit_classes, fit_minutes
+                write_curves([read_run(folder)], folder / "curve.png")
 
-        folder = self.out or Path("runs") / f"{experiment.name}-seed{experiment.train.seed}"
-        resume = self.resume or (was_restarted() and (folder / "last.safetensors").exists())
-        if resume:
-            experiment = self.begun(folder)
-        halves = open_data(experiment.data, self.data, self.classes)
-        if not resume:
-            experiment = fit_classes(experiment, halves)
-        wanted = RuntimeConfig(
-            self.precision, self.accumulate, True, self.compile, self.cuda_graphs
-        )
-        compute = able(wanted, device)
-        with memory_advice(experiment, compute, device, world_size()):
-            if self.minutes is not None and not resume:
-                seconds = seconds_per_step(experiment, halves.train, device, self.workers, compute)
-                experiment = fit_minutes(experiment, self.minutes, seconds)
-            training = Training(experiment, halves.spec, folder, device, resume, compute)
-            if not resume:
-                self.begin_with(training)
-            every = self.looks(experiment)
-            way_on = self.way_on(folder)
-            Following(training, halves, self.workers, every, self.keep, way_on).run()
+    def completed(self) -> tuple["Train", Experiment]:
+        """This command with the folder of its run in `out`, and the run's experiment.
 
-    def wanted(self) -> "Experiment":
-        """The experiment of that name with the settings of this command line."""
+        A resumed run's settings come from its folder. Raises ValueError for options that contradict
+        each other or a resumed run.
+        """
         from annlib.experiments import find_experiment
 
+        at_least_one("--accumulate", self.accumulate)
+        if self.score_every is not None:
+            at_least_one("--score-every", self.score_every)
+        if self.resume is not None:
+            return self.of_resumed_run()
+        if self.experiment is None:
+            raise ValueError("Name an experiment (`annlib list` shows them), or --resume RUN.")
         experiment = find_experiment(self.experiment)
-        self.check_budget()
-        recipe = experiment.train
-        if self.seed is not None:
-            recipe = replace(recipe, seed=self.seed)
-        if self.iterations is not None:
-            recipe = replace(recipe, iterations=self.iterations)
-        model = experiment.model
-        if self.backbone == "torchvision":  # its networks begin with one large convolution
-            model = replace(model, stem="plain")
-        return replace(experiment, model=model, train=recipe)
-
-    def check_budget(self) -> None:
-        """Raises ValueError for steps or minutes that are none, or that contradict each other."""
         if self.iterations is not None and (self.iterations < 1 or self.minutes is not None):
             raise ValueError("Give --iterations (at least 1) or --minutes, not both.")
-        at_least_one("--accumulate", self.accumulate)
-        if self.minutes is None:
-            return
-        if not 0 < self.minutes < inf:
+        if self.minutes is not None and not 0 < self.minutes < inf:
             raise ValueError(
                 f"--minutes is {self.minutes:g}: no training takes that long. Give a number above "
                 "0, for example --minutes 5."
             )
-        if self.resume:
-            raise ValueError(
-                "--minutes with --resume: the run's own number of steps holds, since its learning "
-                "rate was planned for them. Leave --minutes away."
-            )
+        given = {"seed": self.seed, "iterations": self.iterations}
+        given = {name: value for name, value in given.items() if value is not None}
+        recipe = replace(experiment.train, **given)
+        model = experiment.model
+        if self.backbone == "torchvision":  # its networks begin with one large convolution
+            model = replace(model, stem="plain")
+        out = self.out or Path("runs") / f"{experiment.name}-seed{recipe.seed}"
+        from annlib.engine.distributed import was_restarted
 
-    def begun(self, folder: Path) -> "Experiment":
-        """The experiment of the run to go on with: its settings hold, and are not given again."""
+        if was_restarted() and (out / "last.safetensors").exists():
+            runtime = {name: getattr(self, name) for name in RUNTIME}
+            return Train(resume=(out,), **runtime).of_resumed_run()
+        return replace(self, out=out), replace(experiment, model=model, train=recipe)
+
+    def of_resumed_run(self) -> tuple["Train", Experiment]:
+        """As `completed`, for --resume RUN."""
+        if self.experiment is not None or self.out is not None or len(self.resume) != 1:
+            run = self.out or Path("runs") / f"{self.experiment or 'NAME'}-seed{self.seed or 0}"
+            raise ValueError(
+                "A run is resumed by its folder alone, which holds its settings: "
+                f"annlib train --resume {shlex.quote(str(run))}"
+            )
+        from annlib.engine.runs import OPTIONS
         from annlib.engine.trainer import read_experiment
 
-        experiment, wanted = read_experiment(folder), self.wanted().name
-        if experiment.name != wanted:
-            raise ValueError(f"{folder} holds a run of {experiment.name}, not of {wanted}.")
-        if self.seed not in (None, experiment.train.seed):
+        (folder,) = self.resume
+        experiment = read_experiment(folder)
+        options, free = {"data": None}, {"data", "classes", "score_every", "keep"}
+        if (folder / OPTIONS).exists():  # not in runs of version 0.1
+            options, free = json.loads((folder / OPTIONS).read_bytes()), set()
+        places = (
+            [Path(options["data"][key]) for key in ("path", "given")] if options["data"] else []
+        )
+        found = [place for place in places if place.is_dir()]
+        if places and not found:
+            free = {"data"}  # moved
+            if self.data is None:
+                raise FileNotFoundError(
+                    f"The data of the run in {folder} are no longer in {places[0]}: give their new "
+                    "folder by --data."
+                )
+        given = {f.name for f in fields(self) if getattr(self, f.name) != f.default}
+        if refused := sorted(given - {"resume", *RUNTIME, *free}):
             raise ValueError(
-                f"The run in {folder} has the seed {experiment.train.seed}: it cannot go on with "
-                f"{self.seed}."
+                f"--resume takes all settings from {folder}: leave out {as_options(refused)}. Only "
+                f"{as_options(RUNTIME)} may be given beside it."
             )
-        if self.iterations not in (None, experiment.train.iterations):
-            raise ValueError(
-                f"The run in {folder} has {experiment.train.iterations} steps, and its learning "
-                f"rate was planned for them: it cannot become one of {self.iterations}."
-            )
-        return experiment
+        if found and places[1].resolve() == places[0]:
+            found = [places[1]]  # as it was given
+        recorded = options | {"data": found[0] if found else self.data, "out": folder}
+        return replace(self, **recorded), experiment
 
-    def begin_with(self, training: "Training") -> None:
-        """Gives the backbone its first weights."""
-        from annlib.model.hub import load_backbone
+    def start(
+        self,
+        experiment: Experiment,
+        runtime: RuntimeConfig,
+        device: "torch.device",
+        say: Callable[[str], None],
+    ) -> tuple["Trainer", "DatasetSplits"]:
+        """The run, new or read from its folder, and its data."""
+        from annlib.data.datasets import open_data
+        from annlib.engine.distributed import is_main
+        from annlib.engine.profiler import seconds_per_step
+        from annlib.engine.runs import record_options
+        from annlib.engine.trainer import Trainer, fit_classes
         from annlib.zoo import ZOO
 
-        source = self.backbone or ("reference" if training.experiment.name in ZOO else "none")
-        if source != "none":
-            load_backbone(training.model, source)
+        splits = open_data(experiment.data, self.data, self.classes)
+        if not self.resume:
+            experiment = fit_classes(experiment, splits)
+        if self.minutes is not None:
+            seconds = seconds_per_step(experiment, splits.train, device, self.workers, runtime)
+            iterations = max(1, int(60 * self.minutes / seconds))
+            say(f"{1000 * seconds:.0f} ms a step: {iterations} steps in {self.minutes:g} minutes")
+            experiment = replace(experiment, train=replace(experiment.train, iterations=iterations))
+        trainer = Trainer(experiment, splits.spec, self.out, device, bool(self.resume), runtime)
+        source = self.backbone or ("reference" if experiment.name in ZOO else "none")
+        if source != "none" and not self.resume:
+            from annlib.model.hub import load_backbone
 
-    def looks(self, experiment: "Experiment") -> int | None:
-        """Steps between two looks at the validation half."""
-        from annlib.zoo import ZOO
+            load_backbone(trainer.model, source)
+        if is_main():
+            record_options(self.out, self.data, self.classes, self.score_every, self.keep)
+        return trainer, splits
 
-        if self.score_every is not None:
-            at_least_one("--score-every", self.score_every)
-            return self.score_every
-        return max(1, experiment.train.iterations // 10) if experiment.name in ZOO else None
+    def resume_command(self, folder: Path, processes: int) -> str:
+        """The command that resumes the run, with the runtime options of this one."""
+        words = ["annlib", "train", "--resume", str(folder)]
+        if processes > 1:
+            words = ["torchrun", f"--nproc-per-node={processes}", "-m", *words]
+        for name in RUNTIME:
+            value = getattr(self, name)
+            if value != getattr(Train(), name):
+                words += [as_options([name])] if value is True else [as_options([name]), str(value)]
+        return shlex.join(words)
 
-    def way_on(self, folder: Path) -> str:
-        """The command that goes on with the run after a stop."""
-        from annlib.engine.distributed import world_size
 
-        words = ["annlib", "train", self.experiment, "--resume", "--out", str(folder)]
-        if world_size() > 1:
-            words = ["torchrun", f"--nproc-per-node={world_size()}", "-m", *words]
-        for option, value in (
-            ("--data", self.data),
-            ("--classes", self.classes),
-            ("--threads", self.threads),
-            ("--workers", self.workers or None),
-            ("--device", None if self.device == "auto" else self.device),
-            ("--precision", None if self.precision == "fp32" else self.precision),
-            ("--accumulate", None if self.accumulate == 1 else self.accumulate),
-            ("--score-every", self.score_every),
-            ("--keep", self.keep or None),
-        ):
-            words += [] if value is None else [option, str(value)]
-        return shlex.join([*words, "--compile"] if self.compile else words)
+def as_options(names: Iterable[str]) -> str:
+    return ", ".join(f"--{name.replace('_', '-')}" for name in names)

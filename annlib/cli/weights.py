@@ -3,9 +3,8 @@
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
-from tyro.conf import Positional, subcommand
+from tyro.conf import Positional
 
 from annlib.cli.common import message_of
 
@@ -20,7 +19,7 @@ class ListWeights:
         from annlib.model.hub import all_weights
 
         rows = [
-            [each.name, each.kind, each.sha256_start, each.state, size(each.path)]
+            [each.name, each.kind, each.sha256_start, each.state, mebibytes(each.path)]
             for each in all_weights()
         ]
         print(table(["name", "kind", "SHA-256", "state", "MiB"], rows))
@@ -29,10 +28,10 @@ class ListWeights:
 
 @dataclass(frozen=True)
 class Fetch:
-    """Fetch weights into the cache. What is there already is not fetched again.
+    """Download weights into the cache; a file that exists is not downloaded again.
 
     Released weights are checked by the hash in their name, read without executing anything in
-    them, and kept in annlib's own format. An interrupted download goes on where it was.
+    them, and kept in annlib's own format. An interrupted download continues where it stopped.
     """
 
     names: Positional[tuple[str, ...]] = ()
@@ -43,7 +42,7 @@ class Fetch:
     """Keep the files of the 16 rows as they were published, too."""
 
     def run(self) -> None:
-        from annlib.model.hub import all_weights, find_weights
+        from annlib.model.hub import all_weights, fetch_backbone, fetch_published, find_weights
 
         wanted = [find_weights(name) for name in self.names]
         if self.all:
@@ -51,37 +50,39 @@ class Fetch:
         if not wanted:
             raise ValueError("Name the weights, for example resnet50_v1c, or give --all.")
         for weights in wanted:
-            fetch(weights.name, weights.kind, self.keep_pth)
-            print(f"{weights.name}: {weights.path} ({size(weights.path)} MiB)", flush=True)
+            if weights.kind == "released":
+                fetch_published(weights.name, self.keep_pth)
+            elif weights.kind == "ImageNet":
+                fetch_backbone(weights.name)
+            print(f"{weights.name}: {weights.path} ({mebibytes(weights.path)} MiB)", flush=True)
 
 
 @dataclass(frozen=True)
 class Verify:
-    """Read weights that are here into their networks: bytes, names and shapes must all be right."""
+    """Load weights into their networks: bytes, names and shapes must all be correct."""
 
     names: Positional[tuple[str, ...]] = ()
-    """Names that `annlib weights list` shows; all that are here if none is given."""
+    """Names that `annlib weights list` shows; all that are in the cache if none is given."""
 
     def run(self) -> None:
         from annlib.model.hub import all_weights, find_weights, verify
 
         wanted = [find_weights(name) for name in self.names]
+        wanted = wanted or [each for each in all_weights() if each.state in ("here", "as .pth")]
         failed = 0
-        for weights in wanted or [
-            each for each in all_weights() if each.state in ("here", "as .pth")
-        ]:
+        for weights in wanted:
             try:
-                print(f"{weights.name}: right ({verify(weights)})", flush=True)
+                print(f"{weights.name}: correct ({verify(weights)})", flush=True)
             except (ValueError, KeyError, OSError) as error:
                 failed += 1
                 print(f"{weights.name}: {message_of(error)}", flush=True)
         if failed:
-            sys.exit(f"{failed} of them not right")
+            sys.exit(f"{failed} of them are not correct")
 
 
 @dataclass(frozen=True)
 class Import:
-    """Take a released file that you got elsewhere into the cache."""
+    """Import a released file that you downloaded elsewhere into the cache."""
 
     file: Positional[Path]
     """The .pth as it was published."""
@@ -94,31 +95,9 @@ class Import:
         print(f"{self.name}: {import_published(self.file, self.name)}")
 
 
-@dataclass(frozen=True)
-class Weights:
-    """Fetch, list and verify weights: the 16 released ones, and ImageNet backbones."""
-
-    what: (
-        Annotated[ListWeights, subcommand("list", prefix_name=False)]
-        | Annotated[Fetch, subcommand("fetch", prefix_name=False)]
-        | Annotated[Verify, subcommand("verify", prefix_name=False)]
-        | Annotated[Import, subcommand("import", prefix_name=False)]
-    )
-
-    def run(self) -> None:
-        self.what.run()
-
-
-def size(path: Path) -> str:
-    """In MiB; a dash for a file that is not there."""
+def mebibytes(path: Path) -> str:
+    """Size of a file; a dash if it does not exist."""
     return f"{path.stat().st_size / 2**20:.1f}" if path.exists() else "-"
 
 
-def fetch(name: str, kind: str, keep_pth: bool) -> None:
-    """Shipped weights are here already."""
-    from annlib.model.hub import fetch_backbone, fetch_published
-
-    if kind == "released":
-        fetch_published(name, keep_pth)
-    elif kind == "ImageNet":
-        fetch_backbone(name)
+COMMANDS = {"list": ListWeights, "fetch": Fetch, "verify": Verify, "import": Import}

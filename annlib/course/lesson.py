@@ -150,13 +150,6 @@ class Claim(NamedTuple):
     judge: Judge
 
 
-class Stated(NamedTuple):
-    """A number in the text, and the claim that it leans on."""
-
-    text: str
-    name: str
-
-
 def claims_in(notebook: "NotebookNode") -> dict[str, Claim]:
     """The claims that an executed notebook made."""
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
@@ -164,38 +157,37 @@ def claims_in(notebook: "NotebookNode") -> dict[str, Claim]:
     return {one["name"]: Claim(**one) for one in found}
 
 
-def stated_in(texts: Sequence[str]) -> Iterator[Stated]:
-    """The numbers in markdown sources that lean on a claim."""
-    for text in texts:
-        yield from (Stated(*found) for found in STATED.findall(text))
+def stated_in(text: str) -> list[tuple[str, str]]:
+    """The numbers in a markdown source that lean on a claim: (text, name) each."""
+    return STATED.findall(text)
 
 
 def disagreements(
-    stated: Sequence[Stated], made: Mapping[str, Claim], recorded: Mapping[str, Claim]
+    stated: Iterable[tuple[str, str]], made: Mapping[str, Claim], recorded: Mapping[str, Claim]
 ) -> Iterator[str]:
-    """What is wrong with numbers in the text.
+    """What is wrong with numbers in the text, given as `stated_in` does.
 
     made: by this run. recorded: by the run whose results are kept with the course.
     """
-    for one in stated:
-        claim = made.get(one.name)
+    for text, name in stated:
+        claim = made.get(name)
         if claim is None:
-            yield f"the text states {one.text!r}, but no cell claims {one.name!r}."
+            yield f"the text states {text!r}, but no cell claims {name!r}."
             continue
         if claim.judge == "none":
             continue
-        claim = recorded.get(one.name) if claim.judge == "record" else claim
-        number = NUMBER.search(one.text.replace("−", "-"))
+        claim = recorded.get(name) if claim.judge == "record" else claim
+        number = NUMBER.search(text.replace("−", "-"))
         if claim is None:
             yield (
-                f"the text states {one.text!r} by {one.name!r}, which this mode does not measure "
+                f"the text states {text!r} by {name!r}, which this mode does not measure "
                 "and data/results/lessons does not hold: run it in its mode with --record."
             )
         elif number is None:
-            yield f"{one.text!r} leans on claim {one.name!r} but holds no number."
+            yield f"{text!r} leans on claim {name!r} but holds no number."
         elif abs(float(number[0].replace(",", "")) - claim.value) > claim.within * (1 + 1e-9):
             yield (
-                f"the text states {one.text!r}, but {one.name!r} came out as {claim.value:.4g} "
+                f"the text states {text!r}, but {name!r} came out as {claim.value:.4g} "
                 f"{claim.unit} (within {claim.within:g}): change the text, or find out why."
             )
 
@@ -252,7 +244,11 @@ def open_lesson(
     uses: which of "data_root" and "experiment" the lesson uses. Raises ValueError for anything that
     would have no effect, or another one than was meant, FileNotFoundError for a missing data_root.
     """
-    refuse_unknown(injected_names(), PARAMETERS, "This lesson")
+    shell = get_ipython()  # papermill takes any name, known or not, and injects a cell with it
+    cells = shell.user_ns.get("In", []) if shell else []
+    for injected in [cell for cell in cells if cell.startswith(INJECTED)]:
+        assigned = [one for one in ast.parse(injected).body if isinstance(one, ast.Assign)]
+        refuse_unknown([one.targets[0].id for one in assigned], PARAMETERS, "This lesson")
     for name, value in {"data_root": data_root, "experiment": experiment}.items():
         if value and name not in uses:
             raise ValueError(
@@ -278,15 +274,6 @@ def open_lesson(
         where = f"{chosen}, {torch.cuda.get_device_name(chosen)}"
     print(f"Mode {mode}, seed {seed}, on {where}.")
     return OpenedLesson(mode, chosen, seed, Path(data_root) if data_root else None, name)
-
-
-def injected_names() -> list[str]:
-    """The parameters that papermill was given: it takes any name, known or not."""
-    shell = get_ipython()
-    cells = shell.user_ns.get("In", []) if shell else []
-    given = [cell for cell in cells if cell.startswith(INJECTED)]
-    statements = [node for cell in given for node in ast.parse(cell).body]
-    return [node.targets[0].id for node in statements if isinstance(node, ast.Assign)]
 
 
 def chosen_device(device: str) -> torch.device:

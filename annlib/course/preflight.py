@@ -1,17 +1,17 @@
 """Estimates time and memory of a published training run on a GPU before it starts.
 
-Memory leans on what was published about the row; hours on the operations that are counted, and on
-how fast the GPU of the published table computed. Sizes of data sets are those of their archives.
+Memory follows from the published memory of the row; hours from the counted operations and the
+speed of the GPU of the published table. Sizes of data sets are those of their archives.
 """
 
 from functools import cache
 from typing import NamedTuple
 
-from annlib.engine.row_costs import PICTURES, gflops_by_part, parameters_by_part, same_cost
+from annlib.engine.row_costs import IMAGE_SIZES, gflops_by_part, parameters_by_part, same_cost
 from annlib.zoo import ROWS, ZOO, Published
 
 TRAINING_BYTES = 12  # of a parameter: weight, gradient and momentum, 4 each
-HALF_MAPS = 0.5  # of the bytes of maps, if they are bf16 or fp16
+HALF_MAPS = 0.5  # of the bytes of feature maps, if they are bf16 or fp16
 BACKWARD = 3  # a step computes about three times what a forward pass does
 HALF_SHARE = 0.35  # of its peak, that a GPU reaches on 16 bits: set by us, not measured
 V100_TFLOPS = 15.7
@@ -19,10 +19,9 @@ ARCHIVES_GB = {"cityscapes": 11.2, "ade20k": 0.9, "voc12aug": 3.4}
 
 
 class Gpu(NamedTuple):
-    """memory in GB; peaks as in NVIDIA's data sheets, in TFLOPS.
+    """Memory in GB; peak TFLOPS as in NVIDIA's data sheets, from the units and the boost clock.
 
-    They are what follows from the units and the boost clock: a fused multiply-add counts as two,
-    fp32 is without TF32. V100, A100 and H100 are the SXM form.
+    A fused multiply-add counts as two, fp32 is without TF32. V100, A100 and H100 are the SXM form.
     """
 
     memory_gb: float
@@ -58,13 +57,13 @@ class Estimate(NamedTuple):
         share = self.memory_gb / self.gpu_gb
         if share > 1:
             return "✗ does not fit"
-        return "! tight: other programs and fragments need room" if share > 0.85 else "✓ fits"
+        return "! tight: other programs and fragmentation need room" if share > 0.85 else "✓ fits"
 
 
 def published_memory(row: Published) -> float:
     """Training memory in GB: of the row, or of the one that differs only in its steps."""
-    alike = [r for r in ROWS if same_cost(r.experiment) == same_cost(row.experiment)]
-    return next(r.memory_gb for r in alike if r.memory_gb is not None)
+    wanted = same_cost(row.experiment)
+    return next(r.memory_gb for r in ROWS if same_cost(r.experiment) == wanted and r.memory_gb)
 
 
 @cache
@@ -78,13 +77,13 @@ def size_of(name: str) -> tuple[int, float]:
 def share_reached() -> float:
     """Of its peak, that the V100 of the published table reached: from its frames a second."""
     row = ROWS[0]
-    crop, picture = row.experiment.data.crop_size, PICTURES["cityscapes"]
-    pixels = picture[0] * picture[1] / (crop[0] * crop[1])
+    crop, image = row.experiment.data.crop_size, IMAGE_SIZES["cityscapes"]
+    pixels = image[0] * image[1] / (crop[0] * crop[1])
     return row.frames_per_second * size_of(row.name)[1] * pixels / (1000 * V100_TFLOPS)
 
 
 def estimate(name: str, gpu: Gpu, batch: int, precision: str) -> Estimate:
-    """Of training a row on one GPU with `batch` pictures at a time.
+    """Of training a row on one GPU with `batch` images at a time.
 
     precision: one of PRECISIONS.
     """
@@ -92,11 +91,11 @@ def estimate(name: str, gpu: Gpu, batch: int, precision: str) -> Estimate:
         raise ValueError(f"batch {batch}, precision {precision!r}: 1 or more, one of {PRECISIONS}.")
     row, (parameters, gflops) = ZOO[name], size_of(name)
     fixed = TRAINING_BYTES * parameters / 1e9
-    a_picture = (published_memory(row) - fixed) / row.batch_per_gpu
+    per_image = (published_memory(row) - fixed) / row.batch_per_gpu
     half = precision != "fp32"
-    maps = batch * a_picture * (HALF_MAPS if half else 1)
-    pictures = row.experiment.train.iterations * row.experiment.data.batch_size
+    maps = batch * per_image * (HALF_MAPS if half else 1)
+    images = row.experiment.train.iterations * row.experiment.data.batch_size
     rate = gpu.half * HALF_SHARE if half else gpu.fp32 * share_reached()
-    hours = BACKWARD * gflops * pictures / (1000 * rate) / 3600
+    hours = BACKWARD * gflops * images / (1000 * rate) / 3600
     disk = 2 * ARCHIVES_GB[row.experiment.data.dataset] + 2 * 8 * parameters / 1e9
     return Estimate(fixed, maps, gpu.memory_gb, hours, disk)

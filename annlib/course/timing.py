@@ -1,11 +1,10 @@
-"""Interleaved timing of several implementations: load on the machine affects all equally."""
+"""Compares implementations: interleaved timing, peak memory, FLOPs, and whether they agree."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import inf
-from statistics import median
-from typing import Any
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -20,91 +19,68 @@ from annlib.engine.profiler import (
 from annlib.model.ann import resize_bilinear
 from annlib.model.asymmetric import AsymmetricAttention
 
-WARM_UP_ROUNDS = 2
-
-
-def time_interleaved(
-    calls: Mapping[str, Callable[[], Any]], device: torch.device, repeat: int
-) -> dict[str, Timing]:
-    """Times each call once a round, `repeat` rounds after some that do not count."""
-    for _ in range(WARM_UP_ROUNDS):
-        for call in calls.values():
-            call()
-    milliseconds: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(repeat):
-        for name, call in calls.items():
-            milliseconds[name].append(1000 * seconds_of(call, device))
-    return {
-        name: Timing(median(times), min(times), max(times)) for name, times in milliseconds.items()
-    }
-
-
-def speedup(timings: Mapping[str, Timing], name: str, of: str) -> float:
-    """How many times faster `name` is than `of`, by their medians."""
-    return timings[of].median / timings[name].median
-
-
 Results = dict[str, Tensor]  # "output", and in training the gradient of "layer.weight" and so on
+OnDevice = TypeVar("OnDevice", Tensor, nn.Module)
+COARSE = (8, 8)
+# Batch norm subtracts what these add everywhere, so their gradients are zero except for rounding.
+SHIFTS = ("attention.to_value.bias", "attention.to_output.bias")
 
 
 @dataclass(frozen=True)
-class Form:
-    """One way of computing."""
+class Implementation:
+    """One way of computing a function."""
 
     name: str
     compute: Callable[[], Results]
     flops: int  # by a closed formula
-    like: str | None = None  # name of the form before it that computes the same function
-    bytes: int = 0  # that it is known to need, where that may be more than there is
+    same_as: str | None = None  # name of an earlier implementation of the same function
+    num_bytes: int = 0  # that it needs, where that may be more than there is
 
 
 @dataclass(frozen=True)
 class Conditions:
-    """Under which all forms are measured."""
+    """What is the same for all implementations."""
 
     device: torch.device
     repeat: int = 5
     channels_last: bool = True
-    limit_bytes: float = inf  # forms that need more are left out
+    limit_bytes: float = inf  # implementations that need more are left out
+
+    def place(self, x: OnDevice) -> OnDevice:
+        """A feature map or a module on the device, in the memory layout."""
+        layout = torch.channels_last if self.channels_last else torch.contiguous_format
+        return x.to(self.device, memory_format=layout)
 
 
 @dataclass(frozen=True)
-class Cost:
-    """What one call of a form computes and takes, time aside."""
+class Measured:
+    """What one call of an implementation costs."""
 
-    peak_bytes: int  # most that tensors held at once, beyond inputs and weights
-    output_bytes: int  # of the output, which any form has to write
+    formula: int  # FLOPs by the closed formula
     flops: int  # by torch's counter
-    difference: float | None  # from the form that it is like; None if there is nothing to compare
-
-
-@dataclass(frozen=True)
-class Finish:
-    """All that was measured of one form."""
-
-    name: str
-    formula: int
-    needs: Cost
+    peak_bytes: int  # most that tensors hold at the same time, beyond inputs and weights
+    output_bytes: int  # of the output, which every implementation has to write
+    difference: float | None  # from the one that computes the same; None if there is none
     timing: Timing
+
+    @property
+    def mebibytes(self) -> float:
+        return self.peak_bytes / 2**20
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Forms that were measured side by side, in one run."""
+    """Implementations that were measured in turn, in one run."""
 
     title: str
-    size: tuple[int, int]  # of the maps
-    finishes: tuple[Finish, ...]
-    notes: tuple[str, ...]  # forms that could not be measured, and why
-
-    def finish(self, name: str) -> Finish | None:
-        """None if that form could not be measured."""
-        return next((finish for finish in self.finishes if finish.name == name), None)
+    size: tuple[int, int]  # of the feature maps
+    measured: dict[str, Measured]
+    notes: tuple[str, ...]  # implementations that could not be measured, and why
 
 
 @contextmanager
 def full_float32() -> Iterator[None]:
-    """Inside, a GPU rounds no factors to TF32: it would do so in some forms, and in others not."""
+    """Inside, a GPU does not round to TF32, which would affect only some implementations."""
     backends = (torch.backends.cudnn, torch.backends.cuda.matmul)
     before = [backend.allow_tf32 for backend in backends]
     try:
@@ -116,128 +92,114 @@ def full_float32() -> Iterator[None]:
             backend.allow_tf32 = allowed
 
 
-def layer_of(name: str) -> str:
-    """As "attention.to_key.0.weight" -> "attention.to_key.0"; a map stands for itself."""
-    return name.rpartition(".")[0] or name
-
-
 def relative_difference(found: Results, expected: Results) -> float:
-    """The largest difference, as a share of the largest number in the same map or layer.
+    """The largest difference, relative to the largest number in the same map or layer.
 
-    A layer's weight and bias share their measure: their gradients are sums of the same terms. NaN
-    where either has one. Raises KeyError for a result that was not found.
+    A layer's weight and bias share their scale, because their gradients are sums of the same
+    terms. NaN where either has one. Raises KeyError for a result that was not found.
     """
+
+    def layer(name: str) -> str:  # of "to_key.0.weight": "to_key.0"; a map stands for itself
+        return name.rpartition(".")[0] or name
+
     largest: dict[str, Tensor] = {}
     for name, tensor in expected.items():
-        layer, number = layer_of(name), tensor.abs().max()
-        largest[layer] = torch.maximum(largest.get(layer, number), number)
+        number = tensor.abs().max()
+        largest[layer(name)] = torch.maximum(largest.get(layer(name), number), number)
     shares = [
-        (found[name] - tensor).abs().max() / largest[layer_of(name)]
+        (found[name] - tensor).abs().max() / largest[layer(name)]
         for name, tensor in expected.items()
     ]
     return torch.stack(shares).max().item()
-
-
-def cost_of(form: Form, expected: Results | None, device: torch.device) -> tuple[Cost, Results]:
-    """Runs a form twice, under torch's two measures."""
-    with operation_counter() as counter:
-        results = form.compute()
-    difference = None if expected is None else relative_difference(results, expected)
-    needs = Cost(
-        peak_bytes(form.compute, device),
-        results["output"].nbytes,
-        counter.get_total_flops(),
-        difference,
-    )
-    return needs, results
 
 
 def gib(num_bytes: float) -> str:
     return f"{num_bytes / 2**30:.3g} GiB"
 
 
-def try_forms(forms: Sequence[Form], conditions: Conditions) -> tuple[dict[str, Cost], list[str]]:
-    """What each form needs, and notes on those that the memory does not hold."""
-    found: dict[str, Cost] = {}
-    notes: list[str] = []
-    kept: dict[str, Results] = {}
-    wanted = {form.like for form in forms}
-    for form in forms:
-        if form.bytes > conditions.limit_bytes:
-            limit = gib(conditions.limit_bytes)
-            notes.append(f"{form.name}: needs {gib(form.bytes)}, and {limit} may be used.")
-            continue
-        try:
-            found[form.name], results = cost_of(form, kept.get(form.like), conditions.device)
-        except RuntimeError as error:
-            if not is_out_of_memory(error):
-                raise
-            notes.append(f"{form.name}: out of memory.")
-            continue
-        if form.name in wanted:
-            kept[form.name] = results
-    return found, notes
-
-
-def compare_forms(
-    title: str, size: tuple[int, int], forms: Sequence[Form], conditions: Conditions
+def compare(
+    title: str,
+    size: tuple[int, int],
+    implementations: Sequence[Implementation],
+    conditions: Conditions,
+    watch: Callable[[list[Implementation]], Iterable[Implementation]] = iter,
 ) -> Comparison:
-    """Measures all forms that the memory holds; their times turn by turn."""
+    """Measures FLOPs, memory and agreement of each, then times all in turn, `repeat` rounds.
+
+    So load on the machine affects all equally. What the memory does not hold is noted and left out.
+    watch: wraps the list of calls, for example in a progress bar.
+    """
+    costs, milliseconds, notes = {}, {}, []
+    kept: dict[str, Results] = {}
+    wanted = {each.same_as for each in implementations}
+    calls = [*implementations] * (1 + conditions.repeat)
     with full_float32():
-        found, notes = try_forms(forms, conditions)
-        able = [form for form in forms if form.name in found]
-        calls = {form.name: form.compute for form in able}
-        timings = time_interleaved(calls, conditions.device, conditions.repeat)
-    finishes = (
-        Finish(form.name, form.flops, found[form.name], timings[form.name]) for form in able
-    )
-    return Comparison(title, size, tuple(finishes), tuple(f"{title}, {note}" for note in notes))
+        for number, each in enumerate(watch(calls)):
+            if number >= len(implementations):
+                if each.name in costs:
+                    seconds = seconds_of(each.compute, conditions.device)
+                    milliseconds[each.name].append(1000 * seconds)
+                continue
+            if each.num_bytes > conditions.limit_bytes:
+                limit = gib(conditions.limit_bytes)
+                notes.append(f"{each.name}: needs {gib(each.num_bytes)}, and {limit} may be used.")
+                continue
+            try:
+                with operation_counter() as counter:
+                    results = each.compute()
+                peak = peak_bytes(each.compute, conditions.device)
+            except RuntimeError as error:
+                if not is_out_of_memory(error):
+                    raise
+                notes.append(f"{each.name}: out of memory.")
+                continue
+            expected = kept.get(each.same_as)
+            costs[each.name] = (
+                each.flops,
+                counter.get_total_flops(),
+                peak,
+                results["output"].nbytes,
+                None if expected is None else relative_difference(results, expected),
+            )
+            milliseconds[each.name] = []
+            if each.name in wanted:
+                kept[each.name] = results
+    measured = {
+        name: Measured(*cost, Timing.of(milliseconds[name])) for name, cost in costs.items()
+    }
+    return Comparison(title, size, measured, tuple(f"{title}, {note}" for note in notes))
 
 
-COARSE = (8, 8)
-# Batch norm takes back what these add everywhere: their gradients are zero, but for rounding.
-SHIFTS = ("attention.to_value.bias", "attention.to_output.bias")
+def smooth_noise(channels: int, size: tuple[int, int], conditions: Conditions) -> Tensor:
+    """A feature map whose nearby positions are similar, as in a network.  -> (1, channels, *size)
 
-
-def layout(conditions: Conditions) -> torch.memory_format:
-    return torch.channels_last if conditions.channels_last else torch.contiguous_format
-
-
-def made_up(channels: int, size: tuple[int, int], conditions: Conditions) -> Tensor:
-    """Numbers that, as those of a network, are alike where places are near.  (1, channels, *size)
-
-    Of noise alone all large cells have one mean, and all anchors are the same.
+    In plain noise all large pooling cells have the same mean, so all anchors would be the same.
     """
     coarse = torch.randn(1, channels, *COARSE, device=conditions.device)
     values = resize_bilinear(coarse, size, align_corners=False)
     values += torch.randn(values.shape, device=conditions.device)
-    return values.to(memory_format=layout(conditions))
-
-
-def placed(module: nn.Module, conditions: Conditions) -> nn.Module:
-    """On the device, in the layout of the maps."""
-    return module.to(conditions.device, memory_format=layout(conditions))
+    return conditions.place(values)
 
 
 @torch.no_grad()
-def settled(module: nn.Module, *inputs: Tensor) -> nn.Module:
-    """As after a training: outputs are projected by no zeros, batch norm knows its inputs.
+def as_trained(module: nn.Module, *inputs: Tensor) -> nn.Module:
+    """Initialises the output projection, and sets batch norm to the statistics of the inputs.
 
-    With the zeros that a training starts from all forms would agree, whatever they compute. With
-    foreign statistics scores would be so large that every position takes one anchor and no other,
-    which magnifies rounding.
+    With the zeros that a training starts from all implementations would agree, whatever they
+    compute. With other statistics each position would attend to one anchor, which magnifies
+    rounding.
     """
     for part in module.modules():
         if isinstance(part, AsymmetricAttention):
             part.to_output.reset_parameters()
         if isinstance(part, nn.BatchNorm2d):
-            part.momentum = 1.0  # what it remembers is the batch at hand
+            part.momentum = 1.0  # the running statistics are those of the last batch
     module.train()(*inputs)
     return module
 
 
 def inference(module: nn.Module, inputs: Sequence[Tensor]) -> Callable[[], Results]:
-    """A call that computes the output alone."""
+    """A call that computes only the output."""
 
     def compute() -> Results:
         module.eval()
@@ -247,33 +209,31 @@ def inference(module: nn.Module, inputs: Sequence[Tensor]) -> Callable[[], Resul
     return compute
 
 
-def taken_gradients(leaves: Mapping[str, Tensor]) -> Results:
-    """The gradients, which are no longer the leaves' own: the next call begins without."""
-    found = {name: leaf.grad for name, leaf in leaves.items()}
-    for leaf in leaves.values():
-        leaf.grad = None
-    return found
-
-
 def training(
     module: nn.Module,
     inputs: Sequence[Tensor],
     upstream: Tensor,
     our_names: Callable[[Results], Results] = lambda gradients: gradients,
 ) -> Callable[[], Results]:
-    """A call that computes the output and the gradients of all inputs and weights, to be compared.
+    """A call that computes the output and the gradients of all inputs and weights.
 
-    upstream: gradient of the output. our_names: gradients by the module's names -> by ours.
+    upstream: gradient of the output. our_names: renames gradients of the module's weights.
     """
     leaves = {f"input {i}": x.detach().requires_grad_() for i, x in enumerate(inputs)}
     weights = dict(module.named_parameters())
+
+    def take_gradients(tensors: Mapping[str, Tensor]) -> Results:
+        found = {name: tensor.grad for name, tensor in tensors.items()}
+        for tensor in tensors.values():
+            tensor.grad = None  # so that the next call does not add to it
+        return found
 
     def compute() -> Results:
         module.train()
         output = module(*leaves.values())
         output.backward(upstream)
-        of_weights = our_names(taken_gradients(weights))
-        compared = {name: of_weights[name] for name in of_weights if name not in SHIFTS}
-        return {"output": output.detach(), **taken_gradients(leaves), **compared}
+        gradients = our_names(take_gradients(weights)).items()
+        compared = {name: gradient for name, gradient in gradients if name not in SHIFTS}
+        return {"output": output.detach(), **take_gradients(leaves), **compared}
 
     return compute

@@ -1,22 +1,21 @@
 """Training runs as the lessons use them: comparisons, full runs, and the job notebook."""
 
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple, get_args
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import Dataset, Subset
 
 from annlib.config import Experiment, Head, Precision, RuntimeConfig, TestConfig
 from annlib.course.attention import model_input
 from annlib.course.lesson import OpenedLesson, progress
 from annlib.data.balloon_town.dataset import Scenes
 from annlib.data.balloon_town.layout import CLASS_NAMES, HOUSES
-from annlib.data.classes import BALLOON_TOWN
+from annlib.data.classes import BALLOON_TOWN, DatasetSpec
 from annlib.data.datasets import BUILT_IN, FIRST_VAL_SEED, DatasetSplits, open_data
 from annlib.data.folders import find_pairs
 from annlib.data.io import read_image, read_labels
@@ -27,25 +26,58 @@ from annlib.engine.metrics import evaluate_labels
 from annlib.engine.predictor import Network, find_network
 from annlib.engine.profiler import peak_bytes
 from annlib.engine.row_costs import Measuring, shrunk, training_steps
-from annlib.engine.train import make_optimizer, train
-from annlib.engine.trainer import Training, fit_classes
+from annlib.engine.runs import record_options
+from annlib.engine.train import Step
+from annlib.engine.trainer import Trainer, fit_classes
 from annlib.experiments import find_experiment, town
 from annlib.model.build import build_model
 from annlib.zoo import ZOO, Published
 
+DEFAULT = "balloon_r50"
+
 
 class Trial(NamedTuple):
-    """What one run found: name of a metric -> its value."""
+    """The result of one run: name of a metric -> its value."""
 
     arm: str
     seed: int
     found: dict[str, float]
 
 
+class TownScores(NamedTuple):
+    """Shares between 0 and 1."""
+
+    miou: float
+    house_accuracy: float  # correct among the pixels whose label and prediction are some house
+
+
+def fit_with_progress(
+    trainer: Trainer, train_data: Dataset, what: str, **options: Any
+) -> list[tuple[int, float]]:
+    """Trainer.fit with a progress bar in the notebook.  -> (step, loss) of every step"""
+    history: list[tuple[int, float]] = []
+    left = trainer.experiment.train.iterations - trainer.step
+    bar = progress(range(left), left, what)
+
+    def on_step(step: Step) -> None:
+        next(bar)
+        history.append((step.number, float(step.loss)))
+
+    trainer.fit(train_data, on_step=on_step, **options)
+    next(bar, None)  # shows the end
+    return history
+
+
+def trainer_in_memory(plan: Experiment, spec: DatasetSpec, device: torch.device) -> Trainer:
+    """A trainer that keeps nothing on disk, with first weights from torch's own seed."""
+    torch.manual_seed(plan.train.seed)
+    return Trainer(plan, spec, None, device, model=build_model(plan.model))
+
+
 def with_anchors(
     experiment: Experiment, scales: tuple[int, ...], steps: int, seed: int
 ) -> Experiment:
-    """The same experiment with other grids of anchors, so many steps, and a seed."""
+    """The same experiment with other grids of anchors, a number of steps, and a seed."""
     return replace(
         experiment,
         model=replace(experiment.model, pool_scales=scales),
@@ -54,71 +86,50 @@ def with_anchors(
 
 
 def run_trial(
-    arm: str, plan: Experiment, halves: DatasetSplits, device: torch.device, num_scored: int
+    arm: str, plan: Experiment, splits: DatasetSplits, device: torch.device, num_scored: int
 ) -> Trial:
-    """Trains as planned, with a bar, and scores on the first pictures of the other half."""
-    seed, steps = plan.train.seed, plan.train.iterations
-    torch.manual_seed(seed)
-    model = build_model(plan.model).to(device, memory_format=torch.channels_last)
-    batches = make_loader(halves.train, plan.data.batch_size, training=True, seed=seed)
-    started = time.perf_counter()
-    training = train(model, make_optimizer(model, plan.train), batches, plan.train)
-    for _ in progress(training, steps, f"steps of {arm}, seed {seed}"):
-        pass
-    found = {"seconds": time.perf_counter() - started}
-    samples = Subset(halves.val, range(min(num_scored, len(halves.val))))
-    matrix = evaluate_labels(
-        make_label_predictor(model, plan.test),
-        make_loader(samples, 8, training=False),
-        halves.spec.num_classes,
-    )
-    found["mIoU"] = matrix.scores().miou
-    if halves.spec.name == BALLOON_TOWN.name:
+    """Trains as planned, with a bar, and scores the first images of the validation split."""
+    seed = plan.train.seed
+    trainer = trainer_in_memory(plan, splits.spec, device)
+    fit_with_progress(trainer, splits.train, f"steps of {arm}, seed {seed}")
+    scored = Subset(splits.val, range(min(num_scored, len(splits.val))))
+    matrix = trainer.evaluate(scored, batch_size=8)
+    found = {"seconds": trainer.seconds, "mIoU": matrix.scores().miou}
+    if splits.spec.name == BALLOON_TOWN.name:
         found["house accuracy"] = matrix.accuracy_among(HOUSES)
     return Trial(arm, seed, found)
 
 
-DEFAULT = "balloon_r50"
-
-
-def chosen_experiment(lesson: OpenedLesson, steps: int | None) -> Experiment:
-    """The experiment of the parameters, with the lesson's seed.  steps: None for its own number."""
-    experiment = find_experiment(lesson.experiment or DEFAULT)
-    iterations = steps or experiment.train.iterations
-    recipe = replace(experiment.train, seed=lesson.seed, iterations=iterations)
-    return replace(experiment, train=recipe)
-
-
-def data_of(experiment: Experiment, lesson: OpenedLesson) -> DatasetSplits:
-    """Raises FileNotFoundError, naming the parameter, for data that is not there."""
-    if lesson.data_root is None and experiment.data.dataset != "balloon_town":
-        raise FileNotFoundError(
-            f"{experiment.name} trains on {experiment.data.dataset}, which does not come with "
-            "annlib: set the parameter data_root to its folder (annlib data prepare --help tells "
-            f"how to get one), or leave experiment empty to train {DEFAULT} on Balloon Town."
-        )
-    return open_data(experiment.data, lesson.data_root)
-
-
 def open_full_run(
     lesson: OpenedLesson, folder: Path, steps: int | None = None
-) -> tuple[Training, DatasetSplits]:
-    """A run in `folder`, begun or gone on with, and its data; in bf16 where the device can.
+) -> tuple[Trainer, DatasetSplits]:
+    """A run in `folder`, new or resumed, and its data; in bf16 where the device supports it.
 
-    Published rows begin with the reference's ImageNet weights, as `annlib train` does.
+    steps: None for the experiment's own number. Published rows begin with the reference's ImageNet
+    weights, as in `annlib train`. Raises FileNotFoundError, with the parameter, for missing data.
     """
-    experiment = chosen_experiment(lesson, steps)
-    halves = data_of(experiment, lesson)
-    experiment = fit_classes(experiment, halves)
-    short = lesson.device.type == "cuda" and torch.cuda.is_bf16_supported()
+    plan = find_experiment(lesson.experiment or DEFAULT)
+    recipe = replace(plan.train, seed=lesson.seed, iterations=steps or plan.train.iterations)
+    plan = replace(plan, train=recipe)
+    if lesson.data_root is None and plan.data.dataset != "balloon_town":
+        raise FileNotFoundError(
+            f"{plan.name} trains on {plan.data.dataset}, which does not come with annlib: set the "
+            "parameter data_root to its folder (annlib data prepare --help tells how to get one), "
+            f"or leave experiment empty to train {DEFAULT} on Balloon Town."
+        )
+    splits = open_data(plan.data, lesson.data_root)
+    plan = fit_classes(plan, splits)
+    has_bf16 = lesson.device.type == "cuda" and torch.cuda.is_bf16_supported()
     resume = (folder / "last.safetensors").exists()
-    compute = RuntimeConfig("bf16" if short else "fp32")
-    training = Training(experiment, halves.spec, folder, lesson.device, resume, compute)
-    if experiment.name in ZOO and not resume:
-        from annlib.model.hub import load_backbone  # needs the file, or a way to fetch it
+    runtime = RuntimeConfig("bf16" if has_bf16 else "fp32")
+    trainer = Trainer(plan, splits.spec, folder, lesson.device, resume, runtime)
+    if not resume:
+        record_options(folder, lesson.data_root, None, None, 0)
+    if plan.name in ZOO and not resume:
+        from annlib.model.hub import load_backbone  # needs the file, or a way to download it
 
-        load_backbone(training.model, "reference")
-    return training, halves
+        load_backbone(trainer.model, "reference")
+    return trainer, splits
 
 
 def refuse_without_gpu(lesson: OpenedLesson) -> None:
@@ -129,16 +140,6 @@ def refuse_without_gpu(lesson: OpenedLesson) -> None:
             "lesson, which is far too long for a CPU. Leave experiment and data_root empty, or run "
             "with device='cuda'."
         )
-
-
-SCENE = (128, 192)
-
-
-class Scored(NamedTuple):
-    """Shares between 0 and 1."""
-
-    miou: float
-    house_accuracy: float
 
 
 def rehearsed_network(row: Published, shrink: int, seed: int) -> Network:
@@ -154,18 +155,18 @@ def rehearsed_network(row: Published, shrink: int, seed: int) -> Network:
     )
 
 
-def sample_picture(root: Path, dataset: str) -> tuple[np.ndarray, Tensor]:
-    """The first validation picture as it lies on disk: uint8 (H, W, 3), raw labels uint8 (H, W)"""
+def sample_image(root: Path, dataset: str) -> tuple[np.ndarray, Tensor]:
+    """The first validation image as stored: uint8 (H, W, 3), raw labels uint8 (H, W)"""
     pairs = find_pairs(root, BUILT_IN[dataset], "val")
     return read_image(pairs.images[0]).permute(1, 2, 0).numpy(), read_labels(pairs.labels[0])
 
 
-def town_scores(model: nn.Module, test: TestConfig, num_scenes: int) -> Scored:
-    """Scores on unseen scenes, tested one way or another."""
+def town_scores(model: nn.Module, test: TestConfig, num_scenes: int) -> TownScores:
+    """Scores on validation scenes, tested one way or another."""
     unseen = Scenes(num_scenes, first_seed=FIRST_VAL_SEED)
     samples = make_loader(Transformed(unseen, to_tensors), 4, training=False)
     matrix = evaluate_labels(make_label_predictor(model, test), samples, len(CLASS_NAMES))
-    return Scored(matrix.scores().miou, matrix.accuracy_among(HOUSES))
+    return TownScores(matrix.scores().miou, matrix.accuracy_among(HOUSES))
 
 
 def parameters_of(head: str) -> int:
@@ -173,17 +174,17 @@ def parameters_of(head: str) -> int:
     return sum(p.numel() for p in build_model(town(head).model).parameters())
 
 
-def measured_step(head: str, pictures: int, device: torch.device) -> int:
-    """The most bytes that two steps of SGD hold at once, with so many scenes in a batch."""
+def measured_step(head: str, images: int, device: torch.device) -> int:
+    """The peak memory in bytes of two steps of SGD with that many scenes in a batch."""
     plan = town(head)
-    data = replace(plan.data, crop_size=SCENE, batch_size=pictures)
+    data = replace(plan.data, crop_size=(128, 192), batch_size=images)
     plan = replace(plan, data=data, train=replace(plan.train, optimizer="sgd"))
     steps = training_steps(plan, Measuring(device))
     return peak_bytes(lambda: (next(steps), next(steps)), device)
 
 
 def same_classes(model: nn.Module, image: np.ndarray) -> tuple[float, dict[str, np.ndarray]]:
-    """The share of pixels with the same class in fp32 and bf16, and both answers (H, W)."""
+    """The share of pixels with the same class in fp32 and bf16, and both predictions (H, W)."""
     images = model_input(image).to(next(model.parameters()).device)
     kinds: tuple[Precision, ...] = ("fp32", "bf16")
     found = {
@@ -193,24 +194,17 @@ def same_classes(model: nn.Module, image: np.ndarray) -> tuple[float, dict[str, 
     return float((found["fp32"] == found["bf16"]).mean()), found
 
 
-class TownScores(NamedTuple):
-    """Shares between 0 and 1."""
-
-    miou: float
-    house_accuracy: float  # right among the pixels that are, and were taken for, some house
-
-
-def scales(told: str | Sequence[int]) -> tuple[int, ...]:
+def scales(given: str | Sequence[int]) -> tuple[int, ...]:
     """The sides of the grids of anchors: "1,3,6,8" or [1, 3, 6, 8] -> (1, 3, 6, 8)"""
-    words = told.split(",") if isinstance(told, str) else told
+    words = given.split(",") if isinstance(given, str) else given
     try:
         found = tuple(int(word) for word in words)
     except ValueError as error:
         raise ValueError(
-            f'pool_scales is {told!r}: whole numbers with commas, "1,3,6,8".'
+            f'pool_scales is {given!r}: whole numbers with commas, "1,3,6,8".'
         ) from error
     if not found or min(found) < 1:
-        raise ValueError(f"pool_scales is {told!r}: each grid has at least one cell a side.")
+        raise ValueError(f"pool_scales is {given!r}: each grid has at least one cell a side.")
     return found
 
 
@@ -222,22 +216,11 @@ def experiment(
         raise ValueError(f"head is {head!r}: one of {', '.join(get_args(Head))}.")
     plan = town(head)
     anchors = scales(pool_scales) if head in ("apnb", "ann") else plan.model.pool_scales
-    model = replace(plan.model, pool_scales=anchors)
-    return replace(plan, model=model, train=replace(plan.train, iterations=iterations, seed=seed))
+    return with_anchors(plan, anchors, iterations, seed)
 
 
-def batches(plan: Experiment, num_scenes: int) -> DataLoader:
-    """Training batches of so many scenes, in an order that follows from the seed."""
+def training_scenes(plan: Experiment, num_scenes: int) -> Dataset:
+    """That many training scenes, augmented as planned."""
     if num_scenes < plan.data.batch_size:
         raise ValueError(f"num_scenes is {num_scenes}, below a batch of {plan.data.batch_size}.")
-    data = Transformed(Scenes(num_scenes), training_transform(plan.data))
-    return make_loader(data, plan.data.batch_size, training=True, seed=plan.train.seed)
-
-
-def scores_on(model: nn.Module, plan: Experiment, num_scenes: int) -> TownScores:
-    """Scores on scenes that no network was trained on."""
-    unseen = Scenes(num_scenes, first_seed=FIRST_VAL_SEED)
-    samples = make_loader(Transformed(unseen, to_tensors), 10, training=False)
-    label = make_label_predictor(model, TestConfig())
-    matrix = evaluate_labels(label, samples, len(CLASS_NAMES))
-    return TownScores(matrix.scores().miou, matrix.accuracy_among(HOUSES))
+    return Transformed(Scenes(num_scenes), training_transform(plan.data))

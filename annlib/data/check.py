@@ -82,8 +82,8 @@ def check_split(
     indices, intact, sizes, digests = evenly(len(images), sample), [], set(), {}
     pixels, occurs = torch.zeros(2, 256, dtype=torch.int64)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        opened = progress(pool.map(inspect, indices), desc=split, total=len(indices))
-        for index, found in zip(indices, opened, strict=True):
+        results = progress(pool.map(inspect, indices), desc=split, total=len(indices))
+        for index, found in zip(indices, results, strict=True):
             if isinstance(found, str):
                 problems.append(found)
                 continue
@@ -102,17 +102,8 @@ def check_split(
         )
     if split != "val" and 0 < len(intact) == len(images):
         problems += filter(None, [training_problem(pixels, spec)])
-    return CheckedSplit(
-        split,
-        pairs,
-        len(indices),
-        intact,
-        pixels,
-        occurs,
-        sorted(sizes, key=prod),
-        digests,
-        problems,
-    )
+    sizes, opened = sorted(sizes, key=prod), len(indices)
+    return CheckedSplit(split, pairs, opened, intact, pixels, occurs, sizes, digests, problems)
 
 
 def listing_problems(root: Path, pairs: Pairs, split: str) -> list[str]:
@@ -126,12 +117,11 @@ def listing_problems(root: Path, pairs: Pairs, split: str) -> list[str]:
     problems += [f"missing: {p}" for p in (*pairs.images, *pairs.labels) if not p.is_file()]
     problems += shared_labels(pairs)
     if spec.layout != "voc12aug":  # its lists say which label files to use; others may be there
-        first, unused = pairs.labels[0], set()
+        first = pairs.labels[0]
+        files = label_files(first.parent)
         if spec.layout == "cityscapes":
-            unused = visible(first.parent.parent.glob(f"*/*_{first.name.rpartition('_')[2]}"))
-        else:
-            unused = label_files(first.parent)
-        unused = sorted({*unused} - {*pairs.labels})
+            files = visible(first.parent.parent.glob(f"*/*_{first.name.rpartition('_')[2]}"))
+        unused = sorted({*files} - {*pairs.labels})
         problems += [f"labels without an image: {p}" for p in unused]
     return problems
 
@@ -210,11 +200,9 @@ def contact_sheet(title: str, pairs: Sequence[Sample], spec: DatasetSpec) -> Ima
         cells.append(cell)
     width, height = (MARGIN + max(cell.size[side] for cell in cells) for side in (0, 1))
     top = 2 * LINE + -(-len(cells) // PAIRS_ACROSS) * height
-    size = (
-        MARGIN + max(PAIRS_ACROSS * width, LEGEND_ACROSS * LEGEND_WIDTH),
-        top + -(-len(classes) // LEGEND_ACROSS) * LINE + MARGIN,
-    )
-    sheet = Image.new("RGB", size, PAPER)
+    across = MARGIN + max(PAIRS_ACROSS * width, LEGEND_ACROSS * LEGEND_WIDTH)
+    down = top + -(-len(classes) // LEGEND_ACROSS) * LINE + MARGIN
+    sheet = Image.new("RGB", (across, down), PAPER)
     draw = ImageDraw.Draw(sheet)
     draw.text((MARGIN, MARGIN // 2), title, INK, large)
     for index, cell in enumerate(cells):

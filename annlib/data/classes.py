@@ -28,6 +28,7 @@ RGB_COLOUR = re.compile(  # the end is CVAT's: parts and actions
 MISREADABLE = re.compile(
     r"[,;:=]\s*([,;:=\d]|$)|#|0x[0-9a-fA-F]{6}|^[^\w(]|^\(\d|^[\d.]+(\s+[\d.]+)+$"
 )
+FRACTIONS = re.compile(r"(\s\d*\.\d+){3}$")
 NAME_HEADINGS = {"name", "names", "class", "classes", "class_name", "classname", "label", "labels"}
 OTHER_HEADINGS = {"color", "colour", "color_rgb", "rgb", "r", "g", "b", "red", "green", "blue"}
 OTHER_HEADINGS |= {"id", "index", "parts", "actions"}
@@ -91,7 +92,18 @@ class DatasetSpec:
 
 
 def folder_spec(root: Path) -> DatasetSpec:
-    """The classes of a folder, from its classes.txt: names and colours, index 0 first.
+    """The classes of a folder, from its classes.txt, see `read_class_list`."""
+    path = root / "classes.txt"
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"There is no {path}. It names the classes, index 0 first, one line each: "
+            "`name` or `name red green blue`."
+        )
+    return read_class_list(path, root.resolve().name)
+
+
+def read_class_list(path: Path, dataset: str) -> DatasetSpec:
+    """Names and colours of the classes of a data set, index 0 first.
 
     A line holds `name` or `name red green blue`. The forms of other tools are read, too:
     `name,r,g,b` with its heading, `name #rrggbb`, `0: name`, CVAT's `name:r,g,b::`. Empty lines
@@ -99,35 +111,29 @@ def folder_spec(root: Path) -> DatasetSpec:
     that label files hold 255 for class 1.
     Raises ValueError with file, line and remedy for a line that could be misread.
     """
-    path = root / "classes.txt"
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"There is no {path}. It names the classes, index 0 first, one line each: "
-            "`name` or `name red green blue`."
-        )
     lines, ignored, values = class_lines(path)
     names, palette = [], []
     for (place, line), number in zip(lines, leading_indices(lines), strict=True):
         name, colour = name_and_colour(line if number is None else INDEX_FIRST.fullmatch(line)[3])
-        if MISREADABLE.search(name):
-            remedy = "Write `name` or `name red green blue`, one class a line"
-            refuse_line(path, place, line, "is not in a known form", remedy)
-        if re.search(r"(\s\d*\.\d+){3}$", name):
-            refuse_line(path, place, line, "ends with fractions", "Colours are whole, 0 to 255")
+        index = len(names)
         if colour and name.isdigit():
             number = int(name)
-        if number not in (None, len(names)):
-            problem = f"has the number {number}, but is class {len(names)} by its place"
-            refuse_line(path, place, line, problem, "Sort the lines by index from 0, without gaps")
-        if name in names:
-            raise ValueError(
-                f"{path} names {name!r} twice, as class {names.index(name)} and as class "
-                f"{len(names)}: their scores could not be distinguished. Give each its own name."
-            )
-        if colour and max(colour) > 255:
-            raise ValueError(f"{path} gives {name!r} the colour {colour}, but 255 is the most.")
-        palette.append(colour or spread_colour(len(names)))
+        form = "Write `name` or `name red green blue`, one class a line"
+        for is_wrong, problem, remedy in (
+            (MISREADABLE.search(name), "is not in a known form", form),
+            (FRACTIONS.search(name), "ends with fractions", "Colours are whole, 0 to 255"),
+            (
+                number not in (None, index),
+                f"has the number {number}, but is class {index} by its place",
+                "Sort the lines by index from 0, without gaps",
+            ),
+            (name in names, f"names {name!r} twice, also above", "Give each class its own name"),
+            (max(colour or (0,)) > 255, f"has the colour {colour}", "The largest value is 255"),
+        ):
+            if is_wrong:
+                refuse_line(path, place, line, problem, remedy)
         names.append(name)
+        palette.append(colour or spread_colour(index))
     if not 2 <= len(names) <= IGNORE_INDEX:
         raise ValueError(
             f"{path} names {len(names)} class{'es' * (len(names) != 1)}; 2 to {IGNORE_INDEX} are "
@@ -153,8 +159,7 @@ def folder_spec(root: Path) -> DatasetSpec:
                 "ignored."
             )
     label_values = tuple(class_values) if values else ()
-    name = root.resolve().name
-    return DatasetSpec(name, tuple(names), tuple(palette), tuple(ignored), label_values)
+    return DatasetSpec(dataset, tuple(names), tuple(palette), tuple(ignored), label_values)
 
 
 def class_lines(path: Path) -> tuple[list[tuple[int, str]], list[int], dict[int, int]]:
@@ -215,81 +220,26 @@ def spread_colour(index: int) -> RGB:
     return red, green, blue
 
 
-def listed(text: str) -> tuple[tuple[str, ...], tuple[RGB, ...]]:
-    """Names and colours of `name rrggbb, name rrggbb, ...`"""
-    rows = [row.strip().rpartition(" ") for row in text.split(",")]
-    return tuple(row[0] for row in rows), tuple(tuple(bytes.fromhex(row[2])) for row in rows)
-
-
+LISTS = Path(__file__).with_name("class_lists")
 BALLOON_TOWN = DatasetSpec(
     "balloon_town", layout.CLASS_NAMES, tuple(tuple(map(int, rgb)) for rgb in layout.PALETTE)
 )
-CAMVID_CLASSES = """
-sky 80b0ff, building 800000, pole c0c080, road 804080, pavement f4a4b4, tree 408000,
-sign symbol ffd600, fence 404080, car 400080, pedestrian ff4000, bicyclist 00c8c8
-"""  # Brostow, Fauqueur, Cipolla 2009, in the 11 classes of SegNet; its colours made distinct
-CAMVID = DatasetSpec("camvid", *listed(CAMVID_CLASSES), ignored=(11,))
-
-CITYSCAPES_CLASSES = """
-road 804080, sidewalk f423e8, building 464646, wall 66669c, fence be9999, pole 999999,
-traffic light faaa1e, traffic sign dcdc00, vegetation 6b8e23, terrain 98fb98, sky 4682b4,
-person dc143c, rider ff0000, car 00008e, truck 000046, bus 003c64, train 005064,
-motorcycle 0000e6, bicycle 770b20
-"""  # in the order of the train ids
-CITYSCAPES = DatasetSpec(
-    "cityscapes",
-    *listed(CITYSCAPES_CLASSES),
+CAMVID = read_class_list(LISTS / "camvid.txt", "camvid")
+CITYSCAPES_TRAIN_IDS = replace(  # *_labelTrainIds.png
+    read_class_list(LISTS / "cityscapes.txt", "cityscapes"), layout="cityscapes"
+)
+CITYSCAPES = replace(  # *_labelIds.png
+    CITYSCAPES_TRAIN_IDS,
     ignored=(0, 1, 2, 3, 4, 5, 6, 9, 10, 14, 15, 16, 18, 29, 30),
     label_values=(7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33),
-    layout="cityscapes",
-)  # label values: the ids in *_labelIds.png
-CITYSCAPES_TRAIN_IDS = replace(CITYSCAPES, ignored=(), label_values=())  # *_labelTrainIds.png
-
-ADE20K_CLASSES = """
-wall 787878, building b47878, sky 06e6e6, floor 503232, tree 04c803, ceiling 787850, road 8c8c8c,
-bed cc05ff, windowpane e6e6e6, grass 04fa07, cabinet e005ff, sidewalk ebff07, person 96053d,
-earth 787846, door 08ff33, table ff0652, mountain 8fff8c, plant ccff04, curtain ff3307,
-chair cc4603, car 0066c8, water 3de6fa, painting ff0633, sofa 0b66ff, shelf ff0747, house ff09e0,
-sea 0907e6, mirror dcdcdc, rug ff095c, field 7009ff, armchair 08ffd6, seat 07ffe0, fence ffb806,
-desk 0aff47, rock ff290a, wardrobe 07ffff, lamp e0ff08, bathtub 6608ff, railing ff3d06,
-cushion ffc207, base ff7a08, box 00ff14, column ff0829, signboard ff0599, chest of drawers 0633ff,
-counter eb0cff, sand a09614, sink 00a3ff, skyscraper 8c8c8c, fireplace fa0a0f,
-refrigerator 14ff00, grandstand 1fff00, path ff1f00, stairs ffe000, runway 99ff00, case 0000ff,
-pool table ff4700, pillow 00ebff, screen door 00adff, stairway 1f00ff, river 0bc8c8,
-bridge ff5200, bookcase 00fff5, blind 003dff, coffee table 00ff70, toilet 00ff85, flower ff0000,
-book ffa300, hill ff6600, bench c2ff00, countertop 008fff, stove 33ff00, palm 0052ff,
-kitchen island 00ff29, computer 00ffad, swivel chair 0a00ff, boat adff00, bar 00ff99,
-arcade machine ff5c00, hovel ff00ff, bus ff00f5, towel ff0066, light ffad00, truck ff0014,
-tower ffb8b8, chandelier 001fff, awning 00ff3d, streetlight 0047ff, booth ff00cc,
-television receiver 00ffc2, airplane 00ff52, dirt track 000aff, apparel 0070ff, pole 3300ff,
-land 00c2ff, bannister 007aff, escalator 00ffa3, ottoman ff9900, bottle 00ff0a, buffet ff7000,
-poster 8fff00, stage 5200ff, van a3ff00, ship ffeb00, fountain 08b8aa, conveyer belt 8500ff,
-canopy 00ff5c, washer b800ff, plaything ff001f, swimming pool 00b8ff, stool 00d6ff, barrel ff0070,
-basket 5cff00, waterfall 00e0ff, tent 70e0ff, bag 46b8a0, minibike a300ff, cradle 9900ff,
-oven 47ff00, ball ff00a3, food ffcc00, step ff008f, tank 00ffeb, trade name 85ff00,
-microwave ff00eb, pot f500ff, animal ff007a, bicycle fff500, lake 0abed4, dishwasher d6ff00,
-screen 00ccff, blanket 1400ff, sculpture ffff00, hood 0099ff, sconce 0029ff, vase 00ffcc,
-traffic light 2900ff, tray 29ff00, ashcan ad00ff, fan 00f5ff, pier 4700ff, crt screen 7a00ff,
-plate 00ffb8, monitor 005cff, bulletin board b8ff00, shower 0085ff, radiator ffd600, glass 19c2c2,
-clock 66ff00, flag 5c00ff
-"""  # of label 1, 2, ... 150; road and skyscraper do have the same colour
-ADE20K = DatasetSpec(
-    "ade20k",
-    *listed(ADE20K_CLASSES),
+)
+ADE20K = replace(
+    read_class_list(LISTS / "ade20k.txt", "ade20k"),
     ignored=(0,),
     label_values=tuple(range(1, 151)),
     layout="ade20k",
 )
-
-VOC12AUG_CLASSES = (
-    *("background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat"),
-    *("chair", "cow", "dining table", "dog", "horse", "motorbike", "person", "potted plant"),
-    *("sheep", "sofa", "train", "tv monitor"),
-)
-VOC12AUG = DatasetSpec(
-    "voc12aug", VOC12AUG_CLASSES, tuple(map(spread_colour, range(21))), layout="voc12aug"
-)
-
+VOC12AUG = replace(read_class_list(LISTS / "voc12aug.txt", "voc12aug"), layout="voc12aug")
 BENCHMARKS = (CITYSCAPES, ADE20K, VOC12AUG)
 PUBLISHED_PICTURES: dict[str, dict[str, int]] = {
     "cityscapes": {"train": 2975, "val": 500},

@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 from annlib.config import IGNORE_INDEX, DataConfig
 from annlib.data.balloon_town.dataset import Scenes
 from annlib.data.classes import BALLOON_TOWN, BENCHMARKS, CAMVID, DatasetSpec, folder_spec
-from annlib.data.folders import HOMES, check_complete, find_pairs
+from annlib.data.folders import LOOKS, check_complete, find_pairs
 from annlib.data.io import read_image, read_labels
 from annlib.data.loader import Transformed
 from annlib.data.transforms import Transform, to_tensors, training_transform
@@ -189,7 +189,7 @@ def open_data(config: DataConfig, root: Path | None, classes: str | None = None)
                 f"{root} holds images/ and labels/ itself, but training needs two splits: "
                 f"{root}/train to learn from and {root}/val to be scored on, each with images/ and "
                 "labels/. Move most pairs into train and the others into val; classes.txt stays "
-                "where it is. (Scenes: `annlib scenes` once for each split, with different "
+                "where it is. (Scenes: `annlib data scenes` once for each split, with different "
                 "--first-seed.)"
             )
         train = SegmentationFolder(root, spec, "train", transform)
@@ -197,17 +197,7 @@ def open_data(config: DataConfig, root: Path | None, classes: str | None = None)
             train.keep_below(KEEP_BELOW_BYTES)
         return DatasetSplits(train, labelled(spec, root, "val"), spec)
     if config.dataset != BALLOON_TOWN.name:
-        layout, how = HOMES["folder"].looks + ", and classes.txt (see README.md)", ""
-        if config.dataset in {spec.name for spec in BENCHMARKS}:
-            layout = HOMES[BUILT_IN[config.dataset].layout].looks
-            how = (
-                f" How to get it: annlib data prepare {config.dataset} FOLDER. A small imitation "
-                f"to try things on: annlib data mimic {config.dataset} FOLDER"
-            )
-        raise FileNotFoundError(
-            f"{config.dataset} is not shipped with annlib: name its folder with --data. It holds "
-            f"{layout}.{how}"
-        )
+        raise not_shipped(config.dataset)
     if classes is not None:
         raise ValueError(
             f"--classes {classes} says what the labels in a folder mean, but Balloon Town is "
@@ -215,6 +205,19 @@ def open_data(config: DataConfig, root: Path | None, classes: str | None = None)
         )
     train = Transformed(Scenes(TRAIN_SCENES), transform)
     return DatasetSplits(train, labelled(BALLOON_TOWN, None, "val"), BALLOON_TOWN)
+
+
+def not_shipped(dataset: str) -> FileNotFoundError:
+    """Says what the folder of a data set looks like and how to get it."""
+    layout, how = LOOKS["folder"] + ", and classes.txt (see README.md)", ""
+    if dataset in {spec.name for spec in BENCHMARKS}:
+        layout = LOOKS[BUILT_IN[dataset].layout]
+        how = (
+            f" How to get it: annlib data prepare {dataset} FOLDER. A small imitation to try "
+            f"things on: annlib data mimic {dataset} FOLDER"
+        )
+    message = f"{dataset} is not shipped with annlib: name its folder with --data. It holds "
+    return FileNotFoundError(f"{message}{layout}.{how}")
 
 
 def spec_of(dataset: str, root: Path, classes: str | None) -> DatasetSpec:
@@ -232,7 +235,7 @@ def spec_of(dataset: str, root: Path, classes: str | None) -> DatasetSpec:
 
 
 def is_one_part(root: Path, split: str) -> bool:
-    """Whether images/ lie in the folder itself, as `annlib scenes` writes them."""
+    """Whether images/ lie in the folder itself, as `annlib data scenes` writes them."""
     return (root / "images").is_dir() and not (root / split).is_dir()
 
 
@@ -245,8 +248,6 @@ def labelled(spec: DatasetSpec, root: Path | None, split: str) -> Dataset:
         whole = spec.layout == "folder" and is_one_part(Path(root), split)
         return SegmentationFolder(Path(root), spec, "" if whole else split, to_tensors)
     if spec.name != BALLOON_TOWN.name:
-        raise FileNotFoundError(
-            f"{spec.name} is not shipped with annlib: name its folder (--data)."
-        )
+        raise not_shipped(spec.name)
     scenes = Scenes(TRAIN_SCENES) if split == "train" else Scenes(VAL_SCENES, FIRST_VAL_SEED)
     return Transformed(scenes, to_tensors)

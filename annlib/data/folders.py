@@ -23,36 +23,24 @@ AUGMENTED = ("trainaug.txt", "aug.txt")  # either the whole training list, or wh
 SBD_PLACES = ("benchmark_RELEASE/dataset", "VOCaug/dataset")
 
 
-class Home(NamedTuple):
-    """How a layout is recognised: folders below a root in which it may lie, and a folder in it."""
-
-    places: tuple[str, ...]
-    mark: str
-    looks: str  # for messages
-
-
-HOMES: dict[Layout, Home] = {
-    "cityscapes": Home(
-        (".",), "leftImg8bit", "leftImg8bit/{train,val}/CITY and gtFine/{train,val}/CITY"
-    ),
-    "ade20k": Home(
-        (".", "ADEChallengeData2016"),
-        "images/training",
-        "ADEChallengeData2016/{images,annotations}/{training,validation}",
-    ),
-    "voc12aug": Home(
-        (".", "VOC2012", "VOCdevkit/VOC2012"),
-        "JPEGImages",
-        "VOCdevkit/VOC2012/{JPEGImages,SegmentationClass,ImageSets}",
-    ),
-    "folder": Home((".", "train"), "images", "train/{images,labels} and val/{images,labels}"),
+LOOKS: dict[Layout, str] = {
+    "cityscapes": "leftImg8bit/{train,val}/CITY and gtFine/{train,val}/CITY",
+    "ade20k": "ADEChallengeData2016/{images,annotations}/{training,validation}",
+    "voc12aug": "VOCdevkit/VOC2012/{JPEGImages,SegmentationClass,ImageSets}",
+    "folder": "train/{images,labels} and val/{images,labels}",
+}
+MARKS: dict[Layout, tuple[str, ...]] = {  # a folder that is there, in each place where it may be
+    "cityscapes": ("leftImg8bit",),
+    "ade20k": ("images/training", "ADEChallengeData2016/images/training"),
+    "voc12aug": ("JPEGImages", "VOC2012/JPEGImages", "VOCdevkit/VOC2012/JPEGImages"),
+    "folder": ("images", "train/images"),
 }
 
 
 def locate(root: Path, layout: Layout) -> Path | None:
     """The folder that holds a benchmark's parts, at or below `root`; None if there is none."""
-    home = HOMES[layout]
-    found = (root / place for place in home.places if (root / place / home.mark).is_dir())
+    first = MARKS[layout][0]
+    found = (root / mark.removesuffix(first) for mark in MARKS[layout] if (root / mark).is_dir())
     return next(found, None)
 
 
@@ -62,16 +50,16 @@ def find_home(root: Path, layout: Layout) -> Path:
         return home
     if not root.is_dir():
         raise FileNotFoundError(
-            f"There is no folder {root}. Name the one that holds {layout}: {HOMES[layout].looks}."
+            f"There is no folder {root}. Name the one that holds {layout}: {LOOKS[layout]}."
         )
     folders = [*root.absolute().parents[:3], *sorted(p for p in root.iterdir() if p.is_dir())]
     nearby = [f"It lies in {p}: name that folder." for p in folders if locate(p, layout)]
-    others = [other for other in HOMES if locate(root, other)]
+    others = [other for other in LOOKS if locate(root, other)]
     looks = ["This looks like " + {"folder": "a plain folder"}.get(o, o) + "." for o in others]
     how = f"How to get it: annlib data prepare {layout} {root}"
     cause = packed_there(root) or [*nearby, *looks, how][0]
     raise FileNotFoundError(
-        f"There is no {layout} in {root}: looked for {HOMES[layout].looks}, but the folder holds "
+        f"There is no {layout} in {root}: looked for {LOOKS[layout]}, but the folder holds "
         f"{contents(root)}. {cause}"
     )
 
@@ -88,6 +76,10 @@ def packed_there(root: Path) -> str:
     paths = sorted(root.iterdir()) if root.is_dir() else []
     names = ", ".join(path.name for path in paths if path.name.lower().endswith(ARCHIVES))
     return f"There lies {names}: was it unpacked, and to the end?" if names else ""
+
+
+def missing(message: str, root: Path) -> FileNotFoundError:
+    return FileNotFoundError(f"{message} {packed_there(root)}".rstrip())
 
 
 class Pairs(NamedTuple):
@@ -116,9 +108,8 @@ def find_pairs(root: Path, spec: DatasetSpec, split: str) -> Pairs:
     if spec.layout == "cityscapes":
         home = find_home(root, "cityscapes")
         labels, suffix = home / "gtFine" / split, "labelIds"
-        if visible(labels.glob("*/*_labelTrainIds.png")) and not visible(
-            labels.glob("*/*_labelIds.png")
-        ):
+        kinds = {path.stem.rpartition("_")[2] for path in visible(labels.glob("*/*_label*.png"))}
+        if "labelTrainIds" in kinds and "labelIds" not in kinds:
             suffix, spec = "labelTrainIds", CITYSCAPES_TRAIN_IDS
         folder = home / "leftImg8bit" / split
         images = visible(folder.glob("*/*_leftImg8bit.png"))
@@ -131,10 +122,10 @@ def find_pairs(root: Path, spec: DatasetSpec, split: str) -> Pairs:
     else:
         folder, label_folder = root / split / "images", root / split / "labels"
         if not folder.is_dir():
-            raise FileNotFoundError(
+            raise missing(
                 f"There is no folder {folder}. A data set looks like this: {folder}/NAME.jpg and "
-                f"{label_folder}/NAME.png, with one class index per pixel. "
-                f"{packed_there(root)}".rstrip()
+                f"{label_folder}/NAME.png, with one class index per pixel.",
+                root,
             )
     files = visible(folder.iterdir()) if folder.is_dir() else []
     images = [path for path in files if path.suffix.lower() in SUFFIXES]
@@ -235,10 +226,7 @@ def shared_labels(pairs: Pairs) -> list[str]:
 
 def check_not_empty(found: Iterable, folder: Path, what: str, root: Path) -> None:
     if not found:
-        raise FileNotFoundError(
-            f"{folder} holds no {what}. {root} holds {contents(root)}. "
-            f"{packed_there(root)}".rstrip()
-        )
+        raise missing(f"{folder} holds no {what}. {root} holds {contents(root)}.", root)
 
 
 def check_complete(pairs: Pairs, root: Path) -> None:
@@ -246,18 +234,19 @@ def check_complete(pairs: Pairs, root: Path) -> None:
 
     Raises ValueError when two images belong to one label file.
     """
-    packed, total = packed_there(root), len(pairs.images)
-    if missing := [path for path in pairs.images if not path.is_file()]:
-        raise FileNotFoundError(
-            f"{len(missing)} of {total} images are missing, the first is {missing[0]}. "
-            f"{packed}".rstrip()
-        )
+    total = len(pairs.images)
+    absent = [image for image in pairs.images if not image.is_file()]
+    if absent:
+        message = f"{len(absent)} of {total} images are missing, the first is {absent[0]}."
+        raise missing(message, root)
     if shared := shared_labels(pairs):
         raise ValueError(shared[0] + f" ({len(shared)} such label files.)" * (len(shared) > 1))
-    pairs_without = [p for p in zip(pairs.images, pairs.labels, strict=True) if not p[1].is_file()]
-    if pairs_without:
-        image, label = pairs_without[0]
-        raise FileNotFoundError(
-            f"{len(pairs_without)} of {total} images have no labels, the first is {image}: "
-            f"expected {label}. Add the labels or move the image away. {packed}".rstrip()
+    unlabelled = [index for index, label in enumerate(pairs.labels) if not label.is_file()]
+    if unlabelled:
+        first = unlabelled[0]
+        raise missing(
+            f"{len(unlabelled)} of {total} images have no labels, the first is "
+            f"{pairs.images[first]}: expected {pairs.labels[first]}. Add the labels or move the "
+            "image away.",
+            root,
         )

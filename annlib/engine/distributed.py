@@ -1,6 +1,6 @@
 """torch.distributed helpers and batch norm over all processes; no-ops in a single process.
 
-torchrun starts one process for each GPU and tells it its number by environment variables.
+torchrun starts one process for each GPU and tells it its rank by environment variables.
 """
 
 import os
@@ -10,31 +10,30 @@ from datetime import timedelta
 
 import torch
 import torch.distributed as dist
-import torch.distributed.nn.functional
+import torch.distributed.nn.functional  # noqa: F401
 from torch import Tensor, nn
 from torch.autograd import Function
 from torch.autograd.function import FunctionCtx
 
-# Its default arguments hold on to the group that exists when it is first imported. Torchvision does
-# that; later than `joined`, the group would outlive its end, and gloo could abort at exit.
-# noqa: F401
+# The default arguments of that module hold on to the group that exists when it is first imported.
+# Torchvision imports it; later than `init_distributed`, the group would outlive its end, and gloo
+# could abort at exit.
 
-
-PATIENCE = timedelta(minutes=30)  # of a process that waits for the others: rank 0 evaluates, saves
+TIMEOUT = timedelta(minutes=30)  # of a process that waits for the others: rank 0 evaluates, saves
 
 
 def rank() -> int:
-    """The number of this process, 0 when it is alone."""
+    """The number of this process; 0 in a single process."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
 def world_size() -> int:
-    """How many processes work together."""
+    """The number of processes."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
 def is_main() -> bool:
-    """Whether this is the one process that prints and writes files."""
+    """Whether this is rank 0, which alone prints and writes files."""
     return rank() == 0
 
 
@@ -43,19 +42,8 @@ def was_restarted() -> bool:
     return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
 
 
-def restarts_here() -> int:
-    """How often torchrun started the group again, where its processes all count alike.
-
-    A restarted group may find the addresses of the dead one in the store (torch 2.14). On one
-    machine this number tells the two apart; machines count for themselves, so there torchrun needs
-    TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1, which gives every start a store of its own.
-    """
-    one_machine = os.environ.get("LOCAL_WORLD_SIZE") == os.environ["WORLD_SIZE"]
-    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) if one_machine else 0
-
-
 def sum_over_ranks(tensor: Tensor) -> Tensor:
-    """The sum of every process's tensor, the same in all of them. Alone: the tensor itself."""
+    """The sum over all processes, the same in all of them; alone, the tensor itself."""
     if world_size() == 1:
         return tensor
     total = tensor.clone()
@@ -64,12 +52,12 @@ def sum_over_ranks(tensor: Tensor) -> Tensor:
 
 
 def mean_over_ranks(tensor: Tensor) -> Tensor:
-    """The mean of every process's tensor, the same in all of them."""
-    return sum_over_ranks(tensor) / world_size()
+    """The mean over all processes, the same in all of them."""
+    return tensor if world_size() == 1 else sum_over_ranks(tensor) / world_size()
 
 
 def any_rank(claim: bool) -> bool:
-    """Whether it holds in any process; all of them get the same answer."""
+    """Whether it is True in any process; all of them get the same result."""
     if world_size() == 1:
         return claim
     device = "cuda" if dist.get_backend() == "nccl" else "cpu"
@@ -77,17 +65,17 @@ def any_rank(claim: bool) -> bool:
 
 
 def wait_for_all() -> None:
-    """Returns once every process has come here."""
+    """Returns once every process has called it."""
     if world_size() > 1:
         dist.barrier()
 
 
 @contextmanager
 def init_distributed(device: torch.device) -> Iterator[torch.device]:
-    """Inside, the processes that torchrun started know each other; yields this one's device.
+    """Inside, the processes that torchrun started form a group; yields this one's device.
 
-    Alone (not started by torchrun) nothing happens. On GPUs each process takes the one of its
-    local number. Raises ValueError when there are more processes than GPUs.
+    A no-op without torchrun. On GPUs each process takes the one of its local rank. Raises
+    ValueError when there are more processes than GPUs.
     """
     if "WORLD_SIZE" not in os.environ or dist.is_initialized():
         yield device
@@ -95,13 +83,18 @@ def init_distributed(device: torch.device) -> Iterator[torch.device]:
     if device.type == "cuda":
         device = own_gpu()
         torch.cuda.set_device(device)
-    store, number, count = next(dist.rendezvous("env://", timeout=PATIENCE))
+    store, number, count = next(dist.rendezvous("env://", timeout=TIMEOUT))
+    # A restarted group may find the addresses of the dead one in the store (torch 2.14). On one
+    # machine the number of restarts distinguishes them. Machines count separately: there torchrun
+    # needs TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1, which gives every start a store of its own.
+    one_machine = os.environ.get("LOCAL_WORLD_SIZE") == os.environ["WORLD_SIZE"]
+    restarts = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") if one_machine else "0"
     dist.init_process_group(
         "nccl" if device.type == "cuda" else "gloo",
-        store=dist.PrefixStore(f"restart-{restarts_here()}", store),
+        store=dist.PrefixStore(f"restart-{restarts}", store),
         rank=number,
         world_size=count,
-        timeout=PATIENCE,
+        timeout=TIMEOUT,
         device_id=device if device.type == "cuda" else None,
     )
     try:
@@ -123,8 +116,8 @@ def own_gpu() -> torch.device:
     return torch.device("cuda", local)
 
 
-class MeanOfAll(Function):
-    """The mean over processes; a gradient goes back to each of them."""
+class MeanOverRanks(Function):
+    """The mean over processes, whose gradient goes back to each of them."""
 
     @staticmethod
     def forward(context: FunctionCtx, tensor: Tensor) -> Tensor:
@@ -143,24 +136,21 @@ class SharedBatchNorm(nn.BatchNorm2d):
         if not self.training:
             return super().forward(x)
         exact = x.to(torch.promote_types(x.dtype, torch.float32))
-        mean = MeanOfAll.apply(exact.mean((0, 2, 3)))
+        mean = MeanOverRanks.apply(exact.mean((0, 2, 3)))
         centred = exact - mean[:, None, None]
-        variance = MeanOfAll.apply(centred.square().mean((0, 2, 3)))
-        self.follow(mean.detach(), variance.detach(), x.numel() // x.shape[1] * world_size())
+        variance = MeanOverRanks.apply(centred.square().mean((0, 2, 3)))
+        with torch.no_grad():  # the running variance is unbiased, as in BatchNorm2d
+            count = x.numel() // x.shape[1] * world_size()
+            unbiased = variance * (count / max(1, count - 1))
+            self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
+            self.running_var.lerp_(unbiased.to(self.running_var.dtype), self.momentum)
+            self.num_batches_tracked += 1
         scale = self.weight * (variance + self.eps).rsqrt()
         return (centred * scale[:, None, None] + self.bias[:, None, None]).to(x.dtype)
 
-    @torch.no_grad()
-    def follow(self, mean: Tensor, variance: Tensor, count: int) -> None:
-        """Moves the running statistics; the variance without bias, as BatchNorm2d does."""
-        self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
-        unbiased = variance * (count / max(1, count - 1))
-        self.running_var.lerp_(unbiased.to(self.running_var.dtype), self.momentum)
-        self.num_batches_tracked += 1
-
 
 def share_statistics(model: nn.Module, device: torch.device) -> nn.Module:
-    """Makes every batch norm of a model see the batches of all processes; alone it changes nothing.
+    """Makes every batch norm of a model see the batches of all processes.
 
     Parameters, buffers and their names stay the same.
     """
@@ -169,16 +159,11 @@ def share_statistics(model: nn.Module, device: torch.device) -> nn.Module:
     if device.type == "cuda":
         return nn.SyncBatchNorm.convert_sync_batchnorm(model)
     for parent in list(model.modules()):
-        for name, child in parent.named_children():
-            if type(child) is nn.BatchNorm2d:
-                setattr(parent, name, shared_copy(child))
+        for name, norm in parent.named_children():
+            if type(norm) is nn.BatchNorm2d:
+                shared = SharedBatchNorm(norm.num_features, norm.eps, norm.momentum)
+                shared.weight, shared.bias = norm.weight, norm.bias
+                for key, buffer in norm.named_buffers():
+                    shared.register_buffer(key, buffer)
+                setattr(parent, name, shared.train(norm.training))
     return model
-
-
-def shared_copy(norm: nn.BatchNorm2d) -> SharedBatchNorm:
-    """The same parameters and buffers in a norm that looks at all processes."""
-    shared = SharedBatchNorm(norm.num_features, norm.eps, norm.momentum)
-    shared.weight, shared.bias = norm.weight, norm.bias
-    for name, buffer in norm.named_buffers():
-        shared.register_buffer(name, buffer)
-    return shared.train(norm.training)

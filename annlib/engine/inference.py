@@ -1,12 +1,13 @@
 """Inference on whole images, sliding windows, several scales and flips.
 
-B batch, K classes. A piece is some classes of some rows, over the whole width.
+Scores at full size are made in pieces (some classes of some rows, over the whole width) and never
+stored as a whole, unless logits are asked for. B batch, K classes.
 
 Reference: mmseg/models/segmentors/encoder_decoder.py, slide_inference.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from math import inf
 from typing import NamedTuple
 
@@ -14,39 +15,50 @@ import torch
 from torch import Tensor, nn
 
 from annlib.config import IGNORE_INDEX, Precision, TestConfig
-from annlib.engine.train import autocast
 from annlib.model.ann import map_size, resize_bilinear
 
-CPU_PIECE, GPU_PIECE = 2**19, 2**25  # numbers: what a cache holds; what busies a GPU
+CPU_PIECE, GPU_PIECE = 2**19, 2**25  # numbers: what fits into a cache; what keeps a GPU busy
+CPU_PIXELS, GPU_PIXELS = 2**18, 2**20  # of a batch: more saves a CPU no time, but costs memory
+DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+MULTI_SCALE = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)  # of the reference's ms+flip columns
+
+Predict = Callable[[Tensor], Tensor]  # images (B, 3, H, W) normalised -> logits (B, K, H, W)
+Label = Callable[[Tensor], Tensor]  # images (B, 3, H, W) normalised -> classes uint8 (B, H, W)
+
+
+def autocast(device: torch.device, precision: Precision) -> AbstractContextManager:
+    """Inside, the model computes in that precision; a no-op for float32."""
+    if precision == "fp32":
+        return nullcontext()
+    return torch.autocast(device.type, DTYPES[precision])
 
 
 class ScoreMap(NamedTuple):
-    """Scores of which a piece can be had without the rest."""
+    """Scores that are computed piece by piece."""
 
     shape: tuple[int, int, int, int]  # (B, K, H, W)
     dtype: torch.dtype
     device: torch.device
-    classes_at_once: int  # that a piece is best made of
+    classes_at_once: int  # in a piece
     piece: Callable[[slice, slice], Tensor]  # classes, rows -> (B, classes, rows, W)
 
-    def bands(self) -> Iterator[slice]:
-        """Rows whose pieces are neither too large nor too small."""
-        batch, _, height, width = self.shape
+    def pieces(self) -> Iterator[tuple[slice, list[slice]]]:
+        """Rows, and the groups of classes of their pieces; of a size that suits the device."""
+        batch, num_classes, height, width = self.shape
         numbers = CPU_PIECE if self.device.type == "cpu" else GPU_PIECE
         step = max(1, numbers // (batch * self.classes_at_once * width))
+        firsts = range(0, num_classes, self.classes_at_once)
+        groups = [slice(k, min(k + self.classes_at_once, num_classes)) for k in firsts]
         for top in range(0, height, step):
-            yield slice(top, min(top + step, height))
+            yield slice(top, min(top + step, height)), groups
 
-    def groups(self) -> Iterator[slice]:
-        """Classes that a piece is made of."""
-        num_classes = self.shape[1]
-        for first in range(0, num_classes, self.classes_at_once):
-            yield slice(first, min(first + self.classes_at_once, num_classes))
+
+Score = Callable[[Sequence[Tensor]], list[ScoreMap]]  # images (B, 3, H, W), all of one size
 
 
 def ready(maps: Tensor) -> ScoreMap:
-    """A map that is there already.  (B, K, H, W)"""
-    maps = maps.contiguous()  # a class is to lie in one place
+    """Scores that are computed already.  (B, K, H, W)"""
+    maps = maps.contiguous()  # a class in one place
     at_once = 1 if maps.device.type == "cpu" else maps.shape[1]
 
     def piece(classes: slice, rows: slice) -> Tensor:
@@ -56,12 +68,20 @@ def ready(maps: Tensor) -> ScoreMap:
 
 
 def resized(scores: ScoreMap, size: tuple[int, int], align_corners: bool) -> ScoreMap:
-    """At another size, as `resize_bilinear` does it: first along the rows, then between them."""
+    """Bilinear like `resize_bilinear`: first along the rows, then between them."""
     *shape, height, width = scores.shape
     if (height, width) == tuple(size):
         return scores
-    before, weights = neighbours(height, size[0], align_corners)
-    after = (before + 1).clamp(max=height - 1)
+    # The row before each new row, and the distance to it, in the precision of torch's interpolation
+    # (one rounding after multiplication and sum).
+    place = torch.arange(size[0], dtype=torch.float64)
+    if align_corners:
+        place *= torch.tensor((height - 1) / max(size[0] - 1, 1), dtype=torch.float32)
+    else:
+        place = (place + 0.5) * torch.tensor(height / size[0], dtype=torch.float32) - 0.5
+    place = place.float().clamp(min=0)
+    before = place.long().clamp(max=height - 1)
+    after, weights = (before + 1).clamp(max=height - 1), place - before
 
     def piece(classes: slice, rows: slice) -> Tensor:
         first, end = int(before[rows.start]), int(after[rows.stop - 1]) + 1
@@ -72,21 +92,6 @@ def resized(scores: ScoreMap, size: tuple[int, int], align_corners: bool) -> Sco
         return source.index_select(2, near).lerp_(source.index_select(2, far), weight)
 
     return scores._replace(shape=(*shape, *size), piece=piece)
-
-
-def neighbours(old: int, new: int, align_corners: bool) -> tuple[Tensor, Tensor]:
-    """Of each of `new` rows: the one of `old` rows before it, and how far it is to the next, 0..1.
-
-    In the precision of torch's interpolation (one rounding after multiplication and sum).
-    """
-    place = torch.arange(new, dtype=torch.float64)
-    if align_corners:
-        place *= torch.tensor((old - 1) / max(new - 1, 1), dtype=torch.float32)
-    else:
-        place = (place + 0.5) * torch.tensor(old / new, dtype=torch.float32) - 0.5
-    place = place.float().clamp(min=0)
-    before = place.long().clamp(max=old - 1)
-    return before, place - before
 
 
 def mean_probability(copies: Sequence[tuple[ScoreMap, bool]]) -> ScoreMap:
@@ -106,10 +111,10 @@ def mean_probability(copies: Sequence[tuple[ScoreMap, bool]]) -> ScoreMap:
 
 
 def whole(scores: ScoreMap) -> Tensor:
-    """All of the map.  -> (B, K, H, W)"""
+    """All pieces.  -> (B, K, H, W)"""
     maps = torch.empty(scores.shape, dtype=scores.dtype, device=scores.device)
-    for rows in scores.bands():
-        for classes in scores.groups():
+    for rows, groups in scores.pieces():
+        for classes in groups:
             maps[:, classes, rows] = scores.piece(classes, rows)
     return maps
 
@@ -118,8 +123,8 @@ def best_classes(scores: ScoreMap) -> Tensor:
     """The class of the highest score, the first of equals.  -> uint8 (B, H, W)"""
     batch, _, height, width = scores.shape
     best = torch.empty(batch, height, width, dtype=torch.uint8, device=scores.device)
-    for rows in scores.bands():
-        pieces = (scores.piece(classes, rows) for classes in scores.groups())
+    for rows, groups in scores.pieces():
+        pieces = (scores.piece(classes, rows) for classes in groups)
         if scores.device.type == "cpu":
             best[:, rows] = first_of_highest(plane for p in pieces for plane in p.unbind(1))
         else:
@@ -128,9 +133,9 @@ def best_classes(scores: ScoreMap) -> Tensor:
 
 
 def first_of_highest(planes: Iterator[Tensor]) -> Tensor:
-    """Which of the planes is the highest at each place.  float32 like the planes
+    """Index of the highest plane at each position.  float32 like the planes
 
-    As torch.argmax, whose loop over classes that lie far apart in memory takes ten times as long.
+    As torch.argmax, whose loop over classes far apart in memory takes ten times as long.
     """
     highest = next(planes).clone()
     number, better = torch.zeros_like(highest), torch.empty_like(highest)
@@ -141,23 +146,6 @@ def first_of_highest(planes: Iterator[Tensor]) -> Tensor:
     return number
 
 
-Score = Callable[[Sequence[Tensor]], list[ScoreMap]]  # images (B, 3, H, W), all of one size
-
-
-def check_windows(window: tuple[int, int] | None, stride: tuple[int, int] | None) -> None:
-    """Raises ValueError for windows that leave gaps."""
-    if window is None or stride is None:
-        raise ValueError(
-            "Sliding (mode='slide') needs window and stride, e.g. (769, 769) and (513, 513): "
-            "--window 769 769 --stride 513 513."
-        )
-    if not all(1 <= step <= side for side, step in zip(window, stride, strict=True)):
-        raise ValueError(
-            f"Windows of {window} with the stride {stride} (height, width) leave pixels out: each "
-            "stride must be at least 1 and at most the window's side."
-        )
-
-
 def window_starts(side: int, window: int, stride: int) -> list[int]:
     """First pixels of the windows along one side; the last window is moved back to the edge."""
     last = max(side - window, 0)
@@ -165,7 +153,7 @@ def window_starts(side: int, window: int, stride: int) -> list[int]:
 
 
 def times_covered(starts: Sequence[int], window: int, side: int) -> Tensor:
-    """By how many windows each pixel of one side is covered.  -> (side,)"""
+    """How many windows cover each pixel of one side.  -> (side,)"""
     counts = torch.zeros(side)
     for start in starts:
         counts[start : start + window] += 1
@@ -175,7 +163,7 @@ def times_covered(starts: Sequence[int], window: int, side: int) -> Tensor:
 def mean_of_windows(
     windows: Sequence[ScoreMap], tops: Sequence[int], lefts: Sequence[int], size: tuple[int, int]
 ) -> ScoreMap:
-    """A map of `size` from windows of one size, one at each top and left, row by row."""
+    """Scores of `size` from windows of one size, one at each top and left, row by row."""
     batch, num_classes, height, width = windows[0].shape
     dtype, device = windows[0].dtype, windows[0].device
     rows_covered = times_covered(tops, height, size[0]).to(device)
@@ -196,7 +184,7 @@ def mean_of_windows(
 
 
 def sliding_window(score: Score, window: tuple[int, int], stride: tuple[int, int]) -> Score:
-    """Scores windows of the images instead of the images, and takes the mean where they overlap."""
+    """Scores windows instead of whole images, and takes the mean where they overlap."""
 
     def score_windows(images: Sequence[Tensor]) -> list[ScoreMap]:
         size = images[0].shape[2:]
@@ -213,15 +201,9 @@ def sliding_window(score: Score, window: tuple[int, int], stride: tuple[int, int
     return score_windows
 
 
-Predict = Callable[[Tensor], Tensor]  # images (B, 3, H, W) normalised -> logits (B, K, H, W)
-Label = Callable[[Tensor], Tensor]  # images (B, 3, H, W) normalised -> classes uint8 (B, H, W)
-MULTI_SCALE = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)  # of the reference's ms+flip columns
-CPU_PIXELS, GPU_PIXELS = 2**18, 2**20  # of a batch: more saves a CPU no time, but costs memory
-
-
 @contextmanager
 def inference_of(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode without gradients; the mode of every part is put back afterwards."""
+    """Evaluation mode without gradients; the mode of every module is put back afterwards."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
@@ -232,27 +214,10 @@ def inference_of(model: nn.Module) -> Iterator[None]:
             module.training = training
 
 
-def scorer(model: nn.Module, precision: Precision) -> Score:
-    """The model on images (B, 3, H, W), several at once where they are small."""
-
-    def score(images: Sequence[Tensor]) -> list[ScoreMap]:
-        size, device = images[0].shape[2:], images[0].device
-        limit = CPU_PIXELS if device.type == "cpu" else GPU_PIXELS
-        at_once = max(1, limit // images[0][:, 0].numel())
-        scores = []
-        for start in range(0, len(images), at_once):
-            batch = images[start : start + at_once]
-            with autocast(device, precision):
-                maps = model(joined(batch), size=map_size(size)).main
-            scores += [ready(part) for part in maps.chunk(len(batch))]
-        return [resized(part, size, model.config.align_corners) for part in scores]
-
-    return score
-
-
-def joined(batch: Sequence[Tensor]) -> Tensor:
-    """One batch of several; a copy only where there are several."""
-    return batch[0] if len(batch) == 1 else torch.cat(batch)
+def fit(size: tuple[int, int], box: tuple[int, int]) -> tuple[int, int]:
+    """The largest size of the same aspect inside a box, in either orientation; at least 1."""
+    scale = min(max(box) / max(size), min(box) / min(size))
+    return max(1, int(size[0] * scale + 0.5)), max(1, int(size[1] * scale + 0.5))
 
 
 def scales_and_flips(
@@ -279,31 +244,20 @@ def scales_and_flips(
     return mean_probability(copies)
 
 
-def fit(size: tuple[int, int], box: tuple[int, int]) -> tuple[int, int]:
-    """The largest size of the same aspect inside a box, which may lie on its side; at least 1."""
-    scale = min(max(box) / max(size), min(box) / min(size))
-    return max(1, int(size[0] * scale + 0.5)), max(1, int(size[1] * scale + 0.5))
-
-
-def at_base_size(score: Score, images: Tensor, config: TestConfig, align_corners: bool) -> ScoreMap:
-    """Brings images to the size (or sizes) of the test and scores back to that of the images."""
-    size = tuple(images.shape[2:])
-    base_size = config.base_size or size
-    if averages(config):
-        return scales_and_flips(score, images, base_size, config.scales, config.flip, align_corners)
-    images = resize_bilinear(images, fit(size, base_size), align_corners=False)
-    return resized(score([images])[0], size, align_corners)
-
-
-def averages(config: TestConfig) -> bool:
-    """Whether the scores are mean probabilities of several copies, not logits."""
-    return config.scales != (1.0,) or config.flip
-
-
 def check_test(config: TestConfig) -> None:
-    """Raises ValueError for windows that leave gaps, and for scales that are none."""
+    """Raises ValueError for windows that leave gaps, and for scales that are not above 0."""
     if config.mode == "slide":
-        check_windows(config.window, config.stride)
+        if config.window is None or config.stride is None:
+            raise ValueError(
+                "Sliding (mode='slide') needs window and stride, e.g. (769, 769) and (513, 513): "
+                "--window 769 769 --stride 513 513."
+            )
+        sides = zip(config.window, config.stride, strict=True)
+        if not all(1 <= step <= side for side, step in sides):
+            raise ValueError(
+                f"Windows of {config.window} with the stride {config.stride} (height, width) leave "
+                "pixels out: each stride must be at least 1 and at most the window's side."
+            )
     if not config.scales or not all(0 < scale < inf for scale in config.scales):
         raise ValueError(f"The scales {config.scales} must be numbers above 0, e.g. 0.5 1 1.5.")
 
@@ -311,32 +265,53 @@ def check_test(config: TestConfig) -> None:
 def score_images(
     model: nn.Module, config: TestConfig, precision: Precision
 ) -> Callable[[Tensor], ScoreMap]:
-    """images (B, 3, H, W) normalised -> their scores, at their size, on the model's device"""
+    """images (B, 3, H, W) normalised -> their scores, at their size, on the model's device
+
+    Logits, or mean probabilities for several scales or flips.
+    """
     check_test(config)
-    score = scorer(model, precision)
-    if config.mode == "slide":
-        score = sliding_window(score, config.window, config.stride)
+    device, align_corners = next(model.parameters()).device, model.config.align_corners
+
+    def score_model(images: Sequence[Tensor]) -> list[ScoreMap]:
+        """Small images in one batch."""
+        size, scores = images[0].shape[2:], []
+        limit = CPU_PIXELS if device.type == "cpu" else GPU_PIXELS
+        at_once = max(1, limit // images[0][:, 0].numel())
+        for start in range(0, len(images), at_once):
+            batch = images[start : start + at_once]
+            with autocast(device, precision):
+                joint = batch[0] if len(batch) == 1 else torch.cat(batch)
+                maps = model(joint, size=map_size(size)).main
+            scores += [ready(part) for part in maps.chunk(len(batch))]
+        return [resized(part, size, align_corners) for part in scores]
+
+    is_sliding = config.mode == "slide"
+    score = sliding_window(score_model, config.window, config.stride) if is_sliding else score_model
 
     def scores_of(images: Tensor) -> ScoreMap:
-        images = images.to(next(model.parameters()).device)
-        return at_base_size(score, images, config, model.config.align_corners)
+        images, size = images.to(device), tuple(images.shape[2:])
+        base_size = config.base_size or size
+        if config.scales != (1.0,) or config.flip:
+            scales, flip = config.scales, config.flip
+            return scales_and_flips(score, images, base_size, scales, flip, align_corners)
+        images = resize_bilinear(images, fit(size, base_size), align_corners=False)
+        return resized(score([images])[0], size, align_corners)
 
     return scores_of
 
 
 def make_predictor(model: nn.Module, config: TestConfig, precision: Precision = "fp32") -> Predict:
-    """The function that segments images with a model, on the model's device, without gradients.
+    """The function images -> logits of a model, on the model's device, without gradients.
 
-    Its argument is (B, 3, H, W) normalised, its result (B, K, H, W) logits of the same size; of
-    scales and flips, the logarithm of the mean probability. For classes alone see `labeller`.
-    Raises ValueError for a config that cannot be tested with, see `check_test`.
+    Its argument is (B, 3, H, W) normalised, its result (B, K, H, W) of the same size; for several
+    scales or flips, the logarithm of the mean probability. Raises ValueError, see `check_test`.
     """
     scores_of = score_images(model, config, precision)
 
     def predict(images: Tensor) -> Tensor:
         with inference_of(model):
             maps = whole(scores_of(images))
-            return maps.log_() if averages(config) else maps
+            return maps.log_() if config.scales != (1.0,) or config.flip else maps
 
     return predict
 
@@ -344,17 +319,17 @@ def make_predictor(model: nn.Module, config: TestConfig, precision: Precision = 
 def make_label_predictor(
     model: nn.Module, config: TestConfig, precision: Precision = "fp32"
 ) -> Label:
-    """The function that tells the class of every pixel: the argmax of what `predictor` gives.
+    """The function images -> class of every pixel: the argmax of what `make_predictor` gives.
 
-    Its argument is (B, 3, H, W) normalised, its result uint8 (B, H, W) class indices. Scores are
-    made and compared piece by piece: less time, and no memory for a map of all of them.
-    Raises ValueError for a config that cannot be tested with, and for more than 255 classes.
+    Its argument is (B, 3, H, W) normalised, its result uint8 (B, H, W). Faster than the argmax,
+    since scores are compared piece by piece. Raises ValueError for more than 255 classes, and as
+    `check_test`.
     """
     scores_of = score_images(model, config, precision)
     if model.config.num_classes > IGNORE_INDEX:
         raise ValueError(
             f"The network has {model.config.num_classes} classes, but a byte holds {IGNORE_INDEX} "
-            "of them: take the argmax of what predictor(...) gives."
+            "of them: take the argmax of what make_predictor(...) gives."
         )
 
     def label(images: Tensor) -> Tensor:

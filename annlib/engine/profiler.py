@@ -14,14 +14,12 @@ from statistics import mean, median
 from typing import Any, NamedTuple, TypeVar
 
 import torch
-from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 from torch.utils.flop_counter import FlopCounterMode
 
 from annlib.config import Experiment, RuntimeConfig
 from annlib.engine.distributed import mean_over_ranks
-from annlib.engine.inference import inference_of
 from annlib.engine.train import make_optimizer, train
 from annlib.engine.trainer import batches, prepare_model, wrap_model
 from annlib.model.build import build_model
@@ -29,29 +27,32 @@ from annlib.model.fused import fuse_for_training
 
 LISTING = Path("/proc/meminfo")
 CPU_MESSAGES = ("can't allocate memory", "not enough memory")  # torch has no class for these
+WARM_UP_CALLS, WARM_UP_SECONDS = 2, 1.0  # at least both, because a GPU raises its clock slowly
+WARM_UP_STEPS, TIMED_STEPS = 5, 20
+Batch = TypeVar("Batch")
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
     """Whether torch could not get memory for a tensor."""
-    if isinstance(error, torch.OutOfMemoryError):
-        return True
-    return any(message in str(error) for message in CPU_MESSAGES)
+    return isinstance(error, torch.OutOfMemoryError) or any(
+        message in str(error) for message in CPU_MESSAGES
+    )
 
 
 def available_bytes(device: torch.device) -> float:
-    """What could be had now without swapping; infinite where the system does not tell.
+    """Free memory without swapping; infinite where the system does not tell.
 
-    A CPU's allocations hardly ever fail: the process is killed when it writes to what there is not.
+    An allocation on a CPU hardly ever fails. Instead the process is killed when it writes.
     """
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     listing = LISTING.read_text() if LISTING.exists() else ""
-    told = re.search(r"^MemAvailable:\s*(\d+) kB", listing, re.MULTILINE)
-    return int(told[1]) * 1024 if told else inf
+    found = re.search(r"^MemAvailable:\s*(\d+) kB", listing, re.MULTILINE)
+    return int(found[1]) * 1024 if found else inf
 
 
 def added_product(into: Any, a: Any, b: Any, **others: Any) -> int:
-    """(B, N, S) @ (B, S, C), added to what is there."""
+    """(B, N, S) @ (B, S, C), added to another tensor."""
     return 2 * prod(a) * b[-1]
 
 
@@ -67,14 +68,11 @@ UNKNOWN = {  # to torch's counter, which knows the same work under other names
 
 
 def operation_counter() -> FlopCounterMode:
-    """Torch's counter, two for each multiply-add; counts inside a `with`, tells by get_total_flops.
+    """Torch's counter, two for each multiply-add: use it in a `with`, then get_total_flops().
 
-    It misses nothing that annlib computes with, on a GPU, a CPU or the meta device.
+    It counts everything that annlib computes with, on a GPU, a CPU or the meta device.
     """
     return FlopCounterMode(display=False, custom_mapping=UNKNOWN)
-
-
-WARM_UP_CALLS, WARM_UP_SECONDS = 2, 1.0  # at least both: a GPU's clock takes its time to rise
 
 
 @dataclass(frozen=True)
@@ -85,17 +83,16 @@ class Timing:
     fastest: float
     slowest: float
 
+    @classmethod
+    def of(cls, milliseconds: list[float]) -> "Timing":
+        return cls(median(milliseconds), min(milliseconds), max(milliseconds))
 
-class Measurement(NamedTuple):
-    """One forward pass of a module."""
-
-    milliseconds: float  # median
-    peak_mib: float  # most memory held at once, beyond what was held before
-    gmacs: float  # 10^9 multiply-adds of convolutions and matrix products
+    def __str__(self) -> str:
+        return f"{self.median:.1f} ({self.fastest:.1f} to {self.slowest:.1f})"
 
 
 def synchronise(device: torch.device) -> None:
-    """Waits until the device has done all that it was asked for; a CPU always has."""
+    """Waits until a GPU has finished all of its work; a CPU always has."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
@@ -110,44 +107,40 @@ def seconds_of(call: Callable[[], Any], device: torch.device) -> float:
 
 
 def time_calls(call: Callable[[], Any], device: torch.device, repeat: int) -> Timing:
-    """Times `repeat` calls after some that do not count."""
+    """Times `repeat` calls after a warm-up."""
     calls, seconds = 0, 0.0
     while calls < WARM_UP_CALLS or seconds < WARM_UP_SECONDS:
         calls, seconds = calls + 1, seconds + seconds_of(call, device)
-    times = [1000 * seconds_of(call, device) for _ in range(repeat)]
-    return Timing(median(times), min(times), max(times))
+    return Timing.of([1000 * seconds_of(call, device) for _ in range(repeat)])
 
 
 def peak_bytes(call: Callable[[], Any], device: torch.device) -> int:
-    """The most bytes that tensors held at once during a call, beyond those held before it.
+    """The most bytes that tensors hold at the same time during a call, beyond those before it.
 
-    On a GPU this is torch.cuda.max_memory_allocated. On a CPU it is the same of PyTorch's
-    allocator there; what the interpreter and oneDNN take for themselves comes on top.
+    From torch's allocator, on a CPU as on a GPU; the memory of the interpreter and of oneDNN is
+    not included.
     """
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         before = torch.cuda.memory_allocated(device)
         call()
         return torch.cuda.max_memory_allocated(device) - before
-    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # it would write its diary to the terminal
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # silences the profiler's logging
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         call()
-    return highest_sum(memory_events(profiler))
-
-
-def memory_events(profiler: profile) -> list[tuple[int, int]]:
-    """What was allocated (bytes above 0) and freed (below), in order, as (address, bytes)."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "trace.json"
         profiler.export_chrome_trace(str(path))
         events = json.loads(path.read_text(encoding="utf-8"))["traceEvents"]
-    found = [event for event in events if event["name"] == "[memory]"]
-    found.sort(key=lambda event: event["ts"])
-    return [(event["args"]["Addr"], event["args"]["Bytes"]) for event in found]
+    found = sorted((e for e in events if e["name"] == "[memory]"), key=lambda event: event["ts"])
+    return highest_sum([(event["args"]["Addr"], event["args"]["Bytes"]) for event in found])
 
 
 def highest_sum(events: list[tuple[int, int]]) -> int:
-    """The most that was held at once. What is freed, but was held before, does not count."""
+    """The most bytes held at the same time. Freeing what was held before does not count.
+
+    events: (address, bytes) in order of time; bytes below 0 are freed.
+    """
     held: dict[int, int] = {}
     total = highest = 0
     for address, num_bytes in events:
@@ -160,44 +153,15 @@ def highest_sum(events: list[tuple[int, int]]) -> int:
     return highest
 
 
-def measure(module: nn.Module, *inputs: Tensor, repeat: int = 5) -> Measurement:
-    """What one forward pass costs on the device of the inputs, in evaluation mode.
-
-    module: anything that takes the inputs, a single block or a whole network.
-    """
-    device = inputs[0].device
-
-    def call() -> None:
-        module(*inputs)
-
-    with inference_of(module):
-        timing = time_calls(call, device, repeat)
-        peak = peak_bytes(call, device)
-        with operation_counter() as counter:
-            call()
-    return Measurement(timing.median, peak / 2**20, counter.get_total_flops() / 2e9)
-
-
-WARM_UP_STEPS, TIMED_STEPS = 5, 20
-Batch = TypeVar("Batch")
-
-
 class Pace(NamedTuple):
-    """Of a training: seconds of a step, in the mean, and of waiting for its batch among them."""
+    """Mean seconds of a training step, and of waiting for its batch, which they include."""
 
     seconds: float
     waiting: float
 
 
-def read_once(loader: DataLoader, num_batches: int) -> None:
-    """Reads what the first batches will ask for: some data sets make a sample only once."""
-    for batch in islice(loader.batch_sampler, num_batches):
-        for draw in batch:
-            loader.dataset[draw]
-
-
 def watched(source: Iterable[Batch], waits: list[float]) -> Iterator[Batch]:
-    """The same batches; notes the seconds that each of them was waited for."""
+    """The same batches; appends the seconds of waiting for each of them to `waits`."""
     iterator = iter(source)
     while True:
         started = time.perf_counter()
@@ -218,21 +182,17 @@ def pace(
     warm_up: int = WARM_UP_STEPS,
     timed: int = TIMED_STEPS,
 ) -> Pace:
-    """Of `timed` training steps after `warm_up`, once all that is done only once is done."""
+    """Times `timed` training steps after `warm_up`; the mean over all processes."""
     model = prepare_model(fuse_for_training(build_model(experiment.model)), device, compute)
     optimizer = make_optimizer(model, experiment.train)
     config = replace(experiment.train, iterations=warm_up + timed)
     loader = batches(experiment, dataset, device, workers)
-    read_once(loader, config.iterations)
+    for batch in islice(loader.batch_sampler, config.iterations):
+        for draw in batch:  # because some data sets make a sample only once
+            loader.dataset[draw]
     times, waits = [], []
-    steps = train(
-        wrap_model(model, device, compute),
-        optimizer,
-        watched(loader, waits),
-        config,
-        compute=compute,
-    )
-    for step in steps:
+    runs = wrap_model(model, device, compute)
+    for step in train(runs, optimizer, watched(loader, waits), config, compute=compute):
         float(step.loss)  # waits for the device
         times.append(time.perf_counter())
     seconds = mean(b - a for a, b in pairwise(times[warm_up - 1 :]))
@@ -248,5 +208,5 @@ def seconds_per_step(
     workers: int,
     compute: RuntimeConfig = RuntimeConfig(),
 ) -> float:
-    """Mean time of a training step, data included."""
+    """Mean time of a training step, including its data."""
     return pace(experiment, dataset, device, workers, compute).seconds

@@ -6,23 +6,21 @@ import platform
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from statistics import mean, stdev
 from typing import Any
 
 import torch
 
-from annlib.config import Head
-from annlib.engine.metrics import table
 from annlib.model.checkpoint import write_atomically
+
+CHECKOUT = Path(__file__).parents[2]
+GIT_SECONDS = 10  # a slower git (on a network drive, for example) is not waited for
 
 
 def settings(experiment: dict[str, Any], classes: dict[str, Any]) -> dict[str, Any]:
-    """What must stay the same for a run to go on. The data may have moved to another folder."""
+    """What must be equal to resume a run. The data may have moved to another folder."""
     return experiment | {"class_names": classes["class_names"]}
 
 
@@ -52,15 +50,11 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), "torch": torch.__version__}
 
 
-CHECKOUT = Path(__file__).parents[2]
-GIT_SECONDS = 10  # a git that takes longer (a network drive, say) is not waited for
-
-
 def provenance() -> dict[str, Any]:
     """What a result depends on besides its settings, as values for JSON.
 
-    Meant to be published with the result: no name of the machine or of its user is in it. "git" is
-    missing where annlib does not run from a checkout.
+    It does not contain names of the machine or its user, so it can be published with the result.
+    "git" is missing where annlib does not run from a checkout.
     """
     facts = {
         "started": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
@@ -75,8 +69,10 @@ def provenance() -> dict[str, Any]:
 def command(words: list[str]) -> list[str]:
     """The words of a command line, private parts of paths replaced by ~ and $USER."""
     program = Path(words[0])
-    name = program.parent.name if program.name == "__main__.py" else program.name
-    return [name, *map(without_names, words[1:])]
+    start = [program.parent.name if program.name == "__main__.py" else program.name]
+    if program.suffix == ".py" and program.stem != "__main__" and program.is_relative_to(CHECKOUT):
+        start = ["python", "-m", ".".join(program.relative_to(CHECKOUT).with_suffix("").parts)]
+    return start + [without_names(word) for word in words[1:]]
 
 
 def without_names(word: str) -> str:
@@ -90,7 +86,7 @@ def without_names(word: str) -> str:
 
 
 def library_versions() -> dict[str, str]:
-    """Of annlib, of Python and of what computes; CUDA and cuDNN as torch was built with them."""
+    """Of annlib, Python and the libraries that compute; CUDA and cuDNN as torch was built."""
     found = {
         "annlib": version_of("annlib"),
         "python": platform.python_version(),
@@ -104,7 +100,7 @@ def library_versions() -> dict[str, str]:
 
 
 def version_of(package: str) -> str | None:
-    """None for a package that is not installed: annlib runs from an unpacked folder, too."""
+    """None for a package that is not installed: annlib also runs from an unpacked folder."""
     try:
         return version(package)
     except PackageNotFoundError:
@@ -123,95 +119,41 @@ def hardware() -> dict[str, Any]:
 
 
 def cpu_name() -> str:
-    """The processor's model, where the system tells it, or else its architecture."""
+    """The processor's model, or its architecture where the system does not tell the model."""
     listing = Path("/proc/cpuinfo")
     text = listing.read_text(encoding="utf-8") if listing.exists() else ""
-    model = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
+    model = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)  # prose: of the file
     return model[1].strip() if model else platform.processor() or platform.machine()
 
 
 def git_state(folder: Path) -> dict[str, Any] | None:
     """Commit of a checkout, and what differs from it; None where there is no checkout or no git.
 
-    A folder that merely lies inside another project's checkout (site-packages, say) is none. Of
-    files that git does not know, only those of the package count: data may lie in a checkout, too.
+    None, too, for a folder inside another project's checkout (site-packages, for example). Of
+    untracked files only those of the package count, because data may lie in a checkout.
     """
+
+    def git(*words: str) -> str:
+        others = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
+        done = subprocess.run(  # without locks, which could disturb another git
+            ["git", "--no-optional-locks", "-C", str(folder), *words],
+            capture_output=True,
+            check=True,
+            encoding="utf-8",
+            timeout=GIT_SECONDS,
+            env=others,
+        )
+        return done.stdout.strip()
+
     try:
-        if Path(git(folder, "rev-parse", "--show-toplevel")).resolve() != folder.resolve():
+        if Path(git("rev-parse", "--show-toplevel")).resolve() != folder.resolve():
             return None
-        commit = git(folder, "rev-parse", "HEAD")
-        diff = [line.strip() for line in git(folder, "diff", "--stat=100", "HEAD").splitlines()]
-        new = git(folder, "ls-files", "--others", "--exclude-standard", "annlib").splitlines()
+        commit = git("rev-parse", "HEAD")
+        diff = [line.strip() for line in git("diff", "--stat=100", "HEAD").splitlines()]
+        new = git("ls-files", "--others", "--exclude-standard", "annlib").splitlines()
     except (OSError, subprocess.SubprocessError):  # no git, no checkout, not ours, too slow
         return None
     return {"commit": commit, "dirty": bool(diff or new), "diff": diff, "untracked": new}
-
-
-def git(folder: Path, *words: str) -> str:
-    """The answer of git about a folder; asks without locks, which could disturb another git."""
-    others = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
-    done = subprocess.run(
-        ["git", "--no-optional-locks", "-C", str(folder), *words],
-        capture_output=True,
-        check=True,
-        encoding="utf-8",
-        timeout=GIT_SECONDS,
-        env=others,
-    )
-    return done.stdout.strip()
-
-
-@dataclass(frozen=True)
-class Result:
-    """One finished run. Shares are between 0 and 1; seconds are of training alone."""
-
-    head: Head
-    seed: int
-    iterations: int
-    parameters: int  # without the auxiliary head, which only training uses
-    miou: float
-    house_accuracy: float  # right among the pixels that were found to be a house
-    house_iou: float
-    seconds: float
-    goal_step: int | None  # first look at which the house accuracy was at least 0.9
-    goal_seconds: float | None
-
-
-def summary(results: Sequence[Result]) -> str:
-    """The Markdown table of a comparison: mean and deviation over seeds, worst seed."""
-    heads = list(dict.fromkeys(result.head for result in results))
-    rows = [summary_row([r for r in results if r.head == head]) for head in heads]
-    header = [
-        "head",
-        "parameters",
-        "mIoU",
-        "house accuracy (worst)",
-        "house IoU",
-        "seconds",
-        "seconds to 0.9 (worst)",
-        "seeds that reach 0.9",
-    ]
-    return table(header, rows)
-
-
-def summary_row(results: Sequence[Result]) -> list[str]:
-    accuracies = [r.house_accuracy for r in results]
-    goals = [r.goal_seconds for r in results if r.goal_seconds is not None]
-    return [
-        results[0].head,
-        f"{results[0].parameters:,}",
-        spread([r.miou for r in results]),
-        f"{spread(accuracies)} ({min(accuracies):.3f})",
-        spread([r.house_iou for r in results]),
-        f"{mean(r.seconds for r in results):.0f}",
-        f"{mean(goals):.0f} ({max(goals):.0f})" if goals else "never",
-        f"{len(goals)} of {len(results)}",
-    ]
-
-
-def spread(values: Sequence[float]) -> str:
-    """Mean and standard deviation over seeds."""
-    return f"{mean(values):.3f}" + (f" ±{stdev(values):.3f}" if len(values) > 1 else "")
 
 
 def write_results(text: str, path: Path, command: str) -> str:
@@ -220,25 +162,3 @@ def write_results(text: str, path: Path, command: str) -> str:
     text = f"{text}\n\n{date.today()}, {machine}. Remake: `{command}`\n"
     write_atomically(path, text.encode())
     return text
-
-
-def write_measured(text: str, values: dict[str, Any], path: Path, command: str) -> str:
-    """Writes a table as above; its numbers, and all they depend on, beside it as JSON.  -> text"""
-    write_atomically(path.with_suffix(".json"), to_json({"made": provenance(), **values}))
-    return write_results(text, path, command)
-
-
-def slug(*words: str) -> str:
-    """Words as the name of a file, without its suffix."""
-    return "_".join(re.sub(r"[^a-z0-9_-]+", "-", word.lower()).strip("-") for word in words)
-
-
-def write_comparison(results: Sequence[Result], path: Path, command: str) -> str:
-    """Writes the table of a comparison, and the single results beside it as JSON."""
-    values = json.dumps([asdict(result) for result in results], indent=1)
-    write_atomically(path.with_suffix(".json"), f"{values}\n".encode())
-    budget = (
-        f"{results[0].iterations} steps of batch 8 on one CPU thread, "
-        f"{len({r.seed for r in results})} seeds, 200 unseen scenes."
-    )
-    return write_results(f"{summary(results)}\n\n{budget}", path, command)

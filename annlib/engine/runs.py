@@ -1,53 +1,76 @@
-"""The records of a run (start, history, validation scores), written and read back.
+"""The folder of a run: its lock, and its records, one JSON object a line, written and read."""
 
-One JSON object a line in each file: readable by people, by pandas, and after a kill.
-"""
-
+import errno
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping
+import socket
+import warnings
+import weakref
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from math import isnan, nan
+from math import nan
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from annlib.config import RuntimeConfig
 from annlib.engine.distributed import world_size
-from annlib.engine.metrics import Scores
-from annlib.engine.results import provenance
+from annlib.engine.metrics import Scores, number_or_none
+from annlib.engine.results import provenance, to_json
 from annlib.model.checkpoint import Header, read_header, write_atomically
 
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+try:
+    import fcntl
+except ImportError:  # Windows: there, do not train two runs into one folder
+    fcntl = None
+
 Line = dict[str, Any]
+SETTINGS, LAST = "experiment.json", "last.safetensors"
+HISTORY = "history.jsonl"  # {"step", "loss", "lr"} every few steps
+VALIDATION = "validation.jsonl"  # {"step", "miou", "mean_accuracy", "pixel_accuracy", "iou"}
+STARTS = "starts.jsonl"  # provenance of each start: a run that was resumed has several
+OPTIONS = "run.json"  # where the data are, and how often to validate
+LOCK = "run.lock"  # locked while a process trains into the folder
+MARKS = {SETTINGS, LAST, HISTORY, STARTS, VALIDATION}  # one of them makes a folder that of a run
+SHARES = ("miou", "mean_accuracy", "pixel_accuracy")
 
 
-def read_lines(path: Path) -> list[Line]:
-    """The objects of a file, none if there is no file.
+def parse(text: bytes) -> Line | None:
+    """The JSON object in a line, None if it does not hold a whole one."""
+    try:
+        values = json.loads(text)
+    except ValueError:
+        return None
+    return values if isinstance(values, dict) else None
+
+
+def read_lines(path: Path, keys: Iterable[str] = ()) -> list[Line]:
+    """The objects of a file; an empty list if it does not exist.
 
     A last line that was cut off, by a kill, a full disk or a power failure, is left out. Raises
-    ValueError for damage anywhere else: that is no trace of an interruption.
+    ValueError for damage anywhere else, and for a line without one of the keys.
     """
     *texts, last = path.read_bytes().split(b"\n") if path.exists() else [b""]
     lines = [parse(text) for text in texts]
     if None in lines:
         number = lines.index(None) + 1
         raise ValueError(
-            f"{path} is damaged: its line {number} is no JSON object ({texts[number - 1][:40]!r}). "
-            "Look at the lines around it: if they are whole, delete that one and go on."
+            f"{path} is damaged: its line {number} is not a JSON object ({texts[number - 1][:40]!r}"
+            "). Look at the lines around it: if they are whole, delete that one and go on."
         )
-    end = parse(last)  # behind the last line break there is nothing, unless a line was cut off
-    return lines if end is None else [*lines, end]
-
-
-def parse(text: bytes) -> Line | None:
-    """The JSON object in a line, None if it holds no whole one."""
-    try:
-        values = json.loads(text)
-    except ValueError:
-        return None
-    return values if isinstance(values, dict) else None
+    end = parse(last)  # empty after a line break, unless a line was cut off
+    lines += [] if end is None else [end]
+    for line in lines:
+        if missing := sorted(set(keys) - line.keys()):
+            raise ValueError(
+                f"{path} is damaged, or of another version: a line lacks {', '.join(missing)}."
+            )
+    return lines
 
 
 def write_lines(path: Path, lines: Iterable[Line]) -> None:
@@ -57,148 +80,93 @@ def write_lines(path: Path, lines: Iterable[Line]) -> None:
 
 def append_line(path: Path, line: Line) -> None:
     """Adds a line at the end, in place of one that was cut off there."""
-    if is_cut_off(path):
-        write_lines(path, read_lines(path))
+    if path.exists() and path.stat().st_size:
+        with path.open("rb") as file:
+            file.seek(-1, os.SEEK_END)
+            is_whole = file.read() == b"\n"
+        if not is_whole:
+            write_lines(path, read_lines(path))
     with path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(line) + "\n")
 
 
-def is_cut_off(path: Path) -> bool:
-    """Whether the last line lacks its end."""
-    if not path.exists() or path.stat().st_size == 0:
-        return False
-    with path.open("rb") as file:
-        file.seek(-1, os.SEEK_END)
-        return file.read() != b"\n"
+def forget_after(folder: Path, step: int) -> None:
+    """Drops what was recorded after the checkpoint of that step: it will be recorded again."""
+    for path in (folder / HISTORY, folder / VALIDATION):
+        if path.exists():
+            write_lines(path, [line for line in read_lines(path) if line["step"] <= step])
 
 
-def keep_until(path: Path, step: int) -> None:
-    """Drops the lines of later steps: they will be taken, and written, again."""
-    if path.exists():
-        write_lines(path, [line for line in read_lines(path) if line["step"] <= step])
-
-
-HISTORY = "history.jsonl"  # {"step", "loss", "lr"} every few steps
-VALIDATION = "validation.jsonl"  # {"step", "miou", "mean_accuracy", "pixel_accuracy", "iou"}
-STARTS = "starts.jsonl"  # provenance of each session: a run that is resumed has several
+def record_options(
+    folder: Path, data: Path | None, classes: str | None, score_every: int | None, keep: int
+) -> None:
+    """Notes what a resumed run needs besides its experiment: options of `annlib train`."""
+    place = None if data is None else {"given": str(data), "path": str(Path(data).resolve())}
+    options = {"data": place, "classes": classes, "score_every": score_every, "keep": keep}
+    write_atomically(folder / OPTIONS, to_json(options))
 
 
 def record_start(folder: Path, step: int, device: torch.device, compute: RuntimeConfig) -> None:
-    """Notes where, with what and how a run starts or, after `step` steps, goes on."""
+    """Notes where, with what and how a run starts or, after `step` steps, resumes."""
     how = {"step": step, "device": device.type, "processes": world_size()}
     append_line(folder / STARTS, provenance() | how | {"compute": asdict(compute)})
 
 
 def record_validation(folder: Path, step: int, scores: Scores) -> None:
-    """Notes the scores of a step, in place of those that were noted of it before.
-
-    A class without a score (NaN) is null, since JSON knows no NaN.
-    """
-    line = {
-        "step": step,
-        "miou": or_null(scores.miou),
-        "mean_accuracy": or_null(scores.mean_accuracy),
-        "pixel_accuracy": or_null(scores.pixel_accuracy),
-        "iou": [or_null(float(iou)) for iou in scores.iou],
-    }
+    """Notes the scores of a step, in place of older ones of that step. NaN becomes null."""
+    shares = {key: number_or_none(getattr(scores, key)) for key in SHARES}
+    line = {"step": step, **shares, "iou": [number_or_none(iou) for iou in scores.iou.tolist()]}
     path = folder / VALIDATION
-    others = [other for other in read_lines(path) if other["step"] != step]
-    write_lines(path, [*others, line])
+    write_lines(path, [*(old for old in read_lines(path) if old["step"] != step), line])
 
 
-def or_null(share: float) -> float | None:
-    return None if isnan(share) else share
+def read_history(folder: Path) -> list[Line]:
+    """The recorded steps: {"step", "loss", "lr"} each."""
+    return read_lines(folder / HISTORY, ("step", "loss", "lr"))
+
+
+def read_validations(folder: Path) -> list[Line]:
+    """The recorded scores as `record_validation` got them, NaN included."""
+    lines = read_lines(folder / VALIDATION, ("step", "iou", *SHARES))
+    return [
+        line
+        | {key: or_nan(line[key]) for key in SHARES}
+        | {"iou": [or_nan(iou) for iou in line["iou"]]}
+        for line in lines
+    ]
+
+
+def read_starts(folder: Path) -> list[Line]:
+    """The recorded starts, see `record_start`."""
+    keys = ("started", "versions", "hardware", "step", "device", "processes", "compute")
+    return read_lines(folder / STARTS, keys)
 
 
 def or_nan(share: float | None) -> float:
     return nan if share is None else share
 
 
-def read_history(folder: Path) -> list[Line]:
-    """The recorded steps: {"step", "loss", "lr"} each."""
-    return complete(folder / HISTORY, {"step", "loss", "lr"})
+def open_event_log(folder: Path, step: int = 0) -> "SummaryWriter | None":
+    """Writes TensorBoard's event files into the folder; None without the package tensorboard.
 
-
-def read_validations(folder: Path) -> list[Line]:
-    """The recorded scores as `record_validation` got them, NaN included."""
-    shares = {"miou", "mean_accuracy", "pixel_accuracy"}
-    return [
-        line | {key: or_nan(line[key]) for key in shares} | {"iou": [*map(or_nan, line["iou"])]}
-        for line in complete(folder / VALIDATION, {"step", "iou"} | shares)
-    ]
-
-
-def read_starts(folder: Path) -> list[Line]:
-    """The recorded starts, see `record_start`."""
-    needed = {"started", "versions", "hardware", "step", "device", "processes", "compute"}
-    return complete(folder / STARTS, needed)
-
-
-def complete(path: Path, keys: set[str]) -> list[Line]:
-    """The lines of a file. Raises ValueError for one that lacks a key."""
-    lines = read_lines(path)
-    for line in lines:
-        if not keys <= line.keys():
-            missing = ", ".join(sorted(keys - line.keys()))
-            raise ValueError(f"{path} is damaged, or of another version: a line lacks {missing}.")
-    return lines
-
-
-def forget_after(folder: Path, step: int) -> None:
-    """Drops what was recorded after the checkpoint of that step: it will be recorded again."""
-    keep_until(folder / HISTORY, step)
-    keep_until(folder / VALIDATION, step)
-
-
-class EventLog:
-    """Writes scalars into event files that lie in the folder of a run.
-
-    folder: of the run, so that `tensorboard --logdir runs` shows it by its name. step: where the
-    run goes on, 0 for a new one; what an earlier session wrote of later steps is hidden.
-    Without a folder (in the other ones of several processes) and without the package tensorboard
-    all calls do nothing.
-    TensorBoard names an event file after time and machine: leave it out of what you publish.
+    step: where the run resumes; what was written of later steps is hidden. The name of an event
+    file holds the time and the machine: do not publish it.
     """
-
-    def __init__(self, folder: Path | None, step: int = 0):
-        self.writer = None
-        if folder is None:
-            return
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError:
-            return
-        self.writer = SummaryWriter(str(folder), purge_step=step + 1)
-
-    def scalars(self, step: int, values: Mapping[str, float]) -> None:
-        """One value for each curve at a step, for example {"loss": 1.2, "val/miou": 0.4}."""
-        if self.writer is not None:
-            for name, value in values.items():
-                self.writer.add_scalar(name, value, step)
-
-    def flush(self) -> None:
-        """Brings everything to disk. At each checkpoint: earlier steps are not taken again."""
-        if self.writer is not None:
-            self.writer.flush()
-
-    def close(self) -> None:
-        if self.writer is not None:
-            self.writer.close()
-
-
-SETTINGS, LAST = "experiment.json", "last.safetensors"
-MARKS = {SETTINGS, LAST, HISTORY, STARTS, VALIDATION}  # one of them makes a folder that of a run
-T = TypeVar("T")
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        return None
+    return SummaryWriter(str(folder), purge_step=step + 1)
 
 
 @dataclass(frozen=True)
 class Run:
-    """What lies in the folder of a run. What is missing there is empty; see `troubles` for why."""
+    """The files of a run. What is missing or damaged is empty; `troubles` says why."""
 
     folder: Path
     settings: dict[str, Any]  # as in experiment.json; {} if that cannot be read
-    saved: Header | None  # of last.safetensors
-    starts: list[Line]  # see annlib.engine.runs, as are the next two
+    saved: Header | None  # of last.safetensors; None before the first checkpoint
+    starts: list[Line]
     history: list[Line]
     validations: list[Line]
     troubles: tuple[str, ...]  # a sentence for each file that is damaged or missing
@@ -219,11 +187,11 @@ class Run:
 
     @property
     def step(self) -> int:
-        """Steps in its checkpoint: where it can go on."""
+        """Steps in its checkpoint: where it can resume."""
         return self.saved.step if self.saved else 0
 
     @property
-    def state(self) -> Literal["finished", "unfinished"]:
+    def state(self) -> str:
         done = self.iterations is not None and self.step >= self.iterations
         return "finished" if done else "unfinished"
 
@@ -246,28 +214,25 @@ class Run:
 
     @property
     def started(self) -> str | None:
-        """When it began, for the last time from step 0: UTC as in ISO 8601."""
-        begun = [start for start in self.starts if start["step"] == 0] or self.starts[:1]
-        return begun[-1]["started"] if begun else None
+        """When it last started from step 0: UTC as in ISO 8601."""
+        first = [start for start in self.starts if start["step"] == 0] or self.starts[:1]
+        return first[-1]["started"] if first else None
 
     @property
     def seconds(self) -> float | None:
-        """Time of training up to its checkpoint, over all its sessions."""
+        """Time of training up to its checkpoint."""
         return self.saved.notes.get("seconds") if self.saved else None
 
     @property
     def device(self) -> str | None:
-        """Where its last session computed: "cpu", or how many of which GPU."""
+        """Where it was last trained, and in which precision, for example "2 x cpu, fp32"."""
         if not self.starts:
             return None
         start = self.starts[-1]
         gpus = start["hardware"]["gpus"]
         name = gpus[0] if start["device"] == "cuda" and gpus else start["device"]
-        return name if start["processes"] == 1 else f"{start['processes']} x {name}"
-
-    @property
-    def precision(self) -> str | None:
-        return self.starts[-1]["compute"]["precision"] if self.starts else None
+        name = name if start["processes"] == 1 else f"{start['processes']} x {name}"
+        return f"{name}, {start['compute']['precision']}"
 
 
 def read_run(folder: Path) -> Run:
@@ -275,50 +240,41 @@ def read_run(folder: Path) -> Run:
 
     Raises FileNotFoundError for a folder without any file of a run.
     """
-    folder, troubles = Path(folder), []
+    folder = Path(folder)
     if not any((folder / mark).exists() for mark in MARKS):
         raise FileNotFoundError(
             f"There is no run in {folder}: `annlib runs` lists those there are."
         )
+    found: dict[str, Any] = {"settings": {}, "saved": None}
+    troubles = []
 
-    def attempt(read: Callable[[Path], T], otherwise: T) -> T:
+    def read_settings(folder: Path) -> dict[str, Any]:
+        """Also those of another version of annlib."""
+        values = parse((folder / SETTINGS).read_bytes())
+        recipe = values.get("train") if values else None
+        if not isinstance(recipe, dict) or not {"seed", "iterations"} <= recipe.keys():
+            raise ValueError(f"{folder / SETTINGS} is damaged: it does not hold an experiment.")
+        return values
+
+    for name, read in (
+        ("settings", read_settings),
+        ("saved", lambda folder: read_header(folder / LAST) if (folder / LAST).exists() else None),
+        ("starts", read_starts),
+        ("history", read_history),
+        ("validations", read_validations),
+    ):
         try:
-            return read(folder)
+            found[name] = read(folder)
         except (OSError, ValueError) as error:
-            troubles.append(in_words(error))
-            return otherwise
-
-    return Run(
-        folder,
-        attempt(read_settings, {}),
-        attempt(read_saved, None),
-        attempt(read_starts, []),
-        attempt(read_history, []),
-        attempt(read_validations, []),
-        tuple(troubles),
-    )
+            troubles.append(problem_of(error))
+            found.setdefault(name, [])
+    return Run(folder, **found, troubles=tuple(troubles))
 
 
-def in_words(error: Exception) -> str:
+def problem_of(error: Exception) -> str:
     """Without the number of an OSError."""
-    numbered = isinstance(error, OSError) and error.filename
-    return f"{error.filename}: {error.strerror}" if numbered else str(error)
-
-
-def read_settings(folder: Path) -> dict[str, Any]:
-    """The settings as they stand there: of another version of annlib, too, if that can be."""
-    path = folder / SETTINGS
-    values = parse(path.read_bytes())
-    recipe = values.get("train") if values else None
-    if not isinstance(recipe, dict) or not {"seed", "iterations"} <= recipe.keys():
-        raise ValueError(f"{path} is damaged: it does not hold the settings of an experiment.")
-    return values
-
-
-def read_saved(folder: Path) -> Header | None:
-    """Of the latest checkpoint; None before the first."""
-    path = folder / LAST
-    return read_header(path) if path.exists() else None
+    has_file = isinstance(error, OSError) and error.filename
+    return f"{error.filename}: {error.strerror}" if has_file else str(error)
 
 
 def find_runs(root: Path) -> list[Run]:
@@ -331,13 +287,77 @@ def find_runs(root: Path) -> list[Run]:
     closed: list[OSError] = []
     tree = os.walk(root, onerror=closed.append)
     runs = [read_run(Path(folder)) for folder, _, files in tree if MARKS.intersection(files)]
-    runs += [Run(Path(e.filename), {}, None, [], [], [], (in_words(e),)) for e in closed]
-    return sorted(runs, key=begun)
+    runs += [Run(Path(e.filename), {}, None, [], [], [], (problem_of(e),)) for e in closed]
+
+    def start_of(run: Run) -> str:
+        changed = datetime.fromtimestamp(run.folder.stat().st_mtime, UTC)
+        return run.started or changed.isoformat(timespec="seconds")
+
+    return sorted(runs, key=start_of)
 
 
-def begun(run: Run) -> str:
-    """When a run began; of one that does not say so, when its folder was changed."""
-    if run.started is not None:
-        return run.started
-    changed = run.folder.stat().st_mtime
-    return datetime.fromtimestamp(changed, UTC).isoformat(timespec="seconds")
+class FolderLock:
+    """An exclusive lock on the folder of a run, held until this object, or its process, is gone.
+
+    The system releases it when the process ends, even by kill -9. Network file systems share it
+    between machines (NFS with its lock service does); a warning tells where there are no locks.
+    Raises FileExistsError when another process holds it.
+    """
+
+    def __init__(self, folder: Path):
+        folder.mkdir(parents=True, exist_ok=True)
+        file = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            if fcntl:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            owner = os.pread(file, 1000, 0).decode() or "another process"
+            os.close(file)
+            raise FileExistsError(
+                f"{folder} is in use by {owner}. Two runs in one folder would mix their histories "
+                "and overwrite each other's checkpoints. Wait until it ends, stop it (Ctrl-C saves "
+                "its state; a notebook keeps the folder until its kernel ends), or choose another "
+                "folder (--out)."
+            ) from None
+        except OSError as error:
+            if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
+                os.close(file)
+                raise
+            warnings.warn(
+                f"{folder} cannot be locked on its file system ({error.strerror}): make sure that "
+                "no second run trains into it.",
+                stacklevel=2,
+            )
+        started = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+        os.ftruncate(file, 0)
+        os.write(file, f"process {os.getpid()} on {socket.gethostname()} since {started}".encode())
+        weakref.finalize(self, self.unlock, file, os.getpid())
+        self.file = file
+
+    @staticmethod
+    def unlock(file: int, owner: int) -> None:
+        if os.getpid() == owner:  # not in a worker process, which inherits the object
+            os.ftruncate(file, 0)  # removes the name of the machine
+            os.close(file)
+
+
+LOCKS: weakref.WeakValueDictionary[Path, FolderLock] = weakref.WeakValueDictionary()
+
+
+def lock_folder(folder: Path) -> FolderLock:
+    """The lock on a folder; trainers of one process, one after the other, share it."""
+    path = folder.resolve()
+    lock = LOCKS.get(path) or FolderLock(path)
+    LOCKS[path] = lock
+    return lock
+
+
+def release_in_child() -> None:
+    """Closes the files in a forked process: it must not hold the locks when its parent is gone."""
+    for lock in LOCKS.values():
+        os.close(lock.file)
+    LOCKS.clear()
+
+
+if fcntl:
+    os.register_at_fork(after_in_child=release_in_child)

@@ -1,10 +1,10 @@
-"""Training: the loss, the learning rate, the optimiser, and the loop as a generator.
+"""Training: the loss, the learning rate, the optimizer, and the loop as a generator.
 
-The caller owns everything that is not training: printing, plotting, saving, stopping.
+The caller prints, plots, saves and stops: see annlib.engine.trainer for a run on disk.
 """
 
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -15,46 +15,20 @@ from torch.nn.functional import cross_entropy, interpolate
 from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grad_norm_
 
-from annlib.config import IGNORE_INDEX, Precision, RuntimeConfig, TrainConfig
+from annlib.config import IGNORE_INDEX, RuntimeConfig, TrainConfig
 from annlib.engine.distributed import mean_over_ranks, rank, world_size
+from annlib.engine.inference import autocast
 from annlib.model.ann import Logits
 from annlib.model.layers import ChannelDropout
 from annlib.seeds import seeded
 
-DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
+def possible(compute: RuntimeConfig, device: torch.device) -> tuple[RuntimeConfig, str | None]:
+    """The options that the device supports, and why one of them is left out.
 
-def autocast(device: torch.device, precision: Precision) -> AbstractContextManager:
-    """Inside, the model computes in that precision; float32 needs nothing."""
-    if precision == "fp32":
-        return nullcontext()
-    return torch.autocast(device.type, DTYPES[precision])
-
-
-class Possible(NamedTuple):
-    """What a device can do of what was asked for."""
-
-    compute: RuntimeConfig
-    obstacle: str | None  # why it is less than that
-
-
-def compiled(model: nn.Module, compute: RuntimeConfig) -> nn.Module:
-    """The model, or what torch.compile makes of it: with the same parameters, called the same way.
-
-    Its first calls take a minute or more, in which kernels are written and compiled; so do those
-    with pictures of another size. CUDA graphs record all kernels of a call, and replay them
-    without asking Python again: that pays where maps are small and a GPU waits for the next launch.
-    """
-    if not compute.compile:
-        return model
-    return torch.compile(model, mode="reduce-overhead" if compute.cuda_graphs else "default")
-
-
-def possible(compute: RuntimeConfig, device: torch.device) -> Possible:
-    """Compiling and CUDA graphs where the device can do them; else without, and the reason.
-
-    Raises ValueError for CUDA graphs without compiling, and for those of gradients that several
-    parts of a batch add up: a replay writes them to where those of the part before are.
+    A sum is compiled to find out, which takes some seconds the first time: torch.compile needs a
+    C++ compiler, and Triton for a GPU. Raises ValueError for CUDA graphs without compiling, or
+    together with accumulated gradients: a replay overwrites those of the microbatch before.
     """
     if compute.cuda_graphs and not compute.compile:
         raise ValueError("CUDA graphs are made in compiling: give --compile with --cuda-graphs.")
@@ -65,52 +39,33 @@ def possible(compute: RuntimeConfig, device: torch.device) -> Possible:
         )
     if compute.cuda_graphs and device.type != "cuda":
         compute = replace(compute, cuda_graphs=False)
-        return Possible(compute, f"There are no CUDA graphs on a {device.type}: going on without.")
-    obstacle = why_not_compile(device) if compute.compile else None
-    if obstacle is None:
-        return Possible(compute, None)
-    told = f"torch.compile does not work here, so nothing is compiled. {obstacle}"
-    return Possible(replace(compute, compile=False, cuda_graphs=False), told)
-
-
-def why_not_compile(device: torch.device) -> str | None:
-    """None where it works; else one line. It needs a C++ compiler, and Triton for a GPU.
-
-    Found out by compiling a sum, which takes some seconds the first time.
-    """
-    try:
-        torch.compile(lambda x: x + 1)(torch.ones(2, device=device))
-    except RuntimeError as error:  # all that torch.compile raises is one
-        return str(error).splitlines()[0]
-    return None
-
-
-class Step(NamedTuple):
-    """What one step of training leaves behind."""
-
-    number: int  # steps done so far, this one included
-    loss: Tensor  # scalar, on the device until somebody reads it: reading waits for the GPU
-    lr: float
+        return compute, f"There are no CUDA graphs on a {device.type}: going on without."
+    if compute.compile:
+        try:
+            torch.compile(lambda x: x + 1)(torch.ones(2, device=device))
+        except RuntimeError as error:  # the base of all that torch.compile raises
+            reason = f"torch.compile does not work here, so nothing is compiled. {error}"
+            return replace(compute, compile=False, cuda_graphs=False), reason.splitlines()[0]
+    return compute, None
 
 
 def segmentation_loss(
     logits: Logits, labels: Tensor, aux_weight: float, class_weights: Tensor | None = None
 ) -> Tensor:
-    """Cross-entropy of both outputs.  (B, K, H, W), labels (B, H, W) -> scalar
+    """Cross-entropy of the main and the auxiliary logits.  (B, K, H, W), labels (B, H, W) -> scalar
 
     The mean is over all pixels, ignored ones included, as in the reference
     (mmseg/models/losses/cross_entropy_loss.py, avg_non_ignore=False).
     """
-    loss = mean_over_all_pixels(logits.main, labels, class_weights)
-    if logits.aux is None:
-        return loss
-    return loss + aux_weight * mean_over_all_pixels(logits.aux, labels, class_weights)
 
+    def mean_cross_entropy(scores: Tensor) -> Tensor:
+        total = cross_entropy(
+            scores, labels, class_weights, ignore_index=IGNORE_INDEX, reduction="sum"
+        )
+        return total / labels.numel()
 
-def mean_over_all_pixels(logits: Tensor, labels: Tensor, class_weights: Tensor | None) -> Tensor:
-    """(B, K, H, W), (B, H, W) -> scalar; an ignored pixel adds 0 to the sum and 1 to the count"""
-    total = cross_entropy(logits, labels, class_weights, ignore_index=IGNORE_INDEX, reduction="sum")
-    return total / labels.numel()
+    loss = mean_cross_entropy(logits.main)
+    return loss if logits.aux is None else loss + aux_weight * mean_cross_entropy(logits.aux)
 
 
 def poly_lr(step: int, config: TrainConfig) -> float:
@@ -125,14 +80,15 @@ def poly_lr(step: int, config: TrainConfig) -> float:
 
 
 def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
-    """The optimiser of the recipe. SGD decays every parameter, as the reference does."""
+    """The optimizer of the recipe. SGD decays every parameter, as the reference does."""
+    # fused: one pass over the weights instead of four
     if config.optimizer == "sgd":
         return torch.optim.SGD(
             model.parameters(),
             lr=config.base_lr,
             momentum=config.momentum,
             weight_decay=config.weight_decay,
-            fused=True,  # one pass over the weights instead of four
+            fused=True,
         )
     # AdamW's decay is not scaled by the gradient: on norms and biases it would only do harm.
     weights = [parameter for parameter in model.parameters() if parameter.ndim > 1]
@@ -145,8 +101,25 @@ def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimiz
 
 
 def make_scaler(device: torch.device, compute: RuntimeConfig) -> GradScaler:
-    """Keeps small gradients of fp16 above zero; for other precisions it does nothing."""
+    """Keeps small gradients of fp16 above zero; a no-op for other precisions."""
     return GradScaler(device.type, enabled=compute.precision == "fp16")
+
+
+def subsample_labels(labels: Tensor, stride: int) -> Tensor:
+    """The label in the middle of each cell of stride x stride.  (B, H, W) -> (B, H', W')"""
+    if stride == 1:
+        return labels
+    size = [-(-side // stride) for side in labels.shape[1:]]
+    # float64 holds every int64 label exactly; interpolate does not accept integers.
+    return interpolate(labels[:, None].double(), size, mode="nearest-exact")[:, 0].long()
+
+
+class Step(NamedTuple):
+    """The result of one training step."""
+
+    number: int  # steps done so far, this one included
+    loss: Tensor  # scalar on the device: reading it waits for the GPU
+    lr: float
 
 
 def train(
@@ -160,17 +133,25 @@ def train(
 ) -> Iterator[Step]:
     """Trains from step `start` to config.iterations, one step each time the caller asks.
 
-    batches: images (B, 3, H, W) float32 normalised, labels (B, H, W) int64; where several
-    processes train together, this one's share. Step t uses nothing random but a seed made from
-    (config.seed, t), so a resumed run repeats an uninterrupted one. Raises FloatingPointError when
-    a loss is no number, before it has touched the weights (the running statistics of batch norm
-    have seen the batch by then). For this a GPU is waited for once a step.
+    batches: images (B, 3, H, W) float32 normalised, labels (B, H, W) int64; this process's share.
+    Step t draws random numbers only from a seed made of (config.seed, t), so a resumed run equals
+    an uninterrupted one. Raises FloatingPointError for a loss that is not finite, before it changes
+    the weights (the running statistics of batch norm have seen the batch by then).
     """
     device = next(model.parameters()).device
     scaler = scaler or make_scaler(device, compute)
-    weights = class_weights(config, device)
+    weights = None
+    if config.class_weights:
+        weights = torch.tensor(config.class_weights, dtype=torch.float32, device=device)
+    dropouts = [module for module in model.modules() if isinstance(module, ChannelDropout)]
+    parts, processes, process = compute.accumulate, world_size(), rank()
     model.train()
     for number, (images, labels) in zip(range(start, config.iterations), batches, strict=False):
+        if len(images) % parts:
+            raise ValueError(
+                f"A batch of {len(images)} images cannot be split into {parts} equal parts: "
+                f"accumulate (--accumulate) must divide {len(images)}."
+            )
         lr = poly_lr(number, config)
         for group in optimizer.param_groups:
             group["lr"] = lr
@@ -178,86 +159,39 @@ def train(
         labels = subsample_labels(labels.to(device, non_blocking=True), config.label_stride)
         images = images.to(device, non_blocking=True)
         loss = torch.zeros((), device=device)
-        for part, (images_part, labels_part) in enumerate(microbatches(images, labels, compute)):
+        chunks = zip(images.chunk(parts), labels.chunk(parts), strict=True)
+        for part, (part_images, part_labels) in enumerate(chunks):
+            for dropout in dropouts:  # it draws the mask of the whole batch and takes this part
+                dropout.part, dropout.num_parts = process * parts + part, processes * parts
+            # Processes exchange gradients once a step, with the last part of the batch.
+            is_local = part + 1 < parts and isinstance(model, DistributedDataParallel)
             with (
-                gradients_exchanged(model, part + 1 == compute.accumulate),
+                model.no_sync() if is_local else nullcontext(),
                 seeded("step", config.seed, number, device=device),
             ):
-                place_dropout(model, rank() * compute.accumulate + part, compute)
                 with autocast(device, compute.precision):
-                    logits = model(images_part, size=labels.shape[1:])
-                share = segmentation_loss(logits, labels_part, config.aux_weight, weights)
-                share = share / compute.accumulate
-                scaler.scale(share).backward()
-            loss = loss + share.detach()  # float64 stays float64
+                    logits = model(part_images, size=labels.shape[1:])
+                part_loss = segmentation_loss(logits, part_labels, config.aux_weight, weights)
+                part_loss = part_loss / parts
+                scaler.scale(part_loss).backward()
+            loss = loss + part_loss.detach()  # float64 stays float64
         loss = mean_over_ranks(loss)
         check_finite(loss, number + 1, lr)
-        update(model, optimizer, scaler, config.clip_norm)
+        if config.clip_norm is not None:
+            scaler.unscale_(optimizer)
+            clip_grad_norm_(model.parameters(), config.clip_norm)
+        scaler.step(optimizer)
+        scaler.update()
         yield Step(number + 1, loss, lr)
 
 
-def class_weights(config: TrainConfig, device: torch.device) -> Tensor | None:
-    """float32 (K,), or None where all classes are equal."""
-    if not config.class_weights:
-        return None
-    return torch.tensor(config.class_weights, dtype=torch.float32, device=device)
-
-
-def microbatches(
-    images: Tensor, labels: Tensor, compute: RuntimeConfig
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """A batch in equal parts, for a device that cannot hold it whole."""
-    if len(images) % compute.accumulate:
-        raise ValueError(
-            f"A batch of {len(images)} pictures cannot be worked through in {compute.accumulate} "
-            f"equal parts: accumulate (--accumulate) must divide {len(images)}."
-        )
-    return zip(images.chunk(compute.accumulate), labels.chunk(compute.accumulate), strict=True)
-
-
-def place_dropout(model: nn.Module, part: int, compute: RuntimeConfig) -> None:
-    """Tells dropout which part of the batch comes next, of those of all processes."""
-    for module in model.modules():
-        if isinstance(module, ChannelDropout):
-            module.part, module.num_parts = part, world_size() * compute.accumulate
-
-
-def gradients_exchanged(model: nn.Module, now: bool) -> AbstractContextManager:
-    """Processes exchange gradients once a step: with the last part of the batch."""
-    shared = isinstance(model, DistributedDataParallel)
-    return model.no_sync() if shared and not now else nullcontext()
-
-
-def subsample_labels(labels: Tensor, stride: int) -> Tensor:
-    """The label in the middle of each cell of stride x stride.  (B, H, W) -> (B, H', W')"""
-    if stride == 1:
-        return labels
-    size = [-(-side // stride) for side in labels.shape[1:]]
-    # float64 holds every int64 label exactly; interpolate knows no integers.
-    return interpolate(labels[:, None].double(), size, mode="nearest-exact")[:, 0].long()
-
-
 def check_finite(loss: Tensor, number: int, lr: float) -> None:
-    """Stops a training that would write NaN into every weight."""
+    """Raises FloatingPointError for a loss that would write NaN into every weight."""
     if not loss.isfinite():
         raise FloatingPointError(
             f"The loss of step {number} is {float(loss.detach())} (learning rate {lr:.3g}). One "
             "update with it would make every weight NaN, so training stopped with the weights of "
             f"step {number - 1}. If the images are finite and normalised, start a new run with a "
             "smaller base_lr, a warmup or a clip_norm in the experiment. The last checkpoint is "
-            "kept, but going on from it with the same settings would lead here again."
+            "kept, but resuming from it with the same settings would lead here again."
         )
-
-
-def update(
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    scaler: GradScaler,
-    clip_norm: float | None,
-) -> None:
-    """One step of the optimiser along the gradients at hand."""
-    if clip_norm is not None:
-        scaler.unscale_(optimizer)
-        clip_grad_norm_(model.parameters(), clip_norm)
-    scaler.step(optimizer)
-    scaler.update()

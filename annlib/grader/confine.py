@@ -74,9 +74,9 @@ class Limits(NamedTuple):
     """What a submission may use."""
 
     call_seconds: int = 15  # of the processor, for one cell or one question
-    cells_seconds: int = 90  # of the processor, for all cells
+    cells_seconds: int = 90  # of the processor, for all cells; twice as long by the clock
     questions_seconds: int = 60  # of the processor, for all questions; cells cannot use them up
-    wall_seconds: int = 240  # by the clock, all in all
+    wall_seconds: int = 300  # by the clock, all in all
     memory_gib: float = 4
     file_mib: int = 64  # of a single file in its own temporary folder
     open_files: int = 128

@@ -11,7 +11,7 @@ from pathlib import Path
 import nbformat
 
 from annlib.course.authoring.build import end_of_function, notebook_text
-from annlib.course.authoring.source import MARKER, Cell, Lesson, read
+from annlib.course.authoring.source import MARKER, Cell, read
 from annlib.grader.judge import Assignment
 
 POINTS = re.compile(r"^\*(\d+(?:\.\d+)?) points", re.MULTILINE)
@@ -37,14 +37,11 @@ def source_of(root: Path, assignment: Assignment) -> Path:
 
 
 def edition(root: Path, assignment: Assignment, which: str) -> str:
-    """The notebook file of the "learner" or the "solution" edition, its points checked."""
+    """The notebook file of the "learner" or the "solution" edition.
+
+    Raises ValueError unless the text promises the points that grading gives.
+    """
     lesson = read(source_of(root, assignment))
-    check_points(lesson, assignment)
-    return notebook_text(lesson, which)
-
-
-def check_points(lesson: Lesson, assignment: Assignment) -> None:
-    """Raises ValueError unless the text promises the points that grading gives."""
     stated = [float(n) for cell in lesson.cells for n in POINTS.findall(cell.text)]
     given = [part.points for part in (*assignment.tasks, *assignment.questions)]
     if stated != given:
@@ -52,6 +49,7 @@ def check_points(lesson: Lesson, assignment: Assignment) -> None:
             f"{lesson.name}.py promises {stated} points, task by task, but grading gives {given}. "
             "Students would read something else than they get: make them agree."
         )
+    return notebook_text(lesson, which)
 
 
 def release(root: Path, assignment: Assignment, out: Path) -> Path:
@@ -78,6 +76,11 @@ def release(root: Path, assignment: Assignment, out: Path) -> Path:
 
 
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
+FLAGS = {  # of nbgrader: solution, grade, locked
+    "answer": (True, False, False),
+    "check": (False, True, True),
+    "open": (True, True, False),
+}
 
 
 def cell_metadata(cell: Cell, points: dict[str, float]) -> dict | None:
@@ -85,20 +88,14 @@ def cell_metadata(cell: Cell, points: dict[str, float]) -> dict | None:
 
     points: of each exercise, by the name in its tags
     """
-
-    def known(name: str, solution: bool, grade: bool, locked: bool) -> dict:
-        flags = {"solution": solution, "grade": grade, "locked": locked, "task": False}
-        worth = {"points": points[cell.slug.partition(":")[2]]} if grade else {}
-        return {"schema_version": 3, "grade_id": name, "cell_type": cell.kind} | flags | worth
-
-    identity = re.sub("[^a-z0-9]+", "-", cell.slug)
-    if cell.role("answer"):
-        return known(identity, solution=True, grade=False, locked=False)
-    if cell.role("check"):
-        return known(identity, solution=False, grade=True, locked=True)
-    if cell.role("open"):
-        return known(identity, solution=True, grade=True, locked=False)
-    return known(identity, solution=False, grade=False, locked=True) if cell.tags else None
+    if not cell.tags:
+        return None
+    role = next((role for role in FLAGS if cell.role(role)), None)
+    solution, grade, locked = FLAGS.get(role, (False, False, True))
+    name = re.sub("[^a-z0-9]+", "-", cell.slug)
+    metadata = {"schema_version": 3, "grade_id": name, "cell_type": cell.kind, "task": False}
+    metadata |= {"solution": solution, "grade": grade, "locked": locked}
+    return metadata | ({"points": points[cell.slug.partition(":")[2]]} if grade else {})
 
 
 def between_markers(code: str) -> str:
@@ -115,21 +112,17 @@ def between_markers(code: str) -> str:
 def source_notebook(root: Path, assignment: Assignment) -> str:
     """The notebook for `source/NAME/NAME.ipynb` in a course of nbgrader's."""
     lesson = read(source_of(root, assignment))
-    check_points(lesson, assignment)
     exercises = [cell.role("exercise") for cell in lesson.cells if cell.role("exercise")]
     parts = (*assignment.tasks, *assignment.questions)
     points = {name: part.points for name, part in zip(exercises, parts, strict=True)}
-    notebook = nbformat.reads(edition(root, assignment, "solution"), as_version=4)
+    notebook, cells = nbformat.reads(edition(root, assignment, "solution"), as_version=4), []
     for made, cell in zip(notebook.cells, lesson.cells, strict=True):
         if cell.role("answer"):
             made.source = between_markers(cell.text)
         if metadata := cell_metadata(cell, points):
             made.metadata["nbgrader"] = metadata
-    notebook.cells = [
-        made
-        for made, cell in zip(notebook.cells, lesson.cells, strict=True)
-        if "instructor" not in cell.tags
-    ]
+        cells += [] if "instructor" in cell.tags else [made]
+    notebook.cells = cells
     return nbformat.writes(notebook) + "\n"
 
 

@@ -107,26 +107,6 @@ def histogram(points: Sequence[float], most: float) -> list[int]:
     return [tenths[number] for number in range(BINS)]
 
 
-def bars(counts: Sequence[int], most: float) -> str:
-    """The histogram as an SVG image with a description: how many students are in each tenth."""
-    highest, middle = max(*counts, 1), 'font-size="12" text-anchor="middle"'
-    shapes, described = "", []
-    for i, count in enumerate(counts):
-        left, height = 60 * i, 100 * count / highest
-        span = f"{i * most / BINS:g} to {(i + 1) * most / BINS:g}"
-        described += [f"{span} points: {count}"] if count else []
-        shapes += (
-            f'<rect x="{left + 4}" y="{120 - height:.1f}" width="52" height="{height:.1f}" '
-            f'fill="#0072b2"/><text x="{left + 30}" y="{115 - height:.1f}" {middle}>'
-            f'{count or ""}</text><text x="{left + 30}" y="135" {middle}>{span}</text>'
-        )
-    return (
-        f'<svg viewBox="0 0 {60 * BINS} 160" width="720" role="img" '
-        f'aria-label="Students by points. {escape(", ".join(described))}">{shapes}'
-        f'<text x="{30 * BINS}" y="155" {middle}>points; above the bars, students</text></svg>'
-    )
-
-
 def table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     def line(cells: Sequence[object], tag: str, end: str) -> str:
         return "<tr>" + "".join(f"<{tag}>{escape(str(one))}</{end}>" for one in cells) + "</tr>"
@@ -161,7 +141,19 @@ def class_report(assignment: Assignment, results: Sequence[Result]) -> str:
     same: dict[str, list[str]] = {}  # what was handed in beside the notebook, and who
     for result in sorted(results):
         same.setdefault(result.note, []).append(result.student)
+    tenths = histogram([result.points for result in graded], most)
     sections = {
+        "Points": (
+            ("points", "students", ""),
+            [
+                (
+                    f"{most * n / BINS:g} to {most * (n + 1) / BINS:g}",
+                    count,
+                    "█" * ceil(40 * count / max(*tenths, 1)),
+                )
+                for n, count in enumerate(tenths)
+            ],
+        ),
         "Checks": (
             ("task", "check", "passed by"),
             [(*key, f"{passed[key]}/{len(graded)}") for key in checks],
@@ -182,7 +174,6 @@ def class_report(assignment: Assignment, results: Sequence[Result]) -> str:
     body = (
         f"<h1>{escape(assignment.name)}: {escape(assignment.title)}</h1>"
         f"<p>{len(results)} submissions, {len(graded)} of them could be run.</p>"
-        f"<h2>Points</h2>{bars(histogram([r.points for r in graded], most), most)}"
         + "".join(f"<h2>{name}</h2>{table(*found)}" for name, found in sections.items())
     )
     return page(f"{assignment.name}, report on the class", body)

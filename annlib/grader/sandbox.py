@@ -353,6 +353,12 @@ def split(data: bytes | bytearray, most: int) -> list[slice]:
     return parts
 
 
+def plain(error: object) -> dict[str, str]:
+    """Class and message of an error, whatever was sent."""
+    given = error if isinstance(error, dict) else {}
+    return {name: readable(given.get(name), 300) for name in ("type", "message")}
+
+
 def read_transcript(
     data: bytes, complaint: bytes, ended: str, num_cells: int, num_calls: int
 ) -> Transcript:
@@ -371,7 +377,10 @@ def read_transcript(
             if number == 0:
                 started = bool(facts.get("ready"))
             elif number == 1 and isinstance(facts.get("failures"), list):
-                failures = failures_in(facts["failures"], num_cells)
+                for one in facts["failures"]:
+                    cell = one.get("cell") if isinstance(one, dict) else None
+                    if type(cell) is int and 1 <= cell <= num_cells:
+                        failures[cell] = {"cell": cell} | plain(one)
             elif type(call) is int and 0 <= call < num_calls:
                 error = facts.get("error")  # other facts are dropped: nobody asked for them
                 kept = {} if error is None else {"error": plain(error)}
@@ -385,20 +394,3 @@ def read_transcript(
         )
     broke_off = ended == "finished" and not finished
     return Transcript([*failures.values()], answers, "it broke off" if broke_off else ended)
-
-
-def failures_in(sent: list, num_cells: int) -> dict[int, dict]:
-    """{cell: failure}: of cells that there are, with the fields that a failure has to have."""
-    return {
-        failure["cell"]: {"cell": failure["cell"]} | plain(failure)
-        for failure in sent
-        if isinstance(failure, dict)
-        and type(failure.get("cell")) is int
-        and 1 <= failure["cell"] <= num_cells
-    }
-
-
-def plain(error: object) -> dict[str, str]:
-    """Class and message of an error, whatever was sent."""
-    given = error if isinstance(error, dict) else {}
-    return {name: readable(given.get(name), 300) for name in ("type", "message")}

@@ -74,26 +74,6 @@ def rename(key: str) -> str:
     return f"{RENAMES[prefix]}.{last}"
 
 
-def to_mmseg(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The inverse of `from_mmseg`: APNB's one projection gets both of its names again.
-
-    Raises KeyError for an unknown name.
-    """
-    theirs = {ours: name for name, ours in RENAMES.items()}
-    renamed = {}
-    for key, tensor in weights.items():
-        prefix, _, last = key.rpartition(".")
-        if key.startswith("backbone."):
-            renamed[key] = tensor
-            continue
-        if prefix not in theirs or prefix.startswith(SHARED):
-            raise KeyError(f"{key!r} is not a weight of annlib's ANN: the reference lacks it.")
-        renamed[f"{theirs[prefix]}.{last}"] = tensor
-        if prefix.startswith(ONCE):
-            renamed[f"{theirs[prefix.replace(ONCE, SHARED)]}.{last}"] = tensor
-    return renamed
-
-
 def from_imagenet(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Names of an ImageNet classifier of either kind -> names of annlib's ResNet, without `fc`."""
     parts = {key: key.partition(".") for key in weights}
@@ -145,19 +125,17 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     except OSError:
         raise
     except Exception as error:  # torch's reader fails on damage in many ways
-        said = str(error)
-        refused = re.search(r"GLOBAL (\S+)|got <class '(.+?)'>|unrecognized function (.+)", said)
-        if refused:
+        said = str(error) or type(error).__name__
+        wants = re.search(r"GLOBAL (\S+)|got <class '(.+?)'>|unrecognized function (.+)", said)
+        if wants:
             raise ValueError(
                 f"{path} is not read: besides tensors and plain values it wants "
-                f"{refused[1] or refused[2] or refused[3]}, and making such things can run any "
-                "code. If you trust where it is from, load it there and keep the weights alone: "
-                "torch.save(model.state_dict(), ...)."
+                f"{wants[1] or wants[2] or wants[3]}, and making such things can run any code. If "
+                "you trust where it is from, load it there and torch.save its state_dict alone."
             ) from error
-        said = re.split(r"\. |\n", said or type(error).__name__)[0]
         raise ValueError(
-            f"{path} is damaged, only half there, or no file of torch.save ({said}). Fetch it "
-            "again."
+            f"{path} is damaged, only half there, or no file of torch.save "
+            f"({re.split(r'[.] |[^ -~]', said)[0]}). Fetch it again."
         ) from error
     weights = state_dict_of(content) if isinstance(content, Mapping) else {}
     others = [str(key) for key, value in weights.items() if not isinstance(value, Tensor)]

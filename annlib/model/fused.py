@@ -45,8 +45,7 @@ def fuse_for_training(model: ANN | Baseline) -> ANN | Baseline:
 
 
 def fuse_for_inference(model: ANN | Baseline) -> ANN | Baseline:
-    """A copy that computes what `model.eval()` does. It cannot be trained; what `model` goes on to
-    learn does not reach it.
+    """A copy that computes what `model.eval()` does, and that cannot be trained.
 
     It is called like the model, and its attention is captured like the model's.
     """
@@ -74,24 +73,15 @@ def fold_norms(module: nn.Module) -> None:
         fold_norms(child)
 
 
-def cell_edges(side: int, scale: int) -> tuple[list[int], list[int]]:
-    """Starts and ends of `scale` cells along a side, as adaptive pooling cuts them.
-
-    A cell starts at the floor and ends at the ceiling: where the side does not divide by the
-    grid, neighbours overlap by one position.
-    """
-    starts = [cell * side // scale for cell in range(scale)]
-    return starts, [-(-(cell + 1) * side // scale) for cell in range(scale)]
-
-
 def cell_means(side: int, pool_scales: tuple[int, ...], like: Tensor) -> Tensor:
     """The matrix that takes a line of positions to the means of its cells, grid after grid.
 
-    -> (sum of pool_scales, side), rows sum to 1, with the type and device of `like`
+    As adaptive pooling cuts them: where the side does not divide by the grid, neighbouring cells
+    overlap. -> (sum of pool_scales, side), rows sum to 1, with the type and device of `like`
     """
-    edges = [cell_edges(side, scale) for scale in pool_scales]
-    starts = torch.tensor([start for starts, _ in edges for start in starts], device=like.device)
-    ends = torch.tensor([end for _, ends in edges for end in ends], device=like.device)
+    cells = [(cell, scale) for scale in pool_scales for cell in range(scale)]
+    starts = torch.tensor([cell * side // scale for cell, scale in cells], device=like.device)
+    ends = torch.tensor([-(-(cell + 1) * side // scale) for cell, scale in cells]).to(like.device)
     place = torch.arange(side, device=like.device)
     inside = (starts[:, None] <= place) & (place < ends[:, None])
     return inside.to(like.dtype) / (ends - starts)[:, None]
@@ -100,9 +90,8 @@ def cell_means(side: int, pool_scales: tuple[int, ...], like: Tensor) -> Tensor:
 def pyramid_means(x: Tensor, pool_scales: tuple[int, ...]) -> Tensor:
     """What PyramidPool computes, as anchors in rows.  (B, C, H, W) -> (B, S, C)
 
-    A mean over a cell is a mean along its rows, then of those down its column. So the map is read
-    once for all grids, not once for each, and so is its gradient; adaptive_avg_pool2d on a CPU
-    moreover copies each gradient to another layout.
+    A mean over a cell is a mean along its rows, then of those down its column. So the map and its
+    gradient are read once for all grids; adaptive_avg_pool2d reads them once for each.
     """
     height, width = x.shape[2:]
     across = cell_means(width, pool_scales, x) @ x.movedim(1, -1)  # (B, H, sum of scales, C)

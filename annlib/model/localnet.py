@@ -9,7 +9,7 @@ STAGE_STRIDES = (2, 2, 1, 1)
 
 
 class LocalBlock(nn.Module):
-    """3x3 -> 1x1 around a shortcut. One 3x3 only, so that the view grows slowly."""
+    """3x3 -> 1x1 around a shortcut. One 3x3 only, so that the receptive field grows slowly."""
 
     def __init__(self, in_channels: int, channels: int, stride: int):
         super().__init__()
@@ -25,9 +25,9 @@ class LocalBlock(nn.Module):
 
 
 class LocalNet(nn.Module):
-    """Stem and four stages down to 1/8. Its c5 sees 47 pixels at depth 9, 103 at depth 17.
+    """Stem and four stages down to 1/8. c5 has a receptive field of 47 pixels, or 103 at depth 17.
 
-    At depth 9 a house of Balloon Town is out of sight of the balloons.
+    At depth 9 the balloons of Balloon Town are outside the receptive field of the houses.
     """
 
     def __init__(self, depth: int = 9, width: int = 64):
@@ -44,23 +44,21 @@ class LocalNet(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """(B, 3, H, W) normalised -> c4 (B, width, H/8, W/8), c5 (B, width, H/8, W/8)"""
-        c3 = self.stage3(self.stage2(self.stem(images)))
-        c4 = self.stage4(c3)
-        c5 = self.stage5(c4)
-        return c4, c5
+        c4 = self.stage4(self.stage3(self.stage2(self.stem(images))))
+        return c4, self.stage5(c4)
 
 
 def make_stage(in_channels: int, channels: int, num_blocks: int, stride: int) -> nn.Sequential:
     """Blocks of one width; the first one changes size and channels."""
-    first = LocalBlock(in_channels, channels, stride)
-    return nn.Sequential(first, *[LocalBlock(channels, channels, 1) for _ in range(num_blocks - 1)])
+    rest = [LocalBlock(channels, channels, 1) for _ in range(num_blocks - 1)]
+    return nn.Sequential(LocalBlock(in_channels, channels, stride), *rest)
 
 
 def receptive_field(blocks_per_stage: int, head_kernels: int = 0) -> int:
-    """Side of the square of input pixels that one c5 position sees, in pixels.
+    """Side, in input pixels, of the receptive field of a c5 position.
 
     head_kernels counts further 3x3 convolutions at 1/8 (the reduce of every head is one).
-    Each 3x3 widens the view by two steps of the map it works on; the stem makes it 3 at step 2.
+    Each 3x3 widens it by two steps of the map it works on; after the stem it is 3 at step 2.
     """
     side, step = 3, 2
     for stride in STAGE_STRIDES:

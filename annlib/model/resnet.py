@@ -3,12 +3,13 @@
 from torch import Tensor, nn
 
 from annlib.config import Stem
+from annlib.model.layers import conv_bn_relu
 
 BLOCKS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
 
 
 class Bottleneck(nn.Module):
-    """1x1 -> 3x3 -> 1x1 around a shortcut; the 3x3 carries stride and dilation."""
+    """1x1 -> 3x3 -> 1x1 around a shortcut; the 3x3 has the stride and dilation."""
 
     expansion = 4
 
@@ -43,15 +44,23 @@ class Bottleneck(nn.Module):
 class ResNet(nn.Module):
     """ResNetV1c-D8: three 3x3 convolutions as stem, last two stages dilated instead of strided.
 
-    A context block at 1/32 would see too few positions; dilation keeps the map at 1/8 and the
+    At 1/32 a context block would have too few positions; dilation keeps the map at 1/8 and the
     weights of the ImageNet classifier valid. Reference: mmseg/models/backbones/resnet.py.
     stem "plain" is that of the ordinary ResNet, one 7x7 convolution, for torchvision's weights.
     """
 
     def __init__(self, depth: int, width: int = 64, stem: Stem = "deep"):
         super().__init__()
-        blocks = BLOCKS[depth]
-        self.stem = deep_stem(width) if stem == "deep" else plain_stem(width)
+        blocks, half = BLOCKS[depth], width // 2
+        self.stem = (
+            conv_bn_relu(3, width, 7, stride=2)
+            if stem == "plain"
+            else nn.Sequential(
+                *conv_bn_relu(3, half, 3, stride=2),
+                *conv_bn_relu(half, half, 3),
+                *conv_bn_relu(half, width, 3),
+            )
+        )
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
         self.layer1 = make_stage(width, width, blocks[0], stride=1, dilation=1)
         self.layer2 = make_stage(width * 4, width * 2, blocks[1], stride=2, dilation=1)
@@ -64,35 +73,8 @@ class ResNet(nn.Module):
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """(B, 3, H, W) normalised -> c4 (B, 1024, H/8, W/8), c5 (B, 2048, H/8, W/8)"""
         x = self.maxpool(self.stem(images))
-        c3 = self.layer2(self.layer1(x))
-        c4 = self.layer3(c3)
-        c5 = self.layer4(c4)
-        return c4, c5
-
-
-def deep_stem(width: int) -> nn.Sequential:
-    """Three 3x3 convolutions.  (B, 3, H, W) -> (B, width, H/2, W/2)"""
-    half = width // 2
-    return nn.Sequential(
-        nn.Conv2d(3, half, 3, stride=2, padding=1, bias=False),
-        nn.BatchNorm2d(half),
-        nn.ReLU(inplace=True),
-        nn.Conv2d(half, half, 3, padding=1, bias=False),
-        nn.BatchNorm2d(half),
-        nn.ReLU(inplace=True),
-        nn.Conv2d(half, width, 3, padding=1, bias=False),
-        nn.BatchNorm2d(width),
-        nn.ReLU(inplace=True),
-    )
-
-
-def plain_stem(width: int) -> nn.Sequential:
-    """One 7x7 convolution.  (B, 3, H, W) -> (B, width, H/2, W/2)"""
-    return nn.Sequential(
-        nn.Conv2d(3, width, 7, stride=2, padding=3, bias=False),
-        nn.BatchNorm2d(width),
-        nn.ReLU(inplace=True),
-    )
+        c4 = self.layer3(self.layer2(self.layer1(x)))
+        return c4, self.layer4(c4)
 
 
 def make_stage(
@@ -100,14 +82,14 @@ def make_stage(
 ) -> nn.Sequential:
     """Residual blocks of one width; the first one changes size and channels."""
     # The first block still sees the undilated map of the stage before, hence half the dilation.
-    first = Bottleneck(in_channels, channels, stride, max(1, dilation // 2))
-    out_channels = channels * Bottleneck.expansion
-    rest = [Bottleneck(out_channels, channels, 1, dilation) for _ in range(num_blocks - 1)]
-    return nn.Sequential(first, *rest)
+    blocks = [Bottleneck(in_channels, channels, stride, max(1, dilation // 2))]
+    while len(blocks) < num_blocks:
+        blocks.append(Bottleneck(channels * Bottleneck.expansion, channels, 1, dilation))
+    return nn.Sequential(*blocks)
 
 
 def reset(module: nn.Module) -> None:
-    """Starting weights for training from scratch: He et al. 2015, every block an identity."""
+    """Initial weights for training from scratch: He et al. 2015, every block an identity."""
     if isinstance(module, nn.Conv2d):
         nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
     if isinstance(module, Bottleneck):

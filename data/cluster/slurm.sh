@@ -25,8 +25,8 @@ mapfile -t machines < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
 export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1   # a restarted group must not meet its dead predecessor
 export ANNLIB_HOME=${ANNLIB_HOME:-$HOME/.cache/annlib}
 export TORCH_ELASTIC_SHUTDOWN_TIMEOUT=500   # seconds to finish a step or a validation, and to save
-resume=
-if [ -e "$run/last.safetensors" ]; then resume=--resume; fi
+what=("$experiment" --data "$data" --out "$run")
+if [ -e "$run/last.safetensors" ]; then what=(--resume "$run"); fi
 
 # SIGTERM to the step, not to srun, which would kill its tasks at once: they save and end.
 stopping=
@@ -40,7 +40,7 @@ srun --cpus-per-task="$SLURM_CPUS_PER_TASK" \
     --rdzv-backend=c10d \
     --rdzv-endpoint="${machines[0]}:$((20000 + SLURM_JOB_ID % 10000))" \
     --rdzv-id="$SLURM_JOB_ID" \
-    -m annlib train "$experiment" --data "$data" --out "$run" --workers 4 $resume &
+    -m annlib train "${what[@]}" --workers 4 &
 training=$!
 
 code=0

@@ -214,7 +214,8 @@ changed = [
     for one in scene.houses
 ]
 predictions.compare("0.2", guess_repaint, sum(changed), between=(0, 6))
-plots.counterfactual(scene, repainted, {"FCN": local, "Non-local": (before, after)})
+answers_twice = {"FCN": local, "Non-local": (before, after)}
+plots.predictions([scene, repainted], answers_twice, ["Before", "A balloon repainted"])
 
 # %% [markdown]
 # One balloon, one house: the answer follows the balloon of the same paint and no other. For FCN the
@@ -277,7 +278,7 @@ house_pixel = (92, 44)  # solution
 
 # %% tags=["check:ask"]
 checks.house_pixel(house_pixel, scene, attention)
-plots.attention(scene.image, attention, *house_pixel, "Your question", "nonlocal")
+plots.attention_map(scene.image, attention, *house_pixel, "Your question", "nonlocal")
 
 # %% [markdown] tags=["instructor"]
 # Six minutes for asking. Answers: (1) to the balloon of its paint, and some to the house itself. (2) No:
@@ -306,7 +307,7 @@ blocks = {
 for title, (_, one) in blocks.items():
     found = sum(match(one, scene, a_house).is_matched for a_house in scene.houses)
     print(f"{title}: {found} of 3 houses look more at their own balloon than at any other.")
-plots.hero(scene, blocks)
+plots.house_attention(scene, blocks)
 
 # %% [markdown]
 # - **Non-local:** a position is smaller than a balloon, so the choice can be exact; it is paid for with

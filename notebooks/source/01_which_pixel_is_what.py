@@ -251,7 +251,7 @@ print(f"{int(mine.sum()):,} pixels with a label, of {labels.numel():,}.")
 # %%
 whole = ConfusionMatrix(K)
 whole.update(answers["FCN"], labels)
-plots.taken_for(whole, CLASS_NAMES, "FCN: what was taken for what, in %")
+plots.confusion_matrix(whole, CLASS_NAMES, "FCN: what was taken for what, in %")
 
 # %% [markdown]
 # The mistakes are not spread about: FCN *finds* the houses, but spreads each kind over all three names.
@@ -341,7 +341,7 @@ checks.mean_iou(mean_iou)
 # 4. Give the pixel marked 255 every class in turn. What moves?
 
 # %%
-widgets.paint_prediction()
+widgets.PaintPrediction()
 
 # %% [markdown] tags=["instructor"]
 # Twelve minutes. Task 2: a house is 4 pixels, so one of them is a quarter of its IoU; sky has 13. Let

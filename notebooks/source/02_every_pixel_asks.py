@@ -168,13 +168,13 @@ plots.weight_matrix(weights[0].numpy(), "Six positions", names, names)
 #
 # 1. Give it blue 3 and red 3: a house of both paints. Where does it look, and how widely?
 # 2. Set all three to 0, as the sky has them. Where does it look now, and who looks at it?
-# 3. Choose "asks only" and make it as blue as the blue house. It looks at blue things; do they look
-#    back? Then "answers only". Which of the two changes one row only, and which changes every row?
+# 3. Choose "query only" and make it as blue as the blue house. It looks at blue things; do they look
+#    back? Then "key only". Which of the two changes one row only, and which changes every row?
 #
 # (Leave "scores x" at 1 for now.)
 
 # %%
-widgets.SixPositions(query[0], ["how blue", "how red", "a thing"], names)
+widgets.six_positions(query[0], ["how blue", "how red", "a thing"], names)
 
 # %% [markdown] tags=["instructor"]
 # Twenty minutes to here, five of them for the sliders. Usual mistakes in 2.1: softmax over dim 1 (then
@@ -182,7 +182,7 @@ widgets.SixPositions(query[0], ["how blue", "how red", "a thing"], names)
 # hands out shares), √N for √C, `query @ key.mT` (that compares channels with channels, C x C). Let pairs
 # say the row of the red house aloud before the matrix is shown. Answers to the sliders: (1) at four things,
 # a quarter each: both balloons, the blue house, itself; (2) evenly at all six, and nobody looks at it but sky
-# and road; (3) "asks only" changes its row alone; "answers only" its column, and so, by the softmax, each row
+# and road; (3) "query only" changes its row alone; "key only" its column, and so, by the softmax, each row
 # that liked it or now does. Stop here when 25 minutes are gone;
 # the scale section can be read at home.
 
@@ -224,7 +224,7 @@ lesson.claim("bits-undivided", bits[num_channels**0.5], within=0.2, unit="bits")
 # chance. A softmax that is so sure passes little gradient on; training should start slowly, though we have
 # not measured that. The division keeps the start open, whatever $C$ is.
 #
-# Try it on the six sliders above: choose "asks only", give the red house blue 1 and red `0.5`, and set
+# Try it on the six sliders above: choose "query only", give the red house blue 1 and red `0.5`, and set
 # "scores x" to `0.25`, 1 and 4. Then the same with blue 6 and red 0. *What changes, and why* does the entropy
 # stop at 1 bit? (Two positions fit equally well, and no scale can choose between them.)
 #
@@ -390,7 +390,7 @@ print("trained here:   ", score(small))
 # were taken for, some house. Read it by three marks: 1/3 is guessing; [0.61](given:vote) is voting (look at the
 # sky, but name every house after the most frequent pattern); 1 is matching paint with paint. Where is
 # yours? In `quick` mode nothing is learned yet. And one run is no result: the seed, or only the number of
-# CPU threads, decides how far it gets. `annlib town compare` has trained this network, and its rivals,
+# CPU threads, decides how far it gets. `python -m benchmarks.compare_heads` has trained this network, and its rivals,
 # with five seeds each: on average this one gets [0.786](result:balloon_town.md) of the house pixels right,
 # in its worst run [0.424](result:balloon_town.md) (`data/results/balloon_town.md`). To look inside we
 # also take the network that comes with the course: the same recipe, with more steps.
@@ -453,7 +453,7 @@ lesson.claim("mass", 100 * mean_mass, within=4, unit="%")
 
 # %%
 attention = attention_of(trained, scene.image)["context.attention"]
-plots.hero(scene, {"Non-local: 384 positions": ("nonlocal", attention)})
+plots.house_attention(scene, {"Non-local: 384 positions": ("nonlocal", attention)})
 
 # %% [markdown]
 # How far would a position see *without* the block, and how much of that would it use? What it **could**
@@ -469,8 +469,6 @@ plots.hero(scene, {"Non-local: 384 positions": ("nonlocal", attention)})
 #    the dashed frame fall, and how much is it?
 
 # %%
-from annlib.course import widgets
-
 widgets.ReceptiveField(trained, scene)
 
 # %% [markdown]

@@ -25,6 +25,7 @@ experiment = ""
 
 # %% tags=["setup"]
 import time
+from functools import partial
 from statistics import median
 
 import torch
@@ -279,7 +280,7 @@ conditions = Conditions(lesson.device, repeat=3, limit_bytes=free / 2)
 from annlib.course.lesson import progress
 
 measured = list(progress(growing(sizes, channels, conditions), len(sizes), "maps"))
-before, last = (each.finish(FUSED).needs for each in measured[-2:])
+before, last = (each.measured[FUSED] for each in measured[-2:])
 more = {"time": last.flops / before.flops, "memory": last.peak_bytes / before.peak_bytes}
 square = [name for name, times in more.items() if times > 2.5]
 outcome = square[0] if len(square) == 1 else ("both" if square else "neither")
@@ -297,8 +298,6 @@ for name, times in more.items():
 # are your measurements as curves (both axes logarithmic: a slope of 1 is a straight bill, 2 a square one):
 
 # %%
-from annlib.course import plots
-
 curves = curves_of(measured)
 print(slopes_table(curves))
 plots.growth_chart(curves)
@@ -448,27 +447,31 @@ for scale in (1, lesson.pick(quick=2, learn=4, full=8)):
 guess_measured = "larger"  # solution
 
 # %% [markdown]
-# We take the map of the abstract, if four calls of each form should take less than two minutes here,
+# We take the map of the abstract, if five calls of each form should take less than two minutes here,
 # and if the matrices fit into half of the free memory; else the largest map that does.
 
 # %%
-from annlib.course.implementations import attention_forms
-from annlib.course.scaling import MEASURED, beside_paper, found_in, largest_affordable, visits
+from annlib.course.implementations import attention_implementations
+from annlib.course.scaling import MEASURED, largest_affordable, paper_table
+from annlib.course.timing import compare
 
 repeat = 3
 candidates = lesson.pick(
     quick=[(32, 64)], learn=[(64, 128), (128, 128), (256, 128)], full=[(256, 128)]
 )
-size = largest_affordable(candidates, measured[-1], repeat + 1, 120, free)
-forms = [form for form in attention_forms(channels, size, conditions) if form.name in MEASURED]
-seen = list(progress(visits(forms, lesson.device, repeat), len(forms) * (repeat + 1), "calls"))
-found = found_in(seen)
-print(beside_paper(found, size))
+size = largest_affordable(candidates, measured[-1], repeat + 2, 120, free)
+chosen = [
+    each
+    for each in attention_implementations(channels, size, Conditions(lesson.device))
+    if each.name in MEASURED
+]
+watch = partial(progress, total=len(chosen) * (1 + repeat), what="calls")
+compared = compare("", size, chosen, Conditions(lesson.device, repeat), watch)
+print(paper_table(compared))
 
 # %%
-from annlib.course import plots
-
-by_operations = forms[0].flops / next(form.flops for form in forms if form.name == PLAIN_APNB)
+found = compared.measured
+by_operations = found[NONLOCAL].flops / found[PLAIN_APNB].flops
 ratios = {name: found[name].timing.median / found[PLAIN_APNB].timing.median for name in found}
 against = ratios[NONLOCAL] / by_operations
 outcome = "larger" if against > 1.2 else "smaller" if against < 0.8 else "alike"
@@ -494,7 +497,7 @@ plots.measured_points(found, size)
 #
 # Neither number is the paper's, and there is no reason why it should be: a GPU has another balance of
 # arithmetic and traffic. All forms, with spread, operations and a second implementation, stand in
-# `data/results/benchmark`; `annlib benchmark blocks` makes them anew on your machine.
+# `data/results/benchmark`; `python -m benchmarks.implementations` measures them on your machine.
 
 # %% [markdown] tags=["instructor"]
 # Ten minutes. Discussion prompt: *which sentence about cost would still be true in five years?* (That one
@@ -542,9 +545,7 @@ lesson.claim("apnb-share", 100 * ann["apnb"] / sum(ann.values()), within=0.5, un
 # 3. Which single bar would you attack first to make ANN faster at 512 x 1024? (Lesson 11 attacks two.)
 
 # %%
-from annlib.course import widgets
-
-widgets.NetworkBill()
+widgets.network_cost()
 
 # %% [markdown] tags=["exercise:amdahl"]
 # ### Exercise 3.4: A part and the whole
@@ -586,7 +587,7 @@ for size in ((512, 1024), (1024, 2048)):
 
 # %% [markdown]
 # **What this does not show.** Operations are not seconds: a network's time was measured elsewhere
-# (`annlib benchmark model`), and the ratio of two networks' operations is only a first guess at it. All
+# (`python -m benchmarks.network image`), and the ratio of two networks' operations is only a first guess at it. All
 # times here are of one machine with two cores, one picture at a time, float32, without gradients; three
 # calls give a spread, not a distribution. Fused attention on a GPU is a much better kernel than on a CPU,
 # so that the ratio there may be far smaller; no GPU is in our record. And cost says nothing about

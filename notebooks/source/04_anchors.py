@@ -35,7 +35,7 @@ from annlib.course.attention_metrics import count_right, match, query_on
 from annlib.course.guesses import Predictions
 from annlib.course.interventions import attention_output, attention_with, loss_by_class, with_levels
 from annlib.course.lesson import open_lesson
-from annlib.course.plots.anchors import anchor_map as draw_anchors
+from annlib.course.plots.attention import anchor_map as draw_anchors
 from annlib.data.balloon_town.dataset import make_scene
 from annlib.data.datasets import FIRST_VAL_SEED
 from annlib.model.asymmetric import APNB
@@ -403,7 +403,7 @@ exact, anchored = (
     attention_output(anchored_net, scene.image),
 )
 assert exact.shape == anchored.shape == (64, 16, 24)
-plots.lost_map(scene.image, exact, anchored)
+plots.output_change(scene.image, exact, anchored)
 
 # %%
 shares: dict[str, list[float]] = {}

@@ -149,7 +149,7 @@ predictions.compare("5.1", guess_size, counted[1] / counted[0])
 # On the left the map that asks, as strength of its responses; on the right the cells of the other map that answer.
 # The menu exchanges the roles: the same projections, fed with the other map. Click a pixel. Try this, and explain each answer:
 #
-# 1. With **high asks low**, put the ring on each of the three houses. Where do the answers come from? Compare the
+# 1. With **high attends to low**, put the ring on each of the three houses. Where do the answers come from? Compare the
 #    largest share with lesson 4, where a map asked itself.
 # 2. Put it on a balloon, then on the sky. Does a balloon have a question, too?
 # 3. **Swap** the roles. What changes in the shares of a house, and why does it still work half-way? (In this small
@@ -399,14 +399,14 @@ lesson.claim("silent-apnb", 60 * silenced["apnb"].houses, within=1)
 # 3. APNB: from 1 to 0. Houses stay; what else in the picture changes? Look at the edges.
 
 # %%
-widgets.context_volume(ann, scene)
+widgets.context_scale(ann, scene)
 
 # %%
 attention = attention_of(ann, scene.image)["afnb.attention"]
-plots.hero(scene, {"AFNB of the trained ANN": ("afnb", attention)})
+plots.house_attention(scene, {"AFNB of the trained ANN": ("afnb", attention)})
 
 # %% [markdown]
-# Training each network anew is the fairer test. `annlib town compare` has done so with five seeds each
+# Training each network anew is the fairer test. `python -m benchmarks.compare_heads` has done so with five seeds each
 # (`data/results/balloon_town.md`):
 #
 # | network | house accuracy, mean of 5 seeds | worst seed |

@@ -26,7 +26,6 @@ experiment = ""
 # %% tags=["setup"]
 import time
 from dataclasses import replace
-from functools import partial
 from math import log
 from pathlib import Path
 
@@ -38,7 +37,7 @@ from annlib.course import checks, plots, widgets
 from annlib.course.attention_metrics import predict_labels
 from annlib.course.guesses import Predictions
 from annlib.course.lesson import open_lesson, progress
-from annlib.course.training import open_full_run, refuse_without_gpu
+from annlib.course.training import fit_with_progress, open_full_run, refuse_without_gpu
 from annlib.data.balloon_town.dataset import Scenes, make_scene
 from annlib.data.balloon_town.layout import CLASS_NAMES, HOUSES
 from annlib.data.datasets import FIRST_VAL_SEED
@@ -423,11 +422,11 @@ def prepare(head: str, seed: int) -> tuple:
 ann, ann_steps = prepare("ann", lesson.seed)
 
 
-def look(step: int) -> plots.Look:
+def look(step: int) -> plots.Validation:
     """How the network does now."""
     matrix = score(ann)
     said = predict_labels(ann, scene.image)
-    return plots.Look(step, matrix.scores().miou, matrix.accuracy_among(HOUSES), said)
+    return plots.Validation(step, matrix.scores().miou, matrix.accuracy_among(HOUSES), said)
 
 
 run = widgets.LiveRun(
@@ -435,8 +434,8 @@ run = widgets.LiveRun(
     steps,
     every,
     look,
-    draw=partial(plots.live, total=steps, scene=scene, block="ann"),
-    say=partial(plots.say_live, total=steps),
+    scene,
+    "ann",
 )
 run.start()
 
@@ -479,7 +478,7 @@ for name, model in {"ANN": ann, "FCN": fcn}.items():
 # A run in mode learn ended with [0.99](claim:houses-ann) of the house pixels right for ANN and
 # [0.36](claim:houses-fcn) for FCN (mIoU [0.95](claim:miou-ann) and [0.72](claim:miou-fcn)). 1/3 is guessing; over 120 houses it wobbles by about [±0.04](given:binomial).
 #
-# One seed is an anecdote. `annlib town compare` trained each network with five seeds, for 1000 steps each:
+# One seed is an anecdote. `python -m benchmarks.compare_heads` trained each network with five seeds, for 1000 steps each:
 #
 # | network | mIoU | houses | worst seed |
 # |---|---|---|---|
@@ -520,7 +519,7 @@ for name, model in {"ANN": ann, "FCN": fcn}.items():
 # ## The same code at full size
 #
 # What you trained has fewer than 200,000 weights. The published network, a ResNet-50 with ANN on top, has 46
-# million, and wants a GPU. The code is the same `train`; around it `Training` keeps a folder with settings,
+# million, and wants a GPU. The code is the same `train`; around it `Trainer` keeps a folder with settings,
 # history and checkpoints, so that a run can be stopped and resumed. Which run is decided by the parameters:
 #
 # | parameters | what is trained |
@@ -536,24 +535,19 @@ if lesson.device.type == "cuda":
     limit = lesson.pick(quick=20, learn=200, full=None)
     name = lesson.experiment or "balloon_r50"
     folder = Path("runs") / f"lesson06-{name}-{lesson.mode}-seed{lesson.seed}"
-    training, halves = open_full_run(lesson, folder, limit)
-    total = training.experiment.train.iterations
+    trainer, splits = open_full_run(lesson, folder, limit)
+    total = trainer.experiment.train.iterations
     workers = lesson.pick(quick=2, learn=8, full=8)
-    full_steps = training.steps(halves.train, workers)
-    for step in progress(full_steps, total - training.step, "steps"):
-        if step.number % max(1, total // 10) == 0:
-            print(f"step {step.number}: loss {float(step.loss):.3f}, rate {step.lr:.2g}")
-    training.save()
+    history = fit_with_progress(trainer, splits.train, "steps", workers=workers)
+    for number, loss in history[:: max(1, total // 10)]:
+        print(f"step {number}: loss {loss:.3f}")
 else:
     print("No GPU here, so nothing to do. With one: device='cuda', mode='full'.")
 
 # %% tags=["gpu"]
 if lesson.device.type == "cuda" and lesson.mode == "full":
-    from annlib.engine.trainer import score as score_of_run
-
-    scores = score_of_run(training, halves.val)
-    training.save({"miou": scores.miou, "iou": scores.iou.tolist()})
-    print(f"{name}: mIoU {scores.miou:.3f}, in {training.folder}")
+    scores = trainer.validate(splits.val)
+    print(f"{name}: mIoU {scores.miou:.3f}, in {trainer.folder}")
 
 # %% [markdown]
 # ## Your predictions

@@ -57,7 +57,7 @@ AFNB, APNB = "afnb.attention", "apnb.attention"
 attention = attention_of(ann, scene.image)
 N, S = attention[AFNB].weights.shape
 assert (N, S) == (16 * 24, 110)
-plots.hero(
+plots.house_attention(
     scene,
     {"AFNB of ANN": ("afnb", attention[AFNB]), "APNB of ANN": ("apnb", attention[APNB])},
 )
@@ -373,8 +373,6 @@ lesson.claim("random-four", four["as many at random"], within=0.02, modes=FORTY)
 guess_apnb = "stays"  # solution
 
 # %%
-from annlib.course import plots
-
 left = damages[APNB, "the strongest", 100]
 outcome = "stays" if left.houses > 0.95 else "a vote" if left.houses > 0.45 else "a third"
 predictions.compare("7.3", guess_apnb, outcome, options=("a third", "a vote", "stays"))
@@ -437,9 +435,7 @@ assert lesson.mode == "full" or even_apnb > 0.99 > no_afnb > neither
 # 3. Block APNB, any k. Read your sentence of task 4 above again. What is wrong with it?
 
 # %%
-from annlib.course import widgets
-
-widgets.SwitchOff(ann, scene, {"AFNB": AFNB, "APNB": APNB}, damages)
+widgets.ablation(ann, scene, {"AFNB": AFNB, "APNB": APNB}, damages)
 
 # %% [markdown] tags=["instructor"]
 # Twenty minutes. Usual mistakes in 7.2: rows not brought back to sum 1 (then less is fetched in total,

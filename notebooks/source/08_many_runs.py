@@ -50,7 +50,7 @@ predictions = Predictions()
 # They compare how many houses their networks name rightly, and the numbers differ. One of them is proud,
 # the other starts to look for a bug. How large a difference would you put down to the seed alone?
 #
-# `annlib town compare` has trained each of our five heads with five seeds. Its results lie in
+# `python -m benchmarks.compare_heads` has trained each of our five heads with five seeds. Its results lie in
 # `data/results`, so we can look before we train.
 
 # %%
@@ -219,7 +219,7 @@ assert len({one.name for one in grid.combinations}) == len(grid.combinations)
 print(f"{len(grid.combinations)} runs; they differ in {', '.join(grid.varied)}")
 
 # %%
-table = widgets.results_table(grid, "house_accuracy")
+table = widgets.ResultsTable(grid, "house_accuracy")
 display(table)
 for outcome in progress(sweep(grid, folder, jobs=2), len(grid.combinations), "runs"):
     table.add(outcome)

@@ -34,12 +34,12 @@ from annlib.config import TestConfig
 from annlib.course import checks, plots, widgets
 from annlib.course.guesses import Predictions
 from annlib.course.lesson import open_lesson, progress
-from annlib.course.training import rehearsed_network, sample_picture, town_scores
+from annlib.course.training import rehearsed_network, sample_image, town_scores
 from annlib.data.balloon_town.dataset import make_scene
 from annlib.data.datasets import FIRST_VAL_SEED
 from annlib.data.synthetic import mimic
 from annlib.engine.inference import MULTI_SCALE
-from annlib.engine.row_costs import picture_size
+from annlib.engine.row_costs import image_size
 from annlib.model.build import shipped_model
 from annlib.zoo import published
 
@@ -69,9 +69,9 @@ rehearsal = tempfile.TemporaryDirectory()
 shrink = 1 if real else 8  # sides are divided by it
 root = lesson.data_root or Path(rehearsal.name, "data")
 if not real:
-    size = picture_size(row.experiment, shrink)
+    size = image_size(row.experiment, shrink)
     mimic(row.experiment.data.dataset, root, train=2, val=2, size=size, seed=seed)
-image, raw = sample_picture(root, row.experiment.data.dataset)
+image, raw = sample_image(root, row.experiment.data.dataset)
 assert image.shape[:2] == raw.shape
 print(f"picture {image.shape[0]} x {image.shape[1]}, raw label values {raw.unique().tolist()}")
 for path in sorted(root.rglob("*.png"))[:3]:
@@ -400,12 +400,12 @@ plots.predictions([scene], {name: [labels] for name, labels in halves.items()})
 # is all one wants to know today.
 
 # %%
-from annlib.cli.reproduce import network_of_row, validation_half
+from annlib.cli.reproduce import network_of_row, validation_split
 from annlib.engine.evaluate import Evaluation
 from annlib.engine.predictor import segmenter
 
 network = network_of_row(row, None) if real else rehearsed_network(row, shrink, seed)
-dataset, caveats = validation_half(network, row, root, limit=None if mode == "full" else 1)
+dataset, caveats = validation_split(network, row, root, limit=None if mode == "full" else 1)
 ways = {"single scale": network.test}
 if mode != "quick":
     ways["ms+flip"] = replace(network.test, scales=MULTI_SCALE, flip=True)
@@ -479,8 +479,6 @@ else:
 # 2. Which guess was right, but for a wrong reason?
 
 # %%
-from annlib.course import widgets
-
 rehearsal.cleanup()
 widgets.prediction_ledger(predictions)
 

@@ -42,7 +42,7 @@ predictions = Predictions()
 # ## One sentence, five seeds
 #
 # The paper replaces the non-local block, in which 384 positions of our map answer, by APNB with 110
-# anchors, and claims that nothing is lost. `annlib town compare` has trained both in Balloon Town, five
+# anchors, and claims that nothing is lost. `python -m benchmarks.compare_heads` has trained both in Balloon Town, five
 # seeds each; its results are kept in `data/results`. So the question is only: what do they say?
 #
 # ### Prediction 10.1: Who is ahead?
@@ -314,7 +314,7 @@ lesson.claim("right-of-twenty", found[20], within=4, unit="of 100")
 
 # %%
 
-widgets.SeedsExplorer()
+widgets.study_power()
 
 # %% [markdown] tags=["instructor"]
 # Twenty minutes with 10.3. Usual mistakes in 10.3: comparing with 0; standard deviation for standard
@@ -450,9 +450,7 @@ plots.paired(
 #    the two metrics would a careless author have reported?
 
 # %%
-from annlib.course import widgets
-
-widgets.RunsDashboard(trials)
+widgets.paired_runs(trials)
 
 # %% [markdown]
 # Task 3 is why the *metric* stands in the registration. Who may choose among two metrics, ten pairs of the

@@ -124,7 +124,7 @@ lesson.claim("relu-apart", 100 * exchange(nn.ReLU(), features, 8).difference, wi
 
 # %%
 
-widgets.OrderSwap(six, features)
+widgets.layer_order(six, features)
 
 # %% [markdown] tags=["instructor"]
 # Fifteen minutes. Usual mistakes in 11.1: equality bit by bit (good moment to say what rounding is); a
@@ -326,9 +326,7 @@ for name, channels in (("AFNB", 2048), ("APNB", 512)):
 #    network to fold it, too?
 
 # %%
-from annlib.course import widgets
-
-widgets.FoldBill()
+widgets.folding_cost()
 
 # %% [markdown]
 # Operations are a prediction. Now the clock, the memory, and the numbers themselves, forward and in a step
@@ -342,7 +340,7 @@ from annlib.course.implementations import (
     PLAIN_BLOCK,
     Channels,
     compare_blocks,
-    forms_table,
+    comparison_table,
 )
 from annlib.course.lesson import progress
 from annlib.course.timing import Conditions
@@ -351,13 +349,13 @@ channels = lesson.pick(quick=Channels().divided(16), learn=Channels().divided(2)
 size = lesson.pick(quick=(16, 32), learn=(32, 64), full=(64, 128))
 conditions = Conditions(lesson.device, repeat=5)
 blocks = list(progress(compare_blocks([size], channels, conditions), 4, "comparisons"))
-print(forms_table("block", blocks, [PLAIN_BLOCK]))
+print(comparison_table("block", blocks, [PLAIN_BLOCK]))
 for each in blocks:
-    assert each.finish(FOLDED_BLOCK).needs.difference < 1e-4
+    assert each.measured[FOLDED_BLOCK].difference < 1e-4
 
 # %%
 for each in blocks:
-    plain, folded = each.finish(PLAIN_BLOCK).timing, each.finish(FOLDED_BLOCK).timing
+    plain, folded = (each.measured[name].timing for name in (PLAIN_BLOCK, FOLDED_BLOCK))
     spread = (plain.slowest - plain.fastest) / folded.median
     name = each.title.split()[0].lower() + ("-step" if "step" in each.title else "-forward")
     lesson.claim(f"{name}-faster", plain.median / folded.median, spread, "times", modes=())

@@ -56,7 +56,7 @@ house = scene.houses[0]
 network = shipped_model("balloon_nonlocal")  # small: it stays on the CPU
 one = capture_qkv(network, scene.image)  # what its block asks with
 exactly = attention_by(exact, one)
-plots.attention(scene.image, exactly, *query_on(scene, house), "All N answer", "nonlocal")
+plots.attention_map(scene.image, exactly, *query_on(scene, house), "All N answer", "nonlocal")
 
 # %% [markdown]
 # We took queries $\phi$, keys $\theta$ and values $\gamma$ out of the trained non-local network of lesson
@@ -441,8 +441,8 @@ for name in ("centres", "random features"):
 #
 # Now look at single houses. Say each time *what changes, and why*:
 #
-# 1. "windows", from cheapest to dearest: does any size reach the balloon? Which size would?
-# 2. "anchors", then "landmarks", both at their dearest: where has the sharp point of light gone, and what
+# 1. "windows", from cheapest to most expensive: does any size reach the balloon? Which size would?
+# 2. "anchors", then "landmarks", both at their most expensive: where has the sharp point of light gone, and what
 #    brings it back?
 # 3. "projected": why is every row of the picture speckled, and why does a *trained* Linformer not look so?
 # 4. "criss-cross" with 1, 2 and 3 passes (the three sizes), for each of the houses: which house finds its
@@ -450,13 +450,13 @@ for name in ("centres", "random features"):
 #    its balloon, and how often would chance do that?
 
 # %%
-widgets.MethodChooser(network, scene)
+widgets.method_chooser(network, scene)
 
 # %%
 nine = ("non-local", "anchors", "reduced", "landmarks", "projected", "centres")
 nine += ("windows", "criss-cross", "kernel")
 found = {rows[name].name: attention_by(method_of(name, tried[name], size), one) for name in nine}
-plots.where_it_looks(scene, 0, found)
+plots.attention_of_methods(scene, 0, found)
 
 # %% [markdown]
 # **What this does not show.** One network, from one seed, trained with the *exact* block, and then given a
@@ -490,7 +490,7 @@ plots.where_it_looks(scene, 0, found)
 #    name more houses rightly? Check it with the widget above (10 is its cheapest; windows end at 8 there).
 
 # %%
-widgets.CostSliders()
+widgets.method_costs()
 
 # %%
 at = {name: FAMILIES[name].operations(110, (64, 128), 64) for name in ("anchors", "kernel")}

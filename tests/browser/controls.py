@@ -7,7 +7,7 @@ import base64
 import io
 import json
 import re
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from axe_playwright_python.sync_playwright import Axe
@@ -161,14 +161,14 @@ window.annlibWords = area => area.innerText.replace(/\\s+/g, ' ');
 """
 CHANGED = """([area, before, words]) => {
     const pictures = window.annlibPictures(area);
-    if (before.length === 0) return window.annlibWords(area) !== words;
-    return pictures !== null && pictures.length > 0
+    if (window.annlibWords(area) === words) return false;
+    return before.length === 0 || pictures !== null && pictures.length > 0
         && pictures.some((picture, at) => picture !== before[at]);
 }"""
 
 
 class Shown:
-    """Pictures and words of a widget, as they were when this was made."""
+    """Images and words of a widget, as they were when this was made."""
 
     def __init__(self, widget: Locator) -> None:
         self.area = widget.element_handle()
@@ -178,7 +178,7 @@ class Shown:
         self.words: str = self.area.evaluate("area => window.annlibWords(area)")
 
     def wait_for_change(self, page: Page) -> None:
-        """Until another picture is there; of a widget without pictures, until other words are.
+        """Until there are other words and, if the widget shows images, another image.
 
         Raises TimeoutError.
         """
@@ -213,16 +213,17 @@ FOCUS_STYLES = ("outline", "boxShadow", "borderColor", "backgroundColor")
 
 # What is in a box that scrolls can be reached. ipywidgets' controls have a margin of 2 px on top
 # of their width: no more may stick out.
-WIDER = """area => {
+WIDER = """areas => areas.flatMap(area => {
     const edge = area.getBoundingClientRect().right + 2;
     const scrolls = one => one !== area && one !== null && (
         ['auto', 'scroll'].includes(getComputedStyle(one).overflowX) || scrolls(one.parentElement));
     const out = [...area.querySelectorAll('*')].filter(one => one.offsetParent
         && !scrolls(one.parentElement)
         && one.getBoundingClientRect().width > 0 && one.getBoundingClientRect().right > edge);
-    return out.map(one => `${one.tagName.toLowerCase()}.${[...one.classList].join('.')} ends `
+    return out.map(one => `${area.closest('[data-annlib]').dataset.annlib}: `
+        + `${one.tagName.toLowerCase()}.${[...one.classList].join('.')} ends `
         + `${Math.round(one.getBoundingClientRect().right - edge)} px outside`);
-}"""
+})"""
 STYLE = """(element, names) => {
     const found = [];
     for (let one = element, depth = 0; one && depth < 3; one = one.parentElement, depth += 1)
@@ -231,32 +232,18 @@ STYLE = """(element, names) => {
 }"""
 
 
-def violations(widget: Locator) -> list[str]:
-    """What axe-core finds serious or critical in a widget's area: rule, element, what to do."""
-    widget.evaluate("area => area.setAttribute('data-annlib-audited', '')")
-    context = {"include": [["[data-annlib-audited]"]]}
+def violations(page: Page, selector: str) -> list[str]:
+    """What axe-core finds serious or critical in some areas: rule, element, what to do."""
     options = {"resultTypes": ["violations"]}
-    page = widget.page
     page.evaluate(Axe().axe_script + ";0")
+    context = {"include": [[selector]]}
     found = page.evaluate(f"() => axe.run({json.dumps(context)}, {json.dumps(options)})")
-    widget.evaluate("area => area.removeAttribute('data-annlib-audited')")
     return [
-        described(violation, node)
-        for violation in found["violations"]
-        if violation["impact"] in SERIOUS
-        for node in violation["nodes"]
+        f"{one['id']} ({one['impact']}): {node['html'][:150]} {node['failureSummary']}"
+        for one in found["violations"]
+        if one["impact"] in SERIOUS
+        for node in one["nodes"]
     ]
-
-
-def described(violation: dict[str, Any], node: dict[str, Any]) -> str:
-    """One finding in one line."""
-    summary = " ".join(node["failureSummary"].split())
-    return f"{violation['id']} ({violation['impact']}): {node['html'][:150]} {summary}"
-
-
-def too_wide(widget: Locator) -> list[str]:
-    """The elements that stick out of the area of their cell on the right."""
-    return widget.evaluate(WIDER)
 
 
 def focus_is_seen(control: Control, widget: Locator) -> bool:

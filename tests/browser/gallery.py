@@ -10,7 +10,6 @@ from tests.browser.controls import Box, Buttons, Canvas, Control, Menu, Slider
 
 SETUP = """
 import json
-from functools import partial
 import numpy as np
 import torch
 from annlib.course.lesson import ROOT
@@ -29,28 +28,26 @@ SetUp()
 """
 
 ATTENTION_EXPLORER = """
-from annlib.course.widgets.attention_explorer import attention_explorer
+from annlib.course.widgets.explorer import attention_explorer
 from annlib.course.interventions import untrained
 networks = {"trained": ann, "random weights": untrained(ann), "non-local": nonlocal_net}
 attention_explorer(networks, scene)
 """
 
 PIXEL_PICKER = """
-from annlib.course.widgets.pixels import PixelPicker
-lit = np.zeros((*scene.labels.shape, 4), np.uint8)
-lit[scene.mask(scene.houses[0])] = (255, 255, 0, 160)
-PixelPicker(scene.image, scene.labels, CLASS_NAMES, {"first house": lit})
+from annlib.course.widgets.explorer import PixelPicker
+PixelPicker(scene)
 """
 
 LARGE_EXPLORER = """
-from annlib.course.widgets.attention_explorer import explorer
+from annlib.course.widgets.explorer import AttentionExplorer
 from annlib.course.attention import Projections
 from annlib.course.plots.attention import Subject, View
 generator = torch.Generator().manual_seed(0)
 queries, keys = torch.randn(2, 64 * 128, 256, generator=generator) / 4
 large = View(Projections(queries, keys, (64, 128), (512, 1024), None), "nonlocal")
 street = np.kron(np.random.default_rng(0).integers(0, 255, (8, 16, 3)), np.ones((64, 64, 1)))
-explorer(
+AttentionExplorer(
     {"squares": Subject(street.astype(np.uint8), None, ())},
     lambda image: {"random projections": {"non-local": large}},
     (512, 256),
@@ -72,19 +69,19 @@ choose_scenes({"ANN": ("ann", counts)}, CLASS_NAMES)
 """
 
 PAINT_PREDICTION = """
-from annlib.course.widgets.scenes import paint_prediction
-paint_prediction()
+from annlib.course.widgets.scenes import PaintPrediction
+PaintPrediction()
 """
 
 SIX_POSITIONS = """
-from annlib.course.widgets.attention import SixPositions
+from annlib.course.widgets.attention import six_positions
 features = torch.tensor([[6.0, 0, 0, 0, 6, 0], [0, 6.0, 0, 0, 0, 6], [1.0, 1, 0, 0, 1, 1]])
 names = ["blue balloon", "red balloon", "sky", "road", "blue house", "red house"]
-SixPositions(features, ["how blue", "how red", "a thing"], names)
+six_positions(features, ["how blue", "how red", "a thing"], names)
 """
 
 RECEPTIVE_FIELD = """
-from annlib.course.widgets.pixels import ReceptiveField
+from annlib.course.widgets.explorer import ReceptiveField
 ReceptiveField(nonlocal_net, scene)
 """
 
@@ -94,12 +91,12 @@ CostExplorer(8 * 2**30)
 """
 
 NETWORK_BILL = """
-from annlib.course.widgets.costs import NetworkBill
-NetworkBill()
+from annlib.course.widgets.costs import network_cost
+network_cost()
 """
 
 ANCHOR_MAP = """
-from annlib.course.widgets.pixels import anchor_map
+from annlib.course.widgets.explorer import anchor_map
 anchor_map(apnb_net, scene)
 """
 
@@ -109,28 +106,28 @@ cell_map(scene)
 """
 
 CONTEXT_VOLUME = """
-from annlib.course.widgets.attention import context_volume
-context_volume(ann, scene)
+from annlib.course.widgets.attention import context_scale
+context_scale(ann, scene)
 """
 
 TWO_MAPS = """
-from annlib.course.widgets.pixels import two_maps
+from annlib.course.widgets.explorer import two_maps
 two_maps(ann, scene)
 """
 
 
 LIVE_RUN = """
 from annlib.course.widgets.training import LiveRun
-from annlib.course.plots.training import Look, live, say_live
+from annlib.course.plots.training import Validation
 from annlib.engine.train import Step
 losses = (Step(number, torch.tensor(2 / number), 0.1) for number in range(1, 4_001))
 run = LiveRun(
     losses,
     4_000,
     5,
-    lambda step: Look(step, step / 4_000, 0.3, scene.labels),
-    draw=partial(live, total=4_000, scene=scene, block="ann"),
-    say=partial(say_live, total=4_000),
+    lambda step: Validation(step, step / 4_000, 0.3, scene.labels),
+    scene,
+    "ann",
 )
 run.stop()
 run
@@ -143,10 +140,10 @@ recipe_sliders(town("ann").train)
 """
 
 SWITCH_OFF = """
-from annlib.course.widgets.attention import SwitchOff
+from annlib.course.widgets.attention import ablation
 from annlib.course.interventions import measure_damage
 damages = dict(measure_damage(ann, "afnb.attention", (0, 1, 4, 100), [scene]))
-SwitchOff(ann, scene, {"AFNB": "afnb.attention", "APNB": "apnb.attention"}, damages)
+ablation(ann, scene, {"AFNB": "afnb.attention", "APNB": "apnb.attention"}, damages)
 """
 
 INTERVAL_SLIDERS = """
@@ -157,12 +154,12 @@ interval_sliders({h: [one[key] for one in records if one["head"] == h] for h in 
 """
 
 RESULTS_TABLE = """
-from annlib.course.widgets.sweeps import results_table
+from annlib.course.widgets.sweeps import ResultsTable
 from annlib.course.sweeping.grid import make_grid
 from annlib.course.sweeping.run import Outcome
 lists = {"head": ["apnb", "ann"], "seed": [0, 1, 2]}
 grid = make_grid(ROOT / "notebooks/jobs/train_town.ipynb", lists)
-table = results_table(grid, "house_accuracy")
+table = ResultsTable(grid, "house_accuracy")
 for one in grid.combinations:
     found = {"house_accuracy": 0.9 + 0.01 * one.number}
     table.add(Outcome(one.number, one.label, one.parameters, 30.0, found))
@@ -180,43 +177,43 @@ window_sliders(scene.image)
 """
 
 SEEDS_EXPLORER = """
-from annlib.course.widgets.sweeps import SeedsExplorer
-SeedsExplorer()
+from annlib.course.widgets.sweeps import study_power
+study_power()
 """
 
 RUNS_DASHBOARD = """
-from annlib.course.widgets.sweeps import RunsDashboard
+from annlib.course.widgets.sweeps import paired_runs
 from annlib.course.training import Trial
 names = {"house_accuracy": "house accuracy", "miou": "mIoU", "seconds": "seconds"}
-RunsDashboard(
+paired_runs(
     [Trial(one["head"], one["seed"], {n: one[k] for k, n in names.items()}) for one in records]
 )
 """
 
 ORDER_SWAP = """
-from annlib.course.widgets.attention import OrderSwap
+from annlib.course.widgets.attention import layer_order
 from annlib.course.commutation import key_features, layers
 maps = key_features(ann, range(FIRST_VAL_SEED, FIRST_VAL_SEED + 2))
-OrderSwap(layers(maps.shape[1]), maps)
+layer_order(layers(maps.shape[1]), maps)
 """
 
 FOLD_BILL = """
-from annlib.course.widgets.costs import FoldBill
-FoldBill()
+from annlib.course.widgets.costs import folding_cost
+folding_cost()
 """
 
 COST_SLIDERS = """
-from annlib.course.widgets.costs import CostSliders
-CostSliders()
+from annlib.course.widgets.costs import method_costs
+method_costs()
 """
 
 METHOD_CHOOSER = """
-from annlib.course.widgets.attention import MethodChooser
-MethodChooser(nonlocal_net, scene)
+from annlib.course.widgets.attention import method_chooser
+method_chooser(nonlocal_net, scene)
 """
 
 PREDICTION_LEDGER = """
-from annlib.course.widgets.guesses import prediction_ledger
+from annlib.course.widgets.scenes import prediction_ledger
 from annlib.course.guesses import Predictions
 predictions = Predictions()
 predictions.compare("2.1", 0.3, 0.32, tolerance=0.1)
@@ -250,28 +247,28 @@ ENTRIES = (
     all_of(LARGE, LARGE_EXPLORER, Canvas(".annlib-attention canvas")),
     Entry("set_up", SET_UP, Buttons(("Click me",)), Buttons(("Click me",)), once=True),
     all_of("choose_scenes", CHOOSE_SCENES, Slider("how many")),
-    all_of("paint_prediction", PAINT_PREDICTION, Buttons(("as the truth", "all sky"))),
-    all_of("SixPositions", SIX_POSITIONS, Slider("how blue")),
+    all_of("PaintPrediction", PAINT_PREDICTION, Buttons(("as the labels", "all sky"))),
+    all_of("six_positions", SIX_POSITIONS, Slider("how blue")),
     Entry("ReceptiveField", RECEPTIVE_FIELD, Canvas(".annlib-picker canvas"), Menu("depth")),
     all_of("CostExplorer", COST_EXPLORER, Slider("H")),
-    Entry("NetworkBill", NETWORK_BILL, Slider("picture"), Menu("head")),
+    Entry("network_cost", NETWORK_BILL, Slider("image"), Menu("head")),
     all_of("anchor_map", ANCHOR_MAP, Canvas(".annlib-attention canvas")),
     all_of("cell_map", CELL_MAP, Slider("level")),
-    all_of("context_volume", CONTEXT_VOLUME, Slider("context x")),
+    all_of("context_scale", CONTEXT_VOLUME, Slider("context x")),
     all_of("two_maps", TWO_MAPS, Canvas(".annlib-attention canvas")),
     all_of("LiveRun", LIVE_RUN, Buttons(("Go on", "Pause"))),
     all_of("recipe_sliders", RECIPE_SLIDERS, Slider("warm-up steps")),
-    Entry("SwitchOff", SWITCH_OFF, Slider("k"), Menu("asks")),
+    Entry("ablation", SWITCH_OFF, Slider("k"), Menu("query")),
     Entry("interval_sliders", INTERVAL_SLIDERS, Slider("runs"), Menu("level")),
-    all_of("results_table", RESULTS_TABLE, Menu("head")),
-    all_of("preflight", PREFLIGHT, Slider("pictures")),
+    all_of("ResultsTable", RESULTS_TABLE, Menu("head")),
+    all_of("preflight", PREFLIGHT, Slider("batch size")),
     all_of("window_sliders", WINDOW_SLIDERS, Slider("window")),
-    all_of("SeedsExplorer", SEEDS_EXPLORER, Slider("seeds")),
-    Entry("RunsDashboard", RUNS_DASHBOARD, Slider("effect"), Menu("metric")),
-    Entry("OrderSwap", ORDER_SWAP, Slider("channel"), Menu("layer")),
-    Entry("FoldBill", FOLD_BILL, Slider("channels"), Menu("block")),
-    all_of("CostSliders", COST_SLIDERS, Slider("anchors")),
-    all_of("MethodChooser", METHOD_CHOOSER, Menu("method")),
+    all_of("study_power", SEEDS_EXPLORER, Slider("seeds")),
+    Entry("paired_runs", RUNS_DASHBOARD, Slider("effect"), Menu("metric")),
+    Entry("layer_order", ORDER_SWAP, Slider("channel"), Menu("layer")),
+    Entry("folding_cost", FOLD_BILL, Slider("channels"), Menu("block")),
+    all_of("method_costs", COST_SLIDERS, Slider("anchors")),
+    all_of("method_chooser", METHOD_CHOOSER, Menu("method")),
     all_of("prediction_ledger", PREDICTION_LEDGER, Box("only surprises")),
 )
 

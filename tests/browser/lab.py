@@ -14,12 +14,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import ConsoleMessage, Page, Request, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-# What `make lab` starts JupyterLab with, in place of its defaults; settings of a user's own stay.
-# Messages of widgets come between cells, not in a thread beside them; a saved notebook keeps its
-# widgets, so that they are still seen when it is opened again.
+# What `make lab` starts JupyterLab with instead of its defaults; a user's own settings stay.
+# Messages of widgets come between cells, not in a thread beside them, and a saved notebook keeps
+# its widgets.
 SETTINGS = Path(__file__).parents[2] / "annlib/course/jupyterlab"
 QUIET = {"fetchNews": "false", "checkForUpdates": False, "doNotDisturbMode": True}
 PATIENCE = 90  # seconds that the server may take to start
@@ -123,16 +123,12 @@ def wait_until_served(address: str, server: subprocess.Popen, config: Path) -> N
 
 
 @contextmanager
-def browser_page(executable: str) -> Iterator[Page]:
-    """An empty page, 1400 x 1000 pixels."""
+def opened_browser() -> Iterator[Browser]:
+    """Raises FileNotFoundError without a browser."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=executable,
-            args=["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"],
-        )
-        page = browser.new_page(viewport={"width": 1400, "height": 1000})
-        page.set_default_timeout(60_000)
-        yield page
+        options = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
+        browser = playwright.chromium.launch(executable_path=chromium(), args=options)
+        yield browser
         browser.close()
 
 

@@ -12,17 +12,19 @@ from PIL import Image
 from playwright.sync_api import Locator, Page
 from playwright.sync_api import TimeoutError as Overdue
 
+from annlib.cli.common import at_least_one
 from annlib.engine.metrics import table
 from annlib.engine.results import write_results
+from benchmarks.common import main, remake
 from tests.browser.gallery import LARGE, Entry, chosen
-from tests.browser.page import Gallery, opened_gallery
+from tests.browser.page import Lab, opened_gallery
 
-MOVES = 60  # of a drag across the picture
+MOVES = 60  # of a drag across the image
 OVERDUE = 20_000  # milliseconds
 
-# From the event's own time to the first animation frame that has another picture to paint. Pictures
-# of the kernel come as addresses; of a canvas the pixels are added up at a
-# small size, as making an address of it takes milliseconds.
+# From the event's own time to the first animation frame that paints another image. Images of the
+# kernel have addresses; of a canvas the pixels are added up at a small size, because making an
+# address of it takes milliseconds.
 STOPWATCH = """
 const small = new OffscreenCanvas(96, 48).getContext('2d', {willReadFrequently: true});
 window.annlibState = area => {
@@ -67,7 +69,7 @@ ENOUGH = "count => window.annlibFound.length >= count"
 
 
 class Latency(NamedTuple):
-    """Milliseconds from an event to the frame that shows another picture."""
+    """Milliseconds from an event to the frame that shows another image."""
 
     name: str
     milliseconds: tuple[float, ...]
@@ -102,13 +104,13 @@ def stop_stopwatch(page: Page, count: int, name: str) -> tuple[float, ...]:
         page.wait_for_function(ENOUGH, arg=count, timeout=OVERDUE)
     except Overdue as error:
         raise TimeoutError(
-            f"{name} showed no other picture within {OVERDUE / 1000:.0f} s after its control was "
+            f"{name} showed no other image within {OVERDUE / 1000:.0f} s after its control was "
             "moved, so there is nothing to time. See what it shows: build/screenshots."
         ) from error
     return tuple(page.evaluate("() => { window.annlibStop(); return window.annlibFound; }"))
 
 
-def latency(gallery: Gallery, entry: Entry, count: int) -> Latency:
+def latency(gallery: Lab, entry: Entry, count: int) -> Latency:
     """Of so many uses of a widget, by pointer and by keyboard in turns."""
     found: list[float] = []
     for index in range(count):
@@ -121,7 +123,7 @@ def latency(gallery: Gallery, entry: Entry, count: int) -> Latency:
     return Latency(entry.name, tuple(found))
 
 
-def drag_latency(gallery: Gallery, name: str, canvas: Locator, moves: int = MOVES) -> Latency:
+def drag_latency(gallery: Lab, name: str, canvas: Locator, moves: int = MOVES) -> Latency:
     """Of each move of a drag across a canvas. Raises TimeoutError if a move is not drawn."""
     widget, page = gallery.widget(name), gallery.page
     box = canvas.bounding_box()
@@ -138,7 +140,7 @@ def drag_latency(gallery: Gallery, name: str, canvas: Locator, moves: int = MOVE
 
 
 INTERACTIONS = 200
-LARGEST = 60_000  # bytes of a picture
+LARGEST = 60_000  # bytes of an image
 WIDTHS = (900, 700, 500)  # pixels
 
 
@@ -170,7 +172,7 @@ def latency_table(latencies: Iterable[Latency]) -> str:
     return table(["widget", "median ms", "p95 ms", "n", "goal"], rows)
 
 
-def memory_growth(gallery: Gallery, names: str | None, interactions: int) -> float:
+def memory_growth(gallery: Lab, names: str | None, interactions: int) -> float:
     """What the kernel holds more after so many further changes, in MB."""
     entries = [entry for entry in chosen(names) if not entry.once]
     before = gallery.kernel_bytes()
@@ -181,7 +183,7 @@ def memory_growth(gallery: Gallery, names: str | None, interactions: int) -> flo
 
 
 def measure_widgets(out: Path, only: str | None, repeat: int, command: str) -> str:
-    """Opens the gallery, measures, and writes README.md and the pictures.  -> the text
+    """Opens the gallery, measures, and writes README.md and the images.  -> the text
 
     Raises ValueError for an unknown name, FileNotFoundError without a browser.
     """
@@ -199,8 +201,8 @@ def measure_widgets(out: Path, only: str | None, repeat: int, command: str) -> s
         growth = memory_growth(gallery, only, INTERACTIONS)
     text = (
         f"{latency_table(found)}\n\n"
-        "Milliseconds in the page, from the event to the animation frame with another picture; "
-        "changes by pointer and by keyboard in turns. Pictures of all but the explorers and the "
+        "Milliseconds in the page, from the event to the animation frame with another image; "
+        "changes by pointer and by keyboard in turns. Images of all but the explorers and the "
         "picker are drawn by the kernel.\n\n"
         f"{INTERACTIONS} further changes: the kernel's memory grew by {growth:.1f} MB (goal: "
         "below 20)."
@@ -209,28 +211,20 @@ def measure_widgets(out: Path, only: str | None, repeat: int, command: str) -> s
 
 
 @dataclass(frozen=True)
-class Widgets:
-    """Measure how fast widgets follow the hand, in JupyterLab and a Chromium on this machine."""
+class Latencies:
+    """Measure the latency of widgets in JupyterLab and a Chromium on this machine."""
 
     out: Path = Path("data/results/widgets")
-    """Folder of the table, README.md, and of one small picture a widget."""
+    """Folder of the table, README.md, and of one small image a widget."""
     only: str | None = None
     """One widget, by its name in the table; all if none is named."""
     repeat: int = 10
     """Changes that count for each widget."""
 
     def run(self) -> None:
-        from annlib.cli.common import at_least_one
-        from benchmarks.common import remake
-
         at_least_one("--repeat", self.repeat)
-        try:
-            import axe_playwright_python  # noqa: F401
-            import playwright  # noqa: F401
-        except ModuleNotFoundError as error:
-            if error.name not in ("playwright", "axe_playwright_python"):
-                raise
-            raise FileNotFoundError(
-                f"{error.name} is not installed, and drives the browser: pip install -e '.[test]'"
-            ) from error
         print(measure_widgets(self.out, self.only, self.repeat, remake()))
+
+
+if __name__ == "__main__":
+    main("tests.browser.latency", Latencies, __doc__, "--only NetworkBill --repeat 12")

@@ -6,11 +6,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from playwright.sync_api import Locator, Page
+from playwright.sync_api import Browser, Locator, Page
 
 from tests.browser.controls import SHOWING, Shown
 from tests.browser.gallery import ENTRIES, FILE, Entry, write_gallery
-from tests.browser.lab import Watch, browser_page, chromium, jupyterlab, run_all_cells
+from tests.browser.lab import READY, Watch, jupyterlab, opened_browser, run_all_cells
 
 # Marks each cell by its id, so that a widget can be found by its name.
 MARK = """() => {
@@ -34,11 +34,24 @@ EXECUTE = """async code => {
 RESIDENT = "import psutil; print(psutil.Process().memory_info().rss)"
 
 
-class Gallery(NamedTuple):
-    """A page that shows the gallery, and what was noted about it."""
+class Lab(NamedTuple):
+    """A page that shows a notebook in JupyterLab, and what went wrong on it."""
 
     page: Page
     watch: Watch
+    address: str
+
+    def open(self, name: str, run: bool) -> None:
+        """Opens a notebook, and runs all of its cells if told to."""
+        self.page.goto(self.address.format(name))
+        self.page.wait_for_function(READY)
+        if run:
+            run_all_cells(self.page)
+        self.page.evaluate(MARK)
+        # JupyterLab lays out only what is in sight, so all of a page could not be checked together.
+        # Colours that fade would be compared half way.
+        still = "* { content-visibility: visible !important; transition: none !important }"
+        self.page.add_style_tag(content=still)
 
     def widget(self, name: str) -> Locator:
         """What the cell of a widget puts out, scrolled into sight."""
@@ -78,26 +91,27 @@ class Gallery(NamedTuple):
         self.page.locator(f"body[data-jp-theme-light='{light}']").wait_for(state="attached")
 
 
-def open_notebook(page: Page, address: str) -> Watch:
-    """Opens a notebook, runs all of its cells, and notes from the beginning what goes wrong."""
-    watch = Watch(page)
-    page.add_init_script(SHOWING)
-    page.goto(address)
-    run_all_cells(page)
-    page.evaluate(MARK)
-    return watch
+@contextmanager
+def opened_lab(root: Path, config: Path, browser: Browser) -> Iterator[Lab]:
+    """A server for the notebooks in a folder, and a page, 1400 x 1000 pixels, to open them in."""
+    with jupyterlab(root, config) as address:
+        page = browser.new_page(viewport={"width": 1400, "height": 1000})
+        page.set_default_timeout(60_000)
+        page.add_init_script(SHOWING)
+        yield Lab(page, Watch(page), address)
+        page.close()
 
 
 @contextmanager
-def opened_gallery(entries: tuple[Entry, ...] = ENTRIES) -> Iterator[Gallery]:
+def opened_gallery(entries: tuple[Entry, ...] = ENTRIES) -> Iterator[Lab]:
     """A server, a browser, and the gallery in it, all cells run.
 
     Raises FileNotFoundError without a browser, RuntimeError for a cell that fails.
     """
-    executable = chromium()
-    with tempfile.TemporaryDirectory(prefix="annlib-lab-") as folder:
+    with tempfile.TemporaryDirectory(prefix="annlib-lab-") as folder, opened_browser() as browser:
         root, config = Path(folder, "notebooks"), Path(folder, "jupyter")
         root.mkdir()
         write_gallery(root, entries)
-        with jupyterlab(root, config) as address, browser_page(executable) as page:
-            yield Gallery(page, open_notebook(page, address.format(FILE)))
+        with opened_lab(root, config, browser) as gallery:
+            gallery.open(FILE, run=True)
+            yield gallery

@@ -17,7 +17,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from annlib.config import ModelConfig, TrainConfig
 from annlib.course.attention import capture_attention
-from annlib.engine.train import autocast, make_optimizer, train
+from annlib.engine.inference import autocast
+from annlib.engine.train import make_optimizer, train
 from annlib.model.ann import ANN, map_size
 from annlib.model.asymmetric import AFNB, APNB, AsymmetricAttention
 from annlib.model.build import build_model

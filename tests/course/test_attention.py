@@ -32,7 +32,7 @@ from annlib.course.attention_metrics import (
     predict_labels,
     query_on,
 )
-from annlib.course.plots.scenes import say_choice
+from annlib.course.plots.scenes import say_attention
 from annlib.data.balloon_town.dataset import make_scene
 from annlib.data.balloon_town.layout import CLASS_NAMES, HOUSES
 from annlib.model.ann import map_size
@@ -301,8 +301,8 @@ def test_the_query_of_a_house_is_on_it() -> None:
 
 def test_a_choice_in_words_names_place_class_and_shares() -> None:
     scene = make_scene(3)
-    said = say_choice(uniform(), scene.labels, 2, 2)
-    assert "Row 2, column 2 (sky)" in said and "evenly at 384 of 384" in said
+    said = say_attention(uniform(), scene.labels, 2, 2)
+    assert "Row 2, column 2 (sky)" in said and "evenly to 384 of 384" in said
 
 
 # Answers

@@ -11,14 +11,13 @@ from shown_in import alt
 from annlib.course.attention_metrics import house_answers
 from annlib.course.efficient import FAMILIES, exact, method_of, windows
 from annlib.course.lesson import ROOT
-from annlib.course.plots.efficient import (
-    KIND_COLOURS,
+from annlib.course.plots.costs import (
+    KIND_LOOKS,
     Row,
+    attention_of_methods,
     comparison,
     label_of,
     method_cost_curves,
-    say_costs,
-    where_it_looks,
 )
 from annlib.course.replace_attention import (
     Score,
@@ -29,8 +28,8 @@ from annlib.course.replace_attention import (
     say_method,
     score_method,
 )
-from annlib.course.widgets.attention import MethodChooser
-from annlib.course.widgets.costs import SHOWN, CostSliders
+from annlib.course.widgets.attention import method_chooser
+from annlib.course.widgets.costs import SHOWN, method_costs
 from annlib.data.balloon_town.dataset import make_scene
 from annlib.data.datasets import FIRST_VAL_SEED
 from annlib.model.build import shipped_model
@@ -97,25 +96,24 @@ def rows() -> list[Row]:
 
 def test_the_comparison_says_all_its_numbers() -> None:
     picture = comparison(rows())
-    assert all(f"{name}: work 10%, error 50%, 29%" in picture.alt for name in FAMILIES)
+    assert all(f"{name}: 10% of the operations, error 50%, 29%" in picture.alt for name in FAMILIES)
     assert picture.png()[:4] == b"\x89PNG"
 
 
 def test_each_kind_has_a_colour() -> None:
-    assert {family.shrinks for family in FAMILIES.values()} == set(KIND_COLOURS)
+    assert {family.shrinks for family in FAMILIES.values()} == set(KIND_LOOKS)
 
 
 def test_pictures_of_several_methods_say_their_shares() -> None:
     found = {"exact": attention_by(exact, ASKED), "windows": attention_by(WINDOWS, ASKED)}
-    picture = where_it_looks(SCENE, 0, found)
+    picture = attention_of_methods(SCENE, 0, found)
     assert "windows: 0% on its balloon" in picture.alt and "pink house" in picture.alt
 
 
 def test_costs_are_told_cheapest_first() -> None:
     options = {"non-local": 1, "anchors": 110, "kernel": 1}
-    said = say_costs(64, options, 64)
+    said = method_cost_curves(64, options, 64).alt
     assert said.index("kernel") < said.index("anchors 110") < said.index("non-local 100")
-    assert said.split()[0] in method_cost_curves(64, options, 64).alt
 
 
 def test_only_sizes_that_can_be_chosen_are_in_a_name() -> None:
@@ -139,21 +137,21 @@ def test_published_tables_hold_the_rows_of_the_zoo() -> None:
 
 
 def test_every_method_can_be_drawn() -> None:
-    chooser = MethodChooser(NETWORK, SCENE)
+    chooser = method_chooser(NETWORK, SCENE)
     for place, name in enumerate(FAMILIES):  # small and large by turns
-        picture, said = chooser.draw(name, 2 * (place % 2), index=1)
+        picture, said = chooser.draw(name, 2 * (place % 2), 1)
         assert name in picture.alt and name in said
 
 
 def test_the_chooser_follows_its_controls() -> None:
-    chooser = MethodChooser(NETWORK, SCENE)
+    chooser = method_chooser(NETWORK, SCENE)
     chooser.controls["name"].value = "criss-cross"
     chooser.controls["step"].value = 0
     assert alt(chooser).startswith("criss-cross 1.") and "criss-cross (1 passes" in chooser.words()
 
 
 def test_cost_sliders_can_take_all_their_values() -> None:
-    box = CostSliders()
+    box = method_costs()
     for control in box.controls.values():
         for value in (control.options[0], control.options[-1]):
             control.value = value

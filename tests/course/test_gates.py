@@ -15,7 +15,7 @@ from annlib.course.authoring.source import read
 from annlib.course.lesson import CLAIM, PROGRESS, Claim
 from annlib.course.running import gates, pages
 from annlib.course.running.execute import Run
-from annlib.course.widgets.attention_explorer import attention_explorer
+from annlib.course.widgets.explorer import attention_explorer
 from annlib.data.balloon_town.dataset import make_scene
 from annlib.model.build import shipped_model
 

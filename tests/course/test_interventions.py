@@ -1,5 +1,6 @@
 """Attention is changed while a network runs, and is as before when it has run."""
 
+from collections.abc import Callable
 from functools import partial
 
 import ipywidgets
@@ -23,11 +24,12 @@ from annlib.course.interventions import (
     without_random,
     without_strongest,
 )
-from annlib.course.plots.attention import damage_curves, subject_of, views_of, what_is_left
-from annlib.course.widgets.attention import SwitchOff
+from annlib.course.plots.attention import ablated, damage_curves, subject_of, views_of
+from annlib.course.widgets.attention import ablation
 from annlib.data.balloon_town.dataset import make_scene
 from annlib.experiments import town
 from annlib.model.build import build_model, shipped_model
+from annlib.model.fused import fuse_for_training
 
 SCENE = make_scene(5)
 HEADS = ("nonlocal", "apnb", "ann")
@@ -115,15 +117,15 @@ def test_curves_say_their_numbers_in_words() -> None:
 
 def test_the_answers_stand_in_the_alternative_text(ann: torch.nn.Module) -> None:
     left = attention_of(ann, SCENE.image)[AFNB]
-    picture = what_is_left(SCENE, left, (90, 30), SCENE.labels, "afnb")
-    assert picture.alt.count("is called") == len(SCENE.houses)
+    picture = ablated(SCENE, left, (90, 30), SCENE.labels, "afnb")
+    assert picture.alt.count("is classified as") == len(SCENE.houses)
 
 
 def test_the_switch_says_what_was_measured(ann: torch.nn.Module) -> None:
-    switch = SwitchOff(ann, SCENE, {"AFNB": AFNB, "APNB": APNB}, DAMAGES)
+    switch = ablation(ann, SCENE, {"AFNB": AFNB, "APNB": APNB}, DAMAGES)
     for block in ("AFNB", "APNB"):
         for way in WAYS:
-            for house in switch.houses:
+            for house in switch.controls["house"].options:
                 _, *words = switch.draw(block, way, 8, house)
                 assert f"{block} without 8, {way}" in words[0]
                 assert any("Over many scenes" in said for said in words)
@@ -134,11 +136,11 @@ def test_the_switch_says_what_was_measured(ann: torch.nn.Module) -> None:
 # Queries and keys
 
 
-@pytest.mark.parametrize("folded", [True, False])
+@pytest.mark.parametrize("form", [lambda model: model, fuse_for_training])
 @pytest.mark.parametrize("head", HEADS)
-def test_weights_are_those_of_the_network(head: str, folded: bool) -> None:
+def test_weights_are_those_of_the_network(head: str, form: Callable) -> None:
     torch.manual_seed(0)
-    model = build_model(town(head).model, folded).eval()
+    model = form(build_model(town(head).model)).eval()
     theirs, ours = attention_of(model, SCENE.image), projections_of(model, SCENE.image)
     assert theirs.keys() == ours.keys()
     for path, attention in theirs.items():

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from annlib.config import ModelConfig
-from annlib.course.plots.windows import receptive_field as draw
+from annlib.course.plots.scenes import receptive_field as draw
 from annlib.course.receptive_field import BLOCK, REDUCE, Field, Viewer, depths, theoretical_field
-from annlib.course.widgets import pixels as control
+from annlib.course.widgets.explorer import ReceptiveField
 from annlib.data.balloon_town.dataset import make_scene
 from annlib.experiments import town
 from annlib.model.baselines import Baseline
@@ -169,19 +169,13 @@ def test_position_that_nothing_moves_is_told_and_drawn_dark() -> None:
     nn.init.constant_(model.backbone.stem[1].bias, -100.0)
     view = Viewer(model, SCENE.image).view("stem", 5, 5)
     assert not np.any(view.light)
-    assert "No pixel moves it" in draw(SCENE.image, view, (5, 5), "stem").alt
+    assert "No pixel changes it" in draw(SCENE.image, view, (5, 5), "stem").alt
 
 
-@pytest.mark.parametrize("picks", [True, False])
-def test_widget_follows_pixel_and_depth(picks: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    if not picks:
-        monkeypatch.setattr(control, "find_spec", lambda name: None)
-    widget = control.ReceptiveField(shipped_model("balloon_nonlocal"), SCENE)
+def test_widget_follows_pixel_and_depth() -> None:
+    widget = ReceptiveField(shipped_model("balloon_nonlocal"), SCENE)
     said = [widget.words()]
-    if picks:
-        widget.picker.xy = (150, 20)
-    else:
-        widget.controls["x"].value = 150
+    widget.picker.xy = (150, 20)
     said.append(widget.words())
     widget.controls["depth"].value = BLOCK
     said.append(widget.words())
@@ -189,13 +183,10 @@ def test_widget_follows_pixel_and_depth(picks: bool, monkeypatch: pytest.MonkeyP
     widget.close()
 
 
-@pytest.mark.parametrize("picks", [True, False])
-def test_closed_widget_leaves_nothing_behind(picks: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    if not picks:
-        monkeypatch.setattr(control, "find_spec", lambda name: None)
+def test_closed_widget_leaves_nothing_behind() -> None:
     before = set(ipywidgets.widgets.widget._instances)
-    widget = control.ReceptiveField(shipped_model("balloon_nonlocal"), SCENE)
+    widget = ReceptiveField(shipped_model("balloon_nonlocal"), SCENE)
     picker = widget.picker
     widget.close()
     assert set(ipywidgets.widgets.widget._instances) == before
-    assert picker is None or not any(picker._trait_notifiers.values())
+    assert not any(picker._trait_notifiers.values())

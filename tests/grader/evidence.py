@@ -11,7 +11,7 @@ import a1_answers
 import a2_answers
 import a3_answers
 from cheats import CHEATS, attempted
-from in_process import ROOT, lost, marks_for, solutions
+from in_process import AS_USER, ROOT, lost, marks_for, solutions
 from known import FILES, Gallery, changed_files, mistaken, until
 
 from annlib.course.assignments.a1 import A1
@@ -44,7 +44,7 @@ def known_answers() -> list[str]:
 def blank(assignment: Assignment) -> list[str]:
     """The notebook as students get it."""
     name = f"{assignment.name}.ipynb"
-    cells, _ = parsed(edition(ROOT, assignment, "learner").encode(), name)
+    cells, _ = parsed(edition(ROOT, assignment, "learner").encode(), name, assignment)
     marks = marks_for("\n".join(cell for cell in cells if "checks" not in cell), assignment)
     points = f"{sum(m.points for m in marks):g} of {sum(m.out_of for m in marks):g}"
     found = "; ".join({mark.misconception for mark in marks})
@@ -73,7 +73,7 @@ def answers_to(assignment: Assignment, gallery: Gallery) -> list[str]:
 
 def cheats(folder: Path) -> list[str]:
     """A line for each cheat: what it got, what it reached, how it ended."""
-    sandbox = open_sandbox(stage_worker(folder / "stage"), unsafe=False)
+    sandbox = open_sandbox(stage_worker(folder / "stage"), unsafe=False, user=AS_USER)
     lines = []
     for name in CHEATS:
         result, reached = attempted(name, sandbox, folder)

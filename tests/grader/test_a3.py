@@ -106,7 +106,7 @@ def test_a_teacher_reads_what_the_table_says() -> None:
 
 
 def test_a_table_of_endless_lines_is_not_read_to_its_end() -> None:
-    assert table_of(TABLE.splitlines()[0] + 10**6 * "\n") is a3_tables.DAMAGED
+    assert table_of(TABLE.splitlines()[0] + 10**6 * "\n") == "no table"
 
 
 def test_seconds_are_foretold_from_two_short_runs(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,7 +142,7 @@ def test_rows_may_come_in_any_order() -> None:
     ],
 )
 def test_text_that_is_no_table_is_no_error(change: Callable[[str], str]) -> None:
-    assert table_of(change(TABLE)) is a3_tables.DAMAGED
+    assert table_of(change(TABLE)) == "no table"
 
 
 @pytest.mark.slow

@@ -162,3 +162,17 @@ def test_table_keeps_the_points_and_says_what_is_left() -> None:
     marks = (Mark("block_operations", "operations of small maps", 2, 2, "", ""),)
     anna = Result("anna", (), "", "finished", (), marks, {})
     assert "anna,2,1.5,1.6," in grades_csv(A1, [anna], {"anna": 1.5}, {})
+
+
+def test_an_answer_has_a_fingerprint_of_its_own_and_an_untouched_one_is_flagged() -> None:
+    """Two answers with the same eight digits once kept each other's points."""
+    blank = result("anna")._replace(open_answers={NAME: "*Your answer*"})
+    assert len(fingerprint(blank, NAME)) == 33
+    assert "template is unchanged" in sheet_csv(A1, [blank], {})
+    assert answers_page(A1, [blank, result("bert")]).count("template is unchanged") == 1
+
+
+def test_student_reads_the_sum_once_all_is_read() -> None:
+    given = {("anna", NAME): Given(1, "")}
+    assert "In all, with what a person read: 2.7 of 20" in feedback(A1, result("anna"), given, 1)
+    assert "In all" not in feedback(A1, result("anna"), {}, 1)

@@ -6,11 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
-import tyro
 import yaml
 from in_process import ROOT
 
 from annlib import __main__
+from annlib.__main__ import read_command
 from annlib.cli.assignments import Grade, share_of
 from annlib.grader import batch, sandbox
 
@@ -41,7 +41,7 @@ def called(folder: Path, words: list[str], variables: dict[str, str]) -> Grade:
     command.chmod(0o755)
     known = os.environ | {"VENV": str(folder), "PATH": f"{folder}/bin:{os.environ['PATH']}"}
     done = subprocess.run(words, env=known | variables, capture_output=True, text=True, check=True)
-    given = tyro.cli(__main__.Command, args=done.stdout.splitlines(), config=__main__.CONFIG)
+    given = read_command(done.stdout.splitlines())
     assert isinstance(given, Grade)
     return given
 

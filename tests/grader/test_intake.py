@@ -10,7 +10,7 @@ from in_process import ROOT
 
 from annlib.course.assignments.a1 import A1
 from annlib.course.assignments.a3 import A3
-from annlib.grader.intake import collect
+from annlib.grader.intake import Unreadable, collect, read
 from annlib.grader.judge import Submission
 from annlib.grader.release import edition
 
@@ -212,3 +212,85 @@ def test_names_hold_nothing_that_a_terminal_obeys(tmp_path: Path) -> None:
 def test_empty_folder_says_what_is_expected(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="one file or folder for each student"):
         collect(tmp_path, A1)
+
+
+def cell(source: str, *tags: str, kind: str = "markdown") -> dict:
+    return {"cell_type": kind, "source": source, "metadata": {"tags": list(tags)}}
+
+
+def answers_in(path: Path, *cells: dict) -> str:
+    path.write_text(json.dumps({"cells": list(cells)}))
+    return taken(path).open_answers.get("measured-ratio", "")
+
+
+def test_an_answer_in_several_cells_is_read_whole(tmp_path: Path) -> None:
+    """A tagged cell that was split has its tag twice; new cells below have none."""
+    split = [cell("first", "open:measured-ratio"), cell("second", "open:measured-ratio")]
+    new = [cell("third"), cell("x = 4", kind="code"), cell("not this", "exercise:other")]
+    found = answers_in(tmp_path / "anna.ipynb", cell("before"), *split, *new, cell("nor this"))
+    assert found == "first\n\nsecond\n\nthird\n\nx = 4"
+
+
+def test_tags_of_questions_that_are_not_asked_take_no_memory(tmp_path: Path) -> None:
+    """40,000 of them once became 3 GiB."""
+    tags = [f"open:{number}" for number in range(40_000)]
+    assert answers_in(tmp_path / "eve.ipynb", cell("x" * 20_000, *tags)) == ""
+    assert taken(tmp_path / "eve.ipynb").open_answers == {}
+
+
+def test_marked_cells_of_scripts_are_read(tmp_path: Path) -> None:
+    (tmp_path / "anna.py").write_text(
+        "# In[ ]:\n\n%matplotlib inline\n\n# In[12]:\nx = 1\n"
+        '# %% [markdown] tags=["open:measured-ratio"]\n# Twice\n# as long.\n# %%\ny = 2\n'
+    )
+    one = taken(tmp_path / "anna.py")
+    assert [code.strip() for code in one.cells] == ["", "%matplotlib inline", "x = 1", "y = 2"]
+    assert one.open_answers == {"measured-ratio": "Twice\nas long.\n\ny = 2"}
+
+
+def test_of_several_notebooks_the_one_with_work_in_it_is_graded(tmp_path: Path) -> None:
+    (tmp_path / "anna").mkdir()
+    blank, done = edition(ROOT, A1, "learner"), edition(ROOT, A1, "solution")
+    (tmp_path / "anna/A1.ipynb").write_text(blank, encoding="utf-8")
+    (tmp_path / "anna/A1 (1).ipynb").write_text(done, encoding="utf-8")
+    one = taken(tmp_path / "anna")
+    assert not one.problem and any("nan_to_num" in code for code in one.cells)
+    assert one.note == "A1 (1).ipynb was graded; not graded: A1.ipynb."
+    (tmp_path / "anna/A1.ipynb").rename(tmp_path / "anna/A1 (2).ipynb")
+    (tmp_path / "anna/A1 (2).ipynb").write_text(done, encoding="utf-8")
+    assert "2 notebooks" in taken(tmp_path / "anna").problem, "a person has to decide"
+
+
+def test_what_jupyter_saves_by_itself_is_passed_over_in_zips_too(tmp_path: Path) -> None:
+    files = {"A1/.ipynb_checkpoints/A1-checkpoint.ipynb": "{}", "A1/A1.ipynb": notebook()}
+    one = taken(write_zip(tmp_path / "anna.zip", **files))
+    assert one.cells == ("x = 1\ny = 2",) and one.note == ""
+
+
+def test_a_zip_of_endless_files_is_refused(tmp_path: Path) -> None:
+    write_zip(tmp_path / "eve.zip", **{f"{number}.txt": "" for number in range(2001)})
+    assert "more than 2000 files" in taken(tmp_path / "eve.zip").problem
+
+
+def test_no_part_of_a_path_may_have_become_a_link(tmp_path: Path) -> None:
+    """As if it was exchanged between looking and reading."""
+    (tmp_path / "secret").mkdir()
+    (tmp_path / "secret/A1.ipynb").write_text(notebook())
+    (tmp_path / "inbox").mkdir()
+    (tmp_path / "inbox/eve").symlink_to(tmp_path / "secret")
+    (tmp_path / "inbox/A1.ipynb").symlink_to(tmp_path / "secret/A1.ipynb")
+    for name in ("eve/A1.ipynb", "A1.ipynb"):
+        with pytest.raises(Unreadable, match="link"):
+            read(tmp_path / "inbox", tmp_path / "inbox" / name)
+    assert read(tmp_path, tmp_path / "secret/A1.ipynb") == notebook().encode()
+
+
+def test_hard_links_and_names_that_look_the_same_are_flagged(tmp_path: Path) -> None:
+    inbox = tmp_path / "inbox"
+    inbox.mkdir()
+    for name in ("anna", "аnna", "bert"):  # the second begins with a Cyrillic letter
+        (inbox / f"{name}.ipynb").write_text(notebook())
+    os.link(inbox / "bert.ipynb", tmp_path / "elsewhere")
+    notes = {one.student: one.note for one in collect(inbox, A1)}
+    assert "look the same" in notes["anna"] and r"\u0430nna" in notes["аnna"]
+    assert "hard link" in notes["bert"] and "look" not in notes["bert"]

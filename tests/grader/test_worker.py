@@ -1,13 +1,15 @@
 """The worker: how cells run, and what it answers, also where there is no bubblewrap."""
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from annlib.grader import sandbox
+from annlib.grader import sandbox, worker
 from annlib.grader.confine import Limits
 from annlib.grader.protocol import Message
 from annlib.grader.sandbox import open_sandbox, run_worker, stage_worker
@@ -90,12 +92,56 @@ def test_an_error_that_cannot_be_shown_is_described() -> None:
 
 
 def test_results_become_plain_arrays() -> None:
-    assert encoded(torch.ones(2, dtype=torch.bfloat16), 99)[0]["dtype"] == "bfloat16"
-    assert encoded((1, 2), 99)[1].tolist() == [1, 2]
-    assert encoded(3, 99)[1].shape == ()
+    assert encoded(torch.ones(2, dtype=torch.bfloat16), 99).dtype == np.float32
+    assert encoded((1, 2), 99).tolist() == [1, 2]
+    assert encoded(3, 99).shape == ()
     with pytest.raises(TypeError, match="a tensor or a number"):
         encoded({"a": 1}, 99)
     with pytest.raises(TypeError, match="a tensor or a number"):
         encoded(np.ones(2, np.longdouble), 99)
     with pytest.raises(ValueError, match="MiB"):
         encoded(torch.ones(100), 99)
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ("    def f(x):\n        return 2 * x",),
+        ("\n\n  x = 1\n  def f(x): return 2 * x",),
+        ("import asyncio\nawait asyncio.sleep(0.001)\ndef f(x): return 2 * x",),
+        ("%time f = lambda x: 2 * x",),
+        ("%%time\n%matplotlib inline\nf = lambda x: 2 * x",),
+        ("from __future__ import annotations\ndef f(x: no_such_type): return 2 * x",),
+    ],
+)
+def test_what_ipython_runs_the_grader_runs(cells: tuple[str, ...]) -> None:
+    names, failures = run(*cells)
+    assert names["f"](4) == 8 and failures == []
+
+
+def test_an_import_or_a_check_that_fails_does_not_stop_its_cell() -> None:
+    cell = "from google.colab import drive\nimport math as m\n1 / 0\ndef f(x): return m.floor(x)"
+    names, failures = run(cell)
+    assert names["f"](2.5) == 2
+    assert [failure["type"] for failure in failures] == ["ModuleNotFoundError"]
+    names, _ = run("x = 1 / 0\ny = 2")
+    assert "y" not in names, "what may depend on it does not run"
+
+
+def test_once_the_time_of_all_cells_is_over_the_others_still_have_a_second(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given = []
+
+    @contextmanager
+    def at_most(seconds: float) -> Iterator[None]:
+        given.append(seconds)
+        yield
+
+    monkeypatch.setattr(worker, "at_most", at_most)
+    monkeypatch.setattr(worker.time, "process_time", iter((0, 0, 9, 85, 200)).__next__)
+    loop = asyncio.new_event_loop()
+    limits = Limits(call_seconds=15, cells_seconds=90)
+    assert worker.run_cells("", ["x = 1"] * 4, {}, limits, loop) == []
+    loop.close()
+    assert given == [15, 15, 5, 1]

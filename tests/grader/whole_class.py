@@ -19,7 +19,7 @@ from pathlib import Path
 import a1_answers
 import nbformat
 from cheats import CHEATS, SHORT
-from in_process import ROOT, solutions
+from in_process import AS_USER, ROOT, solutions
 from known import mistaken
 
 from annlib.course.assignments.a1 import A1
@@ -60,7 +60,9 @@ def handed_in(folder: Path, count: int) -> Path:
 def grade_all(inbox: Path, out: Path, jobs: int) -> None:
     """Goes on where it was, if it was."""
     found = collect(inbox, A1)
-    results, changed = grade(A1, found, out, 7, jobs, False, True, lambda text: None, SHORT)
+    results, changed = grade(
+        A1, found, out, 7, jobs, False, True, lambda text: None, SHORT, AS_USER
+    )
     write_all(A1, results, changed, {}, {}, out)
 
 
@@ -91,7 +93,8 @@ def tried(folder: Path, count: int) -> Iterator[str]:
     yield f"# A class of {count}\n"
     yield (
         "Of ten submissions to A1 six have a mistake; one is right, blank, broken, hostile. Limits "
-        f"are short ({SHORT.cpu_seconds} s of a processor): without end is as far as that.\n"
+        f"are short ({SHORT.cells_seconds} s of a processor for cells, {SHORT.questions_seconds} s "
+        "for questions): without end is as far as that.\n"
     )
     machine = f"{cpu_name()}, {os.cpu_count()} CPUs"
     yield f"{datetime.now(UTC):%Y-%m-%d}, {machine}; load before: {load:.1f}\n"

@@ -5,6 +5,7 @@ B batch, C channels, S anchors; H x W the high-level map (queries), h x w the lo
 
 from collections.abc import Callable
 from functools import partial
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -18,9 +19,10 @@ from annlib.course.assignments.a1 import (
     PLAIN_WEIGHTS,
     SHARED,
     Weights,
-    attention_weights,
+    context,
     convolutions,
     counted,
+    mixed,
     project,
 )
 from annlib.grader.judge import (
@@ -54,13 +56,9 @@ def first_positions(features: Tensor, level: int) -> Tensor:
 
 def apart(features: Tensor, level: int) -> Tensor:
     """Cells that end where the next one begins."""
-    height, width = features.shape[2:]
-    cut = [
-        features[:, :, row * height // level : (row + 1) * height // level]
-        [..., column * width // level : (column + 1) * width // level].mean((2, 3))
-        for row in range(level)
-        for column in range(level)
-    ]  # fmt: skip
+    edges = [[n * side // level for n in range(level + 1)] for side in features.shape[2:]]
+    rows, columns = (list(pairwise(one)) for one in edges)
+    cut = [features[..., a:b, c:d].mean((2, 3)) for a, b in rows for c, d in columns]
     return torch.stack(cut, 2).unflatten(2, (level, level))
 
 
@@ -100,50 +98,30 @@ def draw_sampling_task(generator: Generator, _: Files) -> list[Check]:
     return [values(*one, sample, SAMPLING_MISTAKES) for one in asked]
 
 
-def context(
-    weights: Weights,
-    maps: tuple[Tensor, Tensor, Tensor],
-    levels: Levels,
-    value_part: str = "to_value",
-    attention: Callable[..., Tensor] = attention_weights,
-    sampling: Callable[[Tensor, Levels], Tensor] = sample,
-) -> Tensor:
-    """The weighted sums, (B, keys, N).  maps: that of the queries, of the keys, of the values"""
-    query = project(maps[0], weights, "to_query").flatten(2)
-    key = sampling(project(maps[1], weights, "to_key"), levels)
-    value = sampling(project(maps[2], weights, value_part), levels)
-    return (attention(query, key) @ value.mT).mT
-
-
-def output(weights: Weights, high: Tensor, found: Tensor) -> Tensor:
-    both = [found.unflatten(2, high.shape[2:]), high]
-    return project(torch.cat(both, 1), weights, "to_output")
-
-
 def block(
-    weights: Weights, sizes: tuple, high: Tensor, low: Tensor, maps="high low low", **mistake
+    weights: Weights,
+    sizes: tuple,
+    high: Tensor,
+    low: Tensor,
+    maps: str = "high low low",
+    pooling: Callable[[Tensor, Levels], Tensor] = sample,
+    after: Callable[[Tensor], Tensor] | None = None,
+    reverse: bool = False,
+    **mistake: object,
 ) -> Tensor:
-    """sizes: as given to the constructor, levels last. maps: another choice is a mistake"""
-    chosen = tuple({"high": high, "low": low}[name] for name in maps.split())
-    return output(weights, high, context(weights, chosen, sizes[-1], **mistake))
-
-
-def mixed_positions(weights: Weights, sizes: tuple, high: Tensor, low: Tensor) -> Tensor:
-    found = context(weights, (high, low, low), sizes[-1])
-    return output(weights, high, found.mT.reshape(found.shape))
-
-
-def other_order(weights: Weights, sizes: tuple, high: Tensor, low: Tensor) -> Tensor:
-    found = context(weights, (high, low, low), sizes[-1]).unflatten(2, high.shape[2:])
-    return project(torch.cat([high, found], 1), weights, "to_output")
+    """sizes: as given to the constructor, levels last. Everything after `low` makes a mistake."""
+    chosen = [{"high": high, "low": low}[name] for name in maps.split()]
+    found = context(weights, chosen, sampling=partial(pooling, levels=sizes[-1]), **mistake)
+    both = [after(found) if after else found, high]
+    return project(torch.cat(both[::-1] if reverse else both, 1), weights, "to_output")
 
 
 BLOCK_MISTAKES = {
-    "not sampled": partial(block, sampling=lambda features, levels: features.flatten(2)),
-    "fixed pyramid": partial(block, sampling=always_published),
-    "keys serve as values": partial(block, value_part="to_key"),
-    "positions mixed up": mixed_positions,
-    "concatenated in the other order": other_order,
+    "not sampled": partial(block, pooling=lambda features, levels: features.flatten(2)),
+    "fixed pyramid": partial(block, pooling=always_published),
+    "keys serve as values": partial(block, parts=("to_query", "to_key", "to_key")),
+    "positions mixed up": partial(block, after=mixed),
+    "concatenated in the other order": partial(block, reverse=True),
 } | {slip: partial(block, attention=PLAIN_WEIGHTS[slip]) for slip in SHARED}
 LEVELS_EXCHANGED = {  # these need maps of the same channels and size
     "queries from the low level": partial(block, maps="low low low"),
@@ -196,6 +174,15 @@ class Asked(NamedTuple):
     keys: int
     levels: Levels
 
+    def positions(self) -> int:
+        return self.high[0] * self.high[1]
+
+    def low_positions(self) -> int:
+        return self.low[0] * self.low[1]
+
+    def anchors(self) -> int:
+        return sum(level**2 for level in self.levels)
+
 
 def reference_cost(*asked: object) -> int:
     one = Asked(*asked)
@@ -204,22 +191,10 @@ def reference_cost(*asked: object) -> int:
     return counted(block, weights, (one.levels,), *shapes)
 
 
-def anchors_of(one: Asked) -> int:
-    return sum(level**2 for level in one.levels)
-
-
-def high_positions(one: Asked) -> int:
-    return one.high[0] * one.high[1]
-
-
-def low_positions(one: Asked) -> int:
-    return one.low[0] * one.low[1]
-
-
 def cost(
     *asked: object,
-    anchors: Callable[[Asked], int] = anchors_of,
-    keys_from: Callable[[Asked], int] = low_positions,
+    anchors: Callable[[Asked], int] = Asked.anchors,
+    keys_from: Callable[[Asked], int] = Asked.low_positions,
     projections: int = 1,
     products: int = 2,
     concatenated: int = 1,
@@ -227,7 +202,7 @@ def cost(
 ) -> int:
     """The formula for what was asked; each option is where a mistake differs."""
     one = Asked(*asked)
-    (high, low), keys, queries = one.channels, one.keys, high_positions(one)
+    (high, low), keys, queries = one.channels, one.keys, one.positions()
     projected = queries * high * keys + 2 * keys_from(one) * low * keys
     projected += queries * (keys + concatenated * high) * high
     return per * (projections * projected + products * queries * anchors(one) * keys)
@@ -240,9 +215,9 @@ COST_MISTAKES = {
     "one product": partial(cost, products=1),
     "levels not squared": partial(cost, anchors=lambda one: sum(one.levels)),
     "finest level only": partial(cost, anchors=lambda one: max(one.levels) ** 2),
-    "not sampled": partial(cost, anchors=low_positions),
-    "one size for both": partial(cost, keys_from=high_positions),
-    "projected after sampling": partial(cost, keys_from=anchors_of),
+    "not sampled": partial(cost, anchors=Asked.low_positions),
+    "one size for both": partial(cost, keys_from=Asked.positions),
+    "projected after sampling": partial(cost, keys_from=Asked.anchors),
     "height for width": lambda high, low, *others: cost((high[0],) * 2, (low[0],) * 2, *others),
     "concatenated map forgotten": partial(cost, concatenated=0),
 }
@@ -265,7 +240,7 @@ def draw_cost_task(generator: Generator, _: Files) -> list[Check]:
         ("operations of small maps", 3, [call(1) for _ in range(3)]),
         ("operations of large maps", 1, [call(32) for _ in range(2)]),
     )
-    return [values(*one, reference_cost, COST_MISTAKES, 1e-9, any_type=True) for one in asked]
+    return [values(*one, reference_cost, COST_MISTAKES, 1e-9, True) for one in asked]
 
 
 A2 = Assignment(

@@ -10,7 +10,7 @@ from torch import Generator, Tensor
 from annlib.course.assignments import a3_hidden as hidden
 from annlib.course.assignments import a3_tables as tables
 from annlib.course.assignments.a1 import A1, FOLDER, MISCONCEPTIONS
-from annlib.course.assignments.a3_tables import Row, Table, Unfit
+from annlib.course.assignments.a3_tables import Row, Table
 from annlib.grader.confine import Limits
 from annlib.grader.judge import (
     NOT_STARTED,
@@ -159,11 +159,11 @@ def draw(generator: Generator, files: Files) -> list[Check]:
         return [kind[integer(generator, 0, len(kind) - 1)] for kind in kinds if kind]
 
     text = files.get(FILE, "")
-    found = tables.table_of(text) if text.strip() else None
+    found = tables.table_of(text) if text.strip() else ""
     if not isinstance(found, Table):
         later = "table first" if found else NOT_STARTED
         names = ("a baseline's run again", "a change's run again", "conclusion follows")
-        complete = decided("complete table", found.name if found else NOT_STARTED)
+        complete = decided("complete table", found or NOT_STARTED)
         return [complete, check_parameters(), *(decided(name, later) for name in names)]
     in_time = found.seconds <= GRACE * tables.BUDGET
     return [
@@ -175,7 +175,6 @@ def draw(generator: Generator, files: Files) -> list[Check]:
     ]
 
 
-UNFIT = {one.name: one.explanation for one in vars(tables).values() if isinstance(one, Unfit)}
 A3 = Assignment(
     name="A3",
     title="An ablation in twenty minutes",
@@ -202,7 +201,7 @@ A3 = Assignment(
             },
         ),
     ),
-    misconceptions=MISCONCEPTIONS | UNFIT,
+    misconceptions=MISCONCEPTIONS | tables.UNFIT,
     parameters=PARAMETERS,
     files=(FILE,),
     note=note_on,

@@ -5,11 +5,10 @@ V variants, the first of which is the baseline; n seeds; nan: that run failed.
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import product
+from itertools import accumulate, pairwise
 from math import ceil, floor, isfinite, nan, sqrt
 from statistics import NormalDist
 from threading import Lock
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -31,81 +30,63 @@ from annlib.grader.judge import (
 )
 
 PLAN, INTERVAL, VERDICTS, RUN = "plan_runs", "paired_interval", "verdicts", "run"
-Runs = list[tuple[int, int]]
+Runs = list[tuple[int, int]]  # variant, seed
+Seconds, Seeds = tuple[float, ...], tuple[int, ...]  # of a run of each variant; in their order
 
 
-class Asked(NamedTuple):
-    """seconds: of a run of each variant. budget: in seconds. seeds: those to take, in order."""
+def plan(
+    seconds: Seconds,
+    budget: float,
+    seeds: Seeds,
+    a_seed: float | None = None,
+    rounded: Callable[[float], int] = floor,
+) -> Runs:
+    """All variants of one seed, then of the next, as far as the budget pays.
 
-    seconds: tuple[float, ...]
-    budget: float
-    seeds: tuple[int, ...]
-
-    def runs(
-        self, seconds_a_seed: float | None = None, rounded: Callable[[float], int] = floor
-    ) -> Runs:
-        """All variants of one seed, then of the next, as far as the budget pays."""
-        count = rounded(self.budget / (seconds_a_seed or sum(self.seconds)))
-        seeds = self.seeds[: min(count, len(self.seeds))]
-        return [(variant, seed) for seed in seeds for variant in range(len(self.seconds))]
+    a_seed: other seconds for one seed in all variants
+    """
+    count = min(rounded(budget / (a_seed or sum(seconds))), len(seeds))
+    return [(variant, seed) for seed in seeds[:count] for variant in range(len(seconds))]
 
 
-def torn(one: Asked) -> Runs:
+def torn(seconds: Seconds, budget: float, seeds: Seeds) -> Runs:
     """Runs until the budget ends, wherever that is."""
-    left, runs = one.budget, []
-    for seed, (variant, seconds) in product(one.seeds, enumerate(one.seconds)):
-        left -= seconds
-        if left < 0:
-            break
-        runs.append((variant, seed))
-    return runs
+    runs = [(variant, seed) for seed in seeds for variant in range(len(seconds))]
+    spent = accumulate(seconds[variant] for variant, _ in runs)
+    return [run for run, total in zip(runs, spent, strict=True) if total <= budget]
 
 
-PLAN_MISTAKES: dict[str, Callable[[Asked], Runs]] = {
-    "a budget for each variant": lambda one: one.runs(max(one.seconds)),
-    "over the budget": lambda one: one.runs(rounded=ceil),
-    "a seed that would fit": lambda one: one.runs(rounded=lambda seeds: floor(seeds) - 1),
+PLAN_MISTAKES: dict[str, Callable[[Seconds, float, Seeds], Runs]] = {
+    "a budget for each variant": lambda s, b, seeds: plan(s, b, seeds, max(s)),
+    "over the budget": partial(plan, rounded=ceil),
+    "a seed that would fit": partial(plan, rounded=lambda seeds: floor(seeds) - 1),
     "a seed without its pair": torn,
-    "variant by variant": lambda one: sorted(one.runs(), key=lambda run: run[0]),
-    "baseline left out": lambda one: [run for run in one.runs() if run[0]],
-    "pair reversed": lambda one: [run[::-1] for run in one.runs()],
-    "slowest for all": lambda one: one.runs(len(one.seconds) * max(one.seconds)),
-    "fastest for all": lambda one: one.runs(len(one.seconds) * min(one.seconds)),
-    "seeds numbered": lambda one: [(v, one.seeds.index(seed)) for v, seed in one.runs()],
-    "own seeds for each variant": lambda one: [
-        (run[0], seed) for run, seed in zip(one.runs(), one.seeds, strict=False)
+    "variant by variant": lambda *one: sorted(plan(*one), key=lambda run: run[0]),
+    "baseline left out": lambda *one: [run for run in plan(*one) if run[0]],
+    "pair reversed": lambda *one: [run[::-1] for run in plan(*one)],
+    "slowest for all": lambda s, b, seeds: plan(s, b, seeds, len(s) * max(s)),
+    "fastest for all": lambda s, b, seeds: plan(s, b, seeds, len(s) * min(s)),
+    "seeds numbered": lambda s, b, seeds: [(v, seeds.index(n)) for v, n in plan(s, b, seeds)],
+    "own seeds for each variant": lambda s, b, seeds: [
+        (run[0], seed) for run, seed in zip(plan(s, b, seeds), seeds, strict=False)
     ],
 }
 
 
-def check_plan(name: str, asked: Sequence[Asked]) -> Check:
-    def made_by(plan: Callable[[Asked], Runs]) -> list[Tensor]:
-        return [torch.tensor(plan(one), dtype=torch.float64).reshape(-1, 2) for one in asked]
-
-    def judge(answers: Sequence[Answer]) -> str:
-        given = [  # no runs at all: whatever an empty list has become
-            one._replace(output=one.output.reshape(-1, 2))
-            if one.output is not None and one.output.numel() == 0
-            else one
-            for one in answers
-        ]
-        others = {slip: partial(made_by, plan) for slip, plan in PLAN_MISTAKES.items()}
-        return compared(given, lambda: made_by(Asked.runs), others, any_type=True)
-
-    return Check(name, 1, [Call(PLAN, tuple(one)) for one in asked], judge)
-
-
 def draw_plan_task(generator: Generator, _: Files) -> list[Check]:
-    def asked(variants: int, rest: float) -> Asked:
+    def call(variants: int, rest: float, budget: float | None = None) -> Call:
         """A budget of whole seeds; a share `rest` of another one, 0 to 1, is left over."""
         first, num_seeds = integer(generator, 8, 12) / 4, integer(generator, 6, 9)
         seconds = tuple(first * (1 + 2 * v) for v in range(variants))  # quarters: no rounding
         seeds = tuple(100 * n + integer(generator, 0, 99) for n in range(1, 8 * num_seeds + 9))
-        return Asked(seconds, num_seeds * sum(seconds) + rest * sum(seconds) // 0.25 * 0.25, seeds)
+        paid = num_seeds * sum(seconds) + rest * sum(seconds) // 0.25 * 0.25
+        return Call(PLAN, (seconds, paid if budget is None else budget, seeds))
 
-    few = asked(2, 0.5)
-    any_budget = [asked(4, 0.8), asked(3, 0.0), few._replace(budget=0.5), few._replace(budget=1e6)]
-    return [check_plan("two variants", [asked(2, 0.6)]), check_plan("any budget", any_budget)]
+    any_budget = [call(4, 0.8), call(3, 0.0), call(2, 0, budget=0.5), call(2, 0, budget=1e6)]
+    return [
+        values("two variants", 1, [call(2, 0.6)], plan, PLAN_MISTAKES, any_type=True),
+        values("any budget", 1, any_budget, plan, PLAN_MISTAKES, any_type=True),
+    ]
 
 
 EMPTY = torch.full((3,), nan, dtype=torch.float64)
@@ -189,31 +170,26 @@ def draw_scores(generator: Generator, variants: int, n: int, effect: float) -> T
 
 
 def draw_interval_task(generator: Generator, _: Files) -> list[Check]:
-    def asked(n: int) -> tuple[Tensor, Tensor, float]:
+    def call(n: int, *failed: tuple[int, slice | int]) -> Call:
         confidence = integer(generator, 90, 97) / 100
-        return *draw_scores(generator, 2, n, 0.03), confidence
+        scores = draw_scores(generator, 2, n, 0.03)
+        for variant, runs in failed:
+            scores[variant, runs] = nan
+        return Call(INTERVAL, (*scores, confidence))
 
-    whole, failed, single = asked(integer(generator, 4, 8)), asked(9), asked(4)
-    failed[0][integer(generator, 1, 3)] = nan
-    failed[1][integer(generator, 5, 6)] = nan
-    single[0][:2] = nan
-    single[1][1:3] = nan
-    drawn = {"whole pairs": [whole], "failed runs": [failed], "too few pairs": [single, asked(2)]}
+    some = (0, integer(generator, 1, 3)), (1, integer(generator, 5, 6))
+    drawn = {
+        "whole pairs": [call(integer(generator, 4, 8))],
+        "failed runs": [call(9, *some)],
+        "too few pairs": [call(4, (0, slice(2)), (1, slice(1, 3))), call(2)],
+    }
     return [
-        values(
-            name,
-            1,
-            [Call(INTERVAL, one) for one in inputs],
-            paired_interval,
-            INTERVAL_MISTAKES,
-            tolerance=1e-5,
-            any_type=True,
-        )
-        for name, inputs in drawn.items()
+        values(name, 1, calls, paired_interval, INTERVAL_MISTAKES, 1e-5, any_type=True)
+        for name, calls in drawn.items()
     ]
 
 
-def signs(low: Tensor | float, high: Tensor | float) -> int:
+def signs(low: Tensor, high: Tensor) -> int:
     return int(low > 0) - int(high < 0)
 
 
@@ -228,28 +204,23 @@ def verdicts(scores: Tensor, confidence: float, interval: Callable = paired_inte
     return each(scores, (1 - confidence) / (len(scores) - 1), interval)
 
 
-def by_neighbours(scores: Tensor, confidence: float) -> list[int]:
-    share = (1 - confidence) / (len(scores) - 1)
-    return [each(scores[v : v + 2], share)[0] for v in range(len(scores) - 1)]
-
-
 def by_overlap(scores: Tensor, confidence: float) -> list[int]:
     share = (1 - confidence) / (len(scores) - 1)
     alone = [paired_interval(torch.zeros_like(row), row, 1 - share) for row in scores]
     return [signs(low - alone[0][2], high - alone[0][1]) for _, low, high in alone[1:]]
 
 
-def of_means(scores: Tensor, confidence: float) -> list[int]:
-    return [signs(mean, mean) for mean in (scores[1:] - scores[0]).nanmean(1)]
-
-
 VERDICT_MISTAKES: dict[str, Callable[[Tensor, float], list[int]]] = {
     "each by itself": lambda scores, c: each(scores, 1 - c),
     "corrected by one too many": lambda scores, c: each(scores, (1 - c) / len(scores)),
     "confidence divided": lambda scores, c: each(scores, 1 - c / (len(scores) - 1)),
-    "sign of the mean": of_means,
+    "sign of the mean": lambda scores, c: (
+        (scores[1:] - scores[0]).nanmean(1).nan_to_num().sign().tolist()
+    ),
     "sign reversed": lambda scores, c: [-one for one in verdicts(scores, c)],
-    "compared with the one before": by_neighbours,
+    "compared with the one before": lambda scores, c: [
+        each(torch.stack(two), (1 - c) / (len(scores) - 1))[0] for two in pairwise(scores)
+    ],
     "intervals that overlap": by_overlap,
     "not paired": partial(verdicts, interval=unpaired),
 }
@@ -341,16 +312,16 @@ def check_recipe(points: float, seed: int, steps: int) -> Check:
     """The score of the baseline, asked for twice."""
 
     def tensor_of(run: Callable[[int, int], float]) -> list[Tensor]:
-        return [torch.tensor(run(seed, steps), dtype=torch.float64)]
+        return [torch.tensor([run(seed, steps)], dtype=torch.float64)]
 
     def judge(answers: Sequence[Answer]) -> str:
         found = numbers(answers)
         if isinstance(found, str):
             return found
+        score = answers[0]._replace(output=answers[0].output.flatten())
+        others = {slip: partial(tensor_of, run) for slip, run in RUN_MISTAKES.items()}
         if found[0] != found[1]:
             return "not repeatable"
-        score = answers[0]._replace(output=answers[0].output.reshape(()))
-        others = {slip: partial(tensor_of, run) for slip, run in RUN_MISTAKES.items()}
         return compared([score], lambda: tensor_of(reference_run), others, TOLERANCE, any_type=True)
 
     return Check("the recipe", points, [Call(RUN, (0, seed, steps))] * 2, judge)

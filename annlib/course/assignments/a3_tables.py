@@ -44,34 +44,20 @@ class Table(NamedTuple):
         return sum(row.seconds for row in self.rows)
 
 
-class Unfit(NamedTuple):
-    """Why a table compares nothing: in short, and what to do."""
-
-    name: str
-    explanation: str
-
-
-DAMAGED = Unfit(
-    "no table",
-    "The file is not a table as write_table makes it: its columns, whole numbers, scores from 0 "
-    "to 1 or nan. Hand it in as it was made.",
-)
-NO_NUMBER = Unfit(
-    "student number missing", "Every row has your own number, and not 0: run with -p student."
-)
-ONE_VARIANT = Unfit("nothing to compare", "Variants are numbered 0, 1, ...: two at least.")
-FEW_SEEDS = Unfit("fewer than three seeds", "Two seeds show no spread worth the name.")
-SEEDS_PICKED = Unfit(
-    "other seeds",
-    "Your seeds are the first ones of seeds_of(your number). Others, or a choice of these, make a "
-    "result as good as one likes.",
-)
-RUN_TWICE = Unfit("a run twice", "A variant has one seed twice: that is one measurement, not two.")
-RUN_LEFT_OUT = Unfit(
-    "a run left out", "Each seed is in the table with each variant; a run that failed, as nan."
-)
-STEPS_DIFFER = Unfit("other steps", f"All runs have the same steps, at most {MOST_STEPS}.")
-ALL_FAILED = Unfit("no run of a variant", "A variant has no finite score: nothing to compare.")
+# Why a table compares nothing: in short, and what to do.
+UNFIT = {
+    "no table": "The file is not a table as write_table makes it: its columns, whole numbers, "
+    "scores from 0 to 1 or nan. Hand it in as it was made.",
+    "student number missing": "Every row has your own number, not 0: run with -p student.",
+    "nothing to compare": "Variants are numbered 0, 1, ...: two at least.",
+    "fewer than three seeds": "Two seeds show no spread worth the name.",
+    "other seeds": "Your seeds are the first ones of seeds_of(your number). Others, or a choice of "
+    "these, make a result as good as one likes.",
+    "a run twice": "A variant has one seed twice: that is one measurement, not two.",
+    "a run left out": "Each seed is in the table with each variant; a run that failed, as nan.",
+    "other steps": f"All runs have the same steps, at most {MOST_STEPS}.",
+    "no run of a variant": "A variant has no finite score: nothing to compare.",
+}
 
 
 def seeds_of(student: int, count: int) -> list[int]:
@@ -92,36 +78,48 @@ def write_table(path: str | Path, rows: Sequence[Sequence[float]]) -> None:
 def read_scores(path: str | Path) -> Tensor:
     """The scores of a table, (variants, seeds); raises ValueError for one that is unfit."""
     found = table_of(Path(path).read_text(encoding="utf-8-sig"))
-    if isinstance(found, Unfit):
-        raise ValueError(f"{path}: {found.name}. {found.explanation}")
+    if isinstance(found, str):
+        raise ValueError(f"{path}: {found}. {UNFIT[found]}")
     return found.scores
 
 
-def table_of(text: str) -> Table | Unfit:
-    rows = rows_of(text)
-    if not rows:
-        return DAMAGED
-    students = {row.student for row in rows}
-    if len(students) != 1 or 0 in students:
-        return NO_NUMBER
-    seeds = seeds_of(students.pop(), len({row.seed for row in rows}))
-    rows = without_torn_seed(rows, seeds)
-    if found := unfit(rows, seeds):
-        return found
-    score = {(row.variant, row.seed): row.score for row in rows}
-    variants, whole = 1 + max(row.variant for row in rows), {row.seed for row in rows}
-    scores = [[score[v, seed] for seed in seeds if seed in whole] for v in range(variants)]
-    return Table(rows, torch.tensor(scores, dtype=torch.float64))
-
-
-def rows_of(text: str) -> tuple[Row, ...]:
-    """The rows of a table that write_table has made; none of anything else."""
+def table_of(text: str) -> Table | str:
+    """The table, or why it is unfit: one of the names above."""
     try:
         first, *others = islice(csv.reader(io.StringIO(text, newline="")), MOST_ROWS + 2)
-        right = tuple(first) == COLUMNS and len(others) <= MOST_ROWS
-        return tuple(row_of(cells) for cells in others if cells) if right else ()
+        whole = tuple(first) == COLUMNS and 0 < len(others) <= MOST_ROWS
+        rows = [row_of(cells) for cells in others if cells] if whole else []
     except (ValueError, OverflowError, csv.Error):
-        return ()
+        rows = []
+    students = {row.student for row in rows}
+    if not rows:
+        return "no table"
+    if len(students) != 1 or 0 in students:
+        return "student number missing"
+    seeds = seeds_of(students.pop(), len({row.seed for row in rows}))
+    variants = {row.variant for row in rows}
+    last = [row for row in rows if row.seed == seeds[-1]]
+    if {row.variant for row in last} < variants:  # the time was over before all variants had it
+        rows = [row for row in rows if row.seed != seeds[-1]]
+        variants = {row.variant for row in rows}
+    found = {row.seed for row in rows}
+    runs = Counter((row.variant, row.seed) for row in rows)
+    steps = {row.steps for row in rows}
+    reasons = {
+        "nothing to compare": len(variants) < 2 or variants != set(range(len(variants))),
+        "fewer than three seeds": len(found) < LEAST_SEEDS,
+        "other seeds": found != set(seeds[: len(found)]),
+        "a run twice": max(runs.values(), default=0) > 1,
+        "a run left out": len(runs) < len(variants) * len(found),
+        "other steps": len(steps) > 1 or not 0 < max(steps, default=0) <= MOST_STEPS,
+        "no run of a variant": {row.variant for row in rows if isfinite(row.score)} != variants,
+    }
+    for reason, holds in reasons.items():
+        if holds:
+            return reason
+    score = {(row.variant, row.seed): row.score for row in rows}
+    scores = [[score[v, seed] for seed in seeds if seed in found] for v in sorted(variants)]
+    return Table(tuple(rows), torch.tensor(scores, dtype=torch.float64))
 
 
 def row_of(cells: Sequence[str]) -> Row:
@@ -134,29 +132,3 @@ def row_of(cells: Sequence[str]) -> Row:
     if not (counts and 0 <= seconds < 1e6 and (0 <= score <= 1 or not isfinite(score))):
         raise ValueError(f"no run: {cells}")
     return row
-
-
-def without_torn_seed(rows: tuple[Row, ...], seeds: Sequence[int]) -> tuple[Row, ...]:
-    """Without the last seed, if not all variants had it when the time was over."""
-    variants = {row.variant for row in rows}
-    last = [row for row in rows if row.seed == seeds[-1]]
-    torn = {row.variant for row in last} < variants
-    return tuple(row for row in rows if row not in last) if torn else rows
-
-
-def unfit(rows: Sequence[Row], seeds: Sequence[int]) -> Unfit | None:
-    """The first thing that makes a table unfit to compare anything.  seeds: that it may have"""
-    variants, found = {row.variant for row in rows}, {row.seed for row in rows}
-    runs = Counter((row.variant, row.seed) for row in rows)
-    finite = {row.variant for row in rows if isfinite(row.score)}
-    steps = {row.steps for row in rows}
-    reasons = (
-        (len(variants) < 2 or variants != set(range(len(variants))), ONE_VARIANT),
-        (len(found) < LEAST_SEEDS, FEW_SEEDS),
-        (found != set(seeds[: len(found)]), SEEDS_PICKED),
-        (max(runs.values(), default=0) > 1, RUN_TWICE),
-        (len(runs) < len(variants) * len(found), RUN_LEFT_OUT),
-        (len(steps) > 1 or not 0 < max(steps) <= MOST_STEPS, STEPS_DIFFER),
-        (finite != variants, ALL_FAILED),
-    )
-    return next((reason for holds, reason in reasons if holds), None)

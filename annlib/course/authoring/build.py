@@ -12,15 +12,15 @@ import nbformat
 
 from annlib.course.authoring.source import (
     HIDING_ROLES,
+    HINT_TITLES,
     Cell,
     Lesson,
+    folded,
     heading_anchors,
-    hint,
     quiz,
     read,
     resolve_links,
     resolve_numbers,
-    teachers_note,
 )
 from annlib.course.lesson import stated_in
 
@@ -200,14 +200,15 @@ def notebook_cell(
     if cell.kind == "markdown":
         text = resolve_numbers(resolve_links(cell, anchors), cell.place)
         if identity := cell.role("hint"):
-            text = hint(text, identity.rpartition(":")[2])
+            text = folded(f"Hint {(n := identity[-1])}: {HINT_TITLES[n]}", text)
         elif cell.role("quiz"):
             text = quiz(text)
         elif "instructor" in cell.tags:
-            text = teachers_note(text)
+            lines = f"**For teachers.** {text}".splitlines()
+            text = "\n".join(f"> {line}".rstrip() for line in lines)
         elif "header" in cell.tags and edition == "solution":
             text = f"{text}\n\n{SOLUTION_NOTE}"
-        if stated := [list(one) for one in stated_in([cell.text])]:
+        if stated := [list(one) for one in stated_in(cell.text)]:
             metadata["claims"] = stated  # for the gate: the text itself shows only the numbers
         return nbformat.v4.new_markdown_cell(text, id=name, metadata=metadata)
     if "setup" in cell.tags:  # folded: a lesson begins with its question, not with its imports

@@ -54,7 +54,7 @@ FORBIDDEN = {
         "names a folder of one machine; take it from a parameter"
     ),
     r"^\s*(from matplotlib import .*pyplot|import matplotlib\.pyplot)": (
-        "uses pyplot, whose figures have no alt text; use annlib.course.plots.scenes"
+        "uses pyplot, whose figures have no alt text; use annlib.course.plots"
     ),
     r"\.(clustermap|boxplot)\(.*": "uses a seaborn plot that breaks with the newest matplotlib",
 }

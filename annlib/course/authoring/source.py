@@ -68,18 +68,8 @@ def read(source: Path) -> Lesson:
     lines = [n for n, line in enumerate(text.splitlines(), 1) if re.match(r"# %%( |$)", line)]
     nodes = jupytext.reads(text, fmt="py:percent").cells
     places = [f"{source.name}:{line}" for line in lines] + [source.name] * len(nodes)
-    cells = number_cells(list(zip(nodes, places, strict=False)))
-    for slug, count in Counter(cell.slug for cell in cells).items():  # a slug makes a cell's id
-        if count > 1:
-            same = ", ".join(cell.place for cell in cells if cell.slug == slug)
-            raise ValueError(f"{count} cells are called {slug!r} ({same}): a tag names one cell.")
-    return Lesson(source.stem, cells)
-
-
-def number_cells(nodes: list[tuple]) -> list[Cell]:
-    """Cells with section and slug: their own tag, or a running number within the section."""
-    section, sections, numbers, cells = "top", Counter(), Counter(), []
-    for node, place in nodes:
+    section, sections, numbers, cells = "top", Counter(), Counter(), {}
+    for node, place in zip(nodes, places, strict=False):
         tags = tuple(node.metadata.get("tags", []))
         titles = headings(node.source) if node.cell_type == "markdown" else []
         if titles and titles[0][0] <= 2:
@@ -89,10 +79,13 @@ def number_cells(nodes: list[tuple]) -> list[Cell]:
         names = [tag for tag in tags if tag not in ("instructor", "slow", "gpu")]
         numbers[section] += not names
         slug = names[0] if names else f"{section}/{numbers[section]}"
-        cell = Cell(node.cell_type, node.source, tags, section, slug, place)
-        check_cell(cell)
-        cells.append(cell)
-    return cells
+        if slug in cells:  # it makes the id of a cell
+            raise ValueError(
+                f"{place} and {cells[slug].place} are both called {slug!r}: a tag names one cell."
+            )
+        cells[slug] = Cell(node.cell_type, node.source, tags, section, slug, place)
+        check_cell(cells[slug])
+    return Lesson(source.stem, list(cells.values()))
 
 
 def check_cell(cell: Cell) -> None:
@@ -120,6 +113,7 @@ def check_cell(cell: Cell) -> None:
         )
 
 
+# How much a hint gives away, not what.
 HINT_TITLES = {"1": "the idea", "2": "the tool", "3": "the first line"}
 LINK = re.compile(r"\]\((exercise|quiz|predict):([a-z0-9-]+)\)")
 NUMBER_LINK = re.compile(r"\[([^\]]+)\]\((claim|given|cited|result):([a-z0-9_./-]+)\)")
@@ -138,11 +132,6 @@ class Option(NamedTuple):
 def folded(summary: str, body: str) -> str:
     """Markdown that shows `summary` (HTML) and unfolds `body`; the blank lines keep it markdown."""
     return f"<details>\n<summary>{summary}</summary>\n\n{body}\n\n</details>"
-
-
-def hint(text: str, number: str) -> str:
-    """A folded hint whose title says how much it gives away, not what."""
-    return folded(f"Hint {number}: {HINT_TITLES[number]}", text)
 
 
 def quiz_options(text: str) -> list[Option]:
@@ -171,11 +160,6 @@ def inline_html(text: str) -> str:
     for pattern, tag in EMPHASIS:
         text = re.sub(pattern, rf"<{tag}>\1</{tag}>", text)
     return text
-
-
-def teachers_note(text: str) -> str:
-    """A quotation that is visibly not part of the lesson."""
-    return "\n".join(f"> {line}".rstrip() for line in f"**For teachers.** {text}".splitlines())
 
 
 def resolve_links(cell: Cell, anchors: dict[str, str]) -> str:

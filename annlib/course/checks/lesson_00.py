@@ -5,7 +5,7 @@ from annlib.course.attention import Attention
 from annlib.course.attention_metrics import class_masses
 from annlib.course.checks.base import NotYet, check_pixel, expect
 from annlib.course.lesson import say
-from annlib.course.plots.scenes import say_choice
+from annlib.course.plots.scenes import say_attention
 from annlib.data.balloon_town.layout import BALLOONS, CLASS_NAMES, HOUSES, Scene
 
 
@@ -30,7 +30,7 @@ def house_pixel(pixel: tuple[int, int], scene: Scene, attention: Attention) -> N
     hint = " Did you write the column first?" if swapped else " Houses stand just above the road."
     expect(label in HOUSES, f"Row {row}, column {column} is {found}, not a house.{hint}")
     first = next(iter(class_masses(attention.picture(*pixel), scene.labels)))
-    said = say_choice(attention, scene.labels, *pixel)
+    said = say_attention(attention, scene.labels, *pixel)
     if first not in [CLASS_NAMES[balloon] for balloon in BALLOONS]:
         raise NotYet(f"""{said} So most of the attention goes to {first}, not to a balloon. Choose a
             pixel nearer to the middle of a wall, because the receptive field of a pixel at the edge

@@ -1,6 +1,6 @@
-"""Figures of attention on an image, and of what ablating it changes.
+"""Figures of attention on an image, and of what ablating attention weights changes.
 
-H x W pixels of the image, h x w positions of the map.
+H x W pixels of the image, h x w positions of the map, N queries, S keys, C channels.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -8,156 +8,306 @@ from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from annlib.course.attention import Attention, Projections, projections_of
+from annlib.course.attention import (
+    Attention,
+    Projections,
+    Size,
+    anchor_boxes,
+    projections_of,
+    to_pixels,
+)
 from annlib.course.attention_metrics import entropy, house_answer, predict_labels
 from annlib.course.interventions import WAYS, Damage
-from annlib.course.plots import scenes
-from annlib.course.plots.anchors import anchor_map, two_maps
-from annlib.course.plots.scenes import Picture, panels, say_choice
+from annlib.course.plots.scenes import attention_map, name_houses, say_attention
 from annlib.course.plots.style import (
     BLOCK_COLOURS,
+    GREY,
+    HALO,
     INK,
+    FigureWithAlt,
     colour_labels,
+    draw_box,
+    draw_frame,
     draw_image,
+    draw_map,
     draw_query,
     draw_spotlight,
-    name_houses,
+    faded,
+    new_figure,
+    panels,
+    spotlight,
     styled,
 )
 from annlib.course.plots.training import weight_matrix
 from annlib.data.balloon_town.layout import CLASS_NAMES, Scene
 
-Look = Callable[
-    [np.ndarray], Mapping[str, Projections]
-]  # picture -> path of a block -> what it has
-Model = nn.Module | Look
+
+def mosaic(image: np.ndarray, map_size: Size, level: int) -> np.ndarray:
+    """The image with each cell in its mean colour; overlapping cells are averaged.
+
+    uint8 (H, W, 3) -> uint8 (H, W, 3)
+    """
+    sums, counts = np.zeros(image.shape), np.zeros(image.shape[:2])
+    boxes = to_pixels(anchor_boxes((level,), *map_size), map_size, image.shape[:2]).round().int()
+    for top, left, bottom, right in boxes.tolist():
+        sums[top:bottom, left:right] += image[top:bottom, left:right].mean((0, 1))
+        counts[top:bottom, left:right] += 1
+    return (sums / counts[..., None]).round().astype(np.uint8)
+
+
+def times_counted(map_size: Size, level: int) -> np.ndarray:
+    """In how many cells of a level each position is.  -> (h, w)"""
+    counts = np.zeros(map_size, int)
+    for top, left, bottom, right in anchor_boxes((level,), *map_size).tolist():
+        counts[top:bottom, left:right] += 1
+    return counts
+
+
+@styled
+def cell_map(image: np.ndarray, map_size: Size, level: int, index: int) -> FigureWithAlt:
+    """The means of a level with one cell framed, beside how many cells each position is in."""
+    size, boxes = image.shape[:2], anchor_boxes((level,), *map_size)
+    figure, axes = panels(1, 2, extra_height=0.2)
+    draw_image(axes[0, 0], mosaic(image, map_size, level), f"Level {level}: {level**2} means")
+    draw_frame(axes[0, 0], to_pixels(boxes, map_size, size)[index].tolist())
+    counts = times_counted(map_size, level)
+    bar = {"ticks": range(5)}
+    draw_map(axes[0, 1], counts, size, "Cells that a position is in", bar, vmin=0, vmax=4)
+    top, left, bottom, right = boxes[index].tolist()
+    more = int((counts > 1).sum())
+    alt = (
+        f"Level {level} on a map of {map_size[0]} x {map_size[1]}: cell {index} of 0 to "
+        f"{level**2 - 1} covers rows {top} to {bottom - 1}, columns {left} to {right - 1}, "
+        f"{bottom - top} x {right - left} = {(bottom - top) * (right - left)} of {counts.size} "
+        f"positions; {more or 'no'} position{'s are' if more else ' is'} in two cells"
+        f"{' or more' if more else ''}."
+    )
+    return FigureWithAlt(figure, alt)
+
+
+LABEL_SIZE = 20, 12  # pixels of the image, wide and high, that a weight of two digits takes
+SHOWN = 6  # anchors that are drawn and named; the others are too weak to be seen
+
+
+class Anchor(NamedTuple):
+    """One of the S keys."""
+
+    index: int
+    place: str  # its level, row and column in words
+    weight: float
+    box: tuple[float, ...]  # top, left, bottom, right in pixels
+
+
+def count_anchors(levels: tuple[int, ...] | None, map_size: Size) -> str:
+    """S in words: "1² + 3² = 1 + 9 = 10 anchors"."""
+    if levels is None:
+        return f"{map_size[0]} x {map_size[1]} = {map_size[0] * map_size[1]} positions"
+    total = sum(level * level for level in levels)
+    squares = " + ".join(f"{level}²" for level in levels)
+    if len(levels) > 1:
+        squares += " = " + " + ".join(f"{level * level}" for level in levels)
+    return f"{squares} = {total} {'anchor' if total == 1 else 'anchors'}"
+
+
+def strongest(attention: Attention, y: int, x: int, count: int = SHOWN) -> list[Anchor]:
+    """The anchors with the largest attention weights for the query pixel (y, x), in that order."""
+    weights, boxes = attention.row(y, x).numpy(), attention.boxes().numpy()
+    order = np.argsort(-weights, kind="stable")[:count]
+    return [
+        Anchor(int(i), say_place(int(i), attention), float(weights[i]), tuple(boxes[i]))
+        for i in order
+    ]
+
+
+def say_place(index: int, attention: Attention) -> str:
+    """Which cell anchor `index` is the mean of; rows and columns count from 0."""
+    if attention.pool_scales is None:
+        row, column = divmod(index, attention.map_size[1])
+        return f"position row {row} column {column}"
+    for level in attention.pool_scales:
+        if index < level * level:
+            return f"level {level} row {index // level} column {index % level}"
+        index -= level * level
+    raise IndexError(f"anchor {index} lies beyond the last level of {attention.pool_scales}")
+
+
+@styled
+def anchor_map(
+    image: np.ndarray, attention: Attention, y: int, x: int, title: str, block: str
+) -> FigureWithAlt:
+    """The strongest cells on the image, beside all weights spread over theirs.  uint8 (H, W, 3)"""
+    figure, axes = panels(1, 2)
+    draw_image(axes[0, 0], faded(image, 0.3), f"{title}: S = {attention.weights.shape[1]}", block)
+    draw_cells(axes[0, 0], strongest(attention, y, x), BLOCK_COLOURS[block])
+    heat = attention.picture(y, x).numpy()
+    draw_image(axes[0, 1], spotlight(image, heat), "All weights, spread over cells")
+    for place in axes[0]:
+        draw_query(place, y, x)
+    return FigureWithAlt(figure, say_anchors(attention, y, x))
+
+
+def draw_cells(axes: Axes, anchors: list[Anchor], colour: str) -> None:
+    """Weakest first, so that the strongest lies on top; strong ones carry their weight."""
+    for anchor in reversed(anchors):
+        draw_box(axes, anchor.box, colour, anchor.weight / anchors[0].weight)
+    taken: list[tuple[float, float]] = []
+    for anchor in anchors:
+        if anchor.weight < anchors[0].weight / 4:
+            break  # weak ones often lie on the strongest: numbers would cover each other
+        top, left, bottom, right = anchor.box
+        x, y = (left + right) / 2, (top + bottom) / 2
+        if all(abs(x - u) >= LABEL_SIZE[0] or abs(y - v) >= LABEL_SIZE[1] for u, v in taken):
+            taken.append((x, y))
+            look = {"ha": "center", "va": "center", "fontsize": 9, "path_effects": HALO}
+            axes.text(x, y, f"{anchor.weight:.0%}", zorder=5, **look)
+
+
+def say_anchors(attention: Attention, y: int, x: int) -> str:
+    counted = count_anchors(attention.pool_scales, attention.map_size)
+    weights = "; ".join(f"{a.place}: {a.weight:.1%}" for a in strongest(attention, y, x, 3))
+    return f"S: {counted}. Row {y}, column {x} attends most to {weights}."
+
+
+@styled
+def output_change(image: np.ndarray, exact: Tensor, anchored: Tensor) -> FigureWithAlt:
+    """The image, beside how far anchors change the output at each position.
+
+    uint8 (H, W, 3), outputs without and with anchors (C, h, w)
+    """
+    moved = (exact - anchored).norm(dim=0).numpy()
+    figure, axes = panels(1, 2)
+    draw_image(axes[0, 0], image, "The image")
+    bar = {"label": "length of the difference"}
+    draw_map(axes[0, 1], moved, image.shape[:2], "How far the output changes", bar, vmin=0)
+    row, column = np.unravel_index(moved.argmax(), moved.shape)
+    alt = (
+        f"Beside the image, how far anchors change the output of each position: at most "
+        f"{moved.max():.1f}, at row {row}, column {column} of the {moved.shape[0]} x "
+        f"{moved.shape[1]} map; in the median {np.median(moved):.1f}."
+    )
+    return FigureWithAlt(figure, alt)
+
+
+@styled
+def two_maps(
+    image: np.ndarray,
+    strength: np.ndarray,
+    attention: Attention,
+    names: Sequence[str],
+    y: int,
+    x: int,
+) -> FigureWithAlt:
+    """The map of the queries, with the position; the image, with the cells that it attends to.
+
+    uint8 (H, W, 3); strength of each query position (h, w); names of the two panels.
+    """
+    figure, axes = panels(1, 2)
+    draw_map(axes[0, 0], strength, image.shape[:2], names[0], None, vmin=0)
+    draw_query(axes[0, 0], y, x)
+    title = f"{names[1]}: S = {attention.weights.shape[1]}"
+    draw_image(axes[0, 1], faded(image, 0.3), title, "afnb")
+    draw_cells(axes[0, 1], strongest(attention, y, x), BLOCK_COLOURS["afnb"])
+    draw_query(axes[0, 1], y, x)
+    return FigureWithAlt(figure, f"{names[0]}, {names[1]}. {say_anchors(attention, y, x)}")
+
+
+# A network, or a function: image -> path of a block -> its projections
+Model = nn.Module | Callable[[np.ndarray], Mapping[str, Projections]]
 
 
 class Subject(NamedTuple):
-    """A picture, and what is to be seen where."""
+    """An image and its classes."""
 
     image: np.ndarray  # uint8 (H, W, 3)
-    labels: np.ndarray | None = None  # class indices (H, W); None: shares are not summed by class
+    labels: np.ndarray | None = None  # class indices (H, W); None: weights are not summed by class
     class_names: Sequence[str] = CLASS_NAMES
 
 
-class Asking(NamedTuple):
-    """A map that is drawn instead of the picture, for a block that asks with another map."""
+class QueryMap(NamedTuple):
+    """A map that is drawn instead of the image, for a block whose queries are of another map."""
 
     strength: np.ndarray  # (h, w)
-    asks: str  # "High-level map asks"
-    answers: str
+    queries: str  # title of the panel with the queries
+    keys: str
 
 
 class View(NamedTuple):
-    """One block of one network on one picture."""
+    """One block of one network on one image."""
 
     projections: Projections
-    block: str  # whose colour it has: a key of drawing.BLOCK_COLOURS
-    asking: Asking | None = None
+    block: str  # whose colour it has: a key of BLOCK_COLOURS
+    query_map: QueryMap | None = None
 
 
 Views = Mapping[str, Mapping[str, View]]  # network -> block -> view, by their names in the menus
 
 
 def views_of(models: Mapping[str, Model], image: np.ndarray) -> Views:
-    """All attention blocks of all networks on a picture, uint8 (H, W, 3).
+    """All attention blocks of all networks on an image, uint8 (H, W, 3).
 
-    A network is a model with attention, or a function that finds projections. Raises ValueError for
-    a model without attention.
+    Raises ValueError for a model without attention.
     """
-    return {name: blocks_of(model, image) for name, model in models.items()}
-
-
-def blocks_of(model: Model, image: np.ndarray) -> Mapping[str, View]:
-    """Name of each block -> view."""
-    found = projections_of(model, image) if isinstance(model, nn.Module) else model(image)
-    views = {}
-    for path, one in found.items():
-        part = path.partition(".")[0]
-        block = part if part in ("afnb", "apnb") else "apnb" if one.pool_scales else "nonlocal"
-        views["non-local" if block == "nonlocal" else block.upper()] = View(one, block)
+    views: dict[str, dict[str, View]] = {}
+    for name, model in models.items():
+        found = projections_of(model, image) if isinstance(model, nn.Module) else model(image)
+        views[name] = {}
+        for path, one in found.items():
+            part = path.partition(".")[0]
+            block = part if part in ("afnb", "apnb") else "apnb" if one.pool_scales else "nonlocal"
+            views[name]["non-local" if block == "nonlocal" else block.upper()] = View(one, block)
     return views
 
 
-def subject_of(picture: np.ndarray | Scene, model: Model | None = None) -> Subject:
-    """A picture with its classes: a scene's own, else those that the model takes it for.
+def subject_of(image: np.ndarray | Scene, model: Model | None = None) -> Subject:
+    """An image with its classes: a scene's labels, else the prediction of the model.
 
-    picture: uint8 (H, W, 3) or a scene. Raises ValueError for an array of another kind.
+    image: uint8 (H, W, 3) or a scene. Raises ValueError for an array of another kind.
     """
-    if isinstance(picture, Scene):
-        return Subject(picture.image, picture.labels)
-    image = np.asarray(picture)
+    if isinstance(image, Scene):
+        return Subject(image.image, image.labels)
+    image = np.asarray(image)
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
         raise ValueError(
-            f"This picture has shape {image.shape} and type {image.dtype}, but pictures are uint8 "
-            "(H, W, 3) in RGB, 0 to 255. A PIL image becomes one by np.asarray(it.convert('RGB'))."
+            f"This image has shape {image.shape} and type {image.dtype}, but images are uint8 "
+            "(H, W, 3) in RGB, 0 to 255. Convert a PIL image: np.asarray(it.convert('RGB'))."
         )
     if not isinstance(model, nn.Module) or model.config.num_classes != len(CLASS_NAMES):
         return Subject(image)
     return Subject(image, predict_labels(model, image))
 
 
-def weights_among(query: Tensor, key: Tensor, factor: float = 1.0) -> Tensor:
-    """(C, N), (C, S) -> (N, S): row n is how position n divides its attention.
+def six_positions(
+    query: Tensor, key: Tensor, names: Sequence[str], factor: float
+) -> tuple[FigureWithAlt, str]:
+    """The matrix of attention weights, and the last position's row and column in words.
 
-    factor: what all scores are multiplied by, on top of the block's 1/√C.
+    (C, N), (C, N).  factor: of all scores, on top of 1/√C
     """
-    return (factor * query.shape[0] ** -0.5 * query.mT @ key).softmax(dim=-1)
-
-
-def six_positions(query: Tensor, key: Tensor, names: Sequence[str], factor: float) -> Picture:
-    """The matrix of weights with its numbers, one row for each that asks.  (C, N), (C, N)"""
-    weights = weights_among(query, key, factor)
+    weights = (factor * query.shape[0] ** -0.5 * query.mT @ key).softmax(dim=-1)  # (N, N)
     title = "Six positions" if factor == 1 else f"Six positions, scores x {factor:g}"
-    return weight_matrix(weights.numpy(), title, names, names)
-
-
-def say_position(query: Tensor, key: Tensor, names: Sequence[str], factor: float, at: int) -> str:
-    """What one of the positions gives, how widely, and what it gets, in words."""
-    weights = weights_among(query, key, factor)
-    bits, row = float(entropy(weights[at])), weights[at]
-    return (
-        f"{names[at]} looks most at {names[int(row.argmax())]} ({row.max():.2f}); entropy "
-        f"{bits:.2f} bits, as if it looked evenly at {2**bits:.1f} of {len(row)}. "
-        f"All six together give it {weights[:, at].sum():.2f}."
+    bits, row = float(entropy(weights[-1])), weights[-1]
+    said = (
+        f"{names[-1]} attends most to {names[int(row.argmax())]} ({row.max():.2f}); entropy "
+        f"{bits:.2f} bits, as if it attended evenly to {2**bits:.1f} of {len(row)}. The weights "
+        f"that the {len(row)} queries give it sum to {weights[:, -1].sum():.2f}."
     )
-
-
-def laid_over(image: np.ndarray, overlay: np.ndarray) -> np.ndarray:
-    """uint8 (H, W, 3), RGBA uint8 (H, W, 4) -> uint8 (H, W, 3)"""
-    share = overlay[..., 3:] / 255
-    return (image * (1 - share) + overlay[..., :3] * share + 0.5).astype(np.uint8)
+    return weight_matrix(weights.numpy(), title, names, names), said
 
 
 @styled
-def picked(
-    image: np.ndarray,
-    overlays: Sequence[np.ndarray],
-    y: int,
-    x: int,
-    title: str,
-    name: str | None = None,
-) -> Picture:
-    """uint8 (H, W, 3) under its overlays (H, W, 4), in their order, with pixel (y, x) ringed.
-
-    name: the pixel's class, if it is known.
-    """
-    for overlay in overlays:
-        image = laid_over(image, overlay)
+def picked(image: np.ndarray, y: int, x: int, title: str, name: str) -> FigureWithAlt:
+    """uint8 (H, W, 3) with pixel (y, x) ringed.  name: of its class"""
     figure, axes = panels(1, 1)
     draw_image(axes[0, 0], image, title)
     draw_query(axes[0, 0], y, x)
-    of = f", {name}," if name else ""
     height, width = image.shape[:2]
-    alt = f"{title}: the pixel in row {y}, column {x}{of} of a picture of {height} x {width}."
-    return Picture(figure, alt)
+    alt = f"{title}: the pixel in row {y}, column {x}, {name}, of an image of {height} x {width}."
+    return FigureWithAlt(figure, alt)
 
 
-def view_picture(
+def draw_view(
     subject: Subject,
     view: View,
     y: int,
@@ -165,88 +315,70 @@ def view_picture(
     levels: Sequence[int],
     factor: float,
     title: str,
-) -> tuple[Picture | None, str]:
-    """What pixel (y, x) chooses, and the same in words; no picture where no level is on.
+) -> tuple[FigureWithAlt | None, str]:
+    """What pixel (y, x) attends to, and the same in words; no figure where no level is on.
 
     levels: those that are on, of all that there are; factor: of all scores.
     """
     scales = view.projections.pool_scales
     chosen = None if scales is None else [scale for scale in scales if scale in levels]
     if chosen == []:
-        return None, "S = 0: nobody answers. Tick at least one level."
+        return None, "S = 0: there are no keys. Tick at least one level."
     found = view.projections.attention(chosen, factor)
-    words = say_choice(found, subject.labels, y, x, subject.class_names)
-    if view.asking:
-        strength, *names = view.asking
+    words = say_attention(found, subject.labels, y, x, subject.class_names)
+    if view.query_map:
+        strength, *names = view.query_map
         return two_maps(subject.image, strength, found, names, y, x), words
-    draw = anchor_map if scales else scenes.attention
+    draw = anchor_map if scales else attention_map
     return draw(subject.image, found, y, x, title, view.block), words
 
 
-LOOKS = {  # of the ways, in their order; told apart in grey, too
-    way: {"marker": marker, "linestyle": dashes}
-    for way, marker, dashes in zip(WAYS, "os", ("-", "--"), strict=True)
-}
-MARKS = {1 / 3: "guessing", 0.61: "voting"}  # house accuracy of those who do not match paints
-
-Damages = Mapping[tuple[str, str, int], Damage]  # (block, way, k) -> what was left
+Damages = Mapping[tuple[str, str, int], Damage]  # (block, way, k) -> scores after the ablation
+MARKS = {1 / 3: "guessing", 0.61: "voting"}  # house accuracy without matching colours
 
 
 @styled
-def damage_curves(damages: Damages, blocks: Mapping[str, str]) -> Picture:
-    """House accuracy against the number of weights switched off, one panel a block.
+def damage_curves(damages: Damages, blocks: Mapping[str, str]) -> FigureWithAlt:
+    """House accuracy against the number of weights set to zero, one panel for each block.
 
-    blocks: path of a block -> its title; the colour is found by the path's first part.
+    blocks: path of a block -> its title; the path's first part gives the colour.
     """
-    figure = Figure((4.6 * len(blocks), 3.7), layout="constrained")
-    axes = figure.subplots(1, len(blocks), sharey=True, squeeze=False)[0]
-    words = ["House accuracy with weights of one block switched off."]
+    figure, axes = new_figure(4.6 * len(blocks), 3.7, 1, len(blocks), sharey=True, squeeze=False)
+    axes = axes[0]
+    words = ["House accuracy with attention weights of one block set to zero."]
     for place, (block, title) in zip(axes, blocks.items(), strict=True):
         colour = BLOCK_COLOURS[block.partition(".")[0]]
-        words += draw_curves(place, damages, block, title, colour)
+        for way, marker, dashes in zip(WAYS, "os", ("-", "--"), strict=True):
+            points = [(k, d.houses) for (b, w, k), d in damages.items() if (b, w) == (block, way)]
+            ks, houses = zip(*sorted(points), strict=True)
+            look = {"color": colour, "marker": marker, "linestyle": dashes}
+            place.plot(range(len(ks)), houses, label=way, **look)
+            said = ", ".join(f"{h:.2f} without {k}" for k, h in zip(ks, houses, strict=True))
+            words.append(f"{title}, {way}: {said}.")
+        for height, name in MARKS.items():
+            place.axhline(height, color=GREY, linewidth=1, linestyle=":")
+            place.text(-0.2, height + 0.015, name, size=9, color=INK)
+        place.set_xticks(range(len(ks)), [str(k) for k in ks])
+        place.set(ylim=(0, 1.05), title=title, xlabel="weights set to zero in each row")
     axes[0].set_ylabel("house accuracy")
-    axes[0].legend(loc="lower left", bbox_to_anchor=(0, 0.02), title="switched off")
-    return Picture(figure, " ".join(words))
-
-
-def draw_curves(axes: Axes, damages: Damages, block: str, title: str, colour: str) -> Sequence[str]:
-    """Both ways for one block; returns the curves in words."""
-    words = []
-    for way, look in LOOKS.items():
-        points = [(k, d.houses) for (b, w, k), d in damages.items() if (b, w) == (block, way)]
-        ks, houses = zip(*sorted(points), strict=True)
-        axes.plot(range(len(ks)), houses, color=colour, label=way, **look)
-        said = ", ".join(f"{house:.2f} without {k}" for k, house in zip(ks, houses, strict=True))
-        words.append(f"{title}, {way}: {said}.")
-    for height, name in MARKS.items():
-        axes.axhline(height, color="#8a8a8a", linewidth=1, linestyle=":")
-        axes.text(-0.2, height + 0.015, name, size=9, color=INK)
-    axes.set_xticks(range(len(ks)), [str(k) for k in ks])
-    axes.set(ylim=(0, 1.05), title=title, xlabel="weights switched off in each row")
-    return words
+    axes[0].legend(loc="lower left", bbox_to_anchor=(0, 0.02), title="set to zero")
+    return FigureWithAlt(figure, " ".join(words))
 
 
 @styled
-def what_is_left(
+def ablated(
     scene: Scene, left: Attention, query: tuple[int, int], labels: np.ndarray, block: str
-) -> Picture:
-    """What a pixel still looks at, beside what the network now says.
-
-    left: the attention that is left. labels: predicted classes (H, W).
-    """
-    heat = left.picture(*query).numpy()
+) -> FigureWithAlt:
+    """The attention that an ablation left to a pixel, beside the network's prediction (H, W)."""
     figure, axes = panels(1, 2)
-    draw_spotlight(axes[0, 0], scene.image, heat, query, "What is left to look at", block)
-    draw_image(axes[0, 1], colour_labels(labels), "What the network says now")
+    heat = left.picture(*query).numpy()
+    draw_spotlight(axes[0, 0], scene.image, heat, query, "Attention that is left", block)
+    draw_image(axes[0, 1], colour_labels(labels), "Prediction after the ablation")
     name_houses(axes[0, 1], scene, labels)
     draw_query(axes[0, 1], *query)
-    return Picture(figure, f"Beside the light of what is left: {say_answers_now(scene, labels)}")
-
-
-def say_answers_now(scene: Scene, labels: np.ndarray) -> str:
-    """Each house, what it is and what it is taken for."""
-    return " ".join(
-        f"The {house.paint} {CLASS_NAMES[house.label]} is called "
+    houses = " ".join(
+        f"The {house.paint} {CLASS_NAMES[house.label]} is classified as "
         f"{CLASS_NAMES[house_answer(labels, scene, house)]}."
         for house in scene.houses
     )
+    return FigureWithAlt(figure, f"Beside the attention that is left, the prediction: {houses}")

@@ -1,55 +1,66 @@
-"""Figures of costs: curves over the size of the map, bars of parts, measured points."""
+"""Figures of costs: curves over the size of the map, bars, measured points, efficient methods."""
 
 from collections.abc import Mapping, Sequence
 from math import inf
 from textwrap import fill
+from typing import NamedTuple
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import StrMethodFormatter
+from matplotlib.ticker import FuncFormatter, StrMethodFormatter
 
+from annlib.course.attention import Attention
+from annlib.course.attention_metrics import match, query_on
+from annlib.course.commutation import Exchange
 from annlib.course.costs import Setting, bills
+from annlib.course.efficient import EXACT, FAMILIES, KEYS, ORDER, PAIRS, STORAGE
 from annlib.course.implementations import FOLDED_APNB, FUSED, NONLOCAL, PLAIN_APNB
-from annlib.course.plots.scenes import Picture
-from annlib.course.plots.style import BLOCK_COLOURS, INK, styled
+from annlib.course.plots.style import (
+    BLOCK_COLOURS,
+    GREY,
+    INK,
+    FigureWithAlt,
+    draw_spotlight,
+    new_figure,
+    panels,
+    styled,
+)
 from annlib.course.preflight import Estimate
+from annlib.course.replace_attention import Score
 from annlib.course.scaling import (
     TIMED,
     Curve,
-    Found,
-    Line,
     Times,
     key,
     predicted,
     refusal,
     said_seconds,
 )
+from annlib.course.timing import Measured
+from annlib.data.balloon_town.layout import Scene
 
-LOOKS = {  # told apart in grey, too
-    NONLOCAL: {"color": BLOCK_COLOURS["nonlocal"], "marker": "s", "linestyle": ":"},
-    FUSED: {
-        "color": BLOCK_COLOURS["nonlocal"],
-        "marker": "^",
-        "linestyle": "--",
-        "markerfacecolor": "none",
-        "zorder": 3,  # its memory is nearly APNB's: both are to be seen
-    },
-    PLAIN_APNB: {"color": BLOCK_COLOURS["apnb"], "marker": "o", "linestyle": "-"},
+NONLOCAL_COLOUR, APNB_COLOUR = BLOCK_COLOURS["nonlocal"], BLOCK_COLOURS["apnb"]
+LOOKS = {  # differ in grey, too
+    NONLOCAL: {"color": NONLOCAL_COLOUR, "marker": "s", "linestyle": ":"},
+    FUSED: {"color": NONLOCAL_COLOUR, "marker": "^", "linestyle": "--"},
+    PLAIN_APNB: {"color": APNB_COLOUR, "marker": "o", "linestyle": "-"},
+    FOLDED_APNB: {"color": APNB_COLOUR, "marker": "o", "linestyle": "-"},
 }
-POSITIONS = np.logspace(2, 5.2, 60)  # from a small picture of the course to a whole street
+# Fused attention needs nearly the memory of APNB: both should be seen.
+COST_LOOKS = LOOKS | {FUSED: LOOKS[FUSED] | {"markerfacecolor": "none", "zorder": 3}}
+POSITIONS = np.logspace(2, 5.2, 60)  # from a small image of the course to a whole street
 BEFORE = (
     "'Measure here' calls the non-local block and APNB on this map, on this machine, and draws "
-    "their time beside the one that operations let expect. It takes some 3 s at most."
+    "their time beside the time that operations suggest. It takes at most about 3 s."
 )
 BASE, MARKED = "#9a9a9a", BLOCK_COLOURS["ann"]
 
 
 @styled
-def cost_curves(setting: Setting, memory: float, times: Times | None = None) -> Picture:
+def cost_curves(setting: Setting, memory: float, times: Times | None = None) -> FigureWithAlt:
     """Operations, memory and time over N by formula, with marks at one map.
 
-    memory: bytes that are free here; inf if not known. times: what was measured, None before.
+    memory: bytes that are free here; inf if not known. times: measurements, None before them.
     """
     figure = Figure((12.4, 4.2))  # a layout that is computed takes as long as all the drawing
     figure.subplots_adjust(left=0.06, right=0.99, bottom=0.23, top=0.92, wspace=0.24)
@@ -58,171 +69,133 @@ def cost_curves(setting: Setting, memory: float, times: Times | None = None) -> 
     here = bills(setting.positions, anchors, channels)
     curves = [bills(n, anchors, channels) for n in POSITIONS]
     for name, bill in here.items():
-        look = LOOKS[name] | {"marker": ""}
+        look = COST_LOOKS[name]
+        line = look | {"marker": ""}
         if name != FUSED:  # it computes what the written-out form computes
-            left.plot(POSITIONS, [each[name].operations / 1e9 for each in curves], **look)
-            left.plot(setting.positions, bill.operations / 1e9, **LOOKS[name], markersize=10)
-        middle.plot(POSITIONS, [each[name].num_bytes / 2**30 for each in curves], **look)
-        middle.plot(setting.positions, bill.num_bytes / 2**30, **LOOKS[name], markersize=10)
-    draw_limit(middle, memory)
+            left.plot(POSITIONS, [each[name].operations / 1e9 for each in curves], **line)
+            left.plot(setting.positions, bill.operations / 1e9, **look, markersize=10)
+        middle.plot(POSITIONS, [each[name].num_bytes / 2**30 for each in curves], **line)
+        middle.plot(setting.positions, bill.num_bytes / 2**30, **look, markersize=10)
+    if memory < inf:
+        gib = memory / 2**30
+        middle.axhline(gib, color=INK, linewidth=1.2)
+        middle.text(POSITIONS[0], gib * 1.15, f"free here: {gib:.1f} GiB", fontsize=9)
     left.set(title="Operations", ylabel="GFLOPs, forward")
-    middle.set(title="Memory", ylabel="GiB held at once")
-    right.set(title="Time")
+    middle.set(title="Memory", ylabel="GiB, peak")
     drawn = [left, middle]
     if times is None:
+        right.set(title="Time")
         right.set_axis_off()
-        text = fill(BEFORE, 34)
-        right.text(0.5, 0.5, text, transform=right.transAxes, ha="center", va="center")
+        centred = {"transform": right.transAxes, "ha": "center", "va": "center"}
+        right.text(0.5, 0.5, fill(BEFORE, 34), **centred)
     else:
         drawn.append(right)
-        draw_times(right, setting, times)
+        for name in TIMED:  # measured on maps that differ in their size alone
+            look, scale = COST_LOOKS[name], 1000 / times.speed
+            line = [scale * bills(n, anchors, channels)[name].operations for n in POSITIONS]
+            right.plot(POSITIONS, line, **look | {"marker": ""})
+            for positions, timing in times.points(name, setting):
+                spread = [timing.fastest, timing.slowest]
+                right.plot([positions] * 2, spread, color=INK, marker="_", linewidth=1)
+                right.plot(positions, timing.median, **look, markersize=8)
+        right.set(title="Time: lines predicted, points measured", ylabel="milliseconds a call")
     for axes in drawn:
         axes.set(xscale="log", yscale="log", xlabel="N, positions of the map")
         axes.minorticks_off()  # hundreds of them, each of which is drawn by itself
         axes.axvline(setting.positions, color=BASE, linewidth=0.8, zorder=0)
-    handles = [middle.plot([], [], label=name, **LOOKS[name])[0] for name in here]
+    handles = [middle.plot([], [], label=name, **COST_LOOKS[name])[0] for name in here]
     figure.legend(handles=handles, loc="lower center", ncols=3)
-    said = f"{say_bills(setting, memory)} {say_times(setting, memory, times)}"
-    return Picture(figure, said)
-
-
-def draw_times(axes: Axes, setting: Setting, times: Times) -> None:
-    """Lines as predicted; points as measured on maps that differ in their size alone."""
-    for name in TIMED:
-        look = LOOKS[name]
-        scale = 1000 / times.speed
-        line = [
-            scale * bills(n, setting.anchors, setting.channels)[name].operations for n in POSITIONS
-        ]
-        axes.plot(POSITIONS, line, **look | {"marker": ""})
-        for positions, timing in times.points(name, setting):
-            spread = [timing.fastest, timing.slowest]
-            axes.plot([positions] * 2, spread, color=INK, marker="_", linewidth=1)
-            axes.plot(positions, timing.median, **look, markersize=8)
-    axes.set(title="Time: lines predicted, points measured", ylabel="milliseconds a call")
-
-
-def draw_limit(axes: Axes, memory: float) -> None:
-    """A line at the memory that is free here."""
-    if memory < inf:
-        axes.axhline(memory / 2**30, color=INK, linewidth=1.2)
-        text = f"free here: {memory / 2**30:.1f} GiB"
-        axes.text(POSITIONS[0], memory / 2**30 * 1.15, text, fontsize=9)
-
-
-def say_bills(setting: Setting, memory: float) -> str:
-    """The bills of one map as sentences: for the alternative text, and beside the sliders."""
-    (height, width), positions, anchors = setting.size, setting.positions, setting.anchors
-    found = bills(positions, anchors, setting.channels)
-    fewer = found[NONLOCAL].operations / found[PLAIN_APNB].operations
-    parts = [
+    (height, width), positions = setting.size, setting.positions
+    fewer = here[NONLOCAL].operations / here[PLAIN_APNB].operations
+    costs = ". ".join(
         f"{name}: {bill.operations / 1e9:,.2f} GFLOPs, {bill.num_bytes / 2**20:,.1f} MiB"
-        for name, bill in found.items()
-    ]
-    fits = "" if found[NONLOCAL].num_bytes <= memory else " Written out it does not fit here."
-    return (
-        f"Map {height} x {width}, N = {positions:,}, S = {anchors}, C = {setting.channels}. "
-        f"{'. '.join(parts)}. N / S = {positions / anchors:.1f}, but APNB does {fewer:.1f} times "
-        f"fewer operations.{fits}"
+        for name, bill in here.items()
     )
+    fits = "" if here[NONLOCAL].num_bytes <= memory else " Written out it does not fit here."
+    alt = (
+        f"Map {height} x {width}, N = {positions:,}, S = {anchors}, C = {channels}. {costs}. "
+        f"N / S = {positions / anchors:.1f}, but APNB does {fewer:.1f} times fewer operations."
+        f"{fits} {say_times(setting, memory, times)}"
+    )
+    return FigureWithAlt(figure, alt)
 
 
 def say_times(setting: Setting, memory: float, times: Times | None) -> str:
-    """What is predicted and measured of the time at one map, or why nothing is."""
+    """Predicted and measured times at one map, or why there is no measurement."""
     if times is None:
         return f"Time: {BEFORE}"
-    said = [f"{name}: {say_time(name, setting, memory, times)}." for name in TIMED]
+    said = []
+    for name in TIMED:
+        seconds, asked = predicted(name, setting, times.speed), key(name, setting)
+        told = f"{name}: predicted {said_seconds(seconds)}"
+        if (timing := times.timings.get(asked)) is not None:
+            middle, fastest, slowest = (
+                said_seconds(one / 1000) for one in (timing.median, timing.fastest, timing.slowest)
+            )
+            ratio = timing.median / 1000 / seconds
+            told += (
+                f", measured {middle} ({fastest} to {slowest}), {ratio:.1f} times the prediction"
+            )
+        else:
+            why = times.refused.get(asked) or refusal(name, setting, times.speed, memory)
+            told += ", not measured yet" if why is None else f", not measured: {why}"
+        said.append(f"{told}.")
     return (
         f"Time by operations, at the {times.speed / 1e9:,.0f} GFLOPs a second of the non-local "
         f"block on the map of 16 x 24 (C = 256). {' '.join(said)}"
     )
 
 
-def say_time(name: str, setting: Setting, memory: float, times: Times) -> str:
-    """The same of one form."""
-    seconds = predicted(name, setting, times.speed)
-    told, asked = f"predicted {said_seconds(seconds)}", key(name, setting)
-    if (timing := times.timings.get(asked)) is not None:
-        middle, *ends = (
-            said_seconds(one / 1000) for one in (timing.median, timing.fastest, timing.slowest)
-        )
-        ratio = timing.median / 1000 / seconds
-        return f"{told}, measured {middle} ({' to '.join(ends)}), {ratio:.1f} times the prediction"
-    why = times.refused.get(asked) or refusal(name, setting, times.speed, memory)
-    return f"{told}, not measured yet" if why is None else f"{told}, not measured: {why}"
-
-
 @styled
 def part_bars(
     values: Mapping[str, float], title: str, unit: str, marked: tuple[str, ...]
-) -> Picture:
-    """One bar a part, the first on top; the marked ones in another colour, hatched.
+) -> FigureWithAlt:
+    """One bar for each part, the first on top; the marked ones in another colour, hatched.
 
-    values: name of a part -> what it takes, in `unit`.
+    values: name of a part -> its cost, in `unit`.
     """
     names, total = list(values), sum(values.values())
-    figure = Figure((7.4, 0.9 + 0.34 * len(names)), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = new_figure(7.4, 0.9 + 0.34 * len(names))
     for row, (name, value) in enumerate(values.items()):
         look = {"color": MARKED, "hatch": "//"} if name in marked else {"color": BASE}
         axes.barh(row, value, edgecolor="white", **look)
-        text = f" {value:,.2f} ({value / total:.0%})"
-        axes.text(value, row, text, va="center", fontsize=9)
+        axes.text(value, row, f" {value:,.2f} ({value / total:.0%})", va="center", fontsize=9)
     axes.set(yticks=range(len(names)), yticklabels=names, xlabel=unit, title=title)
     axes.set_xlim(0, 1.22 * max(values.values()))
     axes.invert_yaxis()
-    return Picture(figure, say_parts(values, title, unit))
-
-
-def say_parts(values: Mapping[str, float], title: str, unit: str) -> str:
-    """The shares in words."""
-    total = sum(values.values())
-    shares = ", ".join(f"{name} {value / total:.0%}" for name, value in values.items())
-    return f"{title}. {total:,.2f} {unit} in all: {shares}."
-
-
-GROWTH_LOOKS = {  # told apart in grey, too
-    NONLOCAL: {"color": BLOCK_COLOURS["nonlocal"], "marker": "s", "linestyle": ":"},
-    FUSED: {"color": BLOCK_COLOURS["nonlocal"], "marker": "^", "linestyle": "--"},
-    FOLDED_APNB: {"color": BLOCK_COLOURS["apnb"], "marker": "o", "linestyle": "-"},
-}
-
-
-def draw_growth(axes: Axes, curve: Curve, values: Sequence[float], line: Line | None) -> None:
-    """Points as measured, and the line that was fitted to them."""
-    look = GROWTH_LOOKS[curve.name]
-    if line is None:
-        axes.plot(curve.positions, values, label=curve.name, **look | {"linestyle": ""})
-        return
-    drawn = np.exp(line.intercept) * np.array(curve.positions, float) ** line.slope
-    axes.plot(curve.positions, values, **look | {"linestyle": ""})
-    axes.plot(curve.positions, drawn, **look | {"marker": ""})
-    label = f"{curve.name}: slope {line.slope:.2f}"
-    axes.plot([], [], label=label, **look)  # the legend shows the two as one
-
-
-def say_growth(curve: Curve) -> str:
-    """A curve in words."""
-    reach = f"{curve.name}, N from {curve.positions[0]} to {curve.positions[-1]}"
-    if curve.time is None:
-        return f"{reach}: one map only."
-    return (
-        f"{reach}: time grows as N to the power of {curve.time.slope:.2f}, from "
-        f"{curve.milliseconds[0]:.1f} to {curve.milliseconds[-1]:.1f} ms; memory to the power of "
-        f"{curve.memory.slope:.2f}, from {curve.mebibytes[0]:.1f} to {curve.mebibytes[-1]:.1f} MiB."
-    )
+    parts = ", ".join(f"{name} {value / total:.0%}" for name, value in values.items())
+    return FigureWithAlt(figure, f"{title}. {total:,.2f} {unit} in all: {parts}.")
 
 
 @styled
-def growth_chart(curves: Sequence[Curve]) -> Picture:
-    """Time and memory of each form against the number of positions, both axes logarithmic."""
-    figure = Figure((9.6, 5), layout="constrained")
-    left, right = figure.subplots(1, 2)
+def growth_chart(curves: Sequence[Curve]) -> FigureWithAlt:
+    """Time and memory of each form against the number of positions, with fitted lines."""
+    figure, (left, right) = new_figure(9.6, 5, 1, 2)
+    words = ["How attention grows with the map, on logarithmic axes."]
     for curve in curves:
-        draw_growth(left, curve, curve.milliseconds, curve.time)
-        draw_growth(right, curve, curve.mebibytes, curve.memory)
+        panels = ((left, curve.milliseconds, curve.time), (right, curve.mebibytes, curve.memory))
+        for axes, values, line in panels:
+            look, label = LOOKS[curve.name], curve.name
+            axes.plot(curve.positions, values, **look | {"linestyle": ""})
+            if line is None:
+                look = look | {"linestyle": ""}
+            else:
+                fitted = np.exp(line.intercept) * np.array(curve.positions, float) ** line.slope
+                axes.plot(curve.positions, fitted, **look | {"marker": ""})
+                label = f"{label}: slope {line.slope:.2f}"
+            axes.plot([], [], label=label, **look)  # the legend shows points and line as one
+        words.append(f"{curve.name}, N from {curve.positions[0]} to {curve.positions[-1]}:")
+        if curve.time is None:
+            words.append("one map only.")
+            continue
+        times, mebibytes = curve.milliseconds, curve.mebibytes
+        words.append(
+            f"time grows as N to the power of {curve.time.slope:.2f}, from {times[0]:.1f} to "
+            f"{times[-1]:.1f} ms; memory to the power of {curve.memory.slope:.2f}, from "
+            f"{mebibytes[0]:.1f} to {mebibytes[-1]:.1f} MiB."
+        )
     left.set(title="Time", ylabel="milliseconds, median")
-    right.set(title="Memory", ylabel="MiB, the most held at once")
+    right.set(title="Memory", ylabel="MiB, peak")
     for axes in (left, right):
         axes.set_xscale("log", base=2)
         axes.set_yscale("log")
@@ -230,73 +203,238 @@ def growth_chart(curves: Sequence[Curve]) -> Picture:
         axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
         axes.legend(loc="upper left", bbox_to_anchor=(0, -0.16))
         axes.grid(alpha=0.25, linewidth=0.6)
-    words = "How attention grows with the map, on logarithmic axes. "
-    return Picture(figure, words + " ".join(map(say_growth, curves)))
-
-
-def short(value: float) -> str:
-    return f"{value:,.0f}" if value >= 10 else f"{value:.1f}"
+    return FigureWithAlt(figure, " ".join(words))
 
 
 @styled
-def measured_points(found: Mapping[str, Found], size: tuple[int, int]) -> Picture:
+def measured_points(found: Mapping[str, Measured], size: tuple[int, int]) -> FigureWithAlt:
     """A point for each form, time with its spread beside memory, on logarithmic axes."""
-    figure = Figure((9.6, 1.2 + 0.5 * len(found)), layout="constrained")
-    left, right = figure.subplots(1, 2, sharey=True)
+    figure, (left, right) = new_figure(9.6, 1.2 + 0.5 * len(found), 1, 2, sharey=True)
+    words = []
     for row, (name, one) in enumerate(found.items()):
-        colour = BLOCK_COLOURS["nonlocal" if name.startswith("non-local") else "apnb"]
-        timing, look = one.timing, {"color": colour, "markersize": 11}
-        look["marker"] = "s" if name.startswith("non-local") else "o"
+        timing, plain = one.timing, name.startswith("non-local")
+        look = {"color": NONLOCAL_COLOUR if plain else APNB_COLOUR, "markersize": 11}
+        look["marker"] = "s" if plain else "o"
         left.plot([timing.fastest, timing.slowest], [row, row], color=INK, marker="|")
-        left.plot(timing.median, row, **look)
-        left.text(1.2 * timing.slowest, row, short(timing.median), va="center")
-        right.plot(one.mebibytes, row, **look)
-        right.text(1.2 * one.mebibytes, row, short(one.mebibytes), va="center")
+        points = ((left, timing.median, timing.slowest), (right, one.mebibytes, one.mebibytes))
+        for axes, value, end in points:
+            axes.plot(value, row, **look)
+            text = f"{value:,.0f}" if value >= 10 else f"{value:.1f}"
+            axes.text(1.2 * end, row, text, va="center")
+        words.append(
+            f"{name}: {timing.median:.1f} ms ({timing.fastest:.1f} to {timing.slowest:.1f}), "
+            f"{one.mebibytes:.1f} MiB"
+        )
     left.set(yticks=range(len(found)), yticklabels=list(found), xscale="log")
     left.set(title=f"Time, map {size[0]} x {size[1]}", xlabel="milliseconds, median and spread")
-    right.set(title="Memory", xlabel="MiB held at once", xscale="log")
+    right.set(title="Memory", xlabel="MiB, peak", xscale="log")
     for axes in (left, right):
         axes.grid(axis="x", color="#e4e4e4")
         low, high = axes.get_xlim()
         axes.set_xlim(low / 2, high * 3)  # room for the numbers
     left.set_ylim(len(found) - 0.4, -0.6)
-    return Picture(figure, say_found(found, size))
-
-
-def say_found(found: Mapping[str, Found], size: tuple[int, int]) -> str:
-    """The measurements in words."""
-    parts = [
-        f"{name}: {one.timing.median:.1f} ms ({one.timing.fastest:.1f} to "
-        f"{one.timing.slowest:.1f}), {one.mebibytes:.1f} MiB"
-        for name, one in found.items()
-    ]
-    return f"Attention on a map of {size[0]} x {size[1]}. {'; '.join(parts)}."
+    alt = f"Attention on a map of {size[0]} x {size[1]}. {'; '.join(words)}."
+    return FigureWithAlt(figure, alt)
 
 
 @styled
-def memory_bar(found: Estimate, title: str) -> Picture:
-    """What is there once, what each picture adds, and where the GPU ends."""
-    figure = Figure((8, 1.9), layout="constrained")
-    axes = figure.subplots()
-    fixed, maps = BLOCK_COLOURS["ppm"], BLOCK_COLOURS["nonlocal"]
+def memory_bar(found: Estimate, title: str) -> FigureWithAlt:
+    """The memory that is fixed, what each image adds, and the memory of the GPU."""
+    figure, axes = new_figure(8, 1.9)
     look = {"height": 0.5, "edgecolor": INK}
-    axes.barh(0, found.fixed_gb, color=fixed, label="12 P: weights, gradients, momentum", **look)
-    look |= {"left": found.fixed_gb, "hatch": "//"}
-    axes.barh(0, found.maps_gb, color=maps, label="B · A: maps", **look)
+    fixed = {"color": BLOCK_COLOURS["ppm"], "label": "12 P: weights, gradients, momentum"}
+    maps = {"color": NONLOCAL_COLOUR, "label": "B · A: feature maps", "hatch": "//"}
+    axes.barh(0, found.fixed_gb, **fixed, **look)
+    axes.barh(0, found.maps_gb, left=found.fixed_gb, **maps, **look)
     axes.axvline(found.gpu_gb, color=INK, linewidth=3, linestyle="--")
-    axes.text(found.gpu_gb, 0.36, f" the GPU ends: {found.gpu_gb:g} GB", ha="left", va="bottom")
+    axes.text(found.gpu_gb, 0.36, f" the GPU has {found.gpu_gb:g} GB", ha="left", va="bottom")
     most = max(found.memory_gb, found.gpu_gb)
     axes.set(xlim=(0, 1.32 * most), ylim=(-0.35, 0.75), yticks=[], xlabel="GB on one GPU")
     axes.set_title(f"{title}: {found.verdict}")
     figure.legend(loc="outside lower center", ncols=2)
-    return Picture(figure, f"{title}. {say_estimate(found)}")
-
-
-def say_estimate(found: Estimate) -> str:
-    """An estimate in words."""
-    return (
-        f"{found.verdict}. Memory {found.memory_gb:.1f} of {found.gpu_gb:g} GB: "
-        f"{found.fixed_gb:.1f} for weights, gradients, momentum, {found.maps_gb:.1f} for maps. "
-        f"Time between {found.hours / 2:.1f} and {2 * found.hours:.1f} hours. Disk "
+    alt = (
+        f"{title}. {found.verdict}. Memory {found.memory_gb:.1f} of {found.gpu_gb:g} GB: "
+        f"{found.fixed_gb:.1f} for weights, gradients, momentum, {found.maps_gb:.1f} for feature "
+        f"maps. Time between {found.hours / 2:.1f} and {2 * found.hours:.1f} hours. Disk "
         f"{found.disk_gb:.1f} GB: archives, the same unpacked, two checkpoints."
     )
+    return FigureWithAlt(figure, alt)
+
+
+KIND_LOOKS = {  # what a method reduces -> its colour and marker
+    "nothing": {"color": BLOCK_COLOURS["nonlocal"], "marker": "o"},
+    STORAGE: {"color": BLOCK_COLOURS["nonlocal"], "marker": "o"},
+    KEYS: {"color": BLOCK_COLOURS["apnb"], "marker": "s"},
+    PAIRS: {"color": BLOCK_COLOURS["afnb"], "marker": "X"},
+    ORDER: {"color": BLOCK_COLOURS["ppm"], "marker": "^"},
+}
+GUESSING = 100 / 3  # per cent, of three kinds of houses
+
+
+class Row(NamedTuple):
+    """One method in the comparison."""
+
+    name: str  # its label
+    shrinks: str
+    work: float  # operations relative to the non-local block
+    score: Score
+
+
+@styled
+def comparison(rows: Sequence[Row]) -> FigureWithAlt:
+    """A row for each method: its operations, the error of its output, its house accuracy."""
+    figure, axes = new_figure(9.4, 1.3 + 0.32 * len(rows), 1, 3, sharey=True)
+    columns = {
+        "Operations, % of non-local": [100 * row.work for row in rows],
+        "Error of the output, %": [100 * row.score.error for row in rows],
+        "Houses correct, %": [100 * row.score.right for row in rows],
+    }
+    for place, (title, values) in zip(axes, columns.items(), strict=True):
+        for y, (row, value) in enumerate(zip(rows, values, strict=True)):
+            place.plot([0, value], [y, y], color="#c9c9c9", linewidth=1, zorder=1)
+            place.plot([value], [y], markersize=8, linestyle="", **KIND_LOOKS[row.shrinks])
+            beside = {"xytext": (7, 0), "textcoords": "offset points", "size": 9, "va": "center"}
+            label = place.annotate(f"{value:.0f}", (value, y), **beside)
+            label.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.6})
+        place.set(title=title, xlim=(-4, max(108, 1.08 * max(values))))
+    axes[2].axvline(GUESSING, color=INK, linewidth=1, linestyle=":")
+    axes[2].text(GUESSING + 1.5, -0.75, "guessing", size=9, va="center")
+    axes[0].set_yticks(range(len(rows)), [row.name for row in rows])
+    axes[0].set_ylim(len(rows) - 0.4, -1.2)
+    figure.supxlabel("Squares: fewer keys; crosses: fewer pairs; triangles: other order", size=9)
+    said = "; ".join(
+        f"{row.name}: {row.work:.0%} of the operations, error {row.score.error:.0%}, "
+        f"{row.score.right:.0%} of houses correct"
+        for row in rows
+    )
+    return FigureWithAlt(figure, f"Methods in place of the non-local block, not retrained. {said}.")
+
+
+@styled
+def attention_of_methods(scene: Scene, index: int, found: Mapping[str, Attention]) -> FigureWithAlt:
+    """One house's attention by several methods, each with the weight on the house's balloon.
+
+    index: which house, from left to right. found: name of a method -> its attention.
+    """
+    columns = 3
+    figure, axes = panels(-(-len(found) // columns), columns)
+    house = scene.houses[index]
+    sentences = [f"Scene {scene.seed}: attention of the {house.paint} house."]
+    for place, (name, attention) in zip(axes.flat, found.items(), strict=False):
+        weight = match(attention, scene, house).on_its_balloon
+        query = query_on(scene, house)
+        heat = attention.picture(*query).numpy()
+        draw_spotlight(place, scene.image, heat, query, f"{name}: {weight:.0%}")
+        sentences.append(f"{name}: {weight:.0%} on its balloon.")
+    for place in axes.flat[len(found) :]:
+        place.set_visible(False)
+    return FigureWithAlt(figure, " ".join(sentences))
+
+
+def label_of(name: str, option: int) -> str:
+    """A family at one size, in a few characters."""
+    return f"{name} {option}" if len(FAMILIES[name].options) > 1 else name
+
+
+@styled
+def method_cost_curves(channels: int, options: Mapping[str, int], side: int) -> FigureWithAlt:
+    """Operations over the number of positions, for maps of side x 2 side; a line at one of them.
+
+    options: name of a family -> its size. side: of the map that the line stands for.
+    """
+    sides = np.unique(np.geomspace(16, 256, 17).astype(int) // 8 * 8)
+    positions = 2 * sides**2
+    figure, axes = new_figure(8.6, 4.2)
+    ends, here = {}, {}
+    for name, option in options.items():
+        family, label = FAMILIES[name], label_of(name, option)
+        costs = [family.operations(option, (int(s), 2 * int(s)), channels) for s in sides]
+        axes.loglog(positions, costs, markevery=4, markersize=6, **KIND_LOOKS[family.shrinks])
+        ends[label], here[label] = costs[-1], family.operations(option, (side, 2 * side), channels)
+    axes.axvline(2 * side**2, color=INK, linewidth=1, linestyle=":")
+    low, high = (np.log10(limit) for limit in axes.get_ylim())
+    height = -np.inf
+    for label, value in sorted(ends.items(), key=lambda item: item[1]):
+        height = max(np.log10(value), height + (high - low) / 18)  # labels do not overlap
+        axes.annotate(
+            label, (positions[-1], value), (positions[-1] * 1.35, 10**height), size=9, va="center",
+            arrowprops={"arrowstyle": "-", "color": GREY, "linewidth": 0.6},
+        )  # fmt: skip
+    title = f"Operations of one block, C = {channels}"
+    axes.set(xlabel="N, positions of the map", ylabel="operations", title=title)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda n, _: f"{n:,.0f}"))
+    axes.set_xlim(positions[0] * 0.9, positions[-1] * 5)
+    axes.minorticks_off()  # hundreds of them, each of which is drawn by itself
+    whole = FAMILIES[EXACT].operations(1, (side, 2 * side), channels)
+    listed = ", ".join(
+        f"{name} {cost / whole:.2%}" for name, cost in sorted(here.items(), key=lambda i: i[1])
+    )
+    alt = (
+        f"{title}. At {side} x {2 * side} (N = {2 * side**2:,}) the non-local block takes "
+        f"{whole / 1e9:.3g} billion operations; of that: {listed}."
+    )
+    return FigureWithAlt(figure, alt)
+
+
+ROUNDING = 1e-5  # of float32: what the order of a sum may change
+
+
+@styled
+def orders(found: Exchange, channel: int, name: str) -> FigureWithAlt:
+    """One channel of the first image in both orders, and their relative difference."""
+    first, second = (maps[0, channel].numpy() for maps in found)
+    low, high = min(first.min(), second.min()), max(first.max(), second.max())
+    difference = np.abs(first - second) / max(float(np.abs(first).max()), 1e-12)
+    figure, axes = new_figure(9.6, 3.4, 1, 3)
+    shown = (
+        (first, "Layer, then pooling", low, high),
+        (second, "Pooling, then layer", low, high),
+        (difference, "Relative difference", 0, 1),
+    )
+    for place, (values, title, least, most) in zip(axes, shown, strict=True):
+        drawn = place.imshow(values, vmin=least, vmax=most, aspect="auto")
+        place.set(title=title, xticks=[], yticks=[])
+        if place is not axes[0]:
+            percent = (
+                {"format": lambda value, _: f"{value:.0%}"} if most == 1 and least == 0 else {}
+            )
+            figure.colorbar(drawn, ax=place, **percent)
+    cells = found.layer_first.shape[2]
+    verdict = (
+        "They commute: this is rounding."
+        if found.difference < ROUNDING
+        else ("They do not commute.")
+    )
+    alt = (
+        f"{name}, {cells} x {cells} cells, channel {channel}: the two orders differ by up to "
+        f"{found.difference:.1e} of the largest number, over all channels. {verdict}"
+    )
+    return FigureWithAlt(figure, alt)
+
+
+@styled
+def before_after(
+    before: Mapping[str, float], after: Mapping[str, float], title: str
+) -> FigureWithAlt:
+    """Two bars for each step, in GFLOPs: as the block is written (hatched), and folded.
+
+    before, after: name of a step -> its GFLOPs; the same names in both.
+    """
+    figure, axes = new_figure(8.6, 1.3 + 0.5 * len(before))
+    written = {"color": "#9a9a9a", "hatch": "//", "edgecolor": "white", "label": "as written"}
+    folded = {"color": BLOCK_COLOURS["apnb"], "label": "folded"}
+    rows = np.arange(len(before))
+    for shift, values, look in ((-0.2, before, written), (0.2, after, folded)):
+        bars = axes.barh(rows + shift, [values[name] for name in before], 0.36, **look)
+        axes.bar_label(bars, fmt=" {:,.2f}", fontsize=9)
+    axes.set(yticks=rows, yticklabels=list(before), xlabel="GFLOPs", title=title)
+    axes.set_xlim(0, 1.15 * max(*before.values(), *after.values()))
+    axes.invert_yaxis()
+    figure.legend(loc="outside lower center", ncols=2)
+    totals = sum(before.values()), sum(after.values())
+    steps = "; ".join(f"{name} {before[name]:.2f}, then {after[name]:.2f}" for name in before)
+    alt = (
+        f"{title}. {totals[0]:.2f} GFLOPs as written, {totals[1]:.2f} folded: "
+        f"{totals[0] / totals[1]:.2f} times fewer. {steps}."
+    )
+    return FigureWithAlt(figure, alt)

@@ -1,226 +1,306 @@
-"""Figures of scenes and predictions, and the Picture class with its text alternative.
+"""Figures of Balloon Town: scenes, attention, predictions, receptive fields, windows."""
 
-Figures are made without pyplot, so none is shown twice and no state is left behind.
-"""
-
-import base64
-import io
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-from IPython.display import display
-from matplotlib.colors import PowerNorm
+from matplotlib.axes import Axes
+from matplotlib.colors import PowerNorm, to_hex
 from matplotlib.figure import Figure
+from matplotlib.patches import FancyArrowPatch, Patch, Rectangle
 
 from annlib.config import IGNORE_INDEX
-from annlib.course.attention import Attention
-from annlib.course.attention_metrics import class_masses, entropy, house_answer
+from annlib.course.attention import Attention, Size
+from annlib.course.attention_metrics import class_masses, entropy, house_answer, match, query_on
 from annlib.course.plots.style import (
-    brightest,
+    BLOCK_COLOURS,
+    DASHES,
+    HALO,
+    INK,
+    FigureWithAlt,
     colour_labels,
     draw_box,
-    draw_choices,
+    draw_frame,
     draw_image,
+    draw_map,
     draw_query,
     draw_spotlight,
     faded,
-    legend_patches,
-    name_houses,
+    new_figure,
+    panels,
+    spotlight,
     styled,
 )
-from annlib.data.balloon_town.layout import CLASS_NAMES, PATTERNS, House, Scene
-
-
-def say_house(house: House) -> str:
-    return f"{house.paint} {CLASS_NAMES[house.label]}"
+from annlib.course.receptive_field import View
+from annlib.data.balloon_town.layout import CLASS_NAMES, PAINTS, PALETTE, PATTERNS, Scene
+from annlib.engine.inference import times_covered, window_starts
 
 
 def say_scene(scene: Scene) -> str:
-    """A scene in words, for those who cannot see it."""
+    """A scene in words, for readers who cannot see it."""
     balloons = ", ".join(f"{b.paint} with a {PATTERNS[b.pattern]}" for b in scene.balloons)
-    houses = ", ".join(say_house(house) for house in scene.houses)
+    houses = ", ".join(f"{h.paint} {CLASS_NAMES[h.label]}" for h in scene.houses)
     return f"Balloons from left to right: {balloons}. Houses from left to right: {houses}."
 
 
-def say_answers(
-    scenes: Sequence[Scene], answers: Mapping[str, Sequence[np.ndarray]]
-) -> Iterator[str]:
-    """Each scene in words, and how many of its houses each model names rightly."""
-    for row, scene in enumerate(scenes):
-        yield f"Scene {scene.seed}. {say_scene(scene)}"
-        for name, labels in answers.items():
-            right = [house_answer(labels[row], scene, h) == h.label for h in scene.houses]
-            yield f"{name}: {sum(right)} of {len(right)} houses right."
-
-
-def say_choice(
+def say_attention(
     attention: Attention,
     labels: np.ndarray | None,
     y: int,
     x: int,
     names: Sequence[str] = CLASS_NAMES,
 ) -> str:
-    """What pixel (y, x) looks at, in words.  labels: class indices (H, W), None where unknown
+    """What pixel (y, x) attends to, in words.  labels: class indices (H, W), None where unknown
 
-    The browser says the same: controls/javascript/attention.js.
+    The browser says the same: widgets/javascript/attention.js.
     """
     weights = attention.row(y, x)
-    asks = f"Row {y}, column {x}"
+    said = f"Row {y}, column {x}"
     if labels is not None:
         masses = list(class_masses(attention.picture(y, x), labels, names).items())[:3]
         given = ", ".join(f"{mass:.0%} to {name}" for name, mass in masses if mass >= 0.005)
-        asks += f" ({'a border' if labels[y, x] == IGNORE_INDEX else names[labels[y, x]]})"
-        asks += f" gives {given}"
+        label = "a border" if labels[y, x] == IGNORE_INDEX else names[labels[y, x]]
+        said += f" ({label}) attends {given}"
     bits = float(entropy(weights))
-    evenly = f"as if it looked evenly at {2**bits:.0f} of {len(weights)}."
-    return f"{asks}. Entropy {bits:.1f} bits: {evenly}"
+    return (
+        f"{said}. Entropy {bits:.1f} bits: as if it attended evenly to {2**bits:.0f} of "
+        f"{len(weights)}."
+    )
 
 
-PANEL = (3.3, 2.2)  # inches, width and height of one scene: 3 to 2
-SMALL_PANEL = (2.4, 1.6)
-DPI = 110
+def name_houses(axes: Axes, scene: Scene, labels: np.ndarray | None = None) -> None:
+    """Writes each house's class over it; with predicted labels the predicted class, ✓ or ✗."""
+    for house in scene.houses:
+        text = CLASS_NAMES[house.label]
+        if labels is not None:
+            answer = house_answer(labels, scene, house)
+            text = f"{'✓' if answer == house.label else '✗'} {CLASS_NAMES[answer]}"
+        x = (house.left + house.right) / 2
+        axes.text(x, house.top - 3, text, ha="center", va="bottom", fontsize=9, path_effects=HALO)
 
 
-@dataclass(frozen=True)
-class Picture:
-    """A figure and its text alternative; the last line of a cell shows both."""
-
-    figure: Figure
-    alt: str
-
-    def png(self) -> bytes:
-        self.figure.savefig(buffer := io.BytesIO(), format="png", dpi=DPI)
-        return buffer.getvalue()
-
-    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> tuple:
-        data = {"image/png": base64.b64encode(self.png()).decode(), "text/plain": self.alt}
-        return data, {"image/png": {"alt": self.alt}}
-
-
-def show(figure: Figure, alt: str) -> None:
-    """Shows a figure of your own with its text alternative."""
-    display(Picture(figure, alt))
-
-
-def panels(rows: int, columns: int, extra_height: float = 0.0) -> tuple[Figure, np.ndarray]:
-    """A figure with room for rows x columns scenes.  -> axes (rows, columns)"""
-    width, height = PANEL if columns <= 4 else SMALL_PANEL
-    figure = Figure((columns * width, rows * (height + 0.3) + extra_height), layout="constrained")
-    return figure, figure.subplots(rows, columns, squeeze=False)
+def draw_legend(figure: Figure, columns: int) -> None:
+    """One swatch for each class, below the figure."""
+    swatches = [
+        Patch(facecolor=colour / 255, edgecolor="#8a8a8a", label=name)
+        for name, colour in zip(CLASS_NAMES, PALETTE, strict=True)
+    ]
+    figure.legend(handles=swatches, loc="outside lower center", ncols=columns)
 
 
 @styled
-def scene(scene: Scene) -> Picture:
+def scene(scene: Scene) -> FigureWithAlt:
     """A scene beside its labels, with the legend of all classes."""
     figure, axes = panels(1, 2, extra_height=0.6)
     draw_image(axes[0, 0], scene.image, f"Scene {scene.seed}")
     draw_image(axes[0, 1], colour_labels(scene.labels), "Its labels")
     name_houses(axes[0, 1], scene)
-    figure.legend(handles=legend_patches(), loc="outside lower center", ncols=5)
+    draw_legend(figure, 5)
     alt = f"Balloon Town, scene {scene.seed}, beside its labels. {say_scene(scene)}"
-    return Picture(figure, alt)
+    return FigureWithAlt(figure, alt)
 
 
 @styled
-def field_of_view(scene: Scene, y: int, x: int, side: int) -> Picture:
-    """All that a pixel can see through a square of `side` pixels; the rest is faded."""
+def field_of_view(scene: Scene, y: int, x: int, side: int) -> FigureWithAlt:
+    """The square of `side` pixels around a pixel; the rest of the scene is faded."""
     height, width = scene.labels.shape
     top, left = max(0, y - side // 2), max(0, x - side // 2)
     bottom, right = min(height, y + side // 2 + 1), min(width, x + side // 2 + 1)
     seen = faded(scene.image, 0.75)
     seen[top:bottom, left:right] = scene.image[top:bottom, left:right]
     figure, axes = panels(1, 1)
-    draw_image(axes[0, 0], seen, f"What it sees: {side} pixels")
+    draw_image(axes[0, 0], seen, f"Receptive field: {side} pixels")
     draw_box(axes[0, 0], (top, left, bottom, right), "none")
     draw_query(axes[0, 0], y, x)
     alt = (
-        f"Scene {scene.seed}, faded but for rows {top} to {bottom - 1}, columns {left} to "
+        f"Scene {scene.seed}, faded except for rows {top} to {bottom - 1}, columns {left} to "
         f"{right - 1} around the pixel in row {y}, column {x}. {say_scene(scene)}"
     )
-    return Picture(figure, alt)
+    return FigureWithAlt(figure, alt)
 
 
 @styled
-def attention(
+def attention_map(
     image: np.ndarray, attention: Attention, y: int, x: int, title: str, block: str
-) -> Picture:
-    """What pixel (y, x) chooses: on the picture, and as shares on the map. uint8 (H, W, 3)"""
+) -> FigureWithAlt:
+    """Attention weights of pixel (y, x): on the image, and as a map.  uint8 (H, W, 3)"""
     heat = attention.picture(y, x).numpy()
     figure, axes = panels(1, 2)
     draw_spotlight(axes[0, 0], image, heat, (y, x), title, block)
     height, width = image.shape[:2]
-    norm = PowerNorm(0.5, vmin=0, vmax=heat.max())  # as the spotlight: weak shares show, too
-    drawn = axes[0, 1].imshow(heat, norm=norm, extent=(0, width, height, 0))
-    axes[0, 1].set(
-        xticks=[], yticks=[], title=f"Shares on the {heat.shape[0]} x {heat.shape[1]} map"
-    )
+    bar = {
+        "ticks": heat.max() * np.linspace(0, 1, 5) ** 2,
+        "format": lambda weight, _: f"{weight:.1%}",
+    }
+    rows, columns = heat.shape
+    norm = PowerNorm(0.5, vmin=0, vmax=heat.max())  # as the spotlight: small weights show, too
+    title_right = f"Weights on the {rows} x {columns} map"
+    draw_map(axes[0, 1], heat, (height, width), title_right, bar, norm=norm)
     draw_query(axes[0, 1], y, x)
-    ticks = heat.max() * np.linspace(0, 1, 5) ** 2
-    figure.colorbar(drawn, ax=axes[0, 1], ticks=ticks, format=lambda share, _: f"{share:.1%}")
-    top = brightest(heat, image.shape[:2])
+    row, column = np.unravel_index(heat.argmax(), heat.shape)
+    top = int((row + 0.5) * height / rows), int((column + 0.5) * width / columns)
     alt = (
-        f"{title}. The pixel in row {y}, column {x} looks most at row {top[0]}, column {top[1]} "
+        f"{title}. The pixel in row {y}, column {x} attends most to row {top[0]}, column {top[1]} "
         f"({heat.max():.1%} of its attention)."
     )
-    return Picture(figure, alt)
+    return FigureWithAlt(figure, alt)
 
 
 @styled
-def hero(scene: Scene, attentions: Mapping[str, tuple[str, Attention]]) -> Picture:
-    """An arrow from each house to what it attends to most.
+def house_attention(scene: Scene, attentions: Mapping[str, tuple[str, Attention]]) -> FigureWithAlt:
+    """An arrow from each house to the cell that it attends to most.
 
-    attentions: title of a panel -> (block, one of BLOCK_COLOURS, and what it did).
+    Further cells are drawn if they get at least a quarter of what the strongest gets.
+    attentions: title of a panel -> (block, one of BLOCK_COLOURS, and its attention).
     """
     num_panels = len(attentions) + 1
     columns = 2 if num_panels == 4 else num_panels
     figure, axes = panels(num_panels // columns, columns, extra_height=0.3)
-    figure.supxlabel("Percent: share of a house's attention on the balloon of its paint", size=9)
+    figure.supxlabel("Percent: attention weight of a house on the balloon of its colour", size=9)
     draw_image(axes.flat[0], scene.image, f"Scene {scene.seed}")
     sentences = [f"Scene {scene.seed}. {say_scene(scene)}"]
     for place, (title, (block, one)) in zip(axes.flat[1:], attentions.items(), strict=True):
         draw_image(place, faded(scene.image), title, block)
-        sentences.append(draw_choices(place, scene, one, title))
-    return Picture(figure, " ".join(sentences))
+        boxes, said = one.boxes().numpy(), []
+        for house in scene.houses:
+            query, colour = query_on(scene, house), to_hex(np.array(PAINTS[house.paint]) / 255)
+            weights = one.row(*query).numpy()
+            strengths = weights / weights.max()
+            for index in np.flatnonzero(strengths >= 0.25):
+                draw_box(place, boxes[index], colour, strengths[index])
+            draw_query(place, *query, colour=colour)
+            draw_arrow(place, query, boxes[weights.argmax()], colour)
+            weight = f"{match(one, scene, house).on_its_balloon:.0%}"
+            place.text(query[1], 125, weight, ha="center", va="bottom", path_effects=HALO)
+            said.append(f"{house.paint} {weight}")
+        sentences.append(f"{title}, attention of each house on its balloon: {', '.join(said)}.")
+    return FigureWithAlt(figure, " ".join(sentences))
+
+
+def draw_arrow(axes: Axes, start: Sequence[float], box: Sequence[float], colour: str) -> None:
+    """From (y, x) to the border of a box; none if it starts inside."""
+    end = arrow_end(start, box)
+    if end is None:
+        return
+    style = "simple,head_length=0.85,head_width=0.8,tail_width=0.22"
+    arrow = FancyArrowPatch(
+        start[::-1], end[::-1], arrowstyle=style, mutation_scale=15, shrinkA=6, shrinkB=0
+    )
+    arrow.set(facecolor=colour, edgecolor=INK, linewidth=1.1, zorder=3)
+    axes.add_patch(arrow)
+
+
+def arrow_end(start: Sequence[float], box: Sequence[float]) -> tuple[float, float] | None:
+    """Where (y, x) a line from `start` to the middle of a box crosses its border; None inside."""
+    top, left, bottom, right = map(float, box)
+    middle = (top + bottom) / 2, (left + right) / 2
+    away = start[0] - middle[0], start[1] - middle[1]
+    reach = max(abs(away[0]) / (bottom - top), abs(away[1]) / (right - left)) * 2
+    if reach <= 1:
+        return None
+    return middle[0] + away[0] / reach, middle[1] + away[1] / reach
 
 
 @styled
-def predictions(scenes: Sequence[Scene], answers: Mapping[str, Sequence[np.ndarray]]) -> Picture:
-    """One row a scene: the picture, its labels, what each model says, ✓ or ✗ over each house.
+def predictions(
+    scenes: Sequence[Scene],
+    answers: Mapping[str, Sequence[np.ndarray]],
+    titles: Sequence[str] | None = None,
+) -> FigureWithAlt:
+    """One row for each scene: image, labels, each model's prediction, ✓ or ✗ over each house.
 
-    answers: name of a model -> its predicted labels (H, W), one for each scene.
+    answers: name of a model -> predicted labels (H, W) for each scene. titles: of the rows.
     """
-    titles = [f"Scene {scene.seed}" for scene in scenes]
-    figure = rows_of_answers(titles, scenes, answers)
-    return Picture(figure, " ".join(say_answers(scenes, answers)))
-
-
-@styled
-def counterfactual(
-    before: Scene, after: Scene, answers: Mapping[str, tuple[np.ndarray, np.ndarray]]
-) -> Picture:
-    """The same place twice, with other patterns on its balloons: whose answer follows?
-
-    answers: name of a model -> its predicted labels (H, W) before and after.
-    """
-    scenes = [before, after]
-    figure = rows_of_answers(["Before", "A balloon repainted"], scenes, answers)
-    said = " ".join(say_answers(scenes, answers))
-    return Picture(figure, f"The same place before and after balloons were repainted. {said}")
-
-
-def rows_of_answers(
-    titles: Sequence[str], scenes: Sequence[Scene], answers: Mapping[str, Sequence[np.ndarray]]
-) -> Figure:
+    titles = titles or [f"Scene {scene.seed}" for scene in scenes]
     figure, axes = panels(len(scenes), 2 + len(answers), extra_height=0.5)
-    for row, scene in enumerate(scenes):
-        draw_image(axes[row, 0], scene.image, titles[row])
-        draw_image(axes[row, 1], colour_labels(scene.labels), "Truth")
+    words = []
+    for row, (title, scene) in enumerate(zip(titles, scenes, strict=True)):
+        draw_image(axes[row, 0], scene.image, title)
+        draw_image(axes[row, 1], colour_labels(scene.labels), "Labels")
         name_houses(axes[row, 1], scene)
+        words.append(f"{title}. {say_scene(scene)}")
         for place, (name, labels) in zip(axes[row, 2:], answers.items(), strict=True):
             draw_image(place, colour_labels(labels[row]), name)
             name_houses(place, scene, labels[row])
-    figure.legend(
-        handles=legend_patches(), loc="outside lower center", ncols=10 if len(answers) > 1 else 5
+            correct = [house_answer(labels[row], scene, h) == h.label for h in scene.houses]
+            words.append(f"{name}: {sum(correct)} of {len(correct)} houses correct.")
+    draw_legend(figure, 10 if len(answers) > 1 else 5)
+    return FigureWithAlt(figure, " ".join(words))
+
+
+@styled
+def receptive_field(
+    image: np.ndarray, view: View, pixel: tuple[int, int], depth: str
+) -> FigureWithAlt:
+    """Left what a position could depend on, right what its gradient shows.  uint8 (H, W, 3)
+
+    pixel: the position's (y, x). Behind an attention block the frame is dashed: it shows what the
+    convolutions alone would reach.
+    """
+    frame, seen = view.frame, image
+    if not view.unbounded:
+        inside = slice(frame.top, frame.bottom), slice(frame.left, frame.right)
+        seen = faded(image, 0.75)
+        seen[inside] = image[inside]
+    figure, axes = panels(1, 2)
+    draw_image(axes[0, 0], seen, "Could depend on")
+    draw_image(axes[0, 1], spotlight(image, view.light), "Does depend on")
+    for place in axes[0]:
+        draw_frame(place, frame, "--" if view.unbounded else "-")
+        draw_query(place, *pixel)
+    (row, column), (rows, columns) = view.position, view.map_size
+    height, width = view.field.size
+    said = f"row {row}, column {column} of the {rows} x {columns} map can depend on"
+    if view.unbounded:
+        said += (
+            f" every pixel. {view.share_far:.0%} of its gradient lies outside of the dashed frame, "
+            f"the {height} x {width} pixels that the convolutions alone would reach."
+        )
+    else:
+        covered = frame.size[0] * frame.size[1] / view.light.size
+        said += (
+            f" {height} x {width} pixels; in the image rows {frame.top} to {frame.bottom - 1}, "
+            f"columns {frame.left} to {frame.right - 1} ({covered:.1%} of it). "
+        )
+        if view.light.max() == 0:
+            said += "No pixel changes it now, because the ReLU sets all of its channels to 0."
+        else:
+            said += (
+                f"{view.share_in_middle:.0%} of its gradient lies in the central half of the "
+                "frame, on a quarter of its pixels."
+            )
+    return FigureWithAlt(figure, f"After {depth}: {said}")
+
+
+def coverage(size: Size, window: Size, stride: Size) -> tuple[list[int], list[int], np.ndarray]:
+    """Tops and lefts of the windows, and how many cover each pixel.  -> ..., ..., (H, W)"""
+    tops, lefts = (list(window_starts(*three)) for three in zip(size, window, stride, strict=True))
+    rows = times_covered(tops, window[0], size[0]).numpy()
+    columns = times_covered(lefts, window[1], size[1]).numpy()
+    return tops, lefts, np.outer(rows, columns)
+
+
+@styled
+def window_map(image: np.ndarray, window: Size, stride: Size) -> FigureWithAlt:
+    """The windows on the image, and how often each pixel is scored.  uint8 (H, W, 3)"""
+    height, width = size = image.shape[:2]
+    tops, lefts, counts = coverage(size, window, stride)
+    figure, (left_axes, right_axes) = new_figure(9.6, 0.9 + 4.4 * height / width, 1, 2)
+    draw_image(left_axes, faded(image, 0.65), f"{len(tops) * len(lefts)} windows")
+    high, wide = min(window[0], height), min(window[1], width)
+    for number, (top, left) in enumerate((top, left) for top in tops for left in lefts):
+        inset = (0.5 + number % 4) * 0.012 * height  # so that edges do not hide each other
+        box = Rectangle((left + inset, top + inset), wide - 2 * inset, high - 2 * inset)
+        colour = (BLOCK_COLOURS["afnb"], BLOCK_COLOURS["nonlocal"])[number % 2]
+        box.set(facecolor="none", linewidth=2.4, edgecolor=colour, linestyle=DASHES[number % 4])
+        left_axes.add_patch(box)
+    whole = sorted({int(count) for count in counts.flat})
+    bar = {"ticks": whole[:: max(1, len(whole) // 6)], "shrink": 0.7}
+    draw_map(right_axes, counts, size, "Scores of each pixel", bar, vmin=0, vmax=counts.max())
+    alt = (
+        f"{len(tops)} x {len(lefts)} windows of {window[0]} x {window[1]} on an image of "
+        f"{height} x {width}, stride {stride[0]} x {stride[1]}: each pixel is scored "
+        f"{int(counts.min())} to {int(counts.max())} times, and the network processes "
+        f"{high * wide * len(tops) * len(lefts) / (height * width):.2f} times as many pixels as "
+        "without windows."
     )
-    return figure
+    return FigureWithAlt(figure, alt)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import nbformat
 from nbformat import NotebookNode
 
-from annlib.course.lesson import PROGRESS, ROOT, Claim, Stated, claims_in, disagreements
+from annlib.course.lesson import PROGRESS, ROOT, Claim, claims_in, disagreements
 from annlib.course.running.execute import Run, is_learner
 
 FOLDER = ROOT / "data/results/lessons"
@@ -33,9 +33,10 @@ class Report(NamedTuple):
     findings: dict[str, list[str]]
 
 
-def lesson_name(notebook: NotebookNode) -> str:
-    """The name of the source that a notebook was built from: "04_anchors"; "" for any other."""
-    return Path(notebook.metadata.get("annlib", {}).get("source", "")).stem
+def record_of(notebook: NotebookNode) -> Path:
+    """Where the claims of a lesson are kept."""
+    source = notebook.metadata.get("annlib", {}).get("source", "")
+    return FOLDER / f"{Path(source).stem}.json"
 
 
 def record(notebook: NotebookNode, seconds: float) -> Path:
@@ -53,7 +54,7 @@ def record(notebook: NotebookNode, seconds: float) -> Path:
         "claims": {name: {k: v for k, v in c.items() if k != "name"} for name, c in claims.items()},
     }
     FOLDER.mkdir(parents=True, exist_ok=True)
-    path = FOLDER / f"{lesson_name(notebook)}.json"
+    path = record_of(notebook)
     path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     return path
 
@@ -139,8 +140,8 @@ def first_line(cell: NotebookNode) -> str:
 
 def claims_hold(notebook: NotebookNode) -> list[str]:
     """Numbers in the text that neither this run nor the recorded one confirms."""
-    stated = [Stated(*one) for cell in notebook.cells for one in cell.metadata.get("claims", [])]
-    path, recorded = FOLDER / f"{lesson_name(notebook)}.json", {}
+    stated = [one for cell in notebook.cells for one in cell.metadata.get("claims", [])]
+    path, recorded = record_of(notebook), {}
     if path.exists():
         kept = json.loads(path.read_text(encoding="utf-8"))["claims"]
         recorded = {name: Claim(name, **one) for name, one in kept.items()}
@@ -167,7 +168,7 @@ def figures_have_alt(notebook: NotebookNode) -> list[str]:
         if "image/png" in data and len(alt.strip()) < SHORTEST_ALT:
             findings.append(
                 f"{place} shows an image with the alt text {alt!r}, so learners who cannot see it "
-                "get nothing. Show it with its description by annlib.course.plots.scenes."
+                "get nothing. Show it with its description by annlib.course.plots.show."
             )
         if "image/png" not in data and data.get("text/plain", "").startswith("<Figure"):
             findings.append(f"{place} shows a figure as the text {data['text/plain']!r} only.")

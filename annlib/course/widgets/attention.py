@@ -1,13 +1,9 @@
-"""Widgets about attention: positions, cells, ablation, context, methods, order of layers.
-
-No maths: changes are made by annlib.course.intervening, pictures by figures.
-"""
+"""Widgets about attention: positions, cells, ablation, context, methods, order of layers."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
 from math import nan
 
-import numpy as np
 from torch import Tensor, nn, tensor
 
 from annlib.course.attention import attention_of
@@ -15,205 +11,155 @@ from annlib.course.attention_metrics import house_answer, predict_labels, query_
 from annlib.course.commutation import Layer, exchange
 from annlib.course.efficient import FAMILIES, method_of
 from annlib.course.interventions import WAYS, changed_attention, near_edges
-from annlib.course.plots import scenes
-from annlib.course.plots.anchors import cell_map as draw_cell_map
-from annlib.course.plots.attention import (
-    Damages,
-    say_answers_now,
-    say_position,
-    six_positions,
-    what_is_left,
-)
-from annlib.course.plots.efficient import label_of, orders, say_orders
-from annlib.course.plots.scenes import Picture
+from annlib.course.plots import attention as plots
+from annlib.course.plots.costs import label_of, orders
+from annlib.course.plots.scenes import attention_map, predictions
+from annlib.course.plots.style import FigureWithAlt
 from annlib.course.replace_attention import attention_by, capture_qkv, say_method
-from annlib.course.widgets.base import Explorer, Piece, choice, measure, menu, slider
+from annlib.course.widgets.base import Explorer, Piece, choice, menu, slider
 from annlib.data.balloon_town.layout import CLASS_NAMES, Scene
 from annlib.model.ann import ANN, map_size
 
 
 def cell_map(scene: Scene, levels: tuple[int, ...] = (1, 2, 3, 4, 6, 8, 12, 16, 24)) -> Explorer:
     """Choose a pyramid level and one of its cells."""
-    size = map_size(scene.labels.shape)
+    size, last = map_size(scene.labels.shape), max(levels) - 1
 
-    def draw(level: int, row: int, column: int) -> tuple[Picture, str]:
+    def draw(level: int, row: int, column: int) -> FigureWithAlt:
         index = min(row, level - 1) * level + min(column, level - 1)  # beyond: the last cell
-        picture = draw_cell_map(scene.image, size, level, index)
-        return picture, picture.alt
+        return plots.cell_map(scene.image, size, level, index)
 
     controls = {
         "level": choice("level", levels, 6),
-        "row": slider("cell row", 0, max(levels) - 1),
-        "column": slider("cell column", 0, max(levels) - 1),
+        "row": slider("cell row", 0, last),
+        "column": slider("cell column", 0, last),
     }
     return Explorer(controls, draw)
 
 
-BOTH, ASKS, ANSWERS = "asks and answers", "asks only", "answers only"
+BOTH, QUERY, KEY = "query and key", "query only", "key only"
 
 
-class SixPositions(Explorer):
-    """Three sliders are the features of the last position; two more controls say how they count.
+def six_positions(features: Tensor, channels: Sequence[str], names: Sequence[str]) -> Explorer:
+    """Sliders set the features of the last position; menus say what they change.
 
-    Keyboard: Tab to a control, then the arrow keys. State is also printed as a sentence.
+    features: (C, N), those of all positions. channels: C names. names: N names.
     """
 
-    def __init__(self, features: Tensor, channels: Sequence[str], names: Sequence[str]) -> None:
-        """features: (C, N), those of all positions. channels: C names. names: N names."""
-        self.features, self.names = features, list(names)
-        own = features[:, -1].tolist()
-        sliders = [
-            measure(name, start, last=8.0, step=0.5)
-            for name, start in zip(channels, own, strict=True)
-        ]
-        controls = {f"feature_{at}": one for at, one in enumerate(sliders)} | {
-            "role": menu("sliders", (BOTH, ASKS, ANSWERS)),
-            "factor": choice("scores x", (0.0, 0.25, 0.5, 1.0, 2.0, 4.0), 1.0),
-        }
-        super().__init__(controls, self.draw)
+    def draw(role: str, factor: float, **chosen: float) -> tuple[FigureWithAlt, str]:
+        query, key = features.clone(), features.clone()
+        if role != KEY:
+            query[:, -1] = tensor(list(chosen.values()))
+        if role != QUERY:
+            key[:, -1] = tensor(list(chosen.values()))
+        return plots.six_positions(query, key, names, factor)
 
-    def draw(
-        self, feature_0: float, feature_1: float, feature_2: float, role: str, factor: float
-    ) -> tuple[Picture, str]:
-        """The matrix and the sentence for one state of the controls."""
-        query, key = self.features.clone(), self.features.clone()
-        chosen = tensor([feature_0, feature_1, feature_2])
-        if role != ANSWERS:
-            query[:, -1] = chosen
-        if role != ASKS:
-            key[:, -1] = chosen
-        said = say_position(query, key, self.names, factor, at=len(self.names) - 1)
-        return six_positions(query, key, self.names, factor), said
+    own = zip(channels, features[:, -1].tolist(), strict=True)
+    controls = {name: slider(name, start, last=8.0, step=0.5) for name, start in own}
+    controls["role"] = menu("sliders", (BOTH, QUERY, KEY))
+    controls["factor"] = choice("scores x", (0.0, 0.25, 0.5, 1.0, 2.0, 4.0), 1.0)
+    return Explorer(controls, draw)
 
 
-"""Switch off what a block looks at, and read what the network then says.
+def ablation(
+    model: nn.Module, scene: Scene, blocks: Mapping[str, str], damages: plots.Damages
+) -> Explorer:
+    """Set k attention weights of each row of a block to zero, and see what the network predicts.
 
-No maths: changes are made by annlib.course.interventions, pictures by figures.
-"""
-
-
-class SwitchOff(Explorer):
-    """A slider switches off k weights of each row; menus choose the block, the way, the house.
-
-    Keyboard: Tab to a control, then the arrow keys. State is also printed as sentences.
+    blocks: name in the menu -> path. damages: what was measured over many scenes.
     """
+    houses = {f"{house.paint} house": house for house in scene.houses}
 
-    def __init__(
-        self, model: nn.Module, scene: Scene, blocks: Mapping[str, str], damages: Damages
-    ) -> None:
-        """blocks: name in the menu -> path. damages: what was measured over many scenes."""
-        self.model, self.scene, self.blocks, self.damages = model, scene, blocks, damages
-        houses = {f"{house.paint} house": house for house in scene.houses}
-        self.houses = houses
-        measured = sorted({k for _, _, k in damages})
-        controls = {
-            "block": menu("block", blocks),
-            "way": menu("switch off", WAYS),
-            "k": choice("k", measured, measured[0]),
-            "house": menu("asks", houses),
-        }
-        super().__init__(controls, self.draw)
-
-    def draw(self, block: str, way: str, k: int, house: str) -> list[Piece]:
-        """The picture and the sentences for one state of the controls."""
-        path, query = self.blocks[block], query_on(self.scene, self.houses[house])
-        with changed_attention(self.model, partial(WAYS[way], k=k), path):
-            left = attention_of(self.model, self.scene.image)[path]
-            labels = predict_labels(self.model, self.scene.image)
-        shown = [
-            what_is_left(self.scene, left, query, labels, path.partition(".")[0]),
-            f"{block} without {k}, {way}: {say_answers_now(self.scene, labels)}",
-        ]
-        if (found := self.damages.get((path, way, k))) is not None:
-            told = f"house accuracy {found.houses:.3f}, mIoU {found.miou:.3f}"
-            shown.append(f"Over many scenes: {told}.")
+    def draw(block: str, way: str, k: int, house: str) -> list[Piece]:
+        path, query = blocks[block], query_on(scene, houses[house])
+        with changed_attention(model, partial(WAYS[way], k=k), path):
+            left = attention_of(model, scene.image)[path]
+            labels = predict_labels(model, scene.image)
+        figure = plots.ablated(scene, left, query, labels, path.partition(".")[0])
+        houses_said = figure.alt.partition(": ")[2]
+        shown = [figure, f"{block} without {k}, {way}; query: {house}. {houses_said}"]
+        if (found := damages.get((path, way, k))) is not None:
+            scores = f"house accuracy {found.houses:.3f}, mIoU {found.miou:.3f}"
+            shown.append(f"Over many scenes: {scores}.")
         return shown
+
+    measured = sorted({k for _, _, k in damages})
+    controls = {
+        "block": menu("block", blocks),
+        "way": menu("set to zero", WAYS),
+        "k": choice("k", measured, measured[0]),
+        "house": menu("query", houses),
+    }
+    return Explorer(controls, draw)
 
 
 BLOCKS = {
-    "AFNB: what the low level answers": "afnb.attention",
-    "APNB: what the map answers itself": "apnb.attention",
+    "AFNB: context from the low-level map": "afnb.attention",
+    "APNB: context from the same map": "apnb.attention",
 }
 
 
-def context_volume(model: ANN, scene: Scene) -> Explorer:
-    """Multiply what one block fetches, and see what the network then says."""
-    near = near_edges(scene.labels)
-    before = predict_labels(model, scene.image)
+def context_scale(model: ANN, scene: Scene) -> Explorer:
+    """Multiply the output of one block's attention, and see what the network predicts."""
+    near, before = near_edges(scene.labels), predict_labels(model, scene.image)
 
-    def draw(block: str, factor: float) -> tuple[scenes.Picture, str]:
+    def draw(block: str, factor: float) -> tuple[FigureWithAlt, str]:
         with changed_attention(model, lambda weights: factor * weights, BLOCKS[block]):
             labels = predict_labels(model, scene.image)
-        said = {"as trained": [before], f"context x {factor:g}": [labels]}
+        shown = {"as trained": [before], f"context x {factor:g}": [labels]}
         answers = [CLASS_NAMES[house_answer(labels, scene, house)] for house in scene.houses]
-        right = labels == scene.labels
-        return scenes.predictions([scene], said), (
-            f"Context of {block.partition(':')[0]} x {factor:g}: houses are named "
-            f"{', '.join(answers)}; {mean_of(right, near):.1%} of the pixels at edges are right."
+        edges = float((labels == scene.labels)[near].mean()) if near.any() else nan
+        return predictions([scene], shown), (
+            f"Context of {block.partition(':')[0]} x {factor:g}: houses are classified as "
+            f"{', '.join(answers)}; {edges:.1%} of the pixels at edges are correct."
         )
 
-    controls = {
-        "block": menu("block", BLOCKS),
-        "factor": measure("context x", 1.0, last=2.0, step=0.25),
-    }
-    return Explorer(controls, draw)
+    factor = slider("context x", 1.0, last=2.0, step=0.25)
+    return Explorer({"block": menu("block", BLOCKS), "factor": factor}, draw)
 
 
-def mean_of(right: np.ndarray, mask: np.ndarray) -> float:
-    """The share of right pixels in a mask; nan for an empty one.  bool (H, W) each"""
-    return float(right[mask].mean()) if mask.any() else nan
+STEPS = {"cheapest": 0, "middle": 1, "most expensive": 2}
 
 
-STEPS = ("cheapest", "middle", "dearest")
+def method_chooser(model: nn.Module, scene: Scene) -> Explorer:
+    """Choose a method in place of the non-local block, its size, and the house of the query.
 
-
-class MethodChooser(Explorer):
-    """A menu of methods, their size in three steps, and a house that asks.
-
-    Keyboard: Tab to a control, then the arrow keys. State is also printed as a sentence.
+    model: a network with one non-local block.
     """
+    asked = capture_qkv(model, scene.image)
 
-    def __init__(self, model: nn.Module, scene: Scene) -> None:
-        """model: a network with one non-local block."""
-        self.model, self.scene, self.asked = model, scene, capture_qkv(model, scene.image)
-        houses = [(f"{house.paint} house", at) for at, house in enumerate(scene.houses)]
-        controls = {
-            "name": menu("method", FAMILIES),
-            "step": choice("size", {step: at for at, step in enumerate(STEPS)}, len(STEPS) - 1),
-            "index": menu("asks", houses),
-        }
-        super().__init__(controls, self.draw)
-
-    def draw(self, name: str, step: int, index: int) -> tuple[scenes.Picture, str]:
-        """The picture and the sentence for one state of the controls."""
+    def draw(name: str, step: int, index: int) -> tuple[FigureWithAlt, str]:
         options = FAMILIES[name].options
         option = options[min(step, len(options) - 1)]  # some methods have one size only
-        attention = attention_by(method_of(name, option, self.asked.size), self.asked)
-        query = query_on(self.scene, self.scene.houses[index])
-        picture = scenes.attention(self.scene.image, attention, *query, label_of(name, option), "")
-        return picture, say_method(self.model, name, option, self.scene, index)
+        attention = attention_by(method_of(name, option, asked.size), asked)
+        query = query_on(scene, scene.houses[index])
+        figure = attention_map(scene.image, attention, *query, label_of(name, option), "")
+        return figure, say_method(model, name, option, scene, index)
+
+    houses = [(f"{house.paint} house", at) for at, house in enumerate(scene.houses)]
+    controls = {
+        "name": menu("method", FAMILIES),
+        "step": choice("size", STEPS, 2),
+        "index": menu("query", houses),
+    }
+    return Explorer(controls, draw)
 
 
 SCALES = (1, 2, 3, 6, 8, 16)
 
 
-class OrderSwap(Explorer):
-    """Layer, cells and channel; both orders as pictures, and how far apart they are.
+def layer_order(layers: Mapping[str, Layer], features: Tensor) -> Explorer:
+    """Choose a layer, the pooling grid and a channel; see both orders and their difference.
 
-    Keyboard: Tab to a control, then the arrow keys. State is also printed as a sentence.
+    layers: name in the menu -> what is done to features (B, C, H, W)
     """
 
-    def __init__(self, layers: Mapping[str, Layer], features: Tensor) -> None:
-        """layers: name in the menu -> what is done to features (B, C, H, W)"""
-        self.layers, self.features = layers, features
-        controls = {
-            "name": menu("layer", layers),
-            "cells": choice("n x n", SCALES, 8),
-            "channel": slider("channel", 0, features.shape[1] - 1),
-        }
-        super().__init__(controls, self.draw)
+    def draw(name: str, cells: int, channel: int) -> FigureWithAlt:
+        return orders(exchange(layers[name], features, cells), channel, name)
 
-    def draw(self, name: str, cells: int, channel: int) -> tuple[Picture, str]:
-        """The maps and the sentence for one state of the controls."""
-        found = exchange(self.layers[name], self.features, cells)
-        return orders(found, channel, name), say_orders(found, channel, name)
+    controls = {
+        "name": menu("layer", layers),
+        "cells": choice("n x n", SCALES, 8),
+        "channel": slider("channel", 0, features.shape[1] - 1),
+    }
+    return Explorer(controls, draw)

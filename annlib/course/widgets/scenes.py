@@ -1,7 +1,8 @@
-"""Widgets on scenes: choose scenes, paint a prediction, sliding windows, check of the set-up."""
+"""Widgets on scenes and for the lesson: scores, a painted prediction, windows, set-up, guesses."""
 
 import platform
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import ipywidgets
 import numpy as np
@@ -10,57 +11,40 @@ from matplotlib.colors import to_hex
 from torch import Tensor
 
 from annlib.config import IGNORE_INDEX
-from annlib.course.plots.metrics import (
-    chosen_scenes,
-    confusion,
-    of_scenes,
-    on,
-    painted,
-    say_chosen,
-    say_scores,
-)
-from annlib.course.plots.scenes import Picture
-from annlib.course.plots.windows import say_windows, window_map
-from annlib.course.widgets.base import Explorer, Shown, choice, menu, slider
+from annlib.course.guesses import Predictions, say
+from annlib.course.plots.metrics import chosen_scenes, painted, text_colour
+from annlib.course.plots.scenes import window_map
+from annlib.course.plots.style import FigureWithAlt
+from annlib.course.widgets.base import Explorer, Piece, choice, html_table, menu, slider
 from annlib.data.balloon_town.layout import PALETTE
 
 
-class ChooseScenes(Explorer):
-    """A menu of networks, and two sliders that choose scenes.
+def choose_scenes(counts: Mapping[str, tuple[str, Tensor]], names: Sequence[str]) -> Explorer:
+    """Scores of each network over the scenes that the sliders choose.
 
-    Keyboard: Tab to a control, then the arrow keys. The state is told in words, too.
+    counts: network -> (block, for its colour, and matrices of its scenes (T, K, K))
     """
 
-    def __init__(self, counts: Mapping[str, tuple[str, Tensor]], names: Sequence[str]) -> None:
-        """counts: network -> (block, for its colour, and matrices of its scenes (T, K, K))"""
-        self.counts, self.names = counts, names
-        num_scenes = min(len(one) for _, one in counts.values())
-        controls = {
-            "network": menu("network", counts),
-            "first": slider("first scene", 0, num_scenes - 1),
-            "number": slider("how many", num_scenes, num_scenes, first=1),
-        }
-        super().__init__(controls, self.draw)
+    def draw(network: str, first: int, number: int) -> FigureWithAlt:
+        block, matrices = counts[network]
+        number = min(number, len(matrices) - first)
+        return chosen_scenes(matrices, first, number, names, block, network)
 
-    def draw(self, network: str, first: int, number: int) -> tuple[Picture, str]:
-        """The picture and the sentence for one state of the controls; the last scene ends it."""
-        block, counts = self.counts[network]
-        number = min(number, len(counts) - first)
-        picture = chosen_scenes(counts, first, number, self.names, block, network)
-        return picture, say_chosen(*of_scenes(counts, first, number), first)
+    num_scenes = min(len(one) for _, one in counts.values())
+    controls = {
+        "network": menu("network", counts),
+        "first": slider("first scene", 0, num_scenes - 1),
+        "number": slider("how many", num_scenes, num_scenes, first=1),
+    }
+    return Explorer(controls, draw)
 
 
-def choose_scenes(counts: Mapping[str, tuple[str, Tensor]], names: Sequence[str]) -> ChooseScenes:
-    """Scores of each network over the scenes that the sliders choose."""
-    return ChooseScenes(counts, names)
-
-
-NAMES = ("sky", "house", "road", "car")  # there is no car in the truth
+NAMES = ("sky", "house", "road", "car")  # there is no car in the labels
 COLOURS = PALETTE[[0, 7, 1, 3]] / 255
 LETTERS = "SHRC"
 TRUTH = ("SSSSSS", "SSSHHS", "SS.HHS", "RRRRRR")  # the dot is 255
 START = ("SSSSSS", "SSSSHS", "SSHHHS", "RRRRRR")
-CELL = {"width": "3em", "height": "2.2em", "margin": "1px"}
+FILLS = {"as at the start": START, "all sky": ("SSSSSS",) * 4, "as the labels": TRUTH}
 
 
 def classes_of(rows: Sequence[str]) -> np.ndarray:
@@ -69,31 +53,26 @@ def classes_of(rows: Sequence[str]) -> np.ndarray:
     return np.array([[table[letter] for letter in row] for row in rows])
 
 
-class PaintPrediction(Shown):
-    """A brush, one button a pixel, and what the matrix makes of it.
+class PaintPrediction(Explorer):
+    """Paint the prediction of 4 x 6 pixels and see accuracy, IoU and mIoU follow.
 
-    Keyboard: Tab to the brush and the arrow keys; Tab to a pixel and Space. The state is told in
-    words, too.
+    A brush chooses the class; there is one button for each pixel.
     """
 
     def __init__(self) -> None:
-        super().__init__()
-        self.brush = brush()
-        self.cells = [[self.cell(y, x) for x in range(6)] for y in range(4)]
-        fills = {"as at the start": START, "all sky": ("SSSSSS",) * 4, "as the truth": TRUTH}
-        self.fills = [self.fill(name, rows) for name, rows in fills.items()]
-        self.place(self.brush, *map(ipywidgets.HBox, self.cells), ipywidgets.HBox(self.fills))
-        self.show_rows(START)
-
-    def cell(self, y: int, x: int) -> ipywidgets.Button:
-        button = ipywidgets.Button(layout=CELL)
-        self.on_click(button, lambda _: self.paint(y, x))
-        return button
-
-    def fill(self, name: str, rows: Sequence[str]) -> ipywidgets.Button:
-        button = ipywidgets.Button(description=name)
-        self.on_click(button, lambda _: self.show_rows([row.replace(".", "S") for row in rows]))
-        return button
+        options = [(f"{name} ({name[0].upper()})", name[0].upper()) for name in NAMES]
+        width = {"button_width": "7em"}
+        self.brush = ipywidgets.ToggleButtons(options=options, description="brush", style=width)
+        cell = {"width": "3em", "height": "2.2em", "margin": "1px"}
+        self.cells = [[ipywidgets.Button(layout=cell) for _ in range(6)] for _ in range(4)]
+        self.fills = [ipywidgets.Button(description=name) for name in FILLS]
+        self.rows = START
+        rows = map(ipywidgets.HBox, [*self.cells, self.fills])
+        super().__init__({}, self.draw, self.brush, *rows)
+        for (y, x), button in np.ndenumerate(np.array(self.cells, object)):
+            self.on_click(button, partial(self.paint, y, x))
+        for button, rows in zip(self.fills, FILLS.values(), strict=True):
+            self.on_click(button, partial(self.show_rows, rows))
 
     def paint(self, y: int, x: int) -> None:
         """The pixel in row y, column x, both from 0, gets the class of the brush."""
@@ -102,13 +81,11 @@ class PaintPrediction(Shown):
         self.show_rows(rows)
 
     def show_rows(self, rows: Sequence[str]) -> None:
-        """A prediction, such as ("SSSSSS", "SSSHHS", ...), on the buttons and in the picture."""
-        self.rows = tuple(rows)
-        self.colour_cells()
-        self.refresh(self.draw)
+        """A prediction, such as ("SSSSSS", "SSSHHS", ...), on the buttons and in the figure."""
+        self.rows = tuple(row.replace(".", "S") for row in rows)
+        self.redraw()
 
-    def colour_cells(self) -> None:
-        """Letter, colour and tooltip of each button."""
+    def draw(self) -> FigureWithAlt:
         for y, (row, cells) in enumerate(zip(self.rows, self.cells, strict=True)):
             for x, (letter, button) in enumerate(zip(row, cells, strict=True)):
                 index = LETTERS.index(letter)
@@ -116,78 +93,46 @@ class PaintPrediction(Shown):
                     button.description = letter
                     button.tooltip = f"row {y + 1}, column {x + 1}: {NAMES[index]}"
                     button.style.button_color = to_hex(COLOURS[index])
-                    button.style.text_color = on(COLOURS, index)["color"]
-
-    def draw(self) -> tuple[Picture, str]:
-        """The matrix and the sentence for what is painted."""
-        labels, prediction = classes_of(TRUTH), classes_of(self.rows)
-        said = say_scores(confusion(labels, prediction, len(NAMES)), NAMES)
-        return painted(labels, prediction, NAMES, COLOURS), said
+                    button.style.text_color = text_colour(COLOURS, index)
+        return painted(classes_of(TRUTH), classes_of(self.rows), NAMES, COLOURS)
 
 
-def brush() -> ipywidgets.ToggleButtons:
-    """The class that the next pixel gets."""
-    return ipywidgets.ToggleButtons(
-        options=[
-            (f"{name} ({name[0].upper()})", letter)
-            for name, letter in zip(NAMES, LETTERS, strict=True)
-        ],
-        description="brush",
-        style={"button_width": "7em"},
-    )
+def window_sliders(image: np.ndarray) -> Explorer:
+    """Choose window and stride; see how often each pixel is scored, and the cost.
 
-
-def paint_prediction() -> PaintPrediction:
-    """Paint the prediction of 4 x 6 pixels and see accuracy, IoU and mIoU follow."""
-    return PaintPrediction()
-
-
-SHARES = {"1/3 of it": 1 / 3, "1/2": 1 / 2, "2/3": 2 / 3, "all of it": 1.0}
-
-
-class WindowMap(Explorer):
-    """Square windows as a share of the picture's height, their stride as a share of their side.
-
-    Keyboard: Tab to a slider, then the arrow keys. State is also printed as a sentence.
+    image: uint8 (H, W, 3)
     """
 
-    def __init__(self, image: np.ndarray) -> None:
-        """image: uint8 (H, W, 3)"""
-        self.image = image
-        height = image.shape[0]
-        sides = [max(8, int(height * share)) for share in (0.25, 0.375, 0.5, 0.75, 1.0, 1.5)]
-        controls = {
-            "side": choice("window", {f"{side} pixels": side for side in sides}, sides[3]),
-            "share": choice("stride", SHARES, 2 / 3),
-        }
-        super().__init__(controls, self.draw)
+    def draw(side: int, stride: float) -> FigureWithAlt:
+        step = max(1, int(side * stride + 0.5))
+        return window_map(image, (side, side), (step, step))
 
-    def draw(self, side: int, share: float) -> tuple[Picture, str]:
-        """The picture and the sentence for one state of the sliders."""
-        stride = max(1, int(side * share + 0.5))
-        said = say_windows(self.image.shape[:2], (side, side), (stride, stride))
-        return window_map(self.image, (side, side), (stride, stride)), said
+    sides = [max(8, int(image.shape[0] * part)) for part in (0.25, 0.375, 0.5, 0.75, 1.0, 1.5)]
+    strides = {"1/3 of it": 1 / 3, "1/2": 1 / 2, "2/3": 2 / 3, "all of it": 1.0}
+    controls = {
+        "side": choice("window", {f"{side} pixels": side for side in sides}, sides[3]),
+        "stride": choice("stride", strides, 2 / 3),
+    }
+    return Explorer(controls, draw)
 
 
-def window_sliders(image: np.ndarray) -> WindowMap:
-    """Choose window and stride; see which pixels are scored how often, and what it costs."""
-    return WindowMap(image)
-
-
-class SetUp(Shown):
-    """What this machine offers, one line each, and a button that tells if widgets get through."""
+class SetUp(Explorer):
+    """A button that shows whether widgets reach Python."""
 
     def __init__(self) -> None:
-        super().__init__()
         self.clicked = False
         self.button = ipywidgets.Button(description="Click me", button_style="primary")
+        super().__init__({}, self.draw, self.button)
         self.on_click(self.button, self.note_click)
-        self.place(self.button)
-        self.show(("○ Widgets: waiting for your click (or Tab, then Space).",))
 
-    def note_click(self, button: ipywidgets.Button) -> None:
+    def draw(self) -> tuple[str]:
+        if self.clicked:
+            return ("✓ Widgets: your click has reached Python, and this answer you.",)
+        return ("○ Widgets: waiting for your click (or Tab, then Space).",)
+
+    def note_click(self) -> None:
         self.clicked = True
-        self.show(("✓ Widgets: your click has reached Python, and this answer you.",))
+        self.redraw()
 
 
 def set_up() -> SetUp:
@@ -196,3 +141,32 @@ def set_up() -> SetUp:
     print(f"✓ Python {platform.python_version()}, PyTorch {torch.__version__}")
     print(f"✓ {torch.get_num_threads()} CPU threads; GPU: {gpu}")
     return SetUp()
+
+
+VERDICTS = {True: "✓ as expected", False: "≠ a surprise"}
+
+
+def prediction_ledger(predictions: Predictions) -> Explorer:
+    """The table of a lesson's predictions, also of those that are compared after it is shown."""
+
+    def draw(only_surprises: bool) -> Sequence[Piece]:
+        if not predictions.compared:
+            return ["No prediction has come out yet. Each will stand here once its cell has run."]
+        rows = predictions.surprises if only_surprises else predictions.compared
+        if not rows:
+            return [f"{predictions.summary()} Clear the box to see them."]
+        lines = [
+            (name, say(one.guess), say(one.outcome), VERDICTS[one.as_expected])
+            for name, one in rows.items()
+        ]
+        head = ("prediction", "you said", "it is", "so it was")
+        return html_table(head, lines), predictions.summary()
+
+    box = ipywidgets.Checkbox(
+        False, description="only surprises", indent=False,
+        layout={"margin": "4px"},  # room for the ring that shows the focus
+    )  # fmt: skip
+    ledger = Explorer({"only_surprises": box}, draw)
+    predictions.listeners.add(ledger.redraw)
+    ledger.on_close.append(partial(predictions.listeners.discard, ledger.redraw))
+    return ledger

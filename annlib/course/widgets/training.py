@@ -1,33 +1,31 @@
 """Widgets about training: a live run with pause and stop, and sliders of the schedule.
 
-One thread does everything, what the buttons ask for included (`in_this_thread`). Between two steps
-the kernel's event loop gets its turn, so messages of the browser arrive; a cell that needs the
+One thread does everything, including what the buttons ask for (`in_this_thread`). Between two steps
+the kernel's event loop gets its turn, so messages of the browser arrive. A cell that needs the
 outcome takes the steps that are left itself.
 """
 
 import asyncio
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import replace
 
 import ipywidgets
 
 from annlib.config import TrainConfig
 from annlib.course.lesson import progress, say
-from annlib.course.plots.scenes import Picture
-from annlib.course.plots.training import Look, rates, say_rates
-from annlib.course.widgets.base import Explorer, Shown, choice, measure, slider
+from annlib.course.plots.style import FigureWithAlt
+from annlib.course.plots.training import Validation, live, rates, say_live
+from annlib.course.widgets.base import Explorer, choice, slider
+from annlib.data.balloon_town.layout import Scene
 from annlib.engine.train import Step
 
-History = Sequence[tuple[int, float]]
-Drawing = Callable[[History, Sequence[Look]], Picture]
 BREATH = 0.005  # seconds for the browser's messages between two steps
 
 
-class LiveRun(Shown):
+class LiveRun(Explorer):
     """Steps are taken in the background until Pause; the weights stay as the last step left them.
 
     Stop and keep ends it for good.
-
-    Keyboard: Tab to the buttons, then Space. The state is told in words, too.
     """
 
     def __init__(
@@ -35,47 +33,52 @@ class LiveRun(Shown):
         steps: Iterator[Step],
         total: int,
         every: int,
-        look: Callable[[int], Look],
-        draw: Drawing,
-        say: Callable[[History, Sequence[Look]], str],
+        validate: Callable[[int], Validation],
+        scene: Scene,
+        block: str,
     ) -> None:
-        """every: steps between two looks. look: step -> scores. draw and say: what is shown."""
-        super().__init__()
-        self.steps, self.total, self.every = steps, total, every
-        self.look, self.draw, self.say = look, draw, say
+        """every: steps between two validations. validate: step -> scores, and labels of the scene.
+
+        block: whose colour the curves have.
+        """
+        self.steps, self.total, self.every, self.validate = steps, total, every, validate
+        self.scene, self.block = scene, block
         self.history: list[tuple[int, float]] = []
-        self.looks: list[Look] = [look(0)]
+        self.validations: list[Validation] = [validate(0)]
         self.stopped = self.ended = False
         self.task: asyncio.Task | None = None
-        self.make_controls()
-        self.show_now()
-
-    def make_controls(self) -> None:
-        """Three buttons, a bar, a line of words, and room for the picture."""
         self.stop_button = ipywidgets.Button(description="Pause")
         self.go_button = ipywidgets.Button(description="Go on", disabled=True)
         self.keep_button = ipywidgets.Button(description="Stop and keep", button_style="danger")
+        self.bar = ipywidgets.IntProgress(0, 0, total, layout={"width": "20em"})
+        self.line = ipywidgets.HTML()
+        buttons = [self.stop_button, self.go_button, self.keep_button, self.bar]
+        row = ipywidgets.HBox(buttons, layout={"flex_flow": "row wrap"})
+        super().__init__({}, self.draw, row, self.line)
         self.on_click(self.stop_button, self.stop)
         self.on_click(self.go_button, self.go_on)
         self.on_click(self.keep_button, self.keep)
-        self.bar = ipywidgets.IntProgress(0, 0, self.total, layout={"width": "20em"})
-        self.line = ipywidgets.HTML()
-        buttons = [self.stop_button, self.go_button, self.keep_button, self.bar]
-        self.place(ipywidgets.HBox(buttons, layout={"flex_flow": "row wrap"}), self.line)
+        self.on_close.append(self.stop)
 
     @property
     def done(self) -> int:
         return self.history[-1][0] if self.history else 0
 
+    def draw(self) -> list[FigureWithAlt]:
+        """The present state as a figure; in words it stands once, on the line above it."""
+        self.line.value = self.now()
+        return [live(self.history, self.validations, self.total, self.scene, self.block)]
+
+    def now(self) -> str:
+        return say_live(self.history, self.validations, self.total)
+
     def start(self) -> "LiveRun":
         """Begins in the background; without an event loop `finish` does all of it."""
-        if self.task is not None and not self.task.done():
-            return self
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
-            return self
-        self.task = loop.create_task(self.in_the_background())
+        if self.task is None or self.task.done():
+            try:
+                self.task = asyncio.get_running_loop().create_task(self.in_the_background())
+            except RuntimeError:
+                return self
         return self
 
     async def in_the_background(self) -> None:
@@ -89,41 +92,30 @@ class LiveRun(Shown):
             if step is None:
                 return False
             self.history.append((step.number, float(step.loss)))
-            self.bar.value = step.number
-            self.line.value = self.say(self.history, self.looks)
+            self.bar.value, self.line.value = step.number, self.now()
             if step.number % self.every == 0 or step.number == self.total:
-                self.looks.append(self.look(step.number))
-                self.show_now()
+                self.validations.append(self.validate(step.number))
+                self.redraw()
         except Exception as error:
-            self.failed(error)
+            self.show_error(error)
+            self.stopped = True
             raise
         return step.number < self.total
 
-    def show_now(self) -> None:
-        """The present state: as a picture, and once in words, on the line above it."""
-        self.show([self.draw(self.history, self.looks)])
-        self.line.value = self.say(self.history, self.looks)
-
-    def failed(self, error: Exception) -> None:
-        """Shows an error where learners, and the widget gate, find it."""
-        self.show_error(error)
-        self.stopped = True
-
-    def stop(self, button: ipywidgets.Button | None = None) -> None:
+    def stop(self) -> None:
         """After the step under way; the weights stay."""
         self.stopped = True
         self.stop_button.disabled, self.go_button.disabled = True, self.done >= self.total
         self.line.value = f"Paused after step {self.done}: the weights stay as they are."
 
-    def go_on(self, button: ipywidgets.Button | None = None) -> None:
+    def go_on(self) -> None:
         """From where it was paused, as if it had not been."""
-        if self.ended:
-            return
-        self.stopped = False
-        self.stop_button.disabled, self.go_button.disabled = False, True
-        self.start()
+        if not self.ended:
+            self.stopped = False
+            self.stop_button.disabled, self.go_button.disabled = False, True
+            self.start()
 
-    def keep(self, button: ipywidgets.Button | None = None) -> None:
+    def keep(self) -> None:
         """For good; the network keeps what it has learned."""
         self.stop()
         self.ended = self.go_button.disabled = self.keep_button.disabled = True
@@ -142,7 +134,7 @@ class LiveRun(Shown):
                     pass
         except KeyboardInterrupt:
             self.stop()
-        say(self.say(self.history, self.looks))
+        say(self.now())
 
     def remaining(self) -> Generator[int, None, None]:
         going_on = True
@@ -150,44 +142,21 @@ class LiveRun(Shown):
             going_on = self.one_step()
             yield self.done
 
-    def close(self) -> None:
-        """Removes the widget; the run ends with it."""
-        self.stopped = self.ended = True
-        super().close()
 
-
-BASE_RATES = (1e-3, 3e-3, 6e-3, 1e-2, 2e-2)
-FLOORS = (0.0, 1e-4, 1e-3)
-
-
-class RecipeSliders(Explorer):
-    """Base rate, power, floor and warm-up of a run of 1000 steps.
-
-    Keyboard: Tab to a control, then the arrow keys. The state is told in words, too.
-    """
-
-    def __init__(self, config: TrainConfig) -> None:
-        self.config = config
-        controls = {
-            "base_lr": choice("base rate", named(BASE_RATES), config.base_lr),
-            "power": measure("power", config.power, last=4.0, step=0.1),
-            "min_lr": choice("floor", named(FLOORS), config.min_lr),
-            "warmup": slider("warm-up steps", config.warmup, 500, step=10),
-        }
-        super().__init__(controls, self.draw)
-
-    def draw(self, base_lr: float, power: float, min_lr: float, warmup: int) -> tuple[Picture, str]:
-        """The curve and the sentence for one state of the controls."""
-        config = TrainConfig(
-            self.config.iterations, base_lr, min(min_lr, base_lr), power, warmup=warmup
-        )
-        return rates(config), say_rates(config)
-
-
-def named(values: tuple[float, ...]) -> dict[str, float]:
-    return {f"{one:g}": one for one in values}
-
-
-def recipe_sliders(config: TrainConfig) -> RecipeSliders:
+def recipe_sliders(config: TrainConfig) -> Explorer:
     """Change a recipe and see the learning rate of each of its steps."""
-    return RecipeSliders(config)
+
+    def draw(base_lr: float, power: float, min_lr: float, warmup: int) -> FigureWithAlt:
+        floor = min(min_lr, base_lr)
+        return rates(replace(config, base_lr=base_lr, min_lr=floor, power=power, warmup=warmup))
+
+    def named(*values: float) -> dict[str, float]:
+        return {f"{one:g}": one for one in values}
+
+    controls = {
+        "base_lr": choice("base rate", named(1e-3, 3e-3, 6e-3, 1e-2, 2e-2), config.base_lr),
+        "power": slider("power", config.power, last=4.0, step=0.1),
+        "min_lr": choice("floor", named(0.0, 1e-4, 1e-3), config.min_lr),
+        "warmup": slider("warm-up steps", config.warmup, 500, step=10),
+    }
+    return Explorer(controls, draw)

@@ -15,40 +15,38 @@ device = "cpu"
 threads = 1
 
 # %%
-import time
-
 import torch
 
+from annlib.config import TestConfig
 from annlib.course import plots
 from annlib.course.attention_metrics import house_answer, predict_labels
-from annlib.course.lesson import chosen_device, progress
+from annlib.course.lesson import chosen_device
 from annlib.course.sweeping.run import show_result
-from annlib.course.training import batches, experiment, scores_on
+from annlib.course.training import (
+    experiment,
+    fit_with_progress,
+    town_scores,
+    trainer_in_memory,
+    training_scenes,
+)
 from annlib.data.balloon_town.dataset import make_scene
+from annlib.data.classes import BALLOON_TOWN
 from annlib.data.datasets import FIRST_VAL_SEED
-from annlib.engine.train import make_optimizer, train
-from annlib.model.build import build_model
 
 torch.set_num_threads(threads)
-target = chosen_device(device)
 plan = experiment(head, pool_scales, iterations, seed)
 print(f"{plan.name} with anchors {plan.model.pool_scales}, {iterations} steps, seed {seed}")
 
 # %%
-torch.manual_seed(seed)
-model = build_model(plan.model).to(target, memory_format=torch.channels_last)
-data = batches(plan, num_scenes)
-steps = train(model, make_optimizer(model, plan.train), data, plan.train)
-history, started = [], time.perf_counter()
-for step in progress(steps, iterations, "steps"):
-    history.append((step.number, float(step.loss)))
-seconds = time.perf_counter() - started
+trainer = trainer_in_memory(plan, BALLOON_TOWN, chosen_device(device))
+history = fit_with_progress(trainer, training_scenes(plan, num_scenes), "steps")
+model = trainer.model
 
 # %%
 plots.training_curve(history, head)
 
 # %%
-matrix = scores_on(model, plan, val_scenes)
+scores = town_scores(model, TestConfig(), val_scenes)
 
 # %%
 scene = make_scene(FIRST_VAL_SEED + 21)
@@ -60,9 +58,9 @@ plots.predictions([scene], {head: [labels]})
 # %%
 show_result(
     {
-        "house_accuracy": matrix.house_accuracy,
-        "miou": matrix.miou,
+        "house_accuracy": scores.house_accuracy,
+        "miou": scores.miou,
         "last_loss": history[-1][1],
-        "train_seconds": seconds,
+        "train_seconds": trainer.seconds,
     }
 )

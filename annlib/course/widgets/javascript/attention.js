@@ -1,7 +1,7 @@
 // One row of attention, from queries and keys. Pure functions; a test holds each against Python.
 //
 // A view: { queries (N, C), keys (S, C), channels, rows, columns, levels: null or [1, 3, 6, 8] }.
-// N = rows * columns positions ask, S answer: all N, or the cells of the pyramid levels.
+// N = rows * columns query positions, S keys: all N positions, or the cells of the pyramid levels.
 
 // Where the cells of a level begin and end, in positions along a side, as adaptive pooling cuts.
 function cellEdges(side, level) {
@@ -11,7 +11,7 @@ function cellEdges(side, level) {
   ]);
 }
 
-// The cell that each of the S answers for: { name, level, top, left, bottom, right }, in positions.
+// The cell of each of the S keys: { name, level, top, left, bottom, right }, in positions.
 function cellsOf(view) {
   const cells = [];
   if (!view.levels) {
@@ -37,14 +37,14 @@ function cellsOf(view) {
 
 // softmax(factor * query . keys) for one position, 0 for the anchors of levels that are off.
 // A plain loop over float32: 8192 keys of 256 channels take a few milliseconds.
-function sharesOf(view, position, levels, factor) {
+function weightsOf(view, position, levels, factor) {
   const { queries, keys, channels, cells } = view;
-  const shares = new Float32Array(cells.length);
+  const weights = new Float32Array(cells.length);
   const query = queries.subarray(position * channels, (position + 1) * channels);
   let highest = -Infinity;
   for (let index = 0, at = 0; index < cells.length; index++, at += channels) {
     if (view.levels && !levels.includes(cells[index].level)) {
-      shares[index] = -Infinity;
+      weights[index] = -Infinity;
       continue;
     }
     let a = 0, b = 0, c = 0, d = 0; // four sums that need not wait for one another
@@ -56,24 +56,24 @@ function sharesOf(view, position, levels, factor) {
       d += query[channel + 3] * keys[at + channel + 3];
     }
     for (; channel < channels; channel++) a += query[channel] * keys[at + channel];
-    shares[index] = factor * (a + b + c + d);
-    if (shares[index] > highest) highest = shares[index];
+    weights[index] = factor * (a + b + c + d);
+    if (weights[index] > highest) highest = weights[index];
   }
   let total = 0;
-  for (let index = 0; index < shares.length; index++) {
-    shares[index] = Math.exp(shares[index] - highest);
-    total += shares[index];
+  for (let index = 0; index < weights.length; index++) {
+    weights[index] = Math.exp(weights[index] - highest);
+    total += weights[index];
   }
-  for (let index = 0; index < shares.length; index++) shares[index] /= total;
-  return shares;
+  for (let index = 0; index < weights.length; index++) weights[index] /= total;
+  return weights;
 }
 
-// Each anchor's share, spread evenly over its cell: how much ends up at each position.
-function spreadOver(view, shares) {
-  if (!view.levels) return shares;
+// Each anchor's weight, spread evenly over its cell: how much ends up at each position.
+function spreadOver(view, weights) {
+  if (!view.levels) return weights;
   const heat = new Float32Array(view.rows * view.columns);
   view.cells.forEach(({ top, left, bottom, right }, index) => {
-    const each = shares[index] / ((bottom - top) * (right - left));
+    const each = weights[index] / ((bottom - top) * (right - left));
     for (let row = top; row < bottom; row++) {
       for (let column = left; column < right; column++) heat[row * view.columns + column] += each;
     }
@@ -82,40 +82,40 @@ function spreadOver(view, shares) {
 }
 
 // In bits: 0 for a single choice, log2 S for none.
-function entropyOf(shares) {
+function entropyOf(weights) {
   let bits = 0;
-  for (const share of shares) if (share > 0) bits -= share * Math.log2(share);
+  for (const weight of weights) if (weight > 0) bits -= weight * Math.log2(weight);
   return bits;
 }
 
-// [[level, share], ...] of the levels that are on.
-function levelShares(view, shares, levels) {
+// [[level, weight], ...] of the levels that are on.
+function levelWeights(view, weights, levels) {
   if (!view.levels) return [];
   const sums = new Map(view.levels.filter((l) => levels.includes(l)).map((l) => [l, 0]));
   view.cells.forEach(({ level }, index) => {
-    if (sums.has(level)) sums.set(level, sums.get(level) + shares[index]);
+    if (sums.has(level)) sums.set(level, sums.get(level) + weights[index]);
   });
   return [...sums];
 }
 
-// The indices of the `count` largest shares, largest first; the earlier of two equal ones first.
-function strongestOf(shares, count) {
+// The indices of the `count` largest weights, largest first; the earlier of two equal ones first.
+function strongestOf(weights, count) {
   const best = [];
-  for (let index = 0; index < shares.length; index++) {
-    if (best.length === count && shares[index] <= shares[best[count - 1]]) continue;
+  for (let index = 0; index < weights.length; index++) {
+    if (best.length === count && weights[index] <= weights[best[count - 1]]) continue;
     let place = best.length;
-    while (place > 0 && shares[best[place - 1]] < shares[index]) place--;
+    while (place > 0 && weights[best[place - 1]] < weights[index]) place--;
     best.splice(place, 0, index);
     if (best.length > count) best.pop();
   }
   return best;
 }
 
-// For each class in a picture, how much of each position it covers: [[name, Float32Array N], ...].
+// For each class in an image, how much of each position it covers: [[name, Float32Array N], ...].
 // The pixels of a position are a cell of a grid as large as the map.
-function coverOf(view, picture) {
+function coverOf(view, image) {
   const covers = new Map();
-  const { height, width, labels, names } = picture;
+  const { height, width, labels, names } = image;
   const across = cellEdges(width, view.columns);
   cellEdges(height, view.rows).forEach(([top, bottom], row) => {
     across.forEach(([left, right], column) => {
@@ -132,7 +132,7 @@ function coverOf(view, picture) {
   return [...covers].map(([label, cover]) => [names[label] ?? "border", cover]);
 }
 
-// [[class, share], ...], largest first; they sum to 1.
+// [[class, weight], ...], largest first; they sum to 1.
 function classMasses(covers, heat) {
   const masses = covers.map(([name, cover]) => {
     let mass = 0;
@@ -143,50 +143,50 @@ function classMasses(covers, heat) {
 }
 
 // Which position stands for a pixel.
-function positionOf(view, picture, x, y) {
-  const row = Math.floor((y * view.rows) / picture.height);
-  return row * view.columns + Math.floor((x * view.columns) / picture.width);
+function positionOf(view, image, x, y) {
+  const row = Math.floor((y * view.rows) / image.height);
+  return row * view.columns + Math.floor((x * view.columns) / image.width);
 }
 
-const percent = (share, digits = 0) => `${(100 * share).toFixed(digits)}%`;
+const percent = (weight, digits = 0) => `${(100 * weight).toFixed(digits)}%`;
 
-// What a pixel looks at, in words: the same sentence as annlib.course.plots.scenes.say_choice.
-function sayChoice(found, x, y) {
+// What a pixel attends to, in words: the same sentence as annlib.course.plots.scenes.say_attention.
+function sayAttention(found, x, y) {
   const bits = found.bits;
   const given = found.masses.slice(0, 3).filter(([, mass]) => mass >= 0.005);
   const to = given.map(([name, mass]) => `${percent(mass)} to ${name}`).join(", ");
-  const asking = found.asking ? ` (${found.asking})` : "";
-  const start = to ? `Row ${y}, column ${x}${asking} gives ${to}. ` : `Row ${y}, column ${x}. `;
+  const label = found.label ? ` (${found.label})` : "";
+  const start = `Row ${y}, column ${x}${label}${to && ` attends ${to}`}. `;
   return (
-    `${start}Entropy ${bits.toFixed(1)} bits: as if it looked evenly at ` +
-    `${(2 ** bits).toFixed(0)} of ${found.answering}.`
+    `${start}Entropy ${bits.toFixed(1)} bits: as if it attended evenly to ` +
+    `${(2 ** bits).toFixed(0)} of ${found.numKeys}.`
   );
 }
 
 // All that is shown for one state, in numbers.
-function lookFrom(view, picture, { x, y, levels, factor }) {
+function attentionAt(view, image, { x, y, levels, factor }) {
   view.cells ??= cellsOf(view);
-  const shares = sharesOf(view, positionOf(view, picture, x, y), levels, factor);
-  const heat = spreadOver(view, shares);
+  const weights = weightsOf(view, positionOf(view, image, x, y), levels, factor);
+  const heat = spreadOver(view, weights);
   let covers = [];
-  if (picture.labels) {
-    picture.covers ??= new Map(); // of one map size each
+  if (image.labels) {
+    image.covers ??= new Map(); // of one map size each
     const size = `${view.rows} x ${view.columns}`;
-    if (!picture.covers.has(size)) picture.covers.set(size, coverOf(view, picture));
-    covers = picture.covers.get(size);
+    if (!image.covers.has(size)) image.covers.set(size, coverOf(view, image));
+    covers = image.covers.get(size);
   }
-  const label = picture.labels?.[y * picture.width + x];
-  const answering = view.levels
+  const label = image.labels?.[y * image.width + x];
+  const numKeys = view.levels
     ? view.cells.filter(({ level }) => levels.includes(level)).length
-    : shares.length;
+    : weights.length;
   return {
-    shares,
+    weights,
     heat,
-    answering,
-    bits: entropyOf(shares),
+    numKeys,
+    bits: entropyOf(weights),
     masses: classMasses(covers, heat),
-    byLevel: levelShares(view, shares, levels),
-    strongest: strongestOf(shares, 6).filter((index) => shares[index] > 0),
-    asking: picture.labels ? (picture.names[label] ?? "a border") : "",
+    byLevel: levelWeights(view, weights, levels),
+    strongest: strongestOf(weights, 6).filter((index) => weights[index] > 0),
+    label: image.labels ? (image.names[label] ?? "a border") : "",
   };
 }

@@ -1,4 +1,4 @@
-// Picture, network, block and pixel: what is looked at, in light and words. All of it is computed
+// Picture, network, block and pixel: the attention weights, as brightness and in words. All of it is computed
 // here from queries and keys that were sent once, so it goes on after the kernel is gone.
 
 const CELLS_LABELLED = 0.25; // of the strongest: weaker cells often lie on it, numbers would collide
@@ -15,22 +15,22 @@ function reader(data) {
 function readSpec(model) {
   const spec = model.get("spec");
   const read = reader(model.get("data"));
-  const pictures = spec.pictures.map((picture) => ({
-    ...picture,
-    labels: picture.labels && read.bytes(picture.labels),
-    bitmap: bitmapOf(read.bytes(picture.pixels), picture.width, picture.height),
+  const images = spec.images.map((image) => ({
+    ...image,
+    labels: image.labels && read.bytes(image.labels),
+    bitmap: bitmapOf(read.bytes(image.pixels), image.width, image.height),
   }));
   const views = spec.views.map((view) => ({
     ...view,
     queries: read.floats(view.queries),
     keys: read.floats(view.keys),
-    asking: view.asking && read.floats(view.asking),
+    query_map: view.query_map && read.floats(view.query_map),
   }));
-  return { ...spec, pictures, views, colours: read.bytes(spec.colours) };
+  return { ...spec, images, views, colours: read.bytes(spec.colours) };
 }
 
-// A map of shares as a small picture: `paint(light, rgba, at)` writes four bytes for light, the root
-// of a share over the largest, 0 to 1, so that weak shares show, too.
+// A map of weights as a small image: `paint(light, rgba, at)` writes four bytes for light, the root
+// of a weight over the largest, 0 to 1, so that weak weights show, too.
 const scratch = element("canvas"); // drawn from at once, so one is enough for all
 function mapPicture(heat, rows, columns, paint) {
   scratch.width = columns;
@@ -47,21 +47,21 @@ function enlarge({ canvas, context }, bitmap) {
   context.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
 }
 
-// The picture at the size of a canvas: scaled once, for that takes longer than all the rest.
-function fitted(picture, { width, height }) {
+// The image at the size of a canvas: scaled once, for that takes longer than all the rest.
+function fitted(image, { width, height }) {
   const size = `${width} x ${height}`;
-  picture.fitted ??= new Map();
-  if (!picture.fitted.has(size)) {
+  image.fitted ??= new Map();
+  if (!image.fitted.has(size)) {
     const canvas = element("canvas", { width, height });
-    canvas.getContext("2d").drawImage(picture.bitmap, 0, 0, width, height);
-    picture.fitted.set(size, canvas);
+    canvas.getContext("2d").drawImage(image.bitmap, 0, 0, width, height);
+    image.fitted.set(size, canvas);
   }
-  return picture.fitted.get(size);
+  return image.fitted.get(size);
 }
 
-// The picture, as bright as its share of attention, with the strongest cells of a pyramid.
-function drawLook(stage, picture, view, found, x, y) {
-  stage.context.drawImage(fitted(picture, stage.canvas), 0, 0);
+// The image, bright where the attention weight is large, with the strongest cells of a pyramid.
+function drawAttention(stage, image, view, found, x, y) {
+  stage.context.drawImage(fitted(image, stage.canvas), 0, 0);
   const shade = (light, rgba, at) => (rgba[at + 3] = 255 * 0.6 * (1 - light)); // black, in part
   enlarge(stage, mapPicture(found.heat, view.rows, view.columns, shade));
   if (view.levels) drawCells(stage, view, found);
@@ -70,9 +70,9 @@ function drawLook(stage, picture, view, found, x, y) {
 
 // Weakest first, so that the strongest lies on top.
 function drawCells({ canvas, context }, view, found) {
-  const most = found.shares[found.strongest[0]];
+  const most = found.weights[found.strongest[0]];
   for (const index of [...found.strongest].reverse()) {
-    const strength = found.shares[index] / most;
+    const strength = found.weights[index] / most;
     const { left, top, width, height } = boxOn(canvas, view, view.cells[index]);
     context.globalAlpha = 0.25 * strength;
     context.fillStyle = view.colour;
@@ -97,14 +97,14 @@ function boxOn(canvas, view, { top, left, bottom, right }) {
   };
 }
 
-// The share in the middle of each cell that counts, unless a stronger one is written there.
+// The weight in the middle of each cell that counts, unless a stronger one is written there.
 function labelCells(canvas, context, view, found, most) {
   context.font = "bold 17px sans-serif";
   context.textAlign = "center";
   context.textBaseline = "middle";
   const taken = [];
   for (const index of found.strongest) {
-    if (found.shares[index] < CELLS_LABELLED * most) break;
+    if (found.weights[index] < CELLS_LABELLED * most) break;
     const box = boxOn(canvas, view, view.cells[index]);
     const x = clamp(box.left + box.width / 2, canvas.width - 24);
     const y = Math.max(12, box.top + box.height / 2);
@@ -112,9 +112,9 @@ function labelCells(canvas, context, view, found, most) {
     taken.push([x, y]);
     context.strokeStyle = "white";
     context.lineWidth = 4;
-    context.strokeText(percent(found.shares[index]), x, y);
+    context.strokeText(percent(found.weights[index]), x, y);
     context.fillStyle = "#1b1b1b";
-    context.fillText(percent(found.shares[index]), x, y);
+    context.fillText(percent(found.weights[index]), x, y);
   }
 }
 

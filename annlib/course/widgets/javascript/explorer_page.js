@@ -1,6 +1,6 @@
 // The explorer's page: menus, two panels, words and tables, all following one state.
 
-const STATE = ["picture", "network", "block", "beside", "factor", "levels"]; // and xy, as in Python
+const STATE = ["image", "network", "block", "beside", "factor", "levels"]; // and xy, as in Python
 
 class Explorer {
   constructor(model, root) {
@@ -62,7 +62,7 @@ class Explorer {
   viewOf(network) {
     return this.spec.views.find(
       (view) =>
-        view.picture === this.picture && view.network === network && view.block === this.block,
+        view.image === this.image && view.network === network && view.block === this.block,
     );
   }
 
@@ -71,7 +71,7 @@ class Explorer {
   }
 
   get subject() {
-    return this.spec.pictures.find(({ name }) => name === this.picture);
+    return this.spec.images.find(({ name }) => name === this.image);
   }
 
   blocksOf(network) {
@@ -86,11 +86,11 @@ class Explorer {
     const others = names("network").filter(
       (one) => one !== this.network && this.blocksOf(one).includes(this.block),
     );
-    if (!others.includes(this.beside)) this.beside = SHARES;
+    if (!others.includes(this.beside)) this.beside = MAP;
     const focused = this.controls.contains(document.activeElement)
       ? [...this.controls.querySelectorAll("select, input")].indexOf(document.activeElement)
       : -1;
-    this.controls.replaceChildren(...menus(this, names("network"), [SHARES, ...others]));
+    this.controls.replaceChildren(...menus(this, names("network"), [MAP, ...others]));
     if (this.view.levels) this.controls.append(levelBoxes(this));
     if (focused >= 0) this.controls.querySelectorAll("select, input")[focused]?.focus();
     this.makePanels();
@@ -117,13 +117,13 @@ class Explorer {
       return { stage, title, figure: element("figure", {}, title, stage.canvas) };
     });
     this.scale = element("div", { class: "scale" });
-    if (this.beside === SHARES && !view.asking) this.panels[1].figure.append(this.scale);
+    if (this.beside === MAP && !view.query_map) this.panels[1].figure.append(this.scale);
     this.panelsBox.replaceChildren(...this.panels.map(({ figure }) => figure));
     if (had >= 0) this.panels[had].stage.canvas.focus();
   }
 
   look(view) {
-    return lookFrom(view, this.subject, this);
+    return attentionAt(view, this.subject, this);
   }
 
   draw() {
@@ -137,37 +137,37 @@ class Explorer {
 
   paint() {
     const { view, subject, x, y } = this;
-    if (this.silent) return; // the picture stays, the words say why
+    if (this.silent) return; // the image stays, the words say why
     const found = (this.found = this.look(view));
     const [left, right] = this.panels.map(({ stage }) => stage);
-    if (view.asking) {
-      drawHeat(left, view.asking.map((one) => one * one), view, this.spec.colours, x, y);
-      drawLook(right, subject, view, found, x, y);
+    if (view.query_map) {
+      drawHeat(left, view.query_map.map((one) => one * one), view, this.spec.colours, x, y);
+      drawAttention(right, subject, view, found, x, y);
     } else {
-      drawLook(left, subject, view, found, x, y);
-      if (this.beside === SHARES) drawHeat(right, found.heat, view, this.spec.colours, x, y);
+      drawAttention(left, subject, view, found, x, y);
+      if (this.beside === MAP) drawHeat(right, found.heat, view, this.spec.colours, x, y);
     }
-    const other = this.beside !== SHARES && this.viewOf(this.beside);
+    const other = this.beside !== MAP && this.viewOf(this.beside);
     this.other = other && this.look(other);
-    if (other) drawLook(right, subject, other, this.other, x, y);
+    if (other) drawAttention(right, subject, other, this.other, x, y);
   }
 
-  // What the picture shows, in words and tables.
+  // What the image shows, in words and tables.
   writeWords() {
     const { view, found, other, x, y } = this;
     if (this.silent) {
-      this.say("S = 0: nobody answers. Tick at least one level.");
+      this.say("S = 0: there are no keys. Tick at least one level.");
       this.facts.replaceChildren();
       return;
     }
-    const sentence = sayChoice(found, x, y);
+    const sentence = sayAttention(found, x, y);
     if (!other) {
       this.say(sentence);
       this.facts.replaceChildren(...tables(view, found));
       fillScale(this.scale, Math.max(...found.heat), this.spec.colours);
       return;
     }
-    this.say(`${this.network}: ${sentence} ${this.beside}: ${sayChoice(other, x, y)}`);
+    this.say(`${this.network}: ${sentence} ${this.beside}: ${sayAttention(other, x, y)}`);
     this.facts.replaceChildren(
       column(this.network, view, found),
       column(this.beside, this.viewOf(this.beside), other),

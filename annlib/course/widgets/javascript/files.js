@@ -6,14 +6,14 @@ function save(name, blob) {
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
 }
 
-// Every answering place with its pixels and its share: one line each, one column for each network.
-function sharesAsCsv(picture, view, columns) {
-  const across = picture.width / view.columns, down = picture.height / view.rows;
-  const head = ["place", "top", "left", "bottom", "right", ...columns.map(([name]) => `share ${name}`)];
+// Every key with its pixels and its weight: one line each, one column for each network.
+function weightsAsCsv(image, view, columns) {
+  const across = image.width / view.columns, down = image.height / view.rows;
+  const head = ["place", "top", "left", "bottom", "right", ...columns.map(([name]) => `weight ${name}`)];
   const lines = view.cells.map((cell, index) => [
     cell.name,
     ...[cell.top * down, cell.left * across, cell.bottom * down, cell.right * across],
-    ...columns.map(([, found]) => found.shares[index]),
+    ...columns.map(([, found]) => found.weights[index]),
   ]);
   const quoted = (value) => (typeof value === "number" ? value : `"${value.replaceAll('"', '""')}"`);
   return [head, ...lines].map((line) => line.map(quoted).join(",")).join("\r\n") + "\r\n";
@@ -56,17 +56,17 @@ function fileButtons(explorer) {
   const savePicture = async () => {
     save("attention.png", await pageAsPicture(explorer.panels, explorer.sentence.textContent));
   };
-  const saveShares = () => {
+  const saveWeights = () => {
     const columns = [[explorer.network, explorer.found]];
     if (explorer.other) columns.push([explorer.beside, explorer.other]);
-    const text = sharesAsCsv(explorer.subject, explorer.view, columns);
+    const text = weightsAsCsv(explorer.subject, explorer.view, columns);
     save("attention.csv", new Blob([text], { type: "text/csv" }));
   };
   const bar = element(
     "div",
     { class: "buttons" },
     button("Save as PNG", savePicture),
-    button("Save shares as CSV", saveShares),
+    button("Save weights as CSV", saveWeights),
   );
   if (explorer.model.get("spec").takes_photos) bar.append(photoButton(explorer));
   return bar;

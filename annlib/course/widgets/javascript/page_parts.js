@@ -1,6 +1,6 @@
 // Parts of the explorer's page: menus, tables, the scale of colours.
 
-const SHARES = "shares as a map";
+const MAP = "weights as a map";
 
 function menu(name, options, chosen, onChange) {
   const choices = options.map((one) => element("option", { value: one }, one));
@@ -17,9 +17,9 @@ const FACTORS = [0, 0.25, 0.5, 1, 2, 4];
 // All menus of the explorer; those with one entry hide themselves.
 function menus(explorer, networks, beside) {
   const take = (name) => (value) => explorer.take({ [name]: value });
-  const { spec, picture, network, block, factor } = explorer;
+  const { spec, image, network, block, factor } = explorer;
   return [
-    menu("picture", spec.pictures.map(({ name }) => name), picture, take("picture")),
+    menu("image", spec.images.map(({ name }) => name), image, take("image")),
     menu("network", networks, network, take("network")),
     menu("block", explorer.blocksOf(network), block, take("block")),
     menu("beside it", beside, explorer.beside, take("beside")),
@@ -30,11 +30,11 @@ function menus(explorer, networks, beside) {
 }
 
 function panelTitles({ view, block, network, beside }) {
-  if (view.asking) return [view.asks, view.answers];
-  return [`${block}, ${network}`, beside === SHARES ? "Shares on the map" : `${block}, ${beside}`];
+  if (view.query_map) return view.titles;
+  return [`${block}, ${network}`, beside === MAP ? "Weights on the map" : `${block}, ${beside}`];
 }
 
-// One box for each pyramid level; the ticked ones answer.
+// One box for each pyramid level; the ticked ones are keys.
 function levelBoxes(explorer) {
   const boxes = explorer.view.levels.map((level) => {
     const box = element("input", { type: "checkbox", checked: explorer.levels.includes(level) });
@@ -50,34 +50,34 @@ function levelBoxes(explorer) {
 }
 
 function sayUnder(subject, view, found, x, y) {
-  const share = found?.heat[positionOf(view, subject, x, y)] ?? 0;
+  const weight = found?.heat[positionOf(view, subject, x, y)] ?? 0;
   const label = subject.labels?.[y * subject.width + x];
   const name = subject.labels ? `, ${subject.names[label] ?? "border"}` : "";
-  return `Under the pointer: row ${y}, column ${x}${name}, share ${percent(share, 2)}`;
+  return `Under the pointer: row ${y}, column ${x}${name}, weight ${percent(weight, 2)}`;
 }
 
-// One line of a bar chart that is also text: name, share, and a bar as wide as the share.
-function barLine(name, share) {
-  const bar = element("span", { class: "bar", style: `width: ${(100 * share).toFixed(1)}%` });
+// One line of a bar chart that is also text: name, weight, and a bar as wide as the weight.
+function barLine(name, weight) {
+  const bar = element("span", { class: "bar", style: `width: ${(100 * weight).toFixed(1)}%` });
   return element(
     "tr",
     {},
     element("th", { scope: "row" }, name),
-    element("td", { class: "number" }, percent(share, 1)),
+    element("td", { class: "number" }, percent(weight, 1)),
     element("td", { class: "room", "aria-hidden": "true" }, bar),
   );
 }
 
 function table(title, lines) {
-  const rows = lines.map(([name, share]) => barLine(name, share));
+  const rows = lines.map(([name, weight]) => barLine(name, weight));
   return element("table", {}, element("caption", {}, title), element("tbody", {}, ...rows));
 }
 
 function tables(view, found) {
-  const named = found.strongest.map((index) => [view.cells[index].name, found.shares[index]]);
+  const named = found.strongest.map((index) => [view.cells[index].name, found.weights[index]]);
   const all = [table("The strongest", named)];
   if (found.byLevel.length) {
-    all.push(table("By pyramid level", found.byLevel.map(([level, share]) => [`level ${level}`, share])));
+    all.push(table("By pyramid level", found.byLevel.map(([level, weight]) => [`level ${level}`, weight])));
   }
   const seen = found.masses.filter(([, mass]) => mass >= 0.005);
   if (seen.length) all.push(table("By class", seen));
@@ -88,7 +88,7 @@ function column(name, view, found) {
   return element("div", {}, element("strong", {}, name), ...tables(view, found));
 }
 
-// The bar below a map of shares: its colours, and the share that each stands for.
+// The bar below a map of weights: its colours, and the weight that each stands for.
 function fillScale(scale, most, colours) {
   const stops = [0, 0.25, 0.5, 0.75, 1];
   const colour = (stop) => {

@@ -1,4 +1,4 @@
-// A picture on which one pixel is chosen: by click, by dragging, by arrow keys. Shared by all
+// An image on which one pixel is chosen: by click, by dragging, by arrow keys. Shared by all
 // widgets that show one; they are joined to one module, for a widget has to be one file.
 
 const element = (tag, attributes = {}, ...children) => {
@@ -13,7 +13,7 @@ const element = (tag, attributes = {}, ...children) => {
 
 const clamp = (value, last) => Math.min(last, Math.max(0, value));
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
-const WIDTH = 576; // canvas pixels that a picture is drawn with, about
+const WIDTH = 576; // canvas pixels that an image is drawn with, about
 
 // Keys that are pressed in a widget are not commands of the notebook, where `d d` deletes a cell.
 // Tab and Escape go on, and so do keys with Ctrl or Cmd: people expect Ctrl+S to save.
@@ -35,7 +35,7 @@ function makeStage({ width, height }, label, step, where, hear) {
     height: Math.round(height * zoom),
     tabIndex: 0,
     role: "application",
-    "aria-roledescription": "picture",
+    "aria-roledescription": "image",
     "aria-label": `${label}. Arrow keys move the pixel, with Shift five times as far.`,
   });
   const pixelUnder = (event) => {
@@ -67,7 +67,7 @@ function makeStage({ width, height }, label, step, where, hear) {
   return { canvas, context: canvas.getContext("2d"), zoom };
 }
 
-// A ring around the pixel that asks.
+// A ring around the query pixel.
 function drawRing({ context, zoom }, x, y) {
   for (const [colour, thick] of [["#1b1b1b", 5], ["white", 2.5]]) {
     context.beginPath();
@@ -93,7 +93,7 @@ function bitmapOf(bytes, width, height) {
 }
 
 // `work`, done at once, but not again before `pause` milliseconds are over. Words that change with
-// every frame can't be read, and laying them out takes longer than the picture.
+// every frame can't be read, and laying them out takes longer than the image.
 function paced(work, pause = 100) {
   let last = -Infinity, waiting;
   const run = () => {

@@ -1,0 +1,388 @@
+"""Widgets on which a pixel is chosen: attention explorer, pixel picker, receptive field.
+
+All is drawn in the browser. The attention explorer also computes there, from queries and keys that
+are sent once: float32 and uint8, each piece at a multiple of four bytes, so that it is read in
+place.
+"""
+
+import base64
+import io
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+
+import anywidget
+import numpy as np
+import traitlets
+from matplotlib import colormaps
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import nn
+
+from annlib.config import IGNORE_INDEX
+from annlib.course.attention import projections_of
+from annlib.course.attention_metrics import predict_labels, query_on
+from annlib.course.interventions import low_and_high, projections_across, strength, with_levels
+from annlib.course.plots.attention import (
+    Model,
+    QueryMap,
+    Subject,
+    View,
+    Views,
+    draw_view,
+    picked,
+    subject_of,
+    views_of,
+)
+from annlib.course.plots.scenes import receptive_field
+from annlib.course.plots.style import BLOCK_COLOURS, FigureWithAlt
+from annlib.course.receptive_field import REDUCE, Viewer
+from annlib.course.widgets.base import (
+    JAVASCRIPT,
+    Explorer,
+    in_this_thread,
+    menu,
+    module,
+    standalone_page,
+)
+from annlib.data.balloon_town.layout import CLASS_NAMES, Scene
+from annlib.model.ann import ANN
+from annlib.model.baselines import Baseline
+
+
+class PixelWidget(anywidget.AnyWidget):
+    """An image on a canvas; `xy` is the column and the row of the chosen pixel: observe or set it.
+
+    A subclass says the `size()` of its image, height and width, and what its `still()` shows.
+    """
+
+    _css = (JAVASCRIPT / "attention.css").read_text(encoding="utf-8")
+    xy = traitlets.Tuple(traitlets.Int(), traitlets.Int()).tag(sync=True)
+
+    @traitlets.validate("xy")
+    def inside(self, proposal: dict) -> tuple[int, int]:
+        x, y = proposal["value"]
+        height, width = self.size()
+        if not (0 <= x < width and 0 <= y < height):
+            raise traitlets.TraitError(
+                f"xy = {(x, y)} is outside the image: columns go from 0 to {width - 1}, rows from "
+                f"0 to {height - 1}."
+            )
+        return x, y
+
+    def _repr_mimebundle_(self, **options: object) -> tuple[dict, dict]:
+        """The widget, and a still for pages where no widget can run."""
+        data, metadata = super()._repr_mimebundle_(**options)
+        figure, words = self.still()
+        if figure is None:
+            return data | {"text/plain": words}, metadata
+        png = base64.b64encode(figure.png()).decode()
+        alt = f"{figure.alt} {words}".strip()
+        return data | {"image/png": png, "text/plain": alt}, metadata | {"image/png": {"alt": alt}}
+
+    def close(self) -> None:
+        self.unobserve_all()
+        self.layout.close()
+        super().close()
+
+
+def pack(
+    subjects: Mapping[str, Subject], views: Mapping[str, Views]
+) -> tuple[dict[str, object], bytes]:
+    """Everything that the explorer shows: what there is, and all numbers as one blob.
+
+    Each array is named by its offset and length in the blob, in bytes. views: name of a subject ->
+    its views. Raises ValueError for projections of another image than their subject's.
+    """
+    blob = bytearray()
+
+    def add(array: np.ndarray, dtype: type) -> tuple[int, int]:
+        part = np.ascontiguousarray(array, dtype).tobytes()
+        place = len(blob), len(part)
+        blob.extend(part + bytes(-len(part) % 4))
+        return place
+
+    colours = add(255 * colormaps["cividis"](np.arange(256))[:, :3] + 0.5, np.uint8)
+    images = []
+    for name, one in subjects.items():
+        height, width = one.image.shape[:2]
+        packed = {"name": name, "height": height, "width": width, "names": list(one.class_names)}
+        packed["pixels"] = add(one.image, np.uint8)
+        packed["labels"] = None if one.labels is None else add(one.labels, np.uint8)
+        images.append(packed)
+    packed_views = []
+    for image, network, block, view in every_view(views):
+        found, query_map = view.projections, view.query_map
+        if found.image_size != subjects[image].image.shape[:2]:
+            raise ValueError(
+                f"The projections are of an image of {found.image_size}, but {image} has "
+                f"{subjects[image].image.shape[:2]}: a click would select another position."
+            )
+        packed = {"image": image, "network": network, "block": block}
+        packed |= {
+            "rows": found.map_size[0],
+            "columns": found.map_size[1],
+            "levels": found.pool_scales and list(found.pool_scales),
+            "channels": found.queries.shape[1],
+            "queries": add(found.queries.numpy(), np.float32),
+            "keys": add(found.keys.numpy(), np.float32),
+            "colour": BLOCK_COLOURS[view.block],
+            "query_map": None if query_map is None else add(query_map.strength, np.float32),
+            "titles": None if query_map is None else query_map[1:],
+        }
+        packed_views.append(packed)
+    return {"colours": colours, "images": images, "views": packed_views}, bytes(blob)
+
+
+def every_view(views: Mapping[str, Views]) -> list[tuple[str, str, str, View]]:
+    """(image, network, block, view) of all."""
+    return [
+        (image, network, block, view)
+        for image, networks in views.items()
+        for network, blocks in networks.items()
+        for block, view in blocks.items()
+    ]
+
+
+MAP = "weights as a map"  # the right panel while no network is compared
+PHOTO_PIXELS = 50_000_000
+
+
+class AttentionExplorer(PixelWidget):
+    """Click, drag or move by arrow keys the query pixel; menus choose image, network and block.
+
+    All is computed in the browser (javascript/attention.js), so it goes on without the kernel. The
+    state can be read and set from here: `image`, `network`, `block`, `beside` (a second network,
+    or MAP), `levels`, `factor` of all scores, and `xy`.
+    """
+
+    _esm = module(
+        *("stage.js", "attention.js", "explorer.js"),
+        *("page_parts.js", "files.js", "explorer_page.js"),
+    )
+    spec = traitlets.Dict().tag(sync=True)
+    data = traitlets.Bytes().tag(sync=True)
+    image = traitlets.Unicode().tag(sync=True)
+    network = traitlets.Unicode().tag(sync=True)
+    block = traitlets.Unicode().tag(sync=True)
+    beside = traitlets.Unicode(MAP).tag(sync=True)
+    levels = traitlets.List(traitlets.Int()).tag(sync=True)
+    factor = traitlets.Float(1.0).tag(sync=True)
+    message = traitlets.Unicode().tag(sync=True)
+
+    def __init__(
+        self,
+        subjects: Mapping[str, Subject],
+        find_views: Callable[[np.ndarray], Views],
+        xy: tuple[int, int],
+        levels: Sequence[int] | None = None,
+        label: Callable[[np.ndarray], np.ndarray] | None = None,
+    ) -> None:
+        """find_views: image -> all views of it. levels: those that are on at first, None for all.
+
+        label: predicts the classes of a photo that is added; None: it has no classes.
+        """
+        self.subjects, self.find_views, self.label = dict(subjects), find_views, label
+        self.views = {name: find_views(one.image) for name, one in subjects.items()}
+        found = every_view(self.views)
+        image, network, block, _ = found[0]
+        if levels is None:
+            levels = {level for *_, view in found for level in view.projections.pool_scales or ()}
+        spec, data = self.packed()
+        start = {"image": image, "network": network, "block": block, "levels": sorted(levels)}
+        super().__init__(spec=spec, data=data, xy=xy, **start)
+        self.taking = in_this_thread(self.take_photo)
+        self.on_msg(self.taking)
+
+    def packed(self) -> tuple[dict[str, object], bytes]:
+        spec, data = pack(self.subjects, self.views)
+        return spec | {"takes_photos": True}, data
+
+    def size(self) -> tuple[int, int]:
+        return self.subjects[self.image].image.shape[:2]
+
+    @traitlets.validate("image", "network")
+    def known(self, proposal: dict) -> str:
+        what, name = proposal["trait"].name, proposal["value"]
+        there = self.subjects if what == "image" else next(iter(self.views.values()))
+        if name not in there:
+            raise traitlets.TraitError(f"No {what} {name!r}; there are {', '.join(there)}.")
+        return name
+
+    def still(self) -> tuple[FigureWithAlt | None, str]:
+        x, y = self.xy
+        blocks = self.views[self.image][self.network]
+        view = blocks.get(self.block) or next(iter(blocks.values()))  # networks differ in blocks
+        title = f"{self.block}, {self.network}"
+        return draw_view(self.subjects[self.image], view, y, x, self.levels, self.factor, title)
+
+    def to_html(self) -> str:
+        """The explorer as one HTML page that needs neither kernel nor network."""
+        return standalone_page(self._esm, self._css, self.get_state(), "Attention explorer")
+
+    def take_photo(self, widget: object, content: dict, buffers: list[memoryview]) -> None:
+        """A photo that was chosen or pasted in the browser; an error is shown there."""
+        if "photo" not in content:
+            return
+        try:
+            self.add_photo(content["photo"], bytes(buffers[0]))
+        except ValueError as error:
+            self.message = str(error)
+
+    def add_photo(self, name: str, file: bytes) -> None:
+        """Adds a photo, cut and scaled to the size of the first image, and shows it.
+
+        file: what a JPEG, PNG or other image file holds. Raises ValueError for anything else.
+        """
+        first = next(iter(self.subjects.values()))
+        height, width = first.image.shape[:2]
+        try:
+            with Image.open(io.BytesIO(file)) as photo:
+                if photo.width * photo.height > PHOTO_PIXELS:
+                    raise ValueError(
+                        f"{name} has {photo.width} x {photo.height} pixels; the limit is "
+                        f"{PHOTO_PIXELS // 1_000_000} million. Scale it down first."
+                    )
+                upright = ImageOps.exif_transpose(photo).convert("RGB")
+        except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
+            raise ValueError(
+                f"{name} could not be read as an image ({error}). JPEG, PNG and WebP work."
+            ) from error
+        image = np.asarray(ImageOps.fit(upright, (width, height), Image.Resampling.BILINEAR))
+        name = f"photo {len(self.subjects)}: {name}"
+        labels = self.label(image) if self.label else None
+        self.subjects[name] = Subject(image, labels, first.class_names)
+        self.views[name] = self.find_views(image)
+        self.spec, self.data = self.packed()
+        self.image = name
+        self.message = f"Shown: {name}, cut and scaled to {width} x {height} pixels."
+
+    def close(self) -> None:
+        self.on_msg(self.taking, remove=True)
+        super().close()
+
+
+def attention_explorer(
+    models: Model | Mapping[str, Model],
+    images: np.ndarray | Scene | Mapping[str, np.ndarray | Scene],
+    levels: Sequence[int] | None = None,
+) -> AttentionExplorer:
+    """Click a pixel and see what it attends to, in every attention block of every model.
+
+    models: a network, or name -> network; a network is a module with attention, or a function that
+    finds projections for an image. images: uint8 (H, W, 3) or a scene, or name -> one of them; all
+    of one size. levels: the pyramid levels that are on at first, None for all. Raises ValueError
+    for a model without attention.
+    """
+    models = models if isinstance(models, Mapping) else {"network": models}
+    images = images if isinstance(images, Mapping) else {"image": images}
+    classifiers = (
+        one
+        for one in models.values()
+        if isinstance(one, nn.Module) and one.config.num_classes == len(CLASS_NAMES)
+    )
+    model = next(classifiers, None)
+    subjects = {name: subject_of(one, model) for name, one in images.items()}
+    label = None if model is None else partial(predict_labels, model)
+    start = first_query(next(iter(images.values())))
+    return AttentionExplorer(subjects, partial(views_of, models), start, levels, label)
+
+
+def first_query(image: np.ndarray | Scene) -> tuple[int, int]:
+    """The query pixel (x, y) at first: on a scene's first house, else in the middle."""
+    if isinstance(image, Scene):
+        return query_on(image, image.houses[0])[::-1]
+    return image.shape[1] // 2, image.shape[0] // 2
+
+
+HIGH, LOW = "High-level map", "Low-level map"
+ROLES = {"high attends to low (AFNB)": False, "low attends to high (swapped)": True}
+
+
+def two_maps(model: ANN, scene: Scene) -> AttentionExplorer:
+    """Click a pixel of the query map, and exchange the roles of the maps.
+
+    Raises ValueError where the projections of one map do not fit the other.
+    """
+
+    def find_views(image: np.ndarray) -> Views:
+        low, high = map(strength, low_and_high(model, image))
+        maps = {False: QueryMap(high, f"{HIGH}: queries", f"{LOW}: keys")}
+        maps[True] = QueryMap(low, f"{LOW}: queries", f"{HIGH}: keys")
+        found = {
+            name: View(projections_across(model, image, swapped), "afnb", maps[swapped])
+            for name, swapped in ROLES.items()
+        }
+        return {"ANN": found}
+
+    subjects, label = {"scene": subject_of(scene)}, partial(predict_labels, model)
+    return AttentionExplorer(subjects, find_views, first_query(scene), None, label)
+
+
+LEVELS = (1, 2, 3, 4, 6, 8, 12, 16)
+ANCHORS, POSITIONS = "anchors of the ticked levels", "every position (lesson 2)"
+
+
+def anchor_map(model: Baseline, scene: Scene) -> AttentionExplorer:
+    """Tick pyramid levels, click a pixel, and see which cells it attends to.
+
+    Raises ValueError for a network without an APNB or a non-local block.
+    """
+    anchored, ordinary = with_levels(model, LEVELS), with_levels(model, None)
+
+    def find_views(image: np.ndarray) -> Views:
+        cells = projections_of(anchored, image)["context.attention"]
+        positions = projections_of(ordinary, image)["context.attention"]
+        return {
+            ANCHORS: {"APNB": View(cells, "apnb")},
+            POSITIONS: {"non-local": View(positions, "nonlocal")},
+        }
+
+    subjects, label = {"scene": subject_of(scene)}, partial(predict_labels, model)
+    return AttentionExplorer(subjects, find_views, first_query(scene), (1, 3, 6, 8), label)
+
+
+class PixelPicker(PixelWidget):
+    """A scene on which a pixel is chosen. Hovering shows row, column and class."""
+
+    _esm = module("stage.js", "picker.js")
+    title = traitlets.Unicode("Choose a pixel").tag(sync=True)
+    width = traitlets.Int().tag(sync=True)
+    height = traitlets.Int().tag(sync=True)
+    pixels = traitlets.Bytes().tag(sync=True)
+    labels = traitlets.Bytes().tag(sync=True)
+    class_names = traitlets.List(traitlets.Unicode(), CLASS_NAMES).tag(sync=True)
+
+    def __init__(self, scene: Scene) -> None:
+        self.scene = scene
+        height, width = scene.labels.shape
+        super().__init__(
+            width=width,
+            height=height,
+            pixels=scene.image.tobytes(),
+            labels=scene.labels.astype(np.uint8).tobytes(),
+            xy=first_query(scene),
+        )
+
+    def size(self) -> tuple[int, int]:
+        return self.scene.labels.shape
+
+    def still(self) -> tuple[FigureWithAlt, str]:
+        x, y = self.xy
+        label = self.scene.labels[y, x]
+        name = "border" if label == IGNORE_INDEX else CLASS_NAMES[label]
+        return picked(self.scene.image, y, x, self.title, name), ""
+
+
+class ReceptiveField(Explorer):
+    """A menu for the depth; the pixel is chosen on the `picker`."""
+
+    def __init__(self, model: Baseline, scene: Scene) -> None:
+        """model: a network of one branch with an attention block, else ValueError."""
+        viewer = Viewer(model, scene.image)
+        self.picker = PixelPicker(scene)
+
+        def draw(depth: str) -> FigureWithAlt:
+            x, y = self.picker.xy
+            return receptive_field(scene.image, viewer.view(depth, y, x), (y, x), depth)
+
+        super().__init__({"depth": menu("depth", viewer.layers, REDUCE)}, draw, self.picker)
+        self.picker.observe(in_this_thread(self.redraw), "xy")

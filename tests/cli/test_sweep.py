@@ -1,0 +1,178 @@
+"""annlib sweep: grids that mean what they say, runs that are kept, failures that stay visible."""
+
+import json
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from annlib.__main__ import read_command
+from annlib.cli.sweep import Sweep
+from annlib.course.sweeping.grid import Grid, make_grid, read_grid
+from annlib.course.sweeping.run import Outcome, collected, outcome_of, result_in, run_one, sweep
+from annlib.course.sweeping.tables import (
+    as_csv,
+    as_json,
+    cells,
+    index_page,
+    report,
+    summary_table,
+    write_all,
+)
+
+PARAMETERS = 'head = "ann"\nbins = [1, 3]\nseed = 0\n'
+CODE = """
+from annlib.course.sweeping.run import show_result
+if head == "broken":
+    raise RuntimeError("this head never works")
+with open("ran.txt", "a") as file:
+    file.write(f"{head}{seed} ")
+show_result({"miou": len(head) + seed, "cells": sum(b * b for b in bins)})
+"""
+
+
+def write_notebook(path: Path, code: str = CODE) -> Path:
+    cells_ = [
+        nbformat.v4.new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]}),
+        nbformat.v4.new_code_cell(code),
+    ]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells_), path)
+    return path
+
+
+@pytest.fixture
+def notebook(tmp_path: Path) -> Path:
+    return write_notebook(tmp_path / "job.ipynb")
+
+
+@pytest.fixture
+def grid(notebook: Path) -> Grid:
+    return make_grid(notebook, {"head": ["fcn", "broken"], "seed": [0, 1]})
+
+
+def test_grid_is_every_combination_and_the_extra_runs(notebook: Path) -> None:
+    grid = make_grid(
+        notebook, {"seed": [0, 1], "head": ["a", "b"]}, {"bins": [6]}, [{"head": "c", "seed": 7}]
+    )
+    found = [(one.parameters["head"], one.parameters["seed"]) for one in grid.combinations]
+    assert found == [("a", 0), ("b", 0), ("a", 1), ("b", 1), ("c", 7)]
+    assert {tuple(one.parameters["bins"]) for one in grid.combinations} == {(6,)}
+    assert grid.varied == ("head", "seed")  # the seed last, whatever the file's order
+    assert len({one.name for one in grid.combinations}) == 5
+
+
+@pytest.mark.parametrize(
+    ("where", "words"),
+    [
+        ({"grid": {"haed": ["a"]}}, "Did you mean 'head'"),
+        ({"base": {"sed": 1}}, "Did you mean 'seed'"),
+        ({"grid": {"seed": [0, 0]}}, "are the same"),
+        ({"grid": {"seed": 3}}, "list of values"),
+        ({"grid": {"seed": []}}, "list of values"),
+        ({"gird": {}}, "Did you mean 'grid'"),
+        ({"grid": {"seed": [0]}, "runs": [{}]}, "are the same"),
+        ({"runs": [{"steps": 3}]}, "no parameter 'steps'"),
+    ],
+)
+def test_what_would_have_no_effect_is_refused_before_anything_runs(
+    notebook: Path, where: dict, words: str
+) -> None:
+    path = notebook.with_name("grid.json")
+    path.write_text(json.dumps({"notebook": "job.ipynb"} | where))
+    with pytest.raises(ValueError, match=words):
+        read_grid(path)
+
+
+def test_broken_json_and_missing_notebook_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "grid.json"
+    path.write_text('{"notebook": "none.ipynb",}')
+    with pytest.raises(ValueError, match="comma"):
+        read_grid(path)
+    path.write_text('{"notebook": "none.ipynb"}')
+    with pytest.raises(FileNotFoundError, match="none.ipynb"):
+        read_grid(path)
+
+
+def test_another_notebook_or_value_is_another_run(notebook: Path) -> None:
+    before = make_grid(notebook, {"seed": [0]}).combinations[0].name
+    assert make_grid(notebook, {"seed": [1]}).combinations[0].name != before
+    write_notebook(notebook, CODE + "\n# changed")
+    assert make_grid(notebook, {"seed": [0]}).combinations[0].name != before
+
+
+def test_spread_is_that_of_a_sample_and_unknown_for_one_run(notebook: Path) -> None:
+    grid = make_grid(notebook, {"head": ["two", "one"], "seed": [0, 1]})
+    scores = {1: 1.0, 2: 3.0, 3: 1.0}
+    outcomes = [
+        Outcome(number, "", {}, 1.0, {"miou": score}) for number, score in scores.items()
+    ] + [Outcome(4, "", {}, 1.0, {}, "stopped")]
+    two, one = cells(grid, outcomes)
+    assert tuple(two.numbers.loc["miou"]) == (2.0, pytest.approx(2**0.5), 2)
+    assert one.numbers.loc["miou", "n"] == 1 and one.num_failed == 1
+    plain = [cell["numbers"]["miou"]["sd"] for cell in as_json(grid, outcomes)["cells"]]
+    assert plain == [pytest.approx(2**0.5), None]
+    lines = summary_table(grid, outcomes).splitlines()
+    assert "2.000 ±1.414 (2)" in lines[2] and "1.000 (1)" in lines[3]
+
+
+@pytest.mark.notebooks
+@pytest.mark.slow
+def test_sweep_runs_all_keeps_failures_and_goes_on(grid: Grid, tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    first = list(sweep(grid, folder, jobs=2))
+    assert sorted(o.number for o in first) == [1, 2, 3, 4]
+    assert sorted(o.number for o in first if o.failed) == [3, 4]
+    write_notebook(folder / "runs/half.ipynb")  # cut off: no record beside it
+    assert len(list(sweep(grid, folder, jobs=2))) == 4
+    ran = (folder / "runs/ran.txt").read_text().split()
+    assert sorted(ran) == ["fcn0", "fcn1"]  # nothing that was finished ran again
+    text = write_all(grid, collected(grid, folder), folder, "annlib sweep grid.json")
+    assert "3.500 ±0.707 (2)" in text and "failed: RuntimeError: this head never works" in text
+    stored = json.loads((folder / "results.json").read_text())
+    assert stored["cells"][0]["numbers"]["miou"] == {"mean": 3.5, "sd": 0.5**0.5, "n": 2}
+    assert "never works" in (folder / "index.html").read_text()
+
+
+@pytest.mark.notebooks
+def test_one_run_alone_and_a_table_of_what_is_there(
+    grid: Grid, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outcome = run_one(grid.notebook, grid.number(2), tmp_path / "out")
+    assert outcome.result == {"miou": 4, "cells": 10} and not outcome.failed
+    assert result_in(tmp_path / "out/runs" / f"{grid.number(2).name}.ipynb") == outcome.result
+    assert outcome_of(tmp_path / "out", grid.number(1)) is None
+    found = cells(grid, collected(grid, tmp_path / "out"))
+    assert [(c.num_failed, c.num_missing) for c in found] == [(0, 1), (0, 2)]
+    assert "not run" in report(grid, [outcome])
+    assert as_csv(grid, [outcome]).splitlines()[1:] == [
+        "fcn,cells,10.0,,1,0,1",
+        "fcn,miou,4.0,,1,0,1",
+        "broken,,,,0,0,2",
+    ]
+    assert "not run" in index_page(grid, [outcome], tmp_path / "out")
+    path = tmp_path / "grid.json"
+    told = {"notebook": "job.ipynb", "grid": {"head": ["fcn", "broken"], "seed": [0, 1]}}
+    path.write_text(json.dumps(told))
+    Sweep(path, out=tmp_path / "out", only=2).run()  # finished: nothing runs
+    assert "miou 4" in capsys.readouterr().out
+    Sweep(path, out=tmp_path / "out", table=True).run()
+    assert "not run" in (tmp_path / "out/table.md").read_text()
+
+
+def test_number_outside_the_grid_is_told(grid: Grid) -> None:
+    for number in (0, 5):
+        with pytest.raises(ValueError, match="counted from 1"):
+            grid.number(number)
+
+
+def test_count_is_the_size_of_the_grid(capsys: pytest.CaptureFixture) -> None:
+    path = Path(__file__).parents[2] / "notebooks/jobs/bins.json"
+    Sweep(path, count=True).run()
+    assert capsys.readouterr().out == "12\n"
+
+
+def test_command_line_is_read_as_documented() -> None:
+    command = read_command(["sweep", "g.json", "--only", "3"])
+    assert isinstance(command, Sweep) and (command.grid, command.only) == (Path("g.json"), 3)
+    with pytest.raises(ValueError, match="give one"):
+        Sweep(Path("g.json"), only=1, table=True).run()

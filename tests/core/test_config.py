@@ -1,0 +1,107 @@
+"""Experiments: unchangeable, found by name, and the same after a trip through JSON."""
+
+import json
+from dataclasses import FrozenInstanceError, asdict, fields, replace
+
+import pytest
+import torch
+
+from annlib.config import Experiment, ModelConfig, experiment_from
+from annlib.experiments import FULL_SIZE, HEADS, LAPTOP, PPM_SCALES, find_experiment
+from annlib.model.build import build_model
+from annlib.zoo import ROWS, ZOO
+
+ALL = [*LAPTOP.values(), *(row.experiment for row in ROWS)]
+
+
+def test_published_pyramid_has_110_anchors() -> None:
+    assert ModelConfig(50, 19).num_anchors == 1 * 1 + 3 * 3 + 6 * 6 + 8 * 8 == 110
+
+
+def test_experiments_survive_a_trip_through_json_and_stay_hashable() -> None:
+    for experiment in ALL:
+        found = experiment_from(json.loads(json.dumps(asdict(experiment))))
+        assert found == experiment and hash(found) == hash(experiment)
+
+
+def test_nothing_can_be_changed() -> None:
+    experiment = ALL[0]
+    for part in (experiment, experiment.model, experiment.data, experiment.train, experiment.test):
+        for field in fields(part):
+            with pytest.raises(FrozenInstanceError):
+                setattr(part, field.name, None)
+
+
+def test_sizes_are_height_then_width() -> None:
+    town = LAPTOP["balloon_ann"]
+    height, width = town.test.base_size
+    assert (height, width) == (128, 192)
+
+
+@pytest.mark.parametrize(
+    ("part", "key", "told"), [("train", "turbo", "'turbo'"), ("model", "depth", "'depth'")]
+)
+def test_settings_of_another_version_are_told(part: str, key: str, told: str) -> None:
+    values = asdict(LAPTOP["balloon_ann"])
+    values[part] = {k: v for k, v in values[part].items() if k != key} | (
+        {} if key in values[part] else {key: 1}
+    )
+    message = f"balloon_ann was written by another version of annlib .*{told}.* start a new run"
+    with pytest.raises(ValueError, match=message):
+        experiment_from(values)
+
+
+def test_missing_part_of_the_settings_is_told() -> None:
+    values = {"name": "balloon_ann"}
+    with pytest.raises(ValueError, match=r"another version of annlib \('model'\)"):
+        experiment_from(values)
+
+
+def test_every_head_has_a_town_and_a_photo_experiment() -> None:
+    assert set(LAPTOP) == {f"{data}_{head}" for data in ("balloon", "photos") for head in HEADS}
+
+
+def test_experiments_are_found_under_their_names() -> None:
+    for name in (*LAPTOP, *ZOO):
+        assert find_experiment(name).name == name
+
+
+def test_experiments_differ_in_the_head_alone() -> None:
+    for experiment in LAPTOP.values():
+        other = LAPTOP[experiment.name.partition("_")[0] + "_ann"]
+        model = replace(other.model, head=experiment.model.head)
+        if experiment.model.head == "ppm":
+            model = replace(model, pool_scales=PPM_SCALES)
+        assert experiment == replace(other, name=experiment.name, model=model)
+
+
+def test_laptop_networks_are_small() -> None:
+    for experiment in LAPTOP.values():
+        with torch.device("meta"):
+            parameters = [*build_model(experiment.model).parameters()]
+        assert sum(parameter.numel() for parameter in parameters) < 1_500_000
+
+
+@pytest.mark.parametrize(
+    ("wrong", "near"),
+    [
+        ("balloon_an", "balloon_ann"),
+        ("photos_apbn", "photos_apnb"),
+        ("ann_r50-d8_512x512_80k_ade", "ann_r50-d8_512x512_80k_ade20k"),
+        ("?", "balloon_ann"),
+    ],
+)
+def test_unknown_name_gets_the_nearest_ones(wrong: str, near: str) -> None:
+    with pytest.raises(KeyError, match=f"No experiment .* Nearest: .*{near}"):
+        find_experiment(wrong)
+
+
+@pytest.mark.parametrize("experiment", FULL_SIZE.values(), ids=lambda experiment: experiment.name)
+def test_full_size_experiments_are_the_published_network_and_recipe(
+    experiment: Experiment,
+) -> None:
+    row = ROWS[0].experiment
+    classes = experiment.model.num_classes
+    assert experiment.model == replace(row.model, num_classes=classes)
+    assert experiment.train == replace(row.train, iterations=experiment.train.iterations)
+    assert find_experiment(experiment.name) is experiment

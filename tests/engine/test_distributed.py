@@ -1,0 +1,108 @@
+"""Several processes train and score as one would."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from annlib.engine import distributed
+from annlib.engine.distributed import init_distributed, own_gpu
+from annlib.model.checkpoint import load
+
+pytestmark = pytest.mark.slow
+TESTS = Path(__file__).parents[1]
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(TESTS.parent)}
+
+
+def torchrun(processes: int, *words: object, restarts: int = 0) -> subprocess.CompletedProcess:
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    options = [f"--nproc-per-node={processes}", f"--max-restarts={restarts}"]
+    command = [*launcher, *options, *map(str, words)]
+    return subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True)
+
+
+def facts(folder: Path, processes: int, accumulate: int = 1) -> dict:
+    out = folder / "facts.json"
+    done = torchrun(processes, TESTS / "together.py", out, accumulate)
+    assert done.returncode == 0, done.stderr
+    return json.loads(out.read_text())
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> dict:
+    out = tmp_path_factory.mktemp("alone") / "facts.json"
+    command = [sys.executable, str(TESTS / "together.py"), str(out), "1"]
+    subprocess.run(command, env=ENVIRONMENT, check=True)
+    return json.loads(out.read_text())
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> dict:
+    return facts(tmp_path_factory.mktemp("two"), processes=2)
+
+
+def test_two_processes_know_each_other(two: dict, alone: dict) -> None:
+    assert two["mean_rank"] == 0.5
+    assert two["any"] == [True, False]
+    assert alone["any"] == [False, False]
+
+
+@pytest.mark.parametrize("kind", ["losses", "running", "weights"])
+def test_two_processes_train_as_one(two: dict, alone: dict, kind: str) -> None:
+    assert two[kind] == pytest.approx(alone[kind], rel=1e-9, abs=1e-12)
+    assert len(set(alone["losses"])) == 6
+
+
+def test_two_processes_score_exactly_as_one(two: dict, alone: dict) -> None:
+    assert two["scores"] == alone["scores"]
+    assert any(iou > 0 for iou in alone["scores"])
+
+
+def test_accumulating_processes_train_close_to_one(tmp_path: Path, alone: dict) -> None:
+    found = facts(tmp_path, processes=2, accumulate=2)
+    assert found["losses"] == pytest.approx(alone["losses"], rel=0.2)  # batch norm sees halves
+    assert found["losses"] != pytest.approx(alone["losses"], rel=1e-9)
+
+
+def test_killed_worker_is_restarted_and_the_run_ends_as_if_nothing_had_happened(
+    tmp_path: Path,
+) -> None:
+    words = ["train", "balloon_ann", "--iterations", "40", "--device", "cpu", "--threads", "1"]
+    script = TESTS / "dying_town.py"
+    whole = torchrun(2, script, "never", *words, "--out", tmp_path / "whole")
+    assert whole.returncode == 0, whole.stderr
+    died = torchrun(2, script, tmp_path / "died", *words, "--out", tmp_path / "died", restarts=1)
+    assert died.returncode == 0, died.stderr
+    assert (tmp_path / "died.marker").exists()
+    first, second = (load(tmp_path / name / "last.safetensors") for name in ("whole", "died"))
+    assert first.step == second.step == 40
+    assert all(torch.equal(first.model[key], second.model[key]) for key in first.model)
+    assert first.notes["scores"] == second.notes["scores"]
+    histories = [(tmp_path / name / "history.jsonl").read_text() for name in ("whole", "died")]
+    assert histories[0] == histories[1]
+
+
+def test_more_processes_than_gpus_are_refused_with_both_numbers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    with pytest.raises(ValueError, match=r"4 processes .* 2 GPUs.*--nproc-per-node=2"):
+        own_gpu()
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert own_gpu() == torch.device("cuda", 1)
+
+
+def test_alone_there_is_no_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    with init_distributed(torch.device("cpu")) as device:
+        assert device == torch.device("cpu")
+        assert (distributed.rank(), distributed.world_size()) == (0, 1)
+        tensor = torch.ones(2)
+        assert distributed.sum_over_ranks(tensor) is tensor
