@@ -11,6 +11,8 @@ from exercises import Gallery, lesson_02
 from annlib.course import checks
 from annlib.course.authoring.source import read
 from annlib.course.lesson import LINE
+from annlib.experiments import town
+from annlib.model.build import build_model
 
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted((ROOT / "notebooks/source").glob("[0-9][0-9]_*.py"))
@@ -79,6 +81,17 @@ def test_exercise_that_is_not_started_is_not_accepted(key: str) -> None:
     for nothing in (..., None):
         with pytest.raises(checks.NotYet):
             GALLERIES[key].check(nothing)
+
+
+def test_training_steps_that_are_accepted_train_the_lessons_network() -> None:
+    config = town("ann").model
+    images, labels = torch.randn(2, 3, 32, 48), torch.randint(config.num_classes, (2, 16, 24))
+    for step in GALLERIES["06 step"].right:
+        torch.manual_seed(0)
+        model = build_model(config)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1.0)
+        losses = [float(step(model, optimizer, images, labels, 0.01)) for _ in range(5)]
+        assert losses[-1] < losses[0]
 
 
 def test_checks_leave_the_lessons_random_numbers_alone() -> None:
