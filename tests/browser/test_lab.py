@@ -59,7 +59,7 @@ def test_jupyterlab_has_the_courses_defaults_and_leaves_a_users_own_settings_alo
 
 
 def test_make_lab_starts_jupyterlab_with_the_settings_that_are_tested() -> None:
-    command = ["make", "--dry-run", "--always-make", "lab"]
+    command = ["make", "--dry-run", "--always-make", "--no-print-directory", "lab"]
     said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     words = shlex.split(said.strip().splitlines()[-1])
     assert words[:2] == [".venv/bin/jupyter", "lab"]
