@@ -220,7 +220,7 @@ def built_in(name: str, **others: Any) -> DatasetSpec:
 
 
 BALLOON_TOWN = built_in("balloon_town")
-CAMVID = built_in("camvid")
+CAMVID = built_in("camvid", ignored=(11,))
 CITYSCAPES_TRAIN_IDS = built_in("cityscapes", layout="cityscapes")  # *_labelTrainIds.png
 CITYSCAPES = replace(  # *_labelIds.png
     CITYSCAPES_TRAIN_IDS,
