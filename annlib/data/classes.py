@@ -159,9 +159,7 @@ def folder_spec(root: Path) -> DatasetSpec:
                 "ignored."
             )
     label_values = tuple(class_values) if values else ()
-    return DatasetSpec(
-        root.resolve().name, tuple(names), tuple(palette), tuple(ignored), label_values
-    )
+    return DatasetSpec(root.resolve().name, *map(tuple, (names, palette, ignored)), label_values)
 
 
 def class_lines(path: Path) -> tuple[list[tuple[int, str]], list[int], dict[int, int]]:
@@ -204,10 +202,7 @@ def refuse_line(path: Path, place: int, line: str, problem: str, remedy: str) ->
 def spread_colour(index: int) -> RGB:
     """The colour of class `index` in Pascal VOC's scheme: the bits of the index, spread."""
     bits = [index >> i & 1 for i in range(24)]
-    red, green, blue = (
-        sum(bit << (7 - i) for i, bit in enumerate(bits[channel::3])) for channel in range(3)
-    )
-    return red, green, blue
+    return tuple(sum(bit << (7 - i) for i, bit in enumerate(bits[c::3])) for c in range(3))
 
 
 def built_in(name: str, **others: Any) -> DatasetSpec:
