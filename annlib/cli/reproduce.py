@@ -62,6 +62,17 @@ class Reproduced:
         return {name: None if None in (a, b) else a - b for name, (a, b) in pairs.items()}
 
 
+def network_of_row(row: Published, weights: Path | None) -> "Network":
+    """The row with its released weights, from a file or, if None, from the cache or network."""
+    from annlib.engine.predictor import find_network
+    from annlib.model.hub import load_published
+
+    network = find_network(row.name)
+    if weights is None:
+        return network
+    return network._replace(load=lambda: load_published(row.name, weights))
+
+
 def validation_split(
     network: "Network", row: Published, root: Path, limit: int | None
 ) -> "tuple[SegmentationFolder, tuple[str, ...]]":
@@ -159,16 +170,14 @@ class Reproduce:
         from annlib.engine.distributed import is_main, world_size
         from annlib.engine.evaluate import Evaluation
         from annlib.engine.inference import MULTI_SCALE, make_label_predictor
-        from annlib.engine.predictor import find_network, segmenter
+        from annlib.engine.predictor import segmenter
         from annlib.engine.results import provenance, to_json, write_results
         from annlib.engine.row_costs import Measuring, row_cost
         from annlib.model.checkpoint import write_atomically
-        from annlib.model.hub import load_published
 
-        network = find_network(row.name)
+        network = network_of_row(row, self.weights)
         dataset, caveats = validation_split(network, row, self.data, self.limit)
         if self.weights is not None:
-            network = network._replace(load=lambda: load_published(row.name, self.weights))
             caveats += (f"Weights from {self.weights.name}.",)
         first = segmenter(network, device, None, self.precision)
         tests = {SINGLE: network.test}

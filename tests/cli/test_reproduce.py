@@ -13,14 +13,14 @@ from tiny import wake
 from tiny_zoo import CITYSCAPES, SHRINK, tiny_row
 
 from annlib import __main__, published_experiments
-from annlib.cli.reproduce import MULTI, SINGLE, Reproduced, reproduced_table, validation_split
+from annlib.cli import reproduce
+from annlib.cli.reproduce import MULTI, SINGLE, Reproduced, reproduced_table
 from annlib.data import classes
 from annlib.data.datasets import labelled
 from annlib.data.synthetic import MARK, mimic
 from annlib.engine import profiler, row_costs
 from annlib.engine.inference import MULTI_SCALE, make_predictor
 from annlib.engine.metrics import Scores, evaluate
-from annlib.engine.predictor import find_network
 from annlib.engine.profiler import Timing
 from annlib.engine.row_costs import Cost, RowCost, shrunk
 from annlib.model.ann import ANN
@@ -154,7 +154,8 @@ def test_limit_is_said_and_takes_pictures_from_all_over(annlib, row, weights, da
 def test_number_of_pictures_other_than_published_is_said(row, data: Path, tmp_path: Path) -> None:
     (data / MARK).rename(tmp_path / MARK)
     try:
-        _, caveats = validation_split(find_network(row.name), row, data, None)
+        network = reproduce.network_of_row(row, None)
+        _, caveats = reproduce.validation_split(network, row, data, None)
     finally:
         (tmp_path / MARK).rename(data / MARK)
     assert caveats == ("3 images in the validation split, 500 were published.",)
