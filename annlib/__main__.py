@@ -88,37 +88,28 @@ annlib COMMAND --help shows the options of a command and an example.
 To begin: annlib train balloon_ann --iterations 100"""
 
 
-def overview() -> str:
-    lines = [f"  {name:10} {about}" for name, (_, about, _) in COMMANDS.items()]
-    return HELP.format(commands="\n".join(lines))
-
-
 def read_command(words: list[str]) -> Any:
     """The command that the words of a command line ask for, ready to run.
 
     Exits with 0 after --help, and with 2 if the words are wrong.
     """
     if not words or words[0] in ("-h", "--help"):
-        print(overview(), file=sys.stdout if words else sys.stderr)
+        lines = [f"  {name:10} {about}" for name, (_, about, _) in COMMANDS.items()]
+        print(HELP.format(commands="\n".join(lines)), file=sys.stdout if words else sys.stderr)
         sys.exit(0 if words else 2)
     name, *rest = words
     if name not in COMMANDS:
-        print(f"annlib: {unknown(words)}", file=sys.stderr)
+        old = next((o for o in (" ".join(words[:2]), name) if o in SUCCESSORS), None)
+        nearest = difflib.get_close_matches(name, COMMANDS, 1)
+        hint = f" Did you mean {nearest[0]}?" if nearest else ""
+        text = f"There is no command {name!r}.{hint} `annlib --help` lists all commands."
+        text = f"`annlib {old}` was replaced by `{SUCCESSORS[old]}`." if old else text
+        print(f"annlib: {text}", file=sys.stderr)
         sys.exit(2)
     place, about, example = COMMANDS[name]
     module, _, attribute = place.partition(":")
     commands = getattr(import_module(f"annlib.cli.{module}"), attribute)
     return parse(commands, f"annlib {name}", about, example, rest)
-
-
-def unknown(words: list[str]) -> str:
-    """What to call instead of a name that is not a command."""
-    for old in (" ".join(words[:2]), words[0]):
-        if old in SUCCESSORS:
-            return f"`annlib {old}` was replaced by `{SUCCESSORS[old]}`."
-    nearest = difflib.get_close_matches(words[0], COMMANDS, 1)
-    hint = f" Did you mean {nearest[0]}?" if nearest else ""
-    return f"There is no command {words[0]!r}.{hint} `annlib --help` lists all commands."
 
 
 def main() -> None:

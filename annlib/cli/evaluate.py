@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from tyro.conf import Positional
 
 from annlib.cli.common import Device, choose_device, interruptible, message_of, use_threads
-from annlib.config import Precision, TestConfig
+from annlib.config import Precision
 
 if TYPE_CHECKING:
     from annlib.engine.evaluate import Evaluation
@@ -83,7 +83,7 @@ class Evaluate:
         from annlib.data.datasets import labelled
         from annlib.engine.distributed import init_distributed, is_main
         from annlib.engine.evaluate import Evaluation
-        from annlib.engine.inference import check_test
+        from annlib.engine.inference import MULTI_SCALE, check_test
         from annlib.engine.metrics import score_table
         from annlib.engine.predictor import check_folder_classes, find_network, segmenter
         from annlib.engine.results import to_json
@@ -92,7 +92,19 @@ class Evaluate:
         use_threads(self.threads)
         with init_distributed(choose_device(self.device)) as device:
             network = find_network(self.network)
-            test = self.changed(network.test)
+            mode = self.mode or network.test.mode
+            if mode == "whole" and (self.window or self.stride):
+                raise ValueError("--window and --stride say how windows slide: add --mode slide.")
+            if self.multi_scale and self.scales:
+                raise ValueError("Give --scales or --multi-scale, which stands for six, not both.")
+            test = replace(
+                network.test,
+                mode=mode,
+                window=(self.window or network.test.window) if mode == "slide" else None,
+                stride=(self.stride or network.test.stride) if mode == "slide" else None,
+                scales=MULTI_SCALE if self.multi_scale else self.scales or network.test.scales,
+                flip=self.flip or network.test.flip,
+            )
             check_test(test)
             check_folder_classes(network.spec, self.data)
             dataset = labelled(network.spec, self.data, self.split)
@@ -122,21 +134,3 @@ class Evaluate:
             return "Nothing was kept; with --out DIR the same command would go on."
         done = f"{evaluation.num_done} of {len(evaluation.names)} images"
         return f"{self.out} keeps what is done ({done}): the same command goes on with the others."
-
-    def changed(self, test: TestConfig) -> TestConfig:
-        """The network's own way of testing with the options of this command line."""
-        from annlib.engine.inference import MULTI_SCALE
-
-        mode = self.mode or test.mode
-        if mode == "whole" and (self.window or self.stride):
-            raise ValueError("--window and --stride say how windows slide: add --mode slide.")
-        if self.multi_scale and self.scales:
-            raise ValueError("Give --scales or --multi-scale, which stands for six, not both.")
-        return replace(
-            test,
-            mode=mode,
-            window=(self.window or test.window) if mode == "slide" else None,
-            stride=(self.stride or test.stride) if mode == "slide" else None,
-            scales=MULTI_SCALE if self.multi_scale else self.scales or test.scales,
-            flip=self.flip or test.flip,
-        )

@@ -42,18 +42,18 @@ class Fetch:
     """Keep the files of the 16 rows as they were published, too."""
 
     def run(self) -> None:
-        from annlib.model.hub import all_weights, fetch_backbone, fetch_published, find_weights
+        from annlib.model import hub
 
-        wanted = [find_weights(name) for name in self.names]
+        wanted = [hub.find_weights(name) for name in self.names]
         if self.all:
-            wanted = [each for each in all_weights() if each.kind != "shipped"]
+            wanted = [each for each in hub.all_weights() if each.kind != "shipped"]
         if not wanted:
             raise ValueError("Name the weights, for example resnet50_v1c, or give --all.")
         for weights in wanted:
             if weights.kind == "released":
-                fetch_published(weights.name, self.keep_pth)
+                hub.fetch_published(weights.name, self.keep_pth)
             elif weights.kind == "ImageNet":
-                fetch_backbone(weights.name)
+                hub.fetch(next(one.url for one in hub.PRETRAINED if one.name == weights.name))
             print(f"{weights.name}: {weights.path} ({mebibytes(weights.path)} MiB)", flush=True)
 
 

@@ -6,13 +6,12 @@ Names, colours, ids and numbers of images are those of the data sets' own develo
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, NoReturn
+from typing import Any, Literal, NoReturn
 
 import torch
 from torch import Tensor
 
 from annlib.config import IGNORE_INDEX
-from annlib.data.balloon_town import layout
 from annlib.data.io import read_lines
 
 Layout = Literal["folder", "cityscapes", "ade20k", "voc12aug"]
@@ -92,30 +91,31 @@ class DatasetSpec:
 
 
 def folder_spec(root: Path) -> DatasetSpec:
-    """The classes of a folder, from its classes.txt, see `read_class_list`."""
+    """The classes of a folder, from its classes.txt, index 0 first.
+
+    A line holds `name` or `name red green blue`. The forms of other tools are read, too:
+    `name,r,g,b` with its heading, `name #rrggbb`, `0: name`, CVAT's `name:r,g,b::`. Empty lines
+    and `# comments` are skipped. `ignore 255` lists label values that do not count; `255=1` says
+    that label files hold 255 for class 1.
+    Raises FileNotFoundError for a missing file, ValueError with file, line and remedy for a line
+    that could be misread.
+    """
     path = root / "classes.txt"
     if not path.is_file():
         raise FileNotFoundError(
             f"There is no {path}. It names the classes, index 0 first, one line each: "
             "`name` or `name red green blue`."
         )
-    return read_class_list(path, root.resolve().name)
-
-
-def read_class_list(path: Path, dataset: str) -> DatasetSpec:
-    """Names and colours of the classes of a data set, index 0 first.
-
-    A line holds `name` or `name red green blue`. The forms of other tools are read, too:
-    `name,r,g,b` with its heading, `name #rrggbb`, `0: name`, CVAT's `name:r,g,b::`. Empty lines
-    and `# comments` are skipped. `ignore 255` lists label values that do not count; `255=1` says
-    that label files hold 255 for class 1.
-    Raises ValueError with file, line and remedy for a line that could be misread.
-    """
     lines, ignored, values = class_lines(path)
+    matches = [INDEX_FIRST.fullmatch(line) for _, line in lines]
+    numbers = [int(match[1]) if match else None for match in matches]
+    # `0 road` begins with an index only if the numbers of all lines count up: not so `2 wheeler`.
+    counted = numbers in ([*range(len(lines))], [*range(1, len(lines) + 1)])
     names, palette = [], []
-    for (place, line), number in zip(lines, leading_indices(lines), strict=True):
-        name, colour = name_and_colour(line if number is None else INDEX_FIRST.fullmatch(line)[3])
-        index = len(names)
+    for index, ((place, line), match) in enumerate(zip(lines, matches, strict=True)):
+        indexed = match and (match[2] or counted)
+        number = numbers[index] if indexed else None
+        name, colour = name_and_colour(match[3] if indexed else line)
         if colour and name.isdigit():
             number = int(name)
         form = "Write `name` or `name red green blue`, one class a line"
@@ -159,7 +159,7 @@ def read_class_list(path: Path, dataset: str) -> DatasetSpec:
                 "ignored."
             )
     label_values = tuple(class_values) if values else ()
-    return DatasetSpec(dataset, tuple(names), tuple(palette), tuple(ignored), label_values)
+    return DatasetSpec(root.resolve().name, *map(tuple, (names, palette, ignored)), label_values)
 
 
 def class_lines(path: Path) -> tuple[list[tuple[int, str]], list[int], dict[int, int]]:
@@ -184,18 +184,6 @@ def class_lines(path: Path) -> tuple[list[tuple[int, str]], list[int], dict[int,
     return lines, ignored, values
 
 
-def leading_indices(lines: list[tuple[int, str]]) -> list[int | None]:
-    """The index before each name: `0: road`; `0 road` only if the numbers of all lines count up.
-
-    Other numbers, as in `2 wheeler`, are part of the name.
-    """
-    found = [INDEX_FIRST.fullmatch(line) for _, line in lines]
-    numbers = [int(match[1]) if match else None for match in found]
-    counted = numbers in ([*range(len(lines))], [*range(1, len(lines) + 1)])
-    pairs = zip(found, numbers, strict=True)
-    return [number if match and (match[2] or counted) else None for match, number in pairs]
-
-
 def name_and_colour(line: str) -> tuple[str, RGB | None]:
     """`road 1 2 3`, `road,1,2,3`, `road:1,2,3::`, `road (1, 2, 3)`, `road #010203`, `road`"""
     name, colour = line, None
@@ -214,32 +202,28 @@ def refuse_line(path: Path, place: int, line: str, problem: str, remedy: str) ->
 def spread_colour(index: int) -> RGB:
     """The colour of class `index` in Pascal VOC's scheme: the bits of the index, spread."""
     bits = [index >> i & 1 for i in range(24)]
-    red, green, blue = (
-        sum(bit << (7 - i) for i, bit in enumerate(bits[channel::3])) for channel in range(3)
-    )
-    return red, green, blue
+    return tuple(sum(bit << (7 - i) for i, bit in enumerate(bits[c::3])) for c in range(3))
 
 
-LISTS = Path(__file__).with_name("class_lists")
-BALLOON_TOWN = DatasetSpec(
-    "balloon_town", layout.CLASS_NAMES, tuple(tuple(map(int, rgb)) for rgb in layout.PALETTE)
-)
-CAMVID = read_class_list(LISTS / "camvid.txt", "camvid")
-CITYSCAPES_TRAIN_IDS = replace(  # *_labelTrainIds.png
-    read_class_list(LISTS / "cityscapes.txt", "cityscapes"), layout="cityscapes"
-)
+def built_in(name: str, **others: Any) -> DatasetSpec:
+    """A list that comes with annlib: a comment, then lines `name red green blue`."""
+    text = Path(__file__).with_name("class_lists").joinpath(f"{name}.txt").read_text()
+    lines = [line.rsplit(maxsplit=3) for line in text.splitlines()[1:]]
+    names, *colours = zip(*lines, strict=True)
+    palette = tuple(zip(*(map(int, channel) for channel in colours), strict=True))
+    return DatasetSpec(name, names, palette, **others)
+
+
+BALLOON_TOWN = built_in("balloon_town")
+CAMVID = built_in("camvid", ignored=(11,))
+CITYSCAPES_TRAIN_IDS = built_in("cityscapes", layout="cityscapes")  # *_labelTrainIds.png
 CITYSCAPES = replace(  # *_labelIds.png
     CITYSCAPES_TRAIN_IDS,
     ignored=(0, 1, 2, 3, 4, 5, 6, 9, 10, 14, 15, 16, 18, 29, 30),
     label_values=(7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33),
 )
-ADE20K = replace(
-    read_class_list(LISTS / "ade20k.txt", "ade20k"),
-    ignored=(0,),
-    label_values=tuple(range(1, 151)),
-    layout="ade20k",
-)
-VOC12AUG = replace(read_class_list(LISTS / "voc12aug.txt", "voc12aug"), layout="voc12aug")
+ADE20K = built_in("ade20k", ignored=(0,), label_values=tuple(range(1, 151)), layout="ade20k")
+VOC12AUG = built_in("voc12aug", layout="voc12aug")
 BENCHMARKS = (CITYSCAPES, ADE20K, VOC12AUG)
 PUBLISHED_IMAGES: dict[str, dict[str, int]] = {
     "cityscapes": {"train": 2975, "val": 500},

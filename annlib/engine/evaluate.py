@@ -149,7 +149,6 @@ class Evaluation:
             Numbered(self.dataset, self.share),
             batch_size=None,  # images differ in size
             num_workers=workers,
-            collate_fn=unchanged,
             worker_init_fn=leave_interrupts_to_the_parent,
             generator=torch.Generator(),  # the loader's own; it would draw from the caller's
         )
@@ -234,8 +233,3 @@ def image_names(dataset: Dataset) -> list[str]:
     if isinstance(dataset, SegmentationFolder):
         return [path.stem for path in dataset.images]
     return [f"scene-{index}" for index in range(len(dataset))]
-
-
-def unchanged(sample: tuple[int, Sample]) -> tuple[int, Sample]:
-    """Keeps the loader from making a batch."""
-    return sample

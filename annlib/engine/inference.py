@@ -60,11 +60,7 @@ def ready(maps: Tensor) -> ScoreMap:
     """Scores that are computed already.  (B, K, H, W)"""
     maps = maps.contiguous()  # a class in one place
     at_once = 1 if maps.device.type == "cpu" else maps.shape[1]
-
-    def piece(classes: slice, rows: slice) -> Tensor:
-        return maps[:, classes, rows]
-
-    return ScoreMap(tuple(maps.shape), maps.dtype, maps.device, at_once, piece)
+    return ScoreMap(tuple(maps.shape), maps.dtype, maps.device, at_once, lambda k, r: maps[:, k, r])
 
 
 def resized(scores: ScoreMap, size: tuple[int, int], align_corners: bool) -> ScoreMap:

@@ -63,9 +63,8 @@ class ConfusionMatrix:
                 f"{IGNORE_INDEX} means none, which leaves {IGNORE_INDEX} classes at most."
             )
         self.num_classes = num_classes
-        self.counts = torch.zeros(
-            num_classes, num_classes, dtype=torch.int64
-        )  # [label, prediction]
+        shape = num_classes, num_classes  # [label, prediction]
+        self.counts = torch.zeros(shape, dtype=torch.int64)
 
     def update(self, predictions: Tensor, labels: Tensor) -> None:
         """Adds pixels. predictions and labels: integer class indices of one shape; 255 ignored.

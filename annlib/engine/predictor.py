@@ -19,8 +19,8 @@ from annlib.data.transforms import normalise
 from annlib.engine.inference import Label, make_label_predictor
 from annlib.model.ann import ANN
 from annlib.model.baselines import Baseline
-from annlib.model.build import build_model
-from annlib.model.checkpoint import Checkpoint, checksum, load, restore, write_atomically
+from annlib.model.build import load_model
+from annlib.model.checkpoint import Checkpoint, checksum, load, write_atomically
 from annlib.model.fused import fuse_for_inference
 
 
@@ -52,40 +52,32 @@ def find_network(what: str) -> Network:
 def network_of(checkpoint: Checkpoint) -> Network:
     """The network of a checkpoint, with the classes and the way of testing of its training.
 
-    Without a training experiment in its notes, it is tested on whole images as they are.
+    Without a training experiment in its notes, it is tested on whole images as they are. Raises
+    ValueError when its classes are unknown, or are not as many as its weights are for.
     """
-    values = checkpoint.notes.get("experiment")
-    test = experiment_from(values).test if values else TestConfig()
-
-    def load_weights() -> ANN | Baseline:
-        model = build_model(checkpoint.config)
-        restore(checkpoint, model)
-        return model
-
-    return Network(checkpoint.path.name, classes_of(checkpoint), test, load_weights)
-
-
-def classes_of(checkpoint: Checkpoint) -> DatasetSpec:
-    """The class names and colours that were trained on."""
-    if "classes" not in checkpoint.notes:
+    experiment = checkpoint.notes.get("experiment", {})
+    path, num_classes = checkpoint.path, checkpoint.config.num_classes
+    test = experiment_from(experiment).test if experiment else TestConfig()
+    if "classes" in checkpoint.notes:
+        values = with_tuples(checkpoint.notes["classes"])
+        spec = DatasetSpec(**values | {"palette": tuple(map(tuple, values["palette"]))})
+        if spec.num_classes != num_classes:
+            raise ValueError(
+                f"{path} has {num_classes} classes, but its list has the {spec.num_classes} of "
+                f"{spec.name}: a prediction could not be given its name. It was not written by "
+                "`annlib train`; train it again, or save it with its own class list."
+            )
+    else:
         from annlib.data.datasets import BUILT_IN
 
-        dataset = checkpoint.notes.get("experiment", {}).get("data", {}).get("dataset")
-        if dataset in BUILT_IN:  # downloaded, not trained here
-            return BUILT_IN[dataset]
-        raise ValueError(
-            f"{checkpoint.path} does not say what its {checkpoint.config.num_classes} classes are. "
-            "Checkpoints written by `annlib train` do."
-        )
-    values = with_tuples(checkpoint.notes["classes"])
-    spec = DatasetSpec(**values | {"palette": tuple(map(tuple, values["palette"]))})
-    if spec.num_classes != checkpoint.config.num_classes:
-        raise ValueError(
-            f"{checkpoint.path} has {checkpoint.config.num_classes} classes, but its list has the "
-            f"{spec.num_classes} of {spec.name}: a prediction could not be given its name. It was "
-            "not written by `annlib train`; train it again, or save it with its own class list."
-        )
-    return spec
+        dataset = experiment.get("data", {}).get("dataset")
+        if dataset not in BUILT_IN:
+            raise ValueError(
+                f"{path} does not say what its {num_classes} classes are. Checkpoints written by "
+                "`annlib train` do."
+            )
+        spec = BUILT_IN[dataset]  # downloaded, not trained here
+    return Network(path.name, spec, test, lambda: load_model(checkpoint))
 
 
 def check_folder_classes(spec: DatasetSpec, root: Path | None) -> None:
@@ -103,18 +95,6 @@ def check_folder_classes(spec: DatasetSpec, root: Path | None) -> None:
         f"{' and further on' if len(differing) > 5 else ''} (network / folder). Labels would be "
         "taken for other classes: give the folder that it was trained for, or train on this one."
     )
-
-
-def load_in_turn(network: Network) -> ANN | Baseline:
-    """Its model; the first process of a machine downloads it, the others wait for the file."""
-    if "LOCAL_RANK" not in os.environ:
-        return network.load()
-    from annlib.engine.distributed import wait_for_all
-
-    is_first = os.environ["LOCAL_RANK"] == "0"
-    model = network.load() if is_first else None
-    wait_for_all()
-    return model if model is not None else network.load()
 
 
 class Segmenter(NamedTuple):
@@ -136,7 +116,12 @@ def segmenter(
 ) -> Segmenter:
     """Loads a network and fuses it.  test: None for the network's own."""
     test = test or network.test
-    model = load_in_turn(network)
+    model = network.load() if os.environ.get("LOCAL_RANK", "0") == "0" else None
+    if "LOCAL_RANK" in os.environ:
+        from annlib.engine.distributed import wait_for_all
+
+        wait_for_all()  # the first process of a machine downloads it, the others wait for the file
+        model = model or network.load()
     weights_crc32 = checksum("", model.state_dict())
     model = fuse_for_inference(model).to(device, memory_format=torch.channels_last)
     label = make_label_predictor(model, test, precision)
@@ -150,7 +135,7 @@ def segment_image(path: Path, segmenter: Segmenter, folder: Path) -> dict[str, f
     """
     image = read_image(path)
     labels = segmenter.label(normalise(image)[None])[0].cpu()
-    colours = colour(labels, segmenter.spec)
+    colours = segmenter.spec.colour_table()[labels.int()].numpy()  # black without a class
     overlay = (0.5 * image.permute(1, 2, 0).numpy() + 0.5 * colours).astype(np.uint8)
     folder.mkdir(parents=True, exist_ok=True)
     for kind, pixels in (("overlay", overlay), ("colours", colours), ("labels", labels.numpy())):
@@ -161,21 +146,17 @@ def segment_image(path: Path, segmenter: Segmenter, folder: Path) -> dict[str, f
     return {names[k]: counts[k] / labels.numel() for k in order if counts[k]}
 
 
-def colour(labels: Tensor, spec: DatasetSpec) -> np.ndarray:
-    """uint8 (H, W) class indices -> uint8 (H, W, 3) RGB; pixels without a class are black"""
-    return spec.colour_table()[labels.int()].numpy()
-
-
 def save_prediction(labels: Tensor, spec: DatasetSpec, folder: Path, name: str) -> None:
     """Writes colours/NAME.png and labels/NAME.png.  labels: uint8 (H, W) class indices
 
     The label files hold the values of the data set's own files, as a benchmark's server wants them:
     Cityscapes labelIds, 7 for road; ADE20K index + 1; Pascal VOC the index, with its palette.
     """
-    values = Image.fromarray(spec.value_table()[labels.int()].numpy())
+    tables = (spec.colour_table(), spec.value_table())
+    colours, values = (Image.fromarray(table[labels.int()].numpy()) for table in tables)
     if spec.layout == "voc12aug":
         values.putpalette(np.array(spec.palette, np.uint8).tobytes())
-    for kind, image in (("colours", Image.fromarray(colour(labels, spec))), ("labels", values)):
+    for kind, image in (("colours", colours), ("labels", values)):
         content = BytesIO()
         image.save(content, "png")
         # Whole or not at all: a resumed evaluation relies on the file.

@@ -5,7 +5,7 @@ from pathlib import Path
 from annlib.config import ModelConfig
 from annlib.model.ann import ANN
 from annlib.model.baselines import Baseline
-from annlib.model.checkpoint import load, restore
+from annlib.model.checkpoint import Checkpoint, load, restore
 
 SHIPPED = Path(__file__).parents[2] / "data" / "weights"
 
@@ -15,9 +15,9 @@ def build_model(config: ModelConfig) -> ANN | Baseline:
     return ANN(config) if config.head == "ann" else Baseline(config)
 
 
-def load_model(path: Path) -> ANN | Baseline:
-    """The model of a checkpoint, in evaluation mode, on the CPU."""
-    checkpoint = load(path)
+def load_model(source: Path | Checkpoint) -> ANN | Baseline:
+    """The model of a checkpoint or of its file, in evaluation mode, on the CPU."""
+    checkpoint = source if isinstance(source, Checkpoint) else load(source)
     model = build_model(checkpoint.config)
     restore(checkpoint, model)
     return model.eval()

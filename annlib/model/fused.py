@@ -63,11 +63,9 @@ def fold_norms(module: nn.Module) -> None:
     That holds for all modules of annlib; in a Sequential it is the order of the forward pass.
     """
     children = list(module.named_children())
-    for (name, child), (next_name, following) in zip(children, children[1:], strict=False):
-        if isinstance(child, nn.Conv2d) and isinstance(
-            following, nn.BatchNorm2d | nn.SyncBatchNorm
-        ):
-            setattr(module, name, fuse_conv_bn_eval(child, following))
+    for (name, child), (next_name, norm) in zip(children, children[1:], strict=False):
+        if isinstance(child, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d | nn.SyncBatchNorm):
+            setattr(module, name, fuse_conv_bn_eval(child, norm))
             setattr(module, next_name, nn.Identity())
     for child in module.children():
         fold_norms(child)

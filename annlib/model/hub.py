@@ -125,12 +125,6 @@ def import_published(pth: Path, name: str) -> Path:
     return path
 
 
-def fetch_backbone(name: str) -> Path:
-    """The ImageNet weights of that name, from the cache or the network; errors as `download`."""
-    (url,) = (each.url for each in PRETRAINED if each.name == name)
-    return fetch(url)
-
-
 def load_backbone(model: ANN | Baseline, source: Source | Path | str) -> Path:
     """Loads ImageNet weights into the backbone; the rest is unchanged.  -> the file they are from
 
@@ -156,8 +150,8 @@ def load_backbone(model: ANN | Baseline, source: Source | Path | str) -> Path:
 
     if source in STEMS:
         check_stem(STEMS[source])  # before anything is fetched
-        (name,) = (p.name for p in PRETRAINED if (p.source, p.depth) == (source, depth))
-        path = fetch_backbone(name)
+        (url,) = (p.url for p in PRETRAINED if (p.source, p.depth) == (source, depth))
+        path = fetch(url)
     elif not (path := Path(source)).is_file():
         raise FileNotFoundError(
             f"There is no file {path} to begin with. ImageNet weights are named reference or "

@@ -298,10 +298,10 @@ def in_a_checkpoint(classes: dict) -> Checkpoint:
 
 @every
 def test_classes_come_back_from_a_checkpoint(spec: DatasetSpec) -> None:
-    assert predictor.classes_of(in_a_checkpoint(asdict(spec))) == spec
+    assert predictor.network_of(in_a_checkpoint(asdict(spec))).spec == spec
 
 
 def test_checkpoints_from_before_there_were_layouts_are_read() -> None:
     spec = replace(VOC12AUG, layout="folder")
     old = {key: asdict(spec)[key] for key in ("name", "class_names", "palette", "ignored")}
-    assert predictor.classes_of(in_a_checkpoint(old)) == spec
+    assert predictor.network_of(in_a_checkpoint(old)).spec == spec

@@ -22,10 +22,7 @@ from annlib.engine.predictor import (
     Network,
     Segmenter,
     check_folder_classes,
-    classes_of,
-    colour,
     find_network,
-    load_in_turn,
     network_of,
     save_prediction,
     segment_image,
@@ -33,7 +30,7 @@ from annlib.engine.predictor import (
 )
 from annlib.engine.trainer import Trainer
 from annlib.model.ann import ANN
-from annlib.model.checkpoint import Checkpoint, load, save
+from annlib.model.checkpoint import Checkpoint, checksum, load, save
 from annlib.published_experiments import ROWS
 
 CPU = torch.device("cpu")
@@ -86,7 +83,7 @@ def test_first_process_of_a_machine_fetches_for_the_others(
     monkeypatch.setattr("annlib.engine.distributed.wait_for_all", lambda: events.append("wait"))
     model = ANN(TINY)
     network = Network("tiny", BALLOON_TOWN, TOWN.test, lambda: events.append("load") or model)
-    assert load_in_turn(network) is model
+    assert segmenter(network, CPU).weights_crc32 == checksum("", model.state_dict())
     assert " ".join(events) == order
 
 
@@ -106,7 +103,7 @@ def test_misspelt_name_is_told_with_the_nearest() -> None:
 def test_class_list_survives_being_written_as_json(checkpoint: Checkpoint, spec) -> None:
     config = replace(TINY, num_classes=spec.num_classes)
     notes = json.loads(json.dumps({"classes": asdict(spec)}))
-    assert classes_of(checkpoint._replace(config=config, notes=notes)) == spec
+    assert network_of(checkpoint._replace(config=config, notes=notes)).spec == spec
 
 
 def test_bare_checkpoint_tests_pictures_as_they_are(checkpoint: Checkpoint) -> None:
@@ -124,8 +121,9 @@ def test_checkpoint_without_class_names_is_refused(tmp_path: Path) -> None:
 def test_fetched_weights_have_the_classes_of_their_row(checkpoint: Checkpoint, row) -> None:
     notes = json.loads(json.dumps({"experiment": asdict(row.experiment)}))
     fetched = checkpoint._replace(config=row.experiment.model, notes=notes)
-    assert classes_of(fetched).name == row.experiment.data.dataset
-    assert network_of(fetched).test == row.experiment.test
+    network = network_of(fetched)
+    assert network.spec.name == row.experiment.data.dataset
+    assert network.test == row.experiment.test
 
 
 def test_checkpoint_with_another_number_of_names_than_classes_is_refused(
@@ -133,7 +131,7 @@ def test_checkpoint_with_another_number_of_names_than_classes_is_refused(
 ) -> None:
     other = checkpoint._replace(config=replace(checkpoint.config, num_classes=11))
     with pytest.raises(ValueError, match="has 11 classes, but its list has the 10 of balloon_town"):
-        classes_of(other)
+        network_of(other)
 
 
 def write_classes(folder: Path, names: list[str]) -> Path:
@@ -294,8 +292,9 @@ def test_voc_gets_indices_that_look_like_their_colours(tmp_path: Path) -> None:
     assert seen == [[0, 0, 0], [192, 128, 128], [0, 64, 128]]  # background, person, tv monitor
 
 
-def test_pixels_without_a_class_are_black() -> None:
-    assert colour(torch.tensor([[255]], dtype=torch.uint8), VOC12AUG).tolist() == [[[0, 0, 0]]]
+def test_pixels_without_a_class_are_black(tmp_path: Path) -> None:
+    save_prediction(torch.tensor([[255]], dtype=torch.uint8), VOC12AUG, tmp_path, "a")
+    assert values_in(tmp_path / "colours/a.png") == ("RGB", [[[0, 0, 0]]])
 
 
 def test_picture_that_cannot_be_written_leaves_no_half_of_it(

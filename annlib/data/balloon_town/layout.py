@@ -12,6 +12,7 @@ from math import fsum
 import numpy as np
 
 from annlib.data.balloon_town.painting import Colour, Dice
+from annlib.data.classes import BALLOON_TOWN
 
 HEIGHT, WIDTH = 128, 192
 NUM_HOUSES = 3
@@ -19,19 +20,8 @@ SKY, ROAD, GREEN, CAR = range(4)  # recognisable from nearby pixels
 BALLOONS = (4, 5, 6)  # by pattern
 HOUSES = (7, 8, 9)  # by the pattern of the balloon that decides
 PATTERNS = ("belt", "stripe", "disc")
-CLASS_NAMES = (
-    *("sky", "road", "green", "car"),
-    *("belt balloon", "stripe balloon", "disc balloon"),
-    *("home", "shop", "school"),
-)
-PALETTE = np.array(
-    [
-        *[(186, 244, 236), (113, 119, 104), (159, 197, 141), (50, 36, 20)],
-        *[(96, 143, 243), (255, 242, 83), (216, 154, 212)],
-        *[(0, 44, 171), (226, 120, 0), (144, 59, 147)],
-    ],
-    np.uint8,
-)
+CLASS_NAMES = BALLOON_TOWN.class_names
+PALETTE = np.array(BALLOON_TOWN.palette, np.uint8)
 PAINTS: dict[str, Colour] = {  # of houses and balloons, distinct with any colour vision
     "vermilion": (213, 80, 20),
     "orange": (240, 160, 20),
