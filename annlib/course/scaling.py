@@ -178,10 +178,7 @@ def predicted(name: str, setting: Setting, speed: float) -> float:
 
 
 def refusal(name: str, setting: Setting, speed: float, memory: float) -> str | None:
-    """Why an implementation must not be measured, or None.
-
-    memory: free bytes
-    """
+    """Why an implementation must not be measured with so many free bytes, or None."""
     if predicted(name, setting, speed) > SECONDS:
         return f"that is more than the {SECONDS:.0f} s which 'Measure here' may take"
     features = FLOAT32 * WIDER * setting.channels * setting.positions
@@ -237,18 +234,15 @@ def timed(times: Times | None, setting: Setting, memory: float, device: torch.de
 def calls(setting: Setting, names: list[str], device: torch.device) -> dict[str, Call]:
     """Inference of each implementation. Weights are random, which does not change the time."""
     conditions = Conditions(device)
-    channels, wide = setting.channels, WIDER * setting.channels
+    keys, wide, grids = setting.channels, WIDER * setting.channels, setting.grids
     features = conditions.place(torch.randn(1, wide, *setting.size, device=device))
     found = {}
     for name in names:
         with device:
-            module = (
-                NonLocalAttention(wide, channels, channels)
-                if name == NONLOCAL
-                else SelfAttention(
-                    AsymmetricAttention(wide, wide, channels, channels, setting.grids, True)
-                )
-            )
+            if name == NONLOCAL:
+                module = NonLocalAttention(wide, keys, keys)
+            else:
+                module = SelfAttention(AsymmetricAttention(wide, wide, keys, keys, grids, True))
         found[name] = inference(conditions.place(module), (features,))
     return found
 

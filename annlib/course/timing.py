@@ -213,7 +213,7 @@ def training(
     module: nn.Module,
     inputs: Sequence[Tensor],
     upstream: Tensor,
-    our_names: Callable[[Results], Results] = lambda gradients: gradients,
+    our_names: Callable[[Results], Results],
 ) -> Callable[[], Results]:
     """A call that computes the output and the gradients of all inputs and weights.
 
