@@ -45,10 +45,9 @@ def seeds_in_budget(student: Callable[[float, float, int], int]) -> None:
         spare = 0.4 * arms * seconds / 60
         for minutes in (exact + 1e-6, exact + 2 * spare):
             got = run(minutes, seconds, arms)
+            runs = int(60 * minutes / seconds)
             slips = {
-                f"{got} is the number of runs. Each seed needs {arms}.": int(
-                    60 * minutes / seconds
-                ),
+                f"{got} is the number of runs. Each seed needs {arms}.": runs,
                 "minutes are not seconds.": int(minutes / seconds / arms),
                 f"with {got} seeds the time runs out before the last is done.": seeds + 1,
             }
@@ -75,15 +74,9 @@ def registration(student: Callable[[], Registration]) -> None:
         control = " What is the number compared with?" if name == "control" else ""
         if not isinstance(value, str) or not value.strip():
             raise NotYet(f"{name} is missing: nobody could repeat your test.{control}")
-    check_words(told)
-    check_numbers(told)
-    say(f"Registered as {told.fingerprint}. It is refuted if {told.refuted_if}.")
-
-
-def check_words(told: Registration) -> None:
     found = HEDGES.search(told.claim)
     if found:
-        raise NotYet(f"""The claim says {found[0] if found else ""!r}: any result would fit, so
+        raise NotYet(f"""The claim says {found[0]!r}: any result would fit, so
             nothing could refute it. Say what is higher or lower than what.""")
     if len(told.claim.split()) < 6:
         raise NotYet(f"{told.claim!r} is short for a claim: what is higher than what, and where?")
@@ -95,9 +88,6 @@ def check_words(told: Registration) -> None:
             nearly any result.""")
     if told.metric not in METRICS:
         raise NotYet(f"{told.metric!r} is not measured here. These are: {', '.join(METRICS)}.")
-
-
-def check_numbers(told: Registration) -> None:
     largest, effect, seeds = METRICS[told.metric], told.smallest_effect, told.seeds
     if not isinstance(effect, int | float) or effect == 0:
         raise NotYet("""With a smallest effect of 0 the faintest trace counts, which no number of
@@ -117,6 +107,7 @@ def check_numbers(told: Registration) -> None:
         raise NotYet(f"{len(seeds)} seed(s) show hardly any spread: take {FEWEST_SEEDS} at least.")
     if not (isinstance(told.budget_minutes, int | float) and 0 < told.budget_minutes <= 600):
         raise NotYet("budget_minutes: how long may it run, between 1 and 600?")
+    say(f"Registered as {told.fingerprint}. It is refuted if {told.refuted_if}.")
 
 
 def decide(student: Callable[[Sequence[float], float], str]) -> None:
