@@ -10,20 +10,13 @@ import torch
 
 from annlib.course.checks.base import NotYet, attempt_number, draw, fresh, judge, passed, result_of
 from annlib.course.lesson import say
-from annlib.course.statistics import (
-    DIRECTIONS,
-    METRICS,
-    OPEN,
-    REFUTED,
-    SUPPORTED,
-    VERDICTS,
-    Registration,
-)
+from annlib.course.statistics import DIRECTIONS, METRICS, VERDICTS, Registration
 
 HEDGES = re.compile(
     r"\b(may|might|could|can|sometimes|(?<!more )often|potentially|tends?|somewhat|good(?! as))\b",
     re.IGNORECASE,
 )
+SUPPORTED, REFUTED, OPEN = VERDICTS
 FEWEST_SEEDS = 3
 GRANTED = 0.1  # of the scale of a share: a larger loss is not "no worse"
 STUDIES = 800
