@@ -98,33 +98,21 @@ def nonlocal_block(student: type[nn.Module]) -> None:
     if not torch.allclose(output, wide, atol=1e-6):
         raise NotYet("With to_output at zero a new block must return its input unchanged.")
     nn.init.normal_(block.to_output.weight)
-    check_positions_kept(block, wide)
-    check_against_library(block, normal(2, channels, side, side))
-    leaves = {name: [block.get_submodule(name).weight] for name in PARTS[:3]}
-    check_gradient(attempt(block, wide.clone()), leaves)
-    passed("""the output equals the input as long as to_output is zero; after that it is annlib's
-        attention plus the input, and the gradient reaches query, key and value.""")
-
-
-def check_positions_kept(block: nn.Module, features: Tensor) -> None:
-    """Attention does not depend on places: shuffled positions give the same results, shuffled."""
-    order = torch.randperm(features[0, 0].numel(), generator=fresh())
+    # Attention does not depend on places: shuffled positions give the same results, shuffled.
+    order = torch.randperm(wide[0, 0].numel(), generator=fresh())
 
     def shuffle(maps: Tensor) -> Tensor:
         return maps.flatten(2)[:, :, order].reshape(maps.shape)
 
     with torch.no_grad():
-        shuffled, straight = attempt(block, shuffle(features)), attempt(block, features.clone())
+        shuffled, straight = attempt(block, shuffle(wide)), attempt(block, wide.clone())
     if not torch.allclose(shuffled, shuffle(straight), atol=1e-4):
         raise NotYet("""Results land on wrong positions. weights @ values is (B, N, C), one row a
             position; move the channels in front of N before you restore height and width.""")
+    # A pyramid whose only level is the map is the ordinary non-local block, with any weights.
+    features = normal(2, channels, side, side)
 
-
-@torch.no_grad()
-def check_against_library(block: nn.Module, features: Tensor) -> None:
-    """A pyramid whose only level is the map is the ordinary non-local block, with any weights."""
-    side = features.shape[2]
-
+    @torch.no_grad()
     def library(changes: dict[str, object]) -> Tensor:
         return features + context_of(block, features, features, (side,), changes)
 
@@ -138,3 +126,7 @@ def check_against_library(block: nn.Module, features: Tensor) -> None:
     made = {advice + lines: partial(library, changes) for advice, changes in slips.items()}
     otherwise = "With the same weights annlib computes something else." + lines
     judge(attempt(block, features.clone()), library({}), made, otherwise, atol=1e-4)
+    leaves = {name: [block.get_submodule(name).weight] for name in PARTS[:3]}
+    check_gradient(attempt(block, wide.clone()), leaves)
+    passed("""the output equals the input as long as to_output is zero; after that it is annlib's
+        attention plus the input, and the gradient reaches query, key and value.""")

@@ -148,20 +148,7 @@ def concat_fusion(student: type[nn.Module]) -> None:
         raise NotYet(f"high is {tuple(high.shape)}; your output {tuple(output.shape)} is not.")
     advice = "Project low, concatenate it with high (torch.cat over channels), then fuse both."
     check_influence(block, low, high, advice)
-    check_local(block, low, high)
-    large = normal(2, 3 * low_channels, 24, 40)
-    got = attempt(block, large, high.clone()).shape
-    if got != high.shape:
-        raise NotYet(f"""Low may be larger than high: {tuple(large.shape)} and {tuple(high.shape)}
-            gave {tuple(got)}. Resize low to the size of high.""")
-    check_gradient(output, {"the low-level map": [low], "the high-level map": [high]})
-    passed("""as many parameters as the AFNB, as far as whole channels allow; both levels take part,
-        but each position only combines what is at its own place, without attention.""")
-
-
-@torch.no_grad()
-def check_local(block: nn.Module, low: Tensor, high: Tensor) -> None:
-    """A change of low at one place changes the output there, and only nearby."""
+    # A change of low at one place changes the output there, and only nearby.
     row, column = draw(3, 8), draw(3, 8)
     changed = low.clone()
     changed[:, :, row, column] += 10.0
@@ -173,3 +160,11 @@ def check_local(block: nn.Module, low: Tensor, high: Tensor) -> None:
     if not (moved[..., column + 4 :].max() < 1e-4):
         raise NotYet("""Low was changed at one place, and the output changed far away. Concatenation
             has no attention and no global mean: each position uses its own place.""")
+    large = normal(2, 3 * low_channels, 24, 40)
+    got = attempt(block, large, high.clone()).shape
+    if got != high.shape:
+        raise NotYet(f"""Low may be larger than high: {tuple(large.shape)} and {tuple(high.shape)}
+            gave {tuple(got)}. Resize low to the size of high.""")
+    check_gradient(output, {"the low-level map": [low], "the high-level map": [high]})
+    passed("""as many parameters as the AFNB, as far as whole channels allow; both levels take part,
+        but each position only combines what is at its own place, without attention.""")
