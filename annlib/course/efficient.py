@@ -176,7 +176,7 @@ def weights_of(method: Method, query: Tensor, key: Tensor) -> Tensor:
     return method(query, key, torch.eye(key.shape[2]).to(key).expand(len(key), -1, -1))
 
 
-KEYS, PAIRS, ORDER, STORAGE = "fewer keys", "fewer pairs", "other order", "never stored"
+KINDS = KEYS, PAIRS, ORDER, STORAGE = "fewer keys", "fewer pairs", "other order", "never stored"
 EXACT = "non-local"
 SCALES = {1: (1,), 10: (1, 3), 46: (1, 3, 6), 110: (1, 3, 6, 8)}  # anchors -> grids
 ROUNDS = 5  # of finding centres

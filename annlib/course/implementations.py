@@ -131,11 +131,6 @@ def folded_block_flops(shape: Shape) -> int:
     return folded_flops(shape) + fuse
 
 
-def training_flops(forward: int, without_weights: int = 0) -> int:
-    """Forward and backward: a product has two gradients, or one if the other factor is fixed."""
-    return 3 * forward - without_weights
-
-
 def nonlocal_bytes(shape: Shape) -> int:
     """Peak memory of NonLocalAttention: float32 scores, their softmax, keys, values."""
     n = shape.positions
@@ -205,16 +200,13 @@ class Block:
 def make_block(
     name: str, channels: Channels, size: Size, conditions: Conditions, reference: Any = None
 ) -> Block:
-    """AFNB fuses the last two stages of the backbone; APNB follows the reduction.
-
-    reference: optional, with functions like those of benchmarks.mmseg_reference.
-    """
-    projected = (channels.key, channels.value, channels.pool_scales)
+    """reference: optional, with functions like those of benchmarks.mmseg_reference."""
+    key, value, scales = channels.key, channels.value, channels.pool_scales
     if name == "AFNB":
-        kinds, in_channels = (AFNB, FoldedAFNB), (channels.low, channels.high)
+        kinds, in_channels = (AFNB, FoldedAFNB), (channels.low, channels.high)  # last two stages
     else:
-        kinds, in_channels = (APNB, FoldedAPNB), (channels.hidden,)
-    plain, folded = (conditions.place(kind(*in_channels, *projected)) for kind in kinds)
+        kinds, in_channels = (APNB, FoldedAPNB), (channels.hidden,)  # after the reduction
+    plain, folded = (conditions.place(kind(*in_channels, key, value, scales)) for kind in kinds)
     inputs = tuple(smooth_noise(count, size, conditions) for count in in_channels)
     folded.load_state_dict(as_trained(plain, *inputs).state_dict())
     modules, our_names = {PLAIN_BLOCK: plain, FOLDED_BLOCK: folded}, dict
@@ -222,15 +214,7 @@ def make_block(
         make = reference.reference_afnb if name == "AFNB" else reference.reference_apnb
         modules[REFERENCE] = conditions.place(make(plain))
         our_names = partial(reference.our_names, block=name.lower())
-    shape = Shape(
-        in_channels[-1],
-        in_channels[0],
-        channels.key,
-        channels.value,
-        size,
-        channels.pool_scales,
-        name == "APNB",
-    )
+    shape = Shape(in_channels[-1], in_channels[0], key, value, size, scales, name == "APNB")
     return Block(name, shape, modules, inputs, our_names)
 
 
@@ -245,8 +229,9 @@ def block_implementations(
         REFERENCE: block_flops(replace(shape, shared=False)),  # computes a shared projection twice
     }
     if steps:
-        fixed = {FOLDED_BLOCK: both_poolings_flops(shape)}  # the pooling weights are not learned
-        flops = {name: training_flops(n, fixed.get(name, 0)) for name, n in flops.items()}
+        # Backward: two gradients of each product, but the pooling weights are not learned.
+        flops = {name: 3 * forward for name, forward in flops.items()}
+        flops[FOLDED_BLOCK] -= both_poolings_flops(shape)
         upstream = smooth_noise(shape.channels, shape.size, conditions)
     found = []
     for name, module in block.modules.items():
@@ -288,10 +273,7 @@ class SelfAttention(nn.Module):
 def attention_implementations(
     channels: Channels, size: Size, conditions: Conditions, reference: Any = None
 ) -> list[Implementation]:
-    """Inference with the same weights, at the width of the backbone's last stage, as in the paper.
-
-    reference: as in `make_block`.
-    """
+    """Inference with the same weights, as wide as the backbone's last stage, as in the paper."""
     wide, key, value, scales = channels.high, channels.key, channels.value, channels.pool_scales
     features = smooth_noise(wide, size, conditions)
     plain = AsymmetricAttention(wide, wide, key, value, scales, True)
@@ -322,34 +304,20 @@ def attention_implementations(
 
 def comparison_table(what: str, comparisons: Sequence[Comparison], baselines: Sequence[str]) -> str:
     """A row for each implementation, compared with the baselines; then notes on the others."""
-    header = [
-        what,
-        "ms",
-        *(f"times faster than {name}" for name in baselines),
-        "MiB",
-        f"times less than {baselines[0]}",
-        "times its output",
-        "GFLOPs",
-        "by formula",
-        "difference",
-    ]
+    header = [what, "ms", *(f"times faster than {name}" for name in baselines), "MiB"]
+    header += [f"times less than {baselines[0]}", "times its output"]
+    header += ["GFLOPs", "by formula", "difference"]
     rows = []
     for each in comparisons:
         others = [each.measured.get(name) for name in baselines]
         for name, own in each.measured.items():
             first, median = others[0], own.timing.median
-            rows.append(
-                [
-                    f"{each.title}: {name}",
-                    str(own.timing),
-                    *(f"{one.timing.median / median:.2f}" if one else "-" for one in others),
-                    f"{own.mebibytes:.1f}",
-                    f"{first.peak_bytes / own.peak_bytes:.2f}" if first else "-",
-                    f"{own.peak_bytes / own.output_bytes:.2f}",
-                    f"{own.flops / 1e9:.2f}",
-                    f"{own.formula / 1e9:.2f}",
-                    "-" if own.difference is None else f"{own.difference:.0e}",
-                ]
-            )
+            row = [f"{each.title}: {name}", str(own.timing)]
+            row += [f"{one.timing.median / median:.2f}" if one else "-" for one in others]
+            row += [f"{own.mebibytes:.1f}"]
+            row += [f"{first.peak_bytes / own.peak_bytes:.2f}" if first else "-"]
+            row += [f"{own.peak_bytes / own.output_bytes:.2f}", f"{own.flops / 1e9:.2f}"]
+            row += [f"{own.formula / 1e9:.2f}"]
+            rows.append([*row, "-" if own.difference is None else f"{own.difference:.0e}"])
     notes = [note for each in comparisons for note in each.notes]
     return "\n\n".join([table(header, rows), *notes])

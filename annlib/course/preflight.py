@@ -83,10 +83,7 @@ def share_reached() -> float:
 
 
 def estimate(name: str, gpu: Gpu, batch: int, precision: str) -> Estimate:
-    """Of training a row on one GPU with `batch` images at a time.
-
-    precision: one of PRECISIONS.
-    """
+    """Of training a row on one GPU with `batch` images at a time."""
     if precision not in PRECISIONS or batch < 1:
         raise ValueError(f"batch {batch}, precision {precision!r}: 1 or more, one of {PRECISIONS}.")
     row, (parameters, gflops) = ZOO[name], size_of(name)

@@ -109,13 +109,12 @@ def largest_affordable(
 ) -> Size:
     """The largest map on which `calls` of all implementations fit into time and memory.
 
-    small: measured on a smaller map. Time and memory grow at most with the square of the map. If
-    no map is affordable, the first one is returned.
+    small: measured on a smaller map. If no map is affordable, the first one is returned.
     """
     spent = sum(each.timing.median for each in small.measured.values()) / 1000
     able = sizes[:1]
     for size in sizes:
-        growth = (prod(size) / prod(small.size)) ** 2
+        growth = (prod(size) / prod(small.size)) ** 2  # at most
         weights = 2 * FLOAT32 * prod(size) ** 2
         if calls * spent * growth <= seconds and weights <= num_bytes / 2:
             able = [*able, size]
@@ -178,10 +177,7 @@ def predicted(name: str, setting: Setting, speed: float) -> float:
 
 
 def refusal(name: str, setting: Setting, speed: float, memory: float) -> str | None:
-    """Why an implementation must not be measured, or None.
-
-    memory: free bytes
-    """
+    """Why an implementation must not be measured with so many free bytes, or None."""
     if predicted(name, setting, speed) > SECONDS:
         return f"that is more than the {SECONDS:.0f} s which 'Measure here' may take"
     features = FLOAT32 * WIDER * setting.channels * setting.positions
@@ -237,33 +233,27 @@ def timed(times: Times | None, setting: Setting, memory: float, device: torch.de
 def calls(setting: Setting, names: list[str], device: torch.device) -> dict[str, Call]:
     """Inference of each implementation. Weights are random, which does not change the time."""
     conditions = Conditions(device)
-    channels, wide = setting.channels, WIDER * setting.channels
+    keys, wide, grids = setting.channels, WIDER * setting.channels, setting.grids
     features = conditions.place(torch.randn(1, wide, *setting.size, device=device))
     found = {}
     for name in names:
         with device:
-            module = (
-                NonLocalAttention(wide, channels, channels)
-                if name == NONLOCAL
-                else SelfAttention(
-                    AsymmetricAttention(wide, wide, channels, channels, setting.grids, True)
-                )
-            )
+            if name == NONLOCAL:
+                module = NonLocalAttention(wide, keys, keys)
+            else:
+                module = SelfAttention(AsymmetricAttention(wide, wide, keys, keys, grids, True))
         found[name] = inference(conditions.place(module), (features,))
     return found
 
 
 def in_turn(named: Mapping[str, Call], device: torch.device, until: float) -> dict[str, Timing]:
-    """Rounds in which each is called once, as many as there is time for; at least one.
-
-    until: by time.perf_counter. The first round warms up: it counts only if it is the only one.
-    """
+    """Rounds in which each is called once, as many as end before a time.perf_counter, or one."""
     rounds: list[dict[str, float]] = []
     last = 0.0
     while not rounds or (len(rounds) <= MOST_ROUNDS and time.perf_counter() + last <= until):
         rounds.append({name: 1000 * seconds_of(call, device) for name, call in named.items()})
         last = sum(rounds[-1].values()) / 1000
-    counted = rounds[1:] or rounds
+    counted = rounds[1:] or rounds  # the first one warms up
     return {name: Timing.of([one[name] for one in counted]) for name in named}
 
 

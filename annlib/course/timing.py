@@ -21,7 +21,6 @@ from annlib.model.asymmetric import AsymmetricAttention
 
 Results = dict[str, Tensor]  # "output", and in training the gradient of "layer.weight" and so on
 OnDevice = TypeVar("OnDevice", Tensor, nn.Module)
-COARSE = (8, 8)
 # Batch norm subtracts what these add everywhere, so their gradients are zero except for rounding.
 SHIFTS = ("attention.to_value.bias", "attention.to_output.bias")
 
@@ -175,7 +174,7 @@ def smooth_noise(channels: int, size: tuple[int, int], conditions: Conditions) -
 
     In plain noise all large pooling cells have the same mean, so all anchors would be the same.
     """
-    coarse = torch.randn(1, channels, *COARSE, device=conditions.device)
+    coarse = torch.randn(1, channels, 8, 8, device=conditions.device)
     values = resize_bilinear(coarse, size, align_corners=False)
     values += torch.randn(values.shape, device=conditions.device)
     return conditions.place(values)
@@ -213,7 +212,7 @@ def training(
     module: nn.Module,
     inputs: Sequence[Tensor],
     upstream: Tensor,
-    our_names: Callable[[Results], Results] = lambda gradients: gradients,
+    our_names: Callable[[Results], Results],
 ) -> Callable[[], Results]:
     """A call that computes the output and the gradients of all inputs and weights.
 

@@ -51,19 +51,13 @@ def available_bytes(device: torch.device) -> float:
     return int(found[1]) * 1024 if found else inf
 
 
-def added_product(into: Any, a: Any, b: Any, **others: Any) -> int:
-    """(B, N, S) @ (B, S, C), added to another tensor."""
-    return 2 * prod(a) * b[-1]
-
-
-def fused_attention(query: Any, key: Any, value: Any, *more: Any, **others: Any) -> int:
-    """(..., N, C) @ (..., C, S), and its softmax @ (..., S, Cv)."""
-    return 2 * prod(query) * key[-2] + 2 * prod(query[:-1]) * prod(value[-2:])
-
-
 UNKNOWN = {  # to torch's counter, which knows the same work under other names
-    torch.ops.aten.baddbmm_: added_product,
-    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: fused_attention,
+    # (B, N, S) @ (B, S, C), added to another tensor
+    torch.ops.aten.baddbmm_: lambda into, a, b, **others: 2 * prod(a) * b[-1],
+    # (..., N, C) @ (..., C, S), and its softmax @ (..., S, Cv)
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: lambda q, k, v, *_, **__: (
+        2 * prod(q) * k[-2] + 2 * prod(q[:-1]) * prod(v[-2:])
+    ),
 }
 
 
@@ -162,15 +156,12 @@ class Pace(NamedTuple):
 
 def watched(source: Iterable[Batch], waits: list[float]) -> Iterator[Batch]:
     """The same batches; appends the seconds of waiting for each of them to `waits`."""
-    iterator = iter(source)
-    while True:
-        started = time.perf_counter()
-        try:
-            batch = next(iterator)
-        except StopIteration:
-            return
+    iterator = iter(source)  # starts workers, which is no waiting for a batch
+    started = time.perf_counter()
+    for batch in iterator:
         waits.append(time.perf_counter() - started)
         yield batch
+        started = time.perf_counter()
 
 
 def pace(

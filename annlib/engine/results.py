@@ -56,10 +56,19 @@ def provenance() -> dict[str, Any]:
     It does not contain names of the machine or its user, so it can be published with the result.
     "git" is missing where annlib does not run from a checkout.
     """
+    found = {
+        "annlib": version_of("annlib"),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "torchvision": version_of("torchvision"),
+        "numpy": version_of("numpy"),
+        "cuda": torch.version.cuda,  # as torch was built
+        "cudnn": torch.backends.cudnn.version(),
+    }
     facts = {
         "started": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
         "command": command(sys.argv),
-        "versions": library_versions(),
+        "versions": {name: str(one) for name, one in found.items() if one is not None},
         "hardware": hardware(),
     }
     state = git_state(CHECKOUT)
@@ -83,20 +92,6 @@ def without_names(word: str) -> str:
     if user:
         word = re.sub(rf"(?<=/){re.escape(user)}(?=/|$)", "$USER", word)
     return word
-
-
-def library_versions() -> dict[str, str]:
-    """Of annlib, Python and the libraries that compute; CUDA and cuDNN as torch was built."""
-    found = {
-        "annlib": version_of("annlib"),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "torchvision": version_of("torchvision"),
-        "numpy": version_of("numpy"),
-        "cuda": torch.version.cuda,
-        "cudnn": torch.backends.cudnn.version(),
-    }
-    return {name: str(number) for name, number in found.items() if number is not None}
 
 
 def version_of(package: str) -> str | None:

@@ -208,11 +208,9 @@ def gflops_by_part(
     config: ModelConfig, images: int, size: Size, folded: bool = True
 ) -> dict[str, float]:
     """10^9 operations of one forward pass, two for a multiply-add; nothing is computed."""
-    batch = torch.empty(images, 3, *size, device="meta")
+    model, batch = meta_model(config, folded), torch.empty(images, 3, *size, device="meta")
     with operation_counter() as counter:
-        return spent_by_part(
-            meta_model(config, folded), batch, lambda: counter.get_total_flops() / 1e9
-        )
+        return spent_by_part(model, batch, lambda: counter.get_total_flops() / 1e9)
 
 
 def parameters_by_part(config: ModelConfig) -> dict[str, int]:
@@ -246,16 +244,13 @@ class RowCost:
 
     def as_json(self) -> dict[str, Any]:
         """Plain values, with the published ones."""
+        published = ("frames_per_second", "memory_gb", "hardware")
         return {
             "name": self.row.name,
             "inference": asdict(self.inference) if self.inference else None,
             "training": asdict(self.training) if self.training else None,
             "device_hours": self.hours,
-            "published": {
-                "frames_per_second": self.row.frames_per_second,
-                "memory_gb": self.row.memory_gb,
-                "hardware": self.row.hardware,
-            },
+            "published": {name: getattr(self.row, name) for name in published},
             "notes": list(self.notes),
         }
 

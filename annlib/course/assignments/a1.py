@@ -123,10 +123,8 @@ def convolutions(generator: Generator, **shapes: tuple[int, int]) -> dict[str, T
 
 
 def block_weights(generator: Generator, channels: int, keys: int) -> dict[str, Tensor]:
-    inner = (keys, channels)
-    return convolutions(
-        generator, to_query=inner, to_key=inner, to_value=inner, to_output=(channels, keys)
-    )
+    inner = dict.fromkeys(("to_query", "to_key", "to_value"), (keys, channels))
+    return convolutions(generator, **inner, to_output=(channels, keys))
 
 
 def project(features: Tensor, weights: Weights, name: str) -> Tensor:
@@ -159,14 +157,8 @@ def block(weights: Weights, sizes: tuple, x: Tensor, valid=None, after=None, **m
     return x + project(after(found) if after else found, weights, "to_output")
 
 
-def masked_queries(weights: Weights, sizes: tuple, x: Tensor, valid=None) -> Tensor:
-    return block(weights, sizes, x, after=lambda c: c if valid is None else c * valid[:, None])
-
-
-SHARED = (  # mistakes in the weights that blocks show, too
-    *("scale missing", "scale C", "scale √N"),
-    *("softmax over the queries", "softmax missing"),
-)
+SHARED = ("scale missing", "scale C", "scale √N")  # mistakes in the weights that blocks show, too
+SHARED += ("softmax over the queries", "softmax missing")
 PLAIN_BLOCK = {
     "input not added": lambda w, s, x, v=None: block(w, s, x, v) - x,
     "positions mixed up": partial(block, after=mixed),
@@ -174,9 +166,11 @@ PLAIN_BLOCK = {
     "query and key exchanged": partial(block, parts=("to_key", "to_query", "to_value")),
     "keys serve as values": partial(block, parts=("to_query", "to_key", "to_key")),
 } | {slip: partial(block, attention=PLAIN_WEIGHTS[slip]) for slip in SHARED}
-MASKED_BLOCK = {"mask on the queries": masked_queries} | {
-    slip: partial(block, attention=made) for slip, made in MASKED_WEIGHTS.items()
-}
+MASKED_BLOCK = {
+    "mask on the queries": lambda w, s, x, v=None: block(
+        w, s, x, after=lambda c: c if v is None else c * v[:, None]
+    )
+} | {slip: partial(block, attention=made) for slip, made in MASKED_WEIGHTS.items()}
 
 
 def check_start(call: Call) -> Check:

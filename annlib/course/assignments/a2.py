@@ -62,10 +62,6 @@ def apart(features: Tensor, level: int) -> Tensor:
     return torch.stack(cut, 2).unflatten(2, (level, level))
 
 
-def bilinear(features: Tensor, level: int) -> Tensor:
-    return interpolate(features, (level, level), mode="bilinear")
-
-
 def always_published(features: Tensor, levels: Levels) -> Tensor:
     return sample(features, PUBLISHED)
 
@@ -74,7 +70,7 @@ SAMPLING_MISTAKES = {
     "largest, not mean": partial(sample, pool=adaptive_max_pool2d),
     "cells cut short": partial(sample, pool=apart),
     "one position per cell": partial(sample, pool=first_positions),
-    "interpolated": partial(sample, pool=bilinear),
+    "interpolated": partial(sample, pool=partial(interpolate, mode="bilinear")),
     "columns first": partial(sample, pool=lambda f, n: adaptive_avg_pool2d(f, n).mT),
     "levels reversed": lambda features, levels: sample(features, levels[::-1]),
     "levels sorted": lambda features, levels: sample(features, tuple(sorted(levels))),
@@ -84,9 +80,8 @@ SAMPLING_MISTAKES = {
 
 def draw_sampling_task(generator: Generator, _: Files) -> list[Check]:
     def call(height: int, width: int, levels: Levels) -> Call:
-        return Call(
-            SAMPLING, (normal(generator, 2, integer(generator, 2, 4), height, width), levels)
-        )
+        features = normal(generator, 2, integer(generator, 2, 4), height, width)
+        return Call(SAMPLING, (features, levels))
 
     factor = integer(generator, 1, 2)
     high, wide = 2 * integer(generator, 5, 6) + 1, integer(generator, 17, 19)

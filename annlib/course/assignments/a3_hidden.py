@@ -283,11 +283,6 @@ def reference_run(
     return score(network)
 
 
-def scored_in_training(seed: int, steps: int) -> float:
-    last = world.training_maps(seed, steps - 1)
-    return reference_run(seed, steps, score=lambda network: world.probability(network, *last))
-
-
 RUN_MISTAKES: dict[str, Callable[[int, int], float]] = {
     "same weights for all": partial(reference_run, weights_seed=0),
     "same maps for all": partial(reference_run, batch=lambda s, step: world.training_maps(0, step)),
@@ -304,7 +299,9 @@ RUN_MISTAKES: dict[str, Callable[[int, int], float]] = {
     "other optimizer": partial(
         reference_run, optimizer_of=partial(torch.optim.SGD, lr=world.LEARNING_RATE)
     ),
-    "scored on training maps": scored_in_training,
+    "scored on training maps": lambda seed, steps: reference_run(
+        seed, steps, score=lambda net: world.probability(net, *world.training_maps(seed, steps - 1))
+    ),
 }
 
 
@@ -337,15 +334,13 @@ def check_change(points: float, seeds: tuple[int, int], steps: int) -> Check:
         if isinstance(found, str):
             return found
         first, baseline, again, other = (score for (score,) in found)
+        far = any(abs(score - GUESS) >= NEAR_A_GUESS for score in (first, baseline, other))
         claims = (
             (not all(map(isfinite, (first, baseline, again, other))), NOT_FINITE),
             (first != again, "not repeatable"),
             (first == baseline, "change without effect"),
             (first == other, "seed without effect"),
-            (
-                any(abs(score - GUESS) >= NEAR_A_GUESS for score in (first, baseline, other)),
-                "too good after few steps",
-            ),
+            (far, "too good after few steps"),
         )
         return next((slip for holds, slip in claims if holds), "")
 

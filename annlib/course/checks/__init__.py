@@ -1,7 +1,4 @@
-"""The exercise checkers of all lessons: they test properties of a correct answer.
-
-Each draws random inputs, raises NotYet with advice, and prints what a correct answer has shown.
-"""
+"""The exercise checkers of all lessons; each raises NotYet, or prints what an answer has shown."""
 
 from annlib.course.checks.base import NotYet, attempt, attempt_number, given
 from annlib.course.checks.lesson_00 import click_arrived, house_pixel

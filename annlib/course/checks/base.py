@@ -151,12 +151,8 @@ def judge(
 def check_pixel(pixel: tuple[int, int], size: tuple[int, int]) -> None:
     """NotYet unless the answer is (row, column) inside an image of this size."""
     given(pixel, "The pixel")
-    if (
-        not isinstance(pixel, tuple)
-        or len(pixel) != 2
-        or not all(isinstance(n, int) for n in pixel)
-    ):
-        raise NotYet(f"A pixel is (row, column): two whole numbers. You wrote {pixel!r}.")
+    two = isinstance(pixel, tuple) and len(pixel) == 2 and all(isinstance(n, int) for n in pixel)
+    expect(two, f"A pixel is (row, column): two whole numbers. You wrote {pixel!r}.")
     if not (0 <= pixel[0] < size[0] and 0 <= pixel[1] < size[1]):
         raise NotYet(f"""Row {pixel[0]}, column {pixel[1]} is outside: rows go from 0 to
             {size[0] - 1}, columns from 0 to {size[1] - 1}. The row comes first.""")

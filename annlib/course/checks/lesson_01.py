@@ -161,6 +161,7 @@ def ious(counts: Tensor) -> Tensor:
 def mean_slips(each: Tensor, total: Tensor) -> dict[str, object]:
     """each: IoU of every image (T, K). total: counts of all (K, K)."""
     of_all, both, labelled, predicted = ious(total), total.diagonal(), total.sum(1), total.sum(0)
+    weighted = labelled * of_all.nan_to_num(0)
     return {
         "You average over images. Then the weight of a pixel depends on which classes its image "
         "has. Add the matrices first; take one mean, at the very end.": [
@@ -184,8 +185,7 @@ def mean_slips(each: Tensor, total: Tensor) -> dict[str, object]:
             both / predicted
         ).nanmean(),
         "You weight classes by their pixels (frequency weighted IoU). In mIoU all classes have the "
-        "same weight, however small they are.": (labelled * of_all.nan_to_num(0)).sum()
-        / labelled.sum(),
+        "same weight, however small they are.": weighted.sum() / labelled.sum(),
         "That is pixel accuracy, which large classes such as the sky dominate.": both.sum()
         / total.sum(),
     }

@@ -40,19 +40,6 @@ def attention_weights(student: Callable[[Tensor, Tensor], Tensor]) -> None:
     if got != wanted:
         raise NotYet(f"""Weights must be (B, N, S), here {wanted}; yours are {got}. N counts the
             columns of the query, S those of the key; C is what the product sums over.""")
-    check_softmax_axis(weights)
-    check_similarity(weights, query, key)
-    twice = attempt(student, query.double(), key.double())
-    expect(twice.dtype == torch.float64, "float64 went in, but not out: keep the inputs' dtype.")
-    large = attempt(student, 1e3 * query, 1e3 * key)
-    if not large.isfinite().all():
-        raise NotYet("""With large scores your weights become nan or inf: exp overflows. torch's
-            softmax subtracts the maximum of the row first, which changes nothing else.""")
-    passed("""rows sum to 1, each entry follows from the dot product of one query with one key, the
-        scale is 1/√C, N and S may differ, and large scores do no harm.""")
-
-
-def check_softmax_axis(weights: Tensor) -> None:
     expect(bool((weights >= 0).all()), "Some weights are negative. After a softmax none can be.")
     advice = "Rows must sum to 1: each query position divides one unit among the keys. "
     sums = {axes: weights.sum(axes) for axes in (-1, -2, (-1, -2), 0)}
@@ -61,11 +48,7 @@ def check_softmax_axis(weights: Tensor) -> None:
     expect(ones[-1] or not ones[-1, -2], advice + "Yours sums to 1 over the whole matrix.")
     expect(ones[-1] or not ones[0], advice + "Your softmax runs over the batch.")
     expect(ones[-1], f"{advice}Your rows sum to {float(sums[-1].min()):.3g} and more.")
-
-
-def check_similarity(weights: Tensor, query: Tensor, key: Tensor) -> None:
-    """Within a row log w differs as the scores do; the factor between them is the scale."""
-    (_, channels, num_queries), num_keys = query.shape, key.shape[2]
+    # Within a row log w differs as the scores do; the factor between them is the scale.
     scores = einsum(query, key, "b c n, b c s -> b n s").double()
     centred = scores - scores.mean(-1, keepdim=True)
     logs = weights.double().clamp(min=1e-300).log()
@@ -82,6 +65,14 @@ def check_similarity(weights: Tensor, query: Tensor, key: Tensor) -> None:
         "You multiply by √C; divide.": sqrt(channels),
     }
     judge(scale, channels**-0.5, slips, f"Scale: 1/√C, but yours is {scale:.3g}.", rtol=0.02)
+    twice = attempt(student, query.double(), key.double())
+    expect(twice.dtype == torch.float64, "float64 went in, but not out: keep the inputs' dtype.")
+    large = attempt(student, 1e3 * query, 1e3 * key)
+    if not large.isfinite().all():
+        raise NotYet("""With large scores your weights become nan or inf: exp overflows. torch's
+            softmax subtracts the maximum of the row first, which changes nothing else.""")
+    passed("""rows sum to 1, each entry follows from the dot product of one query with one key, the
+        scale is 1/√C, N and S may differ, and large scores do no harm.""")
 
 
 def nonlocal_block(student: type[nn.Module]) -> None:
@@ -99,46 +90,29 @@ def nonlocal_block(student: type[nn.Module]) -> None:
         if not isinstance(part, nn.Conv2d) or part.kernel_size != (1, 1):
             raise NotYet(f"""Your block has no 1 x 1 convolution called {name}. Keep the four of the
                 exercise and their names ({", ".join(PARTS)}): the check looks into each.""")
-    check_residual_start(block, wide, output)
-    nn.init.normal_(block.to_output.weight)
-    check_positions_kept(block, wide)
-    check_against_library(block, normal(2, channels, side, side))
-    leaves = {name: [block.get_submodule(name).weight] for name in PARTS[:3]}
-    check_gradient(attempt(block, wide.clone()), leaves)
-    passed("""the output equals the input as long as to_output is zero; after that it is annlib's
-        attention plus the input, and the gradient reaches query, key and value.""")
-
-
-def check_residual_start(block: nn.Module, features: Tensor, output: Tensor) -> None:
-    if not (output.abs().max() > 0):
-        raise NotYet("A new block gives zeros, so the input is lost. Add the input.")
+    expect(output.abs().max() > 0, "A new block gives zeros, so the input is lost. Add the input.")
     weight, bias = block.to_output.weight, block.to_output.bias
     expect(not weight.any(), "to_output must start at zero, so that a new block changes nothing.")
     if bias is not None and bias.any():
         raise NotYet("The weight of to_output starts at zero, but its bias does not.")
-    if not torch.allclose(output, features, atol=1e-6):
+    if not torch.allclose(output, wide, atol=1e-6):
         raise NotYet("With to_output at zero a new block must return its input unchanged.")
-
-
-def check_positions_kept(block: nn.Module, features: Tensor) -> None:
-    """Attention does not depend on places: shuffled positions give the same results, shuffled."""
-    order = torch.randperm(features[0, 0].numel(), generator=fresh())
+    nn.init.normal_(block.to_output.weight)
+    # Attention does not depend on places: shuffled positions give the same results, shuffled.
+    order = torch.randperm(wide[0, 0].numel(), generator=fresh())
 
     def shuffle(maps: Tensor) -> Tensor:
         return maps.flatten(2)[:, :, order].reshape(maps.shape)
 
     with torch.no_grad():
-        shuffled, straight = attempt(block, shuffle(features)), attempt(block, features.clone())
+        shuffled, straight = attempt(block, shuffle(wide)), attempt(block, wide.clone())
     if not torch.allclose(shuffled, shuffle(straight), atol=1e-4):
         raise NotYet("""Results land on wrong positions. weights @ values is (B, N, C), one row a
             position; move the channels in front of N before you restore height and width.""")
+    # A pyramid whose only level is the map is the ordinary non-local block, with any weights.
+    features = normal(2, channels, side, side)
 
-
-@torch.no_grad()
-def check_against_library(block: nn.Module, features: Tensor) -> None:
-    """A pyramid whose only level is the map is the ordinary non-local block, with any weights."""
-    side = features.shape[2]
-
+    @torch.no_grad()
     def library(changes: dict[str, object]) -> Tensor:
         return features + context_of(block, features, features, (side,), changes)
 
@@ -152,3 +126,7 @@ def check_against_library(block: nn.Module, features: Tensor) -> None:
     made = {advice + lines: partial(library, changes) for advice, changes in slips.items()}
     otherwise = "With the same weights annlib computes something else." + lines
     judge(attempt(block, features.clone()), library({}), made, otherwise, atol=1e-4)
+    leaves = {name: [block.get_submodule(name).weight] for name in PARTS[:3]}
+    check_gradient(attempt(block, wide.clone()), leaves)
+    passed("""the output equals the input as long as to_output is zero; after that it is annlib's
+        attention plus the input, and the gradient reaches query, key and value.""")

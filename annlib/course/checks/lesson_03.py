@@ -102,9 +102,8 @@ def largest_height(student: Callable[[int, int], int]) -> None:
 
 def needed(height: int, channels: int) -> int:
     """Bytes of the non-local block, written out, on a map of height x 2 height."""
-    return nonlocal_bytes(
-        Shape(8 * channels, 8 * channels, channels, channels, (height, 2 * height))
-    )
+    wide, size = 8 * channels, (height, 2 * height)
+    return nonlocal_bytes(Shape(wide, wide, channels, channels, size))
 
 
 def largest(num_bytes: int, cost: Callable[[int], int]) -> int:

@@ -46,8 +46,7 @@ def cell(student: Callable[[int, int, int], tuple[int, int]]) -> None:
         missing = set(range(side)).difference(*(range(*edge) for edge in edges))
         if missing == {end for _, end in edges}:
             raise NotYet(f"{where}Your end is the last position; it must be one further.")
-        if missing:
-            raise NotYet(f"{where}Positions {sorted(missing)} are in no cell, so in no anchor.")
+        expect(not missing, f"{where}Positions {sorted(missing)} are in no cell, so in no anchor.")
         # Which positions have an influence on a cell of torch's adaptive pooling?
         influence = F.adaptive_avg_pool1d(torch.eye(side)[None], level)[0].T > 0
         places = [row.nonzero().flatten().tolist() for row in influence]

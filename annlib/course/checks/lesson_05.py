@@ -76,7 +76,22 @@ def fusion_block(student: type[nn.Module]) -> None:
     """student(low_channels, high_channels, key_channels, pool_scales): low, high -> like high"""
     sizes, keys, levels = {"low": draw(3, 5), "high": draw(6, 9)}, draw(2, 4), (1, draw(2, 3), 4)
     block = build(student, *sizes.values(), keys, levels)
-    check_projections(block, sizes)
+    parts = {}
+    for name in (*LEVELS, "to_output", "fuse"):
+        part = dict(block.named_children()).get(name, nn.Identity())
+        parts[name] = next((one for one in part.modules() if isinstance(one, nn.Conv2d)), None)
+        if parts[name] is None:
+            raise NotYet(f"""Your block has no convolution called {name}. The check looks into
+                to_query, to_key, to_value, to_output and fuse.""")
+    for name, level in LEVELS.items():
+        got = parts[name].in_channels
+        if got != sizes[level]:
+            raise NotYet(f"""{name} takes {got} channels, but the {level}-level map has
+                {sizes[level]}. Queries come from high, keys and values from low.""")
+    fuse, wide = parts["fuse"], sizes["high"]
+    if (fuse.in_channels, fuse.out_channels) != (2 * wide, wide):
+        raise NotYet(f"""fuse goes from {fuse.in_channels} to {fuse.out_channels} channels. Context
+            and high are concatenated, {2 * wide} channels, and become {wide} again.""")
     randomise(block)
     low = normal(2, sizes["low"], draw(12, 14), draw(15, 17)).requires_grad_()
     high = normal(2, sizes["high"], draw(5, 6), draw(8, 9)).requires_grad_()
@@ -98,25 +113,6 @@ def fusion_block(student: type[nn.Module]) -> None:
     check_gradient(output, {"the low-level map": [low], "the high-level map": [high]})
     passed("""the queries come from high, keys and values from low, the sizes and channels of the
         two may differ, the output is as large as high, and the gradient reaches both.""")
-
-
-def check_projections(block: nn.Module, sizes: dict[str, int]) -> None:
-    parts = {}
-    for name in (*LEVELS, "to_output", "fuse"):
-        part = dict(block.named_children()).get(name, nn.Identity())
-        parts[name] = next((one for one in part.modules() if isinstance(one, nn.Conv2d)), None)
-        if parts[name] is None:
-            raise NotYet(f"""Your block has no convolution called {name}. The check looks into
-                to_query, to_key, to_value, to_output and fuse.""")
-    for name, level in LEVELS.items():
-        got = parts[name].in_channels
-        if got != sizes[level]:
-            raise NotYet(f"""{name} takes {got} channels, but the {level}-level map has
-                {sizes[level]}. Queries come from high, keys and values from low.""")
-    fuse, high = parts["fuse"], sizes["high"]
-    if (fuse.in_channels, fuse.out_channels) != (2 * high, high):
-        raise NotYet(f"""fuse goes from {fuse.in_channels} to {fuse.out_channels} channels. Context
-            and high are concatenated, {2 * high} channels, and become {high} again.""")
 
 
 @torch.no_grad()
@@ -152,20 +148,7 @@ def concat_fusion(student: type[nn.Module]) -> None:
         raise NotYet(f"high is {tuple(high.shape)}; your output {tuple(output.shape)} is not.")
     advice = "Project low, concatenate it with high (torch.cat over channels), then fuse both."
     check_influence(block, low, high, advice)
-    check_local(block, low, high)
-    large = normal(2, 3 * low_channels, 24, 40)
-    got = attempt(block, large, high.clone()).shape
-    if got != high.shape:
-        raise NotYet(f"""Low may be larger than high: {tuple(large.shape)} and {tuple(high.shape)}
-            gave {tuple(got)}. Resize low to the size of high.""")
-    check_gradient(output, {"the low-level map": [low], "the high-level map": [high]})
-    passed("""as many parameters as the AFNB, as far as whole channels allow; both levels take part,
-        but each position only combines what is at its own place, without attention.""")
-
-
-@torch.no_grad()
-def check_local(block: nn.Module, low: Tensor, high: Tensor) -> None:
-    """A change of low at one place changes the output there, and only nearby."""
+    # A change of low at one place changes the output there, and only nearby.
     row, column = draw(3, 8), draw(3, 8)
     changed = low.clone()
     changed[:, :, row, column] += 10.0
@@ -177,3 +160,11 @@ def check_local(block: nn.Module, low: Tensor, high: Tensor) -> None:
     if not (moved[..., column + 4 :].max() < 1e-4):
         raise NotYet("""Low was changed at one place, and the output changed far away. Concatenation
             has no attention and no global mean: each position uses its own place.""")
+    large = normal(2, 3 * low_channels, 24, 40)
+    got = attempt(block, large, high.clone()).shape
+    if got != high.shape:
+        raise NotYet(f"""Low may be larger than high: {tuple(large.shape)} and {tuple(high.shape)}
+            gave {tuple(got)}. Resize low to the size of high.""")
+    check_gradient(output, {"the low-level map": [low], "the high-level map": [high]})
+    passed("""as many parameters as the AFNB, as far as whole channels allow; both levels take part,
+        but each position only combines what is at its own place, without attention.""")

@@ -28,6 +28,7 @@ def first_loss(student: Callable[[int, float, float], float]) -> None:
     for _ in range(2):
         classes, labelled, aux = draw(5, 150), uniform(0.55, 0.95), uniform(0.2, 0.5)
         each, outputs = log(classes), 1 + aux
+        two = outputs * labelled
         slips = {
             "The share of labelled pixels is missing: ignored pixels add nothing to the sum, but "
             "the mean counts them.": outputs * each,
@@ -40,22 +41,17 @@ def first_loss(student: Callable[[int, float, float], float]) -> None:
             * each,
             "Only the auxiliary loss is there: the main loss counts once.": aux * labelled * each,
             "Both losses count once with you; the auxiliary one is weighted.": 2 * labelled * each,
-            "That is in bits: cross-entropy here uses the natural logarithm.": outputs
-            * labelled
-            * log2(classes),
-            "log10 counts digits: cross-entropy here uses the natural logarithm.": outputs
-            * labelled
+            "That is in bits: cross-entropy here uses the natural logarithm.": two * log2(classes),
+            "log10 counts digits: cross-entropy here uses the natural logarithm.": two
             * log10(classes),
             "1/K is the probability of each class. The loss of a pixel is minus the logarithm of "
-            "it.": outputs * labelled / classes,
-            "The sign: the logarithm of 1/K is negative, the loss is minus that.": -outputs
-            * labelled
-            * each,
+            "it.": two / classes,
+            "The sign: the logarithm of 1/K is negative, the loss is minus that.": -two * each,
         }
         found = attempt_number(student, classes, labelled, aux)
         otherwise = f"""For {classes} classes, {labelled:.2f} labelled and weight {aux:.2f} you get
             {found:.3g}. What does one labelled pixel cost if all classes are equally likely?"""
-        judge(found, outputs * labelled * each, slips, otherwise)
+        judge(found, two * each, slips, otherwise)
     passed("""each labelled pixel costs ln K, ignored ones only make the mean smaller, and the
         auxiliary output adds its weighted share. Any other first loss is a symptom.""")
 
@@ -67,18 +63,20 @@ def poly_rate(student: Callable[[int, int, float, float, float], float]) -> None
     found = [attempt_number(student, step, steps, base, power, floor) for step in range(steps)]
     rates, falls = torch.tensor(found, dtype=torch.float64), base - floor
     done = torch.arange(steps).double() / steps
-    one_less = done * steps / (steps - 1)
+    left, one_less = 1 - done, done * steps / (steps - 1)
+    right = falls * left**power + floor
     slips = {
-        "The power is missing: you fall along a straight line.": falls * (1 - done) + floor,
+        "The power is missing: you fall along a straight line.": falls * left + floor,
         "The power belongs to what is left, 1 - step / steps, not to what is done.": falls
         * (1 - done**power)
         + floor,
         "max(rate, floor) cuts the curve off. Here the floor is added to what falls: (base - "
-        "floor) times the rest to the power, plus the "
-        "floor.": (base * (1 - done) ** power).clamp(min=floor),
-        "The floor is missing: the rate ends at 0.": base * (1 - done) ** power,
+        "floor) times the rest to the power, plus the floor.": (base * left**power).clamp(
+            min=floor
+        ),
+        "The floor is missing: the rate ends at 0.": base * left**power,
         "That is a power of the whole rate, base and all: only the rest gets the power.": (
-            falls * (1 - done)
+            falls * left
         )
         ** power
         + floor,
@@ -97,7 +95,7 @@ def poly_rate(student: Callable[[int, int, float, float, float], float]) -> None
     else:
         otherwise = """Start and fall are correct, but the curve between them is another one.
             Compare with the formula: what falls, with which power, and what is added."""
-    judge(rates, falls * (1 - done) ** power + floor, slips, otherwise, rtol=1e-4, atol=1e-9)
+    judge(rates, right, slips, otherwise, rtol=1e-4, atol=1e-9)
     last = attempt_number(student, steps, steps, base, power, floor)
     if abs(last / floor - 1) > 1e-4:
         raise NotYet(f"""After all {steps} steps only the floor is left, {floor:.2g}; you have

@@ -10,20 +10,13 @@ import torch
 
 from annlib.course.checks.base import NotYet, attempt_number, draw, fresh, judge, passed, result_of
 from annlib.course.lesson import say
-from annlib.course.statistics import (
-    DIRECTIONS,
-    METRICS,
-    OPEN,
-    REFUTED,
-    SUPPORTED,
-    VERDICTS,
-    Registration,
-)
+from annlib.course.statistics import DIRECTIONS, METRICS, VERDICTS, Registration
 
 HEDGES = re.compile(
     r"\b(may|might|could|can|sometimes|(?<!more )often|potentially|tends?|somewhat|good(?! as))\b",
     re.IGNORECASE,
 )
+SUPPORTED, REFUTED, OPEN = VERDICTS
 FEWEST_SEEDS = 3
 GRANTED = 0.1  # of the scale of a share: a larger loss is not "no worse"
 STUDIES = 800
@@ -45,10 +38,9 @@ def seeds_in_budget(student: Callable[[float, float, int], int]) -> None:
         spare = 0.4 * arms * seconds / 60
         for minutes in (exact + 1e-6, exact + 2 * spare):
             got = run(minutes, seconds, arms)
+            runs = int(60 * minutes / seconds)
             slips = {
-                f"{got} is the number of runs. Each seed needs {arms}.": int(
-                    60 * minutes / seconds
-                ),
+                f"{got} is the number of runs. Each seed needs {arms}.": runs,
                 "minutes are not seconds.": int(minutes / seconds / arms),
                 f"with {got} seeds the time runs out before the last is done.": seeds + 1,
             }
@@ -75,15 +67,9 @@ def registration(student: Callable[[], Registration]) -> None:
         control = " What is the number compared with?" if name == "control" else ""
         if not isinstance(value, str) or not value.strip():
             raise NotYet(f"{name} is missing: nobody could repeat your test.{control}")
-    check_words(told)
-    check_numbers(told)
-    say(f"Registered as {told.fingerprint}. It is refuted if {told.refuted_if}.")
-
-
-def check_words(told: Registration) -> None:
     found = HEDGES.search(told.claim)
     if found:
-        raise NotYet(f"""The claim says {found[0] if found else ""!r}: any result would fit, so
+        raise NotYet(f"""The claim says {found[0]!r}: any result would fit, so
             nothing could refute it. Say what is higher or lower than what.""")
     if len(told.claim.split()) < 6:
         raise NotYet(f"{told.claim!r} is short for a claim: what is higher than what, and where?")
@@ -95,9 +81,6 @@ def check_words(told: Registration) -> None:
             nearly any result.""")
     if told.metric not in METRICS:
         raise NotYet(f"{told.metric!r} is not measured here. These are: {', '.join(METRICS)}.")
-
-
-def check_numbers(told: Registration) -> None:
     largest, effect, seeds = METRICS[told.metric], told.smallest_effect, told.seeds
     if not isinstance(effect, int | float) or effect == 0:
         raise NotYet("""With a smallest effect of 0 the faintest trace counts, which no number of
@@ -117,6 +100,7 @@ def check_numbers(told: Registration) -> None:
         raise NotYet(f"{len(seeds)} seed(s) show hardly any spread: take {FEWEST_SEEDS} at least.")
     if not (isinstance(told.budget_minutes, int | float) and 0 < told.budget_minutes <= 600):
         raise NotYet("budget_minutes: how long may it run, between 1 and 600?")
+    say(f"Registered as {told.fingerprint}. It is refuted if {told.refuted_if}.")
 
 
 def decide(student: Callable[[Sequence[float], float], str]) -> None:

@@ -206,7 +206,7 @@ def fold_norm(student: Callable[[nn.Conv2d, nn.BatchNorm2d], nn.Conv2d]) -> None
 def check_folded(
     student: Callable, conv: nn.Conv2d, norm: nn.BatchNorm2d, features: Tensor
 ) -> None:
-    expected, slips = norm(conv(features)), norm_slips(conv, norm, features)
+    expected = norm(conv(features))
     kept = deepcopy([conv.state_dict(), norm.state_dict()])
     folded = result_of(student, conv, norm)
     expect(isinstance(folded, nn.Conv2d), f"You return a {type(folded).__name__}, not a Conv2d.")
@@ -219,11 +219,6 @@ def check_folded(
             kernel, stride and padding of the convolution.""")
     otherwise = f"""Up to {float((found - expected).abs().max()):.2g} apart from both layers. Write
         norm(conv) as factor * (weight x + bias) + shift; derive the new weight and bias from it."""
-    judge(found, expected, slips, otherwise, rtol=0, atol=1e-9)
-
-
-def norm_slips(conv: nn.Conv2d, norm: nn.BatchNorm2d, features: Tensor) -> dict[str, Tensor]:
-    """Advice -> what comes out with that mistake."""
     bare = conv2d(features, conv.weight, None, conv.stride, conv.padding)
     root, none = (norm.running_var + norm.eps).sqrt(), torch.zeros_like(norm.bias)
     right, bias = norm.weight / root, none if conv.bias is None else conv.bias
@@ -231,7 +226,7 @@ def norm_slips(conv: nn.Conv2d, norm: nn.BatchNorm2d, features: Tensor) -> dict[
     def made(factor=right, old=bias, mean=norm.running_mean, shift=norm.bias) -> Tensor:
         return bare * factor[:, None, None] + (factor * (old - mean) + shift)[:, None, None]
 
-    return {
+    slips = {
         "eps is missing: the norm divides by the root of variance plus eps.": made(
             norm.weight / norm.running_var.sqrt()
         ),
@@ -247,3 +242,4 @@ def norm_slips(conv: nn.Conv2d, norm: nn.BatchNorm2d, features: Tensor) -> dict[
             right, bias / right, none, none
         ),
     }
+    judge(found, expected, slips, otherwise, rtol=0, atol=1e-9)
