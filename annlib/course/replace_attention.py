@@ -59,8 +59,7 @@ def nonlocal_attention(model: nn.Module) -> NonLocalAttention:
 def capture_qkv(model: nn.Module, image: np.ndarray) -> QKV:
     """Queries, keys and values for an image, uint8 (H, W, 3) RGB, on the CPU."""
     attention, size = nonlocal_attention(model), image.shape[:2]
-    layers = {"key": attention.to_key, "value": attention.to_value}
-    found = capture_outputs(model, image, layers)
+    found = capture_outputs(model, image, {"key": attention.to_key, "value": attention.to_value})
     key, value = found["key"].flatten(2), found["value"].flatten(2)
     return QKV(key, key, value, map_size(size), size)
 
