@@ -76,10 +76,7 @@ def operations(positions: float, keys: float, channels: float) -> float:
 
 @cache
 def network_bill(head: str, size: tuple[int, int]) -> dict[str, float]:
-    """GFLOPs of each part of a ResNet-50 network for one image, without the auxiliary head.
-
-    head: one of HEADS. size: of the image (height, width)
-    """
+    """GFLOPs of each part but the auxiliary head, for one image (height, width).  head: of HEADS"""
     found = gflops_by_part(network(head), 1, size, folded=False)
     return {name: value for name, value in found.items() if name not in (REST, "auxiliary")}
 
@@ -90,11 +87,7 @@ def network(head: str) -> ModelConfig:
 
 
 def block_shape(name: str, size: tuple[int, int], channels: int) -> Shape:
-    """AFNB or APNB on maps of `size`; `channels` of the query map.
-
-    As in the published networks, AFNB's low-level map has half of the channels and its queries an
-    eighth; APNB's queries have half of its channels.
-    """
+    """AFNB or APNB of the published networks on maps of `size`; `channels` of the query map."""
     if name == "AFNB":
         return Shape(channels, channels // 2, channels // 8, channels // 8, size, shared=False)
     return Shape(channels, channels, channels // 2, channels // 2, size)

@@ -61,8 +61,7 @@ def projected(query: Tensor, key: Tensor, value: Tensor, num_keys: int, seed: in
     Linformer learns the mixtures, and so has a fixed N.
     """
     dice = torch.Generator().manual_seed(seed)
-    mixing = torch.randn(key.shape[2], num_keys, generator=dice) / num_keys**0.5
-    mixing = mixing.to(key)  # (N, S)
+    mixing = (torch.randn(key.shape[2], num_keys, generator=dice) / num_keys**0.5).to(key)  # N, S
     return exact(query, key @ mixing, value @ mixing)
 
 
@@ -88,10 +87,7 @@ def elu_plus_one(x: Tensor) -> Tensor:
 def linear(
     query: Tensor, key: Tensor, value: Tensor, feature: Callable[[Tensor], Tensor] = elu_plus_one
 ) -> Tensor:
-    """Kernel attention: keys are multiplied by values first, so no weights exist.  -> (B, N, Cv)
-
-    C x Cv numbers replace the N x N weights.
-    """
+    """Kernel attention: keys times values come first, C x Cv instead of N x N.  -> (B, N, Cv)"""
     query, key = feature(query), feature(key)
     memory = key @ value.mT  # (B, C, Cv)
     totals = query.mT @ key.sum(dim=2, keepdim=True)  # (B, N, 1)
@@ -124,14 +120,8 @@ def windows(query: Tensor, key: Tensor, value: Tensor, size: Size, side: int) ->
         return rearrange(part, "b c (y h) (x w) -> (b y x) c (h w)", h=side, w=side)
 
     context = exact(cut(query), cut(key), cut(value))
-    return rearrange(
-        context,
-        "(b y x) (h w) c -> b (y h x w) c",
-        b=len(query),
-        y=size[0] // side,
-        x=size[1] // side,
-        h=side,
-    )
+    rows = size[0] // side
+    return rearrange(context, "(b y x) (h w) c -> b (y h x w) c", b=len(query), y=rows, h=side)
 
 
 def criss_cross(query: Tensor, key: Tensor, value: Tensor, size: Size, passes: int = 2) -> Tensor:
@@ -169,10 +159,7 @@ def centres(query: Tensor, key: Tensor, value: Tensor, number: int, rounds: int 
 
 
 def weights_of(method: Method, query: Tensor, key: Tensor) -> Tensor:
-    """The N x N weights of a method: its output for the identity as values.
-
-    (B, C, N), (B, C, N) -> (B, N, N). Exact, because each method is linear in the values.
-    """
+    """The N x N weights of a method, which is linear in values.  (B, C, N) twice -> (B, N, N)"""
     return method(query, key, torch.eye(key.shape[2]).to(key).expand(len(key), -1, -1))
 
 
