@@ -22,7 +22,7 @@ from annlib.course.authoring.source import (
     resolve_links,
     resolve_numbers,
 )
-from annlib.course.lesson import stated_in
+from annlib.course.lesson import STATED
 
 LINE_MARKER = re.compile(r"^( *)# solution$")
 INLINE_MARKER = re.compile(r"^(\s*[^=]+?=)(?!=).*  # solution$")
@@ -208,7 +208,7 @@ def notebook_cell(
             text = "\n".join(f"> {line}".rstrip() for line in lines)
         elif "header" in cell.tags and edition == "solution":
             text = f"{text}\n\n{SOLUTION_NOTE}"
-        if stated := [list(one) for one in stated_in(cell.text)]:
+        if stated := [list(one) for one in STATED.findall(cell.text)]:
             metadata["claims"] = stated  # for the gate: the text itself shows only the numbers
         return nbformat.v4.new_markdown_cell(text, id=name, metadata=metadata)
     if "setup" in cell.tags:  # folded: a lesson begins with its question, not with its imports

@@ -246,20 +246,15 @@ def numbers(lesson: Lesson, results: Path) -> Iterator[str]:
                 )
     for cell in lesson.cells:
         for number, kind, key in NUMBER_LINK.findall(cell.text):
-            if kind == "result" and not stands_in(results / key, number):
+            digits, file = re.search(r"\d[\d.,]*\d|\d", number), results / key
+            whole = digits and rf"(?<![\d.]){re.escape(digits[0])}(?!\d)"  # not within another one
+            if kind == "result" and not (
+                whole and file.is_file() and re.search(whole, file.read_text(encoding="utf-8"))
+            ):
                 yield (
                     f"{cell.place}: {number!r} does not stand in data/results/{key}: quote it as "
                     "it is written there, or name the right file."
                 )
-
-
-def stands_in(file: Path, number: str) -> bool:
-    """Whether the digits of `number` occur in a file, as a whole number and not within another."""
-    digits = re.search(r"\d[\d.,]*\d|\d", number)
-    if digits is None or not file.is_file():
-        return False
-    whole = rf"(?<![\d.]){re.escape(digits[0])}(?!\d)"
-    return re.search(whole, file.read_text(encoding="utf-8")) is not None
 
 
 def ending(lesson: Lesson, folder: Path) -> Iterator[str]:

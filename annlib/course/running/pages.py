@@ -89,7 +89,7 @@ def with_alt(output: NotebookNode) -> NotebookNode:
     """An image as an <img> element: nbconvert's own template drops the alt text."""
     image = output.get("data", {}).get("image/png")
     if image:
-        alt = output.metadata.get("image/png", {}).get("alt", "")
+        alt = output.get("metadata", {}).get("image/png", {}).get("alt", "")
         source = f"data:image/png;base64,{''.join(image.split())}"
         output["data"] = {"text/html": f'<img alt="{html.escape(alt)}" src="{source}">'}
     return output
