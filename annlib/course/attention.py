@@ -58,10 +58,7 @@ class Projections(NamedTuple):
     boxes = Attention.boxes
 
     def attention(self, levels: Sequence[int] | None = None, factor: float = 1.0) -> Attention:
-        """The weights, with the anchors of some pyramid levels only and all scores x factor.
-
-        Raises ValueError for a level that the block does not have.
-        """
+        """The weights of some pyramid levels, all scores x factor.  Raises ValueError for others"""
         keys, scales = self.keys, self.pool_scales
         if levels is not None and scales is not None:
             by_level = dict(zip(scales, keys.split([n * n for n in scales]), strict=True))
@@ -75,10 +72,7 @@ class Projections(NamedTuple):
 
 
 def attention_blocks(model: nn.Module) -> dict[str, Block]:
-    """The attention blocks of a model by their path in it.
-
-    Raises ValueError for a model that has none.
-    """
+    """The attention blocks of a model by their path in it.  Raises ValueError for none."""
     blocks = {
         name.removeprefix("_orig_mod.") or "attention": module  # torch.compile adds the prefix
         for name, module in model.named_modules()

@@ -44,10 +44,7 @@ def anchors(
 
 
 def reduced(query: Tensor, key: Tensor, value: Tensor, size: Size, factor: int) -> Tensor:
-    """Spatial reduction: the keys are means over squares of factor x factor.  -> (B, N, Cv)
-
-    PVT and SegFormer learn the reduction.
-    """
+    """Spatial reduction, as PVT learns it: keys are means of factor x factor.  -> (B, N, Cv)"""
     small = (size[0] // factor, size[1] // factor)
     key, value = (
         adaptive_avg_pool2d(part.unflatten(2, size), small).flatten(2) for part in (key, value)
@@ -56,20 +53,14 @@ def reduced(query: Tensor, key: Tensor, value: Tensor, size: Size, factor: int) 
 
 
 def projected(query: Tensor, key: Tensor, value: Tensor, num_keys: int, seed: int = 0) -> Tensor:
-    """Linformer without training: the keys are S random mixtures of all positions.  -> (B, N, Cv)
-
-    Linformer learns the mixtures, and so has a fixed N.
-    """
+    """Linformer without training: the keys are S random mixtures of all.  -> (B, N, Cv)"""
     dice = torch.Generator().manual_seed(seed)
     mixing = (torch.randn(key.shape[2], num_keys, generator=dice) / num_keys**0.5).to(key)  # N, S
     return exact(query, key @ mixing, value @ mixing)
 
 
 def nystrom(query: Tensor, key: Tensor, value: Tensor, size: Size, grid: Size) -> Tensor:
-    """Nystrom: N x N weights, approximated by those to and from S landmarks.  -> (B, N, Cv)
-
-    Landmarks are means over a grid of cells; the paper takes means of stretches of a text.
-    """
+    """Nystrom: N x N weights by those to and from S landmarks, means of cells.  -> (B, N, Cv)"""
     landmark_query, landmark_key = (
         adaptive_avg_pool2d(part.unflatten(2, size), grid).flatten(2) for part in (query, key)
     )
@@ -145,10 +136,7 @@ def criss_cross(query: Tensor, key: Tensor, value: Tensor, size: Size, passes: i
 
 
 def centres(query: Tensor, key: Tensor, value: Tensor, number: int, rounds: int = 5) -> Tensor:
-    """EMANet's idea: the keys are a few cluster centres, found in each image.  -> (B, N, Cv)
-
-    Centres start at evenly spaced keys; EMANet starts from learned ones.
-    """
+    """EMANet's idea: cluster centres as keys, begun at evenly spaced ones.  -> (B, N, Cv)"""
     picks = torch.linspace(0, key.shape[2] - 1, number, device=key.device).long()
     middle = key[:, :, picks]  # (B, C, S)
     for _ in range(rounds):

@@ -43,11 +43,7 @@ SMALLEST = 1e-30  # keeps a row without any weight left from being divided by ze
 
 @contextmanager
 def changed_attention(model: nn.Module, change: Change, block: str | None = None) -> Iterator[None]:
-    """Within it, the network uses change(weights) instead of its weights (B, N, S).
-
-    block: the path of one attention block, as in `attention_blocks`; None changes all of them.
-    Raises KeyError for a block that the model does not have.
-    """
+    """Within it, blocks use change(weights), (B, N, S).  block: None for all.  Raises KeyError."""
     blocks = attention_blocks(model)
     if block is not None and block not in blocks:
         raise KeyError(f"No attention block {block!r} in this model; it has {', '.join(blocks)}.")

@@ -73,10 +73,7 @@ class View(NamedTuple):
 
 
 def depths(model: Baseline) -> dict[str, nn.Sequential]:
-    """From the image to each stage of the backbone, then through reduce, then the block.
-
-    Raises ValueError for a model that has no attention block, or needs two maps for it.
-    """
+    """From the image to each stage, reduce and the block.  Raises ValueError for other models."""
     attention_blocks(model)
     if not isinstance(model, Baseline):
         raise ValueError(
@@ -91,10 +88,7 @@ def depths(model: Baseline) -> dict[str, nn.Sequential]:
 
 
 def theoretical_field(layers: nn.Sequential, position: tuple[int, int]) -> Field:
-    """The pixels that a position may depend on by its kernels, as if the image had no border.
-
-    Walked back from the position: each kernel widens the box on its input map.
-    """
+    """The pixels that a position may depend on by its kernels, as if the image had no border."""
     top, left = bottom, right = position
     windows = [
         layer

@@ -11,7 +11,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from annlib.course.attention import Attention, attention_blocks, capture, capture_outputs
-from annlib.course.attention_metrics import house_answers, match
+from annlib.course.attention_metrics import count_right, house_answers, match
 from annlib.course.efficient import (
     FAMILIES,
     Method,
@@ -85,10 +85,7 @@ def relative_error(method: Method, one: QKV) -> float:
 
 
 def attention_by(method: Method, one: QKV) -> Attention:
-    """The N x N weights that a method amounts to, each row with the sum 1.
-
-    Weights below 0, which some methods have, count as 0, because a map cannot show them.
-    """
+    """The N x N weights that a method amounts to; as maps, rows sum to 1 and none is below 0."""
     weights = weights_of(method, one.query, one.key)[0].clamp(min=0)
     weights = weights / weights.sum(dim=-1, keepdim=True)
     return Attention(weights, one.size, one.image_size, None)
@@ -96,7 +93,7 @@ def attention_by(method: Method, one: QKV) -> Attention:
 
 def score_method(model: nn.Module, method: Method, scenes: Sequence[Scene]) -> Score:
     """Scores one method in place of the non-local block, without any further training."""
-    errors, matches, correct = [], [], []
+    errors, matches, num_right = [], [], 0
     for scene in scenes:
         one = capture_qkv(model, scene.image)
         errors.append(relative_error(method, one))
@@ -104,10 +101,9 @@ def score_method(model: nn.Module, method: Method, scenes: Sequence[Scene]) -> S
         found = [match(attention, scene, house) for house in scene.houses]
         matches += [(each.on_its_balloon, each.is_matched) for each in found]
         with replaced_attention(model, method):
-            answers = house_answers(model, scene)
-        correct += [a == h.label for a, h in zip(answers, scene.houses, strict=True)]
+            num_right += count_right(model, [scene])[0]
     on_balloon, matched = np.mean(matches, axis=0).tolist()
-    return Score(float(np.mean(errors)), on_balloon, matched, float(np.mean(correct)))
+    return Score(float(np.mean(errors)), on_balloon, matched, num_right / len(matches))
 
 
 def say_method(model: nn.Module, name: str, option: int, scene: Scene, index: int) -> str:

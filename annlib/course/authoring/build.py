@@ -103,11 +103,7 @@ def targets(root: Path) -> dict[Path, dict[Path, str]]:
 
 
 def build(source: Path, notebooks: dict[Path, str]) -> dict[Path, Path | None]:
-    """Write notebooks of one source; the same source always gives the same bytes.
-
-    notebooks: path -> edition.  -> path -> where a notebook that somebody had edited is kept, or
-    None if there was none
-    """
+    """Write notebooks, path -> edition, of a source.  -> path -> where an edited one is kept"""
     lesson = read(source)
     kept = {}
     for path, edition in notebooks.items():
@@ -127,10 +123,7 @@ def build_all(root: Path) -> dict[Path, Path | None]:
 
 
 def keep_edited(path: Path, text: str) -> Path | None:
-    """Renames a notebook whose cells were edited.  -> its new name, None if it was not edited
-
-    text: what will be written instead. Outputs alone do not count: running the cells gives them.
-    """
+    """Renames a notebook whose cells, outputs aside, were edited.  -> its new name, or None"""
     if not path.exists():
         return None
     try:

@@ -258,10 +258,7 @@ def numbers(lesson: Lesson, results: Path) -> Iterator[str]:
 
 
 def ending(lesson: Lesson, folder: Path) -> Iterator[str]:
-    """Three to five questions, every option explained; references; links to lessons that exist.
-
-    folder: of the sources
-    """
+    """Three to five questions, every option explained; references; links to sources in `folder`."""
     found = lesson.with_role("quiz")
     if not 3 <= len(found) <= 5:
         yield f"{lesson.name}: {len(found)} quiz questions; 3 to 5 make learners recall the lesson."
@@ -293,13 +290,9 @@ def teachable(lesson: Lesson) -> Iterator[str]:
 
 
 def lint_all(root: Path) -> list[str]:
-    """The findings in every lesson under the project folder."""
-    return [finding for source in sources(root) for finding in lint(source)]
-
-
-def lint(source: Path) -> list[str]:
-    """The findings in one lesson, each with file and line."""
-    return [finding for found in findings_by_point(source).values() for finding in found]
+    """The findings in every lesson under the project folder, each with file and line."""
+    found = [findings_by_point(source).values() for source in sources(root)]
+    return [finding for points in found for findings in points for finding in findings]
 
 
 def findings_by_point(source: Path) -> dict[str, list[str]]:

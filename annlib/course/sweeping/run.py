@@ -28,10 +28,7 @@ def show_result(values: Mapping[str, float]) -> None:
 
 
 def result_in(notebook: Path) -> dict[str, float]:
-    """The numbers of an executed notebook: its results, and its claims by their names.
-
-    Raises ValueError for a notebook that shows neither.
-    """
+    """The results of an executed notebook, and its claims.  Raises ValueError if it has neither."""
     import nbformat  # takes a second, which a lesson that shows a table can spare
 
     content = nbformat.read(notebook, as_version=4)
