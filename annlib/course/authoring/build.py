@@ -104,8 +104,7 @@ def targets(root: Path) -> dict[Path, dict[Path, str]]:
 
 def build(source: Path, notebooks: dict[Path, str]) -> dict[Path, Path | None]:
     """Write notebooks, path -> edition, of a source.  -> path -> where an edited one is kept"""
-    lesson = read(source)
-    kept = {}
+    lesson, kept = read(source), {}
     for path, edition in notebooks.items():
         text = notebook_text(lesson, edition)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -116,10 +115,7 @@ def build(source: Path, notebooks: dict[Path, str]) -> dict[Path, Path | None]:
 
 def build_all(root: Path) -> dict[Path, Path | None]:
     """Write the notebooks of every source under the project folder `root`, as `build` does."""
-    kept = {}
-    for source, notebooks in targets(root).items():
-        kept |= build(source, notebooks)
-    return kept
+    return {path: kept for one in targets(root).items() for path, kept in build(*one).items()}
 
 
 def keep_edited(path: Path, text: str) -> Path | None:

@@ -36,12 +36,10 @@ LABELS = re.compile(
     r" \d+\.\d+(?:(?:,| and| to) \d+\.\d+)*"
 )
 UNCHECKED = ("header", "instructor", "recap")  # contract, advice, references
-LEDGER = "prediction_ledger"
 TASKS = re.compile(r"^1\. .+?^2\. ", re.MULTILINE | re.DOTALL)
 COLOURS = re.compile(
     r"""["'](?:#[0-9a-fA-F]{3,8}|jet|hsv|rainbow|gist_rainbow|nipy_spectral|RdYlGn|RdYlGn_r)["']"""
 )
-HEADER_FIELDS = ("Before", "Reading", "Runs in", "Needs")
 VAGUE = {"know", "understand", "learn", "appreciate", "see", "be", "get", "have", "remember"}
 VAGUE |= {"study"}
 LONGEST_CELL = 25
@@ -72,7 +70,7 @@ def header(lesson: Lesson) -> Iterator[str]:
         yield f"{lesson.name}: the first cell is not tagged 'header', so readers meet no contract."
         return
     cell = lesson.cells[0]
-    for field in HEADER_FIELDS:
+    for field in ("Before", "Reading", "Runs in", "Needs"):
         if not re.search(rf"^- \*\*{field}:\*\* \S", cell.text, re.MULTILINE):
             yield f"{cell.place}: the header has no line `- **{field}:** ...`."
     for mode in {"quick", "learn"} - stated_seconds(cell.text).keys():
@@ -146,7 +144,7 @@ def widgets(lesson: Lesson) -> Iterator[str]:
         if isinstance(node, ast.Attribute)
         and isinstance(node.value, ast.Name)
         and node.value.id == "widgets"
-    } - {LEDGER}  # which looks back on the lesson, and teaches nothing itself
+    } - {"prediction_ledger"}  # which looks back on the lesson, and teaches nothing itself
     shown = [
         place
         for place, text in enumerate(codes)

@@ -128,10 +128,8 @@ def sweep(grid: Grid, folder: Path, jobs: int = 2) -> Iterator[Outcome]:
     if not waiting:
         return
     # Ctrl-C reaches every process of a terminal: it ends a worker and its kernel immediately.
-    interrupts = (signal.SIGINT, signal.SIG_DFL)
-    pool = ProcessPoolExecutor(
-        min(jobs, len(waiting)), get_context("spawn"), signal.signal, interrupts
-    )
+    ends = (signal.SIGINT, signal.SIG_DFL)
+    pool = ProcessPoolExecutor(min(jobs, len(waiting)), get_context("spawn"), signal.signal, ends)
     try:
         tasks = [pool.submit(run_one, grid.notebook, one, folder) for one in waiting]
         for task in as_completed(tasks):

@@ -161,19 +161,14 @@ def card(combination: Combination, outcome: Outcome | None, folder: Path) -> str
     numbers = ", ".join(f"{name} {value:.4g}" for name, value in outcome.result.items())
     told = f"<pre>{html.escape(outcome.error)}</pre>" if outcome.error else ""
     link = html.escape(notebook.relative_to(folder).as_posix())
+    executed = nbformat.read(notebook, 4).cells if notebook.is_file() else []
+    outputs = [output for cell in executed for output in cell.get("outputs", [])]
+    images = [output for output in outputs if output.get("data", {}).get("image/png")]
+    for output in images:  # it goes into a page: it must be nothing else
+        base64.b64decode("".join(output["data"]["image/png"].split()), validate=True)
+    shown = "".join(with_alt(output)["data"]["text/html"] for output in images)
     return (
         f"<article>{title}<p>{html.escape(state(outcome).partition(':')[0])}, "
         f'{outcome.seconds:.0f} s. <a href="{link}">notebook</a></p>'
-        f"<p>{html.escape(numbers)}</p>{told}{''.join(thumbnails(notebook))}</article>"
+        f"<p>{html.escape(numbers)}</p>{told}{shown}</article>"
     )
-
-
-def thumbnails(notebook: Path) -> list[str]:
-    """The images of an executed notebook, each with its text alternative."""
-    if not notebook.is_file():
-        return []
-    outputs = [o for c in nbformat.read(notebook, 4).cells for o in c.get("outputs", [])]
-    found = [output for output in outputs if output.get("data", {}).get("image/png")]
-    for output in found:  # it goes into a page: it must be nothing else
-        base64.b64decode("".join(output["data"]["image/png"].split()), validate=True)
-    return [with_alt(output)["data"]["text/html"] for output in found]
