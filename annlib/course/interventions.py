@@ -195,7 +195,7 @@ def low_and_high(model: ANN, image: np.ndarray) -> tuple[Tensor, Tensor]:
 
 
 def projections_across(model: ANN, image: np.ndarray, swapped: bool) -> Projections:
-    """Queries and keys of the AFNB; swapped: from c4 and c5.  Raises ValueError for other widths."""
+    """Queries and keys of the AFNB; swapped: from c4 and c5.  Raises ValueError if widths differ"""
     low, high = low_and_high(model, image)
     if swapped and low.shape[1] != high.shape[1]:
         raise ValueError(
