@@ -62,10 +62,8 @@ class Projections(NamedTuple):
         keys, scales = self.keys, self.pool_scales
         if levels is not None and scales is not None:
             by_level = dict(zip(scales, keys.split([n * n for n in scales]), strict=True))
-            if unknown := [level for level in levels if level not in by_level]:
-                raise ValueError(
-                    f"There is no pyramid level {unknown[0]} here; there are {scales}."
-                )
+            if absent := [level for level in levels if level not in by_level]:
+                raise ValueError(f"There is no pyramid level {absent[0]} here; there are {scales}.")
             scales, keys = tuple(levels), torch.cat([by_level[level] for level in levels])
         weights = (factor * self.queries @ keys.T).softmax(dim=-1)
         return Attention(weights, self.map_size, self.image_size, scales)
@@ -208,13 +206,11 @@ def to_pixels(boxes: Tensor, map_size: Size, image_size: Size) -> Tensor:
     return boxes * torch.tensor([image_size[side] / map_size[side] for side in (0, 1, 0, 1)])
 
 
-def attention_map(
-    weights: Tensor, pool_scales: Sequence[int] | None, height: int, width: int
-) -> Tensor:
+def attention_map(weights: Tensor, scales: Sequence[int] | None, height: int, width: int) -> Tensor:
     """Each anchor's weight, spread evenly over its cell; sums stay.  (..., S) -> (..., h, w)"""
-    if pool_scales is None:
+    if scales is None:
         return weights.unflatten(-1, (height, width))
-    top, left, bottom, right = anchor_boxes(pool_scales, height, width).T[..., None]  # each (S, 1)
+    top, left, bottom, right = anchor_boxes(scales, height, width).T[..., None]  # each (S, 1)
     y, x = torch.arange(height), torch.arange(width)
     inside_y = ((top <= y) & (y < bottom)).to(weights)  # (S, height)
     inside_x = ((left <= x) & (x < right)).to(weights)  # (S, width)

@@ -112,7 +112,5 @@ def match(attention: Attention, scene: Scene, house: House) -> Match:
 def hint_offsets(first_seed: int, num_scenes: int) -> np.ndarray:
     """From each house's middle to that of its balloon, of many scenes.  -> (n, 2) rows, columns"""
     layouts = map(plan_scene, range(first_seed, first_seed + num_scenes))
-    pairs = [(h, layout.balloons[h.decided_by]) for layout in layouts for h in layout.houses]
-    return np.array(
-        [((h.top + h.bottom) / 2 - b.y, (h.left + h.right) / 2 - b.x) for h, b in pairs]
-    )
+    both = [(h, layout.balloons[h.decided_by]) for layout in layouts for h in layout.houses]
+    return np.array([((h.top + h.bottom) / 2 - b.y, (h.left + h.right) / 2 - b.x) for h, b in both])

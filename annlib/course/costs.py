@@ -44,10 +44,7 @@ class Setting(NamedTuple):
     channels: int  # C
     grids: tuple[int, ...]  # (1, 3) stands for 1 + 9 anchors
 
-    @property
-    def positions(self) -> int:
-        """N"""
-        return self.size[0] * self.size[1]
+    positions = Shape.positions  # N
 
     @property
     def anchors(self) -> int:

@@ -46,9 +46,7 @@ def anchors(
 def reduced(query: Tensor, key: Tensor, value: Tensor, size: Size, factor: int) -> Tensor:
     """Spatial reduction, as PVT learns it: keys are means of factor x factor.  -> (B, N, Cv)"""
     small = (size[0] // factor, size[1] // factor)
-    key, value = (
-        adaptive_avg_pool2d(part.unflatten(2, size), small).flatten(2) for part in (key, value)
-    )
+    key, value = (adaptive_avg_pool2d(x.unflatten(2, size), small).flatten(2) for x in (key, value))
     return exact(query, key, value)
 
 

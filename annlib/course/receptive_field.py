@@ -32,10 +32,8 @@ class Field(NamedTuple):
 
     def inside(self, image_size: Size) -> "Field":
         """Without what lies beyond the border."""
-        height, width = image_size
-        return Field(
-            max(0, self.top), max(0, self.left), min(height, self.bottom), min(width, self.right)
-        )
+        h, w = image_size
+        return Field(max(0, self.top), max(0, self.left), min(h, self.bottom), min(w, self.right))
 
     def central_half(self) -> "Field":
         """The box of half its sides around its middle: about a quarter of its pixels."""
@@ -82,9 +80,7 @@ def depths(model: Baseline) -> dict[str, nn.Sequential]:
         )
     parts = dict(model.backbone.named_children())  # both backbones run theirs in this order
     parts |= {REDUCE: model.reduce, BLOCK: model.context}
-    return {
-        name: nn.Sequential(*list(parts.values())[:end]) for end, name in enumerate(parts, start=1)
-    }
+    return {name: nn.Sequential(*list(parts.values())[:end]) for end, name in enumerate(parts, 1)}
 
 
 def theoretical_field(layers: nn.Sequential, position: tuple[int, int]) -> Field:

@@ -10,17 +10,9 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor, nn
 
-from annlib.course.attention import Attention, attention_blocks, capture, capture_outputs
+from annlib.course.attention import Attention, Size, attention_blocks, capture, capture_outputs
 from annlib.course.attention_metrics import count_right, house_answers, match
-from annlib.course.efficient import (
-    FAMILIES,
-    Method,
-    Size,
-    exact,
-    method_of,
-    share_of_work,
-    weights_of,
-)
+from annlib.course.efficient import FAMILIES, Method, exact, method_of, share_of_work, weights_of
 from annlib.data.balloon_town.layout import Scene
 from annlib.model.ann import map_size
 from annlib.model.baselines import NonLocalAttention

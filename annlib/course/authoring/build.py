@@ -65,9 +65,7 @@ def end_of_function(lines: list[str], start: int) -> int:
 def hidden_lines(code: str) -> list[str]:
     """The stripped lines that the learner does not see, in order."""
     shown = stub(code).splitlines()
-    return [
-        line.strip() for line in finished(code).splitlines() if line.strip() and line not in shown
-    ]
+    return [one.strip() for one in finished(code).splitlines() if one.strip() and one not in shown]
 
 
 EDITIONS = ("learner", "solution")

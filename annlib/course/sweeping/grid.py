@@ -41,7 +41,7 @@ class Grid(NamedTuple):
 
 
 def read_grid(path: Path) -> Grid:
-    """The grid in a JSON file, its notebook sought here, then beside it.  Raises ValueError"""
+    """The grid of a JSON file, its notebook sought here or beside it.  Raises ValueError."""
     try:
         told = json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
