@@ -26,7 +26,6 @@ from annlib.model.build import build_model
 
 WIDER = 8  # channels of the map for each channel of a query
 FLOAT32 = 4  # bytes
-ROW = "ann_r50-d8_512x1024_40k_cityscapes"
 HEADS = {"non-local": "nonlocal", "APNB alone": "apnb", "ANN (AFNB and APNB)": "ann"}
 
 
@@ -80,7 +79,7 @@ def network_bill(head: str, size: tuple[int, int]) -> dict[str, float]:
 
 def network(head: str) -> ModelConfig:
     """The published ResNet-50 for 19 classes, with this head."""
-    return replace(find_experiment(ROW).model, head=HEADS[head])
+    return replace(find_experiment("ann_r50-d8_512x1024_40k_cityscapes").model, head=HEADS[head])
 
 
 def block_shape(name: str, size: tuple[int, int], channels: int) -> Shape:

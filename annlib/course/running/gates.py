@@ -182,8 +182,7 @@ def all_cells_ran(notebook: NotebookNode) -> list[str]:
     ]
 
 
-Gate = Callable[[NotebookNode], list[str]]
-SHARED_GATES: dict[str, Gate] = {
+SHARED_GATES: dict[str, Callable[[NotebookNode], list[str]]] = {
     "complete": all_cells_ran,
     "widgets": widget_errors,
     "time": time_budget,

@@ -44,7 +44,6 @@ def result_in(notebook: Path) -> dict[str, float]:
     return found
 
 
-RUNS = "runs"  # the folder, inside that of the sweep, of executed notebooks and what they found
 A_WEEK = 7 * 24 * 3600  # seconds for a cell: a sweep trains, and SLURM has its own clock
 
 
@@ -72,8 +71,8 @@ class Outcome:
 
 
 def notebook_of(folder: Path, combination: Combination) -> Path:
-    """The executed notebook of a run."""
-    return folder / RUNS / f"{combination.name}.ipynb"
+    """The executed notebook of a run; what it found lies beside it."""
+    return folder / "runs" / f"{combination.name}.ipynb"
 
 
 def outcome_of(folder: Path, combination: Combination) -> Outcome | None:
