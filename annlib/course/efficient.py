@@ -44,14 +44,14 @@ def anchors(
 
 
 def reduced(query: Tensor, key: Tensor, value: Tensor, size: Size, factor: int) -> Tensor:
-    """Spatial reduction, as PVT learns it: keys are means of factor x factor.  -> (B, N, Cv)"""
+    """Spatial reduction, which PVT learns: keys are means of factor x factor.  -> (B, N, Cv)"""
     small = (size[0] // factor, size[1] // factor)
     key, value = (adaptive_avg_pool2d(x.unflatten(2, size), small).flatten(2) for x in (key, value))
     return exact(query, key, value)
 
 
 def projected(query: Tensor, key: Tensor, value: Tensor, num_keys: int, seed: int = 0) -> Tensor:
-    """Linformer without training: the keys are S random mixtures of all.  -> (B, N, Cv)"""
+    """Linformer without training: the keys are S random mixtures of all positions.  -> (B, N, Cv)"""
     dice = torch.Generator().manual_seed(seed)
     mixing = (torch.randn(key.shape[2], num_keys, generator=dice) / num_keys**0.5).to(key)  # N, S
     return exact(query, key @ mixing, value @ mixing)
