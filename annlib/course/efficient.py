@@ -51,14 +51,20 @@ def reduced(query: Tensor, key: Tensor, value: Tensor, size: Size, factor: int) 
 
 
 def projected(query: Tensor, key: Tensor, value: Tensor, num_keys: int, seed: int = 0) -> Tensor:
-    """Linformer without training: the keys are S random mixtures of all positions.  -> (B, N, Cv)"""
+    """Linformer without training: the keys are S random mixtures of all positions.  -> (B, N, Cv)
+
+    Linformer learns the mixtures, and so has a fixed N.
+    """
     dice = torch.Generator().manual_seed(seed)
     mixing = (torch.randn(key.shape[2], num_keys, generator=dice) / num_keys**0.5).to(key)  # N, S
     return exact(query, key @ mixing, value @ mixing)
 
 
 def nystrom(query: Tensor, key: Tensor, value: Tensor, size: Size, grid: Size) -> Tensor:
-    """Nystrom: N x N weights by those to and from S landmarks, means of cells.  -> (B, N, Cv)"""
+    """Nystrom: N x N weights, approximated by those to and from S landmarks.  -> (B, N, Cv)
+
+    Landmarks are means over a grid of cells; the paper takes means of stretches of a text.
+    """
     landmark_query, landmark_key = (
         adaptive_avg_pool2d(part.unflatten(2, size), grid).flatten(2) for part in (query, key)
     )
