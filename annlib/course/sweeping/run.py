@@ -71,7 +71,7 @@ class Outcome:
 
 
 def notebook_of(folder: Path, combination: Combination) -> Path:
-    """The executed notebook of a run; what it found lies beside it."""
+    """The executed notebook of a run, in the folder of its sweep."""
     return folder / "runs" / f"{combination.name}.ipynb"
 
 
