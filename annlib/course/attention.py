@@ -6,6 +6,7 @@ channels, S keys: the anchors of a pyramid, or all N positions without one.
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -57,27 +58,19 @@ class Projections(NamedTuple):
     boxes = Attention.boxes
 
     def attention(self, levels: Sequence[int] | None = None, factor: float = 1.0) -> Attention:
-        """The weights, with the anchors of some pyramid levels only and all scores x factor.
-
-        Raises ValueError for a level that the block does not have.
-        """
+        """The weights of some pyramid levels, all scores x factor.  Raises ValueError for others"""
         keys, scales = self.keys, self.pool_scales
         if levels is not None and scales is not None:
             by_level = dict(zip(scales, keys.split([n * n for n in scales]), strict=True))
-            if unknown := [level for level in levels if level not in by_level]:
-                raise ValueError(
-                    f"There is no pyramid level {unknown[0]} here; there are {scales}."
-                )
+            if absent := [level for level in levels if level not in by_level]:
+                raise ValueError(f"There is no pyramid level {absent[0]} here; there are {scales}.")
             scales, keys = tuple(levels), torch.cat([by_level[level] for level in levels])
         weights = (factor * self.queries @ keys.T).softmax(dim=-1)
         return Attention(weights, self.map_size, self.image_size, scales)
 
 
 def attention_blocks(model: nn.Module) -> dict[str, Block]:
-    """The attention blocks of a model by their path in it.
-
-    Raises ValueError for a model that has none.
-    """
+    """The attention blocks of a model by their path in it.  Raises ValueError for none."""
     blocks = {
         name.removeprefix("_orig_mod.") or "attention": module  # torch.compile adds the prefix
         for name, module in model.named_modules()
@@ -96,24 +89,17 @@ Output = Tensor | tuple[Tensor, ...]
 
 @contextmanager
 def capture(modules: Mapping[str, nn.Module]) -> Iterator[dict[str, Output]]:
-    """Within it, every forward pass stores the output of these modules: {name: float32}.
-
-    Names are in the order in which the modules run. The hooks are removed at the end, after an
-    error, too.
-    """
+    """Within it, forward passes store what these modules put out, as they run: {name: float32}."""
     outputs: dict[str, Output] = {}
 
-    def store_as(name: str):
-        def store(module: nn.Module, inputs: tuple, output: Output) -> None:
-            several = isinstance(output, tuple)
-            detached = tuple(one.detach().float() for one in (output if several else (output,)))
-            outputs[name] = detached if several else detached[0]
+    def store(name: str, module: nn.Module, inputs: tuple, output: Output) -> None:
+        several = isinstance(output, tuple)
+        detached = tuple(one.detach().float() for one in (output if several else (output,)))
+        outputs[name] = detached if several else detached[0]
 
-        return store
-
-    with ExitStack() as hooks:
+    with ExitStack() as hooks:  # removes them after an error, too
         for name, module in modules.items():
-            hooks.enter_context(module.register_forward_hook(store_as(name)))
+            hooks.enter_context(module.register_forward_hook(partial(store, name)))
         yield outputs
 
 
@@ -208,39 +194,25 @@ def anchor_boxes(pool_scales: Sequence[int] | None, height: int, width: int) -> 
     grids = [(height, width)] if pool_scales is None else [(n, n) for n in pool_scales]
     return torch.tensor(
         [
-            (
-                row * height // rows,
-                column * width // columns,
-                -(-(row + 1) * height // rows),
-                -(-(column + 1) * width // columns),
-            )
-            for rows, columns in grids
-            for row in range(rows)
-            for column in range(columns)
+            (y * height // m, x * width // n, -(-(y + 1) * height // m), -(-(x + 1) * width // n))
+            for m, n in grids
+            for y, x in np.ndindex(m, n)
         ]
     )
 
 
 def to_pixels(boxes: Tensor, map_size: Size, image_size: Size) -> Tensor:
     """Boxes in positions of the map -> float32 boxes in pixels of the image.  (S, 4) -> (S, 4)"""
-    scale_y, scale_x = image_size[0] / map_size[0], image_size[1] / map_size[1]
-    return boxes * torch.tensor([scale_y, scale_x, scale_y, scale_x])
+    return boxes * torch.tensor([image_size[side] / map_size[side] for side in (0, 1, 0, 1)])
 
 
-def spread(weights: Tensor, pool_scales: Sequence[int], height: int, width: int) -> Tensor:
+def attention_map(weights: Tensor, scales: Sequence[int] | None, height: int, width: int) -> Tensor:
     """Each anchor's weight, spread evenly over its cell; sums stay.  (..., S) -> (..., h, w)"""
-    top, left, bottom, right = anchor_boxes(pool_scales, height, width).T[..., None]  # each (S, 1)
+    if scales is None:
+        return weights.unflatten(-1, (height, width))
+    top, left, bottom, right = anchor_boxes(scales, height, width).T[..., None]  # each (S, 1)
     y, x = torch.arange(height), torch.arange(width)
     inside_y = ((top <= y) & (y < bottom)).to(weights)  # (S, height)
     inside_x = ((left <= x) & (x < right)).to(weights)  # (S, width)
     area = inside_y.sum(1) * inside_x.sum(1)
     return einsum(weights / area, inside_y, inside_x, "... s, s y, s x -> ... y x")
-
-
-def attention_map(
-    weights: Tensor, pool_scales: Sequence[int] | None, height: int, width: int
-) -> Tensor:
-    """Weights of either kind of block as a map.  (..., S) -> (..., height, width)"""
-    if pool_scales is None:
-        return weights.unflatten(-1, (height, width))
-    return spread(weights, pool_scales, height, width)

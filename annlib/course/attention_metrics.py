@@ -34,10 +34,7 @@ def predict_labels(model: nn.Module, image: np.ndarray) -> np.ndarray:
 
 
 def house_answer(labels: np.ndarray, scene: Scene, house: House) -> int:
-    """The predicted class of a house: that of most of its labelled pixels, of all ten classes.
-
-    labels: predicted classes (H, W).
-    """
+    """The class, of all ten, of most labelled pixels of a house.  labels: predicted, (H, W)"""
     inside = scene.mask(house) & (scene.labels == house.label)  # without the ignored border
     return int(np.bincount(labels[inside]).argmax())
 
@@ -59,10 +56,7 @@ def count_right(model: nn.Module, scenes: Iterable[Scene]) -> tuple[int, int]:
 
 
 def mass_on(attention_map: Tensor, mask: np.ndarray) -> Tensor:
-    """The fraction of attention that falls on a mask.  (..., h, w), bool (H, W) -> (...)
-
-    A position that the mask covers in part counts in part.
-    """
+    """The share of attention on a mask, by covered area.  (..., h, w), bool (H, W) -> (...)"""
     mask = torch.from_numpy(mask).to(attention_map)[None]
     return (attention_map * adaptive_avg_pool2d(mask, attention_map.shape[-2:])[0]).sum((-2, -1))
 
@@ -75,15 +69,10 @@ def entropy(weights: Tensor) -> Tensor:
 def class_masses(
     attention_map: Tensor, labels: np.ndarray, names: Sequence[str] = CLASS_NAMES
 ) -> dict[str, float]:
-    """Fractions of attention by class, largest first; they sum to 1.  (h, w), classes (H, W)
-
-    Ignored pixels count as "border".
-    """
+    """Fractions of attention by class, largest first; they sum to 1.  (h, w), classes (H, W)"""
     masses = {
-        "border" if label == IGNORE_INDEX else names[label]: float(
-            mass_on(attention_map, labels == label)
-        )
-        for label in np.unique(labels)
+        "border" if c == IGNORE_INDEX else names[c]: float(mass_on(attention_map, labels == c))
+        for c in np.unique(labels)
     }
     return dict(sorted(masses.items(), key=lambda item: -item[1]))
 
@@ -121,12 +110,7 @@ def match(attention: Attention, scene: Scene, house: House) -> Match:
 
 
 def hint_offsets(first_seed: int, num_scenes: int) -> np.ndarray:
-    """Distance from each house to the balloon that decides it, between their middles.
-
-    Of scenes with consecutive seeds, which are planned but not painted.  -> (n, 2) rows, columns
-    """
+    """From each house's middle to that of its balloon, of many scenes.  -> (n, 2) rows, columns"""
     layouts = map(plan_scene, range(first_seed, first_seed + num_scenes))
-    pairs = [(h, layout.balloons[h.decided_by]) for layout in layouts for h in layout.houses]
-    return np.array(
-        [((h.top + h.bottom) / 2 - b.y, (h.left + h.right) / 2 - b.x) for h, b in pairs]
-    )
+    both = [(h, layout.balloons[h.decided_by]) for layout in layouts for h in layout.houses]
+    return np.array([((h.top + h.bottom) / 2 - b.y, (h.left + h.right) / 2 - b.x) for h, b in both])

@@ -26,7 +26,6 @@ from annlib.model.build import build_model
 
 WIDER = 8  # channels of the map for each channel of a query
 FLOAT32 = 4  # bytes
-ROW = "ann_r50-d8_512x1024_40k_cityscapes"
 HEADS = {"non-local": "nonlocal", "APNB alone": "apnb", "ANN (AFNB and APNB)": "ann"}
 
 
@@ -44,10 +43,7 @@ class Setting(NamedTuple):
     channels: int  # C
     grids: tuple[int, ...]  # (1, 3) stands for 1 + 9 anchors
 
-    @property
-    def positions(self) -> int:
-        """N"""
-        return self.size[0] * self.size[1]
+    positions = Shape.positions  # N
 
     @property
     def anchors(self) -> int:
@@ -76,25 +72,18 @@ def operations(positions: float, keys: float, channels: float) -> float:
 
 @cache
 def network_bill(head: str, size: tuple[int, int]) -> dict[str, float]:
-    """GFLOPs of each part of a ResNet-50 network for one image, without the auxiliary head.
-
-    head: one of HEADS. size: of the image (height, width)
-    """
+    """GFLOPs of each part but the auxiliary head, for one image (height, width).  head: of HEADS"""
     found = gflops_by_part(network(head), 1, size, folded=False)
     return {name: value for name, value in found.items() if name not in (REST, "auxiliary")}
 
 
 def network(head: str) -> ModelConfig:
     """The published ResNet-50 for 19 classes, with this head."""
-    return replace(find_experiment(ROW).model, head=HEADS[head])
+    return replace(find_experiment("ann_r50-d8_512x1024_40k_cityscapes").model, head=HEADS[head])
 
 
 def block_shape(name: str, size: tuple[int, int], channels: int) -> Shape:
-    """AFNB or APNB on maps of `size`; `channels` of the query map.
-
-    As in the published networks, AFNB's low-level map has half of the channels and its queries an
-    eighth; APNB's queries have half of its channels.
-    """
+    """AFNB or APNB of the published networks on maps of `size`; `channels` of the query map."""
     if name == "AFNB":
         return Shape(channels, channels // 2, channels // 8, channels // 8, size, shared=False)
     return Shape(channels, channels, channels // 2, channels // 2, size)

@@ -44,14 +44,9 @@ def anchors(
 
 
 def reduced(query: Tensor, key: Tensor, value: Tensor, size: Size, factor: int) -> Tensor:
-    """Spatial reduction: the keys are means over squares of factor x factor.  -> (B, N, Cv)
-
-    PVT and SegFormer learn the reduction.
-    """
+    """Spatial reduction, which PVT learns: keys are means of factor x factor.  -> (B, N, Cv)"""
     small = (size[0] // factor, size[1] // factor)
-    key, value = (
-        adaptive_avg_pool2d(part.unflatten(2, size), small).flatten(2) for part in (key, value)
-    )
+    key, value = (adaptive_avg_pool2d(x.unflatten(2, size), small).flatten(2) for x in (key, value))
     return exact(query, key, value)
 
 
@@ -61,8 +56,7 @@ def projected(query: Tensor, key: Tensor, value: Tensor, num_keys: int, seed: in
     Linformer learns the mixtures, and so has a fixed N.
     """
     dice = torch.Generator().manual_seed(seed)
-    mixing = torch.randn(key.shape[2], num_keys, generator=dice) / num_keys**0.5
-    mixing = mixing.to(key)  # (N, S)
+    mixing = (torch.randn(key.shape[2], num_keys, generator=dice) / num_keys**0.5).to(key)  # N, S
     return exact(query, key @ mixing, value @ mixing)
 
 
@@ -88,10 +82,7 @@ def elu_plus_one(x: Tensor) -> Tensor:
 def linear(
     query: Tensor, key: Tensor, value: Tensor, feature: Callable[[Tensor], Tensor] = elu_plus_one
 ) -> Tensor:
-    """Kernel attention: keys are multiplied by values first, so no weights exist.  -> (B, N, Cv)
-
-    C x Cv numbers replace the N x N weights.
-    """
+    """Kernel attention: keys times values come first, C x Cv instead of N x N.  -> (B, N, Cv)"""
     query, key = feature(query), feature(key)
     memory = key @ value.mT  # (B, C, Cv)
     totals = query.mT @ key.sum(dim=2, keepdim=True)  # (B, N, 1)
@@ -124,14 +115,8 @@ def windows(query: Tensor, key: Tensor, value: Tensor, size: Size, side: int) ->
         return rearrange(part, "b c (y h) (x w) -> (b y x) c (h w)", h=side, w=side)
 
     context = exact(cut(query), cut(key), cut(value))
-    return rearrange(
-        context,
-        "(b y x) (h w) c -> b (y h x w) c",
-        b=len(query),
-        y=size[0] // side,
-        x=size[1] // side,
-        h=side,
-    )
+    rows = size[0] // side
+    return rearrange(context, "(b y x) (h w) c -> b (y h x w) c", b=len(query), y=rows, h=side)
 
 
 def criss_cross(query: Tensor, key: Tensor, value: Tensor, size: Size, passes: int = 2) -> Tensor:
@@ -155,10 +140,7 @@ def criss_cross(query: Tensor, key: Tensor, value: Tensor, size: Size, passes: i
 
 
 def centres(query: Tensor, key: Tensor, value: Tensor, number: int, rounds: int = 5) -> Tensor:
-    """EMANet's idea: the keys are a few cluster centres, found in each image.  -> (B, N, Cv)
-
-    Centres start at evenly spaced keys; EMANet starts from learned ones.
-    """
+    """EMANet's idea: cluster centres as keys, begun at evenly spaced ones.  -> (B, N, Cv)"""
     picks = torch.linspace(0, key.shape[2] - 1, number, device=key.device).long()
     middle = key[:, :, picks]  # (B, C, S)
     for _ in range(rounds):
@@ -169,10 +151,7 @@ def centres(query: Tensor, key: Tensor, value: Tensor, number: int, rounds: int 
 
 
 def weights_of(method: Method, query: Tensor, key: Tensor) -> Tensor:
-    """The N x N weights of a method: its output for the identity as values.
-
-    (B, C, N), (B, C, N) -> (B, N, N). Exact, because each method is linear in the values.
-    """
+    """The N x N weights of a method, which is linear in values.  (B, C, N) twice -> (B, N, N)"""
     return method(query, key, torch.eye(key.shape[2]).to(key).expand(len(key), -1, -1))
 
 

@@ -6,7 +6,6 @@ from typing import NamedTuple
 from annlib.course.checks.base import NotYet
 
 Answer = str | float | int
-Listener = Callable[[], object]
 
 
 class Compared(NamedTuple):
@@ -22,7 +21,7 @@ class Predictions:
 
     def __init__(self) -> None:
         self.compared: dict[str, Compared] = {}  # in the order of comparison
-        self.listeners: set[Listener] = set()  # called after each comparison, until discarded
+        self.listeners: set[Callable[[], object]] = set()  # called after each comparison
 
     @property
     def surprises(self) -> dict[str, Compared]:

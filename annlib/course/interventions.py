@@ -43,11 +43,7 @@ SMALLEST = 1e-30  # keeps a row without any weight left from being divided by ze
 
 @contextmanager
 def changed_attention(model: nn.Module, change: Change, block: str | None = None) -> Iterator[None]:
-    """Within it, the network uses change(weights) instead of its weights (B, N, S).
-
-    block: the path of one attention block, as in `attention_blocks`; None changes all of them.
-    Raises KeyError for a block that the model does not have.
-    """
+    """Within it, blocks use change(weights), (B, N, S).  block: None for all.  Raises KeyError."""
     blocks = attention_blocks(model)
     if block is not None and block not in blocks:
         raise KeyError(f"No attention block {block!r} in this model; it has {', '.join(blocks)}.")
@@ -60,10 +56,7 @@ def changed_attention(model: nn.Module, change: Change, block: str | None = None
 
 
 def without(weights: Tensor, dropped: Tensor) -> Tensor:
-    """Rows without some of their weights; the others keep their ratios and sum to 1 again.
-
-    (..., N, S), indices (..., N, k) -> (..., N, S)
-    """
+    """Rows without some weights; the others keep their ratios, sum 1.  (..., N, S), (..., N, k)"""
     kept = weights.scatter(-1, dropped, 0.0)
     return kept / kept.sum(-1, keepdim=True).clamp(min=SMALLEST)
 
@@ -128,10 +121,7 @@ WAYS = {"the strongest": without_strongest, "as many at random": without_random}
 def measure_damage(
     model: nn.Module, block: str, ks: Sequence[int], scenes: Sequence[Scene]
 ) -> Iterator[tuple[tuple[str, str, int], Damage]]:
-    """Scores a model with k weights of one block ablated, in each way, for each k.
-
-    Yields ((block, way, k), damage), so that a caller can show the progress.
-    """
+    """The scores with k weights of one block ablated: yields ((block, way, k), damage)."""
     for way, ablate in WAYS.items():
         for k in ks:
             with changed_attention(model, partial(ablate, k=k), block):
@@ -155,8 +145,7 @@ def with_levels(model: Baseline, levels: tuple[int, ...] | None) -> Baseline:
     if model.config.head not in ("apnb", "nonlocal"):
         raise ValueError(f"A {model.config.head!r} network has no block that could use anchors.")
     head = "nonlocal" if levels is None else "apnb"
-    config = replace(model.config, head=head, pool_scales=levels or ())
-    changed = build_model(config)
+    changed = build_model(replace(model.config, head=head, pool_scales=levels or ()))
     changed.load_state_dict(model.state_dict())
     return changed.to(next(model.parameters()).device).eval()
 
@@ -172,10 +161,7 @@ def attention_output(model: Baseline, image: np.ndarray) -> Tensor:
 
 
 def loss_by_class(exact: Tensor, anchored: Tensor, labels: np.ndarray) -> dict[str, float]:
-    """Relative error of the attention's output with anchors: mean of each class, largest first.
-
-    (C, h, w), (C, h, w), class indices (H, W)
-    """
+    """Mean relative error with anchors by class, largest first.  (C, h, w), (C, h, w), (H, W)"""
     height, width = exact.shape[1:]
     step_y, step_x = labels.shape[0] // height, labels.shape[1] // width
     classes = labels[step_y // 2 :: step_y, step_x // 2 :: step_x]  # at the middle of each position
@@ -187,15 +173,13 @@ def loss_by_class(exact: Tensor, anchored: Tensor, labels: np.ndarray) -> dict[s
     return dict(sorted(losses.items(), key=lambda item: -item[1]))
 
 
-def unchanged(maps: Tensor) -> Tensor:
-    return maps
+UNCHANGED = nn.Identity()
 
 
 @contextmanager
-def changed_levels(model: ANN, low: Change = unchanged, high: Change = unchanged) -> Iterator[None]:
+def changed_levels(model: ANN, low: Change = UNCHANGED, high: Change = UNCHANGED) -> Iterator[None]:
     """Within it, the AFNB gets low(c4) and high(c5), each (B, C, h, w)."""
-    change = lambda block, maps: (low(maps[0]), high(maps[1]))  # noqa: E731
-    with model.afnb.register_forward_pre_hook(change):
+    with model.afnb.register_forward_pre_hook(lambda block, maps: (low(maps[0]), high(maps[1]))):
         yield
 
 
@@ -211,10 +195,7 @@ def low_and_high(model: ANN, image: np.ndarray) -> tuple[Tensor, Tensor]:
 
 
 def projections_across(model: ANN, image: np.ndarray, swapped: bool) -> Projections:
-    """Queries and keys of the AFNB, uint8 (H, W, 3); swapped: queries from c4 and keys from c5.
-
-    Raises ValueError where the projections of one map do not fit the other.
-    """
+    """Queries and keys of the AFNB; swapped: from c4 and c5.  Raises ValueError if widths differ"""
     low, high = low_and_high(model, image)
     if swapped and low.shape[1] != high.shape[1]:
         raise ValueError(
@@ -232,10 +213,9 @@ def near_edges(labels: np.ndarray, reach: int = 3) -> np.ndarray:
     height, width = labels.shape
     around = np.pad(labels, reach, mode="edge")
     near = np.zeros(labels.shape, bool)
-    for down in range(2 * reach + 1):
-        for right in range(2 * reach + 1):
-            other = around[down : down + height, right : right + width]
-            near |= (other != labels) & (other != IGNORE_INDEX)
+    for down, right in np.ndindex(2 * reach + 1, 2 * reach + 1):
+        other = around[down : down + height, right : right + width]
+        near |= (other != labels) & (other != IGNORE_INDEX)
     return near & (labels != IGNORE_INDEX)
 
 

@@ -157,15 +157,10 @@ def claims_in(notebook: "NotebookNode") -> dict[str, Claim]:
     return {one["name"]: Claim(**one) for one in found}
 
 
-def stated_in(text: str) -> list[tuple[str, str]]:
-    """The numbers in a markdown source that lean on a claim: (text, name) each."""
-    return STATED.findall(text)
-
-
 def disagreements(
     stated: Iterable[tuple[str, str]], made: Mapping[str, Claim], recorded: Mapping[str, Claim]
 ) -> Iterator[str]:
-    """What is wrong with numbers in the text, given as `stated_in` does.
+    """What is wrong with numbers in the text, given as (number, name of its claim).
 
     made: by this run. recorded: by the run whose results are kept with the course.
     """

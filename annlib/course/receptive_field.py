@@ -32,10 +32,8 @@ class Field(NamedTuple):
 
     def inside(self, image_size: Size) -> "Field":
         """Without what lies beyond the border."""
-        height, width = image_size
-        return Field(
-            max(0, self.top), max(0, self.left), min(height, self.bottom), min(width, self.right)
-        )
+        h, w = image_size
+        return Field(max(0, self.top), max(0, self.left), min(h, self.bottom), min(w, self.right))
 
     def central_half(self) -> "Field":
         """The box of half its sides around its middle: about a quarter of its pixels."""
@@ -73,10 +71,7 @@ class View(NamedTuple):
 
 
 def depths(model: Baseline) -> dict[str, nn.Sequential]:
-    """From the image to each stage of the backbone, then through reduce, then the block.
-
-    Raises ValueError for a model that has no attention block, or needs two maps for it.
-    """
+    """From the image to each stage, reduce and the block.  Raises ValueError for other models."""
     attention_blocks(model)
     if not isinstance(model, Baseline):
         raise ValueError(
@@ -85,16 +80,11 @@ def depths(model: Baseline) -> dict[str, nn.Sequential]:
         )
     parts = dict(model.backbone.named_children())  # both backbones run theirs in this order
     parts |= {REDUCE: model.reduce, BLOCK: model.context}
-    return {
-        name: nn.Sequential(*list(parts.values())[:end]) for end, name in enumerate(parts, start=1)
-    }
+    return {name: nn.Sequential(*list(parts.values())[:end]) for end, name in enumerate(parts, 1)}
 
 
 def theoretical_field(layers: nn.Sequential, position: tuple[int, int]) -> Field:
-    """The pixels that a position may depend on by its kernels, as if the image had no border.
-
-    Walked back from the position: each kernel widens the box on its input map.
-    """
+    """The pixels that a position may depend on by its kernels, as if the image had no border."""
     top, left = bottom, right = position
     windows = [
         layer

@@ -10,17 +10,9 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor, nn
 
-from annlib.course.attention import Attention, attention_blocks, capture, capture_outputs
-from annlib.course.attention_metrics import house_answers, match
-from annlib.course.efficient import (
-    FAMILIES,
-    Method,
-    Size,
-    exact,
-    method_of,
-    share_of_work,
-    weights_of,
-)
+from annlib.course.attention import Attention, Size, attention_blocks, capture, capture_outputs
+from annlib.course.attention_metrics import count_right, house_answers, match
+from annlib.course.efficient import FAMILIES, Method, exact, method_of, share_of_work, weights_of
 from annlib.data.balloon_town.layout import Scene
 from annlib.model.ann import map_size
 from annlib.model.baselines import NonLocalAttention
@@ -59,8 +51,7 @@ def nonlocal_attention(model: nn.Module) -> NonLocalAttention:
 def capture_qkv(model: nn.Module, image: np.ndarray) -> QKV:
     """Queries, keys and values for an image, uint8 (H, W, 3) RGB, on the CPU."""
     attention, size = nonlocal_attention(model), image.shape[:2]
-    layers = {"key": attention.to_key, "value": attention.to_value}
-    found = capture_outputs(model, image, layers)
+    found = capture_outputs(model, image, {"key": attention.to_key, "value": attention.to_value})
     key, value = found["key"].flatten(2), found["value"].flatten(2)
     return QKV(key, key, value, map_size(size), size)
 
@@ -86,10 +77,7 @@ def relative_error(method: Method, one: QKV) -> float:
 
 
 def attention_by(method: Method, one: QKV) -> Attention:
-    """The N x N weights that a method amounts to, each row with the sum 1.
-
-    Weights below 0, which some methods have, count as 0, because a map cannot show them.
-    """
+    """The N x N weights that a method amounts to; as maps, rows sum to 1 and none is below 0."""
     weights = weights_of(method, one.query, one.key)[0].clamp(min=0)
     weights = weights / weights.sum(dim=-1, keepdim=True)
     return Attention(weights, one.size, one.image_size, None)
@@ -97,7 +85,7 @@ def attention_by(method: Method, one: QKV) -> Attention:
 
 def score_method(model: nn.Module, method: Method, scenes: Sequence[Scene]) -> Score:
     """Scores one method in place of the non-local block, without any further training."""
-    errors, matches, correct = [], [], []
+    errors, matches, num_right = [], [], 0
     for scene in scenes:
         one = capture_qkv(model, scene.image)
         errors.append(relative_error(method, one))
@@ -105,10 +93,9 @@ def score_method(model: nn.Module, method: Method, scenes: Sequence[Scene]) -> S
         found = [match(attention, scene, house) for house in scene.houses]
         matches += [(each.on_its_balloon, each.is_matched) for each in found]
         with replaced_attention(model, method):
-            answers = house_answers(model, scene)
-        correct += [a == h.label for a, h in zip(answers, scene.houses, strict=True)]
+            num_right += count_right(model, [scene])[0]
     on_balloon, matched = np.mean(matches, axis=0).tolist()
-    return Score(float(np.mean(errors)), on_balloon, matched, float(np.mean(correct)))
+    return Score(float(np.mean(errors)), on_balloon, matched, num_right / len(matches))
 
 
 def say_method(model: nn.Module, name: str, option: int, scene: Scene, index: int) -> str:

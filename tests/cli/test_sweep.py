@@ -12,7 +12,6 @@ from annlib.course.sweeping.grid import Grid, make_grid, read_grid
 from annlib.course.sweeping.run import Outcome, collected, outcome_of, result_in, run_one, sweep
 from annlib.course.sweeping.tables import (
     as_csv,
-    as_json,
     cells,
     index_page,
     report,
@@ -109,7 +108,9 @@ def test_spread_is_that_of_a_sample_and_unknown_for_one_run(notebook: Path) -> N
     two, one = cells(grid, outcomes)
     assert tuple(two.numbers.loc["miou"]) == (2.0, pytest.approx(2**0.5), 2)
     assert one.numbers.loc["miou", "n"] == 1 and one.num_failed == 1
-    plain = [cell["numbers"]["miou"]["sd"] for cell in as_json(grid, outcomes)["cells"]]
+    write_all(grid, outcomes, notebook.parent, "annlib sweep grid.json")
+    stored = json.loads((notebook.parent / "results.json").read_text())
+    plain = [cell["numbers"]["miou"]["sd"] for cell in stored["cells"]]
     assert plain == [pytest.approx(2**0.5), None]
     lines = summary_table(grid, outcomes).splitlines()
     assert "2.000 ±1.414 (2)" in lines[2] and "1.000 (1)" in lines[3]

@@ -16,7 +16,6 @@ from annlib.course.attention import (
     capture_attention,
     model_input,
     query_index,
-    spread,
     to_pixels,
 )
 from annlib.course.attention_metrics import (
@@ -206,12 +205,14 @@ def test_spreading_is_the_transpose_of_pooling(size: tuple[int, int]) -> None:
     scales = (1, 2, 3, 6)
     weights, x = torch.rand(50).double(), torch.randn(1, *size).double()
     pooled = torch.cat([adaptive_avg_pool2d(x, n).flatten() for n in scales])
-    torch.testing.assert_close((spread(weights, scales, *size) * x[0]).sum(), weights @ pooled)
+    torch.testing.assert_close(
+        (attention_map(weights, scales, *size) * x[0]).sum(), weights @ pooled
+    )
 
 
 def test_spreading_keeps_the_sum() -> None:
     weights = torch.randn(5, 110).softmax(-1)
-    spread_out = spread(weights, (1, 3, 6, 8), 13, 17)
+    spread_out = attention_map(weights, (1, 3, 6, 8), 13, 17)
     assert spread_out.shape == (5, 13, 17)
     torch.testing.assert_close(spread_out.sum((1, 2)), torch.ones(5))
 

@@ -22,7 +22,7 @@ from annlib.course.authoring.source import (
     resolve_links,
     resolve_numbers,
 )
-from annlib.course.lesson import stated_in
+from annlib.course.lesson import STATED
 
 LINE_MARKER = re.compile(r"^( *)# solution$")
 INLINE_MARKER = re.compile(r"^(\s*[^=]+?=)(?!=).*  # solution$")
@@ -65,9 +65,7 @@ def end_of_function(lines: list[str], start: int) -> int:
 def hidden_lines(code: str) -> list[str]:
     """The stripped lines that the learner does not see, in order."""
     shown = stub(code).splitlines()
-    return [
-        line.strip() for line in finished(code).splitlines() if line.strip() and line not in shown
-    ]
+    return [one.strip() for one in finished(code).splitlines() if one.strip() and one not in shown]
 
 
 EDITIONS = ("learner", "solution")
@@ -103,13 +101,8 @@ def targets(root: Path) -> dict[Path, dict[Path, str]]:
 
 
 def build(source: Path, notebooks: dict[Path, str]) -> dict[Path, Path | None]:
-    """Write notebooks of one source; the same source always gives the same bytes.
-
-    notebooks: path -> edition.  -> path -> where a notebook that somebody had edited is kept, or
-    None if there was none
-    """
-    lesson = read(source)
-    kept = {}
+    """Write notebooks, path -> edition, of a source.  -> path -> where an edited one is kept"""
+    lesson, kept = read(source), {}
     for path, edition in notebooks.items():
         text = notebook_text(lesson, edition)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -120,17 +113,11 @@ def build(source: Path, notebooks: dict[Path, str]) -> dict[Path, Path | None]:
 
 def build_all(root: Path) -> dict[Path, Path | None]:
     """Write the notebooks of every source under the project folder `root`, as `build` does."""
-    kept = {}
-    for source, notebooks in targets(root).items():
-        kept |= build(source, notebooks)
-    return kept
+    return {path: kept for one in targets(root).items() for path, kept in build(*one).items()}
 
 
 def keep_edited(path: Path, text: str) -> Path | None:
-    """Renames a notebook whose cells were edited.  -> its new name, None if it was not edited
-
-    text: what will be written instead. Outputs alone do not count: running the cells gives them.
-    """
+    """Renames a notebook whose cells, outputs aside, were edited.  -> its new name, or None"""
     if not path.exists():
         return None
     try:
@@ -208,7 +195,7 @@ def notebook_cell(
             text = "\n".join(f"> {line}".rstrip() for line in lines)
         elif "header" in cell.tags and edition == "solution":
             text = f"{text}\n\n{SOLUTION_NOTE}"
-        if stated := [list(one) for one in stated_in(cell.text)]:
+        if stated := [list(one) for one in STATED.findall(cell.text)]:
             metadata["claims"] = stated  # for the gate: the text itself shows only the numbers
         return nbformat.v4.new_markdown_cell(text, id=name, metadata=metadata)
     if "setup" in cell.tags:  # folded: a lesson begins with its question, not with its imports

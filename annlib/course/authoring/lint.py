@@ -36,12 +36,10 @@ LABELS = re.compile(
     r" \d+\.\d+(?:(?:,| and| to) \d+\.\d+)*"
 )
 UNCHECKED = ("header", "instructor", "recap")  # contract, advice, references
-LEDGER = "prediction_ledger"
 TASKS = re.compile(r"^1\. .+?^2\. ", re.MULTILINE | re.DOTALL)
 COLOURS = re.compile(
     r"""["'](?:#[0-9a-fA-F]{3,8}|jet|hsv|rainbow|gist_rainbow|nipy_spectral|RdYlGn|RdYlGn_r)["']"""
 )
-HEADER_FIELDS = ("Before", "Reading", "Runs in", "Needs")
 VAGUE = {"know", "understand", "learn", "appreciate", "see", "be", "get", "have", "remember"}
 VAGUE |= {"study"}
 LONGEST_CELL = 25
@@ -72,7 +70,7 @@ def header(lesson: Lesson) -> Iterator[str]:
         yield f"{lesson.name}: the first cell is not tagged 'header', so readers meet no contract."
         return
     cell = lesson.cells[0]
-    for field in HEADER_FIELDS:
+    for field in ("Before", "Reading", "Runs in", "Needs"):
         if not re.search(rf"^- \*\*{field}:\*\* \S", cell.text, re.MULTILINE):
             yield f"{cell.place}: the header has no line `- **{field}:** ...`."
     for mode in {"quick", "learn"} - stated_seconds(cell.text).keys():
@@ -146,7 +144,7 @@ def widgets(lesson: Lesson) -> Iterator[str]:
         if isinstance(node, ast.Attribute)
         and isinstance(node.value, ast.Name)
         and node.value.id == "widgets"
-    } - {LEDGER}  # which looks back on the lesson, and teaches nothing itself
+    } - {"prediction_ledger"}  # which looks back on the lesson, and teaches nothing itself
     shown = [
         place
         for place, text in enumerate(codes)
@@ -246,27 +244,19 @@ def numbers(lesson: Lesson, results: Path) -> Iterator[str]:
                 )
     for cell in lesson.cells:
         for number, kind, key in NUMBER_LINK.findall(cell.text):
-            if kind == "result" and not stands_in(results / key, number):
+            digits, file = re.search(r"\d[\d.,]*\d|\d", number), results / key
+            whole = digits and rf"(?<![\d.]){re.escape(digits[0])}(?!\d)"  # not within another one
+            if kind == "result" and not (
+                whole and file.is_file() and re.search(whole, file.read_text(encoding="utf-8"))
+            ):
                 yield (
                     f"{cell.place}: {number!r} does not stand in data/results/{key}: quote it as "
                     "it is written there, or name the right file."
                 )
 
 
-def stands_in(file: Path, number: str) -> bool:
-    """Whether the digits of `number` occur in a file, as a whole number and not within another."""
-    digits = re.search(r"\d[\d.,]*\d|\d", number)
-    if digits is None or not file.is_file():
-        return False
-    whole = rf"(?<![\d.]){re.escape(digits[0])}(?!\d)"
-    return re.search(whole, file.read_text(encoding="utf-8")) is not None
-
-
 def ending(lesson: Lesson, folder: Path) -> Iterator[str]:
-    """Three to five questions, every option explained; references; links to lessons that exist.
-
-    folder: of the sources
-    """
+    """Three to five questions, every option explained; references; links to sources in `folder`."""
     found = lesson.with_role("quiz")
     if not 3 <= len(found) <= 5:
         yield f"{lesson.name}: {len(found)} quiz questions; 3 to 5 make learners recall the lesson."
@@ -298,13 +288,9 @@ def teachable(lesson: Lesson) -> Iterator[str]:
 
 
 def lint_all(root: Path) -> list[str]:
-    """The findings in every lesson under the project folder."""
-    return [finding for source in sources(root) for finding in lint(source)]
-
-
-def lint(source: Path) -> list[str]:
-    """The findings in one lesson, each with file and line."""
-    return [finding for found in findings_by_point(source).values() for finding in found]
+    """The findings in every lesson under the project folder, each with file and line."""
+    found = [findings_by_point(source).values() for source in sources(root)]
+    return [finding for points in found for findings in points for finding in findings]
 
 
 def findings_by_point(source: Path) -> dict[str, list[str]]:

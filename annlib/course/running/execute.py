@@ -105,10 +105,7 @@ def describe_run(notebook: Path, parameters: Parameters) -> dict[str, object]:
 
 
 def finished_seconds(notebook: Path, output: Path, parameters: Parameters) -> float | None:
-    """How long the same notebook took with the same parameters; None if it has to be run.
-
-    A run that failed, or was cut off, has to be run again.
-    """
+    """How long the same notebook took with the same parameters; None if it has to be run."""
     path = output.with_suffix(".run.json")
     if not (path.exists() and output.exists()):
         return None
@@ -213,10 +210,7 @@ def run_all(
     timeout: int = 600,
     resume: bool = False,
 ) -> list[Run]:
-    """Execute lessons in `jobs` processes; `progress` is called with each Run as it ends.
-
-    After Ctrl-C, or an error in `progress`, no further lesson is begun.
-    """
+    """Execute lessons in `jobs` processes; `progress` is called with each Run as it ends."""
     if jobs < 1:
         raise ValueError(f"{jobs} notebooks at a time would never end: use 1 or more jobs.")
     for notebook in notebooks:
@@ -230,7 +224,7 @@ def run_all(
         ]
         for task in as_completed(tasks):
             progress(task.result())
-    except BaseException:
+    except BaseException:  # Ctrl-C, or an error in `progress`: no further lesson is begun
         pool.shutdown(wait=False, cancel_futures=True)
         raise
     pool.shutdown()

@@ -116,13 +116,11 @@ def mode_and_time(notebook: NotebookNode) -> tuple[str, float | None]:
 
 
 def time_budget(notebook: NotebookNode) -> list[str]:
-    """A run that took more than 1.5 times what the header promises for its mode.
-
-    Without the set-up cell: how long libraries take to load depends on the disk.
-    """
+    """A run that took more than 1.5 times what the header promises for its mode."""
     mode, stated = mode_and_time(notebook)
     if stated is None:
         return [f"The header does not say how long {mode!r} runs: `- **Runs in:** 20 s ({mode})`."]
+    # Without the set-up cell: how long libraries take to load depends on the disk.
     cells = [c for c in notebook.cells if "setup" not in c.metadata.get("tags", [])]
     total, slowest = sum(map(cell_seconds, cells)), max(cells, key=cell_seconds)
     if total <= TOLERANCE * stated:
@@ -184,8 +182,7 @@ def all_cells_ran(notebook: NotebookNode) -> list[str]:
     ]
 
 
-Gate = Callable[[NotebookNode], list[str]]
-SHARED_GATES: dict[str, Gate] = {
+SHARED_GATES: dict[str, Callable[[NotebookNode], list[str]]] = {
     "complete": all_cells_ran,
     "widgets": widget_errors,
     "time": time_budget,

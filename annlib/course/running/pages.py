@@ -41,9 +41,7 @@ def lesson_page(notebook: NotebookNode, title: str) -> str:
     models = widget_models(notebook)
     for cell in notebook.cells:
         if cell.cell_type == "code":
-            cell.outputs = [
-                with_alt(each) for output in cell.outputs for each in still(output, models)
-            ]
+            cell.outputs = [with_alt(one) for out in cell.outputs for one in still(out, models)]
     notebook.metadata.pop("widgets", None)
     notebook.metadata["title"] = title_of(notebook) or title
     loader = DictLoader({"page.html.j2": PAGE})
@@ -89,7 +87,7 @@ def with_alt(output: NotebookNode) -> NotebookNode:
     """An image as an <img> element: nbconvert's own template drops the alt text."""
     image = output.get("data", {}).get("image/png")
     if image:
-        alt = output.metadata.get("image/png", {}).get("alt", "")
+        alt = output.get("metadata", {}).get("image/png", {}).get("alt", "")
         source = f"data:image/png;base64,{''.join(image.split())}"
         output["data"] = {"text/html": f'<img alt="{html.escape(alt)}" src="{source}">'}
     return output

@@ -41,10 +41,7 @@ class Grid(NamedTuple):
 
 
 def read_grid(path: Path) -> Grid:
-    """The grid in a JSON file; its notebook is sought from here, then from the file's folder.
-
-    Raises ValueError for a file that cannot be what was meant.
-    """
+    """The grid of a JSON file, its notebook sought here or beside it.  Raises ValueError."""
     try:
         told = json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:

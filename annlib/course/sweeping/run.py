@@ -28,10 +28,7 @@ def show_result(values: Mapping[str, float]) -> None:
 
 
 def result_in(notebook: Path) -> dict[str, float]:
-    """The numbers of an executed notebook: its results, and its claims by their names.
-
-    Raises ValueError for a notebook that shows neither.
-    """
+    """The results of an executed notebook, and its claims.  Raises ValueError if it has neither."""
     import nbformat  # takes a second, which a lesson that shows a table can spare
 
     content = nbformat.read(notebook, as_version=4)
@@ -47,7 +44,6 @@ def result_in(notebook: Path) -> dict[str, float]:
     return found
 
 
-RUNS = "runs"  # the folder, inside that of the sweep, of executed notebooks and what they found
 A_WEEK = 7 * 24 * 3600  # seconds for a cell: a sweep trains, and SLURM has its own clock
 
 
@@ -75,8 +71,8 @@ class Outcome:
 
 
 def notebook_of(folder: Path, combination: Combination) -> Path:
-    """The executed notebook of a run."""
-    return folder / RUNS / f"{combination.name}.ipynb"
+    """The executed notebook of a run, in the folder of its sweep."""
+    return folder / "runs" / f"{combination.name}.ipynb"
 
 
 def outcome_of(folder: Path, combination: Combination) -> Outcome | None:
@@ -131,10 +127,8 @@ def sweep(grid: Grid, folder: Path, jobs: int = 2) -> Iterator[Outcome]:
     if not waiting:
         return
     # Ctrl-C reaches every process of a terminal: it ends a worker and its kernel immediately.
-    interrupts = (signal.SIGINT, signal.SIG_DFL)
-    pool = ProcessPoolExecutor(
-        min(jobs, len(waiting)), get_context("spawn"), signal.signal, interrupts
-    )
+    ends = (signal.SIGINT, signal.SIG_DFL)
+    pool = ProcessPoolExecutor(min(jobs, len(waiting)), get_context("spawn"), signal.signal, ends)
     try:
         tasks = [pool.submit(run_one, grid.notebook, one, folder) for one in waiting]
         for task in as_completed(tasks):

@@ -5,12 +5,12 @@ import html
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import nbformat
 from pandas import DataFrame
 
-from annlib.course.running.pages import html_page
+from annlib.course.running.pages import html_page, with_alt
 from annlib.course.sweeping.grid import SEED, Combination, Grid, show
 from annlib.course.sweeping.run import Outcome, notebook_of
 from annlib.engine.metrics import table
@@ -115,21 +115,6 @@ def report(grid: Grid, outcomes: Sequence[Outcome]) -> str:
     return f"{summary_table(grid, outcomes)}\n\n{LEGEND}\n\n{runs_table(grid, outcomes)}"
 
 
-def as_json(grid: Grid, outcomes: Sequence[Outcome]) -> dict[str, Any]:
-    """The same as plain values."""
-    found = [
-        cell._asdict()
-        | {
-            "numbers": cell.numbers.astype(object)
-            .where(cell.numbers.notna(), None)
-            .to_dict("index")
-        }
-        for cell in cells(grid, outcomes)
-    ]
-    runs = [asdict(outcome) for outcome in sorted(outcomes, key=lambda o: o.number)]
-    return {"notebook": grid.notebook.name, "varied": grid.varied, "cells": found, "runs": runs}
-
-
 def as_csv(grid: Grid, outcomes: Sequence[Outcome]) -> str:
     """One line for each cell and number: the cell's parameters, number, mean, sd, n, failed."""
     names = [name for name in grid.varied if name != SEED]
@@ -144,7 +129,13 @@ def as_csv(grid: Grid, outcomes: Sequence[Outcome]) -> str:
 
 def write_all(grid: Grid, outcomes: Sequence[Outcome], folder: Path, command: str) -> str:
     """Writes what was found so far.  -> the text of table.md"""
-    values = {"made": provenance(), **as_json(grid, outcomes)}
+    found = [cell._asdict() for cell in cells(grid, outcomes)]
+    for cell in found:
+        numbers = cell["numbers"].astype(object)
+        cell["numbers"] = numbers.where(numbers.notna(), None).to_dict("index")
+    values = {"made": provenance(), "notebook": grid.notebook.name, "varied": grid.varied}
+    runs = [asdict(outcome) for outcome in sorted(outcomes, key=lambda o: o.number)]
+    values |= {"cells": found, "runs": runs}
     write_atomically(folder / "results.json", to_json(values))
     write_atomically(folder / "results.csv", as_csv(grid, outcomes).encode())
     write_atomically(folder / "index.html", index_page(grid, outcomes, folder).encode())
@@ -170,23 +161,14 @@ def card(combination: Combination, outcome: Outcome | None, folder: Path) -> str
     numbers = ", ".join(f"{name} {value:.4g}" for name, value in outcome.result.items())
     told = f"<pre>{html.escape(outcome.error)}</pre>" if outcome.error else ""
     link = html.escape(notebook.relative_to(folder).as_posix())
+    executed = nbformat.read(notebook, 4).cells if notebook.is_file() else []
+    outputs = [output for cell in executed for output in cell.get("outputs", [])]
+    images = [output for output in outputs if output.get("data", {}).get("image/png")]
+    for output in images:  # it goes into a page: it must be nothing else
+        base64.b64decode("".join(output["data"]["image/png"].split()), validate=True)
+    shown = "".join(with_alt(output)["data"]["text/html"] for output in images)
     return (
         f"<article>{title}<p>{html.escape(state(outcome).partition(':')[0])}, "
         f'{outcome.seconds:.0f} s. <a href="{link}">notebook</a></p>'
-        f"<p>{html.escape(numbers)}</p>{told}{''.join(thumbnails(notebook))}</article>"
+        f"<p>{html.escape(numbers)}</p>{told}{shown}</article>"
     )
-
-
-def thumbnails(notebook: Path) -> list[str]:
-    """The images of an executed notebook, each with its text alternative."""
-    if not notebook.is_file():
-        return []
-    outputs = [o for c in nbformat.read(notebook, 4).cells for o in c.get("outputs", [])]
-    found = []
-    for output in outputs:
-        if "image/png" in output.get("data", {}):
-            alt = output.get("metadata", {}).get("image/png", {}).get("alt", "")
-            png = "".join(output["data"]["image/png"].split())
-            base64.b64decode(png, validate=True)  # it goes into a page: it must be nothing else
-            found.append(f'<img alt="{html.escape(alt)}" src="data:image/png;base64,{png}">')
-    return found
