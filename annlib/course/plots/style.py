@@ -111,20 +111,17 @@ def draw_image(axes: Axes, image: np.ndarray, title: str = "", block: str | None
 def draw_map(
     axes: Axes, values: np.ndarray, image_size: Sequence[int], title: str, bar: dict | None, **look
 ) -> None:
-    """Values (h, w) over the extent of an image; `bar`: options of its colour bar, None for none.
-
-    look: options of imshow, such as vmin.
-    """
+    """Values (h, w) over the extent of an image; bar: options of its colour bar, look: of imshow"""
     drawn = axes.imshow(values, extent=(0, image_size[1], image_size[0], 0), **look)
     axes.set(xticks=[], yticks=[], title=title)
     if bar is not None:
         axes.figure.colorbar(drawn, ax=axes, **bar)
 
 
-def draw_query(axes: Axes, y: float, x: float, colour: str = "white", radius: float = 4) -> None:
+def draw_query(axes: Axes, y: float, x: float, colour: str = "white") -> None:
     """A ring around the query pixel."""
     for edge, width in ((INK, 4.5), (colour, 2.2)):
-        ring = Circle((x, y), radius, fill=False, edgecolor=edge, linewidth=width, zorder=4)
+        ring = Circle((x, y), 4, fill=False, edgecolor=edge, linewidth=width, zorder=4)
         axes.add_patch(ring)
 
 
