@@ -41,10 +41,7 @@ BOTH, QUERY, KEY = "query and key", "query only", "key only"
 
 
 def six_positions(features: Tensor, channels: Sequence[str], names: Sequence[str]) -> Explorer:
-    """Sliders set the features of the last position; menus say what they change.
-
-    features: (C, N), those of all positions. channels: C names. names: N names.
-    """
+    """Sliders set the last position's features, of (C, N); C names of channels, N of positions."""
 
     def draw(role: str, factor: float, **chosen: float) -> tuple[FigureWithAlt, str]:
         query, key = features.clone(), features.clone()
@@ -64,10 +61,7 @@ def six_positions(features: Tensor, channels: Sequence[str], names: Sequence[str
 def ablation(
     model: nn.Module, scene: Scene, blocks: Mapping[str, str], damages: plots.Damages
 ) -> Explorer:
-    """Set k attention weights of each row of a block to zero, and see what the network predicts.
-
-    blocks: name in the menu -> path. damages: what was measured over many scenes.
-    """
+    """Set k attention weights of each row to zero, and see the prediction.  blocks: name -> path"""
     houses = {f"{house.paint} house": house for house in scene.houses}
 
     def draw(block: str, way: str, k: int, house: str) -> list[Piece]:
@@ -122,10 +116,7 @@ STEPS = {"cheapest": 0, "middle": 1, "most expensive": 2}
 
 
 def method_chooser(model: nn.Module, scene: Scene) -> Explorer:
-    """Choose a method in place of the non-local block, its size, and the house of the query.
-
-    model: a network with one non-local block.
-    """
+    """Choose a method in place of the only non-local block, its size, and the query's house."""
     asked = capture_qkv(model, scene.image)
 
     def draw(name: str, step: int, index: int) -> tuple[FigureWithAlt, str]:
@@ -149,10 +140,7 @@ SCALES = (1, 2, 3, 6, 8, 16)
 
 
 def layer_order(layers: Mapping[str, Layer], features: Tensor) -> Explorer:
-    """Choose a layer, the pooling grid and a channel; see both orders and their difference.
-
-    layers: name in the menu -> what is done to features (B, C, H, W)
-    """
+    """Choose layer, grid and channel; see both orders and their difference.  (B, C, H, W)"""
 
     def draw(name: str, cells: int, channel: int) -> FigureWithAlt:
         return orders(exchange(layers[name], features, cells), channel, name)

@@ -191,16 +191,13 @@ def parts_below(widget: ipywidgets.Widget) -> list[ipywidgets.Widget]:
     return found
 
 
-LONG = {"width": "40em", "max_width": "100%"}  # in a narrow window the read-out stays in sight
-LOOK = {"layout": LONG, "style": {"description_width": "8em"}}
+# In a narrow window the read-out stays in sight.
+LOOK = {"layout": {"width": "40em", "max_width": "100%"}, "style": {"description_width": "8em"}}
 SLIDER = LOOK | {"continuous_update": False}  # redraws when it is let go
 
 
 def menu(name: str, choices: Iterable, value: object = None) -> ipywidgets.Dropdown:
-    """A list to choose from: of names, of (name, value), or the names of a mapping.
-
-    value: the first choice; None for the first one of the list.
-    """
+    """A list to choose from, of names or (name, value); without a value its first is chosen."""
     options = list(choices)
     if value is None:
         value = options[0][1] if isinstance(options[0], tuple) else options[0]
@@ -252,8 +249,5 @@ def saved_page(saved: Mapping[str, object], title: str) -> str | None:
 
 def for_script(value: object) -> str:
     """JSON that cannot end the <script> it stands in; bytes as {"base64": ...}."""
-
-    def as_base64(value: object) -> dict[str, str]:
-        return {"base64": base64.b64encode(bytes(value)).decode()}
-
-    return json.dumps(value, default=as_base64).replace("<", "\\u003c")
+    text = json.dumps(value, default=lambda one: {"base64": base64.b64encode(bytes(one)).decode()})
+    return text.replace("<", "\\u003c")

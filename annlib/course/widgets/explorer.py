@@ -21,17 +21,8 @@ from annlib.config import IGNORE_INDEX
 from annlib.course.attention import projections_of
 from annlib.course.attention_metrics import predict_labels, query_on
 from annlib.course.interventions import low_and_high, projections_across, strength, with_levels
-from annlib.course.plots.attention import (
-    Model,
-    QueryMap,
-    Subject,
-    View,
-    Views,
-    draw_view,
-    picked,
-    subject_of,
-    views_of,
-)
+from annlib.course.plots import attention as plots
+from annlib.course.plots.attention import Model, QueryMap, Subject, View, Views, subject_of
 from annlib.course.plots.scenes import receptive_field
 from annlib.course.plots.style import BLOCK_COLOURS, FigureWithAlt
 from annlib.course.receptive_field import REDUCE, Viewer
@@ -109,8 +100,7 @@ def pack(
                 f"The projections are of an image of {found.image_size}, but {image} has "
                 f"{subjects[image].image.shape[:2]}: a click would select another position."
             )
-        packed = {"image": image, "network": network, "block": block}
-        packed |= {
+        packed = {"image": image, "network": network, "block": block} | {
             "rows": found.map_size[0],
             "columns": found.map_size[1],
             "levels": found.pool_scales and list(found.pool_scales),
@@ -122,7 +112,8 @@ def pack(
             "titles": None if query_map is None else query_map[1:],
         }
         packed_views.append(packed)
-    return {"colours": colours, "images": images, "views": packed_views}, bytes(blob)
+    spec = {"colours": colours, "images": images, "views": packed_views, "takes_photos": True}
+    return spec, bytes(blob)
 
 
 def every_view(views: Mapping[str, Views]) -> list[tuple[str, str, str, View]]:
@@ -179,15 +170,11 @@ class AttentionExplorer(PixelWidget):
         image, network, block, _ = found[0]
         if levels is None:
             levels = {level for *_, view in found for level in view.projections.pool_scales or ()}
-        spec, data = self.packed()
+        spec, data = pack(self.subjects, self.views)
         start = {"image": image, "network": network, "block": block, "levels": sorted(levels)}
         super().__init__(spec=spec, data=data, xy=xy, **start)
         self.taking = in_this_thread(self.take_photo)
         self.on_msg(self.taking)
-
-    def packed(self) -> tuple[dict[str, object], bytes]:
-        spec, data = pack(self.subjects, self.views)
-        return spec | {"takes_photos": True}, data
 
     def size(self) -> tuple[int, int]:
         return self.subjects[self.image].image.shape[:2]
@@ -205,7 +192,8 @@ class AttentionExplorer(PixelWidget):
         blocks = self.views[self.image][self.network]
         view = blocks.get(self.block) or next(iter(blocks.values()))  # networks differ in blocks
         title = f"{self.block}, {self.network}"
-        return draw_view(self.subjects[self.image], view, y, x, self.levels, self.factor, title)
+        subject = self.subjects[self.image]
+        return plots.draw_view(subject, view, y, x, self.levels, self.factor, title)
 
     def to_html(self) -> str:
         """The explorer as one HTML page that needs neither kernel nor network."""
@@ -244,7 +232,7 @@ class AttentionExplorer(PixelWidget):
         labels = self.label(image) if self.label else None
         self.subjects[name] = Subject(image, labels, first.class_names)
         self.views[name] = self.find_views(image)
-        self.spec, self.data = self.packed()
+        self.spec, self.data = pack(self.subjects, self.views)
         self.image = name
         self.message = f"Shown: {name}, cut and scaled to {width} x {height} pixels."
 
@@ -276,7 +264,7 @@ def attention_explorer(
     subjects = {name: subject_of(one, model) for name, one in images.items()}
     label = None if model is None else partial(predict_labels, model)
     start = first_query(next(iter(images.values())))
-    return AttentionExplorer(subjects, partial(views_of, models), start, levels, label)
+    return AttentionExplorer(subjects, partial(plots.views_of, models), start, levels, label)
 
 
 def first_query(image: np.ndarray | Scene) -> tuple[int, int]:
@@ -347,13 +335,9 @@ class PixelPicker(PixelWidget):
     def __init__(self, scene: Scene) -> None:
         self.scene = scene
         height, width = scene.labels.shape
-        super().__init__(
-            width=width,
-            height=height,
-            pixels=scene.image.tobytes(),
-            labels=scene.labels.astype(np.uint8).tobytes(),
-            xy=first_query(scene),
-        )
+        size = {"width": width, "height": height, "xy": first_query(scene)}
+        labels = scene.labels.astype(np.uint8).tobytes()
+        super().__init__(pixels=scene.image.tobytes(), labels=labels, **size)
 
     def size(self) -> tuple[int, int]:
         return self.scene.labels.shape
@@ -362,7 +346,7 @@ class PixelPicker(PixelWidget):
         x, y = self.xy
         label = self.scene.labels[y, x]
         name = "border" if label == IGNORE_INDEX else CLASS_NAMES[label]
-        return picked(self.scene.image, y, x, self.title, name), ""
+        return plots.picked(self.scene.image, y, x, self.title, name), ""
 
 
 class ReceptiveField(Explorer):

@@ -54,10 +54,7 @@ def classes_of(rows: Sequence[str]) -> np.ndarray:
 
 
 class PaintPrediction(Explorer):
-    """Paint the prediction of 4 x 6 pixels and see accuracy, IoU and mIoU follow.
-
-    A brush chooses the class; there is one button for each pixel.
-    """
+    """Paint the prediction of 4 x 6 pixels, a button each; accuracy, IoU and mIoU follow."""
 
     def __init__(self) -> None:
         options = [(f"{name} ({name[0].upper()})", name[0].upper()) for name in NAMES]
@@ -98,10 +95,7 @@ class PaintPrediction(Explorer):
 
 
 def window_sliders(image: np.ndarray) -> Explorer:
-    """Choose window and stride; see how often each pixel is scored, and the cost.
-
-    image: uint8 (H, W, 3)
-    """
+    """Choose window and stride; see how often each pixel is scored, and the cost.  (H, W, 3)"""
 
     def draw(side: int, stride: float) -> FigureWithAlt:
         step = max(1, int(side * stride + 0.5))

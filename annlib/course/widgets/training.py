@@ -23,10 +23,7 @@ BREATH = 0.005  # seconds for the browser's messages between two steps
 
 
 class LiveRun(Explorer):
-    """Steps are taken in the background until Pause; the weights stay as the last step left them.
-
-    Stop and keep ends it for good.
-    """
+    """Takes steps in the background until Pause; Stop and keep ends it for good."""
 
     def __init__(
         self,
@@ -37,10 +34,7 @@ class LiveRun(Explorer):
         scene: Scene,
         block: str,
     ) -> None:
-        """every: steps between two validations. validate: step -> scores, and labels of the scene.
-
-        block: whose colour the curves have.
-        """
+        """every: steps between validations. validate: step -> scores, and labels of the scene."""
         self.steps, self.total, self.every, self.validate = steps, total, every, validate
         self.scene, self.block = scene, block
         self.history: list[tuple[int, float]] = []
