@@ -218,10 +218,7 @@ Views = Mapping[str, Mapping[str, View]]  # network -> block -> view, by their n
 
 
 def views_of(models: Mapping[str, Model], image: np.ndarray) -> Views:
-    """All attention blocks of all networks on an image, uint8 (H, W, 3).
-
-    Raises ValueError for a model without attention.
-    """
+    """All attention blocks of all networks on an image; a model without any raises ValueError."""
     views: dict[str, dict[str, View]] = {}
     for name, model in models.items():
         found = projections_of(model, image) if isinstance(model, nn.Module) else model(image)
@@ -234,10 +231,7 @@ def views_of(models: Mapping[str, Model], image: np.ndarray) -> Views:
 
 
 def subject_of(image: np.ndarray | Scene, model: Model | None = None) -> Subject:
-    """An image with its classes: a scene's labels, else the prediction of the model.
-
-    image: uint8 (H, W, 3) or a scene. Raises ValueError for an array of another kind.
-    """
+    """A scene with its labels, or uint8 (H, W, 3) with the model's prediction; else ValueError."""
     if isinstance(image, Scene):
         return Subject(image.image, image.labels)
     image = np.asarray(image)

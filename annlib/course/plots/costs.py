@@ -42,10 +42,7 @@ BASE, MARKED = "#9a9a9a", BLOCK_COLOURS["ann"]
 
 @styled
 def cost_curves(setting: Setting, memory: float, times: Times | None = None) -> FigureWithAlt:
-    """Operations, memory and time over N by formula, with marks at one map.
-
-    memory: bytes that are free here; inf if not known. times: measurements, None before them.
-    """
+    """Operations, memory and time over N, with marks at one map.  memory: free bytes, or inf"""
     figure = Figure((12.4, 4.2))  # a layout that is computed takes as long as all the drawing
     figure.subplots_adjust(left=0.06, right=0.99, bottom=0.23, top=0.92, wspace=0.24)
     left, middle, right = figure.subplots(1, 3)

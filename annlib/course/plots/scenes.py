@@ -129,11 +129,7 @@ def attention_map(
 
 @styled
 def house_attention(scene: Scene, attentions: Mapping[str, tuple[str, Attention]]) -> FigureWithAlt:
-    """An arrow from each house to the cell that it attends to most.
-
-    Further cells are drawn if they get at least a quarter of what the strongest gets.
-    attentions: title of a panel -> (block, one of BLOCK_COLOURS, and its attention).
-    """
+    """An arrow from each house to its strongest cell.  attentions: title -> (block, attention)"""
     num_panels = len(attentions) + 1
     columns = 2 if num_panels == 4 else num_panels
     figure, axes = style.panels(num_panels // columns, columns, extra_height=0.3)
@@ -179,10 +175,7 @@ def predictions(
     answers: Mapping[str, Sequence[np.ndarray]],
     titles: Sequence[str] | None = None,
 ) -> FigureWithAlt:
-    """One row for each scene: image, labels, each model's prediction, ✓ or ✗ over each house.
-
-    answers: name of a model -> predicted labels (H, W) for each scene. titles: of the rows.
-    """
+    """A row for each scene: image, labels, each model's labels (H, W), ✓ or ✗ over each house."""
     titles = titles or [f"Scene {scene.seed}" for scene in scenes]
     figure, axes = style.panels(len(scenes), 2 + len(answers), extra_height=0.5)
     words = []
@@ -204,11 +197,7 @@ def predictions(
 def receptive_field(
     image: np.ndarray, view: View, pixel: tuple[int, int], depth: str
 ) -> FigureWithAlt:
-    """Left what a position could depend on, right what its gradient shows.  uint8 (H, W, 3)
-
-    pixel: the position's (y, x). Behind an attention block the frame is dashed: it shows what the
-    convolutions alone would reach.
-    """
+    """Left what a position could depend on, right what its gradient shows.  pixel: its (y, x)"""
     frame, seen = view.frame, image
     if not view.unbounded:
         inside = slice(frame.top, frame.bottom), slice(frame.left, frame.right)

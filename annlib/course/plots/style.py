@@ -88,10 +88,7 @@ def faded(image: np.ndarray, white: float = 0.45) -> np.ndarray:
 
 
 def spotlight(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
-    """The image, bright where the attention weight is large.  uint8 (H, W, 3), (h, w) -> (H, W, 3)
-
-    Brightness goes with the square root of the weight, so that small weights can be seen, too.
-    """
+    """The image, as bright as the root of the weight, so small ones show, too.  uint8 (H, W, 3)"""
     height, width = image.shape[:2]
     rows = np.arange(height) * heat.shape[0] // height
     columns = np.arange(width) * heat.shape[1] // width

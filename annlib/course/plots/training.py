@@ -68,10 +68,7 @@ def smoothed(values: np.ndarray) -> np.ndarray:
 
 @styled
 def learning_curves(runs: Sequence[Run], names: Sequence[str]) -> FigureWithAlt:
-    """Loss and, once any was validated, mIoU of runs; of a single one also the learning rate.
-
-    Raises ValueError for a run that has recorded nothing yet.
-    """
+    """Loss, mIoU where validated, and a single run's learning rate; an empty run: ValueError."""
     alone, scored = len(runs) == 1, any(run.validations for run in runs)
     ratios = (3, *[1] * alone, *[2] * scored)
     height = 2.6 + 0.8 * alone + 1.8 * scored

@@ -58,11 +58,7 @@ def html_table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> HTML:
 
 
 class Explorer(ipywidgets.VBox):
-    """Redraws whenever a control changes; Tab leads to the controls, keys move them.
-
-    A still of what is shown goes wherever the notebook goes: papermill, previews, untrusted
-    notebooks.
-    """
+    """Redraws whenever a control changes; a still of it is shown wherever no widget can run."""
 
     def __init__(
         self,

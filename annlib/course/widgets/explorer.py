@@ -160,10 +160,7 @@ class AttentionExplorer(PixelWidget):
         levels: Sequence[int] | None = None,
         label: Callable[[np.ndarray], np.ndarray] | None = None,
     ) -> None:
-        """find_views: image -> all views of it. levels: those that are on at first, None for all.
-
-        label: predicts the classes of a photo that is added; None: it has no classes.
-        """
+        """find_views: of an image. levels: on at first, None for all. label: predicts classes."""
         self.subjects, self.find_views, self.label = dict(subjects), find_views, label
         self.views = {name: find_views(one.image) for name, one in subjects.items()}
         found = every_view(self.views)
@@ -209,10 +206,7 @@ class AttentionExplorer(PixelWidget):
             self.message = str(error)
 
     def add_photo(self, name: str, file: bytes) -> None:
-        """Adds a photo, cut and scaled to the size of the first image, and shows it.
-
-        file: what a JPEG, PNG or other image file holds. Raises ValueError for anything else.
-        """
+        """Adds an image file, cut and scaled like the first image, and shows it, or ValueError."""
         first = next(iter(self.subjects.values()))
         height, width = first.image.shape[:2]
         try:
@@ -279,10 +273,7 @@ ROLES = {"high attends to low (AFNB)": False, "low attends to high (swapped)": T
 
 
 def two_maps(model: ANN, scene: Scene) -> AttentionExplorer:
-    """Click a pixel of the query map, and exchange the roles of the maps.
-
-    Raises ValueError where the projections of one map do not fit the other.
-    """
+    """Click a pixel of the query map, exchange the roles of the maps; unfit maps: ValueError."""
 
     def find_views(image: np.ndarray) -> Views:
         low, high = map(strength, low_and_high(model, image))
@@ -303,10 +294,7 @@ ANCHORS, POSITIONS = "anchors of the ticked levels", "every position (lesson 2)"
 
 
 def anchor_map(model: Baseline, scene: Scene) -> AttentionExplorer:
-    """Tick pyramid levels, click a pixel, and see which cells it attends to.
-
-    Raises ValueError for a network without an APNB or a non-local block.
-    """
+    """Tick levels, click a pixel, see its cells; no APNB or non-local block: ValueError."""
     anchored, ordinary = with_levels(model, LEVELS), with_levels(model, None)
 
     def find_views(image: np.ndarray) -> Views:

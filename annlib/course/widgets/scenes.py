@@ -20,10 +20,7 @@ from annlib.data.balloon_town.layout import PALETTE
 
 
 def choose_scenes(counts: Mapping[str, tuple[str, Tensor]], names: Sequence[str]) -> Explorer:
-    """Scores of each network over the scenes that the sliders choose.
-
-    counts: network -> (block, for its colour, and matrices of its scenes (T, K, K))
-    """
+    """Scores over the scenes that sliders choose.  counts: network -> (block, (T, K, K))"""
 
     def draw(network: str, first: int, number: int) -> FigureWithAlt:
         block, matrices = counts[network]
