@@ -347,9 +347,6 @@ def method_cost_curves(channels: int, options: Mapping[str, int], side: int) -> 
     return FigureWithAlt(figure, alt)
 
 
-ROUNDING = 1e-5  # of float32: what the order of a sum may change
-
-
 @styled
 def orders(found: Exchange, channel: int, name: str) -> FigureWithAlt:
     """One channel of the first image in both orders, and their relative difference."""
@@ -368,7 +365,8 @@ def orders(found: Exchange, channel: int, name: str) -> FigureWithAlt:
         if place is not axes[0]:
             percent = {"format": lambda value, _: f"{value:.0%}"} if (least, most) == (0, 1) else {}
             figure.colorbar(drawn, ax=place, **percent)
-    cells, commute = found.layer_first.shape[2], found.difference < ROUNDING
+    cells = found.layer_first.shape[2]
+    commute = found.difference < 1e-5  # what the order of a sum may change in float32
     verdict = "They commute: this is rounding." if commute else "They do not commute."
     alt = (
         f"{name}, {cells} x {cells} cells, channel {channel}: the two orders differ by up to "

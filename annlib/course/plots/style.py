@@ -37,8 +37,6 @@ STYLE = rc_params_from_file(Path(__file__).with_name("annlib.mplstyle"), use_def
 styled = matplotlib.rc_context(STYLE)  # as a decorator: each call has the style to itself
 HALO = [withStroke(linewidth=2.5, foreground="white")]
 DASHES = ("-", "--", ":", "-.")
-PANEL, SMALL_PANEL = (3.3, 2.2), (2.4, 1.6)  # inches, width and height of one scene: 3 to 2
-DPI = 110
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,7 @@ class FigureWithAlt:
     alt: str
 
     def png(self) -> bytes:
-        self.figure.savefig(buffer := io.BytesIO(), format="png", dpi=DPI)
+        self.figure.savefig(buffer := io.BytesIO(), format="png", dpi=110)
         return buffer.getvalue()
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> tuple:
@@ -70,7 +68,7 @@ def new_figure(width: float, height: float, *grid: int, **options: object) -> tu
 
 def panels(rows: int, columns: int, extra_height: float = 0.0) -> tuple[Figure, np.ndarray]:
     """A figure with room for rows x columns scenes.  -> axes (rows, columns)"""
-    width, height = PANEL if columns <= 4 else SMALL_PANEL
+    width, height = (3.3, 2.2) if columns <= 4 else (2.4, 1.6)  # inches of one scene: 3 to 2
     height = rows * (height + 0.3) + extra_height
     return new_figure(columns * width, height, rows, columns, squeeze=False)
 

@@ -71,9 +71,8 @@ def learning_curves(runs: Sequence[Run], names: Sequence[str]) -> FigureWithAlt:
     """Loss, mIoU where validated, and a single run's learning rate; an empty run: ValueError."""
     alone, scored = len(runs) == 1, any(run.validations for run in runs)
     ratios = (3, *[1] * alone, *[2] * scored)
-    height = 2.6 + 0.8 * alone + 1.8 * scored
     options = {"sharex": True, "squeeze": False, "height_ratios": ratios}
-    figure, axes = new_figure(6.6, height, len(ratios), **options)
+    figure, axes = new_figure(6.6, 2.6 + 0.8 * alone + 1.8 * scored, len(ratios), **options)
     axes = axes[:, 0]
     colours = colormaps["cividis"](np.linspace(0, 0.75, len(runs)))
     words = [f"Learning curve of {names[0]}." if alone else "Learning curves."]

@@ -112,9 +112,6 @@ def context_scale(model: ANN, scene: Scene) -> Explorer:
     return Explorer({"block": menu("block", BLOCKS), "factor": factor}, draw)
 
 
-STEPS = {"cheapest": 0, "middle": 1, "most expensive": 2}
-
-
 def method_chooser(model: nn.Module, scene: Scene) -> Explorer:
     """Choose a method in place of the only non-local block, its size, and the query's house."""
     asked = capture_qkv(model, scene.image)
@@ -130,7 +127,7 @@ def method_chooser(model: nn.Module, scene: Scene) -> Explorer:
     houses = [(f"{house.paint} house", at) for at, house in enumerate(scene.houses)]
     controls = {
         "name": menu("method", FAMILIES),
-        "step": choice("size", STEPS, 2),
+        "step": choice("size", {"cheapest": 0, "middle": 1, "most expensive": 2}, 2),
         "index": menu("query", houses),
     }
     return Explorer(controls, draw)

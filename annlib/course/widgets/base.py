@@ -218,11 +218,8 @@ def choice(
 
 def standalone_page(esm: str, css: str, state: Mapping[str, object], title: str) -> str:
     """HTML that shows a widget without a kernel.  state: its synced traits"""
-    kept = {
-        name: value
-        for name, value in state.items()
-        if not name.startswith("_") and name not in ("layout", "tabbable", "tooltip")
-    }
+    unused = ("layout", "tabbable", "tooltip")
+    kept = {name: one for name, one in state.items() if name[0] != "_" and name not in unused}
     if "spec" in kept:
         kept["spec"] = kept["spec"] | {"takes_photos": False}  # no network could process them
     page, parts = Template(module("page.html")), {"title": escape(title), "css": css}

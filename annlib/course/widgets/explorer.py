@@ -268,7 +268,6 @@ def first_query(image: np.ndarray | Scene) -> tuple[int, int]:
     return image.shape[1] // 2, image.shape[0] // 2
 
 
-HIGH, LOW = "High-level map", "Low-level map"
 ROLES = {"high attends to low (AFNB)": False, "low attends to high (swapped)": True}
 
 
@@ -277,8 +276,8 @@ def two_maps(model: ANN, scene: Scene) -> AttentionExplorer:
 
     def find_views(image: np.ndarray) -> Views:
         low, high = map(strength, low_and_high(model, image))
-        maps = {False: QueryMap(high, f"{HIGH}: queries", f"{LOW}: keys")}
-        maps[True] = QueryMap(low, f"{LOW}: queries", f"{HIGH}: keys")
+        maps = {False: QueryMap(high, "High-level map: queries", "Low-level map: keys")}
+        maps[True] = QueryMap(low, "Low-level map: queries", "High-level map: keys")
         found = {
             name: View(projections_across(model, image, swapped), "afnb", maps[swapped])
             for name, swapped in ROLES.items()

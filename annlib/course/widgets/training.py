@@ -19,8 +19,6 @@ from annlib.course.widgets.base import Explorer, choice, slider
 from annlib.data.balloon_town.layout import Scene
 from annlib.engine.optimization import Step
 
-BREATH = 0.005  # seconds for the browser's messages between two steps
-
 
 class LiveRun(Explorer):
     """Takes steps in the background until Pause; Stop and keep ends it for good."""
@@ -77,7 +75,7 @@ class LiveRun(Explorer):
 
     async def in_the_background(self) -> None:
         while not self.stopped and self.one_step():
-            await asyncio.sleep(BREATH)
+            await asyncio.sleep(0.005)  # seconds for the browser's messages
 
     def one_step(self) -> bool:
         """Takes a step and shows it. False when there is none left, or it failed."""
