@@ -294,8 +294,7 @@ MARKS = {1 / 3: "guessing", 0.61: "voting"}  # house accuracy without matching c
 @styled
 def damage_curves(damages: Damages, blocks: Mapping[str, str]) -> FigureWithAlt:
     """House accuracy against the number of weights set to zero.  blocks: path -> panel's title"""
-    figure, axes = new_figure(4.6 * len(blocks), 3.7, 1, len(blocks), sharey=True, squeeze=False)
-    axes = axes[0]
+    figure, (axes,) = new_figure(4.6 * len(blocks), 3.7, 1, len(blocks), sharey=True, squeeze=False)
     words = ["House accuracy with attention weights of one block set to zero."]
     for place, (block, title) in zip(axes, blocks.items(), strict=True):
         colour = BLOCK_COLOURS[block.partition(".")[0]]

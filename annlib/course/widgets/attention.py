@@ -44,11 +44,9 @@ def six_positions(features: Tensor, channels: Sequence[str], names: Sequence[str
     """Sliders set the last position's features, of (C, N); C names of channels, N of positions."""
 
     def draw(role: str, factor: float, **chosen: float) -> tuple[FigureWithAlt, str]:
-        query, key = features.clone(), features.clone()
-        if role != KEY:
-            query[:, -1] = tensor(list(chosen.values()))
-        if role != QUERY:
-            key[:, -1] = tensor(list(chosen.values()))
+        changed = features.clone()
+        changed[:, -1] = tensor(list(chosen.values()))
+        query, key = features if role == KEY else changed, features if role == QUERY else changed
         return plots.six_positions(query, key, names, factor)
 
     own = zip(channels, features[:, -1].tolist(), strict=True)
