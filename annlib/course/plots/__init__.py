@@ -19,9 +19,4 @@ from annlib.course.plots.scenes import (
 )
 from annlib.course.plots.statistics import dots, paired
 from annlib.course.plots.style import show
-from annlib.course.plots.training import (
-    Validation,
-    one_batch,
-    training_curve,
-    weight_matrix,
-)
+from annlib.course.plots.training import Validation, one_batch, training_curve, weight_matrix

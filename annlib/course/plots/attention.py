@@ -20,35 +20,15 @@ from annlib.course.attention import (
 )
 from annlib.course.attention_metrics import entropy, house_answer, predict_labels
 from annlib.course.interventions import WAYS, Damage
+from annlib.course.plots import style
 from annlib.course.plots.scenes import attention_map, name_houses, say_attention
-from annlib.course.plots.style import (
-    BLOCK_COLOURS,
-    GREY,
-    HALO,
-    INK,
-    FigureWithAlt,
-    colour_labels,
-    draw_box,
-    draw_frame,
-    draw_image,
-    draw_map,
-    draw_query,
-    draw_spotlight,
-    faded,
-    new_figure,
-    panels,
-    spotlight,
-    styled,
-)
+from annlib.course.plots.style import BLOCK_COLOURS, INK, FigureWithAlt, new_figure, styled
 from annlib.course.plots.training import weight_matrix
 from annlib.data.balloon_town.layout import CLASS_NAMES, Scene
 
 
 def mosaic(image: np.ndarray, map_size: Size, level: int) -> np.ndarray:
-    """The image with each cell in its mean colour; overlapping cells are averaged.
-
-    uint8 (H, W, 3) -> uint8 (H, W, 3)
-    """
+    """The image with each cell in its mean colour, overlaps averaged.  -> uint8 (H, W, 3)"""
     sums, counts = np.zeros(image.shape), np.zeros(image.shape[:2])
     boxes = to_pixels(anchor_boxes((level,), *map_size), map_size, image.shape[:2]).round().int()
     for top, left, bottom, right in boxes.tolist():
@@ -69,12 +49,12 @@ def times_counted(map_size: Size, level: int) -> np.ndarray:
 def cell_map(image: np.ndarray, map_size: Size, level: int, index: int) -> FigureWithAlt:
     """The means of a level with one cell framed, beside how many cells each position is in."""
     size, boxes = image.shape[:2], anchor_boxes((level,), *map_size)
-    figure, axes = panels(1, 2, extra_height=0.2)
-    draw_image(axes[0, 0], mosaic(image, map_size, level), f"Level {level}: {level**2} means")
-    draw_frame(axes[0, 0], to_pixels(boxes, map_size, size)[index].tolist())
+    figure, axes = style.panels(1, 2, extra_height=0.2)
+    style.draw_image(axes[0, 0], mosaic(image, map_size, level), f"Level {level}: {level**2} means")
+    style.draw_frame(axes[0, 0], to_pixels(boxes, map_size, size)[index].tolist())
     counts = times_counted(map_size, level)
     bar = {"ticks": range(5)}
-    draw_map(axes[0, 1], counts, size, "Cells that a position is in", bar, vmin=0, vmax=4)
+    style.draw_map(axes[0, 1], counts, size, "Cells that a position is in", bar, vmin=0, vmax=4)
     top, left, bottom, right = boxes[index].tolist()
     more = int((counts > 1).sum())
     alt = (
@@ -138,20 +118,22 @@ def anchor_map(
     image: np.ndarray, attention: Attention, y: int, x: int, title: str, block: str
 ) -> FigureWithAlt:
     """The strongest cells on the image, beside all weights spread over theirs.  uint8 (H, W, 3)"""
-    figure, axes = panels(1, 2)
-    draw_image(axes[0, 0], faded(image, 0.3), f"{title}: S = {attention.weights.shape[1]}", block)
-    draw_cells(axes[0, 0], strongest(attention, y, x), BLOCK_COLOURS[block])
+    figure, axes = style.panels(1, 2)
+    draw_cells(axes[0, 0], image, attention, y, x, title, block)
     heat = attention.map_at(y, x).numpy()
-    draw_image(axes[0, 1], spotlight(image, heat), "All weights, spread over cells")
-    for place in axes[0]:
-        draw_query(place, y, x)
+    style.draw_spotlight(axes[0, 1], image, heat, (y, x), "All weights, spread over cells")
     return FigureWithAlt(figure, say_anchors(attention, y, x))
 
 
-def draw_cells(axes: Axes, anchors: list[Anchor], colour: str) -> None:
-    """Weakest first, so that the strongest lies on top; strong ones carry their weight."""
+def draw_cells(
+    axes: Axes, image: np.ndarray, attention: Attention, y: int, x: int, title: str, block: str
+) -> None:
+    """The strongest cells on the image, the strongest on top; strong ones carry their weight."""
+    title, anchors = f"{title}: S = {attention.weights.shape[1]}", strongest(attention, y, x)
+    style.draw_image(axes, style.faded(image, 0.3), title, block)
+    style.draw_query(axes, y, x)
     for anchor in reversed(anchors):
-        draw_box(axes, anchor.box, colour, anchor.weight / anchors[0].weight)
+        style.draw_box(axes, anchor.box, BLOCK_COLOURS[block], anchor.weight / anchors[0].weight)
     taken: list[tuple[float, float]] = []
     for anchor in anchors:
         if anchor.weight < anchors[0].weight / 4:
@@ -160,7 +142,7 @@ def draw_cells(axes: Axes, anchors: list[Anchor], colour: str) -> None:
         x, y = (left + right) / 2, (top + bottom) / 2
         if all(abs(x - u) >= LABEL_SIZE[0] or abs(y - v) >= LABEL_SIZE[1] for u, v in taken):
             taken.append((x, y))
-            look = {"ha": "center", "va": "center", "fontsize": 9, "path_effects": HALO}
+            look = {"ha": "center", "va": "center", "fontsize": 9, "path_effects": style.HALO}
             axes.text(x, y, f"{anchor.weight:.0%}", zorder=5, **look)
 
 
@@ -172,15 +154,12 @@ def say_anchors(attention: Attention, y: int, x: int) -> str:
 
 @styled
 def output_change(image: np.ndarray, exact: Tensor, anchored: Tensor) -> FigureWithAlt:
-    """The image, beside how far anchors change the output at each position.
-
-    uint8 (H, W, 3), outputs without and with anchors (C, h, w)
-    """
+    """The image, beside how far anchors change the output.  uint8 (H, W, 3), (C, h, w) twice"""
     moved = (exact - anchored).norm(dim=0).numpy()
-    figure, axes = panels(1, 2)
-    draw_image(axes[0, 0], image, "The image")
+    figure, axes = style.panels(1, 2)
+    style.draw_image(axes[0, 0], image, "The image")
     bar = {"label": "length of the difference"}
-    draw_map(axes[0, 1], moved, image.shape[:2], "How far the output changes", bar, vmin=0)
+    style.draw_map(axes[0, 1], moved, image.shape[:2], "How far the output changes", bar, vmin=0)
     row, column = np.unravel_index(moved.argmax(), moved.shape)
     alt = (
         f"Beside the image, how far anchors change the output of each position: at most "
@@ -199,17 +178,11 @@ def two_maps(
     y: int,
     x: int,
 ) -> FigureWithAlt:
-    """The map of the queries, with the position; the image, with the cells that it attends to.
-
-    uint8 (H, W, 3); strength of each query position (h, w); names of the two panels.
-    """
-    figure, axes = panels(1, 2)
-    draw_map(axes[0, 0], strength, image.shape[:2], names[0], None, vmin=0)
-    draw_query(axes[0, 0], y, x)
-    title = f"{names[1]}: S = {attention.weights.shape[1]}"
-    draw_image(axes[0, 1], faded(image, 0.3), title, "afnb")
-    draw_cells(axes[0, 1], strongest(attention, y, x), BLOCK_COLOURS["afnb"])
-    draw_query(axes[0, 1], y, x)
+    """The queries' map (h, w), with the position; the image, with the cells that it attends to."""
+    figure, axes = style.panels(1, 2)
+    style.draw_map(axes[0, 0], strength, image.shape[:2], names[0], None, vmin=0)
+    style.draw_query(axes[0, 0], y, x)
+    draw_cells(axes[0, 1], image, attention, y, x, names[1], "afnb")
     return FigureWithAlt(figure, f"{names[0]}, {names[1]}. {say_anchors(attention, y, x)}")
 
 
@@ -245,10 +218,7 @@ Views = Mapping[str, Mapping[str, View]]  # network -> block -> view, by their n
 
 
 def views_of(models: Mapping[str, Model], image: np.ndarray) -> Views:
-    """All attention blocks of all networks on an image, uint8 (H, W, 3).
-
-    Raises ValueError for a model without attention.
-    """
+    """All attention blocks of all networks on an image; a model without any raises ValueError."""
     views: dict[str, dict[str, View]] = {}
     for name, model in models.items():
         found = projections_of(model, image) if isinstance(model, nn.Module) else model(image)
@@ -261,10 +231,7 @@ def views_of(models: Mapping[str, Model], image: np.ndarray) -> Views:
 
 
 def subject_of(image: np.ndarray | Scene, model: Model | None = None) -> Subject:
-    """An image with its classes: a scene's labels, else the prediction of the model.
-
-    image: uint8 (H, W, 3) or a scene. Raises ValueError for an array of another kind.
-    """
+    """A scene with its labels, or uint8 (H, W, 3) with the model's prediction; else ValueError."""
     if isinstance(image, Scene):
         return Subject(image.image, image.labels)
     image = np.asarray(image)
@@ -273,18 +240,14 @@ def subject_of(image: np.ndarray | Scene, model: Model | None = None) -> Subject
             f"This image has shape {image.shape} and type {image.dtype}, but images are uint8 "
             "(H, W, 3) in RGB, 0 to 255. Convert a PIL image: np.asarray(it.convert('RGB'))."
         )
-    if not isinstance(model, nn.Module) or model.config.num_classes != len(CLASS_NAMES):
-        return Subject(image)
-    return Subject(image, predict_labels(model, image))
+    known = isinstance(model, nn.Module) and model.config.num_classes == len(CLASS_NAMES)
+    return Subject(image, predict_labels(model, image) if known else None)
 
 
 def six_positions(
     query: Tensor, key: Tensor, names: Sequence[str], factor: float
 ) -> tuple[FigureWithAlt, str]:
-    """The matrix of attention weights, and the last position's row and column in words.
-
-    (C, N), (C, N).  factor: of all scores, on top of 1/√C
-    """
+    """The attention weights of (C, N), (C, N), and the last position's row and column in words."""
     weights = (factor * query.shape[0] ** -0.5 * query.mT @ key).softmax(dim=-1)  # (N, N)
     title = "Six positions" if factor == 1 else f"Six positions, scores x {factor:g}"
     bits, row = float(entropy(weights[-1])), weights[-1]
@@ -299,27 +262,18 @@ def six_positions(
 @styled
 def picked(image: np.ndarray, y: int, x: int, title: str, name: str) -> FigureWithAlt:
     """uint8 (H, W, 3) with pixel (y, x) ringed.  name: of its class"""
-    figure, axes = panels(1, 1)
-    draw_image(axes[0, 0], image, title)
-    draw_query(axes[0, 0], y, x)
+    figure, axes = style.panels(1, 1)
+    style.draw_image(axes[0, 0], image, title)
+    style.draw_query(axes[0, 0], y, x)
     height, width = image.shape[:2]
     alt = f"{title}: the pixel in row {y}, column {x}, {name}, of an image of {height} x {width}."
     return FigureWithAlt(figure, alt)
 
 
 def draw_view(
-    subject: Subject,
-    view: View,
-    y: int,
-    x: int,
-    levels: Sequence[int],
-    factor: float,
-    title: str,
+    subject: Subject, view: View, y: int, x: int, levels: Sequence[int], factor: float, title: str
 ) -> tuple[FigureWithAlt | None, str]:
-    """What pixel (y, x) attends to, and the same in words; no figure where no level is on.
-
-    levels: those that are on, of all that there are; factor: of all scores.
-    """
+    """What pixel (y, x) attends to, and the same in words; no figure where no level is on."""
     scales = view.projections.pool_scales
     chosen = None if scales is None else [scale for scale in scales if scale in levels]
     if chosen == []:
@@ -339,12 +293,8 @@ MARKS = {1 / 3: "guessing", 0.61: "voting"}  # house accuracy without matching c
 
 @styled
 def damage_curves(damages: Damages, blocks: Mapping[str, str]) -> FigureWithAlt:
-    """House accuracy against the number of weights set to zero, one panel for each block.
-
-    blocks: path of a block -> its title; the path's first part gives the colour.
-    """
-    figure, axes = new_figure(4.6 * len(blocks), 3.7, 1, len(blocks), sharey=True, squeeze=False)
-    axes = axes[0]
+    """House accuracy against the number of weights set to zero.  blocks: path -> panel's title"""
+    figure, (axes,) = new_figure(4.6 * len(blocks), 3.7, 1, len(blocks), sharey=True, squeeze=False)
     words = ["House accuracy with attention weights of one block set to zero."]
     for place, (block, title) in zip(axes, blocks.items(), strict=True):
         colour = BLOCK_COLOURS[block.partition(".")[0]]
@@ -356,7 +306,7 @@ def damage_curves(damages: Damages, blocks: Mapping[str, str]) -> FigureWithAlt:
             said = ", ".join(f"{h:.2f} without {k}" for k, h in zip(ks, houses, strict=True))
             words.append(f"{title}, {way}: {said}.")
         for height, name in MARKS.items():
-            place.axhline(height, color=GREY, linewidth=1, linestyle=":")
+            place.axhline(height, color=style.GREY, linewidth=1, linestyle=":")
             place.text(-0.2, height + 0.015, name, size=9, color=INK)
         place.set_xticks(range(len(ks)), [str(k) for k in ks])
         place.set(ylim=(0, 1.05), title=title, xlabel="weights set to zero in each row")
@@ -370,12 +320,12 @@ def ablated(
     scene: Scene, left: Attention, query: tuple[int, int], labels: np.ndarray, block: str
 ) -> FigureWithAlt:
     """The attention that an ablation left to a pixel, beside the network's prediction (H, W)."""
-    figure, axes = panels(1, 2)
+    figure, axes = style.panels(1, 2)
     heat = left.map_at(*query).numpy()
-    draw_spotlight(axes[0, 0], scene.image, heat, query, "Attention that is left", block)
-    draw_image(axes[0, 1], colour_labels(labels), "Prediction after the ablation")
+    style.draw_spotlight(axes[0, 0], scene.image, heat, query, "Attention that is left", block)
+    style.draw_image(axes[0, 1], style.colour_labels(labels), "Prediction after the ablation")
     name_houses(axes[0, 1], scene, labels)
-    draw_query(axes[0, 1], *query)
+    style.draw_query(axes[0, 1], *query)
     houses = " ".join(
         f"The {house.paint} {CLASS_NAMES[house.label]} is classified as "
         f"{CLASS_NAMES[house_answer(labels, scene, house)]}."

@@ -15,27 +15,11 @@ from annlib.course.commutation import Exchange
 from annlib.course.costs import Setting, bills
 from annlib.course.efficient import EXACT, FAMILIES, KEYS, ORDER, PAIRS, STORAGE
 from annlib.course.implementations import FOLDED_APNB, FUSED, NONLOCAL, PLAIN_APNB
-from annlib.course.plots.style import (
-    BLOCK_COLOURS,
-    GREY,
-    INK,
-    FigureWithAlt,
-    draw_spotlight,
-    new_figure,
-    panels,
-    styled,
-)
+from annlib.course.plots import style
+from annlib.course.plots.style import BLOCK_COLOURS, INK, FigureWithAlt, new_figure, styled
 from annlib.course.preflight import Estimate
 from annlib.course.replace_attention import Score
-from annlib.course.scaling import (
-    TIMED,
-    Curve,
-    Times,
-    key,
-    predicted,
-    refusal,
-    said_seconds,
-)
+from annlib.course.scaling import TIMED, Curve, Times, key, predicted, refusal, said_seconds
 from annlib.course.timing import Measured
 from annlib.data.balloon_town.layout import Scene
 
@@ -58,10 +42,7 @@ BASE, MARKED = "#9a9a9a", BLOCK_COLOURS["ann"]
 
 @styled
 def cost_curves(setting: Setting, memory: float, times: Times | None = None) -> FigureWithAlt:
-    """Operations, memory and time over N by formula, with marks at one map.
-
-    memory: bytes that are free here; inf if not known. times: measurements, None before them.
-    """
+    """Operations, memory and time over N, with marks at one map.  memory: free bytes, or inf"""
     figure = Figure((12.4, 4.2))  # a layout that is computed takes as long as all the drawing
     figure.subplots_adjust(left=0.06, right=0.99, bottom=0.23, top=0.92, wspace=0.24)
     left, middle, right = figure.subplots(1, 3)
@@ -150,10 +131,7 @@ def say_times(setting: Setting, memory: float, times: Times | None) -> str:
 def part_bars(
     values: Mapping[str, float], title: str, unit: str, marked: tuple[str, ...]
 ) -> FigureWithAlt:
-    """One bar for each part, the first on top; the marked ones in another colour, hatched.
-
-    values: name of a part -> its cost, in `unit`.
-    """
+    """One bar for each part's cost, the first on top; the marked ones coloured and hatched."""
     names, total = list(values), sum(values.values())
     figure, axes = new_figure(7.4, 0.9 + 0.34 * len(names))
     for row, (name, value) in enumerate(values.items()):
@@ -173,8 +151,8 @@ def growth_chart(curves: Sequence[Curve]) -> FigureWithAlt:
     figure, (left, right) = new_figure(9.6, 5, 1, 2)
     words = ["How attention grows with the map, on logarithmic axes."]
     for curve in curves:
-        panels = ((left, curve.milliseconds, curve.time), (right, curve.mebibytes, curve.memory))
-        for axes, values, line in panels:
+        drawn = ((left, curve.milliseconds, curve.time), (right, curve.mebibytes, curve.memory))
+        for axes, values, line in drawn:
             look, label = LOOKS[curve.name], curve.name
             axes.plot(curve.positions, values, **look | {"linestyle": ""})
             if line is None:
@@ -312,19 +290,15 @@ def comparison(rows: Sequence[Row]) -> FigureWithAlt:
 
 @styled
 def attention_of_methods(scene: Scene, index: int, found: Mapping[str, Attention]) -> FigureWithAlt:
-    """One house's attention by several methods, each with the weight on the house's balloon.
-
-    index: which house, from left to right. found: name of a method -> its attention.
-    """
-    columns = 3
-    figure, axes = panels(-(-len(found) // columns), columns)
+    """The attention of house `index` by several methods, each with the weight on its balloon."""
+    figure, axes = style.panels(-(-len(found) // 3), 3)
     house = scene.houses[index]
     sentences = [f"Scene {scene.seed}: attention of the {house.paint} house."]
     for place, (name, attention) in zip(axes.flat, found.items(), strict=False):
         weight = match(attention, scene, house).on_its_balloon
         query = query_on(scene, house)
         heat = attention.map_at(*query).numpy()
-        draw_spotlight(place, scene.image, heat, query, f"{name}: {weight:.0%}")
+        style.draw_spotlight(place, scene.image, heat, query, f"{name}: {weight:.0%}")
         sentences.append(f"{name}: {weight:.0%} on its balloon.")
     for place in axes.flat[len(found) :]:
         place.set_visible(False)
@@ -338,10 +312,7 @@ def label_of(name: str, option: int) -> str:
 
 @styled
 def method_cost_curves(channels: int, options: Mapping[str, int], side: int) -> FigureWithAlt:
-    """Operations over the number of positions, for maps of side x 2 side; a line at one of them.
-
-    options: name of a family -> its size. side: of the map that the line stands for.
-    """
+    """Operations over N for maps of s x 2s, a line at one `side`.  options: family -> its size"""
     sides = np.unique(np.geomspace(16, 256, 17).astype(int) // 8 * 8)
     positions = 2 * sides**2
     figure, axes = new_figure(8.6, 4.2)
@@ -358,7 +329,7 @@ def method_cost_curves(channels: int, options: Mapping[str, int], side: int) -> 
         height = max(np.log10(value), height + (high - low) / 18)  # labels do not overlap
         axes.annotate(
             label, (positions[-1], value), (positions[-1] * 1.35, 10**height), size=9, va="center",
-            arrowprops={"arrowstyle": "-", "color": GREY, "linewidth": 0.6},
+            arrowprops={"arrowstyle": "-", "color": style.GREY, "linewidth": 0.6},
         )  # fmt: skip
     title = f"Operations of one block, C = {channels}"
     axes.set(xlabel="N, positions of the map", ylabel="operations", title=title)
@@ -374,9 +345,6 @@ def method_cost_curves(channels: int, options: Mapping[str, int], side: int) -> 
         f"{whole / 1e9:.3g} billion operations; of that: {listed}."
     )
     return FigureWithAlt(figure, alt)
-
-
-ROUNDING = 1e-5  # of float32: what the order of a sum may change
 
 
 @styled
@@ -395,16 +363,11 @@ def orders(found: Exchange, channel: int, name: str) -> FigureWithAlt:
         drawn = place.imshow(values, vmin=least, vmax=most, aspect="auto")
         place.set(title=title, xticks=[], yticks=[])
         if place is not axes[0]:
-            percent = (
-                {"format": lambda value, _: f"{value:.0%}"} if most == 1 and least == 0 else {}
-            )
+            percent = {"format": lambda value, _: f"{value:.0%}"} if (least, most) == (0, 1) else {}
             figure.colorbar(drawn, ax=place, **percent)
     cells = found.layer_first.shape[2]
-    verdict = (
-        "They commute: this is rounding."
-        if found.difference < ROUNDING
-        else ("They do not commute.")
-    )
+    commute = found.difference < 1e-5  # what the order of a sum may change in float32
+    verdict = "They commute: this is rounding." if commute else "They do not commute."
     alt = (
         f"{name}, {cells} x {cells} cells, channel {channel}: the two orders differ by up to "
         f"{found.difference:.1e} of the largest number, over all channels. {verdict}"
@@ -416,10 +379,7 @@ def orders(found: Exchange, channel: int, name: str) -> FigureWithAlt:
 def before_after(
     before: Mapping[str, float], after: Mapping[str, float], title: str
 ) -> FigureWithAlt:
-    """Two bars for each step, in GFLOPs: as the block is written (hatched), and folded.
-
-    before, after: name of a step -> its GFLOPs; the same names in both.
-    """
+    """Two bars for each step's GFLOPs: as the block is written (hatched), and folded."""
     figure, axes = new_figure(8.6, 1.3 + 0.5 * len(before))
     written = {"color": "#9a9a9a", "hatch": "//", "edgecolor": "white", "label": "as written"}
     folded = {"color": BLOCK_COLOURS["apnb"], "label": "folded"}

@@ -106,7 +106,7 @@ def chosen_scenes(
         total, each = total + alone, [*each, alone.scores().miou]
     scores, colour = total.scores(), BLOCK_COLOURS[block]
     figure, (left, right) = new_figure(9, 3.3, 1, 2, width_ratios=(3, 2), sharey=True)
-    values = scores.iou.tolist()
+    values, mean = scores.iou.tolist(), float(np.mean(each))
     left.bar(range(len(names)), np.nan_to_num(values), color=colour, alpha=0.55)
     for place, value in enumerate(values):
         text = "-" if value != value else f"{value:.2f}"  # a class that does not occur
@@ -115,11 +115,10 @@ def chosen_scenes(
     left.set_xticklabels(names, size=9, rotation=35, ha="right", rotation_mode="anchor")
     left.set_title(f"{title}: IoU of each class, one matrix")
     right.plot(range(first, first + number), each, "o", color=INK, markersize=5, label="one scene")
-    right.axhline(np.mean(each), color=INK, linestyle=":", label="mean of the scenes")
+    right.axhline(mean, color=INK, linestyle=":", label="mean of the scenes")
     right.axhline(scores.miou, color=colour, linestyle="-", label="one matrix")
     right.set(xlabel="scene", title="mIoU", xlim=(first - 1, first + number), ylim=(0, 1.02))
     right.legend(loc="lower right", fontsize=9, frameon=True)
-    mean = float(np.mean(each))
     gap = mean - scores.miou
     compared = "as high as" if abs(gap) < 5e-4 else "higher than" if gap > 0 else "lower than"
     alt = (

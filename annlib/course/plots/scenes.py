@@ -11,28 +11,13 @@ from matplotlib.patches import FancyArrowPatch, Patch, Rectangle
 from annlib.config import IGNORE_INDEX
 from annlib.course.attention import Attention, Size
 from annlib.course.attention_metrics import class_masses, entropy, house_answer, match, query_on
-from annlib.course.plots.style import (
-    BLOCK_COLOURS,
-    DASHES,
-    HALO,
-    INK,
-    FigureWithAlt,
-    colour_labels,
-    draw_box,
-    draw_frame,
-    draw_image,
-    draw_map,
-    draw_query,
-    draw_spotlight,
-    faded,
-    new_figure,
-    panels,
-    spotlight,
-    styled,
-)
+from annlib.course.plots import style
+from annlib.course.plots.style import BLOCK_COLOURS, DASHES, INK, FigureWithAlt, new_figure, styled
 from annlib.course.receptive_field import View
 from annlib.data.balloon_town.layout import CLASS_NAMES, PAINTS, PALETTE, PATTERNS, Scene
 from annlib.engine.inference import times_covered, window_starts
+
+ARROW = "simple,head_length=0.85,head_width=0.8,tail_width=0.22"
 
 
 def say_scene(scene: Scene) -> str:
@@ -74,8 +59,8 @@ def name_houses(axes: Axes, scene: Scene, labels: np.ndarray | None = None) -> N
         if labels is not None:
             answer = house_answer(labels, scene, house)
             text = f"{'✓' if answer == house.label else '✗'} {CLASS_NAMES[answer]}"
-        x = (house.left + house.right) / 2
-        axes.text(x, house.top - 3, text, ha="center", va="bottom", fontsize=9, path_effects=HALO)
+        place = (house.left + house.right) / 2, house.top - 3
+        axes.text(*place, text, ha="center", va="bottom", fontsize=9, path_effects=style.HALO)
 
 
 def draw_legend(figure: Figure, columns: int) -> None:
@@ -90,9 +75,9 @@ def draw_legend(figure: Figure, columns: int) -> None:
 @styled
 def scene(scene: Scene) -> FigureWithAlt:
     """A scene beside its labels, with the legend of all classes."""
-    figure, axes = panels(1, 2, extra_height=0.6)
-    draw_image(axes[0, 0], scene.image, f"Scene {scene.seed}")
-    draw_image(axes[0, 1], colour_labels(scene.labels), "Its labels")
+    figure, axes = style.panels(1, 2, extra_height=0.6)
+    style.draw_image(axes[0, 0], scene.image, f"Scene {scene.seed}")
+    style.draw_image(axes[0, 1], style.colour_labels(scene.labels), "Its labels")
     name_houses(axes[0, 1], scene)
     draw_legend(figure, 5)
     alt = f"Balloon Town, scene {scene.seed}, beside its labels. {say_scene(scene)}"
@@ -105,12 +90,12 @@ def field_of_view(scene: Scene, y: int, x: int, side: int) -> FigureWithAlt:
     height, width = scene.labels.shape
     top, left = max(0, y - side // 2), max(0, x - side // 2)
     bottom, right = min(height, y + side // 2 + 1), min(width, x + side // 2 + 1)
-    seen = faded(scene.image, 0.75)
+    seen = style.faded(scene.image, 0.75)
     seen[top:bottom, left:right] = scene.image[top:bottom, left:right]
-    figure, axes = panels(1, 1)
-    draw_image(axes[0, 0], seen, f"Receptive field: {side} pixels")
-    draw_box(axes[0, 0], (top, left, bottom, right), "none")
-    draw_query(axes[0, 0], y, x)
+    figure, axes = style.panels(1, 1)
+    style.draw_image(axes[0, 0], seen, f"Receptive field: {side} pixels")
+    style.draw_box(axes[0, 0], (top, left, bottom, right), "none")
+    style.draw_query(axes[0, 0], y, x)
     alt = (
         f"Scene {scene.seed}, faded except for rows {top} to {bottom - 1}, columns {left} to "
         f"{right - 1} around the pixel in row {y}, column {x}. {say_scene(scene)}"
@@ -124,18 +109,15 @@ def attention_map(
 ) -> FigureWithAlt:
     """Attention weights of pixel (y, x): on the image, and as a map.  uint8 (H, W, 3)"""
     heat = attention.map_at(y, x).numpy()
-    figure, axes = panels(1, 2)
-    draw_spotlight(axes[0, 0], image, heat, (y, x), title, block)
+    figure, axes = style.panels(1, 2)
+    style.draw_spotlight(axes[0, 0], image, heat, (y, x), title, block)
     height, width = image.shape[:2]
-    bar = {
-        "ticks": heat.max() * np.linspace(0, 1, 5) ** 2,
-        "format": lambda weight, _: f"{weight:.1%}",
-    }
+    bar = {"ticks": heat.max() * np.linspace(0, 1, 5) ** 2, "format": lambda w, _: f"{w:.1%}"}
     rows, columns = heat.shape
     norm = PowerNorm(0.5, vmin=0, vmax=heat.max())  # as the spotlight: small weights show, too
     title_right = f"Weights on the {rows} x {columns} map"
-    draw_map(axes[0, 1], heat, (height, width), title_right, bar, norm=norm)
-    draw_query(axes[0, 1], y, x)
+    style.draw_map(axes[0, 1], heat, (height, width), title_right, bar, norm=norm)
+    style.draw_query(axes[0, 1], y, x)
     row, column = np.unravel_index(heat.argmax(), heat.shape)
     top = int((row + 0.5) * height / rows), int((column + 0.5) * width / columns)
     alt = (
@@ -147,46 +129,33 @@ def attention_map(
 
 @styled
 def house_attention(scene: Scene, attentions: Mapping[str, tuple[str, Attention]]) -> FigureWithAlt:
-    """An arrow from each house to the cell that it attends to most.
-
-    Further cells are drawn if they get at least a quarter of what the strongest gets.
-    attentions: title of a panel -> (block, one of BLOCK_COLOURS, and its attention).
-    """
+    """An arrow from each house to its strongest cell.  attentions: title -> (block, attention)"""
     num_panels = len(attentions) + 1
     columns = 2 if num_panels == 4 else num_panels
-    figure, axes = panels(num_panels // columns, columns, extra_height=0.3)
+    figure, axes = style.panels(num_panels // columns, columns, extra_height=0.3)
     figure.supxlabel("Percent: attention weight of a house on the balloon of its colour", size=9)
-    draw_image(axes.flat[0], scene.image, f"Scene {scene.seed}")
+    style.draw_image(axes.flat[0], scene.image, f"Scene {scene.seed}")
     sentences = [f"Scene {scene.seed}. {say_scene(scene)}"]
     for place, (title, (block, one)) in zip(axes.flat[1:], attentions.items(), strict=True):
-        draw_image(place, faded(scene.image), title, block)
+        style.draw_image(place, style.faded(scene.image), title, block)
         boxes, said = one.boxes().numpy(), []
         for house in scene.houses:
             query, colour = query_on(scene, house), to_hex(np.array(PAINTS[house.paint]) / 255)
             weights = one.row(*query).numpy()
             strengths = weights / weights.max()
             for index in np.flatnonzero(strengths >= 0.25):
-                draw_box(place, boxes[index], colour, strengths[index])
-            draw_query(place, *query, colour=colour)
-            draw_arrow(place, query, boxes[weights.argmax()], colour)
+                style.draw_box(place, boxes[index], colour, strengths[index])
+            style.draw_query(place, *query, colour=colour)
+            if end := arrow_end(query, boxes[weights.argmax()]):
+                look = {"arrowstyle": ARROW, "mutation_scale": 15, "shrinkA": 6, "shrinkB": 0}
+                arrow = FancyArrowPatch(query[::-1], end[::-1], **look)
+                arrow.set(facecolor=colour, edgecolor=INK, linewidth=1.1, zorder=3)
+                place.add_patch(arrow)
             weight = f"{match(one, scene, house).on_its_balloon:.0%}"
-            place.text(query[1], 125, weight, ha="center", va="bottom", path_effects=HALO)
+            place.text(query[1], 125, weight, ha="center", va="bottom", path_effects=style.HALO)
             said.append(f"{house.paint} {weight}")
         sentences.append(f"{title}, attention of each house on its balloon: {', '.join(said)}.")
     return FigureWithAlt(figure, " ".join(sentences))
-
-
-def draw_arrow(axes: Axes, start: Sequence[float], box: Sequence[float], colour: str) -> None:
-    """From (y, x) to the border of a box; none if it starts inside."""
-    end = arrow_end(start, box)
-    if end is None:
-        return
-    style = "simple,head_length=0.85,head_width=0.8,tail_width=0.22"
-    arrow = FancyArrowPatch(
-        start[::-1], end[::-1], arrowstyle=style, mutation_scale=15, shrinkA=6, shrinkB=0
-    )
-    arrow.set(facecolor=colour, edgecolor=INK, linewidth=1.1, zorder=3)
-    axes.add_patch(arrow)
 
 
 def arrow_end(start: Sequence[float], box: Sequence[float]) -> tuple[float, float] | None:
@@ -206,20 +175,17 @@ def predictions(
     answers: Mapping[str, Sequence[np.ndarray]],
     titles: Sequence[str] | None = None,
 ) -> FigureWithAlt:
-    """One row for each scene: image, labels, each model's prediction, ✓ or ✗ over each house.
-
-    answers: name of a model -> predicted labels (H, W) for each scene. titles: of the rows.
-    """
+    """A row for each scene: image, labels, each model's labels (H, W), ✓ or ✗ over each house."""
     titles = titles or [f"Scene {scene.seed}" for scene in scenes]
-    figure, axes = panels(len(scenes), 2 + len(answers), extra_height=0.5)
+    figure, axes = style.panels(len(scenes), 2 + len(answers), extra_height=0.5)
     words = []
     for row, (title, scene) in enumerate(zip(titles, scenes, strict=True)):
-        draw_image(axes[row, 0], scene.image, title)
-        draw_image(axes[row, 1], colour_labels(scene.labels), "Labels")
+        style.draw_image(axes[row, 0], scene.image, title)
+        style.draw_image(axes[row, 1], style.colour_labels(scene.labels), "Labels")
         name_houses(axes[row, 1], scene)
         words.append(f"{title}. {say_scene(scene)}")
         for place, (name, labels) in zip(axes[row, 2:], answers.items(), strict=True):
-            draw_image(place, colour_labels(labels[row]), name)
+            style.draw_image(place, style.colour_labels(labels[row]), name)
             name_houses(place, scene, labels[row])
             correct = [house_answer(labels[row], scene, h) == h.label for h in scene.houses]
             words.append(f"{name}: {sum(correct)} of {len(correct)} houses correct.")
@@ -231,22 +197,18 @@ def predictions(
 def receptive_field(
     image: np.ndarray, view: View, pixel: tuple[int, int], depth: str
 ) -> FigureWithAlt:
-    """Left what a position could depend on, right what its gradient shows.  uint8 (H, W, 3)
-
-    pixel: the position's (y, x). Behind an attention block the frame is dashed: it shows what the
-    convolutions alone would reach.
-    """
+    """Left what a position could depend on, right what its gradient shows.  pixel: its (y, x)"""
     frame, seen = view.frame, image
     if not view.unbounded:
         inside = slice(frame.top, frame.bottom), slice(frame.left, frame.right)
-        seen = faded(image, 0.75)
+        seen = style.faded(image, 0.75)
         seen[inside] = image[inside]
-    figure, axes = panels(1, 2)
-    draw_image(axes[0, 0], seen, "Could depend on")
-    draw_image(axes[0, 1], spotlight(image, view.light), "Does depend on")
+    figure, axes = style.panels(1, 2)
+    style.draw_image(axes[0, 0], seen, "Could depend on")
+    style.draw_image(axes[0, 1], style.spotlight(image, view.light), "Does depend on")
     for place in axes[0]:
-        draw_frame(place, frame, "--" if view.unbounded else "-")
-        draw_query(place, *pixel)
+        style.draw_frame(place, frame, "--" if view.unbounded else "-")
+        style.draw_query(place, *pixel)
     (row, column), (rows, columns) = view.position, view.map_size
     height, width = view.field.size
     said = f"row {row}, column {column} of the {rows} x {columns} map can depend on"
@@ -285,7 +247,7 @@ def window_map(image: np.ndarray, window: Size, stride: Size) -> FigureWithAlt:
     height, width = size = image.shape[:2]
     tops, lefts, counts = coverage(size, window, stride)
     figure, (left_axes, right_axes) = new_figure(9.6, 0.9 + 4.4 * height / width, 1, 2)
-    draw_image(left_axes, faded(image, 0.65), f"{len(tops) * len(lefts)} windows")
+    style.draw_image(left_axes, style.faded(image, 0.65), f"{len(tops) * len(lefts)} windows")
     high, wide = min(window[0], height), min(window[1], width)
     for number, (top, left) in enumerate((top, left) for top in tops for left in lefts):
         inset = (0.5 + number % 4) * 0.012 * height  # so that edges do not hide each other
@@ -295,7 +257,7 @@ def window_map(image: np.ndarray, window: Size, stride: Size) -> FigureWithAlt:
         left_axes.add_patch(box)
     whole = sorted({int(count) for count in counts.flat})
     bar = {"ticks": whole[:: max(1, len(whole) // 6)], "shrink": 0.7}
-    draw_map(right_axes, counts, size, "Scores of each pixel", bar, vmin=0, vmax=counts.max())
+    style.draw_map(right_axes, counts, size, "Scores of each pixel", bar, vmin=0, vmax=counts.max())
     alt = (
         f"{len(tops)} x {len(lefts)} windows of {window[0]} x {window[1]} on an image of "
         f"{height} x {width}, stride {stride[0]} x {stride[1]}: each pixel is scored "

@@ -104,10 +104,7 @@ def study_intervals(studies: Studies, effect: float) -> FigureWithAlt:
 def dots(
     groups: Mapping[str, Sequence[float | None]], what: str, heads: Sequence[str]
 ) -> FigureWithAlt:
-    """A mark for each run beside the mean's 95 % interval; failed runs (None) are counted.
-
-    heads: for each group the block that gives it its colour.
-    """
+    """A mark for each run beside the mean's 95 % interval; heads give colours; None: failed."""
     figure, axes = new_figure(7.4, 1.5 + 0.55 * max(len(groups), 2))
     words = [f"{what}."]
     for row, ((name, values), head) in enumerate(zip(groups.items(), heads, strict=True)):

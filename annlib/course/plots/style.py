@@ -37,8 +37,6 @@ STYLE = rc_params_from_file(Path(__file__).with_name("annlib.mplstyle"), use_def
 styled = matplotlib.rc_context(STYLE)  # as a decorator: each call has the style to itself
 HALO = [withStroke(linewidth=2.5, foreground="white")]
 DASHES = ("-", "--", ":", "-.")
-PANEL, SMALL_PANEL = (3.3, 2.2), (2.4, 1.6)  # inches, width and height of one scene: 3 to 2
-DPI = 110
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,7 @@ class FigureWithAlt:
     alt: str
 
     def png(self) -> bytes:
-        self.figure.savefig(buffer := io.BytesIO(), format="png", dpi=DPI)
+        self.figure.savefig(buffer := io.BytesIO(), format="png", dpi=110)
         return buffer.getvalue()
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> tuple:
@@ -70,7 +68,7 @@ def new_figure(width: float, height: float, *grid: int, **options: object) -> tu
 
 def panels(rows: int, columns: int, extra_height: float = 0.0) -> tuple[Figure, np.ndarray]:
     """A figure with room for rows x columns scenes.  -> axes (rows, columns)"""
-    width, height = PANEL if columns <= 4 else SMALL_PANEL
+    width, height = (3.3, 2.2) if columns <= 4 else (2.4, 1.6)  # inches of one scene: 3 to 2
     height = rows * (height + 0.3) + extra_height
     return new_figure(columns * width, height, rows, columns, squeeze=False)
 
@@ -88,10 +86,7 @@ def faded(image: np.ndarray, white: float = 0.45) -> np.ndarray:
 
 
 def spotlight(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
-    """The image, bright where the attention weight is large.  uint8 (H, W, 3), (h, w) -> (H, W, 3)
-
-    Brightness goes with the square root of the weight, so that small weights can be seen, too.
-    """
+    """The image, as bright as the root of the weight, so small ones show, too.  uint8 (H, W, 3)"""
     height, width = image.shape[:2]
     rows = np.arange(height) * heat.shape[0] // height
     columns = np.arange(width) * heat.shape[1] // width
@@ -111,20 +106,17 @@ def draw_image(axes: Axes, image: np.ndarray, title: str = "", block: str | None
 def draw_map(
     axes: Axes, values: np.ndarray, image_size: Sequence[int], title: str, bar: dict | None, **look
 ) -> None:
-    """Values (h, w) over the extent of an image; `bar`: options of its colour bar, None for none.
-
-    look: options of imshow, such as vmin.
-    """
+    """Values (h, w) over the extent of an image; bar: options of its colour bar, look: of imshow"""
     drawn = axes.imshow(values, extent=(0, image_size[1], image_size[0], 0), **look)
     axes.set(xticks=[], yticks=[], title=title)
     if bar is not None:
         axes.figure.colorbar(drawn, ax=axes, **bar)
 
 
-def draw_query(axes: Axes, y: float, x: float, colour: str = "white", radius: float = 4) -> None:
+def draw_query(axes: Axes, y: float, x: float, colour: str = "white") -> None:
     """A ring around the query pixel."""
     for edge, width in ((INK, 4.5), (colour, 2.2)):
-        ring = Circle((x, y), radius, fill=False, edgecolor=edge, linewidth=width, zorder=4)
+        ring = Circle((x, y), 4, fill=False, edgecolor=edge, linewidth=width, zorder=4)
         axes.add_patch(ring)
 
 

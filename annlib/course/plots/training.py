@@ -9,28 +9,19 @@ import numpy as np
 from matplotlib import colormaps
 
 from annlib.config import TrainConfig
+from annlib.course.plots import style
 from annlib.course.plots.scenes import name_houses
-from annlib.course.plots.style import (
-    BLOCK_COLOURS,
-    DASHES,
-    INK,
-    FigureWithAlt,
-    colour_labels,
-    draw_image,
-    new_figure,
-    styled,
-)
+from annlib.course.plots.style import BLOCK_COLOURS, DASHES, INK, FigureWithAlt, new_figure, styled
 from annlib.data.balloon_town.layout import Scene
 from annlib.engine.optimization import poly_lr
 from annlib.engine.runs import Run
 
+History = Sequence[tuple[int, float]]  # (step, loss)
+
 
 @styled
-def training_curve(history: Sequence[tuple[int, float]], block: str) -> FigureWithAlt:
-    """Loss against step: each step thin, the mean of the 20 around it thick.
-
-    history: (step, loss).
-    """
+def training_curve(history: History, block: str) -> FigureWithAlt:
+    """Loss against step: each step thin, the mean of the 20 around it thick."""
     steps, losses = (np.array(values, float) for values in zip(*history, strict=True))
     smooth = [losses[max(0, middle - 10) : middle + 10].mean() for middle in range(len(losses))]
     figure, axes = new_figure(6.6, 3)
@@ -77,15 +68,11 @@ def smoothed(values: np.ndarray) -> np.ndarray:
 
 @styled
 def learning_curves(runs: Sequence[Run], names: Sequence[str]) -> FigureWithAlt:
-    """Loss and, once any was validated, mIoU of runs; of a single one also the learning rate.
-
-    Raises ValueError for a run that has recorded nothing yet.
-    """
+    """Loss, mIoU where validated, and a single run's learning rate; an empty run: ValueError."""
     alone, scored = len(runs) == 1, any(run.validations for run in runs)
     ratios = (3, *[1] * alone, *[2] * scored)
-    height = 2.6 + 0.8 * alone + 1.8 * scored
     options = {"sharex": True, "squeeze": False, "height_ratios": ratios}
-    figure, axes = new_figure(6.6, height, len(ratios), **options)
+    figure, axes = new_figure(6.6, 2.6 + 0.8 * alone + 1.8 * scored, len(ratios), **options)
     axes = axes[:, 0]
     colours = colormaps["cividis"](np.linspace(0, 0.75, len(runs)))
     words = [f"Learning curve of {names[0]}." if alone else "Learning curves."]
@@ -115,7 +102,10 @@ def learning_curves(runs: Sequence[Run], names: Sequence[str]) -> FigureWithAlt:
             percent = [100 * line["miou"] for line in run.validations]
             axes[-1].plot(validated, percent, marker="o", markersize=4, **look)
             axes[-1].set(ylabel="validation mIoU %")
-            words.append(say_miou(run))
+            top = max(run.validations, key=lambda one: -1 if isnan(one["miou"]) else one["miou"])
+            text = f"Validation mIoU is best after step {top['step']} ({100 * top['miou']:.1f} %)"
+            last = f" and {percent[-1]:.1f} % after step {validated[-1]}."
+            words.append(text + (", the last." if validated[-1] == top["step"] else last))
     title = f"Training of {names[0]}" if alone else "Learning curves"
     axes[0].set(ylabel="loss" if alone else "loss, smoothed", ylim=(0, None), title=title)
     axes[0].legend()
@@ -131,15 +121,6 @@ def say_loss(steps: np.ndarray, smooth: np.ndarray) -> str:
         f"From step {steps[0]} to {steps[-1]} the loss {went} from {smooth[0]:.2f} to "
         f"{smooth[-1]:.2f}."
     )
-
-
-def say_miou(run: Run) -> str:
-    top = max(run.validations, key=lambda line: -1 if isnan(line["miou"]) else line["miou"])
-    last = run.validations[-1]
-    text = f"Validation mIoU is best after step {top['step']} ({100 * top['miou']:.1f} %)"
-    if last["step"] == top["step"]:
-        return f"{text}, the last."
-    return f"{text} and {100 * last['miou']:.1f} % after step {last['step']}."
 
 
 @styled
@@ -191,9 +172,6 @@ class Validation(NamedTuple):
     labels: np.ndarray  # predicted for the scene that is shown, (H, W)
 
 
-History = Sequence[tuple[int, float]]  # (step, loss)
-
-
 @styled
 def live(
     history: History, validations: Sequence[Validation], total: int, scene: Scene, block: str
@@ -210,7 +188,7 @@ def live(
     axes[1].text(total, 0.35, "guessing", size=9, ha="right")
     axes[1].set(title="Unseen scenes", xlabel="step", xlim=(0, total), ylim=(0, 1.02))
     axes[1].legend(loc="upper left", fontsize=9)
-    draw_image(axes[2], colour_labels(labels[-1]), f"After step {validated[-1]}", block)
+    style.draw_image(axes[2], style.colour_labels(labels[-1]), f"After step {validated[-1]}", block)
     name_houses(axes[2], scene, labels[-1])
     return FigureWithAlt(figure, f"Training in progress. {say_live(history, validations, total)}")
 

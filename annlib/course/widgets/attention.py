@@ -41,17 +41,12 @@ BOTH, QUERY, KEY = "query and key", "query only", "key only"
 
 
 def six_positions(features: Tensor, channels: Sequence[str], names: Sequence[str]) -> Explorer:
-    """Sliders set the features of the last position; menus say what they change.
-
-    features: (C, N), those of all positions. channels: C names. names: N names.
-    """
+    """Sliders set the last position's features, of (C, N); C names of channels, N of positions."""
 
     def draw(role: str, factor: float, **chosen: float) -> tuple[FigureWithAlt, str]:
-        query, key = features.clone(), features.clone()
-        if role != KEY:
-            query[:, -1] = tensor(list(chosen.values()))
-        if role != QUERY:
-            key[:, -1] = tensor(list(chosen.values()))
+        changed = features.clone()
+        changed[:, -1] = tensor(list(chosen.values()))
+        query, key = features if role == KEY else changed, features if role == QUERY else changed
         return plots.six_positions(query, key, names, factor)
 
     own = zip(channels, features[:, -1].tolist(), strict=True)
@@ -64,10 +59,7 @@ def six_positions(features: Tensor, channels: Sequence[str], names: Sequence[str
 def ablation(
     model: nn.Module, scene: Scene, blocks: Mapping[str, str], damages: plots.Damages
 ) -> Explorer:
-    """Set k attention weights of each row of a block to zero, and see what the network predicts.
-
-    blocks: name in the menu -> path. damages: what was measured over many scenes.
-    """
+    """Set k attention weights of each row to zero, and see the prediction.  blocks: name -> path"""
     houses = {f"{house.paint} house": house for house in scene.houses}
 
     def draw(block: str, way: str, k: int, house: str) -> list[Piece]:
@@ -118,14 +110,8 @@ def context_scale(model: ANN, scene: Scene) -> Explorer:
     return Explorer({"block": menu("block", BLOCKS), "factor": factor}, draw)
 
 
-STEPS = {"cheapest": 0, "middle": 1, "most expensive": 2}
-
-
 def method_chooser(model: nn.Module, scene: Scene) -> Explorer:
-    """Choose a method in place of the non-local block, its size, and the house of the query.
-
-    model: a network with one non-local block.
-    """
+    """Choose a method in place of the only non-local block, its size, and the query's house."""
     asked = capture_qkv(model, scene.image)
 
     def draw(name: str, step: int, index: int) -> tuple[FigureWithAlt, str]:
@@ -139,7 +125,7 @@ def method_chooser(model: nn.Module, scene: Scene) -> Explorer:
     houses = [(f"{house.paint} house", at) for at, house in enumerate(scene.houses)]
     controls = {
         "name": menu("method", FAMILIES),
-        "step": choice("size", STEPS, 2),
+        "step": choice("size", {"cheapest": 0, "middle": 1, "most expensive": 2}, 2),
         "index": menu("query", houses),
     }
     return Explorer(controls, draw)
@@ -149,10 +135,7 @@ SCALES = (1, 2, 3, 6, 8, 16)
 
 
 def layer_order(layers: Mapping[str, Layer], features: Tensor) -> Explorer:
-    """Choose a layer, the pooling grid and a channel; see both orders and their difference.
-
-    layers: name in the menu -> what is done to features (B, C, H, W)
-    """
+    """Choose layer, grid and channel; see both orders and their difference.  (B, C, H, W)"""
 
     def draw(name: str, cells: int, channel: int) -> FigureWithAlt:
         return orders(exchange(layers[name], features, cells), channel, name)

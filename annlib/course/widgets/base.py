@@ -58,11 +58,7 @@ def html_table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> HTML:
 
 
 class Explorer(ipywidgets.VBox):
-    """Redraws whenever a control changes; Tab leads to the controls, keys move them.
-
-    A still of what is shown goes wherever the notebook goes: papermill, previews, untrusted
-    notebooks.
-    """
+    """Redraws whenever a control changes; a still of it is shown wherever no widget can run."""
 
     def __init__(
         self,
@@ -191,16 +187,13 @@ def parts_below(widget: ipywidgets.Widget) -> list[ipywidgets.Widget]:
     return found
 
 
-LONG = {"width": "40em", "max_width": "100%"}  # in a narrow window the read-out stays in sight
-LOOK = {"layout": LONG, "style": {"description_width": "8em"}}
+# In a narrow window the read-out stays in sight.
+LOOK = {"layout": {"width": "40em", "max_width": "100%"}, "style": {"description_width": "8em"}}
 SLIDER = LOOK | {"continuous_update": False}  # redraws when it is let go
 
 
 def menu(name: str, choices: Iterable, value: object = None) -> ipywidgets.Dropdown:
-    """A list to choose from: of names, of (name, value), or the names of a mapping.
-
-    value: the first choice; None for the first one of the list.
-    """
+    """A list to choose from, of names or (name, value); without a value its first is chosen."""
     options = list(choices)
     if value is None:
         value = options[0][1] if isinstance(options[0], tuple) else options[0]
@@ -225,11 +218,8 @@ def choice(
 
 def standalone_page(esm: str, css: str, state: Mapping[str, object], title: str) -> str:
     """HTML that shows a widget without a kernel.  state: its synced traits"""
-    kept = {
-        name: value
-        for name, value in state.items()
-        if not name.startswith("_") and name not in ("layout", "tabbable", "tooltip")
-    }
+    unused = ("layout", "tabbable", "tooltip")
+    kept = {name: one for name, one in state.items() if name[0] != "_" and name not in unused}
     if "spec" in kept:
         kept["spec"] = kept["spec"] | {"takes_photos": False}  # no network could process them
     page, parts = Template(module("page.html")), {"title": escape(title), "css": css}
@@ -252,8 +242,5 @@ def saved_page(saved: Mapping[str, object], title: str) -> str | None:
 
 def for_script(value: object) -> str:
     """JSON that cannot end the <script> it stands in; bytes as {"base64": ...}."""
-
-    def as_base64(value: object) -> dict[str, str]:
-        return {"base64": base64.b64encode(bytes(value)).decode()}
-
-    return json.dumps(value, default=as_base64).replace("<", "\\u003c")
+    text = json.dumps(value, default=lambda one: {"base64": base64.b64encode(bytes(one)).decode()})
+    return text.replace("<", "\\u003c")

@@ -5,17 +5,11 @@ import torch
 
 from annlib.course.costs import HEADS, Setting, block_shape, network_bill, step_gflops
 from annlib.course.efficient import FAMILIES
-from annlib.course.plots.costs import (
-    before_after,
-    cost_curves,
-    memory_bar,
-    method_cost_curves,
-    part_bars,
-)
+from annlib.course.plots import costs as plots
 from annlib.course.plots.style import FigureWithAlt
 from annlib.course.preflight import GPUS, PRECISIONS, estimate
 from annlib.course.scaling import Times, timed
-from annlib.course.widgets.base import Explorer, choice, menu
+from annlib.course.widgets.base import Explorer, Piece, choice, menu
 from annlib.published_experiments import ROWS
 
 SIDES = (8, 16, 24, 32, 48, 64, 96, 128, 192, 256)
@@ -54,14 +48,12 @@ class CostExplorer(Explorer):
         finally:
             self.button.disabled, self.button.description, self.asked = False, MEASURE, False
 
-    def draw(
-        self, height: int, width: int, channels: int, grids: tuple[int, ...]
-    ) -> tuple[FigureWithAlt, str]:
+    def draw(self, height: int, width: int, channels: int, grids: tuple[int, ...]) -> list[Piece]:
         setting = Setting((height, width), channels, grids)
         if self.asked:
             self.times = timed(self.times, setting, self.memory, self.device)
-        figure = cost_curves(setting, self.memory, self.times)
-        return figure, figure.alt.replace(". ", ".\n")
+        figure = plots.cost_curves(setting, self.memory, self.times)
+        return [figure, figure.alt.replace(". ", ".\n")]
 
 
 SHOWN = ("non-local", "anchors", "landmarks", "windows", "criss-cross", "kernel")
@@ -72,7 +64,8 @@ def method_costs() -> Explorer:
 
     def draw(channels: int, side: int, anchors: int, window: int) -> FigureWithAlt:
         sizes = {"anchors": anchors, "windows": window, "criss-cross": 2, "landmarks": 8}
-        return method_cost_curves(channels, {name: sizes.get(name, 1) for name in SHOWN}, side)
+        options = {name: sizes.get(name, 1) for name in SHOWN}
+        return plots.method_cost_curves(channels, options, side)
 
     controls = {
         "channels": choice("C", (16, 32, 64, 128, 256, 512), 64),
@@ -93,7 +86,7 @@ def network_cost() -> Explorer:
     def draw(head: str, size: tuple[int, int]) -> tuple[FigureWithAlt, str]:
         values = network_bill(head, size)
         title = f"{head}, one image of {size[0]} x {size[1]}"
-        figure = part_bars(values, title, "GFLOPs", BLOCKS)
+        figure = plots.part_bars(values, title, "GFLOPs", BLOCKS)
         attending = sum(value for name, value in values.items() if name in BLOCKS)
         fraction = attending / sum(values.values())
         return figure, f"{figure.alt}\nThe attention blocks take {fraction:.0%} of all operations."
@@ -108,7 +101,8 @@ def folding_cost() -> Explorer:
     def draw(name: str, height: int, width: int, channels: int) -> FigureWithAlt:
         shape = block_shape(name, (height, width), channels)
         before, after = step_gflops(shape, folded=False), step_gflops(shape, folded=True)
-        return before_after(before, after, f"{name}, map {height} x {width}, {channels} channels")
+        title = f"{name}, map {height} x {width}, {channels} channels"
+        return plots.before_after(before, after, title)
 
     sides = (8, 16, 24, 32, 48, 64, 96, 128, 256)
     controls = {
@@ -125,7 +119,7 @@ def preflight() -> Explorer:
 
     def draw(name: str, gpu: str, batch: int, precision: str) -> FigureWithAlt:
         found = estimate(name, GPUS[gpu], batch, precision)
-        return memory_bar(found, f"Batch of {batch}, {precision}")
+        return plots.memory_bar(found, f"Batch of {batch}, {precision}")
 
     controls = {
         "name": menu("row", [row.name for row in ROWS]),

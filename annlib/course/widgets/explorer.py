@@ -21,17 +21,8 @@ from annlib.config import IGNORE_INDEX
 from annlib.course.attention import projections_of
 from annlib.course.attention_metrics import predict_labels, query_on
 from annlib.course.interventions import low_and_high, projections_across, strength, with_levels
-from annlib.course.plots.attention import (
-    Model,
-    QueryMap,
-    Subject,
-    View,
-    Views,
-    draw_view,
-    picked,
-    subject_of,
-    views_of,
-)
+from annlib.course.plots import attention as plots
+from annlib.course.plots.attention import Model, QueryMap, Subject, View, Views, subject_of
 from annlib.course.plots.scenes import receptive_field
 from annlib.course.plots.style import BLOCK_COLOURS, FigureWithAlt
 from annlib.course.receptive_field import REDUCE, Viewer
@@ -109,8 +100,7 @@ def pack(
                 f"The projections are of an image of {found.image_size}, but {image} has "
                 f"{subjects[image].image.shape[:2]}: a click would select another position."
             )
-        packed = {"image": image, "network": network, "block": block}
-        packed |= {
+        packed = {"image": image, "network": network, "block": block} | {
             "rows": found.map_size[0],
             "columns": found.map_size[1],
             "levels": found.pool_scales and list(found.pool_scales),
@@ -122,7 +112,8 @@ def pack(
             "titles": None if query_map is None else query_map[1:],
         }
         packed_views.append(packed)
-    return {"colours": colours, "images": images, "views": packed_views}, bytes(blob)
+    spec = {"colours": colours, "images": images, "views": packed_views, "takes_photos": True}
+    return spec, bytes(blob)
 
 
 def every_view(views: Mapping[str, Views]) -> list[tuple[str, str, str, View]]:
@@ -169,25 +160,18 @@ class AttentionExplorer(PixelWidget):
         levels: Sequence[int] | None = None,
         label: Callable[[np.ndarray], np.ndarray] | None = None,
     ) -> None:
-        """find_views: image -> all views of it. levels: those that are on at first, None for all.
-
-        label: predicts the classes of a photo that is added; None: it has no classes.
-        """
+        """find_views: of an image. levels: on at first, None for all. label: predicts classes."""
         self.subjects, self.find_views, self.label = dict(subjects), find_views, label
         self.views = {name: find_views(one.image) for name, one in subjects.items()}
         found = every_view(self.views)
         image, network, block, _ = found[0]
         if levels is None:
             levels = {level for *_, view in found for level in view.projections.pool_scales or ()}
-        spec, data = self.packed()
+        spec, data = pack(self.subjects, self.views)
         start = {"image": image, "network": network, "block": block, "levels": sorted(levels)}
         super().__init__(spec=spec, data=data, xy=xy, **start)
         self.taking = in_this_thread(self.take_photo)
         self.on_msg(self.taking)
-
-    def packed(self) -> tuple[dict[str, object], bytes]:
-        spec, data = pack(self.subjects, self.views)
-        return spec | {"takes_photos": True}, data
 
     def size(self) -> tuple[int, int]:
         return self.subjects[self.image].image.shape[:2]
@@ -205,7 +189,8 @@ class AttentionExplorer(PixelWidget):
         blocks = self.views[self.image][self.network]
         view = blocks.get(self.block) or next(iter(blocks.values()))  # networks differ in blocks
         title = f"{self.block}, {self.network}"
-        return draw_view(self.subjects[self.image], view, y, x, self.levels, self.factor, title)
+        subject = self.subjects[self.image]
+        return plots.draw_view(subject, view, y, x, self.levels, self.factor, title)
 
     def to_html(self) -> str:
         """The explorer as one HTML page that needs neither kernel nor network."""
@@ -221,10 +206,7 @@ class AttentionExplorer(PixelWidget):
             self.message = str(error)
 
     def add_photo(self, name: str, file: bytes) -> None:
-        """Adds a photo, cut and scaled to the size of the first image, and shows it.
-
-        file: what a JPEG, PNG or other image file holds. Raises ValueError for anything else.
-        """
+        """Adds an image file, cut and scaled like the first image, and shows it, or ValueError."""
         first = next(iter(self.subjects.values()))
         height, width = first.image.shape[:2]
         try:
@@ -244,7 +226,7 @@ class AttentionExplorer(PixelWidget):
         labels = self.label(image) if self.label else None
         self.subjects[name] = Subject(image, labels, first.class_names)
         self.views[name] = self.find_views(image)
-        self.spec, self.data = self.packed()
+        self.spec, self.data = pack(self.subjects, self.views)
         self.image = name
         self.message = f"Shown: {name}, cut and scaled to {width} x {height} pixels."
 
@@ -276,7 +258,7 @@ def attention_explorer(
     subjects = {name: subject_of(one, model) for name, one in images.items()}
     label = None if model is None else partial(predict_labels, model)
     start = first_query(next(iter(images.values())))
-    return AttentionExplorer(subjects, partial(views_of, models), start, levels, label)
+    return AttentionExplorer(subjects, partial(plots.views_of, models), start, levels, label)
 
 
 def first_query(image: np.ndarray | Scene) -> tuple[int, int]:
@@ -286,20 +268,16 @@ def first_query(image: np.ndarray | Scene) -> tuple[int, int]:
     return image.shape[1] // 2, image.shape[0] // 2
 
 
-HIGH, LOW = "High-level map", "Low-level map"
 ROLES = {"high attends to low (AFNB)": False, "low attends to high (swapped)": True}
 
 
 def two_maps(model: ANN, scene: Scene) -> AttentionExplorer:
-    """Click a pixel of the query map, and exchange the roles of the maps.
-
-    Raises ValueError where the projections of one map do not fit the other.
-    """
+    """Click a pixel of the query map, exchange the roles of the maps; unfit maps: ValueError."""
 
     def find_views(image: np.ndarray) -> Views:
         low, high = map(strength, low_and_high(model, image))
-        maps = {False: QueryMap(high, f"{HIGH}: queries", f"{LOW}: keys")}
-        maps[True] = QueryMap(low, f"{LOW}: queries", f"{HIGH}: keys")
+        maps = {False: QueryMap(high, "High-level map: queries", "Low-level map: keys")}
+        maps[True] = QueryMap(low, "Low-level map: queries", "High-level map: keys")
         found = {
             name: View(projections_across(model, image, swapped), "afnb", maps[swapped])
             for name, swapped in ROLES.items()
@@ -315,10 +293,7 @@ ANCHORS, POSITIONS = "anchors of the ticked levels", "every position (lesson 2)"
 
 
 def anchor_map(model: Baseline, scene: Scene) -> AttentionExplorer:
-    """Tick pyramid levels, click a pixel, and see which cells it attends to.
-
-    Raises ValueError for a network without an APNB or a non-local block.
-    """
+    """Tick levels, click a pixel, see its cells; no APNB or non-local block: ValueError."""
     anchored, ordinary = with_levels(model, LEVELS), with_levels(model, None)
 
     def find_views(image: np.ndarray) -> Views:
@@ -347,13 +322,9 @@ class PixelPicker(PixelWidget):
     def __init__(self, scene: Scene) -> None:
         self.scene = scene
         height, width = scene.labels.shape
-        super().__init__(
-            width=width,
-            height=height,
-            pixels=scene.image.tobytes(),
-            labels=scene.labels.astype(np.uint8).tobytes(),
-            xy=first_query(scene),
-        )
+        size = {"width": width, "height": height, "xy": first_query(scene)}
+        labels = scene.labels.astype(np.uint8).tobytes()
+        super().__init__(pixels=scene.image.tobytes(), labels=labels, **size)
 
     def size(self) -> tuple[int, int]:
         return self.scene.labels.shape
@@ -362,7 +333,7 @@ class PixelPicker(PixelWidget):
         x, y = self.xy
         label = self.scene.labels[y, x]
         name = "border" if label == IGNORE_INDEX else CLASS_NAMES[label]
-        return picked(self.scene.image, y, x, self.title, name), ""
+        return plots.picked(self.scene.image, y, x, self.title, name), ""
 
 
 class ReceptiveField(Explorer):

@@ -20,10 +20,7 @@ from annlib.data.balloon_town.layout import PALETTE
 
 
 def choose_scenes(counts: Mapping[str, tuple[str, Tensor]], names: Sequence[str]) -> Explorer:
-    """Scores of each network over the scenes that the sliders choose.
-
-    counts: network -> (block, for its colour, and matrices of its scenes (T, K, K))
-    """
+    """Scores over the scenes that sliders choose.  counts: network -> (block, (T, K, K))"""
 
     def draw(network: str, first: int, number: int) -> FigureWithAlt:
         block, matrices = counts[network]
@@ -54,10 +51,7 @@ def classes_of(rows: Sequence[str]) -> np.ndarray:
 
 
 class PaintPrediction(Explorer):
-    """Paint the prediction of 4 x 6 pixels and see accuracy, IoU and mIoU follow.
-
-    A brush chooses the class; there is one button for each pixel.
-    """
+    """Paint the prediction of 4 x 6 pixels, a button each; accuracy, IoU and mIoU follow."""
 
     def __init__(self) -> None:
         options = [(f"{name} ({name[0].upper()})", name[0].upper()) for name in NAMES]
@@ -98,10 +92,7 @@ class PaintPrediction(Explorer):
 
 
 def window_sliders(image: np.ndarray) -> Explorer:
-    """Choose window and stride; see how often each pixel is scored, and the cost.
-
-    image: uint8 (H, W, 3)
-    """
+    """Choose window and stride; see how often each pixel is scored, and the cost.  (H, W, 3)"""
 
     def draw(side: int, stride: float) -> FigureWithAlt:
         step = max(1, int(side * stride + 0.5))

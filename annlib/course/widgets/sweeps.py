@@ -15,10 +15,7 @@ LEVELS = {"80 %": 0.8, "90 %": 0.9, "95 %": 0.95, "99 %": 0.99}
 
 
 def interval_sliders(scores: Mapping[str, Sequence[float]]) -> Explorer:
-    """Choose a head, a number of runs and a level; see how narrow the interval gets.
-
-    scores: head -> the scores of its runs, two or more
-    """
+    """Choose a head with two or more scores, runs and level; see how narrow the interval gets."""
     deviations = {head: stdev(values) for head, values in scores.items()}
 
     def draw(head: str, n: int, level: float) -> tuple[FigureWithAlt, str]:
@@ -40,10 +37,7 @@ ALL = "all"
 
 
 class ResultsTable(Explorer):
-    """Every run of a grid: waiting, finished or failed; a menu for each parameter.
-
-    `add` an outcome when a run has ended.
-    """
+    """Every run of a grid, with a menu for each parameter; `add` the outcome of one that ended."""
 
     def __init__(self, grid: Grid, number: str) -> None:
         """number: which of the results is shown ("house_accuracy")"""
@@ -122,9 +116,7 @@ def paired_runs(trials: Sequence[Trial]) -> Explorer:
 def study_power() -> Explorer:
     """Four sliders, and what a thousand studies of this kind would decide."""
 
-    def draw(
-        num_seeds: int, effect: float, spread: float, smallest: float
-    ) -> tuple[FigureWithAlt, str]:
+    def draw(num_seeds: int, effect: float, spread: float, smallest: float) -> Iterable[Piece]:
         studies = pretend(num_seeds, effect, spread, smallest)
         right, wrong = (SUPPORTED, REFUTED) if effect >= smallest else (REFUTED, SUPPORTED)
         return study_intervals(studies, effect), (

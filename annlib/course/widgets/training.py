@@ -19,14 +19,9 @@ from annlib.course.widgets.base import Explorer, choice, slider
 from annlib.data.balloon_town.layout import Scene
 from annlib.engine.optimization import Step
 
-BREATH = 0.005  # seconds for the browser's messages between two steps
-
 
 class LiveRun(Explorer):
-    """Steps are taken in the background until Pause; the weights stay as the last step left them.
-
-    Stop and keep ends it for good.
-    """
+    """Takes steps in the background until Pause; Stop and keep ends it for good."""
 
     def __init__(
         self,
@@ -37,10 +32,7 @@ class LiveRun(Explorer):
         scene: Scene,
         block: str,
     ) -> None:
-        """every: steps between two validations. validate: step -> scores, and labels of the scene.
-
-        block: whose colour the curves have.
-        """
+        """every: steps between validations. validate: step -> scores, and labels of the scene."""
         self.steps, self.total, self.every, self.validate = steps, total, every, validate
         self.scene, self.block = scene, block
         self.history: list[tuple[int, float]] = []
@@ -83,7 +75,7 @@ class LiveRun(Explorer):
 
     async def in_the_background(self) -> None:
         while not self.stopped and self.one_step():
-            await asyncio.sleep(BREATH)
+            await asyncio.sleep(0.005)  # seconds for the browser's messages
 
     def one_step(self) -> bool:
         """Takes a step and shows it. False when there is none left, or it failed."""
