@@ -37,11 +37,6 @@ def is_main() -> bool:
     return rank() == 0
 
 
-def was_restarted() -> bool:
-    """Whether torchrun started this process again, after one of the group had died."""
-    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
-
-
 def sum_over_ranks(tensor: Tensor) -> Tensor:
     """The sum over all processes, the same in all of them; alone, the tensor itself."""
     if world_size() == 1:
