@@ -122,9 +122,8 @@ def classes_table(runs: Sequence[Run]) -> str:
 
 
 def print_troubles(runs: Sequence[Run]) -> None:
-    for run in runs:
-        for trouble in run.troubles:
-            print(f"Damaged: {trouble}")
+    for trouble in (trouble for run in runs for trouble in run.troubles):
+        print(f"Damaged: {trouble}")
 
 
 def write_curves(runs: Sequence[Run], path: Path) -> None:

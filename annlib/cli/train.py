@@ -193,9 +193,7 @@ class Train:
         options, free = {"data": None}, {"data", "classes", "score_every", "keep"}
         if (folder / OPTIONS).exists():  # not in runs of version 0.1
             options, free = json.loads((folder / OPTIONS).read_bytes()), set()
-        places = (
-            [Path(options["data"][key]) for key in ("path", "given")] if options["data"] else []
-        )
+        places = [Path(options["data"][key]) for key in ("path", "given") if options["data"]]
         found = [place for place in places if place.is_dir()]
         if places and not found:
             free = {"data"}  # moved

@@ -21,8 +21,6 @@ ADE20K_FOLDERS = {"train": "training", "val": "validation"}
 LISTS = Path("ImageSets/Segmentation")
 AUGMENTED = ("trainaug.txt", "aug.txt")  # either the whole training list, or what comes on top
 SBD_PLACES = ("benchmark_RELEASE/dataset", "VOCaug/dataset")
-
-
 LOOKS: dict[Layout, str] = {
     "cityscapes": "leftImg8bit/{train,val}/CITY and gtFine/{train,val}/CITY",
     "ade20k": "ADEChallengeData2016/{images,annotations}/{training,validation}",

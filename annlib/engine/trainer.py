@@ -30,7 +30,7 @@ from annlib.data.datasets import (
     label_pixels,
     training_problem,
 )
-from annlib.data.loader import ResumableBatchSampler, Share, make_loader
+from annlib.data.loader import ResumableBatchSampler, make_loader
 from annlib.engine.distributed import (
     any_rank,
     is_main,
@@ -97,7 +97,7 @@ def batches(
         start=start,
         workers=workers,
         pin_memory=device.type == "cuda",
-        share=Share(rank(), world_size()),
+        share=(rank(), world_size()),
     )
 
 
