@@ -81,10 +81,7 @@ def missing(message: str, root: Path) -> FileNotFoundError:
 
 
 class Pairs(NamedTuple):
-    """Images, the label file of each, how these are to be read, and problems of the listing.
-
-    Files may be missing, see `check_complete`.
-    """
+    """Images and the label file of each (both may be missing), how to read these, and problems."""
 
     images: list[Path]
     labels: list[Path]
@@ -228,10 +225,7 @@ def check_not_empty(found: Iterable, folder: Path, what: str, root: Path) -> Non
 
 
 def check_complete(pairs: Pairs, root: Path) -> None:
-    """Raises FileNotFoundError when an image of the list, or the labels of one, are missing.
-
-    Raises ValueError when two images belong to one label file.
-    """
+    """Raises FileNotFoundError for missing images or labels, ValueError for a label file of two."""
     total = len(pairs.images)
     absent = [image for image in pairs.images if not image.is_file()]
     if absent:

@@ -145,10 +145,7 @@ class SharedBatchNorm(nn.BatchNorm2d):
 
 
 def share_statistics(model: nn.Module, device: torch.device) -> nn.Module:
-    """Makes every batch norm of a model see the batches of all processes.
-
-    Parameters, buffers and their names stay the same.
-    """
+    """Makes every batch norm see the batches of all processes; parameters and names stay the same."""
     if world_size() == 1:
         return model
     if device.type == "cuda":

@@ -361,15 +361,12 @@ def numbered(folder: Path) -> list[int]:
 
 
 def best(folder: Path) -> tuple[int, float] | None:
-    """Step and validation mIoU of best.safetensors; None if it is missing or damaged.
-
-    The file itself tells the step: best.json may be older, if the run was killed between the two.
-    """
+    """Step and validation mIoU of best.safetensors; None if it is missing or damaged."""
     try:
         step = read_header(folder / "best.safetensors").step
     except (FileNotFoundError, ValueError):
         return None
-    facts = folder / "best.json"
+    facts = folder / "best.json"  # older than the file, if the run was killed between the two
     noted = parse(facts.read_bytes()) if facts.exists() else None
     for line in [noted or {}, *read_validations(folder)]:
         if line.get("step") == step:
