@@ -145,7 +145,7 @@ class SharedBatchNorm(nn.BatchNorm2d):
 
 
 def share_statistics(model: nn.Module, device: torch.device) -> nn.Module:
-    """Makes every batch norm see the batches of all processes; parameters and names stay the same."""
+    """Makes every batch norm see the batches of all processes; parameters and names stay."""
     if world_size() == 1:
         return model
     if device.type == "cuda":

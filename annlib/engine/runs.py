@@ -236,7 +236,7 @@ class Run:
 
 
 def read_run(folder: Path) -> Run:
-    """The run in a folder, as far as it can be read; FileNotFoundError if no file of one is there."""
+    """The run in a folder, as far as it can be read; FileNotFoundError without any file."""
     folder = Path(folder)
     if not any((folder / mark).exists() for mark in MARKS):
         raise FileNotFoundError(
