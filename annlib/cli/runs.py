@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from tyro.conf import Positional, arg, subcommand
 
 from annlib.engine.metrics import percent, table
-from annlib.engine.runs import Run, find_runs, or_nan, read_run
+from annlib.engine.runs import SHARES, Run, find_runs, or_nan, read_run
 
 WIDEST = 40  # characters of a setting that is a long list
 
@@ -84,21 +84,14 @@ def scores_table(runs: Sequence[Run]) -> str:
         ["scored after step", *(or_dash(run.scores.get("step")) for run in runs)],
         ["loss", *("-" if run.loss is None else f"{run.loss:.4f}" for run in runs)],
     ]
-    for name, key in (
-        ("mIoU %", "miou"),
-        ("mean accuracy %", "mean_accuracy"),
-        ("pixel %", "pixel_accuracy"),
-    ):
+    for name, key in zip(("mIoU %", "mean accuracy %", "pixel %"), SHARES, strict=True):
         rows.append([name, *(percent(or_nan(run.scores.get(key))) for run in runs)])
     rows.append(["best mIoU %", *(percent(or_nan(run.best_miou)) for run in runs)])
     return table(["newest scores", *labels(runs)], rows)
 
 
 def classes_table(runs: Sequence[Run]) -> str:
-    """IoU of every class in percent, and how many points later runs are above the first.
-
-    A sentence instead, for runs without scores, or with other classes.
-    """
+    """IoU of every class in percent and gains on the first run, or why they cannot be compared."""
     ious = [[or_nan(iou) for iou in run.scores.get("iou", [])] for run in runs]
     unscored = [name for name, iou in zip(labels(runs), ious, strict=True) if not iou]
     if unscored:
@@ -108,9 +101,7 @@ def classes_table(runs: Sequence[Run]) -> str:
     if any(other != names[0] for other in names) or any(len(iou) != len(names[0]) for iou in ious):
         return "The runs do not name the same classes: their IoUs have no common lines."
     first, *others = labels(runs)
-    header = ["IoU %", first]
-    for name in others:
-        header += [name, "difference"]
+    header = ["IoU %", first, *(text for name in others for text in (name, "difference"))]
     rows = []
     for name, reference, *values in zip(names[0], *ious, strict=True):
         row = [name, percent(reference)]
@@ -122,9 +113,8 @@ def classes_table(runs: Sequence[Run]) -> str:
 
 
 def print_troubles(runs: Sequence[Run]) -> None:
-    for run in runs:
-        for trouble in run.troubles:
-            print(f"Damaged: {trouble}")
+    for trouble in (trouble for run in runs for trouble in run.troubles):
+        print(f"Damaged: {trouble}")
 
 
 def write_curves(runs: Sequence[Run], path: Path) -> None:

@@ -1,6 +1,7 @@
 """annlib train: trains an experiment, validates it, saves it, and resumes it."""
 
 import json
+import os
 import shlex
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields, replace
@@ -169,9 +170,9 @@ class Train:
         if self.backbone == "torchvision":  # its networks begin with one large convolution
             model = replace(model, stem="plain")
         out = self.out or Path("runs") / f"{experiment.name}-seed{recipe.seed}"
-        from annlib.engine.distributed import was_restarted
-
-        if was_restarted() and (out / "last.safetensors").exists():
+        # torchrun starts a whole group again when one of its processes has died
+        restarts = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
+        if restarts and (out / "last.safetensors").exists():
             runtime = {name: getattr(self, name) for name in RUNTIME}
             return Train(resume=(out,), **runtime).of_resumed_run()
         return replace(self, out=out), replace(experiment, model=model, train=recipe)
@@ -192,9 +193,7 @@ class Train:
         options, free = {"data": None}, {"data", "classes", "score_every", "keep"}
         if (folder / OPTIONS).exists():  # not in runs of version 0.1
             options, free = json.loads((folder / OPTIONS).read_bytes()), set()
-        places = (
-            [Path(options["data"][key]) for key in ("path", "given")] if options["data"] else []
-        )
+        places = [Path(options["data"][key]) for key in ("path", "given") if options["data"]]
         found = [place for place in places if place.is_dir()]
         if places and not found:
             free = {"data"}  # moved

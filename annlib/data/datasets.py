@@ -114,10 +114,7 @@ def in_words(values: set[int]) -> str:
 
 
 def label_pixels(dataset: SegmentationFolder) -> Tensor:
-    """How many pixels each class index has in all label files, int64 (256,), ignored ones at 255.
-
-    Reads every pair: the pairs that are kept in memory cost little, others are decoded once.
-    """
+    """Counts the pixels of each class index in all label files, int64 (256,), with 255 ignored."""
     counts = torch.zeros(256, dtype=torch.int64)
     for index in range(len(dataset)):
         counts += torch.bincount(dataset.read(index)[1].flatten(), minlength=256)

@@ -21,8 +21,6 @@ ADE20K_FOLDERS = {"train": "training", "val": "validation"}
 LISTS = Path("ImageSets/Segmentation")
 AUGMENTED = ("trainaug.txt", "aug.txt")  # either the whole training list, or what comes on top
 SBD_PLACES = ("benchmark_RELEASE/dataset", "VOCaug/dataset")
-
-
 LOOKS: dict[Layout, str] = {
     "cityscapes": "leftImg8bit/{train,val}/CITY and gtFine/{train,val}/CITY",
     "ade20k": "ADEChallengeData2016/{images,annotations}/{training,validation}",
@@ -83,10 +81,7 @@ def missing(message: str, root: Path) -> FileNotFoundError:
 
 
 class Pairs(NamedTuple):
-    """Images, the label file of each, how these are to be read, and problems of the listing.
-
-    Files may be missing, see `check_complete`.
-    """
+    """Images and the label file of each (both may be missing), how to read these, and problems."""
 
     images: list[Path]
     labels: list[Path]
@@ -230,10 +225,7 @@ def check_not_empty(found: Iterable, folder: Path, what: str, root: Path) -> Non
 
 
 def check_complete(pairs: Pairs, root: Path) -> None:
-    """Raises FileNotFoundError when an image of the list, or the labels of one, are missing.
-
-    Raises ValueError when two images belong to one label file.
-    """
+    """Raises FileNotFoundError for missing images or labels, ValueError for a label file of two."""
     total = len(pairs.images)
     absent = [image for image in pairs.images if not image.is_file()]
     if absent:

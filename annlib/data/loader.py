@@ -13,19 +13,14 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from annlib.data.transforms import Transform
 from annlib.seeds import seed_for, seeded
 
+Share = tuple[int, int]  # of every batch: the rank of a process, and how many train together
+
 
 class Draw(NamedTuple):
     """Which sample, and the seed of its random transform."""
 
     index: int
     seed: int
-
-
-class Share(NamedTuple):
-    """Which part of every batch a process works on, when several train together."""
-
-    rank: int = 0
-    size: int = 1
 
 
 class ResumableBatchSampler(Sampler[list[Draw]]):
@@ -37,21 +32,21 @@ class ResumableBatchSampler(Sampler[list[Draw]]):
     """
 
     def __init__(
-        self, num_samples: int, batch_size: int, seed: int, start: int, share: Share = Share()
+        self, num_samples: int, batch_size: int, seed: int, start: int, share: Share = (0, 1)
     ):
         if num_samples < 1:
             raise ValueError("There is no sample to train on.")
-        if batch_size % share.size:
+        if batch_size % share[1]:
             raise ValueError(
-                f"A batch of {batch_size} cannot be shared equally by {share.size} processes: use "
+                f"A batch of {batch_size} cannot be shared equally by {share[1]} processes: use "
                 f"a number of processes that divides {batch_size}."
             )
         self.num_samples, self.batch_size = num_samples, batch_size
-        self.seed, self.start, self.share = seed, start, share
+        self.seed, self.start, self.rank, self.processes = seed, start, *share
 
     def __iter__(self) -> Iterator[list[Draw]]:
         shuffled_for, order = -1, torch.empty(0)
-        part = self.batch_size // self.share.size
+        part = self.batch_size // self.processes
         for step in count(self.start):
             batch = []
             for position in range(step * self.batch_size, (step + 1) * self.batch_size):
@@ -61,7 +56,7 @@ class ResumableBatchSampler(Sampler[list[Draw]]):
                     order = torch.randperm(self.num_samples, generator=generator)
                     shuffled_for = epoch
                 batch.append(Draw(int(order[place]), seed_for("sample", self.seed, position)))
-            yield batch[self.share.rank * part : (self.share.rank + 1) * part]
+            yield batch[self.rank * part : (self.rank + 1) * part]
 
 
 class Transformed(Dataset):
@@ -108,7 +103,7 @@ def make_loader(
     start: int = 0,
     workers: int = 0,
     pin_memory: bool = False,
-    share: Share = Share(),
+    share: Share = (0, 1),
 ) -> DataLoader:
     """images float32 (B, 3, H, W), labels int64 (B, H, W).
 

@@ -205,7 +205,7 @@ class RandomFlip:
     """Left becomes right, with probability 0.5."""
 
     def __call__(self, image: Tensor, labels: Tensor) -> Pair:
-        return (image.flip(-1), labels.flip(-1)) if chance(0.5) else (image, labels)
+        return (image.flip(-1), labels.flip(-1)) if torch.rand(()) < 0.5 else (image, labels)
 
 
 class Pad:

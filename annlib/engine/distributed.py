@@ -37,11 +37,6 @@ def is_main() -> bool:
     return rank() == 0
 
 
-def was_restarted() -> bool:
-    """Whether torchrun started this process again, after one of the group had died."""
-    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
-
-
 def sum_over_ranks(tensor: Tensor) -> Tensor:
     """The sum over all processes, the same in all of them; alone, the tensor itself."""
     if world_size() == 1:
@@ -150,10 +145,7 @@ class SharedBatchNorm(nn.BatchNorm2d):
 
 
 def share_statistics(model: nn.Module, device: torch.device) -> nn.Module:
-    """Makes every batch norm of a model see the batches of all processes.
-
-    Parameters, buffers and their names stay the same.
-    """
+    """Makes every batch norm see the batches of all processes; parameters and names stay."""
     if world_size() == 1:
         return model
     if device.type == "cuda":

@@ -57,15 +57,13 @@ def segmentation_loss(
     The mean is over all pixels, ignored ones included, as in the reference
     (mmseg/models/losses/cross_entropy_loss.py, avg_non_ignore=False).
     """
-
-    def mean_cross_entropy(scores: Tensor) -> Tensor:
-        total = cross_entropy(
-            scores, labels, class_weights, ignore_index=IGNORE_INDEX, reduction="sum"
-        )
-        return total / labels.numel()
-
-    loss = mean_cross_entropy(logits.main)
-    return loss if logits.aux is None else loss + aux_weight * mean_cross_entropy(logits.aux)
+    main, *aux = [
+        cross_entropy(scores, labels, class_weights, ignore_index=IGNORE_INDEX, reduction="sum")
+        / labels.numel()
+        for scores in logits
+        if scores is not None
+    ]
+    return main + aux_weight * aux[0] if aux else main
 
 
 def poly_lr(step: int, config: TrainConfig) -> float:
@@ -98,11 +96,6 @@ def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimiz
         {"params": others, "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(groups, lr=config.base_lr, fused=True)
-
-
-def make_scaler(device: torch.device, compute: RuntimeConfig) -> GradScaler:
-    """Keeps small gradients of fp16 above zero; a no-op for other precisions."""
-    return GradScaler(device.type, enabled=compute.precision == "fp16")
 
 
 def subsample_labels(labels: Tensor, stride: int) -> Tensor:
@@ -139,7 +132,9 @@ def train(
     the weights (the running statistics of batch norm have seen the batch by then).
     """
     device = next(model.parameters()).device
-    scaler = scaler or make_scaler(device, compute)
+    # Keeps small gradients of fp16 above zero; a no-op for other precisions.
+    scaler = scaler or GradScaler(device.type, enabled=compute.precision == "fp16")
+    precision = autocast(device, compute.precision)
     weights = None
     if config.class_weights:
         weights = torch.tensor(config.class_weights, dtype=torch.float32, device=device)
@@ -169,29 +164,25 @@ def train(
                 model.no_sync() if is_local else nullcontext(),
                 seeded("step", config.seed, number, device=device),
             ):
-                with autocast(device, compute.precision):
+                with precision:
                     logits = model(part_images, size=labels.shape[1:])
                 part_loss = segmentation_loss(logits, part_labels, config.aux_weight, weights)
                 part_loss = part_loss / parts
                 scaler.scale(part_loss).backward()
             loss = loss + part_loss.detach()  # float64 stays float64
-        loss = mean_over_ranks(loss)
-        check_finite(loss, number + 1, lr)
+        if processes > 1:
+            loss = mean_over_ranks(loss)
+        if not loss.isfinite():  # it would write NaN into every weight
+            raise FloatingPointError(
+                f"The loss of step {number + 1} is {float(loss)} (learning rate {lr:.3g}). One "
+                "update with it would make every weight NaN, so training stopped with the weights "
+                f"of step {number}. If the images are finite and normalised, start a new run with "
+                "a smaller base_lr, a warmup or a clip_norm in the experiment. The last checkpoint "
+                "is kept, but resuming from it with the same settings would lead here again."
+            )
         if config.clip_norm is not None:
             scaler.unscale_(optimizer)
             clip_grad_norm_(model.parameters(), config.clip_norm)
         scaler.step(optimizer)
         scaler.update()
         yield Step(number + 1, loss, lr)
-
-
-def check_finite(loss: Tensor, number: int, lr: float) -> None:
-    """Raises FloatingPointError for a loss that would write NaN into every weight."""
-    if not loss.isfinite():
-        raise FloatingPointError(
-            f"The loss of step {number} is {float(loss.detach())} (learning rate {lr:.3g}). One "
-            "update with it would make every weight NaN, so training stopped with the weights of "
-            f"step {number - 1}. If the images are finite and normalised, start a new run with a "
-            "smaller base_lr, a warmup or a clip_norm in the experiment. The last checkpoint is "
-            "kept, but resuming from it with the same settings would lead here again."
-        )

@@ -19,11 +19,6 @@ CHECKOUT = Path(__file__).parents[2]
 GIT_SECONDS = 10  # a slower git (on a network drive, for example) is not waited for
 
 
-def settings(experiment: dict[str, Any], classes: dict[str, Any]) -> dict[str, Any]:
-    """What must be equal to resume a run. The data may have moved to another folder."""
-    return experiment | {"class_names": classes["class_names"]}
-
-
 def to_json(values: dict[str, Any]) -> bytes:
     return (json.dumps(values, indent=2) + "\n").encode()
 

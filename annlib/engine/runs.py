@@ -236,10 +236,7 @@ class Run:
 
 
 def read_run(folder: Path) -> Run:
-    """The run in a folder; of a damaged one what can be read, and what is wrong with the rest.
-
-    Raises FileNotFoundError for a folder without any file of a run.
-    """
+    """The run in a folder, as far as it can be read; FileNotFoundError without any file."""
     folder = Path(folder)
     if not any((folder / mark).exists() for mark in MARKS):
         raise FileNotFoundError(
@@ -280,10 +277,7 @@ def problem_of(error: Exception) -> str:
 
 
 def find_runs(root: Path) -> list[Run]:
-    """All runs in a folder and below, the newest last, damaged ones among them.
-
-    Raises FileNotFoundError if there is no such folder.
-    """
+    """All runs in a folder, which must exist, and below, damaged ones too, the newest last."""
     if not Path(root).is_dir():
         raise FileNotFoundError(f"There is no folder {root}. `annlib train` makes runs/NAME-seedN.")
     closed: list[OSError] = []

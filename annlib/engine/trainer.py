@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.amp import GradScaler
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, Dataset, Subset
 
@@ -29,7 +30,7 @@ from annlib.data.datasets import (
     label_pixels,
     training_problem,
 )
-from annlib.data.loader import ResumableBatchSampler, Share, make_loader
+from annlib.data.loader import ResumableBatchSampler, make_loader
 from annlib.engine.distributed import (
     any_rank,
     is_main,
@@ -41,7 +42,7 @@ from annlib.engine.distributed import (
 )
 from annlib.engine.inference import make_label_predictor
 from annlib.engine.metrics import ConfusionMatrix, Scores, evaluate_labels, summary_line
-from annlib.engine.optimization import Step, make_optimizer, make_scaler, train
+from annlib.engine.optimization import Step, make_optimizer, train
 from annlib.engine.results import as_json, differences, to_json, versions
 from annlib.engine.runs import (
     HISTORY,
@@ -96,7 +97,7 @@ def batches(
         start=start,
         workers=workers,
         pin_memory=device.type == "cuda",
-        share=Share(rank(), world_size()),
+        share=(rank(), world_size()),
     )
 
 
@@ -156,21 +157,10 @@ class Trainer:
                 model = build_model(experiment.model)
         self.model = prepare_model(fuse_for_training(model), device, compute)
         self.optimizer = make_optimizer(self.model, experiment.train)
-        self.scaler = make_scaler(device, compute)
-        if self.folder is not None:
-            self.checkpoint = self.folder / "last.safetensors"
-            self.lock(resume)
-            if resume:
-                self.resume()
-            else:
-                self.begin()
-
-    def lock(self, resume: bool) -> None:
-        """Locks the folder for as long as this object exists; rank 0 does it for all.
-
-        Raises FileExistsError, in every process, when another run trains into the folder.
-        """
-        problem = None
+        self.scaler = GradScaler(device.type, enabled=compute.precision == "fp16")
+        if self.folder is None:
+            return
+        self.checkpoint, problem = self.folder / "last.safetensors", None
         if is_main() and (self.folder.is_dir() or not resume):
             try:
                 self.held = lock_folder(self.folder)
@@ -178,17 +168,18 @@ class Trainer:
                 problem = error
         if any_rank(problem is not None):
             raise problem or FileExistsError(f"{self.folder} is in use, see the message of rank 0.")
-
-    def begin(self) -> None:
-        if any(self.folder.glob("*.safetensors")):
+        if resume:
+            self.resume()
+        elif any(self.folder.glob("*.safetensors")):
             raise FileExistsError(
                 f"{self.folder} holds a run already. Resume it (annlib train --resume "
                 f"{self.folder}), or choose another folder (--out): nothing is overwritten."
             )
-        wait_for_all()  # until every process has looked, and before rank 0 writes
-        if is_main():
-            write_atomically(self.folder / "experiment.json", to_json(asdict(self.experiment)))
-            forget_after(self.folder, 0)  # of a run that ended before its first checkpoint
+        else:
+            wait_for_all()  # until every process has looked, and before rank 0 writes
+            if is_main():
+                write_atomically(self.folder / "experiment.json", to_json(asdict(self.experiment)))
+                forget_after(self.folder, 0)  # of a run that ended before its first checkpoint
 
     def resume(self) -> None:
         if not self.checkpoint.exists():
@@ -198,9 +189,8 @@ class Trainer:
             )
         checkpoint = load(self.checkpoint)
         first = experiment_from(checkpoint.notes["experiment"])  # fills in newer fields
-        before = as_json(asdict(first)) | {
-            "class_names": checkpoint.notes["classes"]["class_names"]
-        }
+        names = checkpoint.notes["classes"]["class_names"]
+        before = as_json(asdict(first) | {"class_names": names})
         now = as_json(asdict(self.experiment) | {"class_names": self.spec.class_names})
         if before != now:
             raise ValueError(
@@ -232,20 +222,26 @@ class Trainer:
         checkpoints are kept besides the best. Returns the last scores, None if there are none.
         Raises FloatingPointError, with the images of the batch, for a loss that is not finite.
         """
-        total = self.experiment.train.iterations
+        recipe = self.experiment.train
         if self.folder is not None and is_main():
             record_start(self.folder, self.step, self.device, self.compute)
             self.events = open_event_log(self.folder, self.step)
         loader = batches(self.experiment, train_data, self.device, workers, self.step)
         model = wrap_model(self.model, self.device, self.compute)
-        recipe = self.experiment.train
+        total, anywhere = recipe.iterations, any_rank if world_size() > 1 else bool
         steps = train(model, self.optimizer, loader, recipe, self.step, self.compute, self.scaler)
         try:
             started = time.perf_counter()
             for step in steps:
                 self.step = step.number
                 self.seconds += time.perf_counter() - started
-                self.record(step)
+                if self.events is not None and step.number % LOG_EVERY == 0:
+                    self.events.add_scalar("loss", float(step.loss), step.number)
+                    self.events.add_scalar("lr", step.lr, step.number)
+                if self.folder is not None and step.number % RECORD_EVERY == 0 and is_main():
+                    loss = round(float(step.loss), 6)
+                    line = {"step": step.number, "loss": loss, "lr": step.lr}
+                    append_line(self.folder / HISTORY, line)
                 if step.number % SAVE_EVERY == 0:
                     self.save()
                 is_due = validate_every and step.number % validate_every == 0
@@ -253,7 +249,7 @@ class Trainer:
                     scores = self.validate(val_data, keep)
                     if report is not None:
                         report(f"\nstep {step.number}: {summary_line(scores)}")
-                if any_rank(bool(on_step and on_step(step))):
+                if anywhere(bool(on_step and on_step(step))):
                     break
                 started = time.perf_counter()
             self.save()
@@ -272,15 +268,6 @@ class Trainer:
             if self.events is not None:
                 self.events.close()
                 self.events = None
-
-    def record(self, step: Step) -> None:
-        """Notes loss and learning rate of a step, if it is time for it."""
-        if self.events is not None and step.number % LOG_EVERY == 0:
-            self.events.add_scalar("loss", float(step.loss), step.number)
-            self.events.add_scalar("lr", step.lr, step.number)
-        if self.folder is not None and step.number % RECORD_EVERY == 0 and is_main():
-            line = {"step": step.number, "loss": round(float(step.loss), 6), "lr": step.lr}
-            append_line(self.folder / HISTORY, line)
 
     def save(self, scores: dict[str, Any] | None = None) -> None:
         """Replaces the checkpoint by the present state and its provenance."""
@@ -374,15 +361,12 @@ def numbered(folder: Path) -> list[int]:
 
 
 def best(folder: Path) -> tuple[int, float] | None:
-    """Step and validation mIoU of best.safetensors; None if it is missing or damaged.
-
-    The file itself tells the step: best.json may be older, if the run was killed between the two.
-    """
+    """Step and validation mIoU of best.safetensors; None if it is missing or damaged."""
     try:
         step = read_header(folder / "best.safetensors").step
     except (FileNotFoundError, ValueError):
         return None
-    facts = folder / "best.json"
+    facts = folder / "best.json"  # older than the file, if the run was killed between the two
     noted = parse(facts.read_bytes()) if facts.exists() else None
     for line in [noted or {}, *read_validations(folder)]:
         if line.get("step") == step:

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from annlib import published_experiments
 from annlib.config import RuntimeConfig
-from annlib.engine import optimization
 from annlib.engine.optimization import segmentation_loss
 from annlib.engine.profiler import Timing
 from annlib.engine.row_costs import noise_batch
@@ -464,7 +463,10 @@ def test_other_settings_take_other_files(run) -> None:
 
 
 def test_race_goes_on_without_a_compiler(run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(optimization, "why_not_compile", lambda device: "No working C++ compiler.")
+    def compile_nothing(*_: object, **options: object) -> None:
+        raise RuntimeError("No working C++ compiler.")
+
+    monkeypatch.setattr(torch, "compile", compile_nothing)
     printed = run(*MODEL, "--compile", "--no-processes")
     assert "nothing is compiled. No working C++ compiler." in printed
     ((entries),) = results()["comparisons"].values()

@@ -20,9 +20,9 @@ from annlib import __main__, published_experiments
 from annlib.cli.train import Train
 from annlib.data.balloon_town.dataset import write_scenes
 from annlib.data.datasets import FIRST_VAL_SEED
+from annlib.engine import trainer
 from annlib.engine.optimization import Step
 from annlib.engine.runs import read_validations
-from annlib.engine.trainer import Trainer
 from annlib.model import build
 from annlib.model.checkpoint import load
 
@@ -212,18 +212,19 @@ def test_run_of_an_older_version_is_resumed_with_its_data_folder(annlib) -> None
 
 @contextmanager
 def stopped_after(step: int, error: BaseException | None = None) -> Iterator[None]:
-    """Ctrl-C, or an error in recording, at that step of any run."""
-    record = Trainer.record
+    """Ctrl-C in that step of any run, or an error after it."""
+    train = trainer.train
 
-    def recorded(run: Trainer, done: Step) -> None:
-        if done.number >= step and error is not None:
-            raise error
-        if done.number == step:
-            os.kill(os.getpid(), signal.SIGINT)
-        record(run, done)
+    def steps(*arguments: object) -> Iterator[Step]:
+        for done in train(*arguments):
+            if done.number == step and error is None:
+                os.kill(os.getpid(), signal.SIGINT)
+            yield done
+            if done.number == step and error is not None:
+                raise error
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Trainer, "record", recorded)
+        patch.setattr(trainer, "train", steps)
         yield
 
 

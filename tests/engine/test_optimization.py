@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from annlib.config import IGNORE_INDEX, RuntimeConfig, TrainConfig
 from annlib.engine.optimization import (
-    check_finite,
     make_optimizer,
     poly_lr,
     segmentation_loss,
@@ -185,8 +184,10 @@ def test_loss_that_is_no_number_stops_before_it_reaches_the_weights(bad: float) 
 
 
 def test_loss_that_is_no_number_asks_for_a_new_run_not_for_a_resumed_one() -> None:
+    images, labels = one_batch()
+    model, batches = ANN(TINY), [(images * float("nan"), labels)]
     with pytest.raises(FloatingPointError, match="start a new run with .*base_lr.*last checkpoint"):
-        check_finite(torch.tensor(float("nan")), 2, 0.1)
+        next(train(model, make_optimizer(model, CONFIG), batches, CONFIG))
 
 
 def test_thinned_labels_are_the_middles_of_their_cells() -> None:

@@ -67,10 +67,7 @@ class Scenes(Dataset[tuple[Tensor, Tensor]]):
 
 
 def write_scenes(folder: str | Path, num_scenes: int, first_seed: int = 0) -> None:
-    """Write images/SEED.png (RGB), labels/SEED.png (class indices) and classes.txt (name r g b).
-
-    The folder appears when all of it is written, or not at all.
-    """
+    """Write images/SEED.png, labels/SEED.png (class indices) and classes.txt; all or nothing."""
     with all_or_nothing(Path(folder)) as partial:
         for part in ("images", "labels"):
             (partial / part).mkdir()

@@ -120,10 +120,7 @@ def with_patterns(layout: Layout, patterns: Sequence[int]) -> Layout:
 
 
 def line_up(rng: Dice, widths: Sequence[float], margin: float, gap: float) -> list[float]:
-    """Left edges of objects of these widths, from left to right, all in pixels.
-
-    They stand at least `gap` apart and `margin` from the border, otherwise at random.
-    """
+    """Left edges in pixels: `gap` apart and `margin` from the border at least, otherwise random."""
     slack = WIDTH - 2 * margin - gap * (len(widths) - 1) - fsum(widths)
     if slack < 0:
         raise ValueError(

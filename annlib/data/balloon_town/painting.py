@@ -18,10 +18,7 @@ Colour = Sequence[float]  # red, green, blue, 0-255
 
 
 class Dice:
-    """Random numbers made of PCG64's raw words: the one stream that NumPy promises never to change.
-
-    Different `stream`s of one seed are independent: a draw from one never shifts the other.
-    """
+    """PCG64's raw words, which NumPy promises not to change; streams of a seed are independent."""
 
     def __init__(self, seed: int, stream: int) -> None:
         self.bits = np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(stream,)))
@@ -153,10 +150,7 @@ class Canvas:
         self.x = np.arange(width, dtype=np.float32)[None, :] + 0.5
 
     def measure(self, shape: Shape, margin: float) -> tuple[tuple[slice, slice], np.ndarray]:
-        """The window (rows, columns) that a shape can touch, and the distances (h, w) in it.
-
-        Everything outside the window is left alone, which is what makes painting fast.
-        """
+        """The window (rows, columns) that a shape can touch, and the distances (h, w) in it."""
         top, left = max(floor(shape.top - margin), 0), max(floor(shape.left - margin), 0)
         bottom = ceil(min(shape.bottom + margin, self.height))
         right = ceil(min(shape.right + margin, self.width))

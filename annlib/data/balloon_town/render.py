@@ -141,10 +141,7 @@ def jittered(rng: Dice, paint: str) -> Colour:
 
 
 def paint_house(canvas: Canvas, rng: Dice, house: House, grain: np.ndarray) -> None:
-    """Facade with siding, roof, one door and windows.  grain: noise (H, W)
-
-    The roof is gable, hip or flat, in grey, with or without a chimney: no hint at the class.
-    """
+    """Facade, grey roof, door and windows: none hints at the class.  grain: noise (H, W)"""
     left, right, bottom, ridge = house.left, house.right, house.bottom, house.top
     width, mark = right - left, (house.label, house.instance)
     eaves = ridge + (bottom - ridge) * rng.uniform(0.26, 0.34)
