@@ -156,7 +156,7 @@ class Pace(NamedTuple):
 
 def watched(source: Iterable[Batch], waits: list[float]) -> Iterator[Batch]:
     """The same batches; appends the seconds of waiting for each of them to `waits`."""
-    iterator = iter(source)  # starts workers, which is not a waiting for a batch
+    iterator = iter(source)  # this starts the workers: its time is not counted
     started = time.perf_counter()
     for batch in iterator:
         waits.append(time.perf_counter() - started)
