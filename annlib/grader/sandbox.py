@@ -321,7 +321,7 @@ def exchange(
     deadline: float,
     most_bytes: int,
 ) -> tuple[bytes, bytes, str]:
-    """Sends cells, questions and own code, each when it is time.  -> results, errors, why it was cut
+    """Sends cells, questions and own code, each in its time.  -> results, errors, why it was cut
 
     Cells that knew the questions could tell them to the student by which of them fail, and how;
     answers that knew the code could be made by it.

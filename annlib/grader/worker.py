@@ -214,7 +214,7 @@ def answer(call: dict, arrays: dict[str, np.ndarray], names: dict, most_bytes: i
 def put_questions(
     request: Message, limits: Limits, names: dict, send: Callable[[Message], None]
 ) -> None:
-    """Answers the calls by what stands in `names`, or in the request's own code, which sees them."""
+    """Answers the calls by `names`, or by the request's own code, which sees these names."""
     if request.facts["own"]:
         names = {"names": names}
         exec(request.facts["own"], names)
