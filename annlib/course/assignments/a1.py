@@ -158,15 +158,13 @@ def block(weights: Weights, sizes: tuple, x: Tensor, valid=None, after=None, **m
     return x + project(after(found) if after else found, weights, "to_output")
 
 
-SHARED = ("scale missing", "scale C", "scale √N")  # mistakes in the weights that blocks show, too
-SHARED += ("softmax over the queries", "softmax missing")
 PLAIN_BLOCK = {
     "input not added": lambda w, s, x, v=None: block(w, s, x, v) - x,
     "positions mixed up": partial(block, after=mixed),
     "queries serve as keys": partial(block, parts=("to_query", "to_query", "to_value")),
     "query and key exchanged": partial(block, parts=("to_key", "to_query", "to_value")),
     "keys serve as values": partial(block, parts=("to_query", "to_key", "to_key")),
-} | {slip: partial(block, attention=PLAIN_WEIGHTS[slip]) for slip in SHARED}
+} | {slip: partial(block, attention=made) for slip, made in PLAIN_WEIGHTS.items()}
 MASKED_BLOCK = {
     "mask on the queries": lambda w, s, x, v=None: block(
         w, s, x, after=lambda c: c if v is None else c * v[:, None]
@@ -207,21 +205,20 @@ def draw_block_task(generator: Generator, _: Files) -> list[Check]:
     odd = [call(1, size) for size in ((1, 1), (7, 1), (1, 5))]
     learning = call(2)
     learning = learning._replace(upstream=normal(generator, *learning.arguments[0].shape))
-    both, known = MASKED_BLOCK | PLAIN_BLOCK, MASKED_WEIGHTS | PLAIN_WEIGHTS
+    both = MASKED_BLOCK | PLAIN_BLOCK
     without, ignored, *_ = draw_weights_task(generator, {})
-    follows = {slip: partial(block, attention=weights) for slip, weights in known.items()}
 
-    def block_check(name: str, points: float, calls: list[Call], mistakes: dict) -> Check:
-        earlier = ignored if calls is masked else without
-        make = partial(values, name, points, calls, mistakes=mistakes, tolerance=1e-3)
-        return followed_up(lambda right: make(reference=right), block, earlier, follows)
+    def block_check(name: str, points: float, calls: list[Call]) -> Check:
+        earlier, slips = (without, PLAIN_BLOCK) if calls is not masked else (ignored, both)
+        make = partial(values, name, points, calls, mistakes=slips, tolerance=1e-3)
+        return followed_up(lambda right: make(reference=right), block, earlier, slips)
 
     return [
         check_start(plain[0]),
-        block_check("values", 2, plain, PLAIN_BLOCK),
-        block_check("ignored pixels", 1, masked, both),
-        block_check("any size, batch of one", 1, odd, PLAIN_BLOCK),
-        followed_up(partial(gradients, 1, learning), block, without, follows),
+        block_check("values", 2, plain),
+        block_check("ignored pixels", 1, masked),
+        block_check("any size, batch of one", 1, odd),
+        followed_up(partial(gradients, 1, learning), block, without, PLAIN_BLOCK),
     ]
 
 

@@ -17,7 +17,6 @@ from annlib.course.assignments.a1 import (
     FOLDER,
     MISCONCEPTIONS,
     PLAIN_WEIGHTS,
-    SHARED,
     Weights,
     context,
     convolutions,
@@ -118,7 +117,11 @@ BLOCK_MISTAKES = {
     "keys serve as values": partial(block, parts=("to_query", "to_key", "to_key")),
     "positions mixed up": partial(block, after=mixed),
     "concatenated in the other order": partial(block, reverse=True),
-} | {slip: partial(block, attention=PLAIN_WEIGHTS[slip]) for slip in SHARED}
+} | {
+    slip: partial(block, attention=PLAIN_WEIGHTS[slip])
+    for slip in PLAIN_WEIGHTS
+    if slip != "transposed"
+}
 LEVELS_EXCHANGED = {  # these need maps of the same channels and size
     "queries from the low level": partial(block, maps="low low low"),
     "keys from the high level": partial(block, maps="high high high"),
