@@ -13,24 +13,8 @@ from torch import Generator, Tensor
 from torch.nn.functional import conv2d
 
 from annlib.engine.profiler import operation_counter
-from annlib.grader.judge import (
-    OTHER,
-    Answer,
-    Assignment,
-    Call,
-    Check,
-    Files,
-    OpenQuestion,
-    Task,
-    close,
-    compared,
-    failed,
-    followed_up,
-    gradients,
-    integer,
-    normal,
-    values,
-)
+from annlib.grader import judge as grading
+from annlib.grader.judge import Answer, Call, Check, Files, close, integer, normal, values
 
 FOLDER = Path(__file__).parent
 MISCONCEPTIONS = tomllib.loads((FOLDER / "misconceptions.toml").read_text("utf-8"))
@@ -177,13 +161,13 @@ def check_start(call: Call) -> Check:
     (features,) = call.arguments
 
     def judge(answers: list[Answer]) -> str:
-        if found := failed(answers):
+        if found := grading.failed(answers):
             return found
         fresh, trained = answers
         if close(trained.output, features):
             return "returns its input only"
-        if found := compared([fresh], lambda: [features], {}):
-            return "does not start as the identity" if found == OTHER else found
+        if found := grading.compared([fresh], lambda: [features], {}):
+            return "does not start as the identity" if found == grading.OTHER else found
         known = any(close(trained.output, call.by(b), 1e-3) for b in (block, *PLAIN_BLOCK.values()))
         return "" if known else "no attention"
 
@@ -211,14 +195,14 @@ def draw_block_task(generator: Generator, _: Files) -> list[Check]:
     def block_check(name: str, points: float, calls: list[Call]) -> Check:
         earlier, slips = (without, PLAIN_BLOCK) if calls is not masked else (ignored, both)
         make = partial(values, name, points, calls, mistakes=slips, tolerance=1e-3)
-        return followed_up(lambda right: make(reference=right), block, earlier, slips)
+        return grading.followed_up(lambda right: make(reference=right), block, earlier, slips)
 
     return [
         check_start(plain[0]),
         block_check("values", 2, plain),
         block_check("ignored pixels", 1, masked),
         block_check("any size, batch of one", 1, odd),
-        followed_up(partial(gradients, 1, learning), block, without, PLAIN_BLOCK),
+        grading.followed_up(partial(grading.gradients, 1, learning), block, without, PLAIN_BLOCK),
     ]
 
 
@@ -263,7 +247,7 @@ def draw_cost_task(generator: Generator, _: Files) -> list[Check]:
     return [values(*one, reference_cost, COST_MISTAKES, 1e-9, True) for one in (small, large)]
 
 
-A1 = Assignment(
+A1 = grading.Assignment(
     name="A1",
     title="The non-local block and its cost",
     folder=FOLDER,
@@ -273,12 +257,12 @@ A1 = Assignment(
     ),
     public=("not_yet", "a1_checks"),
     tasks=(
-        Task(WEIGHTS, "Weights, and keys to be ignored", draw_weights_task, WEIGHTS),
-        Task(BLOCK, "The block", draw_block_task, "nonlocal_block"),
-        Task(COST, "What it costs", draw_cost_task, COST),
+        grading.Task(WEIGHTS, "Weights, and keys to be ignored", draw_weights_task, WEIGHTS),
+        grading.Task(BLOCK, "The block", draw_block_task, "nonlocal_block"),
+        grading.Task(COST, "What it costs", draw_cost_task, COST),
     ),
     questions=(
-        OpenQuestion(
+        grading.OpenQuestion(
             "measured-ratio",
             "Why the measured ratio differs",
             {
