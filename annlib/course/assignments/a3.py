@@ -210,7 +210,7 @@ A3 = grading.Assignment(
         grading.Task(PLAN, "Which runs a budget pays", hidden.draw_plan_task, PLAN),
         grading.Task(INTERVAL, "What two variants differ by", hidden.draw_interval_task, INTERVAL),
         grading.Task(VERDICTS, "What several changes did", hidden.draw_verdicts_task, VERDICTS),
-        grading.Task(RUN, "One run", hidden.draw_run_task),
+        grading.Task(RUN, "One run", hidden.draw_run_task, sets=1),
         grading.Task(NAME, "The table, and what it says", draw, sets=1),
     ),
     questions=(
