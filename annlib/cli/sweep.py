@@ -20,9 +20,12 @@ if TYPE_CHECKING:
 class Sweep:
     """Run a notebook once for each combination of a grid, and write mean and spread over seeds.
 
-    The grid is a JSON file: {"notebook": "notebooks/jobs/train_town.ipynb", "base": {"iterations":
-    600}, "grid": {"head": ["apnb", "ann"], "seed": [0, 1, 2]}}. After a stop the same command
-    continues: finished runs are not repeated, failed ones are.
+    The grid is a JSON file:
+
+    {"notebook": "notebooks/jobs/train_town.ipynb", "base": {"iterations": 600},
+    "grid": {"head": ["apnb", "ann"], "seed": [0, 1, 2]}}
+
+    After a stop the same command continues: finished runs are not repeated, failed ones are.
     """
 
     grid: Positional[Path]
