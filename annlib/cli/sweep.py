@@ -99,6 +99,4 @@ class Sweep:
 
 def line(outcome: "Outcome") -> str:
     """How one run ended, in one line."""
-    numbers = ", ".join(f"{name} {value:.4g}" for name, value in outcome.result.items())
-    found = f"FAILED: {outcome.reason}" if outcome.failed else numbers
-    return f"{outcome.label}: {found}, {outcome.seconds:.0f} s"
+    return f"{outcome.label}: {outcome}, {outcome.seconds:.0f} s"

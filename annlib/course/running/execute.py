@@ -5,19 +5,20 @@ import json
 import os
 import re
 import shutil
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from multiprocessing import get_context
 from pathlib import Path
 from queue import Empty
 from time import monotonic
-from typing import NamedTuple
+from typing import Any, NamedTuple
+from unittest.mock import patch
 
 import nbformat
+from ipykernel.kernelspec import get_kernel_dict
 from jupyter_client.asynchronous import AsyncKernelClient
 from jupyter_client.channels import AsyncZMQSocketChannel
 from jupyter_client.manager import AsyncKernelManager
@@ -61,31 +62,24 @@ class PollingKernelManager(AsyncKernelManager):
 @contextmanager
 def lesson_kernel(threads: int) -> Iterator[None]:
     """Within it, `python3` is a kernel of this interpreter that refuses the network."""
-    before = os.environ.get("JUPYTER_PATH")
     with tempfile.TemporaryDirectory(prefix="annlib-kernel-") as folder:
+
+        def before(name: str, *paths: str) -> str:
+            return os.pathsep.join(filter(None, (*paths, os.environ.get(name))))
+
         shutil.copy(offline.__file__, Path(folder, "sitecustomize.py"))
-        paths = [folder, str(ROOT), os.environ.get("PYTHONPATH", "")]
-        quiet = "--log-level=50"  # ipykernel 7.4 warns of plain TCP, harmless on loopback
-        spec = {
-            "display_name": "Python 3",
-            "language": "python",
-            "argv": [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", quiet],
-            "env": {
-                "PYTHONPATH": os.pathsep.join(filter(None, paths)),
-                "OMP_NUM_THREADS": str(threads),
-                "MPLBACKEND": "module://matplotlib_inline.backend_inline",
-            },
+        # ipykernel 7.4 warns of plain TCP, harmless on loopback
+        spec = get_kernel_dict(["--log-level=50"])
+        spec["env"] = {
+            "PYTHONPATH": before("PYTHONPATH", folder, str(ROOT)),
+            "OMP_NUM_THREADS": str(threads),
+            "MPLBACKEND": "module://matplotlib_inline.backend_inline",
         }
         target = Path(folder, "kernels/python3/kernel.json")
         target.parent.mkdir(parents=True)
         target.write_text(json.dumps(spec))
-        os.environ["JUPYTER_PATH"] = os.pathsep.join(filter(None, (folder, before)))
-        try:
+        with patch.dict(os.environ, JUPYTER_PATH=before("JUPYTER_PATH", folder)):
             yield
-        finally:
-            del os.environ["JUPYTER_PATH"]
-            if before is not None:
-                os.environ["JUPYTER_PATH"] = before
 
 
 class Run(NamedTuple):
@@ -133,15 +127,14 @@ def run(
     if output.resolve() == notebook.resolve():
         raise ValueError(f"{notebook} would be overwritten by its own run: name another folder.")
     content = nbformat.read(notebook, as_version=4)
-    values = known_parameters(notebook) | parameters
-    skipped = {
-        "slow": "slow, and the mode is quick" if values.get("mode") == "quick" else "",
-        "gpu": "" if str(values.get("device")).startswith("cuda") else "gpu, without a CUDA device",
-    }
+    values, skipped = known_parameters(notebook) | parameters, {}
+    if values.get("mode") == "quick":
+        skipped["slow"] = "slow, and the mode is quick"
+    if not str(values.get("device")).startswith("cuda"):
+        skipped["gpu"] = "gpu, without a CUDA device"
     for cell in content.cells:
-        for tag in cell.metadata.get("tags", []):
-            if skipped.get(tag):
-                cell.source = f"# Skipped in this run: tagged {skipped[tag]}."
+        for tag in skipped.keys() & cell.metadata.get("tags", []):
+            cell.source = f"# Skipped in this run: tagged {skipped[tag]}."
     output.parent.mkdir(parents=True, exist_ok=True)
     nbformat.write(content, output)
     note = output.with_suffix(".run.json")
@@ -211,21 +204,28 @@ def run_all(
     resume: bool = False,
 ) -> list[Run]:
     """Execute lessons in `jobs` processes; `progress` is called with each Run as it ends."""
-    if jobs < 1:
-        raise ValueError(f"{jobs} notebooks at a time would never end: use 1 or more jobs.")
     for notebook in notebooks:
         check_parameters(notebook, parameters)
-    threads = max(1, (os.cpu_count() or 1) // jobs)
-    pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"))
+    options = parameters, timeout, max(1, (os.cpu_count() or 1) // max(1, jobs)), resume
+    runs = {}
+    for one in in_processes(run, [(n, output_dir / n.name, *options) for n in notebooks], jobs):
+        progress(one)
+        runs[one.notebook] = one
+    return [runs[notebook] for notebook in notebooks]
+
+
+def in_processes(
+    function: Callable, calls: Sequence[tuple], jobs: int, *initializer: Any
+) -> Iterator[Any]:
+    """The results of calls in `jobs` processes, each as it ends.
+
+    If the caller stops iterating, as after Ctrl-C, no further call is begun.
+    """
+    if jobs < 1:
+        raise ValueError(f"{jobs} notebooks at a time would never end: use 1 or more jobs.")
+    pool = ProcessPoolExecutor(min(jobs, len(calls) or 1), get_context("spawn"), *initializer)
     try:
-        tasks = [
-            pool.submit(run, one, output_dir / one.name, parameters, timeout, threads, resume)
-            for one in notebooks
-        ]
-        for task in as_completed(tasks):
-            progress(task.result())
-    except BaseException:  # Ctrl-C, or an error in `progress`: no further lesson is begun
+        for task in as_completed([pool.submit(function, *call) for call in calls]):
+            yield task.result()
+    finally:
         pool.shutdown(wait=False, cancel_futures=True)
-        raise
-    pool.shutdown()
-    return [task.result() for task in tasks]

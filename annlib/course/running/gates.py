@@ -32,6 +32,11 @@ class Report(NamedTuple):
     run: Run
     findings: dict[str, list[str]]
 
+    def sentences(self) -> list[str]:
+        """The findings, each with the name of the notebook and of the gate."""
+        place = f"{self.run.output.parent.name}/{self.run.output.name}"
+        return [f"{place} [{gate}] {text}" for gate, all_ in self.findings.items() for text in all_]
+
 
 def record_of(notebook: NotebookNode) -> Path:
     """Where the claims of a lesson are kept."""
@@ -45,16 +50,13 @@ def record(notebook: NotebookNode, seconds: float) -> Path:
 
     parameters = notebook.metadata.get("papermill", {}).get("parameters", {})
     claims = {name: claim._asdict() for name, claim in sorted(claims_in(notebook).items())}
-    content = {
-        "date": date.today().isoformat(),
-        "machine": {name: value for name, value in hardware().items() if name != "threads"},
-        "mode": parameters.get("mode"),
-        "seed": parameters.get("seed"),
-        "seconds": round(seconds),
-        "claims": {name: {k: v for k, v in c.items() if k != "name"} for name, c in claims.items()},
-    }
-    FOLDER.mkdir(parents=True, exist_ok=True)
+    content = {"date": date.today().isoformat()}
+    content["machine"] = {name: value for name, value in hardware().items() if name != "threads"}
+    content |= {name: parameters.get(name) for name in ("mode", "seed")}
+    content["seconds"] = round(seconds)
+    content["claims"] = {claim.pop("name"): claim for claim in claims.values()}
     path = record_of(notebook)
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     return path
 
@@ -69,7 +71,7 @@ def named_outputs(notebook: NotebookNode) -> list[tuple[str, NotebookNode]]:
     found = []
     for cell in notebook.cells:
         if cell.cell_type == "code":
-            place = (cell.metadata.get("tags") or [cell.source.partition("\n")[0][:60]])[0]
+            place = (cell.metadata.get("tags") or [first_line(cell)[:60]])[0]
             found += [(f"cell {place!r}", output) for output in cell.outputs]
     for model in widget_models(notebook).values():
         outputs = model["state"].get("outputs", [])
@@ -77,23 +79,24 @@ def named_outputs(notebook: NotebookNode) -> list[tuple[str, NotebookNode]]:
     return found
 
 
+def errors(notebook: NotebookNode) -> list[tuple[str, str, str]]:
+    """(cell, name of the error, sentence) of everything that was raised."""
+    found = [(place, out) for place, out in named_outputs(notebook) if out.output_type == "error"]
+    return [(place, e.ename, f"{place} raised {e.ename}: {e.evalue}.") for place, e in found]
+
+
 def widget_errors(notebook: NotebookNode) -> list[str]:
     """Crashed widget callbacks, on which papermill reports success."""
-    return [
-        f"{place} raised {output.ename}: {output.evalue}. Its figure stays empty for learners."
-        for place, output in named_outputs(notebook)
-        if place == "a widget" and output.output_type == "error"
-    ]
+    empty = "Its figure stays empty for learners."
+    return [f"{said} {empty}" for place, _, said in errors(notebook) if place == "a widget"]
 
 
 def only_not_started(notebook: NotebookNode) -> list[str]:
     """Errors of a learner edition other than "not started"."""
-    return [
-        f"{place} raised {output.ename}: {output.evalue}. With an unfilled exercise a cell may "
-        "only raise NotYet: use annlib's own function there."
-        for place, output in named_outputs(notebook)
-        if output.output_type == "error" and output.ename != "NotYet"
-    ]
+    only = (
+        "With an unfilled exercise a cell may only raise NotYet: use annlib's own function there."
+    )
+    return [f"{said} {only}" for _, name, said in errors(notebook) if name != "NotYet"]
 
 
 def stated_seconds(header: str) -> dict[str, float]:
@@ -123,13 +126,15 @@ def time_budget(notebook: NotebookNode) -> list[str]:
     # Without the set-up cell: how long libraries take to load depends on the disk.
     cells = [c for c in notebook.cells if "setup" not in c.metadata.get("tags", [])]
     total, slowest = sum(map(cell_seconds, cells)), max(cells, key=cell_seconds)
-    if total <= TOLERANCE * stated:
-        return []
-    return [
-        f"{total:.0f} s in mode {mode!r}, but the header states {stated:.0f} s (limit "
-        f"{TOLERANCE * stated:.0f} s). Slowest: {cell_seconds(slowest):.0f} s, the cell "
-        f"{first_line(slowest)!r}."
-    ]
+    return (
+        []
+        if total <= TOLERANCE * stated
+        else [
+            f"{total:.0f} s in mode {mode!r}, but the header states {stated:.0f} s (limit "
+            f"{TOLERANCE * stated:.0f} s). Slowest: {cell_seconds(slowest):.0f} s, the cell "
+            f"{first_line(slowest)!r}."
+        ]
+    )
 
 
 def first_line(cell: NotebookNode) -> str:
