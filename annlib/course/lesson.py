@@ -9,7 +9,7 @@ import ast
 import json
 import re
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -132,7 +132,6 @@ def bundle(done: int, total: int, what: str, seconds: float) -> dict[str, object
 Judge = Literal["run", "record", "none"]
 CLAIM = "application/vnd.annlib.claim+json"
 STATED = re.compile(r"\[([^\]]+)\]\(claim:([a-z0-9-]+)\)")
-NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?|-?\.\d+")
 NAME = re.compile(r"[a-z0-9-]+")
 
 
@@ -155,36 +154,6 @@ def claims_in(notebook: "NotebookNode") -> dict[str, Claim]:
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     found = [output["data"][CLAIM] for output in outputs if CLAIM in output.get("data", {})]
     return {one["name"]: Claim(**one) for one in found}
-
-
-def disagreements(
-    stated: Iterable[tuple[str, str]], made: Mapping[str, Claim], recorded: Mapping[str, Claim]
-) -> Iterator[str]:
-    """What is wrong with numbers in the text, given as (number, name of its claim).
-
-    made: by this run. recorded: by the run whose results are kept with the course.
-    """
-    for text, name in stated:
-        claim = made.get(name)
-        if claim is None:
-            yield f"the text states {text!r}, but no cell claims {name!r}."
-            continue
-        if claim.judge == "none":
-            continue
-        claim = recorded.get(name) if claim.judge == "record" else claim
-        number = NUMBER.search(text.replace("−", "-"))
-        if claim is None:
-            yield (
-                f"the text states {text!r} by {name!r}, which this mode does not measure "
-                "and data/results/lessons does not hold: run it in its mode with --record."
-            )
-        elif number is None:
-            yield f"{text!r} leans on claim {name!r} but holds no number."
-        elif abs(float(number[0].replace(",", "")) - claim.value) > claim.within * (1 + 1e-9):
-            yield (
-                f"the text states {text!r}, but {name!r} came out as {claim.value:.4g} "
-                f"{claim.unit} (within {claim.within:g}): change the text, or find out why."
-            )
 
 
 INJECTED = "# Parameters\n"  # the first line of the cell that papermill inserts

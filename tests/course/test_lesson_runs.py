@@ -159,7 +159,7 @@ def test_kernel_is_this_interpreter_plots_inline_and_crashed_widgets_are_found(
     notebook = nbformat.read(found.output, as_version=4)
     expected = f"{sys.executable} module://matplotlib_inline.backend_inline\n"
     assert notebook.cells[2].outputs[0].text == expected
-    assert found.error is None and "ZeroDivisionError" in widget_errors(notebook)[0]
+    assert found.error is None and "ZeroDivisionError" in next(widget_errors(notebook))
 
 
 @pytest.mark.notebooks

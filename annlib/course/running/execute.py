@@ -9,7 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from multiprocessing import get_context
 from pathlib import Path
 from queue import Empty
@@ -63,32 +63,30 @@ class PollingKernelManager(AsyncKernelManager):
 def lesson_kernel(threads: int) -> Iterator[None]:
     """Within it, `python3` is a kernel of this interpreter that refuses the network."""
     with tempfile.TemporaryDirectory(prefix="annlib-kernel-") as folder:
-
-        def before(name: str, *paths: str) -> str:
-            return os.pathsep.join(filter(None, (*paths, os.environ.get(name))))
-
+        paths = [folder, str(ROOT), os.environ.get("PYTHONPATH")]
+        places = [folder, os.environ.get("JUPYTER_PATH")]
         shutil.copy(offline.__file__, Path(folder, "sitecustomize.py"))
         # ipykernel 7.4 warns of plain TCP, harmless on loopback
         spec = get_kernel_dict(["--log-level=50"])
         spec["env"] = {
-            "PYTHONPATH": before("PYTHONPATH", folder, str(ROOT)),
+            "PYTHONPATH": os.pathsep.join(filter(None, paths)),
             "OMP_NUM_THREADS": str(threads),
             "MPLBACKEND": "module://matplotlib_inline.backend_inline",
         }
         target = Path(folder, "kernels/python3/kernel.json")
         target.parent.mkdir(parents=True)
         target.write_text(json.dumps(spec))
-        with patch.dict(os.environ, JUPYTER_PATH=before("JUPYTER_PATH", folder)):
+        with patch.dict(os.environ, JUPYTER_PATH=os.pathsep.join(filter(None, places))):
             yield
 
 
 class Run(NamedTuple):
-    """One executed lesson; `error` says what stopped it, or is None."""
+    """One executed lesson."""
 
     notebook: Path
     output: Path
     seconds: float
-    error: str | None
+    error: str | None  # what stopped it
 
 
 def describe_run(notebook: Path, parameters: Parameters) -> dict[str, object]:
@@ -133,7 +131,7 @@ def run(
     if not str(values.get("device")).startswith("cuda"):
         skipped["gpu"] = "gpu, without a CUDA device"
     for cell in content.cells:
-        for tag in skipped.keys() & cell.metadata.get("tags", []):
+        for tag in filter(skipped.get, cell.metadata.get("tags", [])):
             cell.source = f"# Skipped in this run: tagged {skipped[tag]}."
     output.parent.mkdir(parents=True, exist_ok=True)
     nbformat.write(content, output)
@@ -183,15 +181,14 @@ def explain(output: Path, traceback: str) -> str:
     """Where it stopped, the end of the traceback as a student sees it, and where to look."""
     code = [cell for cell in nbformat.read(output, as_version=4).cells if cell.cell_type == "code"]
     cells = [cell for cell in code if "injected-parameters" not in cell.metadata.get("tags", [])]
-    states = [cell.metadata.get("papermill", {}) for cell in cells]
-    failed = [n for n, state in enumerate(states) if state.get("exception")]
-    started = [n for n, state in enumerate(states) if state.get("status") != "pending"]
-    number = failed[0] if failed else started[-1] if started else 0
+    states = [(n, cell.metadata.get("papermill", {})) for n, cell in enumerate(cells)]
+    failed = [n for n, state in states if state.get("exception")]
+    started = [n for n, state in states if state.get("status") != "pending"]
+    number = [*failed, *started[-1:], 0][0]
     name = (cells[number].metadata.get("tags") or [cells[number].source.partition("\n")[0]])[0]
     tail = "\n".join(f"    {line}" for line in ANSI.sub("", traceback).splitlines()[-8:])
-    return (
-        f"stopped in code cell {number + 1} ({name}):\n{tail}\n    It is kept up to there: {output}"
-    )
+    where = f"stopped in code cell {number + 1} ({name})"
+    return f"{where}:\n{tail}\n    It is kept up to there: {output}"
 
 
 def run_all(
@@ -207,20 +204,18 @@ def run_all(
     for notebook in notebooks:
         check_parameters(notebook, parameters)
     options = parameters, timeout, max(1, (os.cpu_count() or 1) // max(1, jobs)), resume
-    runs = {}
-    for one in in_processes(run, [(n, output_dir / n.name, *options) for n in notebooks], jobs):
-        progress(one)
-        runs[one.notebook] = one
+    runs, calls = {}, [(one, output_dir / one.name, *options) for one in notebooks]
+    with closing(in_processes(run, calls, jobs)) as ended:
+        for one in ended:
+            progress(one)
+            runs[one.notebook] = one
     return [runs[notebook] for notebook in notebooks]
 
 
 def in_processes(
     function: Callable, calls: Sequence[tuple], jobs: int, *initializer: Any
 ) -> Iterator[Any]:
-    """The results of calls in `jobs` processes, each as it ends.
-
-    If the caller stops iterating, as after Ctrl-C, no further call is begun.
-    """
+    """The results of calls in `jobs` processes, each as it ends; closed, it begins no other."""
     if jobs < 1:
         raise ValueError(f"{jobs} notebooks at a time would never end: use 1 or more jobs.")
     pool = ProcessPoolExecutor(min(jobs, len(calls) or 1), get_context("spawn"), *initializer)
