@@ -53,7 +53,7 @@ class Projections(NamedTuple):
     keys: Tensor  # float32 (S, C), the scale of the scores included
     map_size: Size
     image_size: Size
-    pool_scales: tuple[int, ...] | None  # None: an ordinary non-local block, S = N
+    pool_scales: tuple[int, ...] | None
 
     boxes = Attention.boxes
 
@@ -130,9 +130,8 @@ def capture_outputs(
 
 def attention_of(model: nn.Module, image: np.ndarray) -> dict[str, Attention]:
     """The attention of each block for one image, uint8 (H, W, 3) RGB."""
-    blocks = attention_blocks(model)
+    blocks, size = attention_blocks(model), image.shape[:2]
     maps = capture_outputs(model, image, {name: block.softmax for name, block in blocks.items()})
-    size = image.shape[:2]
     return {
         name: Attention(weights[0], map_size(size), size, pool_scales_of(blocks[name]))
         for name, weights in maps.items()

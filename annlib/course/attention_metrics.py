@@ -47,12 +47,8 @@ def house_answers(model: nn.Module, scene: Scene) -> list[int]:
 
 def count_right(model: nn.Module, scenes: Iterable[Scene]) -> tuple[int, int]:
     """How many houses a model classifies correctly, and how many there are."""
-    correct = [
-        answer == house.label
-        for scene in scenes
-        for answer, house in zip(house_answers(model, scene), scene.houses, strict=True)
-    ]
-    return sum(correct), len(correct)
+    pairs = [p for s in scenes for p in zip(house_answers(model, s), s.houses, strict=True)]
+    return sum(answer == house.label for answer, house in pairs), len(pairs)
 
 
 def mass_on(attention_map: Tensor, mask: np.ndarray) -> Tensor:
@@ -98,7 +94,7 @@ class Match(NamedTuple):
     @property
     def is_matched(self) -> bool:
         """Whether the balloon that decides gets more than any other balloon."""
-        others = self.balloons[: self.decided_by] + self.balloons[self.decided_by + 1 :]
+        others = [one for place, one in enumerate(self.balloons) if place != self.decided_by]
         return self.on_its_balloon > max(others, default=0.0)
 
 

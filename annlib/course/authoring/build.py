@@ -139,7 +139,6 @@ def check_current(root: Path) -> list[str]:
 
 
 def notebook_text(lesson: Lesson, edition: str) -> str:
-    """The notebook file of one edition."""
     anchors = reader.heading_anchors(lesson)
     seen = [c for c in lesson.cells if edition == "solution" or "instructor" not in c.tags]
     cells = [notebook_cell(lesson, cell, edition, anchors) for cell in seen]

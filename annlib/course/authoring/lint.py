@@ -82,12 +82,6 @@ def objectives(lesson: Lesson) -> Iterator[str]:
             yield f"{cell.place}: objective {number} links to no exercise:, quiz: or predict:."
 
 
-def predictions(lesson: Lesson) -> Iterator[str]:
-    """Two or more, asked before the answer."""
-    if (count := len(lesson.with_role("predict"))) < 2:
-        yield f"{lesson.name}: {count} cells tagged predict:id; ask for 2, before the answers."
-
-
 def code(lesson: Lesson) -> Iterator[str]:
     """Cells that fit on a screen and run on any machine; sections that fit into one sitting."""
     for cell in lesson.cells:
@@ -115,12 +109,6 @@ def code(lesson: Lesson) -> Iterator[str]:
                 f"{lesson.name}: section {section!r} has {count} words; one idea takes up to "
                 f"{LONGEST_SECTION}. Split it with a `##` heading."
             )
-
-
-def asserts(lesson: Lesson) -> Iterator[str]:
-    """Shapes and sums are asserted, so that what the text says of them stays true."""
-    if not any(re.search(r"^ *assert ", c.text, re.MULTILINE) for c in lesson.cells):
-        yield f"{lesson.name}: no cell asserts anything, so what the text says of shapes can rot."
 
 
 def widgets(lesson: Lesson) -> Iterator[str]:
@@ -212,9 +200,8 @@ def hints(lesson: Lesson) -> Iterator[str]:
 def numbers(lesson: Lesson, results: Path) -> Iterator[str]:
     """A number says where it is from; what is said to stand in data/results stands there."""
     for cell in lesson.cells:
-        if cell.kind != "markdown" or any(tag in cell.tags for tag in UNCHECKED):
-            continue
-        text = reader.NUMBER_LINK.sub("", reader.FENCED.sub("", cell.text))
+        checked = cell.kind == "markdown" and not any(tag in cell.tags for tag in UNCHECKED)
+        text = reader.NUMBER_LINK.sub("", reader.FENCED.sub("", cell.text if checked else ""))
         for number in NAKED.findall(LABELS.sub("", WITHOUT.sub("", text))):
             if number not in ("100 %", "0 %", "100%", "0%"):
                 yield (
@@ -223,13 +210,12 @@ def numbers(lesson: Lesson, results: Path) -> Iterator[str]:
                     f"data/results: [{number}](result:balloon_town.md); set or derived: "
                     f"[{number}](given:how)."
                 )
-    for cell in lesson.cells:
         for number, kind, key in reader.NUMBER_LINK.findall(cell.text):
             digits, file = re.search(r"\d[\d.,]*\d|\d", number), results / key
-            whole = digits and rf"(?<![\d.]){re.escape(digits[0])}(?!\d)"  # not within another one
-            if kind == "result" and not (
-                whole and file.is_file() and re.search(whole, file.read_text(encoding="utf-8"))
-            ):
+            said = file.read_text(encoding="utf-8") if kind == "result" and file.is_file() else ""
+            # Not within another number.
+            whole = rf"(?<![\d.]){re.escape(digits[0])}(?!\d)" if digits else "$^"
+            if kind == "result" and not re.search(whole, said):
                 yield (
                     f"{cell.place}: {number!r} does not stand in data/results/{key}: quote it as "
                     "it is written there, or name the right file."
@@ -261,14 +247,6 @@ def ending(lesson: Lesson, folder: Path) -> Iterator[str]:
                 yield f"{cell.place}: links to {target}.ipynb, but there is no source {target}.py."
 
 
-def teachable(lesson: Lesson) -> Iterator[str]:
-    """Somebody else can teach it."""
-    if not (notes := lesson.tagged("instructor")):
-        yield f"{lesson.name}: no cell tagged 'instructor', so nobody else can teach it."
-    elif not any("minutes" in note.text.lower() for note in notes):
-        yield f"{lesson.name}: no instructor cell says how many minutes a part takes."
-
-
 def lint_all(root: Path) -> list[str]:
     """The findings in every lesson under the project folder, each with file and line."""
     points = [found for source in sources(root) for found in findings_by_point(source).values()]
@@ -278,18 +256,24 @@ def lint_all(root: Path) -> list[str]:
 def findings_by_point(source: Path) -> dict[str, list[str]]:
     """{"R1": [], "R2": ["..."]}: the findings by the point of the rubric that they concern."""
     lesson = read(source)
-    rules = {
-        "R1": objectives(lesson),
-        "R2": header(lesson),
-        "R4": predictions(lesson),
-        "R5": code(lesson),
-        "R6": asserts(lesson),
-        "R7": widgets(lesson),
-        "R8": readable(lesson),
-        "R9": exercises(lesson),
-        "R10": hints(lesson),
-        "R13": numbers(lesson, source.parents[2] / "data/results"),
-        "R15": ending(lesson, source.parent),
-        "R16": teachable(lesson),
-    }
-    return {point: list(findings) for point, findings in rules.items()}
+    rules = {"R1": objectives, "R2": header, "R5": code, "R7": widgets, "R8": readable}
+    rules |= {"R9": exercises, "R10": hints}
+    found = {point: list(rule(lesson)) for point, rule in rules.items()}
+    found["R13"] = list(numbers(lesson, source.parents[2] / "data/results"))
+    found["R15"] = list(ending(lesson, source.parent))
+    for point, wrong, text in wholes(lesson):
+        found[point] = [f"{lesson.name}: {text}"] if wrong else []
+    return found
+
+
+def wholes(lesson: Lesson) -> Iterator[tuple[str, bool, str]]:
+    """(point, whether the lesson misses it, finding) of what only a whole lesson has."""
+    count, notes = len(lesson.with_role("predict")), lesson.tagged("instructor")
+    yield "R4", count < 2, f"{count} cells tagged predict:id; ask for 2, before the answers."
+    asserts = [cell for cell in lesson.cells if re.search(r"^ *assert ", cell.text, re.MULTILINE)]
+    text = "no cell asserts anything, so what the text says of shapes can rot."
+    yield "R6", not asserts, text
+    timed = [note for note in notes if "minutes" in note.text.lower()]
+    text = "no instructor cell says how many minutes a part takes."
+    text = text if notes else "no cell tagged 'instructor', so nobody else can teach it."
+    yield "R16", not timed, text

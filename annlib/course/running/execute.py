@@ -81,8 +81,6 @@ def lesson_kernel(threads: int) -> Iterator[None]:
 
 
 class Run(NamedTuple):
-    """One executed lesson."""
-
     notebook: Path
     output: Path
     seconds: float
@@ -173,7 +171,6 @@ def execute(output: Path, parameters: Parameters, timeout: int) -> str | None:
 
 
 def is_learner(notebook: nbformat.NotebookNode) -> bool:
-    """Whether exercises are still to be filled in."""
     return notebook.metadata.get("annlib", {}).get("edition") == "learner"
 
 

@@ -28,10 +28,8 @@ NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?|-?\.\d+")
 
 
 class Report(NamedTuple):
-    """A run and the findings of each gate: {"time": ["..."], "widgets": []}."""
-
     run: Run
-    findings: dict[str, list[str]]
+    findings: dict[str, list[str]]  # of each gate: {"time": ["..."], "widgets": []}
 
     def sentences(self) -> list[str]:
         """The findings, each with the name of the notebook and of the gate."""
@@ -40,7 +38,6 @@ class Report(NamedTuple):
 
 
 def record_of(notebook: NotebookNode) -> Path:
-    """Where the claims of a lesson are kept."""
     source = notebook.metadata.get("annlib", {}).get("source", "")
     return FOLDER / f"{Path(source).stem}.json"
 
@@ -102,8 +99,8 @@ def only_not_started(notebook: NotebookNode) -> Iterator[str]:
 
 def stated_seconds(header: str) -> dict[str, float]:
     """{"quick": 20.0} from the header's line `- **Runs in:** 20 s (quick), 2 min (learn)`."""
-    lines = [line for line in header.splitlines() if "**Runs in:**" in line]
-    return {m[3]: float(m[1]) * SECONDS[m[2]] for line in lines for m in STATED.finditer(line)}
+    lines = "\n".join(line for line in header.splitlines() if "**Runs in:**" in line)
+    return {mode: float(n) * SECONDS[unit] for n, unit, mode in STATED.findall(lines)}
 
 
 def cell_seconds(cell: NotebookNode) -> float:
@@ -191,7 +188,6 @@ def figures_have_alt(notebook: NotebookNode) -> Iterator[str]:
 
 
 def all_cells_ran(notebook: NotebookNode) -> Iterator[str]:
-    """Code cells that were not executed."""
     for cell in notebook.cells:
         if cell.cell_type == "code" and cell.source.strip() and cell.execution_count is None:
             yield f"{name_of(cell)} was not executed."

@@ -95,7 +95,6 @@ def mathml(match: re.Match) -> str:
 
 
 def title_of(notebook: NotebookNode) -> str | None:
-    """The text of the first heading."""
     texts = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
     found = re.search(r"^# +(.+)$", "\n".join(texts), re.MULTILINE)
     return found and found[1]

@@ -18,7 +18,6 @@ A_WEEK = 7 * 24 * 3600  # seconds for a cell: a sweep trains, and SLURM has its 
 
 
 def show_result(values: Mapping[str, float]) -> None:
-    """Displays the numbers that a sweep collects: name -> value."""
     for name, value in values.items():
         if not isinstance(value, int | float) or isinstance(value, bool) or not isfinite(value):
             raise ValueError(f"The result {name!r} is {value!r}: a table of means needs a number.")

@@ -59,7 +59,6 @@ def summary(grid: Grid, outcomes: Sequence[Outcome]) -> DataFrame:
 
 
 def summary_table(grid: Grid, outcomes: Sequence[Outcome]) -> str:
-    """The same in Markdown."""
     frame = summary(grid, outcomes)
     return table(list(frame.columns), frame.values.tolist())
 
@@ -93,7 +92,6 @@ def as_csv(grid: Grid, outcomes: Sequence[Outcome]) -> str:
 
 
 def write_all(grid: Grid, outcomes: Sequence[Outcome], folder: Path, command: str) -> str:
-    """Writes what was found so far.  -> the text of table.md"""
     found = cells(grid, outcomes)
     for cell in found:
         numbers = cell["numbers"].astype(object)
