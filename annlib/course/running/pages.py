@@ -2,18 +2,19 @@
 
 import html
 import re
+from collections.abc import Iterable
 from copy import deepcopy
 from pathlib import Path
 
 import latex2mathml.converter
 import nbformat
-from jinja2 import DictLoader
+from jinja2 import DictLoader, Environment
 from nbconvert import HTMLExporter
 from nbformat import NotebookNode
 
 from annlib.course.lesson import claims_in
 from annlib.course.running import gates
-from annlib.course.running.gates import Report, cell_seconds
+from annlib.course.running.gates import Report
 from annlib.course.widgets.base import saved_page
 
 PAGE = """{% extends 'lab/index.html.j2' %}
@@ -100,7 +101,10 @@ def title_of(notebook: NotebookNode) -> str | None:
     return found and found[1]
 
 
-STYLE = """
+INDEX = Environment(autoescape=True).from_string("""<!doctype html>
+<html lang="en">
+<head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{{ title }}</title><style>
 :root { color-scheme: light dark; --line: color-mix(in srgb, CanvasText 25%, Canvas); }
 body { font: 1rem/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; }
 ol, .gates { list-style: none; padding: 0; } h2 { margin: 0; font-size: 1.1rem; }
@@ -113,17 +117,30 @@ img { max-width: 100%; border-radius: .3rem; background: white; } summary { curs
 pre { white-space: pre-wrap; overflow-wrap: anywhere; font-size: .85rem; }
 table { border-collapse: collapse; } th, td { border: 1px solid var(--line); padding: .2rem .6rem; }
 td { text-align: right; } td:first-child, th { text-align: left; }
-"""
+</style></head>
+<body><main><h1>{{ title }}</h1>{{ table | safe }}<p>{{ text }}</p>
+<ol>{% for card in cards %}
+<li><article>
+<h2><a{% if card.link %} href="{{ card.link }}"{% endif %}>{{ card.title }}</a></h2>
+<p>{{ card.text }}</p>
+{% if card.gates %}<ul class="gates" aria-label="Gates">{% for gate, found in card.gates.items() %}
+<li{{ " class=red" if found }}>{{ "✗" if found else "✓" }} {{ gate }}</li>{% endfor %}
+</ul>{% endif %}
+{% if card.problem %}<pre>{{ card.problem }}</pre>{% endif %}
+{% for image in card.images %}{{ image | safe }}{% endfor %}
+{% if card.claims %}<details><summary>{{ card.claims | length }} measured numbers</summary><table>
+<tr><th>claim</th><th>measured</th><th>the text may be off by</th></tr>{% for one in card.claims %}
+<tr><td>{{ one.name }}</td><td>{{ "%.4g" | format(one.value) }} {{ one.unit }}</td>
+<td>± {{ "%.3g" | format(one.within) }}</td></tr>{% endfor %}</table></details>{% endif %}
+</article></li>{% endfor %}</ol></main></body>
+</html>
+""")  # of executed lessons, or of the runs of a sweep
 
 
-def html_page(title: str, body: str) -> str:
-    """An HTML file without scripts, in the style of both indexes: of lessons and of a sweep."""
-    return (
-        '<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{html.escape(title)}</title><style>{STYLE}</style></head>\n"
-        f"<body><main>\n{body}\n</main></body>\n</html>\n"
-    )
+def images_in(outputs: Iterable[NotebookNode]) -> list[str]:
+    """The images of some outputs as <img> elements."""
+    images = [deepcopy(output) for output in outputs if output.get("data", {}).get("image/png")]
+    return [with_alt(image)["data"]["text/html"] for image in images]
 
 
 def publish(reports: list[Report], folder: Path) -> Path:
@@ -131,49 +148,22 @@ def publish(reports: list[Report], folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     cards = []
     for report in reports:
-        notebook = nbformat.read(report.run.output, as_version=4)
-        cards.append(card(report, notebook))
-        page = lesson_page(notebook, report.run.output.stem)
-        (folder / f"{report.run.output.stem}.html").write_text(page, encoding="utf-8")
+        notebook, name = nbformat.read(report.run.output, as_version=4), report.run.output.stem
+        mode, stated = gates.mode_and_time(notebook)
+        cells = f"cells {sum(map(gates.cell_seconds, notebook.cells)):.0f} s"
+        promise = f"{cells}, {stated:.0f} s stated" if stated else cells
+        card = {"title": title_of(notebook) or name, "link": f"{name}.html"}
+        card["text"] = f"{report.run.seconds:.0f} s with the start of Python; {promise} ({mode})"
+        card["gates"] = report.findings
+        card["problem"] = "\n".join(one for found in report.findings.values() for one in found)
+        card["images"] = images_in(output for _, output in gates.named_outputs(notebook))[:1]
+        card["claims"] = [claim for _, claim in sorted(claims_in(notebook).items())]
+        cards.append(card)
+        (folder / f"{name}.html").write_text(lesson_page(notebook, name), encoding="utf-8")
     red = sum(any(report.findings.values()) for report in reports)
     seconds = sum(report.run.seconds for report in reports)
     state = f"{red} of them need attention" if red else "all gates are green"
-    body = (
-        f"<h1>The lessons, executed</h1>\n<p>{len(reports)} lessons in {seconds:.0f} s of running; "
-        f"{state}.</p>\n<ol>\n{chr(10).join(cards)}\n</ol>"
-    )
-    index = folder / "index.html"
-    index.write_text(html_page("annlib: the lessons", body), encoding="utf-8")
-    return index
-
-
-def card(report: Report, notebook: NotebookNode) -> str:
-    """The index entry of one lesson: image, title, seconds, gates, findings, claims."""
-    name, (mode, stated) = report.run.output.stem, gates.mode_and_time(notebook)
-    promise = f", {stated:.0f} s stated" if stated else ""
-    cells = sum(map(cell_seconds, notebook.cells))
-    outputs = [output for _, output in gates.named_outputs(notebook)]
-    images = [output for output in outputs if "image/png" in output.get("data", {})]
-    image = with_alt(deepcopy(images[0]))["data"]["text/html"] if images else ""
-    items = "".join(
-        f"<li{' class=red' if found else ''}>{'✗' if found else '✓'} {html.escape(gate)}</li>"
-        for gate, found in report.findings.items()
-    )
-    problems = "\n".join(finding for found in report.findings.values() for finding in found)
-    details = f"<pre>{html.escape(problems)}</pre>" if problems else ""
-    if claims := claims_in(notebook):
-        rows = "".join(
-            f"<tr><td>{html.escape(claim)}</td><td>{one.value:.4g} {html.escape(one.unit)}</td>"
-            f"<td>± {one.within:.3g}</td></tr>"
-            for claim, one in sorted(claims.items())
-        )
-        details += (
-            f"<details><summary>{len(claims)} measured numbers</summary><table><tr><th>claim</th>"
-            f"<th>measured</th><th>the text may be off by</th></tr>{rows}</table></details>"
-        )
-    return (
-        f"<li><article>{image}"
-        f'<h2><a href="{name}.html">{html.escape(title_of(notebook) or name)}</a></h2>'
-        f"<p>{report.run.seconds:.0f} s with the start of Python; cells {cells:.0f} s{promise} "
-        f'({mode})</p><ul class="gates" aria-label="Gates">{items}</ul>{details}</article></li>'
-    )
+    text = f"{len(reports)} lessons in {seconds:.0f} s of running; {state}."
+    page = INDEX.render(title="annlib: the lessons, executed", text=text, cards=cards)
+    (folder / "index.html").write_text(page, encoding="utf-8")
+    return folder / "index.html"

@@ -1,6 +1,5 @@
 """Results of a sweep as tables: table.md, results.json, results.csv and index.html."""
 
-import html
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -9,8 +8,8 @@ from typing import Any
 import nbformat
 from pandas import DataFrame
 
-from annlib.course.running.pages import html_page, with_alt
-from annlib.course.sweeping.grid import SEED, Combination, Grid, show
+from annlib.course.running.pages import INDEX, images_in
+from annlib.course.sweeping.grid import SEED, Grid, show
 from annlib.course.sweeping.run import Outcome, notebook_of
 from annlib.engine.metrics import table
 from annlib.engine.results import provenance, to_json, write_results
@@ -105,29 +104,17 @@ def write_all(grid: Grid, outcomes: Sequence[Outcome], folder: Path, command: st
 
 
 def index_page(grid: Grid, outcomes: Sequence[Outcome], folder: Path) -> str:
-    """The table, and a card for each run with its images."""
-    ended = {outcome.number: outcome for outcome in outcomes}
-    cards = [f"<li>{card(one, ended.get(one.number), folder)}</li>" for one in grid.combinations]
+    """The table, and a card for each run: how it ended, its images, and its notebook."""
+    ended, cards = {outcome.number: outcome for outcome in outcomes}, []
+    for one in grid.combinations:
+        card = {"title": f"{one.number}. {one.label}", "text": "not run"}
+        if outcome := ended.get(one.number):
+            notebook = notebook_of(folder, one)
+            executed = nbformat.read(notebook, 4).cells if notebook.is_file() else []
+            card["images"] = images_in(o for cell in executed for o in cell.get("outputs", []))
+            card["link"] = notebook.relative_to(folder).as_posix()
+            card |= {"text": f"{outcome}, {outcome.seconds:.0f} s", "problem": outcome.error}
+        cards.append(card)
     title = f"{grid.notebook.stem}: {len(outcomes)} of {len(grid.combinations)} runs"
     summed = summary(grid, outcomes).to_html(index=False, border=0)
-    body = f"<h1>{html.escape(title)}</h1>{summed}<p>{LEGEND}</p><ol>{''.join(cards)}</ol>"
-    return html_page(title, body)
-
-
-def card(combination: Combination, outcome: Outcome | None, folder: Path) -> str:
-    """The parameters of a run, how it ended, its images, and its notebook."""
-    title = f"<h2>{combination.number}. {html.escape(combination.label)}</h2>"
-    if outcome is None:
-        return f"<article>{title}<p>not run</p></article>"
-    notebook = notebook_of(folder, combination)
-    told = f"<pre>{html.escape(outcome.error)}</pre>" if outcome.error else ""
-    link = html.escape(notebook.relative_to(folder).as_posix())
-    executed = nbformat.read(notebook, 4).cells if notebook.is_file() else []
-    outputs = [output for cell in executed for output in cell.get("outputs", [])]
-    images = [output for output in outputs if output.get("data", {}).get("image/png")]
-    shown = "".join(with_alt(output)["data"]["text/html"] for output in images)
-    return (
-        f"<article>{title}<p>{'failed' if outcome.failed else 'finished'}, "
-        f'{outcome.seconds:.0f} s. <a href="{link}">notebook</a></p>'
-        f"<p>{html.escape(str(outcome))}</p>{told}{shown}</article>"
-    )
+    return INDEX.render(title=title, table=summed, text=LEGEND, cards=cards)
