@@ -1,7 +1,4 @@
-"""Measures of attention: mass on classes, entropy, and whether a house attends to its balloon.
-
-H x W pixels of the image, h x w positions of the feature map, S keys.
-"""
+"""Measures of attention: mass on classes, entropy, and whether a house attends to its balloon."""
 
 from collections.abc import Iterable, Sequence
 from math import log
@@ -20,10 +17,10 @@ from annlib.model.ann import OUTPUT_STRIDE
 
 
 def pixel_view(position_view: int) -> int:
-    """Side of the square that the prediction for a pixel may depend on, around that pixel.
+    """Side of the square that a pixel's prediction may depend on.  position_view: of a position
 
-    position_view: the receptive field of one position of the map. Bilinear upsampling mixes
-    positions whose middles are up to 11 pixels away: one stride and a half, less the pixel itself.
+    Bilinear upsampling mixes positions whose middles are up to 11 pixels away: one stride and a
+    half, less the pixel itself.
     """
     return position_view + 2 * (OUTPUT_STRIDE + OUTPUT_STRIDE // 2 - 1)
 

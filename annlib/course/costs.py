@@ -24,15 +24,11 @@ HEADS = {"non-local": "nonlocal", "APNB alone": "apnb", "ANN (AFNB and APNB)": "
 
 
 class Bill(NamedTuple):
-    """One forward pass: floating point operations, and bytes held at its peak."""
-
-    operations: float
-    num_bytes: float
+    operations: float  # floating point, of one forward pass
+    num_bytes: float  # held at its peak
 
 
 class Setting(NamedTuple):
-    """A map of query positions, and the grids of its anchors."""
-
     size: tuple[int, int]  # of the map (height, width)
     channels: int  # C
     grids: tuple[int, ...]  # (1, 3) stands for 1 + 9 anchors

@@ -130,16 +130,14 @@ def bundle(done: int, total: int, what: str, seconds: float) -> dict[str, object
 
 
 class Claim(NamedTuple):
-    """One measured number, and what the text is compared with.
-
-    judge: "run" for this number itself; "record" for that of data/results/lessons, in a mode that
-    cannot measure it; "none" with another seed than the text was written for.
-    """
+    """One measured number."""
 
     name: str
     value: float
-    within: float
+    within: float  # how far from it the number in the text may be
     unit: str
+    # What the text is compared with: this number; that of data/results/lessons, in a mode that
+    # cannot measure it; nothing, with another seed than the text was written for.
     judge: Literal["run", "record", "none"]
 
 

@@ -15,13 +15,10 @@ ARCHIVES_GB = {"cityscapes": 11.2, "ade20k": 0.9, "voc12aug": 3.4}
 
 
 class Gpu(NamedTuple):
-    """Memory in GB; peak TFLOPS as in NVIDIA's data sheets, from the units and the boost clock.
-
-    A fused multiply-add counts as two, fp32 is without TF32. V100, A100 and H100 are the SXM form.
-    """
+    """Peak TFLOPS as in NVIDIA's data sheets; V100, A100 and H100 are the SXM form."""
 
     memory_gb: float
-    fp32: float
+    fp32: float  # without TF32; a fused multiply-add counts as two
     half: float  # fp16 (T4, V100) or bf16 on tensor cores, added up in fp32, dense
 
 

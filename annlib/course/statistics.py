@@ -1,8 +1,4 @@
-"""Confidence intervals, paired differences, registered claims and the decision about them.
-
-A difference is treatment minus control of one seed, with the sign that makes a positive difference
-support the claim.
-"""
+"""Confidence intervals, paired differences, registered claims and the decision about them."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -107,7 +103,7 @@ class Registration:
     def differences(
         self, treatment: Mapping[int, float], control: Mapping[int, float]
     ) -> list[float]:
-        """One for each registered seed that both have: seed -> value of the metric."""
+        """Positive ones support the claim; of each seed that both have.  seed -> metric"""
         sign = 1 if self.direction == "higher" else -1
         both = [seed for seed in self.seeds if seed in treatment and seed in control]
         return [sign * (treatment[seed] - control[seed]) for seed in both]

@@ -37,17 +37,13 @@ DEFAULT = "balloon_r50"
 
 
 class Trial(NamedTuple):
-    """The result of one run."""
-
     arm: str
     seed: int
     found: dict[str, float]  # name of a metric -> its value
 
 
 class TownScores(NamedTuple):
-    """Shares between 0 and 1."""
-
-    miou: float
+    miou: float  # 0 to 1, as the other
     house_accuracy: float  # correct among the pixels whose label and prediction are some house
 
 

@@ -23,13 +23,11 @@ ALMOST_MARKER = re.compile(r"^.*#[ \t]*solutions?[ \t]*:?[ \t]*$", re.MULTILINE 
 
 
 class Cell(NamedTuple):
-    """One cell of a lesson; `slug` names it within the lesson and does not change with others."""
-
     kind: str
     text: str
     tags: tuple[str, ...]
     section: str
-    slug: str
+    slug: str  # names it within the lesson, and does not change with other cells
     place: str
 
     def role(self, name: str) -> str | None:
@@ -39,9 +37,7 @@ class Cell(NamedTuple):
 
 
 class Lesson(NamedTuple):
-    """A lesson source: its name without suffix, and its cells in order."""
-
-    name: str
+    name: str  # of its source, without suffix
     cells: list[Cell]
 
     def tagged(self, tag: str) -> list[Cell]:
@@ -121,11 +117,9 @@ EMPHASIS = ((r"`(.+?)`", "code"), (r"\*\*(.+?)\*\*", "strong"), (r"\*(.+?)\*", "
 
 
 class Option(NamedTuple):
-    """One answer of a quiz question, with the reason why it is correct or not."""
-
     right: bool
     text: str
-    explanation: str
+    explanation: str  # why it is correct or not
 
 
 def folded(summary: str, body: str) -> str:

@@ -10,24 +10,19 @@ from typing import Any, NamedTuple
 
 from annlib.course.lesson import Parameters, check_parameters, known_parameters, refuse_unknown
 
-KEYS = ("notebook", "base", "grid", "runs")
 SEED = "seed"
 
 
 class Combination(NamedTuple):
-    """One run of a grid: its number from 1, and all its parameters."""
-
-    number: int
+    number: int  # of this run in its grid, from 1
     label: str  # how it differs from the others: "head ann, seed 0"
     name: str  # of its files; another notebook or another value gives another name
     parameters: Parameters
 
 
 class Grid(NamedTuple):
-    """What is run: `varied` are the parameters by which runs differ, the seed last."""
-
     notebook: Path
-    varied: tuple[str, ...]
+    varied: tuple[str, ...]  # the parameters by which runs differ, the seed last
     combinations: tuple[Combination, ...]
 
     def number(self, number: int) -> Combination:
@@ -50,12 +45,12 @@ def read_grid(path: Path) -> Grid:
         raise ValueError(
             f'{path} must hold {{"notebook": "...ipynb", "base": {{}}, "grid": {{}}}}.'
         )
-    refuse_unknown(told, KEYS, path.name)
-    places = [Path(told["notebook"]), path.parent / told["notebook"]]
+    refuse_unknown(told, ("notebook", "base", "grid", "runs"), path.name)
+    places = [Path(told["notebook"]), path.parent / told.pop("notebook")]
     found = [place for place in places if place.is_file()]
     if not found:
         raise FileNotFoundError(f"The notebook is neither {' nor '.join(map(str, places))}.")
-    return make_grid(found[0], told.get("grid", {}), told.get("base", {}), told.get("runs", []))
+    return make_grid(found[0], **({"grid": {}} | told))
 
 
 def make_grid(
@@ -75,9 +70,8 @@ def make_grid(
     for name, values in grid.items():
         if not isinstance(values, list | tuple) or not values:
             raise ValueError(f"grid: {name} is {values!r}; it takes a list of values: [0, 1, 2].")
-    points = [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
-    given = [base | point for point in (points if grid or not runs else [])]
-    given += [base | dict(extra) for extra in runs]
+    points = [zip(grid, values, strict=True) for values in product(*grid.values())]
+    given = [base | dict(one) for one in [*(points if grid or not runs else []), *runs]]
     for parameters in given:
         check_parameters(notebook, parameters)
     everything = [known | parameters for parameters in given]
