@@ -22,6 +22,7 @@ from annlib.model.baselines import NonLocalAttention
 
 Size = tuple[int, int]  # (height, width)
 Block = NonLocalAttention | AsymmetricAttention
+Output = Tensor | tuple[Tensor, ...]
 
 
 class Attention(NamedTuple):
@@ -82,9 +83,6 @@ def attention_blocks(model: nn.Module) -> dict[str, Block]:
             "at. The heads that attend are 'nonlocal', 'apnb' and 'ann'; 'fcn' and 'ppm' do not."
         )
     return blocks
-
-
-Output = Tensor | tuple[Tensor, ...]
 
 
 @contextmanager

@@ -181,22 +181,18 @@ def same_classes(model: nn.Module, image: np.ndarray) -> tuple[float, dict[str, 
     return float((found["fp32"] == found["bf16"]).mean()), found
 
 
-def scales(given: str | Sequence[int]) -> tuple[int, ...]:
-    """The sides of the grids of anchors: "1,3,6,8" or [1, 3, 6, 8] -> (1, 3, 6, 8)"""
-    words = [str(word).strip() for word in (given.split(",") if isinstance(given, str) else given)]
-    if not words or not all(word.isdecimal() and int(word) for word in words):
-        raise ValueError(f'pool_scales is {given!r}: whole numbers from 1 up, as in "1,3,6,8".')
-    return tuple(map(int, words))
-
-
 def experiment(
     head: Head, pool_scales: str | Sequence[int], iterations: int, seed: int
 ) -> Experiment:
-    """The town's experiment of that head, with these anchors, steps and seed."""
+    """The town's experiment of that head, with grids of anchors as "1,3,6,8" or [1, 3, 6, 8]."""
     if head not in get_args(Head):
         raise ValueError(f"head is {head!r}: one of {', '.join(get_args(Head))}.")
-    plan = town(head)
-    anchors = scales(pool_scales) if head in ("apnb", "ann") else plan.model.pool_scales
+    words = pool_scales.split(",") if isinstance(pool_scales, str) else map(str, pool_scales)
+    words = [word.strip() for word in words]
+    if not words or not all(word.isdecimal() and int(word) for word in words):
+        raise ValueError(f'pool_scales is {pool_scales!r}: whole numbers from 1 up, as "1,3,6,8".')
+    plan, anchors = town(head), tuple(map(int, words))
+    anchors = anchors if head in ("apnb", "ann") else plan.model.pool_scales
     return with_anchors(plan, anchors, iterations, seed)
 
 
