@@ -1,13 +1,17 @@
-"""Rules that a lesson source must satisfy; each rule returns its findings."""
+"""Check that the notebooks follow from their sources, and that the sources follow the rules.
+
+python tools/check_lessons.py      print each finding with file and line; exit 1 if there is one
+"""
 
 import ast
 import re
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 from annlib.course.authoring import source as reader
-from annlib.course.authoring.build import sources
+from annlib.course.authoring.build import check_current, sources
 from annlib.course.authoring.source import LINK, Lesson, read
 from annlib.course.lesson import PARAMETERS
 from annlib.course.running.gates import stated_seconds
@@ -277,3 +281,10 @@ def wholes(lesson: Lesson) -> Iterator[tuple[str, bool, str]]:
     text = "no instructor cell says how many minutes a part takes."
     text = text if notes else "no cell tagged 'instructor', so nobody else can teach it."
     yield "R16", not timed, text
+
+
+if __name__ == "__main__":
+    root = Path(__file__).resolve().parents[1]
+    findings = check_current(root) + lint_all(root)
+    print("\n".join(findings) or "All green")
+    sys.exit(int(bool(findings)))

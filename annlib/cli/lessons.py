@@ -1,4 +1,4 @@
-"""annlib lessons: builds, checks and executes the notebooks of the course."""
+"""annlib lessons: builds and executes the notebooks of the course."""
 
 import os
 import sys
@@ -25,17 +25,6 @@ class Build:
 
         for notebook, kept in build_all(HERE).items():
             print(f"{notebook} had edited cells: kept as {kept}" if kept else notebook)
-
-
-@dataclass(frozen=True)
-class Check:
-    """Check that the notebooks follow from the sources, and that the sources follow the rules."""
-
-    def run(self) -> None:
-        from annlib.course.authoring.build import check_current
-        from annlib.course.authoring.lint import lint_all
-
-        finish(check_current(HERE) + lint_all(HERE))
 
 
 @dataclass(frozen=True)
@@ -74,15 +63,10 @@ class Run:
         findings = release(HERE, self.out, parameters, say, self.lessons, *options)
         if sys.stdout.isatty() and not os.environ.get("CI"):
             webbrowser.open((self.out / "index.html").resolve().as_uri())
-        finish(findings)
+        if findings:  # the last lines on the screen
+            print("\n".join(findings))
+            sys.exit(f"{len(findings)} findings")
+        print("All green")
 
 
-def finish(findings: list[str]) -> None:
-    """Exits with 1 if there are findings, which are the last lines on the screen."""
-    if findings:
-        print("\n".join(findings))
-        sys.exit(f"{len(findings)} findings")
-    print("All green")
-
-
-COMMANDS = {"build": Build, "check": Check, "run": Run}
+COMMANDS = {"build": Build, "run": Run}

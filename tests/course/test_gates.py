@@ -10,7 +10,6 @@ import nbformat
 import pytest
 
 from annlib.course.authoring.build import notebook_text
-from annlib.course.authoring.lint import findings_by_point
 from annlib.course.authoring.source import read
 from annlib.course.lesson import CLAIM, PROGRESS, Claim
 from annlib.course.running import gates, pages
@@ -18,6 +17,7 @@ from annlib.course.running.execute import Run
 from annlib.course.widgets.explorer import attention_explorer
 from annlib.data.balloon_town.dataset import make_scene
 from annlib.model.build import shipped_model
+from tools.check_lessons import findings_by_point
 
 FIXTURE = Path(__file__).parents[1] / "lessons/90_fixture.py"
 TEXT = FIXTURE.read_text()

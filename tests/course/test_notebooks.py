@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from annlib.course.authoring.build import check_current
-from annlib.course.authoring.lint import lint_all
 from annlib.course.running.release import release
+from tools.check_lessons import lint_all
 
 ROOT = Path(__file__).parents[2]
 

@@ -1,4 +1,4 @@
-"""What `make course` does: check sources, run both editions, judge them, write pages."""
+"""What `make course` does: run both editions, judge them, write pages."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,7 +6,6 @@ from pathlib import Path
 import nbformat
 
 from annlib.course.authoring.build import check_current, sources, targets
-from annlib.course.authoring.lint import lint_all
 from annlib.course.running.execute import Parameters, Run, run_all
 from annlib.course.running.gates import Report, record, review
 from annlib.course.running.pages import publish
@@ -67,7 +66,7 @@ def release(
         tell_all([finding for report in reports for finding in report.sentences()])
         return reports
 
-    findings, built = tell_all(check_current(root) + lint_all(root)), targets(root)
+    findings, built = tell_all(check_current(root)), targets(root)
     reports = judge("solution")
     for place, report in enumerate(reports if keep_record else []):
         if not report.run.error:  # record its claims, and compare the text with them again
