@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from annlib.config import IGNORE_INDEX
 from annlib.course.attention import attention_of
 from annlib.course.attention_metrics import predict_labels
-from annlib.course.checks.base import NotYet, attempt, check_pixel, draw, fresh, normal, passed
+from annlib.course.checks.base import NotYet, attempt, check_pixel, expect, passed
+from annlib.course.checks.inputs import draw, fresh, normal
 from annlib.course.interventions import changed_attention, without_strongest
 from annlib.course.lesson import say
 from annlib.data.balloon_town.layout import CLASS_NAMES, HOUSES, Scene
@@ -25,7 +26,7 @@ def class_mass(student: Callable[[Tensor, Tensor, int], Tensor]) -> None:
     """heat (h, w), labels int64 (H, W), K -> (K,)"""
 
     def run(heat: Tensor, labels: Tensor, classes: int) -> Tensor:
-        masses = attempt(student, heat.clone(), labels.clone(), classes)
+        masses = attempt(student, heat, labels, classes)
         if masses.shape != (classes,):
             raise NotYet(f"""One mass for each of {classes} classes is a tensor ({classes},); yours
                 is {tuple(masses.shape)}. Classes that do not occur in an image get 0.""")
@@ -34,8 +35,7 @@ def class_mass(student: Callable[[Tensor, Tensor, int], Tensor]) -> None:
     for _ in range(2):
         side, rows, columns, classes = draw(2, 4), draw(3, 5), draw(6, 8), draw(4, 6)
         heat = torch.rand(rows, columns, generator=fresh()) ** 4 + 1e-3
-        heat = heat / heat.sum()
-        size = (rows * side, columns * side)
+        heat, size = heat / heat.sum(), (rows * side, columns * side)
         labels = torch.randint(classes - 1, size, generator=fresh())  # the last does not occur
         masses = run(heat, labels, classes)
         total = float(masses.sum())
@@ -67,34 +67,28 @@ def class_mass(student: Callable[[Tensor, Tensor, int], Tensor]) -> None:
         if not torch.allclose(run(even, labels, classes), areas, atol=1e-4):
             raise NotYet("""Under uniform attention each class must get its share of the pixels:
                 that is the baseline, a block that prefers no position.""")
-        if torch.allclose(masses, areas, atol=1e-4):
-            raise NotYet("Your masses are the areas of the classes: multiply by heat.")
-    if not torch.allclose(2 * run(heat / 2, labels, classes), masses, atol=1e-5):
-        raise NotYet("Half of the attention must give half of each mass: do not normalise.")
+        same = torch.allclose(masses, areas, atol=1e-4)
+        expect(not same, "Your masses are the areas of the classes: multiply by heat.")
+    linear = torch.allclose(2 * run(heat / 2, labels, classes), masses, atol=1e-5)
+    expect(linear, "Half of the attention must give half of each mass: do not normalise.")
     passed("""nothing is lost, a cell that holds several classes counts by their shares of it, and
         under uniform attention each class gets its share of the image.""")
 
 
 def switch_off(student: Callable[[Tensor, int], Tensor]) -> None:
     """weights (B, N, S), rows sum to 1, and k -> (B, N, S)"""
-
-    def run(weights: Tensor, k: int) -> Tensor:
-        copy = weights.clone()
-        left = attempt(student, copy, k)
-        if not torch.equal(copy, weights):
-            raise NotYet("""Your function writes into its input; the next measurement would use the
-                changed weights. Work on a copy: clone(), or scatter.""")
-        if left.shape != weights.shape:
-            raise NotYet(f"""Weights {tuple(weights.shape)} went in, {tuple(left.shape)} came out:
-                the shape stays, weights that are switched off become 0.""")
-        return left
-
+    in_place = """Your function writes into its input; the next measurement would use the changed
+        weights. Work on a copy: clone(), or scatter."""
     for _ in range(2):
         weights = (2 * normal(draw(2, 3), draw(4, 6), draw(9, 14))).softmax(-1)
         k = draw(2, 4)
-        check_switched_off(run(weights, k), weights, k)
-        if not torch.allclose(run(weights, 0), weights, atol=1e-5):
-            raise NotYet("With k = 0 nothing is switched off, but your weights changed.")
+        left = attempt(student, weights, k, in_place=in_place)
+        if left.shape != weights.shape:
+            raise NotYet(f"""Weights {tuple(weights.shape)} went in, {tuple(left.shape)} came out:
+                the shape stays, weights that are switched off become 0.""")
+        check_switched_off(left, weights, k)
+        same = torch.allclose(attempt(student, weights, 0), weights, atol=1e-5)
+        expect(same, "With k = 0 nothing is switched off, but your weights changed.")
     passed("""each row loses its own k strongest, the others keep their ratios, rows sum to 1 again,
         and k = 0 changes nothing.""")
 
@@ -105,33 +99,37 @@ def check_switched_off(left: Tensor, weights: Tensor, k: int) -> None:
         torch.zeros_like(off).scatter(-1, weights.topk(k, largest=largest).indices, True)
         for largest in (True, False)
     )
-    if torch.equal(off, weakest):
-        raise NotYet("You switched off the weakest; take the strongest.")
-    counts = off.sum(-1)
-    if not (counts == k).all():
-        raise NotYet(f"""{k} weights must be off in every row; yours have {int(counts.min())} to
-            {int(counts.max())}. Each row chooses for itself: topk along the last axis.""")
-    if not torch.equal(off, strongest):
-        raise NotYet("""The weights that are off are not the strongest of their own row. Did you
-            choose the same columns for all rows, or choose along another axis?""")
-    sums = left.sum(-1)
-    if not torch.allclose(sums, torch.ones_like(sums), atol=1e-4):
-        raise NotYet(f"""Rows must sum to 1 again, or the output of the block shrinks; yours sum to
-            {float(sums.min()):.2f} and more. Divide each row by the sum that is left.""")
+    expect(not torch.equal(off, weakest), "You switched off the weakest; take the strongest.")
+    counts, sums = off.sum(-1), left.sum(-1)
     factors = left / weights
     lowest = factors.where(~off, torch.inf).amin(-1)
     highest = factors.where(~off, -torch.inf).amax(-1)
-    if not torch.allclose(lowest, highest, rtol=1e-3):
-        raise NotYet("""Weights that stay must keep their ratios: one factor for the whole row. A
-            softmax over weights, or distributing the loss evenly, changes them.""")
+    claims = {
+        f"""{k} weights must be off in every row; yours have {int(counts.min())} to
+        {int(counts.max())}. Each row chooses for itself: topk along the last axis.""": (
+            bool((counts == k).all())
+        ),
+        """The weights that are off are not the strongest of their own row. Did you choose the same
+        columns for all rows, or choose along another axis?""": torch.equal(off, strongest),
+        f"""Rows must sum to 1 again, or the output of the block shrinks; yours sum to
+        {float(sums.min()):.2f} and more. Divide each row by the sum that is left.""": (
+            torch.allclose(sums, torch.ones_like(sums), atol=1e-4)
+        ),
+        """Weights that stay must keep their ratios: one factor for the whole row. A softmax over
+        weights, or distributing the loss evenly, changes them.""": (
+            torch.allclose(lowest, highest, rtol=1e-3)
+        ),
+    }
+    for advice, claim in claims.items():
+        expect(claim, advice)
 
 
 def bright_without_need(pixel: tuple[int, int], model: nn.Module, scene: Scene) -> None:
     """Whether (row, column) attends strongly to one anchor of the AFNB but does not need it."""
     check_pixel(pixel, scene.labels.shape)
-    where = f"Row {pixel[0]}, column {pixel[1]}"
-    if scene.labels[pixel] == IGNORE_INDEX:
-        raise NotYet(f"{where} is a border, which has no class. Choose one further away.")
+    where, label = f"Row {pixel[0]}, column {pixel[1]}", scene.labels[pixel]
+    border = label == IGNORE_INDEX
+    expect(not border, f"{where} is a border, which has no class. Choose one further away.")
     strongest = float(attention_of(model, scene.image)["afnb.attention"].row(*pixel).max())
     if strongest < STRONG:
         raise NotYet(f"""{where} gives no anchor more than {strongest:.0%}: not bright. Find a pixel
@@ -144,7 +142,7 @@ def bright_without_need(pixel: tuple[int, int], model: nn.Module, scene: Scene) 
             raise NotYet(f"""Bright, but needed: without its {k} strongest weights the prediction
                 changes from {CLASS_NAMES[before]} to {CLASS_NAMES[after]}. Which classes need only
                 local context?""")
-    if scene.labels[pixel] in HOUSES:
+    if label in HOUSES:
         raise NotYet(f"""{where} keeps its class, but it is a house, and nothing near a house tells
             its class: without its balloon the network may still be correct by chance. Find a pixel
             whose class follows from its local context.""")

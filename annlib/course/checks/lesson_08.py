@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from math import ceil, sqrt
 from statistics import mean, pstdev, stdev
 
-from annlib.course.checks.base import NotYet, draw, expect, judge, normal, passed, result_of
+from annlib.course.checks.base import NotYet, expect, judge, passed, result_of
+from annlib.course.checks.inputs import draw, normal
 from annlib.course.statistics import paired_interval, t_quantile
 
 QUESTION = {"head": ["apnb", "ann"], "pool_scales": ["1", "1,3,6,8"]}
@@ -33,16 +34,16 @@ def run_grid(student: Callable[[float, int, float], Mapping[str, list]]) -> None
         for name, wanted in QUESTION.items():
             same = len(grid[name]) == 2 and all(value in grid[name] for value in wanted)
             expect(same, f"{name} is {grid[name]}; the question is about {wanted}.")
-        seeds = grid["seed"]
-        if len(set(seeds)) != len(seeds):
-            raise NotYet(f"Seeds {seeds}: one occurs twice. That run is not a second measurement.")
-        rounds = ceil(4 * len(seeds) / cores)
-        taken = f"4 cells x {len(seeds)} seeds, {cores} in parallel: {rounds * minutes:g} minutes"
-        if rounds * minutes > budget:
+        seeds, count = grid["seed"], len(grid["seed"])
+        once = len(set(seeds)) == count
+        expect(once, f"Seeds {seeds}: one occurs twice. That run is not a second measurement.")
+        time = ceil(4 * count / cores) * minutes
+        taken = f"4 cells x {count} seeds, {cores} in parallel: {time:g} minutes"
+        if time > budget:
             raise NotYet(f"""{taken}, but the budget is {budget:g}. Multiply all the lists of the
                 grid, and count in rounds: the last one takes a whole run, too.""")
-        expect(len(seeds) > 1, "One seed shows no spread, and there is budget for more.")
-        if len(seeds) != most:
+        expect(count > 1, "One seed shows no spread, and there is budget for more.")
+        if count != most:
             raise NotYet(f"""{taken} of {budget:g}. Another seed would still fit: cores work in
                 parallel, so the budget is divided into rounds of {cores} runs.""")
     passed("""every head with every pyramid and every seed, no seed twice, as many seeds as the
@@ -84,17 +85,17 @@ def confidence_interval(student: Callable[[Sequence[float]], tuple[float, float]
             "You return mean ± s, the range of single runs. The mean of n varies less, by √n.": s,
             "You left out √n: the spread of the mean is s/√n, the standard error, not s.": t * s,
             "You left out t: mean ± one standard error holds the true mean far less often.": error,
-            "1.96 is for a spread that is known, or for hundreds of runs. Here s is estimated from "
-            "few: take t_quantile(0.975, n - 1).": 1.96 * error,
+            """1.96 is for a spread that is known, or for hundreds of runs. Here s is estimated from
+            few: take t_quantile(0.975, n - 1).""": 1.96 * error,
             "Two slips: s instead of s/√n, and 1.96 instead of t.": 1.96 * s,
-            "Your deviation divides by n. From a sample it divides by n - 1: statistics.stdev, not "
-            "pstdev (numpy: ddof=1).": t * pstdev(values) / sqrt(n),
+            """Your deviation divides by n. From a sample it divides by n - 1: statistics.stdev, not
+            pstdev (numpy: ddof=1).""": t * pstdev(values) / sqrt(n),
             "Degrees of freedom are n - 1: one is used for the mean.": t_quantile(0.975, n) * error,
-            "t_quantile(0.95, ...) leaves 5 % on one side. Two sides with 2.5 % each: "
-            "0.975.": t_quantile(0.95, n - 1) * error,
+            """t_quantile(0.95, ...) leaves 5 % on one side. Two sides with 2.5 % each:
+            0.975.""": t_quantile(0.95, n - 1) * error,
             "The interval reaches t·s/√n to each side; yours is half of that.": t * error / 2,
-            "You divide by the root of the number of pixels. Pixels of one network are not "
-            "independent measurements of training: n counts runs.": t * s / sqrt(NUM_PIXELS),
+            """You divide by the root of the number of pixels. Pixels of one network are not
+            independent measurements of training: n counts runs.""": t * s / sqrt(NUM_PIXELS),
             "You divide by n; the standard error has its square root.": t * s / n,
         }
         otherwise = f"""With n = {n} and s = {s:.4f} your interval reaches {half:.4f} to each side.
@@ -114,8 +115,7 @@ def paired_difference(student: Callable[[Runs, Runs], tuple[float, float]]) -> N
         a: Runs = {seed: c + d for seed, c, d in zip(seeds, common, ours, strict=True)}
         b: Runs = {seed: c + d for seed, c, d in zip(seeds, common, theirs, strict=True)}
         if with_failures:
-            a[seeds[draw(0, 2)]] = None
-            b[seeds[draw(3, 5)]] = None
+            a[seeds[draw(0, 2)]] = b[seeds[draw(3, 5)]] = None
         b = dict(reversed(b.items()))
         difference, half = two_numbers(student, dict(a), dict(b))
         right = paired_interval(a, b)
@@ -127,23 +127,22 @@ def paired_difference(student: Callable[[Runs, Runs], tuple[float, float]]) -> N
         means = [mean(v for v in runs.values() if v is not None) for runs in (a, b)]
         slips = {
             "The sign is reversed: ours - theirs is above zero where ours is better.": -right.mean,
-            "A failed run counts as 0 in yours. It shows nothing about the score: leave out the "
-            "pair, and report how many failed.": paired_interval(*filled).mean,
-            "Yours is a difference of two means over different seeds: where one run failed the "
-            "other still counts. Take differences seed by seed, of pairs.": means[0] - means[1],
+            """A failed run counts as 0 in yours. It shows nothing about the score: leave out the
+            pair, and report how many failed.""": paired_interval(*filled).mean,
+            """Yours is a difference of two means over different seeds: where one run failed the
+            other still counts. Take differences seed by seed, of pairs.""": means[0] - means[1],
         }
         otherwise = f"""The mean difference of the pairs is not {difference:.4f}. Match runs by
             seed, not by their place: the two dicts are in another order."""
         judge(difference, right.mean, slips, otherwise, rtol=0, atol=near)
-        check_half(half, right.half, a, b)
+        if abs(half / right.half - 1) >= 1e-6:
+            raise NotYet(half_width_advice(half, a, b))
     passed("""differences seed by seed, so that what a seed does to both cancels; failed runs
         neither count as zero nor shift the others; t · s/√n with the number of pairs.""")
 
 
-def check_half(half: float, right: float, a: Runs, b: Runs) -> None:
-    """Raises NotYet with the slip that leads to this half width."""
-    if abs(half / right - 1) < 1e-6:
-        return
+def half_width_advice(half: float, a: Runs, b: Runs) -> str:
+    """The advice of the slip that leads to this half width."""
     pairs = [(a[s], b[s]) for s in a if a[s] is not None and b.get(s) is not None]
     n, s = len(pairs), stdev(x - y for x, y in pairs)
     t, root = t_quantile(0.975, n - 1), sqrt(n)
@@ -161,7 +160,9 @@ def check_half(half: float, right: float, a: Runs, b: Runs) -> None:
         t * by_place / root: "You paired by place: the dicts are in another order. Pair by seed.",
     }
     nearest = min(slips, key=lambda slip: abs(half / slip - 1))  # two slips may be close together
-    expect(abs(half / nearest - 1) > 0.004, slips[nearest])
-    expect(all(abs(half / slip - 1) > 0.03 for slip in combined), unpaired)
-    raise NotYet(f"""From {n} complete pairs whose differences deviate by {s:.4f}, the half width is
-        not {half:.4f}. It is t · s/√n with n pairs.""")
+    if abs(half / nearest - 1) <= 0.004:
+        return slips[nearest]
+    if any(abs(half / slip - 1) <= 0.03 for slip in combined):
+        return unpaired
+    return f"""From {n} complete pairs whose differences deviate by {s:.4f}, the half width is
+        not {half:.4f}. It is t · s/√n with n pairs."""

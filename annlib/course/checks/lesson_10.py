@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from annlib.course.checks.base import NotYet, attempt_number, draw, fresh, judge, passed, result_of
+from annlib.course.checks.base import NotYet, attempt_number, expect, judge, passed, result_of
+from annlib.course.checks.inputs import draw, fresh, normal
 from annlib.course.lesson import say
 from annlib.course.statistics import DIRECTIONS, METRICS, VERDICTS, Registration
 
@@ -28,8 +29,8 @@ def seeds_in_budget(student: Callable[[float, float, int], int]) -> None:
 
     def run(minutes: float, seconds: float, arms: int) -> int:
         seeds = attempt_number(student, minutes, seconds, arms)
-        if not isinstance(seeds, int):
-            raise NotYet(f"Seeds are counted: a whole number (int), not {seeds!r}.")
+        whole = isinstance(seeds, int)
+        expect(whole, f"Seeds are counted: a whole number (int), not {seeds!r}.")
         return seeds
 
     for _ in range(3):
@@ -38,20 +39,21 @@ def seeds_in_budget(student: Callable[[float, float, int], int]) -> None:
         spare = 0.4 * arms * seconds / 60
         for minutes in (exact + 1e-6, exact + 2 * spare):
             got = run(minutes, seconds, arms)
-            runs = int(60 * minutes / seconds)
             slips = {
-                f"{got} is the number of runs. Each seed needs {arms}.": runs,
+                f"{got} is the number of runs. Each seed needs {arms}.": int(
+                    60 * minutes / seconds
+                ),
                 "minutes are not seconds.": int(minutes / seconds / arms),
                 f"with {got} seeds the time runs out before the last is done.": seeds + 1,
             }
             otherwise = f"{got} seeds would take {got * arms * seconds / 60:.1f} minutes."
             where = f"{minutes:.1f} minutes, {seconds:.0f} s a run and {arms} arms: "
             judge(got, seeds, slips, otherwise, where)
-        if run(exact - spare, seconds, arms) != seeds - 1:
-            raise NotYet(f"""{exact - spare:.1f} minutes end before seed {seeds} has run in every
-                arm, and a seed counts only when all arms have it: round down.""")
-    if run(1.0, 100.0, 2) != 0:
-        raise NotYet("One minute is too short for two runs of 100 seconds: 0 seeds.")
+        otherwise = f"""{exact - spare:.1f} minutes end before seed {seeds} has run in every arm,
+            and a seed counts only when all arms have it: round down."""
+        judge(run(exact - spare, seconds, arms), seeds - 1, {}, otherwise)
+    none = run(1.0, 100.0, 2) == 0
+    expect(none, "One minute is too short for two runs of 100 seconds: 0 seeds.")
     passed("a seed costs one run in each arm, and only complete ones count.")
 
 
@@ -67,9 +69,9 @@ def registration(student: Callable[[], Registration]) -> None:
         control = " What is the number compared with?" if name == "control" else ""
         if not isinstance(value, str) or not value.strip():
             raise NotYet(f"{name} is missing: nobody could repeat your test.{control}")
-    found = HEDGES.search(told.claim)
-    if found:
-        raise NotYet(f"""The claim says {found[0]!r}: any result would fit, so
+    hedge = HEDGES.search(told.claim)
+    if hedge:
+        raise NotYet(f"""The claim says {hedge[0]!r}: any result would fit, so
             nothing could refute it. Say what is higher or lower than what.""")
     if len(told.claim.split()) < 6:
         raise NotYet(f"{told.claim!r} is short for a claim: what is higher than what, and where?")
@@ -110,33 +112,34 @@ def decide(student: Callable[[Sequence[float], float], str]) -> None:
     def ask(differences: Sequence[float], effect: float = effect) -> str:
         hint = "One seed has no spread: what does it show?" if len(differences) == 1 else ""
         answer = result_of(student, list(differences), effect, hint=hint)
-        if answer not in VERDICTS:
-            raise NotYet(f"decide gave {answer!r}; it must be one of {VERDICTS}.")
+        expect(answer in VERDICTS, f"decide gave {answer!r}; it must be one of {VERDICTS}.")
         return answer
 
     def five(middle: float, spread: float) -> list[float]:
         order = torch.randperm(5, generator=fresh()).tolist()
-        return [effect * (middle + spread * (place - 2)) for place in order]
+        return [middle + spread * (place - 2) for place in order]
 
-    if ask(five(3, 0.05)) != SUPPORTED:
-        raise NotYet("Five seeds agree on about three times the smallest effect: supported.")
-    if ask(five(-3, 0.05)) != REFUTED:
-        raise NotYet("Five seeds agree on the opposite: refuted. The sign of a difference counts.")
-    if ask(five(0.3, 0.05)) != REFUTED:
-        raise NotYet("""Five seeds agree on a third of the smallest effect. There is an effect, but
-            not the claimed one: refuted. Compare with the smallest effect, not with 0.""")
-    if ask([-3 * effect, 2 * effect, 8 * effect]) != OPEN:
-        raise NotYet("""Three seeds from far below to far above: their mean is above the smallest
-            effect by chance. Large spread, few seeds: cannot tell. Where do you use the spread?""")
-    if ask(five(1, 0.1)) != OPEN:
-        raise NotYet("Five seeds lie close to the smallest effect, on both sides: cannot tell.")
-    if ask([3 * effect]) != OPEN:
-        raise NotYet("One seed shows no spread, so it decides nothing: cannot tell.")
-    if ask([effect * (2 + 4 * sign) for sign in (-1, 1)] * 60) != SUPPORTED:
-        raise NotYet("""With 120 seeds the mean is known well, however far single seeds scatter: the
-            standard error shrinks with √n, and the claim is about the mean.""")
+    cases = {  # advice -> the verdict on these differences, in smallest effects
+        """Five seeds agree on about three times the smallest effect:
+        supported.""": (SUPPORTED, five(3, 0.05)),
+        """Five seeds agree on the opposite: refuted. The sign of a difference
+        counts.""": (REFUTED, five(-3, 0.05)),
+        """Five seeds agree on a third of the smallest effect. There is an effect, but not the
+        claimed one: refuted. Compare with the smallest effect, not with
+        0.""": (REFUTED, five(0.3, 0.05)),
+        """Three seeds from far below to far above: their mean is above the smallest effect by
+        chance. Large spread, few seeds: cannot tell. Where do you use the
+        spread?""": (OPEN, [-3, 2, 8]),
+        """Five seeds lie close to the smallest effect, on both sides: cannot
+        tell.""": (OPEN, five(1, 0.1)),
+        "One seed shows no spread, so it decides nothing: cannot tell.": (OPEN, [3]),
+        """With 120 seeds the mean is known well, however far single seeds scatter: the standard
+        error shrinks with √n, and the claim is about the mean.""": (SUPPORTED, [-2, 6] * 60),
+    }
+    for advice, (verdict, shares) in cases.items():
+        expect(ask([effect * share for share in shares]) == verdict, advice)
     for _ in range(20):  # other units, another order, the opposite claim
-        values = torch.randn(draw(3, 6), generator=fresh(), dtype=torch.float64)
+        values = normal(draw(3, 6), dtype=torch.float64)
         differences = (effect * (1 + 2 * values)).tolist()
         answer = ask(differences)
         if ask([100 * d for d in differences], 100 * effect) != answer:
@@ -145,11 +148,11 @@ def decide(student: Callable[[Sequence[float], float], str]) -> None:
         if ask(differences[::-1]) != answer:
             raise NotYet("""The order of the seeds changes the decision. Seeds are labels, not
                 times: mean and spread do not depend on an order.""")
-        if answer == SUPPORTED and ask([-d for d in differences]) != REFUTED:
-            raise NotYet("""The differences support the claim; with opposite signs they must refute
-                it.""")
+        opposite = answer != SUPPORTED or ask([-d for d in differences]) == REFUTED
+        advice = "The differences support the claim; with opposite signs they must refute it."
+        expect(opposite, advice)
     # The truth is exactly at the threshold: either decision is wrong or bold.
-    draws = torch.randn(STUDIES, 3, generator=fresh(), dtype=torch.float64)
+    draws = normal(STUDIES, 3, dtype=torch.float64)
     bold = sum(ask((effect * (1 + row)).tolist()) != OPEN for row in draws)
     if bold / STUDIES >= RARELY:
         raise NotYet(f"""Of {STUDIES} studies of 3 seeds, whose true effect was exactly the smallest

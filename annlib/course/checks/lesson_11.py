@@ -10,17 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, linear
 
-from annlib.course.checks.base import (
-    NotYet,
-    attempt,
-    draw,
-    expect,
-    fresh,
-    judge,
-    normal,
-    passed,
-    result_of,
-)
+from annlib.course.checks.base import NotYet, attempt, expect, judge, passed, result_of
+from annlib.course.checks.inputs import draw, fresh, normal
 from annlib.engine.profiler import operation_counter
 from annlib.model.asymmetric import PyramidPool
 from annlib.model.fused import pyramid_means
@@ -42,7 +33,7 @@ def commutes(student: Callable[[Layer, Tensor, int], bool]) -> None:
 
     @torch.no_grad()
     def ask(layer: Layer, features: Tensor) -> bool:
-        found = result_of(student, layer, features.clone(), scale)
+        found = result_of(student, layer, features, scale)
         one = isinstance(found, bool) or (isinstance(found, Tensor) and found.numel() == 1)
         expect(one, f"True or False is wanted, but you return a {type(found).__name__}.")
         return bool(found)
@@ -52,32 +43,33 @@ def commutes(student: Callable[[Layer, Tensor, int], bool]) -> None:
         features = normal(2, channels, draw(7, 9), draw(11, 13))
         conv, wide = nn.Conv2d(channels, 5, 1), nn.Conv2d(channels, 3, 3, padding=1)
         relu = nn.ReLU()
-        if not ask(nn.Identity(), features) and ask(relu, features):
-            raise NotYet("The opposite: True means that both orders give the same.")
-        if not ask(conv, features):
-            raise NotYet("""A 1 x 1 convolution commutes with the mean, but your test says no. Do
-                you compare bit by bit? Sums in another order differ by rounding: allow a small
-                relative error. Are your cells means, not maxima?""")
-        if ask(relu, features):
-            raise NotYet("""On features of both signs ReLU does not commute: of -1 and 1 the mean is
-                0, but the mean of their ReLUs is not. Your test says yes. Does it apply the layer
-                before the means in one order, after them in the other, and compare all numbers?""")
-        if not ask(relu, features.abs() + 0.1):
-            raise NotYet("""On positive features ReLU changes nothing, so both orders agree; your
-                test says no. It must use the features that it is given, not some of its own.""")
-        if ask(HalfReLU(), features):
-            raise NotYet("""One layer was nonlinear in the second half of its channels only, and
-                your test says yes. Compare all channels, images and cells: the largest difference,
-                not a sum.""")
-        if ask(wide, features):
-            raise NotYet("""A 3 x 3 convolution is linear, but it mixes neighbours: after the means
-                its neighbours are cells, not positions. Your test says yes.""")
-        if ask(relu, 1e-6 * features):
-            raise NotYet("""With features a million times smaller your test says yes for ReLU: a
-                fixed tolerance takes small numbers for equal. Divide by the largest number.""")
-        if not ask(conv, 1e7 * features):
-            raise NotYet("""With features ten million times larger your test says no for a 1 x 1
-                convolution: rounding grows with the numbers. Divide by the largest number.""")
+        reversed_ = not ask(nn.Identity(), features) and ask(relu, features)
+        expect(not reversed_, "The opposite: True means that both orders give the same.")
+        cases = {  # advice -> what is right for this layer, on these features
+            """A 1 x 1 convolution commutes with the mean, but your test says no. Do you compare bit
+            by bit? Sums in another order differ by rounding: allow a small relative error. Are your
+            cells means, not maxima?""": (True, conv, features),
+            """On features of both signs ReLU does not commute: of -1 and 1 the mean is 0, but the
+            mean of their ReLUs is not. Your test says yes. Does it apply the layer before the means
+            in one order, after them in the other, and compare all
+            numbers?""": (False, relu, features),
+            """On positive features ReLU changes nothing, so both orders agree; your test says no.
+            It must use the features that it is given, not some of its
+            own.""": (True, relu, features.abs() + 0.1),
+            """One layer was nonlinear in the second half of its channels only, and your test says
+            yes. Compare all channels, images and cells: the largest difference, not a
+            sum.""": (False, HalfReLU(), features),
+            """A 3 x 3 convolution is linear, but it mixes neighbours: after the means its
+            neighbours are cells, not positions. Your test says yes.""": (False, wide, features),
+            """With features a million times smaller your test says yes for ReLU: a fixed tolerance
+            takes small numbers for equal. Divide by the largest
+            number.""": (False, relu, 1e-6 * features),
+            """With features ten million times larger your test says no for a 1 x 1 convolution:
+            rounding grows with the numbers. Divide by the largest
+            number.""": (True, conv, 1e7 * features),
+        }
+        for advice, (right, layer, inputs) in cases.items():
+            expect(ask(layer, inputs) == right, advice)
     passed("""a 1 x 1 convolution passes in spite of rounding, whatever the size of the numbers;
         ReLU, 3 x 3 and a layer that is nonlinear in some channels only do not. On positive features
         ReLU changes nothing, and your test, which uses the features, says so.""")

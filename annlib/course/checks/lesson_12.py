@@ -5,7 +5,8 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from annlib.course.checks.base import NotYet, attempt, draw, expect, given, judge, normal, passed
+from annlib.course.checks.base import NotYet, attempt, expect, given, judge, passed
+from annlib.course.checks.inputs import draw, normal
 from annlib.course.efficient import FAMILIES, KINDS, exact, method_of, weights_of
 from annlib.engine.profiler import operation_counter
 
