@@ -5,13 +5,14 @@ B batch, N query positions, S anchors, C channels of the key map.
 
 from collections.abc import Callable
 from copy import deepcopy
+from itertools import product
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, linear
 
 from annlib.course.checks.base import NotYet, attempt, expect, judge, passed, result_of
-from annlib.course.checks.inputs import draw, fresh, normal
+from annlib.course.checks.inputs import draw, normal
 from annlib.engine.profiler import operation_counter
 from annlib.model.asymmetric import PyramidPool
 from annlib.model.fused import pyramid_means
@@ -43,8 +44,8 @@ def commutes(student: Callable[[Layer, Tensor, int], bool]) -> None:
         features = normal(2, channels, draw(7, 9), draw(11, 13))
         conv, wide = nn.Conv2d(channels, 5, 1), nn.Conv2d(channels, 3, 3, padding=1)
         relu = nn.ReLU()
-        reversed_ = not ask(nn.Identity(), features) and ask(relu, features)
-        expect(not reversed_, "The opposite: True means that both orders give the same.")
+        opposite = not ask(nn.Identity(), features) and ask(relu, features)
+        expect(not opposite, "The opposite: True means that both orders give the same.")
         cases = {  # advice -> what is right for this layer, on these features
             """A 1 x 1 convolution commutes with the mean, but your test says no. Do you compare bit
             by bit? Sums in another order differ by rounding: allow a small relative error. Are your
@@ -86,7 +87,7 @@ def folded_context(student: Callable[..., Tensor]) -> None:
         channels, values = draw(38, 44), draw(30, 36)
         wide = values + draw(2, 6)  # never as wide as the values: a missing projection shows
         anchors, positions = sum(scale**2 for scale in scales), draw(150, 200)
-        weights = torch.randn(2, positions, anchors, generator=fresh(), dtype=dtype).softmax(-1)
+        weights = normal(2, positions, anchors, dtype=dtype).softmax(-1)
         features = normal(2, channels, draw(11, 13), draw(15, 17)).to(dtype)
         convs = nn.Conv2d(channels, values, 1).to(dtype), nn.Conv2d(values, wide, 1).to(dtype)
         for conv in convs:
@@ -96,13 +97,17 @@ def folded_context(student: Callable[..., Tensor]) -> None:
         wanted, got = (2, positions, wide), tuple(found.shape)
         expect(got == wanted, f"(B, N, output channels) = {wanted} is wanted; yours is {got}.")
         expect(found.dtype == dtype, f"{dtype} went in, but {found.dtype} came out.")
-        right = plain_context(setting).detach()
-        otherwise = """Your numbers are not those of the plain block. Go step by step: means of the
-            features, value projection, output projection, then weights."""
-        limit = tolerance * float(right.abs().max())
-        judge(found, right, context_slips(setting), otherwise, rtol=0, atol=limit)
+        check_numbers(found, setting, tolerance)
         check_gradients(student, setting, 100 * tolerance)
-        check_work(student, setting)
+        with operation_counter() as counter, torch.no_grad():
+            attempt(student, *setting)
+        with operation_counter() as least:
+            folded(*setting)
+        work, enough = counter.get_total_flops(), least.get_total_flops()
+        if work > 1.5 * enough:  # there are several ways to take means
+            raise NotYet(f"""The numbers are correct, but they take {work:,} operations where
+                {enough:,} are enough. At least one of the two projections still runs at every
+                position.""")
     passed("""the plain block's numbers and gradients to rounding, in float32 and float64, and both
         projections run on the anchors alone.""")
 
@@ -116,28 +121,33 @@ def plain_context(setting: Setting) -> Tensor:
 
 
 @torch.no_grad()
-def context_slips(setting: Setting) -> dict[str, Tensor]:
-    """Advice -> what comes out with that mistake."""
-    weights, features, to_value, to_output, scales = setting
+def folded(weights: Tensor, features: Tensor, first: nn.Conv2d, last: nn.Conv2d, scales, lost=()):
+    """The same at the anchors, without the lost biases."""
+    anchors = pyramid_means(features, scales)
+    for conv in (first, last):
+        anchors = linear(anchors, conv.weight.flatten(1), None if conv in lost else conv.bias)
+    return weights @ anchors
 
-    def made(scales=scales, first=to_value.bias, last=to_output.bias, weights=weights) -> Tensor:
-        values = linear(pyramid_means(features, scales), to_value.weight.flatten(1), first)
-        return weights @ linear(values, to_output.weight.flatten(1), last)
 
-    return {
-        "The bias of the value projection is lost: linear(x, weight, bias).": made(first=None),
-        "The bias of the output projection is lost: rows of the weights sum to 1, so it "
-        "stays.": made(last=None),
-        "Both biases are lost. A mean keeps a constant, and so do weights that sum to 1.": made(
-            first=None, last=None
-        ),
-        "The anchors are in another order than the weights expect: pool_scales as given.": made(
-            scales[::-1]
-        ),
-        "The rows of the weights sum to 1 already: no second softmax.": made(
-            weights=weights.softmax(-1)
-        ),
+def check_numbers(found: Tensor, setting: Setting, tolerance: float) -> None:
+    weights, features, first, last, scales = setting
+    slips = {
+        "The bias of the value projection is lost: linear(x, weight, bias).": [first],
+        """The bias of the output projection is lost: rows of the weights sum to 1, so it
+        stays.""": [last],
+        """Both biases are lost. A mean keeps a constant, and so do weights that sum to
+        1.""": [first, last],
     }
+    made = {advice: folded(*setting, lost) for advice, lost in slips.items()} | {
+        """The anchors are in another order than the weights expect: pool_scales as
+        given.""": folded(*setting[:-1], scales[::-1]),
+        """The rows of the weights sum to 1 already: no second
+        softmax.""": folded(weights.softmax(-1), *setting[1:]),
+    }
+    otherwise = """Your numbers are not those of the plain block. Go step by step: means of the
+        features, value projection, output projection, then weights."""
+    right = plain_context(setting).detach()
+    judge(found, right, made, otherwise, rtol=0, atol=tolerance * float(right.abs().max()))
 
 
 def check_gradients(student: Callable, setting: Setting, limit: float) -> None:
@@ -150,7 +160,7 @@ def check_gradients(student: Callable, setting: Setting, limit: float) -> None:
     leaves |= {f"to_output's {name}": value for name, value in to_output.named_parameters()}
     live = (leaves["scores"].softmax(-1), *setting[1:])
     found, plain = attempt(student, *live), plain_context(live)
-    upstream = torch.randn(plain.shape, generator=fresh(), dtype=plain.dtype)
+    upstream = normal(*plain.shape, dtype=plain.dtype)
     expect(found.requires_grad, "No gradient flows: is there a detach, `.data` or no_grad?")
     options = {"retain_graph": True, "allow_unused": True}
     ours = torch.autograd.grad(found, list(leaves.values()), upstream, **options)
@@ -163,34 +173,16 @@ def check_gradients(student: Callable, setting: Setting, limit: float) -> None:
 
 
 @torch.no_grad()
-def check_work(student: Callable, setting: Setting) -> None:
-    """Half more than the least is allowed: there are several ways to take means."""
-    weights, features, to_value, to_output, scales = setting
-    with operation_counter() as counter:
-        attempt(student, *setting)
-    with operation_counter() as least:
-        anchors = pyramid_means(features, scales)
-        for conv in (to_value, to_output):
-            anchors = linear(anchors, conv.weight.flatten(1), conv.bias)
-        weights @ anchors
-    work, enough = counter.get_total_flops(), least.get_total_flops()
-    if work > 1.5 * enough:
-        raise NotYet(f"""The numbers are correct, but they take {work:,} operations where {enough:,}
-            are enough. At least one of the two projections still runs at every position.""")
-
-
-@torch.no_grad()
 def fold_norm(student: Callable[[nn.Conv2d, nn.BatchNorm2d], nn.Conv2d]) -> None:
     """student(conv, norm) -> one convolution that does what both do in inference"""
-    for bias in (False, True):
-        for kernel, stride in ((1, 1), (3, 2)):
-            channels, wide = draw(3, 5), draw(6, 8)
-            conv = nn.Conv2d(channels, wide, kernel, stride, kernel // 2, bias=bias).double()
-            norm = nn.BatchNorm2d(wide, eps=0.1).double().eval()
-            nn.init.uniform_(norm.running_var, 0.5, 2)
-            for values in (norm.weight, norm.bias, norm.running_mean):
-                nn.init.normal_(values)
-            check_folded(student, conv, norm, normal(2, channels, 9, 12).double())
+    for bias, (kernel, stride) in product((False, True), ((1, 1), (3, 2))):
+        channels, wide = draw(3, 5), draw(6, 8)
+        conv = nn.Conv2d(channels, wide, kernel, stride, kernel // 2, bias=bias).double()
+        norm = nn.BatchNorm2d(wide, eps=0.1).double().eval()
+        nn.init.uniform_(norm.running_var, 0.5, 2)
+        for values in (norm.weight, norm.bias, norm.running_mean):
+            nn.init.normal_(values)
+        check_folded(student, conv, norm, normal(2, channels, 9, 12).double())
     passed("""one convolution gives what two layers gave, with and without a bias, 1 x 1 and 3 x 3;
         its stride and padding are kept, and the input layers are unchanged.""")
 
@@ -200,38 +192,36 @@ def check_folded(
 ) -> None:
     expected = norm(conv(features))
     kept = deepcopy([conv.state_dict(), norm.state_dict()])
-    folded = result_of(student, conv, norm)
-    expect(isinstance(folded, nn.Conv2d), f"You return a {type(folded).__name__}, not a Conv2d.")
-    for layer, state, name in zip((conv, norm), kept, ("convolution", "batch norm"), strict=True):
-        same = all(torch.equal(value, state[key]) for key, value in layer.state_dict().items())
+    layer = result_of(student, conv, norm)
+    expect(isinstance(layer, nn.Conv2d), f"You return a {type(layer).__name__}, not a Conv2d.")
+    for given, state, name in zip((conv, norm), kept, ("convolution", "batch norm"), strict=True):
+        same = all(torch.equal(value, state[key]) for key, value in given.state_dict().items())
         expect(same, f"Your input, the {name}, has been changed: work on a copy (copy.deepcopy).")
-    found = attempt(folded, features)
+    found = attempt(layer, features)
     if found.shape != expected.shape:
         raise NotYet(f"""Its output is {tuple(found.shape)}, not {tuple(expected.shape)}: keep
             kernel, stride and padding of the convolution.""")
-    otherwise = f"""Up to {float((found - expected).abs().max()):.2g} apart from both layers. Write
-        norm(conv) as factor * (weight x + bias) + shift; derive the new weight and bias from it."""
     bare = conv2d(features, conv.weight, None, conv.stride, conv.padding)
-    root, none = (norm.running_var + norm.eps).sqrt(), torch.zeros_like(norm.bias)
-    right, bias = norm.weight / root, none if conv.bias is None else conv.bias
+    deviation, none = (norm.running_var + norm.eps).sqrt(), torch.zeros_like(norm.bias)
+    scale, bias = norm.weight / deviation, none if conv.bias is None else conv.bias
 
-    def made(factor=right, old=bias, mean=norm.running_mean, shift=norm.bias) -> Tensor:
+    def made(factor=scale, old=bias, mean=norm.running_mean, shift=norm.bias) -> Tensor:
         return bare * factor[:, None, None] + (factor * (old - mean) + shift)[:, None, None]
 
     slips = {
-        "eps is missing: the norm divides by the root of variance plus eps.": made(
-            norm.weight / norm.running_var.sqrt()
-        ),
-        "You divide by the variance; divide by its root (with eps under it).": made(right / root),
-        "The norm's weight (its scale) is missing.": made(1 / root),
+        """eps is missing: the norm divides by the root of variance plus
+        eps.""": made(norm.weight / norm.running_var.sqrt()),
+        """You divide by the variance; divide by its root (with eps under
+        it).""": made(scale / deviation),
+        "The norm's weight (its scale) is missing.": made(1 / deviation),
         "The running mean is missing: it is subtracted before the scale.": made(mean=none),
         "The norm's bias (its shift) is missing.": made(shift=none),
         "The old bias of the convolution is lost.": made(old=none),
-        "The old bias is not scaled: the norm scales all that the convolution gives.": made(
-            old=bias / right
-        ),
-        "The scale is in the weights, but new bias is the old one.": made(
-            right, bias / right, none, none
-        ),
+        """The old bias is not scaled: the norm scales all that the convolution
+        gives.""": made(old=bias / scale),
+        """The scale is in the weights, but new bias is the old
+        one.""": made(old=bias / scale, mean=none, shift=none),
     }
+    otherwise = f"""Up to {float((found - expected).abs().max()):.2g} apart from both layers. Write
+        norm(conv) as factor * (weight x + bias) + shift; derive the new weight and bias from it."""
     judge(found, expected, slips, otherwise, rtol=0, atol=1e-9)

@@ -52,23 +52,22 @@ def linear_attention(student: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Non
     channels, num_queries, num_keys, values = draw(3, 5), draw(9, 12), draw(13, 16), draw(6, 8)
     query, key = normal(2, channels, num_queries).abs(), normal(2, channels, num_keys).abs()
     query, key, value = query + 0.1, key + 0.1, normal(2, values, num_keys)
-    result = attempt(student, query.clone(), key.clone(), value.clone())
-    wanted = (2, num_queries, values)
-    if tuple(result.shape) != wanted:
+    result = attempt(student, query, key, value)
+    wanted, got = (2, num_queries, values), tuple(result.shape)
+    if got != wanted:
         raise NotYet(f"""(B, N, Cv) = {wanted} is wanted, a row for each query position; yours is
-            {tuple(result.shape)}. query is {tuple(query.shape)}, value {tuple(value.shape)}.""")
-    ones = attempt(student, query.clone(), key.clone(), torch.ones_like(value))
+            {got}. query is {tuple(query.shape)}, value {tuple(value.shape)}.""")
+    ones = attempt(student, query, key, torch.ones_like(value))
     if not torch.allclose(ones, torch.ones_like(ones), atol=1e-4):
         raise NotYet(f"""Values that are all 1 must give 1, because the weights of a row sum to 1;
             yours give {float(ones.min()):.3g} to {float(ones.max()):.3g}. Divide each row by its
             own total: the query times the sum of all keys.""")
     scores = query.mT @ key
+    softmax = [(scale * scores).softmax(-1) @ value.mT for scale in (1.0, channels**-0.5)]
     slips = {
-        "A softmax is in it. Here the products themselves are the weights.": [
-            (scale * scores).softmax(-1) @ value.mT for scale in (1.0, channels**-0.5)
-        ],
-        "All positions get the mean: the queries have no influence. Where do they "
-        "enter?": value.mean(2)[:, None].expand_as(result),
+        "A softmax is in it. Here the products themselves are the weights.": softmax,
+        """All positions get the mean: the queries have no influence. Where do they
+        enter?""": value.mean(2)[:, None].expand_as(result),
     }
     otherwise = """The weights are not the products of the features. Weight (n, s) must be query n
         times key s, summed over C, divided by the total of row n; nothing else."""
@@ -91,9 +90,9 @@ def criss_cross_reach(student: Callable[[int, int], Tensor]) -> None:
     """(height, width) -> bool (N, N): entry (n, s) says if n attends to s in one pass."""
     height, width = draw(4, 5), draw(6, 7)  # wider than a window of 3, and no multiples
     reach, positions = attempt(student, height, width), height * width
-    if tuple(reach.shape) != (positions, positions):
-        raise NotYet(f"""The answer is (N, N) with N = H * W = {positions}; yours is
-            {tuple(reach.shape)}.""")
+    got = tuple(reach.shape)
+    square = got == (positions, positions)
+    expect(square, f"The answer is (N, N) with N = H * W = {positions}; yours is {got}.")
     expect(reach.dtype == torch.bool, f"Entries must be True or False; yours are {reach.dtype}.")
     expect(reach.diagonal().all(), "A position is in its own row: it attends to itself, too.")
     y, x = draw(1, height - 2), draw(1, width - 2)  # at a corner slips may give the same
@@ -107,9 +106,8 @@ def criss_cross_reach(student: Callable[[int, int], Tensor]) -> None:
             n is in row n // W and column n % W, as maps are flattened row by row (W = {width}).""")
     expect(row, f"{where} attends to its column, but not to its row.")
     expect(column, f"{where} attends to its row, but not to its column.")
-    if outside.any():
-        raise NotYet(f"""{where} attends to {int(outside.sum())} positions neither in its row nor
-            column.""")
+    others = int(outside.sum())
+    expect(not others, f"{where} attends to {others} positions neither in its row nor column.")
     counts, cross = reach.sum(1), height + width - 1
     if not (counts == cross).all():
         raise NotYet(f"""Each attends to H + W - 1 = {cross} positions; some of yours to
