@@ -3,14 +3,23 @@
 A slip is the value that a named misconception leads to.
 """
 
+import tomllib
 from collections.abc import Callable, Mapping
 from math import isfinite
 from numbers import Real
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from annlib.course.lesson import say, wrapped
+
+MESSAGES = tomllib.loads(Path(__file__).with_name("messages.toml").read_text("utf-8"))
+
+
+def message(name: str) -> str:
+    """The message of this name, or the words themselves where numbers of a check are in them."""
+    return MESSAGES.get(name, name)
 
 
 class NotYet(AssertionError):
@@ -20,7 +29,7 @@ class NotYet(AssertionError):
     """
 
     def __init__(self, advice: str):
-        super().__init__(" ".join(advice.split()))
+        super().__init__(" ".join(message(advice).split()))
 
     def _render_traceback_(self) -> list[str]:
         """What IPython shows: the advice, without the lines of the checker."""
@@ -33,15 +42,9 @@ def expect(claim: bool, advice: str) -> None:
         raise NotYet(advice)
 
 
-def expect_all(claims: Mapping[str, Callable[[], object]]) -> None:
-    """Raises NotYet with the first advice whose claim does not hold."""
-    for advice, claim in claims.items():
-        expect(bool(claim()), advice)
-
-
 def passed(shown: str) -> None:
     """Prints what a correct answer has shown."""
-    say("Correct: " + " ".join(shown.split()))
+    say("Correct: " + " ".join(message(shown).split()))
 
 
 def name_of(student: object) -> str:
@@ -135,7 +138,7 @@ def judge(
         return mine.shape == value.shape and torch.allclose(mine, value, rtol, atol, equal_nan=True)
 
     if not same(right):
-        raise NotYet(where + next((one for one in slips if same(slips[one])), otherwise))
+        raise NotYet(where + message(next((one for one in slips if same(slips[one])), otherwise)))
 
 
 def check_pixel(pixel: tuple[int, int], size: tuple[int, int]) -> None:

@@ -50,13 +50,12 @@ def context_of(
 def attention_slips(block: nn.Module, num_queries: int, num_keys: int) -> dict[str, Change]:
     """Advice -> the change that makes the same mistake."""
     return {
-        "The scale is missing: divide the scores by √C of the keys.": {"scale": 1.0},
-        "The scale is √N instead of √C of the keys.": {"scale": num_queries**-0.5},
-        "The scale is √S instead of √C of the keys.": {"scale": num_keys**-0.5},
-        """The softmax runs over N, the query positions. The weights of one query position sum to 1
-        over the keys: the last axis.""": {"softmax": nn.Softmax(dim=1)},
-        "The softmax is missing.": {"softmax": nn.Identity()},
-        "The output is a weighted sum of the values, not of the keys.": {"to_value": block.to_key},
+        "scores without a scale": {"scale": 1.0},
+        "scale √N of the positions": {"scale": num_queries**-0.5},
+        "scale √S of the keys": {"scale": num_keys**-0.5},
+        "softmax over the query positions": {"softmax": nn.Softmax(dim=1)},
+        "no softmax": {"softmax": nn.Identity()},
+        "weighted sum of the keys": {"to_value": block.to_key},
     }
 
 
@@ -85,12 +84,9 @@ def check_fused(
         advice: partial(context_of, block, *maps, levels, one) for advice, one in changes.items()
     }
     slips = {advice: partial(fused, one) for advice, one in (made | contexts).items()} | {
-        """The map comes first in your concatenation. The order decides which weights of `fuse` are
-        used: context first.""": lambda: block.fuse(torch.cat([query_map, context()], 1)),
-        """You add context and map. Here they are concatenated and fused: 2 C channels go into
-        `fuse`.""": lambda: query_map + context(),
-        """You fuse, then add the map once more. In the released models nothing is added after
-        `fuse`.""": lambda: query_map + fused(context),
+        "map before context": lambda: block.fuse(torch.cat([query_map, context()], 1)),
+        "context added to the map": lambda: query_map + context(),
+        "map added after fuse": lambda: query_map + fused(context),
     }
     judge(output, partial(fused, context), slips, otherwise, rtol=1e-4, atol=1e-3)
 

@@ -13,10 +13,7 @@ def click_arrived(clicked: bool) -> None:
     """The round trip from the browser to Python."""
     if not isinstance(clicked, bool):
         raise NotYet(f"The check needs machine.clicked of the button; you passed {clicked!r}.")
-    if not clicked:
-        raise NotYet("""No click has arrived yet. Run the cell with the button, click it, then run
-            this check. If the button does not show, or clicks do nothing: Kernel > Restart, reload
-            the page, and open the notebook in JupyterLab, not in a preview.""")
+    expect(clicked, "no click yet")
     say("Your browser can reach Python, and Python can answer. Every later widget needs this.")
 
 

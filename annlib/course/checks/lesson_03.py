@@ -36,8 +36,7 @@ def attention_operations(student: Callable[[int, int, int, int], int]) -> None:
                 counter does not give {found:,}. Write one term for each of the five steps: three 1
                 x 1 convolutions, two products. Which of them depend on N, which on S?"""
             judge(found, counter.get_total_flops(), slips, otherwise, rtol=1e-9)
-    passed("""your formula gives what torch's counter counts in annlib's non-local attention (S = N)
-        and in its asymmetric one, for random sizes and channels.""")
+    passed("attention_operations")
 
 
 def operation_slips(n: int, s: int, wide: int, c: int) -> dict[str, int]:
@@ -47,16 +46,14 @@ def operation_slips(n: int, s: int, wide: int, c: int) -> dict[str, int]:
         return convs * 2 * n * wide * c + products * 2 * n * s * c
 
     return {
-        "Half of it: a multiply-add is two operations, one product and one sum.": made(3) // 2,
-        "The 1 x 1 convolutions are missing: query and key (shared), value, output.": made(0),
-        "The two products are missing: scores, then weights times values.": made(3, 0),
-        "One product is missing: weights are computed (scores), then used (values).": made(3, 1),
-        "One convolution too many: query and key share one, which runs once.": made(4),
-        "One convolution is missing: query and key share one, then value and output.": made(2),
-        """Your scores compare N with N even when there are only S keys: the matrix is N x
-        S.""": made(3, 0) + 4 * n * n * c,
-        """You project the values at S anchors. The plain block projects all N, then samples them;
-        that saving is the topic of lesson 11.""": made(2) + 2 * s * wide * c,
+        "multiply-add is one operation": made(3) // 2,
+        "no convolutions": made(0),
+        "no products": made(3, 0),
+        "one product": made(3, 1),
+        "four convolutions": made(4),
+        "two convolutions": made(2),
+        "scores of all pairs": made(3, 0) + 4 * n * n * c,
+        "values projected at the anchors": made(2) + 2 * s * wide * c,
     }
 
 
@@ -81,8 +78,7 @@ def largest_height(student: Callable[[int, int], int]) -> None:
             raise NotYet(f"""With {num_bytes:,} bytes and C = {channels} your map of {rows} rows
                 {fits}. Four bytes for each number; N x N twice (scores and weights), N x C twice
                 (keys and values); N is H times 2 H.""")
-    passed("""your map fits and the next larger does not, for random memory and channels, for memory
-        that is just enough, and for memory that is too small for any map.""")
+    passed("largest_height")
 
 
 def needed(height: int, channels: int) -> int:
@@ -129,11 +125,10 @@ def whole_speed_up(student: Callable[[float, float], float]) -> None:
         share, times = draw(1, 99) / 100, 1 + draw(1, 400) / 10
         found, left = attempt_number(student, share, times), 1 - share + share / times
         slips = {
-            "That is the time that is left, as a share of the old one. Take its inverse.": left,
-            """You average the speed-ups (1 for the rest, `times` for the part). Average the times:
-            the slow part takes most of them.""": 1 - share + share * times,
-            "You forget that the part still takes time, if less.": 1 / (1 - share),
-            "You forget the rest, which stays as slow as it was.": times / share,
+            "time instead of speed-up": left,
+            "speed-ups averaged": 1 - share + share * times,
+            "part takes no time": 1 / (1 - share),
+            "rest forgotten": times / share,
         }
         where = f"With share {share} and a part {times:.1f} times faster: "
         otherwise = f"""you get {found:.4g}. Begin with what is left of one second: the rest, and
@@ -141,8 +136,7 @@ def whole_speed_up(student: Callable[[float, float], float]) -> None:
         judge(found, 1 / left, slips, otherwise, where)
     limit = "The rest always remains: 1 / (1 - share) is the limit."
     judge(attempt_number(student, 0.8, 1e12), 5, {}, limit)
-    passed("""the rest keeps its time, the part takes its share divided by how much faster it
-        became, and the speed-up is the old time divided by that sum.""")
+    passed("whole_speed_up")
 
 
 WARM_UP = 2
@@ -176,10 +170,8 @@ def times_faster(student: Compare) -> None:
         error, calls = measured(student, repeat, drift=0.2)
         turns = sum(a != b for a, b in zip(calls, calls[1:], strict=False))
         if turns < repeat or error >= 0.4 / median([1, 1 + 0.2 * len(calls)]):
-            raise NotYet("""This machine slows down while it works, and your answer attributes that
-                to one of the two. Let them take turns: one call of each in every round.""")
-    passed("""two calls of each do not count, then both take turns, and the medians are compared; a
-        cold start, an outlier and a machine that slows down do not change the result.""")
+            raise NotYet("one after the other")
+    passed("times_faster")
 
 
 def measured(

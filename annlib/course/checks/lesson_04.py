@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from annlib.course.checks import blocks
-from annlib.course.checks.base import NotYet, attempt, expect, judge, passed, result_of
+from annlib.course.checks.base import NotYet, attempt, expect, judge, message, passed, result_of
 from annlib.course.checks.inputs import draw, normal
 from annlib.model.asymmetric import PyramidPool
 
@@ -40,15 +40,12 @@ def cell(student: Callable[[int, int, int], tuple[int, int]]) -> None:
             "Your end is the last position; it must be one further.": missing != ends,
             f"Positions {sorted(missing)} are in no cell, so in no anchor.": not missing,
             "Here the side divides evenly: none is shared.": right or side % level,
-            """They do not overlap, but where the side does not divide evenly, adaptive pooling lets
-            neighbours share a position: round the end up.""": right
-            or sum(e - s for s, e in edges) > side,
+            "cells do not overlap": right or sum(e - s for s, e in edges) > side,
             "Round index x side / level down, (index + 1) x side / level up.": right,
         }
         for advice, claim in claims.items():
-            expect(claim, where + advice)
-    passed("""cells start at the floor and end at the ceiling. They cover the side, none is empty,
-        and where the side does not divide evenly neighbours share a position.""")
+            expect(claim, where + message(advice))
+    passed("cell")
 
 
 def sample_anchors(student: Callable[[Tensor, Levels], Tensor]) -> None:
@@ -61,8 +58,7 @@ def sample_anchors(student: Callable[[Tensor, Levels], Tensor]) -> None:
     expect(anchors.requires_grad, "No gradient flows: is there a detach, or a torch.no_grad()?")
     (gradient,) = torch.autograd.grad(anchors.sum(), features)
     expect(bool((gradient != 0).all()), "Some positions count in no anchor: they get no gradient.")
-    passed("""S is the sum of the squares, each anchor is the mean of its cell, level 1 that of the
-        map; a constant stays a constant, and a map need not be square.""")
+    passed("sample_anchors")
 
 
 def check_anchors(student: Callable, features: Tensor, levels: Levels) -> Tensor:
@@ -92,24 +88,15 @@ def check_anchors(student: Callable, features: Tensor, levels: Levels) -> Tensor
         return F.avg_pool2d(x, [side // n or 1 for side in x.shape[2:]])[:, :, :n, :n]
 
     slips = {
-        """You take the largest number of each cell. An anchor is the mean: all positions of a cell
-        have the same weight.""": made(F.adaptive_max_pool2d),
-        """You pick one position of each cell. An anchor is the mean of all of them, so that nothing
-        is left out.""": made(lambda x, n: F.interpolate(x, (n, n))),
-        """You resize: each anchor mixes the four positions around one point. A mean counts all of
-        its cell.""": made(lambda x, n: F.interpolate(x, (n, n), mode="bilinear")),
-        """You flatten before you pool: a cell is then a piece of a line, not a rectangle of the
-        map.""": made(lambda x, n: F.adaptive_avg_pool1d(x.flatten(2), n * n)),
-        """Your cells go column by column. Flatten each level row by row, as positions
-        are.""": made(lambda x, n: F.adaptive_avg_pool2d(x, n).mT),
-        """Your cells all have the same size, so the last rows and columns of the map are in none.
-        Let neighbouring cells share a position where the side does not divide
-        evenly.""": made(crop),
-        """Your levels are in reverse order. Keep that of the
-        argument.""": PyramidPool(levels[::-1])(features),
+        "maximum of each cell": made(F.adaptive_max_pool2d),
+        "one position of each cell": made(lambda x, n: F.interpolate(x, (n, n))),
+        "resized": made(lambda x, n: F.interpolate(x, (n, n), mode="bilinear")),
+        "flattened before pooling": made(lambda x, n: F.adaptive_avg_pool1d(x.flatten(2), n * n)),
+        "column by column": made(lambda x, n: F.adaptive_avg_pool2d(x, n).mT),
+        "cells of one size": made(crop),
+        "levels reversed": PyramidPool(levels[::-1])(features),
     }
-    otherwise = """These are not the means of the cells. The cells of a level come row by row, each
-        the mean of all its positions, then those of the next level."""
+    otherwise = "not the means of the cells"
     judge(anchors, PyramidPool(levels)(features), slips, otherwise, atol=1e-5)
     return anchors
 
@@ -138,13 +125,11 @@ def pyramid_block(student: type[nn.Module]) -> None:
     side = draw(4, 6)  # one level as large as a square map: nothing is lost
     whole = blocks.build(student, channels, keys, (side,))
     blocks.randomise(whole)
-    otherwise = """With one level as large as the map every anchor is one position, so the block
-        must equal the non-local block. Yours does not: are other levels mixed in?"""
+    otherwise = "whole map is not non-local"
     check_block(whole, normal(1, channels, side, side), (side,), otherwise)
     leaves = {name: list(block.get_submodule(name).parameters()) for name in PARTS}
     blocks.check_gradient(attempt(block, features), leaves)
-    passed("""every position is a query, the means of cells are the keys, and context and map are
-        fused. With one level as large as the map it equals the non-local block.""")
+    passed("pyramid_block")
 
 
 def pooled_first(block: nn.Module, features: Tensor, levels: Levels) -> Tensor:
@@ -170,8 +155,7 @@ def distinct_features(block: nn.Module, channels: int, levels: Levels) -> Tensor
         return features
 
 
-OTHERWISE = """With the same weights annlib computes something else. Compare line by line: project,
-    sample keys and values, scores, scale, softmax, context, output, fuse."""
+OTHERWISE = "another pyramid block"
 
 
 def check_block(
@@ -186,15 +170,9 @@ def check_block(
     coarse = [nn.AdaptiveAvgPool2d(levels[-1]), nn.Upsample(tuple(features.shape[2:]))]
     fixed, sampled = PyramidPool((1, 3, 6, 8)), nn.Sequential(block.to_key, *coarse)
     changes = {
-        "You take the largest number of a cell; an anchor is its mean.": {"pool": MaxPool(levels)},
-        "You sample with 1, 3, 6, 8 whatever the argument is: use pool_scales.": {"pool": fixed},
-        """You sample the query, too: all positions of one cell then have the same query. Only keys
-        and values are sampled.""": {"to_query": sampled},
+        "maximum in the pool": {"pool": MaxPool(levels)},
+        "pool of 1, 3, 6, 8": {"pool": fixed},
+        "query sampled": {"to_query": sampled},
     }
-    contexts = {
-        """You sample the map before the key is projected. Its ReLU is not linear: the key of a mean
-        is not the mean of the keys. Project, then sample.""": lambda: pooled_first(
-            block, features, levels
-        )
-    }
+    contexts = {"sampled before projected": lambda: pooled_first(block, features, levels)}
     blocks.check_fused(block, output, (features, features), levels, changes, contexts, otherwise)

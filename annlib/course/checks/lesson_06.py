@@ -21,28 +21,22 @@ def first_loss(student: Callable[[int, float, float], float]) -> None:
         each, outputs = log(classes), 1 + aux
         two = outputs * labelled
         slips = {
-            """The share of labelled pixels is missing: ignored pixels add nothing to the sum, but
-            the mean counts them.""": outputs * each,
-            """You divide by the share of labelled pixels. Ignored pixels add 0 to the sum and 1 to
-            the count, so they make the mean smaller.""": outputs * each / labelled,
-            "The auxiliary loss is missing: the second output has a loss, too.": labelled * each,
-            """Both outputs are compared with the same labels: the share belongs to both
-            losses.""": (labelled + aux) * each,
-            "Only the auxiliary loss is there: the main loss counts once.": aux * labelled * each,
-            "Both losses count once with you; the auxiliary one is weighted.": 2 * labelled * each,
-            "That is in bits: cross-entropy here uses the natural logarithm.": two * log2(classes),
-            """log10 counts digits: cross-entropy here uses the natural
-            logarithm.""": two * log10(classes),
-            """1/K is the probability of each class. The loss of a pixel is minus the logarithm of
-            it.""": two / classes,
-            "The sign: the logarithm of 1/K is negative, the loss is minus that.": -two * each,
+            "ignored pixels forgotten": outputs * each,
+            "divided by the share": outputs * each / labelled,
+            "no auxiliary output": labelled * each,
+            "share in one loss only": (labelled + aux) * each,
+            "only the auxiliary loss": aux * labelled * each,
+            "both losses in full": 2 * labelled * each,
+            "bits": two * log2(classes),
+            "digits": two * log10(classes),
+            "probability for loss": two / classes,
+            "sign of the logarithm": -two * each,
         }
         found = attempt_number(student, classes, labelled, aux)
         otherwise = f"""For {classes} classes, {labelled:.2f} labelled and weight {aux:.2f} you get
             {found:.3g}. What does one labelled pixel cost if all classes are equally likely?"""
         judge(found, two * each, slips, otherwise)
-    passed("""each labelled pixel costs ln K, ignored ones only make the mean smaller, and the
-        auxiliary output adds its weighted share. Any other first loss is a symptom.""")
+    passed("first_loss")
 
 
 def poly_rate(student: Callable[[int, int, float, float, float], float]) -> None:
@@ -54,20 +48,14 @@ def poly_rate(student: Callable[[int, int, float, float, float], float]) -> None
     done = torch.arange(steps).double() / steps
     left, one_less = 1 - done, done * steps / (steps - 1)
     slips = {
-        "The power is missing: you fall along a straight line.": falls * left + floor,
-        """The power belongs to what is left, 1 - step / steps, not to what is
-        done.""": falls * (1 - done**power) + floor,
-        """max(rate, floor) cuts the curve off. Here the floor is added to what falls: (base -
-        floor) times the rest to the power, plus the
-        floor.""": (base * left**power).clamp(min=floor),
-        "The floor is missing: the rate ends at 0.": base * left**power,
-        """That is a power of the whole rate, base and all: only the rest gets the
-        power.""": (falls * left) ** power + floor,
-        """You divide by steps - 1, as newer code does. The recipe of the released weights divides
-        by steps.""": falls * (1 - one_less).clamp(min=0) ** power + floor,
+        "no power": falls * left + floor,
+        "power of what is done": falls * (1 - done**power) + floor,
+        "floor as a cut": (base * left**power).clamp(min=floor),
+        "no floor": base * left**power,
+        "power of the base, too": (falls * left) ** power + floor,
+        "steps - 1": falls * (1 - one_less).clamp(min=0) ** power + floor,
     }
-    otherwise = """Start and fall are correct, but the curve between them is another one. Compare
-        with the formula: what falls, with which power, and what is added."""
+    otherwise = "another curve"
     if found[0] > base * 1.0001:
         otherwise = "Step 0 has more than the base rate: what falls is base - floor, not base."
     elif found[0] < base * 0.9999:
@@ -85,12 +73,11 @@ def poly_rate(student: Callable[[int, int, float, float, float], float]) -> None
     half = attempt_number(student, steps // 2, 2 * (steps // 2), base, 1.0, 0.0)
     otherwise = "With power 1 and no floor, half of the rate is left half way."
     judge(half, base / 2, {}, otherwise, rtol=1e-4)
-    passed("it starts at base, falls in every step as the power says, and ends at the floor.")
+    passed("poly_rate")
 
 
 AUX_WEIGHT = 0.4
-OLD_GRADIENTS = """The step was taken along old gradients, not along new ones: step() comes after
-    backward()."""
+OLD_GRADIENTS = "old gradients"
 
 
 class TinyNet(nn.Module):
@@ -144,18 +131,13 @@ def training_step(student: Callable[..., Tensor | float]) -> None:
         check_loss(found, float(main.detach()), float(aux.detach()), labels)
         loss = (main + AUX_WEIGHT * aux) / labels.numel()
         check_moves(before, model, torch.autograd.grad(loss, before.parameters()), lr, old_rates)
-        if isinstance(result, Tensor) and result.requires_grad:
-            raise NotYet("""The step is correct, but the loss still holds its graph: a list of
-                losses keeps the feature maps of all steps. Return loss.detach().""")
-    passed("""the rate is set in every group, old gradients are gone, both outputs are in the loss,
-        and every parameter has taken exactly one step.""")
+        expect(not isinstance(result, Tensor) or not result.requires_grad, "graph kept")
+    passed("training_step")
 
 
 def check_calls(model: TinyNet, labels: Tensor) -> None:
     """The mode and the size with which the student's step ran the network."""
-    if not (model.training and all(training for training, _ in model.calls)):
-        raise NotYet("""Your step puts the network into evaluation mode (model.eval()): batch norm
-            then uses its running statistics, and dropout is off. Do not change the mode.""")
+    expect(model.training and all(training for training, _ in model.calls), "evaluation mode")
     wanted = tuple(labels.shape[1:])
     for _, size in model.calls:
         if size != wanted:
@@ -168,15 +150,12 @@ def check_loss(found: float, main: float, aux: float, labels: Tensor) -> None:
     every, valid = labels.numel(), int((labels != IGNORE_INDEX).sum())
     both = main + AUX_WEIGHT * aux
     slips = {
-        """You divide by the labelled pixels. The published loss divides by all pixels, ignored ones
-        included; segmentation_loss does that.""": both / valid,
-        """The auxiliary loss is missing: its output would not train, and would not help the layers
-        below it.""": main / every,
-        "The auxiliary loss is missing, and the mean is over labelled pixels only.": main / valid,
+        "mean over labelled pixels": both / valid,
+        "no auxiliary loss": main / every,
+        "labelled pixels, no auxiliary loss": main / valid,
         f"The auxiliary loss counts in full; its weight is {AUX_WEIGHT}.": (main + aux) / every,
-        """The weight is on the wrong loss: the main one counts in
-        full.""": (AUX_WEIGHT * main + aux) / every,
-        "That is a sum over pixels: it would grow with the image. Take the mean.": both,
+        "weight on the main loss": (AUX_WEIGHT * main + aux) / every,
+        "sum over pixels": both,
     }
     otherwise = f"""The loss you return is {found:.4g}, but for these weights it was
         {both / every:.4g} before the step. Return the loss that the gradients came from."""
@@ -199,21 +178,14 @@ def check_moves(
     found, right = step([1.0] * len(moves), [*moves.values()]), step(new, gradients)
     share = float(found @ right / (right @ right))
     slips = {
-        """No parameter moved: optimizer.step() is missing, or the gradients were set to zero
-        between backward() and step().""": torch.zeros_like(found),
-        """Gradients of an earlier step are still in: backward() adds to what is there. zero_grad()
-        comes before it.""": [step(new, both), step(old, both)],
+        "no step": torch.zeros_like(found),
+        "no zero_grad": [step(new, both), step(old, both)],
         OLD_GRADIENTS: [step(new, stale), step(old, stale)],
-        """The step has the optimiser's old rate: set group["lr"] = lr for each group of
-        optimizer.param_groups first.""": step(old, gradients),
-        """Only the first group of parameters has the new rate: optimizer.param_groups may hold
-        several, so loop over all of them.""": step(new[:num_first] + old[num_first:], gradients),
-        """The parameters moved along the gradients, but not far enough. Are the gradients clipped,
-        or is the loss scaled before backward()? The check needs the plain
-        step.""": share * right if 0 < share < 0.999 else [],
+        "old rate": step(old, gradients),
+        "rate of the first group": step(new[:num_first] + old[num_first:], gradients),
+        "clipped or scaled": share * right if 0 < share < 0.999 else [],
     }
-    otherwise = """The parameters moved, but not by one step along the gradient of main + 0.4 x
-        auxiliary. Is step() called twice, or backward() called on another loss than you return?"""
+    otherwise = "another step"
     still = [name for name, move in moves.items() if not move.any()]
     if still:
         otherwise = f"{', '.join(still)} did not move: does the loss reach all of the network?"

@@ -46,8 +46,7 @@ def run_grid(student: Callable[[float, int, float], Mapping[str, list]]) -> None
         if count != most:
             raise NotYet(f"""{taken} of {budget:g}. Another seed would still fit: cores work in
                 parallel, so the budget is divided into rounds of {cores} runs.""")
-    passed("""every head with every pyramid and every seed, no seed twice, as many seeds as the
-        budget allows on the cores there are, and not one run more.""")
+    passed("run_grid")
 
 
 def two_numbers(student: Callable, *inputs: object) -> tuple[float, float]:
@@ -73,36 +72,29 @@ def confidence_interval(student: Callable[[Sequence[float]], tuple[float, float]
         low, high = two_numbers(student, list(values))
         s, middle, half = stdev(values), mean(values), (high - low) / 2
         near = 0.02 * s / sqrt(n)
-        if abs(low - middle) <= near and abs(high - middle) > near:
-            raise NotYet("""You return the mean and another number (half width or deviation?); what
-                is wanted are the two ends: mean - half, mean + half.""")
+        expect(abs(low - middle) > near or abs(high - middle) <= near, "mean and deviation")
         expect(low < high, f"Your interval runs from {low:.3f} to {high:.3f}: low comes first.")
         if abs((low + high) / 2 - middle) >= near:
             raise NotYet(f"""The interval's middle is {(low + high) / 2:.4f}, the mean of the runs
                 {middle:.4f}. It reaches as far below the mean as above.""")
         t, error = t_quantile(0.975, n - 1), s / sqrt(n)
         slips = {
-            "You return mean ± s, the range of single runs. The mean of n varies less, by √n.": s,
-            "You left out √n: the spread of the mean is s/√n, the standard error, not s.": t * s,
-            "You left out t: mean ± one standard error holds the true mean far less often.": error,
-            """1.96 is for a spread that is known, or for hundreds of runs. Here s is estimated from
-            few: take t_quantile(0.975, n - 1).""": 1.96 * error,
-            "Two slips: s instead of s/√n, and 1.96 instead of t.": 1.96 * s,
-            """Your deviation divides by n. From a sample it divides by n - 1: statistics.stdev, not
-            pstdev (numpy: ddof=1).""": t * pstdev(values) / sqrt(n),
-            "Degrees of freedom are n - 1: one is used for the mean.": t_quantile(0.975, n) * error,
-            """t_quantile(0.95, ...) leaves 5 % on one side. Two sides with 2.5 % each:
-            0.975.""": t_quantile(0.95, n - 1) * error,
-            "The interval reaches t·s/√n to each side; yours is half of that.": t * error / 2,
-            """You divide by the root of the number of pixels. Pixels of one network are not
-            independent measurements of training: n counts runs.""": t * s / sqrt(NUM_PIXELS),
-            "You divide by n; the standard error has its square root.": t * s / n,
+            "s instead of its error": s,
+            "t times s": t * s,
+            "one standard error": error,
+            "normal distribution": 1.96 * error,
+            "1.96 times s": 1.96 * s,
+            "deviation of a population": t * pstdev(values) / sqrt(n),
+            "n degrees of freedom": t_quantile(0.975, n) * error,
+            "one side": t_quantile(0.95, n - 1) * error,
+            "half of the width": t * error / 2,
+            "n counts pixels": t * s / sqrt(NUM_PIXELS),
+            "divided by n": t * s / n,
         }
         otherwise = f"""With n = {n} and s = {s:.4f} your interval reaches {half:.4f} to each side.
             It should be t · s/√n, with t from t_quantile(0.975, n - 1)."""
         judge(half, t * error, slips, otherwise, rtol=0.004)
-    passed("""the mean, plus and minus Student's t with n - 1 degrees of freedom times the standard
-        error s/√n, for n small and larger.""")
+    passed("confidence_interval")
 
 
 def paired_difference(student: Callable[[Runs, Runs], tuple[float, float]]) -> None:
@@ -120,25 +112,20 @@ def paired_difference(student: Callable[[Runs, Runs], tuple[float, float]]) -> N
         difference, half = two_numbers(student, dict(a), dict(b))
         right = paired_interval(a, b)
         near = 1e-6 * right.half
-        if abs(difference - right.low) <= near and abs(half - right.high) <= near:
-            raise NotYet("""You return the two ends of the interval; what is wanted are its middle
-                and how far it reaches to each side: (mean difference, half width).""")
+        expect(abs(difference - right.low) > near or abs(half - right.high) > near, "the two ends")
         filled = ({seed: value or 0.0 for seed, value in runs.items()} for runs in (a, b))
         means = [mean(v for v in runs.values() if v is not None) for runs in (a, b)]
         slips = {
-            "The sign is reversed: ours - theirs is above zero where ours is better.": -right.mean,
-            """A failed run counts as 0 in yours. It shows nothing about the score: leave out the
-            pair, and report how many failed.""": paired_interval(*filled).mean,
-            """Yours is a difference of two means over different seeds: where one run failed the
-            other still counts. Take differences seed by seed, of pairs.""": means[0] - means[1],
+            "sign reversed": -right.mean,
+            "failed runs count as zero": paired_interval(*filled).mean,
+            "difference of two means": means[0] - means[1],
         }
         otherwise = f"""The mean difference of the pairs is not {difference:.4f}. Match runs by
             seed, not by their place: the two dicts are in another order."""
         judge(difference, right.mean, slips, otherwise, rtol=0, atol=near)
         if abs(half / right.half - 1) >= 1e-6:
             raise NotYet(half_width_advice(half, a, b))
-    passed("""differences seed by seed, so that what a seed does to both cancels; failed runs
-        neither count as zero nor shift the others; t · s/√n with the number of pairs.""")
+    passed("paired_difference")
 
 
 def half_width_advice(half: float, a: Runs, b: Runs) -> str:
@@ -148,8 +135,7 @@ def half_width_advice(half: float, a: Runs, b: Runs) -> str:
     t, root = t_quantile(0.975, n - 1), sqrt(n)
     by_place = stdev(x - y for (x, _), (_, y) in zip(pairs, reversed(pairs), strict=True))
     errors = [stdev(values) / root for values in zip(*pairs, strict=True)]
-    unpaired = """You combine the spreads of both heads. What a seed does to both (order of images,
-        first weights) is in both spreads, but cancels in the differences: take s of those."""
+    unpaired = "spreads combined"
     both = sqrt(sum(error**2 for error in errors))
     combined = [t * both, t_quantile(0.975, 2 * n - 2) * both, 1.96 * both, t * sum(errors)]
     slips = dict.fromkeys(combined, unpaired) | {

@@ -6,7 +6,15 @@ import torch
 from torch import Tensor
 
 from annlib.config import IGNORE_INDEX
-from annlib.course.checks.base import NotYet, attempt, attempt_number, expect, judge, passed
+from annlib.course.checks.base import (
+    NotYet,
+    attempt,
+    attempt_number,
+    expect,
+    judge,
+    message,
+    passed,
+)
 from annlib.course.checks.inputs import draw, fresh, normal
 
 Size = tuple[int, int]
@@ -14,8 +22,7 @@ Size = tuple[int, int]
 
 def class_indices(student: Callable[[Tensor, Sequence[int]], Tensor]) -> None:
     """raw uint8 (H, W), raw value of class 0, 1, ... -> class indices (H, W), 255 for all else"""
-    in_place = """Your function changed its input, so that the next reader of these labels gets
-        other ones: fill a new tensor (a table, or torch.full_like)."""
+    in_place = "labels changed"
     for num_classes in (draw(4, 6), 19, 150):
         values = (20 + torch.randperm(180, generator=fresh())[:num_classes]).tolist()
         values[-1] = 0  # replacing in one tensor then replaces class 0 again
@@ -37,19 +44,14 @@ def class_indices(student: Callable[[Tensor, Sequence[int]], Tensor]) -> None:
         right = torch.tensor([[place.get(v, IGNORE_INDEX) for v in row] for row in raw.tolist()])
         outside = (found != IGNORE_INDEX) & ((found >= num_classes) | (found < 0))
         cases = {
-            """Raw value {} became class {}, an index that is out of bounds. Bytes wrap around (0 -
-            1 is 255, 6 - 11 is 251); a value that is not a class must become 255.""": outside,
-            """Raw value {} is not a class here, but counts as class {}. Start from 255
-            everywhere.""": (right == IGNORE_INDEX) & (found != right),
-            """Raw value {} is not class {}. Its place in `values` is its class. (If you replace
-            values one after the other in one tensor, a class that was just written may be replaced
-            again.)""": found != right,
+            "index out of bounds": outside,
+            "other value as a class": (right == IGNORE_INDEX) & (found != right),
+            "another class": found != right,
         }
         for advice, where in cases.items():
             if where.any():
-                raise NotYet(advice.format(int(raw[where][0]), int(found[where][0])))
-    passed("""each raw value becomes the index of its class, every other value 255, whatever the
-        order of the classes; the input labels are unchanged.""")
+                raise NotYet(message(advice).format(int(raw[where][0]), int(found[where][0])))
+    passed("class_indices")
 
 
 class Network:
@@ -94,17 +96,10 @@ def slide(student: Callable[[Callable[[Tensor], Tensor], Tensor, Size, Size], Te
         if used > enough:
             raise NotYet(f"""{where}{enough} windows are enough, you scored {used}. Moved back, two
                 windows may be in the same place: count them once.""")
-        slips = {
-            """scores of windows that overlap are added up: a pixel in four windows counts four
-            times. Divide by how many windows cover each pixel.""": added,
-            """a window overwrites the scores of earlier ones. Add, count, divide at the
-            end.""": last,
-        }
-        otherwise = """the scores are not the means of the windows. Add each window's scores at its
-            place to a map of zeros, add 1 to a map of counts there, divide at the end."""
+        slips = {"windows added up": added, "last window wins": last}
+        otherwise = "not the means of windows"
         judge(found, added / counts, slips, otherwise, where, atol=1e-4)
-    passed("""the whole image if the window is as large, means where windows overlap, the last
-        window moved back inside, and an image smaller than the window in one piece.""")
+    passed("slide")
 
 
 def places(size: Size, window: Size, stride: Size) -> list[Size]:
@@ -135,13 +130,10 @@ def step_bytes(student: Callable[[int, int, int], float]) -> None:
         fixed, measured = 12 * parameters, 12 * parameters + maps
         found, right = attempt_number(student, parameters, measured, batch), fixed + batch * maps
         slips = {
-            """You multiply everything by the batch. Weights, gradients and momentum are there once,
-            however many images there are.""": batch * measured,
-            "Your estimate does not grow with the batch; the feature maps do.": measured,
-            """You subtracted the weights and did not add them again: 12 bytes a
-            parameter.""": batch * maps,
-            """The measurement holds weights, gradients and momentum already: subtract them before
-            you multiply, or they count once more for each image.""": fixed + batch * measured,
+            "everything times the batch": batch * measured,
+            "batch ignored": measured,
+            "maps only": batch * maps,
+            "fixed part counted twice": fixed + batch * measured,
         }
         for each, what in (
             (4, "only the weights; the gradient of each takes as much, and so does its momentum"),
@@ -159,5 +151,4 @@ def step_bytes(student: Callable[[int, int, int], float]) -> None:
     otherwise = f"""For a batch of one you say {one / 2**20:,.0f} MiB, but {measured / 2**20:,.0f}
         were measured: the estimate has to agree with it."""
     judge(one, measured, {}, otherwise, rtol=0.01)
-    passed("""weights, gradients and momentum once, whatever the batch; the feature maps once for
-        each image. Now compare with a real network.""")
+    passed("step_bytes")

@@ -47,33 +47,17 @@ def commutes(student: Callable[[Layer, Tensor, int], bool]) -> None:
         opposite = not ask(nn.Identity(), features) and ask(relu, features)
         expect(not opposite, "The opposite: True means that both orders give the same.")
         cases = {  # advice -> what is right for this layer, on these features
-            """A 1 x 1 convolution commutes with the mean, but your test says no. Do you compare bit
-            by bit? Sums in another order differ by rounding: allow a small relative error. Are your
-            cells means, not maxima?""": (True, conv, features),
-            """On features of both signs ReLU does not commute: of -1 and 1 the mean is 0, but the
-            mean of their ReLUs is not. Your test says yes. Does it apply the layer before the means
-            in one order, after them in the other, and compare all
-            numbers?""": (False, relu, features),
-            """On positive features ReLU changes nothing, so both orders agree; your test says no.
-            It must use the features that it is given, not some of its
-            own.""": (True, relu, features.abs() + 0.1),
-            """One layer was nonlinear in the second half of its channels only, and your test says
-            yes. Compare all channels, images and cells: the largest difference, not a
-            sum.""": (False, HalfReLU(), features),
-            """A 3 x 3 convolution is linear, but it mixes neighbours: after the means its
-            neighbours are cells, not positions. Your test says yes.""": (False, wide, features),
-            """With features a million times smaller your test says yes for ReLU: a fixed tolerance
-            takes small numbers for equal. Divide by the largest
-            number.""": (False, relu, 1e-6 * features),
-            """With features ten million times larger your test says no for a 1 x 1 convolution:
-            rounding grows with the numbers. Divide by the largest
-            number.""": (True, conv, 1e7 * features),
+            "1 x 1 convolution": (True, conv, features),
+            "ReLU, both signs": (False, relu, features),
+            "ReLU, positive features": (True, relu, features.abs() + 0.1),
+            "ReLU, half of the channels": (False, HalfReLU(), features),
+            "3 x 3 convolution": (False, wide, features),
+            "ReLU, small numbers": (False, relu, 1e-6 * features),
+            "1 x 1 convolution, large numbers": (True, conv, 1e7 * features),
         }
         for advice, (right, layer, inputs) in cases.items():
             expect(ask(layer, inputs) == right, advice)
-    passed("""a 1 x 1 convolution passes in spite of rounding, whatever the size of the numbers;
-        ReLU, 3 x 3 and a layer that is nonlinear in some channels only do not. On positive features
-        ReLU changes nothing, and your test, which uses the features, says so.""")
+    passed("commutes")
 
 
 # weights (B, N, S), features (B, C, H, W), to_value, to_output, pool_scales
@@ -108,8 +92,7 @@ def folded_context(student: Callable[..., Tensor]) -> None:
             raise NotYet(f"""The numbers are correct, but they take {work:,} operations where
                 {enough:,} are enough. At least one of the two projections still runs at every
                 position.""")
-    passed("""the plain block's numbers and gradients to rounding, in float32 and float64, and both
-        projections run on the anchors alone.""")
+    passed("folded_context")
 
 
 def plain_context(setting: Setting) -> Tensor:
@@ -132,20 +115,15 @@ def folded(weights: Tensor, features: Tensor, first: nn.Conv2d, last: nn.Conv2d,
 def check_numbers(found: Tensor, setting: Setting, tolerance: float) -> None:
     weights, features, first, last, scales = setting
     slips = {
-        "The bias of the value projection is lost: linear(x, weight, bias).": [first],
-        """The bias of the output projection is lost: rows of the weights sum to 1, so it
-        stays.""": [last],
-        """Both biases are lost. A mean keeps a constant, and so do weights that sum to
-        1.""": [first, last],
+        "no bias of the values": [first],
+        "no bias of the output": [last],
+        "no biases": [first, last],
     }
     made = {advice: folded(*setting, lost) for advice, lost in slips.items()} | {
-        """The anchors are in another order than the weights expect: pool_scales as
-        given.""": folded(*setting[:-1], scales[::-1]),
-        """The rows of the weights sum to 1 already: no second
-        softmax.""": folded(weights.softmax(-1), *setting[1:]),
+        "anchors in another order": folded(*setting[:-1], scales[::-1]),
+        "second softmax": folded(weights.softmax(-1), *setting[1:]),
     }
-    otherwise = """Your numbers are not those of the plain block. Go step by step: means of the
-        features, value projection, output projection, then weights."""
+    otherwise = "another context"
     right = plain_context(setting).detach()
     judge(found, right, made, otherwise, rtol=0, atol=tolerance * float(right.abs().max()))
 
@@ -183,8 +161,7 @@ def fold_norm(student: Callable[[nn.Conv2d, nn.BatchNorm2d], nn.Conv2d]) -> None
         for values in (norm.weight, norm.bias, norm.running_mean):
             nn.init.normal_(values)
         check_folded(student, conv, norm, normal(2, channels, 9, 12).double())
-    passed("""one convolution gives what two layers gave, with and without a bias, 1 x 1 and 3 x 3;
-        its stride and padding are kept, and the input layers are unchanged.""")
+    passed("fold_norm")
 
 
 def check_folded(
@@ -209,18 +186,14 @@ def check_folded(
         return bare * factor[:, None, None] + (factor * (old - mean) + shift)[:, None, None]
 
     slips = {
-        """eps is missing: the norm divides by the root of variance plus
-        eps.""": made(norm.weight / norm.running_var.sqrt()),
-        """You divide by the variance; divide by its root (with eps under
-        it).""": made(scale / deviation),
-        "The norm's weight (its scale) is missing.": made(1 / deviation),
-        "The running mean is missing: it is subtracted before the scale.": made(mean=none),
-        "The norm's bias (its shift) is missing.": made(shift=none),
-        "The old bias of the convolution is lost.": made(old=none),
-        """The old bias is not scaled: the norm scales all that the convolution
-        gives.""": made(old=bias / scale),
-        """The scale is in the weights, but new bias is the old
-        one.""": made(old=bias / scale, mean=none, shift=none),
+        "no eps": made(norm.weight / norm.running_var.sqrt()),
+        "divided by the variance": made(scale / deviation),
+        "no scale of the norm": made(1 / deviation),
+        "no running mean": made(mean=none),
+        "no shift of the norm": made(shift=none),
+        "no old bias": made(old=none),
+        "old bias not scaled": made(old=bias / scale),
+        "new bias is the old one": made(old=bias / scale, mean=none, shift=none),
     }
     otherwise = f"""Up to {float((found - expected).abs().max()):.2g} apart from both layers. Write
         norm(conv) as factor * (weight x + bias) + shift; derive the new weight and bias from it."""
