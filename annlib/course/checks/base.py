@@ -17,9 +17,9 @@ from annlib.course.lesson import say, wrapped
 MESSAGES = tomllib.loads(Path(__file__).with_name("messages.toml").read_text("utf-8"))
 
 
-def message(name: str) -> str:
-    """The message of this name, or the words themselves where numbers of a check are in them."""
-    return MESSAGES.get(name, name)
+def message(name: str, *values: object) -> str:
+    """The message of this name with the values in it; words that are not a name are a message."""
+    return MESSAGES[name].format(*values) if name in MESSAGES else name
 
 
 class NotYet(AssertionError):
@@ -28,18 +28,18 @@ class NotYet(AssertionError):
     White space in the message is collapsed, so its source may be broken over lines.
     """
 
-    def __init__(self, advice: str):
-        super().__init__(" ".join(message(advice).split()))
+    def __init__(self, advice: str, *values: object):
+        super().__init__(" ".join(message(advice, *values).split()))
 
     def _render_traceback_(self) -> list[str]:
         """What IPython shows: the advice, without the lines of the checker."""
         return [wrapped(f"Not yet. {self}")]
 
 
-def expect(claim: bool, advice: str) -> None:
-    """Raises NotYet with the advice unless the claim holds."""
+def expect(claim: bool, advice: str, *values: object) -> None:
+    """Raises NotYet with the advice, a message or its name and values, unless the claim holds."""
     if not claim:
-        raise NotYet(advice)
+        raise NotYet(advice, *values)
 
 
 def passed(shown: str) -> None:

@@ -29,7 +29,5 @@ def house_pixel(pixel: tuple[int, int], scene: Scene, attention: Attention) -> N
     first = next(iter(class_masses(attention.map_at(*pixel), scene.labels)))
     said = say_attention(attention, scene.labels, *pixel)
     if first not in [CLASS_NAMES[balloon] for balloon in BALLOONS]:
-        raise NotYet(f"""{said} So most of the attention goes to {first}, not to a balloon. Choose a
-            pixel nearer to the middle of a wall, because the receptive field of a pixel at the edge
-            of a house holds more than the house; or try another house.""")
+        raise NotYet("balloon not first", said, first)
     say(f"A good query position. {said}")

@@ -9,7 +9,15 @@ import torch
 from torch import Tensor
 
 from annlib.config import IGNORE_INDEX
-from annlib.course.checks.base import NotYet, attempt, attempt_number, expect, judge, passed
+from annlib.course.checks.base import (
+    NotYet,
+    attempt,
+    attempt_number,
+    expect,
+    judge,
+    message,
+    passed,
+)
 from annlib.course.checks.inputs import draw, fresh
 
 
@@ -83,8 +91,7 @@ def updated(student: Callable, counts: Tensor, predictions: Tensor, labels: Tens
             raise NotYet("no minlength") from None
         raise
     if found.shape != counts.shape:
-        raise NotYet(f"""The matrix must stay {tuple(counts.shape)}; yours is {tuple(found.shape)}.
-            A row or column for 255 does not belong in it: leave those pixels out first.""")
+        raise NotYet("another size of matrix", tuple(counts.shape), tuple(found.shape))
     whole = bool(((found.double() == found.double().round()) & (found >= 0)).all())
     expect(whole, "Counts are whole numbers: ratios of batches cannot be added.")
     return found.long()
@@ -98,11 +105,9 @@ def check_counts(found: Tensor, predictions: Tensor, labels: Tensor) -> None:
     otherwise = """The number of pixels is correct, but they are in the wrong places: entry (l, k)
         counts the pixels with label l and prediction k. Check the product and the view."""
     if counted == total:
-        otherwise = f"""All {total} pixels are counted, also those with the label 255: they have no
-            class, so a prediction there is neither correct nor incorrect. Leave them out first."""
+        otherwise = message("255 counted", total)
     elif counted != right.sum():
-        otherwise = f"""{int(right.sum())} pixels have a label, but the sum of your matrix is
-            {counted}. Are all images of the batch counted, and none twice?"""
+        otherwise = message("pixels lost or twice", int(right.sum()), counted)
     slips = {
         "rows are predictions": right.T,
         "pairs counted once": right.clamp(max=1),

@@ -25,9 +25,7 @@ def attention_weights(student: Callable[[Tensor, Tensor], Tensor]) -> None:
     wanted, got = (2, num_queries, num_keys), tuple(weights.shape)
     if got == (2, num_keys, num_queries):
         raise NotYet(f"Your weights are {got}, transposed: N, the query positions, comes first.")
-    if got != wanted:
-        raise NotYet(f"""Weights must be (B, N, S), here {wanted}; yours are {got}. N counts the
-            columns of the query, S those of the key; C is what the product sums over.""")
+    expect(got == wanted, "shape of weights", wanted, got)
     expect(bool((weights >= 0).all()), "Some weights are negative. After a softmax none can be.")
     if not is_one(weights.sum(-1)):
         other = {
@@ -73,13 +71,11 @@ def nonlocal_block(student: type[nn.Module]) -> None:
     wide = normal(2, channels, side, side + 3)
     output = attempt(block, wide)
     if output.shape != wide.shape:
-        raise NotYet(f"""A feature map {tuple(wide.shape)} went in, but {tuple(output.shape)} came
-            out. A block must fit between any two layers, so the shape stays.""")
+        raise NotYet("shape of the block's output", tuple(wide.shape), tuple(output.shape))
     for name in PARTS:
         part = dict(block.named_children()).get(name)
         if not isinstance(part, nn.Conv2d) or part.kernel_size != (1, 1):
-            raise NotYet(f"""Your block has no 1 x 1 convolution called {name}. Keep the four of the
-                exercise and their names ({", ".join(PARTS)}): the check looks into each.""")
+            raise NotYet("no such convolution", name, ", ".join(PARTS))
     expect(output.abs().max() > 0, "A new block gives zeros, so the input is lost. Add the input.")
     weight, bias = block.to_output.weight, block.to_output.bias
     expect(not weight.any(), "to_output must start at zero, so that a new block changes nothing.")

@@ -7,7 +7,7 @@ from statistics import median
 
 import torch
 
-from annlib.course.checks.base import NotYet, attempt_number, expect, judge, passed
+from annlib.course.checks.base import NotYet, attempt_number, expect, judge, message, passed
 from annlib.course.checks.inputs import draw
 from annlib.course.implementations import Shape, nonlocal_bytes
 from annlib.engine.profiler import operation_counter
@@ -66,18 +66,14 @@ def largest_height(student: Callable[[int, int], int]) -> None:
     found = [attempt_number(student, *question) for question in questions]
     for (num_bytes, channels), rows in zip(questions, found, strict=True):
         if rows != int(rows) or rows < 0:
-            raise NotYet(f"""With {num_bytes:,} bytes and C = {channels} you get {rows}; a map has a
-                whole number of rows.""")
+            raise NotYet("no whole number of rows", num_bytes, channels, rows)
     right = [largest(num_bytes, lambda h, c=c: needed(h, c)) for num_bytes, c in questions]
     slips = [largest_map_slips(*question) for question in questions]
     for advice in slips[0]:  # one slip that explains all answers
         expect(found == right or [each[advice] for each in slips] != found, advice)
     for (num_bytes, channels), rows, most in zip(questions, map(int, found), right, strict=True):
         fits = "fits, but so does a larger" if rows < most else "does not fit"
-        if rows != most:
-            raise NotYet(f"""With {num_bytes:,} bytes and C = {channels} your map of {rows} rows
-                {fits}. Four bytes for each number; N x N twice (scores and weights), N x C twice
-                (keys and values); N is H times 2 H.""")
+        expect(rows == most, "another height", num_bytes, channels, rows, fits)
     passed("largest_height")
 
 
@@ -131,8 +127,7 @@ def whole_speed_up(student: Callable[[float, float], float]) -> None:
             "rest forgotten": times / share,
         }
         where = f"With share {share} and a part {times:.1f} times faster: "
-        otherwise = f"""you get {found:.4g}. Begin with what is left of one second: the rest, and
-            the part."""
+        otherwise = message("another speed-up", found)
         judge(found, 1 / left, slips, otherwise, where)
     limit = "The rest always remains: 1 / (1 - share) is the limit."
     judge(attempt_number(student, 0.8, 1e12), 5, {}, limit)
@@ -147,23 +142,14 @@ def times_faster(student: Compare) -> None:
     """student(slow, fast, repeat, clock) -> how many times faster `fast` is"""
     for repeat in (5, 7):
         error, calls = measured(student, repeat)
-        if error >= 0.03:
-            raise NotYet(f"""On a simulated machine your ratio is {error:.0%} off. Read the
-                clock before and after each single call, and subtract.""")
+        expect(error < 0.03, "ratio off", error)
         each = [calls.count(which) for which in (0, 1)]
-        if min(each) < repeat + WARM_UP:
-            raise NotYet(f"""With repeat = {repeat} each is called {WARM_UP} times without the clock
-                and {repeat} times with it; you called them {each[0]} and {each[1]} times.""")
-        cases = {
-            f"""A cold start counts in your times: the first calls of each fetch memory and choose
-            kernels. Call each {WARM_UP} times before the clock runs.""": {"cold": 60}
-        }
+        expect(min(each) >= repeat + WARM_UP, "too few calls", repeat, WARM_UP, each[0], each[1])
+        cases = {message("cold start", WARM_UP): {"cold": 60}}
         for which, name in enumerate(("slow", "fast")):
             cases |= {
-                f"""One call of the {name} one was interrupted (something else ran). One outlier
-                changes a mean, but not a median: use that.""": {"odd": {which: 40}},
-                f"""One call of the {name} one was far quicker than all others. One outlier changes
-                a minimum, but not a median: use that.""": {"odd": {which: 1 / 40}},
+                message("interrupted call", name): {"odd": {which: 40}},
+                message("quick call", name): {"odd": {which: 1 / 40}},
             }
         for advice, case in cases.items():
             expect(measured(student, repeat, **case)[0] < 0.03, advice)

@@ -25,8 +25,7 @@ def cell(student: Callable[[int, int, int], tuple[int, int]]) -> None:
         for index, edge in enumerate(edges):
             two = isinstance(edge, tuple) and len(edge) == 2
             if not (two and all(isinstance(end, int) for end in edge)):
-                raise NotYet(f"""cell({index}, {side}, {level}) gives {edge!r}; it must be (start,
-                    end), two whole numbers. // divides and rounds down.""")
+                raise NotYet("no pair of edges", index, side, level, edge)
         where = f"A side of {side} positions in {level} cells: yours are {edges}. "
         ends = {end for _, end in edges}
         missing = set(range(side)).difference(*(range(*edge) for edge in edges))
@@ -78,8 +77,7 @@ def check_anchors(student: Callable, features: Tensor, levels: Levels) -> Tensor
     judge(got, (batch, channels, num_anchors), shapes, otherwise, where)
     same = attempt(student, torch.full_like(features, 2.0), levels)
     if not torch.allclose(same, torch.full_like(same, 2.0)):
-        raise NotYet(f"""A map that is 2 everywhere gives anchors from {float(same.min()):.3g} to
-            {float(same.max()):.3g}: did you add up without dividing?""")
+        raise NotYet("sums instead of means", float(same.min()), float(same.max()))
 
     def made(pool: Callable[[Tensor, int], Tensor]) -> Tensor:
         return torch.cat([pool(features, n).flatten(2) for n in levels], -1)
@@ -117,9 +115,7 @@ def pyramid_block(student: type[nn.Module]) -> None:
     block = blocks.build(student, channels, keys, levels)
     children = dict(block.named_children())
     missing = [name for name in PARTS if not isinstance(children.get(name), nn.Module)]
-    if missing:
-        raise NotYet(f"""Your block has no {", ".join(missing)}. Keep the four parts of the exercise
-            and their names ({", ".join(PARTS)}): the check looks into each.""")
+    expect(not missing, "parts missing", ", ".join(missing), ", ".join(PARTS))
     features = distinct_features(block, channels, levels)
     check_block(block, features, levels)
     side = draw(4, 6)  # one level as large as a square map: nothing is lost

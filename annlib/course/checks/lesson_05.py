@@ -41,8 +41,7 @@ def afnb_shapes(student: Callable[[Shape, Shape, int, int], Mapping[str, Shape]]
         }
         found = result_of(student, low, high, keys, anchors)
         if not (isinstance(found, dict) and found.keys() >= right.keys()):
-            raise NotYet(f"""afnb_shapes({low}, {high}, {keys}, {anchors}) must give a dict with
-                {", ".join(right)}: put your shapes in place of the three dots.""")
+            raise NotYet("no dict of shapes", low, high, keys, anchors, ", ".join(right))
         for name, shape in right.items():
             got = found[name]
             got = tuple(got) if isinstance(got, tuple | list | torch.Size) else got
@@ -64,9 +63,7 @@ def fusion_block(student: type[nn.Module]) -> None:
     for name in (*LEVELS, "to_output", "fuse"):
         part = dict(block.named_children()).get(name, nn.Identity())
         parts[name] = next((one for one in part.modules() if isinstance(one, nn.Conv2d)), None)
-        if parts[name] is None:
-            raise NotYet(f"""Your block has no convolution called {name}. The check looks into
-                to_query, to_key, to_value, to_output and fuse.""")
+        expect(parts[name] is not None, "no convolution inside", name)
     for name, level in LEVELS.items():
         if parts[name].in_channels != sizes[level]:
             raise NotYet(f"""{name} takes {parts[name].in_channels} channels, but the {level}-level
@@ -131,14 +128,10 @@ def concat_fusion(student: type[nn.Module]) -> None:
     changed = low.clone()
     changed[:, :, row, column] += 10.0
     moved = (attempt(block, changed, high) - attempt(block, low, high)).abs()
-    if not (moved[:, :, row, column].max() > 1e-4):
-        raise NotYet(f"""Low was changed at row {row}, column {column}, but the output did not
-            change there. Match the two maps place by place: are height and width in order?""")
+    expect(moved[:, :, row, column].max() > 1e-4, "no change in place", row, column)
     expect(moved[..., column + 4 :].max() < 1e-4, "changes far away")
     large = normal(2, 3 * low_channels, 24, 40)
     got = tuple(attempt(block, large, high).shape)
-    if got != high.shape:
-        raise NotYet(f"""Low may be larger than high: {tuple(large.shape)} and {tuple(high.shape)}
-            gave {got}. Resize low to the size of high.""")
+    expect(got == high.shape, "low not resized", tuple(large.shape), tuple(high.shape), got)
     check_gradient(output, {"the low-level map": [low], "the high-level map": [high]})
     passed("concat_fusion")

@@ -9,7 +9,15 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from annlib.config import IGNORE_INDEX
-from annlib.course.checks.base import NotYet, attempt_number, expect, judge, passed, result_of
+from annlib.course.checks.base import (
+    NotYet,
+    attempt_number,
+    expect,
+    judge,
+    message,
+    passed,
+    result_of,
+)
 from annlib.course.checks.inputs import draw, fresh, normal, uniform
 from annlib.model.ann import Logits
 
@@ -33,8 +41,7 @@ def first_loss(student: Callable[[int, float, float], float]) -> None:
             "sign of the logarithm": -two * each,
         }
         found = attempt_number(student, classes, labelled, aux)
-        otherwise = f"""For {classes} classes, {labelled:.2f} labelled and weight {aux:.2f} you get
-            {found:.3g}. What does one labelled pixel cost if all classes are equally likely?"""
+        otherwise = message("another first loss", classes, labelled, aux, found)
         judge(found, two * each, slips, otherwise)
     passed("first_loss")
 
@@ -59,16 +66,14 @@ def poly_rate(student: Callable[[int, int, float, float, float], float]) -> None
     if found[0] > base * 1.0001:
         otherwise = "Step 0 has more than the base rate: what falls is base - floor, not base."
     elif found[0] < base * 0.9999:
-        otherwise = f"""Step 0 must have the base rate, {base:.3g}; yours has {found[0]:.3g}. Which
-            share of the steps is still to come at step 0?"""
+        otherwise = message("step 0 below the base rate", base, found[0])
     elif not (rates.diff() < 0).all():
         otherwise = "The rate must fall in every step; yours does not. Is there a `//` in it?"
     elif min(found) <= floor:
         otherwise = "Your rate goes below the floor before the end: add the floor to what falls."
     judge(rates, falls * left**power + floor, slips, otherwise, rtol=1e-4, atol=1e-9)
     last = attempt_number(student, steps, steps, base, power, floor)
-    otherwise = f"""After all {steps} steps only the floor is left, {floor:.2g}; you have
-        {last:.2g}. Is the step divided by the number of steps, or by one less?"""
+    otherwise = message("more than the floor at the end", steps, floor, last)
     judge(last, floor, {}, otherwise, rtol=1e-4)
     half = attempt_number(student, steps // 2, 2 * (steps // 2), base, 1.0, 0.0)
     otherwise = "With power 1 and no floor, half of the rate is left half way."
@@ -140,10 +145,7 @@ def check_calls(model: TinyNet, labels: Tensor) -> None:
     expect(model.training and all(training for training, _ in model.calls), "evaluation mode")
     wanted = tuple(labels.shape[1:])
     for _, size in model.calls:
-        if size != wanted:
-            raise NotYet(f"""The network returned logits of the size {size}, the images', but these
-                labels are {wanted}: labels may be coarser than images. Give their size as
-                size=.""")
+        expect(size == wanted, "logits of the images' size", size, wanted)
 
 
 def check_loss(found: float, main: float, aux: float, labels: Tensor) -> None:
@@ -157,8 +159,7 @@ def check_loss(found: float, main: float, aux: float, labels: Tensor) -> None:
         "weight on the main loss": (AUX_WEIGHT * main + aux) / every,
         "sum over pixels": both,
     }
-    otherwise = f"""The loss you return is {found:.4g}, but for these weights it was
-        {both / every:.4g} before the step. Return the loss that the gradients came from."""
+    otherwise = message("another loss", found, both / every)
     judge(found, both / every, slips, otherwise)
 
 

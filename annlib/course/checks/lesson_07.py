@@ -27,9 +27,7 @@ def class_mass(student: Callable[[Tensor, Tensor, int], Tensor]) -> None:
 
     def run(heat: Tensor, labels: Tensor, classes: int) -> Tensor:
         masses = attempt(student, heat, labels, classes)
-        if masses.shape != (classes,):
-            raise NotYet(f"""One mass for each of {classes} classes is a tensor ({classes},); yours
-                is {tuple(masses.shape)}. Classes that do not occur in an image get 0.""")
+        expect(masses.shape == (classes,), "shape of masses", classes, tuple(masses.shape))
         return masses
 
     for _ in range(2):
@@ -39,29 +37,19 @@ def class_mass(student: Callable[[Tensor, Tensor, int], Tensor]) -> None:
         labels = torch.randint(classes - 1, size, generator=fresh())  # the last does not occur
         masses = run(heat, labels, classes)
         total = float(masses.sum())
-        if abs(total / side**2 - 1) < 1e-3:
-            raise NotYet(f"""Your masses sum to {total:.3g}, the pixels of one cell: each position's
-                attention was given to every pixel of its cell. Divide it among them.""")
-        if not abs(total - 1) < 1e-4:
-            raise NotYet(f"""The attention of one row sums to 1, your masses to {total:.3g}. Each
-                position's weight belongs to the classes under it: add up, do not average.""")
+        expect(abs(total / side**2 - 1) >= 1e-3, "mass of every pixel", total)
+        expect(abs(total - 1) < 1e-4, "masses do not sum to 1", total)
         for y in (0, draw(1, rows - 1)):  # in row 0 and not column 0, no other reading agrees
             x = draw(rows, columns - 1)
             one, cell = torch.zeros(rows, columns), torch.zeros(size, dtype=torch.int64)
             one[y, x] = 1
             cell[y * side : (y + 1) * side, x * side : (x + 1) * side] = 1
             got = float(run(one, cell, 2)[1])
-            if not abs(got - 1) < 1e-4:
-                raise NotYet(f"""All attention was on one position, and all {side} x {side} pixels
-                    of its cell were of class 1, but class 1 got {got:.3g}. Position (y, x) of the
-                    map stands for the pixels of row y and column x of the grid: rows first.""")
+            expect(abs(got - 1) < 1e-4, "position under another cell", side, got)
             cell[:] = 0
             cell[y * side, x * side] = 1  # one pixel, at the corner of the cell
             got, share = float(run(one, cell, 2)[1]), 1 / side**2
-            if not abs(got - share) < 1e-4:
-                raise NotYet(f"""A cell of {side} x {side} pixels with all attention has 1 pixel of
-                    class 1, so that class gets {share:.3g}; yours got {got:.3g}. A cell may hold
-                    several classes: each counts by its share, not only the middle or main one.""")
+            expect(abs(got - share) < 1e-4, "mixed cell", side, share, got)
         areas = torch.bincount(labels.flatten(), minlength=classes) / labels.numel()
         even = torch.full_like(heat, 1 / heat.numel())
         expect(torch.allclose(run(even, labels, classes), areas, atol=1e-4), "uniform attention")
@@ -122,20 +110,12 @@ def bright_without_need(pixel: tuple[int, int], model: nn.Module, scene: Scene) 
     border = label == IGNORE_INDEX
     expect(not border, f"{where} is a border, which has no class. Choose one further away.")
     strongest = float(attention_of(model, scene.image)["afnb.attention"].row(*pixel).max())
-    if strongest < STRONG:
-        raise NotYet(f"""{where} gives no anchor more than {strongest:.0%}: not bright. Find a pixel
-            that gives a single anchor at least {STRONG:.0%}. Sky and road attend evenly.""")
+    expect(strongest >= STRONG, "weight not strong", where, strongest, STRONG)
     before = predict_labels(model, scene.image)[pixel]
     for k in (1, 2, 4, 8, 16):
         with changed_attention(model, partial(without_strongest, k=k), "afnb.attention"):
             after = predict_labels(model, scene.image)[pixel]
-        if after != before:
-            raise NotYet(f"""Bright, but needed: without its {k} strongest weights the prediction
-                changes from {CLASS_NAMES[before]} to {CLASS_NAMES[after]}. Which classes need only
-                local context?""")
-    if label in HOUSES:
-        raise NotYet(f"""{where} keeps its class, but it is a house, and nothing near a house tells
-            its class: without its balloon the network may still be correct by chance. Find a pixel
-            whose class follows from its local context.""")
+        expect(after == before, "needed", k, CLASS_NAMES[before], CLASS_NAMES[after])
+    expect(label not in HOUSES, "house", where)
     say(f"""{where} gives {strongest:.0%} to one anchor and stays {CLASS_NAMES[before]} without its
         1, 2, 4, 8 and 16 strongest weights: bright, but the prediction does not depend on it.""")

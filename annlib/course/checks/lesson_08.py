@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from math import ceil, sqrt
 from statistics import mean, pstdev, stdev
 
-from annlib.course.checks.base import NotYet, expect, judge, passed, result_of
+from annlib.course.checks.base import NotYet, expect, judge, message, passed, result_of
 from annlib.course.checks.inputs import draw, normal
 from annlib.course.statistics import paired_interval, t_quantile
 
@@ -24,13 +24,9 @@ def run_grid(student: Callable[[float, int, float], Mapping[str, list]]) -> None
         grid = result_of(student, minutes, cores, budget)
         expect(isinstance(grid, Mapping), f"plan gives a {type(grid).__name__}; a dict is wanted.")
         names = (*QUESTION, "seed")
-        if set(grid) != set(names):
-            raise NotYet(f"""The grid's parameters are {sorted(grid)}; the job's are called
-                {", ".join(names)}. Others would have no effect.""")
+        expect(set(grid) == set(names), "names of the grid", sorted(grid), ", ".join(names))
         for name in names:
-            if not isinstance(grid[name], list):
-                raise NotYet(f"""{name} is {grid[name]!r}. A grid goes into a JSON file: each
-                    parameter takes a list of values; a range becomes one by list(...).""")
+            expect(isinstance(grid[name], list), "no list in the grid", name, grid[name])
         for name, wanted in QUESTION.items():
             same = len(grid[name]) == 2 and all(value in grid[name] for value in wanted)
             expect(same, f"{name} is {grid[name]}; the question is about {wanted}.")
@@ -39,13 +35,9 @@ def run_grid(student: Callable[[float, int, float], Mapping[str, list]]) -> None
         expect(once, f"Seeds {seeds}: one occurs twice. That run is not a second measurement.")
         time = ceil(4 * count / cores) * minutes
         taken = f"4 cells x {count} seeds, {cores} in parallel: {time:g} minutes"
-        if time > budget:
-            raise NotYet(f"""{taken}, but the budget is {budget:g}. Multiply all the lists of the
-                grid, and count in rounds: the last one takes a whole run, too.""")
+        expect(time <= budget, "over the budget", taken, budget)
         expect(count > 1, "One seed shows no spread, and there is budget for more.")
-        if count != most:
-            raise NotYet(f"""{taken} of {budget:g}. Another seed would still fit: cores work in
-                parallel, so the budget is divided into rounds of {cores} runs.""")
+        expect(count == most, "another seed fits", taken, budget, cores)
     passed("run_grid")
 
 
@@ -75,8 +67,7 @@ def confidence_interval(student: Callable[[Sequence[float]], tuple[float, float]
         expect(abs(low - middle) > near or abs(high - middle) <= near, "mean and deviation")
         expect(low < high, f"Your interval runs from {low:.3f} to {high:.3f}: low comes first.")
         if abs((low + high) / 2 - middle) >= near:
-            raise NotYet(f"""The interval's middle is {(low + high) / 2:.4f}, the mean of the runs
-                {middle:.4f}. It reaches as far below the mean as above.""")
+            raise NotYet("middle of the interval", (low + high) / 2, middle)
         t, error = t_quantile(0.975, n - 1), s / sqrt(n)
         slips = {
             "s instead of its error": s,
@@ -91,8 +82,7 @@ def confidence_interval(student: Callable[[Sequence[float]], tuple[float, float]
             "n counts pixels": t * s / sqrt(NUM_PIXELS),
             "divided by n": t * s / n,
         }
-        otherwise = f"""With n = {n} and s = {s:.4f} your interval reaches {half:.4f} to each side.
-            It should be t · s/√n, with t from t_quantile(0.975, n - 1)."""
+        otherwise = message("another width", n, s, half)
         judge(half, t * error, slips, otherwise, rtol=0.004)
     passed("confidence_interval")
 
@@ -120,8 +110,7 @@ def paired_difference(student: Callable[[Runs, Runs], tuple[float, float]]) -> N
             "failed runs count as zero": paired_interval(*filled).mean,
             "difference of two means": means[0] - means[1],
         }
-        otherwise = f"""The mean difference of the pairs is not {difference:.4f}. Match runs by
-            seed, not by their place: the two dicts are in another order."""
+        otherwise = message("another mean difference", difference)
         judge(difference, right.mean, slips, otherwise, rtol=0, atol=near)
         if abs(half / right.half - 1) >= 1e-6:
             raise NotYet(half_width_advice(half, a, b))
@@ -150,5 +139,4 @@ def half_width_advice(half: float, a: Runs, b: Runs) -> str:
         return slips[nearest]
     if any(abs(half / slip - 1) <= 0.03 for slip in combined):
         return unpaired
-    return f"""From {n} complete pairs whose differences deviate by {s:.4f}, the half width is
-        not {half:.4f}. It is t · s/√n with n pairs."""
+    return message("another half width", n, s, half)

@@ -50,7 +50,7 @@ def class_indices(student: Callable[[Tensor, Sequence[int]], Tensor]) -> None:
         }
         for advice, where in cases.items():
             if where.any():
-                raise NotYet(message(advice).format(int(raw[where][0]), int(found[where][0])))
+                raise NotYet(advice, int(raw[where][0]), int(found[where][0]))
     passed("class_indices")
 
 
@@ -83,19 +83,14 @@ def slide(student: Callable[[Callable[[Tensor], Tensor], Tensor, Size, Size], Te
         expect(bool(network.seen), f"{where}your function never calls `score`.")
         wanted = tuple(map(min, size, window))
         for got in (tuple(one.shape[2:]) for one in network.seen):
-            if got != wanted:
-                raise NotYet(f"""{where}a window of {got} was scored; all have to be {wanted}. At
-                    the border move the window back until it lies inside: a narrow window gives the
-                    network less context, and padding shows it what is not there.""")
+            expect(got == wanted, "size of a window", where, got, wanted)
         added, last, counts = by_counting(images, window, stride)
         got = tuple(found.shape)
         expect(got == added.shape, f"{where}scores are (B, K, H, W); yours are {got}.")
         finite = bool(found.isfinite().all())
         expect(finite, f"{where}some scores are nan or inf: no window covers these pixels.")
         enough, used = len(places(size, window, stride)), sum(map(len, network.seen)) // len(images)
-        if used > enough:
-            raise NotYet(f"""{where}{enough} windows are enough, you scored {used}. Moved back, two
-                windows may be in the same place: count them once.""")
+        expect(used <= enough, "too many windows", where, enough, used)
         slips = {"windows added up": added, "last window wins": last}
         otherwise = "not the means of windows"
         judge(found, added / counts, slips, otherwise, where, atol=1e-4)
@@ -148,7 +143,6 @@ def step_bytes(student: Callable[[int, int, int], float]) -> None:
         if abs(found / right - 1) > 0.01:
             judge(found, right, slips, otherwise, rtol=1e-3)
     one = attempt_number(student, parameters, measured, 1)
-    otherwise = f"""For a batch of one you say {one / 2**20:,.0f} MiB, but {measured / 2**20:,.0f}
-        were measured: the estimate has to agree with it."""
+    otherwise = message("estimate for one image", one / 2**20, measured / 2**20)
     judge(one, measured, {}, otherwise, rtol=0.01)
     passed("step_bytes")

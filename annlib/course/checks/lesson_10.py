@@ -8,7 +8,15 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from annlib.course.checks.base import NotYet, attempt_number, expect, judge, passed, result_of
+from annlib.course.checks.base import (
+    NotYet,
+    attempt_number,
+    expect,
+    judge,
+    message,
+    passed,
+    result_of,
+)
 from annlib.course.checks.inputs import draw, fresh, normal
 from annlib.course.lesson import say
 from annlib.course.statistics import DIRECTIONS, METRICS, VERDICTS, Registration
@@ -49,8 +57,7 @@ def seeds_in_budget(student: Callable[[float, float, int], int]) -> None:
             otherwise = f"{got} seeds would take {got * arms * seconds / 60:.1f} minutes."
             where = f"{minutes:.1f} minutes, {seconds:.0f} s a run and {arms} arms: "
             judge(got, seeds, slips, otherwise, where)
-        otherwise = f"""{exact - spare:.1f} minutes end before seed {seeds} has run in every arm,
-            and a seed counts only when all arms have it: round down."""
+        otherwise = message("seeds not rounded down", exact - spare, seeds)
         judge(run(exact - spare, seconds, arms), seeds - 1, {}, otherwise)
     none = run(1.0, 100.0, 2) == 0
     expect(none, "One minute is too short for two runs of 100 seconds: 0 seeds.")
@@ -70,26 +77,18 @@ def registration(student: Callable[[], Registration]) -> None:
         if not isinstance(value, str) or not value.strip():
             raise NotYet(f"{name} is missing: nobody could repeat your test.{control}")
     hedge = HEDGES.search(told.claim)
-    if hedge:
-        raise NotYet(f"""The claim says {hedge[0]!r}: any result would fit, so
-            nothing could refute it. Say what is higher or lower than what.""")
+    expect(not hedge, "hedge", hedge and hedge[0])
     if len(told.claim.split()) < 6:
         raise NotYet(f"{told.claim!r} is short for a claim: what is higher than what, and where?")
     if told.control.strip().lower() in ("none", "no", "-", told.treatment.strip().lower()):
         raise NotYet("no control")
-    if told.direction not in DIRECTIONS:
-        raise NotYet(f"""direction is {told.direction!r}: one of {DIRECTIONS}. 'Different' fits
-            nearly any result.""")
+    expect(told.direction in DIRECTIONS, "no direction", told.direction, DIRECTIONS)
     if told.metric not in METRICS:
         raise NotYet(f"{told.metric!r} is not measured here. These are: {', '.join(METRICS)}.")
     largest, effect, seeds = METRICS[told.metric], told.smallest_effect, told.seeds
     expect(isinstance(effect, int | float) and effect != 0, "any trace counts")
-    if not abs(effect) < largest:
-        raise NotYet(f"""A smallest effect of {effect:g} in {told.metric} cannot be reached: the
-            scale ends at {largest:g}. Shares lie between 0 and 1.""")
-    if largest <= 1 and effect < -GRANTED:
-        raise NotYet(f"""A smallest effect of {effect:g} lets a loss of {-effect:g} pass as no
-            worse, so hardly anything could refute it. Grant {GRANTED:g} at most.""")
+    expect(abs(effect) < largest, "effect out of reach", effect, told.metric, largest)
+    expect(largest > 1 or effect >= -GRANTED, "loss granted", effect, -effect, GRANTED)
     if not (isinstance(seeds, tuple | list | range) and all(isinstance(s, int) for s in seeds)):
         raise NotYet(f"seeds are whole numbers in a tuple, (0, 1, 2); you wrote {seeds!r}.")
     if len(set(seeds)) != len(seeds):
@@ -138,8 +137,5 @@ def decide(student: Callable[[Sequence[float], float], str]) -> None:
     # The truth is exactly at the threshold: either decision is wrong or bold.
     draws = normal(STUDIES, 3, dtype=torch.float64)
     bold = sum(ask((effect * (1 + row)).tolist()) != OPEN for row in draws)
-    if bold / STUDIES >= RARELY:
-        raise NotYet(f"""Of {STUDIES} studies of 3 seeds, whose true effect was exactly the smallest
-            that counts, your rule decided {bold}: too sure for three seeds. 1.96 is for many; with
-            few, Student's t is much larger. annlib.course.statistics.interval uses it.""")
+    expect(bold / STUDIES < RARELY, "too sure", STUDIES, bold)
     passed("decide")

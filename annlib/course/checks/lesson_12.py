@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from annlib.course.checks.base import NotYet, attempt, expect, given, judge, passed
+from annlib.course.checks.base import NotYet, attempt, expect, given, judge, message, passed
 from annlib.course.checks.inputs import draw, normal
 from annlib.course.efficient import FAMILIES, KINDS, exact, method_of, weights_of
 from annlib.engine.profiler import operation_counter
@@ -57,9 +57,7 @@ def linear_attention(student: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Non
             {got}. query is {tuple(query.shape)}, value {tuple(value.shape)}.""")
     ones = attempt(student, query, key, torch.ones_like(value))
     if not torch.allclose(ones, torch.ones_like(ones), atol=1e-4):
-        raise NotYet(f"""Values that are all 1 must give 1, because the weights of a row sum to 1;
-            yours give {float(ones.min()):.3g} to {float(ones.max()):.3g}. Divide each row by its
-            own total: the query times the sum of all keys.""")
+        raise NotYet("weights do not sum to 1", float(ones.min()), float(ones.max()))
     scores = query.mT @ key
     softmax = [(scale * scores).softmax(-1) @ value.mT for scale in (1.0, channels**-0.5)]
     slips = {"softmax kept": softmax, "mean for all": value.mean(2)[:, None].expand_as(result)}
@@ -93,16 +91,12 @@ def criss_cross_reach(student: Callable[[int, int], Tensor]) -> None:
     outside[y], outside[:, x] = False, False
     where = f"The position in row {y}, column {x} of {height} x {width}"
     expect(not keys.all(), "Every position attends to every position: that is the non-local block.")
-    if not (row or column):
-        raise NotYet(f"""{where} attends neither to its whole row nor to its whole column. Position
-            n is in row n // W and column n % W, as maps are flattened row by row (W = {width}).""")
+    expect(row or column, "neither row nor column", where, width)
     expect(row, f"{where} attends to its column, but not to its row.")
     expect(column, f"{where} attends to its row, but not to its column.")
     others = int(outside.sum())
     expect(not others, f"{where} attends to {others} positions neither in its row nor column.")
     counts, cross = reach.sum(1), height + width - 1
     if not (counts == cross).all():
-        raise NotYet(f"""Each attends to H + W - 1 = {cross} positions; some of yours to
-            {int(counts.max())} or {int(counts.min())}.""")
-    passed(f"""each position attends to the {cross} positions of its row and column, and in two
-        passes to all.""")
+        raise NotYet("size of the cross", cross, int(counts.max()), int(counts.min()))
+    passed(message("criss_cross_reach", cross))
