@@ -17,7 +17,7 @@ from annlib.course.lesson import say, wrapped
 MESSAGES = tomllib.loads(Path(__file__).with_name("messages.toml").read_text("utf-8"))
 
 
-def message(name: str, *values: object) -> str:
+def text(name: str, *values: object) -> str:
     """The message of this name with the values in it; words that are not a name are a message."""
     return MESSAGES[name].format(*values) if name in MESSAGES else name
 
@@ -29,7 +29,7 @@ class NotYet(AssertionError):
     """
 
     def __init__(self, advice: str, *values: object):
-        super().__init__(" ".join(message(advice, *values).split()))
+        super().__init__(" ".join(text(advice, *values).split()))
 
     def _render_traceback_(self) -> list[str]:
         """What IPython shows: the advice, without the lines of the checker."""
@@ -44,7 +44,7 @@ def expect(claim: bool, advice: str, *values: object) -> None:
 
 def passed(shown: str) -> None:
     """Prints what a correct answer has shown."""
-    say("Correct: " + " ".join(message(shown).split()))
+    say("Correct: " + " ".join(text(shown).split()))
 
 
 def name_of(student: object) -> str:
@@ -138,7 +138,7 @@ def judge(
         return mine.shape == value.shape and torch.allclose(mine, value, rtol, atol, equal_nan=True)
 
     if not same(right):
-        raise NotYet(where + message(next((one for one in slips if same(slips[one])), otherwise)))
+        raise NotYet(where + text(next((one for one in slips if same(slips[one])), otherwise)))
 
 
 def check_pixel(pixel: tuple[int, int], size: tuple[int, int]) -> None:

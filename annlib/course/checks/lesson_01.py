@@ -9,15 +9,7 @@ import torch
 from torch import Tensor
 
 from annlib.config import IGNORE_INDEX
-from annlib.course.checks.base import (
-    NotYet,
-    attempt,
-    attempt_number,
-    expect,
-    judge,
-    message,
-    passed,
-)
+from annlib.course.checks.base import NotYet, attempt, attempt_number, expect, judge, passed, text
 from annlib.course.checks.inputs import draw, fresh
 
 
@@ -105,9 +97,9 @@ def check_counts(found: Tensor, predictions: Tensor, labels: Tensor) -> None:
     otherwise = """The number of pixels is correct, but they are in the wrong places: entry (l, k)
         counts the pixels with label l and prediction k. Check the product and the view."""
     if counted == total:
-        otherwise = message("255 counted", total)
+        otherwise = text("255 counted", total)
     elif counted != right.sum():
-        otherwise = message("pixels lost or twice", int(right.sum()), counted)
+        otherwise = text("pixels lost or twice", int(right.sum()), counted)
     slips = {
         "rows are predictions": right.T,
         "pairs counted once": right.clamp(max=1),

@@ -10,7 +10,7 @@ from math import sqrt
 import torch
 from torch import Tensor, nn
 
-from annlib.course.checks.base import NotYet, attempt, expect, judge, message, passed
+from annlib.course.checks.base import NotYet, attempt, expect, judge, passed, text
 from annlib.course.checks.blocks import attention_slips, build, check_gradient, context_of
 from annlib.course.checks.inputs import draw, fresh, normal
 
@@ -107,7 +107,7 @@ def nonlocal_block(student: type[nn.Module]) -> None:
         "Query and key are swapped.": swapped,
         once: {"to_key": block.to_query},
     }
-    made = {message(advice) + lines: partial(library, changes) for advice, changes in slips.items()}
+    made = {text(advice) + lines: partial(library, changes) for advice, changes in slips.items()}
     otherwise = "With the same weights annlib computes something else." + lines
     judge(attempt(block, features), library({}), made, otherwise, atol=1e-4)
     leaves = {name: [block.get_submodule(name).weight] for name in PARTS[:3]}

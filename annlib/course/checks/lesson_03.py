@@ -7,7 +7,7 @@ from statistics import median
 
 import torch
 
-from annlib.course.checks.base import NotYet, attempt_number, expect, judge, message, passed
+from annlib.course.checks.base import NotYet, attempt_number, expect, judge, passed, text
 from annlib.course.checks.inputs import draw
 from annlib.course.implementations import Shape, nonlocal_bytes
 from annlib.engine.profiler import operation_counter
@@ -127,7 +127,7 @@ def whole_speed_up(student: Callable[[float, float], float]) -> None:
             "rest forgotten": times / share,
         }
         where = f"With share {share} and a part {times:.1f} times faster: "
-        otherwise = message("another speed-up", found)
+        otherwise = text("another speed-up", found)
         judge(found, 1 / left, slips, otherwise, where)
     limit = "The rest always remains: 1 / (1 - share) is the limit."
     judge(attempt_number(student, 0.8, 1e12), 5, {}, limit)
@@ -145,11 +145,11 @@ def times_faster(student: Compare) -> None:
         expect(error < 0.03, "ratio off", error)
         each = [calls.count(which) for which in (0, 1)]
         expect(min(each) >= repeat + WARM_UP, "too few calls", repeat, WARM_UP, each[0], each[1])
-        cases = {message("cold start", WARM_UP): {"cold": 60}}
+        cases = {text("cold start", WARM_UP): {"cold": 60}}
         for which, name in enumerate(("slow", "fast")):
             cases |= {
-                message("interrupted call", name): {"odd": {which: 40}},
-                message("quick call", name): {"odd": {which: 1 / 40}},
+                text("interrupted call", name): {"odd": {which: 40}},
+                text("quick call", name): {"odd": {which: 1 / 40}},
             }
         for advice, case in cases.items():
             expect(measured(student, repeat, **case)[0] < 0.03, advice)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from annlib.course.checks import blocks
-from annlib.course.checks.base import NotYet, attempt, expect, judge, message, passed, result_of
+from annlib.course.checks.base import NotYet, attempt, expect, judge, passed, result_of, text
 from annlib.course.checks.inputs import draw, normal
 from annlib.model.asymmetric import PyramidPool
 
@@ -43,7 +43,7 @@ def cell(student: Callable[[int, int, int], tuple[int, int]]) -> None:
             "Round index x side / level down, (index + 1) x side / level up.": right,
         }
         for advice, claim in claims.items():
-            expect(claim, where + message(advice))
+            expect(claim, where + text(advice))
     passed("cell")
 
 

@@ -9,15 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from annlib.config import IGNORE_INDEX
-from annlib.course.checks.base import (
-    NotYet,
-    attempt_number,
-    expect,
-    judge,
-    message,
-    passed,
-    result_of,
-)
+from annlib.course.checks.base import NotYet, attempt_number, expect, judge, passed, result_of, text
 from annlib.course.checks.inputs import draw, fresh, normal, uniform
 from annlib.model.ann import Logits
 
@@ -41,7 +33,7 @@ def first_loss(student: Callable[[int, float, float], float]) -> None:
             "sign of the logarithm": -two * each,
         }
         found = attempt_number(student, classes, labelled, aux)
-        otherwise = message("another first loss", classes, labelled, aux, found)
+        otherwise = text("another first loss", classes, labelled, aux, found)
         judge(found, two * each, slips, otherwise)
     passed("first_loss")
 
@@ -66,14 +58,14 @@ def poly_rate(student: Callable[[int, int, float, float, float], float]) -> None
     if found[0] > base * 1.0001:
         otherwise = "Step 0 has more than the base rate: what falls is base - floor, not base."
     elif found[0] < base * 0.9999:
-        otherwise = message("step 0 below the base rate", base, found[0])
+        otherwise = text("step 0 below the base rate", base, found[0])
     elif not (rates.diff() < 0).all():
         otherwise = "The rate must fall in every step; yours does not. Is there a `//` in it?"
     elif min(found) <= floor:
         otherwise = "Your rate goes below the floor before the end: add the floor to what falls."
     judge(rates, falls * left**power + floor, slips, otherwise, rtol=1e-4, atol=1e-9)
     last = attempt_number(student, steps, steps, base, power, floor)
-    otherwise = message("more than the floor at the end", steps, floor, last)
+    otherwise = text("more than the floor at the end", steps, floor, last)
     judge(last, floor, {}, otherwise, rtol=1e-4)
     half = attempt_number(student, steps // 2, 2 * (steps // 2), base, 1.0, 0.0)
     otherwise = "With power 1 and no floor, half of the rate is left half way."
@@ -159,7 +151,7 @@ def check_loss(found: float, main: float, aux: float, labels: Tensor) -> None:
         "weight on the main loss": (AUX_WEIGHT * main + aux) / every,
         "sum over pixels": both,
     }
-    otherwise = message("another loss", found, both / every)
+    otherwise = text("another loss", found, both / every)
     judge(found, both / every, slips, otherwise)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from math import ceil, sqrt
 from statistics import mean, pstdev, stdev
 
-from annlib.course.checks.base import NotYet, expect, judge, message, passed, result_of
+from annlib.course.checks.base import NotYet, expect, judge, passed, result_of, text
 from annlib.course.checks.inputs import draw, normal
 from annlib.course.statistics import paired_interval, t_quantile
 
@@ -82,7 +82,7 @@ def confidence_interval(student: Callable[[Sequence[float]], tuple[float, float]
             "n counts pixels": t * s / sqrt(NUM_PIXELS),
             "divided by n": t * s / n,
         }
-        otherwise = message("another width", n, s, half)
+        otherwise = text("another width", n, s, half)
         judge(half, t * error, slips, otherwise, rtol=0.004)
     passed("confidence_interval")
 
@@ -110,7 +110,7 @@ def paired_difference(student: Callable[[Runs, Runs], tuple[float, float]]) -> N
             "failed runs count as zero": paired_interval(*filled).mean,
             "difference of two means": means[0] - means[1],
         }
-        otherwise = message("another mean difference", difference)
+        otherwise = text("another mean difference", difference)
         judge(difference, right.mean, slips, otherwise, rtol=0, atol=near)
         if abs(half / right.half - 1) >= 1e-6:
             raise NotYet(half_width_advice(half, a, b))
@@ -139,4 +139,4 @@ def half_width_advice(half: float, a: Runs, b: Runs) -> str:
         return slips[nearest]
     if any(abs(half / slip - 1) <= 0.03 for slip in combined):
         return unpaired
-    return message("another half width", n, s, half)
+    return text("another half width", n, s, half)

@@ -6,15 +6,7 @@ import torch
 from torch import Tensor
 
 from annlib.config import IGNORE_INDEX
-from annlib.course.checks.base import (
-    NotYet,
-    attempt,
-    attempt_number,
-    expect,
-    judge,
-    message,
-    passed,
-)
+from annlib.course.checks.base import NotYet, attempt, attempt_number, expect, judge, passed, text
 from annlib.course.checks.inputs import draw, fresh, normal
 
 Size = tuple[int, int]
@@ -143,6 +135,6 @@ def step_bytes(student: Callable[[int, int, int], float]) -> None:
         if abs(found / right - 1) > 0.01:
             judge(found, right, slips, otherwise, rtol=1e-3)
     one = attempt_number(student, parameters, measured, 1)
-    otherwise = message("estimate for one image", one / 2**20, measured / 2**20)
+    otherwise = text("estimate for one image", one / 2**20, measured / 2**20)
     judge(one, measured, {}, otherwise, rtol=0.01)
     passed("step_bytes")

@@ -8,15 +8,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from annlib.course.checks.base import (
-    NotYet,
-    attempt_number,
-    expect,
-    judge,
-    message,
-    passed,
-    result_of,
-)
+from annlib.course.checks.base import NotYet, attempt_number, expect, judge, passed, result_of, text
 from annlib.course.checks.inputs import draw, fresh, normal
 from annlib.course.lesson import say
 from annlib.course.statistics import DIRECTIONS, METRICS, VERDICTS, Registration
@@ -57,7 +49,7 @@ def seeds_in_budget(student: Callable[[float, float, int], int]) -> None:
             otherwise = f"{got} seeds would take {got * arms * seconds / 60:.1f} minutes."
             where = f"{minutes:.1f} minutes, {seconds:.0f} s a run and {arms} arms: "
             judge(got, seeds, slips, otherwise, where)
-        otherwise = message("seeds not rounded down", exact - spare, seeds)
+        otherwise = text("seeds not rounded down", exact - spare, seeds)
         judge(run(exact - spare, seconds, arms), seeds - 1, {}, otherwise)
     none = run(1.0, 100.0, 2) == 0
     expect(none, "One minute is too short for two runs of 100 seconds: 0 seeds.")

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, linear
 
-from annlib.course.checks.base import NotYet, attempt, expect, judge, message, passed, result_of
+from annlib.course.checks.base import NotYet, attempt, expect, judge, passed, result_of, text
 from annlib.course.checks.inputs import draw, normal
 from annlib.engine.profiler import operation_counter
 from annlib.model.asymmetric import PyramidPool
@@ -190,5 +190,5 @@ def check_folded(
         "old bias not scaled": made(old=bias / scale),
         "new bias is the old one": made(old=bias / scale, mean=none, shift=none),
     }
-    otherwise = message("another folded layer", float((found - expected).abs().max()))
+    otherwise = text("another folded layer", float((found - expected).abs().max()))
     judge(found, expected, slips, otherwise, rtol=0, atol=1e-9)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from annlib.course.checks.base import NotYet, attempt, expect, given, judge, message, passed
+from annlib.course.checks.base import NotYet, attempt, expect, given, judge, passed, text
 from annlib.course.checks.inputs import draw, normal
 from annlib.course.efficient import FAMILIES, KINDS, exact, method_of, weights_of
 from annlib.engine.profiler import operation_counter
@@ -99,4 +99,4 @@ def criss_cross_reach(student: Callable[[int, int], Tensor]) -> None:
     counts, cross = reach.sum(1), height + width - 1
     if not (counts == cross).all():
         raise NotYet("size of the cross", cross, int(counts.max()), int(counts.min()))
-    passed(message("criss_cross_reach", cross))
+    passed(text("criss_cross_reach", cross))
