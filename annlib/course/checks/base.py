@@ -19,6 +19,7 @@ MESSAGES = tomllib.loads(Path(__file__).with_name("messages.toml").read_text("ut
 
 def text(name: str, *values: object) -> str:
     """The message of this name with the values in it; words that are not a name are a message."""
+    values = [tuple(one) if isinstance(one, torch.Size) else one for one in values]
     return MESSAGES[name].format(*values) if name in MESSAGES else name
 
 

@@ -82,8 +82,7 @@ def updated(student: Callable, counts: Tensor, predictions: Tensor, labels: Tens
         if works(labels):
             raise NotYet("no minlength") from None
         raise
-    if found.shape != counts.shape:
-        raise NotYet("another size of matrix", tuple(counts.shape), tuple(found.shape))
+    expect(found.shape == counts.shape, "another size of matrix", counts.shape, found.shape)
     whole = bool(((found.double() == found.double().round()) & (found >= 0)).all())
     expect(whole, "Counts are whole numbers: ratios of batches cannot be added.")
     return found.long()

@@ -161,8 +161,7 @@ def check_block(
     hint = "Sample keys and values, both; the query keeps all N positions."
     output = attempt(block, features, hint=hint)
     if output.shape != features.shape:
-        raise NotYet(f"""A map {tuple(features.shape)} went in, but {tuple(output.shape)} came out.
-            The block must fit between any two layers: every position is a query.""")
+        raise NotYet(text("shape of the pyramid block's output", features.shape, output.shape))
     coarse = [nn.AdaptiveAvgPool2d(levels[-1]), nn.Upsample(tuple(features.shape[2:]))]
     fixed, sampled = PyramidPool((1, 3, 6, 8)), nn.Sequential(block.to_key, *coarse)
     changes = {

@@ -70,8 +70,7 @@ def fusion_block(student: type[nn.Module]) -> None:
                 map has {sizes[level]}. Queries come from high, keys and values from low.""")
     fuse, wide = parts["fuse"], sizes["high"]
     if (fuse.in_channels, fuse.out_channels) != (2 * wide, wide):
-        raise NotYet(f"""fuse goes from {fuse.in_channels} to {fuse.out_channels} channels. Context
-            and high are concatenated, {2 * wide} channels, and become {wide} again.""")
+        raise NotYet("channels of fuse", fuse.in_channels, fuse.out_channels, 2 * wide, wide)
     randomise(block)
     low = normal(2, sizes["low"], draw(12, 14), draw(15, 17)).requires_grad_()
     high = normal(2, sizes["high"], draw(5, 6), draw(8, 9)).requires_grad_()
@@ -132,6 +131,6 @@ def concat_fusion(student: type[nn.Module]) -> None:
     expect(moved[..., column + 4 :].max() < 1e-4, "changes far away")
     large = normal(2, 3 * low_channels, 24, 40)
     got = tuple(attempt(block, large, high).shape)
-    expect(got == high.shape, "low not resized", tuple(large.shape), tuple(high.shape), got)
+    expect(got == high.shape, "low not resized", large.shape, high.shape, got)
     check_gradient(output, {"the low-level map": [low], "the high-level map": [high]})
     passed("concat_fusion")

@@ -171,8 +171,7 @@ def check_folded(
         expect(same, f"Your input, the {name}, has been changed: work on a copy (copy.deepcopy).")
     found = attempt(layer, features)
     if found.shape != expected.shape:
-        raise NotYet(f"""Its output is {tuple(found.shape)}, not {tuple(expected.shape)}: keep
-            kernel, stride and padding of the convolution.""")
+        raise NotYet(text("shape of the folded layer's output", found.shape, expected.shape))
     bare = conv2d(features, conv.weight, None, conv.stride, conv.padding)
     deviation, none = (norm.running_var + norm.eps).sqrt(), torch.zeros_like(norm.bias)
     scale, bias = norm.weight / deviation, none if conv.bias is None else conv.bias

@@ -52,9 +52,7 @@ def linear_attention(student: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Non
     query, key, value = query + 0.1, key + 0.1, normal(2, values, num_keys)
     result = attempt(student, query, key, value)
     wanted, got = (2, num_queries, values), tuple(result.shape)
-    if got != wanted:
-        raise NotYet(f"""(B, N, Cv) = {wanted} is wanted, a row for each query position; yours is
-            {got}. query is {tuple(query.shape)}, value {tuple(value.shape)}.""")
+    expect(got == wanted, "shape of the weighted sums", wanted, got, query.shape, value.shape)
     ones = attempt(student, query, key, torch.ones_like(value))
     if not torch.allclose(ones, torch.ones_like(ones), atol=1e-4):
         raise NotYet("weights do not sum to 1", float(ones.min()), float(ones.max()))
