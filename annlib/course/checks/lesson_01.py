@@ -50,8 +50,21 @@ def update_confusion(student: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Non
         labels[torch.rand(size, generator=fresh()) < 0.2] = IGNORE_INDEX
         batches.append((predictions, labels))
     once = [updated(student, empty, *batch) for batch in batches]
-    for counts, batch in zip(once, batches, strict=True):
-        check_counts(counts, *batch)
+    classes = range(num_classes)
+    for found, (predictions, labels) in zip(once, batches, strict=True):
+        pairs = [[((labels == a) & (predictions == b)).sum() for b in classes] for a in classes]
+        right, counted, total = torch.tensor(pairs), int(found.sum()), labels.numel()
+        otherwise = "pixels in the wrong places"
+        if counted == total:
+            otherwise = text("255 counted", total)
+        elif counted != right.sum():
+            otherwise = text("pixels lost or twice", int(right.sum()), counted)
+        slips = {
+            "rows are predictions": right.T,
+            "pairs counted once": right.clamp(max=1),
+            "only correct pixels": right.diagonal().diag(),
+        }
+        judge(found, right, slips, otherwise)
     one_way = updated(student, once[0], *batches[1])
     other_way = updated(student, once[1], *batches[0])
     if torch.equal(one_way, once[1]):
@@ -88,25 +101,6 @@ def updated(student: Callable, counts: Tensor, predictions: Tensor, labels: Tens
     return found.long()
 
 
-def check_counts(found: Tensor, predictions: Tensor, labels: Tensor) -> None:
-    """Compares with every pair of classes counted one by one."""
-    classes = range(len(found))
-    pairs = [[int(((labels == a) & (predictions == b)).sum()) for b in classes] for a in classes]
-    right, counted, total = torch.tensor(pairs), int(found.sum()), labels.numel()
-    otherwise = """The number of pixels is correct, but they are in the wrong places: entry (l, k)
-        counts the pixels with label l and prediction k. Check the product and the view."""
-    if counted == total:
-        otherwise = text("255 counted", total)
-    elif counted != right.sum():
-        otherwise = text("pixels lost or twice", int(right.sum()), counted)
-    slips = {
-        "rows are predictions": right.T,
-        "pairs counted once": right.clamp(max=1),
-        "only correct pixels": right.diagonal().diag(),
-    }
-    judge(found, right, slips, otherwise)
-
-
 def mean_iou(student: Callable[[Tensor], Tensor]) -> None:
     """counts of T images (T, K, K) -> mIoU of the data set"""
     for _ in range(2):
@@ -117,8 +111,22 @@ def mean_iou(student: Callable[[Tensor], Tensor]) -> None:
         counts[0, 2] = 0  # a class that the labels of one image lack
         counts[:, -1] = counts[:, :, -1] = counts[:, -2] = 0
         found, total = attempt_number(student, counts, finite=False), counts.sum(0).double()
+        each, of_all, both = ious(counts.double()), ious(total), total.diagonal()
+        labelled, predicted = total.sum(1), total.sum(0)
+        slips = {
+            "mean over images": [each.nanmean(1).mean(), each.nanmean(0).nanmean(), each.nanmean()],
+            "absent class counts 0": of_all.nan_to_num(0).mean(),
+            "absent class counts 1": of_all.nan_to_num(1).mean(),
+            "NaN spoils the mean": float("nan"),
+            "predicted class left out": of_all[labelled > 0].mean(),
+            "correct pixels twice in the union": (both / (labelled + predicted)).nanmean(),
+            "mean class accuracy": (both / labelled).nanmean(),
+            "mean precision": (both / predicted).nanmean(),
+            "weighted by frequency": (labelled * of_all.nan_to_num(0)).sum() / labelled.sum(),
+            "mean is pixel accuracy": both.sum() / total.sum(),
+        }
         otherwise = f"For random counts your number is {found:.3g}, which is not the mIoU."
-        judge(found, ious(total).nanmean(), mean_slips(ious(counts.double()), total), otherwise)
+        judge(found, of_all.nanmean(), slips, otherwise)
     order = "The order of the images changes your result. Add all matrices before you divide."
     judge(attempt_number(student, counts.flip(0), finite=False), found, {}, order)
     passed("mean_iou")
@@ -128,22 +136,3 @@ def ious(counts: Tensor) -> Tensor:
     """float64 (..., K, K) -> (..., K)"""
     both = counts.diagonal(dim1=-2, dim2=-1)
     return both / (counts.sum(-1) + counts.sum(-2) - both)
-
-
-def mean_slips(each: Tensor, total: Tensor) -> dict[str, object]:
-    """each: IoU of every image (T, K). total: counts of all (K, K)."""
-    of_all, both, labelled, predicted = ious(total), total.diagonal(), total.sum(1), total.sum(0)
-    weighted = labelled * of_all.nan_to_num(0)
-    over_images = [each.nanmean(1).mean(), each.nanmean(0).nanmean(), each.nanmean()]
-    return {
-        "mean over images": over_images,
-        "absent class counts 0": of_all.nan_to_num(0).mean(),
-        "absent class counts 1": of_all.nan_to_num(1).mean(),
-        "NaN spoils the mean": float("nan"),
-        "predicted class left out": of_all[labelled > 0].mean(),
-        "correct pixels twice in the union": (both / (labelled + predicted)).nanmean(),
-        "mean class accuracy": (both / labelled).nanmean(),
-        "mean precision": (both / predicted).nanmean(),
-        "weighted by frequency": weighted.sum() / labelled.sum(),
-        "mean is pixel accuracy": both.sum() / total.sum(),
-    }

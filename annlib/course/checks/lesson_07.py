@@ -62,43 +62,30 @@ def class_mass(student: Callable[[Tensor, Tensor, int], Tensor]) -> None:
 
 def switch_off(student: Callable[[Tensor, int], Tensor]) -> None:
     """weights (B, N, S), rows sum to 1, and k -> (B, N, S)"""
-    in_place = "writes into its input"
     for _ in range(2):
         weights = (2 * normal(draw(2, 3), draw(4, 6), draw(9, 14))).softmax(-1)
         k = draw(2, 4)
-        left = attempt(student, weights, k, in_place=in_place)
+        left = attempt(student, weights, k, in_place="writes into its input")
         expect(left.shape == weights.shape, "shape of the weights left", weights.shape, left.shape)
-        check_switched_off(left, weights, k)
+        off = left.abs() < 1e-9
+        strongest, weakest = (
+            torch.zeros_like(off).scatter(-1, weights.topk(k, largest=largest).indices, True)
+            for largest in (True, False)
+        )
+        expect(not torch.equal(off, weakest), "You switched off the weakest; take the strongest.")
+        counts, sums = off.sum(-1), left.sum(-1)
+        most = int(counts.max())
+        expect((counts == k).all(), "another number of weights off", k, int(counts.min()), most)
+        expect(torch.equal(off, strongest), "other weights off")
+        one = torch.allclose(sums, torch.ones_like(sums), atol=1e-4)
+        expect(one, "rows left do not sum to 1", float(sums.min()))
+        factors = left / weights
+        lowest = factors.where(~off, torch.inf).amin(-1)
+        highest = factors.where(~off, -torch.inf).amax(-1)
+        expect(torch.allclose(lowest, highest, rtol=1e-3), "ratios changed")
         same = torch.allclose(attempt(student, weights, 0), weights, atol=1e-5)
         expect(same, "With k = 0 nothing is switched off, but your weights changed.")
     passed("switch_off")
-
-
-def check_switched_off(left: Tensor, weights: Tensor, k: int) -> None:
-    off = left.abs() < 1e-9
-    strongest, weakest = (
-        torch.zeros_like(off).scatter(-1, weights.topk(k, largest=largest).indices, True)
-        for largest in (True, False)
-    )
-    expect(not torch.equal(off, weakest), "You switched off the weakest; take the strongest.")
-    counts, sums = off.sum(-1), left.sum(-1)
-    factors = left / weights
-    lowest = factors.where(~off, torch.inf).amin(-1)
-    highest = factors.where(~off, -torch.inf).amax(-1)
-    claims = {
-        f"""{k} weights must be off in every row; yours have {int(counts.min())} to
-        {int(counts.max())}. Each row chooses for itself: topk along the last axis.""": (
-            bool((counts == k).all())
-        ),
-        "other weights off": torch.equal(off, strongest),
-        f"""Rows must sum to 1 again, or the output of the block shrinks; yours sum to
-        {float(sums.min()):.2f} and more. Divide each row by the sum that is left.""": (
-            torch.allclose(sums, torch.ones_like(sums), atol=1e-4)
-        ),
-        "ratios changed": (torch.allclose(lowest, highest, rtol=1e-3)),
-    }
-    for advice, claim in claims.items():
-        expect(claim, advice)
 
 
 def bright_without_need(pixel: tuple[int, int], model: nn.Module, scene: Scene) -> None:

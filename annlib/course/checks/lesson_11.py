@@ -81,7 +81,16 @@ def folded_context(student: Callable[..., Tensor]) -> None:
         wanted, got = (2, positions, wide), tuple(found.shape)
         expect(got == wanted, f"(B, N, output channels) = {wanted} is wanted; yours is {got}.")
         expect(found.dtype == dtype, f"{dtype} went in, but {found.dtype} came out.")
-        check_numbers(found, setting, tolerance)
+        slips = {
+            "no bias of the values": folded(*setting, convs[:1]),
+            "no bias of the output": folded(*setting, convs[1:]),
+            "no biases": folded(*setting, convs),
+            "anchors in another order": folded(*setting[:-1], scales[::-1]),
+            "second softmax": folded(weights.softmax(-1), *setting[1:]),
+        }
+        right = plain_context(setting).detach()
+        limit = tolerance * float(right.abs().max())
+        judge(found, right, slips, "another context", rtol=0, atol=limit)
         check_gradients(student, setting, 100 * tolerance)
         with operation_counter() as counter, torch.no_grad():
             attempt(student, *setting)
@@ -107,22 +116,6 @@ def folded(weights: Tensor, features: Tensor, first: nn.Conv2d, last: nn.Conv2d,
     for conv in (first, last):
         anchors = linear(anchors, conv.weight.flatten(1), None if conv in lost else conv.bias)
     return weights @ anchors
-
-
-def check_numbers(found: Tensor, setting: Setting, tolerance: float) -> None:
-    weights, features, first, last, scales = setting
-    slips = {
-        "no bias of the values": [first],
-        "no bias of the output": [last],
-        "no biases": [first, last],
-    }
-    made = {advice: folded(*setting, lost) for advice, lost in slips.items()} | {
-        "anchors in another order": folded(*setting[:-1], scales[::-1]),
-        "second softmax": folded(weights.softmax(-1), *setting[1:]),
-    }
-    otherwise = "another context"
-    right = plain_context(setting).detach()
-    judge(found, right, made, otherwise, rtol=0, atol=tolerance * float(right.abs().max()))
 
 
 def check_gradients(student: Callable, setting: Setting, limit: float) -> None:
