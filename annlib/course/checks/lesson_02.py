@@ -23,8 +23,7 @@ def attention_weights(student: Callable[[Tensor, Tensor], Tensor]) -> None:
     query, key = normal(2, channels, num_queries), normal(2, channels, num_keys)
     weights = attempt(student, query, key)
     wanted, got = (2, num_queries, num_keys), tuple(weights.shape)
-    if got == (2, num_keys, num_queries):
-        raise NotYet(f"Your weights are {got}, transposed: N, the query positions, comes first.")
+    expect(got != (2, num_keys, num_queries), "weights transposed", got)
     expect(got == wanted, "shape of weights", wanted, got)
     expect(bool((weights >= 0).all()), "Some weights are negative. After a softmax none can be.")
     if not is_one(weights.sum(-1)):
@@ -78,10 +77,8 @@ def nonlocal_block(student: type[nn.Module]) -> None:
     expect(output.abs().max() > 0, "A new block gives zeros, so the input is lost. Add the input.")
     weight, bias = block.to_output.weight, block.to_output.bias
     expect(not weight.any(), "to_output must start at zero, so that a new block changes nothing.")
-    zero = bias is None or not bias.any()
-    expect(zero, "The weight of to_output starts at zero, but its bias does not.")
-    same = torch.allclose(output, wide, atol=1e-6)
-    expect(same, "With to_output at zero a new block must return its input unchanged.")
+    expect(bias is None or not bias.any(), "bias not zero")
+    expect(torch.allclose(output, wide, atol=1e-6), "input changed by a new block")
     nn.init.normal_(weight)
     # Attention does not depend on places: shuffled positions give the same results, shuffled.
     order = torch.randperm(wide[0, 0].numel(), generator=fresh())
@@ -100,11 +97,9 @@ def nonlocal_block(student: type[nn.Module]) -> None:
         return features + context_of(block, features, features, (side,), changes)
 
     lines = " Compare line by line: scores, scale, softmax, context, output, input added."
-    swapped = {"to_query": block.to_key, "to_key": block.to_query}
-    once = "Queries serve as keys, too; here they have projections of their own."
     slips = attention_slips(block, side**2, side**2) | {
-        "Query and key are swapped.": swapped,
-        once: {"to_key": block.to_query},
+        "query and key swapped": {"to_query": block.to_key, "to_key": block.to_query},
+        "queries as keys": {"to_key": block.to_query},
     }
     made = {text(advice) + lines: partial(library, changes) for advice, changes in slips.items()}
     otherwise = "With the same weights annlib computes something else." + lines

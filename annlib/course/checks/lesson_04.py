@@ -94,8 +94,8 @@ def check_anchors(student: Callable, features: Tensor, levels: Levels) -> Tensor
         "cells of one size": made(crop),
         "levels reversed": PyramidPool(levels[::-1])(features),
     }
-    otherwise = "not the means of the cells"
-    judge(anchors, PyramidPool(levels)(features), slips, otherwise, atol=1e-5)
+    right = PyramidPool(levels)(features)
+    judge(anchors, right, slips, "not the means of the cells", atol=1e-5)
     return anchors
 
 
@@ -117,12 +117,12 @@ def pyramid_block(student: type[nn.Module]) -> None:
     missing = [name for name in PARTS if not isinstance(children.get(name), nn.Module)]
     expect(not missing, "parts missing", ", ".join(missing), ", ".join(PARTS))
     features = distinct_features(block, channels, levels)
-    check_block(block, features, levels)
+    check_block(block, features, levels, "another pyramid block")
     side = draw(4, 6)  # one level as large as a square map: nothing is lost
     whole = blocks.build(student, channels, keys, (side,))
     blocks.randomise(whole)
-    otherwise = "whole map is not non-local"
-    check_block(whole, normal(1, channels, side, side), (side,), otherwise)
+    square = normal(1, channels, side, side)
+    check_block(whole, square, (side,), "whole map is not non-local")
     leaves = {name: list(block.get_submodule(name).parameters()) for name in PARTS}
     blocks.check_gradient(attempt(block, features), leaves)
     passed("pyramid_block")
@@ -151,23 +151,17 @@ def distinct_features(block: nn.Module, channels: int, levels: Levels) -> Tensor
         return features
 
 
-OTHERWISE = "another pyramid block"
-
-
-def check_block(
-    block: nn.Module, features: Tensor, levels: Levels, otherwise: str = OTHERWISE
-) -> None:
+def check_block(block: nn.Module, features: Tensor, levels: Levels, otherwise: str) -> None:
     """Compares the student's output with annlib's, and with what slips give."""
     hint = "Sample keys and values, both; the query keeps all N positions."
     output = attempt(block, features, hint=hint)
-    if output.shape != features.shape:
-        raise NotYet(text("shape of the pyramid block's output", features.shape, output.shape))
+    same = output.shape == features.shape
+    expect(same, "shape of the pyramid block's output", features.shape, output.shape)
     coarse = [nn.AdaptiveAvgPool2d(levels[-1]), nn.Upsample(tuple(features.shape[2:]))]
-    fixed, sampled = PyramidPool((1, 3, 6, 8)), nn.Sequential(block.to_key, *coarse)
     changes = {
         "maximum in the pool": {"pool": MaxPool(levels)},
-        "pool of 1, 3, 6, 8": {"pool": fixed},
-        "query sampled": {"to_query": sampled},
+        "pool of 1, 3, 6, 8": {"pool": PyramidPool((1, 3, 6, 8))},
+        "query sampled": {"to_query": nn.Sequential(block.to_key, *coarse)},
     }
     contexts = {"sampled before projected": lambda: pooled_first(block, features, levels)}
     blocks.check_fused(block, output, (features, features), levels, changes, contexts, otherwise)

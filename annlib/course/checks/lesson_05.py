@@ -46,31 +46,25 @@ def afnb_shapes(student: Callable[[Shape, Shape, int, int], Mapping[str, Shape]]
             got = found[name]
             got = tuple(got) if isinstance(got, tuple | list | torch.Size) else got
             advice = slips.get((name, got), "Which map's positions are these, and how many?")
-            if got != shape:
-                raise NotYet(f"""{name} is {got} for low {low}, high {high}, {keys} key channels and
-                    S = {anchors}. {advice} (Leave the batch out.)""")
+            expect(got == shape, "another shape", name, got, low, high, keys, anchors, advice)
     passed("afnb_shapes")
-
-
-LEVELS = {"to_query": "high", "to_key": "low", "to_value": "low"}  # of which map they are
 
 
 def fusion_block(student: type[nn.Module]) -> None:
     """student(low_channels, high_channels, key_channels, pool_scales): low, high -> like high"""
     sizes, keys, levels = {"low": draw(3, 5), "high": draw(6, 9)}, draw(2, 4), (1, draw(2, 3), 4)
     block = build(student, *sizes.values(), keys, levels)
-    parts = {}
-    for name in (*LEVELS, "to_output", "fuse"):
+    parts, level_of = {}, {"to_query": "high", "to_key": "low", "to_value": "low"}
+    for name in (*level_of, "to_output", "fuse"):
         part = dict(block.named_children()).get(name, nn.Identity())
         parts[name] = next((one for one in part.modules() if isinstance(one, nn.Conv2d)), None)
         expect(parts[name] is not None, "no convolution inside", name)
-    for name, level in LEVELS.items():
-        if parts[name].in_channels != sizes[level]:
-            raise NotYet(f"""{name} takes {parts[name].in_channels} channels, but the {level}-level
-                map has {sizes[level]}. Queries come from high, keys and values from low.""")
+    for name, level in level_of.items():
+        got, wanted = parts[name].in_channels, sizes[level]
+        expect(got == wanted, "channels of another map", name, got, level, wanted)
     fuse, wide = parts["fuse"], sizes["high"]
-    if (fuse.in_channels, fuse.out_channels) != (2 * wide, wide):
-        raise NotYet("channels of fuse", fuse.in_channels, fuse.out_channels, 2 * wide, wide)
+    got = (fuse.in_channels, fuse.out_channels)
+    expect(got == (2 * wide, wide), "channels of fuse", *got, 2 * wide, wide)
     randomise(block)
     low = normal(2, sizes["low"], draw(12, 14), draw(15, 17)).requires_grad_()
     high = normal(2, sizes["high"], draw(5, 6), draw(8, 9)).requires_grad_()
@@ -81,10 +75,8 @@ def fusion_block(student: type[nn.Module]) -> None:
     advice = "Keys and values come from low, the queries from high; high is also fused."
     check_influence(block, low, high, advice)
     expect((output < 0).any(), "ReLU at the end")
-    whole = "All positions of the low-level map are keys. Sample keys and values: S anchors."
-    otherwise = "another fusion block"
-    changes = {whole: {"pool": nn.Flatten(2)}}
-    check_fused(block, output, (high, low), levels, changes, {}, otherwise)
+    changes = {"low-level map not sampled": {"pool": nn.Flatten(2)}}
+    check_fused(block, output, (high, low), levels, changes, {}, "another fusion block")
     check_gradient(output, {"the low-level map": [low], "the high-level map": [high]})
     passed("fusion_block")
 
@@ -110,10 +102,8 @@ def concat_fusion(student: type[nn.Module]) -> None:
         expect(found > 0, "Your block has no parameters: it needs convolutions to fuse with.")
         # A hidden channel: its input from low, its output to high, its batch norm.
         per_channel, off = factor * low_channels + high_channels + 2, found - budget
-        if abs(off) > 2 * per_channel:
-            raise NotYet(f"""Your block has {found} parameters, the budget is {budget}: {abs(off)}
-                too {"many" if off > 0 else "few"}. One more channel between the two convolutions
-                costs about {per_channel} here; how many fit into the budget?""")
+        told = (found, budget, abs(off), "many" if off > 0 else "few", per_channel)
+        expect(abs(off) <= 2 * per_channel, "another budget", *told)
     randomise(block)
     low = normal(2, 3 * low_channels, 12, 20).requires_grad_()
     high = normal(2, high_channels, 12, 20).requires_grad_()

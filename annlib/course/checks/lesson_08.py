@@ -31,8 +31,7 @@ def run_grid(student: Callable[[float, int, float], Mapping[str, list]]) -> None
             same = len(grid[name]) == 2 and all(value in grid[name] for value in wanted)
             expect(same, f"{name} is {grid[name]}; the question is about {wanted}.")
         seeds, count = grid["seed"], len(grid["seed"])
-        once = len(set(seeds)) == count
-        expect(once, f"Seeds {seeds}: one occurs twice. That run is not a second measurement.")
+        expect(len(set(seeds)) == count, "seed twice in the grid", seeds)
         time = ceil(4 * count / cores) * minutes
         taken = f"4 cells x {count} seeds, {cores} in parallel: {time:g} minutes"
         expect(time <= budget, "over the budget", taken, budget)
@@ -66,8 +65,8 @@ def confidence_interval(student: Callable[[Sequence[float]], tuple[float, float]
         near = 0.02 * s / sqrt(n)
         expect(abs(low - middle) > near or abs(high - middle) <= near, "mean and deviation")
         expect(low < high, f"Your interval runs from {low:.3f} to {high:.3f}: low comes first.")
-        if abs((low + high) / 2 - middle) >= near:
-            raise NotYet("middle of the interval", (low + high) / 2, middle)
+        found = (low + high) / 2
+        expect(abs(found - middle) < near, "middle of the interval", found, middle)
         t, error = t_quantile(0.975, n - 1), s / sqrt(n)
         slips = {
             "s instead of its error": s,
@@ -82,8 +81,7 @@ def confidence_interval(student: Callable[[Sequence[float]], tuple[float, float]
             "n counts pixels": t * s / sqrt(NUM_PIXELS),
             "divided by n": t * s / n,
         }
-        otherwise = text("another width", n, s, half)
-        judge(half, t * error, slips, otherwise, rtol=0.004)
+        judge(half, t * error, slips, text("another width", n, s, half), rtol=0.004)
     passed("confidence_interval")
 
 
@@ -124,10 +122,9 @@ def half_width_advice(half: float, a: Runs, b: Runs) -> str:
     t, root = t_quantile(0.975, n - 1), sqrt(n)
     by_place = stdev(x - y for (x, _), (_, y) in zip(pairs, reversed(pairs), strict=True))
     errors = [stdev(values) / root for values in zip(*pairs, strict=True)]
-    unpaired = "spreads combined"
     both = sqrt(sum(error**2 for error in errors))
     combined = [t * both, t_quantile(0.975, 2 * n - 2) * both, 1.96 * both, t * sum(errors)]
-    slips = dict.fromkeys(combined, unpaired) | {
+    slips = dict.fromkeys(combined, "spreads combined") | {
         s: "You return the deviation of the differences; the mean varies less: t · s/√n.",
         t * s: "√n is missing: t · s/√n.",
         s / root: "t is missing: one standard error is not a 95 % interval.",
@@ -138,5 +135,5 @@ def half_width_advice(half: float, a: Runs, b: Runs) -> str:
     if abs(half / nearest - 1) <= 0.004:
         return slips[nearest]
     if any(abs(half / slip - 1) <= 0.03 for slip in combined):
-        return unpaired
+        return "spreads combined"
     return text("another half width", n, s, half)

@@ -14,7 +14,6 @@ Size = tuple[int, int]
 
 def class_indices(student: Callable[[Tensor, Sequence[int]], Tensor]) -> None:
     """raw uint8 (H, W), raw value of class 0, 1, ... -> class indices (H, W), 255 for all else"""
-    in_place = "labels changed"
     for num_classes in (draw(4, 6), 19, 150):
         values = (20 + torch.randperm(180, generator=fresh())[:num_classes]).tolist()
         values[-1] = 0  # replacing in one tensor then replaces class 0 again
@@ -27,7 +26,7 @@ def class_indices(student: Callable[[Tensor, Sequence[int]], Tensor]) -> None:
         raw[: height // 2] = known[chosen]
         raw[0, :3] = torch.tensor([0, 251, 255], dtype=torch.uint8)
         raw[1, : min(4, len(values))] = known[:4]
-        found = attempt(student, raw, tuple(values), in_place=in_place).long()
+        found = attempt(student, raw, tuple(values), in_place="labels changed").long()
         got = tuple(found.shape)
         expect(got == raw.shape, f"(H, W) = {(height, width)} went in, {got} came out.")
         same = torch.equal(found, raw.long())
@@ -84,8 +83,7 @@ def slide(student: Callable[[Callable[[Tensor], Tensor], Tensor, Size, Size], Te
         enough, used = len(places(size, window, stride)), sum(map(len, network.seen)) // len(images)
         expect(used <= enough, "too many windows", where, enough, used)
         slips = {"windows added up": added, "last window wins": last}
-        otherwise = "not the means of windows"
-        judge(found, added / counts, slips, otherwise, where, atol=1e-4)
+        judge(found, added / counts, slips, "not the means of windows", where, atol=1e-4)
     passed("slide")
 
 
@@ -122,17 +120,13 @@ def step_bytes(student: Callable[[int, int, int], float]) -> None:
             "maps only": batch * maps,
             "fixed part counted twice": fixed + batch * measured,
         }
-        for each, what in (
-            (4, "only the weights; the gradient of each takes as much, and so does its momentum"),
-            (8, "two numbers a parameter; SGD keeps three: weight, gradient, momentum"),
-            (16, "four numbers a parameter, as Adam does; SGD with momentum keeps three"),
-            (3, "three bytes a parameter; three numbers of four bytes each make 12"),
-        ):
-            rest = measured - each * parameters
-            slips[f"You count {what}."] = each * parameters + batch * rest
-        otherwise = f"""{parameters:,} parameters, {measured / 2**20:,.0f} MiB with one image:
-            {batch} take {right / 2**20:,.0f} MiB, not {found / 2**20:,.0f}. What counts once?"""
+        each = {"only the weights": 4, "two numbers": 8, "four numbers": 16, "three bytes": 3}
+        for name, num_bytes in each.items():
+            once = num_bytes * parameters
+            slips[name] = once + batch * (measured - once)
+        sizes = (one / 2**20 for one in (measured, right, found))
         if abs(found / right - 1) > 0.01:
+            otherwise = text("another estimate", parameters, batch, *sizes)
             judge(found, right, slips, otherwise, rtol=1e-3)
     one = attempt_number(student, parameters, measured, 1)
     otherwise = text("estimate for one image", one / 2**20, measured / 2**20)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from annlib.course.checks.base import NotYet, attempt_number, expect, judge, passed, result_of, text
+from annlib.course.checks.base import attempt_number, expect, judge, passed, result_of, text
 from annlib.course.checks.inputs import draw, fresh, normal
 from annlib.course.lesson import say
 from annlib.course.statistics import DIRECTIONS, METRICS, VERDICTS, Registration
@@ -29,8 +29,7 @@ def seeds_in_budget(student: Callable[[float, float, int], int]) -> None:
 
     def run(minutes: float, seconds: float, arms: int) -> int:
         seeds = attempt_number(student, minutes, seconds, arms)
-        whole = isinstance(seeds, int)
-        expect(whole, f"Seeds are counted: a whole number (int), not {seeds!r}.")
+        expect(isinstance(seeds, int), "seeds not counted", seeds)
         return seeds
 
     for _ in range(3):
@@ -39,10 +38,9 @@ def seeds_in_budget(student: Callable[[float, float, int], int]) -> None:
         spare = 0.4 * arms * seconds / 60
         for minutes in (exact + 1e-6, exact + 2 * spare):
             got = run(minutes, seconds, arms)
+            runs = int(60 * minutes / seconds)
             slips = {
-                f"{got} is the number of runs. Each seed needs {arms}.": int(
-                    60 * minutes / seconds
-                ),
+                f"{got} is the number of runs. Each seed needs {arms}.": runs,
                 "minutes are not seconds.": int(minutes / seconds / arms),
                 f"with {got} seeds the time runs out before the last is done.": seeds + 1,
             }
@@ -51,44 +49,36 @@ def seeds_in_budget(student: Callable[[float, float, int], int]) -> None:
             judge(got, seeds, slips, otherwise, where)
         otherwise = text("seeds not rounded down", exact - spare, seeds)
         judge(run(exact - spare, seconds, arms), seeds - 1, {}, otherwise)
-    none = run(1.0, 100.0, 2) == 0
-    expect(none, "One minute is too short for two runs of 100 seconds: 0 seeds.")
+    expect(run(1.0, 100.0, 2) == 0, "seeds in one minute")
     passed("seeds_in_budget")
 
 
 def registration(student: Callable[[], Registration]) -> None:
     """student() -> a claim of the learner's own"""
     told = result_of(student)
-    if not isinstance(told, Registration):
-        raise NotYet(f"my_registration returns a {type(told).__name__}, not a Registration.")
-    if told.smallest_effect in (None, ...):
-        raise NotYet("A smallest effect chosen after the fact fits any result: choose it now.")
+    expect(isinstance(told, Registration), "no registration", type(told).__name__)
+    expect(told.smallest_effect not in (None, ...), "no smallest effect")
     for name in ("claim", "source", "treatment", "control", "metric", "direction"):
         value = getattr(told, name)
         control = " What is the number compared with?" if name == "control" else ""
-        if not isinstance(value, str) or not value.strip():
-            raise NotYet(f"{name} is missing: nobody could repeat your test.{control}")
+        expect(isinstance(value, str) and value.strip(), "field missing", name, control)
     hedge = HEDGES.search(told.claim)
     expect(not hedge, "hedge", hedge and hedge[0])
-    if len(told.claim.split()) < 6:
-        raise NotYet(f"{told.claim!r} is short for a claim: what is higher than what, and where?")
-    if told.control.strip().lower() in ("none", "no", "-", told.treatment.strip().lower()):
-        raise NotYet("no control")
+    expect(len(told.claim.split()) >= 6, "short claim", told.claim)
+    none = ("none", "no", "-", told.treatment.strip().lower())
+    expect(told.control.strip().lower() not in none, "no control")
     expect(told.direction in DIRECTIONS, "no direction", told.direction, DIRECTIONS)
-    if told.metric not in METRICS:
-        raise NotYet(f"{told.metric!r} is not measured here. These are: {', '.join(METRICS)}.")
+    expect(told.metric in METRICS, "no metric", told.metric, ", ".join(METRICS))
     largest, effect, seeds = METRICS[told.metric], told.smallest_effect, told.seeds
     expect(isinstance(effect, int | float) and effect != 0, "any trace counts")
     expect(abs(effect) < largest, "effect out of reach", effect, told.metric, largest)
     expect(largest > 1 or effect >= -GRANTED, "loss granted", effect, -effect, GRANTED)
-    if not (isinstance(seeds, tuple | list | range) and all(isinstance(s, int) for s in seeds)):
-        raise NotYet(f"seeds are whole numbers in a tuple, (0, 1, 2); you wrote {seeds!r}.")
-    if len(set(seeds)) != len(seeds):
-        raise NotYet("A seed occurs twice: the same run counted twice is not new evidence.")
-    if len(seeds) < FEWEST_SEEDS:
-        raise NotYet(f"{len(seeds)} seed(s) show hardly any spread: take {FEWEST_SEEDS} at least.")
-    if not (isinstance(told.budget_minutes, int | float) and 0 < told.budget_minutes <= 600):
-        raise NotYet("budget_minutes: how long may it run, between 1 and 600?")
+    whole = isinstance(seeds, tuple | list | range) and all(isinstance(s, int) for s in seeds)
+    expect(whole, "seeds not whole", seeds)
+    expect(len(set(seeds)) == len(seeds), "seed twice")
+    expect(len(seeds) >= FEWEST_SEEDS, "few seeds", len(seeds), FEWEST_SEEDS)
+    minutes = told.budget_minutes
+    expect(isinstance(minutes, int | float) and 0 < minutes <= 600, "no budget")
     say(f"Registered as {told.fingerprint}. It is refuted if {told.refuted_if}.")
 
 
@@ -124,8 +114,7 @@ def decide(student: Callable[[Sequence[float], float], str]) -> None:
         expect(ask([100 * d for d in differences], 100 * effect) == answer, "percent")
         expect(ask(differences[::-1]) == answer, "order of the seeds")
         opposite = answer != SUPPORTED or ask([-d for d in differences]) == REFUTED
-        advice = "The differences support the claim; with opposite signs they must refute it."
-        expect(opposite, advice)
+        expect(opposite, "opposite signs")
     # The truth is exactly at the threshold: either decision is wrong or bold.
     draws = normal(STUDIES, 3, dtype=torch.float64)
     bold = sum(ask((effect * (1 + row)).tolist()) != OPEN for row in draws)
