@@ -139,7 +139,7 @@ def times_faster(student: Compare) -> None:
         for which, name in enumerate(("slow", "fast")):
             cases |= {
                 text("interrupted call", name): {"odd": {which: 40}},
-                text("quick call", name): {"odd": {which: 1 / 40}},
+                text("quick call", name): {"odd": {which: 1 / 400}},
             }
         for advice, case in cases.items():
             expect(measured(student, repeat, **case)[0] < 0.03, advice)
