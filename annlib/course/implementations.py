@@ -16,17 +16,8 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
 
-from annlib.course.timing import (
-    Comparison,
-    Conditions,
-    Implementation,
-    Results,
-    as_trained,
-    compare,
-    inference,
-    smooth_noise,
-    training,
-)
+from annlib.course import timing
+from annlib.course.timing import Comparison, Conditions, Implementation, Results
 from annlib.engine.metrics import table
 from annlib.model.asymmetric import AFNB, APNB, AsymmetricAttention
 from annlib.model.baselines import NonLocalAttention
@@ -202,8 +193,8 @@ def make_block(
     else:
         kinds, in_channels = (APNB, FoldedAPNB), (channels.hidden,)  # after the reduction
     plain, folded = (conditions.place(kind(*in_channels, key, value, scales)) for kind in kinds)
-    inputs = tuple(smooth_noise(count, size, conditions) for count in in_channels)
-    folded.load_state_dict(as_trained(plain, *inputs).state_dict())
+    inputs = tuple(timing.smooth_noise(count, size, conditions) for count in in_channels)
+    folded.load_state_dict(timing.as_trained(plain, *inputs).state_dict())
     modules, our_names = {PLAIN_BLOCK: plain, FOLDED_BLOCK: folded}, dict
     if reference:
         make = reference.reference_afnb if name == "AFNB" else reference.reference_apnb
@@ -218,17 +209,17 @@ def block_implementations(
 ) -> list[Implementation]:
     """Forward passes in inference, or training steps: forward and backward."""
     shape, found = block.shape, []
-    upstream = smooth_noise(shape.channels, shape.size, conditions) if steps else None
+    upstream = timing.smooth_noise(shape.channels, shape.size, conditions) if steps else None
     twice = replace(shape, shared=False)  # the reference computes a shared projection twice
     for name, module in block.modules.items():
         flops = folded_block_flops(shape) if name == FOLDED_BLOCK else block_flops(shape)
         flops = block_flops(twice) if name == REFERENCE else flops
-        compute = inference(module, block.inputs)
+        compute = timing.inference(module, block.inputs)
         if steps:
             # Backward: two gradients of each product, but the pooling weights are not learned.
             flops = 3 * flops - (name == FOLDED_BLOCK) * both_poolings_flops(shape)
             names = block.our_names if name == REFERENCE else dict
-            compute = training(module, block.inputs, upstream, names)
+            compute = timing.training(module, block.inputs, upstream, names)
         same_as = None if name == PLAIN_BLOCK else PLAIN_BLOCK
         found.append(Implementation(name, compute, flops, same_as))
     return found
@@ -242,7 +233,8 @@ def compare_blocks(
         block = make_block(name, channels, size, conditions, reference)
         for steps, what in ((False, "forward"), (True, "training step")):
             title = f"{name} {size[0]} x {size[1]}, {what}"
-            yield compare(title, size, block_implementations(block, steps, conditions), conditions)
+            both = block_implementations(block, steps, conditions)
+            yield timing.compare(title, size, both, conditions)
 
 
 class SelfAttention(nn.Module):
@@ -262,9 +254,9 @@ def attention_implementations(
 ) -> list[Implementation]:
     """Inference with the same weights, as wide as the backbone's last stage, as in the paper."""
     wide, key, value, scales = channels.high, channels.key, channels.value, channels.pool_scales
-    features = smooth_noise(wide, size, conditions)
+    features = timing.smooth_noise(wide, size, conditions)
     plain = AsymmetricAttention(wide, wide, key, value, scales, True)
-    as_trained(plain.to(conditions.device), features, features)
+    timing.as_trained(plain.to(conditions.device), features, features)
     folded = FoldedAttention(wide, wide, key, value, scales, True)
     written = NonLocalAttention(wide, key, value)
     fused = FusedNonLocalAttention(wide, key, value)
@@ -284,7 +276,7 @@ def attention_implementations(
         found[THEIR_NONLOCAL] = (theirs, nonlocal_flops(twice), NONLOCAL, needed)
         found[THEIR_APNB] = (ours, asymmetric_flops(twice), PLAIN_APNB, 0)
     return [
-        Implementation(name, inference(conditions.place(module), (features,)), *facts)
+        Implementation(name, timing.inference(conditions.place(module), (features,)), *facts)
         for name, (module, *facts) in found.items()
     ]
 

@@ -9,17 +9,9 @@ from typing import Any, NamedTuple
 
 import torch
 
+from annlib.course import implementations
 from annlib.course.costs import FLOAT32, WIDER, Setting, bills
-from annlib.course.implementations import (
-    FOLDED_APNB,
-    FUSED,
-    NONLOCAL,
-    PLAIN_APNB,
-    Channels,
-    SelfAttention,
-    Size,
-    attention_implementations,
-)
+from annlib.course.implementations import FOLDED_APNB, FUSED, NONLOCAL, PLAIN_APNB, Channels
 from annlib.course.timing import Comparison, Conditions, compare, full_float32, gib, inference
 from annlib.engine.metrics import table
 from annlib.engine.profiler import Timing, seconds_of
@@ -27,12 +19,14 @@ from annlib.model.asymmetric import AsymmetricAttention
 from annlib.model.baselines import NonLocalAttention
 from annlib.seeds import seeded
 
+Size = tuple[int, int]  # height, width
 NAMES = (NONLOCAL, FUSED, FOLDED_APNB)  # whose growth is measured
 MEASURED = (NONLOCAL, FUSED, PLAIN_APNB, FOLDED_APNB)  # as in the paper, at its size
 PAPER_FASTER, PAPER_SMALLER = 6, 28  # abstract: at 256 x 128, on a GPU; "around", "times smaller"
 
 
-class Line(NamedTuple):
+@dataclass(frozen=True)
+class Line:
     """y = exp(intercept) * x ** slope"""
 
     slope: float
@@ -74,7 +68,7 @@ def growing(
 ) -> Iterator[Comparison]:
     """Attention on feature maps of each size, the smallest first."""
     for size in sorted(sizes, key=prod):
-        found = attention_implementations(channels, size, conditions)
+        found = implementations.attention_implementations(channels, size, conditions)
         chosen = [each for each in found if each.name in NAMES]
         yield compare(f"{size[0]} x {size[1]}", size, chosen, conditions)
 
@@ -228,7 +222,7 @@ def calls(setting: Setting, names: list[str], device: torch.device) -> dict[str,
     with device:
         modules = {
             NONLOCAL: NonLocalAttention(wide, keys, keys),
-            PLAIN_APNB: SelfAttention(
+            PLAIN_APNB: implementations.SelfAttention(
                 AsymmetricAttention(wide, wide, keys, keys, setting.grids, True)
             ),
         }

@@ -117,8 +117,7 @@ def whole_speed_up(student: Callable[[float, float], float]) -> None:
             "rest forgotten": times / share,
         }
         where = f"With share {share} and a part {times:.1f} times faster: "
-        otherwise = text("another speed-up", found)
-        judge(found, 1 / left, slips, otherwise, where)
+        judge(found, 1 / left, slips, text("another speed-up", found), where)
     limit = "The rest always remains: 1 / (1 - share) is the limit."
     judge(attempt_number(student, 0.8, 1e12), 5, {}, limit)
     passed("whole_speed_up")

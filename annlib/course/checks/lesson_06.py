@@ -33,8 +33,7 @@ def first_loss(student: Callable[[int, float, float], float]) -> None:
             "sign of the logarithm": -two * each,
         }
         found = attempt_number(student, classes, labelled, aux)
-        otherwise = text("another first loss", classes, labelled, aux, found)
-        judge(found, two * each, slips, otherwise)
+        judge(found, two * each, slips, text("another first loss", classes, labelled, aux, found))
     passed("first_loss")
 
 
@@ -65,8 +64,7 @@ def poly_rate(student: Callable[[int, int, float, float, float], float]) -> None
         otherwise = "Your rate goes below the floor before the end: add the floor to what falls."
     judge(rates, falls * left**power + floor, slips, otherwise, rtol=1e-4, atol=1e-9)
     last = attempt_number(student, steps, steps, base, power, floor)
-    otherwise = text("more than the floor at the end", steps, floor, last)
-    judge(last, floor, {}, otherwise, rtol=1e-4)
+    judge(last, floor, {}, text("more than the floor at the end", steps, floor, last), rtol=1e-4)
     half = attempt_number(student, steps // 2, 2 * (steps // 2), base, 1.0, 0.0)
     otherwise = "With power 1 and no floor, half of the rate is left half way."
     judge(half, base / 2, {}, otherwise, rtol=1e-4)
