@@ -96,8 +96,7 @@ def updated(student: Callable, counts: Tensor, predictions: Tensor, labels: Tens
             raise NotYet("no minlength") from None
         raise
     expect(found.shape == counts.shape, "another size of matrix", counts.shape, found.shape)
-    whole = bool(((found.double() == found.double().round()) & (found >= 0)).all())
-    expect(whole, "Counts are whole numbers: ratios of batches cannot be added.")
+    expect(bool(((found.double() == found.double().round()) & (found >= 0)).all()), "no counts")
     return found.long()
 
 
@@ -127,8 +126,7 @@ def mean_iou(student: Callable[[Tensor], Tensor]) -> None:
         }
         otherwise = f"For random counts your number is {found:.3g}, which is not the mIoU."
         judge(found, of_all.nanmean(), slips, otherwise)
-    order = "The order of the images changes your result. Add all matrices before you divide."
-    judge(attempt_number(student, counts.flip(0), finite=False), found, {}, order)
+    judge(attempt_number(student, counts.flip(0), finite=False), found, {}, "order of images")
     passed("mean_iou")
 
 
