@@ -9,14 +9,20 @@ from annlib.course.plots.costs import (
     label_of,
     measured_points,
 )
-from annlib.course.plots.metrics import confusion_matrix
 from annlib.course.plots.scenes import (
     attention_map,
+    confusion_matrix,
     field_of_view,
     house_attention,
     predictions,
     scene,
 )
-from annlib.course.plots.statistics import dots, paired
 from annlib.course.plots.style import show
-from annlib.course.plots.training import Validation, one_batch, training_curve, weight_matrix
+from annlib.course.plots.training import (
+    Validation,
+    dots,
+    one_batch,
+    paired,
+    training_curve,
+    weight_matrix,
+)

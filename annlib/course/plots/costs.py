@@ -16,7 +16,7 @@ from annlib.course.costs import Setting, bills
 from annlib.course.efficient import EXACT, FAMILIES, KEYS, ORDER, PAIRS, STORAGE
 from annlib.course.implementations import FOLDED_APNB, FUSED, NONLOCAL, PLAIN_APNB
 from annlib.course.plots import style
-from annlib.course.plots.style import BLOCK_COLOURS, INK, FigureWithAlt, new_figure, styled
+from annlib.course.plots.style import BLOCK_COLOURS, INK, Drawn, new_figure, styled
 from annlib.course.preflight import Estimate
 from annlib.course.replace_attention import Score
 from annlib.course.scaling import TIMED, Curve, Times, key, predicted, refusal, said_seconds
@@ -41,7 +41,7 @@ BASE, MARKED = "#9a9a9a", BLOCK_COLOURS["ann"]
 
 
 @styled
-def cost_curves(setting: Setting, memory: float, times: Times | None = None) -> FigureWithAlt:
+def cost_curves(setting: Setting, memory: float, times: Times | None = None) -> Drawn:
     """Operations, memory and time over N, with marks at one map.  memory: free bytes, or inf"""
     figure = Figure((12.4, 4.2))  # a layout that is computed takes as long as all the drawing
     figure.subplots_adjust(left=0.06, right=0.99, bottom=0.23, top=0.92, wspace=0.24)
@@ -93,12 +93,11 @@ def cost_curves(setting: Setting, memory: float, times: Times | None = None) -> 
         for name, bill in here.items()
     )
     fits = "" if here[NONLOCAL].num_bytes <= memory else " Written out it does not fit here."
-    alt = (
+    return figure, (
         f"Map {height} x {width}, N = {positions:,}, S = {anchors}, C = {channels}. {costs}. "
         f"N / S = {positions / anchors:.1f}, but APNB does {fewer:.1f} times fewer operations."
         f"{fits} {say_times(setting, memory, times)}"
     )
-    return FigureWithAlt(figure, alt)
 
 
 def say_times(setting: Setting, memory: float, times: Times | None) -> str:
@@ -128,9 +127,7 @@ def say_times(setting: Setting, memory: float, times: Times | None) -> str:
 
 
 @styled
-def part_bars(
-    values: Mapping[str, float], title: str, unit: str, marked: tuple[str, ...]
-) -> FigureWithAlt:
+def part_bars(values: Mapping[str, float], title: str, unit: str, marked: tuple[str, ...]) -> Drawn:
     """One bar for each part's cost, the first on top; the marked ones coloured and hatched."""
     names, total = list(values), sum(values.values())
     figure, axes = new_figure(7.4, 0.9 + 0.34 * len(names))
@@ -142,11 +139,11 @@ def part_bars(
     axes.set_xlim(0, 1.22 * max(values.values()))
     axes.invert_yaxis()
     parts = ", ".join(f"{name} {value / total:.0%}" for name, value in values.items())
-    return FigureWithAlt(figure, f"{title}. {total:,.2f} {unit} in all: {parts}.")
+    return figure, f"{title}. {total:,.2f} {unit} in all: {parts}."
 
 
 @styled
-def growth_chart(curves: Sequence[Curve]) -> FigureWithAlt:
+def growth_chart(curves: Sequence[Curve]) -> Drawn:
     """Time and memory of each form against the number of positions, with fitted lines."""
     figure, (left, right) = new_figure(9.6, 5, 1, 2)
     words = ["How attention grows with the map, on logarithmic axes."]
@@ -181,11 +178,11 @@ def growth_chart(curves: Sequence[Curve]) -> FigureWithAlt:
         axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
         axes.legend(loc="upper left", bbox_to_anchor=(0, -0.16))
         axes.grid(alpha=0.25, linewidth=0.6)
-    return FigureWithAlt(figure, " ".join(words))
+    return figure, " ".join(words)
 
 
 @styled
-def measured_points(found: Mapping[str, Measured], size: tuple[int, int]) -> FigureWithAlt:
+def measured_points(found: Mapping[str, Measured], size: tuple[int, int]) -> Drawn:
     """A point for each form, time with its spread beside memory, on logarithmic axes."""
     figure, (left, right) = new_figure(9.6, 1.2 + 0.5 * len(found), 1, 2, sharey=True)
     words = []
@@ -211,12 +208,11 @@ def measured_points(found: Mapping[str, Measured], size: tuple[int, int]) -> Fig
         low, high = axes.get_xlim()
         axes.set_xlim(low / 2, high * 3)  # room for the numbers
     left.set_ylim(len(found) - 0.4, -0.6)
-    alt = f"Attention on a map of {size[0]} x {size[1]}. {'; '.join(words)}."
-    return FigureWithAlt(figure, alt)
+    return figure, f"Attention on a map of {size[0]} x {size[1]}. {'; '.join(words)}."
 
 
 @styled
-def memory_bar(found: Estimate, title: str) -> FigureWithAlt:
+def memory_bar(found: Estimate, title: str) -> Drawn:
     """The memory that is fixed, what each image adds, and the memory of the GPU."""
     figure, axes = new_figure(8, 1.9)
     look = {"height": 0.5, "edgecolor": INK}
@@ -230,13 +226,12 @@ def memory_bar(found: Estimate, title: str) -> FigureWithAlt:
     axes.set(xlim=(0, 1.32 * most), ylim=(-0.35, 0.75), yticks=[], xlabel="GB on one GPU")
     axes.set_title(f"{title}: {found.verdict}")
     figure.legend(loc="outside lower center", ncols=2)
-    alt = (
+    return figure, (
         f"{title}. {found.verdict}. Memory {found.memory_gb:.1f} of {found.gpu_gb:g} GB: "
         f"{found.fixed_gb:.1f} for weights, gradients, momentum, {found.maps_gb:.1f} for feature "
         f"maps. Time between {found.hours / 2:.1f} and {2 * found.hours:.1f} hours. Disk "
         f"{found.disk_gb:.1f} GB: archives, the same unpacked, two checkpoints."
     )
-    return FigureWithAlt(figure, alt)
 
 
 KIND_LOOKS = {  # what a method reduces -> its colour and marker
@@ -259,7 +254,7 @@ class Row(NamedTuple):
 
 
 @styled
-def comparison(rows: Sequence[Row]) -> FigureWithAlt:
+def comparison(rows: Sequence[Row]) -> Drawn:
     """A row for each method: its operations, the error of its output, its house accuracy."""
     figure, axes = new_figure(9.4, 1.3 + 0.32 * len(rows), 1, 3, sharey=True)
     columns = {
@@ -285,11 +280,11 @@ def comparison(rows: Sequence[Row]) -> FigureWithAlt:
         f"{row.score.right:.0%} of houses correct"
         for row in rows
     )
-    return FigureWithAlt(figure, f"Methods in place of the non-local block, not retrained. {said}.")
+    return figure, f"Methods in place of the non-local block, not retrained. {said}."
 
 
 @styled
-def attention_of_methods(scene: Scene, index: int, found: Mapping[str, Attention]) -> FigureWithAlt:
+def attention_of_methods(scene: Scene, index: int, found: Mapping[str, Attention]) -> Drawn:
     """The attention of house `index` by several methods, each with the weight on its balloon."""
     figure, axes = style.panels(-(-len(found) // 3), 3)
     house = scene.houses[index]
@@ -302,7 +297,7 @@ def attention_of_methods(scene: Scene, index: int, found: Mapping[str, Attention
         sentences.append(f"{name}: {weight:.0%} on its balloon.")
     for place in axes.flat[len(found) :]:
         place.set_visible(False)
-    return FigureWithAlt(figure, " ".join(sentences))
+    return figure, " ".join(sentences)
 
 
 def label_of(name: str, option: int) -> str:
@@ -311,7 +306,7 @@ def label_of(name: str, option: int) -> str:
 
 
 @styled
-def method_cost_curves(channels: int, options: Mapping[str, int], side: int) -> FigureWithAlt:
+def method_cost_curves(channels: int, options: Mapping[str, int], side: int) -> Drawn:
     """Operations over N for maps of s x 2s, a line at one `side`.  options: family -> its size"""
     sides = np.unique(np.geomspace(16, 256, 17).astype(int) // 8 * 8)
     positions = 2 * sides**2
@@ -340,15 +335,14 @@ def method_cost_curves(channels: int, options: Mapping[str, int], side: int) -> 
     listed = ", ".join(
         f"{name} {cost / whole:.2%}" for name, cost in sorted(here.items(), key=lambda i: i[1])
     )
-    alt = (
+    return figure, (
         f"{title}. At {side} x {2 * side} (N = {2 * side**2:,}) the non-local block takes "
         f"{whole / 1e9:.3g} billion operations; of that: {listed}."
     )
-    return FigureWithAlt(figure, alt)
 
 
 @styled
-def orders(found: Exchange, channel: int, name: str) -> FigureWithAlt:
+def orders(found: Exchange, channel: int, name: str) -> Drawn:
     """One channel of the first image in both orders, and their relative difference."""
     first, second = (maps[0, channel].numpy() for maps in found)
     low, high = min(first.min(), second.min()), max(first.max(), second.max())
@@ -368,17 +362,14 @@ def orders(found: Exchange, channel: int, name: str) -> FigureWithAlt:
     cells = found.layer_first.shape[2]
     commute = found.difference < 1e-5  # what the order of a sum may change in float32
     verdict = "They commute: this is rounding." if commute else "They do not commute."
-    alt = (
+    return figure, (
         f"{name}, {cells} x {cells} cells, channel {channel}: the two orders differ by up to "
         f"{found.difference:.1e} of the largest number, over all channels. {verdict}"
     )
-    return FigureWithAlt(figure, alt)
 
 
 @styled
-def before_after(
-    before: Mapping[str, float], after: Mapping[str, float], title: str
-) -> FigureWithAlt:
+def before_after(before: Mapping[str, float], after: Mapping[str, float], title: str) -> Drawn:
     """Two bars for each step's GFLOPs: as the block is written (hatched), and folded."""
     figure, axes = new_figure(8.6, 1.3 + 0.5 * len(before))
     written = {"color": "#9a9a9a", "hatch": "//", "edgecolor": "white", "label": "as written"}
@@ -393,8 +384,7 @@ def before_after(
     figure.legend(loc="outside lower center", ncols=2)
     totals = sum(before.values()), sum(after.values())
     steps = "; ".join(f"{name} {before[name]:.2f}, then {after[name]:.2f}" for name in before)
-    alt = (
+    return figure, (
         f"{title}. {totals[0]:.2f} GFLOPs as written, {totals[1]:.2f} folded: "
         f"{totals[0] / totals[1]:.2f} times fewer. {steps}."
     )
-    return FigureWithAlt(figure, alt)

@@ -24,5 +24,11 @@ from annlib.course.widgets.scenes import (
     set_up,
     window_sliders,
 )
-from annlib.course.widgets.sweeps import ResultsTable, interval_sliders, paired_runs, study_power
-from annlib.course.widgets.training import LiveRun, recipe_sliders
+from annlib.course.widgets.training import (
+    LiveRun,
+    ResultsTable,
+    interval_sliders,
+    paired_runs,
+    recipe_sliders,
+    study_power,
+)

@@ -1,9 +1,4 @@
-"""The base of all widgets: controls, what is drawn below them, and pages that need no kernel.
-
-No build step and nothing from the network. JupyterLab takes single keys as commands wherever the
-focus is in a cell that is not edited: with a slider focused, `d d` would delete the cell. It drops
-the alternative texts of images, and gives the handles of sliders no name. KeyGuard repairs this.
-"""
+"""The base of all widgets: controls, what is drawn below them, and pages that need no kernel."""
 
 import asyncio
 import base64
@@ -37,8 +32,9 @@ def module(*names: str) -> str:
 class KeyGuard(anywidget.AnyWidget):
     """Shows nothing; keeps keys inside its box, and names what JupyterLab leaves without a name.
 
-    `alts` are the alternative texts of the images in the box, in their order. The CSS replaces the
-    broken chain that JupyterLab draws before each widget whose kernel is gone.
+    JupyterLab takes single keys as commands: with a slider focused, `d d` would delete the cell. It
+    drops the texts of images, which `alts` has in their order, and does not name slider handles.
+    The CSS replaces the broken chain that it draws before each widget whose kernel is gone.
     """
 
     _esm = module("guard.js")
@@ -50,7 +46,6 @@ Piece = FigureWithAlt | str | HTML
 
 
 def html_table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> HTML:
-    """A table of plain text."""
     from pandas import DataFrame  # takes half a second, which lessons without a table can spare
 
     table = DataFrame(list(lines), columns=head).to_html(index=False, border=0)
@@ -62,26 +57,24 @@ class Explorer(ipywidgets.VBox):
 
     def __init__(
         self,
-        controls: Mapping[str, ipywidgets.Widget],
         draw: Callable[..., FigureWithAlt | Iterable[Piece]],
-        *rows: ipywidgets.Widget,
+        *controls: ipywidgets.Widget,
+        rows: Sequence[ipywidgets.Widget] = (),
     ) -> None:
-        """draw: the value of each control, under its name -> figures, words and tables to show
+        """draw: the values of the controls -> figures, words and tables to show
 
         A single figure is shown with its text alternative below it. rows: more widgets below the
         controls, whose values `draw` does not get.
         """
         super().__init__()
         self.add_class(GUARDED)
-        self.controls, self.draw = dict(controls), draw
-        self.output = ipywidgets.Output()
-        self.guard = KeyGuard(layout={"display": "none"})
+        self.draw, self.controls = draw, {one.description: one for one in controls}
+        self.output, self.guard = ipywidgets.Output(), KeyGuard(layout={"display": "none"})
         self.on_close: list[Callable[[], object]] = []
         redraw = in_this_thread(self.redraw)
-        for control in self.controls.values():
+        for control in controls:
             control.observe(redraw, "value")
-        box = ipywidgets.VBox(list(self.controls.values()))
-        self.children = [box, *rows, self.output, self.guard]
+        self.children = [ipywidgets.VBox(controls), *rows, self.output, self.guard]
         self.redraw()
 
     def redraw(self, change: object = None) -> None:
@@ -90,10 +83,8 @@ class Explorer(ipywidgets.VBox):
             return
         gc.collect(1)  # figures shown before: parts that hold each other would pile up
         try:
-            pieces = self.draw(**{name: one.value for name, one in self.controls.items()})
-            if isinstance(pieces, FigureWithAlt):
-                pieces = pieces, pieces.alt
-            self.show(pieces)
+            drawn = self.draw(*(one.value for one in self.controls.values()))
+            self.show((drawn, drawn.alt) if isinstance(drawn, FigureWithAlt) else drawn)
         except Exception as error:
             self.show_error(error)
             raise
@@ -116,8 +107,7 @@ class Explorer(ipywidgets.VBox):
 
     def show_error(self, error: Exception) -> None:
         """Where learners, and the widget gate, find it. Raise it, too."""
-        name, text = type(error).__name__, str(error)
-        shown = {"output_type": "error", "ename": name, "evalue": text}
+        shown = {"output_type": "error", "ename": type(error).__name__, "evalue": str(error)}
         self.output.outputs = (shown | {"traceback": format_exception(error)},)
 
     def on_click(self, button: ipywidgets.Button, click: Callable[[], object]) -> None:
@@ -128,8 +118,7 @@ class Explorer(ipywidgets.VBox):
 
     def words(self) -> str:
         """All text below the controls."""
-        said = [one["text"] for one in self.output.outputs if one["output_type"] == "stream"]
-        return "".join(said).strip()
+        return "".join(one.get("text", "") for one in self.output.outputs).strip()
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> tuple:
         """The widget, and its still: the first image, or else the first table, and the words."""
@@ -194,10 +183,8 @@ SLIDER = LOOK | {"continuous_update": False}  # redraws when it is let go
 
 def menu(name: str, choices: Iterable, value: object = None) -> ipywidgets.Dropdown:
     """A list to choose from, of names or (name, value); without a value its first is chosen."""
-    options = list(choices)
-    if value is None:
-        value = options[0][1] if isinstance(options[0], tuple) else options[0]
-    return ipywidgets.Dropdown(options=options, value=value, description=name, **LOOK)
+    options, chosen = list(choices), {} if value is None else {"value": value}
+    return ipywidgets.Dropdown(options=options, description=name, **chosen, **LOOK)
 
 
 def slider(

@@ -12,8 +12,7 @@ from torch import Tensor
 
 from annlib.config import IGNORE_INDEX
 from annlib.course.guesses import Predictions, say
-from annlib.course.plots.metrics import chosen_scenes, painted, text_colour
-from annlib.course.plots.scenes import window_map
+from annlib.course.plots.scenes import chosen_scenes, painted, text_colour, window_map
 from annlib.course.plots.style import FigureWithAlt
 from annlib.course.widgets.base import Explorer, Piece, choice, html_table, menu, slider
 from annlib.data.balloon_town.layout import PALETTE
@@ -27,13 +26,9 @@ def choose_scenes(counts: Mapping[str, tuple[str, Tensor]], names: Sequence[str]
         number = min(number, len(matrices) - first)
         return chosen_scenes(matrices, first, number, names, block, network)
 
-    num_scenes = min(len(one) for _, one in counts.values())
-    controls = {
-        "network": menu("network", counts),
-        "first": slider("first scene", 0, num_scenes - 1),
-        "number": slider("how many", num_scenes, num_scenes, first=1),
-    }
-    return Explorer(controls, draw)
+    number = min(len(one) for _, one in counts.values())
+    sliders = slider("first scene", 0, number - 1), slider("how many", number, number, first=1)
+    return Explorer(draw, menu("network", counts), *sliders)
 
 
 NAMES = ("sky", "house", "road", "car")  # there is no car in the labels
@@ -62,7 +57,7 @@ class PaintPrediction(Explorer):
         self.fills = [ipywidgets.Button(description=name) for name in FILLS]
         self.rows = START
         rows = map(ipywidgets.HBox, [*self.cells, self.fills])
-        super().__init__({}, self.draw, self.brush, *rows)
+        super().__init__(self.draw, rows=[self.brush, *rows])
         for (y, x), button in np.ndenumerate(np.array(self.cells, object)):
             self.on_click(button, partial(self.paint, y, x))
         for button, rows in zip(self.fills, FILLS.values(), strict=True):
@@ -99,12 +94,9 @@ def window_sliders(image: np.ndarray) -> Explorer:
         return window_map(image, (side, side), (step, step))
 
     sides = [max(8, int(image.shape[0] * part)) for part in (0.25, 0.375, 0.5, 0.75, 1.0, 1.5)]
+    window = choice("window", {f"{side} pixels": side for side in sides}, sides[3])
     strides = {"1/3 of it": 1 / 3, "1/2": 1 / 2, "2/3": 2 / 3, "all of it": 1.0}
-    controls = {
-        "side": choice("window", {f"{side} pixels": side for side in sides}, sides[3]),
-        "stride": choice("stride", strides, 2 / 3),
-    }
-    return Explorer(controls, draw)
+    return Explorer(draw, window, choice("stride", strides, 2 / 3))
 
 
 class SetUp(Explorer):
@@ -113,7 +105,7 @@ class SetUp(Explorer):
     def __init__(self) -> None:
         self.clicked = False
         self.button = ipywidgets.Button(description="Click me", button_style="primary")
-        super().__init__({}, self.draw, self.button)
+        super().__init__(self.draw, rows=[self.button])
         self.on_click(self.button, self.note_click)
 
     def draw(self) -> tuple[str]:
@@ -157,7 +149,7 @@ def prediction_ledger(predictions: Predictions) -> Explorer:
         False, description="only surprises", indent=False,
         layout={"margin": "4px"},  # room for the ring that shows the focus
     )  # fmt: skip
-    ledger = Explorer({"only_surprises": box}, draw)
+    ledger = Explorer(draw, box)
     predictions.listeners.add(ledger.redraw)
     ledger.on_close.append(partial(predictions.listeners.discard, ledger.redraw))
     return ledger
