@@ -42,15 +42,15 @@ PixelPicker(scene)
 LARGE_EXPLORER = """
 from annlib.course.widgets.explorer import AttentionExplorer
 from annlib.course.attention import Projections
-from annlib.course.plots.attention import Subject, View
+from annlib.course.plots.attention import View
 generator = torch.Generator().manual_seed(0)
 queries, keys = torch.randn(2, 64 * 128, 256, generator=generator) / 4
 large = View(Projections(queries, keys, (64, 128), (512, 1024), None), "nonlocal")
 street = np.kron(np.random.default_rng(0).integers(0, 255, (8, 16, 3)), np.ones((64, 64, 1)))
 AttentionExplorer(
-    {"squares": Subject(street.astype(np.uint8))},
+    {"squares": street.astype(np.uint8)},
     lambda image: {"random projections": {"non-local": large}},
-    (512, 256),
+    None,
 )
 """
 

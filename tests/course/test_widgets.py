@@ -33,8 +33,6 @@ from annlib.course.widgets.costs import (
 )
 from annlib.course.widgets.explorer import ReceptiveField, attention_explorer
 from annlib.course.widgets.scenes import (
-    COLOURS,
-    LETTERS,
     PaintPrediction,
     SetUp,
     choose_scenes,
@@ -328,7 +326,7 @@ def some_counts(num_scenes: int = 5) -> torch.Tensor:
 
 def test_scores_are_told_with_a_dash_for_what_is_not_there() -> None:
     labels, prediction = classes_of(["SSH.", "RRRR"]), classes_of(["SSSS", "RRRR"])
-    said = painted(labels, prediction, CLASSES, COLOURS).alt
+    said = painted(labels, prediction).alt
     assert "Pixel accuracy 6 / 7" in said and "car -" in said and "mean of 3 classes: 0.556" in said
 
 
@@ -351,7 +349,7 @@ def test_the_painting_starts_with_one_mistake() -> None:
 
 def test_each_pixel_takes_the_class_of_the_brush() -> None:
     painting = PaintPrediction()
-    for y, letter in enumerate(LETTERS):
+    for y, letter in enumerate("SHRC"):
         painting.brush.value = letter
         painting.cells[y][y].click()
         assert painting.rows[y][y] == painting.cells[y][y].description == letter

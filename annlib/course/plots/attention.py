@@ -21,7 +21,7 @@ from annlib.course.attention import (
 from annlib.course.attention_metrics import entropy, house_answer, predict_labels
 from annlib.course.interventions import WAYS, Damage
 from annlib.course.plots import style
-from annlib.course.plots.scenes import attention_map, name_houses, say_attention
+from annlib.course.plots.scenes import attention_map, draw_labels, say_attention
 from annlib.course.plots.style import BLOCK_COLOURS, INK, Drawn, FigureWithAlt, new_figure, styled
 from annlib.course.plots.training import weight_matrix
 from annlib.data.balloon_town.layout import CLASS_NAMES, Scene
@@ -103,16 +103,15 @@ def anchor_map(
 ) -> Drawn:
     """The strongest cells on the image, beside all weights spread over theirs.  uint8 (H, W, 3)"""
     figure, axes = style.panels(1, 2)
-    draw_cells(axes[0], image, attention, y, x, title, block)
     heat = attention.map_at(y, x).numpy()
     style.draw_spotlight(axes[1], image, heat, (y, x), "All weights, spread over cells")
-    return figure, say_anchors(attention, y, x)
+    return figure, draw_cells(axes[0], image, attention, y, x, title, block)
 
 
 def draw_cells(
     axes: Axes, image: np.ndarray, attention: Attention, y: int, x: int, title: str, block: str
-) -> None:
-    """The strongest cells on the image, the strongest on top; strong ones carry their weight."""
+) -> str:
+    """The strongest cells on the image, strong ones with their weight.  -> the same in words"""
     title, anchors = f"{title}: S = {attention.weights.shape[1]}", strongest(attention, y, x)
     style.draw_image(axes, style.faded(image, 0.3), title, block)
     style.draw_query(axes, y, x)
@@ -122,16 +121,13 @@ def draw_cells(
     for _, weight, (top, left, bottom, right) in anchors:
         if weight < highest / 4:
             break  # weak ones often lie on the strongest: numbers would cover each other
-        x, y = (left + right) / 2, (top + bottom) / 2
-        if all(abs(x - u) >= LABEL_SIZE[0] or abs(y - v) >= LABEL_SIZE[1] for u, v in taken):
-            taken.append((x, y))
+        u, v = (left + right) / 2, (top + bottom) / 2
+        if all(abs(u - a) >= LABEL_SIZE[0] or abs(v - b) >= LABEL_SIZE[1] for a, b in taken):
+            taken.append((u, v))
             look = {"ha": "center", "va": "center", "fontsize": 9, "path_effects": style.HALO}
-            axes.text(x, y, f"{weight:.0%}", zorder=5, **look)
-
-
-def say_anchors(attention: Attention, y: int, x: int) -> str:
+            axes.text(u, v, f"{weight:.0%}", zorder=5, **look)
     counted = count_anchors(attention.pool_scales, attention.map_size)
-    weights = "; ".join(f"{place}: {one:.1%}" for place, one, _ in strongest(attention, y, x)[:3])
+    weights = "; ".join(f"{place}: {weight:.1%}" for place, weight, _ in anchors[:3])
     return f"S: {counted}. Row {y}, column {x} attends most to {weights}."
 
 
@@ -160,8 +156,8 @@ def two_maps(image: np.ndarray, query_map: QueryMap, attention: Attention, y: in
     figure, axes = style.panels(1, 2)
     style.draw_map(axes[0], strength, image.shape[:2], queries, None, vmin=0)
     style.draw_query(axes[0], y, x)
-    draw_cells(axes[1], image, attention, y, x, keys, "afnb")
-    return figure, f"{queries}, {keys}. {say_anchors(attention, y, x)}"
+    said = draw_cells(axes[1], image, attention, y, x, keys, "afnb")
+    return figure, f"{queries}, {keys}. {said}"
 
 
 # A network, or a function: image -> path of a block -> its projections
@@ -286,8 +282,7 @@ def ablated(scene: Scene, left: Attention, query: Size, labels: np.ndarray, bloc
     figure, axes = style.panels(1, 2)
     heat = left.map_at(*query).numpy()
     style.draw_spotlight(axes[0], scene.image, heat, query, "Attention that is left", block)
-    style.draw_image(axes[1], style.colour_labels(labels), "Prediction after the ablation")
-    name_houses(axes[1], scene, labels)
+    draw_labels(axes[1], scene, "Prediction after the ablation", labels)
     style.draw_query(axes[1], *query)
     houses = " ".join(
         f"The {house.paint} {CLASS_NAMES[house.label]} is classified as "

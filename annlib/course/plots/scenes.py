@@ -39,22 +39,23 @@ def say_attention(attention: Attention, labels: np.ndarray | None, y: int, x: in
 
     The browser says the same: widgets/javascript/attention.js.
     """
-    weights = attention.row(y, x)
-    said = f"Row {y}, column {x}"
+    row, said = attention.row(y, x), f"Row {y}, column {x}"
     if labels is not None:
         masses = list(class_masses(attention.map_at(y, x), labels).items())[:3]
         given = ", ".join(f"{mass:.0%} to {name}" for name, mass in masses if mass >= 0.005)
         label = "a border" if labels[y, x] == IGNORE_INDEX else CLASS_NAMES[labels[y, x]]
         said += f" ({label}) attends {given}"
-    bits = float(entropy(weights))
-    return (
-        f"{said}. Entropy {bits:.1f} bits: as if it attended evenly to {2**bits:.0f} of "
-        f"{len(weights)}."
-    )
+    bits = float(entropy(row))
+    evenly = f"as if it attended evenly to {2**bits:.0f} of {len(row)}"
+    return f"{said}. Entropy {bits:.1f} bits: {evenly}."
 
 
-def name_houses(axes: Axes, scene: Scene, labels: np.ndarray | None = None) -> None:
-    """Writes each house's class over it; with predicted labels the predicted class, ✓ or ✗."""
+def draw_labels(
+    axes: Axes, scene: Scene, title: str, labels: np.ndarray | None = None, block: str = ""
+) -> None:
+    """The scene's labels, or predicted ones; over each house its class, if predicted with ✓ or ✗"""
+    shown = style.colour_labels(scene.labels if labels is None else labels)
+    style.draw_image(axes, shown, title, block)
     for house in scene.houses:
         text = CLASS_NAMES[house.label]
         if labels is not None:
@@ -78,8 +79,7 @@ def scene(scene: Scene) -> Drawn:
     """A scene beside its labels, with the legend of all classes."""
     figure, axes = style.panels(1, 2, extra_height=0.6)
     style.draw_image(axes[0], scene.image, f"Scene {scene.seed}")
-    style.draw_image(axes[1], style.colour_labels(scene.labels), "Its labels")
-    name_houses(axes[1], scene)
+    draw_labels(axes[1], scene, "Its labels")
     draw_legend(figure, 5)
     return figure, f"Balloon Town, scene {scene.seed}, beside its labels. {say_scene(scene)}"
 
@@ -102,10 +102,8 @@ def field_of_view(scene: Scene, y: int, x: int, side: int) -> Drawn:
 
 def outside_faded(image: np.ndarray, field: Field) -> np.ndarray:
     """uint8 (H, W, 3) -> uint8 (H, W, 3)"""
-    seen, inside = (
-        style.faded(image, 0.75),
-        np.s_[field.top : field.bottom, field.left : field.right],
-    )
+    inside = np.s_[field.top : field.bottom, field.left : field.right]
+    seen = style.faded(image, 0.75)
     seen[inside] = image[inside]
     return seen
 
@@ -120,13 +118,13 @@ def attention_map(
     style.draw_spotlight(axes[0], image, heat, (y, x), title, block)
     bar = {"ticks": heat.max() * np.linspace(0, 1, 5) ** 2, "format": lambda w, _: f"{w:.1%}"}
     norm = PowerNorm(0.5, vmin=0, vmax=heat.max())  # as the spotlight: small weights show, too
-    (height, width), (rows, columns) = size, _ = image.shape[:2], heat.shape
+    size, (rows, columns) = image.shape[:2], heat.shape
     style.draw_map(axes[1], heat, size, f"Weights on the {rows} x {columns} map", bar, norm=norm)
     style.draw_query(axes[1], y, x)
     row, column = np.unravel_index(heat.argmax(), heat.shape)
     return figure, (
         f"{title}. The pixel in row {y}, column {x} attends most to row "
-        f"{int((row + 0.5) * height / rows)}, column {int((column + 0.5) * width / columns)} "
+        f"{int((row + 0.5) * size[0] / rows)}, column {int((column + 0.5) * size[1] / columns)} "
         f"({heat.max():.1%} of its attention)."
     )
 
@@ -173,9 +171,7 @@ def arrow_end(start: Sequence[float], box: Sequence[float]) -> tuple[float, floa
 
 @styled
 def predictions(
-    scenes: Sequence[Scene],
-    answers: Mapping[str, Sequence[np.ndarray]],
-    titles: Sequence[str] | None = None,
+    scenes: Sequence[Scene], answers: Mapping[str, Sequence[np.ndarray]], titles: Sequence = ()
 ) -> Drawn:
     """A row for each scene: image, labels, each model's labels (H, W), ✓ or ✗ over each house."""
     titles = titles or [f"Scene {scene.seed}" for scene in scenes]
@@ -183,12 +179,10 @@ def predictions(
     rows, words = np.atleast_2d(axes), []
     for row, (title, scene) in enumerate(zip(titles, scenes, strict=True)):
         style.draw_image(rows[row, 0], scene.image, title)
-        style.draw_image(rows[row, 1], style.colour_labels(scene.labels), "Labels")
-        name_houses(rows[row, 1], scene)
+        draw_labels(rows[row, 1], scene, "Labels")
         words.append(f"{title}. {say_scene(scene)}")
         for place, (name, labels) in zip(rows[row, 2:], answers.items(), strict=True):
-            style.draw_image(place, style.colour_labels(labels[row]), name)
-            name_houses(place, scene, labels[row])
+            draw_labels(place, scene, name, labels[row])
             correct = [house_answer(labels[row], scene, h) == h.label for h in scene.houses]
             words.append(f"{name}: {sum(correct)} of {len(correct)} houses correct.")
     draw_legend(figure, 10 if len(answers) > 1 else 5)
@@ -207,34 +201,28 @@ def receptive_field(image: np.ndarray, view: View, pixel: Size, depth: str) -> D
         style.draw_query(place, *pixel)
     (row, column), (rows, columns) = view.position, view.map_size
     height, width = view.field.size
-    said = f"row {row}, column {column} of the {rows} x {columns} map can depend on"
+    said = f"After {depth}: row {row}, column {column} of the {rows} x {columns} map can depend on"
     if view.unbounded:
-        said += (
-            f" every pixel. {view.share_far:.0%} of its gradient lies outside of the dashed frame, "
-            f"the {height} x {width} pixels that the convolutions alone would reach."
+        return figure, (
+            f"{said} every pixel. {view.share_far:.0%} of its gradient lies outside of the dashed "
+            f"frame, the {height} x {width} pixels that the convolutions alone would reach."
         )
-    else:
-        covered = frame.size[0] * frame.size[1] / view.light.size
-        said += (
-            f" {height} x {width} pixels; in the image rows {frame.top} to {frame.bottom - 1}, "
-            f"columns {frame.left} to {frame.right - 1} ({covered:.1%} of it). "
-        )
-        if view.light.max() == 0:
-            said += "No pixel changes it now, because the ReLU sets all of its channels to 0."
-        else:
-            said += (
-                f"{view.share_in_middle:.0%} of its gradient lies in the central half of the "
-                "frame, on a quarter of its pixels."
-            )
-    return figure, f"After {depth}: {said}"
+    moved = "No pixel changes it now, because the ReLU sets all of its channels to 0."
+    if view.light.any():
+        moved = f"{view.share_in_middle:.0%} of its gradient lies in the central half of the frame"
+        moved += ", on a quarter of its pixels."
+    return figure, (
+        f"{said} {height} x {width} pixels; in the image rows {frame.top} to {frame.bottom - 1}, "
+        f"columns {frame.left} to {frame.right - 1} "
+        f"({frame.size[0] * frame.size[1] / view.light.size:.1%} of it). {moved}"
+    )
 
 
 def coverage(size: Size, window: Size, stride: Size) -> tuple[list[int], list[int], np.ndarray]:
     """Tops and lefts of the windows, and how many cover each pixel.  -> ..., ..., (H, W)"""
-    tops, lefts = (list(window_starts(*three)) for three in zip(size, window, stride, strict=True))
-    rows = times_covered(tops, window[0], size[0]).numpy()
-    columns = times_covered(lefts, window[1], size[1]).numpy()
-    return tops, lefts, np.outer(rows, columns)
+    starts = [list(window_starts(*three)) for three in zip(size, window, stride, strict=True)]
+    covered = [times_covered(*three).numpy() for three in zip(starts, window, size, strict=True)]
+    return *starts, np.outer(*covered)
 
 
 @styled
@@ -264,13 +252,9 @@ def window_map(image: np.ndarray, window: Size, stride: Size) -> Drawn:
 
 
 INSIDE = {"ha": "center", "va": "center", "in_layout": False}  # the layout need not measure it
-Colours = Sequence[Sequence[float]]  # one (r, g, b) of 0..1 for each class
-
-
-def text_colour(colours: Colours, index: int) -> str:
-    """Ink or white, whichever can be read on the colour of a class."""
-    red, green, blue = colours[index]
-    return INK if 0.3 * red + 0.59 * green + 0.11 * blue > 0.5 else "white"
+PAINTED = "sky", "house", "road", "car"  # classes of `painted`
+COLOURS = PALETTE[[0, 7, 1, 3]] / 255  # of these classes, and below what can be read on them
+TEXT_COLOURS = np.where(COLOURS @ (0.3, 0.59, 0.11) > 0.5, INK, "white").tolist()
 
 
 def name_classes(axes: Axes, names: Sequence[str], title: str) -> None:
@@ -281,31 +265,26 @@ def name_classes(axes: Axes, names: Sequence[str], title: str) -> None:
 
 
 @styled
-def painted(
-    labels: np.ndarray, prediction: np.ndarray, names: Sequence[str], colours: Colours
-) -> Drawn:
+def painted(labels: np.ndarray, prediction: np.ndarray) -> Drawn:
     """A few pixels: labels, prediction, and their confusion matrix.  (h, w) twice"""
     figure, axes = new_figure(9.4, 2.9, 1, 3, width_ratios=(1.5, 1.5, 1.4))
-    height, width = labels.shape
-    titles = ("Labels", "Prediction (x: incorrect)")
+    (height, width), ground = labels.shape, np.ones((256, 3))
+    ground[: len(COLOURS)] = COLOURS
+    titles = "Labels", "Prediction (x: incorrect)"
     for place, classes, title in zip(axes, (labels, prediction), titles, strict=False):
-        image = np.ones((height, width, 3))
-        known = classes != IGNORE_INDEX
-        image[known] = np.array(colours)[classes[known]]
-        place.imshow(image)
+        place.imshow(ground[classes])
         for (row, column), value in np.ndenumerate(classes):
-            if value == IGNORE_INDEX:
-                place.text(column, row, "255", color=INK, size=9, **INSIDE)
-            else:
-                colour = text_colour(colours, value)
-                place.text(column, row, names[value][0].upper(), color=colour, **INSIDE)
+            text, look = "255", {"color": INK, "size": 9}
+            if value != IGNORE_INDEX:
+                text, look = PAINTED[value][0].upper(), {"color": TEXT_COLOURS[value]}
+            place.text(column, row, text, **look, **INSIDE)
         place.set(xticks=range(width), yticks=range(height), title=title)
         place.set_xticklabels(range(1, width + 1), size=9)
         place.set_yticklabels(range(1, height + 1), size=9)
     for row, column in np.argwhere((labels != prediction) & (labels != IGNORE_INDEX)):
-        cross = {"color": text_colour(colours, prediction[row, column]), "weight": "bold"}
+        cross = {"color": TEXT_COLOURS[prediction[row, column]], "weight": "bold"}
         axes[1].text(column + 0.36, row - 0.2, "x", size=12, **cross, **INSIDE)
-    matrix = ConfusionMatrix(len(names))
+    matrix = ConfusionMatrix(len(PAINTED))
     matrix.update(torch.from_numpy(prediction), torch.from_numpy(labels))
     counts = matrix.counts.numpy()
     axes[2].imshow(np.sqrt(counts), vmin=0, vmax=max(1.0, 1.35 * np.sqrt(counts.max())))
@@ -313,11 +292,11 @@ def painted(
         weight = "bold" if label == predicted else "normal"
         shade = "white" if count < 0.4 * counts.max() else INK
         axes[2].text(predicted, label, str(count), weight=weight, color=shade, **INSIDE)
-    name_classes(axes[2], names, "Confusion matrix")
+    name_classes(axes[2], PAINTED, "Confusion matrix")
     scores, total = matrix.scores(), int(counts.sum())
     parts = ", ".join(
         f"{name} {'-' if iou != iou else f'{iou:.2f}'}"
-        for name, iou in zip(names, scores.iou.tolist(), strict=True)
+        for name, iou in zip(PAINTED, scores.iou.tolist(), strict=True)
     )
     return figure, (
         f"Pixel accuracy {int(counts.trace())} / {total} = {scores.pixel_accuracy:.3f}. IoU: "

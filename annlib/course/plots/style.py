@@ -25,14 +25,8 @@ from annlib.data.balloon_town.layout import PALETTE
 
 INK = "#1b1b1b"
 GREY = "#8a8a8a"
-BLOCK_COLOURS = {  # Okabe and Ito's palette
-    "fcn": "#6b6b6b",
-    "ppm": "#E69F00",
-    "nonlocal": "#0072B2",
-    "apnb": "#009E73",
-    "afnb": "#D55E00",
-    "ann": "#D55E00",
-}
+BLOCK_COLOURS = {"fcn": "#6b6b6b", "ppm": "#E69F00", "nonlocal": "#0072B2", "apnb": "#009E73"}
+BLOCK_COLOURS |= {"afnb": "#D55E00", "ann": "#D55E00"}  # all are of Okabe and Ito's palette
 STYLE = rc_params_from_file(Path(__file__).with_name("annlib.mplstyle"), use_default_template=False)
 HALO = [withStroke(linewidth=2.5, foreground="white")]
 DASHES = ("-", "--", ":", "-.")

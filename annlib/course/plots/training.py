@@ -11,8 +11,7 @@ from matplotlib import colormaps
 
 from annlib.config import TrainConfig
 from annlib.course import statistics
-from annlib.course.plots import style
-from annlib.course.plots.scenes import name_houses
+from annlib.course.plots.scenes import draw_labels
 from annlib.course.plots.style import BLOCK_COLOURS, DASHES, GREY, INK, Drawn, new_figure, styled
 from annlib.data.balloon_town.layout import Scene
 from annlib.engine.optimization import poly_lr
@@ -38,17 +37,15 @@ def training_curve(history: History, block: str) -> Drawn:
 
 
 @styled
-def weight_matrix(
-    weights: np.ndarray, title: str, queries: Sequence[str], keys: Sequence[str]
-) -> Drawn:
+def weight_matrix(weights: np.ndarray, title: str, queries: list[str], keys: list[str]) -> Drawn:
     """A small matrix of attention weights with its numbers, one row for each query.  (N, S)"""
     import seaborn  # takes a second, which lessons without such a matrix can spare
 
     rows, columns = weights.shape
     figure, axes = new_figure(2.4 + 0.72 * columns, 1.5 + 0.4 * rows)
     look = {"vmin": 0, "vmax": 1, "cmap": "cividis", "annot": True, "fmt": ".2f", "cbar": False}
-    ticks = {"xticklabels": list(keys), "yticklabels": list(queries)}
-    seaborn.heatmap(weights, ax=axes, linewidths=1, **look, **ticks)
+    look |= {"xticklabels": keys, "yticklabels": queries, "linewidths": 1}
+    seaborn.heatmap(weights, ax=axes, **look)
     axes.set(title=title, ylabel="query position", xlabel="key position")
     axes.tick_params(axis="x", rotation=30)
     axes.tick_params(axis="y", rotation=0)
@@ -176,19 +173,15 @@ def live(
     axes[1].text(total, 0.35, "guessing", size=9, ha="right")
     axes[1].set(title="Unseen scenes", xlabel="step", xlim=(0, total), ylim=(0, 1.02))
     axes[1].legend(loc="upper left", fontsize=9)
-    style.draw_image(axes[2], style.colour_labels(labels[-1]), f"After step {validated[-1]}", block)
-    name_houses(axes[2], scene, labels[-1])
+    draw_labels(axes[2], scene, f"After step {validated[-1]}", labels[-1], block)
     return figure, f"Training in progress. {say_live(history, validations, total)}"
 
 
 def say_live(history: History, validations: Sequence[Validation], total: int) -> str:
     """The present step, loss and scores of a run, in words."""
-    last = validations[-1]
+    step, miou, houses, _ = validations[-1]
     now = f"Step {history[-1][0]} of {total}, loss {history[-1][1]:.2f}. " if history else ""
-    return (
-        f"{now}After step {last.step}: mIoU {last.miou:.2f}, houses {last.houses:.2f} on unseen "
-        "scenes."
-    )
+    return f"{now}After step {step}: mIoU {miou:.2f}, houses {houses:.2f} on unseen scenes."
 
 
 LOOKS = {  # of a decision; they differ in grey, too

@@ -55,13 +55,8 @@ def html_table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> HTML:
 class Explorer(ipywidgets.VBox):
     """Redraws whenever a control changes; a still of it is shown wherever no widget can run."""
 
-    def __init__(
-        self,
-        draw: Callable[..., FigureWithAlt | Iterable[Piece]],
-        *controls: ipywidgets.Widget,
-        rows: Sequence[ipywidgets.Widget] = (),
-    ) -> None:
-        """draw: the values of the controls -> figures, words and tables to show
+    def __init__(self, draw: Callable, *controls: ipywidgets.Widget, rows: Sequence = ()) -> None:
+        """draw: values of the controls -> a figure, or figures, words and tables to show
 
         A single figure is shown with its text alternative below it. rows: more widgets below the
         controls, whose values `draw` does not get.
@@ -195,9 +190,7 @@ def slider(
     return kind(value=value, min=first, max=last, step=step, description=name, **SLIDER)
 
 
-def choice(
-    name: str, values: Sequence | Mapping[str, object], value: object
-) -> ipywidgets.SelectionSlider:
+def choice(name: str, values: Sequence | Mapping, value: object) -> ipywidgets.SelectionSlider:
     """A slider over a few values; a mapping has a name for each."""
     options = list(values.items()) if isinstance(values, Mapping) else list(values)
     return ipywidgets.SelectionSlider(options=options, value=value, description=name, **SLIDER)
@@ -221,9 +214,7 @@ def saved_page(saved: Mapping[str, object], title: str) -> str | None:
     state = dict(saved["state"])
     if "_esm" not in state or "spec" not in state:
         return None
-    for buffer in saved.get("buffers", []):
-        (name,) = buffer["path"]
-        state[name] = base64.b64decode(buffer["data"])
+    state |= {one["path"][0]: base64.b64decode(one["data"]) for one in saved.get("buffers", [])}
     return standalone_page(state["_esm"], state.get("_css", ""), state, title)
 
 

@@ -58,8 +58,7 @@ def method_costs() -> Explorer:
     """Operations of efficient methods; sliders for channels, map, and sizes of methods."""
 
     def draw(channels: int, side: int, anchors: int, window: int) -> FigureWithAlt:
-        sizes = {"anchors": anchors, "windows": window, "criss-cross": 2, "landmarks": 8}
-        options = {name: sizes.get(name, 1) for name in SHOWN}
+        options = dict(zip(SHOWN, (1, anchors, 8, window, 2, 1), strict=True))
         return plots.method_cost_curves(channels, options, side)
 
     return Explorer(

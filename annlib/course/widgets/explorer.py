@@ -3,21 +3,20 @@
 All is drawn in the browser, and what the attention explorer shows is computed there, too.
 """
 
-import base64
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import anywidget
 import numpy as np
 import traitlets
 from matplotlib import colormaps
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 from torch import nn
 
 from annlib.config import IGNORE_INDEX
 from annlib.course.attention import projections_of
-from annlib.course.attention_metrics import predict_labels, query_on
+from annlib.course.attention_metrics import query_on
 from annlib.course.interventions import low_and_high, projections_across, strength, with_levels
 from annlib.course.plots import attention as plots
 from annlib.course.plots.attention import Model, Subject, View, Views, subject_of
@@ -52,13 +51,11 @@ class PixelWidget(anywidget.AnyWidget):
 
     def _repr_mimebundle_(self, **options: object) -> tuple[dict, dict]:
         """The widget, and a still for pages where no widget can run."""
-        data, metadata = super()._repr_mimebundle_(**options)
-        figure, words = self.still()
+        (data, metadata), (figure, words) = super()._repr_mimebundle_(**options), self.still()
         if figure is None:
             return data | {"text/plain": words}, metadata
-        png = base64.b64encode(figure.png()).decode()
-        alt = f"{figure.alt} {words}".strip()
-        return data | {"image/png": png, "text/plain": alt}, metadata | {"image/png": {"alt": alt}}
+        still = FigureWithAlt(figure.figure, f"{figure.alt} {words}".strip())._repr_mimebundle_()
+        return data | still[0], metadata | still[1]
 
     def close(self) -> None:
         self.unobserve_all()
@@ -66,9 +63,7 @@ class PixelWidget(anywidget.AnyWidget):
         super().close()
 
 
-def pack(
-    subjects: Mapping[str, Subject], views: Mapping[str, Views]
-) -> tuple[dict[str, object], bytes]:
+def pack(subjects: Mapping[str, Subject], views: Mapping[str, Views]) -> tuple[dict, bytes]:
     """Everything that the explorer shows: what there is, and all numbers as one blob.
 
     Each array is named by its offset, a multiple of 4 so that it is read in place, and length in
@@ -89,9 +84,9 @@ def pack(
         labels = None if one.labels is None else add(one.labels, np.uint8)
         packed = {"name": name, "height": height, "width": width, "names": list(CLASS_NAMES)}
         images.append(packed | {"pixels": pixels, "labels": labels})
-    packed_views = []
-    for image, network, block, view in every_view(views):
-        found, query_map = view.projections, view.query_map
+    packed_views, every = [], [(a, b, c) for a in views for b in views[a] for c in views[a][b]]
+    for image, network, block in every:
+        found, colour, query_map = views[image][network][block]
         if found.image_size != subjects[image].image.shape[:2]:
             raise ValueError(
                 f"The projections are of an image of {found.image_size}, but {image} has "
@@ -105,23 +100,13 @@ def pack(
             "channels": found.queries.shape[1],
             "queries": add(found.queries.numpy(), np.float32),
             "keys": add(found.keys.numpy(), np.float32),
-            "colour": BLOCK_COLOURS[view.block],
-            "query_map": None if query_map is None else add(query_map[0], np.float32),
-            "titles": None if query_map is None else query_map[1:],
+            "colour": BLOCK_COLOURS[colour],
+            "query_map": query_map and add(query_map[0], np.float32),
+            "titles": query_map and query_map[1:],
         }
         packed_views.append(packed)
     spec = {"colours": colours, "images": images, "views": packed_views, "takes_photos": True}
     return spec, bytes(blob)
-
-
-def every_view(views: Mapping[str, Views]) -> list[tuple[str, str, str, View]]:
-    """(image, network, block, view) of all."""
-    return [
-        (image, network, block, view)
-        for image, networks in views.items()
-        for network, blocks in networks.items()
-        for block, view in blocks.items()
-    ]
 
 
 MAP = "weights as a map"  # the right panel while no network is compared
@@ -148,23 +133,25 @@ class AttentionExplorer(PixelWidget):
     message = traitlets.Unicode().tag(sync=True)
 
     def __init__(
-        self,
-        subjects: Mapping[str, Subject],
-        find_views: Callable[[np.ndarray], Views],
-        xy: tuple[int, int],
-        levels: Sequence[int] | None = None,
-        label: Callable[[np.ndarray], np.ndarray] | None = None,
+        self, images: Mapping, find_views: Callable, model: nn.Module | None, levels: tuple = ()
     ) -> None:
-        """find_views: of an image. levels: on at first, None for all. label: predicts classes."""
-        self.subjects, self.find_views, self.label = dict(subjects), find_views, label
-        self.views = {name: find_views(one.image) for name, one in subjects.items()}
-        found = every_view(self.views)
-        image, network, block, _ = found[0]
-        if levels is None:
-            levels = {level for *_, view in found for level in view.projections.pool_scales or ()}
+        """images: name -> scene or uint8 (H, W, 3). find_views: image -> Views
+
+        model: predicts classes. levels: on at first, none for all. The query pixel is at first on
+        the first house, or in the middle of an image.
+        """
+        self.subjects = {name: subject_of(one, model) for name, one in images.items()}
+        self.views = {name: find_views(one.image) for name, one in self.subjects.items()}
+        self.find_views, self.model = find_views, model
         spec, data = pack(self.subjects, self.views)
-        start = {"image": image, "network": network, "block": block, "levels": sorted(levels)}
-        super().__init__(spec=spec, data=data, xy=xy, **start)
+        start = {key: spec["views"][0][key] for key in ("image", "network", "block")}
+        levels = levels or {level for view in spec["views"] for level in view["levels"] or ()}
+        first = next(iter(images.values()))
+        if isinstance(first, Scene):
+            y, x = query_on(first, first.houses[0])
+        else:
+            y, x = (side // 2 for side in first.shape[:2])
+        super().__init__(spec=spec, data=data, xy=(x, y), levels=sorted(levels), **start)
         self.taking = in_this_thread(self.take_photo)
         self.on_msg(self.taking)
 
@@ -210,13 +197,13 @@ class AttentionExplorer(PixelWidget):
                         f"{PHOTO_PIXELS // 1_000_000} million. Scale it down first."
                     )
                 upright = ImageOps.exif_transpose(photo).convert("RGB")
-        except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
+        except (OSError, Image.DecompressionBombError) as error:
             raise ValueError(
                 f"{name} could not be read as an image ({error}). JPEG, PNG and WebP work."
             ) from error
         image = np.asarray(ImageOps.fit(upright, (width, height), Image.Resampling.BILINEAR))
         name = f"photo {len(self.subjects)}: {name}"
-        self.subjects[name] = Subject(image, self.label(image) if self.label else None)
+        self.subjects[name] = subject_of(image, self.model)
         self.views[name] = self.find_views(image)
         self.spec, self.data = pack(self.subjects, self.views)
         self.image = name
@@ -228,8 +215,7 @@ class AttentionExplorer(PixelWidget):
 
 
 def attention_explorer(
-    models: Model | Mapping[str, Model],
-    images: np.ndarray | Scene | Mapping[str, np.ndarray | Scene],
+    models: Model | Mapping[str, Model], images: np.ndarray | Scene | Mapping
 ) -> AttentionExplorer:
     """Click a pixel and see what it attends to, in every attention block of every model.
 
@@ -239,23 +225,9 @@ def attention_explorer(
     """
     models = models if isinstance(models, Mapping) else {"network": models}
     images = images if isinstance(images, Mapping) else {"image": images}
-    classifiers = (
-        one
-        for one in models.values()
-        if isinstance(one, nn.Module) and one.config.num_classes == len(CLASS_NAMES)
-    )
-    model = next(classifiers, None)
-    subjects = {name: subject_of(one, model) for name, one in images.items()}
-    label = None if model is None else partial(predict_labels, model)
-    start = first_query(next(iter(images.values())))
-    return AttentionExplorer(subjects, partial(plots.views_of, models), start, label=label)
-
-
-def first_query(image: np.ndarray | Scene) -> tuple[int, int]:
-    """The query pixel (x, y) at first: on a scene's first house, else in the middle."""
-    if isinstance(image, Scene):
-        return query_on(image, image.houses[0])[::-1]
-    return image.shape[1] // 2, image.shape[0] // 2
+    nets = (one for one in models.values() if isinstance(one, nn.Module))
+    model = next((net for net in nets if net.config.num_classes == len(CLASS_NAMES)), None)
+    return AttentionExplorer(images, partial(plots.views_of, models), model)
 
 
 ROLES = {"high attends to low (AFNB)": False, "low attends to high (swapped)": True}
@@ -272,8 +244,7 @@ def two_maps(model: ANN, scene: Scene) -> AttentionExplorer:
         roles = ROLES.items()
         return {"ANN": {name: View(across(one), "afnb", maps[one]) for name, one in roles}}
 
-    subjects, label = {"scene": subject_of(scene)}, partial(predict_labels, model)
-    return AttentionExplorer(subjects, find_views, first_query(scene), label=label)
+    return AttentionExplorer({"scene": scene}, find_views, model)
 
 
 LEVELS = (1, 2, 3, 4, 6, 8, 12, 16)
@@ -290,8 +261,7 @@ def anchor_map(model: Baseline, scene: Scene) -> AttentionExplorer:
         views = {ANCHORS: {"APNB": View(cells, "apnb")}}
         return views | {POSITIONS: {"non-local": View(positions, "nonlocal")}}
 
-    subjects, label = {"scene": subject_of(scene)}, partial(predict_labels, model)
-    return AttentionExplorer(subjects, find_views, first_query(scene), (1, 3, 6, 8), label)
+    return AttentionExplorer({"scene": scene}, find_views, model, (1, 3, 6, 8))
 
 
 class PixelPicker(PixelWidget):
@@ -308,7 +278,7 @@ class PixelPicker(PixelWidget):
     def __init__(self, scene: Scene) -> None:
         self.scene = scene
         height, width = scene.labels.shape
-        size = {"width": width, "height": height, "xy": first_query(scene)}
+        size = {"width": width, "height": height, "xy": query_on(scene, scene.houses[0])[::-1]}
         labels = scene.labels.astype(np.uint8).tobytes()
         super().__init__(pixels=scene.image.tobytes(), labels=labels, **size)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from statistics import stdev
 
@@ -17,22 +18,15 @@ from annlib.course.sweeping.run import Outcome
 from annlib.course.training import Trial
 from annlib.course.widgets.base import Explorer, Piece, choice, html_table, menu, slider
 from annlib.data.balloon_town.layout import Scene
-from annlib.engine.optimization import Step
 
 
 class LiveRun(Explorer):
     """Takes steps in the background until Pause; Stop and keep ends it for good."""
 
     def __init__(
-        self,
-        steps: Iterator[Step],
-        total: int,
-        every: int,
-        validate: Callable[[int], plots.Validation],
-        scene: Scene,
-        block: str,
+        self, steps: Iterator, total: int, every: int, validate: Callable, scene: Scene, block: str
     ) -> None:
-        """every: steps between validations. validate: step -> scores, and labels of the scene."""
+        """every: steps between validations. validate: number of a step -> its Validation."""
         self.steps, self.total, self.every, self.validate = steps, total, every, validate
         self.scene, self.block = scene, block
         self.history: list[tuple[int, float]] = []
@@ -67,10 +61,8 @@ class LiveRun(Explorer):
     def start(self) -> "LiveRun":
         """Begins in the background; without an event loop `finish` does all of it."""
         if self.task is None or self.task.done():
-            try:
+            with suppress(RuntimeError):
                 self.task = asyncio.get_running_loop().create_task(self.in_the_background())
-            except RuntimeError:
-                return self
         return self
 
     async def in_the_background(self) -> None:
@@ -120,8 +112,7 @@ class LiveRun(Explorer):
     def finish(self) -> None:
         """Takes the steps that are left, unless it was paused or stopped; ■ pauses it."""
         try:
-            left = self.total - self.done
-            if not self.stopped and left:
+            if not self.stopped and (left := self.total - self.done):
                 for _ in progress(self.remaining(), left, "steps"):
                     pass
         except KeyboardInterrupt:
