@@ -81,7 +81,7 @@ def test_button_shows_both_times_beside_their_predictions() -> None:
         assert 0 < timing.fastest <= timing.median <= timing.slowest
         ratio = timing.median / 1000 / predicted(name, TINY, widget.times.speed)
         assert f"{ratio:.1f} times the prediction" in said
-    widget.controls["width"].value = 24
+    widget.controls["W"].value = 24
     assert widget.words().count("not measured yet") == 2
 
 
