@@ -15,10 +15,10 @@ from annlib.published_experiments import Published, published
 if TYPE_CHECKING:
     import torch
 
+    from annlib.course.row_costs import RowCost
     from annlib.data.datasets import SegmentationFolder
     from annlib.engine.metrics import Scores
     from annlib.engine.predictor import Network
-    from annlib.engine.row_costs import RowCost
 
 SINGLE, MULTI = "single scale", "ms+flip"
 HEADER = ("", "mIoU %", "ms+flip %", "memory GB", "frames/s")
@@ -99,8 +99,8 @@ def validation_split(
 
 def reproduced_table(found: Reproduced, device: "torch.device") -> str:
     """Three lines: published, here, the difference; below them what limits the comparison."""
+    from annlib.course.row_costs import device_name
     from annlib.engine.metrics import table
-    from annlib.engine.row_costs import device_name
 
     rows = [
         [name, *("-" if value is None else format(value, form) for value in columns.values())]
@@ -167,12 +167,12 @@ class Reproduce:
     def reproduce(self, row: Published, device: "torch.device") -> None:
         """Data before weights: a missing folder is told before anything is downloaded."""
         from annlib.cli.evaluate import follow
+        from annlib.course.row_costs import Measuring, row_cost
         from annlib.engine.distributed import is_main, world_size
         from annlib.engine.evaluate import Evaluation
         from annlib.engine.inference import MULTI_SCALE, make_label_predictor
         from annlib.engine.predictor import segmenter
         from annlib.engine.results import provenance, to_json, write_results
-        from annlib.engine.row_costs import Measuring, row_cost
         from annlib.model.checkpoint import write_atomically
 
         network = network_of_row(row, self.weights)

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     import torch
 
     from annlib.data.datasets import DatasetSplits
-    from annlib.engine.optimization import Step
     from annlib.engine.trainer import Trainer
 
 RUNTIME = ("device", "threads", "workers", "precision", "accumulate", "compile", "cuda_graphs")
@@ -96,12 +95,6 @@ class Train:
             if is_main():
                 print(text, flush=True)
 
-        def on_step(step: "Step") -> bool:
-            bar.update()
-            if step.number % 10 == 0:
-                bar.set_postfix(loss=f"{float(step.loss):.3f}", lr=f"{step.lr:.1e}")
-            return interrupted()
-
         use_threads(self.threads)
         how = RuntimeConfig(self.precision, self.accumulate, True, self.compile, self.cuda_graphs)
         with init_distributed(choose_device(self.device)) as device:
@@ -120,8 +113,9 @@ class Train:
                             workers=self.workers,
                             validate_every=command.score_every or default,
                             keep=command.keep,
-                            on_step=on_step,
+                            on_step=lambda step: interrupted(),
                             report=say,
+                            bar=bar,
                         )
                 except OSError as error:
                     if not trainer.checkpoint.exists():
@@ -221,9 +215,9 @@ class Train:
         say: Callable[[str], None],
     ) -> tuple["Trainer", "DatasetSplits"]:
         """The run, new or read from its folder, and its data."""
+        from annlib.course.profiler import pace
         from annlib.data.datasets import open_data
         from annlib.engine.distributed import is_main
-        from annlib.engine.profiler import pace
         from annlib.engine.runs import record_options
         from annlib.engine.trainer import Trainer, fit_classes
         from annlib.published_experiments import ZOO

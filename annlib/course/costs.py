@@ -20,7 +20,7 @@ from annlib.course.implementations import (
     both_poolings_flops,
     product,
 )
-from annlib.engine.row_costs import REST, gflops_by_part
+from annlib.course.row_costs import REST, gflops_by_part
 from annlib.experiments import find_experiment
 from annlib.model.build import build_model
 

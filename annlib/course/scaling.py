@@ -20,9 +20,9 @@ from annlib.course.implementations import (
     Size,
     attention_implementations,
 )
+from annlib.course.profiler import Timing, seconds_of
 from annlib.course.timing import Comparison, Conditions, compare, full_float32, gib, inference
 from annlib.engine.metrics import table
-from annlib.engine.profiler import Timing, seconds_of
 from annlib.model.asymmetric import AsymmetricAttention
 from annlib.model.baselines import NonLocalAttention
 from annlib.seeds import seeded

@@ -9,13 +9,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from annlib.engine.profiler import (
-    Timing,
-    is_out_of_memory,
-    operation_counter,
-    peak_bytes,
-    seconds_of,
-)
+from annlib.course.profiler import Timing, operation_counter, peak_bytes, seconds_of
+from annlib.engine.optimization import is_out_of_memory
 from annlib.model.ann import resize_bilinear
 from annlib.model.asymmetric import AsymmetricAttention
 

@@ -15,14 +15,14 @@ from tiny_zoo import CITYSCAPES, SHRINK, tiny_row
 from annlib import __main__, published_experiments
 from annlib.cli import reproduce
 from annlib.cli.reproduce import MULTI, SINGLE, Reproduced, reproduced_table
+from annlib.course import profiler, row_costs
+from annlib.course.profiler import Timing
+from annlib.course.row_costs import Cost, RowCost, shrunk
 from annlib.data import classes
 from annlib.data.datasets import labelled
 from annlib.data.synthetic import MARK, mimic
-from annlib.engine import profiler, row_costs
 from annlib.engine.inference import MULTI_SCALE, make_predictor
 from annlib.engine.metrics import Scores, evaluate
-from annlib.engine.profiler import Timing
-from annlib.engine.row_costs import Cost, RowCost, shrunk
 from annlib.model.ann import ANN
 from annlib.model.checkpoint import save
 from annlib.model.hub import load_published

@@ -9,7 +9,7 @@ import torch
 
 from annlib.course.checks.base import NotYet, attempt_number, draw, expect, judge, passed
 from annlib.course.implementations import Shape, nonlocal_bytes
-from annlib.engine.profiler import operation_counter
+from annlib.course.profiler import operation_counter
 from annlib.model.asymmetric import AsymmetricAttention
 from annlib.model.baselines import NonLocalAttention
 

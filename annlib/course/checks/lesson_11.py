@@ -21,7 +21,7 @@ from annlib.course.checks.base import (
     passed,
     result_of,
 )
-from annlib.engine.profiler import operation_counter
+from annlib.course.profiler import operation_counter
 from annlib.model.asymmetric import PyramidPool
 from annlib.model.fused import pyramid_means
 
