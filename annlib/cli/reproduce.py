@@ -99,8 +99,8 @@ def validation_split(
 
 def reproduced_table(found: Reproduced, device: "torch.device") -> str:
     """Three lines: published, here, the difference; below them what limits the comparison."""
-    from annlib.course.row_costs import device_name
     from annlib.engine.metrics import table
+    from annlib.engine.results import device_name
 
     rows = [
         [name, *("-" if value is None else format(value, form) for value in columns.values())]

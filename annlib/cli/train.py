@@ -88,7 +88,6 @@ class Train:
 
         from annlib.engine.distributed import init_distributed, is_main, world_size
         from annlib.engine.metrics import score_table
-        from annlib.engine.runs import read_history, read_run
         from annlib.published_experiments import ZOO
 
         def say(text: str) -> None:
@@ -129,10 +128,11 @@ class Train:
                 raise KeyboardInterrupt  # as noted by `interruptible`
             say(score_table(scores, splits.spec.class_names))
             say(f"Saved {trainer.checkpoint}")
-            if is_main() and read_history(folder) and find_spec("matplotlib"):
-                from annlib.cli.runs import write_curves  # many GPU machines lack matplotlib
+            if is_main() and find_spec("matplotlib"):  # many GPU machines lack it
+                from annlib.cli.runs import read_run, write_curves
 
-                write_curves([read_run(folder)], folder / "curve.png")
+                if (run := read_run(folder)).history:
+                    write_curves([run], folder / "curve.png")
 
     def completed(self) -> tuple["Train", Experiment]:
         """This command with the folder of its run in `out`, and the run's experiment.
