@@ -419,10 +419,9 @@ for way, test in ways.items():
     assert int(evaluation.matrix.counts.sum()) > 0
 
 # %%
-from annlib.cli.reproduce import Reproduced, reproduced_table
+from annlib.cli.reproduce import reproduced_table
 
-came_out = Reproduced(row, scores, None, precision, caveats)
-display(Markdown(reproduced_table(came_out, lesson.device)))
+display(Markdown(reproduced_table(row, scores, None, caveats, precision, lesson.device)))
 print("REHEARSAL: random weights." if not real else f"{len(dataset)} pictures of {root.name}")
 
 # %% [markdown]
