@@ -53,16 +53,15 @@ def read_lines(path: Path, keys: Iterable[str] = ()) -> list[Line]:
     A last line that was cut off, by a kill, a full disk or a power failure, is left out. Raises
     ValueError for damage anywhere else, and for a line without one of the keys.
     """
-    *texts, last = path.read_bytes().split(b"\n") if path.exists() else [b""]
-    lines = [parse(text) for text in texts]
+    texts = path.read_bytes().split(b"\n") if path.exists() else [b""]
+    *lines, last = [parse(text) for text in texts]
     if None in lines:
         number = lines.index(None) + 1
         raise ValueError(
             f"{path} is damaged: its line {number} is not a JSON object ({texts[number - 1][:40]!r}"
             "). Look at the lines around it: if they are whole, delete that one and go on."
         )
-    end = parse(last)  # empty after a line break, unless a line was cut off
-    lines += [] if end is None else [end]
+    lines += [] if last is None else [last]  # the end is empty, unless a line was cut off
     for line in lines:
         if missing := sorted(set(keys) - line.keys()):
             raise ValueError(
@@ -112,8 +111,8 @@ def record_start(folder: Path, step: int, device: torch.device, compute: Runtime
 
 def record_validation(folder: Path, step: int, scores: Scores) -> None:
     """Notes the scores of a step, in place of older ones of that step. NaN becomes null."""
-    shares = {key: number_or_none(getattr(scores, key)) for key in SHARES}
-    line = {"step": step, **shares, "iou": [number_or_none(iou) for iou in scores.iou.tolist()]}
+    line = {"step": step} | {key: number_or_none(getattr(scores, key)) for key in SHARES}
+    line["iou"] = [number_or_none(iou) for iou in scores.iou.tolist()]
     path = folder / VALIDATION
     write_lines(path, [*(old for old in read_lines(path) if old["step"] != step), line])
 
@@ -126,12 +125,10 @@ def read_history(folder: Path) -> list[Line]:
 def read_validations(folder: Path) -> list[Line]:
     """The recorded scores as `record_validation` got them, NaN included."""
     lines = read_lines(folder / VALIDATION, ("step", "iou", *SHARES))
-    return [
-        line
-        | {key: or_nan(line[key]) for key in SHARES}
-        | {"iou": [or_nan(iou) for iou in line["iou"]]}
-        for line in lines
-    ]
+    for line in lines:
+        line.update({key: or_nan(line[key]) for key in SHARES})
+        line["iou"] = [or_nan(iou) for iou in line["iou"]]
+    return lines
 
 
 def or_nan(share: float | None) -> float:

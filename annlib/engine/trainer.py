@@ -1,8 +1,7 @@
 """A training run on disk: train, validate, save, resume; keeps the best and the last checkpoints.
 
-Each save replaces last.safetensors. A checkpoint that is kept gets a second name, a hard link where
-the disk supports it, so that keeping it takes no time. A link shares its bytes: never write into
-one of these files, replace it.
+A checkpoint that is kept gets a second name, a hard link where the disk supports it. A link shares
+its bytes: never write into one of these files, replace it.
 """
 
 import json
@@ -93,16 +92,9 @@ def batches(
     experiment: Experiment, dataset: Dataset, device: torch.device, workers: int, start: int = 0
 ) -> DataLoader:
     """This process's share of the training batches of an experiment, from step `start` on."""
-    return make_loader(
-        dataset,
-        experiment.data.batch_size,
-        training=True,
-        seed=experiment.train.seed,
-        start=start,
-        workers=workers,
-        pin_memory=device.type == "cuda",
-        share=(rank(), world_size()),
-    )
+    draws = {"seed": experiment.train.seed, "start": start, "share": (rank(), world_size())}
+    options = {"workers": workers, "pin_memory": device.type == "cuda"}
+    return make_loader(dataset, experiment.data.batch_size, training=True, **draws, **options)
 
 
 def fit_classes(experiment: Experiment, splits: DatasetSplits) -> Experiment:
@@ -149,11 +141,8 @@ class Trainer:
         compute: RuntimeConfig = RuntimeConfig(),
         model: nn.Module | None = None,
     ):
-        self.experiment = experiment
-        self.spec = spec
+        self.experiment, self.spec, self.device, self.compute = experiment, spec, device, compute
         self.folder = None if folder is None else Path(folder)
-        self.device = device
-        self.compute = compute
         self.step, self.seconds = 0, 0.0  # of training alone, since step 0
         self.events = None
         if model is None:
@@ -266,11 +255,10 @@ class Trainer:
             is_done = self.step == total and val_data is not None
             return self.validate(val_data, keep) if is_done else None
         except FloatingPointError as error:
-            data = loader.dataset.dataset
-            is_folder = isinstance(data, SegmentationFolder)
             size = self.experiment.data.batch_size  # of all processes together
-            draws = next(iter(ResumableBatchSampler(len(data), size, recipe.seed, self.step)))
-            names = [data.images[i].name if is_folder else f"number {i}" for i, _ in draws]
+            draws = next(iter(ResumableBatchSampler(len(train_data), size, recipe.seed, self.step)))
+            is_folder = isinstance(train_data, SegmentationFolder)
+            names = [train_data.images[i].name if is_folder else f"number {i}" for i, _ in draws]
             raise FloatingPointError(
                 f"{error} The batch held the images {', '.join(names)}: look at them first."
             ) from error
@@ -338,8 +326,8 @@ def keep_checkpoint(checkpoint: Path, step: int, miou: float | None, most: int) 
     folder = checkpoint.parent
     if most > 0:
         link(checkpoint, folder / f"step-{step:06}.safetensors")
-        for earlier in [number for number in numbered(folder) if number <= step][:-most]:
-            (folder / f"step-{earlier:06}.safetensors").unlink()
+        for old in [number for number in numbered(folder) if number <= step][:-most]:
+            (folder / f"step-{old:06}.safetensors").unlink()
     before = best(folder)
     if miou is not None and not isnan(miou) and (before is None or miou > before[1]):
         link(checkpoint, folder / "best.safetensors")
@@ -374,7 +362,5 @@ def best(folder: Path) -> tuple[int, float] | None:
         return None
     facts = folder / "best.json"  # older than the file, if the run was killed between the two
     noted = parse(facts.read_bytes()) if facts.exists() else None
-    for line in [noted or {}, *read_validations(folder)]:
-        if line.get("step") == step:
-            return step, line["miou"]
-    return None
+    lines = [noted or {}, *read_validations(folder)]
+    return next(((step, line["miou"]) for line in lines if line.get("step") == step), None)
