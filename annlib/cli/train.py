@@ -215,7 +215,6 @@ class Train:
         say: Callable[[str], None],
     ) -> tuple["Trainer", "DatasetSplits"]:
         """The run, new or read from its folder, and its data."""
-        from annlib.course.profiler import pace
         from annlib.data.datasets import open_data
         from annlib.engine.distributed import is_main
         from annlib.engine.runs import record_options
@@ -226,6 +225,8 @@ class Train:
         if not self.resume:
             experiment = fit_classes(experiment, splits)
         if self.minutes is not None:
+            from annlib.course.profiler import pace
+
             seconds = pace(experiment, splits.train, device, self.workers, runtime).seconds
             iterations = max(1, int(60 * self.minutes / seconds))
             say(f"{1000 * seconds:.0f} ms a step: {iterations} steps in {self.minutes:g} minutes")
