@@ -3,7 +3,7 @@
 import json
 import os
 import shlex
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from importlib.util import find_spec
 from math import inf
@@ -99,7 +99,7 @@ class Train:
         with init_distributed(choose_device(self.device)) as device:
             how = able(how, device)
             with memory_advice(experiment, how, device, world_size()):
-                trainer, splits = command.start(experiment, how, device, say)
+                trainer, splits = command.start(experiment, how, device)
                 total, folder = trainer.experiment.train.iterations, trainer.folder
                 default = max(1, total // 10) if experiment.name in ZOO else None
                 resume = f"To go on:  {self.resume_command(folder, world_size())}"
@@ -113,7 +113,6 @@ class Train:
                             validate_every=command.score_every or default,
                             keep=command.keep,
                             on_step=lambda step: interrupted(),
-                            report=say,
                             bar=bar,
                         )
                 except OSError as error:
@@ -157,9 +156,8 @@ class Train:
                 f"--minutes is {self.minutes:g}: no training takes that long. Give a number above "
                 "0, for example --minutes 5."
             )
-        given = {"seed": self.seed, "iterations": self.iterations}
-        given = {name: value for name, value in given.items() if value is not None}
-        recipe = replace(experiment.train, **given)
+        given = [name for name in ("seed", "iterations") if getattr(self, name) is not None]
+        recipe = replace(experiment.train, **{name: getattr(self, name) for name in given})
         model = experiment.model
         if self.backbone == "torchvision":  # its networks begin with one large convolution
             model = replace(model, stem="plain")
@@ -208,11 +206,7 @@ class Train:
         return replace(self, **recorded), experiment
 
     def start(
-        self,
-        experiment: Experiment,
-        runtime: RuntimeConfig,
-        device: "torch.device",
-        say: Callable[[str], None],
+        self, experiment: Experiment, runtime: RuntimeConfig, device: "torch.device"
     ) -> tuple["Trainer", "DatasetSplits"]:
         """The run, new or read from its folder, and its data."""
         from annlib.data.datasets import open_data
@@ -229,7 +223,9 @@ class Train:
 
             seconds = pace(experiment, splits.train, device, self.workers, runtime).seconds
             iterations = max(1, int(60 * self.minutes / seconds))
-            say(f"{1000 * seconds:.0f} ms a step: {iterations} steps in {self.minutes:g} minutes")
+            if is_main():
+                plan = f"{iterations} steps in {self.minutes:g} minutes"
+                print(f"{1000 * seconds:.0f} ms a step: {plan}", flush=True)
             experiment = replace(experiment, train=replace(experiment.train, iterations=iterations))
         trainer = Trainer(experiment, splits.spec, self.out, device, bool(self.resume), runtime)
         source = self.backbone or ("reference" if experiment.name in ZOO else "none")

@@ -42,7 +42,6 @@ class Run:
 
     @property
     def name(self) -> str:
-        """Of its experiment."""
         return self.settings.get("name", "?")
 
     @property
@@ -51,7 +50,6 @@ class Run:
 
     @property
     def iterations(self) -> int | None:
-        """How many steps are planned."""
         return self.settings["train"]["iterations"] if self.settings else None
 
     @property
@@ -66,7 +64,6 @@ class Run:
 
     @property
     def loss(self) -> float | None:
-        """The last one recorded."""
         return self.history[-1]["loss"] if self.history else None
 
     @property

@@ -208,13 +208,12 @@ class Trainer:
         validate_every: int | None = None,
         keep: int = 0,
         on_step: Callable[[Step], bool | None] | None = None,
-        report: Callable[[str], None] | None = None,
         bar: "tqdm | None" = None,
     ) -> Scores | None:
         """Trains to the last step, or until on_step returns True in any process; saves the state.
 
         val_data is scored every `validate_every` steps and after the last one; `keep` of these
-        checkpoints are kept besides the best. bar: advances with each step. Returns the last
+        checkpoints are kept besides the best. bar: shows steps and validations. Returns the last
         scores, None if there are none.
         Raises FloatingPointError, with the images of the batch, for a loss that is not finite.
         """
@@ -242,8 +241,8 @@ class Trainer:
                 is_due = validate_every and step.number % validate_every == 0
                 if val_data is not None and is_due and step.number < total:
                     scores = self.validate(val_data, keep)
-                    if report is not None:
-                        report(f"\nstep {step.number}: {summary_line(scores)}")
+                    if bar is not None and is_main():
+                        bar.write(f"step {step.number}: {summary_line(scores)}")
                 if bar is not None:
                     bar.update()
                     if step.number % LOG_EVERY == 0:
