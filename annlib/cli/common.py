@@ -148,7 +148,7 @@ def memory_advice(
     """Inside, running out of memory becomes an OSError that names the options that need less."""
     import torch
 
-    from annlib.engine.profiler import is_out_of_memory
+    from annlib.engine.optimization import is_out_of_memory
 
     try:
         yield

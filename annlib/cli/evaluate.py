@@ -11,27 +11,44 @@ from annlib.config import Precision
 
 if TYPE_CHECKING:
     from annlib.engine.evaluate import Evaluation
+    from annlib.engine.metrics import Scores
 
 
-def follow(evaluation: "Evaluation", workers: int, title: str | None = None) -> bool:
-    """Scores with a progress bar. False when it was interrupted before the end."""
+def follow(evaluation: "Evaluation", workers: int, title: str | None = None) -> "Scores":
+    """Scores with a progress bar.
+
+    Raises ValueError for an error, KeyboardInterrupt after Ctrl-C or SIGTERM; both tell what is
+    kept.
+    """
     from tqdm import tqdm
 
     from annlib.engine.distributed import is_main
     from annlib.engine.metrics import percent
 
-    done = evaluation.num_done
+    done, problem = evaluation.num_done, None
     total = done + len(evaluation.share)
-    with (
-        interruptible() as interrupted,
-        tqdm(desc=title, total=total, initial=done, unit="image", disable=not is_main()) as bar,
-    ):
-        for _ in evaluation.steps(workers):
-            bar.set_postfix(mIoU=percent(evaluation.matrix.scores().miou), refresh=False)
-            bar.update()
-            if interrupted():
-                break
-    return evaluation.num_done == total
+    look = {"desc": title, "unit": "image", "disable": not is_main()}
+    try:
+        with interruptible() as interrupted, tqdm(total=total, initial=done, **look) as bar:
+            for _ in evaluation.steps(workers):
+                bar.set_postfix(mIoU=percent(evaluation.matrix.scores().miou), refresh=False)
+                bar.update()
+                if interrupted():
+                    break
+    except (ValueError, OSError) as error:
+        problem = error
+    if problem is None and evaluation.num_done == total:
+        return evaluation.finish()
+    hint = "Nothing was kept; with --out DIR the same command would go on."
+    if evaluation.out is not None:
+        count = f"{evaluation.num_done} of {len(evaluation.names)} images"
+        hint = f"{evaluation.out} keeps what is done ({count}): the same command goes on with the "
+        hint += "others."
+    if problem is not None:
+        raise ValueError(f"{message_of(problem)}\n{hint}") from problem
+    if is_main():
+        print(f"Stopped. {hint}")
+    raise KeyboardInterrupt  # as noted by `interruptible`
 
 
 @dataclass(frozen=True)
@@ -110,15 +127,7 @@ class Evaluate:
             dataset = labelled(network.spec, self.data, self.split)
             ready = segmenter(network, device, test, self.precision)
             evaluation = Evaluation(ready, dataset, self.out, self.save_pictures)
-            try:
-                finished = follow(evaluation, self.workers)
-            except (ValueError, OSError) as error:
-                raise ValueError(f"{message_of(error)}\n{self.hint(evaluation)}") from error
-            if not finished:
-                if is_main():
-                    print(f"Stopped. {self.hint(evaluation)}")
-                raise KeyboardInterrupt  # as noted in `follow`
-            scores, names = evaluation.finish(), network.spec.class_names
+            scores, names = follow(evaluation, self.workers), network.spec.class_names
             if not is_main():
                 return
             print(score_table(scores, names), flush=True)
@@ -127,10 +136,3 @@ class Evaluate:
             for path in (self.json, self.out):
                 if path is not None:
                     print(f"Saved {path}")
-
-    def hint(self, evaluation: "Evaluation") -> str:
-        """What a stop leaves behind, and what to do next."""
-        if self.out is None:
-            return "Nothing was kept; with --out DIR the same command would go on."
-        done = f"{evaluation.num_done} of {len(evaluation.names)} images"
-        return f"{self.out} keeps what is done ({done}): the same command goes on with the others."

@@ -14,7 +14,7 @@ from annlib.config import ModelConfig
 from annlib.course import implementations
 from annlib.course.attention import capture
 from annlib.course.implementations import FUSED, NONLOCAL, PLAIN_APNB, Shape, product
-from annlib.engine.row_costs import REST, gflops_by_part
+from annlib.course.row_costs import REST, gflops_by_part
 from annlib.experiments import find_experiment
 from annlib.model.build import build_model
 

@@ -3,7 +3,7 @@
 from functools import cache
 from typing import NamedTuple
 
-from annlib.engine.row_costs import IMAGE_SIZES, gflops_by_part, parameters_by_part, same_cost
+from annlib.course.row_costs import IMAGE_SIZES, gflops_by_part, parameters_by_part, same_cost
 from annlib.published_experiments import ROWS, ZOO, Published
 
 TRAINING_BYTES = 12  # of a parameter: weight, gradient and momentum, 4 each

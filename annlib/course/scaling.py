@@ -12,9 +12,9 @@ import torch
 from annlib.course import implementations
 from annlib.course.costs import FLOAT32, WIDER, Setting, bills
 from annlib.course.implementations import FOLDED_APNB, FUSED, NONLOCAL, PLAIN_APNB, Channels
+from annlib.course.profiler import Timing, seconds_of
 from annlib.course.timing import Comparison, Conditions, compare, full_float32, gib, inference
 from annlib.engine.metrics import table
-from annlib.engine.profiler import Timing, seconds_of
 from annlib.model.asymmetric import AsymmetricAttention
 from annlib.model.baselines import NonLocalAttention
 from annlib.seeds import seeded

@@ -9,8 +9,9 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from annlib.engine import profiler
-from annlib.engine.profiler import Timing, seconds_of
+from annlib.course import profiler
+from annlib.course.profiler import Timing, seconds_of
+from annlib.engine.optimization import is_out_of_memory
 from annlib.model.ann import resize_bilinear
 from annlib.model.asymmetric import AsymmetricAttention
 
@@ -135,7 +136,7 @@ def compare(
                     results = each.compute()
                 peak = profiler.peak_bytes(each.compute, device)
             except RuntimeError as error:
-                if not profiler.is_out_of_memory(error):
+                if not is_out_of_memory(error):
                     raise
                 notes.append(f"{each.name}: out of memory.")
                 continue

@@ -13,6 +13,8 @@ from torch.utils.data import Dataset, Subset
 from annlib.config import Experiment, Head, RuntimeConfig, TestConfig
 from annlib.course.attention import model_input
 from annlib.course.lesson import OpenedLesson, progress
+from annlib.course.profiler import peak_bytes
+from annlib.course.row_costs import Measuring, shrunk, training_steps
 from annlib.data.balloon_town.dataset import Scenes
 from annlib.data.balloon_town.layout import CLASS_NAMES, HOUSES
 from annlib.data.classes import BALLOON_TOWN, DatasetSpec
@@ -25,8 +27,6 @@ from annlib.engine.inference import make_label_predictor
 from annlib.engine.metrics import evaluate_labels
 from annlib.engine.optimization import Step
 from annlib.engine.predictor import Network, find_network
-from annlib.engine.profiler import peak_bytes
-from annlib.engine.row_costs import Measuring, shrunk, training_steps
 from annlib.engine.runs import record_options
 from annlib.engine.trainer import Trainer, fit_classes
 from annlib.experiments import find_experiment, town

@@ -12,8 +12,8 @@ import small_town
 from PIL import Image
 
 from annlib import __main__
+from annlib.course import profiler
 from annlib.data.balloon_town.dataset import write_scenes
-from annlib.engine import profiler
 from annlib.model import build
 from annlib.published_experiments import published
 

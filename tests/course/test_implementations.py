@@ -26,6 +26,7 @@ from annlib.course.implementations import (
     nonlocal_bytes,
     nonlocal_flops,
 )
+from annlib.course.profiler import Timing, operation_counter, peak_bytes
 from annlib.course.timing import (
     SHIFTS,
     Comparison,
@@ -39,7 +40,6 @@ from annlib.course.timing import (
     relative_difference,
     smooth_noise,
 )
-from annlib.engine.profiler import Timing, operation_counter, peak_bytes
 from annlib.model.asymmetric import AFNB, APNB, AsymmetricAttention
 from annlib.model.baselines import NonLocalAttention
 from annlib.model.fused import FoldedAFNB, FoldedAPNB, FoldedAttention, pyramid_means

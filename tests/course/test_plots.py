@@ -27,9 +27,9 @@ from annlib.course.plots.style import (
     spotlight,
 )
 from annlib.course.plots.training import learning_curves, smoothed
+from annlib.course.runs import Run, read_run
 from annlib.data.balloon_town.dataset import make_scene, repaint
 from annlib.data.balloon_town.layout import PALETTE
-from annlib.engine.runs import Run, read_run
 
 SCENE = make_scene(5)
 

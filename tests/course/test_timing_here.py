@@ -19,6 +19,7 @@ from annlib.course.implementations import (
     nonlocal_flops,
 )
 from annlib.course.plots.costs import cost_curves, say_times
+from annlib.course.profiler import Timing
 from annlib.course.scaling import (
     SECONDS,
     TIMED,
@@ -31,7 +32,6 @@ from annlib.course.scaling import (
     timed,
 )
 from annlib.course.widgets.costs import CHANNELS, GRIDS, MEASURE, SIDES, CostExplorer
-from annlib.engine.profiler import Timing
 
 CPU = torch.device("cpu")
 TINY = Setting((8, 16), 32, (1, 3))

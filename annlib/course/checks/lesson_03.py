@@ -10,7 +10,7 @@ import torch
 from annlib.course.checks.base import NotYet, attempt_number, expect, judge, passed, text
 from annlib.course.checks.inputs import draw
 from annlib.course.implementations import Shape, nonlocal_bytes
-from annlib.engine.profiler import operation_counter
+from annlib.course.profiler import operation_counter
 from annlib.model.asymmetric import AsymmetricAttention
 from annlib.model.baselines import NonLocalAttention
 

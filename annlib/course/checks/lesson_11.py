@@ -13,7 +13,7 @@ from torch.nn.functional import conv2d, linear
 
 from annlib.course.checks.base import NotYet, attempt, expect, judge, passed, result_of, text
 from annlib.course.checks.inputs import draw, normal
-from annlib.engine.profiler import operation_counter
+from annlib.course.profiler import operation_counter
 from annlib.model.asymmetric import PyramidPool
 from annlib.model.fused import pyramid_means
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from annlib.course.checks.base import NotYet, attempt, expect, given, judge, passed, text
 from annlib.course.checks.inputs import draw, normal
 from annlib.course.efficient import FAMILIES, KINDS, exact, method_of, weights_of
-from annlib.engine.profiler import operation_counter
+from annlib.course.profiler import operation_counter
 
 _, PAIRS, ORDER, STORAGE = KINDS
 SIZE = (8, 12)  # fits all methods at their cheapest

@@ -13,9 +13,9 @@ from annlib.config import TrainConfig
 from annlib.course import statistics
 from annlib.course.plots.scenes import draw_labels
 from annlib.course.plots.style import BLOCK_COLOURS, DASHES, GREY, INK, Drawn, new_figure, styled
+from annlib.course.runs import Run
 from annlib.data.balloon_town.layout import Scene
 from annlib.engine.optimization import poly_lr
-from annlib.engine.runs import Run
 
 History = Sequence[tuple[int, float]]  # (step, loss)
 
