@@ -10,9 +10,8 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from annlib.course.authoring import source as reader
-from annlib.course.authoring.build import check_current, sources
-from annlib.course.authoring.source import LINK, Lesson, read
+from annlib.course import authoring as reader
+from annlib.course.authoring import LINK, Lesson, check_current, read, sources
 from annlib.course.lesson import PARAMETERS
 from annlib.course.running.gates import stated_seconds
 

@@ -9,7 +9,7 @@ from annlib.course.plots import scenes
 from annlib.course.plots.style import FigureWithAlt
 from annlib.data.balloon_town.dataset import make_scene
 from annlib.data.balloon_town.layout import PATTERNS, Scene, with_patterns
-from annlib.data.balloon_town.render import paint_scene
+from annlib.data.balloon_town.painting import paint_scene
 from annlib.data.datasets import FIRST_VAL_SEED
 from annlib.experiments import HEADS
 from annlib.model.build import shipped_model

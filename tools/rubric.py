@@ -13,8 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from annlib.course.authoring.build import sources
-from annlib.course.authoring.source import Lesson, read
+from annlib.course.authoring import Lesson, read, sources
 from tools.check_lessons import findings_by_point
 
 POINTS = {

@@ -89,20 +89,6 @@ def at_least_one(option: str, value: int) -> None:
         raise ValueError(f"{option} is {value}: at least one is needed. Give {option} 1 or more.")
 
 
-def choose_device(device: Device) -> "torch.device":
-    """auto takes a GPU if there is one. Raises ValueError for a GPU that does not exist."""
-    import torch
-
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ValueError(
-            "--device cuda, but torch finds no CUDA GPU here. Use --device cpu, or check the "
-            "driver (nvidia-smi) and that this torch was built for CUDA."
-        )
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(device)
-
-
 def use_threads(threads: int | None) -> None:
     """Limits the CPU threads of one operation; None leaves torch's own choice."""
     import torch

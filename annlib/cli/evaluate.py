@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from tyro.conf import Positional
 
-from annlib.cli.common import Device, choose_device, interruptible, message_of, use_threads
+from annlib.cli.common import Device, interruptible, message_of, use_threads
 from annlib.config import Precision
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ class Evaluate:
         from annlib.data.datasets import labelled
         from annlib.engine.distributed import init_distributed, is_main
         from annlib.engine.evaluate import Evaluation
-        from annlib.engine.inference import MULTI_SCALE, check_test
+        from annlib.engine.inference import MULTI_SCALE, check_test, choose_device
         from annlib.engine.metrics import score_table
         from annlib.engine.predictor import check_folder_classes, find_network, segmenter
         from annlib.engine.results import to_json

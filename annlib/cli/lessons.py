@@ -21,7 +21,7 @@ class Build:
     """
 
     def run(self) -> None:
-        from annlib.course.authoring.build import build_all
+        from annlib.course.authoring import build_all
 
         for notebook, kept in build_all(HERE).items():
             print(f"{notebook} had edited cells: kept as {kept}" if kept else notebook)

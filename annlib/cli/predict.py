@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tyro.conf import Positional
 
-from annlib.cli.common import Device, choose_device
+from annlib.cli.common import Device
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,7 @@ class Predict:
     """auto takes a GPU if there is one."""
 
     def run(self) -> None:
+        from annlib.engine.inference import choose_device
         from annlib.engine.predictor import find_network, segment_image, segmenter
         from annlib.model.build import shipped_path
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tyro.conf import Positional
 
-from annlib.cli.common import Device, at_least_one, choose_device, use_threads
+from annlib.cli.common import Device, at_least_one, use_threads
 from annlib.config import Precision, RuntimeConfig
 from annlib.published_experiments import Published, published
 
@@ -142,7 +142,7 @@ class Reproduce:
         from annlib.course.row_costs import Measuring, row_cost
         from annlib.engine.distributed import init_distributed, is_main, world_size
         from annlib.engine.evaluate import Evaluation
-        from annlib.engine.inference import MULTI_SCALE, make_label_predictor
+        from annlib.engine.inference import MULTI_SCALE, choose_device, make_label_predictor
         from annlib.engine.predictor import segmenter
         from annlib.engine.results import provenance, to_json, without_names, write_results
         from annlib.model.checkpoint import write_atomically

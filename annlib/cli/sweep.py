@@ -12,8 +12,7 @@ from tyro.conf import Positional
 from annlib.cli.common import at_least_one
 
 if TYPE_CHECKING:
-    from annlib.course.sweeping.grid import Grid
-    from annlib.course.sweeping.run import Outcome
+    from annlib.course.sweeping import Grid, Outcome
 
 
 @dataclass(frozen=True)
@@ -42,8 +41,7 @@ class Sweep:
     """Run nothing; write the tables of the runs that have ended."""
 
     def run(self) -> None:
-        from annlib.course.sweeping.grid import read_grid
-        from annlib.course.sweeping.run import outcome_of, run_one
+        from annlib.course.sweeping import outcome_of, read_grid, run_one
 
         at_least_one("--jobs", self.jobs)
         if (self.only is not None) + self.count + self.table > 1:
@@ -68,8 +66,7 @@ class Sweep:
 
     def run_all(self, grid: "Grid") -> None:
         """Runs what is not finished, a line for each run; always writes the tables."""
-        from annlib.course.sweeping.run import collected, sweep
-        from annlib.course.sweeping.tables import write_all
+        from annlib.course.sweeping import collected, sweep, write_all
         from annlib.engine.results import without_names
 
         total, started = len(grid.combinations), time.perf_counter()

@@ -16,7 +16,6 @@ from annlib.cli.common import (
     Device,
     able,
     at_least_one,
-    choose_device,
     interruptible,
     memory_advice,
     message_of,
@@ -87,6 +86,7 @@ class Train:
         from tqdm import tqdm
 
         from annlib.engine.distributed import init_distributed, is_main, world_size
+        from annlib.engine.inference import choose_device
         from annlib.engine.metrics import score_table
         from annlib.published_experiments import ZOO
 

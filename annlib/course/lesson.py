@@ -19,6 +19,7 @@ import torch
 from IPython import get_ipython
 from IPython.display import display
 
+from annlib.engine.inference import choose_device
 from annlib.experiments import find_experiment
 
 if TYPE_CHECKING:  # importing it takes a second, which lessons can spare
@@ -205,7 +206,7 @@ def open_lesson(
     refuse_mode(mode)
     if not isinstance(seed, int) or seed < 0:
         raise ValueError(f"seed is {seed!r}; it is a whole number from 0 up.")
-    chosen = chosen_device(device)
+    chosen = choose_device(device)
     if data_root and not Path(data_root).is_dir():
         raise FileNotFoundError(
             f"data_root is {data_root!r}, but there is no folder {Path(data_root).resolve()}. "
@@ -221,19 +222,3 @@ def open_lesson(
         where = f"{chosen}, {torch.cuda.get_device_name(chosen)}"
     print(f"Mode {mode}, seed {seed}, on {where}.")
     return OpenedLesson(mode, chosen, seed, Path(data_root) if data_root else None, name)
-
-
-def chosen_device(device: str) -> torch.device:
-    """auto takes a GPU where there is one.  Raises ValueError for one that is not there."""
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        chosen = torch.device(device)
-    except (RuntimeError, TypeError) as error:
-        raise ValueError(f"device is {device!r}. Use 'auto', 'cpu', 'cuda' or 'cuda:1'.") from error
-    if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
-        raise ValueError(
-            f"device is {device!r}, but torch finds {torch.cuda.device_count()} CUDA GPUs here. "
-            "Use 'auto' or 'cpu', or check the driver (nvidia-smi)."
-        )
-    return chosen

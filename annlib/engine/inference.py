@@ -26,6 +26,22 @@ Predict = Callable[[Tensor], Tensor]  # images (B, 3, H, W) normalised -> logits
 Label = Callable[[Tensor], Tensor]  # images (B, 3, H, W) normalised -> classes uint8 (B, H, W)
 
 
+def choose_device(device: str) -> torch.device:
+    """auto takes a GPU if there is one.  Raises ValueError for one that does not exist."""
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(f"device is {device!r}. Use 'auto', 'cpu', 'cuda' or 'cuda:1'.") from error
+    if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
+        raise ValueError(
+            f"device is {device!r}, but torch finds {torch.cuda.device_count()} CUDA GPUs here. "
+            "Use 'cpu', or check the driver (nvidia-smi) and that this torch was built for CUDA."
+        )
+    return chosen
+
+
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager:
     """Inside, the model computes in that precision; a no-op for float32."""
     if precision == "fp32":

@@ -155,8 +155,7 @@ interval_sliders({h: [one[key] for one in records if one["head"] == h] for h in 
 
 RESULTS_TABLE = """
 from annlib.course.widgets.training import ResultsTable
-from annlib.course.sweeping.grid import make_grid
-from annlib.course.sweeping.run import Outcome
+from annlib.course.sweeping import Outcome, make_grid
 lists = {"head": ["apnb", "ann"], "seed": [0, 1, 2]}
 grid = make_grid(ROOT / "notebooks/jobs/train_town.ipynb", lists)
 table = ResultsTable(grid, "house_accuracy")

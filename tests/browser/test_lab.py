@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from annlib.course.authoring.build import sources
+from annlib.course.authoring import sources
 from tests.browser.gallery import ENTRIES
 from tests.browser.lab import SETTINGS, jupyterlab, stop
 

@@ -75,7 +75,7 @@ def test_what_cannot_be_done_is_told_in_one_message(annlib, command: str, messag
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
 def test_missing_gpu_is_told(annlib) -> None:
-    with pytest.raises(SystemExit, match="torch finds no CUDA GPU here. Use --device cpu"):
+    with pytest.raises(SystemExit, match="'cuda', but torch finds 0 CUDA GPUs here. Use 'cpu'"):
         annlib("train", "balloon_ann", "--device", "cuda")
 
 

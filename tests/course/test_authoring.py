@@ -7,16 +7,18 @@ import nbformat
 import pytest
 
 from annlib.cli.lessons import Build
-from annlib.course.authoring.build import (
+from annlib.course.authoring import (
+    Option,
     build,
     build_all,
     check_current,
     finished,
     hidden_lines,
     notebook_text,
+    quiz_options,
+    read,
     stub,
 )
-from annlib.course.authoring.source import Option, quiz_options, read
 
 FIXTURE = Path(__file__).parents[1] / "lessons/90_fixture.py"
 TEXT = FIXTURE.read_text()

@@ -11,7 +11,7 @@ import torch
 from exercises import Gallery, lesson_02
 
 from annlib.course import checks
-from annlib.course.authoring.source import read
+from annlib.course.authoring import read
 from annlib.course.checks import base
 from annlib.course.lesson import LINE
 from annlib.experiments import town

@@ -12,7 +12,7 @@ from queue import Empty
 import nbformat
 import pytest
 
-from annlib.course.authoring.build import build, build_all
+from annlib.course.authoring import build, build_all
 from annlib.course.lesson import check_parameters, known_parameters
 from annlib.course.running import execute, offline
 from annlib.course.running.execute import (

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from annlib.course.authoring.build import check_current
+from annlib.course.authoring import check_current
 from annlib.course.running.release import release
 from tools.check_lessons import lint_all
 

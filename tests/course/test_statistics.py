@@ -25,8 +25,7 @@ from annlib.course.statistics import (
     t_quantile,
     verdict,
 )
-from annlib.course.sweeping.grid import make_grid
-from annlib.course.sweeping.run import Outcome
+from annlib.course.sweeping import Outcome, make_grid
 from annlib.course.training import Trial, experiment, run_trial, with_anchors
 from annlib.course.widgets.training import (
     ALL,

@@ -21,7 +21,7 @@ from annlib.course.lesson import ROOT
 from annlib.course.plots.attention import six_positions as drawn
 from annlib.course.plots.scenes import chosen_scenes, confusion_matrix, painted
 from annlib.course.plots.style import FigureWithAlt
-from annlib.course.sweeping.grid import make_grid
+from annlib.course.sweeping import make_grid
 from annlib.course.widgets.attention import BOTH, KEY, QUERY, cell_map, layer_order, six_positions
 from annlib.course.widgets.base import Explorer, slider
 from annlib.course.widgets.costs import (

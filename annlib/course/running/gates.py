@@ -44,12 +44,13 @@ def record_of(notebook: NotebookNode) -> Path:
 
 def record(notebook: NotebookNode, seconds: float) -> Path:
     """Keeps the claims of an executed lesson, with date, machine and parameters.  -> the file"""
-    from annlib.engine.results import hardware  # takes torch's seconds, which gates can spare
+    from annlib.engine.results import provenance  # takes torch's seconds, as gates can spare
 
+    hardware = provenance()["hardware"]
     parameters = notebook.metadata.get("papermill", {}).get("parameters", {})
     claims = {name: claim._asdict() for name, claim in sorted(claims_in(notebook).items())}
     content = {"date": date.today().isoformat()}
-    content["machine"] = {name: value for name, value in hardware().items() if name != "threads"}
+    content["machine"] = {name: value for name, value in hardware.items() if name != "threads"}
     content |= {name: parameters.get(name) for name in ("mode", "seed")}
     content["seconds"] = round(seconds)
     content["claims"] = {claim.pop("name"): claim for claim in claims.values()}

@@ -13,8 +13,7 @@ from annlib.course.lesson import progress, say
 from annlib.course.plots import training as plots
 from annlib.course.plots.style import FigureWithAlt
 from annlib.course.statistics import OPEN, REFUTED, SUPPORTED, half_width, pretend, verdict
-from annlib.course.sweeping.grid import SEED, Grid, show
-from annlib.course.sweeping.run import Outcome
+from annlib.course.sweeping import SEED, Grid, Outcome, show
 from annlib.course.training import Trial
 from annlib.course.widgets.base import Explorer, Piece, choice, html_table, menu, slider
 from annlib.data.balloon_town.layout import Scene
