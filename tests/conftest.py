@@ -1,8 +1,10 @@
 """What holds for every test."""
 
 import asyncio
+import sys
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,6 +14,24 @@ import torch
 def repeatable() -> None:
     """The same random numbers whenever and in whatever order a test runs."""
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def annlib(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> Callable[..., str]:
+    """Runs a command line in an empty folder.  -> what it printed"""
+    from annlib.__main__ import main
+
+    monkeypatch.delenv("ANNLIB_TRACEBACK", raising=False)
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words: object) -> str:
+        monkeypatch.setattr(sys, "argv", ["annlib", *map(str, words)])
+        main()
+        return capsys.readouterr().out
+
+    return run
 
 
 @pytest.fixture

@@ -232,11 +232,11 @@ def ending(lesson: Lesson, folder: Path) -> Iterator[str]:
         yield f"{lesson.name}: {len(found)} quiz questions; 3 to 5 make learners recall the lesson."
     for name, cell in found.items():
         options = reader.quiz_options(cell.text)
-        if len(options) < 2 or sum(option.right for option in options) != 1:
+        if len(options) < 2 or sum(correct for correct, _, _ in options) != 1:
             yield f"{cell.place}: quiz {name!r} has {len(options)} options; one must be `- [x]`."
-        for option in options:
-            if not option.explanation:
-                yield f"{cell.place}: quiz {name!r} does not explain {option.text!r}."
+        for _, text, why in options:
+            if not why:
+                yield f"{cell.place}: quiz {name!r} does not explain {text!r}."
     last = lesson.cells[-1]  # the header was found before it
     if "recap" not in last.tags:
         yield f"{lesson.name}: the last cell is not tagged 'recap'."

@@ -1,6 +1,7 @@
 """annlib reproduce: measures a published row on your copy of its data set."""
 
 import shlex
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,8 +29,6 @@ def comparison(
     row: Published, scores: "dict[str, Scores]", cost: "RowCost | None"
 ) -> dict[str, Columns]:
     """Published, here (scores by SINGLE and MULTI), and the difference, None if one is missing."""
-    names = ("miou", "miou_multiscale", "memory_gb", "frames_per_second")
-    published = {name: getattr(row, name) for name in names}
     inference, training = (cost.inference, cost.training) if cost else (None, None)
     here = {
         "miou": 100 * scores[SINGLE].miou,
@@ -37,8 +36,9 @@ def comparison(
         "memory_gb": training.peak_gib if training else None,
         "frames_per_second": 1000 / inference.timing.median if inference else None,
     }
-    pairs = {name: (value, published[name]) for name, value in here.items()}
-    difference = {name: None if None in pair else pair[0] - pair[1] for name, pair in pairs.items()}
+    published = {name: getattr(row, name) for name in here}
+    pairs = ((name, value, published[name]) for name, value in here.items())
+    difference = {name: None if None in (a, b) else a - b for name, a, b in pairs}
     return {"published": published, "here": here, "difference": difference}
 
 
@@ -144,13 +144,12 @@ class Reproduce:
         from annlib.engine.evaluate import Evaluation
         from annlib.engine.inference import MULTI_SCALE, choose_device, make_label_predictor
         from annlib.engine.predictor import segmenter
-        from annlib.engine.results import provenance, to_json, without_names, write_results
+        from annlib.engine.results import command, provenance, to_json, write_results
         from annlib.model.checkpoint import write_atomically
 
         row = published(self.name)
         at_least_one("--repeat", self.repeat)
-        if self.limit is not None:
-            at_least_one("--limit", self.limit)
+        at_least_one("--limit", 1 if self.limit is None else self.limit)
         use_threads(self.threads)
         with init_distributed(choose_device(self.device)) as device:
             network = network_of_row(row, self.weights)
@@ -175,24 +174,12 @@ class Reproduce:
                 cost = row_cost(row, how, inference=True, training=True)
             if not is_main():
                 return
-        values = {
-            "made": provenance(),
-            "name": row.name,
-            "precision": self.precision,
-            "caveats": list(caveats),
-            **comparison(row, scores, cost),
-            "scores": {name: s.as_json(network.spec.class_names) for name, s in scores.items()},
-            "cost": cost.as_json() if cost else None,
-        }
-        path = self.out / f"{row.name}.md"
+        values = {"made": provenance(), "name": row.name, "precision": self.precision}
+        values |= {"caveats": list(caveats), **comparison(row, scores, cost)}
+        class_names, path = network.spec.class_names, self.out / f"{row.name}.md"
+        values["scores"] = {name: found.as_json(class_names) for name, found in scores.items()}
+        values["cost"] = cost.as_json() if cost else None
         write_atomically(path.with_suffix(".json"), to_json(values))
-        words = ["annlib", "reproduce", self.name, "--data", str(self.data)]
-        words += [] if self.multi_scale else ["--no-multi-scale"]
-        words += [] if self.benchmark else ["--no-benchmark"]
-        for option in ("weights", "limit", "repeat", "precision"):
-            value = getattr(self, option)
-            if value != getattr(Reproduce, option):  # its default
-                words += [f"--{option}", str(value)]
         text = reproduced_table(row, scores, cost, caveats, self.precision, device)
-        print(write_results(text, path, shlex.join(map(without_names, words))))
+        print(write_results(text, path, shlex.join(command(sys.argv))))
         print(f"Saved {path}")

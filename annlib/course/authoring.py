@@ -126,33 +126,25 @@ def check_cell(cell: Cell) -> None:
         )
 
 
-class Option(NamedTuple):
-    right: bool
-    text: str
-    explanation: str  # why it is correct or not
-
-
 def folded(summary: str, body: str) -> str:
     """Markdown that shows `summary` (HTML) and unfolds `body`; the blank lines keep it markdown."""
     return f"<details>\n<summary>{summary}</summary>\n\n{body}\n\n</details>"
 
 
-def quiz_options(text: str) -> list[Option]:
-    """The options of a quiz cell: `- [ ] text`, then the explanation indented by two blanks."""
-    found = OPTION.finditer(text)
-    return [Option(m[1] == "x", m[2].strip(), " ".join(m[3].split())) for m in found]
+def quiz_options(text: str) -> list[tuple[bool, str, str]]:
+    """(correct, text, why) of `- [ ] text`, then the explanation indented by two blanks."""
+    return [(m[1] == "x", m[2].strip(), " ".join(m[3].split())) for m in OPTION.finditer(text)]
 
 
 def quiz(text: str) -> str:
     """The question, and each option folding its own explanation: choosing is opening."""
     first = OPTION.search(text)
     parts = [text[: first.start()].strip() if first else text, "Choose, then open your choice."]
-    for letter, option in zip("ABCDEFGH", quiz_options(text), strict=False):
-        summary = html.escape(option.text, quote=False)
+    for letter, (correct, said, why) in zip("ABCDEFGH", quiz_options(text), strict=False):
+        summary = html.escape(said, quote=False)
         for pattern, tag in EMPHASIS:  # as HTML: markdown is not read inside a <summary>
             summary = re.sub(pattern, rf"<{tag}>\1</{tag}>", summary)
-        said = f"**{'Yes.' if option.right else 'No.'}** {option.explanation}"
-        parts.append(folded(f"{letter}. {summary}", said))
+        parts.append(folded(f"{letter}. {summary}", f"**{'Yes.' if correct else 'No.'}** {why}"))
     return "\n\n".join(parts)
 
 

@@ -1,21 +1,15 @@
 """Reads the folders of runs, whole or damaged, for tables and learning curves."""
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from math import nan
 from pathlib import Path
 from typing import Any
 
-from annlib.engine.runs import (
-    HISTORY,
-    STARTS,
-    VALIDATION,
-    Line,
-    parse,
-    read_history,
-    read_lines,
-    read_validations,
-)
+from annlib.engine import runs as records
+from annlib.engine.runs import HISTORY, STARTS, VALIDATION, Line
 from annlib.model.checkpoint import Header, read_header
 
 SETTINGS, LAST = "experiment.json", "last.safetensors"
@@ -25,7 +19,7 @@ MARKS = {SETTINGS, LAST, HISTORY, STARTS, VALIDATION}  # one of them makes a fol
 def read_starts(folder: Path) -> list[Line]:
     """The recorded starts, see `record_start`."""
     keys = ("started", "versions", "hardware", "step", "device", "processes", "compute")
-    return read_lines(folder / STARTS, keys)
+    return records.read_lines(folder / STARTS, keys)
 
 
 @dataclass(frozen=True)
@@ -59,8 +53,8 @@ class Run:
 
     @property
     def state(self) -> str:
-        done = self.iterations is not None and self.step >= self.iterations
-        return "finished" if done else "unfinished"
+        total = self.iterations
+        return "unfinished" if total is None or self.step < total else "finished"
 
     @property
     def loss(self) -> float | None:
@@ -75,7 +69,7 @@ class Run:
 
     @property
     def best_miou(self) -> float | None:
-        found = [line["miou"] for line in [*self.validations, self.scores] if "miou" in line]
+        found = (line.get("miou", nan) for line in [*self.validations, self.scores])
         return max((miou for miou in found if miou == miou), default=None)
 
     @property
@@ -108,32 +102,30 @@ def read_run(folder: Path) -> Run:
         raise FileNotFoundError(
             f"There is no run in {folder}: `annlib runs` lists those there are."
         )
-    found: dict[str, Any] = {"settings": {}, "saved": None}
     troubles = []
 
-    def read_settings(folder: Path) -> dict[str, Any]:
-        """Also those of another version of annlib."""
-        values = parse((folder / SETTINGS).read_bytes())
-        recipe = values.get("train") if values else None
-        if not isinstance(recipe, dict) or not {"seed", "iterations"} <= recipe.keys():
-            raise ValueError(
-                f"{folder / SETTINGS} is damaged: it does not hold the settings of an experiment."
-            )
-        return values
-
-    for name, read in (
-        ("settings", read_settings),
-        ("saved", lambda folder: read_header(folder / LAST) if (folder / LAST).exists() else None),
-        ("starts", read_starts),
-        ("history", read_history),
-        ("validations", read_validations),
-    ):
+    def read(reader: Callable[[Path], Any], otherwise: Any) -> Any:
         try:
-            found[name] = read(folder)
+            return reader(folder)
         except (OSError, ValueError) as error:
             troubles.append(problem_of(error))
-            found.setdefault(name, [])
-    return Run(folder, **found, troubles=tuple(troubles))
+            return otherwise
+
+    settings = read(read_settings, {})
+    saved = read(lambda _: read_header(folder / LAST) if (folder / LAST).exists() else None, None)
+    lists = [read(one, []) for one in (read_starts, records.read_history, records.read_validations)]
+    return Run(folder, settings, saved, *lists, tuple(troubles))
+
+
+def read_settings(folder: Path) -> dict[str, Any]:
+    """Also those of another version of annlib."""
+    values = records.parse((folder / SETTINGS).read_bytes())
+    recipe = values.get("train") if values else None
+    if not isinstance(recipe, dict) or not {"seed", "iterations"} <= recipe.keys():
+        raise ValueError(
+            f"{folder / SETTINGS} is damaged: it does not hold the settings of an experiment."
+        )
+    return values
 
 
 def problem_of(error: Exception) -> str:

@@ -12,11 +12,10 @@ from scipy.special import stdtrit  # what scipy.stats.t.ppf calls; scipy.stats i
 
 
 class Interval(NamedTuple):
-    """mean ± half: with `level`, this interval of repeated experiments holds the true mean."""
+    """mean ± half, which holds the true mean in the promised share of repeated experiments."""
 
     mean: float
     half: float
-    level: float
     n: int
 
     @property
@@ -51,7 +50,7 @@ def interval(values: Sequence[float], level: float = 0.95) -> Interval:
     if len(values) < 2:
         raise ValueError(f"{len(values)} run says nothing about spread: an interval needs two.")
     half = half_width(stdev(values), len(values), level)
-    return Interval(mean(values), half, level, len(values))
+    return Interval(mean(values), half, len(values))
 
 
 def paired_interval(

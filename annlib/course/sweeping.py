@@ -47,10 +47,10 @@ class Grid(NamedTuple):
 
     def number(self, number: int) -> Combination:
         """Raises ValueError unless 1 <= number <= how many there are."""
-        if not 1 <= number <= len(self.combinations):
-            size = len(self.combinations)
-            raise ValueError(f"No combination {number}: this grid has {size}, counted from 1.")
-        return self.combinations[number - 1]
+        size = len(self.combinations)
+        if 1 <= number <= size:
+            return self.combinations[number - 1]
+        raise ValueError(f"No combination {number}: this grid has {size}, counted from 1.")
 
 
 def read_grid(path: Path) -> Grid:
@@ -110,10 +110,10 @@ def make_grid(
     code = "\n\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "code")
     combinations = []
     for number, (text, parameters) in enumerate(zip(texts, everything, strict=True), 1):
-        identity = hashlib.sha256((text + code).encode()).hexdigest()[:8]
         words = [f"{name} {show(parameters[name])}" for name in varied]
         readable = re.sub(r"[^a-z0-9]+", "-", " ".join(words).lower()).strip("-")[:60]
-        name = "-".join(filter(None, (readable, identity)))
+        identity = hashlib.sha256((text + code).encode()).hexdigest()[:8]
+        name = f"{readable}-{identity}".strip("-")
         label = ", ".join(words) or "the only run"
         combinations.append(Combination(number, label, name, parameters))
     return Grid(notebook, tuple(varied), tuple(combinations))
@@ -182,30 +182,26 @@ def notebook_of(folder: Path, combination: Combination) -> Path:
 
 def outcome_of(folder: Path, combination: Combination) -> Outcome | None:
     """How a run ended, if it has; None for one that did not begin or was cut off."""
-    path = notebook_of(folder, combination).with_suffix(".json")
-    if not path.is_file():
+    notebook, (number, label, _, parameters) = notebook_of(folder, combination), combination
+    note = notebook.with_suffix(".run.json")  # written when the run has ended
+    if not (note.is_file() and notebook.is_file()):
         return None
-    told = json.loads(path.read_text(encoding="utf-8"))
-    return Outcome(**told | {"number": combination.number, "label": combination.label})
+    told, result = json.loads(note.read_text(encoding="utf-8")), {}
+    error = told["error"]
+    try:
+        result = {} if error else result_in(notebook)
+    except ValueError as problem:
+        error = str(problem)
+    return Outcome(number, label, parameters, told["seconds"], result, error)
 
 
 def run_one(notebook: Path, combination: Combination, folder: Path) -> Outcome:
-    """Executes one run and keeps how it ended: last of all, so that half a run leaves nothing."""
     from annlib.course.running.execute import run
 
-    output = notebook_of(folder, combination)
-    (record := output.with_suffix(".json")).unlink(missing_ok=True)
-    number, label, _, parameters = combination
+    parameters = combination.parameters
     threads = int(parameters.get("threads") or 0) or (os.cpu_count() or 1)
-    executed = run(notebook, output, parameters, A_WEEK, threads)
-    error, result = executed.error, {}
-    try:
-        result = {} if error else result_in(output)
-    except ValueError as problem:
-        error = str(problem)
-    outcome = Outcome(number, label, parameters, executed.seconds, result, error)
-    write_atomically(record, f"{json.dumps(outcome._asdict(), indent=1)}\n".encode())
-    return outcome
+    run(notebook, notebook_of(folder, combination), parameters, A_WEEK, threads)
+    return outcome_of(folder, combination)
 
 
 def collected(grid: Grid, folder: Path) -> list[Outcome]:

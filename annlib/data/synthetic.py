@@ -1,10 +1,8 @@
 """Small synthetic imitations of Cityscapes, ADE20K and VOC, with their folders and label values.
 
 A class is recognised by its colour and its stripes, and stands where it belongs: enough to learn
-something, and cheap at any size. Legend: H height, W width; sizes are (height, width) in pixels.
-
-For tests and rehearsals. The images are painted, so scores on them say nothing about the real
-data sets; a file MIMIC.txt in the root says so.
+something, but scores say nothing about the real data sets; a file MIMIC.txt in the root says so.
+Legend: H height, W width; sizes are (height, width) in pixels.
 """
 
 from collections.abc import Iterator
@@ -105,14 +103,13 @@ class Drawing:
 
     def place(self, thing: Thing, border: int | None = None) -> None:
         """Draws an object at its height, anywhere across: odd values round, even ones square."""
-        border_width = 0 if border is None else max(1, min(self.height, self.width) // 75)
+        width = 0 if border is None else max(1, min(self.height, self.width) // 75)
         tall = thing.height * self.height * self.random.uniform(0.7, 1.3)
         wide = max(2.0, tall * thing.aspect)
         bottom = thing.bottom * self.height * self.random.uniform(0.95, 1.05)
         left = self.random.uniform(-0.3 * wide, self.width - 0.7 * wide)
         shape = self.draw.ellipse if thing.value % 2 else self.draw.rectangle
-        box = (left, bottom - tall, left + wide, bottom)
-        shape(box, fill=thing.value, outline=border, width=border_width)
+        shape((left, bottom - tall, left + wide, bottom), thing.value, border, width)
 
 
 def street(random: np.random.Generator, size: Size) -> Values:
@@ -184,19 +181,15 @@ def mimic(
             if name == "cityscapes":
                 values = street(random, next(sizes))
                 city = CITIES[split][index % len(CITIES[split])]
-                image_folder, label_folder = (
-                    folder / part / split / city for part in ("leftImg8bit", "gtFine")
-                )
-                image = image_folder / f"{city}_{index:06d}_000019_leftImg8bit.png"
-                labels = label_folder / f"{city}_{index:06d}_000019_gtFine_labelIds.png"
+                stem = f"{split}/{city}/{city}_{index:06d}_000019"
+                image = folder / f"leftImg8bit/{stem}_leftImg8bit.png"
                 save(paint(values, CITYSCAPES, random), image)
-                save(values, labels)
+                save(values, folder / f"gtFine/{stem}_gtFine_labelIds.png")
             elif name == "ade20k":
-                values = scene(random, next(sizes))
-                home, stem = folder / "ADEChallengeData2016", f"ADE_{split}_{index + 1:08d}"
-                part = ADE20K_FOLDERS[split]
-                save(paint(values, ADE20K, random), home / "images" / part / f"{stem}.jpg")
-                save(values, home / "annotations" / part / f"{stem}.png")
+                values, home = scene(random, next(sizes)), folder / "ADEChallengeData2016"
+                stem = f"{ADE20K_FOLDERS[split]}/ADE_{split}_{index + 1:08d}"
+                save(paint(values, ADE20K, random), home / f"images/{stem}.jpg")
+                save(values, home / f"annotations/{stem}.png")
         (folder / MARK).write_text(
             f"Painted by `annlib data mimic {name}` in the layout of the real data set, which has "
             f"{PUBLISHED_IMAGES[name]} images. Scores on it say nothing about those.\n"
@@ -238,20 +231,16 @@ def write_voc(
         if name in own:
             save(values, home / "SegmentationClass" / f"{name}.png", VOC_PALETTE)
         elif originals:
-            (sbd / "cls").mkdir(parents=True, exist_ok=True)
+            (path := sbd / f"cls/{name}.mat").parent.mkdir(parents=True, exist_ok=True)
             borderless = np.where(values == 255, 0, values).astype(np.uint8)  # as SBD is
             content = {"GTcls": {"Segmentation": borderless}}
-            need_scipy("--originals").savemat(
-                sbd / "cls" / f"{name}.mat", content, do_compression=True
-            )
+            need_scipy("--originals").savemat(path, content, do_compression=True)
         else:
             save(values, home / "SegmentationClassAug" / f"{name}.png")
     lists = {home / LISTS / "train.txt": own[:-val], home / LISTS / "val.txt": own[-val:]}
     if originals:  # SBD's lists are independent of VOC's: they share images with its val
-        lists |= {
-            sbd / "train.txt": [*added[::2], own[-1]],
-            sbd / "val.txt": [*added[1::2], own[0]],
-        }
+        lists[sbd / "train.txt"] = [*added[::2], own[-1]]
+        lists[sbd / "val.txt"] = [*added[1::2], own[0]]
     else:
         lists[home / LISTS / "trainaug.txt"] = [*own[:-val], *added]
     for path, listed in lists.items():

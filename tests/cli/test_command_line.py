@@ -9,7 +9,6 @@ from subprocess import PIPE
 import pytest
 import torch
 
-from annlib import __main__
 from annlib.__main__ import COMMANDS, SUCCESSORS, read_command
 from annlib.cli import common
 from annlib.cli.data import WriteScenes
@@ -27,18 +26,6 @@ print("heavy", *sorted({{"torch", "numpy", "PIL", "matplotlib"}} & set(sys.modul
 print("commands", sum(name.startswith("annlib.cli.") for name in sys.modules))
 print("seconds", resource.getrusage(resource.RUSAGE_SELF).ru_utime)
 """
-
-
-@pytest.fixture
-def annlib(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    monkeypatch.delenv("ANNLIB_TRACEBACK", raising=False)
-    monkeypatch.chdir(tmp_path)
-
-    def run(*words: object) -> None:
-        monkeypatch.setattr(sys, "argv", ["annlib", *map(str, words)])
-        __main__.main()
-
-    return run
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,11 @@ from subprocess import PIPE, Popen
 
 import numpy as np
 import pytest
+from failing import failure
 from PIL import Image
 from small_pictures import SPEC, pictures, save_tiny, tiny_model, tiny_segmenter, write_pictures
 from tiny import TINY
 
-from annlib import __main__
 from annlib.config import TestConfig
 from annlib.data.classes import CITYSCAPES, VOC12AUG
 from annlib.engine.evaluate import Evaluation
@@ -38,32 +38,10 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def annlib(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path):
-    """Runs a command line in an empty folder.  -> what it printed"""
-    monkeypatch.delenv("ANNLIB_TRACEBACK", raising=False)
-    monkeypatch.chdir(tmp_path)
-
-    def run(*words: object) -> str:
-        monkeypatch.setattr(sys, "argv", ["annlib", *map(str, words)])
-        __main__.main()
-        return capsys.readouterr().out
-
-    return run
-
-
-@pytest.fixture
 def evaluate(annlib, material: Path):
     """annlib evaluate with these options.  -> what it printed"""
     words = ("evaluate", material / "tiny.safetensors", "--data", material / "data")
     return lambda options="": annlib(*words, *options.split())
-
-
-def failure(run, *words: object) -> str:
-    """The message of a command that cannot be done."""
-    with pytest.raises(SystemExit) as stop:
-        run(*words)
-    assert isinstance(stop.value.code, str)
-    return stop.value.code
 
 
 def table_of(material: Path, test: TestConfig, precision: str = "fp32") -> str:

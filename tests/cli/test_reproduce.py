@@ -66,16 +66,8 @@ def weights(row: Published, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def annlib(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    """Runs a command line.  -> what it printed"""
-
-    def run(*words: object) -> str:
-        fixed = ("--device", "cpu", "--repeat", 1)
-        monkeypatch.setattr(sys, "argv", ["annlib", "reproduce", *map(str, (*words, *fixed))])
-        __main__.main()
-        return capsys.readouterr().out
-
-    return run
+def annlib(annlib: Callable[..., str]) -> Callable[..., str]:
+    return lambda *words: annlib("reproduce", *words, "--device", "cpu", "--repeat", 1)
 
 
 def cells(text: str) -> list[list[str]]:

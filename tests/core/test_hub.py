@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from failing import failure
 from file_server import Files, closed_port, serving
 from foreign_weights import (
     SLIM,
@@ -370,24 +371,6 @@ def rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Published, ..
             monkeypatch.setitem(published_experiments.NAMES, name, rows[-1])
     monkeypatch.setattr(hub, "ROWS", tuple(rows))
     return tuple(rows)
-
-
-@pytest.fixture
-def annlib(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs a command line.  -> what it printed"""
-
-    def run(*words: object) -> str:
-        monkeypatch.setattr(sys, "argv", ["annlib", *map(str, words)])
-        __main__.main()
-        return capsys.readouterr().out
-
-    return run
-
-
-def failure(run: Run, *words: object) -> str:
-    with pytest.raises(SystemExit) as stop:
-        run(*words)
-    return str(stop.value.code)
 
 
 def line_of(name: str, printed: str) -> list[str]:

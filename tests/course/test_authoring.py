@@ -8,7 +8,6 @@ import pytest
 
 from annlib.cli.lessons import Build
 from annlib.course.authoring import (
-    Option,
     build,
     build_all,
     check_current,
@@ -136,7 +135,7 @@ def test_quiz_options_fold_their_own_explanation():
     quiz = cells_of(notebook_text(read(FIXTURE), "learner"))["quiz:lost"]
     assert "<summary>A. Where the <strong>centre</strong> of gravity is.</summary>" in quiz
     assert "**No.** It says exactly that." in quiz and "[x]" not in quiz
-    assert quiz_options("- [x] a\n  why\n  more\n") == [Option(True, "a", "why more")]
+    assert quiz_options("- [x] a\n  why\n  more\n") == [(True, "a", "why more")]
 
 
 def test_links_to_exercises_become_anchors_of_their_headings():

@@ -26,6 +26,7 @@ from traitlets import Type
 
 from annlib.course.lesson import ROOT, Parameters, check_parameters, known_parameters
 from annlib.course.running import offline
+from annlib.model.checkpoint import write_atomically
 
 POLL_SECONDS = 0.5
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
@@ -140,7 +141,7 @@ def run(
         error = execute(output.resolve(), parameters, timeout)
     seconds = time.perf_counter() - started
     told = describe_run(notebook, parameters) | {"seconds": round(seconds, 2), "error": error}
-    note.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    write_atomically(note, f"{json.dumps(told, indent=1)}\n".encode())
     return Run(notebook, output, seconds, error and f"{notebook.name} {error}")
 
 

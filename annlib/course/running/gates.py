@@ -21,9 +21,7 @@ WIDGET_STATE = "application/vnd.jupyter.widget-state+json"
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 STATED = re.compile(r"(\d+(?:\.\d+)?) ?(s|min|h) \((quick|learn|full)\)")
 SECONDS = {"s": 1, "min": 60, "h": 3600}
-TOLERANCE = 1.5
-SILENT_SECONDS = 60
-SHORTEST_ALT = 15
+TOLERANCE, SILENT_SECONDS, SHORTEST_ALT = 1.5, 60, 15
 NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?|-?\.\d+")
 
 
@@ -48,12 +46,11 @@ def record(notebook: NotebookNode, seconds: float) -> Path:
 
     hardware = provenance()["hardware"]
     parameters = notebook.metadata.get("papermill", {}).get("parameters", {})
-    claims = {name: claim._asdict() for name, claim in sorted(claims_in(notebook).items())}
-    content = {"date": date.today().isoformat()}
-    content["machine"] = {name: value for name, value in hardware.items() if name != "threads"}
+    hardware.pop("threads")
+    content = {"date": date.today().isoformat(), "machine": hardware}
     content |= {name: parameters.get(name) for name in ("mode", "seed")}
-    content["seconds"] = round(seconds)
-    content["claims"] = {claim.pop("name"): claim for claim in claims.values()}
+    claims = [claim._asdict() for _, claim in sorted(claims_in(notebook).items())]
+    content |= {"seconds": round(seconds), "claims": {one.pop("name"): one for one in claims}}
     path = record_of(notebook)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
@@ -84,17 +81,16 @@ def named_outputs(notebook: NotebookNode) -> list[tuple[str, NotebookNode]]:
 
 def widget_errors(notebook: NotebookNode) -> Iterator[str]:
     """Crashed widget callbacks, on which papermill reports success."""
-    for place, output in named_outputs(notebook):
-        if place == "a widget" and output.output_type == "error":
-            said = f"{place} raised {output.ename}: {output.evalue}"
-            yield f"{said}. Its figure stays empty for learners."
+    for place, one in named_outputs(notebook):
+        if place == "a widget" and one.output_type == "error":
+            yield f"{place} raised {one.ename}: {one.evalue}. Its figure stays empty for learners."
 
 
 def only_not_started(notebook: NotebookNode) -> Iterator[str]:
     """Errors of a learner edition other than "not started"."""
-    for place, output in named_outputs(notebook):
-        if output.output_type == "error" and output.ename != "NotYet":
-            said = f"{place} raised {output.ename}: {output.evalue}. With an unfilled exercise a"
+    for place, one in named_outputs(notebook):
+        if one.output_type == "error" and one.ename != "NotYet":
+            said = f"{place} raised {one.ename}: {one.evalue}. With an unfilled exercise a"
             yield f"{said} cell may only raise NotYet: use annlib's own function there."
 
 

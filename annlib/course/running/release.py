@@ -8,7 +8,7 @@ from pathlib import Path
 
 import latex2mathml.converter
 import nbformat
-from jinja2 import DictLoader, Environment
+from jinja2 import Environment, FileSystemLoader
 from nbconvert import HTMLExporter
 from nbformat import NotebookNode
 
@@ -20,14 +20,9 @@ from annlib.course.running.gates import Report, record, review
 from annlib.course.widgets.base import saved_page
 
 CELL_SECONDS = {"quick": 600, "learn": 3600, "full": 7 * 24 * 3600}  # then it is stopped
-PAGE = """{% extends 'lab/index.html.j2' %}
-{% block html_head_js %}{% endblock %}
-{% block html_head_js_mathjax %}{% endblock %}
-{% block html_head_js_mermaidjs %}{% endblock %}
-{% block html_head_css %}<style>
-body { max-width: 62rem; margin: 0 auto; padding: 1rem; } img { max-width: 100%; height: auto; }
-details { margin: .4rem 0; } summary { cursor: pointer; } math { font-size: 1.1em; }
-</style>{% endblock %}"""
+TEMPLATES = FileSystemLoader(Path(__file__).parent)
+# Of executed lessons, or of the runs of a sweep.
+INDEX = Environment(autoescape=True, loader=TEMPLATES).get_template("index.html.j2")
 UNTOUCHED = re.compile(r"(<(pre|code|script|style|head|iframe)\b.*?</\2>)", re.DOTALL)
 FORMULA = re.compile(r"\$\$(.+?)\$\$|(?<![\\$\w])\$([^$\s](?:[^$]*?[^$\s])?)\$(?![\d])", re.DOTALL)
 TITLE = "Attention explorer"
@@ -42,8 +37,7 @@ def lesson_page(notebook: NotebookNode, title: str) -> str:
             cell.outputs = [with_alt(one) for out in cell.outputs for one in still(out, models)]
     notebook.metadata.pop("widgets", None)
     notebook.metadata["title"] = title_of(notebook) or title
-    loader = DictLoader({"page.html.j2": PAGE})
-    exporter = HTMLExporter(extra_loaders=[loader], template_file="page.html.j2")
+    exporter = HTMLExporter(extra_loaders=[TEMPLATES], template_file="page.html.j2")
     page, _ = exporter.from_notebook_node(notebook)
     page = re.sub(r'href="(\d\d_\w+)\.ipynb"', r'href="\1.html"', page)
     parts = UNTOUCHED.split(page)  # text, element, its name, text, ...
@@ -102,42 +96,6 @@ def title_of(notebook: NotebookNode) -> str | None:
     texts = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
     found = re.search(r"^# +(.+)$", "\n".join(texts), re.MULTILINE)
     return found and found[1]
-
-
-INDEX = Environment(autoescape=True).from_string("""<!doctype html>
-<html lang="en">
-<head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{{ title }}</title><style>
-:root { color-scheme: light dark; --line: color-mix(in srgb, CanvasText 25%, Canvas); }
-body { font: 1rem/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; }
-ol, .gates { list-style: none; padding: 0; } h2 { margin: 0; font-size: 1.1rem; }
-ol { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fill, minmax(20rem, 1fr)); }
-article { padding: 1rem; border: 1px solid var(--line); border-radius: .6rem; height: 100%;
-  box-sizing: border-box; }
-img { max-width: 100%; border-radius: .3rem; background: white; } summary { cursor: pointer; }
-.gates { display: flex; flex-wrap: wrap; gap: .3rem .9rem; }
-.gates li { white-space: nowrap; } .red { font-weight: bold; }
-pre { white-space: pre-wrap; overflow-wrap: anywhere; font-size: .85rem; }
-table { border-collapse: collapse; } th, td { border: 1px solid var(--line); padding: .2rem .6rem; }
-td { text-align: right; } td:first-child, th { text-align: left; }
-</style></head>
-<body><main><h1>{{ title }}</h1>{{ table | safe }}<p>{{ text }}</p>
-<ol>{% for card in cards %}
-<li><article>
-<h2><a{% if card.link %} href="{{ card.link }}"{% endif %}>{{ card.title }}</a></h2>
-<p>{{ card.text }}</p>
-{% if card.gates %}<ul class="gates" aria-label="Gates">{% for gate, found in card.gates.items() %}
-<li{{ " class=red" if found }}>{{ "✗" if found else "✓" }} {{ gate }}</li>{% endfor %}
-</ul>{% endif %}
-{% if card.problem %}<pre>{{ card.problem }}</pre>{% endif %}
-{% for image in card.images %}{{ image | safe }}{% endfor %}
-{% if card.claims %}<details><summary>{{ card.claims | length }} measured numbers</summary><table>
-<tr><th>claim</th><th>measured</th><th>the text may be off by</th></tr>{% for one in card.claims %}
-<tr><td>{{ one.name }}</td><td>{{ "%.4g" | format(one.value) }} {{ one.unit }}</td>
-<td>± {{ "%.3g" | format(one.within) }}</td></tr>{% endfor %}</table></details>{% endif %}
-</article></li>{% endfor %}</ol></main></body>
-</html>
-""")  # of executed lessons, or of the runs of a sweep
 
 
 def images_in(outputs: Iterable[NotebookNode]) -> list[str]:

@@ -38,7 +38,7 @@ def repaint(scene: Scene, balloon_index: int, pattern: int) -> Scene:
     """
     patterns = [balloon.pattern for balloon in scene.balloons]
     patterns[balloon_index] = pattern
-    return paint_scene(with_patterns(scene.layout, patterns))
+    return paint_scene(with_patterns(scene, patterns))
 
 
 class Scenes(Dataset[tuple[Tensor, Tensor]]):

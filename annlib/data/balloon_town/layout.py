@@ -116,25 +116,12 @@ class Layout:
 
 
 @dataclass(frozen=True)
-class Scene:
+class Scene(Layout):
     """A painted layout. Instances: 0 none, 1..n balloons, then houses, as in their `instance`."""
 
-    layout: Layout
     image: np.ndarray  # uint8 (H, W, 3), RGB
     labels: np.ndarray  # uint8 (H, W), IGNORE_INDEX along borders and on the bonnet
     instances: np.ndarray  # uint8 (H, W), without ignored borders
-
-    @property
-    def seed(self) -> int:
-        return self.layout.seed
-
-    @property
-    def balloons(self) -> tuple[Balloon, ...]:
-        return self.layout.balloons
-
-    @property
-    def houses(self) -> tuple[House, ...]:
-        return self.layout.houses
 
     def mask(self, thing: Balloon | House) -> np.ndarray:
         """Visible pixels of a balloon or house.  -> bool (H, W)"""

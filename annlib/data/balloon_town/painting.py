@@ -384,4 +384,5 @@ def paint_scene(layout: Layout) -> Scene:
     x, height = WIDTH * rng.uniform(0.44, 0.56), rng.uniform(3, 5.5)
     bonnet = ellipse(HEIGHT + 1, x, height, rng.uniform(32, 46))
     canvas.paint(bonnet, (46, 47, 52), IGNORE_INDEX)
-    return Scene(layout, develop(canvas, rng), ignore_borders(canvas.labels), canvas.instances)
+    planned = layout.seed, layout.balloons, layout.houses, layout.ground
+    return Scene(*planned, develop(canvas, rng), ignore_borders(canvas.labels), canvas.instances)
