@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from annlib.engine.predictor import Network
 
 SINGLE, MULTI = "single scale", "ms+flip"
-HEADER = ("", "mIoU %", "ms+flip %", "memory GB", "frames/s")
 Columns = dict[str, float | None]  # by name in the JSON; None: not published, or not measured
 
 
@@ -89,14 +88,14 @@ def reproduced_table(
     from annlib.engine.metrics import table
     from annlib.engine.results import device_name
 
-    rows = []
+    rows, header = [], ("", "mIoU %", "ms+flip %", "memory GB", "frames/s")
     for name, columns in comparison(row, scores, cost).items():
         form = "+.2f" if name == "difference" else ".2f"
         cells = ("-" if value is None else format(value, form) for value in columns.values())
         rows.append([name, *cells])
     here = f"Here: {device_name(device)}, {precision}. Published: {row.hardware}, fp32."
     notes = [f"**{note}**" for note in (*caveats, *(cost.notes if cost else ()))]
-    return "\n\n".join([f"**{row.name}**", table(HEADER, rows), here, *notes])
+    return "\n\n".join([f"**{row.name}**", table(header, rows), here, *notes])
 
 
 @dataclass(frozen=True)

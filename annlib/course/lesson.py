@@ -38,7 +38,6 @@ CLAIM = "application/vnd.annlib.claim+json"
 STATED = re.compile(r"\[([^\]]+)\]\(claim:([a-z0-9-]+)\)")
 INJECTED = "# Parameters\n"  # the first line of the cell that papermill inserts
 TEXT_SEED = 0  # of the runs that the text of the lessons describes
-Value = TypeVar("Value")
 PLACES = {  # of numbers that others published
     "paper-abstract": "paper, abstract",
     "authors-code": "code of the authors",
@@ -157,7 +156,7 @@ class OpenedLesson:
     data_root: Path | None
     experiment: str | None
 
-    def pick(self, quick: Value, learn: Value, full: Value) -> Value:
+    def pick(self, quick: Item, learn: Item, full: Item) -> Item:
         """The value for this mode: quick for tests, learn for a laptop, full for a GPU."""
         return {"quick": quick, "learn": learn, "full": full}[self.mode]
 

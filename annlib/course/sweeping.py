@@ -246,8 +246,7 @@ def cells(grid: Grid, outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
         numbers = {"mean": results.mean(), "sd": results.std(), "n": results.count()}
         cell = {"parameters": dict(zip(names, values, strict=True))}
         cell["seeds"] = [one.parameters.get(SEED) for one in members]
-        cell["num_failed"] = sum(run.failed for run in runs)
-        cell["num_missing"] = len(members) - len(runs)
+        cell |= {"num_failed": sum(r.failed for r in runs), "num_missing": len(members) - len(runs)}
         found.append(cell | {"numbers": DataFrame(numbers)})
     return found
 

@@ -42,11 +42,6 @@ class Trial(NamedTuple):
     found: dict[str, float]  # name of a metric -> its value
 
 
-class TownScores(NamedTuple):
-    miou: float  # 0 to 1, as the other
-    house_accuracy: float  # correct among the pixels whose label and prediction are some house
-
-
 def fit_with_progress(
     trainer: Trainer, train_data: Dataset, what: str, **options: Any
 ) -> list[tuple[int, float]]:
@@ -150,12 +145,12 @@ def sample_image(root: Path, dataset: str) -> tuple[np.ndarray, Tensor]:
     return read_image(pairs.images[0]).permute(1, 2, 0).numpy(), read_labels(pairs.labels[0])
 
 
-def town_scores(model: nn.Module, test: TestConfig, num_scenes: int) -> TownScores:
-    """Scores on validation scenes, tested one way or another."""
+def town_scores(model: nn.Module, test: TestConfig, num_scenes: int) -> dict[str, float]:
+    """miou and house_accuracy (see `ConfusionMatrix.accuracy_among`), on validation scenes."""
     unseen = Scenes(num_scenes, first_seed=FIRST_VAL_SEED)
     samples = make_loader(Transformed(unseen, to_tensors), 4, training=False)
     matrix = evaluate_labels(make_label_predictor(model, test), samples, len(CLASS_NAMES))
-    return TownScores(matrix.scores().miou, matrix.accuracy_among(HOUSES))
+    return {"miou": matrix.scores().miou, "house_accuracy": matrix.accuracy_among(HOUSES)}
 
 
 def parameters_of(head: str) -> int:

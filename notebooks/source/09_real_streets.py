@@ -238,11 +238,11 @@ found = {
 }
 
 # %%
-small = found["windows 64 x 64"].house_accuracy
+small = found["windows 64 x 64"]["house_accuracy"]
 outcome = "stays" if small > 0.9 else "chance" if small < 0.4 else "falls"
 predictions.compare("9.2", guess_windows, outcome, options=("stays", "falls", "chance"))
 for name, one in found.items():
-    print(f"{name:22} house accuracy {one.house_accuracy:.3f}, mIoU {one.miou:.3f}")
+    print(f"{name:22} house accuracy {one['house_accuracy']:.3f}, mIoU {one['miou']:.3f}")
 for key, name in (("whole", "whole"), ("w128", "windows 128 x 128"), ("w64", "windows 64 x 64")):
     lesson.claim(f"town-{key}", found[name].house_accuracy, within=0.02)
 lesson.claim("town-flip", found["mirrored, too"].house_accuracy, within=0.02)

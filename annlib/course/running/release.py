@@ -162,11 +162,6 @@ def release(
     Learner editions stop at what is not filled in, so they are run in quick mode only.
     """
 
-    def tell_all(findings: list[str]) -> list[str]:
-        for finding in findings:
-            say(finding)
-        return findings
-
     def judge(edition: str) -> list[Report]:
         notebooks = [n for s in chosen(root, names) for n, e in built[s].items() if e == edition]
         out = folder / ("solutions" if edition == "solution" else edition)
@@ -180,10 +175,13 @@ def release(
         limit = CELL_SECONDS[str(parameters.get("mode", "learn"))]
         runs = run_all(notebooks, out, parameters, jobs, tell, limit, resume)
         reports = [review(run) for run in runs]
-        tell_all([finding for report in reports for finding in report.sentences()])
+        for finding in (one for report in reports for one in report.sentences()):
+            say(finding)
         return reports
 
-    findings, built = tell_all(check_current(root)), targets(root)
+    findings, built = check_current(root), targets(root)
+    for finding in findings:
+        say(finding)
     reports = judge("solution")
     for place, report in enumerate(reports if keep_record else []):
         if not report.run.error:  # record its claims, and compare the text with them again

@@ -56,11 +56,4 @@ print(f"{right} of {len(scene.houses)} houses of scene {scene.seed} are right.")
 plots.predictions([scene], {head: [labels]})
 
 # %%
-show_result(
-    {
-        "house_accuracy": scores.house_accuracy,
-        "miou": scores.miou,
-        "last_loss": history[-1][1],
-        "train_seconds": trainer.seconds,
-    }
-)
+show_result(scores | {"last_loss": history[-1][1], "train_seconds": trainer.seconds})
