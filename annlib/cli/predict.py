@@ -28,22 +28,20 @@ class Predict:
 
     def run(self) -> None:
         from annlib.engine.predictor import find_network, segment_image, segmenter
-        from annlib.model.build import shipped_path
+        from annlib.model.build import SHIPPED
 
         if not self.images:
             raise ValueError("Name at least one image: annlib predict photo.jpg")
         stems = [image.stem for image in self.images]
-        twice = [str(image) for image in self.images if stems.count(image.stem) > 1]
-        if twice:
+        if twice := [str(image) for image in self.images if stems.count(image.stem) > 1]:
             raise ValueError(
                 f"{', '.join(twice)} would write the same files. Give them different names, or "
                 "predict them one by one with different --out."
             )
         if self.weights is None:
-            print(
-                "Using balloon_ann, which knows Balloon Town only (see --weights).", file=sys.stderr
-            )
-        network = find_network(self.weights or str(shipped_path("balloon_ann")))
+            about = "Using balloon_ann, which knows Balloon Town only (see --weights)."
+            print(about, file=sys.stderr)
+        network = find_network(self.weights or str(SHIPPED / "balloon_ann.safetensors"))
         ready = segmenter(network, choose_device(self.device))
         for image in self.images:
             shares = segment_image(image, ready, self.out)

@@ -1,4 +1,4 @@
-"""Reads images, labels and text files from disk; errors name the file."""
+"""Reads images, labels and text files from disk, errors name the file; normalises images."""
 
 import codecs
 from collections.abc import Iterator
@@ -12,7 +12,8 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-WHITE = (255, 255, 255)
+MEAN = torch.tensor([123.675, 116.28, 103.53])[:, None, None]  # RGB, 0-255
+STD = torch.tensor([58.395, 57.12, 57.375])[:, None, None]
 LOSSY = ("JPEG", "MPO", "JPEG2000", "WEBP", "AVIF")  # Pillow's names of formats
 
 
@@ -36,18 +37,54 @@ def read_image(path: Path) -> Tensor:
         image = Image.fromarray((pixels.astype(np.float64) / 257 + 0.5).astype(np.uint8))
     if image.has_transparency_data:
         image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, WHITE), image)
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     if image.mode != "RGB":
         image = image.convert("RGB")
     return torch.from_numpy(np.array(image)).permute(2, 0, 1)
+
+
+def normalise(image: Tensor) -> Tensor:
+    """uint8 (..., 3, H, W) RGB 0-255 -> float32 with the mean 0 and deviation 1 of ImageNet.
+
+    Floats and wider integers of 0..255 are accepted, too. Raises ValueError, see `check_range`.
+    """
+    if image.dtype != torch.uint8:
+        check_range(image)
+    return (image - MEAN).div_(STD)
+
+
+def check_range(image: Tensor) -> None:
+    """Raises ValueError for bool, NaN, and values that are not 0..255, such as floats of 0..1.
+
+    All 0 is black in both ranges.
+    """
+    if image.dtype == torch.bool:
+        raise ValueError("The image is bool: give pixels of 0..255, for example 255 * image.")
+    low, high = map(float, image.detach().float().aminmax()) if image.numel() else (0, 0)
+    held = f"The image holds {image.dtype} values from {low:g} to {high:g}"
+    if not low <= high:  # aminmax of NaN is NaN
+        raise ValueError(
+            "The image holds NaN: a pixel is a number of 0..255. Find out where NaN comes from, or "
+            "replace it, for example by torch.nan_to_num."
+        )
+    if low < 0 or high > 255:
+        raise ValueError(
+            f"{held}, but pixels are 0..255. Give uint8 pixels as they were read; they are "
+            "normalised here, and only once."
+        )
+    if image.is_floating_point() and 0 < high <= 1:
+        raise ValueError(
+            f"{held}, which looks like 0..1, but pixels are 0..255: the network would see a black "
+            "image. Give uint8 pixels, or 255 * image."
+        )
 
 
 def read_labels(path: Path) -> Tensor:
     """One value per pixel -> uint8 (H, W): grey or palette images, and the .mat files of SBD.
 
     The values are those in the file at every bit depth; a PNG of 2 bits holds 0 to 3.
-    Raises ValueError for a coloured file: which colour is which class is not in the file. Raises it
-    for a lossy format, too, whatever the name of the file: compression changes the indices.
+    Raises ValueError for a coloured file (which colour is which class is not in it), and for a
+    lossy format, whatever the name of the file (compression changes the indices).
     """
     if path.suffix == ".mat":
         return read_sbd(path)

@@ -2,7 +2,6 @@
 
 Scores at full size are made in pieces (some classes of some rows, over the whole width) and never
 stored as a whole, unless logits are asked for. B batch, K classes.
-
 Reference: mmseg/models/segmentors/encoder_decoder.py, slide_inference.
 """
 
@@ -20,9 +19,9 @@ from annlib.model.ann import map_size, resize_bilinear
 CPU_PIECE, GPU_PIECE = 2**19, 2**25  # numbers: what fits into a cache; what keeps a GPU busy
 CPU_PIXELS, GPU_PIXELS = 2**18, 2**20  # of a batch: more saves a CPU no time, but costs memory
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+Size = tuple[int, int]  # height, width
 MULTI_SCALE = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)  # of the reference's ms+flip columns
 
-Predict = Callable[[Tensor], Tensor]  # images (B, 3, H, W) normalised -> logits (B, K, H, W)
 Label = Callable[[Tensor], Tensor]  # images (B, 3, H, W) normalised -> classes uint8 (B, H, W)
 
 
@@ -63,7 +62,7 @@ def ready(maps: Tensor) -> ScoreMap:
     return ScoreMap(tuple(maps.shape), maps.dtype, maps.device, at_once, lambda k, r: maps[:, k, r])
 
 
-def resized(scores: ScoreMap, size: tuple[int, int], align_corners: bool) -> ScoreMap:
+def resized(scores: ScoreMap, size: Size, align_corners: bool) -> ScoreMap:
     """Bilinear like `resize_bilinear`: first along the rows, then between them."""
     *shape, height, width = scores.shape
     if (height, width) == tuple(size):
@@ -96,11 +95,10 @@ def mean_probability(copies: Sequence[tuple[ScoreMap, bool]]) -> ScoreMap:
     num_classes = first.shape[1]
 
     def piece(classes: slice, rows: slice) -> Tensor:
-        total = None
+        total = 0
         for scores, mirrored in copies:
             part = scores.piece(slice(0, num_classes), rows).softmax(1)
-            part = part.flip(-1) if mirrored else part
-            total = part if total is None else total.add_(part)
+            total += part.flip(-1) if mirrored else part
         return total.div_(len(copies))[:, classes]
 
     return first._replace(classes_at_once=num_classes, piece=piece)
@@ -157,29 +155,31 @@ def times_covered(starts: Sequence[int], window: int, side: int) -> Tensor:
 
 
 def mean_of_windows(
-    windows: Sequence[ScoreMap], tops: Sequence[int], lefts: Sequence[int], size: tuple[int, int]
+    windows: Sequence[ScoreMap], tops: Sequence[int], lefts: Sequence[int], size: Size
 ) -> ScoreMap:
     """Scores of `size` from windows of one size, one at each top and left, row by row."""
     batch, num_classes, height, width = windows[0].shape
-    dtype, device = windows[0].dtype, windows[0].device
-    rows_covered = times_covered(tops, height, size[0]).to(device)
-    columns_covered = times_covered(lefts, width, size[1]).to(device)
+    options = {"dtype": windows[0].dtype, "device": windows[0].device}
+    covered = torch.outer(
+        times_covered(tops, height, size[0]), times_covered(lefts, width, size[1])
+    )
+    covered = covered.to(windows[0].device)
     places = [(top, left) for top in tops for left in lefts]
 
     def piece(classes: slice, rows: slice) -> Tensor:
         shape = batch, classes.stop - classes.start, rows.stop - rows.start, size[1]
-        total = torch.zeros(shape, dtype=dtype, device=device)
+        total = torch.zeros(shape, **options)
         for window, (top, left) in zip(windows, places, strict=True):
             start, stop = max(top, rows.start), min(top + height, rows.stop)
             if start < stop:
                 place = slice(start - rows.start, stop - rows.start), slice(left, left + width)
                 total[:, :, *place] += window.piece(classes, slice(start - top, stop - top))
-        return total.div_(rows_covered[rows, None] * columns_covered)
+        return total.div_(covered[rows])
 
     return windows[0]._replace(shape=(batch, num_classes, *size), piece=piece)
 
 
-def sliding_window(score: Score, window: tuple[int, int], stride: tuple[int, int]) -> Score:
+def sliding_window(score: Score, window: Size, stride: Size) -> Score:
     """Scores windows instead of whole images, and takes the mean where they overlap."""
 
     def score_windows(images: Sequence[Tensor]) -> list[ScoreMap]:
@@ -188,11 +188,9 @@ def sliding_window(score: Score, window: tuple[int, int], stride: tuple[int, int
         rows = [slice(top, top + window[0]) for top in tops]
         columns = [slice(left, left + window[1]) for left in lefts]
         windows = score([part[:, :, r, c] for part in images for r in rows for c in columns])
-        number = len(tops) * len(lefts)  # of each of the images
-        return [
-            mean_of_windows(windows[start : start + number], tops, lefts, size)
-            for start in range(0, len(windows), number)
-        ]
+        step = len(tops) * len(lefts)  # windows of each image
+        each = (windows[i : i + step] for i in range(0, len(windows), step))
+        return [mean_of_windows(part, tops, lefts, size) for part in each]
 
     return score_windows
 
@@ -210,19 +208,14 @@ def inference_of(model: nn.Module) -> Iterator[None]:
             module.training = training
 
 
-def fit(size: tuple[int, int], box: tuple[int, int]) -> tuple[int, int]:
+def fit(size: Size, box: Size) -> Size:
     """The largest size of the same aspect inside a box, in either orientation; at least 1."""
     scale = min(max(box) / max(size), min(box) / min(size))
     return max(1, int(size[0] * scale + 0.5)), max(1, int(size[1] * scale + 0.5))
 
 
 def scales_and_flips(
-    score: Score,
-    images: Tensor,
-    base_size: tuple[int, int],
-    scales: tuple[float, ...],
-    flip: bool,
-    align_corners: bool,
+    score: Score, images: Tensor, base: Size, scales: tuple[float, ...], flip: bool, corners: bool
 ) -> ScoreMap:
     """The mean probability over scaled and mirrored copies, at the images' size.
 
@@ -232,11 +225,10 @@ def scales_and_flips(
     mirrors = (False, True) if flip else (False,)
     copies = []
     for scale in scales:
-        box = (int(base_size[0] * scale), int(base_size[1] * scale))
+        box = int(base[0] * scale), int(base[1] * scale)
         scaled = resize_bilinear(images, fit(size, box), align_corners=False)
         parts = score([scaled.flip(-1) if mirrored else scaled for mirrored in mirrors])
-        parts = [resized(part, size, align_corners) for part in parts]
-        copies += zip(parts, mirrors, strict=True)
+        copies += [(resized(p, size, corners), m) for p, m in zip(parts, mirrors, strict=True)]
     return mean_probability(copies)
 
 
@@ -261,12 +253,12 @@ def check_test(config: TestConfig) -> None:
 def score_images(
     model: nn.Module, config: TestConfig, precision: Precision
 ) -> Callable[[Tensor], ScoreMap]:
-    """images (B, 3, H, W) normalised -> their scores, at their size, on the model's device
+    """images (B, 3, H, W) normalised -> scores of their size, on the model's device
 
-    Logits, or mean probabilities for several scales or flips.
+    Scores are logits, or mean probabilities for several scales or flips.
     """
     check_test(config)
-    align_corners = model.config.align_corners
+    corners, is_sliding = model.config.align_corners, config.mode == "slide"
 
     def score_model(images: Sequence[Tensor]) -> list[ScoreMap]:
         """Small images in one batch."""
@@ -278,29 +270,29 @@ def score_images(
             with autocast(device, precision):
                 joint = batch[0] if len(batch) == 1 else torch.cat(batch)
                 maps = model(joint, size=map_size(size)).main
-            scores += [ready(part) for part in maps.chunk(len(batch))]
-        return [resized(part, size, align_corners) for part in scores]
+            scores += [resized(ready(part), size, corners) for part in maps.chunk(len(batch))]
+        return scores
 
-    is_sliding = config.mode == "slide"
     score = sliding_window(score_model, config.window, config.stride) if is_sliding else score_model
 
     def scores_of(images: Tensor) -> ScoreMap:
         images, size = images.to(next(model.parameters()).device), tuple(images.shape[2:])
-        base_size = config.base_size or size
+        base = config.base_size or size
         if config.scales != (1.0,) or config.flip:
-            scales, flip = config.scales, config.flip
-            return scales_and_flips(score, images, base_size, scales, flip, align_corners)
-        images = resize_bilinear(images, fit(size, base_size), align_corners=False)
-        return resized(score([images])[0], size, align_corners)
+            return scales_and_flips(score, images, base, config.scales, config.flip, corners)
+        images = resize_bilinear(images, fit(size, base), align_corners=False)
+        return resized(score([images])[0], size, corners)
 
     return scores_of
 
 
-def make_predictor(model: nn.Module, config: TestConfig, precision: Precision = "fp32") -> Predict:
+def make_predictor(
+    model: nn.Module, config: TestConfig, precision: Precision = "fp32"
+) -> Callable[[Tensor], Tensor]:
     """The function images -> logits of a model, on the model's device, without gradients.
 
-    Its argument is (B, 3, H, W) normalised, its result (B, K, H, W) of the same size; for several
-    scales or flips, the logarithm of the mean probability. Raises ValueError, see `check_test`.
+    (B, 3, H, W) normalised -> (B, K, H, W); for several scales or flips, the logarithm of the mean
+    probability. Raises ValueError, see `check_test`.
     """
     scores_of = score_images(model, config, precision)
 
@@ -317,9 +309,8 @@ def make_label_predictor(
 ) -> Label:
     """The function images -> class of every pixel: the argmax of what `make_predictor` gives.
 
-    Its argument is (B, 3, H, W) normalised, its result uint8 (B, H, W). Faster than the argmax,
-    since scores are compared piece by piece. Raises ValueError for more than 255 classes, and as
-    `check_test`.
+    (B, 3, H, W) normalised -> uint8 (B, H, W). Faster than the argmax, since scores are compared
+    piece by piece. Raises ValueError for more than 255 classes, and as `check_test`.
     """
     scores_of = score_images(model, config, precision)
     if model.config.num_classes > IGNORE_INDEX:

@@ -14,8 +14,7 @@ from torch import Tensor, nn
 
 from annlib.config import Precision, TestConfig, experiment_from, with_tuples
 from annlib.data.classes import DatasetSpec, folder_spec
-from annlib.data.io import read_image
-from annlib.data.transforms import normalise
+from annlib.data.io import normalise, read_image
 from annlib.engine.inference import Label, make_label_predictor
 from annlib.model.ann import ANN
 from annlib.model.baselines import Baseline

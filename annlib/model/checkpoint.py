@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
-from annlib.config import ModelConfig, with_tuples
+from annlib.config import ModelConfig
 
 PICKLE_STARTS = (b"PK\x03\x04", b"\x80")  # zip (torch.save) and bare pickle
 
@@ -59,8 +59,8 @@ def save(
                 tensors[f"optimizer.{index}.{key}"] = torch.as_tensor(value)
     tensors = {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}
     text = json.dumps(facts)
-    metadata = {"annlib": text, "crc32": checksum(text, tensors)}
-    write_atomically(Path(path), to_bytes(tensors, metadata))
+    content = to_bytes(tensors, {"annlib": text, "crc32": checksum(text, tensors)})
+    write_atomically(Path(path), content)
 
 
 def checksum(facts: str, tensors: Mapping[str, Tensor]) -> str:
@@ -118,8 +118,9 @@ def load(path: Path) -> Checkpoint:
     if checksum(metadata["annlib"], tensors) != metadata.get("crc32"):
         raise ValueError(f"{path} is damaged: its bytes do not match its checksum.")
     facts = json.loads(metadata["annlib"])
+    values = {k: tuple(v) if isinstance(v, list) else v for k, v in facts["config"].items()}
     try:
-        config = ModelConfig(**with_tuples(facts["config"]))
+        config = ModelConfig(**values)
     except TypeError as error:
         raise ValueError(f"{path} is of another version of annlib ({error}): use that.") from error
     model = {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
@@ -169,8 +170,7 @@ def restore(
 ) -> None:
     """Loads weights (and optimiser state). Raises ValueError if they are of another model."""
     ours, theirs = asdict(model.config), asdict(checkpoint.config)
-    differing = [name for name in ours if ours[name] != theirs[name]]
-    if differing:
+    if differing := [name for name in ours if ours[name] != theirs[name]]:
         listed = ", ".join(f"{name} {theirs[name]} there, {ours[name]} here" for name in differing)
         raise ValueError(f"{checkpoint.path} belongs to another model: {listed}.")
     model.load_state_dict(checkpoint.model, strict=True)
@@ -182,9 +182,8 @@ def restore(
             "go on from it without the optimiser's state."
         )
     optimizer.load_state_dict(checkpoint.optimizer)
-    # Fused AdamW walks through the memory of weights and moments side by side and checks no
-    # strides: moments in another layout than their weights' (channels last, say) would silently be
-    # taken for those of other weights.
+    # Fused AdamW checks no strides: moments in another layout than their weights' (channels last,
+    # say) would silently be taken for those of other weights.
     for parameter, values in optimizer.state.items():
         for key, value in values.items():
             if value.shape == parameter.shape:

@@ -105,33 +105,30 @@ def state_dict_of(content: Mapping[str, Any]) -> Mapping[str, Tensor]:
 def read_weights(path: Path) -> dict[str, Tensor]:
     """The tensors in a file of torch.save, by their names there. Nothing in it is executed.
 
-    Raises FileNotFoundError, or ValueError for a file that is damaged, that needs more than
-    tensors and plain values, or that holds no weights.
+    Raises FileNotFoundError; ValueError for a file that is damaged, holds no weights or needs more
+    than tensors and plain values.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"There is no file {path}.")
     # Besides tensors: numbers and arrays of numpy, dates. Making these runs no code of a file.
-    kinds = [type(np.dtype(kind)) for kind in ("f4", "f8", "i4", "i8", "u1", "?", "U")]
-    number, array = np.float64(0).__reduce__()[0], np.empty(0).__reduce__()[0]
-    functions = [
-        (function, f"numpy.{core}.multiarray.{name}")
-        for core in ("core", "_core")  # before and since numpy 2
-        for function, name in ((number, "scalar"), (array, "_reconstruct"))
-    ]
+    safe = [np.dtype, np.ndarray, date, datetime]
+    safe += [type(np.dtype(kind)) for kind in ("f4", "f8", "i4", "i8", "u1", "?", "U")]
+    for core in ("core", "_core"):  # before and since numpy 2
+        safe.append((np.float64(0).__reduce__()[0], f"numpy.{core}.multiarray.scalar"))
+        safe.append((np.empty(0).__reduce__()[0], f"numpy.{core}.multiarray._reconstruct"))
     try:
-        with safe_globals([np.dtype, np.ndarray, date, datetime, *kinds, *functions]):
+        with safe_globals(safe):
             content = torch.load(path, map_location="cpu", weights_only=True)
     except OSError:
         raise
     except Exception as error:  # torch's reader fails on damage in many ways
         said = str(error) or type(error).__name__
-        wants = re.search(r"GLOBAL (\S+)|got <class '(.+?)'>|unrecognized function (.+)", said)
-        if wants:
+        if wants := re.search(r"(?:GLOBAL |got <class '|unrecognized function )([^\s'>]+)", said):
             raise ValueError(
-                f"{path} is not read: besides tensors and plain values it wants "
-                f"{wants[1] or wants[2] or wants[3]}, and making such things can run any code. If "
-                "you trust where it is from, load it there and torch.save its state_dict alone."
+                f"{path} is not read: besides tensors and plain values it wants {wants[1]}, and "
+                "making such things can run any code. If you trust where it is from, load it there "
+                "and torch.save its state_dict alone."
             ) from error
         raise ValueError(
             f"{path} is damaged, only half there, or no file of torch.save "
@@ -150,14 +147,12 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 def load_strictly(module: nn.Module, weights: Mapping[str, Tensor], path: Path) -> None:
     """Loads weights, all or none. Raises ValueError if any does not fit, or is missing."""
     ours = module.state_dict()
-    missing = [k for k in ours if k not in weights and not k.endswith("num_batches_tracked")]
-    unknown = [k for k in weights if k not in ours]
-    differing = [
-        f"{k} {tuple(weights[k].shape)} there, {tuple(v.shape)} here"
-        for k, v in ours.items()
-        if k in weights and weights[k].shape != v.shape
-    ]
-    for kind, names in (("lacks", missing), ("has unknown", unknown), ("differs:", differing)):
+    shapes = {k: (tuple(weights[k].shape), tuple(v.shape)) for k, v in ours.items() if k in weights}
+    for kind, names in {
+        "lacks": [k for k in ours if k not in weights and not k.endswith("num_batches_tracked")],
+        "has unknown": [k for k in weights if k not in ours],
+        "differs:": [f"{k} {a} there, {b} here" for k, (a, b) in shapes.items() if a != b],
+    }.items():
         if names:
             more = f" and {len(names) - 3} more" if len(names) > 3 else ""
             raise ValueError(

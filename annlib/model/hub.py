@@ -2,7 +2,6 @@
 
 import os
 import re
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal, NamedTuple
 from urllib.parse import urlsplit
@@ -15,7 +14,7 @@ from annlib.model.build import SHIPPED, load_model
 from annlib.model.checkpoint import load, restore, save
 from annlib.model.convert import from_imagenet, from_mmseg, load_strictly, read_weights, stem_of
 from annlib.model.resnet import BLOCKS, ResNet
-from annlib.published_experiments import NAMES, ROWS, published
+from annlib.published_experiments import NAMES, ROWS, look_up, published
 
 Source = Literal["reference", "torchvision"]
 STEMS: dict[Source, Stem] = {"reference": "deep", "torchvision": "plain"}
@@ -42,14 +41,13 @@ PRETRAINED = (
 
 
 def kept_at(file: str) -> Path:
-    """Where a file of weights is kept.  file: its name or its address"""
+    """Where a file of weights is kept, given by its name or its address."""
     return home() / "weights" / file.rpartition("/")[2]
 
 
 def hash_in(name: str) -> str:
     """What a file's name promises for its hash, by the publishers' convention: sha256:2cccc1ad"""
-    found = re.search(r"-([0-9a-f]{8})\.pth$", name)
-    return f"sha256:{found[1] if found else ''}"
+    return "sha256:" + "".join(re.findall(r"-([0-9a-f]{8})\.pth$", name))
 
 
 def fetch(url: str) -> Path:
@@ -68,9 +66,8 @@ def load_published(name: str, path: Path | str | None = None) -> ANN:
     path: the released .pth, or a .safetensors of ours; None: as `fetch_published`. Raises
     ValueError for weights of another network.
     """
-    row = published(name)
     path = fetch_published(name) if path is None else Path(path)
-    model = ANN(row.experiment.model)
+    model = ANN(published(name).experiment.model)
     if path.suffix == ".safetensors":
         restore(load(path), model)
     else:
@@ -93,8 +90,9 @@ def fetch_published(name: str, keep_pth: bool = False) -> Path:
             try:
                 pth = fetch(row.weights_url)
             except ConnectionError as error:
-                way = f"If you have the file elsewhere: annlib weights import FILE {row.name}"
-                raise ConnectionError(f"{error} {way}") from error
+                raise ConnectionError(
+                    f"{error} If you have the file elsewhere: annlib weights import FILE {row.name}"
+                ) from error
             import_published(pth, name)
             if not keep_pth:
                 pth.unlink()
@@ -138,28 +136,25 @@ def load_backbone(model: ANN | Baseline, source: Source | Path | str) -> Path:
             f"No ImageNet weights fit a backbone of depth {depth}: there are some for ResNets of "
             f"depth {' and '.join(map(str, BLOCKS))}."
         )
-
-    def check_stem(theirs: Stem) -> None:
-        if theirs != stem:
-            (fitting,) = (s for s in STEMS if STEMS[s] == stem)
-            raise ValueError(
-                f"The weights of {source} are of a ResNet with a {theirs} stem, but the network "
-                f'has a {stem} one. Give it ModelConfig(stem="{theirs}"), or take the weights of '
-                f"{fitting}."
-            )
-
-    if source in STEMS:
-        check_stem(STEMS[source])  # before anything is fetched
-        (url,) = (p.url for p in PRETRAINED if (p.source, p.depth) == (source, depth))
-        path = fetch(url)
-    elif not (path := Path(source)).is_file():
+    if source not in STEMS and not Path(source).is_file():
         raise FileNotFoundError(
-            f"There is no file {path} to begin with. ImageNet weights are named reference or "
+            f"There is no file {source} to begin with. ImageNet weights are named reference or "
             "torchvision; anything else is taken for a .pth file."
         )
-    weights = read_weights(path)
-    check_hash(path, hash_in(path.name))
-    check_stem(stem_of(weights, path))
+    weights, their_stem = {}, STEMS.get(source)  # a wrong stem is told before anything is fetched
+    if their_stem in (stem, None):
+        urls = {p.source: p.url for p in PRETRAINED if p.depth == depth}
+        path = fetch(urls[source]) if their_stem else Path(source)
+        weights = read_weights(path)
+        check_hash(path, hash_in(path.name))
+        their_stem = stem_of(weights, path)
+    if their_stem != stem:
+        (fitting,) = (name for name in STEMS if STEMS[name] == stem)
+        raise ValueError(
+            f"The weights of {source} are of a ResNet with a {their_stem} stem, but the network "
+            f'has a {stem} one. Give it ModelConfig(stem="{their_stem}"), or take the weights of '
+            f"{fitting}."
+        )
     theirs = len({key.split(".")[1] for key in weights if key.startswith("layer3.")})
     if theirs != BLOCKS[depth][2]:
         raise ValueError(
@@ -206,13 +201,9 @@ def all_weights() -> list[Weights]:
 
 def find_weights(name: str) -> Weights:
     """Weights by name; a row's name of either release. Raises KeyError with the nearest names."""
-    wanted = name.removesuffix(".py").removeprefix("open-mmlab://")
-    known = {each.name: each for each in all_weights()}
-    found = known.get(NAMES[wanted].name if wanted in NAMES else wanted)
-    if found is None:
-        near = get_close_matches(wanted, [*known, *NAMES], n=3, cutoff=0.4) or list(known)
-        raise KeyError(f"No weights {name!r}. Nearest: {', '.join(near)}.")
-    return found
+    ours = {each.name: each for each in all_weights()}
+    known = ours | {alias: ours[row.name] for alias, row in NAMES.items() if row.name in ours}
+    return look_up(name.removeprefix("open-mmlab://"), known, "weights", ours)
 
 
 def verify(weights: Weights) -> str:

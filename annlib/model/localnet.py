@@ -38,9 +38,7 @@ class LocalNet(nn.Module):
         self.stage3 = make_stage(width // 2, width, num_blocks, stride=2)
         self.stage4 = make_stage(width, width, num_blocks, stride=1)
         self.stage5 = make_stage(width, width, num_blocks, stride=1)
-        self.low_channels = width
-        self.high_channels = width
-        self.receptive_field = receptive_field(num_blocks)
+        self.low_channels = self.high_channels = width
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """(B, 3, H, W) normalised -> c4 (B, width, H/8, W/8), c5 (B, width, H/8, W/8)"""
@@ -58,10 +56,9 @@ def make_stage(in_channels: int, channels: int, num_blocks: int, stride: int) ->
 def receptive_field(blocks_per_stage: int, head_kernels: int = 0) -> int:
     """Side, in input pixels, of the receptive field of a c5 position.
 
-    head_kernels counts further 3x3 convolutions at 1/8 (the reduce of every head is one).
-    Each 3x3 widens it by two steps of the map it works on; after the stem it is 3 at step 2.
+    head_kernels: number of further 3x3 convolutions at 1/8 (the reduce of every head is one).
     """
-    side, step = 3, 2
+    side, step = 3, 2  # after the stem; each 3x3 widens it by two steps of the map it works on
     for stride in STAGE_STRIDES:
         side += 2 * step
         step *= stride

@@ -56,7 +56,7 @@ predictions = Predictions()
 # %%
 scene = make_scene(FIRST_VAL_SEED + 21)
 house = scene.houses[0]
-at_c5 = build_model(town("fcn").model).backbone.receptive_field  # c5: its last map
+at_c5 = receptive_field(blocks_per_stage=1)  # c5: the last map of the backbone
 at_reduce = receptive_field(blocks_per_stage=1, head_kernels=1)
 side = pixel_view(at_reduce)  # enlarging the map to the picture mixes neighbouring positions
 print(f"A position sees {at_c5} pixels a side after the backbone, {at_reduce} after one more 3 x 3")
