@@ -22,12 +22,10 @@ BUILT_IN = {spec.name: spec for spec in (BALLOON_TOWN, CAMVID, *BENCHMARKS)}
 
 
 class SegmentationFolder(Dataset):
-    """The pairs of a split below root, in the layout of `spec`: plain folders or a benchmark's.
+    """The pairs of a split below root, see `find_pairs`; split "" for a root that is not divided.
 
-    Plain: `images/NAME.*` and `labels/NAME.png` below root/split, or root if split is "".
     [i] -> image float32 (3, H, W) normalised, labels int64 (H, W) with 255 ignored, as `transform`
-    makes them from uint8.
-    Raises FileNotFoundError for a missing folder or label, ValueError for files that do not match.
+    makes them from uint8. Raises as `check_complete` and `read_pair`.
     """
 
     def __init__(self, root: Path, spec: DatasetSpec, split: str, transform: Transform):
@@ -52,14 +50,13 @@ class SegmentationFolder(Dataset):
     def keep_below(self, most_bytes: int) -> None:
         """Decodes all pairs once and keeps them in memory, if they fit into `most_bytes`.
 
-        A small set is read many times over: decoding it each time would cost a CPU more than
-        training does. Workers that are forked later share the memory, spawned ones copy it.
+        Decoding a small set again and again would cost a CPU more than training does.
         """
-        kept, num_bytes = [], 0
+        kept, left = [], most_bytes
         for index in range(len(self)):
             kept.append(self.read(index))
-            num_bytes += sum(tensor.nbytes for tensor in kept[-1])
-            if num_bytes > most_bytes:
+            left -= sum(tensor.nbytes for tensor in kept[-1])
+            if left < 0:
                 return
         self.kept = kept
 
@@ -83,21 +80,18 @@ def read_pair(image_path: Path, label_path: Path, spec: DatasetSpec) -> tuple[Te
 
 def check_values(values: Tensor, spec: DatasetSpec, path: Path) -> None:
     """Raises ValueError when a label file (uint8, any shape) holds a value unknown in `spec`."""
-    counts = torch.bincount(values.flatten(), minlength=256).tolist()
-    present = {value for value in range(256) if counts[value]}
+    present = set(torch.bincount(values.flatten()).nonzero().flatten().tolist())
     unknown = sorted(present - spec.known_values)
     if not unknown:
         return
+    fitting = [s.name for s in BENCHMARKS if s.name != spec.name and present <= s.known_values]
     cause = (
-        "Values like these come from colours saved as grey, or from labels that were resized "
+        f"All values of this file are known in {' and '.join(fitting)}: are these the labels "
+        "of another data set?"
+        if fitting
+        else "Values like these come from colours saved as grey, or from labels that were resized "
         "smoothly or saved as JPEG. Labels are indices: make them again, resized to the nearest."
     )
-    fitting = [s.name for s in BENCHMARKS if s.name != spec.name and present <= s.known_values]
-    if fitting:
-        cause = (
-            f"All values of this file are known in {' and '.join(fitting)}: are these the labels "
-            "of another data set?"
-        )
     listed = ", ".join(map(str, unknown[:5])) + (", ..." if len(unknown) > 5 else "")
     raise ValueError(
         f"{path} holds the label {listed}, but {spec.name} has {spec.num_classes} classes: its "
@@ -124,9 +118,8 @@ def label_pixels(dataset: SegmentationFolder) -> Tensor:
 def training_problem(pixels: Tensor, spec: DatasetSpec) -> str:
     """Why training on labels with so many pixels of each class index (256,) is useless, or "".
 
-    A folder's own list is refused if a class of it never occurs while 255 does, because 255 may
-    stand for that class. `ignore 255` in the list says that it does not. The built-in lists define
-    255, and a part of such a data set may lack a rare class.
+    If a class of a folder's own list never occurs while 255 does, then 255 may stand for it, unless
+    the list says `ignore 255`. A part of a built-in data set may lack a rare class.
     """
     present = [name for name, n in zip(spec.class_names, pixels.tolist(), strict=False) if n]
     absent = [name for name in spec.class_names if name not in present]
@@ -160,9 +153,8 @@ def class_balance(pixels: Tensor, spec: DatasetSpec) -> tuple[float, ...]:
     Fergus' (ICCV 2015), the root keeps a handful of rare pixels from dominating the loss.
     """
     counts = pixels[: spec.num_classes].double()
-    median = counts[counts > 0].median()
-    weights = torch.where(counts > 0, (median / counts.clamp(min=1)).sqrt(), 1.0)
-    return tuple(round(float(weight), 4) for weight in weights)
+    ratios = counts[counts > 0].median() / counts.clamp(min=1)
+    return tuple(round(w, 4) for w in torch.where(counts > 0, ratios.sqrt(), 1.0).tolist())
 
 
 class DatasetSplits(NamedTuple):
@@ -206,22 +198,21 @@ def open_data(config: DataConfig, root: Path | None, classes: str | None = None)
 
 def not_shipped(dataset: str) -> FileNotFoundError:
     """Says what the folder of a data set looks like and how to get it."""
-    layout, how = LOOKS["folder"] + ", and classes.txt (see README.md)", ""
+    content = f"{LOOKS['folder']}, and classes.txt (see README.md)."
     if dataset in {spec.name for spec in BENCHMARKS}:
-        layout = LOOKS[BUILT_IN[dataset].layout]
-        how = (
-            f" How to get it: annlib data prepare {dataset} FOLDER. A small imitation to try "
-            f"things on: annlib data mimic {dataset} FOLDER"
+        content = (
+            f"{LOOKS[BUILT_IN[dataset].layout]}. How to get it: annlib data prepare {dataset} "
+            f"FOLDER. A small imitation to try things on: annlib data mimic {dataset} FOLDER"
         )
     message = f"{dataset} is not shipped with annlib: name its folder with --data. It holds "
-    return FileNotFoundError(f"{message}{layout}.{how}")
+    return FileNotFoundError(message + content)
 
 
 def spec_of(dataset: str, root: Path, classes: str | None) -> DatasetSpec:
     """The classes and the layout of a folder.
 
-    classes: name of a built-in class list ("camvid"). None takes the benchmark that `dataset`
-    names, or reads root/classes.txt. Raises KeyError for an unknown list.
+    classes: name of a built-in list ("camvid"); None: that of the benchmark `dataset`, otherwise
+    root/classes.txt is read. Raises KeyError for an unknown list.
     """
     if classes is None and dataset not in {spec.name for spec in BENCHMARKS}:
         return folder_spec(root)
@@ -237,10 +228,7 @@ def is_one_part(root: Path, split: str) -> bool:
 
 
 def labelled(spec: DatasetSpec, root: Path | None, split: str) -> Dataset:
-    """One split without augmentation, for evaluation with the classes a network was trained on.
-
-    A plain folder that is not divided, with images/ and labels/ in it, is used whole.
-    """
+    """One split without augmentation; a plain folder that is not divided is used whole."""
     if root is not None:
         whole = spec.layout == "folder" and is_one_part(Path(root), split)
         return SegmentationFolder(Path(root), spec, "" if whole else split, to_tensors)
