@@ -37,10 +37,9 @@ OTHER_HEADINGS |= {"id", "index", "parts", "actions"}
 class DatasetSpec:
     """The classes of a data set, and the meaning of the values in its label files.
 
-    palette: RGB 0-255 for each class. ignored: label values that do not count; 255 never does, and
-    stands here only where a class list says so (`ignore 255`).
-    label_values: the value of each class in the files, if that is not simply its index.
-    layout: which image belongs to which label file, see folders.py.
+    palette: RGB 0-255. ignored: label values that do not count; 255 never does, and stands here
+    only where a class list says so (`ignore 255`). label_values: the value of each class in the
+    files, if that is not simply its index. layout: see folders.py.
     """
 
     name: str
@@ -75,11 +74,9 @@ class DatasetSpec:
     def value_table(self) -> Tensor:
         """uint8 (256,): class index -> value in the file, the inverse of `label_table`.
 
-        Turns predictions into what a benchmark's server takes: ids of Cityscapes' labelIds, 1..150
-        for ADE20K, indices for VOC. 255 becomes the data set's own value for "no class".
+        255 becomes the data set's own value for "no class".
         """
-        nothing = self.ignored[0] if self.ignored else IGNORE_INDEX
-        table = torch.full((256,), nothing, dtype=torch.uint8)
+        table = torch.full((256,), (*self.ignored, IGNORE_INDEX)[0], dtype=torch.uint8)
         table[: self.num_classes] = torch.tensor(self.class_values, dtype=torch.uint8)
         return table
 
@@ -96,9 +93,8 @@ def folder_spec(root: Path) -> DatasetSpec:
     A line holds `name` or `name red green blue`. The forms of other tools are read, too:
     `name,r,g,b` with its heading, `name #rrggbb`, `0: name`, CVAT's `name:r,g,b::`. Empty lines
     and `# comments` are skipped. `ignore 255` lists label values that do not count; `255=1` says
-    that label files hold 255 for class 1.
-    Raises FileNotFoundError for a missing file, ValueError with file, line and remedy for a line
-    that could be misread.
+    that label files hold 255 for class 1. Raises FileNotFoundError for a missing file, ValueError
+    with file, line and remedy for a line that could be misread.
     """
     path = root / "classes.txt"
     if not path.is_file():
@@ -119,14 +115,12 @@ def folder_spec(root: Path) -> DatasetSpec:
         if colour and name.isdigit():
             number = int(name)
         form = "Write `name` or `name red green blue`, one class a line"
+        place_differs = f"has the number {number}, but is class {index} by its place"
+        sort = "Sort the lines by index from 0, without gaps"
         for is_wrong, problem, remedy in (
             (MISREADABLE.search(name), "is not in a known form", form),
             (FRACTIONS.search(name), "ends with fractions", "Colours are whole, 0 to 255"),
-            (
-                number not in (None, index),
-                f"has the number {number}, but is class {index} by its place",
-                "Sort the lines by index from 0, without gaps",
-            ),
+            (number not in (None, index), place_differs, sort),
             (name in names, f"names {name!r} twice, also above", "Give each class its own name"),
             (max(colour or (0,)) > 255, f"has the colour {colour}", "The largest value is 255"),
         ):
@@ -225,6 +219,7 @@ CITYSCAPES = replace(  # *_labelIds.png
 ADE20K = built_in("ade20k", ignored=(0,), label_values=tuple(range(1, 151)), layout="ade20k")
 VOC12AUG = built_in("voc12aug", layout="voc12aug")
 BENCHMARKS = (CITYSCAPES, ADE20K, VOC12AUG)
+BUILT_IN = {spec.name: spec for spec in (BALLOON_TOWN, CAMVID, *BENCHMARKS)}
 PUBLISHED_IMAGES: dict[str, dict[str, int]] = {
     "cityscapes": {"train": 2975, "val": 500},
     "ade20k": {"train": 20210, "val": 2000},

@@ -9,7 +9,7 @@ from torch.utils.data import Dataset
 
 from annlib.config import IGNORE_INDEX, DataConfig
 from annlib.data.balloon_town.dataset import Scenes
-from annlib.data.classes import BALLOON_TOWN, BENCHMARKS, CAMVID, DatasetSpec, folder_spec
+from annlib.data.classes import BALLOON_TOWN, BENCHMARKS, BUILT_IN, CAMVID, DatasetSpec, folder_spec
 from annlib.data.folders import LOOKS, check_complete, find_pairs
 from annlib.data.io import read_image, read_labels
 from annlib.data.loader import Transformed
@@ -18,7 +18,6 @@ from annlib.data.transforms import Transform, to_tensors, training_transform
 TRAIN_SCENES, VAL_SCENES = 400, 200
 FIRST_VAL_SEED = 1_000_000  # held out: no training scene has such a seed
 KEEP_BELOW_BYTES = 2**30  # decoded training images are kept in memory up to this size
-BUILT_IN = {spec.name: spec for spec in (BALLOON_TOWN, CAMVID, *BENCHMARKS)}
 
 
 class SegmentationFolder(Dataset):

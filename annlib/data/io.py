@@ -1,10 +1,8 @@
 """Reads images, labels and text files from disk, errors name the file; normalises images."""
 
 import codecs
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from types import ModuleType
 
 import numpy as np
@@ -171,25 +169,3 @@ def read_lines(path: Path) -> list[str]:
         f"{path}, line {line}, byte {place}: {reason} (0x{content[place]:02x}). It is not UTF-8: "
         "save it as UTF-8."
     )
-
-
-@contextmanager
-def all_or_nothing(folder: Path) -> Iterator[Path]:
-    """A folder to fill, which takes the name `folder` when all of it is written, or never.
-
-    Raises FileExistsError when there is a folder of that name already, and something in it.
-    """
-    folder = Path(folder).absolute()
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise FileExistsError(
-            f"{folder} is not an empty folder, and what is to be written would mix with what is in "
-            "it: name a new folder, or empty this one."
-        )
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as temporary:
-        partial = Path(temporary) / folder.name
-        partial.mkdir()
-        yield partial
-        if folder.exists():
-            folder.rmdir()  # empty: some systems rename onto nothing only
-        partial.rename(folder)

@@ -25,7 +25,8 @@ from annlib.data.classes import (
     spread_colour,
 )
 from annlib.data.folders import ADE20K_FOLDERS, LISTS, SBD_PLACES
-from annlib.data.io import all_or_nothing, need_scipy
+from annlib.data.io import need_scipy
+from annlib.files import all_or_nothing
 
 Benchmark = Literal["cityscapes", "ade20k", "voc12aug"]
 Size = tuple[int, int]

@@ -1,10 +1,8 @@
 """Checkpoints: one safetensors file holds weights, optimiser, step and metadata; never pickle."""
 
 import json
-import os
 import zlib
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +13,7 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
 from annlib.config import ModelConfig
+from annlib.files import write_atomically
 
 PICKLE_STARTS = (b"PK\x03\x04", b"\x80")  # zip (torch.save) and bare pickle
 
@@ -70,31 +69,6 @@ def checksum(facts: str, tensors: Mapping[str, Tensor]) -> str:
         crc = zlib.crc32(name.encode(), crc)
         crc = zlib.crc32(tensors[name].flatten().view(torch.uint8).numpy(), crc)
     return f"{crc:08x}"
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Writes a temporary file in the same folder, then renames it: no reader sees a partial file.
-
-    Raises OSError, with what to do, when it cannot be written; an older file at `path` stays.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        kept = "The older file there is untouched." if path.exists() else "Nothing was written."
-        raise OSError(
-            error.errno,
-            f"Could not write {path} ({len(content) / 2**20:.1f} MiB): {error.strerror}. {kept} "
-            "Free some space or choose another folder, then try again.",
-        ) from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 def load(path: Path) -> Checkpoint:

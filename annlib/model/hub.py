@@ -10,11 +10,10 @@ from annlib.config import Stem
 from annlib.download import check_hash, download, home, locked
 from annlib.model.ann import ANN
 from annlib.model.baselines import Baseline
-from annlib.model.build import SHIPPED, load_model
 from annlib.model.checkpoint import load, restore, save
 from annlib.model.convert import from_imagenet, from_mmseg, load_strictly, read_weights, stem_of
 from annlib.model.resnet import BLOCKS, ResNet
-from annlib.published_experiments import NAMES, ROWS, look_up, published
+from annlib.published_experiments import ROWS, published
 
 Source = Literal["reference", "torchvision"]
 STEMS: dict[Source, Stem] = {"reference": "deep", "torchvision": "plain"}
@@ -145,8 +144,8 @@ def load_backbone(model: ANN | Baseline, source: Source | Path | str) -> Path:
     if their_stem in (stem, None):
         urls = {p.source: p.url for p in PRETRAINED if p.depth == depth}
         path = fetch(urls[source]) if their_stem else Path(source)
-        weights = read_weights(path)
         check_hash(path, hash_in(path.name))
+        weights = read_weights(path)
         their_stem = stem_of(weights, path)
     if their_stem != stem:
         (fitting,) = (name for name in STEMS if STEMS[name] == stem)
@@ -156,81 +155,10 @@ def load_backbone(model: ANN | Baseline, source: Source | Path | str) -> Path:
             f"{fitting}."
         )
     theirs = len({key.split(".")[1] for key in weights if key.startswith("layer3.")})
-    if theirs != BLOCKS[depth][2]:
+    if theirs not in (0, BLOCKS[depth][2]):
         raise ValueError(
             f"{path} is of a ResNet with {theirs} blocks in its third stage, but the network of "
             f"depth {depth} has {BLOCKS[depth][2]} there. Take the weights of a ResNet-{depth}."
         )
     load_strictly(model.backbone, from_imagenet(weights), path)
     return path
-
-
-class Weights(NamedTuple):
-    """A file of weights and where it is kept, or would be."""
-
-    name: str
-    kind: Literal["released", "ImageNet", "shipped"]
-    path: Path
-    pth: Path | None  # the file as its publisher made it, None for shipped ones
-    sha256_start: str  # of the published file
-
-    @property
-    def state(self) -> str:
-        """ "here", "half" after a broken download, "as .pth", or "-"."""
-        if self.path.exists():
-            return "here"
-        if self.pth is None:
-            return "-"
-        part = self.pth.with_name(f"{self.pth.name}.part")
-        return "half" if part.exists() else "as .pth" if self.pth.exists() else "-"
-
-
-def all_weights() -> list[Weights]:
-    """The 16 rows in their published order, the ImageNet backbones, the small shipped networks."""
-    found = []
-    for row in ROWS:
-        path, pth = kept_at(f"{row.name}.safetensors"), kept_at(row.weights_url)
-        found.append(Weights(row.name, "released", path, pth, row.weights_sha256_start))
-    for name, _, _, url in PRETRAINED:
-        start = hash_in(url).removeprefix("sha256:")
-        found.append(Weights(name, "ImageNet", kept_at(url), kept_at(url), start))
-    for path in sorted(SHIPPED.glob("*.safetensors")):
-        found.append(Weights(path.stem, "shipped", path, None, check_hash(path, "sha256:")[:8]))
-    return found
-
-
-def find_weights(name: str) -> Weights:
-    """Weights by name; a row's name of either release. Raises KeyError with the nearest names."""
-    ours = {each.name: each for each in all_weights()}
-    known = ours | {alias: ours[row.name] for alias, row in NAMES.items() if row.name in ours}
-    return look_up(name.removeprefix("open-mmlab://"), known, "weights", ours)
-
-
-def verify(weights: Weights) -> str:
-    """Reads all files of some weights into their network.  -> what was found to be correct
-
-    Raises FileNotFoundError when nothing is here, ValueError for damaged or foreign weights.
-    """
-    if weights.state in ("-", "half"):
-        raise FileNotFoundError(f"{weights.name} is not here: annlib weights fetch {weights.name}")
-    if weights.kind == "shipped":
-        return f"{len(load_model(weights.path).state_dict())} tensors"
-    if weights.kind == "ImageNet":
-        check_hash(weights.path, hash_in(weights.path.name))
-        (facts,) = (each for each in PRETRAINED if each.name == weights.name)
-        model = ResNet(facts.depth, stem=STEMS[facts.source])
-        load_strictly(model, from_imagenet(read_weights(weights.path)), weights.path)
-        return f"{len(model.state_dict())} tensors"
-    checked = []
-    for path in (path for path in (weights.path, weights.pth) if path.exists()):
-        if path.suffix == ".safetensors":
-            made_from = load(path).notes.get("sha256", "")
-            if not made_from.startswith(weights.sha256_start):
-                raise ValueError(
-                    f"{path} was made from a file whose SHA-256 begins with {made_from[:8]}, but "
-                    f"the released one's begins with {weights.sha256_start}. Delete it, then: "
-                    f"annlib weights fetch {weights.name}"
-                )
-        model = load_published(weights.name, path)
-        checked.append(f"{len(model.state_dict())} tensors in {path.suffix}")
-    return ", ".join(checked)

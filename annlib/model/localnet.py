@@ -5,7 +5,6 @@ from torch import Tensor, nn
 from annlib.model.layers import conv_bn, conv_bn_relu
 
 BLOCKS_PER_STAGE = {9: 1, 17: 2}  # depth = convolutions from image to c5, shortcuts not counted
-STAGE_STRIDES = (2, 2, 1, 1)
 
 
 class LocalBlock(nn.Module):
@@ -51,16 +50,3 @@ def make_stage(in_channels: int, channels: int, num_blocks: int, stride: int) ->
     first = LocalBlock(in_channels, channels, stride)  # the order decides the weights of a seed
     rest = [LocalBlock(channels, channels, 1) for _ in range(num_blocks - 1)]
     return nn.Sequential(first, *rest)
-
-
-def receptive_field(blocks_per_stage: int, head_kernels: int = 0) -> int:
-    """Side, in input pixels, of the receptive field of a c5 position.
-
-    head_kernels: number of further 3x3 convolutions at 1/8 (the reduce of every head is one).
-    """
-    side, step = 3, 2  # after the stem; each 3x3 widens it by two steps of the map it works on
-    for stride in STAGE_STRIDES:
-        side += 2 * step
-        step *= stride
-        side += 2 * step * (blocks_per_stage - 1)
-    return side + 2 * step * head_kernels

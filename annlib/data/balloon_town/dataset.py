@@ -21,7 +21,7 @@ from torch.utils.data import Dataset
 
 from annlib.data.balloon_town.layout import CLASS_NAMES, PALETTE, Scene, plan_scene, with_patterns
 from annlib.data.balloon_town.render import paint_scene
-from annlib.data.io import all_or_nothing
+from annlib.files import all_or_nothing
 
 
 def make_scene(
