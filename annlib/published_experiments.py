@@ -16,18 +16,14 @@ WEIGHTS_HOST = "https://download.openmmlab.com/mmsegmentation/v0.5/ann"
 
 @dataclass(frozen=True)
 class Published:
-    """One row of the published tables: the experiment, its scores in percent, its cost.
-
-    memory_gb: training memory of one GPU. frames_per_second: inference, batch 1, fp32, one GPU.
-    None where nothing was published. stamp: date, time and hash in the name of the weights.
-    """
+    """One row of the published tables: the experiment, its scores in percent, its cost."""
 
     experiment: Experiment
     miou: float
     miou_multiscale: float  # six scales from 0.5 to 1.75, each with its mirror image
-    memory_gb: float | None
-    frames_per_second: float | None
-    stamp: str
+    memory_gb: float | None  # training, of one GPU; None here and below: not published
+    frames_per_second: float | None  # inference, batch 1, fp32, one GPU
+    stamp: str  # date, time and hash in the name of the weights
     num_gpus: int = 4
     hardware: str = "Tesla V100 32 GB, PyTorch 1.5, CUDA 10.1, cuDNN 7.6"
 

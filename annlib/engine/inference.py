@@ -27,9 +27,8 @@ Label = Callable[[Tensor], Tensor]  # images (B, 3, H, W) normalised -> classes 
 
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager:
     """Inside, the model computes in that precision; a no-op for float32."""
-    if precision == "fp32":
-        return nullcontext()
-    return torch.autocast(device.type, DTYPES[precision])
+    exact = precision == "fp32"
+    return nullcontext() if exact else torch.autocast(device.type, DTYPES[precision])
 
 
 class ScoreMap(NamedTuple):
@@ -69,12 +68,10 @@ def resized(scores: ScoreMap, size: Size, align_corners: bool) -> ScoreMap:
         return scores
     # The row before each new row, and the distance to it, in the precision of torch's interpolation
     # (one rounding after multiplication and sum).
-    place = torch.arange(size[0], dtype=torch.float64)
-    if align_corners:
-        place *= torch.tensor((height - 1) / max(size[0] - 1, 1), dtype=torch.float32)
-    else:
-        place = (place + 0.5) * torch.tensor(height / size[0], dtype=torch.float32) - 0.5
-    place = place.float().clamp(min=0)
+    ratio = (height - 1) / max(size[0] - 1, 1) if align_corners else height / size[0]
+    shift = 0.0 if align_corners else 0.5
+    place = torch.arange(size[0], dtype=torch.float64) + shift
+    place = (place * torch.tensor(ratio, dtype=torch.float32) - shift).float().clamp(min=0)
     before = place.long().clamp(max=height - 1)
     after, weights = (before + 1).clamp(max=height - 1), place - before
 
@@ -91,8 +88,7 @@ def resized(scores: ScoreMap, size: Size, align_corners: bool) -> ScoreMap:
 
 def mean_probability(copies: Sequence[tuple[ScoreMap, bool]]) -> ScoreMap:
     """Mean of the probabilities of several score maps; those marked True are mirror images."""
-    first = copies[0][0]
-    num_classes = first.shape[1]
+    num_classes = copies[0][0].shape[1]
 
     def piece(classes: slice, rows: slice) -> Tensor:
         total = 0
@@ -101,7 +97,7 @@ def mean_probability(copies: Sequence[tuple[ScoreMap, bool]]) -> ScoreMap:
             total += part.flip(-1) if mirrored else part
         return total.div_(len(copies))[:, classes]
 
-    return first._replace(classes_at_once=num_classes, piece=piece)
+    return copies[0][0]._replace(classes_at_once=num_classes, piece=piece)
 
 
 def whole(scores: ScoreMap) -> Tensor:
@@ -127,10 +123,7 @@ def best_classes(scores: ScoreMap) -> Tensor:
 
 
 def first_of_highest(planes: Iterator[Tensor]) -> Tensor:
-    """Index of the highest plane at each position.  float32 like the planes
-
-    As torch.argmax, whose loop over classes far apart in memory takes ten times as long.
-    """
+    """Index of the highest plane at each position, float32. torch.argmax takes 10 times as long."""
     highest = next(planes).clone()
     number, better = torch.zeros_like(highest), torch.empty_like(highest)
     for index, plane in enumerate(planes, start=1):
@@ -148,27 +141,21 @@ def window_starts(side: int, window: int, stride: int) -> list[int]:
 
 def times_covered(starts: Sequence[int], window: int, side: int) -> Tensor:
     """How many windows cover each pixel of one side.  -> (side,)"""
-    counts = torch.zeros(side)
-    for start in starts:
-        counts[start : start + window] += 1
-    return counts
+    place = torch.arange(side)
+    return sum(((start <= place) & (place < start + window)).float() for start in starts)
 
 
 def mean_of_windows(
     windows: Sequence[ScoreMap], tops: Sequence[int], lefts: Sequence[int], size: Size
 ) -> ScoreMap:
     """Scores of `size` from windows of one size, one at each top and left, row by row."""
-    batch, num_classes, height, width = windows[0].shape
-    options = {"dtype": windows[0].dtype, "device": windows[0].device}
-    covered = torch.outer(
-        times_covered(tops, height, size[0]), times_covered(lefts, width, size[1])
-    )
-    covered = covered.to(windows[0].device)
-    places = [(top, left) for top in tops for left in lefts]
+    (batch, num_classes, height, width), dtype, device, *_ = windows[0]
+    covered = times_covered(tops, height, size[0])[:, None] * times_covered(lefts, width, size[1])
+    covered, places = covered.to(device), [(top, left) for top in tops for left in lefts]
 
     def piece(classes: slice, rows: slice) -> Tensor:
         shape = batch, classes.stop - classes.start, rows.stop - rows.start, size[1]
-        total = torch.zeros(shape, **options)
+        total = torch.zeros(shape, dtype=dtype, device=device)
         for window, (top, left) in zip(windows, places, strict=True):
             start, stop = max(top, rows.start), min(top + height, rows.stop)
             if start < stop:
@@ -221,9 +208,7 @@ def scales_and_flips(
 
     Reference: mmseg/models/segmentors/base.py with tools/test.py --aug-test of release 0.x.
     """
-    size = images.shape[2:]
-    mirrors = (False, True) if flip else (False,)
-    copies = []
+    size, mirrors, copies = images.shape[2:], (False, True) if flip else (False,), []
     for scale in scales:
         box = int(base[0] * scale), int(base[1] * scale)
         scaled = resize_bilinear(images, fit(size, box), align_corners=False)

@@ -1,4 +1,4 @@
-"""Finds a network by name or file, segments images, and writes predictions."""
+"""Finds a network by name or file, makes it ready for inference, and writes its predictions."""
 
 import os
 from collections.abc import Callable
@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from annlib.config import Precision, TestConfig, experiment_from, with_tuples
 from annlib.data.classes import BUILT_IN, DatasetSpec, folder_spec
-from annlib.data.io import normalise, read_image
 from annlib.engine.inference import Label, make_label_predictor
 from annlib.files import write_atomically
 from annlib.model.ann import ANN
@@ -121,23 +120,6 @@ def segmenter(
     model = fuse_for_inference(model).to(device, memory_format=torch.channels_last)
     label = make_label_predictor(model, test, precision)
     return Segmenter(model, weights_crc32, network.spec, test, precision, label)
-
-
-def segment_image(path: Path, segmenter: Segmenter, folder: Path) -> dict[str, float]:
-    """Writes NAME.overlay.png, NAME.colours.png and NAME.labels.png; returns shares by class.
-
-    Shares are of all pixels, largest first, classes that do not occur left out.
-    """
-    image = read_image(path)
-    labels = segmenter.label(normalise(image)[None])[0].cpu()
-    colours = segmenter.spec.colour_table()[labels.int()].numpy()  # black without a class
-    overlay = (0.5 * image.permute(1, 2, 0).numpy() + 0.5 * colours).astype(np.uint8)
-    folder.mkdir(parents=True, exist_ok=True)
-    for kind, pixels in (("overlay", overlay), ("colours", colours), ("labels", labels.numpy())):
-        Image.fromarray(pixels).save(folder / f"{path.stem}.{kind}.png")
-    shares = (torch.bincount(labels.flatten()).double() / labels.numel()).tolist()
-    named = sorted(zip(segmenter.spec.class_names, shares, strict=False), key=lambda one: -one[1])
-    return {name: share for name, share in named if share}
 
 
 def save_prediction(labels: Tensor, spec: DatasetSpec, folder: Path, name: str) -> None:
