@@ -98,13 +98,12 @@ def load(path: Path) -> Checkpoint:
     except TypeError as error:
         raise ValueError(f"{path} is of another version of annlib ({error}): use that.") from error
     model = {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
-    optimizer = None
-    if "param_groups" in facts:
-        state = {
-            int(index): {key: tensors[f"optimizer.{index}.{key}"] for key in keys}
-            for index, keys in facts["optimizer_keys"].items()
-        }
-        optimizer = {"state": state, "param_groups": facts["param_groups"]}
+    state = {
+        int(index): {key: tensors[f"optimizer.{index}.{key}"] for key in keys}
+        for index, keys in facts.get("optimizer_keys", {}).items()
+    }
+    groups = facts.get("param_groups")
+    optimizer = groups and {"state": state, "param_groups": groups}
     return Checkpoint(path, config, facts["step"], facts["notes"], model, optimizer)
 
 

@@ -34,13 +34,12 @@ def fuse_for_training(model: ANN | Baseline) -> ANN | Baseline:
     A training step of one is a training step of the other, and their state dicts are equal. Call
     train() or eval() on the one that you run.
     """
-    twin = copy.copy(model)
+    twin, folded = copy.copy(model), {AFNB: FoldedAFNB, APNB: FoldedAPNB}
     twin._modules = dict(model._modules)
     for name, block in model.named_children():
-        if type(block) in (AFNB, APNB):
-            folded = copy.copy(block)
-            folded.__class__ = FoldedAFNB if type(block) is AFNB else FoldedAPNB
-            twin._modules[name] = folded
+        if type(block) in folded:
+            twin._modules[name] = copy.copy(block)
+            twin._modules[name].__class__ = folded[type(block)]
     return twin
 
 
@@ -74,30 +73,26 @@ def fold_norms(module: nn.Module) -> None:
 def cell_means(side: int, pool_scales: tuple[int, ...], like: Tensor) -> Tensor:
     """The matrix that takes a line of positions to the means of its cells, grid after grid.
 
-    As adaptive pooling cuts them: where the side does not divide by the grid, neighbouring cells
-    overlap. -> (sum of pool_scales, side), rows sum to 1, with the type and device of `like`
+    Cells are those of adaptive pooling, which overlap where the side does not divide by the grid.
+    -> (sum of pool_scales, side), rows sum to 1, with the type and device of `like`
     """
     cells = [(cell, scale) for scale in pool_scales for cell in range(scale)]
-    starts = torch.tensor([cell * side // scale for cell, scale in cells], device=like.device)
-    ends = torch.tensor([-(-(cell + 1) * side // scale) for cell, scale in cells]).to(like.device)
-    place = torch.arange(side, device=like.device)
-    inside = (starts[:, None] <= place) & (place < ends[:, None])
-    return inside.to(like.dtype) / (ends - starts)[:, None]
+    starts = torch.tensor([cell * side // scale for cell, scale in cells])[:, None]
+    ends = torch.tensor([-(-(cell + 1) * side // scale) for cell, scale in cells])[:, None]
+    place = torch.arange(side)
+    return ((starts <= place) & (place < ends)).to(like) / (ends - starts).to(like.device)
 
 
 def pyramid_means(x: Tensor, pool_scales: tuple[int, ...]) -> Tensor:
     """What PyramidPool computes, as anchors in rows.  (B, C, H, W) -> (B, S, C)
 
-    A mean over a cell is a mean along its rows, then of those down its column. So the map and its
-    gradient are read once for all grids; adaptive_avg_pool2d reads them once for each.
+    Means along rows, then down columns: the map and its gradient are read once for all grids.
     """
     height, width = x.shape[2:]
     across = cell_means(width, pool_scales, x) @ x.movedim(1, -1)  # (B, H, sum of scales, C)
     down = cell_means(height, pool_scales, x)
     grids = zip(pool_scales, down.split(pool_scales), across.split(pool_scales, 2), strict=True)
-    means = [  # (scale, H) @ (B, H, scale * C)
-        (d @ a.flatten(2)).unflatten(2, (scale, -1)).flatten(1, 2) for scale, d, a in grids
-    ]
+    means = [(d @ a.flatten(2)).unflatten(2, (n, -1)).flatten(1, 2) for n, d, a in grids]
     return torch.cat(means, dim=1)
 
 
@@ -160,14 +155,11 @@ class FoldedAPNB(APNB):
 
 
 class ReducedAFNB(nn.Module):
-    """AFNB and the reducing 3x3 convolution after it, without the map between them.
-
-    With R the reduction, W_2 and W_1 the two halves of the fusing weight and A the attention,
+    """AFNB and the reducing 3x3 convolution R after it, without the map between them.
 
         R * (W_2 x + A G)  =  (R W_2) * x  +  (R G) * A             G = anchors W_1 + shift
 
-    where * is the convolution over the map: first with weights that are fixed, then, with A as a
-    map of S channels, with weights that depend on the image.
+    where * is a convolution and A a map of S channels: R W_2 is fixed, R G depends on the image.
     """
 
     def __init__(self, afnb: AFNB, reduce: nn.Conv2d):
