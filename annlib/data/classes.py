@@ -220,9 +220,3 @@ ADE20K = built_in("ade20k", ignored=(0,), label_values=tuple(range(1, 151)), lay
 VOC12AUG = built_in("voc12aug", layout="voc12aug")
 BENCHMARKS = (CITYSCAPES, ADE20K, VOC12AUG)
 BUILT_IN = {spec.name: spec for spec in (BALLOON_TOWN, CAMVID, *BENCHMARKS)}
-PUBLISHED_IMAGES: dict[str, dict[str, int]] = {
-    "cityscapes": {"train": 2975, "val": 500},
-    "ade20k": {"train": 20210, "val": 2000},
-    "voc12aug": {"train": 10582, "val": 1449},
-    "camvid": {"train": 367, "val": 101},
-}

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from annlib.config import IGNORE_INDEX, DataConfig
+from annlib.config import DataConfig
 from annlib.data.balloon_town.dataset import Scenes
-from annlib.data.classes import BALLOON_TOWN, BENCHMARKS, BUILT_IN, CAMVID, DatasetSpec, folder_spec
+from annlib.data.classes import BALLOON_TOWN, BENCHMARKS, BUILT_IN, DatasetSpec, folder_spec
 from annlib.data.folders import LOOKS, check_complete, find_pairs
 from annlib.data.io import read_image, read_labels
 from annlib.data.loader import Transformed
@@ -112,37 +112,6 @@ def label_pixels(dataset: SegmentationFolder) -> Tensor:
     for index in range(len(dataset)):
         counts += torch.bincount(dataset.read(index)[1].flatten(), minlength=256)
     return counts
-
-
-def training_problem(pixels: Tensor, spec: DatasetSpec) -> str:
-    """Why training on labels with so many pixels of each class index (256,) is useless, or "".
-
-    If a class of a folder's own list never occurs while 255 does, then 255 may stand for it, unless
-    the list says `ignore 255`. A part of a built-in data set may lack a rare class.
-    """
-    present = [name for name, n in zip(spec.class_names, pixels.tolist(), strict=False) if n]
-    absent = [name for name in spec.class_names if name not in present]
-    own = spec.layout == "folder" and not spec.ignored and spec not in (BALLOON_TOWN, CAMVID)
-    ignored = (
-        f"255 covers {100 * float(pixels[IGNORE_INDEX] / pixels.sum()):.1f} % of their pixels and "
-        "is ignored in training. If 255 stands for a class, as in masks of 0 and 255, add the line "
-        f"`255={len(spec.class_names) - 1}` (value=index of the class) to classes.txt"
-    )
-    if not present:
-        return f"no pixel of the training labels has a class: {ignored}."
-    if absent and own and pixels[IGNORE_INDEX]:
-        names = ", ".join(map(repr, absent[:5])) + ", ..." * (len(absent) > 5)
-        never = f"es {names} never occur" if len(absent) > 1 else f" {names} never occurs"
-        return (
-            f"the class{never} in the training labels, but {ignored}. If 255 means "
-            '"not labelled", add the line `ignore 255` to classes.txt.'
-        )
-    if len(present) == 1:
-        return (
-            f"the training labels hold no class but {present[0]!r}: a network would learn to "
-            "predict it everywhere. The label files must hold at least two classes."
-        )
-    return ""
 
 
 def class_balance(pixels: Tensor, spec: DatasetSpec) -> tuple[float, ...]:

@@ -19,7 +19,6 @@ from annlib.config import IGNORE_INDEX
 from annlib.data.classes import (
     ADE20K,
     CITYSCAPES,
-    PUBLISHED_IMAGES,
     VOC12AUG,
     DatasetSpec,
     spread_colour,
@@ -32,6 +31,12 @@ Benchmark = Literal["cityscapes", "ade20k", "voc12aug"]
 Size = tuple[int, int]
 Values = np.ndarray  # uint8 (H, W), as in the label files
 
+PUBLISHED_IMAGES: dict[str, dict[str, int]] = {
+    "cityscapes": {"train": 2975, "val": 500},
+    "ade20k": {"train": 20210, "val": 2000},
+    "voc12aug": {"train": 10582, "val": 1449},
+    "camvid": {"train": 367, "val": 101},
+}
 MARK = "MIMIC.txt"
 CITIES = {"train": ("attrappen", "nachbau"), "val": ("spiegelau",)}
 SIZES: dict[Benchmark, tuple[Size, ...]] = {

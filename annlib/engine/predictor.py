@@ -3,7 +3,6 @@
 import os
 from collections.abc import Callable
 from io import BytesIO
-from itertools import zip_longest
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,7 +12,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from annlib.config import Precision, TestConfig, experiment_from, with_tuples
-from annlib.data.classes import BUILT_IN, DatasetSpec, folder_spec
+from annlib.data.classes import BUILT_IN, DatasetSpec
 from annlib.engine.inference import Label, make_label_predictor
 from annlib.files import write_atomically
 from annlib.model.ann import ANN
@@ -72,23 +71,6 @@ def network_of(checkpoint: Checkpoint) -> Network:
             "`annlib train`; train it again, or save it with its own class list."
         )
     return Network(path.name, spec, test, lambda: load_model(checkpoint))
-
-
-def check_folder_classes(spec: DatasetSpec, root: Path | None) -> None:
-    """Raises ValueError when a folder's classes.txt is not the list that a network learned."""
-    if root is None or not (root / "classes.txt").is_file():
-        return
-    learned, given = spec.class_names, folder_spec(root).class_names
-    if learned == given:
-        return
-    pairs = enumerate(zip_longest(learned, given, fillvalue="none"))
-    differing = [f"{i}: {ours} / {theirs}" for i, (ours, theirs) in pairs if ours != theirs]
-    raise ValueError(
-        f"The network learned {len(learned)} classes of {spec.name}, {root / 'classes.txt'} lists "
-        f"{len(given)}. They differ at {', '.join(differing[:5])}"
-        f"{' and further on' if len(differing) > 5 else ''} (network / folder). Labels would be "
-        "taken for other classes: give the folder that it was trained for, or train on this one."
-    )
 
 
 class Segmenter(NamedTuple):

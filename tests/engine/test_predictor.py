@@ -12,6 +12,7 @@ from PIL import Image
 from tiny import TINY, wake
 from torch import nn
 
+from annlib.cli.evaluate import check_folder_classes
 from annlib.cli.predict import segment_image
 from annlib.config import TestConfig
 from annlib.data.classes import ADE20K, BALLOON_TOWN, CAMVID, CITYSCAPES, VOC12AUG, DatasetSpec
@@ -21,7 +22,6 @@ from annlib.engine.inference import make_predictor
 from annlib.engine.predictor import (
     Network,
     Segmenter,
-    check_folder_classes,
     find_network,
     network_of,
     save_prediction,
