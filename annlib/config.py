@@ -97,10 +97,7 @@ class Experiment:
 
 
 def experiment_from(values: dict[str, Any]) -> Experiment:
-    """The experiment whose `asdict` was written as JSON.
-
-    Raises ValueError when another version of annlib wrote it, with other settings.
-    """
+    """The experiment whose `asdict` was written as JSON; ValueError for another version's."""
     kinds = {"model": ModelConfig, "data": DataConfig, "train": TrainConfig, "test": TestConfig}
     try:
         parts = {part: kind(**with_tuples(values[part])) for part, kind in kinds.items()}

@@ -114,10 +114,7 @@ NAMES: dict[str, Published] = ZOO | {each.name_1x: each for each in ROWS}
 
 
 def look_up(name: str, known: Mapping[str, Item], kind: str, usual: Iterable[str]) -> Item:
-    """The item of that name, also with .py behind it.
-
-    Raises KeyError with the nearest names for an unknown one, with the usual ones if none is near.
-    """
+    """The item of that name, also with .py behind it; KeyError tells the nearest names."""
     name = name.removesuffix(".py")
     if name not in known:
         near = get_close_matches(name, known, n=3, cutoff=0.4) or usual

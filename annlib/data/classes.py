@@ -1,7 +1,4 @@
-"""Class lists: names, colours, and which class a label value means; Cityscapes, ADE20K and VOC.
-
-Names, colours, ids and numbers of images are those of the data sets' own development kits.
-"""
+"""Class lists: names, colours, label values; those of Cityscapes, ADE20K, VOC as in their kits."""
 
 import re
 from dataclasses import dataclass, replace
@@ -63,19 +60,13 @@ class DatasetSpec:
         return {*self.class_values, *self.ignored, IGNORE_INDEX}
 
     def label_table(self) -> Tensor:
-        """uint8 (256,): value in the file -> class index, 255 for pixels that do not count.
-
-        An unknown value becomes 255, too: `check_values` refuses it.
-        """
+        """uint8 (256,): value in the file -> class index; 255: does not count, or is unknown."""
         table = torch.full((256,), IGNORE_INDEX, dtype=torch.uint8)
         table[list(self.class_values)] = torch.arange(self.num_classes, dtype=torch.uint8)
         return table
 
     def value_table(self) -> Tensor:
-        """uint8 (256,): class index -> value in the file, the inverse of `label_table`.
-
-        255 becomes the data set's own value for "no class".
-        """
+        """uint8 (256,): class index -> value in the file; 255 -> the value for no class."""
         table = torch.full((256,), (*self.ignored, IGNORE_INDEX)[0], dtype=torch.uint8)
         table[: self.num_classes] = torch.tensor(self.class_values, dtype=torch.uint8)
         return table

@@ -21,10 +21,9 @@ KEEP_BELOW_BYTES = 2**30  # decoded training images are kept in memory up to thi
 
 
 class SegmentationFolder(Dataset):
-    """The pairs of a split below root, see `find_pairs`; split "" for a root that is not divided.
+    """The pairs of a split, see `find_pairs`; split "" for a root that is not divided.
 
-    [i] -> image float32 (3, H, W) normalised, labels int64 (H, W) with 255 ignored, as `transform`
-    makes them from uint8. Raises as `check_complete` and `read_pair`.
+    [i] -> what `transform` makes of image uint8 (3, H, W), class indices uint8 (H, W)
     """
 
     def __init__(self, root: Path, spec: DatasetSpec, split: str, transform: Transform):
@@ -47,10 +46,7 @@ class SegmentationFolder(Dataset):
         return read_pair(self.images[index], self.labels[index], self.spec)
 
     def keep_below(self, most_bytes: int) -> None:
-        """Decodes all pairs once and keeps them in memory, if they fit into `most_bytes`.
-
-        Decoding a small set again and again would cost a CPU more than training does.
-        """
+        """Keeps decoded pairs in memory if all fit: decoding again costs more than training."""
         kept, left = [], most_bytes
         for index in range(len(self)):
             kept.append(self.read(index))
@@ -61,10 +57,7 @@ class SegmentationFolder(Dataset):
 
 
 def read_pair(image_path: Path, label_path: Path, spec: DatasetSpec) -> tuple[Tensor, Tensor]:
-    """uint8 (3, H, W) RGB, uint8 (H, W) class indices with 255 ignored.
-
-    Raises ValueError when sizes differ or the data set has no such label.
-    """
+    """uint8 (3, H, W) RGB, uint8 (H, W) class indices; ValueError for other sizes or labels."""
     image, values = read_image(image_path), read_labels(label_path)
     if image.shape[1:] != values.shape:
         raise ValueError(
@@ -80,8 +73,7 @@ def read_pair(image_path: Path, label_path: Path, spec: DatasetSpec) -> tuple[Te
 def check_values(values: Tensor, spec: DatasetSpec, path: Path) -> None:
     """Raises ValueError when a label file (uint8, any shape) holds a value unknown in `spec`."""
     present = set(torch.bincount(values.flatten()).nonzero().flatten().tolist())
-    unknown = sorted(present - spec.known_values)
-    if not unknown:
+    if not (unknown := sorted(present - spec.known_values)):
         return
     fitting = [s.name for s in BENCHMARKS if s.name != spec.name and present <= s.known_values]
     cause = (
@@ -115,10 +107,9 @@ def label_pixels(dataset: SegmentationFolder) -> Tensor:
 
 
 def class_balance(pixels: Tensor, spec: DatasetSpec) -> tuple[float, ...]:
-    """A weight for each class: the root of (median frequency / its frequency).
+    """A weight for each class: the root of (median frequency / its frequency); 1 if it is absent.
 
-    pixels: of each class index (256,). A class that never occurs weighs 1. The median is Eigen and
-    Fergus' (ICCV 2015), the root keeps a handful of rare pixels from dominating the loss.
+    pixels: of each class index (256,). The median is Eigen and Fergus' (ICCV 2015).
     """
     counts = pixels[: spec.num_classes].double()
     ratios = counts[counts > 0].median() / counts.clamp(min=1)
@@ -138,7 +129,7 @@ def open_data(config: DataConfig, root: Path | None, classes: str | None = None)
 
     classes: see `spec_of`. Only training images are augmented and cropped, as `config` says.
     """
-    transform = training_transform(config)
+    transform, spec = training_transform(config), BALLOON_TOWN
     if root is not None:
         root, spec = Path(root), spec_of(config.dataset, Path(root), classes)
         if spec.layout == "folder" and is_one_part(root, "train"):
@@ -152,16 +143,16 @@ def open_data(config: DataConfig, root: Path | None, classes: str | None = None)
         train = SegmentationFolder(root, spec, "train", transform)
         if spec.layout == "folder":  # benchmarks are 8 GB and more, decoded
             train.keep_below(KEEP_BELOW_BYTES)
-        return DatasetSplits(train, labelled(spec, root, "val"), spec)
-    if config.dataset != BALLOON_TOWN.name:
+    elif config.dataset != spec.name:
         raise not_shipped(config.dataset)
-    if classes is not None:
+    elif classes is not None:
         raise ValueError(
             f"--classes {classes} says what the labels in a folder mean, but Balloon Town is "
             "painted, not read. Name the folder with --data, or omit --classes."
         )
-    train = Transformed(Scenes(TRAIN_SCENES), transform)
-    return DatasetSplits(train, labelled(BALLOON_TOWN, None, "val"), BALLOON_TOWN)
+    else:
+        train = Transformed(Scenes(TRAIN_SCENES), transform)
+    return DatasetSplits(train, labelled(spec, root, "val"), spec)
 
 
 def not_shipped(dataset: str) -> FileNotFoundError:

@@ -1,8 +1,4 @@
-"""Where the images and labels of each data set lie on disk, and which image belongs to which label.
-
-VOC labels 1,464 training images; SBD (Hariharan et al., ICCV 2011) adds 9,118 that are in neither
-of VOC's lists.
-"""
+"""Where the images and labels of each data set lie, and which image belongs to which label."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
@@ -164,8 +160,8 @@ def sbd_names(sbd: Path, without: set[str]) -> list[str]:
 def find_voc_pairs(root: Path, spec: DatasetSpec, split: str) -> Pairs:
     """JPEGImages/NAME.jpg and the labels of VOC or SBD, for the names of the split's lists.
 
-    No image of val is in training. VOC's own labels have a border of 255 and come first; the
-    published scores are on these only.
+    VOC labels 1,464 training images; SBD (Hariharan et al., ICCV 2011) adds 9,118. VOC's own labels
+    have a border of 255 and come first; the published scores are on these only.
     """
     home = find_home(root, "voc12aug")
     own = val = read_names(home / LISTS / "val.txt")

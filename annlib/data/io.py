@@ -42,20 +42,14 @@ def read_image(path: Path) -> Tensor:
 
 
 def normalise(image: Tensor) -> Tensor:
-    """uint8 (..., 3, H, W) RGB 0-255 -> float32 with the mean 0 and deviation 1 of ImageNet.
-
-    Floats and wider integers of 0..255 are accepted, too. Raises ValueError, see `check_range`.
-    """
+    """uint8 (..., 3, H, W) RGB 0-255 (or numbers of 0..255) -> float32, mean 0 and deviation 1."""
     if image.dtype != torch.uint8:
         check_range(image)
     return (image - MEAN).div_(STD)
 
 
 def check_range(image: Tensor) -> None:
-    """Raises ValueError for bool, NaN, and values that are not 0..255, such as floats of 0..1.
-
-    All 0 is black in both ranges.
-    """
+    """Raises ValueError for bool, NaN, and values that are not 0..255, such as floats of 0..1."""
     if image.dtype == torch.bool:
         raise ValueError("The image is bool: give pixels of 0..255, for example 255 * image.")
     low, high = map(float, image.detach().float().aminmax()) if image.numel() else (0, 0)
@@ -150,10 +144,7 @@ def read_sbd(path: Path) -> Tensor:
 
 
 def read_lines(path: Path) -> list[str]:
-    """The lines of a text file in UTF-8, or in UTF-16 with its mark.
-
-    Raises ValueError with line and byte for another encoding.
-    """
+    """The lines of a text in UTF-8, or UTF-16 with its mark; ValueError for another encoding."""
     content = path.read_bytes()
     marked = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     place, reason = content.find(b"\0"), "a zero byte"

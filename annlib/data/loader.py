@@ -26,22 +26,20 @@ class Draw(NamedTuple):
 class ResumableBatchSampler(Sampler[list[Draw]]):
     """Endless batches of draws from step `start` on: every epoch a new shuffle of all samples.
 
-    Batch t is the same after a resume and for any number of workers or processes. batch_size counts
+    Batch t is the same after a resume and for any number of workers or processes. batch counts
     the samples of all processes; this one gets its share. A batch may reach into the next epoch.
     """
 
-    def __init__(
-        self, num_samples: int, batch_size: int, seed: int, start: int, share: Share = (0, 1)
-    ):
+    def __init__(self, num_samples: int, batch: int, seed: int, start: int, share: Share = (0, 1)):
         if num_samples < 1:
             raise ValueError("There is no sample to train on.")
-        if batch_size % share[1]:
+        if batch % share[1]:
             raise ValueError(
-                f"A batch of {batch_size} cannot be shared equally by {share[1]} processes: use "
-                f"a number of processes that divides {batch_size}."
+                f"A batch of {batch} cannot be shared equally by {share[1]} processes: use a "
+                f"number of processes that divides {batch}."
             )
-        self.num_samples, self.batch_size, self.seed = num_samples, batch_size, seed
-        self.start, self.rank, self.part = start, share[0], batch_size // share[1]
+        self.num_samples, self.batch_size, self.seed = num_samples, batch, seed
+        self.start, self.rank, self.part = start, share[0], batch // share[1]
 
     def __iter__(self) -> Iterator[list[Draw]]:
         shuffled_for, order = -1, torch.empty(0)
@@ -82,10 +80,9 @@ class Seeded(Dataset):
 
 
 def leave_interrupts_to_the_parent(worker: int) -> None:
-    """The parent decides when its workers end, not a signal that was meant for it.
+    """Ctrl-C and torchrun's SIGTERM go to a group of processes: gives workers one of their own.
 
-    Ctrl-C and torchrun's SIGTERM go to all processes of a group, so workers get a group of their
-    own. (Windows has no groups; there they ignore Ctrl-C.)
+    (Windows has no groups; there they ignore Ctrl-C.)
     """
     if hasattr(os, "setpgrp"):
         os.setpgrp()

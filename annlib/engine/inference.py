@@ -204,10 +204,7 @@ def fit(size: Size, box: Size) -> Size:
 def scales_and_flips(
     score: Score, images: Tensor, base: Size, scales: tuple[float, ...], flip: bool, corners: bool
 ) -> ScoreMap:
-    """The mean probability over scaled and mirrored copies, at the images' size.
-
-    Reference: mmseg/models/segmentors/base.py with tools/test.py --aug-test of release 0.x.
-    """
+    """Mean probability of scaled and mirrored copies, as tools/test.py --aug-test of mmseg 0.x."""
     size, mirrors, copies = images.shape[2:], (False, True) if flip else (False,), []
     for scale in scales:
         box = int(base[0] * scale), int(base[1] * scale)
@@ -238,10 +235,7 @@ def check_test(config: TestConfig) -> None:
 def score_images(
     model: nn.Module, config: TestConfig, precision: Precision
 ) -> Callable[[Tensor], ScoreMap]:
-    """images (B, 3, H, W) normalised -> scores of their size, on the model's device
-
-    Scores are logits, or mean probabilities for several scales or flips.
-    """
+    """images (B, 3, H, W) normalised -> logits of their size; several copies: mean probabilities"""
     check_test(config)
     corners, is_sliding = model.config.align_corners, config.mode == "slide"
 
@@ -274,10 +268,9 @@ def score_images(
 def make_predictor(
     model: nn.Module, config: TestConfig, precision: Precision = "fp32"
 ) -> Callable[[Tensor], Tensor]:
-    """The function images -> logits of a model, on the model's device, without gradients.
+    """The function images -> logits of a model, on its device; errors as `check_test`.
 
-    (B, 3, H, W) normalised -> (B, K, H, W); for several scales or flips, the logarithm of the mean
-    probability. Raises ValueError, see `check_test`.
+    (B, 3, H, W) normalised -> (B, K, H, W); several copies: logarithm of the mean probability
     """
     scores_of = score_images(model, config, precision)
 
@@ -294,8 +287,7 @@ def make_label_predictor(
 ) -> Label:
     """The function images -> class of every pixel: the argmax of what `make_predictor` gives.
 
-    (B, 3, H, W) normalised -> uint8 (B, H, W). Faster than the argmax, since scores are compared
-    piece by piece. Raises ValueError for more than 255 classes, and as `check_test`.
+    (B, 3, H, W) normalised -> uint8 (B, H, W); ValueError for more than 255 classes
     """
     scores_of = score_images(model, config, precision)
     if model.config.num_classes > IGNORE_INDEX:

@@ -32,10 +32,7 @@ class Network(NamedTuple):
 
 
 def find_network(what: str) -> Network:
-    """The network of a .safetensors file, or of the published row of that name.
-
-    Raises FileNotFoundError for a missing file, KeyError with the nearest names for an unknown row.
-    """
+    """The network of a .safetensors file, or of the published row of that name (KeyError)."""
     path = Path(what)
     if path.exists() or path.suffix or len(path.parts) > 1:
         return network_of(load(path))
@@ -47,10 +44,7 @@ def find_network(what: str) -> Network:
 
 
 def network_of(checkpoint: Checkpoint) -> Network:
-    """The network of a checkpoint, with the classes and the test configuration of its training.
-
-    Raises ValueError when its classes are unknown, or are not as many as its weights are for.
-    """
+    """The network of a checkpoint, with classes (ValueError if unknown) and test of its run."""
     experiment = checkpoint.notes.get("experiment", {})
     path, num_classes = checkpoint.path, checkpoint.config.num_classes
     test = experiment_from(experiment).test if experiment else TestConfig()
@@ -105,10 +99,7 @@ def segmenter(
 
 
 def save_prediction(labels: Tensor, spec: DatasetSpec, folder: Path, name: str) -> None:
-    """Writes colours/NAME.png and labels/NAME.png.  labels: uint8 (H, W) class indices
-
-    The label files hold the values of the data set's own files, as a benchmark's server wants them.
-    """
+    """Writes colours/NAME.png and, as a benchmark's server wants it, labels/NAME.png.  (H, W)"""
     for kind, table in (("colours", spec.colour_table()), ("labels", spec.value_table())):
         image, content = Image.fromarray(table[labels.int()].numpy()), BytesIO()
         if kind == "labels" and spec.layout == "voc12aug":

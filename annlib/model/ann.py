@@ -75,10 +75,8 @@ class ANN(nn.Module):
 
     def __init__(self, config: ModelConfig):
         super().__init__()
-        if config.head != "ann":
-            raise ValueError(
-                f"ANN is the 'ann' head, not {config.head!r}: call build_model(config)."
-            )
+        if (head := config.head) != "ann":
+            raise ValueError(f"ANN is the 'ann' head, not {head!r}: call build_model(config).")
         self.config = config
         self.backbone = build_backbone(config)
         low, high = self.backbone.low_channels, self.backbone.high_channels

@@ -55,10 +55,7 @@ class NonLocal(nn.Module):
 
 
 class PyramidPooling(nn.Module):
-    """The pyramid pooling module of PSPNet (Zhao et al., CVPR 2017): global context, no attention.
-
-    Every position gets the same cell means, upsampled to the map.
-    """
+    """Pyramid pooling of PSPNet (Zhao et al., CVPR 2017): every position gets the same means."""
 
     def __init__(self, channels: int, pool_scales: tuple[int, ...], align_corners: bool):
         super().__init__()

@@ -43,10 +43,7 @@ def save(
     step: int = 0,
     notes: Mapping[str, Any] | None = None,
 ) -> None:
-    """Writes a checkpoint of an ANN or Baseline; replaces the file only by a complete new one.
-
-    Raises OSError when the disk is full or the folder cannot be written; the old file stays.
-    """
+    """Writes a checkpoint of an ANN or Baseline, see `write_atomically`."""
     tensors = {f"model.{key}": tensor for key, tensor in model.state_dict().items()}
     facts = {"config": asdict(model.config), "step": step, "notes": dict(notes or {})}
     if optimizer is not None:
@@ -72,10 +69,7 @@ def checksum(facts: str, tensors: Mapping[str, Tensor]) -> str:
 
 
 def load(path: Path) -> Checkpoint:
-    """Reads a checkpoint onto the CPU. Nothing in the file is ever executed.
-
-    Raises FileNotFoundError, or ValueError for a pickle, a damaged file, or one of another program.
-    """
+    """Reads a checkpoint onto the CPU, executes nothing; ValueError for other or damaged files."""
     path = Path(path)
     refuse_pickle(path)
     try:
@@ -108,10 +102,7 @@ def load(path: Path) -> Checkpoint:
 
 
 def read_header(path: Path) -> Header:
-    """Step and notes of a checkpoint. A file that was cut short is noticed, a flipped bit is not.
-
-    Raises FileNotFoundError, or ValueError for a file that is damaged or not ours.
-    """
+    """Step and notes of a checkpoint; ValueError for a file that was cut short or is not ours."""
     refuse_pickle(path)
     try:
         with safetensors.safe_open(path, framework="numpy") as file:

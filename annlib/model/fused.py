@@ -44,10 +44,7 @@ def fuse_for_training(model: ANN | Baseline) -> ANN | Baseline:
 
 
 def fuse_for_inference(model: ANN | Baseline) -> ANN | Baseline:
-    """A copy that computes what `model.eval()` does, and that cannot be trained.
-
-    It is called like the model, and its attention is captured like the model's.
-    """
+    """A copy that computes what `model.eval()` does, is called like it, and cannot be trained."""
     twin = copy.deepcopy(fuse_for_training(model)).eval().requires_grad_(False)
     twin.auxiliary = None  # only for training
     fold_norms(twin)
@@ -57,10 +54,7 @@ def fuse_for_inference(model: ANN | Baseline) -> ANN | Baseline:
 
 
 def fold_norms(module: nn.Module) -> None:
-    """Moves every batch norm into the convolution whose output it takes, registered before it.
-
-    That holds for all modules of annlib; in a Sequential it is the order of the forward pass.
-    """
+    """Moves every batch norm into the convolution whose output it takes, registered before it."""
     children = list(module.named_children())
     for (name, child), (next_name, norm) in zip(children, children[1:], strict=False):
         if isinstance(child, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d | nn.SyncBatchNorm):
@@ -127,15 +121,6 @@ def fuse(layers: nn.Sequential, weights: Tensor, anchors: Tensor, features: Tens
     for layer in others:
         fused = layer(fused)
     return fused
-
-
-class FoldedAttention(AsymmetricAttention):
-    """AsymmetricAttention with the value and output projections on the anchors."""
-
-    def forward(self, query_map: Tensor, key_map: Tensor) -> Tensor:
-        """(B, Cq, H, W), (B, Ck, h, w) -> (B, Cq, H, W)"""
-        weights, anchors = attend(self, query_map, key_map)
-        return (weights @ anchors).mT.unflatten(2, query_map.shape[2:])
 
 
 class FoldedAFNB(AFNB):

@@ -76,10 +76,7 @@ def load_published(name: str, path: Path | str | None = None) -> ANN:
 
 
 def fetch_published(name: str, keep_pth: bool = False) -> Path:
-    """The released weights of a row in our own format, from the cache or the network.
-
-    keep_pth: keeps the fetched file, too. Raises KeyError for an unknown name, else as `download`.
-    """
+    """Released weights of a row in our format, fetched if needed; keep_pth keeps the .pth, too."""
     row = published(name)
     path = kept_at(f"{row.name}.safetensors")
     if path.exists() and not keep_pth:
@@ -99,10 +96,7 @@ def fetch_published(name: str, keep_pth: bool = False) -> Path:
 
 
 def import_published(pth: Path, name: str) -> Path:
-    """Writes a released .pth to the cache in our format, with its origin.  -> where it is now
-
-    Raises ValueError for a file that is not the one released for this row.
-    """
+    """Writes the .pth released for a row (else ValueError) to the cache in our format.  -> place"""
     row = published(name)
     sha256 = check_hash(pth, "sha256:")
     if not sha256.startswith(row.weights_sha256_start):

@@ -24,10 +24,7 @@ class LocalBlock(nn.Module):
 
 
 class LocalNet(nn.Module):
-    """Stem and four stages down to 1/8. c5 has a receptive field of 47 pixels, or 103 at depth 17.
-
-    At depth 9 the balloons of Balloon Town are outside the receptive field of the houses.
-    """
+    """Stem and four stages down to 1/8. Receptive field of c5: 47 pixels; 103 at depth 17."""
 
     def __init__(self, depth: int = 9, width: int = 64):
         super().__init__()

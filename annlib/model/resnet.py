@@ -45,7 +45,6 @@ class ResNet(nn.Module):
 
     At 1/32 a context block would have too few positions; dilation keeps the map at 1/8 and the
     weights of the ImageNet classifier valid. Reference: mmseg/models/backbones/resnet.py.
-    stem "plain" is that of the ordinary ResNet, one 7x7 convolution, for torchvision's weights.
     """
 
     def __init__(self, depth: int, width: int = 64, stem: Stem = "deep"):
