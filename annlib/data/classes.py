@@ -32,19 +32,14 @@ OTHER_HEADINGS |= {"id", "index", "parts", "actions"}
 
 @dataclass(frozen=True)
 class DatasetSpec:
-    """The classes of a data set, and the meaning of the values in its label files.
-
-    palette: RGB 0-255. ignored: label values that do not count; 255 never does, and stands here
-    only where a class list says so (`ignore 255`). label_values: the value of each class in the
-    files, if that is not simply its index. layout: see folders.py.
-    """
+    """The classes of a data set, and the meaning of the values in its label files."""
 
     name: str
     class_names: tuple[str, ...]
-    palette: tuple[RGB, ...]
-    ignored: tuple[int, ...] = ()
-    label_values: tuple[int, ...] = ()
-    layout: Layout = "folder"
+    palette: tuple[RGB, ...]  # 0-255
+    ignored: tuple[int, ...] = ()  # values that do not count; 255 only if a list says `ignore 255`
+    label_values: tuple[int, ...] = ()  # of each class in the files; empty: its index
+    layout: Layout = "folder"  # see folders.py
 
     @property
     def num_classes(self) -> int:
@@ -143,8 +138,8 @@ def folder_spec(root: Path) -> DatasetSpec:
                 f"{path} ignores the label {value}: only values up to 255 that no class has can be "
                 "ignored."
             )
-    label_values = tuple(class_values) if values else ()
-    return DatasetSpec(root.resolve().name, *map(tuple, (names, palette, ignored)), label_values)
+    parts = map(tuple, (names, palette, ignored, class_values if values else ()))
+    return DatasetSpec(root.resolve().name, *parts)
 
 
 def class_lines(path: Path) -> tuple[list[tuple[int, str]], list[int], dict[int, int]]:

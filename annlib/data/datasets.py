@@ -170,8 +170,7 @@ def not_shipped(dataset: str) -> FileNotFoundError:
 def spec_of(dataset: str, root: Path, classes: str | None) -> DatasetSpec:
     """The classes and the layout of a folder.
 
-    classes: name of a built-in list ("camvid"); None: that of the benchmark `dataset`, otherwise
-    root/classes.txt is read. Raises KeyError for an unknown list.
+    classes: name of a built-in list (else KeyError); None: the benchmark's, or root/classes.txt
     """
     if classes is None and dataset not in {spec.name for spec in BENCHMARKS}:
         return folder_spec(root)

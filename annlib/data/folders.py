@@ -42,9 +42,8 @@ def find_home(root: Path, layout: Layout) -> Path:
     if home := locate(root, layout):
         return home
     if not root.is_dir():
-        raise FileNotFoundError(
-            f"There is no folder {root}. Name the one that holds {layout}: {LOOKS[layout]}."
-        )
+        text = f"Name the one that holds {layout}: {LOOKS[layout]}."
+        raise FileNotFoundError(f"There is no folder {root}. {text}")
     folders = [*root.absolute().parents[:3], *sorted(p for p in root.iterdir() if p.is_dir())]
     causes = [f"It lies in {p}: name that folder." for p in folders if locate(p, layout)]
     others = [{"folder": "a plain folder"}.get(o, o) for o in LOOKS if locate(root, o)]
@@ -116,7 +115,7 @@ def find_pairs(root: Path, spec: DatasetSpec, split: str) -> Pairs:
     elif not folder.is_dir():
         text = f"There is no folder {folder}. A data set looks like this: {folder}/NAME.jpg and"
         raise missing(f"{text} {label_folder}/NAME.png, with one class index per pixel.", root)
-    files = visible(folder.iterdir()) if folder.is_dir() else []
+    files = visible(folder.glob("*"))
     images = [path for path in files if path.suffix.lower() in SUFFIXES]
     others = Counter(p.suffix.lower() for p in files if p.suffix.lower() in OTHER_SUFFIXES)
     unread = ", ".join(f"{count} {suffix}" for suffix, count in others.items())
@@ -169,7 +168,7 @@ def find_voc_pairs(root: Path, spec: DatasetSpec, split: str) -> Pairs:
     names, kinds = val, [(home / "SegmentationClass", ".png")]
     if split == "train":
         own = read_names(home / LISTS / "train.txt")
-        listed = next((home / LISTS / n for n in AUGMENTED if (home / LISTS / n).is_file()), None)
+        listed = next((p for p in (home / LISTS / n for n in AUGMENTED) if p.is_file()), None)
         if listed is None and sbd is None:
             raise FileNotFoundError(
                 f"{home} is VOC 2012 without its augmented training list: no "

@@ -18,9 +18,8 @@ LOSSY = ("JPEG", "MPO", "JPEG2000", "WEBP", "AVIF")  # Pillow's names of formats
 def read_image(path: Path) -> Tensor:
     """An image of any format -> uint8 (3, H, W) RGB, upright.
 
-    Grey becomes three equal channels, 16 bits are scaled to 8, transparency is laid on white, and
-    the orientation that a camera stored in the file (EXIF) is applied.
-    Raises FileNotFoundError, or ValueError for a file that cannot be decoded to its end.
+    Grey becomes three equal channels, 16 bits are scaled to 8, transparency is laid on white, and a
+    camera's orientation (EXIF) is applied. Raises ValueError for a file that cannot be decoded.
     """
     image = open_whole(path)
     with suppress(SyntaxError):  # an orientation that cannot be read is none
@@ -74,9 +73,8 @@ def check_range(image: Tensor) -> None:
 def read_labels(path: Path) -> Tensor:
     """One value per pixel -> uint8 (H, W): grey or palette images, and the .mat files of SBD.
 
-    The values are those in the file at every bit depth; a PNG of 2 bits holds 0 to 3.
-    Raises ValueError for a coloured file (which colour is which class is not in it), and for a
-    lossy format, whatever the name of the file (compression changes the indices).
+    The values are those in the file at every bit depth; a PNG of 2 bits holds 0 to 3. Raises
+    ValueError for a coloured file, and for a lossy format, whatever the name of the file.
     """
     if path.suffix == ".mat":
         return read_sbd(path)

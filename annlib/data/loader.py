@@ -80,13 +80,10 @@ class Seeded(Dataset):
 
 
 def leave_interrupts_to_the_parent(worker: int) -> None:
-    """Ctrl-C and torchrun's SIGTERM go to a group of processes: gives workers one of their own.
-
-    (Windows has no groups; there they ignore Ctrl-C.)
-    """
+    """Ctrl-C and torchrun's SIGTERM go to a group of processes: gives workers one of their own."""
     if hasattr(os, "setpgrp"):
         os.setpgrp()
-    else:
+    else:  # Windows has no groups
         signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
@@ -100,10 +97,9 @@ def make_loader(
     pin_memory: bool = False,
     share: Share = (0, 1),
 ) -> DataLoader:
-    """images float32 (B, 3, H, W), labels int64 (B, H, W).
+    """images float32 (B, 3, H, W), labels int64 (B, H, W); every sample once, in order.
 
     Training: endless, shuffled, from step `start` on, only this process's share of every batch.
-    Otherwise: every sample once, in order. pin_memory: a GPU copies batches asynchronously.
     """
     generator = torch.Generator()  # the loader's own, so that the caller's is not drawn from
     if not training:

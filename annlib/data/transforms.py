@@ -1,8 +1,7 @@
-"""Augmentation: (image, labels) -> (image, labels).
+"""Augmentation: image uint8 (3, H, W) RGB, labels uint8 (H, W) -> the same.
 
-image uint8 (3, H, W) RGB, labels uint8 (H, W); all randomness is torch's. Order, ranges and
-probabilities are the reference's (mmseg/datasets/transforms), and every step ends in uint8 as its
-do. In between, bytes and int16 are used where they are exact: they take a quarter of float's time.
+Order, ranges, probabilities and rounding to uint8 are the reference's (mmseg/datasets/transforms).
+In between, bytes and int16 are used where they are exact: they take a quarter of float's time.
 """
 
 from collections.abc import Callable
@@ -80,9 +79,8 @@ def scale_saturation(image: Tensor, factor: float) -> Tensor:
 def turn_hue(image: Tensor, degrees: float) -> Tensor:
     """Adds to H of HSV: V and S stay.
 
-    Hues lie on a hexagon, and a channel's gap to V depends on its distance from the hue: 0 up to 60
-    degrees, all of the chroma C from 120 on, linear in between. In units of 60/C degrees distances
-    are whole numbers: 3C is half a turn.
+    A channel's gap to V depends on its distance from the hue: 0 up to 60 degrees, all of the chroma
+    C from 120 on, linear in between. In units of 60/C degrees distances are whole numbers.
     """
     value, least = image.amax(0).short(), image.amin(0).short()
     red, green, blue = image.short()

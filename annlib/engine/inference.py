@@ -1,8 +1,7 @@
-"""Inference on whole images, sliding windows, several scales and flips.
+"""Inference on whole images, sliding windows, several scales and flips, as mmseg's segmentors do.
 
 Scores at full size are made in pieces (some classes of some rows, over the whole width) and never
 stored as a whole, unless logits are asked for. B batch, K classes.
-Reference: mmseg/models/segmentors/encoder_decoder.py, slide_inference.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -216,18 +215,17 @@ def scales_and_flips(
 
 def check_test(config: TestConfig) -> None:
     """Raises ValueError for windows that leave gaps, and for scales that are not above 0."""
-    if config.mode == "slide":
-        if config.window is None or config.stride is None:
-            raise ValueError(
-                "Sliding (mode='slide') needs window and stride, e.g. (769, 769) and (513, 513): "
-                "--window 769 769 --stride 513 513."
-            )
-        sides = zip(config.window, config.stride, strict=True)
-        if not all(1 <= step <= side for side, step in sides):
-            raise ValueError(
-                f"Windows of {config.window} with the stride {config.stride} (height, width) leave "
-                "pixels out: each stride must be at least 1 and at most the window's side."
-            )
+    is_sliding, window, stride = config.mode == "slide", config.window, config.stride
+    if is_sliding and (window is None or stride is None):
+        raise ValueError(
+            "Sliding (mode='slide') needs window and stride, e.g. (769, 769) and (513, 513): "
+            "--window 769 769 --stride 513 513."
+        )
+    if is_sliding and not all(1 <= b <= a for a, b in zip(window, stride, strict=True)):
+        raise ValueError(
+            f"Windows of {window} with the stride {stride} (height, width) leave pixels out: each "
+            "stride must be at least 1 and at most the window's side."
+        )
     if not config.scales or not all(0 < scale < inf for scale in config.scales):
         raise ValueError(f"The scales {config.scales} must be numbers above 0, e.g. 0.5 1 1.5.")
 

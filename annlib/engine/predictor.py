@@ -6,7 +6,6 @@ from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
@@ -103,7 +102,7 @@ def save_prediction(labels: Tensor, spec: DatasetSpec, folder: Path, name: str) 
     for kind, table in (("colours", spec.colour_table()), ("labels", spec.value_table())):
         image, content = Image.fromarray(table[labels.int()].numpy()), BytesIO()
         if kind == "labels" and spec.layout == "voc12aug":
-            image.putpalette(np.array(spec.palette, np.uint8).tobytes())
+            image.putpalette(bytes(sum(spec.palette, ())))
         image.save(content, "png")
         # Whole or not at all: a resumed evaluation relies on the file.
         write_atomically(folder / kind / f"{name}.png", content.getvalue())

@@ -25,8 +25,8 @@ def map_size(image_size: tuple[int, int]) -> tuple[int, int]:
 
 def resize_bilinear(maps: Tensor, size: tuple[int, int], align_corners: bool) -> Tensor:
     """(B, K, h, w) -> (B, K, *size); the maps themselves where that is their size"""
-    if maps.shape[2:] == tuple(size):
-        return maps  # interpolate would copy every number
+    if maps.shape[2:] == tuple(size):  # interpolate would copy every number
+        return maps
     return interpolate(maps, tuple(size), mode="bilinear", align_corners=align_corners)
 
 

@@ -15,10 +15,7 @@ from annlib.model.layers import ChannelDropout, classifier, conv_bn_relu
 
 
 class NonLocalAttention(nn.Module):
-    """Self-attention over N positions (Wang et al., CVPR 2018; this paper's equations 1 to 3).
-
-    It equals `AsymmetricAttention` with one pyramid level as large as the map.
-    """
+    """Self-attention over N positions (Wang et al., CVPR 2018; this paper's equations 1 to 3)."""
 
     def __init__(self, channels: int, key_channels: int, value_channels: int):
         super().__init__()
@@ -75,10 +72,7 @@ class PyramidPooling(nn.Module):
 
 
 class Baseline(nn.Module):
-    """ANN without its AFNB, and with another block, or none, in the place of its APNB.
-
-    Backbone, reduce, classifier and auxiliary head are ANN's, so a comparison is about the block.
-    """
+    """ANN without its AFNB, and with another block, or none, in the place of its APNB."""
 
     def __init__(self, config: ModelConfig):
         super().__init__()

@@ -46,9 +46,8 @@ ONCE = "apnb.attention.to_key"  # and we under one
 def from_mmseg(weights: Mapping[str, Any]) -> dict[str, Tensor]:
     """Names of MMSegmentation's ANN -> names of annlib's, tensors untouched.
 
-    weights: the content of a file, or the "state_dict" in it. Raises KeyError for a name that is
-    not in the table, ValueError where the two copies of APNB's shared projection differ: neither
-    may be dropped in silence.
+    weights: the content of a file, or the "state_dict" in it. Raises KeyError for an unknown name,
+    ValueError where the two copies of APNB's shared projection differ.
     """
     renamed = {rename(key): tensor for key, tensor in state_dict_of(weights).items()}
     for key in [key for key in renamed if key.startswith(SHARED)]:
@@ -75,21 +74,16 @@ def rename(key: str) -> str:
 
 
 def from_imagenet(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Names of an ImageNet classifier of either kind -> names of annlib's ResNet, without `fc`."""
-    parts = {key: key.partition(".") for key in weights}
-    return {
-        f"{PLAIN_STEM.get(part, part)}.{rest}": weights[key]
-        for key, (part, _, rest) in parts.items()
-        if part != "fc"  # scores of the 1000 classes of ImageNet
-    }
+    """Names of an ImageNet classifier -> names of annlib's ResNet, without its last layer `fc`."""
+    parts = [(*key.partition(".")[::2], tensor) for key, tensor in weights.items()]
+    return {f"{PLAIN_STEM.get(p, p)}.{rest}": tensor for p, rest, tensor in parts if p != "fc"}
 
 
 def stem_of(weights: Mapping[str, Tensor], path: Path) -> Stem:
     """The kind of ResNet whose ImageNet weights a file holds. Raises ValueError for no ResNet."""
-    if "stem.0.weight" in weights:
-        return "deep"  # the reference's ResNetV1c
-    if "conv1.weight" in weights:
-        return "plain"  # torchvision's ResNet
+    for key, stem in {"stem.0.weight": "deep", "conv1.weight": "plain"}.items():
+        if key in weights:
+            return stem
     raise ValueError(
         f"{path} holds no ResNet that annlib knows: the reference's has a weight stem.0.weight, "
         f"torchvision's a conv1.weight, but here are {', '.join([*weights][:3])} ..."
@@ -103,11 +97,7 @@ def state_dict_of(content: Mapping[str, Any]) -> Mapping[str, Tensor]:
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """The tensors in a file of torch.save, by their names there. Nothing in it is executed.
-
-    Raises FileNotFoundError; ValueError for a file that is damaged, holds no weights or needs more
-    than tensors and plain values.
-    """
+    """The tensors in a file of torch.save, executing nothing; ValueError for any other file."""
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"There is no file {path}.")

@@ -65,9 +65,8 @@ def fold_norms(module: nn.Module) -> None:
 
 
 def cell_means(side: int, pool_scales: tuple[int, ...], like: Tensor) -> Tensor:
-    """The matrix that takes a line of positions to the means of its cells, grid after grid.
+    """The matrix that takes a line of positions to the means of its cells, as adaptive pooling.
 
-    Cells are those of adaptive pooling, which overlap where the side does not divide by the grid.
     -> (sum of pool_scales, side), rows sum to 1, with the type and device of `like`
     """
     cells = [(cell, scale) for scale in pool_scales for cell in range(scale)]

@@ -50,10 +50,8 @@ def hash_in(name: str) -> str:
 
 
 def fetch(url: str) -> Path:
-    """The file of that address, from the cache or from the network; errors as `download`.
-
-    ANNLIB_WEIGHTS_HOST: another server (https://...) or folder (file://...) with the same paths.
-    """
+    """The file of that address, from the cache or from the network; errors as `download`."""
+    # The host: another server (https://...) or folder (file://...) with the same paths.
     path, host = kept_at(url), os.environ.get("ANNLIB_WEIGHTS_HOST")
     source = host.rstrip("/") + urlsplit(url).path if host else url
     return download(source, path, hash_in(path.name))
@@ -62,8 +60,7 @@ def fetch(url: str) -> Path:
 def load_published(name: str, path: Path | str | None = None) -> ANN:
     """The network of a published row with its released weights, in evaluation mode, on the CPU.
 
-    path: the released .pth, or a .safetensors of ours; None: as `fetch_published`. Raises
-    ValueError for weights of another network.
+    path: the released .pth or a .safetensors of ours (else ValueError); None: `fetch_published`
     """
     path = fetch_published(name) if path is None else Path(path)
     model = ANN(published(name).experiment.model)
