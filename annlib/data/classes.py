@@ -69,7 +69,7 @@ class DatasetSpec:
     def colour_table(self) -> Tensor:
         """uint8 (256, 3): class index -> RGB; 255 and indices without a class are black."""
         table = torch.zeros(256, 3, dtype=torch.uint8)
-        table[: self.num_classes] = torch.tensor(self.palette, dtype=torch.uint8)
+        table[: len(self.palette)] = torch.tensor(self.palette, dtype=torch.uint8)
         return table
 
 

@@ -231,11 +231,10 @@ def check_test(config: TestConfig) -> None:
 
 
 def score_images(
-    model: nn.Module, config: TestConfig, precision: Precision
-) -> Callable[[Tensor], ScoreMap]:
+    model: nn.Module, config: TestConfig, precision: Precision, images: Tensor
+) -> ScoreMap:
     """images (B, 3, H, W) normalised -> logits of their size; several copies: mean probabilities"""
-    check_test(config)
-    corners, is_sliding = model.config.align_corners, config.mode == "slide"
+    corners, size = model.config.align_corners, tuple(images.shape[2:])
 
     def score_model(images: Sequence[Tensor]) -> list[ScoreMap]:
         """Small images in one batch."""
@@ -250,17 +249,14 @@ def score_images(
             scores += [resized(ready(part), size, corners) for part in maps.chunk(len(batch))]
         return scores
 
-    score = sliding_window(score_model, config.window, config.stride) if is_sliding else score_model
-
-    def scores_of(images: Tensor) -> ScoreMap:
-        images, size = images.to(next(model.parameters()).device), tuple(images.shape[2:])
-        base = config.base_size or size
-        if config.scales != (1.0,) or config.flip:
-            return scales_and_flips(score, images, base, config.scales, config.flip, corners)
-        images = resize_bilinear(images, fit(size, base), align_corners=False)
-        return resized(score([images])[0], size, corners)
-
-    return scores_of
+    score, base = score_model, config.base_size or size
+    if config.mode == "slide":
+        score = sliding_window(score_model, config.window, config.stride)
+    images = images.to(next(model.parameters()).device)
+    if config.scales != (1.0,) or config.flip:
+        return scales_and_flips(score, images, base, config.scales, config.flip, corners)
+    images = resize_bilinear(images, fit(size, base), align_corners=False)
+    return resized(score([images])[0], size, corners)
 
 
 def make_predictor(
@@ -270,11 +266,11 @@ def make_predictor(
 
     (B, 3, H, W) normalised -> (B, K, H, W); several copies: logarithm of the mean probability
     """
-    scores_of = score_images(model, config, precision)
+    check_test(config)
 
     def predict(images: Tensor) -> Tensor:
         with inference_of(model):
-            maps = whole(scores_of(images))
+            maps = whole(score_images(model, config, precision, images))
             return maps.log_() if config.scales != (1.0,) or config.flip else maps
 
     return predict
@@ -287,7 +283,7 @@ def make_label_predictor(
 
     (B, 3, H, W) normalised -> uint8 (B, H, W); ValueError for more than 255 classes
     """
-    scores_of = score_images(model, config, precision)
+    check_test(config)
     if model.config.num_classes > IGNORE_INDEX:
         raise ValueError(
             f"The network has {model.config.num_classes} classes, but a byte holds {IGNORE_INDEX} "
@@ -296,6 +292,6 @@ def make_label_predictor(
 
     def label(images: Tensor) -> Tensor:
         with inference_of(model):
-            return best_classes(scores_of(images))
+            return best_classes(score_images(model, config, precision, images))
 
     return label
