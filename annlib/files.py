@@ -8,10 +8,7 @@ from tempfile import TemporaryDirectory
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Writes a temporary file in the same folder, then renames it: no reader sees a partial file.
-
-    Raises OSError, with what to do, when it cannot be written; an older file at `path` stays.
-    """
+    """Writes a whole new file over an older one, which stays if it cannot be written (OSError)."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -34,10 +31,7 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 @contextmanager
 def all_or_nothing(folder: Path) -> Iterator[Path]:
-    """A folder to fill, which takes the name `folder` when all of it is written, or never.
-
-    Raises FileExistsError when there is a folder of that name already, and something in it.
-    """
+    """A folder to fill that takes its name when all is written; FileExistsError if it is in use."""
     folder = Path(folder).absolute()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise FileExistsError(

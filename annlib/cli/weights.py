@@ -58,10 +58,7 @@ def find_weights(name: str) -> Weights:
 
 
 def verify(weights: Weights) -> str:
-    """Reads all files of some weights into their network.  -> what was found to be correct
-
-    Raises FileNotFoundError when nothing is here, ValueError for damaged or foreign weights.
-    """
+    """Reads all files of some weights into their network (else an error).  -> what was correct"""
     from annlib.model import hub
     from annlib.model.build import build_model, load_model
     from annlib.model.checkpoint import load

@@ -29,13 +29,10 @@ Sample = tuple[str, Tensor, Tensor]  # caption, image uint8 (3, H, W), class ind
 
 
 def training_problem(pixels: Tensor, spec: DatasetSpec) -> str:
-    """Why training on labels with so many pixels of each class index (256,) is useless, or "".
-
-    If a class of a folder's own list never occurs while 255 does, then 255 may stand for it, unless
-    the list says `ignore 255`. A part of a built-in data set may lack a rare class.
-    """
+    """Why training on labels with so many pixels of each class index (256,) is useless, or ""."""
     present = [name for name, n in zip(spec.class_names, pixels.tolist(), strict=False) if n]
     absent = [name for name in spec.class_names if name not in present]
+    # 255 may stand for a class of a folder's own list that never occurs.
     own = spec.layout == "folder" and not spec.ignored and spec not in (BALLOON_TOWN, CAMVID)
     ignored = (
         f"255 covers {100 * float(pixels[IGNORE_INDEX] / pixels.sum()):.1f} % of their pixels and "
@@ -60,21 +57,16 @@ def training_problem(pixels: Tensor, spec: DatasetSpec) -> str:
 
 
 class CheckedSplit(NamedTuple):
-    """What the pairs of a split hold together, and everything that is wrong with it.
-
-    pairs: those whose files are there. intact: the indices of those that could be opened.
-    pixels, images: of or with each class index (256,). sizes: the (height, width) that occur,
-    smallest area first. digests: of the pixels of each image -> its file.
-    """
+    """What the pairs of a split hold together, and everything that is wrong with it."""
 
     split: str
-    pairs: Pairs
+    pairs: Pairs  # those whose files are there
     num_opened: int
-    intact: list[int]
-    pixels: Tensor
-    images: Tensor
-    sizes: list[tuple[int, int]]
-    digests: dict[bytes, Path]
+    intact: list[int]  # indices of the pairs that could be opened
+    pixels: Tensor  # of each class index (256,)
+    images: Tensor  # with each class index (256,)
+    sizes: list[tuple[int, int]]  # (height, width), smallest area first
+    digests: dict[bytes, Path]  # of the pixels of each image -> its file
     problems: list[str]
 
 
@@ -87,8 +79,7 @@ def check_split(
 ) -> CheckedSplit:
     """Lists the pairs of a split, opens all or `sample` of them, and collects every problem.
 
-    Raises FileNotFoundError for a root without such a data set. An empty split is a problem in the
-    list, so that the other one can be checked.
+    Raises FileNotFoundError for a root without such a data set; an empty split is a problem.
     """
     try:
         pairs = find_pairs(root, spec, split)

@@ -125,10 +125,7 @@ class DatasetSplits(NamedTuple):
 
 
 def open_data(config: DataConfig, root: Path | None, classes: str | None = None) -> DatasetSplits:
-    """Both splits of a data set: Balloon Town, a benchmark, or `train` and `val` below `root`.
-
-    classes: see `spec_of`. Only training images are augmented and cropped, as `config` says.
-    """
+    """Both splits of a data set; only training images are augmented.  classes: see `spec_of`"""
     transform, spec = training_transform(config), BALLOON_TOWN
     if root is not None:
         root, spec = Path(root), spec_of(config.dataset, Path(root), classes)

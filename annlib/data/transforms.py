@@ -42,8 +42,7 @@ class ColorJitter:
     def __call__(self, image: Tensor, labels: Tensor) -> Pair:
         changes, strips = self.draw(), []
         for strip in image.split(STRIP, dim=1):
-            # Channel after channel in memory, because channels are compared with each other; NumPy
-            # copies three times as fast as contiguous().
+            # Channel after channel in memory; NumPy copies three times as fast as contiguous().
             strip = torch.from_numpy(np.ascontiguousarray(strip.numpy()))
             for change, amount in changes:
                 strip = change(strip, amount)
@@ -169,13 +168,12 @@ class RandomFlip:
 
 
 class Pad:
-    """Fills up right and below: the mean colour for the image, 255 for the labels."""
+    """Fills a normalised pair up to `size`: the mean colour for the image, 255 for the labels."""
 
     def __init__(self, size: Size):
         self.size = size
 
     def __call__(self, image: Tensor, labels: Tensor) -> Pair:
-        """normalised (3, H, W), (H, W) -> at least `size`"""
         bottom, right = (max(0, n - m) for n, m in zip(self.size, labels.shape, strict=True))
         if bottom or right:  # padding by 0 would still copy
             image = pad(image, (0, right, 0, bottom))  # 0 is the mean, normalised

@@ -19,8 +19,7 @@ OUTPUT_STRIDE = 8  # pixels of the image from one position of the map to the nex
 
 def map_size(image_size: tuple[int, int]) -> tuple[int, int]:
     """The size of the feature maps, and of the logits before `resize`: an eighth, rounded up."""
-    height, width = image_size
-    return ceil(height / OUTPUT_STRIDE), ceil(width / OUTPUT_STRIDE)
+    return ceil(image_size[0] / OUTPUT_STRIDE), ceil(image_size[1] / OUTPUT_STRIDE)
 
 
 def resize_bilinear(maps: Tensor, size: tuple[int, int], align_corners: bool) -> Tensor:

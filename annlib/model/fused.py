@@ -31,8 +31,7 @@ from annlib.model.baselines import Baseline
 def fuse_for_training(model: ANN | Baseline) -> ANN | Baseline:
     """A twin that holds the same Parameters, buffers and layers, with faster AFNB and APNB.
 
-    A training step of one is a training step of the other, and their state dicts are equal. Call
-    train() or eval() on the one that you run.
+    A training step of one is a step of the other. Call train() or eval() on the one that you run.
     """
     twin, folded = copy.copy(model), {AFNB: FoldedAFNB, APNB: FoldedAPNB}
     twin._modules = dict(model._modules)
@@ -92,10 +91,7 @@ def pyramid_means(x: Tensor, pool_scales: tuple[int, ...]) -> Tensor:
 def attend(
     attention: AsymmetricAttention, query_map: Tensor, key_map: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """The attention weights, and the anchors after the value and output projections.
-
-    (B, Cq, H, W), (B, Ck, h, w) -> weights (B, N, S), rows sum to 1; anchors (B, S, Cq)
-    """
+    """(B, Cq, H, W), (B, Ck, h, w) -> attention weights (B, N, S), projected anchors (B, S, Cq)"""
     scales = attention.pool.pool_scales
     key = attention.to_key(key_map)  # ReLU is not linear: this one is needed at every position
     query = key if attention.to_query is None else attention.to_query(query_map)
