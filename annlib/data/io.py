@@ -141,8 +141,8 @@ def read_sbd(path: Path) -> Tensor:
         ) from error
 
 
-def read_lines(path: Path) -> list[str]:
-    """The lines of a text in UTF-8, or UTF-16 with its mark; ValueError for another encoding."""
+def read_text(path: Path) -> str:
+    """A text in UTF-8, or UTF-16 with its mark, line ends as they are; else ValueError."""
     content = path.read_bytes()
     marked = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     place, reason = content.find(b"\0"), "a zero byte"
@@ -152,9 +152,13 @@ def read_lines(path: Path) -> list[str]:
         place, reason = error.start, error.reason
     else:
         if marked or place < 0:
-            return text.splitlines()
+            return text
     line = content.count(b"\n", 0, place) + 1
     raise ValueError(
         f"{path}, line {line}, byte {place}: {reason} (0x{content[place]:02x}). It is not UTF-8: "
         "save it as UTF-8."
     )
+
+
+def read_lines(path: Path) -> list[str]:
+    return read_text(path).splitlines()
