@@ -19,7 +19,11 @@ from annlib.data.balloon_town.dataset import make_scene, repaint
 from annlib.data.balloon_town.layout import Scene
 from annlib.model.build import shipped_model
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.timeout(120),
+    pytest.mark.xdist_group("browser"),
+]
 PIXELS = "canvas => canvas.toDataURL()"
 LEFT, RIGHT = ".annlib-attention canvas >> nth=0", ".annlib-attention canvas >> nth=1"
 

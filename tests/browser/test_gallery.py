@@ -15,7 +15,11 @@ SCREENSHOTS = Path(__file__).parents[2] / "build/screenshots"
 RESTART = "() => window.jupyterapp.shell.currentWidget.sessionContext.restartKernel()"
 NUM_CELLS = "() => window.jupyterapp.shell.currentWidget.content.model.cells.length"
 AREAS = ".jp-Cell-outputWrapper"
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.timeout(300),
+    pytest.mark.xdist_group("browser"),
+]
 
 
 @pytest.fixture(scope="module")
