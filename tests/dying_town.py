@@ -1,6 +1,6 @@
 """small_town.py whose second process kills itself once, for test_distributed.py.
 
-dying_town.py PATH WORDS: at step 27, unless PATH.marker exists or PATH is "never".
+dying_town.py PATH WORDS: at step 6, unless PATH.marker exists or PATH is "never".
 """
 
 import os
@@ -13,13 +13,14 @@ import small_town
 from annlib.engine import trainer
 from annlib.engine.distributed import rank
 
-DEADLY_STEP = 27
+SAVE_EVERY, DEADLY_STEP = 4, 6
 
 if __name__ == "__main__":
     from annlib.__main__ import main
 
     for module, name, value in small_town.CHANGES:
         setattr(module, name, value)
+    trainer.SAVE_EVERY, trainer.RECORD_EVERY = SAVE_EVERY, 1
     place = sys.argv.pop(1)
     marker, is_deadly = Path(f"{place}.marker"), place != "never"
     plain_train = trainer.train

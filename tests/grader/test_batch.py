@@ -14,6 +14,7 @@ import pytest
 import whole_class
 from in_process import AS_USER, ROOT, solutions
 
+from annlib.cli.assignments import Grade
 from annlib.course.assignments.a1 import A1
 from annlib.course.assignments.a2 import A2
 from annlib.grader import batch
@@ -36,11 +37,10 @@ def a_notebook(*cells: str) -> str:
     return nbformat.writes(nbformat.v4.new_notebook(cells=made))
 
 
-@pytest.fixture
-def inbox(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def inbox(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small class: the reference, a blank, a mistake, cells in disorder, damaged files."""
-    folder, code = tmp_path / "inbox", solutions(A1)
-    folder.mkdir()
+    folder, code = tmp_path_factory.mktemp("inbox"), solutions(A1)
     wrong = answers.WRONG_WEIGHTS["no mask"]
     mistaken = code["weights"].replace(wrong.old, wrong.new)
     handed_in = {
@@ -70,13 +70,21 @@ def graded(inbox: Path, out: Path, jobs: int, resume: bool = False) -> list[Resu
     return results
 
 
+@pytest.fixture(scope="module")
+def one(inbox: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What one job has made of the class."""
+    folder = tmp_path_factory.mktemp("one")
+    graded(inbox, folder, 1)
+    return folder
+
+
 @needs_sandbox
 @pytest.mark.slow
+@pytest.mark.xdist_group("batch")
 def test_points_are_the_same_in_any_order_with_any_number_of_jobs(
-    inbox: Path, tmp_path: Path
+    inbox: Path, one: Path, tmp_path: Path
 ) -> None:
-    one, two = tmp_path / "one", tmp_path / "two"
-    graded(inbox, one, 1)
+    two = tmp_path / "two"
     graded(inbox, two, 2)
     assert (one / "grades.csv").read_bytes() == (two / "grades.csv").read_bytes()
     assert (one / "report.html").read_bytes() == (two / "report.html").read_bytes()
@@ -108,11 +116,13 @@ def test_a_class_of_300_is_graded_the_same_with_any_number_of_jobs_and_after_a_k
 
 @needs_sandbox
 @pytest.mark.slow
-def test_after_a_kill_grading_goes_on_and_ends_the_same(inbox: Path, tmp_path: Path) -> None:
-    whole, broken = tmp_path / "whole", tmp_path / "broken"
+@pytest.mark.xdist_group("batch")
+def test_after_a_kill_grading_goes_on_and_ends_the_same(
+    inbox: Path, one: Path, tmp_path: Path
+) -> None:
+    broken, user = tmp_path / "broken", None if AS_USER is None else str(AS_USER)
     command = [sys.executable, "-m", "annlib", "grade", "A1", str(inbox), "--seed", "7"]
-    command += [] if AS_USER is None else ["--as-user", str(AS_USER)]
-    subprocess.run([*command, "--out", str(whole)], check=True, cwd=ROOT)
+    command += [] if user is None else ["--as-user", user]
     grader = subprocess.Popen([*command, "--out", str(broken), "--jobs", "1"], cwd=ROOT)
     while not list(broken.glob("results/*.json")):
         time.sleep(0.05)
@@ -120,9 +130,9 @@ def test_after_a_kill_grading_goes_on_and_ends_the_same(inbox: Path, tmp_path: P
     grader.wait()
     kept = {path: path.stat().st_mtime_ns for path in broken.glob("results/*.json")}
     assert 0 < len(kept) < 7
-    subprocess.run([*command, "--out", str(broken), "--resume"], check=True, cwd=ROOT)
+    Grade("A1", inbox, out=broken, as_user=user, jobs=2, resume=True).run()
     assert all(path.stat().st_mtime_ns == when for path, when in kept.items())
-    assert (whole / "grades.csv").read_bytes() == (broken / "grades.csv").read_bytes()
+    assert (one / "grades.csv").read_bytes() == (broken / "grades.csv").read_bytes()
 
 
 @pytest.fixture
