@@ -8,6 +8,16 @@ import pytest
 import torch
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that share a fixture of their file stay in one process of `pytest -n 2`."""
+    for item in items:
+        fixtures = [found[-1] for found in item._fixtureinfo.name2fixturedefs.values()]
+        shared = any(one.baseid.endswith(".py") and one.scope != "function" for one in fixtures)
+        if shared and not item.get_closest_marker("xdist_group"):
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+
+
 @pytest.fixture(autouse=True)
 def repeatable() -> None:
     """The same random numbers whenever and in whatever order a test runs."""

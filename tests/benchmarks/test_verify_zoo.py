@@ -53,6 +53,9 @@ R50 = published(CITYSCAPES).experiment
 OTHERS = ("ann_r101-d8_769x769_40k_cityscapes", ADE20K)  # another depth, other crops and classes
 
 
+pytestmark = pytest.mark.xdist_group("reference")  # its weights take seconds
+
+
 def wider_keys(experiment: Experiment) -> Experiment:
     return replace(experiment, model=replace(experiment.model, key_channels=128))
 

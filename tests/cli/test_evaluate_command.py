@@ -240,7 +240,6 @@ def test_network_that_names_other_classes_than_it_has_is_refused(annlib) -> None
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
 LAUNCHER = ["-m", "torch.distributed.run", "--standalone"]
 NUM_PICTURES = 150
-real_processes = [pytest.mark.slow, pytest.mark.xdist_group("evaluations")]
 
 
 def command(data: Path, *words: object) -> list[str]:
@@ -315,7 +314,7 @@ def assert_same(many: Path, out: Path, output: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "workers", [pytest.param(0, marks=pytest.mark.all), pytest.param(2, marks=real_processes)]
+    "workers", [pytest.param(0, marks=pytest.mark.all), pytest.param(2, marks=pytest.mark.slow)]
 )
 def test_interrupted_evaluation_says_how_to_go_on_and_does(many, tmp_path, workers) -> None:
     out = tmp_path / "out"
@@ -328,7 +327,7 @@ def test_interrupted_evaluation_says_how_to_go_on_and_does(many, tmp_path, worke
 
 @pytest.mark.parametrize(
     ("before", "after"),
-    [pytest.param(2, 1, marks=real_processes), pytest.param(1, 2, marks=pytest.mark.all)],
+    [pytest.param(2, 1, marks=pytest.mark.slow), pytest.param(1, 2, marks=pytest.mark.all)],
 )
 def test_killed_evaluation_goes_on_with_another_number_of_processes(
     many: Path, tmp_path: Path, before: int, after: int
@@ -340,19 +339,16 @@ def test_killed_evaluation_goes_on_with_another_number_of_processes(
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("evaluations")
 def test_two_processes_say_and_write_what_one_does(many: Path, tmp_path: Path) -> None:
     assert_same(many, tmp_path / "out", run(2, many, "--out", tmp_path / "out"))
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("evaluations")
 def test_two_processes_without_a_folder_say_what_one_does(material: Path) -> None:
     assert run(2, material / "data") == table_of(material / "data", TestConfig())
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("evaluations")
 def test_unreadable_picture_ends_all_processes_and_loses_nothing(tmp_path: Path) -> None:
     save_tiny(tmp_path / "tiny.safetensors")
     data, out = write_pictures(tmp_path / "data", 9), tmp_path / "out"

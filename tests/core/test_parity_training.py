@@ -15,7 +15,7 @@ from annlib.model.ann import ANN, Logits
 from annlib.model.convert import rename
 from annlib.model.fused import fuse_for_training
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("parity of training")]
+pytestmark = pytest.mark.slow
 Form = Callable[[ANN], ANN]
 NAME = "train_r50_19_2x3x97x129_ac0"
 CONFIG = TrainConfig(iterations=10)

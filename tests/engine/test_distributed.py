@@ -13,7 +13,7 @@ from annlib.engine import distributed
 from annlib.engine.distributed import init_distributed, own_gpu
 from annlib.model.checkpoint import load
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("distributed")]
+pytestmark = pytest.mark.slow
 TESTS = Path(__file__).parents[1]
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(TESTS.parent)}
 

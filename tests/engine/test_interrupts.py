@@ -17,7 +17,7 @@ from annlib.model.checkpoint import load
 
 STEPS = 120
 WORDS = ("train", "balloon_ann", "--iterations", str(STEPS), "--threads", "1")
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("interrupts")]
+pytestmark = pytest.mark.slow
 
 
 def wait_for(path: Path, process: Popen) -> None:

@@ -27,12 +27,11 @@ KNOWN = (
     (A3, a3_answers.GALLERIES),
 )
 REFERENCES = {assignment.name: solutions(assignment) for assignment, _ in KNOWN}
-TRAINS = [pytest.mark.slow, pytest.mark.xdist_group("A3")]  # in one process, which remembers runs
 
 
 def one(assignment: Assignment, gallery: Gallery, *values: object, name: str = "") -> tuple:
     """A case; those in which networks are trained are slow."""
-    marks = TRAINS if gallery.task in ("run", "ablation") else []
+    marks = [pytest.mark.slow] if gallery.task in ("run", "ablation") else []
     told = "-".join(filter(None, (assignment.name, gallery.task, name)))
     return pytest.param(assignment, gallery, *values, id=told, marks=marks)
 
@@ -46,7 +45,10 @@ WRONG_FILES = [
 ]
 EACH = pytest.mark.parametrize(  # whole answers to A3 train networks
     "assignment",
-    [pytest.param(one, marks=TRAINS if one is A3 else [], id=one.name) for one, _ in KNOWN],
+    [
+        pytest.param(one, marks=[pytest.mark.slow] if one is A3 else [], id=one.name)
+        for one, _ in KNOWN
+    ],
 )
 
 

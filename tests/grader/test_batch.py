@@ -80,7 +80,6 @@ def one(inbox: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @needs_sandbox
 @pytest.mark.slow
-@pytest.mark.xdist_group("batch")
 def test_points_are_the_same_in_any_order_with_any_number_of_jobs(
     inbox: Path, one: Path, tmp_path: Path
 ) -> None:
@@ -116,7 +115,6 @@ def test_a_class_of_300_is_graded_the_same_with_any_number_of_jobs_and_after_a_k
 
 @needs_sandbox
 @pytest.mark.slow
-@pytest.mark.xdist_group("batch")
 def test_after_a_kill_grading_goes_on_and_ends_the_same(
     inbox: Path, one: Path, tmp_path: Path
 ) -> None:

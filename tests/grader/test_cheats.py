@@ -18,7 +18,6 @@ from annlib.grader.worker import MOST_FAILURES
 MISSING = why_not(AS_USER)
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.xdist_group("cheats"),  # in one process, which attempts several at a time
     pytest.mark.skipif(bool(MISSING), reason=f"no sandbox here: {MISSING}"),
 ]
 
