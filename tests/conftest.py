@@ -1,11 +1,26 @@
 """What holds for every test."""
 
 import asyncio
+import re
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 import torch
+from selection import MARKS, can_match
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Files and folders without a chosen test are not imported, which takes seconds for some."""
+    expression = config.getoption("markexpr")
+    words = set(re.findall(r"\w+", expression))
+    is_file = collection_path.match("test_*.py")
+    paths = [collection_path] if is_file else [*collection_path.rglob("test_*.py")]
+    if not paths or not words or not words <= {*MARKS, "and", "or", "not"}:
+        return None
+    chosen = any(can_match(expression, path.read_text(encoding="utf-8")) for path in paths)
+    return None if chosen else True
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -46,14 +46,13 @@ from benchmarks.verify_zoo import (
     zoo_table,
 )
 
+pytestmark = pytest.mark.xdist_group("reference")  # its weights take seconds
+
 # What is claimed of a published network: it holds for ours, and not for another.
 
 
 R50 = published(CITYSCAPES).experiment
 OTHERS = ("ann_r101-d8_769x769_40k_cityscapes", ADE20K)  # another depth, other crops and classes
-
-
-pytestmark = pytest.mark.xdist_group("reference")  # its weights take seconds
 
 
 def wider_keys(experiment: Experiment) -> Experiment:
