@@ -46,8 +46,6 @@ from benchmarks.verify_zoo import (
     zoo_table,
 )
 
-pytestmark = pytest.mark.xdist_group("reference")  # its weights take seconds
-
 # What is claimed of a published network: it holds for ours, and not for another.
 
 

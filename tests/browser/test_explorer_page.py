@@ -19,11 +19,7 @@ from annlib.data.balloon_town.dataset import make_scene, repaint
 from annlib.data.balloon_town.layout import Scene
 from annlib.model.build import shipped_model
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.timeout(120),
-    pytest.mark.xdist_group("browser"),
-]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
 PIXELS = "canvas => canvas.toDataURL()"
 LEFT, RIGHT = ".annlib-attention canvas >> nth=0", ".annlib-attention canvas >> nth=1"
 

@@ -15,11 +15,7 @@ SCREENSHOTS = Path(__file__).parents[2] / "build/screenshots"
 RESTART = "() => window.jupyterapp.shell.currentWidget.sessionContext.restartKernel()"
 NUM_CELLS = "() => window.jupyterapp.shell.currentWidget.content.model.cells.length"
 AREAS = ".jp-Cell-outputWrapper"
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.timeout(300),
-    pytest.mark.xdist_group("browser"),
-]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ IMPORTED = re.compile(r"\bwidgets\.(\w+)\(")
 KERNELS = "@jupyterlab/apputils-extension:kernels-settings"
 WIDGETS = "@jupyter-widgets/jupyterlab-manager:plugin"
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+pytestmark = pytest.mark.browser
 
 STUBBORN = """
 import signal, time

@@ -30,11 +30,7 @@ for button in (run.stop_button, run.go_button):
 run.start()
 """
 NEXT = "run.finish(); print(run.done, threads, heard)"
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.timeout(300),
-    pytest.mark.xdist_group("browser"),
-]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
 
 SETTINGS = "window.jupyterapp.serviceManager.settings"

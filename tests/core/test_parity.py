@@ -31,7 +31,6 @@ from benchmarks.verify_zoo import (
     shapes,
 )
 
-pytestmark = pytest.mark.xdist_group("reference")  # its weights take seconds
 BLOCK_PARTS = {
     "query": "attention.to_query",
     "key": "attention.to_key",

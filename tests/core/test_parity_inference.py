@@ -14,7 +14,6 @@ from annlib.model.ann import resize_bilinear
 
 MakePredictor = Callable[[TestConfig, bool], Callable[[Tensor], Tensor]]
 
-pytestmark = pytest.mark.xdist_group("reference")  # its weights take seconds
 SLIDE = TestConfig(mode="slide", window=(65, 65), stride=(43, 43))
 TOLERANCE = 2e-5
 

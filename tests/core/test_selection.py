@@ -1,7 +1,7 @@
-"""Files that `pytest -m` does not import hold no test that it would choose."""
+"""pytest imports every file with a chosen test, and keeps tests together that share something."""
 
 import pytest
-from selection import can_match
+from selection import can_match, kept_together
 
 FAST = "not slow and not browser and not all"
 
@@ -24,3 +24,14 @@ def test_file_is_imported_if_one_of_its_tests_can_be_chosen(
     expression: str, source: str, imported: bool
 ) -> None:
     assert can_match(expression, source) == imported
+
+
+def test_tests_that_share_something_stay_in_one_process() -> None:
+    def together(*nodeids: str) -> bool:
+        return len(set(map(kept_together, nodeids))) == 1
+
+    assert together("core/test_ann.py::test_a[b::c]", "core/test_ann.py::test_d")
+    assert together("browser/test_lab.py::test_a", "browser/test_gallery.py::test_b")
+    assert together("core/test_parity.py::test_a", "benchmarks/test_verify_zoo.py::test_b")
+    assert not together("course/test_notebooks.py::a[0]", "course/test_notebooks.py::a[1]")
+    assert not together("core/test_ann.py::test_a", "data/test_ann.py::test_a")
