@@ -50,7 +50,7 @@ COMMANDS = {  # name: (its place in annlib.cli, what it does, an example)
         "annlib sweep notebooks/jobs/heads_and_seeds.json --jobs 2",
     ),
     "assign": (
-        "assignments:Assign",
+        "assignments:COMMANDS",
         "make the files of an assignment, for students or nbgrader",
         "annlib assign release A1",
     ),

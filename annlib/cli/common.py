@@ -2,11 +2,13 @@
 
 import errno
 import inspect
+import io
 import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
+from textwrap import fill
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -29,15 +31,23 @@ def parse(
     """
     import tyro
 
-    # --resume without a --no-resume; --repeat, not --machine.repeat
-    config = (tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes)
-    if isinstance(commands, type):
-        text = f"{inspect.getdoc(commands) or about}\n\nExample: {example}"
-        return tyro.cli(commands, prog=prog, description=text, args=words, config=config)
-    text = f"{about[0].upper()}{about[1:].strip()}\n\nExample: {example}"
-    return tyro.extras.subcommand_cli_from_dict(
-        dict(commands), prog=prog, description=text, args=words, config=config
-    )
+    # --resume without a --no-resume; --repeat, not --machine.repeat; PATH, not {None}|PATH
+    conf = tyro.conf
+    options = {"config": (conf.FlagCreatePairsOff, conf.OmitArgPrefixes, conf.DisallowNone)}
+    single = isinstance(commands, type)
+    text = single and inspect.getdoc(commands) or f"{about[0].upper()}{about[1:].strip()}"
+    options |= {"prog": prog, "description": f"{text}\n\nExample: {example}", "args": words}
+    shown = io.TextIOWrapper(io.BytesIO(), sys.stdout.encoding)
+    shown.isatty = sys.stdout.isatty  # for the colours
+    try:
+        with redirect_stdout(shown):
+            if single:
+                return tyro.cli(commands, **options)
+            return tyro.extras.subcommand_cli_from_dict(dict(commands), **options)
+    finally:
+        shown.seek(0)
+        for line in shown.read().splitlines():  # tyro breaks no lines but those in its boxes
+            print(line if line[:1] in "│╭╰ \x1b" else fill(line, 80, break_on_hyphens=False))
 
 
 @contextmanager

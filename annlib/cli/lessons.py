@@ -64,14 +64,14 @@ class Run:
     """Keep what was measured in data/results/lessons: later quick runs are compared with it."""
 
     def run(self) -> None:
-        from annlib.course.running.release import Batch, release
+        from annlib.course.running.release import release
 
         root = self.data_root and str(Path(self.data_root).resolve())
         optional = {"data_root": root, "experiment": self.experiment}
         parameters = {"mode": self.mode, "device": self.device, "seed": self.seed}
         parameters |= {name: value for name, value in optional.items() if value}
-        batch = Batch(self.out, parameters, self.jobs, self.resume)
-        findings = release(HERE, batch, partial(print, flush=True), self.lessons, self.record)
+        say, options = partial(print, flush=True), (self.jobs, self.resume, self.record)
+        findings = release(HERE, self.out, parameters, say, self.lessons, *options)
         if sys.stdout.isatty() and not os.environ.get("CI"):
             webbrowser.open((self.out / "index.html").resolve().as_uri())
         finish(findings)

@@ -28,7 +28,7 @@ from annlib.course.statistics import (
 )
 from annlib.course.sweeping.grid import make_grid
 from annlib.course.sweeping.run import Outcome
-from annlib.course.training import Trial, experiment, run_trial, scales, with_anchors
+from annlib.course.training import Trial, experiment, run_trial, with_anchors
 from annlib.course.widgets.sweeps import (
     ALL,
     LEVELS,
@@ -106,10 +106,11 @@ def test_results_table_fills_filters_and_keeps_failures() -> None:
 
 
 def test_job_reads_scales_as_text_and_as_list() -> None:
-    assert scales("1,3") == scales([1, 3]) == (1, 3)
+    for given in ("1,3", [1, 3]):
+        assert experiment("apnb", given, 5, 3).model.pool_scales == (1, 3)
     for wrong in ("1;3", "0", []):
         with pytest.raises(ValueError, match="pool_scales"):
-            scales(wrong)
+            experiment("apnb", wrong, 5, 3)
     assert experiment("ann", "1", 5, 3).model.pool_scales == (1,)
     assert experiment("ppm", "1", 5, 3).model.pool_scales == (1, 2, 3, 6)
     with pytest.raises(ValueError, match="head"):
