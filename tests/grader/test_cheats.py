@@ -18,6 +18,7 @@ from annlib.grader.worker import MOST_FAILURES
 MISSING = why_not(AS_USER)
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.timeout(900),  # the first test waits for all attempts
     pytest.mark.skipif(bool(MISSING), reason=f"no sandbox here: {MISSING}"),
 ]
 
