@@ -21,7 +21,7 @@ from annlib.course.timing import Comparison, Conditions, Implementation, Results
 from annlib.engine.metrics import table
 from annlib.model.asymmetric import AFNB, APNB, AsymmetricAttention
 from annlib.model.baselines import NonLocalAttention
-from annlib.model.fused import FoldedAFNB, FoldedAPNB, FoldedAttention
+from annlib.model.fused import FoldedAFNB, FoldedAPNB, attend
 
 Size = tuple[int, int]  # height, width
 PLAIN_BLOCK, FOLDED_BLOCK, REFERENCE = "plain", "folded", "reference"
@@ -92,6 +92,15 @@ def both_poolings_flops(shape: Shape) -> int:
     channels = shape.key_channels + shape.key_in_channels
     across = product(sum(shape.pool_scales), width, height * channels)
     return shape.batch * (across + product(shape.anchors, height, channels))
+
+
+class FoldedAttention(AsymmetricAttention):
+    """AsymmetricAttention with the value and output projections on the anchors."""
+
+    def forward(self, query_map: Tensor, key_map: Tensor) -> Tensor:
+        """(B, Cq, H, W), (B, Ck, h, w) -> (B, Cq, H, W)"""
+        weights, anchors = attend(self, query_map, key_map)
+        return (weights @ anchors).mT.unflatten(2, query_map.shape[2:])
 
 
 def folded_flops(shape: Shape) -> int:

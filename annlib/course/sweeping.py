@@ -22,7 +22,7 @@ from annlib.course.lesson import (
 )
 from annlib.engine.metrics import table
 from annlib.engine.results import provenance, to_json, write_results
-from annlib.model.checkpoint import write_atomically
+from annlib.files import write_atomically
 
 if TYPE_CHECKING:  # pandas and Jupyter take seconds, which a lesson without a table can spare
     from pandas import DataFrame

@@ -26,7 +26,7 @@ from traitlets import Type
 
 from annlib.course.lesson import ROOT, Parameters, check_parameters, known_parameters
 from annlib.course.running import offline
-from annlib.model.checkpoint import write_atomically
+from annlib.files import write_atomically
 
 POLL_SECONDS = 0.5
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
