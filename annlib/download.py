@@ -108,7 +108,7 @@ def fetch(url: str, part: Path, start: int) -> None:
 def download(url: str, path: Path, expected: str | None) -> Path:
     """The file of that address at `path`, fetched with a progress bar if it is not there yet.
 
-    expected: see `check_hash`; None for a file that is packed anew for each request, whose content
+    expected: see `check_hash`; None for a file that is packed again for each request, whose content
     the caller verifies. What came of an interrupted download is kept in `path` + ".part" and
     resumed. Raises ConnectionError with a way to go on, OSError for a full disk, ValueError for
     another hash.
