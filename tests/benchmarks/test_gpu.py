@@ -68,6 +68,7 @@ def test_output_of_a_part_is_kept_to_its_end(tmp_path: Path) -> None:
 
 
 @pytest.mark.all
+@pytest.mark.timeout(1800)
 def test_rehearsal_on_a_cpu_finishes_all_parts(tmp_path: Path) -> None:
     Gpu(out=tmp_path, device="cpu", tiny=True, minutes=30).run()
     values = json.loads((tmp_path / "gpu.json").read_text())
