@@ -30,6 +30,7 @@ $(READY): pyproject.toml requirements.lock
 	@touch $@
 
 course: $(READY)
+	$(BIN)/python -m tools.check_lessons
 	$(BIN)/annlib lessons run --mode $(MODE)
 
 lab: $(READY)
@@ -37,7 +38,7 @@ lab: $(READY)
 
 lessons: $(READY)
 	$(BIN)/annlib lessons build
-	$(BIN)/python tools/rubric.py
+	$(BIN)/python -m tools.rubric
 
 # One call for each kind of test: fast ones share two processes, slow ones a process for each file,
 # and what drives a browser or executes notebooks has the machine to itself.
@@ -45,7 +46,7 @@ test: $(READY) $(NBGRADER) chromium bubblewrap
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/python tools/check_prose.py
-	$(BIN)/annlib lessons check
+	$(BIN)/python -m tools.check_lessons
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 -m "not slow and not browser and not notebooks and not all"
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist loadfile -m "slow and not browser and not notebooks and not all"
 	$(BIN)/pytest -q -m "(browser or notebooks) and not all"

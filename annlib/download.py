@@ -51,10 +51,7 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def check_hash(path: Path, expected: str) -> str:
-    """The hash of a file.  expected: the algorithm and how the hash begins, "sha256:2cccc1ad"
-
-    Raises ValueError for a file with another hash.
-    """
+    """The hash of a file, which begins as expected ("sha256:2cccc1ad"), else ValueError."""
     algorithm, _, start = expected.partition(":")
     with path.open("rb") as file:
         actual = hashlib.file_digest(file, algorithm).hexdigest()

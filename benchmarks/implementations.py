@@ -15,7 +15,7 @@ from annlib.course.implementations import (
     comparison_table,
 )
 from annlib.course.timing import Comparison, Conditions, compare
-from annlib.engine.row_costs import device_name
+from annlib.engine.results import device_name
 from benchmarks import mmseg_reference
 from benchmarks.common import Machine, Maps, Results, Sizes, check_sizes, main
 

@@ -11,13 +11,10 @@ from torch import Tensor, nn
 
 from annlib.cli.common import able, at_least_one
 from annlib.config import Experiment, ModelConfig, Precision, RuntimeConfig
-from annlib.engine.inference import autocast, fit
-from annlib.engine.metrics import percent, table
-from annlib.engine.profiler import Timing, operation_counter, peak_bytes, synchronise
-from annlib.engine.row_costs import (
+from annlib.course.profiler import Timing, operation_counter, peak_bytes, synchronise
+from annlib.course.row_costs import (
     Measuring,
     Size,
-    device_name,
     gflops_by_part,
     image_size,
     noise_batch,
@@ -26,6 +23,9 @@ from annlib.engine.row_costs import (
     spent_by_part,
     steps_on_batch,
 )
+from annlib.engine.inference import autocast, fit
+from annlib.engine.metrics import percent, table
+from annlib.engine.results import device_name
 from annlib.engine.trainer import prepare_model, wrap_model
 from annlib.model.ann import ANN, resize_bilinear
 from annlib.model.asymmetric import AsymmetricAttention

@@ -8,8 +8,9 @@ from typing import Annotated, Any
 
 from tyro.conf import Positional, arg, subcommand
 
+from annlib.course.runs import Run, find_runs, read_run
 from annlib.engine.metrics import percent, table
-from annlib.engine.runs import SHARES, Run, find_runs, or_nan, read_run
+from annlib.engine.runs import SHARES, or_nan
 
 WIDEST = 40  # characters of a setting that is a long list
 

@@ -20,9 +20,12 @@ if TYPE_CHECKING:
 class Sweep:
     """Run a notebook once for each combination of a grid, and write mean and spread over seeds.
 
-    The grid is a JSON file: {"notebook": "notebooks/jobs/train_town.ipynb", "base": {"iterations":
-    600}, "grid": {"head": ["apnb", "ann"], "seed": [0, 1, 2]}}. After a stop the same command
-    continues: finished runs are not repeated, failed ones are.
+    The grid is a JSON file:
+
+    {"notebook": "notebooks/jobs/train_town.ipynb", "base": {"iterations": 600},
+    "grid": {"head": ["apnb", "ann"], "seed": [0, 1, 2]}}
+
+    After a stop the same command continues: finished runs are not repeated, failed ones are.
     """
 
     grid: Positional[Path]
@@ -96,6 +99,4 @@ class Sweep:
 
 def line(outcome: "Outcome") -> str:
     """How one run ended, in one line."""
-    numbers = ", ".join(f"{name} {value:.4g}" for name, value in outcome.result.items())
-    found = f"FAILED: {outcome.reason}" if outcome.failed else numbers
-    return f"{outcome.label}: {found}, {outcome.seconds:.0f} s"
+    return f"{outcome.label}: {outcome}, {outcome.seconds:.0f} s"

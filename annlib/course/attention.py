@@ -14,7 +14,7 @@ import torch
 from einops import einsum, rearrange
 from torch import Tensor, nn
 
-from annlib.data.transforms import normalise
+from annlib.data.io import normalise
 from annlib.engine.inference import inference_of
 from annlib.model.ann import map_size
 from annlib.model.asymmetric import AsymmetricAttention
@@ -22,6 +22,7 @@ from annlib.model.baselines import NonLocalAttention
 
 Size = tuple[int, int]  # (height, width)
 Block = NonLocalAttention | AsymmetricAttention
+Output = Tensor | tuple[Tensor, ...]
 
 
 class Attention(NamedTuple):
@@ -53,7 +54,7 @@ class Projections(NamedTuple):
     keys: Tensor  # float32 (S, C), the scale of the scores included
     map_size: Size
     image_size: Size
-    pool_scales: tuple[int, ...] | None  # None: an ordinary non-local block, S = N
+    pool_scales: tuple[int, ...] | None
 
     boxes = Attention.boxes
 
@@ -82,9 +83,6 @@ def attention_blocks(model: nn.Module) -> dict[str, Block]:
             "at. The heads that attend are 'nonlocal', 'apnb' and 'ann'; 'fcn' and 'ppm' do not."
         )
     return blocks
-
-
-Output = Tensor | tuple[Tensor, ...]
 
 
 @contextmanager
@@ -130,9 +128,8 @@ def capture_outputs(
 
 def attention_of(model: nn.Module, image: np.ndarray) -> dict[str, Attention]:
     """The attention of each block for one image, uint8 (H, W, 3) RGB."""
-    blocks = attention_blocks(model)
+    blocks, size = attention_blocks(model), image.shape[:2]
     maps = capture_outputs(model, image, {name: block.softmax for name, block in blocks.items()})
-    size = image.shape[:2]
     return {
         name: Attention(weights[0], map_size(size), size, pool_scales_of(blocks[name]))
         for name, weights in maps.items()

@@ -1,7 +1,4 @@
-"""Measures of attention: mass on classes, entropy, and whether a house attends to its balloon.
-
-H x W pixels of the image, h x w positions of the feature map, S keys.
-"""
+"""Measures of attention: mass on classes, entropy, and whether a house attends to its balloon."""
 
 from collections.abc import Iterable, Sequence
 from math import log
@@ -20,10 +17,10 @@ from annlib.model.ann import OUTPUT_STRIDE
 
 
 def pixel_view(position_view: int) -> int:
-    """Side of the square that the prediction for a pixel may depend on, around that pixel.
+    """Side of the square that a pixel's prediction may depend on.  position_view: of a position
 
-    position_view: the receptive field of one position of the map. Bilinear upsampling mixes
-    positions whose middles are up to 11 pixels away: one stride and a half, less the pixel itself.
+    Bilinear upsampling mixes positions whose middles are up to 11 pixels away: one stride and a
+    half, less the pixel itself.
     """
     return position_view + 2 * (OUTPUT_STRIDE + OUTPUT_STRIDE // 2 - 1)
 
@@ -47,12 +44,8 @@ def house_answers(model: nn.Module, scene: Scene) -> list[int]:
 
 def count_right(model: nn.Module, scenes: Iterable[Scene]) -> tuple[int, int]:
     """How many houses a model classifies correctly, and how many there are."""
-    correct = [
-        answer == house.label
-        for scene in scenes
-        for answer, house in zip(house_answers(model, scene), scene.houses, strict=True)
-    ]
-    return sum(correct), len(correct)
+    pairs = [p for s in scenes for p in zip(house_answers(model, s), s.houses, strict=True)]
+    return sum(answer == house.label for answer, house in pairs), len(pairs)
 
 
 def mass_on(attention_map: Tensor, mask: np.ndarray) -> Tensor:
@@ -98,7 +91,7 @@ class Match(NamedTuple):
     @property
     def is_matched(self) -> bool:
         """Whether the balloon that decides gets more than any other balloon."""
-        others = self.balloons[: self.decided_by] + self.balloons[self.decided_by + 1 :]
+        others = [one for place, one in enumerate(self.balloons) if place != self.decided_by]
         return self.on_its_balloon > max(others, default=0.0)
 
 

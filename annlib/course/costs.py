@@ -11,16 +11,10 @@ from typing import NamedTuple
 import torch
 
 from annlib.config import ModelConfig
+from annlib.course import implementations
 from annlib.course.attention import capture
-from annlib.course.implementations import (
-    FUSED,
-    NONLOCAL,
-    PLAIN_APNB,
-    Shape,
-    both_poolings_flops,
-    product,
-)
-from annlib.engine.row_costs import REST, gflops_by_part
+from annlib.course.implementations import FUSED, NONLOCAL, PLAIN_APNB, Shape, product
+from annlib.course.row_costs import REST, gflops_by_part
 from annlib.experiments import find_experiment
 from annlib.model.build import build_model
 
@@ -30,15 +24,11 @@ HEADS = {"non-local": "nonlocal", "APNB alone": "apnb", "ANN (AFNB and APNB)": "
 
 
 class Bill(NamedTuple):
-    """One forward pass: floating point operations, and bytes held at its peak."""
-
-    operations: float
-    num_bytes: float
+    operations: float  # floating point, of one forward pass
+    num_bytes: float  # held at its peak
 
 
 class Setting(NamedTuple):
-    """A map of query positions, and the grids of its anchors."""
-
     size: tuple[int, int]  # of the map (height, width)
     channels: int  # C
     grids: tuple[int, ...]  # (1, 3) stands for 1 + 9 anchors
@@ -99,7 +89,7 @@ def step_gflops(shape: Shape, folded: bool) -> dict[str, float]:
     steps = {
         "query and key": product(n, shape.key_in_channels, key) + query,
         "value": product(rows, shape.key_in_channels, value),
-        "cell means": both_poolings_flops(shape) if folded else 0,
+        "cell means": implementations.both_poolings_flops(shape) if folded else 0,
         "scores": product(n, key, anchors),
         "output": product(rows, value, wide),
         "fuse, context": product(rows, wide, wide),
@@ -110,8 +100,6 @@ def step_gflops(shape: Shape, folded: bool) -> dict[str, float]:
 
 
 class Stage(NamedTuple):
-    """One part of a network."""
-
     name: str
     shapes: tuple[tuple[int, ...], ...]  # of its outputs, without the batch: (C, H, W) each
     parameters: int
@@ -133,7 +121,6 @@ def walk(config: ModelConfig, image_size: tuple[int, int], training: bool = True
 
 
 def say_stages(stages: list[Stage]) -> str:
-    """One line a part."""
     lines = [f"{'part':11} {'parameters':>10}  output (C, H, W)"]
     for stage in stages:
         shapes = ", ".join("x".join(map(str, shape)) for shape in stage.shapes)

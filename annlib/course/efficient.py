@@ -19,8 +19,7 @@ from torch.nn.functional import adaptive_avg_pool2d, elu, scaled_dot_product_att
 from annlib.model.asymmetric import PyramidPool
 
 Size = tuple[int, int]  # (height, width) of the map
-# (B, C, N), (B, C, N), (B, Cv, N) -> (B, N, Cv)
-Method = Callable[[Tensor, Tensor, Tensor], Tensor]
+Method = Callable[[Tensor, Tensor, Tensor], Tensor]  # (B, C, N) twice, (B, Cv, N) -> (B, N, Cv)
 
 
 def exact(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -50,12 +49,9 @@ def reduced(query: Tensor, key: Tensor, value: Tensor, size: Size, factor: int) 
     return exact(query, key, value)
 
 
-def projected(query: Tensor, key: Tensor, value: Tensor, num_keys: int, seed: int = 0) -> Tensor:
-    """Linformer without training: the keys are S random mixtures of all positions.  -> (B, N, Cv)
-
-    Linformer learns the mixtures, and so has a fixed N.
-    """
-    dice = torch.Generator().manual_seed(seed)
+def projected(query: Tensor, key: Tensor, value: Tensor, num_keys: int) -> Tensor:
+    """Linformer without training: S random mixtures of all positions as keys.  -> (B, N, Cv)"""
+    dice = torch.Generator().manual_seed(0)
     mixing = (torch.randn(key.shape[2], num_keys, generator=dice) / num_keys**0.5).to(key)  # N, S
     return exact(query, key @ mixing, value @ mixing)
 
@@ -68,8 +64,7 @@ def nystrom(query: Tensor, key: Tensor, value: Tensor, size: Size, grid: Size) -
     landmark_query, landmark_key = (
         adaptive_avg_pool2d(part.unflatten(2, size), grid).flatten(2) for part in (query, key)
     )
-    identity = torch.eye(landmark_key.shape[2]).to(key)[None]  # reads out the S x S weights
-    between = exact(landmark_query, landmark_key, identity)
+    between = weights_of(exact, landmark_query, landmark_key)  # (B, S, S)
     summed = exact(landmark_query, key, value)  # (B, S, Cv)
     return exact(query, landmark_key, (torch.linalg.pinv(between, rtol=1e-3) @ summed).mT)
 
@@ -89,14 +84,12 @@ def linear(
     return query.mT @ memory / totals
 
 
-def random_features(
-    query: Tensor, key: Tensor, value: Tensor, number: int, seed: int = 0
-) -> Tensor:
+def random_features(query: Tensor, key: Tensor, value: Tensor, number: int) -> Tensor:
     """Performer's idea: random features whose products estimate exp of the scores. -> (B, N, Cv)
 
     The paper also makes the directions orthogonal and redraws them; we do not.
     """
-    dice = torch.Generator().manual_seed(seed)
+    dice = torch.Generator().manual_seed(0)
     directions = torch.randn(number, query.shape[1], generator=dice).to(query)
 
     def feature(x: Tensor) -> Tensor:

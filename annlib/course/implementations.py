@@ -7,39 +7,27 @@ them. B batch, N = H * W positions of the feature map, S anchors.
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from itertools import product as pairs
+from math import prod
+from typing import Any, NamedTuple
 
 from einops import rearrange
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
 
-from annlib.course.timing import (
-    Comparison,
-    Conditions,
-    Implementation,
-    Results,
-    as_trained,
-    compare,
-    inference,
-    smooth_noise,
-    training,
-)
+from annlib.course import timing
+from annlib.course.timing import Comparison, Conditions, Implementation, Results
 from annlib.engine.metrics import table
 from annlib.model.asymmetric import AFNB, APNB, AsymmetricAttention
 from annlib.model.baselines import NonLocalAttention
-from annlib.model.fused import FoldedAFNB, FoldedAPNB, FoldedAttention
+from annlib.model.fused import FoldedAFNB, FoldedAPNB, attend
 
 Size = tuple[int, int]  # height, width
 PLAIN_BLOCK, FOLDED_BLOCK, REFERENCE = "plain", "folded", "reference"
 NONLOCAL, FUSED = "non-local", "non-local, fused"
 PLAIN_APNB, FOLDED_APNB = "APNB", "APNB, folded"
 THEIR_NONLOCAL, THEIR_APNB = "reference, non-local", "reference, APNB"
-FUSED_BACKENDS = [  # all except the one that writes the N x N weights into memory
-    SDPBackend.CUDNN_ATTENTION,
-    SDPBackend.FLASH_ATTENTION,
-    SDPBackend.EFFICIENT_ATTENTION,
-]
 
 
 @dataclass(frozen=True)
@@ -58,7 +46,7 @@ class Shape:
     @property
     def positions(self) -> int:
         """N"""
-        return self.size[0] * self.size[1]
+        return prod(self.size)
 
     @property
     def anchors(self) -> int:
@@ -73,9 +61,8 @@ def product(rows: int, inner: int, columns: int) -> int:
 
 def keys_queries(shape: Shape) -> int:
     """The projections to key and query, which the ReLU keeps at every position."""
-    n, channels = shape.positions, shape.key_channels
-    query = 0 if shape.shared else product(n, shape.channels, channels)
-    return shape.batch * (product(n, shape.key_in_channels, channels) + query)
+    wide = shape.key_in_channels + (0 if shape.shared else shape.channels)
+    return shape.batch * product(shape.positions, wide, shape.key_channels)
 
 
 def attention_flops(shape: Shape, num_keys: int) -> int:
@@ -105,6 +92,15 @@ def both_poolings_flops(shape: Shape) -> int:
     channels = shape.key_channels + shape.key_in_channels
     across = product(sum(shape.pool_scales), width, height * channels)
     return shape.batch * (across + product(shape.anchors, height, channels))
+
+
+class FoldedAttention(AsymmetricAttention):
+    """AsymmetricAttention with the value and output projections on the anchors."""
+
+    def forward(self, query_map: Tensor, key_map: Tensor) -> Tensor:
+        """(B, Cq, H, W), (B, Ck, h, w) -> (B, Cq, H, W)"""
+        weights, anchors = attend(self, query_map, key_map)
+        return (weights @ anchors).mT.unflatten(2, query_map.shape[2:])
 
 
 def folded_flops(shape: Shape) -> int:
@@ -138,10 +134,9 @@ def nonlocal_bytes(shape: Shape) -> int:
 
 
 class FusedNonLocalAttention(NonLocalAttention):
-    """NonLocalAttention in tiles that fit into the cache: the weights are never in memory.
+    """NonLocalAttention in tiles that fit into the cache: memory grows with N, not with N * N.
 
-    Memory grows with N, time with N * N as before. Raises ValueError for key and value channels
-    that differ, because the CPU's kernel takes only equal ones.
+    Raises ValueError for key and value channels that differ.
     """
 
     def __init__(self, channels: int, key_channels: int, value_channels: int):
@@ -158,7 +153,9 @@ class FusedNonLocalAttention(NonLocalAttention):
             rearrange(project(features), "b c h w -> b 1 (h w) c").contiguous()
             for project in (self.to_key, self.to_value)
         )  # (B, 1, N, C): one head; the kernels read the channels of a position in a row
-        with sdpa_kernel(FUSED_BACKENDS):
+        # All except the one that writes the N x N weights into memory.
+        every = (SDPBackend.CUDNN_ATTENTION, SDPBackend.FLASH_ATTENTION)
+        with sdpa_kernel([*every, SDPBackend.EFFICIENT_ATTENTION]):
             context = scaled_dot_product_attention(key, key, value, scale=self.scale)
         context = rearrange(context, "b 1 (h w) c -> b c h w", h=features.shape[2])
         return self.to_output(context)
@@ -186,11 +183,9 @@ class Channels:
         return Channels(*(count // by for count in counts), self.pool_scales)
 
 
-@dataclass(frozen=True)
-class Block:
+class Block(NamedTuple):
     """AFNB or APNB in all implementations, with the same weights, and its inputs."""
 
-    name: str
     shape: Shape
     modules: dict[str, nn.Module]
     inputs: tuple[Tensor, ...]  # the last one has the query positions
@@ -207,41 +202,35 @@ def make_block(
     else:
         kinds, in_channels = (APNB, FoldedAPNB), (channels.hidden,)  # after the reduction
     plain, folded = (conditions.place(kind(*in_channels, key, value, scales)) for kind in kinds)
-    inputs = tuple(smooth_noise(count, size, conditions) for count in in_channels)
-    folded.load_state_dict(as_trained(plain, *inputs).state_dict())
+    inputs = tuple(timing.smooth_noise(count, size, conditions) for count in in_channels)
+    folded.load_state_dict(timing.as_trained(plain, *inputs).state_dict())
     modules, our_names = {PLAIN_BLOCK: plain, FOLDED_BLOCK: folded}, dict
     if reference:
         make = reference.reference_afnb if name == "AFNB" else reference.reference_apnb
         modules[REFERENCE] = conditions.place(make(plain))
         our_names = partial(reference.our_names, block=name.lower())
     shape = Shape(in_channels[-1], in_channels[0], key, value, size, scales, name == "APNB")
-    return Block(name, shape, modules, inputs, our_names)
+    return Block(shape, modules, inputs, our_names)
 
 
 def block_implementations(
     block: Block, steps: bool, conditions: Conditions
 ) -> list[Implementation]:
     """Forward passes in inference, or training steps: forward and backward."""
-    shape = block.shape
-    flops = {
-        PLAIN_BLOCK: block_flops(shape),
-        FOLDED_BLOCK: folded_block_flops(shape),
-        REFERENCE: block_flops(replace(shape, shared=False)),  # computes a shared projection twice
-    }
-    if steps:
-        # Backward: two gradients of each product, but the pooling weights are not learned.
-        flops = {name: 3 * forward for name, forward in flops.items()}
-        flops[FOLDED_BLOCK] -= both_poolings_flops(shape)
-        upstream = smooth_noise(shape.channels, shape.size, conditions)
-    found = []
+    shape, found = block.shape, []
+    upstream = timing.smooth_noise(shape.channels, shape.size, conditions) if steps else None
+    twice = replace(shape, shared=False)  # the reference computes a shared projection twice
     for name, module in block.modules.items():
+        flops = folded_block_flops(shape) if name == FOLDED_BLOCK else block_flops(shape)
+        flops = block_flops(twice) if name == REFERENCE else flops
+        compute = timing.inference(module, block.inputs)
         if steps:
+            # Backward: two gradients of each product, but the pooling weights are not learned.
+            flops = 3 * flops - (name == FOLDED_BLOCK) * both_poolings_flops(shape)
             names = block.our_names if name == REFERENCE else dict
-            compute = training(module, block.inputs, upstream, names)
-        else:
-            compute = inference(module, block.inputs)
+            compute = timing.training(module, block.inputs, upstream, names)
         same_as = None if name == PLAIN_BLOCK else PLAIN_BLOCK
-        found.append(Implementation(name, compute, flops[name], same_as))
+        found.append(Implementation(name, compute, flops, same_as))
     return found
 
 
@@ -249,13 +238,12 @@ def compare_blocks(
     sizes: Sequence[Size], channels: Channels, conditions: Conditions, reference: Any = None
 ) -> Iterator[Comparison]:
     """Both blocks, in inference and in training, on feature maps of each size."""
-    for size in sizes:
-        for name in ("AFNB", "APNB"):
-            block = make_block(name, channels, size, conditions, reference)
-            for steps, what in ((False, "forward"), (True, "training step")):
-                title = f"{name} {size[0]} x {size[1]}, {what}"
-                implementations = block_implementations(block, steps, conditions)
-                yield compare(title, size, implementations, conditions)
+    for size, name in pairs(sizes, ("AFNB", "APNB")):
+        block = make_block(name, channels, size, conditions, reference)
+        for steps, what in ((False, "forward"), (True, "training step")):
+            title = f"{name} {size[0]} x {size[1]}, {what}"
+            both = block_implementations(block, steps, conditions)
+            yield timing.compare(title, size, both, conditions)
 
 
 class SelfAttention(nn.Module):
@@ -275,9 +263,9 @@ def attention_implementations(
 ) -> list[Implementation]:
     """Inference with the same weights, as wide as the backbone's last stage, as in the paper."""
     wide, key, value, scales = channels.high, channels.key, channels.value, channels.pool_scales
-    features = smooth_noise(wide, size, conditions)
+    features = timing.smooth_noise(wide, size, conditions)
     plain = AsymmetricAttention(wide, wide, key, value, scales, True)
-    as_trained(plain.to(conditions.device), features, features)
+    timing.as_trained(plain.to(conditions.device), features, features)
     folded = FoldedAttention(wide, wide, key, value, scales, True)
     written = NonLocalAttention(wide, key, value)
     fused = FusedNonLocalAttention(wide, key, value)
@@ -297,15 +285,15 @@ def attention_implementations(
         found[THEIR_NONLOCAL] = (theirs, nonlocal_flops(twice), NONLOCAL, needed)
         found[THEIR_APNB] = (ours, asymmetric_flops(twice), PLAIN_APNB, 0)
     return [
-        Implementation(name, inference(conditions.place(module), (features,)), *facts)
+        Implementation(name, timing.inference(conditions.place(module), (features,)), *facts)
         for name, (module, *facts) in found.items()
     ]
 
 
 def comparison_table(what: str, comparisons: Sequence[Comparison], baselines: Sequence[str]) -> str:
     """A row for each implementation, compared with the baselines; then notes on the others."""
-    header = [what, "ms", *(f"times faster than {name}" for name in baselines), "MiB"]
-    header += [f"times less than {baselines[0]}", "times its output"]
+    faster = [f"times faster than {name}" for name in baselines]
+    header = [what, "ms", *faster, "MiB", f"times less than {baselines[0]}", "times its output"]
     header += ["GFLOPs", "by formula", "difference"]
     rows = []
     for each in comparisons:

@@ -17,16 +17,8 @@ from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, interpolate
 
 from annlib.config import IGNORE_INDEX, TestConfig
-from annlib.course.attention import (
-    Attention,
-    Projections,
-    attention_blocks,
-    attention_of,
-    capture_outputs,
-    model_input,
-    project,
-    projections_of,
-)
+from annlib.course import attention
+from annlib.course.attention import Attention, Projections, model_input
 from annlib.course.attention_metrics import house_answer, predict_labels
 from annlib.data.balloon_town.layout import CLASS_NAMES, HOUSES, Scene
 from annlib.data.loader import Transformed, make_loader
@@ -44,7 +36,7 @@ SMALLEST = 1e-30  # keeps a row without any weight left from being divided by ze
 @contextmanager
 def changed_attention(model: nn.Module, change: Change, block: str | None = None) -> Iterator[None]:
     """Within it, blocks use change(weights), (B, N, S).  block: None for all.  Raises KeyError."""
-    blocks = attention_blocks(model)
+    blocks = attention.attention_blocks(model)
     if block is not None and block not in blocks:
         raise KeyError(f"No attention block {block!r} in this model; it has {', '.join(blocks)}.")
     with ExitStack() as hooks:  # removes them after an error, too
@@ -88,7 +80,7 @@ def shuffled_projections(
     """Queries and shuffled keys of each block for an image, uint8 (H, W, 3)."""
     return {
         path: found._replace(keys=with_shuffled_keys(found.keys.T, seed).T)
-        for path, found in projections_of(model, image).items()
+        for path, found in attention.projections_of(model, image).items()
     }
 
 
@@ -114,7 +106,6 @@ class Damage(NamedTuple):
     houses: float  # house_accuracy
 
 
-# name -> (weights, k) -> weights
 WAYS = {"the strongest": without_strongest, "as many at random": without_random}
 
 
@@ -152,19 +143,20 @@ def with_levels(model: Baseline, levels: tuple[int, ...] | None) -> Baseline:
 
 def attention_with(model: Baseline, image: np.ndarray, levels: tuple[int, ...] | None) -> Attention:
     """The attention of the model's block for an image, uint8 (H, W, 3), with these anchors."""
-    return attention_of(with_levels(model, levels), image)["context.attention"]
+    return attention.attention_of(with_levels(model, levels), image)["context.attention"]
 
 
 def attention_output(model: Baseline, image: np.ndarray) -> Tensor:
     """The output of the attention at each position.  uint8 (H, W, 3) -> (C, h, w)"""
-    return capture_outputs(model, image, {"": model.context.attention})[""][0]
+    return attention.capture_outputs(model, image, {"": model.context.attention})[""][0]
 
 
 def loss_by_class(exact: Tensor, anchored: Tensor, labels: np.ndarray) -> dict[str, float]:
     """Mean relative error with anchors by class, largest first.  (C, h, w), (C, h, w), (H, W)"""
-    height, width = exact.shape[1:]
-    step_y, step_x = labels.shape[0] // height, labels.shape[1] // width
-    classes = labels[step_y // 2 :: step_y, step_x // 2 :: step_x]  # at the middle of each position
+    y, x = (
+        side // positions for side, positions in zip(labels.shape, exact.shape[1:], strict=True)
+    )
+    classes = labels[y // 2 :: y, x // 2 :: x]  # at the middle of each position
     errors, length = (exact - anchored).norm(dim=0), exact.norm(dim=0)
     losses = {}
     for label in np.unique(classes[classes != IGNORE_INDEX]):
@@ -205,18 +197,15 @@ def projections_across(model: ANN, image: np.ndarray, swapped: bool) -> Projecti
     block = model.afnb.attention
     with inference_of(model):
         query, key = block.to_query(query_map), block.to_key(key_map)
-        return project(block, query, key, image.shape[:2])
+        return attention.project(block, query, key, image.shape[:2])
 
 
 def near_edges(labels: np.ndarray, reach: int = 3) -> np.ndarray:
     """The labelled pixels with another class at most `reach` away.  (H, W) -> bool (H, W)"""
-    height, width = labels.shape
-    around = np.pad(labels, reach, mode="edge")
-    near = np.zeros(labels.shape, bool)
-    for down, right in np.ndindex(2 * reach + 1, 2 * reach + 1):
-        other = around[down : down + height, right : right + width]
-        near |= (other != labels) & (other != IGNORE_INDEX)
-    return near & (labels != IGNORE_INDEX)
+    around, side = np.pad(labels, reach, mode="edge"), 2 * reach + 1
+    others = np.lib.stride_tricks.sliding_window_view(around, (side, side))
+    near = (others != labels[..., None, None]) & (others != IGNORE_INDEX)
+    return near.any((2, 3)) & (labels != IGNORE_INDEX)
 
 
 class Score(NamedTuple):

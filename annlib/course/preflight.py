@@ -1,13 +1,9 @@
-"""Estimates time and memory of a published training run on a GPU before it starts.
-
-Memory follows from the published memory of the row; hours from the counted operations and the
-speed of the GPU of the published table. Sizes of data sets are those of their archives.
-"""
+"""Estimates time and memory of a published training run on a GPU before it starts."""
 
 from functools import cache
 from typing import NamedTuple
 
-from annlib.engine.row_costs import IMAGE_SIZES, gflops_by_part, parameters_by_part, same_cost
+from annlib.course.row_costs import IMAGE_SIZES, gflops_by_part, parameters_by_part, same_cost
 from annlib.published_experiments import ROWS, ZOO, Published
 
 TRAINING_BYTES = 12  # of a parameter: weight, gradient and momentum, 4 each
@@ -19,13 +15,10 @@ ARCHIVES_GB = {"cityscapes": 11.2, "ade20k": 0.9, "voc12aug": 3.4}
 
 
 class Gpu(NamedTuple):
-    """Memory in GB; peak TFLOPS as in NVIDIA's data sheets, from the units and the boost clock.
-
-    A fused multiply-add counts as two, fp32 is without TF32. V100, A100 and H100 are the SXM form.
-    """
+    """Peak TFLOPS as in NVIDIA's data sheets; V100, A100 and H100 are the SXM form."""
 
     memory_gb: float
-    fp32: float
+    fp32: float  # without TF32; a fused multiply-add counts as two
     half: float  # fp16 (T4, V100) or bf16 on tensor cores, added up in fp32, dense
 
 
@@ -40,8 +33,6 @@ PRECISIONS = ("fp32", "bf16 or fp16")
 
 
 class Estimate(NamedTuple):
-    """In GB and hours; `fits` in words."""
-
     fixed_gb: float  # weights, gradients, momentum
     maps_gb: float
     gpu_gb: float
@@ -83,13 +74,16 @@ def share_reached() -> float:
 
 
 def estimate(name: str, gpu: Gpu, batch: int, precision: str) -> Estimate:
-    """Of training a row on one GPU with `batch` images at a time."""
+    """Of training a row on one GPU with `batch` images at a time.
+
+    Memory follows from the published one, hours from the counted operations and the speed of the
+    GPU of the published table.
+    """
     if precision not in PRECISIONS or batch < 1:
         raise ValueError(f"batch {batch}, precision {precision!r}: 1 or more, one of {PRECISIONS}.")
-    row, (parameters, gflops) = ZOO[name], size_of(name)
+    row, (parameters, gflops), half = ZOO[name], size_of(name), precision != "fp32"
     fixed = TRAINING_BYTES * parameters / 1e9
     per_image = (published_memory(row) - fixed) / row.batch_per_gpu
-    half = precision != "fp32"
     maps = batch * per_image * (HALF_MAPS if half else 1)
     images = row.experiment.train.iterations * row.experiment.data.batch_size
     rate = gpu.half * HALF_SHARE if half else gpu.fp32 * share_reached()

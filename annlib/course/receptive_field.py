@@ -1,8 +1,7 @@
-"""Receptive fields: the theoretical one, and the effective one from gradients.
+"""Receptive fields: the theoretical one of the kernels, and the effective one from gradients.
 
-The theoretical field follows from kernels alone. The effective one is the gradient of the position
-with respect to the image (Luo et al., "Understanding the Effective Receptive Field in Deep
-Convolutional Neural Networks", NIPS 2016).
+Luo et al., "Understanding the Effective Receptive Field in Deep Convolutional Neural Networks",
+NIPS 2016.
 """
 
 from typing import NamedTuple
@@ -12,9 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from annlib.course.attention import Size, attention_blocks, model_input, query_index
+from annlib.engine.inference import inference_of
 from annlib.model.baselines import Baseline
 
-SHORTCUTS = ("shortcut", "downsample")  # 1 x 1 next to a 3 x 3: they add nothing to the field
+SHORTCUTS = {"shortcut", "downsample"}  # 1 x 1 next to a 3 x 3: they add nothing to the field
 REDUCE, BLOCK = "+ 3 x 3 reduce", "+ attention block"
 
 
@@ -86,21 +86,31 @@ def depths(model: Baseline) -> dict[str, nn.Sequential]:
 def theoretical_field(layers: nn.Sequential, position: tuple[int, int]) -> Field:
     """The pixels that a position may depend on by its kernels, as if the image had no border."""
     top, left = bottom, right = position
-    windows = [
-        layer
-        for name, layer in layers.named_modules()
-        if isinstance(layer, nn.Conv2d | nn.MaxPool2d)
-        and not any(part in SHORTCUTS for part in name.split("."))
-    ]
-    for window in reversed(windows):
+    for name, layer in reversed(list(layers.named_modules())):
+        if not isinstance(layer, nn.Conv2d | nn.MaxPool2d) or SHORTCUTS & {*name.split(".")}:
+            continue
+        # All kernels here are square.
+        values = layer.kernel_size, layer.stride, layer.padding, layer.dilation
         size, step, padding, dilation = (
-            value if isinstance(value, int) else value[0]  # all kernels here are square
-            for value in (window.kernel_size, window.stride, window.padding, window.dilation)
-        )
+            v if isinstance(v, int) else v[0] for v in values
+        )  # square
         reach = dilation * (size - 1)
         top, left = top * step - padding, left * step - padding
         bottom, right = bottom * step - padding + reach, right * step - padding + reach
     return Field(top, left, bottom + 1, right + 1)
+
+
+def side_of_field(blocks_per_stage: int, head_kernels: int = 0) -> int:
+    """Side, in pixels of the image, of the theoretical field of a position on LocalNet's c5.
+
+    head_kernels: number of further 3x3 convolutions at 1/8 (the reduce of every head is one).
+    """
+    side, step = 3, 2  # after the stem; each 3x3 widens it by two steps of the map it works on
+    for stride in (2, 2, 1, 1):  # of the stages
+        side += 2 * step
+        step *= stride
+        side += 2 * step * (blocks_per_stage - 1)
+    return side + 2 * step * head_kernels
 
 
 class Viewer:
@@ -117,13 +127,8 @@ class Viewer:
     def view(self, depth: str, y: int, x: int) -> View:
         """The view of the position that holds pixel (y, x), at one of `depths`."""
         if depth not in self.maps:
-            modes = [(module, module.training) for module in self.model.modules()]
-            self.model.eval()
-            try:
+            with inference_of(self.model), torch.inference_mode(False):  # with gradients
                 self.maps[depth] = self.layers[depth](self.images)
-            finally:
-                for module, training in modes:
-                    module.training = training
         features = self.maps[depth]
         map_size: Size = features.shape[2:]
         position = divmod(query_index(y, x, self.image_size, map_size), map_size[1])

@@ -9,24 +9,17 @@ from typing import Any, NamedTuple
 
 import torch
 
+from annlib.course import implementations
 from annlib.course.costs import FLOAT32, WIDER, Setting, bills
-from annlib.course.implementations import (
-    FOLDED_APNB,
-    FUSED,
-    NONLOCAL,
-    PLAIN_APNB,
-    Channels,
-    SelfAttention,
-    Size,
-    attention_implementations,
-)
+from annlib.course.implementations import FOLDED_APNB, FUSED, NONLOCAL, PLAIN_APNB, Channels
+from annlib.course.profiler import Timing, seconds_of
 from annlib.course.timing import Comparison, Conditions, compare, full_float32, gib, inference
 from annlib.engine.metrics import table
-from annlib.engine.profiler import Timing, seconds_of
 from annlib.model.asymmetric import AsymmetricAttention
 from annlib.model.baselines import NonLocalAttention
 from annlib.seeds import seeded
 
+Size = tuple[int, int]  # height, width
 NAMES = (NONLOCAL, FUSED, FOLDED_APNB)  # whose growth is measured
 MEASURED = (NONLOCAL, FUSED, PLAIN_APNB, FOLDED_APNB)  # as in the paper, at its size
 PAPER_FASTER, PAPER_SMALLER = 6, 28  # abstract: at 256 x 128, on a GPU; "around", "times smaller"
@@ -75,7 +68,7 @@ def growing(
 ) -> Iterator[Comparison]:
     """Attention on feature maps of each size, the smallest first."""
     for size in sorted(sizes, key=prod):
-        found = attention_implementations(channels, size, conditions)
+        found = implementations.attention_implementations(channels, size, conditions)
         chosen = [each for each in found if each.name in NAMES]
         yield compare(f"{size[0]} x {size[1]}", size, chosen, conditions)
 
@@ -99,7 +92,7 @@ def slopes_table(curves: Sequence[Curve]) -> str:
     rows = []
     for curve in curves:
         lines = (curve.time, curve.end().time, curve.memory, curve.end().memory)
-        slopes = ["-" if line is None else f"{line.slope:.2f}" for line in lines]
+        slopes = [f"{line.slope:.2f}" if line else "-" for line in lines]
         rows.append([curve.name, f"{curve.positions[0]} to {curve.positions[-1]}", *slopes])
     return table(["", "N", "time", "last two", "memory", "last two"], rows)
 
@@ -111,30 +104,23 @@ def largest_affordable(
 
     small: measured on a smaller map. If no map is affordable, the first one is returned.
     """
-    spent = sum(each.timing.median for each in small.measured.values()) / 1000
-    able = sizes[:1]
-    for size in sizes:
-        growth = (prod(size) / prod(small.size)) ** 2  # at most
-        weights = 2 * FLOAT32 * prod(size) ** 2
-        if calls * spent * growth <= seconds and weights <= num_bytes / 2:
-            able = [*able, size]
-    return max(able, key=prod)
+    spent = calls * sum(each.timing.median for each in small.measured.values()) / 1000
+    pairs = min(  # at most N * N of a map that both allow; time grows with N * N at most
+        prod(small.size) ** 2 * seconds / spent, num_bytes / 2 / (2 * FLOAT32)
+    )
+    return max([*sizes[:1], *(size for size in sizes if prod(size) ** 2 <= pairs)], key=prod)
 
 
 def paper_table(found: Comparison) -> str:
     """The paper's two numbers, and ours compared with both implementations of non-local blocks."""
     apnb = found.measured[PLAIN_APNB]
     rows = [["paper, abstract: 256 x 128, GPU", f"around {PAPER_FASTER}", f"{PAPER_SMALLER}"]]
-    for name, what in ((NONLOCAL, "non-local"), (FUSED, "non-local, fused")):
+    for name in (NONLOCAL, FUSED):
         other, own = found.measured[name].timing, apnb.timing
         low, high = other.fastest / own.slowest, other.slowest / own.fastest
-        rows.append(
-            [
-                f"here, {found.size[0]} x {found.size[1]}: than {what}",
-                f"{other.median / own.median:.1f} ({low:.1f} to {high:.1f})",
-                f"{found.measured[name].peak_bytes / apnb.peak_bytes:.1f}",
-            ]
-        )
+        faster = f"{other.median / own.median:.1f} ({low:.1f} to {high:.1f})"
+        smaller = f"{found.measured[name].peak_bytes / apnb.peak_bytes:.1f}"
+        rows.append([f"here, {found.size[0]} x {found.size[1]}: than {name}", faster, smaller])
     return table(["APNB is ...", "times faster", "times less memory"], rows)
 
 
@@ -181,9 +167,9 @@ def refusal(name: str, setting: Setting, speed: float, memory: float) -> str | N
     if predicted(name, setting, speed) > SECONDS:
         return f"that is more than the {SECONDS:.0f} s which 'Measure here' may take"
     features = FLOAT32 * WIDER * setting.channels * setting.positions
-    found = bills(setting.positions, setting.anchors, setting.channels)
+    bill = bills(setting.positions, setting.anchors, setting.channels)[name]
     # The features exist twice for a moment, when their memory layout is changed.
-    needed = max(features + found[name].num_bytes, 2 * features)
+    needed = max(features + bill.num_bytes, 2 * features)
     if needed > memory:
         return f"it needs {gib(needed)} with its map, and {gib(memory)} are free here"
     return None
@@ -198,10 +184,9 @@ def timed(times: Times | None, setting: Setting, memory: float, device: torch.de
     started = time.perf_counter()
     with full_float32(), seeded("timing here", device=device):
         if times is None:
-            call = calls(SMALL, [NONLOCAL], device)
-            fastest = in_turn(call, device, time.perf_counter() + SECONDS / 6)[NONLOCAL].fastest
+            small = in_turn(calls(SMALL, [NONLOCAL], device), device, started + SECONDS / 6)
             # The fastest call, because other load on the machine can only make a call slower.
-            times = Times(1000 * predicted(NONLOCAL, SMALL, fastest))
+            times = Times(1000 * predicted(NONLOCAL, SMALL, small[NONLOCAL].fastest))
         may = [name for name in TIMED if refusal(name, setting, times.speed, memory) is None]
         if not may:
             return times
@@ -232,18 +217,16 @@ def timed(times: Times | None, setting: Setting, memory: float, device: torch.de
 
 def calls(setting: Setting, names: list[str], device: torch.device) -> dict[str, Call]:
     """Inference of each implementation. Weights are random, which does not change the time."""
-    conditions = Conditions(device)
-    keys, wide, grids = setting.channels, WIDER * setting.channels, setting.grids
-    features = conditions.place(torch.randn(1, wide, *setting.size, device=device))
-    found = {}
-    for name in names:
-        with device:
-            if name == NONLOCAL:
-                module = NonLocalAttention(wide, keys, keys)
-            else:
-                module = SelfAttention(AsymmetricAttention(wide, wide, keys, keys, grids, True))
-        found[name] = inference(conditions.place(module), (features,))
-    return found
+    place, keys, wide = Conditions(device).place, setting.channels, WIDER * setting.channels
+    features = place(torch.randn(1, wide, *setting.size, device=device))
+    with device:
+        modules = {
+            NONLOCAL: NonLocalAttention(wide, keys, keys),
+            PLAIN_APNB: implementations.SelfAttention(
+                AsymmetricAttention(wide, wide, keys, keys, setting.grids, True)
+            ),
+        }
+    return {name: inference(place(modules[name]), (features,)) for name in names}
 
 
 def in_turn(named: Mapping[str, Call], device: torch.device, until: float) -> dict[str, Timing]:

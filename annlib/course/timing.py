@@ -1,6 +1,6 @@
 """Compares implementations: interleaved timing, peak memory, FLOPs, and whether they agree."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import inf
@@ -9,13 +9,9 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from annlib.engine.profiler import (
-    Timing,
-    is_out_of_memory,
-    operation_counter,
-    peak_bytes,
-    seconds_of,
-)
+from annlib.course import profiler
+from annlib.course.profiler import Timing, seconds_of
+from annlib.engine.optimization import is_out_of_memory
 from annlib.model.ann import resize_bilinear
 from annlib.model.asymmetric import AsymmetricAttention
 
@@ -97,18 +93,12 @@ def relative_difference(found: Results, expected: Results) -> float:
     A layer's weight and bias share their scale, because their gradients are sums of the same
     terms. NaN where either has one. Raises KeyError for a result that was not found.
     """
-
-    def layer(name: str) -> str:  # of "to_key.0.weight": "to_key.0"; a map stands for itself
-        return name.rpartition(".")[0] or name
-
-    largest: dict[str, Tensor] = {}
+    shares = []
     for name, tensor in expected.items():
-        number = tensor.abs().max()
-        largest[layer(name)] = torch.maximum(largest.get(layer(name), number), number)
-    shares = [
-        (found[name] - tensor).abs().max() / largest[layer(name)]
-        for name, tensor in expected.items()
-    ]
+        layer = name.rpartition(".")[0]  # of "to_key.0.weight": "to_key.0"; of a map: ""
+        same = [other for other in expected if layer and other.rpartition(".")[0] == layer]
+        largest = torch.stack([expected[other].abs().max() for other in same or [name]]).max()
+        shares.append((found[name] - tensor).abs().max() / largest)
     return torch.stack(shares).max().item()
 
 
@@ -130,42 +120,35 @@ def compare(
     """
     costs, milliseconds, notes = {}, {}, []
     kept: dict[str, Results] = {}
-    wanted = {each.same_as for each in implementations}
-    calls = [*implementations] * (1 + conditions.repeat)
+    wanted, device = {each.same_as for each in implementations}, conditions.device
     with full_float32():
-        for number, each in enumerate(watch(calls)):
+        for number, each in enumerate(watch([*implementations] * (1 + conditions.repeat))):
             if number >= len(implementations):
                 if each.name in costs:
-                    seconds = seconds_of(each.compute, conditions.device)
-                    milliseconds[each.name].append(1000 * seconds)
+                    milliseconds[each.name].append(1000 * seconds_of(each.compute, device))
                 continue
             if each.num_bytes > conditions.limit_bytes:
                 limit = gib(conditions.limit_bytes)
                 notes.append(f"{each.name}: needs {gib(each.num_bytes)}, and {limit} may be used.")
                 continue
             try:
-                with operation_counter() as counter:
+                with profiler.operation_counter() as counter:
                     results = each.compute()
-                peak = peak_bytes(each.compute, conditions.device)
+                peak = profiler.peak_bytes(each.compute, device)
             except RuntimeError as error:
                 if not is_out_of_memory(error):
                     raise
                 notes.append(f"{each.name}: out of memory.")
                 continue
-            expected = kept.get(each.same_as)
-            costs[each.name] = (
-                each.flops,
-                counter.get_total_flops(),
-                peak,
-                results["output"].nbytes,
-                None if expected is None else relative_difference(results, expected),
-            )
+            flops, num_bytes = counter.get_total_flops(), results["output"].nbytes
+            known = each.same_as in kept
+            apart = relative_difference(results, kept[each.same_as]) if known else None
+            costs[each.name] = (each.flops, flops, peak, num_bytes, apart)
             milliseconds[each.name] = []
             if each.name in wanted:
                 kept[each.name] = results
-    measured = {
-        name: Measured(*cost, Timing.of(milliseconds[name])) for name, cost in costs.items()
-    }
+    timings = {name: Timing.of(found) for name, found in milliseconds.items()}
+    measured = {name: Measured(*cost, timings[name]) for name, cost in costs.items()}
     return Comparison(title, size, measured, tuple(f"{title}, {note}" for note in notes))
 
 
@@ -176,17 +159,15 @@ def smooth_noise(channels: int, size: tuple[int, int], conditions: Conditions) -
     """
     coarse = torch.randn(1, channels, 8, 8, device=conditions.device)
     values = resize_bilinear(coarse, size, align_corners=False)
-    values += torch.randn(values.shape, device=conditions.device)
-    return conditions.place(values)
+    return conditions.place(values + torch.randn_like(values))
 
 
 @torch.no_grad()
 def as_trained(module: nn.Module, *inputs: Tensor) -> nn.Module:
     """Initialises the output projection, and sets batch norm to the statistics of the inputs.
 
-    With the zeros that a training starts from all implementations would agree, whatever they
-    compute. With other statistics each position would attend to one anchor, which magnifies
-    rounding.
+    With zeros all implementations would agree, whatever they compute. With other statistics each
+    position would attend to one anchor, which magnifies rounding.
     """
     for part in module.modules():
         if isinstance(part, AsymmetricAttention):
@@ -221,18 +202,14 @@ def training(
     leaves = {f"input {i}": x.detach().requires_grad_() for i, x in enumerate(inputs)}
     weights = dict(module.named_parameters())
 
-    def take_gradients(tensors: Mapping[str, Tensor]) -> Results:
-        found = {name: tensor.grad for name, tensor in tensors.items()}
-        for tensor in tensors.values():
-            tensor.grad = None  # so that the next call does not add to it
-        return found
-
     def compute() -> Results:
-        module.train()
-        output = module(*leaves.values())
+        for tensor in (*weights.values(), *leaves.values()):
+            tensor.grad = None  # so that this call does not add to the last one's
+        output = module.train()(*leaves.values())
         output.backward(upstream)
-        gradients = our_names(take_gradients(weights)).items()
-        compared = {name: gradient for name, gradient in gradients if name not in SHIFTS}
-        return {"output": output.detach(), **take_gradients(leaves), **compared}
+        gradients = our_names({name: tensor.grad for name, tensor in weights.items()})
+        compared = {name: one for name, one in gradients.items() if name not in SHIFTS}
+        of_inputs = {name: tensor.grad for name, tensor in leaves.items()}
+        return {"output": output.detach(), **of_inputs, **compared}
 
     return compute

@@ -17,8 +17,8 @@ from PIL import Image
 from tqdm import tqdm
 
 from annlib.data.check import CHECKSUMS, changed_files, check_split, read_checksums
-from annlib.data.classes import VOC12AUG
-from annlib.data.datasets import BUILT_IN, check_values
+from annlib.data.classes import BUILT_IN, VOC12AUG
+from annlib.data.datasets import check_values
 from annlib.data.folders import (
     AUGMENTED,
     LISTS,

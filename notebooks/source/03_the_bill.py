@@ -33,9 +33,9 @@ import torch
 from annlib.course import checks, plots, widgets
 from annlib.course.guesses import Predictions
 from annlib.course.lesson import open_lesson
+from annlib.course.profiler import available_bytes
 from annlib.data.balloon_town.dataset import make_scene
 from annlib.data.datasets import FIRST_VAL_SEED
-from annlib.engine.profiler import available_bytes
 from annlib.model.ann import map_size
 
 lesson = open_lesson(mode, device, seed, data_root, experiment)
@@ -177,7 +177,7 @@ print(f"          {convolutions:7,.1f} of them in 1 x 1 convolutions, in either"
 # have a shape and no numbers:
 
 # %%
-from annlib.engine.profiler import operation_counter
+from annlib.course.profiler import operation_counter
 from annlib.model.baselines import NonLocalAttention
 
 with torch.device("meta"), operation_counter() as counter, torch.no_grad():
@@ -392,7 +392,7 @@ checks.times_faster(times_faster)
 # once on the map of our scene, once on one with longer sides.
 
 # %%
-from annlib.engine.profiler import synchronise
+from annlib.course.profiler import synchronise
 from annlib.model.build import shipped_model
 
 blocks = {head: shipped_model(f"balloon_{head}").context for head in ("nonlocal", "apnb")}

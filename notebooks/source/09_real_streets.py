@@ -34,12 +34,12 @@ from annlib.config import TestConfig
 from annlib.course import checks, plots, widgets
 from annlib.course.guesses import Predictions
 from annlib.course.lesson import open_lesson, progress
+from annlib.course.row_costs import image_size
 from annlib.course.training import rehearsed_network, sample_image, town_scores
 from annlib.data.balloon_town.dataset import make_scene
 from annlib.data.datasets import FIRST_VAL_SEED
 from annlib.data.synthetic import mimic
 from annlib.engine.inference import MULTI_SCALE
-from annlib.engine.row_costs import image_size
 from annlib.model.build import shipped_model
 from annlib.published_experiments import published
 
@@ -419,10 +419,9 @@ for way, test in ways.items():
     assert int(evaluation.matrix.counts.sum()) > 0
 
 # %%
-from annlib.cli.reproduce import Reproduced, reproduced_table
+from annlib.cli.reproduce import reproduced_table
 
-came_out = Reproduced(row, scores, None, precision, caveats)
-display(Markdown(reproduced_table(came_out, lesson.device)))
+display(Markdown(reproduced_table(row, scores, None, caveats, precision, lesson.device)))
 print("REHEARSAL: random weights." if not real else f"{len(dataset)} pictures of {root.name}")
 
 # %% [markdown]
@@ -438,7 +437,7 @@ print("REHEARSAL: random weights." if not real else f"{len(dataset)} pictures of
 
 # %% tags=["gpu"]
 from annlib.config import RuntimeConfig
-from annlib.engine.row_costs import Measuring, training_cost
+from annlib.course.row_costs import Measuring, training_cost
 
 if lesson.device.type == "cuda":
     for precision in ("fp32", "bf16"):

@@ -445,7 +445,7 @@ print(f"Logits {apart:.1e} of the largest apart; {same:.2%} of the pixels get th
 
 # %%
 from annlib.course.costs import network
-from annlib.engine.profiler import operation_counter
+from annlib.course.profiler import operation_counter
 from annlib.model.build import build_model
 
 

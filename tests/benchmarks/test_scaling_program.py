@@ -8,8 +8,8 @@ import pytest
 
 from annlib.course import scaling
 from annlib.course.implementations import FOLDED_APNB
+from annlib.course.profiler import Timing
 from annlib.course.timing import Comparison, Measured
-from annlib.engine.profiler import Timing
 
 pytestmark = pytest.mark.all
 

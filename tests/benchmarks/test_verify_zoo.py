@@ -17,10 +17,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from annlib import published_experiments
 from annlib.config import Experiment, TestConfig
+from annlib.course.row_costs import image_size, share_of_one_gpu, shrunk
 from annlib.data.datasets import DatasetSplits, open_data
 from annlib.engine.inference import check_test, window_starts
 from annlib.engine.metrics import ConfusionMatrix
-from annlib.engine.row_costs import image_size, share_of_one_gpu, shrunk
 from annlib.model.ann import ANN
 from annlib.published_experiments import ROWS, Published, published
 from benchmarks import verify_zoo

@@ -42,15 +42,15 @@ PixelPicker(scene)
 LARGE_EXPLORER = """
 from annlib.course.widgets.explorer import AttentionExplorer
 from annlib.course.attention import Projections
-from annlib.course.plots.attention import Subject, View
+from annlib.course.plots.attention import View
 generator = torch.Generator().manual_seed(0)
 queries, keys = torch.randn(2, 64 * 128, 256, generator=generator) / 4
 large = View(Projections(queries, keys, (64, 128), (512, 1024), None), "nonlocal")
 street = np.kron(np.random.default_rng(0).integers(0, 255, (8, 16, 3)), np.ones((64, 64, 1)))
 AttentionExplorer(
-    {"squares": Subject(street.astype(np.uint8), None, ())},
+    {"squares": street.astype(np.uint8)},
     lambda image: {"random projections": {"non-local": large}},
-    (512, 256),
+    None,
 )
 """
 
@@ -147,14 +147,14 @@ ablation(ann, scene, {"AFNB": "afnb.attention", "APNB": "apnb.attention"}, damag
 """
 
 INTERVAL_SLIDERS = """
-from annlib.course.widgets.sweeps import interval_sliders
+from annlib.course.widgets.training import interval_sliders
 heads = ("nonlocal", "apnb", "ann")
 key = "house_accuracy"
 interval_sliders({h: [one[key] for one in records if one["head"] == h] for h in heads})
 """
 
 RESULTS_TABLE = """
-from annlib.course.widgets.sweeps import ResultsTable
+from annlib.course.widgets.training import ResultsTable
 from annlib.course.sweeping.grid import make_grid
 from annlib.course.sweeping.run import Outcome
 lists = {"head": ["apnb", "ann"], "seed": [0, 1, 2]}
@@ -177,12 +177,12 @@ window_sliders(scene.image)
 """
 
 SEEDS_EXPLORER = """
-from annlib.course.widgets.sweeps import study_power
+from annlib.course.widgets.training import study_power
 study_power()
 """
 
 RUNS_DASHBOARD = """
-from annlib.course.widgets.sweeps import paired_runs
+from annlib.course.widgets.training import paired_runs
 from annlib.course.training import Trial
 names = {"house_accuracy": "house accuracy", "miou": "mIoU", "seconds": "seconds"}
 paired_runs(

@@ -177,6 +177,18 @@ def test_overview_shows_every_command_in_80_columns(annlib, capsys) -> None:
     assert shown == list(COMMANDS) and len(shown) == 12
 
 
+@pytest.mark.parametrize("words", [*COMMANDS, "data check", "weights fetch", "runs compare"])
+def test_help_of_a_command_has_80_columns_and_no_type_none(
+    annlib, words: str, capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit) as stop:
+        annlib(*words.split(), "--help")
+    text = capsys.readouterr().out
+    assert stop.value.code == 0 and "{None}" not in text
+    assert text.startswith(f"usage: annlib {words}") and max(map(len, text.splitlines())) <= 80
+
+
 @pytest.mark.parametrize("words", [[], ["predict"]])
 def test_help_loads_only_the_command_and_nothing_heavy(words: list[str]) -> None:
     program = HELP.format(words=words)

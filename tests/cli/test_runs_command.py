@@ -10,7 +10,8 @@ from some_runs import make_run, save_checkpoint, some_scores, start_line
 
 from annlib import __main__
 from annlib.cli.runs import classes_table, flat, labels, runs_table, scores_table, settings_table
-from annlib.engine.runs import STARTS, Run, read_run, write_lines
+from annlib.course.runs import Run, read_run
+from annlib.engine.runs import STARTS, write_lines
 
 
 def cells(text: str) -> dict[str, list[str]]:

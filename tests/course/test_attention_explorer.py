@@ -136,7 +136,7 @@ def test_closing_twenty_explorers_leaves_none(ann: nn.Module) -> None:
     views = views_of({"ann": ann}, SCENE.image)
     before = set(_instances)
     for _ in range(20):
-        one = AttentionExplorer({"scene": subject_of(SCENE)}, lambda image: views, (0, 0))
+        one = AttentionExplorer({"scene": SCENE}, lambda image: views, None)
         one.observe(print, "xy")
         one.close()
         assert not one._msg_callbacks.callbacks

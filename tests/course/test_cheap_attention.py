@@ -145,8 +145,8 @@ def test_every_method_can_be_drawn() -> None:
 
 def test_the_chooser_follows_its_controls() -> None:
     chooser = method_chooser(NETWORK, SCENE)
-    chooser.controls["name"].value = "criss-cross"
-    chooser.controls["step"].value = 0
+    chooser.controls["method"].value = "criss-cross"
+    chooser.controls["size"].value = 0
     assert alt(chooser).startswith("criss-cross 1.") and "criss-cross (1 passes" in chooser.words()
 
 

@@ -28,10 +28,10 @@ from annlib.course.implementations import (
     nonlocal_flops,
 )
 from annlib.course.plots.costs import cost_curves, orders
+from annlib.course.profiler import peak_bytes
 from annlib.course.timing import Conditions
 from annlib.course.widgets import attention, costs
 from annlib.course.widgets.costs import GRIDS
-from annlib.engine.profiler import peak_bytes
 
 CPU = Conditions(torch.device("cpu"), repeat=2)
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from annlib.course.implementations import (
     Channels,
+    FoldedAttention,
     FusedNonLocalAttention,
     Shape,
     asymmetric_flops,
@@ -26,6 +27,7 @@ from annlib.course.implementations import (
     nonlocal_bytes,
     nonlocal_flops,
 )
+from annlib.course.profiler import Timing, operation_counter, peak_bytes
 from annlib.course.timing import (
     SHIFTS,
     Comparison,
@@ -39,10 +41,9 @@ from annlib.course.timing import (
     relative_difference,
     smooth_noise,
 )
-from annlib.engine.profiler import Timing, operation_counter, peak_bytes
 from annlib.model.asymmetric import AFNB, APNB, AsymmetricAttention
 from annlib.model.baselines import NonLocalAttention
-from annlib.model.fused import FoldedAFNB, FoldedAPNB, FoldedAttention, pyramid_means
+from annlib.model.fused import FoldedAFNB, FoldedAPNB, pyramid_means
 from benchmarks import mmseg_reference
 from benchmarks.mmseg_reference import installed
 

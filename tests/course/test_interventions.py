@@ -125,7 +125,7 @@ def test_the_switch_says_what_was_measured(ann: torch.nn.Module) -> None:
     switch = ablation(ann, SCENE, {"AFNB": AFNB, "APNB": APNB}, DAMAGES)
     for block in ("AFNB", "APNB"):
         for way in WAYS:
-            for house in switch.controls["house"].options:
+            for house in switch.controls["query"].options:
                 _, *words = switch.draw(block, way, 8, house)
                 assert f"{block} without 8, {way}" in words[0]
                 assert any("Over many scenes" in said for said in words)

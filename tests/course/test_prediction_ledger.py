@@ -101,12 +101,12 @@ def test_the_box_leaves_the_surprises_and_gives_the_others_back() -> None:
     predictions = two_and_one()
     ledger = prediction_ledger(predictions)
     whole = rows(ledger)
-    ledger.controls["only_surprises"].value = True
+    ledger.controls["only surprises"].value = True
     assert rows(ledger) == [row for row in whole if row[-1] == SURPRISE] != []
     predictions.compare("1.4", 1, 2)
     predictions.compare("1.5", 1, 1)
     assert [row[0] for row in rows(ledger)] == ["1.2", "1.4"]
-    ledger.controls["only_surprises"].value = False
+    ledger.controls["only surprises"].value = False
     assert rows(ledger)[:3] == whole and len(rows(ledger)) == 5
 
 
@@ -114,14 +114,14 @@ def test_without_a_surprise_the_box_leaves_a_sentence() -> None:
     predictions = Predictions()
     predictions.compare("1.1", 1, 1)
     ledger = prediction_ledger(predictions)
-    ledger.controls["only_surprises"].value = True
+    ledger.controls["only surprises"].value = True
     assert html_of(ledger) == "" and "none with a surprise" in ledger.words()
 
 
 def test_two_ledgers_of_one_lesson_both_fill_and_filter_alone() -> None:
     predictions = two_and_one()
     first, second = prediction_ledger(predictions), prediction_ledger(predictions)
-    first.controls["only_surprises"].value = True
+    first.controls["only surprises"].value = True
     predictions.compare("1.4", 1, 2)
     assert [len(rows(one)) for one in (first, second)] == [2, 4]
 

@@ -16,6 +16,7 @@ from annlib.course.implementations import (
     attention_implementations,
 )
 from annlib.course.plots.costs import growth_chart, measured_points
+from annlib.course.profiler import Timing
 from annlib.course.scaling import (
     MEASURED,
     Curve,
@@ -27,7 +28,6 @@ from annlib.course.scaling import (
     slopes_table,
 )
 from annlib.course.timing import Comparison, Conditions, Measured, compare
-from annlib.engine.profiler import Timing
 
 N = (1024, 2048, 4096, 8192)
 NUMBERS = st.lists(st.floats(0.01, 1e6), min_size=2, max_size=8)

@@ -9,11 +9,10 @@ import pytest
 import torch
 from shown_in import alt
 
-from annlib.course.plots.statistics import (
+from annlib.course.plots.training import (
     dots,
     interval_widths,
     paired,
-    spread_labels,
     study_intervals,
 )
 from annlib.course.statistics import (
@@ -28,8 +27,8 @@ from annlib.course.statistics import (
 )
 from annlib.course.sweeping.grid import make_grid
 from annlib.course.sweeping.run import Outcome
-from annlib.course.training import Trial, experiment, run_trial, scales, with_anchors
-from annlib.course.widgets.sweeps import (
+from annlib.course.training import Trial, experiment, run_trial, with_anchors
+from annlib.course.widgets.training import (
     ALL,
     LEVELS,
     ResultsTable,
@@ -106,10 +105,11 @@ def test_results_table_fills_filters_and_keeps_failures() -> None:
 
 
 def test_job_reads_scales_as_text_and_as_list() -> None:
-    assert scales("1,3") == scales([1, 3]) == (1, 3)
+    for given in ("1,3", [1, 3]):
+        assert experiment("apnb", given, 5, 3).model.pool_scales == (1, 3)
     for wrong in ("1;3", "0", []):
         with pytest.raises(ValueError, match="pool_scales"):
-            scales(wrong)
+            experiment("apnb", wrong, 5, 3)
     assert experiment("ann", "1", 5, 3).model.pool_scales == (1,)
     assert experiment("ppm", "1", 5, 3).model.pool_scales == (1, 2, 3, 6)
     with pytest.raises(ValueError, match="head"):
@@ -223,8 +223,11 @@ def test_pairs_are_told_in_words() -> None:
 
 
 def test_names_of_points_keep_apart_and_in_order() -> None:
-    placed = spread_labels({0: 1.0, 1: 1.0, 2: 0.0}, 1.0)
-    assert placed[2] < placed[0] < placed[1] and spread_labels({}, 0.0) == {}
+    after = {0: 1.0, 1: 1.0, 2: 0.0}
+    left, _ = paired(("old", dict.fromkeys(after, 0.5)), ("new", after), "mIoU", 0.05).figure.axes
+    placed = {int(text.get_text()): text.get_position()[1] for text in left.texts}
+    assert placed[2] == 0 and placed[0] == 1 and placed[1] == pytest.approx(1.06)
+    assert "cannot tell" in paired(("old", {}), ("new", {}), "mIoU", 0.05).alt
 
 
 def test_studies_are_told_in_words() -> None:
@@ -238,7 +241,7 @@ def test_the_seeds_explorer_draws_the_ends_and_the_middle_of_each_control() -> N
         options = control.options
         for value in (options[0], options[len(options) // 2], options[-1]):
             control.value = value
-            assert f"{name.replace('num_', '').partition('_')[0]}" in explorer.words()
+            assert name in " ".join(explorer.words().split())
     _, said = explorer.draw(3, 0.0, 0.1, 0.05)
     assert "The correct decision is: refuted" in said
     explorer.close()

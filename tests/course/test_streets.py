@@ -59,7 +59,7 @@ def test_windows_cover_every_pixel_and_their_number_is_told() -> None:
 
 def test_window_sliders_show_every_state() -> None:
     widget = window_sliders(np.full((32, 64, 3), 200, np.uint8))
-    for _, side in widget.controls["side"].options:
+    for _, side in widget.controls["window"].options:
         for _, share in widget.controls["stride"].options:
             widget.draw(side, share)
     widget.close()

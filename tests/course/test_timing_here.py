@@ -19,6 +19,7 @@ from annlib.course.implementations import (
     nonlocal_flops,
 )
 from annlib.course.plots.costs import cost_curves, say_times
+from annlib.course.profiler import Timing
 from annlib.course.scaling import (
     SECONDS,
     TIMED,
@@ -31,7 +32,6 @@ from annlib.course.scaling import (
     timed,
 )
 from annlib.course.widgets.costs import CHANNELS, GRIDS, MEASURE, SIDES, CostExplorer
-from annlib.engine.profiler import Timing
 
 CPU = torch.device("cpu")
 TINY = Setting((8, 16), 32, (1, 3))
@@ -81,7 +81,7 @@ def test_button_shows_both_times_beside_their_predictions() -> None:
         assert 0 < timing.fastest <= timing.median <= timing.slowest
         ratio = timing.median / 1000 / predicted(name, TINY, widget.times.speed)
         assert f"{ratio:.1f} times the prediction" in said
-    widget.controls["width"].value = 24
+    widget.controls["W"].value = 24
     assert widget.words().count("not measured yet") == 2
 
 

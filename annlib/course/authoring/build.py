@@ -10,22 +10,17 @@ from pathlib import Path
 
 import nbformat
 
-from annlib.course.authoring.source import (
-    HIDING_ROLES,
-    HINT_TITLES,
-    Cell,
-    Lesson,
-    folded,
-    heading_anchors,
-    quiz,
-    read,
-    resolve_links,
-    resolve_numbers,
-)
+from annlib.course.authoring import source as reader
+from annlib.course.authoring.source import HIDING_ROLES, Cell, Lesson, folded, read
 from annlib.course.lesson import STATED
 
 LINE_MARKER = re.compile(r"^( *)# solution$")
 INLINE_MARKER = re.compile(r"^(\s*[^=]+?=)(?!=).*  # solution$")
+KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
+SOLUTION_NOTE = (
+    "> **Solution edition**: for teachers, and for comparing afterwards. "
+    "The learner edition has the same name one folder up."
+)
 
 
 def finished(code: str) -> str:
@@ -47,13 +42,10 @@ def stub(code: str) -> str:
 
 def end_of_function(lines: list[str], start: int) -> int:
     """Index after the last line of the function around line `start`; of the cell, outside any."""
-    functions = [
-        node
-        for node in ast.walk(ast.parse("\n".join(lines)))
-        if isinstance(node, ast.FunctionDef) and node.lineno <= start < node.end_lineno
-    ]
-    if functions:
-        return max(functions, key=lambda node: node.lineno).end_lineno
+    nodes = [n for n in ast.walk(ast.parse("\n".join(lines))) if isinstance(n, ast.FunctionDef)]
+    around = [(n.lineno, n.end_lineno) for n in nodes if n.lineno <= start < n.end_lineno]
+    if around:
+        return max(around)[1]
     if lines[start].startswith(" "):
         raise ValueError(
             f"The indented marker after {lines[start - 1]!r} is in no function, or nothing follows "
@@ -68,14 +60,6 @@ def hidden_lines(code: str) -> list[str]:
     return [one.strip() for one in finished(code).splitlines() if one.strip() and one not in shown]
 
 
-EDITIONS = ("learner", "solution")
-KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
-SOLUTION_NOTE = (
-    "> **Solution edition**: for teachers, and for comparing afterwards. "
-    "The learner edition has the same name one folder up."
-)
-
-
 def sources(root: Path) -> list[Path]:
     """Every lesson source, in the order of the course."""
     found = sorted((root / "notebooks/source").glob("[0-9][0-9]_*.py"))
@@ -86,18 +70,15 @@ def sources(root: Path) -> list[Path]:
     return found
 
 
-def notebooks_of(source: Path, root: Path) -> tuple[Path, Path]:
-    """The paths of the learner and the solution notebook of a source."""
-    name = f"{source.stem}.ipynb"
-    return root / "notebooks" / name, root / "notebooks/solutions" / name
-
-
 def targets(root: Path) -> dict[Path, dict[Path, str]]:
     """{source: {notebook: edition}} of all lessons, and of the jobs, which `annlib sweep` runs."""
-    found = {s: dict(zip(notebooks_of(s, root), EDITIONS, strict=True)) for s in sources(root)}
-    for job in sorted((root / "notebooks/source/jobs").glob("*.py")):
-        found[job] = {root / "notebooks/jobs" / f"{job.stem}.ipynb": "job"}
-    return found
+    lessons, jobs = root / "notebooks", sorted((root / "notebooks/source/jobs").glob("*.py"))
+    editions = {lessons: "learner", lessons / "solutions": "solution"}
+    found = {
+        source: {folder / f"{source.stem}.ipynb": which for folder, which in editions.items()}
+        for source in sources(root)
+    }
+    return found | {job: {lessons / f"jobs/{job.stem}.ipynb": "job"} for job in jobs}
 
 
 def build(source: Path, notebooks: dict[Path, str]) -> dict[Path, Path | None]:
@@ -123,16 +104,15 @@ def keep_edited(path: Path, text: str) -> Path | None:
     try:
         notebook = json.loads(path.read_text(encoding="utf-8"))
         now = digest("".join(cell["source"]) for cell in notebook["cells"])
-        built = [notebook["metadata"]["annlib"].get("digest")]
+        built = notebook["metadata"]["annlib"].get("digest")
     except (ValueError, KeyError, TypeError):  # not a notebook that a build wrote
-        now, built = "unknown", []
-    if now in [*built, json.loads(text)["metadata"]["annlib"]["digest"]]:
+        now, built = "unknown", None
+    if now in (built, json.loads(text)["metadata"]["annlib"]["digest"]):
         return None
     return path.rename(path.with_suffix(f".saved-{datetime.now():%Y-%m-%d-%H%M%S}.ipynb"))
 
 
 def digest(sources: Iterable[str]) -> str:
-    """Of the text of all cells: it changes with any edit."""
     return hashlib.sha256(json.dumps(list(sources)).encode()).hexdigest()[:16]
 
 
@@ -148,8 +128,8 @@ def check_current(root: Path) -> list[str]:
                     f"{path.relative_to(root)} was edited by hand or is out of date: "
                     f"edit {source.relative_to(root)} and run `annlib lessons build`."
                 )
-    folders = (root / "notebooks", root / "notebooks/solutions", root / "notebooks/jobs")
-    found = sorted(path for folder in folders for path in folder.glob("*.ipynb"))
+    patterns = ("*.ipynb", "solutions/*.ipynb", "jobs/*.ipynb")
+    found = sorted(path for one in patterns for path in (root / "notebooks").glob(one))
     return findings + [
         f"{path.relative_to(root)} has no source in notebooks/source, so nothing checks it: "
         "delete it, or write its source."
@@ -159,13 +139,9 @@ def check_current(root: Path) -> list[str]:
 
 
 def notebook_text(lesson: Lesson, edition: str) -> str:
-    """The notebook file of one edition."""
-    anchors = heading_anchors(lesson)
-    cells = [
-        notebook_cell(lesson, cell, edition, anchors)
-        for cell in lesson.cells
-        if edition == "solution" or "instructor" not in cell.tags
-    ]
+    anchors = reader.heading_anchors(lesson)
+    seen = [c for c in lesson.cells if edition == "solution" or "instructor" not in c.tags]
+    cells = [notebook_cell(lesson, cell, edition, anchors) for cell in seen]
     folder = "source/jobs" if edition == "job" else "source"
     origin = {"edition": edition, "source": f"notebooks/{folder}/{lesson.name}.py"}
     origin["digest"] = digest(cell.source for cell in cells)
@@ -185,11 +161,11 @@ def notebook_cell(
     name = hashlib.sha1(f"{lesson.name}/{cell.slug}".encode()).hexdigest()[:8]
     metadata = {"tags": list(cell.tags)} if cell.tags else {}
     if cell.kind == "markdown":
-        text = resolve_numbers(resolve_links(cell, anchors), cell.place)
+        text = reader.resolve_links(cell, anchors)
         if identity := cell.role("hint"):
-            text = folded(f"Hint {(n := identity[-1])}: {HINT_TITLES[n]}", text)
+            text = folded(f"Hint {(n := identity[-1])}: {reader.HINT_TITLES[n]}", text)
         elif cell.role("quiz"):
-            text = quiz(text)
+            text = reader.quiz(text)
         elif "instructor" in cell.tags:
             lines = f"**For teachers.** {text}".splitlines()
             text = "\n".join(f"> {line}".rstrip() for line in lines)
@@ -214,11 +190,9 @@ def notebook_cell(
 
 def refuse_leaks(lesson: Lesson, cells: list[nbformat.NotebookNode]) -> None:
     """Hints may quote a line of a solution; anything else that shows three in a row is an error."""
-    shown = [
-        "\n".join(["", *(line.strip() for line in cell.source.splitlines() if line.strip()), ""])
-        for cell in cells
-        if not any(tag.startswith("hint:") for tag in cell.metadata.get("tags", []))
-    ]
+    teaching = [c for c in cells if "hint:" not in " ".join(c.metadata.get("tags", []))]
+    texts = [[line.strip() for line in c.source.splitlines() if line.strip()] for c in teaching]
+    shown = ["\n".join(["", *lines, ""]) for lines in texts]
     for cell in lesson.cells:
         hidden = hidden_lines(cell.text) if cell.role("answer") else []
         size = min(3, len(hidden))

@@ -23,25 +23,21 @@ ALMOST_MARKER = re.compile(r"^.*#[ \t]*solutions?[ \t]*:?[ \t]*$", re.MULTILINE 
 
 
 class Cell(NamedTuple):
-    """One cell of a lesson; `slug` names it within the lesson and does not change with others."""
-
     kind: str
     text: str
     tags: tuple[str, ...]
     section: str
-    slug: str
+    slug: str  # names it within the lesson, and does not change with other cells
     place: str
 
     def role(self, name: str) -> str | None:
         """What follows `name:` in the cell's tags: "weights" for the tag exercise:weights."""
-        found = [tag.partition(":")[2] for tag in self.tags if tag.startswith(f"{name}:")]
-        return found[0] if found else None
+        found = (tag.partition(":")[2] for tag in self.tags if tag.startswith(f"{name}:"))
+        return next(found, None)
 
 
 class Lesson(NamedTuple):
-    """A lesson source: its name without suffix, and its cells in order."""
-
-    name: str
+    name: str  # of its source, without suffix
     cells: list[Cell]
 
     def tagged(self, tag: str) -> list[Cell]:
@@ -99,9 +95,8 @@ def check_cell(cell: Cell) -> None:
             )
         expected = "markdown" if tag.partition(":")[0] in MARKDOWN_TAGS else "code"
         if cell.kind != expected:
-            raise ValueError(
-                f"{cell.place}: {tag!r} belongs on a {expected} cell, not {cell.kind}."
-            )
+            place = cell.place
+            raise ValueError(f"{place}: {tag!r} belongs on a {expected} cell, not {cell.kind}.")
     hides = any(cell.role(role) for role in HIDING_ROLES)
     exact, almost = len(MARKER.findall(cell.text)), len(ALMOST_MARKER.findall(cell.text))
     if cell.kind == "code" and (exact != almost or bool(exact) != hides):
@@ -122,11 +117,9 @@ EMPHASIS = ((r"`(.+?)`", "code"), (r"\*\*(.+?)\*\*", "strong"), (r"\*(.+?)\*", "
 
 
 class Option(NamedTuple):
-    """One answer of a quiz question, with the reason why it is correct or not."""
-
     right: bool
     text: str
-    explanation: str
+    explanation: str  # why it is correct or not
 
 
 def folded(summary: str, body: str) -> str:
@@ -136,62 +129,44 @@ def folded(summary: str, body: str) -> str:
 
 def quiz_options(text: str) -> list[Option]:
     """The options of a quiz cell: `- [ ] text`, then the explanation indented by two blanks."""
-    return [
-        Option(m[1] == "x", m[2].strip(), " ".join(m[3].split())) for m in OPTION.finditer(text)
-    ]
+    found = OPTION.finditer(text)
+    return [Option(m[1] == "x", m[2].strip(), " ".join(m[3].split())) for m in found]
 
 
 def quiz(text: str) -> str:
     """The question, and each option folding its own explanation: choosing is opening."""
-    question = text[: OPTION.search(text).start()].strip() if OPTION.search(text) else text
-    answers = [
-        folded(
-            f"{letter}. {inline_html(option.text)}",
-            f"**{'Yes.' if option.right else 'No.'}** {option.explanation}",
-        )
-        for letter, option in zip("ABCDEFGH", quiz_options(text), strict=False)
-    ]
-    return "\n\n".join([question, "Choose, then open your choice.", *answers])
-
-
-def inline_html(text: str) -> str:
-    """Code, bold and italics as HTML, because markdown is not read inside a <summary>."""
-    text = html.escape(text, quote=False)
-    for pattern, tag in EMPHASIS:
-        text = re.sub(pattern, rf"<{tag}>\1</{tag}>", text)
-    return text
+    first = OPTION.search(text)
+    parts = [text[: first.start()].strip() if first else text, "Choose, then open your choice."]
+    for letter, option in zip("ABCDEFGH", quiz_options(text), strict=False):
+        summary = html.escape(option.text, quote=False)
+        for pattern, tag in EMPHASIS:  # as HTML: markdown is not read inside a <summary>
+            summary = re.sub(pattern, rf"<{tag}>\1</{tag}>", summary)
+        said = f"**{'Yes.' if option.right else 'No.'}** {option.explanation}"
+        parts.append(folded(f"{letter}. {summary}", said))
+    return "\n\n".join(parts)
 
 
 def resolve_links(cell: Cell, anchors: dict[str, str]) -> str:
-    """[text](exercise:id) becomes a link to the heading over that cell."""
+    """[text](exercise:id) becomes a link to its heading, and [12.3](claim:name) becomes 12.3.
 
-    def target(match: re.Match) -> str:
-        slug = f"{match[1]}:{match[2]}"
-        if slug not in anchors:
-            raise ValueError(
-                f"{cell.place} links to {slug}, which this lesson does not have, so the link would "
-                f"lead nowhere. Known: {', '.join(sorted(anchors)) or 'none'}."
-            )
-        return f"](#{anchors[slug]})"
-
-    return LINK.sub(target, cell.text)
-
-
-def resolve_numbers(text: str, place: str) -> str:
-    """[12.3](claim:name) becomes 12.3; a number that others published also says where."""
-
-    def shown(match: re.Match) -> str:
-        number, kind, key = match.groups()
-        if kind != "cited":
-            return number
-        if key not in PLACES:
-            raise ValueError(
-                f"{place} cites {key!r}, which annlib/course/lesson.py does not have, so "
-                f"readers could not look it up. Known: {', '.join(sorted(PLACES))}."
-            )
-        return f"{number} ({PLACES[key]})"
-
-    return NUMBER_LINK.sub(shown, text)
+    A number that others published also says where.
+    """
+    slugs = {":".join(found) for found in LINK.findall(cell.text)}
+    if unknown := sorted(slugs - anchors.keys()):
+        raise ValueError(
+            f"{cell.place} links to {unknown[0]}, which this lesson does not have, so the link "
+            f"would lead nowhere. Known: {', '.join(sorted(anchors)) or 'none'}."
+        )
+    text = LINK.sub(lambda match: f"](#{anchors[f'{match[1]}:{match[2]}']})", cell.text)
+    cited = {key for _, kind, key in NUMBER_LINK.findall(text) if kind == "cited"}
+    if unknown := sorted(cited - PLACES.keys()):
+        raise ValueError(
+            f"{cell.place} cites {unknown[0]!r}, which annlib/course/lesson.py does not have, so "
+            f"readers could not look it up. Known: {', '.join(sorted(PLACES))}."
+        )
+    return NUMBER_LINK.sub(
+        lambda match: f"{match[1]} ({PLACES[match[3]]})" if match[2] == "cited" else match[1], text
+    )
 
 
 def heading_anchors(lesson: Lesson) -> dict[str, str]:

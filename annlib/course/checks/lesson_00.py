@@ -13,10 +13,7 @@ def click_arrived(clicked: bool) -> None:
     """The round trip from the browser to Python."""
     if not isinstance(clicked, bool):
         raise NotYet(f"The check needs machine.clicked of the button; you passed {clicked!r}.")
-    if not clicked:
-        raise NotYet("""No click has arrived yet. Run the cell with the button, click it, then run
-            this check. If the button does not show, or clicks do nothing: Kernel > Restart, reload
-            the page, and open the notebook in JupyterLab, not in a preview.""")
+    expect(clicked, "no click yet")
     say("Your browser can reach Python, and Python can answer. Every later widget needs this.")
 
 
@@ -32,7 +29,5 @@ def house_pixel(pixel: tuple[int, int], scene: Scene, attention: Attention) -> N
     first = next(iter(class_masses(attention.map_at(*pixel), scene.labels)))
     said = say_attention(attention, scene.labels, *pixel)
     if first not in [CLASS_NAMES[balloon] for balloon in BALLOONS]:
-        raise NotYet(f"""{said} So most of the attention goes to {first}, not to a balloon. Choose a
-            pixel nearer to the middle of a wall, because the receptive field of a pixel at the edge
-            of a house holds more than the house; or try another house.""")
+        raise NotYet("balloon not first", said, first)
     say(f"A good query position. {said}")

@@ -5,9 +5,10 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from annlib.course.checks.base import NotYet, attempt, draw, expect, given, judge, normal, passed
+from annlib.course.checks.base import NotYet, attempt, expect, given, judge, passed, text
+from annlib.course.checks.inputs import draw, normal
 from annlib.course.efficient import FAMILIES, KINDS, exact, method_of, weights_of
-from annlib.engine.profiler import operation_counter
+from annlib.course.profiler import operation_counter
 
 _, PAIRS, ORDER, STORAGE = KINDS
 SIZE = (8, 12)  # fits all methods at their cheapest
@@ -41,9 +42,7 @@ def kinds_of_attention(answer: Mapping[str, str]) -> None:
             raise NotYet(f"""{name}: it {"takes no" if features else "takes a"} softmax over the
                 keys, so keys and values {"can" if features else "cannot"} be combined first.
                 {does_it_fit}""")
-    passed("""each kind shows in what a method computes. Never stored: the same results. Fewer
-        pairs: exact zeros. Other order: no softmax over the keys. Fewer keys: a softmax over
-        few.""")
+    passed("kinds_of_attention")
 
 
 def linear_attention(student: Callable[[Tensor, Tensor, Tensor], Tensor]) -> None:
@@ -51,26 +50,16 @@ def linear_attention(student: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Non
     channels, num_queries, num_keys, values = draw(3, 5), draw(9, 12), draw(13, 16), draw(6, 8)
     query, key = normal(2, channels, num_queries).abs(), normal(2, channels, num_keys).abs()
     query, key, value = query + 0.1, key + 0.1, normal(2, values, num_keys)
-    result = attempt(student, query.clone(), key.clone(), value.clone())
-    wanted = (2, num_queries, values)
-    if tuple(result.shape) != wanted:
-        raise NotYet(f"""(B, N, Cv) = {wanted} is wanted, a row for each query position; yours is
-            {tuple(result.shape)}. query is {tuple(query.shape)}, value {tuple(value.shape)}.""")
-    ones = attempt(student, query.clone(), key.clone(), torch.ones_like(value))
+    result = attempt(student, query, key, value)
+    wanted, got = (2, num_queries, values), tuple(result.shape)
+    expect(got == wanted, "shape of the weighted sums", wanted, got, query.shape, value.shape)
+    ones = attempt(student, query, key, torch.ones_like(value))
     if not torch.allclose(ones, torch.ones_like(ones), atol=1e-4):
-        raise NotYet(f"""Values that are all 1 must give 1, because the weights of a row sum to 1;
-            yours give {float(ones.min()):.3g} to {float(ones.max()):.3g}. Divide each row by its
-            own total: the query times the sum of all keys.""")
+        raise NotYet("weights do not sum to 1", float(ones.min()), float(ones.max()))
     scores = query.mT @ key
-    slips = {
-        "A softmax is in it. Here the products themselves are the weights.": [
-            (scale * scores).softmax(-1) @ value.mT for scale in (1.0, channels**-0.5)
-        ],
-        "All positions get the mean: the queries have no influence. Where do they "
-        "enter?": value.mean(2)[:, None].expand_as(result),
-    }
-    otherwise = """The weights are not the products of the features. Weight (n, s) must be query n
-        times key s, summed over C, divided by the total of row n; nothing else."""
+    softmax = [(scale * scores).softmax(-1) @ value.mT for scale in (1.0, channels**-0.5)]
+    slips = {"softmax kept": softmax, "mean for all": value.mean(2)[:, None].expand_as(result)}
+    otherwise = "not the products"
     right = scores / scores.sum(-1, keepdim=True) @ value.mT
     judge(result, right, slips, otherwise, atol=1e-4)
     channels, positions = 4, 400  # the work for a long map must be that of the cheap order
@@ -82,17 +71,16 @@ def linear_attention(student: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Non
         raise NotYet(f"""The numbers are correct, but at N = {positions}, C = {channels} they took
             {work:,} operations; {4 * positions * channels**2:,} are enough. A product of three
             matrices may be bracketed in two ways: multiply keys and values first.""")
-    passed("""each row of weights sums to 1, the result is that of the N x S matrix of products, and
-        that matrix is never computed: the work is 4 N C C.""")
+    passed("linear_attention")
 
 
 def criss_cross_reach(student: Callable[[int, int], Tensor]) -> None:
     """(height, width) -> bool (N, N): entry (n, s) says if n attends to s in one pass."""
     height, width = draw(4, 5), draw(6, 7)  # wider than a window of 3, and no multiples
     reach, positions = attempt(student, height, width), height * width
-    if tuple(reach.shape) != (positions, positions):
-        raise NotYet(f"""The answer is (N, N) with N = H * W = {positions}; yours is
-            {tuple(reach.shape)}.""")
+    got = tuple(reach.shape)
+    square = got == (positions, positions)
+    expect(square, f"The answer is (N, N) with N = H * W = {positions}; yours is {got}.")
     expect(reach.dtype == torch.bool, f"Entries must be True or False; yours are {reach.dtype}.")
     expect(reach.diagonal().all(), "A position is in its own row: it attends to itself, too.")
     y, x = draw(1, height - 2), draw(1, width - 2)  # at a corner slips may give the same
@@ -101,17 +89,12 @@ def criss_cross_reach(student: Callable[[int, int], Tensor]) -> None:
     outside[y], outside[:, x] = False, False
     where = f"The position in row {y}, column {x} of {height} x {width}"
     expect(not keys.all(), "Every position attends to every position: that is the non-local block.")
-    if not (row or column):
-        raise NotYet(f"""{where} attends neither to its whole row nor to its whole column. Position
-            n is in row n // W and column n % W, as maps are flattened row by row (W = {width}).""")
+    expect(row or column, "neither row nor column", where, width)
     expect(row, f"{where} attends to its column, but not to its row.")
     expect(column, f"{where} attends to its row, but not to its column.")
-    if outside.any():
-        raise NotYet(f"""{where} attends to {int(outside.sum())} positions neither in its row nor
-            column.""")
+    others = int(outside.sum())
+    expect(not others, f"{where} attends to {others} positions neither in its row nor column.")
     counts, cross = reach.sum(1), height + width - 1
     if not (counts == cross).all():
-        raise NotYet(f"""Each attends to H + W - 1 = {cross} positions; some of yours to
-            {int(counts.max())} or {int(counts.min())}.""")
-    passed(f"""each position attends to the {cross} positions of its row and column, and in two
-        passes to all.""")
+        raise NotYet("size of the cross", cross, int(counts.max()), int(counts.min()))
+    passed(text("criss_cross_reach", cross))

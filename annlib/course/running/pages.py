@@ -2,24 +2,19 @@
 
 import html
 import re
+from collections.abc import Iterable
 from copy import deepcopy
 from pathlib import Path
 
 import latex2mathml.converter
 import nbformat
-from jinja2 import DictLoader
+from jinja2 import DictLoader, Environment
 from nbconvert import HTMLExporter
 from nbformat import NotebookNode
 
 from annlib.course.lesson import claims_in
-from annlib.course.running.gates import (
-    WIDGET_VIEW,
-    Report,
-    cell_seconds,
-    mode_and_time,
-    named_outputs,
-    widget_models,
-)
+from annlib.course.running import gates
+from annlib.course.running.gates import Report
 from annlib.course.widgets.base import saved_page
 
 PAGE = """{% extends 'lab/index.html.j2' %}
@@ -38,7 +33,7 @@ NOTE = "Interactive in JupyterLab; here you see how it starts."
 
 def lesson_page(notebook: NotebookNode, title: str) -> str:
     """A notebook as one HTML file: no script, no request, formulas as MathML, images with alt."""
-    models = widget_models(notebook)
+    models = gates.widget_models(notebook)
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs = [with_alt(one) for out in cell.outputs for one in still(out, models)]
@@ -56,7 +51,7 @@ def lesson_page(notebook: NotebookNode, title: str) -> str:
 
 def still(output: NotebookNode, models: dict) -> list[NotebookNode]:
     """An output without its widget: the outputs inside the widget, or the page that it has."""
-    view = output.get("data", {}).pop(WIDGET_VIEW, None)
+    view = output.get("data", {}).pop(gates.WIDGET_VIEW, None)
     if view is None:
         return [output]
     identity = view["model_id"]
@@ -77,10 +72,8 @@ def still(output: NotebookNode, models: dict) -> list[NotebookNode]:
 def outputs_inside(models: dict, identity: str) -> list[dict]:
     """What the Output widgets below a widget hold, depth first."""
     state = models.get(identity, {}).get("state", {})
-    found = list(state.get("outputs", []))
-    for child in state.get("children", []):
-        found += outputs_inside(models, child.removeprefix("IPY_MODEL_"))
-    return found
+    children = [child.removeprefix("IPY_MODEL_") for child in state.get("children", [])]
+    return sum([outputs_inside(models, one) for one in children], list(state.get("outputs", [])))
 
 
 def with_alt(output: NotebookNode) -> NotebookNode:
@@ -88,7 +81,7 @@ def with_alt(output: NotebookNode) -> NotebookNode:
     image = output.get("data", {}).get("image/png")
     if image:
         alt = output.get("metadata", {}).get("image/png", {}).get("alt", "")
-        source = f"data:image/png;base64,{''.join(image.split())}"
+        source = f"data:image/png;base64,{html.escape(''.join(image.split()))}"
         output["data"] = {"text/html": f'<img alt="{html.escape(alt)}" src="{source}">'}
     return output
 
@@ -103,37 +96,51 @@ def mathml(match: re.Match) -> str:
 
 
 def title_of(notebook: NotebookNode) -> str | None:
-    """The text of the first heading."""
     texts = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
     found = re.search(r"^# +(.+)$", "\n".join(texts), re.MULTILINE)
     return found and found[1]
 
 
-def html_page(title: str, style: str, body: str) -> str:
-    """An HTML file without scripts."""
-    return (
-        '<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{html.escape(title)}</title><style>{style}</style></head>\n"
-        f"<body><main>\n{body}\n</main></body>\n</html>\n"
-    )
-
-
-INDEX_STYLE = """
+INDEX = Environment(autoescape=True).from_string("""<!doctype html>
+<html lang="en">
+<head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{{ title }}</title><style>
 :root { color-scheme: light dark; --line: color-mix(in srgb, CanvasText 25%, Canvas); }
-body { font: 1.05rem/1.5 system-ui, sans-serif; max-width: 60rem;
-  margin: 2rem auto; padding: 0 1rem; }
-ol { list-style: none; padding: 0; display: grid; gap: 1rem; }
-article { display: grid; grid-template-columns: 12rem 1fr; gap: 1.2rem; padding: 1rem;
-  border: 1px solid var(--line); border-radius: .6rem; }
-article img { width: 100%; border-radius: .3rem; background: white; }
-h2 { margin: 0; font-size: 1.2rem; }
-.gates { display: flex; flex-wrap: wrap; gap: .3rem .9rem; padding: 0; list-style: none; }
+body { font: 1rem/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; }
+ol, .gates { list-style: none; padding: 0; } h2 { margin: 0; font-size: 1.1rem; }
+ol { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fill, minmax(20rem, 1fr)); }
+article { padding: 1rem; border: 1px solid var(--line); border-radius: .6rem; height: 100%;
+  box-sizing: border-box; }
+img { max-width: 100%; border-radius: .3rem; background: white; } summary { cursor: pointer; }
+.gates { display: flex; flex-wrap: wrap; gap: .3rem .9rem; }
 .gates li { white-space: nowrap; } .red { font-weight: bold; }
-pre { white-space: pre-wrap; } table { border-collapse: collapse; font-size: .9rem; }
-td, th { text-align: left; padding: .1rem .8rem .1rem 0; }
-summary { cursor: pointer; } @media (max-width: 40rem) { article { grid-template-columns: 1fr; } }
-"""
+pre { white-space: pre-wrap; overflow-wrap: anywhere; font-size: .85rem; }
+table { border-collapse: collapse; } th, td { border: 1px solid var(--line); padding: .2rem .6rem; }
+td { text-align: right; } td:first-child, th { text-align: left; }
+</style></head>
+<body><main><h1>{{ title }}</h1>{{ table | safe }}<p>{{ text }}</p>
+<ol>{% for card in cards %}
+<li><article>
+<h2><a{% if card.link %} href="{{ card.link }}"{% endif %}>{{ card.title }}</a></h2>
+<p>{{ card.text }}</p>
+{% if card.gates %}<ul class="gates" aria-label="Gates">{% for gate, found in card.gates.items() %}
+<li{{ " class=red" if found }}>{{ "✗" if found else "✓" }} {{ gate }}</li>{% endfor %}
+</ul>{% endif %}
+{% if card.problem %}<pre>{{ card.problem }}</pre>{% endif %}
+{% for image in card.images %}{{ image | safe }}{% endfor %}
+{% if card.claims %}<details><summary>{{ card.claims | length }} measured numbers</summary><table>
+<tr><th>claim</th><th>measured</th><th>the text may be off by</th></tr>{% for one in card.claims %}
+<tr><td>{{ one.name }}</td><td>{{ "%.4g" | format(one.value) }} {{ one.unit }}</td>
+<td>± {{ "%.3g" | format(one.within) }}</td></tr>{% endfor %}</table></details>{% endif %}
+</article></li>{% endfor %}</ol></main></body>
+</html>
+""")  # of executed lessons, or of the runs of a sweep
+
+
+def images_in(outputs: Iterable[NotebookNode]) -> list[str]:
+    """The images of some outputs as <img> elements."""
+    images = [deepcopy(output) for output in outputs if output.get("data", {}).get("image/png")]
+    return [with_alt(image)["data"]["text/html"] for image in images]
 
 
 def publish(reports: list[Report], folder: Path) -> Path:
@@ -141,49 +148,22 @@ def publish(reports: list[Report], folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     cards = []
     for report in reports:
-        notebook = nbformat.read(report.run.output, as_version=4)
-        cards.append(card(report, notebook))
-        page = lesson_page(notebook, report.run.output.stem)
-        (folder / f"{report.run.output.stem}.html").write_text(page, encoding="utf-8")
+        notebook, name = nbformat.read(report.run.output, as_version=4), report.run.output.stem
+        mode, stated = gates.mode_and_time(notebook)
+        cells = f"cells {sum(map(gates.cell_seconds, notebook.cells)):.0f} s"
+        promise = f"{cells}, {stated:.0f} s stated" if stated else cells
+        card = {"title": title_of(notebook) or name, "link": f"{name}.html"}
+        card["text"] = f"{report.run.seconds:.0f} s with the start of Python; {promise} ({mode})"
+        card["gates"] = report.findings
+        card["problem"] = "\n".join(one for found in report.findings.values() for one in found)
+        card["images"] = images_in(output for _, output in gates.named_outputs(notebook))[:1]
+        card["claims"] = [claim for _, claim in sorted(claims_in(notebook).items())]
+        cards.append(card)
+        (folder / f"{name}.html").write_text(lesson_page(notebook, name), encoding="utf-8")
     red = sum(any(report.findings.values()) for report in reports)
     seconds = sum(report.run.seconds for report in reports)
     state = f"{red} of them need attention" if red else "all gates are green"
-    body = (
-        f"<h1>The lessons, executed</h1>\n<p>{len(reports)} lessons in {seconds:.0f} s of running; "
-        f"{state}.</p>\n<ol>\n{chr(10).join(cards)}\n</ol>"
-    )
-    index = folder / "index.html"
-    index.write_text(html_page("annlib: the lessons", INDEX_STYLE, body), encoding="utf-8")
-    return index
-
-
-def card(report: Report, notebook: NotebookNode) -> str:
-    """The index entry of one lesson: image, title, seconds, gates, findings, claims."""
-    name, mode = report.run.output.stem, mode_and_time(notebook)
-    promise = f", {mode[1]:.0f} s stated" if mode[1] else ""
-    cells = sum(map(cell_seconds, notebook.cells))
-    images = [o for _, o in named_outputs(notebook) if "image/png" in o.get("data", {})]
-    image = with_alt(deepcopy(images[0]))["data"]["text/html"] if images else ""
-    gates = "".join(
-        f"<li{' class=red' if found else ''}>{'✗' if found else '✓'} {html.escape(gate)}</li>"
-        for gate, found in report.findings.items()
-    )
-    problems = [finding for found in report.findings.values() for finding in found]
-    details = f"<pre>{html.escape(chr(10).join(problems))}</pre>" if problems else ""
-    if claims := claims_in(notebook):
-        rows = "".join(
-            f"<tr><td>{html.escape(claim)}</td><td>{one.value:.4g} {html.escape(one.unit)}</td>"
-            f"<td>± {one.within:.3g}</td></tr>"
-            for claim, one in sorted(claims.items())
-        )
-        details += (
-            f"<details><summary>{len(claims)} measured numbers</summary><table><tr><th>claim</th>"
-            f"<th>measured</th><th>the text may be off by</th></tr>{rows}</table></details>"
-        )
-    return (
-        f"<li><article><div>{image}</div><div>"
-        f'<h2><a href="{name}.html">{html.escape(title_of(notebook) or name)}</a></h2>'
-        f"<p>{report.run.seconds:.0f} s with the start of Python; cells {cells:.0f} s{promise} "
-        f'({mode[0]})</p><ul class="gates" aria-label="Gates">{gates}</ul>'
-        f"{details}</div></article></li>"
-    )
+    text = f"{len(reports)} lessons in {seconds:.0f} s of running; {state}."
+    page = INDEX.render(title="annlib: the lessons, executed", text=text, cards=cards)
+    (folder / "index.html").write_text(page, encoding="utf-8")
+    return folder / "index.html"

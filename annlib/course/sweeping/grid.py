@@ -10,33 +10,26 @@ from typing import Any, NamedTuple
 
 from annlib.course.lesson import Parameters, check_parameters, known_parameters, refuse_unknown
 
-KEYS = ("notebook", "base", "grid", "runs")
 SEED = "seed"
 
 
 class Combination(NamedTuple):
-    """One run of a grid: its number from 1, and all its parameters."""
-
-    number: int
+    number: int  # of this run in its grid, from 1
     label: str  # how it differs from the others: "head ann, seed 0"
     name: str  # of its files; another notebook or another value gives another name
     parameters: Parameters
 
 
 class Grid(NamedTuple):
-    """What is run: `varied` are the parameters by which runs differ, the seed last."""
-
     notebook: Path
-    varied: tuple[str, ...]
+    varied: tuple[str, ...]  # the parameters by which runs differ, the seed last
     combinations: tuple[Combination, ...]
 
     def number(self, number: int) -> Combination:
         """Raises ValueError unless 1 <= number <= how many there are."""
         if not 1 <= number <= len(self.combinations):
-            raise ValueError(
-                f"There is no combination {number}: this grid has {len(self.combinations)}, "
-                "counted from 1."
-            )
+            size = len(self.combinations)
+            raise ValueError(f"No combination {number}: this grid has {size}, counted from 1.")
         return self.combinations[number - 1]
 
 
@@ -50,15 +43,14 @@ def read_grid(path: Path) -> Grid:
         ) from error
     if not isinstance(told, dict) or "notebook" not in told:
         raise ValueError(
-            f'{path} must hold {{"notebook": "...ipynb", "base": {{}}, "grid": {{}}}}; it names no '
-            "notebook."
+            f'{path} must hold {{"notebook": "...ipynb", "base": {{}}, "grid": {{}}}}.'
         )
-    refuse_unknown(told, KEYS, path.name)
-    places = [Path(told["notebook"]), path.parent / told["notebook"]]
+    refuse_unknown(told, ("notebook", "base", "grid", "runs"), path.name)
+    places = [Path(told["notebook"]), path.parent / told.pop("notebook")]
     found = [place for place in places if place.is_file()]
     if not found:
         raise FileNotFoundError(f"The notebook is neither {' nor '.join(map(str, places))}.")
-    return make_grid(found[0], told.get("grid", {}), told.get("base", {}), told.get("runs", []))
+    return make_grid(found[0], **({"grid": {}} | told))
 
 
 def make_grid(
@@ -78,16 +70,14 @@ def make_grid(
     for name, values in grid.items():
         if not isinstance(values, list | tuple) or not values:
             raise ValueError(f"grid: {name} is {values!r}; it takes a list of values: [0, 1, 2].")
-    points = [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
-    given = [base | point for point in (points if grid or not runs else [])]
-    given += [base | dict(extra) for extra in runs]
+    points = [zip(grid, values, strict=True) for values in product(*grid.values())]
+    given = [base | dict(one) for one in [*(points if grid or not runs else []), *runs]]
     for parameters in given:
         check_parameters(notebook, parameters)
     everything = [known | parameters for parameters in given]
-    seen: dict[str, int] = {}
-    for number, parameters in enumerate(everything, 1):
-        first = seen.setdefault(json.dumps(parameters, sort_keys=True), number)
-        if first != number:
+    texts = [json.dumps(parameters, sort_keys=True) for parameters in everything]
+    for number, text in enumerate(texts, 1):
+        if (first := texts.index(text) + 1) != number:
             raise ValueError(
                 f"Combinations {first} and {number} are the same, so one run would count as two. "
                 "Is a value twice in the grid, or an extra run already part of it?"
@@ -98,20 +88,15 @@ def make_grid(
     # What the notebook does: its code, without its outputs and its text.
     cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
     code = "\n\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "code")
-    combinations = [
-        Combination(number, *named(parameters, varied, code), parameters)
-        for number, parameters in enumerate(everything, 1)
-    ]
+    combinations = []
+    for number, (text, parameters) in enumerate(zip(texts, everything, strict=True), 1):
+        identity = hashlib.sha256((text + code).encode()).hexdigest()[:8]
+        words = [f"{name} {show(parameters[name])}" for name in varied]
+        readable = re.sub(r"[^a-z0-9]+", "-", " ".join(words).lower()).strip("-")[:60]
+        name = "-".join(filter(None, (readable, identity)))
+        label = ", ".join(words) or "the only run"
+        combinations.append(Combination(number, label, name, parameters))
     return Grid(notebook, tuple(varied), tuple(combinations))
-
-
-def named(parameters: Parameters, varied: Sequence[str], code: str) -> tuple[str, str]:
-    """Label and name of a run: the same only for the same code with the same parameters."""
-    content = json.dumps(parameters, sort_keys=True) + code
-    identity = hashlib.sha256(content.encode()).hexdigest()[:8]
-    words = [f"{name} {show(parameters[name])}" for name in varied]
-    readable = re.sub(r"[^a-z0-9]+", "-", " ".join(words).lower()).strip("-")[:60]
-    return ", ".join(words) or "the only run", f"{readable}{'-' if readable else ''}{identity}"
 
 
 def show(value: object) -> str:

@@ -4,10 +4,8 @@ import json
 import os
 import signal
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from math import isfinite
-from multiprocessing import get_context
 from pathlib import Path
 
 from IPython.display import display
@@ -16,10 +14,10 @@ from annlib.course.lesson import Parameters, claims_in
 from annlib.course.sweeping.grid import Combination, Grid
 
 RESULT = "application/vnd.annlib.result+json"
+A_WEEK = 7 * 24 * 3600  # seconds for a cell: a sweep trains, and SLURM has its own clock
 
 
 def show_result(values: Mapping[str, float]) -> None:
-    """Displays the numbers that a sweep collects: name -> value."""
     for name, value in values.items():
         if not isinstance(value, int | float) or isinstance(value, bool) or not isfinite(value):
             raise ValueError(f"The result {name!r} is {value!r}: a table of means needs a number.")
@@ -44,9 +42,6 @@ def result_in(notebook: Path) -> dict[str, float]:
     return found
 
 
-A_WEEK = 7 * 24 * 3600  # seconds for a cell: a sweep trains, and SLURM has its own clock
-
-
 @dataclass(frozen=True)
 class Outcome:
     """How one run of a grid ended. `result` is empty and `error` says why if it failed."""
@@ -67,7 +62,11 @@ class Outcome:
         """The line of the error that says what was wrong."""
         lines = [line.strip() for line in (self.error or "").splitlines() if line.strip()]
         lines = [line for line in lines if not line.startswith("It is kept")] or [""]
-        return lines[-1].replace("|", "/")
+        return lines[-1].replace("|", "/")  # it may stand in a table
+
+    def __str__(self) -> str:
+        numbers = ", ".join(f"{name} {value:.4g}" for name, value in self.result.items())
+        return f"FAILED: {self.reason}" if self.failed else numbers
 
 
 def notebook_of(folder: Path, combination: Combination) -> Path:
@@ -91,15 +90,15 @@ def run_one(notebook: Path, combination: Combination, folder: Path) -> Outcome:
     output = notebook_of(folder, combination)
     record = output.with_suffix(".json")
     record.unlink(missing_ok=True)
-    threads = int(combination.parameters.get("threads") or 0) or (os.cpu_count() or 1)
-    executed = run(notebook, output, combination.parameters, A_WEEK, threads)
+    number, label, _, parameters = combination
+    threads = int(parameters.get("threads") or 0) or (os.cpu_count() or 1)
+    executed = run(notebook, output, parameters, A_WEEK, threads)
     error, result = executed.error, {}
     try:
         result = {} if error else result_in(output)
     except ValueError as problem:
         error = str(problem)
-    told = (combination.number, combination.label, combination.parameters, executed.seconds)
-    outcome = Outcome(*told, result, error)
+    outcome = Outcome(number, label, parameters, executed.seconds, result, error)
     half = record.with_suffix(".part")  # renamed when it is whole; what checkpoints do needs torch
     half.write_text(json.dumps(asdict(outcome), indent=1) + "\n", encoding="utf-8")
     os.replace(half, record)
@@ -118,20 +117,12 @@ def sweep(grid: Grid, folder: Path, jobs: int = 2) -> Iterator[Outcome]:
     A failed run does not stop the others; the next sweep tries it again. Nothing of a run that was
     cut off counts. When the caller stops iterating, no further run is begun.
     """
-    if jobs < 1:
-        raise ValueError(f"{jobs} runs at a time would never end: use 1 or more jobs.")
+    from annlib.course.running.execute import in_processes
+
     finished = [outcome for outcome in collected(grid, folder) if not outcome.failed]
     yield from finished
     numbers = {outcome.number for outcome in finished}
-    waiting = [c for c in grid.combinations if c.number not in numbers]
-    if not waiting:
-        return
-    # Ctrl-C reaches every process of a terminal: it ends a worker and its kernel immediately.
-    ends = (signal.SIGINT, signal.SIG_DFL)
-    pool = ProcessPoolExecutor(min(jobs, len(waiting)), get_context("spawn"), signal.signal, ends)
-    try:
-        tasks = [pool.submit(run_one, grid.notebook, one, folder) for one in waiting]
-        for task in as_completed(tasks):
-            yield task.result()
-    finally:  # an interrupt must not wait for the runs that stand in line
-        pool.shutdown(wait=False, cancel_futures=True)
+    waiting = [(grid.notebook, c, folder) for c in grid.combinations if c.number not in numbers]
+    if waiting:  # Ctrl-C reaches every process of a terminal: it ends a worker and its kernel
+        ends = signal.signal, (signal.SIGINT, signal.SIG_DFL)
+        yield from in_processes(run_one, waiting, jobs, *ends)

@@ -21,20 +21,16 @@ from annlib.data.balloon_town.layout import CLASS_NAMES, Scene
 from annlib.model.ann import ANN, map_size
 
 
-def cell_map(scene: Scene, levels: tuple[int, ...] = (1, 2, 3, 4, 6, 8, 12, 16, 24)) -> Explorer:
+def cell_map(scene: Scene) -> Explorer:
     """Choose a pyramid level and one of its cells."""
-    size, last = map_size(scene.labels.shape), max(levels) - 1
+    size = map_size(scene.labels.shape)
 
     def draw(level: int, row: int, column: int) -> FigureWithAlt:
         index = min(row, level - 1) * level + min(column, level - 1)  # beyond: the last cell
         return plots.cell_map(scene.image, size, level, index)
 
-    controls = {
-        "level": choice("level", levels, 6),
-        "row": slider("cell row", 0, last),
-        "column": slider("cell column", 0, last),
-    }
-    return Explorer(controls, draw)
+    cell = slider("cell row", 0, 23), slider("cell column", 0, 23)
+    return Explorer(draw, choice("level", (1, 2, 3, 4, 6, 8, 12, 16, 24), 6), *cell)
 
 
 BOTH, QUERY, KEY = "query and key", "query only", "key only"
@@ -43,17 +39,17 @@ BOTH, QUERY, KEY = "query and key", "query only", "key only"
 def six_positions(features: Tensor, channels: Sequence[str], names: Sequence[str]) -> Explorer:
     """Sliders set the last position's features, of (C, N); C names of channels, N of positions."""
 
-    def draw(role: str, factor: float, **chosen: float) -> tuple[FigureWithAlt, str]:
+    def draw(*chosen: object) -> tuple[FigureWithAlt, str]:
+        *own, role, factor = chosen
         changed = features.clone()
-        changed[:, -1] = tensor(list(chosen.values()))
+        changed[:, -1] = tensor(own)
         query, key = features if role == KEY else changed, features if role == QUERY else changed
         return plots.six_positions(query, key, names, factor)
 
-    own = zip(channels, features[:, -1].tolist(), strict=True)
-    controls = {name: slider(name, start, last=8.0, step=0.5) for name, start in own}
-    controls["role"] = menu("sliders", (BOTH, QUERY, KEY))
-    controls["factor"] = choice("scores x", (0.0, 0.25, 0.5, 1.0, 2.0, 4.0), 1.0)
-    return Explorer(controls, draw)
+    starts = zip(channels, features[:, -1].tolist(), strict=True)
+    sliders = [slider(name, start, last=8.0, step=0.5) for name, start in starts]
+    factor = choice("scores x", (0.0, 0.25, 0.5, 1.0, 2.0, 4.0), 1.0)
+    return Explorer(draw, *sliders, menu("sliders", (BOTH, QUERY, KEY)), factor)
 
 
 def ablation(
@@ -68,21 +64,17 @@ def ablation(
             left = attention_of(model, scene.image)[path]
             labels = predict_labels(model, scene.image)
         figure = plots.ablated(scene, left, query, labels, path.partition(".")[0])
-        houses_said = figure.alt.partition(": ")[2]
-        shown = [figure, f"{block} without {k}, {way}; query: {house}. {houses_said}"]
+        said = figure.alt.partition(": ")[2]
+        shown = [figure, f"{block} without {k}, {way}; query: {house}. {said}"]
         if (found := damages.get((path, way, k))) is not None:
             scores = f"house accuracy {found.houses:.3f}, mIoU {found.miou:.3f}"
             shown.append(f"Over many scenes: {scores}.")
         return shown
 
-    measured = sorted({k for _, _, k in damages})
-    controls = {
-        "block": menu("block", blocks),
-        "way": menu("set to zero", WAYS),
-        "k": choice("k", measured, measured[0]),
-        "house": menu("query", houses),
-    }
-    return Explorer(controls, draw)
+    k = choice("k", measured := sorted({k for _, _, k in damages}), measured[0])
+    return Explorer(
+        draw, menu("block", blocks), menu("set to zero", WAYS), k, menu("query", houses)
+    )
 
 
 BLOCKS = {
@@ -107,7 +99,7 @@ def context_scale(model: ANN, scene: Scene) -> Explorer:
         )
 
     factor = slider("context x", 1.0, last=2.0, step=0.25)
-    return Explorer({"block": menu("block", BLOCKS), "factor": factor}, draw)
+    return Explorer(draw, menu("block", BLOCKS), factor)
 
 
 def method_chooser(model: nn.Module, scene: Scene) -> Explorer:
@@ -123,12 +115,8 @@ def method_chooser(model: nn.Module, scene: Scene) -> Explorer:
         return figure, say_method(model, name, option, scene, index)
 
     houses = [(f"{house.paint} house", at) for at, house in enumerate(scene.houses)]
-    controls = {
-        "name": menu("method", FAMILIES),
-        "step": choice("size", {"cheapest": 0, "middle": 1, "most expensive": 2}, 2),
-        "index": menu("query", houses),
-    }
-    return Explorer(controls, draw)
+    size = choice("size", {"cheapest": 0, "middle": 1, "most expensive": 2}, 2)
+    return Explorer(draw, menu("method", FAMILIES), size, menu("query", houses))
 
 
 SCALES = (1, 2, 3, 6, 8, 16)
@@ -140,9 +128,5 @@ def layer_order(layers: Mapping[str, Layer], features: Tensor) -> Explorer:
     def draw(name: str, cells: int, channel: int) -> FigureWithAlt:
         return orders(exchange(layers[name], features, cells), channel, name)
 
-    controls = {
-        "name": menu("layer", layers),
-        "cells": choice("n x n", SCALES, 8),
-        "channel": slider("channel", 0, features.shape[1] - 1),
-    }
-    return Explorer(controls, draw)
+    channel = slider("channel", 0, features.shape[1] - 1)
+    return Explorer(draw, menu("layer", layers), choice("n x n", SCALES, 8), channel)

@@ -2,23 +2,16 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from annlib.config import Experiment, ModelConfig, RuntimeConfig, TrainConfig
+from annlib.course.profiler import Timing, operation_counter, peak_bytes, time_calls
 from annlib.engine.inference import inference_of, make_label_predictor
-from annlib.engine.optimization import Step, make_optimizer, train
-from annlib.engine.profiler import (
-    Timing,
-    is_out_of_memory,
-    operation_counter,
-    peak_bytes,
-    time_calls,
-)
-from annlib.engine.results import cpu_name
+from annlib.engine.optimization import Step, is_out_of_memory, make_optimizer, train
 from annlib.engine.trainer import prepare_model, wrap_model
 from annlib.model.build import build_model
 from annlib.model.fused import fuse_for_inference, fuse_for_training
@@ -53,15 +46,12 @@ def shrunk(experiment: Experiment, factor: int) -> Experiment:
 
     def small(part: Any, *names: str) -> Any:
         sizes = {name: getattr(part, name) for name in names}
-        return replace(
-            part, **{name: size and shrunk_size(size, factor) for name, size in sizes.items()}
-        )
+        sizes = {name: size and shrunk_size(size, factor) for name, size in sizes.items()}
+        return replace(part, **sizes)
 
-    return replace(
-        experiment,
-        data=small(experiment.data, "crop_size", "base_size"),
-        test=small(experiment.test, "window", "stride", "base_size"),
-    )
+    data = small(experiment.data, "crop_size", "base_size")
+    test = small(experiment.test, "window", "stride", "base_size")
+    return replace(experiment, data=data, test=test)
 
 
 def image_size(experiment: Experiment, factor: int) -> Size:
@@ -89,10 +79,11 @@ class Measuring:
     repeat: int = 10
 
 
-def measured(step: Callable[[], Any], calls: int, size: Size, images: int, how: Measuring) -> Cost:
-    """Peak memory of the first `calls` calls, then the time of one."""
-    peak = peak_bytes(lambda: [step() for _ in range(calls)], how.device)
-    return Cost(images, size, time_calls(step, how.device, how.repeat), peak / 2**30)
+def measured(calls: Iterator, first: int, size: Size, images: int, how: Measuring) -> Cost:
+    """Peak memory of the first calls, then the time of one."""
+    peak = peak_bytes(lambda: [next(calls) for _ in range(first)], how.device)
+    timing = time_calls(partial(next, calls), how.device, how.repeat)
+    return Cost(images, size, timing, peak / 2**30)
 
 
 def predictions(experiment: Experiment, how: Measuring) -> Iterator[Tensor]:
@@ -112,8 +103,8 @@ def predictions(experiment: Experiment, how: Measuring) -> Iterator[Tensor]:
 def inference_cost(row: Published, how: Measuring) -> Cost:
     """Of segmenting one image at single scale, as the row is tested."""
     experiment = shrunk(row.experiment, how.shrink)
-    steps = predictions(experiment, how)
-    return measured(lambda: next(steps), 1, image_size(experiment, how.shrink), 1, how)
+    size = image_size(experiment, how.shrink)
+    return measured(predictions(experiment, how), 1, size, 1, how)
 
 
 def share_of_one_gpu(row: Published) -> Experiment:
@@ -143,8 +134,7 @@ def noise_batch(experiment: Experiment, device: torch.device) -> tuple[Tensor, T
     """Images and labels of one batch; their content does not change the cost."""
     size, number = experiment.data.crop_size, experiment.data.batch_size
     images = torch.randn(number, 3, *size, device=device)
-    labels = torch.randint(experiment.model.num_classes, (number, *size), device=device)
-    return images, labels
+    return images, torch.randint(experiment.model.num_classes, (number, *size), device=device)
 
 
 def training_cost(row: Published, how: Measuring) -> Cost:
@@ -152,9 +142,9 @@ def training_cost(row: Published, how: Measuring) -> Cost:
 
     Memory is that of the second step, because the optimiser then holds its momentum.
     """
-    data = shrunk(share_of_one_gpu(row), how.shrink)
-    steps = training_steps(data, how)
-    return measured(lambda: next(steps), 2, data.data.crop_size, data.data.batch_size, how)
+    experiment = shrunk(share_of_one_gpu(row), how.shrink)
+    data = experiment.data
+    return measured(training_steps(experiment, how), 2, data.crop_size, data.batch_size, how)
 
 
 def parts_of(model: nn.Module) -> dict[str, nn.Module]:
@@ -172,18 +162,16 @@ def spent_by_part(model: nn.Module, images: Tensor, clock: Callable[[], float]) 
     """
     spent, started, c4 = dict.fromkeys(parts_of(model), 0.0), {}, []
 
-    def hooks(name: str, part: nn.Module) -> Iterator[Any]:
-        def enter(module: nn.Module, inputs: tuple) -> None:
-            started[name] = clock()
+    def enter(name: str, *call: object) -> None:
+        started[name] = clock()
 
-        def leave(module: nn.Module, inputs: tuple, output: Tensor) -> None:
-            spent[name] += clock() - started[name]
-
-        yield part.register_forward_pre_hook(enter)
-        yield part.register_forward_hook(leave)
+    def leave(name: str, *call: object) -> None:
+        spent[name] += clock() - started[name]
 
     handles = [model.backbone.register_forward_hook(lambda *call: c4.append(call[2][0]))]
-    handles += [hook for name, part in parts_of(model).items() for hook in hooks(name, part)]
+    for name, part in parts_of(model).items():
+        handles.append(part.register_forward_pre_hook(partial(enter, name)))
+        handles.append(part.register_forward_hook(partial(leave, name)))
     try:
         with inference_of(model):
             begun = clock()
@@ -215,13 +203,13 @@ def gflops_by_part(
 
 def parameters_by_part(config: ModelConfig) -> dict[str, int]:
     """Parameters of each part, and of the rest."""
+
+    def count(part: nn.Module) -> int:
+        return sum(parameter.numel() for parameter in part.parameters())
+
     model = meta_model(config, True)
-    counts = {
-        name: sum(parameter.numel() for parameter in part.parameters())
-        for name, part in parts_of(model).items()
-    }
-    total = sum(parameter.numel() for parameter in model.parameters())
-    return counts | {REST: total - sum(counts.values())}
+    counts = {name: count(part) for name, part in parts_of(model).items()}
+    return counts | {REST: count(model) - sum(counts.values())}
 
 
 @dataclass(frozen=True)
@@ -257,26 +245,19 @@ class RowCost:
 
 def row_cost(row: Published, how: Measuring, inference: bool, training: bool) -> RowCost:
     """Measures one row. What does not fit into memory is noted, and the rest is measured."""
-    found: dict[str, Cost | None] = {"inference": None, "training": None}
-    notes = []
-    for kind, wanted, cost in (
-        ("inference", inference, inference_cost),
-        ("training", training, training_cost),
-    ):
+    found, notes = {}, []
+    wanted = (("inference", inference, inference_cost), ("training", training, training_cost))
+    for kind, is_wanted, cost in wanted:
         try:
-            found[kind] = cost(row, how) if wanted else None
+            found[kind] = cost(row, how) if is_wanted else None
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
+            found[kind] = None
             notes.append(f"{row.name}: no memory for {kind}. Try --precision bf16 or --shrink 2.")
-    return RowCost(row, found["inference"], found["training"], tuple(notes))
+    return RowCost(row, **found, notes=tuple(notes))
 
 
 def same_cost(experiment: Experiment) -> Experiment:
     """Equal for rows that differ only in how long they are trained."""
     return replace(experiment, name="", train=TrainConfig(iterations=1))
-
-
-def device_name(device: torch.device) -> str:
-    """The model of the GPU or the CPU."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name()

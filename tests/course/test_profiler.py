@@ -17,10 +17,8 @@ from torch.utils.data import Dataset, Subset
 
 from annlib.cli.common import memory_advice
 from annlib.config import RuntimeConfig
-from annlib.data.datasets import open_data
-from annlib.engine import profiler
-from annlib.engine.optimization import Step
-from annlib.engine.profiler import (
+from annlib.course import profiler
+from annlib.course.profiler import (
     Pace,
     Timing,
     available_bytes,
@@ -31,6 +29,8 @@ from annlib.engine.profiler import (
     time_calls,
     watched,
 )
+from annlib.data.datasets import open_data
+from annlib.engine.optimization import Step
 from annlib.published_experiments import ROWS
 
 # Time, memory and multiply-adds of a call.

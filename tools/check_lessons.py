@@ -1,21 +1,18 @@
-"""Rules that a lesson source must satisfy; each rule returns its findings."""
+"""Check that the notebooks follow from their sources, and that the sources follow the rules.
+
+python tools/check_lessons.py      print each finding with file and line; exit 1 if there is one
+"""
 
 import ast
 import re
-from collections import defaultdict
+import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from annlib.course.authoring.build import sources
-from annlib.course.authoring.source import (
-    FENCED,
-    LINK,
-    NUMBER_LINK,
-    Lesson,
-    headings,
-    quiz_options,
-    read,
-)
+from annlib.course.authoring import source as reader
+from annlib.course.authoring.build import check_current, sources
+from annlib.course.authoring.source import LINK, Lesson, read
 from annlib.course.lesson import PARAMETERS
 from annlib.course.running.gates import stated_seconds
 
@@ -40,8 +37,7 @@ TASKS = re.compile(r"^1\. .+?^2\. ", re.MULTILINE | re.DOTALL)
 COLOURS = re.compile(
     r"""["'](?:#[0-9a-fA-F]{3,8}|jet|hsv|rainbow|gist_rainbow|nipy_spectral|RdYlGn|RdYlGn_r)["']"""
 )
-VAGUE = {"know", "understand", "learn", "appreciate", "see", "be", "get", "have", "remember"}
-VAGUE |= {"study"}
+VAGUE = re.compile(r"know|understand|learn|appreciate|see|be|get|have|remember|study")
 LONGEST_CELL = 25
 HAS_GPU = 'lesson.device.type == "cuda"'
 NOTEBOOK_LINK = re.compile(r"\]\(([^)]+?)\.ipynb(#[^)]*)?\)")
@@ -60,8 +56,7 @@ FORBIDDEN = {
 
 def header(lesson: Lesson) -> Iterator[str]:
     """The contract at the top, and one cell with the standard parameters."""
-    tagged = lesson.tagged("parameters")
-    if not tagged:
+    if not (tagged := lesson.tagged("parameters")):
         yield f"{lesson.name}: no cell is tagged 'parameters', so nobody can run it in quick mode."
     for name in PARAMETERS if tagged else ():
         if not re.search(rf"^{name} = ", tagged[0].text, re.MULTILINE):
@@ -85,16 +80,10 @@ def objectives(lesson: Lesson) -> Iterator[str]:
         yield f"{cell.place}: {len(found)} numbered objectives; learners can hold 3 to 5."
     for number, text in enumerate(found, 1):
         verb = re.sub(r"\W", "", text.split()[0].lower())
-        if verb in VAGUE:
+        if VAGUE.fullmatch(verb):
             yield f"{cell.place}: objective {number} starts with {verb!r}, which none can observe."
         if not LINK.search(text):
             yield f"{cell.place}: objective {number} links to no exercise:, quiz: or predict:."
-
-
-def predictions(lesson: Lesson) -> Iterator[str]:
-    """Two or more, asked before the answer."""
-    if (count := len(lesson.with_role("predict"))) < 2:
-        yield f"{lesson.name}: {count} cells tagged predict:id; ask for 2, before the answers."
 
 
 def code(lesson: Lesson) -> Iterator[str]:
@@ -106,16 +95,15 @@ def code(lesson: Lesson) -> Iterator[str]:
         for pattern, reason in FORBIDDEN.items():
             if cell.kind == "code" and (found := re.search(pattern, cell.text, re.MULTILINE)):
                 yield f"{cell.place}: {found[0].strip()!r} {reason}."
-        if "gpu" in cell.tags and not all(  # all that it does, imports aside, after a test for one
-            isinstance(one, ast.Import | ast.ImportFrom)
-            or (isinstance(one, ast.If) and HAS_GPU in ast.unparse(one.test).replace("'", '"'))
-            for one in ast.parse(cell.text).body
-        ):
+        done = ast.parse(cell.text).body if "gpu" in cell.tags else []
+        done = [one for one in done if not isinstance(one, ast.Import | ast.ImportFrom)]
+        tests = [ast.unparse(one.test) if isinstance(one, ast.If) else "" for one in done]
+        if not all(HAS_GPU in test.replace("'", '"') for test in tests):
             yield (
                 f"{cell.place}: tagged gpu, but runs on a CPU, too, when a reader runs every cell: "
                 f"put all of it behind `if {HAS_GPU}:`, with an `else` that says what is missing."
             )
-    words: dict[str, int] = defaultdict(int)
+    words: Counter[str] = Counter()
     for cell in lesson.cells:
         if cell.kind == "markdown" and "instructor" not in cell.tags and not cell.role("hint"):
             words[cell.section] += len(cell.text.split())
@@ -127,34 +115,19 @@ def code(lesson: Lesson) -> Iterator[str]:
             )
 
 
-def asserts(lesson: Lesson) -> Iterator[str]:
-    """Shapes and sums are asserted, so that what the text says of them stays true."""
-    if not any(re.search(r"^ *assert ", c.text, re.MULTILINE) for c in lesson.cells):
-        yield f"{lesson.name}: no cell asserts anything, so what the text says of shapes can rot."
-
-
 def widgets(lesson: Lesson) -> Iterator[str]:
     """Two or more, each near a text that says in a numbered list what to try."""
     codes = [cell.text if cell.kind == "code" else "" for cell in lesson.cells]
     plain = [re.sub(r"^[ \t]*[!%].*$", "", text, flags=re.MULTILINE) for text in codes]
-    names = {  # of annlib.course.widgets
-        node.attr
-        for text in plain
-        for node in ast.walk(ast.parse(text))
-        if isinstance(node, ast.Attribute)
-        and isinstance(node.value, ast.Name)
-        and node.value.id == "widgets"
-    } - {"prediction_ledger"}  # which looks back on the lesson, and teaches nothing itself
-    shown = [
-        place
-        for place, text in enumerate(codes)
-        if any(re.search(rf"\b{name}\(", text) for name in names)
-    ]
+    nodes = [node for text in plain for node in ast.walk(ast.parse(text))]
+    used = [n for n in nodes if isinstance(n, ast.Attribute) and ast.unparse(n.value) == "widgets"]
+    # The ledger looks back on the lesson, and teaches nothing itself.
+    names = {node.attr for node in used} - {"prediction_ledger"}
+    called = re.compile(rf"\b({'|'.join(names) or '$^'})\(")
+    shown = [place for place, text in enumerate(codes) if called.search(text)]
     if len(shown) < 2:
-        yield (
-            f"{lesson.name}: {len(shown)} cells call a widget of annlib.course.widgets; a lesson "
-            "has two."
-        )
+        where = "a widget of annlib.course.widgets"
+        yield f"{lesson.name}: {len(shown)} cells call {where}; a lesson has two."
     for place in shown:
         around = [cell.text for cell in lesson.cells[max(0, place - 3) : place + 3]]
         if not any(TASKS.search(text) or "Exercise" in text for text in around):
@@ -174,7 +147,7 @@ def readable(lesson: Lesson) -> Iterator[str]:
             )
     before = 0
     for cell in lesson.cells:
-        for level, title in headings(cell.text) if cell.kind == "markdown" else []:
+        for level, title in reader.headings(cell.text) if cell.kind == "markdown" else []:
             if level > before + 1:
                 yield f"{cell.place}: heading {title!r} is level {level} after level {before}."
             if level == 1 and before:
@@ -198,7 +171,7 @@ def exercises(lesson: Lesson) -> Iterator[str]:
             yield f"{cell.place}: exercise {name!r} serves objective {fields[4]}, which is none."
         if fields[5]:
             notes = [c for c in lesson.tagged("instructor") if c.section == cell.section]
-            if not any("rubric" in note.text.lower() for note in notes):
+            if "rubric" not in " ".join(note.text.lower() for note in notes):
                 need = "an instructor cell with its rubric"
                 yield f"{cell.place}: open exercise {name!r} needs {need}."
             continue
@@ -231,9 +204,8 @@ def hints(lesson: Lesson) -> Iterator[str]:
 def numbers(lesson: Lesson, results: Path) -> Iterator[str]:
     """A number says where it is from; what is said to stand in data/results stands there."""
     for cell in lesson.cells:
-        if cell.kind != "markdown" or any(tag in cell.tags for tag in UNCHECKED):
-            continue
-        text = NUMBER_LINK.sub("", FENCED.sub("", cell.text))
+        checked = cell.kind == "markdown" and not any(tag in cell.tags for tag in UNCHECKED)
+        text = reader.NUMBER_LINK.sub("", reader.FENCED.sub("", cell.text if checked else ""))
         for number in NAKED.findall(LABELS.sub("", WITHOUT.sub("", text))):
             if number not in ("100 %", "0 %", "100%", "0%"):
                 yield (
@@ -242,13 +214,12 @@ def numbers(lesson: Lesson, results: Path) -> Iterator[str]:
                     f"data/results: [{number}](result:balloon_town.md); set or derived: "
                     f"[{number}](given:how)."
                 )
-    for cell in lesson.cells:
-        for number, kind, key in NUMBER_LINK.findall(cell.text):
+        for number, kind, key in reader.NUMBER_LINK.findall(cell.text):
             digits, file = re.search(r"\d[\d.,]*\d|\d", number), results / key
-            whole = digits and rf"(?<![\d.]){re.escape(digits[0])}(?!\d)"  # not within another one
-            if kind == "result" and not (
-                whole and file.is_file() and re.search(whole, file.read_text(encoding="utf-8"))
-            ):
+            said = file.read_text(encoding="utf-8") if kind == "result" and file.is_file() else ""
+            # Not within another number.
+            whole = rf"(?<![\d.]){re.escape(digits[0])}(?!\d)" if digits else "$^"
+            if kind == "result" and not re.search(whole, said):
                 yield (
                     f"{cell.place}: {number!r} does not stand in data/results/{key}: quote it as "
                     "it is written there, or name the right file."
@@ -261,53 +232,59 @@ def ending(lesson: Lesson, folder: Path) -> Iterator[str]:
     if not 3 <= len(found) <= 5:
         yield f"{lesson.name}: {len(found)} quiz questions; 3 to 5 make learners recall the lesson."
     for name, cell in found.items():
-        options = quiz_options(cell.text)
+        options = reader.quiz_options(cell.text)
         if len(options) < 2 or sum(option.right for option in options) != 1:
             yield f"{cell.place}: quiz {name!r} has {len(options)} options; one must be `- [x]`."
         for option in options:
             if not option.explanation:
                 yield f"{cell.place}: quiz {name!r} does not explain {option.text!r}."
-    if not lesson.cells or "recap" not in lesson.cells[-1].tags:
+    last = lesson.cells[-1]  # the header was found before it
+    if "recap" not in last.tags:
         yield f"{lesson.name}: the last cell is not tagged 'recap'."
-    elif "Read more" not in lesson.cells[-1].text:
-        yield f"{lesson.cells[-1].place}: the recap has no `Read more` with references."
-    elif not NOTEBOOK_LINK.search(lesson.cells[-1].text):
-        yield f"{lesson.cells[-1].place}: the recap links to no next lesson (NN_name.ipynb)."
+    elif "Read more" not in last.text:
+        yield f"{last.place}: the recap has no `Read more` with references."
+    elif not NOTEBOOK_LINK.search(last.text):
+        yield f"{last.place}: the recap links to no next lesson (NN_name.ipynb)."
     for cell in lesson.cells:
         for target, _ in NOTEBOOK_LINK.findall(cell.text) if cell.kind == "markdown" else []:
             if not (folder / f"{target}.py").exists():
                 yield f"{cell.place}: links to {target}.ipynb, but there is no source {target}.py."
 
 
-def teachable(lesson: Lesson) -> Iterator[str]:
-    """Somebody else can teach it."""
-    if not lesson.tagged("instructor"):
-        yield f"{lesson.name}: no cell tagged 'instructor', so nobody else can teach it."
-    elif not any("minutes" in note.text.lower() for note in lesson.tagged("instructor")):
-        yield f"{lesson.name}: no instructor cell says how many minutes a part takes."
-
-
 def lint_all(root: Path) -> list[str]:
     """The findings in every lesson under the project folder, each with file and line."""
-    found = [findings_by_point(source).values() for source in sources(root)]
-    return [finding for points in found for findings in points for finding in findings]
+    points = [found for source in sources(root) for found in findings_by_point(source).values()]
+    return [finding for findings in points for finding in findings]
 
 
 def findings_by_point(source: Path) -> dict[str, list[str]]:
     """{"R1": [], "R2": ["..."]}: the findings by the point of the rubric that they concern."""
     lesson = read(source)
-    rules = {
-        "R1": objectives(lesson),
-        "R2": header(lesson),
-        "R4": predictions(lesson),
-        "R5": code(lesson),
-        "R6": asserts(lesson),
-        "R7": widgets(lesson),
-        "R8": readable(lesson),
-        "R9": exercises(lesson),
-        "R10": hints(lesson),
-        "R13": numbers(lesson, source.parents[2] / "data/results"),
-        "R15": ending(lesson, source.parent),
-        "R16": teachable(lesson),
-    }
-    return {point: list(findings) for point, findings in rules.items()}
+    rules = {"R1": objectives, "R2": header, "R5": code, "R7": widgets, "R8": readable}
+    rules |= {"R9": exercises, "R10": hints}
+    found = {point: list(rule(lesson)) for point, rule in rules.items()}
+    found["R13"] = list(numbers(lesson, source.parents[2] / "data/results"))
+    found["R15"] = list(ending(lesson, source.parent))
+    for point, wrong, text in wholes(lesson):
+        found[point] = [f"{lesson.name}: {text}"] if wrong else []
+    return found
+
+
+def wholes(lesson: Lesson) -> Iterator[tuple[str, bool, str]]:
+    """(point, whether the lesson misses it, finding) of what only a whole lesson has."""
+    count, notes = len(lesson.with_role("predict")), lesson.tagged("instructor")
+    yield "R4", count < 2, f"{count} cells tagged predict:id; ask for 2, before the answers."
+    asserts = [cell for cell in lesson.cells if re.search(r"^ *assert ", cell.text, re.MULTILINE)]
+    text = "no cell asserts anything, so what the text says of shapes can rot."
+    yield "R6", not asserts, text
+    timed = [note for note in notes if "minutes" in note.text.lower()]
+    text = "no instructor cell says how many minutes a part takes."
+    text = text if notes else "no cell tagged 'instructor', so nobody else can teach it."
+    yield "R16", not timed, text
+
+
+if __name__ == "__main__":
+    root = Path(__file__).resolve().parents[1]
+    findings = check_current(root) + lint_all(root)
+    print("\n".join(findings) or "All green")
+    sys.exit(int(bool(findings)))

@@ -26,17 +26,9 @@ from annlib.model.build import build_model
 from annlib.model.fused import fuse_for_training
 
 LISTING = Path("/proc/meminfo")
-CPU_MESSAGES = ("can't allocate memory", "not enough memory")  # torch has no class for these
 WARM_UP_CALLS, WARM_UP_SECONDS = 2, 1.0  # at least both, because a GPU raises its clock slowly
 WARM_UP_STEPS, TIMED_STEPS = 5, 20
 Batch = TypeVar("Batch")
-
-
-def is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether torch could not get memory for a tensor."""
-    return isinstance(error, torch.OutOfMemoryError) or any(
-        message in str(error) for message in CPU_MESSAGES
-    )
 
 
 def available_bytes(device: torch.device) -> float:

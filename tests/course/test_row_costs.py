@@ -12,10 +12,9 @@ from tiny_zoo import CITYSCAPES, CITYSCAPES_769, SHRINK, VOC12AUG, tiny_row
 from torch import Tensor
 
 from annlib.config import Experiment, Head, ModelConfig, RuntimeConfig
-from annlib.engine import profiler, row_costs
-from annlib.engine.inference import fit
-from annlib.engine.profiler import Timing, peak_bytes
-from annlib.engine.row_costs import (
+from annlib.course import profiler, row_costs
+from annlib.course.profiler import Timing, peak_bytes
+from annlib.course.row_costs import (
     LARGEST_FACTOR,
     REST,
     Cost,
@@ -35,6 +34,7 @@ from annlib.engine.row_costs import (
     training_cost,
     training_steps,
 )
+from annlib.engine.inference import fit
 from annlib.model.ann import ANN, Logits
 from annlib.model.build import build_model
 from annlib.published_experiments import ROWS, Published, published
