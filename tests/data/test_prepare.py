@@ -21,12 +21,8 @@ import pytest
 from PIL import Image
 
 from annlib.data import prepare as prepare_module
-<<<<<<< HEAD
 from annlib.data.check import changed_files, read_checksums
-from annlib.data.classes import PUBLISHED_IMAGES, VOC12AUG
-=======
 from annlib.data.classes import VOC12AUG
->>>>>>> main
 from annlib.data.folders import LISTS, find_pairs
 from annlib.data.io import read_labels
 from annlib.data.prepare import BY_HAND, prepare, unpack
