@@ -18,7 +18,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 
 from annlib.config import IGNORE_INDEX, TestConfig
 from annlib.data.balloon_town.layout import CLASS_NAMES, House, Scene, plan_scene
-from annlib.data.transforms import normalise
+from annlib.data.io import normalise
 from annlib.engine.inference import inference_of, make_label_predictor
 from annlib.model.ann import OUTPUT_STRIDE, map_size
 from annlib.model.asymmetric import AsymmetricAttention

@@ -25,7 +25,7 @@ from annlib.data.balloon_town.dataset import make_scene
 from annlib.engine.metrics import table
 from annlib.model.asymmetric import AFNB, APNB, AsymmetricAttention
 from annlib.model.baselines import NonLocalAttention
-from annlib.model.fused import FoldedAFNB, FoldedAPNB, FoldedAttention
+from annlib.model.fused import FoldedAFNB, FoldedAPNB, attend
 from annlib.seeds import seeded
 
 Size = tuple[int, int]  # height, width
@@ -97,6 +97,15 @@ def both_poolings_flops(shape: Shape) -> int:
     channels = shape.key_channels + shape.key_in_channels
     across = product(sum(shape.pool_scales), width, height * channels)
     return shape.batch * (across + product(shape.anchors, height, channels))
+
+
+class FoldedAttention(AsymmetricAttention):
+    """AsymmetricAttention with the value and output projections on the anchors."""
+
+    def forward(self, query_map: Tensor, key_map: Tensor) -> Tensor:
+        """(B, Cq, H, W), (B, Ck, h, w) -> (B, Cq, H, W)"""
+        weights, anchors = attend(self, query_map, key_map)
+        return (weights @ anchors).mT.unflatten(2, query_map.shape[2:])
 
 
 def folded_flops(shape: Shape) -> int:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from annlib.course.implementations import (
     Channels,
+    FoldedAttention,
     FusedNonLocalAttention,
     Shape,
     asymmetric_flops,
@@ -42,7 +43,7 @@ from annlib.course.timing import (
 )
 from annlib.model.asymmetric import AFNB, APNB, AsymmetricAttention
 from annlib.model.baselines import NonLocalAttention
-from annlib.model.fused import FoldedAFNB, FoldedAPNB, FoldedAttention, pyramid_means
+from annlib.model.fused import FoldedAFNB, FoldedAPNB, pyramid_means
 from benchmarks import mmseg_reference
 from benchmarks.mmseg_reference import installed
 
