@@ -48,6 +48,31 @@ def repeatable() -> None:
     torch.manual_seed(0)
 
 
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Notes the kind of fault that a test is about, for the table below."""
+    outcome = yield
+    if mark := item.get_closest_marker("fault"):
+        outcome.get_result().user_properties.append(("fault", mark.args[0]))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """With `-m fault` (make faults): a table fault x tries x survived x lost."""
+    if "fault" not in terminalreporter.config.getoption("markexpr"):
+        return
+    rows: dict[str, list[int]] = {}
+    for state in ("passed", "failed", "error"):
+        for report in terminalreporter.getreports(state):
+            known = dict(report.user_properties)
+            if "fault" in known and (report.when == "call" or state == "error"):
+                tries, counts = known.get("tries", 1), rows.setdefault(known["fault"], [0, 0])
+                counts[0] += tries
+                counts[1] += tries if state == "passed" else 0
+    terminalreporter.write_line("\n| fault | tries | survived | lost |\n|---|---:|---:|---:|")
+    for kind, (tries, survived) in sorted(rows.items()):
+        terminalreporter.write_line(f"| {kind} | {tries} | {survived} | {tries - survived} |")
+
+
 @pytest.fixture
 def annlib(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path

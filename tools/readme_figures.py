@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from annlib.course.attention import attention_of
-from annlib.course.attention_metrics import predict_labels
+from annlib.course.attention import attention_of, predict_labels
 from annlib.course.plots import scenes
 from annlib.course.plots.style import FigureWithAlt
 from annlib.data.balloon_town.dataset import make_scene

@@ -85,8 +85,8 @@ class Evaluate:
     """A .safetensors file that `annlib train` wrote, or the name of a published row."""
     data: Path | None = None
     """Folder of the data set. Balloon Town needs none."""
-    split: Literal["train", "val"] = "val"
-    """Which split of the data, if there are two."""
+    split: Literal["train", "val", "test"] = "val"
+    """Which split of the data. Choices are made on val; test is for the final score only."""
     mode: Literal["whole", "slide"] | None = None
     """The whole image, or window by window."""
     window: tuple[int, int] | None = None

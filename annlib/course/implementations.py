@@ -1,7 +1,8 @@
 """Implementations of attention, AFNB and APNB to compare, with their FLOPs as closed formulas.
 
 FLOPs: two for each multiply-add of a convolution or a matrix product, as torch's counter counts
-them. B batch, N = H * W positions of the feature map, S anchors.
+them. B batch, N = H * W positions of the feature map, S anchors. `exchange` tells whether a layer
+commutes with average pooling, on which the folded forms rest.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -11,17 +12,21 @@ from itertools import product as pairs
 from math import prod
 from typing import Any, NamedTuple
 
+import torch
 from einops import rearrange
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.nn.functional import scaled_dot_product_attention
+from torch.nn.functional import adaptive_avg_pool2d, scaled_dot_product_attention
 
 from annlib.course import timing
+from annlib.course.attention import model_input
 from annlib.course.timing import Comparison, Conditions, Implementation, Results
+from annlib.data.balloon_town.dataset import make_scene
 from annlib.engine.metrics import table
 from annlib.model.asymmetric import AFNB, APNB, AsymmetricAttention
 from annlib.model.baselines import NonLocalAttention
 from annlib.model.fused import FoldedAFNB, FoldedAPNB, attend
+from annlib.seeds import seeded
 
 Size = tuple[int, int]  # height, width
 PLAIN_BLOCK, FOLDED_BLOCK, REFERENCE = "plain", "folded", "reference"
@@ -309,3 +314,47 @@ def comparison_table(what: str, comparisons: Sequence[Comparison], baselines: Se
             rows.append([*row, "-" if own.difference is None else f"{own.difference:.0e}"])
     notes = [note for each in comparisons for note in each.notes]
     return "\n\n".join([table(header, rows), *notes])
+
+
+class Exchange(NamedTuple):
+    """A layer before and after average pooling, (B, C, n, n) each."""
+
+    layer_first: Tensor
+    means_first: Tensor
+    difference: float  # the largest, relative to the largest number
+
+
+@torch.no_grad()
+def exchange(layer: Callable[[Tensor], Tensor], features: Tensor, pool_scale: int) -> Exchange:
+    """A layer and the means of n x n cells in both orders, on features (B, C, H, W)."""
+    layer_first = adaptive_avg_pool2d(layer(features), pool_scale)
+    means_first = layer(adaptive_avg_pool2d(features, pool_scale))
+    difference = (layer_first - means_first).abs().max() / layer_first.abs().max()
+    return Exchange(layer_first, means_first, float(difference))
+
+
+def layers(channels: int) -> dict[str, nn.Module]:
+    """Six layers to try, with random weights, each (B, C, H, W) -> (B, C, H, W)."""
+    with seeded("layers to exchange"):
+        in_inference, in_training = nn.BatchNorm2d(channels), nn.BatchNorm2d(channels)
+        nn.init.uniform_(in_inference.running_var, 0.5, 2)
+        for values in (in_inference.running_mean, in_inference.weight, in_inference.bias):
+            nn.init.normal_(values)
+        in_training.load_state_dict(in_inference.state_dict())
+        return {
+            "1 x 1 convolution": nn.Conv2d(channels, channels, 1),
+            "3 x 3 convolution": nn.Conv2d(channels, channels, 3, padding=1),
+            "batch norm, inference": in_inference.eval(),
+            "batch norm, training": in_training.train(),
+            "ReLU": nn.ReLU(),
+            "softmax over channels": nn.Softmax(dim=1),
+        }
+
+
+@torch.no_grad()
+def key_features(model: nn.Module, seeds: range) -> Tensor:
+    """The output of the key projection of a network's AFNB before its ReLU.  -> (B, C, H, W)"""
+    images = torch.cat([model_input(make_scene(seed).image) for seed in seeds])
+    projection, norm, _ = model.afnb.attention.to_key
+    low, _ = model.eval().backbone(images)
+    return norm(projection(low))

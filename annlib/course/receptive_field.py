@@ -40,9 +40,10 @@ class Field(NamedTuple):
         rows, columns = round(self.size[0] / 4), round(self.size[1] / 4)
         return Field(self.top + rows, self.left + columns, self.bottom - rows, self.right - columns)
 
-    def share_of(self, light: np.ndarray) -> float:
-        """The fraction of a map that falls on it.  (H, W), which sums to 1"""
-        return float(light[self.top : self.bottom, self.left : self.right].sum())
+    @property
+    def pixels(self) -> tuple[slice, slice]:
+        """The index of its pixels in an image."""
+        return slice(self.top, self.bottom), slice(self.left, self.right)
 
 
 class View(NamedTuple):
@@ -51,23 +52,11 @@ class View(NamedTuple):
     position: tuple[int, int]  # row and column on the map
     map_size: Size
     field: Field  # the theoretical one of the convolutions, also beyond the border
+    frame: Field  # the same inside the image
     unbounded: bool  # after an attention block: a position may depend on every pixel
     light: np.ndarray  # (H, W), size of the gradient at each pixel; sums to 1
-
-    @property
-    def frame(self) -> Field:
-        """The theoretical field inside the image."""
-        return self.field.inside(self.light.shape)
-
-    @property
-    def share_in_middle(self) -> float:
-        """Of the gradient, on the central half of the field."""
-        return self.field.central_half().inside(self.light.shape).share_of(self.light)
-
-    @property
-    def share_far(self) -> float:
-        """Of the gradient, outside of the field of the convolutions."""
-        return float(self.light.sum()) - self.frame.share_of(self.light)
+    share_in_middle: float  # of the gradient, on the central half of the field
+    share_far: float  # of the gradient, outside of the field of the convolutions
 
 
 def depths(model: Baseline) -> dict[str, nn.Sequential]:
@@ -89,11 +78,8 @@ def theoretical_field(layers: nn.Sequential, position: tuple[int, int]) -> Field
     for name, layer in reversed(list(layers.named_modules())):
         if not isinstance(layer, nn.Conv2d | nn.MaxPool2d) or SHORTCUTS & {*name.split(".")}:
             continue
-        # All kernels here are square.
         values = layer.kernel_size, layer.stride, layer.padding, layer.dilation
-        size, step, padding, dilation = (
-            v if isinstance(v, int) else v[0] for v in values
-        )  # square
+        size, step, padding, dilation = (np.ravel(v)[0].item() for v in values)  # all are square
         reach = dilation * (size - 1)
         top, left = top * step - padding, left * step - padding
         bottom, right = bottom * step - padding + reach, right * step - padding + reach
@@ -138,4 +124,6 @@ class Viewer:
         # All zero, as after a ReLU that passes nothing, stays zero.
         light = (size / size.sum().clamp(min=torch.finfo(size.dtype).tiny)).cpu().numpy()
         field = theoretical_field(self.layers[depth], position)
-        return View(position, map_size, field, depth == BLOCK, light)
+        frame, middle = (f.inside(self.image_size) for f in (field, field.central_half()))
+        shares = float(light[middle.pixels].sum()), float(light.sum() - light[frame.pixels].sum())
+        return View(position, map_size, field, frame, depth == BLOCK, light, *shares)

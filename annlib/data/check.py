@@ -16,6 +16,7 @@ from annlib.config import IGNORE_INDEX
 from annlib.data.classes import BALLOON_TOWN, CAMVID, CITYSCAPES, DatasetSpec
 from annlib.data.datasets import read_pair
 from annlib.data.folders import Pairs, find_pairs, label_files, locate, shared_labels, visible
+from annlib.data.io import read_lines
 from annlib.data.synthetic import MARK, PUBLISHED_IMAGES
 
 THUMBNAIL = (300, 200)  # largest width and height of an image on the sheet
@@ -24,6 +25,8 @@ PAIRS_ACROSS, LEGEND_ACROSS, LEGEND_WIDTH = 2, 7, 180
 PAPER, INK, GREY = (255, 255, 255), (20, 20, 20), (110, 110, 110)
 IGNORED = (224, 224, 192)  # as VOC draws it; black is its background
 BAR_WIDTH = 32
+
+CHECKSUMS = "SHA256SUMS"  # a file in a data set's folder; `sha256sum --check` reads it, too
 
 Sample = tuple[str, Tensor, Tensor]  # caption, image uint8 (3, H, W), class indices uint8 (H, W)
 
@@ -146,6 +149,28 @@ def listing_problems(root: Path, pairs: Pairs, split: str) -> list[str]:
         unused = sorted({*files} - {*pairs.labels})
         problems += [f"labels without an image: {p}" for p in unused]
     return problems
+
+
+def read_checksums(path: Path) -> dict[str, str]:
+    """File name, relative to the data set -> its SHA-256, from lines `hash  name`."""
+    lines = [line.split(maxsplit=1) for line in read_lines(path) if line.strip()]
+    if not all(len(parts) == 2 and len(parts[0]) == 64 for parts in lines):
+        raise ValueError(f"{path} must hold lines of a SHA-256 (64 digits) and a file name.")
+    return {name.lstrip("*"): digest for digest, name in lines}
+
+
+def changed_files(root: Path, checksums: dict[str, str]) -> list[str]:
+    """The listed files that are missing or have another content, by name."""
+
+    def is_changed(name: str) -> bool:
+        path = root / name
+        return (
+            not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != checksums[name]
+        )
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        changed = pool.map(is_changed, checksums)
+        return [name for name, differs in zip(checksums, changed, strict=True) if differs]
 
 
 def in_both(train: CheckedSplit, val: CheckedSplit) -> list[str]:

@@ -189,5 +189,7 @@ def labelled(spec: DatasetSpec, root: Path | None, split: str) -> Dataset:
         return SegmentationFolder(Path(root), spec, "" if whole else split, to_tensors)
     if spec.name != BALLOON_TOWN.name:
         raise not_shipped(spec.name)
+    if split not in ("train", "val"):
+        raise ValueError(f"Balloon Town has the splits train and val, and no {split}.")
     scenes = Scenes(TRAIN_SCENES) if split == "train" else Scenes(VAL_SCENES, FIRST_VAL_SEED)
     return Transformed(scenes, to_tensors)

@@ -32,7 +32,7 @@ PUBLISHED_IMAGES: dict[str, dict[str, int]] = {
     "cityscapes": {"train": 2975, "val": 500},
     "ade20k": {"train": 20210, "val": 2000},
     "voc12aug": {"train": 10582, "val": 1449},
-    "camvid": {"train": 367, "val": 101},
+    "camvid": {"train": 367, "val": 101, "test": 233},
 }
 MARK = "MIMIC.txt"
 CITIES = {"train": ("attrappen", "nachbau"), "val": ("spiegelau",)}

@@ -1,15 +1,20 @@
-"""The folder of a run: its lock, and its records, one JSON object a line."""
+"""The folder of a run: its lock, its records (one JSON object a line), the checkpoints it keeps.
+
+A checkpoint that is kept gets a second name, a hard link where the disk supports it. A link shares
+its bytes: never write into one of these files, replace it.
+"""
 
 import errno
 import json
 import os
+import re
 import socket
 import warnings
 import weakref
 from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import UTC, datetime
-from math import nan
+from math import isnan, nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +24,7 @@ from annlib.config import RuntimeConfig
 from annlib.engine.distributed import world_size
 from annlib.engine.metrics import Scores, number_or_none
 from annlib.engine.results import provenance, to_json
-from annlib.model.checkpoint import write_atomically
+from annlib.model.checkpoint import read_header, write_atomically
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -162,6 +167,8 @@ class FolderLock:
         try:
             if fcntl:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                for part in folder.glob(".*.part"):  # of a process that was killed while it wrote
+                    part.unlink(missing_ok=True)
         except BlockingIOError:
             owner = os.pread(file, 1000, 0).decode() or "another process"
             os.close(file)
@@ -213,3 +220,53 @@ def release_in_child() -> None:
 
 if fcntl:
     os.register_at_fork(after_in_child=release_in_child)
+
+
+def keep_checkpoint(checkpoint: Path, step: int, miou: float | None, most: int) -> None:
+    """Keeps a checkpoint just written, under a second name in its folder.
+
+    It becomes best.safetensors if its validation mIoU is the highest so far. most: how many of the
+    latest are kept by their step, and older ones deleted; 0 keeps none and deletes none.
+    A kill leaves only whole checkpoints; the next call deletes what is left over.
+    """
+    folder = checkpoint.parent
+    if most > 0:
+        link(checkpoint, folder / f"step-{step:06}.safetensors")
+        for old in [number for number in numbered(folder) if number <= step][:-most]:
+            (folder / f"step-{old:06}.safetensors").unlink()
+    before = best(folder)
+    if miou is not None and not isnan(miou) and (before is None or miou > before[1]):
+        link(checkpoint, folder / "best.safetensors")
+        facts = json.dumps({"step": step, "miou": miou}) + "\n"
+        write_atomically(folder / "best.json", facts.encode())
+
+
+def link(checkpoint: Path, target: Path) -> None:
+    """A second name for the same bytes, which stays when `checkpoint` is replaced."""
+    temporary = target.with_name(".kept.part")
+    temporary.unlink(missing_ok=True)  # of a process that was killed here
+    try:
+        os.link(checkpoint, temporary)
+        os.replace(temporary, target)
+    except OSError:  # no hard links on this disk: FAT, some network drives
+        write_atomically(target, checkpoint.read_bytes())
+    finally:
+        temporary.unlink(missing_ok=True)  # it stays if both names were of one file already
+
+
+def numbered(folder: Path) -> list[int]:
+    """The steps whose checkpoints are kept by their step, in order."""
+    names = [re.fullmatch(r"step-(\d{6,})\.safetensors", path.name) for path in folder.iterdir()]
+    return sorted(int(name[1]) for name in names if name)
+
+
+def best(folder: Path) -> tuple[int, float] | None:
+    """Step and validation mIoU of best.safetensors; None if it is missing or damaged."""
+    try:
+        step = read_header(folder / "best.safetensors").step
+    except (FileNotFoundError, ValueError):
+        return None
+    facts = folder / "best.json"  # older than the file, if the run was killed between the two
+    noted = parse(facts.read_bytes()) if facts.exists() else None
+    lines = [noted or {}, *read_validations(folder)]
+    return next(((step, line["miou"]) for line in lines if line.get("step") == step), None)

@@ -1,17 +1,10 @@
-"""A training run on disk: train, validate, save, resume; keeps the best and the last checkpoints.
-
-A checkpoint that is kept gets a second name, a hard link where the disk supports it. A link shares
-its bytes: never write into one of these files, replace it.
-"""
+"""A training run: train, validate, save, resume."""
 
 import json
-import os
 import platform
-import re
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
-from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,15 +36,14 @@ from annlib.engine.runs import (
     HISTORY,
     append_line,
     forget_after,
+    keep_checkpoint,
     lock_folder,
     open_event_log,
-    parse,
-    read_validations,
     record_start,
     record_validation,
 )
 from annlib.model.build import build_model
-from annlib.model.checkpoint import load, read_header, restore, save, write_atomically
+from annlib.model.checkpoint import load, restore, save, write_atomically
 from annlib.model.fused import fuse_for_training
 from annlib.seeds import seeded
 
@@ -308,53 +300,3 @@ def read_experiment(folder: Path) -> Experiment:
     if not path.is_file():
         raise FileNotFoundError(f"There is no run in {folder}: {path} is missing.")
     return experiment_from(json.loads(path.read_text(encoding="utf-8")))
-
-
-def keep_checkpoint(checkpoint: Path, step: int, miou: float | None, most: int) -> None:
-    """Keeps a checkpoint just written, under a second name in its folder.
-
-    It becomes best.safetensors if its validation mIoU is the highest so far. most: how many of the
-    latest are kept by their step, and older ones deleted; 0 keeps none and deletes none.
-    A kill leaves only whole checkpoints; the next call deletes what is left over.
-    """
-    folder = checkpoint.parent
-    if most > 0:
-        link(checkpoint, folder / f"step-{step:06}.safetensors")
-        for old in [number for number in numbered(folder) if number <= step][:-most]:
-            (folder / f"step-{old:06}.safetensors").unlink()
-    before = best(folder)
-    if miou is not None and not isnan(miou) and (before is None or miou > before[1]):
-        link(checkpoint, folder / "best.safetensors")
-        facts = json.dumps({"step": step, "miou": miou}) + "\n"
-        write_atomically(folder / "best.json", facts.encode())
-
-
-def link(checkpoint: Path, target: Path) -> None:
-    """A second name for the same bytes, which stays when `checkpoint` is replaced."""
-    temporary = target.with_name(".kept.part")
-    temporary.unlink(missing_ok=True)  # of a process that was killed here
-    try:
-        os.link(checkpoint, temporary)
-        os.replace(temporary, target)
-    except OSError:  # no hard links on this disk: FAT, some network drives
-        write_atomically(target, checkpoint.read_bytes())
-    finally:
-        temporary.unlink(missing_ok=True)  # it stays if both names were of one file already
-
-
-def numbered(folder: Path) -> list[int]:
-    """The steps whose checkpoints are kept by their step, in order."""
-    names = [re.fullmatch(r"step-(\d{6,})\.safetensors", path.name) for path in folder.iterdir()]
-    return sorted(int(name[1]) for name in names if name)
-
-
-def best(folder: Path) -> tuple[int, float] | None:
-    """Step and validation mIoU of best.safetensors; None if it is missing or damaged."""
-    try:
-        step = read_header(folder / "best.safetensors").step
-    except (FileNotFoundError, ValueError):
-        return None
-    facts = folder / "best.json"  # older than the file, if the run was killed between the two
-    noted = parse(facts.read_bytes()) if facts.exists() else None
-    lines = [noted or {}, *read_validations(folder)]
-    return next(((step, line["miou"]) for line in lines if line.get("step") == step), None)

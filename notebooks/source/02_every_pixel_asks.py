@@ -32,8 +32,7 @@ import torch
 from torch import nn
 
 from annlib.course import checks, plots, widgets
-from annlib.course.attention import attention_of, capture_attention, model_input
-from annlib.course.attention_metrics import entropy, hint_offsets, match, pixel_view, query_on
+from annlib.course.attention import attention_of, entropy, hint_offsets, match, pixel_view, query_on
 from annlib.course.guesses import Predictions
 from annlib.course.lesson import open_lesson, progress
 from annlib.course.receptive_field import side_of_field
@@ -407,6 +406,8 @@ print("shipped weights:", score(trained))
 # `capture_attention` catches the weights of each attention block while the network runs:
 
 # %%
+from annlib.course.attention import capture_attention, model_input
+
 images = model_input(scene.image).to(lesson.device)
 with capture_attention(trained) as maps, torch.inference_mode():
     trained(images)
@@ -483,7 +484,7 @@ widgets.ReceptiveField(trained, scene)
 # *Difficulty 3/5, importance 3/5, about 10 min, objective 4, open*
 #
 # Use the network that *you* trained (`predict_labels` and `house_answer` are in
-# `annlib.course.attention_metrics`). Find a house that it names wrongly, look at the attention of three of its
+# `annlib.course.attention`). Find a house that it names wrongly, look at the attention of three of its
 # pixels, and write two sentences: what was fetched, and which single change of the scene
 # (`annlib.data.balloon_town.dataset.repaint`) would test your story.
 

@@ -31,8 +31,8 @@ from torch.nn.functional import adaptive_avg_pool2d, conv2d, linear
 
 from annlib.course import checks, widgets
 from annlib.course.attention import capture_attention, model_input
-from annlib.course.commutation import exchange, key_features, layers
 from annlib.course.guesses import Predictions
+from annlib.course.implementations import exchange, key_features, layers
 from annlib.course.lesson import open_lesson
 from annlib.data.balloon_town.dataset import make_scene
 from annlib.data.datasets import FIRST_VAL_SEED

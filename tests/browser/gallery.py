@@ -42,7 +42,7 @@ PixelPicker(scene)
 LARGE_EXPLORER = """
 from annlib.course.widgets.explorer import AttentionExplorer
 from annlib.course.attention import Projections
-from annlib.course.plots.attention import View
+from annlib.course.widgets.explorer import View
 generator = torch.Generator().manual_seed(0)
 queries, keys = torch.randn(2, 64 * 128, 256, generator=generator) / 4
 large = View(Projections(queries, keys, (64, 128), (512, 1024), None), "nonlocal")
@@ -56,7 +56,7 @@ AttentionExplorer(
 
 CHOOSE_SCENES = """
 from annlib.course.widgets.scenes import choose_scenes
-from annlib.course.attention_metrics import predict_labels
+from annlib.course.attention import predict_labels
 from annlib.engine.metrics import ConfusionMatrix
 def matrix(model, one):
     found = ConfusionMatrix(len(CLASS_NAMES))
@@ -191,7 +191,7 @@ paired_runs(
 
 ORDER_SWAP = """
 from annlib.course.widgets.attention import layer_order
-from annlib.course.commutation import key_features, layers
+from annlib.course.implementations import key_features, layers
 maps = key_features(ann, range(FIRST_VAL_SEED, FIRST_VAL_SEED + 2))
 layer_order(layers(maps.shape[1]), maps)
 """

@@ -5,6 +5,7 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
+from shown_in import errors
 
 from annlib.config import ModelConfig
 from annlib.course.attention import anchor_boxes
@@ -19,7 +20,6 @@ from annlib.course.interventions import (
     near_edges,
     projections_across,
     score,
-    strength,
     with_levels,
 )
 from annlib.course.plots.attention import anchor_map as draw_anchor_map
@@ -33,7 +33,6 @@ from annlib.course.plots.attention import (
 )
 from annlib.course.plots.attention import two_maps as draw_two_maps
 from annlib.course.widgets.attention import BLOCKS, cell_map, context_scale
-from annlib.course.widgets.base import Explorer
 from annlib.data.balloon_town.dataset import make_scene
 from annlib.data.datasets import FIRST_VAL_SEED
 from annlib.model.ann import ANN
@@ -51,11 +50,6 @@ def apnb() -> Baseline:
 @pytest.fixture(scope="module")
 def ann() -> ANN:
     return shipped_model("balloon_ann")
-
-
-def errors(widget: Explorer) -> list[str]:
-    """What went wrong while the widget drew."""
-    return [o["evalue"] for o in widget.output.outputs if o["output_type"] == "error"]
 
 
 # Anchors
@@ -153,7 +147,7 @@ def test_roles_can_be_swapped_where_channels_agree(ann: ANN) -> None:
     assert straight.weights.shape == swapped.weights.shape == (384, 110)
     assert not torch.allclose(straight.weights, swapped.weights)
     low, _ = low_and_high(ann, SCENE.image)
-    asking = strength(low), "Low asks", "High answers"
+    asking = low[0].norm(dim=0).numpy(), "Low asks", "High answers"
     alt = draw_two_maps(SCENE.image, asking, swapped, 95, 42).alt
     assert alt.startswith("Low asks, High answers.")
 
@@ -176,7 +170,6 @@ def test_cell_map_draws_every_level_and_stays_inside() -> None:
     for level in widget.controls["level"].options:
         widget.controls["level"].value = level
         assert not errors(widget)
-    widget.close()
 
 
 def test_context_volume_draws_both_blocks_from_silent_to_twice(ann: ANN) -> None:
@@ -184,4 +177,3 @@ def test_context_volume_draws_both_blocks_from_silent_to_twice(ann: ANN) -> None
     for block, factor in product(BLOCKS, (0.0, 1.0, 2.0)):
         widget.controls["block"].value, widget.controls["context x"].value = block, factor
         assert not errors(widget)
-    widget.close()

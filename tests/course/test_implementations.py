@@ -111,8 +111,7 @@ def test_ordinary_attention_is_counted_alike(shape: Shape) -> None:
 @few
 @given(OF_TWO | OF_ONE_MAP)
 @pytest.mark.parametrize(
-    ("form", "formula"),
-    [(AsymmetricAttention, asymmetric_flops), (FoldedAttention, folded_flops)],
+    ("form", "formula"), [(AsymmetricAttention, asymmetric_flops), (FoldedAttention, folded_flops)]
 )
 def test_asymmetric_attention_is_counted_alike(form: type, formula, shape: Shape) -> None:
     widths = (shape.channels, shape.key_in_channels, *inner(shape), shape.pool_scales)

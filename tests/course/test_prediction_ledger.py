@@ -1,6 +1,5 @@
 """The ledger shows every prediction of a lesson, those included that come out later."""
 
-from collections.abc import Iterator
 from html.parser import HTMLParser
 
 import ipywidgets
@@ -13,12 +12,6 @@ from annlib.course.widgets.base import Explorer
 from annlib.course.widgets.scenes import prediction_ledger
 
 EXPECTED, SURPRISE = "✓ as expected", "≠ a surprise"
-
-
-@pytest.fixture(autouse=True)
-def no_widget_survives() -> Iterator[None]:
-    yield
-    ipywidgets.Widget.close_all()
 
 
 class Rows(HTMLParser):

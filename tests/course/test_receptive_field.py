@@ -1,12 +1,14 @@
 """How far a position sees: by kernels, by what really changes, by gradients, and in words."""
 
+from dataclasses import replace
+
 import ipywidgets
 import numpy as np
 import pytest
 import torch
+from tiny import TINY
 from torch import Tensor, nn
 
-from annlib.config import ModelConfig
 from annlib.course.plots.scenes import receptive_field as draw
 from annlib.course.receptive_field import (
     BLOCK,
@@ -30,17 +32,7 @@ LOCAL = ("stem", "stage2", "stage3", "stage4", "stage5", REDUCE)
 
 
 def small(head: str = "nonlocal", depth: int = 9) -> Baseline:
-    config = ModelConfig(
-        head=head,
-        depth=depth,
-        width=16,
-        num_classes=4,
-        hidden_channels=8,
-        key_channels=4,
-        value_channels=4,
-        aux_channels=4,
-    )
-    return build_model(config).eval()
+    return build_model(replace(TINY, head=head, depth=depth)).eval()
 
 
 def positive(layers: nn.Module) -> nn.Module:
@@ -187,7 +179,6 @@ def test_widget_follows_pixel_and_depth() -> None:
     widget.controls["depth"].value = BLOCK
     said.append(widget.words())
     assert len(set(said)) == 3 and "column 18" in said[1] and "every pixel" in said[2]
-    widget.close()
 
 
 def test_closed_widget_leaves_nothing_behind() -> None:

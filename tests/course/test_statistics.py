@@ -4,17 +4,11 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import mean, stdev
 
-import ipywidgets
 import pytest
 import torch
 from shown_in import alt
 
-from annlib.course.plots.training import (
-    dots,
-    interval_widths,
-    paired,
-    study_intervals,
-)
+from annlib.course.plots.training import dots, interval_widths, paired, study_intervals
 from annlib.course.statistics import (
     Registration,
     Report,
@@ -82,7 +76,6 @@ def test_interval_sliders_show_both_ends_at_every_level() -> None:
     for head, n in (("ann", 2), ("fcn", 40)):
         for level in LEVELS.values():
             widget.draw(head, n, level)
-    widget.close()
 
 
 def test_results_table_fills_filters_and_keeps_failures() -> None:
@@ -100,7 +93,6 @@ def test_results_table_fills_filters_and_keeps_failures() -> None:
             widget.controls["head"].value, widget.controls["seed"].value = head, seed
             assert "runs have ended" in widget.words()
     assert not any(o.get("output_type") == "error" for o in widget.output.outputs)
-    widget.close()
 
 
 def test_job_reads_scales_as_text_and_as_list() -> None:
@@ -144,12 +136,6 @@ TRIALS = [
     for arm, gain in (("old", 0.0), ("new", 0.1))
     for seed in range(3)
 ]
-
-
-@pytest.fixture(autouse=True)
-def no_widget_survives() -> None:
-    yield
-    ipywidgets.Widget.close_all()
 
 
 @pytest.mark.parametrize(
@@ -243,7 +229,6 @@ def test_the_seeds_explorer_draws_the_ends_and_the_middle_of_each_control() -> N
             assert name in " ".join(explorer.words().split())
     _, said = explorer.draw(3, 0.0, 0.1, 0.05)
     assert "The correct decision is: refuted" in said
-    explorer.close()
 
 
 def test_the_dashboard_decides_for_any_two_arms() -> None:
@@ -254,6 +239,5 @@ def test_the_dashboard_decides_for_any_two_arms() -> None:
     assert "0 of 3 seeds. Higher by at least 0.02: refuted" in lower
     (same,) = dashboard.draw("mIoU", "old", "old", 0.02)
     assert "choose two" in same
-    dashboard.close()
     with pytest.raises(ValueError, match="control"):
         paired_runs(TRIALS[:3])

@@ -47,7 +47,6 @@ def test_preflight_shows_every_state() -> None:
         for gpu in GPUS:
             for precision in PRECISIONS:
                 widget.draw(name, gpu, 16, precision)
-    widget.close()
 
 
 def test_windows_cover_every_pixel_and_their_number_is_told() -> None:
@@ -62,7 +61,6 @@ def test_window_sliders_show_every_state() -> None:
     for _, side in widget.controls["window"].options:
         for _, share in widget.controls["stride"].options:
             widget.draw(side, share)
-    widget.close()
 
 
 @pytest.mark.parametrize("name", ["cityscapes", "ade20k", "voc12aug"])

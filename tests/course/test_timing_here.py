@@ -1,11 +1,9 @@
 """Lesson 03: time as operations predict it, as it is measured, and when it is not."""
 
 import time
-from collections.abc import Iterator
 from itertools import product
 from math import inf
 
-import ipywidgets
 import pytest
 import torch
 
@@ -35,12 +33,6 @@ from annlib.course.widgets.costs import CHANNELS, GRIDS, MEASURE, SIDES, CostExp
 
 CPU = torch.device("cpu")
 TINY = Setting((8, 16), 32, (1, 3))
-
-
-@pytest.fixture(autouse=True)
-def no_widget_survives() -> Iterator[None]:
-    yield
-    ipywidgets.Widget.close_all()
 
 
 def explorer(setting: Setting) -> CostExplorer:

@@ -18,7 +18,6 @@ from shown_in import alt, alts, errors
 
 from annlib.config import TrainConfig
 from annlib.course.lesson import ROOT
-from annlib.course.plots.attention import six_positions as drawn
 from annlib.course.plots.scenes import chosen_scenes, confusion_matrix, painted
 from annlib.course.plots.style import FigureWithAlt
 from annlib.course.sweeping import make_grid
@@ -52,12 +51,6 @@ from annlib.model.build import shipped_model
 
 SCENE = make_scene(5)
 JOB = ROOT / "notebooks/jobs/train_town.ipynb"
-
-
-@pytest.fixture(autouse=True)
-def no_widget_survives() -> Iterator[None]:
-    yield
-    ipywidgets.Widget.close_all()
 
 
 def sweep(widget: Explorer, most: int) -> Iterator[tuple[str, object]]:
@@ -281,9 +274,7 @@ def test_a_message_put_off_past_the_end_of_a_widget_changes_nothing(in_subshell:
 
 
 NAMES = ["blue balloon", "red balloon", "sky", "road", "blue house", "red house"]
-FEATURES = torch.tensor(
-    [[6.0, 0, 0, 0, 6, 0], [0, 6.0, 0, 0, 0, 6], [1.0, 1, 0, 0, 1, 1]],
-)
+FEATURES = torch.tensor([[6.0, 0, 0, 0, 6, 0], [0, 6.0, 0, 0, 0, 6], [1.0, 1, 0, 0, 1, 1]])
 
 
 def playground() -> Explorer:
@@ -313,7 +304,7 @@ def test_all_states_can_be_drawn() -> None:
 
 
 def test_scores_times_zero_look_at_all_evenly() -> None:
-    assert "entropy 2.58 bits" in drawn(FEATURES, FEATURES, NAMES, 0.0)[1]
+    assert "entropy 2.58 bits" in playground().draw(1.0, 1.0, 1.0, BOTH, 0.0)[1]
 
 
 CLASSES = ("sky", "house", "road", "car")

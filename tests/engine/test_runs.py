@@ -24,7 +24,10 @@ from annlib.engine.runs import (
     STARTS,
     VALIDATION,
     append_line,
+    best,
     forget_after,
+    keep_checkpoint,
+    numbered,
     open_event_log,
     read_history,
     read_lines,
@@ -32,7 +35,6 @@ from annlib.engine.runs import (
     record_start,
     record_validation,
 )
-from annlib.engine.trainer import best, keep_checkpoint, numbered
 from annlib.model.checkpoint import load, read_header
 
 

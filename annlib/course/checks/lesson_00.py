@@ -1,8 +1,7 @@
 """Checkers of lesson 00: the set-up, and a first query pixel."""
 
 from annlib.config import IGNORE_INDEX
-from annlib.course.attention import Attention
-from annlib.course.attention_metrics import class_masses
+from annlib.course.attention import Attention, class_masses
 from annlib.course.checks.base import NotYet, check_pixel, expect
 from annlib.course.lesson import say
 from annlib.course.plots.scenes import say_attention

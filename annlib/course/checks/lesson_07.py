@@ -11,8 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from annlib.config import IGNORE_INDEX
-from annlib.course.attention import attention_of
-from annlib.course.attention_metrics import predict_labels
+from annlib.course.attention import attention_of, predict_labels
 from annlib.course.checks.base import attempt, check_pixel, expect, passed
 from annlib.course.checks.inputs import draw, fresh, normal
 from annlib.course.interventions import changed_attention, without_strongest

@@ -3,27 +3,17 @@
 H x W pixels of the image, h x w positions of the map, N queries, S keys, C channels.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Mapping
 
 import numpy as np
 from matplotlib.axes import Axes
-from torch import Tensor, nn
+from torch import Tensor
 
-from annlib.course.attention import (
-    Attention,
-    Projections,
-    Size,
-    anchor_boxes,
-    projections_of,
-    to_pixels,
-)
-from annlib.course.attention_metrics import entropy, house_answer, predict_labels
+from annlib.course.attention import Attention, Size, anchor_boxes, house_answer, to_pixels
 from annlib.course.interventions import WAYS, Damage
 from annlib.course.plots import style
-from annlib.course.plots.scenes import attention_map, draw_labels, say_attention
-from annlib.course.plots.style import BLOCK_COLOURS, INK, Drawn, FigureWithAlt, new_figure, styled
-from annlib.course.plots.training import weight_matrix
+from annlib.course.plots.scenes import draw_labels
+from annlib.course.plots.style import BLOCK_COLOURS, INK, Drawn, new_figure, styled
 from annlib.data.balloon_town.layout import CLASS_NAMES, Scene
 
 
@@ -160,68 +150,6 @@ def two_maps(image: np.ndarray, query_map: QueryMap, attention: Attention, y: in
     return figure, f"{queries}, {keys}. {said}"
 
 
-# A network, or a function: image -> path of a block -> its projections
-Model = nn.Module | Callable[[np.ndarray], Mapping[str, Projections]]
-
-
-class Subject(NamedTuple):
-    """An image and its classes."""
-
-    image: np.ndarray  # uint8 (H, W, 3)
-    labels: np.ndarray | None = None  # class indices (H, W); None: weights are not summed by class
-
-
-class View(NamedTuple):
-    """One block of one network on one image."""
-
-    projections: Projections
-    block: str  # whose colour it has: a key of BLOCK_COLOURS
-    query_map: QueryMap | None = None  # drawn instead of the image
-
-
-Views = Mapping[str, Mapping[str, View]]  # network -> block -> view, by their names in the menus
-
-
-def views_of(models: Mapping[str, Model], image: np.ndarray) -> Views:
-    """All attention blocks of all networks on an image; a model without any raises ValueError."""
-    views: dict[str, dict[str, View]] = {}
-    for name, model in models.items():
-        found = projections_of(model, image) if isinstance(model, nn.Module) else model(image)
-        views[name] = {}
-        for path, one in found.items():
-            part = path.partition(".")[0]
-            block = part if part in ("afnb", "apnb") else "apnb" if one.pool_scales else "nonlocal"
-            views[name]["non-local" if block == "nonlocal" else block.upper()] = View(one, block)
-    return views
-
-
-def subject_of(image: np.ndarray | Scene, model: nn.Module | None = None) -> Subject:
-    """A scene with its labels, or uint8 (H, W, 3) with the model's prediction; else ValueError."""
-    if isinstance(image, Scene):
-        return Subject(image.image, image.labels)
-    image = np.asarray(image)
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-        raise ValueError(
-            f"This image has shape {image.shape} and type {image.dtype}, but images are uint8 "
-            "(H, W, 3) in RGB, 0 to 255. Convert a PIL image: np.asarray(it.convert('RGB'))."
-        )
-    return Subject(image, None if model is None else predict_labels(model, image))
-
-
-def six_positions(
-    query: Tensor, key: Tensor, names: Sequence[str], factor: float
-) -> tuple[FigureWithAlt, str]:
-    """The attention weights of (C, N), (C, N), and the last position's row and column in words."""
-    weights = (factor * query.shape[0] ** -0.5 * query.mT @ key).softmax(dim=-1)  # (N, N)
-    title = "Six positions" if factor == 1 else f"Six positions, scores x {factor:g}"
-    bits, row = float(entropy(weights[-1])), weights[-1]
-    return weight_matrix(weights.numpy(), title, names, names), (
-        f"{names[-1]} attends most to {names[int(row.argmax())]} ({row.max():.2f}); entropy "
-        f"{bits:.2f} bits, as if it attended evenly to {2**bits:.1f} of {len(row)}. The weights "
-        f"that the {len(row)} queries give it sum to {weights[:, -1].sum():.2f}."
-    )
-
-
 @styled
 def picked(image: np.ndarray, y: int, x: int, title: str, name: str) -> Drawn:
     """uint8 (H, W, 3) with pixel (y, x) ringed.  name: of its class"""
@@ -230,22 +158,6 @@ def picked(image: np.ndarray, y: int, x: int, title: str, name: str) -> Drawn:
     style.draw_query(axes, y, x)
     alt = f"{title}: the pixel in row {y}, column {x}, {name}, of an image of {height} x {width}."
     return figure, alt
-
-
-def draw_view(
-    subject: Subject, view: View, y: int, x: int, levels: Sequence[int], factor: float, title: str
-) -> tuple[FigureWithAlt | None, str]:
-    """What pixel (y, x) attends to, and the same in words; no figure where no level is on."""
-    scales = view.projections.pool_scales
-    chosen = None if scales is None else [scale for scale in scales if scale in levels]
-    if chosen == []:
-        return None, "S = 0: there are no keys. Tick at least one level."
-    found = view.projections.attention(chosen, factor)
-    words = say_attention(found, subject.labels, y, x)
-    if view.query_map:
-        return two_maps(subject.image, view.query_map, found, y, x), words
-    draw = anchor_map if scales else attention_map
-    return draw(subject.image, found, y, x, title, view.block), words
 
 
 Damages = Mapping[tuple[str, str, int], Damage]  # (block, way, k) -> scores after the ablation

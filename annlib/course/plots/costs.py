@@ -9,16 +9,14 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, StrMethodFormatter
 
-from annlib.course.attention import Attention
-from annlib.course.attention_metrics import match, query_on
-from annlib.course.commutation import Exchange
+from annlib.course.attention import Attention, match, query_on
 from annlib.course.costs import Setting, bills
 from annlib.course.efficient import EXACT, FAMILIES, KEYS, ORDER, PAIRS, STORAGE
-from annlib.course.implementations import FOLDED_APNB, FUSED, NONLOCAL, PLAIN_APNB
+from annlib.course.implementations import FOLDED_APNB, FUSED, NONLOCAL, PLAIN_APNB, Exchange
+from annlib.course.interventions import MethodScore
 from annlib.course.plots import style
 from annlib.course.plots.style import BLOCK_COLOURS, INK, Drawn, new_figure, styled
 from annlib.course.preflight import Estimate
-from annlib.course.replace_attention import Score
 from annlib.course.scaling import TIMED, Curve, Times, key, predicted, refusal, said_seconds
 from annlib.course.timing import Measured
 from annlib.data.balloon_town.layout import Scene
@@ -239,7 +237,7 @@ class Row(NamedTuple):
     name: str  # its label
     shrinks: str
     work: float  # operations relative to the non-local block
-    score: Score
+    score: MethodScore
 
 
 @styled
@@ -323,7 +321,7 @@ def method_cost_curves(channels: int, options: Mapping[str, int], side: int) -> 
 @styled
 def orders(found: Exchange, channel: int, name: str) -> Drawn:
     """One channel of the first image in both orders, and their relative difference."""
-    first, second = (maps[0, channel].numpy() for maps in found)
+    first, second = (maps[0, channel].numpy() for maps in found[:2])
     low, high = min(first.min(), second.min()), max(first.max(), second.max())
     difference = np.abs(first - second) / max(float(np.abs(first).max()), 1e-12)
     figure, axes = new_figure(9.6, 3.4, 1, 3)

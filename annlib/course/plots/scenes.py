@@ -15,16 +15,13 @@ from matplotlib.patches import FancyArrowPatch, Patch
 from torch import Tensor
 
 from annlib.config import IGNORE_INDEX
-from annlib.course.attention import Attention, Size
-from annlib.course.attention_metrics import class_masses, entropy, house_answer, match, query_on
+from annlib.course.attention import Attention, class_masses, entropy, house_answer, match, query_on
 from annlib.course.plots import style
 from annlib.course.plots.style import BLOCK_COLOURS, DASHES, INK, Drawn, new_figure, styled
-from annlib.course.receptive_field import Field, View
+from annlib.course.receptive_field import Field, Size, View
 from annlib.data.balloon_town.layout import CLASS_NAMES, PAINTS, PALETTE, PATTERNS, Scene
 from annlib.engine.inference import times_covered, window_starts
 from annlib.engine.metrics import ConfusionMatrix
-
-ARROW = "simple,head_length=0.85,head_width=0.8,tail_width=0.22"
 
 
 def say_scene(scene: Scene) -> str:
@@ -67,10 +64,8 @@ def draw_labels(
 
 def draw_legend(figure: Figure, columns: int) -> None:
     """One swatch for each class, below the figure."""
-    swatches = [
-        Patch(facecolor=colour / 255, edgecolor="#8a8a8a", label=name)
-        for name, colour in zip(CLASS_NAMES, PALETTE, strict=True)
-    ]
+    classes = zip(CLASS_NAMES, PALETTE / 255, strict=True)
+    swatches = [Patch(facecolor=c, edgecolor=style.GREY, label=name) for name, c in classes]
     figure.legend(handles=swatches, loc="outside lower center", ncols=columns)
 
 
@@ -102,9 +97,8 @@ def field_of_view(scene: Scene, y: int, x: int, side: int) -> Drawn:
 
 def outside_faded(image: np.ndarray, field: Field) -> np.ndarray:
     """uint8 (H, W, 3) -> uint8 (H, W, 3)"""
-    inside = np.s_[field.top : field.bottom, field.left : field.right]
     seen = style.faded(image, 0.75)
-    seen[inside] = image[inside]
+    seen[field.pixels] = image[field.pixels]
     return seen
 
 
@@ -149,7 +143,8 @@ def house_attention(scene: Scene, attentions: Mapping[str, tuple[str, Attention]
                 style.draw_box(place, boxes[index], colour, strengths[index])
             style.draw_query(place, *query, colour=colour)
             if end := arrow_end(query, boxes[weights.argmax()]):
-                look = {"arrowstyle": ARROW, "mutation_scale": 15, "shrinkA": 6, "shrinkB": 0}
+                form = "simple,head_length=0.85,head_width=0.8,tail_width=0.22"
+                look = {"arrowstyle": form, "mutation_scale": 15, "shrinkA": 6, "shrinkB": 0}
                 arrow = FancyArrowPatch(query[::-1], end[::-1], **look)
                 arrow.set(facecolor=colour, edgecolor=INK, linewidth=1.1, zorder=3)
                 place.add_patch(arrow)
@@ -294,10 +289,8 @@ def painted(labels: np.ndarray, prediction: np.ndarray) -> Drawn:
         axes[2].text(predicted, label, str(count), weight=weight, color=shade, **INSIDE)
     name_classes(axes[2], PAINTED, "Confusion matrix")
     scores, total = matrix.scores(), int(counts.sum())
-    parts = ", ".join(
-        f"{name} {'-' if iou != iou else f'{iou:.2f}'}"
-        for name, iou in zip(PAINTED, scores.iou.tolist(), strict=True)
-    )
+    told = ["-" if iou != iou else f"{iou:.2f}" for iou in scores.iou.tolist()]
+    parts = ", ".join(map(" ".join, zip(PAINTED, told, strict=True)))
     return figure, (
         f"Pixel accuracy {int(counts.trace())} / {total} = {scores.pixel_accuracy:.3f}. IoU: "
         f"{parts}. mIoU, the mean of {int((~scores.iou.isnan()).sum())} classes: "

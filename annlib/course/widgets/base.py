@@ -196,26 +196,20 @@ def choice(name: str, values: Sequence | Mapping, value: object) -> ipywidgets.S
     return ipywidgets.SelectionSlider(options=options, value=value, description=name, **SLIDER)
 
 
-def standalone_page(esm: str, css: str, state: Mapping[str, object], title: str) -> str:
-    """HTML that shows a widget without a kernel.  state: its synced traits"""
-    unused = ("layout", "tabbable", "tooltip")
-    kept = {name: one for name, one in state.items() if name[0] != "_" and name not in unused}
-    if "spec" in kept:
-        kept["spec"] = kept["spec"] | {"takes_photos": False}  # no network could process them
-    page, parts = Template(module("page.html")), {"title": escape(title), "css": css}
-    return page.substitute(parts, state=for_script(kept), module=for_script(esm))
-
-
 def saved_page(saved: Mapping[str, object], title: str) -> str | None:
-    """The page of a widget as a notebook keeps it; None for one without a module of its own.
+    """HTML that shows a widget without a kernel; None for one without a module of its own.
 
-    saved: {"state": ..., "buffers": [{"path": ["data"], "data": base64}, ...]} of one model.
+    saved: as a notebook keeps it, {"state": its synced traits, "buffers": [{"path": ["data"],
+    "data": base64}, ...]}
     """
-    state = dict(saved["state"])
+    state, unused = dict(saved["state"]), ("layout", "tabbable", "tooltip")
     if "_esm" not in state or "spec" not in state:
         return None
     state |= {one["path"][0]: base64.b64decode(one["data"]) for one in saved.get("buffers", [])}
-    return standalone_page(state["_esm"], state.get("_css", ""), state, title)
+    kept = {name: one for name, one in state.items() if name[0] != "_" and name not in unused}
+    kept["spec"] = kept["spec"] | {"takes_photos": False}  # no network could process them
+    parts = {"title": escape(title), "css": state.get("_css", ""), "state": for_script(kept)}
+    return Template(module("page.html")).substitute(parts, module=for_script(state["_esm"]))
 
 
 def for_script(value: object) -> str:

@@ -6,6 +6,7 @@ All is drawn in the browser, and what the attention explorer shows is computed t
 import io
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import NamedTuple
 
 import anywidget
 import numpy as np
@@ -15,15 +16,13 @@ from PIL import Image, ImageOps
 from torch import nn
 
 from annlib.config import IGNORE_INDEX
-from annlib.course.attention import projections_of
-from annlib.course.attention_metrics import query_on
-from annlib.course.interventions import low_and_high, projections_across, strength, with_levels
+from annlib.course.attention import Projections, predict_labels, projections_of, query_on
+from annlib.course.interventions import low_and_high, projections_across, with_levels
 from annlib.course.plots import attention as plots
-from annlib.course.plots.attention import Model, Subject, View, Views, subject_of
-from annlib.course.plots.scenes import receptive_field
+from annlib.course.plots.scenes import attention_map, receptive_field, say_attention
 from annlib.course.plots.style import BLOCK_COLOURS, FigureWithAlt
 from annlib.course.receptive_field import REDUCE, Viewer
-from annlib.course.widgets.base import Explorer, in_this_thread, menu, module, standalone_page
+from annlib.course.widgets.base import Explorer, in_this_thread, menu, module
 from annlib.data.balloon_town.layout import CLASS_NAMES, Scene
 from annlib.model.ann import ANN
 from annlib.model.baselines import Baseline
@@ -63,6 +62,54 @@ class PixelWidget(anywidget.AnyWidget):
         super().close()
 
 
+# A network, or a function: image -> path of a block -> its projections
+Model = nn.Module | Callable[[np.ndarray], Mapping[str, Projections]]
+
+
+class Subject(NamedTuple):
+    """An image and its classes."""
+
+    image: np.ndarray  # uint8 (H, W, 3)
+    labels: np.ndarray | None = None  # class indices (H, W); None: weights are not summed by class
+
+
+class View(NamedTuple):
+    """One block of one network on one image."""
+
+    projections: Projections
+    block: str  # whose colour it has: a key of BLOCK_COLOURS
+    query_map: plots.QueryMap | None = None  # drawn instead of the image
+
+
+Views = Mapping[str, Mapping[str, View]]  # network -> block -> view, by their names in the menus
+
+
+def views_of(models: Mapping[str, Model], image: np.ndarray) -> Views:
+    """All attention blocks of all networks on an image; a model without any raises ValueError."""
+    views: dict[str, dict[str, View]] = {}
+    for name, model in models.items():
+        found = projections_of(model, image) if isinstance(model, nn.Module) else model(image)
+        views[name] = {}
+        for path, one in found.items():
+            part = path.partition(".")[0]
+            block = part if part in ("afnb", "apnb") else "apnb" if one.pool_scales else "nonlocal"
+            views[name]["non-local" if block == "nonlocal" else block.upper()] = View(one, block)
+    return views
+
+
+def subject_of(image: np.ndarray | Scene, model: nn.Module | None = None) -> Subject:
+    """A scene with its labels, or uint8 (H, W, 3) with the model's prediction; else ValueError."""
+    if isinstance(image, Scene):
+        return Subject(image.image, image.labels)
+    image = np.asarray(image)
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        raise ValueError(
+            f"This image has shape {image.shape} and type {image.dtype}, but images are uint8 "
+            "(H, W, 3) in RGB, 0 to 255. Convert a PIL image: np.asarray(it.convert('RGB'))."
+        )
+    return Subject(image, None if model is None else predict_labels(model, image))
+
+
 def pack(subjects: Mapping[str, Subject], views: Mapping[str, Views]) -> tuple[dict, bytes]:
     """Everything that the explorer shows: what there is, and all numbers as one blob.
 
@@ -92,19 +139,14 @@ def pack(subjects: Mapping[str, Subject], views: Mapping[str, Views]) -> tuple[d
                 f"The projections are of an image of {found.image_size}, but {image} has "
                 f"{subjects[image].image.shape[:2]}: a click would select another position."
             )
-        packed = {"image": image, "network": network, "block": block}
-        packed |= {
-            "rows": found.map_size[0],
-            "columns": found.map_size[1],
-            "levels": found.pool_scales and list(found.pool_scales),
-            "channels": found.queries.shape[1],
-            "queries": add(found.queries.numpy(), np.float32),
-            "keys": add(found.keys.numpy(), np.float32),
-            "colour": BLOCK_COLOURS[colour],
-            "query_map": query_map and add(query_map[0], np.float32),
-            "titles": query_map and query_map[1:],
-        }
-        packed_views.append(packed)
+        names = {"image": image, "network": network, "block": block}
+        (rows, columns), channels = found.map_size, found.queries.shape[1]
+        levels = found.pool_scales and list(found.pool_scales)
+        shape = {"rows": rows, "columns": columns, "channels": channels, "levels": levels}
+        arrays = {"queries": add(found.queries, np.float32), "keys": add(found.keys, np.float32)}
+        titles, strength = query_map and query_map[1:], query_map and add(query_map[0], np.float32)
+        look = {"colour": BLOCK_COLOURS[colour], "query_map": strength, "titles": titles}
+        packed_views.append(names | shape | arrays | look)
     spec = {"colours": colours, "images": images, "views": packed_views, "takes_photos": True}
     return spec, bytes(blob)
 
@@ -167,15 +209,19 @@ class AttentionExplorer(PixelWidget):
         return name
 
     def still(self) -> tuple[FigureWithAlt | None, str]:
-        x, y = self.xy
-        blocks, subject = self.views[self.image][self.network], self.subjects[self.image]
+        (x, y), subject = self.xy, self.subjects[self.image]
+        blocks = self.views[self.image][self.network]
         view = blocks.get(self.block) or next(iter(blocks.values()))  # networks differ in blocks
-        title = f"{self.block}, {self.network}"
-        return plots.draw_view(subject, view, y, x, self.levels, self.factor, title)
-
-    def to_html(self) -> str:
-        """The explorer as one HTML page that needs neither kernel nor network."""
-        return standalone_page(self._esm, self._css, self.get_state(), "Attention explorer")
+        scales, title = view.projections.pool_scales, f"{self.block}, {self.network}"
+        chosen = None if scales is None else [scale for scale in scales if scale in self.levels]
+        if chosen == []:
+            return None, "S = 0: there are no keys. Tick at least one level."
+        found = view.projections.attention(chosen, self.factor)
+        words = say_attention(found, subject.labels, y, x)
+        if view.query_map:
+            return plots.two_maps(subject.image, view.query_map, found, y, x), words
+        draw = plots.anchor_map if scales else attention_map
+        return draw(subject.image, found, y, x, title, view.block), words
 
     def take_photo(self, widget: object, content: dict, buffers: list[memoryview]) -> None:
         """A photo that was chosen or pasted in the browser; an error is shown there."""
@@ -227,7 +273,7 @@ def attention_explorer(
     images = images if isinstance(images, Mapping) else {"image": images}
     nets = (one for one in models.values() if isinstance(one, nn.Module))
     model = next((net for net in nets if net.config.num_classes == len(CLASS_NAMES)), None)
-    return AttentionExplorer(images, partial(plots.views_of, models), model)
+    return AttentionExplorer(images, partial(views_of, models), model)
 
 
 ROLES = {"high attends to low (AFNB)": False, "low attends to high (swapped)": True}
@@ -237,7 +283,7 @@ def two_maps(model: ANN, scene: Scene) -> AttentionExplorer:
     """Click a pixel of the query map, exchange the roles of the maps; unfit maps: ValueError."""
 
     def find_views(image: np.ndarray) -> Views:
-        low, high = map(strength, low_and_high(model, image))
+        low, high = (one[0].norm(dim=0).cpu().numpy() for one in low_and_high(model, image))
         straight = high, "High-level map: queries", "Low-level map: keys"
         maps = straight, (low, "Low-level map: queries", "High-level map: keys")
         across = partial(projections_across, model, image)

@@ -103,10 +103,10 @@ class SetUp(Explorer):
         super().__init__(self.draw, rows=[self.button])
         self.on_click(self.button, self.note_click)
 
-    def draw(self) -> tuple[str]:
-        if self.clicked:
-            return ("✓ Widgets: your click has reached Python, and this answer you.",)
-        return ("○ Widgets: waiting for your click (or Tab, then Space).",)
+    def draw(self) -> list[str]:
+        waiting = "○ Widgets: waiting for your click (or Tab, then Space)."
+        answer = "✓ Widgets: your click has reached Python, and this answer you."
+        return [answer if self.clicked else waiting]
 
     def note_click(self) -> None:
         self.clicked = True
@@ -121,9 +121,6 @@ def set_up() -> SetUp:
     return SetUp()
 
 
-VERDICTS = {True: "✓ as expected", False: "≠ a surprise"}
-
-
 def prediction_ledger(predictions: Predictions) -> Explorer:
     """The table of a lesson's predictions, also of those that are compared after it is shown."""
 
@@ -134,7 +131,8 @@ def prediction_ledger(predictions: Predictions) -> Explorer:
         if not rows:
             return [f"{predictions.summary()} Clear the box to see them."]
         head, found = ("prediction", "you said", "it is", "so it was"), rows.items()
-        lines = [(n, say(p.guess), say(p.outcome), VERDICTS[p.as_expected]) for n, p in found]
+        verdicts = "≠ a surprise", "✓ as expected"
+        lines = [(n, say(p.guess), say(p.outcome), verdicts[p.as_expected]) for n, p in found]
         return html_table(head, lines), predictions.summary()
 
     layout = {"margin": "4px"}  # room for the ring that shows the focus

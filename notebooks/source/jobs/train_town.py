@@ -19,7 +19,7 @@ import torch
 
 from annlib.config import TestConfig
 from annlib.course import plots
-from annlib.course.attention_metrics import house_answer, predict_labels
+from annlib.course.attention import house_answer, predict_labels
 from annlib.course.sweeping import show_result
 from annlib.course.training import (
     experiment,
