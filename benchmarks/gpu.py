@@ -17,8 +17,9 @@ from typing import Literal, NamedTuple
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from annlib.cli.common import Device, choose_device
+from annlib.cli.common import Device
 from annlib.config import RuntimeConfig
+from annlib.engine.inference import choose_device
 from annlib.engine.metrics import table
 from annlib.engine.results import provenance, to_json
 from annlib.model.checkpoint import write_atomically
