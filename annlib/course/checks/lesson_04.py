@@ -23,9 +23,8 @@ def cell(student: Callable[[int, int, int], tuple[int, int]]) -> None:
     for side, level in [(12, 4), (7, 1), (draw(13, 19), draw(5, 7)), (16, 6), (draw(3, 4), 7)]:
         edges = [result_of(student, index, side, level) for index in range(level)]
         for index, edge in enumerate(edges):
-            two = isinstance(edge, tuple) and len(edge) == 2
-            if not (two and all(isinstance(end, int) for end in edge)):
-                raise NotYet("no pair of edges", index, side, level, edge)
+            two = isinstance(edge, tuple) and [isinstance(end, int) for end in edge] == [True, True]
+            expect(two, "no pair of edges", index, side, level, edge)
         where = f"A side of {side} positions in {level} cells: yours are {edges}. "
         ends = {end for _, end in edges}
         missing = set(range(side)).difference(*(range(*edge) for edge in edges))

@@ -1,6 +1,7 @@
 """Checkers of lesson 09: label values, sliding windows, memory of a training step."""
 
 from collections.abc import Callable, Sequence
+from itertools import product
 
 import torch
 from torch import Tensor
@@ -8,6 +9,7 @@ from torch import Tensor
 from annlib.config import IGNORE_INDEX
 from annlib.course.checks.base import NotYet, attempt, attempt_number, expect, judge, passed, text
 from annlib.course.checks.inputs import draw, fresh, normal
+from annlib.engine.inference import window_starts
 
 Size = tuple[int, int]
 
@@ -88,9 +90,7 @@ def slide(student: Callable[[Callable[[Tensor], Tensor], Tensor, Size, Size], Te
 
 def places(size: Size, window: Size, stride: Size) -> list[Size]:
     """The top left corners of all windows."""
-    ends = [max(side - one, 0) for side, one in zip(size, window, strict=True)]
-    tops, lefts = ([*range(0, end, step), end] for end, step in zip(ends, stride, strict=True))
-    return [(top, left) for top in tops for left in lefts]
+    return list(product(*map(window_starts, size, window, stride)))
 
 
 def by_counting(images: Tensor, window: Size, stride: Size) -> tuple[Tensor, Tensor, Tensor]:

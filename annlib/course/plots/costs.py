@@ -12,15 +12,24 @@ from matplotlib.ticker import FuncFormatter, StrMethodFormatter
 from annlib.course.attention import Attention
 from annlib.course.attention_metrics import match, query_on
 from annlib.course.commutation import Exchange
-from annlib.course.costs import Setting, bills
+from annlib.course.costs import (
+    TIMED,
+    Curve,
+    Setting,
+    Times,
+    bills,
+    key,
+    predicted,
+    refusal,
+    said_seconds,
+)
 from annlib.course.efficient import EXACT, FAMILIES, KEYS, ORDER, PAIRS, STORAGE
 from annlib.course.implementations import FOLDED_APNB, FUSED, NONLOCAL, PLAIN_APNB
 from annlib.course.plots import style
 from annlib.course.plots.style import BLOCK_COLOURS, INK, Drawn, new_figure, styled
-from annlib.course.preflight import Estimate
+from annlib.course.profiler import Measured
 from annlib.course.replace_attention import Score
-from annlib.course.scaling import TIMED, Curve, Times, key, predicted, refusal, said_seconds
-from annlib.course.timing import Measured
+from annlib.course.row_costs import Estimate
 from annlib.data.balloon_town.layout import Scene
 
 NONLOCAL_COLOUR, APNB_COLOUR = BLOCK_COLOURS["nonlocal"], BLOCK_COLOURS["apnb"]
