@@ -319,11 +319,10 @@ def calls(setting: Setting, names: list[str], device: torch.device) -> dict[str,
     with device:
         modules = {
             NONLOCAL: NonLocalAttention(wide, keys, keys),
-            PLAIN_APNB: implementations.SelfAttention(
-                AsymmetricAttention(wide, wide, keys, keys, setting.grids, True)
-            ),
+            PLAIN_APNB: AsymmetricAttention(wide, wide, keys, keys, setting.grids, True),
         }
-    return {name: profiler.inference(place(modules[name]), (features,)) for name in names}
+    attend = implementations.attention_of_itself
+    return {name: attend(place(modules[name]), features) for name in names}
 
 
 def in_turn(named: Mapping[str, Call], device: torch.device, until: float) -> dict[str, Timing]:

@@ -105,8 +105,7 @@ def predictions(experiment: Experiment, how: Measuring) -> Iterator[Tensor]:
 def inference_cost(row: Published, how: Measuring) -> Cost:
     """Of segmenting one image at single scale, as the row is tested."""
     experiment = shrunk(row.experiment, how.shrink)
-    size = image_size(experiment, how.shrink)
-    return measured(predictions(experiment, how), 1, size, 1, how)
+    return measured(predictions(experiment, how), 1, image_size(experiment, how.shrink), 1, how)
 
 
 def share_of_one_gpu(row: Published) -> Experiment:

@@ -93,8 +93,7 @@ def check_anchors(student: Callable, features: Tensor, levels: Levels) -> Tensor
         "cells of one size": made(crop),
         "levels reversed": PyramidPool(levels[::-1])(features),
     }
-    right = PyramidPool(levels)(features)
-    judge(anchors, right, slips, "not the means of the cells", atol=1e-5)
+    judge(anchors, PyramidPool(levels)(features), slips, "not the means of the cells", atol=1e-5)
     return anchors
 
 
@@ -120,8 +119,7 @@ def pyramid_block(student: type[nn.Module]) -> None:
     side = draw(4, 6)  # one level as large as a square map: nothing is lost
     whole = blocks.build(student, channels, keys, (side,))
     blocks.randomise(whole)
-    square = normal(1, channels, side, side)
-    check_block(whole, square, (side,), "whole map is not non-local")
+    check_block(whole, normal(1, channels, side, side), (side,), "whole map is not non-local")
     leaves = {name: list(block.get_submodule(name).parameters()) for name in PARTS}
     blocks.check_gradient(attempt(block, features), leaves)
     passed("pyramid_block")

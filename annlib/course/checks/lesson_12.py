@@ -17,8 +17,7 @@ SIZE = (8, 12)  # fits all methods at their cheapest
 def kinds_of_attention(answer: Mapping[str, str]) -> None:
     """{"anchors": "fewer keys", ...}: what each method reduces, and what contradicts it."""
     given(answer, "The dictionary")
-    kind = type(answer).__name__
-    expect(isinstance(answer, Mapping), f"Names and kinds make a dictionary; yours is a {kind}.")
+    expect(isinstance(answer, Mapping), "no dictionary", type(answer).__name__)
     wanted = sorted(set(FAMILIES) - {"non-local"})
     missing = [name for name in wanted if name not in answer]
     expect(not missing, f"Still without a kind: {', '.join(missing)}.")
@@ -30,8 +29,7 @@ def kinds_of_attention(answer: Mapping[str, str]) -> None:
         query, key, value = (normal(1, 6, SIZE[0] * SIZE[1]).relu() for _ in range(3))
         method = method_of(name, FAMILIES[name].options[0], SIZE)
         same = torch.allclose(method(query, key, value), exact(query, key, value), atol=1e-4)
-        is_same = "IS" if same else "is not"
-        expect(same == (kind == STORAGE), "same result", name, is_same, kind)
+        expect(same == (kind == STORAGE), "same result", name, "IS" if same else "is not", kind)
         zeros = float((weights_of(method, query, key) == 0).float().mean())
         meet = "those pairs never meet" if zeros else "every pair meets"
         expect(bool(zeros) == (kind == PAIRS), "weights of 0", name, zeros, meet, kind)
@@ -71,9 +69,7 @@ def criss_cross_reach(student: Callable[[int, int], Tensor]) -> None:
     """(height, width) -> bool (N, N): entry (n, s) says if n attends to s in one pass."""
     height, width = draw(4, 5), draw(6, 7)  # wider than a window of 3, and no multiples
     reach, positions = attempt(student, height, width), height * width
-    got = tuple(reach.shape)
-    square = got == (positions, positions)
-    expect(square, f"The answer is (N, N) with N = H * W = {positions}; yours is {got}.")
+    expect(reach.shape == (positions, positions), "not N x N", positions, reach.shape)
     expect(reach.dtype == torch.bool, f"Entries must be True or False; yours are {reach.dtype}.")
     expect(reach.diagonal().all(), "A position is in its own row: it attends to itself, too.")
     y, x = draw(1, height - 2), draw(1, width - 2)  # at a corner slips may give the same
@@ -88,6 +84,6 @@ def criss_cross_reach(student: Callable[[int, int], Tensor]) -> None:
     others = int(outside.sum())
     expect(not others, f"{where} attends to {others} positions neither in its row nor column.")
     counts, cross = reach.sum(1), height + width - 1
-    if not (counts == cross).all():
-        raise NotYet("size of the cross", cross, int(counts.max()), int(counts.min()))
+    most, fewest = int(counts.max()), int(counts.min())
+    expect(most == fewest == cross, "size of the cross", cross, most, fewest)
     passed(text("criss_cross_reach", cross))
