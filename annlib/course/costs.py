@@ -201,9 +201,8 @@ def largest_affordable(
     small: measured on a smaller map. If no map is affordable, the first one is returned.
     """
     spent = calls * sum(each.timing.median for each in small.measured.values()) / 1000
-    pairs = min(  # at most N * N of a map that both allow; time grows with N * N at most
-        prod(small.size) ** 2 * seconds / spent, num_bytes / 2 / (2 * FLOAT32)
-    )
+    # At most N * N of a map that both allow; time grows with N * N at most.
+    pairs = min(prod(small.size) ** 2 * seconds / spent, num_bytes / 2 / (2 * FLOAT32))
     return max([*sizes[:1], *(size for size in sizes if prod(size) ** 2 <= pairs)], key=prod)
 
 
@@ -226,9 +225,12 @@ SMALL = Setting((16, 24), 256, (1, 3, 6, 8))  # where the speed is measured
 SECONDS = 3.0  # that a measurement may take
 AFFORDED = 2.0  # the same, estimated from a quarter of the map, which may fit into a cache
 MOST_ROUNDS = 5
+BEFORE = (
+    "'Measure here' calls the non-local block and APNB on this map, on this machine, and draws "
+    "their time beside the time that operations suggest. It takes at most about 3 s."
+)
 GROWTH = {PLAIN_APNB: 4, NONLOCAL: 16}  # with twice the sides, at most: linear, and quadratic in N
 
-Size = tuple[int, int]  # height, width
 Key = tuple[str, Setting]
 Call = Callable[[], Any]
 
@@ -339,3 +341,24 @@ def in_turn(named: Mapping[str, Call], device: torch.device, until: float) -> di
 def said_seconds(seconds: float) -> str:
     """Three digits, in ms below a second."""
     return f"{seconds:.3g} s" if seconds >= 1 else f"{1000 * seconds:.3g} ms"
+
+
+def say_times(setting: Setting, memory: float, times: Times | None) -> str:
+    """Predicted and measured times at one map, or why there is no measurement."""
+    if times is None:
+        return f"Time: {BEFORE}"
+    said = []
+    for name in TIMED:
+        seconds, asked = predicted(name, setting, times.speed), key(name, setting)
+        if (timing := times.timings.get(asked)) is not None:
+            every, ratio = (timing.median, timing.fastest, timing.slowest), timing.median / seconds
+            told = "measured {} ({} to {})".format(*(said_seconds(one / 1000) for one in every))
+            told += f", {ratio / 1000:.1f} times the prediction"
+        else:
+            why = times.refused.get(asked) or refusal(name, setting, times.speed, memory)
+            told = "not measured yet" if why is None else f"not measured: {why}"
+        said.append(f"{name}: predicted {said_seconds(seconds)}, {told}.")
+    return (
+        f"Time by operations, at the {times.speed / 1e9:,.0f} GFLOPs a second of the non-local "
+        f"block on the map of 16 x 24 (C = 256). {' '.join(said)}"
+    )

@@ -20,6 +20,7 @@ from annlib.course.costs import (
     predicted,
     refusal,
     said_seconds,
+    say_times,
     timed,
 )
 from annlib.course.implementations import (
@@ -29,7 +30,7 @@ from annlib.course.implementations import (
     asymmetric_flops,
     nonlocal_flops,
 )
-from annlib.course.plots.costs import cost_curves, say_times
+from annlib.course.plots.costs import cost_curves
 from annlib.course.profiler import Timing
 from annlib.course.widgets.costs import CHANNELS, GRIDS, MEASURE, SIDES, CostExplorer
 
