@@ -51,10 +51,7 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def check_hash(path: Path, expected: str) -> str:
-    """The hash of a file.  expected: the algorithm and how the hash begins, "sha256:2cccc1ad"
-
-    Raises ValueError for a file with another hash.
-    """
+    """The hash of a file, which begins as expected ("sha256:2cccc1ad"), else ValueError."""
     algorithm, _, start = expected.partition(":")
     with path.open("rb") as file:
         actual = hashlib.file_digest(file, algorithm).hexdigest()
@@ -108,9 +105,8 @@ def fetch(url: str, part: Path, start: int) -> None:
 def download(url: str, path: Path, expected: str) -> Path:
     """The file of that address at `path`, fetched with a progress bar if it is not there yet.
 
-    expected: see `check_hash`. What came of an interrupted download is kept in `path` + ".part" and
-    resumed. Raises ConnectionError with a way to go on, OSError for a full disk, ValueError for
-    another hash.
+    expected: see `check_hash`. An interrupted download is kept in `path` + ".part" and resumed.
+    Raises ConnectionError with a way to go on, OSError for a full disk, ValueError for the hash.
     """
     if path.exists():
         check_hash(path, expected)

@@ -1,11 +1,44 @@
 """What holds for every test."""
 
 import asyncio
+import re
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
+import hypothesis
 import pytest
 import torch
+from selection import MARKS, can_match, kept_together
+
+hypothesis.settings.register_profile("any machine", deadline=None)  # also a busy one
+hypothesis.settings.load_profile("any machine")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Files and folders without a chosen test are not imported, which takes seconds for some."""
+    expression = config.getoption("markexpr")
+    words = set(re.findall(r"\w+", expression))
+    is_file = collection_path.match("test_*.py")
+    paths = [collection_path] if is_file else [*collection_path.rglob("test_*.py")]
+    if not paths or not words or not words <= {*MARKS, "and", "or", "not"}:
+        return None
+    chosen = any(can_match(expression, path.read_text(encoding="utf-8")) for path in paths)
+    return None if chosen else True
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object | None:
+    """Which process of `pytest -n 2 --dist loadfile` runs a test: see selection.py."""
+    if config.getvalue("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return kept_together(nodeid)
+
+    return Scheduling(config, log)
 
 
 @pytest.fixture(autouse=True)

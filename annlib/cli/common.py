@@ -161,8 +161,7 @@ def memory_advice(
             text = f"The GPU's memory is used up ({held:.1f} of {total:.1f} GiB by this process)"
         else:
             text = f"The machine's memory is used up ({str(error).splitlines()[0]})"
-        crop = experiment.data.crop_size
-        share = experiment.data.batch_size // processes
+        crop, share = experiment.data.crop_size, experiment.data.batch_size // processes
         microbatch = share // compute.accumulate
         size = f" of {crop[0]} x {crop[1]} pixels" if crop else ""
         text += f", working on {microbatch} images{size} at the same time."
@@ -173,8 +172,6 @@ def memory_advice(
                 "the gradient (batch norm then sees the smaller ones)."
             )
         if compute.precision == "fp32":
-            text += (
-                " Try --precision bf16: most feature maps then take 2 bytes a number instead of 4."
-            )
+            text += " Try --precision bf16: most feature maps then take 2 bytes a number, not 4."
         text += " A smaller crop_size in the experiment."
         raise OSError(errno.ENOMEM, text) from error

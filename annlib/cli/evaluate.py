@@ -1,6 +1,7 @@
 """annlib evaluate: scores a network on labelled images."""
 
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -10,6 +11,7 @@ from annlib.cli.common import Device, choose_device, interruptible, message_of, 
 from annlib.config import Precision
 
 if TYPE_CHECKING:
+    from annlib.data.classes import DatasetSpec
     from annlib.engine.evaluate import Evaluation
     from annlib.engine.metrics import Scores
 
@@ -49,6 +51,25 @@ def follow(evaluation: "Evaluation", workers: int, title: str | None = None) -> 
     if is_main():
         print(f"Stopped. {hint}")
     raise KeyboardInterrupt  # as noted by `interruptible`
+
+
+def check_folder_classes(spec: "DatasetSpec", root: Path | None) -> None:
+    """Raises ValueError when a folder's classes.txt is not the list that a network learned."""
+    if root is None or not (root / "classes.txt").is_file():
+        return
+    from annlib.data.classes import folder_spec
+
+    learned, given = spec.class_names, folder_spec(root).class_names
+    if learned == given:
+        return
+    pairs = enumerate(zip_longest(learned, given, fillvalue="none"))
+    differing = [f"{i}: {ours} / {theirs}" for i, (ours, theirs) in pairs if ours != theirs]
+    raise ValueError(
+        f"The network learned {len(learned)} classes of {spec.name}, {root / 'classes.txt'} lists "
+        f"{len(given)}. They differ at {', '.join(differing[:5])}"
+        f"{' and further on' if len(differing) > 5 else ''} (network / folder). Labels would be "
+        "taken for other classes: give the folder that it was trained for, or train on this one."
+    )
 
 
 @dataclass(frozen=True)
@@ -102,7 +123,7 @@ class Evaluate:
         from annlib.engine.evaluate import Evaluation
         from annlib.engine.inference import MULTI_SCALE, check_test
         from annlib.engine.metrics import score_table
-        from annlib.engine.predictor import check_folder_classes, find_network, segmenter
+        from annlib.engine.predictor import find_network, segmenter
         from annlib.engine.results import to_json
         from annlib.model.checkpoint import write_atomically
 

@@ -57,9 +57,8 @@ def validation_split(
     network: "Network", row: Published, root: Path, limit: int | None
 ) -> "tuple[SegmentationFolder, tuple[str, ...]]":
     """Its images, `limit` of them evenly spaced if given, and caveats about them."""
-    from annlib.data.classes import PUBLISHED_IMAGES
     from annlib.data.datasets import labelled
-    from annlib.data.synthetic import MARK
+    from annlib.data.synthetic import MARK, PUBLISHED_IMAGES
 
     dataset = labelled(network.spec, root, "val")
     total, name = len(dataset), row.experiment.data.dataset

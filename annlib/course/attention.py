@@ -14,7 +14,7 @@ import torch
 from einops import einsum, rearrange
 from torch import Tensor, nn
 
-from annlib.data.transforms import normalise
+from annlib.data.io import normalise
 from annlib.engine.inference import inference_of
 from annlib.model.ann import map_size
 from annlib.model.asymmetric import AsymmetricAttention

@@ -21,7 +21,7 @@ from annlib.course.profiler import Comparison, Conditions, Implementation, Resul
 from annlib.engine.metrics import table
 from annlib.model.asymmetric import AFNB, APNB, AsymmetricAttention
 from annlib.model.baselines import NonLocalAttention
-from annlib.model.fused import FoldedAFNB, FoldedAPNB, FoldedAttention
+from annlib.model.fused import FoldedAFNB, FoldedAPNB, attend
 
 Size = tuple[int, int]  # height, width
 PLAIN_BLOCK, FOLDED_BLOCK, REFERENCE = "plain", "folded", "reference"
@@ -108,6 +108,15 @@ def nonlocal_bytes(shape: Shape) -> int:
     """Peak memory of NonLocalAttention: float32 scores, their softmax, keys, values."""
     n = shape.positions
     return 4 * shape.batch * n * (2 * n + shape.key_channels + shape.value_channels)
+
+
+class FoldedAttention(AsymmetricAttention):
+    """AsymmetricAttention with the value and output projections on the anchors."""
+
+    def forward(self, query_map: Tensor, key_map: Tensor) -> Tensor:
+        """(B, Cq, H, W), (B, Ck, h, w) -> (B, Cq, H, W)"""
+        weights, anchors = attend(self, query_map, key_map)
+        return (weights @ anchors).mT.unflatten(2, query_map.shape[2:])
 
 
 class FusedNonLocalAttention(NonLocalAttention):

@@ -100,6 +100,19 @@ def theoretical_field(layers: nn.Sequential, position: tuple[int, int]) -> Field
     return Field(top, left, bottom + 1, right + 1)
 
 
+def side_of_field(blocks_per_stage: int, head_kernels: int = 0) -> int:
+    """Side, in pixels of the image, of the theoretical field of a position on LocalNet's c5.
+
+    head_kernels: number of further 3x3 convolutions at 1/8 (the reduce of every head is one).
+    """
+    side, step = 3, 2  # after the stem; each 3x3 widens it by two steps of the map it works on
+    for stride in (2, 2, 1, 1):  # of the stages
+        side += 2 * step
+        step *= stride
+        side += 2 * step * (blocks_per_stage - 1)
+    return side + 2 * step * head_kernels
+
+
 class Viewer:
     """The views of one image in one network; each depth runs once, a view is a backward pass."""
 

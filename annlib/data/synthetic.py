@@ -1,10 +1,7 @@
 """Small synthetic imitations of Cityscapes, ADE20K and VOC, with their folders and label values.
 
-A class is recognised by its colour and its stripes, and stands where it belongs: enough to learn
-something, and cheap at any size. Legend: H height, W width; sizes are (height, width) in pixels.
-
-For tests and rehearsals. The images are painted, so scores on them say nothing about the real
-data sets; a file MIMIC.txt in the root says so.
+For tests and rehearsals. A class has its colour, its stripes and its place: enough to learn
+something; scores say nothing about the real data sets. Sizes are (height, width) in pixels.
 """
 
 from collections.abc import Iterator
@@ -19,18 +16,24 @@ from annlib.config import IGNORE_INDEX
 from annlib.data.classes import (
     ADE20K,
     CITYSCAPES,
-    PUBLISHED_IMAGES,
     VOC12AUG,
     DatasetSpec,
     spread_colour,
 )
 from annlib.data.folders import ADE20K_FOLDERS, LISTS, SBD_PLACES
-from annlib.data.io import all_or_nothing, need_scipy
+from annlib.data.io import need_scipy
+from annlib.files import all_or_nothing
 
 Benchmark = Literal["cityscapes", "ade20k", "voc12aug"]
 Size = tuple[int, int]
 Values = np.ndarray  # uint8 (H, W), as in the label files
 
+PUBLISHED_IMAGES: dict[str, dict[str, int]] = {
+    "cityscapes": {"train": 2975, "val": 500},
+    "ade20k": {"train": 20210, "val": 2000},
+    "voc12aug": {"train": 10582, "val": 1449},
+    "camvid": {"train": 367, "val": 101},
+}
 MARK = "MIMIC.txt"
 CITIES = {"train": ("attrappen", "nachbau"), "val": ("spiegelau",)}
 SIZES: dict[Benchmark, tuple[Size, ...]] = {
@@ -65,11 +68,7 @@ SKEW = 2.5  # of chance towards the first classes of ADE20K, which are the most 
 
 
 def paint(values: Values, spec: DatasetSpec, random: np.random.Generator) -> np.ndarray:
-    """Label values -> uint8 (H, W, 3) RGB: colour and stripes of each class, light, and noise.
-
-    Colours are drawn towards grey, so that light and stripes can be seen on all of them. Pixels
-    without a class look different each time.
-    """
+    """Label values -> uint8 (H, W, 3): greyish colours, stripes of each class, light, and noise."""
     height, width = values.shape
     row, column = np.ogrid[:height, :width]
     number = np.arange(256)
@@ -215,11 +214,7 @@ def save(image: np.ndarray, path: Path, palette: list[int] | None = None) -> Non
 def write_voc(
     folder: Path, train: int, val: int, sizes: Iterator[Size], seed: int, originals: bool
 ) -> None:
-    """VOCdevkit/VOC2012, and what SBD adds: half of the training images, rounded down.
-
-    An image shows two objects on a background (0), each with a border of 255, and at times a third;
-    the classes are dealt so that many occur soon.
-    """
+    """VOCdevkit/VOC2012, and what SBD adds: half of the training images, rounded down."""
     home, sbd = folder / "VOCdevkit" / "VOC2012", folder / SBD_PLACES[0]
     names = [f"2012_{index:06d}" for index in range(train + val)]
     added, own = names[: train // 2], names[train // 2 :]

@@ -22,14 +22,9 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from annlib.config import Experiment, RuntimeConfig, experiment_from
+from annlib.data.check import training_problem
 from annlib.data.classes import DatasetSpec
-from annlib.data.datasets import (
-    DatasetSplits,
-    SegmentationFolder,
-    class_balance,
-    label_pixels,
-    training_problem,
-)
+from annlib.data.datasets import DatasetSplits, SegmentationFolder, class_balance, label_pixels
 from annlib.data.loader import ResumableBatchSampler, make_loader
 from annlib.engine.distributed import (
     any_rank,

@@ -36,12 +36,12 @@ from annlib.course.attention import attention_of, capture_attention, model_input
 from annlib.course.attention_metrics import entropy, hint_offsets, match, pixel_view, query_on
 from annlib.course.guesses import Predictions
 from annlib.course.lesson import open_lesson, progress
+from annlib.course.receptive_field import side_of_field
 from annlib.data.balloon_town.dataset import make_scene
 from annlib.data.datasets import FIRST_VAL_SEED, TRAIN_SCENES
 from annlib.experiments import town
 from annlib.model.baselines import NonLocal, NonLocalAttention
 from annlib.model.build import build_model
-from annlib.model.localnet import receptive_field
 
 lesson = open_lesson(mode, device, seed, data_root, experiment)
 predictions = Predictions()
@@ -56,8 +56,8 @@ predictions = Predictions()
 # %%
 scene = make_scene(FIRST_VAL_SEED + 21)
 house = scene.houses[0]
-at_c5 = build_model(town("fcn").model).backbone.receptive_field  # c5: its last map
-at_reduce = receptive_field(blocks_per_stage=1, head_kernels=1)
+at_c5 = side_of_field(blocks_per_stage=1)  # c5: the last map of the backbone
+at_reduce = side_of_field(blocks_per_stage=1, head_kernels=1)
 side = pixel_view(at_reduce)  # enlarging the map to the picture mixes neighbouring positions
 print(f"A position sees {at_c5} pixels a side after the backbone, {at_reduce} after one more 3 x 3")
 print(f"convolution; a pixel of the answer depends on {side}.")

@@ -377,6 +377,7 @@ def test_what_cannot_be_checked_is_told_first(run, words: tuple, message: str) -
     assert not Path("data").exists()
 
 
+@pytest.mark.all
 @pytest.mark.slow
 def test_published_row_holds_in_every_claim() -> None:
     (check,) = check_rows([published_experiments.published(CITYSCAPES_769)], SHRINK)

@@ -20,6 +20,8 @@ IMPORTED = re.compile(r"\bwidgets\.(\w+)\(")
 KERNELS = "@jupyterlab/apputils-extension:kernels-settings"
 WIDGETS = "@jupyter-widgets/jupyterlab-manager:plugin"
 
+pytestmark = pytest.mark.browser
+
 STUBBORN = """
 import signal, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -23,6 +23,7 @@ from torch import Tensor
 from torchvision.models import ResNet50_Weights, ResNet101_Weights, resnet50
 
 from annlib import __main__, published_experiments
+from annlib.cli.weights import all_weights, find_weights, verify
 from annlib.config import ModelConfig, experiment_from
 from annlib.experiments import FULL_SIZE, LAPTOP
 from annlib.model import hub
@@ -32,14 +33,11 @@ from annlib.model.checkpoint import load, save
 from annlib.model.hub import (
     PRETRAINED,
     Pretrained,
-    all_weights,
     fetch_published,
-    find_weights,
     import_published,
     kept_at,
     load_backbone,
     load_published,
-    verify,
 )
 from annlib.published_experiments import Published
 

@@ -32,11 +32,11 @@ from annlib.course.attention_metrics import (
     query_on,
 )
 from annlib.course.plots.scenes import say_attention
+from annlib.course.receptive_field import side_of_field
 from annlib.data.balloon_town.dataset import make_scene
 from annlib.data.balloon_town.layout import CLASS_NAMES, HOUSES
 from annlib.model.ann import map_size
 from annlib.model.build import build_model
-from annlib.model.localnet import receptive_field
 
 
 @pytest.fixture(autouse=True)
@@ -338,7 +338,7 @@ def test_a_pixel_sees_as_far_as_said_and_no_farther() -> None:
         (gradient,) = torch.autograd.grad(answer[y, 96], image, retain_graph=True)
         rows = gradient[0].sum((0, 2)).nonzero()
         reach += [y - int(rows.min()), int(rows.max()) - y]
-    assert 2 * max(reach) + 1 == pixel_view(receptive_field(1, head_kernels=1)) == 85
+    assert 2 * max(reach) + 1 == pixel_view(side_of_field(1, head_kernels=1)) == 85
 
 
 def test_predicted_labels_are_classes_of_every_pixel() -> None:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from annlib.course.implementations import (
     Channels,
+    FoldedAttention,
     FusedNonLocalAttention,
     Shape,
     asymmetric_flops,
@@ -43,7 +44,7 @@ from annlib.course.profiler import (
 )
 from annlib.model.asymmetric import AFNB, APNB, AsymmetricAttention
 from annlib.model.baselines import NonLocalAttention
-from annlib.model.fused import FoldedAFNB, FoldedAPNB, FoldedAttention, pyramid_means
+from annlib.model.fused import FoldedAFNB, FoldedAPNB, pyramid_means
 from benchmarks import mmseg_reference
 from benchmarks.mmseg_reference import installed
 

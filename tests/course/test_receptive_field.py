@@ -8,13 +8,20 @@ from torch import Tensor, nn
 
 from annlib.config import ModelConfig
 from annlib.course.plots.scenes import receptive_field as draw
-from annlib.course.receptive_field import BLOCK, REDUCE, Field, Viewer, depths, theoretical_field
+from annlib.course.receptive_field import (
+    BLOCK,
+    REDUCE,
+    Field,
+    Viewer,
+    depths,
+    side_of_field,
+    theoretical_field,
+)
 from annlib.course.widgets.explorer import ReceptiveField
 from annlib.data.balloon_town.dataset import make_scene
 from annlib.experiments import town
 from annlib.model.baselines import Baseline
 from annlib.model.build import build_model, shipped_model
-from annlib.model.localnet import receptive_field as side_by_formula
 from annlib.model.resnet import ResNet
 
 SCENE = make_scene(5)
@@ -96,8 +103,8 @@ def test_field_counts_dilation() -> None:
 def test_side_is_that_of_the_networks_own_formula(depth: int) -> None:
     found = depths(small(depth=depth))
     blocks = {9: 1, 17: 2}[depth]
-    assert theoretical_field(found["stage5"], (9, 9)).size[0] == side_by_formula(blocks)
-    assert theoretical_field(found[REDUCE], (9, 9)).size[1] == side_by_formula(blocks, 1)
+    assert theoretical_field(found["stage5"], (9, 9)).size[0] == side_of_field(blocks)
+    assert theoretical_field(found[REDUCE], (9, 9)).size[1] == side_of_field(blocks, 1)
 
 
 @pytest.mark.parametrize("head", ["nonlocal", "apnb"])

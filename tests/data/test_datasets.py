@@ -13,6 +13,7 @@ from torch.utils.data import Subset
 
 from annlib.config import IGNORE_INDEX, DataConfig
 from annlib.data.balloon_town.dataset import make_scene, write_scenes
+from annlib.data.check import training_problem
 from annlib.data.classes import BALLOON_TOWN, CAMVID, CITYSCAPES, DatasetSpec
 from annlib.data.datasets import (
     FIRST_VAL_SEED,
@@ -25,7 +26,6 @@ from annlib.data.datasets import (
     label_pixels,
     labelled,
     open_data,
-    training_problem,
 )
 from annlib.data.io import read_image
 from annlib.data.loader import Draw, Seeded

@@ -21,11 +21,11 @@ import pytest
 from PIL import Image
 
 from annlib.data import prepare as prepare_module
-from annlib.data.classes import PUBLISHED_IMAGES, VOC12AUG
+from annlib.data.classes import VOC12AUG
 from annlib.data.folders import LISTS, find_pairs
 from annlib.data.io import read_labels
 from annlib.data.prepare import BY_HAND, prepare, unpack
-from annlib.data.synthetic import MARK, mimic
+from annlib.data.synthetic import MARK, PUBLISHED_IMAGES, mimic
 
 SIZE = (32, 48)
 

@@ -76,8 +76,8 @@ def cheats(folder: Path) -> list[str]:
     """A line for each cheat: what it got, what it reached, how it ended."""
     sandbox = open_sandbox(stage_worker(folder / "stage"), unsafe=False, user=AS_USER)
     lines = []
-    for name in CHEATS:
-        result, reached = attempted(name, sandbox, folder)
+    for name, cells in CHEATS.items():
+        result, reached = attempted(cells, sandbox, folder)
         errors = ", ".join(dict.fromkeys(failure["type"] for failure in result.failures))
         stopped = ", ".join(reached) or "nothing"
         lines.append(row(name, f"{result.points:g}", stopped, result.ended, errors or "-"))

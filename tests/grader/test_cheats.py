@@ -1,9 +1,11 @@
 """Nothing a submission does in the sandbox gets it points, or reaches beyond it."""
 
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from cheats import CHEATS, SHORT, attempted
+from cheats import CHEATS, SHORT, Attempt, attempted
 from in_process import AS_USER
 
 from annlib.course.assignments.a1 import A1
@@ -16,9 +18,25 @@ from annlib.grader.worker import MOST_FAILURES
 MISSING = why_not(AS_USER)
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.timeout(900),  # the first test waits for all attempts
     pytest.mark.skipif(bool(MISSING), reason=f"no sandbox here: {MISSING}"),
 ]
 
+# Their cells raise an error and the worker goes on, so one worker tries all of them.
+TOGETHER = (
+    "reads the teacher's files",
+    "writes outside its folder",
+    "deletes outside its folder",
+    "looks for annlib's own blocks",
+    "opens a socket",
+    "forks a bomb",
+    "leaves a daemon behind",
+    "asks for input",
+    "has the kernel signal its parent",
+)
+SEVERAL = "several cheats in one notebook"
+ATTEMPTS = {name: cells for name, cells in CHEATS.items() if name not in TOGETHER}
+ATTEMPTS[SEVERAL] = tuple(cell for name in TOGETHER for cell in CHEATS[name])
 WAYS_OUT = (
     "open('/proc/1/mem', 'r+b')",
     "open('/proc/self/oom_score_adj', 'w')",
@@ -42,26 +60,51 @@ def call(name, *arguments):
 """
 
 
+def sandbox_in(folder: Path) -> Sandbox:
+    return open_sandbox(stage_worker(folder / "stage"), unsafe=False, user=AS_USER)
+
+
 @pytest.fixture(scope="module")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Sandbox:
-    return open_sandbox(stage_worker(tmp_path_factory.mktemp("stage")), unsafe=False, user=AS_USER)
+def attempts(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Attempt]:
+    """What comes of each, three at a time: many only wait for a limit."""
+
+    def attempt(cells: Sequence[str], folder: Path) -> Attempt:
+        return attempted(cells, sandbox_in(folder), folder)
+
+    folders = [tmp_path_factory.mktemp("cheat") for _ in ATTEMPTS]
+    with ThreadPoolExecutor(3) as pool:
+        return dict(zip(ATTEMPTS, pool.map(attempt, ATTEMPTS.values(), folders), strict=True))
 
 
-@pytest.mark.parametrize("name", CHEATS)
-def test_cheat_gets_nothing_and_reaches_nothing(
-    name: str, sandbox: Sandbox, tmp_path: Path
-) -> None:
-    result, reached = attempted(name, sandbox, tmp_path)
+@pytest.mark.parametrize("name", ATTEMPTS)
+def test_cheat_gets_nothing_and_reaches_nothing(name: str, attempts: Mapping[str, Attempt]) -> None:
+    result, reached = attempts[name]
+    assert (result.points, reached) == (0, [])
+
+
+def test_each_of_several_cheats_in_one_notebook_is_stopped(attempts: Mapping[str, Attempt]) -> None:
+    result, _ = attempts[SEVERAL]
+    failed = {failure["cell"]: failure["type"] for failure in result.failures}
+    assert result.ended == "finished"
+    assert [*failed] == [*range(1, 1 + len(ATTEMPTS[SEVERAL]))], failed
+
+
+@pytest.mark.all
+@pytest.mark.parametrize("name", TOGETHER)
+def test_cheat_alone_gets_nothing_and_reaches_nothing(name: str, tmp_path: Path) -> None:
+    result, reached = attempted(CHEATS[name], sandbox_in(tmp_path), tmp_path)
     assert (result.points, reached) == (0, [])
 
 
 @pytest.mark.parametrize("as_root", [False, True], ids=["as it is", "as if root kept its rights"])
 def test_a_submission_finds_no_way_out_of_the_sandbox(
-    as_root: bool, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    as_root: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     if as_root:
         monkeypatch.setattr(sandboxes, "started_by_root", lambda: False)
         sandbox = open_sandbox(stage_worker(tmp_path / "stage"), unsafe=False)
+    else:
+        sandbox = sandbox_in(tmp_path)
     nothing = Message({"calls": []}, {})
     for ways in (WAYS_OUT[:MOST_FAILURES], WAYS_OUT[MOST_FAILURES:]):
         found = run_worker(sandbox, SHORT, PRELUDE, ways, {}, nothing)
@@ -70,9 +113,11 @@ def test_a_submission_finds_no_way_out_of_the_sandbox(
         assert set(failed.values()) <= {"OSError", "PermissionError"}
 
 
-def test_feedback_tells_nothing_of_what_was_asked(sandbox: Sandbox, tmp_path: Path) -> None:
-    for name in filter(lambda name: name.startswith("tells"), CHEATS):
-        result, _ = attempted(name, sandbox, tmp_path)
+def test_feedback_tells_nothing_of_what_was_asked(attempts: Mapping[str, Attempt]) -> None:
+    tells = [name for name in ATTEMPTS if name.startswith("tells")]
+    assert len(tells) == 3
+    for name in tells:
+        result, _ = attempts[name]
         page = feedback(A1, result, {})
         assert "carried" not in page and "carried" not in result.ended
         assert "an error of its own" in page or "cannot be read" in page or not result.failures

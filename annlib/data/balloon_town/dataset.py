@@ -21,7 +21,7 @@ from torch.utils.data import Dataset
 
 from annlib.data.balloon_town.layout import CLASS_NAMES, PALETTE, Scene, plan_scene, with_patterns
 from annlib.data.balloon_town.render import paint_scene
-from annlib.data.io import all_or_nothing
+from annlib.files import all_or_nothing
 
 
 def make_scene(
@@ -32,10 +32,7 @@ def make_scene(
 
 
 def repaint(scene: Scene, balloon_index: int, pattern: int) -> Scene:
-    """The counterfactual: one balloon gets another pattern, and the house that it decides follows.
-
-    The image differs inside that balloon's fabric only.
-    """
+    """The counterfactual: a balloon gets another pattern, and the house that it decides follows."""
     patterns = [balloon.pattern for balloon in scene.balloons]
     patterns[balloon_index] = pattern
     return paint_scene(with_patterns(scene.layout, patterns))

@@ -1,8 +1,7 @@
 """The objects of a scene, their classes, colours and positions, and how a seed determines them.
 
-A house is a home, a shop or a school according to the pattern of the balloon with its paint, and
-nothing else hints at it: places, sizes and paints are drawn first, patterns last and independently.
-Coordinates as in painting.py: y down, x right, in pixels. Legend: H height, W width.
+Places, sizes and paints are drawn first, patterns last and independently. Coordinates as in
+painting.py: y down, x right, in pixels. Legend: H height, W width.
 """
 
 from collections.abc import Sequence
@@ -140,8 +139,7 @@ def plan_scene(
 ) -> Layout:
     """Draws a layout; thousands a second, because nothing is painted.
 
-    patterns: of the balloons from left to right. radius: of all balloons, in pixels. Three houses
-    have one paint each; each paint is on one balloon, and at times one more balloon has a fourth.
+    patterns: of the balloons from left to right. radius: of all balloons, in pixels.
     """
     rng = Dice(seed, stream=0)
     ground = rng.uniform(106, 108)
