@@ -21,8 +21,7 @@ from tyro.conf import arg
 from annlib.cli.common import Device, at_least_one, exit_codes, parse, use_threads
 from annlib.config import Precision
 from annlib.course.implementations import Channels
-from annlib.course.profiler import Timing, available_bytes, seconds_of, time_calls
-from annlib.course.timing import Conditions
+from annlib.course.profiler import Conditions, Timing, available_bytes, seconds_of, time_calls
 from annlib.engine.inference import DTYPES, choose_device
 from annlib.engine.results import command, device_name, provenance, to_json, write_results
 from annlib.model.checkpoint import write_atomically

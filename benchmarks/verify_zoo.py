@@ -27,7 +27,6 @@ from annlib.config import IGNORE_INDEX, Experiment, RuntimeConfig, TestConfig
 from annlib.course.row_costs import (
     IMAGE_SIZES,
     gflops_by_part,
-    parameters_by_part,
     share_of_one_gpu,
     shrunk,
     shrunk_size,
@@ -46,6 +45,7 @@ from annlib.model.checkpoint import write_atomically
 from annlib.model.convert import from_mmseg, load_strictly
 from annlib.published_experiments import ROWS, Published, published
 from benchmarks.common import main
+from benchmarks.network import parameters_by_part
 
 REFERENCE = Path(__file__).parents[1] / "data" / "reference"
 KEYS = {50: "state_dict_keys_r50_19.txt", 101: "state_dict_keys_r101_150.txt"}

@@ -3,7 +3,7 @@
 B batch, C channels of queries and keys, Cv of values, H x W the map, N = H * W query positions, S
 keys. Each function gives the weighted sums of the values, (B, N, Cv), and is linear in the values,
 so with the identity as values it returns its weights (`weights_of`). Operations are those of matrix
-products, two for each multiply-add. Stored are the weights, or what replaces them, at their peak.
+products, two for each multiply-add.
 """
 
 from collections.abc import Callable
@@ -152,7 +152,6 @@ KINDS = KEYS, PAIRS, ORDER, STORAGE = "fewer keys", "fewer pairs", "other order"
 EXACT = "non-local"
 SCALES = {1: (1,), 10: (1, 3), 46: (1, 3, 6), 110: (1, 3, 6, 8)}  # anchors -> grids
 ROUNDS = 5  # of finding centres
-Count = Callable[[int, Size, int], int]  # (option, size, channels) -> how many
 
 
 class Family(NamedTuple):
@@ -162,13 +161,16 @@ class Family(NamedTuple):
     unit: str
     options: tuple[int, ...]  # from the cheapest to the most expensive
     make: Callable[[int, Size], Method]
-    operations: Count
-    stored: Count
+    operations: Callable[[int, Size, int], int]  # (option, size, channels) -> how many
 
 
 def attend(keys: int, size: Size, channels: int) -> int:
     """Operations of N positions that attend to S keys: 4 N S C."""
     return 4 * prod(size) * keys * channels
+
+
+def all_pairs(option: int, size: Size, channels: int) -> int:
+    return attend(prod(size), size, channels)
 
 
 def nystrom_operations(option: int, size: Size, channels: int) -> int:
@@ -181,56 +183,47 @@ def nystrom_operations(option: int, size: Size, channels: int) -> int:
 # Lambdas take m (the option), s (the size of the map) and c (the channels).
 # fmt: off
 FAMILIES: dict[str, Family] = {
-    EXACT: Family(
-        "nothing", "all weights written down", (1,), lambda m, s: exact,
-        lambda m, s, c: attend(prod(s), s, c), lambda m, s, c: prod(s) ** 2,
-    ),
-    "fused": Family(
-        STORAGE, "a tile of weights at a time", (1,), lambda m, s: fused,
-        lambda m, s, c: attend(prod(s), s, c), lambda m, s, c: 0,
-    ),
+    EXACT: Family("nothing", "all weights written down", (1,), lambda m, s: exact, all_pairs),
+    "fused": Family(STORAGE, "a tile of weights at a time", (1,), lambda m, s: fused, all_pairs),
     "anchors": Family(
         KEYS, "anchors", tuple(SCALES)[1:],
-        lambda m, s: partial(anchors, size=s, scales=SCALES[m]),
-        attend, lambda m, s, c: prod(s) * m,
+        lambda m, s: partial(anchors, size=s, scales=SCALES[m]), attend,
     ),
     "reduced": Family(
         KEYS, "positions a side become one", (8, 4, 2),
         lambda m, s: partial(reduced, size=s, factor=m),
-        lambda m, s, c: attend(prod(s) // m**2, s, c), lambda m, s, c: prod(s) ** 2 // m**2,
+        lambda m, s, c: attend(prod(s) // m**2, s, c),
     ),
     "projected": Family(
         KEYS, "random mixtures", (24, 96, 384), lambda m, s: partial(projected, num_keys=m),
-        lambda m, s, c: 2 * attend(m, s, c), lambda m, s, c: prod(s) * m,
+        lambda m, s, c: 2 * attend(m, s, c),
     ),
     "landmarks": Family(
         KEYS, "positions a side share a landmark", (8, 4, 2),
-        lambda m, s: partial(nystrom, size=s, grid=(s[0] // m, s[1] // m)),
-        nystrom_operations, lambda m, s, c: 2 * prod(s) ** 2 // m**2,
+        lambda m, s: partial(nystrom, size=s, grid=(s[0] // m, s[1] // m)), nystrom_operations,
     ),
     "centres": Family(
         KEYS, "centres", (16, 64, 128), lambda m, s: partial(centres, number=m, rounds=ROUNDS),
         # Each round assigns and averages; then values are averaged, and N attend to the centres.
-        lambda m, s, c: prod(s) * m * c * (4 * ROUNDS + 6), lambda m, s, c: prod(s) * m,
+        lambda m, s, c: prod(s) * m * c * (4 * ROUNDS + 6),
     ),
     "windows": Family(
         PAIRS, "positions a side of a window", (2, 4, 8),
-        lambda m, s: partial(windows, size=s, side=m),
-        lambda m, s, c: attend(m**2, s, c), lambda m, s, c: prod(s) * m**2,
+        lambda m, s: partial(windows, size=s, side=m), lambda m, s, c: attend(m**2, s, c),
     ),
     "criss-cross": Family(
         PAIRS, "passes", (1, 2, 3), lambda m, s: partial(criss_cross, size=s, passes=m),
         # 2 N (H + W) C for the scores, and the same for each pass.
-        lambda m, s, c: 2 * prod(s) * sum(s) * c * (1 + m), lambda m, s, c: prod(s) * sum(s),
+        lambda m, s, c: 2 * prod(s) * sum(s) * c * (1 + m),
     ),
     "kernel": Family(
         ORDER, "a memory of C x C", (1,), lambda m, s: linear,
-        lambda m, s, c: 4 * prod(s) * c**2 + 2 * prod(s) * c, lambda m, s, c: c**2,
+        lambda m, s, c: 4 * prod(s) * c**2 + 2 * prod(s) * c,
     ),
     "random features": Family(
         ORDER, "features", (64, 256, 1024), lambda m, s: partial(random_features, number=m),
         # 4 N m C to make m features of queries and keys, then the same as kernel attention.
-        lambda m, s, c: 2 * attend(m, s, c) + 2 * prod(s) * m, lambda m, s, c: m * c,
+        lambda m, s, c: 2 * attend(m, s, c) + 2 * prod(s) * m,
     ),
 }
 # fmt: on
@@ -243,4 +236,4 @@ def method_of(name: str, option: int, size: Size) -> Method:
 
 def share_of_work(name: str, option: int, size: Size, channels: int) -> float:
     """Its operations relative to those of the non-local block."""
-    return FAMILIES[name].operations(option, size, channels) / attend(prod(size), size, channels)
+    return FAMILIES[name].operations(option, size, channels) / all_pairs(option, size, channels)

@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import adaptive_avg_pool2d, scaled_dot_product_attention
 
-from annlib.course import timing
+from annlib.course import profiler
 from annlib.course.attention import model_input
-from annlib.course.timing import Comparison, Conditions, Implementation, Results
+from annlib.course.profiler import Comparison, Conditions, Implementation, Results
 from annlib.data.balloon_town.dataset import make_scene
 from annlib.engine.metrics import table
 from annlib.model.asymmetric import AFNB, APNB, AsymmetricAttention
@@ -64,39 +64,55 @@ def product(rows: int, inner: int, columns: int) -> int:
     return 2 * rows * inner * columns
 
 
-def keys_queries(shape: Shape) -> int:
-    """The projections to key and query, which the ReLU keeps at every position."""
-    wide = shape.key_in_channels + (0 if shape.shared else shape.channels)
-    return shape.batch * product(shape.positions, wide, shape.key_channels)
-
-
-def attention_flops(shape: Shape, num_keys: int) -> int:
-    """N queries attend to `num_keys` keys; value and output are projected at every position."""
-    n, values = shape.positions, shape.value_channels
-    return keys_queries(shape) + shape.batch * (
-        product(n, shape.key_in_channels, values)
-        + product(n, shape.key_channels, num_keys)
-        + product(n, num_keys, values)
-        + product(n, values, shape.channels)
-    )
-
-
-def nonlocal_flops(shape: Shape) -> int:
-    """Of NonLocalAttention, however it is written: quadratic in N."""
-    return attention_flops(shape, shape.positions)
-
-
-def asymmetric_flops(shape: Shape) -> int:
-    """Of AsymmetricAttention: linear in N."""
-    return attention_flops(shape, shape.anchors)
-
-
 def both_poolings_flops(shape: Shape) -> int:
     """Of pyramid_means for keys and input: matrix products along rows, then down columns."""
     height, width = shape.size
     channels = shape.key_channels + shape.key_in_channels
     across = product(sum(shape.pool_scales), width, height * channels)
     return shape.batch * (across + product(shape.anchors, height, channels))
+
+
+def step_flops(shape: Shape, folded: bool = False, num_keys: int | None = None) -> dict[str, int]:
+    """Of each step of AFNB or APNB; folding runs some steps S times instead of N.
+
+    num_keys: of each query position, if not S. The ReLU keeps key and query at every position.
+    """
+    key, value, wide = shape.key_channels, shape.value_channels, shape.channels
+    n, keys = shape.batch * shape.positions, num_keys or shape.anchors
+    rows, summed = (shape.batch * keys, wide) if folded else (n, value)
+    projected = shape.key_in_channels + (0 if shape.shared else wide)
+    return {
+        "query and key": product(n, projected, key),
+        "value": product(rows, shape.key_in_channels, value),
+        "cell means": both_poolings_flops(shape) if folded else 0,
+        "scores": product(n, key, keys),
+        "output": product(rows, value, wide),
+        "fuse, context": product(rows, wide, wide),
+        "weights x anchors": product(n, keys, summed),
+        "fuse, features": product(n, wide, wide),
+    }
+
+
+def block_flops(shape: Shape, folded: bool = False) -> int:
+    """Of AFNB and APNB: attention, then a 1 x 1 convolution of [context; features]."""
+    return sum(step_flops(shape, folded).values())
+
+
+def asymmetric_flops(shape: Shape, folded: bool = False, num_keys: int | None = None) -> int:
+    """Of AsymmetricAttention and FoldedAttention: linear in N."""
+    steps = step_flops(shape, folded, num_keys).items()
+    return sum(flops for name, flops in steps if not name.startswith("fuse"))
+
+
+def nonlocal_flops(shape: Shape) -> int:
+    """Of NonLocalAttention, however it is written: quadratic in N."""
+    return asymmetric_flops(shape, num_keys=shape.positions)
+
+
+def nonlocal_bytes(shape: Shape) -> int:
+    """Peak memory of NonLocalAttention: float32 scores, their softmax, keys, values."""
+    n = shape.positions
+    return 4 * shape.batch * n * (2 * n + shape.key_channels + shape.value_channels)
 
 
 class FoldedAttention(AsymmetricAttention):
@@ -106,36 +122,6 @@ class FoldedAttention(AsymmetricAttention):
         """(B, Cq, H, W), (B, Ck, h, w) -> (B, Cq, H, W)"""
         weights, anchors = attend(self, query_map, key_map)
         return (weights @ anchors).mT.unflatten(2, query_map.shape[2:])
-
-
-def folded_flops(shape: Shape) -> int:
-    """Of FoldedAttention: value and output are projected only at the anchors."""
-    n, anchors, values = shape.positions, shape.anchors, shape.value_channels
-    attention = shape.batch * (
-        product(anchors, shape.key_in_channels, values)
-        + product(anchors, values, shape.channels)
-        + product(n, shape.key_channels, anchors)
-        + product(n, anchors, shape.channels)
-    )
-    return keys_queries(shape) + both_poolings_flops(shape) + attention
-
-
-def block_flops(shape: Shape) -> int:
-    """Of AFNB and APNB: attention, then a 1 x 1 convolution of [context; features]."""
-    fuse = shape.batch * product(shape.positions, 2 * shape.channels, shape.channels)
-    return asymmetric_flops(shape) + fuse
-
-
-def folded_block_flops(shape: Shape) -> int:
-    """Of FoldedAFNB and FoldedAPNB: the context is convolved at the anchors."""
-    fuse = shape.batch * product(shape.positions + shape.anchors, shape.channels, shape.channels)
-    return folded_flops(shape) + fuse
-
-
-def nonlocal_bytes(shape: Shape) -> int:
-    """Peak memory of NonLocalAttention: float32 scores, their softmax, keys, values."""
-    n = shape.positions
-    return 4 * shape.batch * n * (2 * n + shape.key_channels + shape.value_channels)
 
 
 class FusedNonLocalAttention(NonLocalAttention):
@@ -207,8 +193,8 @@ def make_block(
     else:
         kinds, in_channels = (APNB, FoldedAPNB), (channels.hidden,)  # after the reduction
     plain, folded = (conditions.place(kind(*in_channels, key, value, scales)) for kind in kinds)
-    inputs = tuple(timing.smooth_noise(count, size, conditions) for count in in_channels)
-    folded.load_state_dict(timing.as_trained(plain, *inputs).state_dict())
+    inputs = tuple(profiler.smooth_noise(count, size, conditions) for count in in_channels)
+    folded.load_state_dict(profiler.as_trained(plain, *inputs).state_dict())
     modules, our_names = {PLAIN_BLOCK: plain, FOLDED_BLOCK: folded}, dict
     if reference:
         make = reference.reference_afnb if name == "AFNB" else reference.reference_apnb
@@ -223,17 +209,16 @@ def block_implementations(
 ) -> list[Implementation]:
     """Forward passes in inference, or training steps: forward and backward."""
     shape, found = block.shape, []
-    upstream = timing.smooth_noise(shape.channels, shape.size, conditions) if steps else None
+    upstream = profiler.smooth_noise(shape.channels, shape.size, conditions) if steps else None
     twice = replace(shape, shared=False)  # the reference computes a shared projection twice
     for name, module in block.modules.items():
-        flops = folded_block_flops(shape) if name == FOLDED_BLOCK else block_flops(shape)
-        flops = block_flops(twice) if name == REFERENCE else flops
-        compute = timing.inference(module, block.inputs)
+        flops = block_flops(twice if name == REFERENCE else shape, name == FOLDED_BLOCK)
+        compute = profiler.inference(module, block.inputs)
         if steps:
             # Backward: two gradients of each product, but the pooling weights are not learned.
             flops = 3 * flops - (name == FOLDED_BLOCK) * both_poolings_flops(shape)
             names = block.our_names if name == REFERENCE else dict
-            compute = timing.training(module, block.inputs, upstream, names)
+            compute = profiler.training(module, block.inputs, upstream, names)
         same_as = None if name == PLAIN_BLOCK else PLAIN_BLOCK
         found.append(Implementation(name, compute, flops, same_as))
     return found
@@ -248,19 +233,12 @@ def compare_blocks(
         for steps, what in ((False, "forward"), (True, "training step")):
             title = f"{name} {size[0]} x {size[1]}, {what}"
             both = block_implementations(block, steps, conditions)
-            yield timing.compare(title, size, both, conditions)
+            yield profiler.compare(title, size, both, conditions)
 
 
-class SelfAttention(nn.Module):
-    """Asymmetric attention of a feature map to itself."""
-
-    def __init__(self, attention: AsymmetricAttention):
-        super().__init__()
-        self.attention = attention
-
-    def forward(self, features: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C, H, W)"""
-        return self.attention(features, features)
+def attention_of_itself(module: nn.Module, features: Tensor) -> Callable[[], Results]:
+    """A call in which features (B, C, H, W) attend to themselves."""
+    return profiler.inference(module, [features] * (1 + isinstance(module, AsymmetricAttention)))
 
 
 def attention_implementations(
@@ -268,9 +246,9 @@ def attention_implementations(
 ) -> list[Implementation]:
     """Inference with the same weights, as wide as the backbone's last stage, as in the paper."""
     wide, key, value, scales = channels.high, channels.key, channels.value, channels.pool_scales
-    features = timing.smooth_noise(wide, size, conditions)
+    features = profiler.smooth_noise(wide, size, conditions)
     plain = AsymmetricAttention(wide, wide, key, value, scales, True)
-    timing.as_trained(plain.to(conditions.device), features, features)
+    profiler.as_trained(plain.to(conditions.device), features, features)
     folded = FoldedAttention(wide, wide, key, value, scales, True)
     written = NonLocalAttention(wide, key, value)
     fused = FusedNonLocalAttention(wide, key, value)
@@ -282,15 +260,15 @@ def attention_implementations(
     found = {  # module, FLOPs, the one that computes the same function, bytes
         NONLOCAL: (written, nonlocal_flops(shape), None, needed),
         FUSED: (fused, nonlocal_flops(shape), NONLOCAL, 0),
-        PLAIN_APNB: (SelfAttention(plain), asymmetric_flops(shape), None, 0),
-        FOLDED_APNB: (SelfAttention(folded), folded_flops(shape), PLAIN_APNB, 0),
+        PLAIN_APNB: (plain, asymmetric_flops(shape), None, 0),
+        FOLDED_APNB: (folded, asymmetric_flops(shape, True), PLAIN_APNB, 0),
     }
     if reference:
         theirs, ours = (reference.reference_attention(plain, pooled) for pooled in (False, True))
         found[THEIR_NONLOCAL] = (theirs, nonlocal_flops(twice), NONLOCAL, needed)
         found[THEIR_APNB] = (ours, asymmetric_flops(twice), PLAIN_APNB, 0)
     return [
-        Implementation(name, timing.inference(conditions.place(module), (features,)), *facts)
+        Implementation(name, attention_of_itself(conditions.place(module), features), *facts)
         for name, (module, *facts) in found.items()
     ]
 

@@ -1,21 +1,23 @@
-"""Costs of a published row on this machine: parameters, FLOPs, time and memory."""
+"""Costs of a published row: measured on this machine, or estimated before a run on a GPU."""
 
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from annlib.config import Experiment, ModelConfig, RuntimeConfig, TrainConfig
+from annlib.course.attention import capture
 from annlib.course.profiler import Timing, operation_counter, peak_bytes, time_calls
 from annlib.engine.inference import inference_of, make_label_predictor
 from annlib.engine.optimization import Step, is_out_of_memory, make_optimizer, train
 from annlib.engine.trainer import prepare_model, wrap_model
 from annlib.model.build import build_model
 from annlib.model.fused import fuse_for_inference, fuse_for_training
-from annlib.published_experiments import Published
+from annlib.published_experiments import ROWS, ZOO, Published
 
 Size = tuple[int, int]  # height, width
 IMAGE_SIZES: dict[str, Size] = {  # typical for each data set; Cityscapes has this size only
@@ -103,8 +105,7 @@ def predictions(experiment: Experiment, how: Measuring) -> Iterator[Tensor]:
 def inference_cost(row: Published, how: Measuring) -> Cost:
     """Of segmenting one image at single scale, as the row is tested."""
     experiment = shrunk(row.experiment, how.shrink)
-    size = image_size(experiment, how.shrink)
-    return measured(predictions(experiment, how), 1, size, 1, how)
+    return measured(predictions(experiment, how), 1, image_size(experiment, how.shrink), 1, how)
 
 
 def share_of_one_gpu(row: Published) -> Experiment:
@@ -147,43 +148,6 @@ def training_cost(row: Published, how: Measuring) -> Cost:
     return measured(training_steps(experiment, how), 2, data.crop_size, data.batch_size, how)
 
 
-def parts_of(model: nn.Module) -> dict[str, nn.Module]:
-    """The stages of the backbone and the blocks of the head, in the order of the forward pass."""
-    children = dict(model.backbone.named_children()) | dict(model.named_children())
-    del children["backbone"]
-    return {name: part for name, part in children.items() if any(True for _ in part.parameters())}
-
-
-def spent_by_part(model: nn.Module, images: Tensor, clock: Callable[[], float]) -> dict[str, float]:
-    """How far a clock advances in each part, and in the rest, while images are segmented.
-
-    The auxiliary head, which only training runs, is run once on c4 after the forward pass. The sum
-    is what the clock advanced in total.
-    """
-    spent, started, c4 = dict.fromkeys(parts_of(model), 0.0), {}, []
-
-    def enter(name: str, *call: object) -> None:
-        started[name] = clock()
-
-    def leave(name: str, *call: object) -> None:
-        spent[name] += clock() - started[name]
-
-    handles = [model.backbone.register_forward_hook(lambda *call: c4.append(call[2][0]))]
-    for name, part in parts_of(model).items():
-        handles.append(part.register_forward_pre_hook(partial(enter, name)))
-        handles.append(part.register_forward_hook(partial(leave, name)))
-    try:
-        with inference_of(model):
-            begun = clock()
-            model(images)
-            model.auxiliary(c4[0])
-            total = clock() - begun
-    finally:
-        for handle in handles:
-            handle.remove()
-    return spent | {REST: total - sum(spent.values())}
-
-
 @cache  # because building takes as long as counting
 def meta_model(config: ModelConfig, folded: bool) -> nn.Module:
     """A network whose parameters have only a shape."""
@@ -195,21 +159,20 @@ def meta_model(config: ModelConfig, folded: bool) -> nn.Module:
 def gflops_by_part(
     config: ModelConfig, images: int, size: Size, folded: bool = True
 ) -> dict[str, float]:
-    """10^9 operations of one forward pass, two for a multiply-add; nothing is computed."""
+    """10^9 operations of each part in a forward pass, two for a multiply-add; nothing is computed.
+
+    The auxiliary head, which only training runs, counts, too; REST is all outside of the parts.
+    """
     model, batch = meta_model(config, folded), torch.empty(images, 3, *size, device="meta")
-    with operation_counter() as counter:
-        return spent_by_part(model, batch, lambda: counter.get_total_flops() / 1e9)
-
-
-def parameters_by_part(config: ModelConfig) -> dict[str, int]:
-    """Parameters of each part, and of the rest."""
-
-    def count(part: nn.Module) -> int:
-        return sum(parameter.numel() for parameter in part.parameters())
-
-    model = meta_model(config, True)
-    counts = {name: count(part) for name, part in parts_of(model).items()}
-    return counts | {REST: count(model) - sum(counts.values())}
+    with operation_counter() as counter, inference_of(model), capture({"": model.backbone}) as maps:
+        model(batch)
+        model.auxiliary(maps[""][0])  # on c4; only training runs it
+    parts = {
+        name.rpartition(".")[2]: sum(counts.values()) / 1e9
+        for name, counts in counter.get_flop_counts().items()
+        if re.fullmatch(r"\w+\.(backbone\.\w+|(?!backbone)\w+)", name)
+    }
+    return parts | {REST: counter.get_total_flops() / 1e9 - sum(parts.values())}
 
 
 @dataclass(frozen=True)
@@ -261,3 +224,92 @@ def row_cost(row: Published, how: Measuring, inference: bool, training: bool) ->
 def same_cost(experiment: Experiment) -> Experiment:
     """Equal for rows that differ only in how long they are trained."""
     return replace(experiment, name="", train=TrainConfig(iterations=1))
+
+
+# Before a run.
+
+TRAINING_BYTES = 12  # of a parameter: weight, gradient and momentum, 4 each
+HALF_MAPS = 0.5  # of the bytes of feature maps, if they are bf16 or fp16
+BACKWARD = 3  # a step computes about three times what a forward pass does
+HALF_SHARE = 0.35  # of its peak, that a GPU reaches on 16 bits: set by us, not measured
+V100_TFLOPS = 15.7
+ARCHIVES_GB = {"cityscapes": 11.2, "ade20k": 0.9, "voc12aug": 3.4}
+
+
+class Gpu(NamedTuple):
+    """Peak TFLOPS as in NVIDIA's data sheets; V100, A100 and H100 are the SXM form."""
+
+    memory_gb: float
+    fp32: float  # without TF32; a fused multiply-add counts as two
+    half: float  # fp16 (T4, V100) or bf16 on tensor cores, added up in fp32, dense
+
+
+GPUS = {
+    "Tesla T4, 16 GB": Gpu(16, 8.1, 65),
+    "RTX 3090, 24 GB": Gpu(24, 35.6, 71),
+    "V100, 32 GB (published table)": Gpu(32, V100_TFLOPS, 125),
+    "A100, 80 GB": Gpu(80, 19.5, 312),
+    "H100, 80 GB": Gpu(80, 67, 989),
+}
+PRECISIONS = ("fp32", "bf16 or fp16")
+
+
+class Estimate(NamedTuple):
+    fixed_gb: float  # weights, gradients, momentum
+    maps_gb: float
+    gpu_gb: float
+    hours: float
+    disk_gb: float
+
+    @property
+    def memory_gb(self) -> float:
+        return self.fixed_gb + self.maps_gb
+
+    @property
+    def verdict(self) -> str:
+        share = self.memory_gb / self.gpu_gb
+        if share > 1:
+            return "✗ does not fit"
+        return "! tight: other programs and fragmentation need room" if share > 0.85 else "✓ fits"
+
+
+def published_memory(row: Published) -> float:
+    """Training memory in GB: of the row, or of the one that differs only in its steps."""
+    wanted = same_cost(row.experiment)
+    return next(r.memory_gb for r in ROWS if same_cost(r.experiment) == wanted and r.memory_gb)
+
+
+@cache
+def size_of(name: str) -> tuple[int, float]:
+    """Parameters, and GFLOPs of one forward pass of one crop."""
+    plan = ZOO[name].experiment
+    gflops = sum(gflops_by_part(plan.model, 1, plan.data.crop_size).values())
+    model = meta_model(plan.model, folded=True)
+    return sum(parameter.numel() for parameter in model.parameters()), gflops
+
+
+def share_reached() -> float:
+    """Of its peak, that the V100 of the published table reached: from its frames a second."""
+    row = ROWS[0]
+    crop, image = row.experiment.data.crop_size, IMAGE_SIZES["cityscapes"]
+    pixels = image[0] * image[1] / (crop[0] * crop[1])
+    return row.frames_per_second * size_of(row.name)[1] * pixels / (1000 * V100_TFLOPS)
+
+
+def estimate(name: str, gpu: Gpu, batch: int, precision: str) -> Estimate:
+    """Of training a row on one GPU with `batch` images at a time.
+
+    Memory follows from the published one, hours from the counted operations and the speed of the
+    GPU of the published table.
+    """
+    if precision not in PRECISIONS or batch < 1:
+        raise ValueError(f"batch {batch}, precision {precision!r}: 1 or more, one of {PRECISIONS}.")
+    row, (parameters, gflops), half = ZOO[name], size_of(name), precision != "fp32"
+    fixed = TRAINING_BYTES * parameters / 1e9
+    per_image = (published_memory(row) - fixed) / row.batch_per_gpu
+    maps = batch * per_image * (HALF_MAPS if half else 1)
+    images = row.experiment.train.iterations * row.experiment.data.batch_size
+    rate = gpu.half * HALF_SHARE if half else gpu.fp32 * share_reached()
+    hours = BACKWARD * gflops * images / (1000 * rate) / 3600
+    disk = 2 * ARCHIVES_GB[row.experiment.data.dataset] + 2 * 8 * parameters / 1e9
+    return Estimate(fixed, maps, gpu.memory_gb, hours, disk)

@@ -264,9 +264,9 @@ for memory in (1, 8, 24, 80):
 guess_fused = "time"  # solution
 
 # %%
+from annlib.course.costs import curves_of, growing, slopes_table
 from annlib.course.implementations import FUSED, NONLOCAL, PLAIN_APNB, Channels
-from annlib.course.scaling import curves_of, growing, slopes_table
-from annlib.course.timing import Conditions
+from annlib.course.profiler import Conditions
 
 channels = lesson.pick(quick=Channels().divided(16), learn=Channels(), full=Channels())
 sizes = lesson.pick(
@@ -451,9 +451,9 @@ guess_measured = "larger"  # solution
 # and if the matrices fit into half of the free memory; else the largest map that does.
 
 # %%
+from annlib.course.costs import MEASURED, largest_affordable, paper_table
 from annlib.course.implementations import attention_implementations
-from annlib.course.scaling import MEASURED, largest_affordable, paper_table
-from annlib.course.timing import compare
+from annlib.course.profiler import compare
 
 repeat = 3
 candidates = lesson.pick(

@@ -342,7 +342,7 @@ assert abs(guess / eight - 1) < 0.2, "the estimate should be within 20 % of what
 guess_eight = 22  # solution
 
 # %%
-from annlib.course.preflight import GPUS, estimate
+from annlib.course.row_costs import GPUS, estimate
 
 example = estimate("ann_r50-d8_512x1024_40k_cityscapes", GPUS["RTX 3090, 24 GB"], 8, "fp32")
 predictions.compare("9.3", guess_eight, example.memory_gb, tolerance=0.05)

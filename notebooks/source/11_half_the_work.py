@@ -343,7 +343,7 @@ from annlib.course.implementations import (
     comparison_table,
 )
 from annlib.course.lesson import progress
-from annlib.course.timing import Conditions
+from annlib.course.profiler import Conditions
 
 channels = lesson.pick(quick=Channels().divided(16), learn=Channels().divided(2), full=Channels())
 size = lesson.pick(quick=(16, 32), learn=(32, 64), full=(64, 128))

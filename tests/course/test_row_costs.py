@@ -24,13 +24,10 @@ from annlib.course.row_costs import (
     image_size,
     inference_cost,
     noise_batch,
-    parameters_by_part,
-    parts_of,
     predictions,
     share_of_one_gpu,
     shrunk,
     shrunk_size,
-    spent_by_part,
     training_cost,
     training_steps,
 )
@@ -38,7 +35,14 @@ from annlib.engine.inference import fit
 from annlib.model.ann import ANN, Logits
 from annlib.model.build import build_model
 from annlib.published_experiments import ROWS, Published, published
-from benchmarks.network import milliseconds_by_part, network_input, parts_table
+from benchmarks.network import (
+    milliseconds_by_part,
+    network_input,
+    parameters_by_part,
+    parts_of,
+    parts_table,
+    spent_by_part,
+)
 from benchmarks.verify_zoo import reference_costs
 
 # Published experiments with every side divided.

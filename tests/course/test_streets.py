@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from annlib.course.plots.scenes import coverage, window_map
-from annlib.course.preflight import GPUS, PRECISIONS, estimate, published_memory, share_reached
+from annlib.course.row_costs import GPUS, PRECISIONS, estimate, published_memory, share_reached
 from annlib.course.training import measured_step, parameters_of, same_classes, sample_image
 from annlib.course.widgets.costs import preflight
 from annlib.course.widgets.scenes import window_sliders

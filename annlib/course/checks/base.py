@@ -64,9 +64,7 @@ def shown(value: object) -> str:
 
 def given(value: object, name: str = "The exercise above") -> object:
     """The value itself; NotYet where an exercise returns nothing yet."""
-    if value is None or value is ...:
-        raise NotYet(f"""{name} returns nothing yet. Put your code in place of the three dots; if
-            you have, is the last line `return ...`?""")
+    expect(value is not None and value is not ..., "nothing yet", name)
     return value
 
 
@@ -104,9 +102,7 @@ def attempt_number(student: Callable[..., float], *inputs: object, finite: bool 
     found = result_of(student, *inputs)
     call = f"{name_of(student)}({', '.join(map(shown, inputs))})"
     if isinstance(found, Tensor):
-        if found.numel() != 1:
-            raise NotYet(f"""One number is wanted; {call} has shape {tuple(found.shape)}. Which sum
-                is missing?""")
+        expect(found.numel() == 1, "several numbers", call, found.shape)
         found = found.item()
     if not isinstance(found, Real) or isinstance(found, bool) or (finite and not isfinite(found)):
         raise NotYet(f"{call} gives {found!r}; a number is wanted.")
@@ -147,6 +143,5 @@ def check_pixel(pixel: tuple[int, int], size: tuple[int, int]) -> None:
     given(pixel, "The pixel")
     two = isinstance(pixel, tuple) and len(pixel) == 2 and all(isinstance(n, int) for n in pixel)
     expect(two, f"A pixel is (row, column): two whole numbers. You wrote {pixel!r}.")
-    if not (0 <= pixel[0] < size[0] and 0 <= pixel[1] < size[1]):
-        raise NotYet(f"""Row {pixel[0]}, column {pixel[1]} is outside: rows go from 0 to
-            {size[0] - 1}, columns from 0 to {size[1] - 1}. The row comes first.""")
+    inside = 0 <= pixel[0] < size[0] and 0 <= pixel[1] < size[1]
+    expect(inside, "pixel outside", pixel[0], pixel[1], size[0] - 1, size[1] - 1)

@@ -2,7 +2,7 @@
 
 from annlib.config import IGNORE_INDEX
 from annlib.course.attention import Attention, class_masses
-from annlib.course.checks.base import NotYet, check_pixel, expect
+from annlib.course.checks.base import check_pixel, expect
 from annlib.course.lesson import say
 from annlib.course.plots.scenes import say_attention
 from annlib.data.balloon_town.layout import BALLOONS, CLASS_NAMES, HOUSES, Scene
@@ -10,8 +10,7 @@ from annlib.data.balloon_town.layout import BALLOONS, CLASS_NAMES, HOUSES, Scene
 
 def click_arrived(clicked: bool) -> None:
     """The round trip from the browser to Python."""
-    if not isinstance(clicked, bool):
-        raise NotYet(f"The check needs machine.clicked of the button; you passed {clicked!r}.")
+    expect(isinstance(clicked, bool), "not of the button", clicked)
     expect(clicked, "no click yet")
     say("Your browser can reach Python, and Python can answer. Every later widget needs this.")
 
@@ -27,6 +26,5 @@ def house_pixel(pixel: tuple[int, int], scene: Scene, attention: Attention) -> N
     expect(label in HOUSES, f"Row {row}, column {column} is {found}, not a house.{hint}")
     first = next(iter(class_masses(attention.map_at(*pixel), scene.labels)))
     said = say_attention(attention, scene.labels, *pixel)
-    if first not in [CLASS_NAMES[balloon] for balloon in BALLOONS]:
-        raise NotYet("balloon not first", said, first)
+    expect(first in [CLASS_NAMES[one] for one in BALLOONS], "balloon not first", said, first)
     say(f"A good query position. {said}")

@@ -55,8 +55,7 @@ def largest_height(student: Callable[[int, int], int]) -> None:
     questions += [(exactly, 64), (exactly - 1, 64), (10, 64)]
     found = [attempt_number(student, *question) for question in questions]
     for (num_bytes, channels), rows in zip(questions, found, strict=True):
-        if rows != int(rows) or rows < 0:
-            raise NotYet("no whole number of rows", num_bytes, channels, rows)
+        expect(rows == int(rows) and rows >= 0, "no whole rows", num_bytes, channels, rows)
     right = [largest(num_bytes, lambda h, c=c: needed(h, c)) for num_bytes, c in questions]
     slips = [largest_map_slips(*question) for question in questions]
     for advice in slips[0]:  # one slip that explains all answers

@@ -23,9 +23,8 @@ def cell(student: Callable[[int, int, int], tuple[int, int]]) -> None:
     for side, level in [(12, 4), (7, 1), (draw(13, 19), draw(5, 7)), (16, 6), (draw(3, 4), 7)]:
         edges = [result_of(student, index, side, level) for index in range(level)]
         for index, edge in enumerate(edges):
-            two = isinstance(edge, tuple) and len(edge) == 2
-            if not (two and all(isinstance(end, int) for end in edge)):
-                raise NotYet("no pair of edges", index, side, level, edge)
+            two = isinstance(edge, tuple) and [isinstance(end, int) for end in edge] == [True, True]
+            expect(two, "no pair of edges", index, side, level, edge)
         where = f"A side of {side} positions in {level} cells: yours are {edges}. "
         ends = {end for _, end in edges}
         missing = set(range(side)).difference(*(range(*edge) for edge in edges))
@@ -94,8 +93,7 @@ def check_anchors(student: Callable, features: Tensor, levels: Levels) -> Tensor
         "cells of one size": made(crop),
         "levels reversed": PyramidPool(levels[::-1])(features),
     }
-    right = PyramidPool(levels)(features)
-    judge(anchors, right, slips, "not the means of the cells", atol=1e-5)
+    judge(anchors, PyramidPool(levels)(features), slips, "not the means of the cells", atol=1e-5)
     return anchors
 
 
@@ -121,8 +119,7 @@ def pyramid_block(student: type[nn.Module]) -> None:
     side = draw(4, 6)  # one level as large as a square map: nothing is lost
     whole = blocks.build(student, channels, keys, (side,))
     blocks.randomise(whole)
-    square = normal(1, channels, side, side)
-    check_block(whole, square, (side,), "whole map is not non-local")
+    check_block(whole, normal(1, channels, side, side), (side,), "whole map is not non-local")
     leaves = {name: list(block.get_submodule(name).parameters()) for name in PARTS}
     blocks.check_gradient(attempt(block, features), leaves)
     passed("pyramid_block")

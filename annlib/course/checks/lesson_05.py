@@ -69,9 +69,8 @@ def fusion_block(student: type[nn.Module]) -> None:
     low = normal(2, sizes["low"], draw(12, 14), draw(15, 17)).requires_grad_()
     high = normal(2, sizes["high"], draw(5, 6), draw(8, 9)).requires_grad_()
     output = attempt(block, low, high)
-    got, large = tuple(output.shape), output.shape[2:] == low.shape[2:]
-    expect(not large, f"The output is {got}, as large as low. The queries decide the size.")
-    expect(got == high.shape, f"high is {tuple(high.shape)}, so must the output be; it is {got}.")
+    expect(output.shape[2:] != low.shape[2:], "output as large as low", output.shape)
+    expect(output.shape == high.shape, "output not like high", high.shape, output.shape)
     advice = "Keys and values come from low, the queries from high; high is also fused."
     check_influence(block, low, high, advice)
     expect((output < 0).any(), "ReLU at the end")
@@ -108,8 +107,7 @@ def concat_fusion(student: type[nn.Module]) -> None:
     low = normal(2, 3 * low_channels, 12, 20).requires_grad_()
     high = normal(2, high_channels, 12, 20).requires_grad_()
     output = attempt(block, low, high)
-    got = tuple(output.shape)
-    expect(got == high.shape, f"high is {tuple(high.shape)}; your output {got} is not.")
+    expect(output.shape == high.shape, "fusion not like high", high.shape, output.shape)
     advice = "Project low, concatenate it with high (torch.cat over channels), then fuse both."
     check_influence(block, low, high, advice)
     # A change of low at one place changes the output there, and only nearby.

@@ -122,11 +122,8 @@ def training_step(student: Callable[..., Tensor | float]) -> None:
             cross_entropy(logits, labels, ignore_index=IGNORE_INDEX, reduction="sum")
             for logits in before(images, labels.shape[1:])
         )
-        every, valid, both = (
-            labels.numel(),
-            int((labels < num_classes).sum()),
-            main + AUX_WEIGHT * aux,
-        )
+        every, valid = labels.numel(), int((labels < num_classes).sum())
+        both = main + AUX_WEIGHT * aux
         slips = {
             "mean over labelled pixels": both / valid,
             "no auxiliary loss": main / every,

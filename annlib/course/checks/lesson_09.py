@@ -1,6 +1,7 @@
 """Checkers of lesson 09: label values, sliding windows, memory of a training step."""
 
 from collections.abc import Callable, Sequence
+from itertools import product
 
 import torch
 from torch import Tensor
@@ -8,6 +9,7 @@ from torch import Tensor
 from annlib.config import IGNORE_INDEX
 from annlib.course.checks.base import NotYet, attempt, attempt_number, expect, judge, passed, text
 from annlib.course.checks.inputs import draw, fresh, normal
+from annlib.engine.inference import window_starts
 
 Size = tuple[int, int]
 
@@ -27,14 +29,12 @@ def class_indices(student: Callable[[Tensor, Sequence[int]], Tensor]) -> None:
         raw[0, :3] = torch.tensor([0, 251, 255], dtype=torch.uint8)
         raw[1, : min(4, len(values))] = known[:4]
         found = attempt(student, raw, tuple(values), in_place="labels changed").long()
-        got = tuple(found.shape)
-        expect(got == raw.shape, f"(H, W) = {(height, width)} went in, {got} came out.")
+        expect(found.shape == raw.shape, "another size of labels", raw.shape, found.shape)
         expect(not torch.equal(found, raw.long()), "raw values")
         place = {value: index for index, value in enumerate(values)}
         right = torch.tensor([[place.get(v, IGNORE_INDEX) for v in row] for row in raw.tolist()])
-        outside = (found != IGNORE_INDEX) & ((found >= num_classes) | (found < 0))
         cases = {
-            "index out of bounds": outside,
+            "index out of bounds": (found != IGNORE_INDEX) & ((found >= num_classes) | (found < 0)),
             "other value as a class": (right == IGNORE_INDEX) & (found != right),
             "another class": found != right,
         }
@@ -75,10 +75,8 @@ def slide(student: Callable[[Callable[[Tensor], Tensor], Tensor, Size, Size], Te
         for got in (tuple(one.shape[2:]) for one in network.seen):
             expect(got == wanted, "size of a window", where, got, wanted)
         added, last, counts = by_counting(images, window, stride)
-        got = tuple(found.shape)
-        expect(got == added.shape, f"{where}scores are (B, K, H, W); yours are {got}.")
-        finite = bool(found.isfinite().all())
-        expect(finite, f"{where}some scores are nan or inf: no window covers these pixels.")
+        expect(found.shape == added.shape, "shape of the scores", where, found.shape)
+        expect(bool(found.isfinite().all()), "scores not finite", where)
         enough, used = len(places(size, window, stride)), sum(map(len, network.seen)) // len(images)
         expect(used <= enough, "too many windows", where, enough, used)
         slips = {"windows added up": added, "last window wins": last}
@@ -88,9 +86,7 @@ def slide(student: Callable[[Callable[[Tensor], Tensor], Tensor, Size, Size], Te
 
 def places(size: Size, window: Size, stride: Size) -> list[Size]:
     """The top left corners of all windows."""
-    ends = [max(side - one, 0) for side, one in zip(size, window, strict=True)]
-    tops, lefts = ([*range(0, end, step), end] for end, step in zip(ends, stride, strict=True))
-    return [(top, left) for top in tops for left in lefts]
+    return list(product(*map(window_starts, size, window, stride)))
 
 
 def by_counting(images: Tensor, window: Size, stride: Size) -> tuple[Tensor, Tensor, Tensor]:

@@ -113,8 +113,7 @@ def decide(student: Callable[[Sequence[float], float], str]) -> None:
         answer = ask(differences)
         expect(ask([100 * d for d in differences], 100 * effect) == answer, "percent")
         expect(ask(differences[::-1]) == answer, "order of the seeds")
-        opposite = answer != SUPPORTED or ask([-d for d in differences]) == REFUTED
-        expect(opposite, "opposite signs")
+        expect(answer != SUPPORTED or ask([-d for d in differences]) == REFUTED, "opposite signs")
     # The truth is exactly at the threshold: either decision is wrong or bold.
     draws = normal(STUDIES, 3, dtype=torch.float64)
     bold = sum(ask((effect * (1 + row)).tolist()) != OPEN for row in draws)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, linear
 
-from annlib.course.checks.base import NotYet, attempt, expect, judge, passed, result_of, text
+from annlib.course.checks.base import attempt, expect, judge, passed, result_of, text
 from annlib.course.checks.inputs import draw, normal
 from annlib.course.profiler import operation_counter
 from annlib.model.asymmetric import PyramidPool
@@ -77,8 +77,8 @@ def folded_context(student: Callable[..., Tensor]) -> None:
             nn.init.normal_(conv.bias)
         setting = (weights, features, *convs, scales)
         found = attempt(student, *setting)
-        wanted, got = (2, positions, wide), tuple(found.shape)
-        expect(got == wanted, f"(B, N, output channels) = {wanted} is wanted; yours is {got}.")
+        wanted = (2, positions, wide)
+        expect(found.shape == wanted, "shape of the context", wanted, found.shape)
         expect(found.dtype == dtype, f"{dtype} went in, but {found.dtype} came out.")
         slips = {
             "no bias of the values": folded(*setting, convs[:1]),
@@ -162,8 +162,7 @@ def check_folded(
         same = all(torch.equal(value, state[key]) for key, value in given.state_dict().items())
         expect(same, f"Your input, the {name}, has been changed: work on a copy (copy.deepcopy).")
     found = attempt(layer, features)
-    if found.shape != expected.shape:
-        raise NotYet(text("shape of the folded layer's output", found.shape, expected.shape))
+    expect(found.shape == expected.shape, "shape of the output", found.shape, expected.shape)
     bare = conv2d(features, conv.weight, None, conv.stride, conv.padding)
     deviation, none = (norm.running_var + norm.eps).sqrt(), torch.zeros_like(norm.bias)
     scale, bias = norm.weight / deviation, none if conv.bias is None else conv.bias

@@ -17,8 +17,7 @@ SIZE = (8, 12)  # fits all methods at their cheapest
 def kinds_of_attention(answer: Mapping[str, str]) -> None:
     """{"anchors": "fewer keys", ...}: what each method reduces, and what contradicts it."""
     given(answer, "The dictionary")
-    kind = type(answer).__name__
-    expect(isinstance(answer, Mapping), f"Names and kinds make a dictionary; yours is a {kind}.")
+    expect(isinstance(answer, Mapping), "no dictionary", type(answer).__name__)
     wanted = sorted(set(FAMILIES) - {"non-local"})
     missing = [name for name in wanted if name not in answer]
     expect(not missing, f"Still without a kind: {', '.join(missing)}.")
@@ -26,22 +25,17 @@ def kinds_of_attention(answer: Mapping[str, str]) -> None:
         expect(kind is not ..., f"{name!r} still has three dots: choose one of {KINDS}.")
         expect(kind in KINDS, f"{name!r}: {kind!r} is not one of the kinds {KINDS}.")
     for name in wanted:
-        kind, does_it_fit = answer[name], f"Does that fit {answer[name]!r}?"
+        kind = answer[name]
         query, key, value = (normal(1, 6, SIZE[0] * SIZE[1]).relu() for _ in range(3))
         method = method_of(name, FAMILIES[name].options[0], SIZE)
         same = torch.allclose(method(query, key, value), exact(query, key, value), atol=1e-4)
-        if same != (kind == STORAGE):
-            raise NotYet(f"""{name}: its result {"IS" if same else "is not"} that of the non-local
-                block, to the last digits. {does_it_fit}""")
+        expect(same == (kind == STORAGE), "same result", name, "IS" if same else "is not", kind)
         zeros = float((weights_of(method, query, key) == 0).float().mean())
-        if bool(zeros) != (kind == PAIRS):
-            raise NotYet(f"""{name}: {zeros:.0%} of its weights are exactly 0:
-                {"those pairs never meet" if zeros else "every pair meets"}. {does_it_fit}""")
+        meet = "those pairs never meet" if zeros else "every pair meets"
+        expect(bool(zeros) == (kind == PAIRS), "weights of 0", name, zeros, meet, kind)
         features = FAMILIES[name].shrinks == ORDER
-        if features != (kind == ORDER):
-            raise NotYet(f"""{name}: it {"takes no" if features else "takes a"} softmax over the
-                keys, so keys and values {"can" if features else "cannot"} be combined first.
-                {does_it_fit}""")
+        takes = ("takes no", "can") if features else ("takes a", "cannot")
+        expect(features == (kind == ORDER), "softmax over the keys", name, *takes, kind)
     passed("kinds_of_attention")
 
 
@@ -66,11 +60,8 @@ def linear_attention(student: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Non
     query, key = normal(1, channels, positions).abs(), normal(1, channels, positions).abs()
     with operation_counter() as counter:
         attempt(student, query + 0.1, key + 0.1, normal(1, channels, positions))
-    work = counter.get_total_flops()
-    if work > 4 * positions * channels * (channels + 4):
-        raise NotYet(f"""The numbers are correct, but at N = {positions}, C = {channels} they took
-            {work:,} operations; {4 * positions * channels**2:,} are enough. A product of three
-            matrices may be bracketed in two ways: multiply keys and values first.""")
+    work, enough = counter.get_total_flops(), 4 * positions * channels**2
+    expect(work <= 2 * enough, "products in the other order", positions, channels, work, enough)
     passed("linear_attention")
 
 
@@ -78,9 +69,7 @@ def criss_cross_reach(student: Callable[[int, int], Tensor]) -> None:
     """(height, width) -> bool (N, N): entry (n, s) says if n attends to s in one pass."""
     height, width = draw(4, 5), draw(6, 7)  # wider than a window of 3, and no multiples
     reach, positions = attempt(student, height, width), height * width
-    got = tuple(reach.shape)
-    square = got == (positions, positions)
-    expect(square, f"The answer is (N, N) with N = H * W = {positions}; yours is {got}.")
+    expect(reach.shape == (positions, positions), "not N x N", positions, reach.shape)
     expect(reach.dtype == torch.bool, f"Entries must be True or False; yours are {reach.dtype}.")
     expect(reach.diagonal().all(), "A position is in its own row: it attends to itself, too.")
     y, x = draw(1, height - 2), draw(1, width - 2)  # at a corner slips may give the same
@@ -95,6 +84,6 @@ def criss_cross_reach(student: Callable[[int, int], Tensor]) -> None:
     others = int(outside.sum())
     expect(not others, f"{where} attends to {others} positions neither in its row nor column.")
     counts, cross = reach.sum(1), height + width - 1
-    if not (counts == cross).all():
-        raise NotYet("size of the cross", cross, int(counts.max()), int(counts.min()))
+    most, fewest = int(counts.max()), int(counts.min())
+    expect(most == fewest == cross, "size of the cross", cross, most, fewest)
     passed(text("criss_cross_reach", cross))

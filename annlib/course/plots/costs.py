@@ -10,15 +10,14 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, StrMethodFormatter
 
 from annlib.course.attention import Attention, match, query_on
-from annlib.course.costs import Setting, bills
+from annlib.course.costs import BEFORE, TIMED, Curve, Setting, Times, bills, say_times
 from annlib.course.efficient import EXACT, FAMILIES, KEYS, ORDER, PAIRS, STORAGE
 from annlib.course.implementations import FOLDED_APNB, FUSED, NONLOCAL, PLAIN_APNB, Exchange
 from annlib.course.interventions import MethodScore
 from annlib.course.plots import style
 from annlib.course.plots.style import BLOCK_COLOURS, INK, Drawn, new_figure, styled
-from annlib.course.preflight import Estimate
-from annlib.course.scaling import TIMED, Curve, Times, key, predicted, refusal, said_seconds
-from annlib.course.timing import Measured
+from annlib.course.profiler import Measured
+from annlib.course.row_costs import Estimate
 from annlib.data.balloon_town.layout import Scene
 
 NONLOCAL_COLOUR, APNB_COLOUR = BLOCK_COLOURS["nonlocal"], BLOCK_COLOURS["apnb"]
@@ -31,10 +30,6 @@ LOOKS = {  # differ in grey, too
 # Fused attention needs nearly the memory of APNB: both should be seen.
 COST_LOOKS = LOOKS | {FUSED: LOOKS[FUSED] | {"markerfacecolor": "none", "zorder": 3}}
 POSITIONS = np.logspace(2, 5.2, 60)  # from a small image of the course to a whole street
-BEFORE = (
-    "'Measure here' calls the non-local block and APNB on this map, on this machine, and draws "
-    "their time beside the time that operations suggest. It takes at most about 3 s."
-)
 BASE, MARKED = "#9a9a9a", BLOCK_COLOURS["ann"]
 
 
@@ -91,27 +86,6 @@ def cost_curves(setting: Setting, memory: float, times: Times | None = None) -> 
         f"Map {height} x {width}, N = {positions:,}, S = {anchors}, C = {channels}. {costs}. "
         f"N / S = {positions / anchors:.1f}, but APNB does {fewer:.1f} times fewer operations."
         f"{fits} {say_times(setting, memory, times)}"
-    )
-
-
-def say_times(setting: Setting, memory: float, times: Times | None) -> str:
-    """Predicted and measured times at one map, or why there is no measurement."""
-    if times is None:
-        return f"Time: {BEFORE}"
-    said = []
-    for name in TIMED:
-        seconds, asked = predicted(name, setting, times.speed), key(name, setting)
-        if (timing := times.timings.get(asked)) is not None:
-            every, ratio = (timing.median, timing.fastest, timing.slowest), timing.median / seconds
-            told = "measured {} ({} to {})".format(*(said_seconds(one / 1000) for one in every))
-            told += f", {ratio / 1000:.1f} times the prediction"
-        else:
-            why = times.refused.get(asked) or refusal(name, setting, times.speed, memory)
-            told = "not measured yet" if why is None else f"not measured: {why}"
-        said.append(f"{name}: predicted {said_seconds(seconds)}, {told}.")
-    return (
-        f"Time by operations, at the {times.speed / 1e9:,.0f} GFLOPs a second of the non-local "
-        f"block on the map of 16 x 24 (C = 256). {' '.join(said)}"
     )
 
 

@@ -3,12 +3,11 @@
 import ipywidgets
 import torch
 
-from annlib.course.costs import HEADS, Setting, block_shape, network_bill, step_gflops
+from annlib.course.costs import HEADS, Setting, Times, block_shape, network_bill, step_gflops, timed
 from annlib.course.efficient import FAMILIES
 from annlib.course.plots import costs as plots
 from annlib.course.plots.style import FigureWithAlt
-from annlib.course.preflight import GPUS, PRECISIONS, estimate
-from annlib.course.scaling import Times, timed
+from annlib.course.row_costs import GPUS, PRECISIONS, estimate
 from annlib.course.widgets.base import Explorer, Piece, choice, menu
 from annlib.published_experiments import ROWS
 
