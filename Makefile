@@ -15,6 +15,7 @@ PYTHON ?= $(firstword $(foreach name,python3 python3.14 python3.13 python3.12 py
 BIN := .venv/bin
 READY := .venv/.ready
 NBGRADER := .venv/nbgrader/.ready
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist loadfile
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check \
 	$(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
@@ -30,6 +31,7 @@ $(READY): pyproject.toml requirements.lock
 	@touch $@
 
 course: $(READY)
+	$(BIN)/python -m tools.check_lessons
 	$(BIN)/annlib lessons run --mode $(MODE)
 
 lab: $(READY)
@@ -37,18 +39,18 @@ lab: $(READY)
 
 lessons: $(READY)
 	$(BIN)/annlib lessons build
-	$(BIN)/python tools/rubric.py
+	$(BIN)/python -m tools.rubric
 
-# One call for each kind of test: fast ones share two processes, slow ones a process for each file,
-# and what drives a browser or executes notebooks has the machine to itself.
+# One call for each kind of test, in two processes. Tests that share what is slow to make (a server
+# and a browser, trained networks) stay in one of them: tests/conftest.py.
 test: $(READY) $(NBGRADER) chromium bubblewrap
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/python tools/check_prose.py
-	$(BIN)/annlib lessons check
-	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 -m "not slow and not browser and not notebooks and not all"
-	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist loadfile -m "slow and not browser and not notebooks and not all"
-	$(BIN)/pytest -q -m "(browser or notebooks) and not all"
+	$(BIN)/python -m tools.check_lessons
+	$(PYTEST) -m "not slow and not browser and not notebooks and not all"
+	$(PYTEST) -m "slow and not browser and not notebooks and not all"
+	$(PYTEST) -m "(browser or notebooks) and not all"
 
 test-all: test
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q -m all

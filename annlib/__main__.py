@@ -50,7 +50,7 @@ COMMANDS = {  # name: (its place in annlib.cli, what it does, an example)
         "annlib sweep notebooks/jobs/heads_and_seeds.json --jobs 2",
     ),
     "assign": (
-        "assignments:Assign",
+        "assignments:COMMANDS",
         "make the files of an assignment, for students or nbgrader",
         "annlib assign release A1",
     ),
@@ -89,10 +89,7 @@ To begin: annlib train balloon_ann --iterations 100"""
 
 
 def read_command(words: list[str]) -> Any:
-    """The command that the words of a command line ask for, ready to run.
-
-    Exits with 0 after --help, and with 2 if the words are wrong.
-    """
+    """The command that words ask for; exits with 0 after --help, with 2 for wrong words."""
     if not words or words[0] in ("-h", "--help"):
         lines = [f"  {name:10} {about}" for name, (_, about, _) in COMMANDS.items()]
         print(HELP.format(commands="\n".join(lines)), file=sys.stdout if words else sys.stderr)

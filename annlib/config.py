@@ -12,15 +12,9 @@ Stem = Literal["deep", "plain"]
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """The network. Defaults are those of the published ResNet models (paper, section 4).
+    """The network. Defaults are those of the published ResNet models (paper, section 4)."""
 
-    depth 50 and 101 are ResNetV1c; 9 and 17 are LocalNet, of small receptive field on purpose.
-    width is the number of channels that the backbone starts from (its first residual stage).
-    stem is the ResNet's first layers: "deep" three convolutions, as published; "plain" one of 7x7,
-    as in torchvision's ImageNet weights.
-    """
-
-    depth: int
+    depth: int  # 50 and 101: ResNetV1c; 9 and 17: LocalNet, of small receptive field on purpose
     num_classes: int
     key_channels: int = 256
     value_channels: int = 256
@@ -29,36 +23,27 @@ class ModelConfig:
     dropout: float = 0.1
     align_corners: bool = False
     head: Head = "ann"
-    width: int = 64
+    width: int = 64  # channels of the backbone's first residual stage
     aux_channels: int = 256
-    stem: Stem = "deep"
+    stem: Stem = "deep"  # three convolutions, as published; "plain": one of 7x7, torchvision's
 
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Where images come from and how they are cropped. Sizes are (height, width) in pixels.
-
-    crop_size None trains on whole images. base_size is the box that an image is scaled into,
-    aspect kept, before a random factor from `ratio_range`; None keeps its size.
-    """
+    """Where images come from and how they are cropped. Sizes are (height, width) in pixels."""
 
     dataset: str
-    crop_size: tuple[int, int] | None
-    base_size: tuple[int, int] | None
+    crop_size: tuple[int, int] | None  # None: whole images
+    base_size: tuple[int, int] | None  # box to scale into, aspect kept; None: an image's own size
     batch_size: int
-    ratio_range: tuple[float, float] = (0.5, 2.0)
+    ratio_range: tuple[float, float] = (0.5, 2.0)  # of a random factor on top
     color_jitter: bool = True
     balance_classes: bool = False  # rare classes weigh more in the loss, see class_balance
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """The recipe. Defaults are the reference's for all 16 published rows.
-
-    warmup: steps of linearly rising rate. clip_norm: largest gradient norm, None for no limit.
-    class_weights: one factor a class in the main and auxiliary loss, empty for equal classes.
-    label_stride: the loss uses every n-th row and column of the labels (1: all).
-    """
+    """The recipe. Defaults are the reference's for all 16 published rows."""
 
     iterations: int
     base_lr: float = 0.01
@@ -69,18 +54,15 @@ class TrainConfig:
     aux_weight: float = 0.4
     seed: int = 0
     optimizer: Literal["sgd", "adamw"] = "sgd"
-    warmup: int = 0
-    clip_norm: float | None = None
-    class_weights: tuple[float, ...] = ()
-    label_stride: int = 1
+    warmup: int = 0  # steps of linearly rising rate
+    clip_norm: float | None = None  # largest gradient norm; None: no limit
+    class_weights: tuple[float, ...] = ()  # a factor for each class in both losses; empty: equal
+    label_stride: int = 1  # the loss uses every n-th row and column of the labels
 
 
 @dataclass(frozen=True)
 class TestConfig:
-    """How an image is scaled and cut into windows at test time. Sizes are (height, width).
-
-    base_size: the box that an image is scaled into first, aspect kept; None keeps its size.
-    """
+    """How an image is scaled and cut into windows at test time. Sizes are (height, width)."""
 
     __test__ = False  # the name starts with Test, but pytest has nothing to collect here
 
@@ -89,23 +71,18 @@ class TestConfig:
     stride: tuple[int, int] | None = None
     scales: tuple[float, ...] = (1.0,)
     flip: bool = False
-    base_size: tuple[int, int] | None = None
+    base_size: tuple[int, int] | None = None  # box to scale into first; None: an image's own size
 
 
 @dataclass(frozen=True)
 class RuntimeConfig:
-    """Runtime options: they change speed and memory, not the result.
+    """Runtime options: they change speed and memory, not the result."""
 
-    precision: of convolutions and products; weights stay float32. accumulate: number of
-    microbatches that a batch is divided into. channels_last: layout of maps in memory. compile: let
-    torch.compile fuse operations; cuda_graphs: and let a GPU replay them as they were recorded.
-    """
-
-    precision: Precision = "fp32"
-    accumulate: int = 1
-    channels_last: bool = True
-    compile: bool = False
-    cuda_graphs: bool = False  # with compile
+    precision: Precision = "fp32"  # of convolutions and products; weights stay float32
+    accumulate: int = 1  # microbatches that a batch is divided into
+    channels_last: bool = True  # layout of feature maps in memory
+    compile: bool = False  # let torch.compile fuse operations
+    cuda_graphs: bool = False  # with compile: let a GPU replay them as they were recorded
 
 
 @dataclass(frozen=True)
@@ -120,18 +97,11 @@ class Experiment:
 
 
 def experiment_from(values: dict[str, Any]) -> Experiment:
-    """The experiment whose `asdict` was written as JSON.
-
-    Raises ValueError when another version of annlib wrote it, with other settings.
-    """
+    """The experiment whose `asdict` was written as JSON; ValueError for another version's."""
+    kinds = {"model": ModelConfig, "data": DataConfig, "train": TrainConfig, "test": TestConfig}
     try:
-        return Experiment(
-            values["name"],
-            ModelConfig(**with_tuples(values["model"])),
-            DataConfig(**with_tuples(values["data"])),
-            TrainConfig(**with_tuples(values["train"])),
-            TestConfig(**with_tuples(values["test"])),
-        )
+        parts = {part: kind(**with_tuples(values[part])) for part, kind in kinds.items()}
+        return Experiment(values["name"], **parts)
     except (KeyError, TypeError) as error:
         raise ValueError(
             f"The experiment {values.get('name')} was written by another version of annlib "

@@ -51,10 +51,7 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def check_hash(path: Path, expected: str) -> str:
-    """The hash of a file.  expected: the algorithm and how the hash begins, "sha256:2cccc1ad"
-
-    Raises ValueError for a file with another hash.
-    """
+    """The hash of a file, which begins as expected ("sha256:2cccc1ad"), else ValueError."""
     algorithm, _, start = expected.partition(":")
     with path.open("rb") as file:
         actual = hashlib.file_digest(file, algorithm).hexdigest()
@@ -105,15 +102,17 @@ def fetch(url: str, part: Path, start: int) -> None:
         )
 
 
-def download(url: str, path: Path, expected: str) -> Path:
+def download(url: str, path: Path, expected: str | None) -> Path:
     """The file of that address at `path`, fetched with a progress bar if it is not there yet.
 
-    expected: see `check_hash`. What came of an interrupted download is kept in `path` + ".part" and
+    expected: see `check_hash`; None for a file that is packed again for each request, whose content
+    the caller verifies. What came of an interrupted download is kept in `path` + ".part" and
     resumed. Raises ConnectionError with a way to go on, OSError for a full disk, ValueError for
     another hash.
     """
     if path.exists():
-        check_hash(path, expected)
+        if expected:
+            check_hash(path, expected)
         return path
     part, waits = path.with_name(f"{path.name}.part"), iter(WAITS)
     with locked(path):
@@ -143,7 +142,8 @@ def download(url: str, path: Path, expected: str) -> Path:
                     error.errno, f"{error.strerror}: {part}. Free some space; what came is kept."
                 ) from error
             try:
-                check_hash(part, expected)
+                if expected:
+                    check_hash(part, expected)
             except ValueError as error:
                 part.unlink()
                 raise ValueError(f"{error} (What came was deleted.)") from None

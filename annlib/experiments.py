@@ -1,10 +1,9 @@
 """Experiments on data that everybody has: Balloon Town, and a folder of images."""
 
 from dataclasses import replace
-from difflib import get_close_matches
 
 from annlib.config import DataConfig, Experiment, Head, ModelConfig, TestConfig, TrainConfig
-from annlib.published_experiments import NAMES
+from annlib.published_experiments import NAMES, look_up
 
 HEADS: tuple[Head, ...] = ("fcn", "ppm", "nonlocal", "apnb", "ann")
 PPM_SCALES = (1, 2, 3, 6)  # of PSPNet, whose module it is
@@ -16,9 +15,7 @@ TOWN_MODEL = ModelConfig(
     value_channels=32,
     hidden_channels=64,
     aux_channels=64,
-    # Dropout drops whole channels. Here 64 of them must distinguish six paints, and scenes come
-    # from a generator: there is little to overfit, and much to lose.
-    dropout=0.0,
+    dropout=0.0,  # there is little to overfit, and 64 channels must distinguish six paints
 )
 TOWN_DATA = DataConfig("balloon_town", None, None, batch_size=8, color_jitter=False)
 TOWN_RECIPE = TrainConfig(
@@ -43,12 +40,7 @@ PHOTO_MODEL = replace(
     width=96,
 )
 PHOTO_DATA = DataConfig(
-    "folder",
-    crop_size=(128, 176),
-    base_size=(180, 240),
-    batch_size=8,
-    ratio_range=(0.75, 1.6),
-    balance_classes=True,
+    "folder", (128, 176), (180, 240), batch_size=8, ratio_range=(0.75, 1.6), balance_classes=True
 )
 PHOTO_RECIPE = replace(TOWN_RECIPE, iterations=1300, class_weights=())
 
@@ -64,15 +56,12 @@ def town(head: Head) -> Experiment:
 
 
 def photos(head: Head) -> Experiment:
-    test = TestConfig(base_size=PHOTO_DATA.base_size)
-    return Experiment(
-        f"photos_{head}", with_head(PHOTO_MODEL, head), PHOTO_DATA, PHOTO_RECIPE, test
-    )
+    model, test = with_head(PHOTO_MODEL, head), TestConfig(base_size=PHOTO_DATA.base_size)
+    return Experiment(f"photos_{head}", model, PHOTO_DATA, PHOTO_RECIPE, test)
 
 
-# The published network and recipe where no published data is at hand. Made for a GPU; on a CPU
-# for tens of steps. Balloon Town is scaled to the size of a street scene, and never cropped:
-# without its balloon, the class of a house is unknown.
+# The published network and recipe on other data, for a GPU. Balloon Town is scaled to the size of a
+# street scene, and never cropped: without its balloon, the class of a house is unknown.
 TOWN_R50 = Experiment(
     "balloon_r50",
     ModelConfig(50, num_classes=10),
@@ -87,21 +76,11 @@ PHOTOS_R50 = Experiment(
     TrainConfig(iterations=20_000),
     TestConfig(base_size=(360, 480)),
 )
-LAPTOP: dict[str, Experiment] = {
-    experiment.name: experiment
-    for experiment in [*(town(head) for head in HEADS), *(photos(head) for head in HEADS)]
-}
+LAPTOP: dict[str, Experiment] = {e.name: e for make in (town, photos) for e in map(make, HEADS)}
 FULL_SIZE: dict[str, Experiment] = {e.name: e for e in (TOWN_R50, PHOTOS_R50)}
 
 
 def find_experiment(name: str) -> Experiment:
-    """The experiment of that name, laptop-sized or published, also with .py behind it.
-
-    Raises KeyError with the nearest names for an unknown one.
-    """
-    name = name.removesuffix(".py")
-    known = LAPTOP | FULL_SIZE | {row: published.experiment for row, published in NAMES.items()}
-    if name not in known:
-        near = get_close_matches(name, known, n=3, cutoff=0.4) or list(LAPTOP)
-        raise KeyError(f"No experiment {name!r}. Nearest: {', '.join(near)}.")
-    return known[name]
+    """The experiment of that name, laptop-sized or published; errors as `look_up`."""
+    published = {row: published.experiment for row, published in NAMES.items()}
+    return look_up(name, LAPTOP | FULL_SIZE | published, "experiment", LAPTOP)

@@ -3,29 +3,27 @@
 Source: MMSegmentation, configs/ann (README and metafile of releases 0.30 and 1.2.2).
 """
 
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, TypeVar
 
 from annlib.config import DataConfig, Experiment, ModelConfig, TestConfig, TrainConfig
 
+Item = TypeVar("Item")
 WEIGHTS_HOST = "https://download.openmmlab.com/mmsegmentation/v0.5/ann"
 
 
 @dataclass(frozen=True)
 class Published:
-    """One row of the published tables: the experiment, its scores in percent, its cost.
-
-    memory_gb: training memory of one GPU. frames_per_second: inference, batch 1, fp32, one GPU.
-    None where nothing was published. stamp: date, time and hash in the name of the weights.
-    """
+    """One row of the published tables: the experiment, its scores in percent, its cost."""
 
     experiment: Experiment
     miou: float
     miou_multiscale: float  # six scales from 0.5 to 1.75, each with its mirror image
-    memory_gb: float | None
-    frames_per_second: float | None
-    stamp: str
+    memory_gb: float | None  # training, of one GPU; None here and below: not published
+    frames_per_second: float | None  # inference, batch 1, fp32, one GPU
+    stamp: str  # date, time and hash in the name of the weights
     num_gpus: int = 4
     hardware: str = "Tesla V100 32 GB, PyTorch 1.5, CUDA 10.1, cuDNN 7.6"
 
@@ -66,15 +64,9 @@ class Published:
 
     def facts(self) -> dict[str, Any]:
         """All of the row as plain values, fit for JSON."""
-        derived = {
-            "name": self.name,
-            "name_1x": self.name_1x,
-            "backbone": self.backbone,
-            "batch_per_gpu": self.batch_per_gpu,
-            "weights_url": self.weights_url,
-            "log_url": self.log_url,
-        }
-        return derived | asdict(self)
+        names = {"name": self.name, "name_1x": self.name_1x, "backbone": self.backbone}
+        urls = {"weights_url": self.weights_url, "log_url": self.log_url}
+        return names | {"batch_per_gpu": self.batch_per_gpu} | urls | asdict(self)
 
 
 SETTINGS = {  # number of classes, crop, base size, batch
@@ -121,13 +113,15 @@ ZOO: dict[str, Published] = {each.name: each for each in ROWS}
 NAMES: dict[str, Published] = ZOO | {each.name_1x: each for each in ROWS}
 
 
-def published(name: str) -> Published:
-    """The row of that name, of either release, also with .py behind it.
-
-    Raises KeyError with the nearest names for an unknown one.
-    """
+def look_up(name: str, known: Mapping[str, Item], kind: str, usual: Iterable[str]) -> Item:
+    """The item of that name, also with .py behind it; KeyError tells the nearest names."""
     name = name.removesuffix(".py")
-    if name not in NAMES:
-        near = get_close_matches(name, NAMES, n=3, cutoff=0.4) or list(ZOO)
-        raise KeyError(f"No published row {name!r}. Nearest: {', '.join(near)}.")
-    return NAMES[name]
+    if name not in known:
+        near = get_close_matches(name, known, n=3, cutoff=0.4) or usual
+        raise KeyError(f"No {kind} {name!r}. Nearest: {', '.join(near)}.")
+    return known[name]
+
+
+def published(name: str) -> Published:
+    """The row of that name, of either release; errors as `look_up`."""
+    return look_up(name, NAMES, "published row", ZOO)

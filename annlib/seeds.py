@@ -14,12 +14,7 @@ def seed_for(*key: int | str) -> int:
 
 @contextmanager
 def seeded(*key: int | str, device: torch.device | None = None) -> Iterator[None]:
-    """Seeds torch from `key` inside the block and puts the caller's random state back after it.
-
-    device: a CUDA device is seeded and put back, too; no other is touched. Nothing random is
-    carried from step to step, so a run that was interrupted needs no saved random state to go on
-    as if it had not been.
-    """
+    """Inside, torch (and a CUDA device) is seeded from `key`; afterwards the old state is back."""
     devices = [device] if device is not None and device.type == "cuda" else []
     with torch.random.fork_rng(devices):
         torch.default_generator.manual_seed(seed_for(*key))  # torch.manual_seed: all devices'

@@ -18,14 +18,12 @@ from torch import Tensor
 from torch.nn.functional import conv2d
 from tyro.conf import arg
 
-from annlib.cli.common import Device, at_least_one, choose_device, exit_codes, parse, use_threads
+from annlib.cli.common import Device, at_least_one, exit_codes, parse, use_threads
 from annlib.config import Precision
 from annlib.course.implementations import Channels
-from annlib.course.timing import Conditions
-from annlib.engine.inference import DTYPES
-from annlib.engine.profiler import Timing, available_bytes, seconds_of, time_calls
-from annlib.engine.results import command, provenance, to_json, write_results
-from annlib.engine.row_costs import device_name
+from annlib.course.profiler import Conditions, Timing, available_bytes, seconds_of, time_calls
+from annlib.engine.inference import DTYPES, choose_device
+from annlib.engine.results import command, device_name, provenance, to_json, write_results
 from annlib.model.checkpoint import write_atomically
 
 Sizes = Annotated[tuple[tuple[int, int], ...], arg(metavar="HEIGHT WIDTH ...")]

@@ -19,19 +19,19 @@ from torch.utils.data import DataLoader, Dataset
 
 from annlib.cli.common import at_least_one
 from annlib.config import DataConfig, Precision, RuntimeConfig
-from annlib.data.datasets import SegmentationFolder, open_data
-from annlib.data.synthetic import mimic
-from annlib.data.transforms import Compose, training_transform
-from annlib.engine.metrics import percent, table
-from annlib.engine.profiler import Timing, pace, watched
-from annlib.engine.row_costs import (
+from annlib.course.profiler import Timing, pace, watched
+from annlib.course.row_costs import (
     Measuring,
-    device_name,
     image_size,
     share_of_one_gpu,
     shrunk,
     training_cost,
 )
+from annlib.data.datasets import SegmentationFolder, open_data
+from annlib.data.synthetic import mimic
+from annlib.data.transforms import Compose, training_transform
+from annlib.engine.metrics import percent, table
+from annlib.engine.results import device_name
 from annlib.engine.trainer import batches
 from annlib.published_experiments import Published, published
 from benchmarks.common import Machine, Results, main

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from annlib.config import IGNORE_INDEX
+from annlib.course.row_costs import Size, image_size, shrunk
 from annlib.engine.inference import Label, best_classes, fit, make_label_predictor, ready, resized
 from annlib.engine.metrics import ConfusionMatrix
-from annlib.engine.row_costs import Size, image_size, shrunk
 from annlib.engine.trainer import wrap_model
 from annlib.model.ann import map_size, resize_bilinear
 from annlib.published_experiments import Published, published

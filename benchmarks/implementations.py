@@ -14,8 +14,8 @@ from annlib.course.implementations import (
     compare_blocks,
     comparison_table,
 )
-from annlib.course.timing import Comparison, Conditions, compare
-from annlib.engine.row_costs import device_name
+from annlib.course.profiler import Comparison, Conditions, compare
+from annlib.engine.results import device_name
 from benchmarks import mmseg_reference
 from benchmarks.common import Machine, Maps, Results, Sizes, check_sizes, main
 

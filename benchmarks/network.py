@@ -11,21 +11,21 @@ from torch import Tensor, nn
 
 from annlib.cli.common import able, at_least_one
 from annlib.config import Experiment, ModelConfig, Precision, RuntimeConfig
-from annlib.engine.inference import autocast, fit
-from annlib.engine.metrics import percent, table
-from annlib.engine.profiler import Timing, operation_counter, peak_bytes, synchronise
-from annlib.engine.row_costs import (
+from annlib.course.profiler import Timing, operation_counter, peak_bytes, synchronise
+from annlib.course.row_costs import (
+    REST,
     Measuring,
     Size,
-    device_name,
     gflops_by_part,
     image_size,
+    meta_model,
     noise_batch,
-    parameters_by_part,
     shrunk,
-    spent_by_part,
     steps_on_batch,
 )
+from annlib.engine.inference import autocast, fit, inference_of
+from annlib.engine.metrics import percent, table
+from annlib.engine.results import device_name
 from annlib.engine.trainer import prepare_model, wrap_model
 from annlib.model.ann import ANN, resize_bilinear
 from annlib.model.asymmetric import AsymmetricAttention
@@ -458,6 +458,43 @@ class Step:
         print(f"\n{self.results.save(report.text(), report.values(), path)}", flush=True)
 
 
+def parts_of(model: nn.Module) -> dict[str, nn.Module]:
+    """The stages of the backbone and the blocks of the head, in the order of the forward pass."""
+    children = dict(model.backbone.named_children()) | dict(model.named_children())
+    del children["backbone"]
+    return {name: part for name, part in children.items() if any(True for _ in part.parameters())}
+
+
+def spent_by_part(model: nn.Module, images: Tensor, clock: Callable[[], float]) -> dict[str, float]:
+    """How far a clock advances in each part, and in the rest, while images are segmented.
+
+    The auxiliary head, which only training runs, is run once on c4 after the forward pass. The sum
+    is what the clock advanced in total.
+    """
+    spent, started, c4 = dict.fromkeys(parts_of(model), 0.0), {}, []
+
+    def enter(name: str, *call: object) -> None:
+        started[name] = clock()
+
+    def leave(name: str, *call: object) -> None:
+        spent[name] += clock() - started[name]
+
+    handles = [model.backbone.register_forward_hook(lambda *call: c4.append(call[2][0]))]
+    for name, part in parts_of(model).items():
+        handles.append(part.register_forward_pre_hook(partial(enter, name)))
+        handles.append(part.register_forward_hook(partial(leave, name)))
+    try:
+        with inference_of(model):
+            begun = clock()
+            model(images)
+            model.auxiliary(c4[0])
+            total = clock() - begun
+    finally:
+        for handle in handles:
+            handle.remove()
+    return spent | {REST: total - sum(spent.values())}
+
+
 def milliseconds_by_part(config: ModelConfig, size: Size, how: Measuring) -> dict[str, float]:
     """Of the forward pass whose time is the median of all."""
     model = prepare_model(fuse_for_training(build_model(config)), how.device, how.compute)
@@ -476,6 +513,17 @@ def network_input(experiment: Experiment, how: Measuring) -> Size:
     """Size of the network's input when an image is tested: the whole image, or a window."""
     test = shrunk(experiment, how.shrink).test
     return test.window or fit(image_size(experiment, how.shrink), test.base_size)
+
+
+def parameters_by_part(config: ModelConfig) -> dict[str, int]:
+    """Parameters of each part, and of the rest."""
+
+    def count(part: nn.Module) -> int:
+        return sum(parameter.numel() for parameter in part.parameters())
+
+    model = meta_model(config, True)
+    counts = {name: count(part) for name, part in parts_of(model).items()}
+    return counts | {REST: count(model) - sum(counts.values())}
 
 
 def parts_table(experiment: Experiment, how: Measuring) -> str:

@@ -9,9 +9,10 @@ import torch
 from tyro.conf import Positional
 
 from annlib.config import Experiment, Precision, RuntimeConfig
-from annlib.engine import row_costs
+from annlib.course import row_costs
+from annlib.course.row_costs import Cost, Measuring, RowCost, same_cost
 from annlib.engine.metrics import table
-from annlib.engine.row_costs import Cost, Measuring, RowCost, device_name, same_cost
+from annlib.engine.results import device_name
 from annlib.published_experiments import ROWS, Published, published
 from benchmarks.common import Machine, Results, main, remake, slug, write_measured
 

@@ -2,11 +2,11 @@
 
 from dataclasses import asdict, dataclass
 
-from annlib.course import scaling
+from annlib.course import costs
+from annlib.course.costs import NAMES, curves_of, slopes_table
 from annlib.course.implementations import comparison_table
 from annlib.course.plots.costs import growth_chart
-from annlib.course.scaling import NAMES, curves_of, slopes_table
-from annlib.course.timing import Comparison, Conditions
+from annlib.course.profiler import Comparison, Conditions
 from annlib.model.checkpoint import write_atomically
 from benchmarks.common import Machine, Maps, Results, main
 from benchmarks.implementations import legend, settings
@@ -30,7 +30,7 @@ class Scaling:
         channels = self.maps.channels()
         conditions = self.maps.conditions(self.machine.ready(), self.machine.repeat)
         comparisons: list[Comparison] = []
-        for comparison in scaling.growing(self.maps.sizes, channels, conditions):
+        for comparison in costs.growing(self.maps.sizes, channels, conditions):
             comparisons.append(comparison)
             saved = self.save(comparisons, conditions)
             print(f"{comparison.title}: done", flush=True)
@@ -50,7 +50,7 @@ class Scaling:
         ]
         lines = [
             {
-                name: asdict(line) if line else None
+                name: line._asdict() if line else None
                 for name, line in (("time", curve.time), ("memory", curve.memory))
             }
             for curve in curves

@@ -15,8 +15,14 @@ from sklearn.linear_model import Ridge
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 
-from annlib.course.attention import attention_blocks, attention_of, capture_outputs, to_query
-from annlib.course.attention_metrics import house_answers, match
+from annlib.course.attention import (
+    attention_blocks,
+    attention_of,
+    capture_outputs,
+    house_answers,
+    match,
+    to_query,
+)
 from annlib.data.balloon_town.dataset import make_scene, repaint
 from annlib.data.balloon_town.layout import PAINTS, PATTERNS, Balloon, House, Scene
 from annlib.data.datasets import FIRST_VAL_SEED

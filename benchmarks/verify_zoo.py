@@ -24,21 +24,20 @@ from torch.utils.data import Dataset
 
 from annlib.cli.common import use_threads
 from annlib.config import IGNORE_INDEX, Experiment, RuntimeConfig, TestConfig
+from annlib.course.row_costs import (
+    IMAGE_SIZES,
+    gflops_by_part,
+    share_of_one_gpu,
+    shrunk,
+    shrunk_size,
+)
 from annlib.data.datasets import open_data
 from annlib.data.loader import make_loader
 from annlib.data.synthetic import mimic
 from annlib.engine.inference import MULTI_SCALE, inference_of, make_predictor
 from annlib.engine.metrics import ConfusionMatrix, percent, table
 from annlib.engine.optimization import make_optimizer, train
-from annlib.engine.results import cpu_name, provenance, to_json, write_results
-from annlib.engine.row_costs import (
-    IMAGE_SIZES,
-    gflops_by_part,
-    parameters_by_part,
-    share_of_one_gpu,
-    shrunk,
-    shrunk_size,
-)
+from annlib.engine.results import device_name, provenance, to_json, write_results
 from annlib.engine.trainer import batches, prepare_model
 from annlib.model.ann import ANN
 from annlib.model.build import build_model
@@ -46,6 +45,7 @@ from annlib.model.checkpoint import write_atomically
 from annlib.model.convert import from_mmseg, load_strictly
 from annlib.published_experiments import ROWS, Published, published
 from benchmarks.common import main
+from benchmarks.network import parameters_by_part
 
 REFERENCE = Path(__file__).parents[1] / "data" / "reference"
 KEYS = {50: "state_dict_keys_r50_19.txt", 101: "state_dict_keys_r101_150.txt"}
@@ -408,8 +408,8 @@ def summary(checks: Sequence[RowCheck], shrink: int) -> str:
     holding = sum(check.holds for check in checks)
     seconds = sum(check.seconds for check in checks)
     return (
-        f"{holding} of {len(checks)} rows hold in every claim. {cpu_name()}, {seconds:.0f} s, "
-        f"--shrink {shrink}."
+        f"{holding} of {len(checks)} rows hold in every claim. "
+        f"{device_name(torch.device('cpu'))}, {seconds:.0f} s, --shrink {shrink}."
     )
 
 

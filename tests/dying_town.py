@@ -1,6 +1,7 @@
 """small_town.py whose second process kills itself once, for test_distributed.py.
 
-dying_town.py PATH WORDS: at step 27, unless PATH.marker exists or PATH is "never".
+dying_town.py FOLDER WORDS: trains into FOLDER/died, where a process dies at step 6 unless one died
+before, and then, without a fault, into FOLDER/whole.
 """
 
 import os
@@ -9,28 +10,32 @@ import sys
 from pathlib import Path
 
 import small_town
+import torch
 
 from annlib.engine import trainer
-from annlib.engine.distributed import rank
+from annlib.engine.distributed import init_distributed, rank
 
-DEADLY_STEP = 27
+SAVE_EVERY, DEADLY_STEP = 4, 6
 
 if __name__ == "__main__":
     from annlib.__main__ import main
 
     for module, name, value in small_town.CHANGES:
         setattr(module, name, value)
-    place = sys.argv.pop(1)
-    marker, is_deadly = Path(f"{place}.marker"), place != "never"
-    plain_train = trainer.train
+    trainer.SAVE_EVERY, trainer.RECORD_EVERY = SAVE_EVERY, 1
+    folder, words = Path(sys.argv[1]), sys.argv[2:]
+    marker, plain_train = folder / "marker", trainer.train
 
     def deadly(*arguments):
         for step in plain_train(*arguments):
-            is_time = is_deadly and step.number == DEADLY_STEP and rank() == 1
+            is_time = step.number == DEADLY_STEP and rank() == 1
             if is_time and not marker.exists():
                 marker.touch()
                 os.kill(os.getpid(), signal.SIGKILL)
             yield step
 
     trainer.train = deadly
-    main()
+    with init_distributed(torch.device("cpu")):  # one group for both runs
+        for run in ("died", "whole"):
+            sys.argv[1:] = [*words, "--out", str(folder / run)]
+            main()

@@ -17,9 +17,9 @@ from annlib.model.convert import from_mmseg
 from benchmarks.verify_zoo import (  # noqa: F401, tests take them from here
     SHARED,
     difference,
+    fill,
     make_input,
     random_state,
-    reference_weights,
     shapes,
 )
 
@@ -38,10 +38,12 @@ def arrays(name: str) -> dict[str, Tensor]:
         return {key: torch.from_numpy(stored[key]) for key in stored}
 
 
-@cache
+fill_once = cache(fill)  # networks share most of their 46 million random numbers
+
+
 def mmseg_state_dict(depth: int, num_classes: int) -> dict[str, Tensor]:
-    """The reference's weights under the reference's names."""
-    return reference_weights(depth, num_classes)
+    """The reference's weights under the reference's names, as benchmarks.verify_zoo makes them."""
+    return {key: fill_once(key, shape) for key, shape in shapes(depth, num_classes).items()}
 
 
 def filled_model(depth: int, num_classes: int, dropout: float = 0.1) -> ANN:

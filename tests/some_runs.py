@@ -8,7 +8,7 @@ from tiny import TINY
 
 from annlib.config import RuntimeConfig
 from annlib.engine.metrics import ConfusionMatrix, Scores
-from annlib.engine.results import as_json, to_json
+from annlib.engine.results import to_json
 from annlib.engine.runs import HISTORY, STARTS, append_line, record_validation
 from annlib.experiments import town
 from annlib.model.ann import ANN
@@ -47,7 +47,7 @@ def make_run(
     """A run of 60 steps that has got to `step`, scored half-way there and there."""
     experiment = town(head)
     experiment = replace(experiment, train=replace(experiment.train, seed=seed, iterations=60))
-    write_atomically(folder / "experiment.json", to_json(as_json(asdict(experiment))))
+    write_atomically(folder / "experiment.json", to_json(asdict(experiment)))
     append_line(folder / STARTS, start_line(f"2026-11-23T{hour:02}:00:00Z"))
     for at in range(5, step + 1, 5):
         append_line(folder / HISTORY, {"step": at, "loss": 10 / at + seed, "lr": 0.1})

@@ -1,6 +1,6 @@
 """What several processes do together, for test_distributed.py: run by torchrun, or alone.
 
-python together.py OUT ACCUMULATE: trains a small ANN in float64, and writes what came out.
+python together.py OUT: trains a small ANN in float64, and writes what came out.
 """
 
 import json
@@ -64,9 +64,10 @@ def scores(folder: Path) -> list[float]:
 
 
 if __name__ == "__main__":
-    out, accumulate = Path(sys.argv[1]), int(sys.argv[2])
+    out = Path(sys.argv[1])
     with init_distributed(CPU):
-        facts = losses(accumulate) | {"scores": scores(out.with_suffix(".run"))}
+        facts = losses(accumulate=1) | {"scores": scores(out.with_suffix(".run"))}
+        facts["accumulated"] = losses(accumulate=2)["losses"]
         facts["mean_rank"] = float(mean_over_ranks(torch.tensor(float(rank()))))
         facts["any"] = [any_rank(rank() == 1), any_rank(False)]
         if is_main():

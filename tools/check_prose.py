@@ -19,6 +19,7 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parents[1]
 CHECKED = (
     "annlib/**/*.py",
+    "annlib/course/checks/*.toml",
     "benchmarks/**/*.py",
     "tools/**/*.py",
     "tests/**/*.py",

@@ -11,6 +11,7 @@ import argparse
 import ast
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -18,16 +19,6 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-COPIED = (
-    "annlib",
-    "benchmarks",
-    "tests",
-    "tools",
-    "notebooks",
-    "data",
-    "pyproject.toml",
-    "README.md",
-)
 # Tests that notice most quickly come first; the others follow.
 FIRST = {"data": "data", "model": "core", "engine": "engine", "grader": "grader", "cli": "cli"}
 
@@ -52,8 +43,8 @@ def without(source: str, guard: ast.If) -> str:
     return b"\n".join(lines).decode()
 
 
-def is_noticed(copy: Path, path: Path) -> bool:
-    """Whether a test fails; the fast suite, the folder of the guard's layer first."""
+def failing_test(copy: Path, path: Path) -> str:
+    """The test that fails, or ""; the fast suite, the folder of the guard's layer first."""
     first = FIRST.get(path.parts[1], "course")
     folders = sorted(
         (folder for folder in (copy / "tests").iterdir() if folder.is_dir()),
@@ -68,8 +59,9 @@ def is_noticed(copy: Path, path: Path) -> bool:
         environment = {**os.environ, "PYTHONPATH": str(copy), "OMP_NUM_THREADS": "1"}
         run = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True)
         if run.returncode not in (0, 5):
-            return True
-    return False
+            failed = re.search(r"^(?:FAILED|ERROR) (\S+)", run.stdout, re.MULTILINE)
+            return failed[1] if failed else run.stdout[-300:] + run.stderr[-300:]
+    return ""
 
 
 def main() -> None:
@@ -82,21 +74,21 @@ def main() -> None:
     unnoticed = 0
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder)
-        for name in COPIED:
-            source = ROOT / name
-            if source.is_dir():
-                shutil.copytree(source, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
-            else:
-                shutil.copy(source, copy / name)
+        listed = subprocess.run(
+            ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True
+        )
+        for name in listed.stdout.decode().split("\0")[:-1]:
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, copy / name)
         print(f"{len(every)} guards; {len(picked)} of them are removed, one at a time.")
         for path, guard in picked:
             source = (ROOT / path).read_text(encoding="utf-8")
             (copy / path).write_text(without(source, guard), encoding="utf-8")
-            noticed = is_noticed(copy, path)
+            noticed = failing_test(copy, path)
             (copy / path).write_text(source, encoding="utf-8")
             unnoticed += not noticed
             condition = " ".join(ast.unparse(guard.test).split())
-            verdict = "noticed" if noticed else "NOT NOTICED"
+            verdict = f"noticed by {noticed}" if noticed else "NOT NOTICED"
             print(f"{verdict}: {path}:{guard.lineno}: if {condition[:80]}", flush=True)
     sys.exit(unnoticed > 0)
 

@@ -3,13 +3,12 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from annlib.course.attention import attention_of
-from annlib.course.attention_metrics import predict_labels
+from annlib.course.attention import attention_of, predict_labels
 from annlib.course.plots import scenes
 from annlib.course.plots.style import FigureWithAlt
 from annlib.data.balloon_town.dataset import make_scene
 from annlib.data.balloon_town.layout import PATTERNS, Scene, with_patterns
-from annlib.data.balloon_town.render import paint_scene
+from annlib.data.balloon_town.painting import paint_scene
 from annlib.data.datasets import FIRST_VAL_SEED
 from annlib.experiments import HEADS
 from annlib.model.build import shipped_model

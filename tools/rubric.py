@@ -1,6 +1,6 @@
 """Write notebooks/RUBRIC.md: each lesson against sixteen points.
 
-    python tools/rubric.py      write the table, print what is missing; exit 1 if anything is
+    python -m tools.rubric      write the table, print what is missing; exit 1 if anything is
 
 The lint decides some points, a person the others. notebooks/rubric.json holds the judgements:
 {"04_anchors": {"R7": {"score": 2, "cell": "...", "evidence": "..."}}}. The table is never
@@ -13,9 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from annlib.course.authoring.build import sources
-from annlib.course.authoring.lint import findings_by_point
-from annlib.course.authoring.source import Lesson, read
+from annlib.course.authoring import Lesson, read, sources
+from tools.check_lessons import findings_by_point
 
 POINTS = {
     "R1": "Objectives are testable",

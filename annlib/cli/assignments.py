@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
-from tyro.conf import Positional, subcommand
+from tyro.conf import Positional
 
 from annlib.cli.common import at_least_one
 
@@ -50,17 +50,7 @@ class Export:
         print(export(HERE, named(self.assignment), self.out))
 
 
-@dataclass(frozen=True)
-class Assign:
-    """Give out assignments, to students or to nbgrader."""
-
-    what: (
-        Annotated[Release, subcommand("release", prefix_name=False)]
-        | Annotated[Export, subcommand("export", prefix_name=False)]
-    )
-
-    def run(self) -> None:
-        self.what.run()
+COMMANDS = {"release": Release, "export": Export}
 
 
 @dataclass(frozen=True)
@@ -109,17 +99,8 @@ class Grade:
         students = {one.student for one in submissions}
         days = read_days(self.late, students) if self.late else {}
         given = {} if self.share else read_sheet(out / SHEET, assignment, students)
-        results, changed = grade(
-            assignment,
-            submissions,
-            out,
-            self.seed,
-            self.jobs,
-            self.unsafe,
-            self.resume,
-            partial(print, flush=True),
-            user=user,
-        )
+        options = (self.seed, self.jobs, self.unsafe, self.resume, partial(print, flush=True))
+        results, changed = grade(assignment, submissions, out, *options, user=user)
         if not self.share:
             print("\n".join(map(str, write_all(assignment, results, changed, days, given, out))))
 

@@ -2,11 +2,13 @@
 
 import errno
 import inspect
+import io
 import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
+from textwrap import fill
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -29,15 +31,23 @@ def parse(
     """
     import tyro
 
-    # --resume without a --no-resume; --repeat, not --machine.repeat
-    config = (tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes)
-    if isinstance(commands, type):
-        text = f"{inspect.getdoc(commands) or about}\n\nExample: {example}"
-        return tyro.cli(commands, prog=prog, description=text, args=words, config=config)
-    text = f"{about[0].upper()}{about[1:].strip()}\n\nExample: {example}"
-    return tyro.extras.subcommand_cli_from_dict(
-        dict(commands), prog=prog, description=text, args=words, config=config
-    )
+    # --resume without a --no-resume; --repeat, not --machine.repeat; PATH, not {None}|PATH
+    conf = tyro.conf
+    options = {"config": (conf.FlagCreatePairsOff, conf.OmitArgPrefixes, conf.DisallowNone)}
+    single = isinstance(commands, type)
+    text = single and inspect.getdoc(commands) or f"{about[0].upper()}{about[1:].strip()}"
+    options |= {"prog": prog, "description": f"{text}\n\nExample: {example}", "args": words}
+    shown = io.TextIOWrapper(io.BytesIO(), sys.stdout.encoding)
+    shown.isatty = sys.stdout.isatty  # for the colours
+    try:
+        with redirect_stdout(shown):
+            if single:
+                return tyro.cli(commands, **options)
+            return tyro.extras.subcommand_cli_from_dict(dict(commands), **options)
+    finally:
+        shown.seek(0)
+        for line in shown.read().splitlines():  # tyro breaks no lines but those in its boxes
+            print(line if line[:1] in "│╭╰ \x1b" else fill(line, 80, break_on_hyphens=False))
 
 
 @contextmanager
@@ -77,20 +87,6 @@ def at_least_one(option: str, value: int) -> None:
     """Raises ValueError if the value of an option is below 1."""
     if value < 1:
         raise ValueError(f"{option} is {value}: at least one is needed. Give {option} 1 or more.")
-
-
-def choose_device(device: Device) -> "torch.device":
-    """auto takes a GPU if there is one. Raises ValueError for a GPU that does not exist."""
-    import torch
-
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ValueError(
-            "--device cuda, but torch finds no CUDA GPU here. Use --device cpu, or check the "
-            "driver (nvidia-smi) and that this torch was built for CUDA."
-        )
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(device)
 
 
 def use_threads(threads: int | None) -> None:
@@ -138,7 +134,7 @@ def memory_advice(
     """Inside, running out of memory becomes an OSError that names the options that need less."""
     import torch
 
-    from annlib.engine.profiler import is_out_of_memory
+    from annlib.engine.optimization import is_out_of_memory
 
     try:
         yield
@@ -151,8 +147,7 @@ def memory_advice(
             text = f"The GPU's memory is used up ({held:.1f} of {total:.1f} GiB by this process)"
         else:
             text = f"The machine's memory is used up ({str(error).splitlines()[0]})"
-        crop = experiment.data.crop_size
-        share = experiment.data.batch_size // processes
+        crop, share = experiment.data.crop_size, experiment.data.batch_size // processes
         microbatch = share // compute.accumulate
         size = f" of {crop[0]} x {crop[1]} pixels" if crop else ""
         text += f", working on {microbatch} images{size} at the same time."
@@ -163,8 +158,6 @@ def memory_advice(
                 "the gradient (batch norm then sees the smaller ones)."
             )
         if compute.precision == "fp32":
-            text += (
-                " Try --precision bf16: most feature maps then take 2 bytes a number instead of 4."
-            )
+            text += " Try --precision bf16: most feature maps then take 2 bytes a number, not 4."
         text += " A smaller crop_size in the experiment."
         raise OSError(errno.ENOMEM, text) from error

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
 
 from annlib.cli.common import at_least_one
 
@@ -50,7 +50,13 @@ class Check:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 check.contact_sheet(f"{spec.name} {split}", samples, spec).save(path)
                 print(f"Contact sheet: {path}\n")
-        if count := sum(len(found.problems) for found in checked):
+        changed = []
+        if (self.root / check.CHECKSUMS).is_file():
+            sums = check.read_checksums(self.root / check.CHECKSUMS)
+            changed = check.changed_files(self.root, sums)
+            print(f"{check.CHECKSUMS}: {len(sums)} files, {len(changed)} changed or missing")
+            print("".join(f"- {self.root / name}\n" for name in changed), end="")
+        if count := sum(len(found.problems) for found in checked) + len(changed):
             raise ValueError(f"{self.root} has problems, listed above: {count}.")
 
 
@@ -58,19 +64,21 @@ class Check:
 class Prepare:
     """Make a benchmark ready: download, unpack, convert and verify it.
 
-    VOC 2012 and SBD are downloaded (3.4 GB). For Cityscapes and ADE20K the command prints what you
-    have to download first. After an interruption the same command continues.
+    CamVid (180 MB), VOC 2012 and SBD (3.4 GB) are downloaded. For Cityscapes and ADE20K the command
+    prints what you have to download first. After an interruption the same command continues.
     """
 
-    name: Positional[Benchmark]
+    name: Positional[Literal["camvid", "cityscapes", "ade20k", "voc12aug"]]
     """Which."""
     root: Positional[Path]
     """Its folder, which may be new."""
+    source: Annotated[Path | None, arg(name="from")] = None
+    """For camvid: a folder that holds it already. Its files are verified and copied."""
 
     def run(self) -> None:
         from annlib.data.prepare import prepare
 
-        counts = prepare(self.name, self.root)
+        counts = prepare(self.name, self.root, self.source)
         listed = ", ".join(f"{split} {count} images" for split, count in counts.items())
         print(f"{self.name} is ready in {self.root}: {listed}.")
         print(f"To check it: annlib data check {self.name} {self.root}")

@@ -1,37 +1,75 @@
 """annlib evaluate: scores a network on labelled images."""
 
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from tyro.conf import Positional
 
-from annlib.cli.common import Device, choose_device, interruptible, message_of, use_threads
+from annlib.cli.common import Device, interruptible, message_of, use_threads
 from annlib.config import Precision
 
 if TYPE_CHECKING:
+    from annlib.data.classes import DatasetSpec
     from annlib.engine.evaluate import Evaluation
+    from annlib.engine.metrics import Scores
 
 
-def follow(evaluation: "Evaluation", workers: int, title: str | None = None) -> bool:
-    """Scores with a progress bar. False when it was interrupted before the end."""
+def follow(evaluation: "Evaluation", workers: int, title: str | None = None) -> "Scores":
+    """Scores with a progress bar.
+
+    Raises ValueError for an error, KeyboardInterrupt after Ctrl-C or SIGTERM; both tell what is
+    kept.
+    """
     from tqdm import tqdm
 
     from annlib.engine.distributed import is_main
     from annlib.engine.metrics import percent
 
-    done = evaluation.num_done
+    done, problem = evaluation.num_done, None
     total = done + len(evaluation.share)
-    with (
-        interruptible() as interrupted,
-        tqdm(desc=title, total=total, initial=done, unit="image", disable=not is_main()) as bar,
-    ):
-        for _ in evaluation.steps(workers):
-            bar.set_postfix(mIoU=percent(evaluation.matrix.scores().miou), refresh=False)
-            bar.update()
-            if interrupted():
-                break
-    return evaluation.num_done == total
+    look = {"desc": title, "unit": "image", "disable": not is_main()}
+    try:
+        with interruptible() as interrupted, tqdm(total=total, initial=done, **look) as bar:
+            for _ in evaluation.steps(workers):
+                bar.set_postfix(mIoU=percent(evaluation.matrix.scores().miou), refresh=False)
+                bar.update()
+                if interrupted():
+                    break
+    except (ValueError, OSError) as error:
+        problem = error
+    if problem is None and evaluation.num_done == total:
+        return evaluation.finish()
+    hint = "Nothing was kept; with --out DIR the same command would go on."
+    if evaluation.out is not None:
+        count = f"{evaluation.num_done} of {len(evaluation.names)} images"
+        hint = f"{evaluation.out} keeps what is done ({count}): the same command goes on with the "
+        hint += "others."
+    if problem is not None:
+        raise ValueError(f"{message_of(problem)}\n{hint}") from problem
+    if is_main():
+        print(f"Stopped. {hint}")
+    raise KeyboardInterrupt  # as noted by `interruptible`
+
+
+def check_folder_classes(spec: "DatasetSpec", root: Path | None) -> None:
+    """Raises ValueError when a folder's classes.txt is not the list that a network learned."""
+    if root is None or not (root / "classes.txt").is_file():
+        return
+    from annlib.data.classes import folder_spec
+
+    learned, given = spec.class_names, folder_spec(root).class_names
+    if learned == given:
+        return
+    pairs = enumerate(zip_longest(learned, given, fillvalue="none"))
+    differing = [f"{i}: {ours} / {theirs}" for i, (ours, theirs) in pairs if ours != theirs]
+    raise ValueError(
+        f"The network learned {len(learned)} classes of {spec.name}, {root / 'classes.txt'} lists "
+        f"{len(given)}. They differ at {', '.join(differing[:5])}"
+        f"{' and further on' if len(differing) > 5 else ''} (network / folder). Labels would be "
+        "taken for other classes: give the folder that it was trained for, or train on this one."
+    )
 
 
 @dataclass(frozen=True)
@@ -47,8 +85,8 @@ class Evaluate:
     """A .safetensors file that `annlib train` wrote, or the name of a published row."""
     data: Path | None = None
     """Folder of the data set. Balloon Town needs none."""
-    split: Literal["train", "val"] = "val"
-    """Which split of the data, if there are two."""
+    split: Literal["train", "val", "test"] = "val"
+    """Which split of the data. Choices are made on val; test is for the final score only."""
     mode: Literal["whole", "slide"] | None = None
     """The whole image, or window by window."""
     window: tuple[int, int] | None = None
@@ -83,9 +121,9 @@ class Evaluate:
         from annlib.data.datasets import labelled
         from annlib.engine.distributed import init_distributed, is_main
         from annlib.engine.evaluate import Evaluation
-        from annlib.engine.inference import MULTI_SCALE, check_test
+        from annlib.engine.inference import MULTI_SCALE, check_test, choose_device
         from annlib.engine.metrics import score_table
-        from annlib.engine.predictor import check_folder_classes, find_network, segmenter
+        from annlib.engine.predictor import find_network, segmenter
         from annlib.engine.results import to_json
         from annlib.model.checkpoint import write_atomically
 
@@ -110,15 +148,7 @@ class Evaluate:
             dataset = labelled(network.spec, self.data, self.split)
             ready = segmenter(network, device, test, self.precision)
             evaluation = Evaluation(ready, dataset, self.out, self.save_pictures)
-            try:
-                finished = follow(evaluation, self.workers)
-            except (ValueError, OSError) as error:
-                raise ValueError(f"{message_of(error)}\n{self.hint(evaluation)}") from error
-            if not finished:
-                if is_main():
-                    print(f"Stopped. {self.hint(evaluation)}")
-                raise KeyboardInterrupt  # as noted in `follow`
-            scores, names = evaluation.finish(), network.spec.class_names
+            scores, names = follow(evaluation, self.workers), network.spec.class_names
             if not is_main():
                 return
             print(score_table(scores, names), flush=True)
@@ -127,10 +157,3 @@ class Evaluate:
             for path in (self.json, self.out):
                 if path is not None:
                     print(f"Saved {path}")
-
-    def hint(self, evaluation: "Evaluation") -> str:
-        """What a stop leaves behind, and what to do next."""
-        if self.out is None:
-            return "Nothing was kept; with --out DIR the same command would go on."
-        done = f"{evaluation.num_done} of {len(evaluation.names)} images"
-        return f"{self.out} keeps what is done ({done}): the same command goes on with the others."

@@ -1,4 +1,4 @@
-"""annlib lessons: builds, checks and executes the notebooks of the course."""
+"""annlib lessons: builds and executes the notebooks of the course."""
 
 import os
 import sys
@@ -21,21 +21,10 @@ class Build:
     """
 
     def run(self) -> None:
-        from annlib.course.authoring.build import build_all
+        from annlib.course.authoring import build_all
 
         for notebook, kept in build_all(HERE).items():
             print(f"{notebook} had edited cells: kept as {kept}" if kept else notebook)
-
-
-@dataclass(frozen=True)
-class Check:
-    """Check that the notebooks follow from the sources, and that the sources follow the rules."""
-
-    def run(self) -> None:
-        from annlib.course.authoring.build import check_current
-        from annlib.course.authoring.lint import lint_all
-
-        finish(check_current(HERE) + lint_all(HERE))
 
 
 @dataclass(frozen=True)
@@ -64,25 +53,20 @@ class Run:
     """Keep what was measured in data/results/lessons: later quick runs are compared with it."""
 
     def run(self) -> None:
-        from annlib.course.running.release import Batch, release
+        from annlib.course.running.release import release
 
         root = self.data_root and str(Path(self.data_root).resolve())
         optional = {"data_root": root, "experiment": self.experiment}
         parameters = {"mode": self.mode, "device": self.device, "seed": self.seed}
         parameters |= {name: value for name, value in optional.items() if value}
-        batch = Batch(self.out, parameters, self.jobs, self.resume)
-        findings = release(HERE, batch, partial(print, flush=True), self.lessons, self.record)
+        say, options = partial(print, flush=True), (self.jobs, self.resume, self.record)
+        findings = release(HERE, self.out, parameters, say, self.lessons, *options)
         if sys.stdout.isatty() and not os.environ.get("CI"):
             webbrowser.open((self.out / "index.html").resolve().as_uri())
-        finish(findings)
+        if findings:  # the last lines on the screen
+            print("\n".join(findings))
+            sys.exit(f"{len(findings)} findings")
+        print("All green")
 
 
-def finish(findings: list[str]) -> None:
-    """Exits with 1 if there are findings, which are the last lines on the screen."""
-    if findings:
-        print("\n".join(findings))
-        sys.exit(f"{len(findings)} findings")
-    print("All green")
-
-
-COMMANDS = {"build": Build, "check": Check, "run": Run}
+COMMANDS = {"build": Build, "run": Run}

@@ -40,21 +40,12 @@ class ListExperiments:
             print(f"{title}\n\n{table(['name', 'data', 'head', 'steps'], cells)}\n")
         for dataset, title in TITLES.items():
             cells = []
-            for row in ROWS:
-                if row.experiment.data.dataset == dataset:
-                    memory, fps = row.memory_gb, row.frames_per_second
-                    cells.append(
-                        [
-                            row.name,
-                            "ANN",
-                            row.backbone,
-                            "{}x{}".format(*row.experiment.data.crop_size),
-                            str(row.experiment.train.iterations),
-                            "-" if memory is None else f"{memory:.1f}",
-                            "-" if fps is None else f"{fps:.2f}",
-                            f"{row.miou:.2f}",
-                            f"{row.miou_multiscale:.2f}",
-                        ]
-                    )
+            for row in (row for row in ROWS if row.experiment.data.dataset == dataset):
+                size = "{}x{}".format(*row.experiment.data.crop_size)
+                memory = "-" if row.memory_gb is None else f"{row.memory_gb:.1f}"
+                fps = "-" if row.frames_per_second is None else f"{row.frames_per_second:.2f}"
+                about = [row.name, "ANN", row.backbone, size, str(row.experiment.train.iterations)]
+                scores = [f"{row.miou:.2f}", f"{row.miou_multiscale:.2f}"]
+                cells.append([*about, memory, fps, *scores])
             print(f"Published: {title}\n\n{table(COLUMNS, cells)}\n")
         print(LEGEND.format(**ROWS[0].facts()))

@@ -3,10 +3,35 @@
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tyro.conf import Positional
 
-from annlib.cli.common import Device, choose_device
+from annlib.cli.common import Device
+
+if TYPE_CHECKING:
+    from annlib.engine.predictor import Segmenter
+
+
+def segment_image(path: Path, segmenter: "Segmenter", folder: Path) -> dict[str, float]:
+    """Writes NAME.overlay.png, NAME.colours.png and NAME.labels.png; returns shares by class.
+
+    Shares are of all pixels, largest first, classes that do not occur left out.
+    """
+    from PIL import Image
+
+    from annlib.data.io import normalise, read_image
+
+    image = read_image(path)
+    labels = segmenter.label(normalise(image)[None])[0].cpu()
+    colours = segmenter.spec.colour_table()[labels.int()]  # black without a class
+    overlay = (0.5 * image.permute(1, 2, 0) + 0.5 * colours).byte()
+    folder.mkdir(parents=True, exist_ok=True)
+    for kind, pixels in (("overlay", overlay), ("colours", colours), ("labels", labels)):
+        Image.fromarray(pixels.numpy()).save(folder / f"{path.stem}.{kind}.png")
+    shares = (labels.flatten().bincount().double() / labels.numel()).tolist()
+    named = sorted(zip(segmenter.spec.class_names, shares, strict=False), key=lambda one: -one[1])
+    return {name: share for name, share in named if share}
 
 
 @dataclass(frozen=True)
@@ -27,23 +52,22 @@ class Predict:
     """auto takes a GPU if there is one."""
 
     def run(self) -> None:
-        from annlib.engine.predictor import find_network, segment_image, segmenter
-        from annlib.model.build import shipped_path
+        from annlib.engine.inference import choose_device
+        from annlib.engine.predictor import find_network, segmenter
+        from annlib.model.build import SHIPPED
 
         if not self.images:
             raise ValueError("Name at least one image: annlib predict photo.jpg")
         stems = [image.stem for image in self.images]
-        twice = [str(image) for image in self.images if stems.count(image.stem) > 1]
-        if twice:
+        if twice := [str(image) for image in self.images if stems.count(image.stem) > 1]:
             raise ValueError(
                 f"{', '.join(twice)} would write the same files. Give them different names, or "
                 "predict them one by one with different --out."
             )
         if self.weights is None:
-            print(
-                "Using balloon_ann, which knows Balloon Town only (see --weights).", file=sys.stderr
-            )
-        network = find_network(self.weights or str(shipped_path("balloon_ann")))
+            about = "Using balloon_ann, which knows Balloon Town only (see --weights)."
+            print(about, file=sys.stderr)
+        network = find_network(self.weights or str(SHIPPED / "balloon_ann.safetensors"))
         ready = segmenter(network, choose_device(self.device))
         for image in self.images:
             shares = segment_image(image, ready, self.out)

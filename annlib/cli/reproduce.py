@@ -8,58 +8,37 @@ from typing import TYPE_CHECKING
 
 from tyro.conf import Positional
 
-from annlib.cli.common import Device, at_least_one, choose_device, message_of, use_threads
+from annlib.cli.common import Device, at_least_one, use_threads
 from annlib.config import Precision, RuntimeConfig
 from annlib.published_experiments import Published, published
 
 if TYPE_CHECKING:
     import torch
 
+    from annlib.course.row_costs import RowCost
     from annlib.data.datasets import SegmentationFolder
     from annlib.engine.metrics import Scores
     from annlib.engine.predictor import Network
-    from annlib.engine.row_costs import RowCost
 
 SINGLE, MULTI = "single scale", "ms+flip"
-HEADER = ("", "mIoU %", "ms+flip %", "memory GB", "frames/s")
 Columns = dict[str, float | None]  # by name in the JSON; None: not published, or not measured
 
 
-@dataclass(frozen=True)
-class Reproduced:
-    """One row as measured here.
-
-    scores: by SINGLE and MULTI. caveats: why a difference may not mean anything, as sentences.
-    """
-
-    row: Published
-    scores: "dict[str, Scores]"
-    cost: "RowCost | None"
-    precision: Precision
-    caveats: tuple[str, ...]
-
-    @property
-    def published(self) -> Columns:
-        names = ("miou", "miou_multiscale", "memory_gb", "frames_per_second")
-        return {name: getattr(self.row, name) for name in names}
-
-    @property
-    def here(self) -> Columns:
-        scores = {name: 100 * scores.miou for name, scores in self.scores.items()}
-        inference = self.cost.inference if self.cost else None
-        training = self.cost.training if self.cost else None
-        return {
-            "miou": scores.get(SINGLE),
-            "miou_multiscale": scores.get(MULTI),
-            "memory_gb": training.peak_gib if training else None,
-            "frames_per_second": 1000 / inference.timing.median if inference else None,
-        }
-
-    @property
-    def difference(self) -> Columns:
-        """None where either is missing."""
-        pairs = {name: (value, self.published[name]) for name, value in self.here.items()}
-        return {name: None if None in (a, b) else a - b for name, (a, b) in pairs.items()}
+def comparison(
+    row: Published, scores: "dict[str, Scores]", cost: "RowCost | None"
+) -> dict[str, Columns]:
+    """Published, here (scores by SINGLE and MULTI), and the difference, None if one is missing."""
+    inference, training = (cost.inference, cost.training) if cost else (None, None)
+    here = {
+        "miou": 100 * scores[SINGLE].miou,
+        "miou_multiscale": 100 * scores[MULTI].miou if MULTI in scores else None,
+        "memory_gb": training.peak_gib if training else None,
+        "frames_per_second": 1000 / inference.timing.median if inference else None,
+    }
+    published = {name: getattr(row, name) for name in here}
+    pairs = ((name, value, published[name]) for name, value in here.items())
+    difference = {name: None if None in (a, b) else a - b for name, a, b in pairs}
+    return {"published": published, "here": here, "difference": difference}
 
 
 def network_of_row(row: Published, weights: Path | None) -> "Network":
@@ -77,9 +56,8 @@ def validation_split(
     network: "Network", row: Published, root: Path, limit: int | None
 ) -> "tuple[SegmentationFolder, tuple[str, ...]]":
     """Its images, `limit` of them evenly spaced if given, and caveats about them."""
-    from annlib.data.classes import PUBLISHED_IMAGES
     from annlib.data.datasets import labelled
-    from annlib.data.synthetic import MARK
+    from annlib.data.synthetic import MARK, PUBLISHED_IMAGES
 
     dataset = labelled(network.spec, root, "val")
     total, name = len(dataset), row.experiment.data.dataset
@@ -97,23 +75,26 @@ def validation_split(
     return dataset, tuple(caveats)
 
 
-def reproduced_table(found: Reproduced, device: "torch.device") -> str:
+def reproduced_table(
+    row: Published,
+    scores: "dict[str, Scores]",
+    cost: "RowCost | None",
+    caveats: tuple[str, ...],
+    precision: Precision,
+    device: "torch.device",
+) -> str:
     """Three lines: published, here, the difference; below them what limits the comparison."""
     from annlib.engine.metrics import table
-    from annlib.engine.row_costs import device_name
+    from annlib.engine.results import device_name
 
-    rows = [
-        [name, *("-" if value is None else format(value, form) for value in columns.values())]
-        for name, columns, form in (
-            ("published", found.published, ".2f"),
-            ("here", found.here, ".2f"),
-            ("difference", found.difference, "+.2f"),
-        )
-    ]
-    here = f"Here: {device_name(device)}, {found.precision}. Published: {found.row.hardware}, fp32."
-    notes = [*found.caveats, *(found.cost.notes if found.cost else ())]
-    notes = [f"**{note}**" for note in notes]
-    return "\n\n".join([f"**{found.row.name}**", table(HEADER, rows), here, *notes])
+    rows, header = [], ("", "mIoU %", "ms+flip %", "memory GB", "frames/s")
+    for name, columns in comparison(row, scores, cost).items():
+        form = "+.2f" if name == "difference" else ".2f"
+        cells = ("-" if value is None else format(value, form) for value in columns.values())
+        rows.append([name, *cells])
+    here = f"Here: {device_name(device)}, {precision}. Published: {row.hardware}, fp32."
+    notes = [f"**{note}**" for note in (*caveats, *(cost.notes if cost else ()))]
+    return "\n\n".join([f"**{row.name}**", table(header, rows), here, *notes])
 
 
 @dataclass(frozen=True)
@@ -154,87 +135,49 @@ class Reproduce:
     """Processes that read images while the network runs."""
 
     def run(self) -> None:
-        from annlib.engine.distributed import init_distributed
+        """Data before weights: a missing folder is told before anything is downloaded."""
+        from annlib.cli.evaluate import follow
+        from annlib.course.row_costs import Measuring, row_cost
+        from annlib.engine.distributed import init_distributed, is_main, world_size
+        from annlib.engine.evaluate import Evaluation
+        from annlib.engine.inference import MULTI_SCALE, choose_device, make_label_predictor
+        from annlib.engine.predictor import segmenter
+        from annlib.engine.results import command, provenance, to_json, write_results
+        from annlib.model.checkpoint import write_atomically
 
         row = published(self.name)
         at_least_one("--repeat", self.repeat)
-        if self.limit is not None:
-            at_least_one("--limit", self.limit)
+        at_least_one("--limit", 1 if self.limit is None else self.limit)
         use_threads(self.threads)
         with init_distributed(choose_device(self.device)) as device:
-            self.reproduce(row, device)
-
-    def reproduce(self, row: Published, device: "torch.device") -> None:
-        """Data before weights: a missing folder is told before anything is downloaded."""
-        from annlib.cli.evaluate import follow
-        from annlib.engine.distributed import is_main, world_size
-        from annlib.engine.evaluate import Evaluation
-        from annlib.engine.inference import MULTI_SCALE, make_label_predictor
-        from annlib.engine.predictor import segmenter
-        from annlib.engine.results import provenance, to_json, write_results
-        from annlib.engine.row_costs import Measuring, row_cost
-        from annlib.model.checkpoint import write_atomically
-
-        network = network_of_row(row, self.weights)
-        dataset, caveats = validation_split(network, row, self.data, self.limit)
-        if self.weights is not None:
-            caveats += (f"Weights from {self.weights.name}.",)
-        first = segmenter(network, device, None, self.precision)
-        tests = {SINGLE: network.test}
-        if self.multi_scale:
-            tests[MULTI] = replace(network.test, scales=MULTI_SCALE, flip=True)
-        limit = "" if self.limit is None else f"-limit{self.limit}"
-        work = self.work or Path("runs/reproduce") / f"{row.name}{limit}"
-        scores = {}
-        for name, test in tests.items():
-            folder = work / name.replace(" ", "-").replace("+", "-")
-            label = make_label_predictor(first.model, test, self.precision)
-            evaluation = Evaluation(first._replace(test=test, label=label), dataset, folder)
-            hint = f"{folder} keeps finished images: the same command continues."
-            try:
-                finished = follow(evaluation, self.workers, name)
-            except (ValueError, OSError) as error:
-                raise ValueError(f"{message_of(error)}\n{hint}") from error
-            if not finished:
-                print(f"Stopped. {hint}", file=sys.stderr)
-                raise KeyboardInterrupt  # as noted in `follow`
-            scores[name] = evaluation.finish()
-        cost = None
-        if self.benchmark and world_size() == 1:  # other processes would change both
-            print("Measuring memory and speed ...", flush=True)
-            how = Measuring(device, RuntimeConfig(self.precision), repeat=self.repeat)
-            cost = row_cost(row, how, inference=True, training=True)
-        if is_main():
-            found = Reproduced(row, scores, cost, self.precision, caveats)
-            names = network.spec.class_names
-            values = {
-                "made": provenance(),
-                "name": row.name,
-                "precision": self.precision,
-                "caveats": list(caveats),
-                "published": found.published,
-                "here": found.here,
-                "difference": found.difference,
-                "scores": {name: each.as_json(names) for name, each in scores.items()},
-                "cost": cost.as_json() if cost else None,
-            }
-            path = self.out / f"{row.name}.md"
-            write_atomically(path.with_suffix(".json"), to_json(values))
-            print(write_results(reproduced_table(found, device), path, self.command()))
-            print(f"Saved {path}")
-
-    def command(self) -> str:
-        """The words that measure the same again, without private parts of paths."""
-        from annlib.engine.results import without_names
-
-        words = ["annlib", "reproduce", self.name, "--data", str(self.data)]
-        words += [] if self.multi_scale else ["--no-multi-scale"]
-        words += [] if self.benchmark else ["--no-benchmark"]
-        for option, value, default in (
-            ("--weights", self.weights, None),
-            ("--limit", self.limit, None),
-            ("--repeat", self.repeat, 10),
-            ("--precision", self.precision, "fp32"),
-        ):
-            words += [] if value == default else [option, str(value)]
-        return shlex.join(map(without_names, words))
+            network = network_of_row(row, self.weights)
+            dataset, caveats = validation_split(network, row, self.data, self.limit)
+            if self.weights is not None:
+                caveats += (f"Weights from {self.weights.name}.",)
+            first = segmenter(network, device, None, self.precision)
+            tests = {SINGLE: network.test}
+            if self.multi_scale:
+                tests[MULTI] = replace(network.test, scales=MULTI_SCALE, flip=True)
+            limit = "" if self.limit is None else f"-limit{self.limit}"
+            work = self.work or Path("runs/reproduce") / f"{row.name}{limit}"
+            scores, cost = {}, None
+            for name, test in tests.items():
+                folder = work / name.replace(" ", "-").replace("+", "-")
+                label = make_label_predictor(first.model, test, self.precision)
+                evaluation = Evaluation(first._replace(test=test, label=label), dataset, folder)
+                scores[name] = follow(evaluation, self.workers, name)
+            if self.benchmark and world_size() == 1:  # other processes would change both
+                print("Measuring memory and speed ...", flush=True)
+                how = Measuring(device, RuntimeConfig(self.precision), repeat=self.repeat)
+                cost = row_cost(row, how, inference=True, training=True)
+            if not is_main():
+                return
+        values = {"made": provenance(), "name": row.name, "precision": self.precision}
+        values |= {"caveats": list(caveats), **comparison(row, scores, cost)}
+        class_names, path = network.spec.class_names, self.out / f"{row.name}.md"
+        values["scores"] = {name: found.as_json(class_names) for name, found in scores.items()}
+        values["cost"] = cost.as_json() if cost else None
+        write_atomically(path.with_suffix(".json"), to_json(values))
+        text = reproduced_table(row, scores, cost, caveats, self.precision, device)
+        print(write_results(text, path, shlex.join(command(sys.argv))))
+        print(f"Saved {path}")

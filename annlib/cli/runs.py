@@ -8,14 +8,23 @@ from typing import Annotated, Any
 
 from tyro.conf import Positional, arg, subcommand
 
+from annlib.course.runs import Run, find_runs, read_run
 from annlib.engine.metrics import percent, table
-from annlib.engine.runs import SHARES, Run, find_runs, or_nan, read_run
+from annlib.engine.runs import SHARES, or_nan
 
 WIDEST = 40  # characters of a setting that is a long list
 
 
-def or_dash(value: object) -> str:
-    return "-" if value is None else str(value)
+def or_dash(value: object, form: str = "") -> str:
+    return "-" if value is None else format(value, form) if form else str(value)
+
+
+def steps(run: Run) -> str:
+    return f"{run.step}/{or_dash(run.iterations)}"
+
+
+def points(share: float | None) -> str:
+    return percent(or_nan(share))
 
 
 def runs_table(runs: Sequence[Run], root: Path) -> str:
@@ -24,13 +33,9 @@ def runs_table(runs: Sequence[Run], root: Path) -> str:
     header += ["started (UTC)", "time", "on", "state"]
     rows = [
         [
-            str(run.folder.relative_to(root)),
-            run.name,
-            or_dash(run.seed),
-            f"{run.step}/{or_dash(run.iterations)}",
-            "-" if run.loss is None else f"{run.loss:.3f}",
-            percent(or_nan(run.scores.get("miou"))),
-            percent(or_nan(run.best_miou)),
+            *(str(run.folder.relative_to(root)), run.name, or_dash(run.seed)),
+            *(steps(run), or_dash(run.loss, ".3f")),
+            *(points(run.scores.get("miou")), points(run.best_miou)),
             or_dash(run.started)[:16].replace("T", " "),
             "-" if run.seconds is None else str(timedelta(seconds=round(run.seconds))),
             or_dash(run.device),
@@ -79,15 +84,13 @@ def settings_table(runs: Sequence[Run]) -> str:
 
 def scores_table(runs: Sequence[Run]) -> str:
     """The steps of each run and its newest scores, side by side."""
-    rows = [
-        ["steps", *(f"{run.step}/{or_dash(run.iterations)}" for run in runs)],
-        ["scored after step", *(or_dash(run.scores.get("step")) for run in runs)],
-        ["loss", *("-" if run.loss is None else f"{run.loss:.4f}" for run in runs)],
-    ]
-    for name, key in zip(("mIoU %", "mean accuracy %", "pixel %"), SHARES, strict=True):
-        rows.append([name, *(percent(or_nan(run.scores.get(key))) for run in runs)])
-    rows.append(["best mIoU %", *(percent(or_nan(run.best_miou)) for run in runs)])
-    return table(["newest scores", *labels(runs)], rows)
+    lines = [["steps", "scored after step", "loss"]]
+    lines[0] += ["mIoU %", "mean accuracy %", "pixel %", "best mIoU %"]
+    for run in runs:
+        shares = [points(run.scores.get(key)) for key in SHARES]
+        line = [steps(run), or_dash(run.scores.get("step")), or_dash(run.loss, ".4f")]
+        lines.append([*line, *shares, points(run.best_miou)])
+    return table(["newest scores", *labels(runs)], list(map(list, zip(*lines, strict=True))))
 
 
 def classes_table(runs: Sequence[Run]) -> str:

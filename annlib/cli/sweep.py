@@ -12,17 +12,19 @@ from tyro.conf import Positional
 from annlib.cli.common import at_least_one
 
 if TYPE_CHECKING:
-    from annlib.course.sweeping.grid import Grid
-    from annlib.course.sweeping.run import Outcome
+    from annlib.course.sweeping import Grid, Outcome
 
 
 @dataclass(frozen=True)
 class Sweep:
     """Run a notebook once for each combination of a grid, and write mean and spread over seeds.
 
-    The grid is a JSON file: {"notebook": "notebooks/jobs/train_town.ipynb", "base": {"iterations":
-    600}, "grid": {"head": ["apnb", "ann"], "seed": [0, 1, 2]}}. After a stop the same command
-    continues: finished runs are not repeated, failed ones are.
+    The grid is a JSON file:
+
+    {"notebook": "notebooks/jobs/train_town.ipynb", "base": {"iterations": 600},
+    "grid": {"head": ["apnb", "ann"], "seed": [0, 1, 2]}}
+
+    After a stop the same command continues: finished runs are not repeated, failed ones are.
     """
 
     grid: Positional[Path]
@@ -39,8 +41,7 @@ class Sweep:
     """Run nothing; write the tables of the runs that have ended."""
 
     def run(self) -> None:
-        from annlib.course.sweeping.grid import read_grid
-        from annlib.course.sweeping.run import outcome_of, run_one
+        from annlib.course.sweeping import outcome_of, read_grid, run_one
 
         at_least_one("--jobs", self.jobs)
         if (self.only is not None) + self.count + self.table > 1:
@@ -65,8 +66,7 @@ class Sweep:
 
     def run_all(self, grid: "Grid") -> None:
         """Runs what is not finished, a line for each run; always writes the tables."""
-        from annlib.course.sweeping.run import collected, sweep
-        from annlib.course.sweeping.tables import write_all
+        from annlib.course.sweeping import collected, sweep, write_all
         from annlib.engine.results import without_names
 
         total, started = len(grid.combinations), time.perf_counter()
@@ -96,6 +96,4 @@ class Sweep:
 
 def line(outcome: "Outcome") -> str:
     """How one run ended, in one line."""
-    numbers = ", ".join(f"{name} {value:.4g}" for name, value in outcome.result.items())
-    found = f"FAILED: {outcome.reason}" if outcome.failed else numbers
-    return f"{outcome.label}: {found}, {outcome.seconds:.0f} s"
+    return f"{outcome.label}: {outcome}, {outcome.seconds:.0f} s"

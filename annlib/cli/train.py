@@ -3,7 +3,7 @@
 import json
 import os
 import shlex
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from importlib.util import find_spec
 from math import inf
@@ -16,7 +16,6 @@ from annlib.cli.common import (
     Device,
     able,
     at_least_one,
-    choose_device,
     interruptible,
     memory_advice,
     message_of,
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
     import torch
 
     from annlib.data.datasets import DatasetSplits
-    from annlib.engine.optimization import Step
     from annlib.engine.trainer import Trainer
 
 RUNTIME = ("device", "threads", "workers", "precision", "accumulate", "compile", "cuda_graphs")
@@ -88,26 +86,20 @@ class Train:
         from tqdm import tqdm
 
         from annlib.engine.distributed import init_distributed, is_main, world_size
+        from annlib.engine.inference import choose_device
         from annlib.engine.metrics import score_table
-        from annlib.engine.runs import read_history, read_run
         from annlib.published_experiments import ZOO
 
         def say(text: str) -> None:
             if is_main():
                 print(text, flush=True)
 
-        def on_step(step: "Step") -> bool:
-            bar.update()
-            if step.number % 10 == 0:
-                bar.set_postfix(loss=f"{float(step.loss):.3f}", lr=f"{step.lr:.1e}")
-            return interrupted()
-
         use_threads(self.threads)
         how = RuntimeConfig(self.precision, self.accumulate, True, self.compile, self.cuda_graphs)
         with init_distributed(choose_device(self.device)) as device:
             how = able(how, device)
             with memory_advice(experiment, how, device, world_size()):
-                trainer, splits = command.start(experiment, how, device, say)
+                trainer, splits = command.start(experiment, how, device)
                 total, folder = trainer.experiment.train.iterations, trainer.folder
                 default = max(1, total // 10) if experiment.name in ZOO else None
                 resume = f"To go on:  {self.resume_command(folder, world_size())}"
@@ -120,8 +112,8 @@ class Train:
                             workers=self.workers,
                             validate_every=command.score_every or default,
                             keep=command.keep,
-                            on_step=on_step,
-                            report=say,
+                            on_step=lambda step: interrupted(),
+                            bar=bar,
                         )
                 except OSError as error:
                     if not trainer.checkpoint.exists():
@@ -135,10 +127,11 @@ class Train:
                 raise KeyboardInterrupt  # as noted by `interruptible`
             say(score_table(scores, splits.spec.class_names))
             say(f"Saved {trainer.checkpoint}")
-            if is_main() and read_history(folder) and find_spec("matplotlib"):
-                from annlib.cli.runs import write_curves  # many GPU machines lack matplotlib
+            if is_main() and find_spec("matplotlib"):  # many GPU machines lack it
+                from annlib.cli.runs import read_run, write_curves
 
-                write_curves([read_run(folder)], folder / "curve.png")
+                if (run := read_run(folder)).history:
+                    write_curves([run], folder / "curve.png")
 
     def completed(self) -> tuple["Train", Experiment]:
         """This command with the folder of its run in `out`, and the run's experiment.
@@ -163,9 +156,8 @@ class Train:
                 f"--minutes is {self.minutes:g}: no training takes that long. Give a number above "
                 "0, for example --minutes 5."
             )
-        given = {"seed": self.seed, "iterations": self.iterations}
-        given = {name: value for name, value in given.items() if value is not None}
-        recipe = replace(experiment.train, **given)
+        given = [name for name in ("seed", "iterations") if getattr(self, name) is not None]
+        recipe = replace(experiment.train, **{name: getattr(self, name) for name in given})
         model = experiment.model
         if self.backbone == "torchvision":  # its networks begin with one large convolution
             model = replace(model, stem="plain")
@@ -214,16 +206,11 @@ class Train:
         return replace(self, **recorded), experiment
 
     def start(
-        self,
-        experiment: Experiment,
-        runtime: RuntimeConfig,
-        device: "torch.device",
-        say: Callable[[str], None],
+        self, experiment: Experiment, runtime: RuntimeConfig, device: "torch.device"
     ) -> tuple["Trainer", "DatasetSplits"]:
         """The run, new or read from its folder, and its data."""
         from annlib.data.datasets import open_data
         from annlib.engine.distributed import is_main
-        from annlib.engine.profiler import pace
         from annlib.engine.runs import record_options
         from annlib.engine.trainer import Trainer, fit_classes
         from annlib.published_experiments import ZOO
@@ -232,9 +219,13 @@ class Train:
         if not self.resume:
             experiment = fit_classes(experiment, splits)
         if self.minutes is not None:
+            from annlib.course.profiler import pace
+
             seconds = pace(experiment, splits.train, device, self.workers, runtime).seconds
             iterations = max(1, int(60 * self.minutes / seconds))
-            say(f"{1000 * seconds:.0f} ms a step: {iterations} steps in {self.minutes:g} minutes")
+            if is_main():
+                plan = f"{iterations} steps in {self.minutes:g} minutes"
+                print(f"{1000 * seconds:.0f} ms a step: {plan}", flush=True)
             experiment = replace(experiment, train=replace(experiment.train, iterations=iterations))
         trainer = Trainer(experiment, splits.spec, self.out, device, bool(self.resume), runtime)
         source = self.backbone or ("reference" if experiment.name in ZOO else "none")

@@ -3,10 +3,94 @@
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, NamedTuple
 
 from tyro.conf import Positional
 
+from annlib import published_experiments
 from annlib.cli.common import message_of
+from annlib.config import ModelConfig
+
+
+class Weights(NamedTuple):
+    """A file of weights and where it is kept, or would be."""
+
+    name: str
+    kind: Literal["released", "ImageNet", "shipped"]
+    path: Path
+    pth: Path | None  # the file as its publisher made it, None for shipped ones
+    sha256_start: str  # of the published file
+
+    @property
+    def state(self) -> str:
+        """ "here", "half" after a broken download, "as .pth", or "-"."""
+        if self.path.exists():
+            return "here"
+        if self.pth is None:
+            return "-"
+        part = self.pth.with_name(f"{self.pth.name}.part")
+        return "half" if part.exists() else "as .pth" if self.pth.exists() else "-"
+
+
+def all_weights() -> list[Weights]:
+    """The 16 rows in their published order, the ImageNet backbones, the small shipped networks."""
+    from annlib.download import check_hash
+    from annlib.model import hub
+    from annlib.model.build import SHIPPED
+
+    found = []
+    for row in hub.ROWS:
+        path, pth = hub.kept_at(f"{row.name}.safetensors"), hub.kept_at(row.weights_url)
+        found.append(Weights(row.name, "released", path, pth, row.weights_sha256_start))
+    for name, _, _, url in hub.PRETRAINED:
+        start = hub.hash_in(url).removeprefix("sha256:")
+        found.append(Weights(name, "ImageNet", hub.kept_at(url), hub.kept_at(url), start))
+    for path in sorted(SHIPPED.glob("*.safetensors")):
+        found.append(Weights(path.stem, "shipped", path, None, check_hash(path, "sha256:")[:8]))
+    return found
+
+
+def find_weights(name: str) -> Weights:
+    """Weights by name; a row's name of either release. Raises KeyError with the nearest names."""
+    ours, names = {each.name: each for each in all_weights()}, published_experiments.NAMES
+    known = ours | {alias: ours[row.name] for alias, row in names.items() if row.name in ours}
+    return published_experiments.look_up(name.removeprefix("open-mmlab://"), known, "weights", ours)
+
+
+def verify(weights: Weights) -> str:
+    """Reads all files of some weights into their network (else an error).  -> what was correct"""
+    from annlib.model import hub
+    from annlib.model.build import build_model, load_model
+    from annlib.model.checkpoint import load
+
+    if weights.state in ("-", "half"):
+        raise FileNotFoundError(f"{weights.name} is not here: annlib weights fetch {weights.name}")
+    if weights.kind == "shipped":
+        return f"{len(load_model(weights.path).state_dict())} tensors"
+    if weights.kind == "ImageNet":
+        (facts,) = (each for each in hub.PRETRAINED if each.name == weights.name)
+        stem = hub.STEMS[facts.source]
+        model = build_model(ModelConfig(facts.depth, num_classes=1, head="fcn", stem=stem))
+        hub.load_backbone(model, weights.path)
+        return f"{len(model.backbone.state_dict())} tensors"
+    checked = []
+    for path in (path for path in (weights.path, weights.pth) if path.exists()):
+        if path.suffix == ".safetensors":
+            made_from = load(path).notes.get("sha256", "")
+            if not made_from.startswith(weights.sha256_start):
+                raise ValueError(
+                    f"{path} was made from a file whose SHA-256 begins with {made_from[:8]}, but "
+                    f"the released one's begins with {weights.sha256_start}. Delete it, then: "
+                    f"annlib weights fetch {weights.name}"
+                )
+        model = hub.load_published(weights.name, path)
+        checked.append(f"{len(model.state_dict())} tensors in {path.suffix}")
+    return ", ".join(checked)
+
+
+def mebibytes(path: Path) -> str:
+    """Size of a file; a dash if it does not exist."""
+    return f"{path.stat().st_size / 2**20:.1f}" if path.exists() else "-"
 
 
 @dataclass(frozen=True)
@@ -16,7 +100,6 @@ class ListWeights:
     def run(self) -> None:
         from annlib.download import home
         from annlib.engine.metrics import table
-        from annlib.model.hub import all_weights
 
         rows = [
             [each.name, each.kind, each.sha256_start, each.state, mebibytes(each.path)]
@@ -44,9 +127,9 @@ class Fetch:
     def run(self) -> None:
         from annlib.model import hub
 
-        wanted = [hub.find_weights(name) for name in self.names]
+        wanted = [find_weights(name) for name in self.names]
         if self.all:
-            wanted = [each for each in hub.all_weights() if each.kind != "shipped"]
+            wanted = [each for each in all_weights() if each.kind != "shipped"]
         if not wanted:
             raise ValueError("Name the weights, for example resnet50_v1c, or give --all.")
         for weights in wanted:
@@ -65,8 +148,6 @@ class Verify:
     """Names that `annlib weights list` shows; all that are in the cache if none is given."""
 
     def run(self) -> None:
-        from annlib.model.hub import all_weights, find_weights, verify
-
         wanted = [find_weights(name) for name in self.names]
         wanted = wanted or [each for each in all_weights() if each.state in ("here", "as .pth")]
         failed = 0
@@ -93,11 +174,6 @@ class Import:
         from annlib.model.hub import import_published
 
         print(f"{self.name}: {import_published(self.file, self.name)}")
-
-
-def mebibytes(path: Path) -> str:
-    """Size of a file; a dash if it does not exist."""
-    return f"{path.stat().st_size / 2**20:.1f}" if path.exists() else "-"
 
 
 COMMANDS = {"list": ListWeights, "fetch": Fetch, "verify": Verify, "import": Import}

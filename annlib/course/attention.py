@@ -1,27 +1,32 @@
-"""Captures attention weights, queries and keys of a model and maps them onto the image.
+"""Captures attention weights, queries and keys of a model, maps them onto the image, measures them.
 
 H x W pixels of the image, h x w positions of the feature map, N = h * w query positions, C
 channels, S keys: the anchors of a pyramid, or all N positions without one.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from math import log
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from einops import einsum, rearrange
 from torch import Tensor, nn
+from torch.nn.functional import adaptive_avg_pool2d
 
-from annlib.data.transforms import normalise
-from annlib.engine.inference import inference_of
-from annlib.model.ann import map_size
+from annlib.config import IGNORE_INDEX, TestConfig
+from annlib.data.balloon_town.layout import CLASS_NAMES, House, Scene, plan_scene
+from annlib.data.io import normalise
+from annlib.engine.inference import inference_of, make_label_predictor
+from annlib.model.ann import OUTPUT_STRIDE, map_size
 from annlib.model.asymmetric import AsymmetricAttention
 from annlib.model.baselines import NonLocalAttention
 
 Size = tuple[int, int]  # (height, width)
 Block = NonLocalAttention | AsymmetricAttention
+Output = Tensor | tuple[Tensor, ...]
 
 
 class Attention(NamedTuple):
@@ -53,9 +58,7 @@ class Projections(NamedTuple):
     keys: Tensor  # float32 (S, C), the scale of the scores included
     map_size: Size
     image_size: Size
-    pool_scales: tuple[int, ...] | None  # None: an ordinary non-local block, S = N
-
-    boxes = Attention.boxes
+    pool_scales: tuple[int, ...] | None
 
     def attention(self, levels: Sequence[int] | None = None, factor: float = 1.0) -> Attention:
         """The weights of some pyramid levels, all scores x factor.  Raises ValueError for others"""
@@ -82,9 +85,6 @@ def attention_blocks(model: nn.Module) -> dict[str, Block]:
             "at. The heads that attend are 'nonlocal', 'apnb' and 'ann'; 'fcn' and 'ppm' do not."
         )
     return blocks
-
-
-Output = Tensor | tuple[Tensor, ...]
 
 
 @contextmanager
@@ -130,9 +130,8 @@ def capture_outputs(
 
 def attention_of(model: nn.Module, image: np.ndarray) -> dict[str, Attention]:
     """The attention of each block for one image, uint8 (H, W, 3) RGB."""
-    blocks = attention_blocks(model)
+    blocks, size = attention_blocks(model), image.shape[:2]
     maps = capture_outputs(model, image, {name: block.softmax for name, block in blocks.items()})
-    size = image.shape[:2]
     return {
         name: Attention(weights[0], map_size(size), size, pool_scales_of(blocks[name]))
         for name, weights in maps.items()
@@ -192,13 +191,10 @@ def anchor_boxes(pool_scales: Sequence[int] | None, height: int, width: int) -> 
     pooling starts a cell at the floor and ends it at the ceiling.
     """
     grids = [(height, width)] if pool_scales is None else [(n, n) for n in pool_scales]
-    return torch.tensor(
-        [
-            (y * height // m, x * width // n, -(-(y + 1) * height // m), -(-(x + 1) * width // n))
-            for m, n in grids
-            for y, x in np.ndindex(m, n)
-        ]
-    )
+    m, n, y, x = torch.tensor([(m, n, y, x) for m, n in grids for y, x in np.ndindex(m, n)]).T
+    top, left = y * height // m, x * width // n
+    bottom, right = -(-(y + 1) * height // m), -(-(x + 1) * width // n)
+    return torch.stack([top, left, bottom, right], dim=1)
 
 
 def to_pixels(boxes: Tensor, map_size: Size, image_size: Size) -> Tensor:
@@ -216,3 +212,93 @@ def attention_map(weights: Tensor, scales: Sequence[int] | None, height: int, wi
     inside_x = ((left <= x) & (x < right)).to(weights)  # (S, width)
     area = inside_y.sum(1) * inside_x.sum(1)
     return einsum(weights / area, inside_y, inside_x, "... s, s y, s x -> ... y x")
+
+
+def pixel_view(position_view: int) -> int:
+    """Side of the square that a pixel's prediction may depend on.  position_view: of a position
+
+    Bilinear upsampling mixes positions whose middles are up to 11 pixels away: one stride and a
+    half, less the pixel itself.
+    """
+    return position_view + 2 * (OUTPUT_STRIDE + OUTPUT_STRIDE // 2 - 1)
+
+
+def predict_labels(model: nn.Module, image: np.ndarray) -> np.ndarray:
+    """The most likely class of each pixel.  uint8 (H, W, 3) RGB -> uint8 (H, W)"""
+    return make_label_predictor(model, TestConfig())(model_input(image))[0].cpu().numpy()
+
+
+def house_answer(labels: np.ndarray, scene: Scene, house: House) -> int:
+    """The class, of all ten, of most labelled pixels of a house.  labels: predicted, (H, W)"""
+    inside = scene.mask(house) & (scene.labels == house.label)  # without the ignored border
+    return int(np.bincount(labels[inside]).argmax())
+
+
+def house_answers(model: nn.Module, scene: Scene) -> list[int]:
+    """The predicted classes of the houses of a scene, from left to right."""
+    labels = predict_labels(model, scene.image)
+    return [house_answer(labels, scene, house) for house in scene.houses]
+
+
+def count_right(model: nn.Module, scenes: Iterable[Scene]) -> tuple[int, int]:
+    """How many houses a model classifies correctly, and how many there are."""
+    pairs = [p for s in scenes for p in zip(house_answers(model, s), s.houses, strict=True)]
+    return sum(answer == house.label for answer, house in pairs), len(pairs)
+
+
+def mass_on(attention_map: Tensor, mask: np.ndarray) -> Tensor:
+    """The share of attention on a mask, by covered area.  (..., h, w), bool (H, W) -> (...)"""
+    mask = torch.from_numpy(mask).to(attention_map)[None]
+    return (attention_map * adaptive_avg_pool2d(mask, attention_map.shape[-2:])[0]).sum((-2, -1))
+
+
+def entropy(weights: Tensor) -> Tensor:
+    """In bits: 0 for all weight on one key, log2 S for equal weights.  (..., S) -> (...)"""
+    return torch.special.entr(weights).sum(-1) / log(2)
+
+
+def class_masses(attention_map: Tensor, labels: np.ndarray) -> dict[str, float]:
+    """Fractions of attention by class, largest first; they sum to 1.  (h, w), classes (H, W)"""
+    names = {IGNORE_INDEX: "border"} | dict(enumerate(CLASS_NAMES))
+    classes = np.unique(labels).tolist()
+    masses = {names[c]: float(mass_on(attention_map, labels == c)) for c in classes}
+    return dict(sorted(masses.items(), key=lambda item: -item[1]))
+
+
+def query_on(scene: Scene, house: House) -> tuple[int, int]:
+    """The pixel (y, x) of a house that is nearest to the middle of its visible part."""
+    pixels = np.argwhere(scene.mask(house))
+    y, x = pixels[np.square(pixels - pixels.mean(0)).sum(1).argmin()]
+    return int(y), int(x)
+
+
+class Match(NamedTuple):
+    """The attention of the query in the middle of a house, in fractions of 1."""
+
+    balloons: tuple[float, ...]  # mass on each balloon of the scene, from left to right
+    own_house: float
+    decided_by: int  # index of the balloon that decides the house's class
+
+    @property
+    def on_its_balloon(self) -> float:
+        return self.balloons[self.decided_by]
+
+    @property
+    def is_matched(self) -> bool:
+        """Whether the balloon that decides gets more than any other balloon."""
+        others = [one for place, one in enumerate(self.balloons) if place != self.decided_by]
+        return self.on_its_balloon > max(others, default=0.0)
+
+
+def match(attention: Attention, scene: Scene, house: House) -> Match:
+    """What the query in the middle of a house attends to."""
+    found = attention.map_at(*query_on(scene, house))
+    balloons = tuple(float(mass_on(found, scene.mask(balloon))) for balloon in scene.balloons)
+    return Match(balloons, float(mass_on(found, scene.mask(house))), house.decided_by)
+
+
+def hint_offsets(first_seed: int, num_scenes: int) -> np.ndarray:
+    """From each house's middle to that of its balloon, of many scenes.  -> (n, 2) rows, columns"""
+    layouts = map(plan_scene, range(first_seed, first_seed + num_scenes))
+    both = [(h, layout.balloons[h.decided_by]) for layout in layouts for h in layout.houses]
+    return np.array([((h.top + h.bottom) / 2 - b.y, (h.left + h.right) / 2 - b.x) for h, b in both])

@@ -1,44 +1,47 @@
-"""Costs of attention and of the parts of a network, by formula: FLOPs, memory, parameters, shapes.
+"""Costs of attention and of the parts of a network: by formula, and as they grow with the map.
 
 B batch, N = H * W positions of the map, S anchors, C channels of query, key and value; the map has
 8 C channels, as in the blocks that were measured for the paper (2048 and 256).
 """
 
-from dataclasses import replace
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
-from typing import NamedTuple
+from math import log, prod
+from statistics import LinearRegression, linear_regression
+from typing import Any, NamedTuple
 
 import torch
 
 from annlib.config import ModelConfig
+from annlib.course import implementations, profiler
 from annlib.course.attention import capture
-from annlib.course.implementations import (
-    FUSED,
-    NONLOCAL,
-    PLAIN_APNB,
-    Shape,
-    both_poolings_flops,
-    product,
-)
-from annlib.engine.row_costs import REST, gflops_by_part
+from annlib.course.implementations import FOLDED_APNB, FUSED, NONLOCAL, PLAIN_APNB, Channels, Shape
+from annlib.course.profiler import Comparison, Conditions, Timing, gib, seconds_of
+from annlib.course.row_costs import REST, gflops_by_part
+from annlib.engine.metrics import table
 from annlib.experiments import find_experiment
+from annlib.model.asymmetric import AsymmetricAttention
+from annlib.model.baselines import NonLocalAttention
 from annlib.model.build import build_model
+from annlib.seeds import seeded
 
+Size = tuple[int, int]  # height, width
 WIDER = 8  # channels of the map for each channel of a query
 FLOAT32 = 4  # bytes
+NAMES = (NONLOCAL, FUSED, FOLDED_APNB)  # whose growth is measured
+MEASURED = (NONLOCAL, FUSED, PLAIN_APNB, FOLDED_APNB)  # as in the paper, at its size
+PAPER_FASTER, PAPER_SMALLER = 6, 28  # abstract: at 256 x 128, on a GPU; "around", "times smaller"
 HEADS = {"non-local": "nonlocal", "APNB alone": "apnb", "ANN (AFNB and APNB)": "ann"}
 
 
 class Bill(NamedTuple):
-    """One forward pass: floating point operations, and bytes held at its peak."""
-
-    operations: float
-    num_bytes: float
+    operations: float  # floating point, of one forward pass
+    num_bytes: float  # held at its peak
 
 
 class Setting(NamedTuple):
-    """A map of query positions, and the grids of its anchors."""
-
     size: tuple[int, int]  # of the map (height, width)
     channels: int  # C
     grids: tuple[int, ...]  # (1, 3) stands for 1 + 9 anchors
@@ -91,27 +94,10 @@ def block_shape(name: str, size: tuple[int, int], channels: int) -> Shape:
 
 def step_gflops(shape: Shape, folded: bool) -> dict[str, float]:
     """GFLOPs of each step of a block; folding runs some steps S times instead of N."""
-    n, anchors = shape.positions, shape.anchors
-    rows = anchors if folded else n
-    key, value, wide = shape.key_channels, shape.value_channels, shape.channels
-    query = 0 if shape.shared else product(n, wide, key)
-    summed = wide if folded else value  # channels of the anchors that the weights sum up
-    steps = {
-        "query and key": product(n, shape.key_in_channels, key) + query,
-        "value": product(rows, shape.key_in_channels, value),
-        "cell means": both_poolings_flops(shape) if folded else 0,
-        "scores": product(n, key, anchors),
-        "output": product(rows, value, wide),
-        "fuse, context": product(rows, wide, wide),
-        "weights x anchors": product(n, anchors, summed),
-        "fuse, features": product(n, wide, wide),
-    }
-    return {name: flops / 1e9 for name, flops in steps.items()}
+    return {name: flops / 1e9 for name, flops in implementations.step_flops(shape, folded).items()}
 
 
 class Stage(NamedTuple):
-    """One part of a network."""
-
     name: str
     shapes: tuple[tuple[int, ...], ...]  # of its outputs, without the batch: (C, H, W) each
     parameters: int
@@ -133,9 +119,246 @@ def walk(config: ModelConfig, image_size: tuple[int, int], training: bool = True
 
 
 def say_stages(stages: list[Stage]) -> str:
-    """One line a part."""
     lines = [f"{'part':11} {'parameters':>10}  output (C, H, W)"]
     for stage in stages:
         shapes = ", ".join("x".join(map(str, shape)) for shape in stage.shapes)
         lines.append(f"{stage.name:11} {stage.parameters or '-':>10}  {shapes}")
     return "\n".join(lines)
+
+
+# Growth with the map, measured.
+
+
+def fitted(x: Sequence[float], y: Sequence[float]) -> LinearRegression | None:
+    """y = exp(intercept) * x ** slope, by least squares; None for fewer than two points."""
+    if len(set(x)) < 2:
+        return None
+    return linear_regression([log(value) for value in x], [log(value) for value in y])
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Cost of one implementation on feature maps of growing size."""
+
+    name: str
+    positions: tuple[int, ...]  # N
+    milliseconds: tuple[float, ...]  # medians
+    mebibytes: tuple[float, ...]  # peak memory
+
+    @property
+    def time(self) -> LinearRegression | None:
+        return fitted(self.positions, self.milliseconds)
+
+    @property
+    def memory(self) -> LinearRegression | None:
+        return fitted(self.positions, self.mebibytes)
+
+    def end(self) -> "Curve":
+        """Its two largest maps, where the fastest growing term shows most."""
+        columns = (self.positions, self.milliseconds, self.mebibytes)
+        return Curve(self.name, *(column[-2:] for column in columns))
+
+
+def growing(
+    sizes: Sequence[Size], channels: Channels, conditions: Conditions
+) -> Iterator[Comparison]:
+    """Attention on feature maps of each size, the smallest first."""
+    for size in sorted(sizes, key=prod):
+        found = implementations.attention_implementations(channels, size, conditions)
+        chosen = [each for each in found if each.name in NAMES]
+        yield profiler.compare(f"{size[0]} x {size[1]}", size, chosen, conditions)
+
+
+def curves_of(comparisons: Sequence[Comparison]) -> list[Curve]:
+    """A curve for each implementation, up to the largest map that fits into memory."""
+    curves = []
+    for name in NAMES:
+        points = [
+            (prod(each.size), own.timing.median, own.mebibytes)
+            for each in comparisons
+            if (own := each.measured.get(name))
+        ]
+        if points:
+            curves.append(Curve(name, *zip(*points, strict=True)))
+    return curves
+
+
+def slopes_table(curves: Sequence[Curve]) -> str:
+    """The exponents of N, over all maps and between the two largest."""
+    rows = []
+    for curve in curves:
+        lines = (curve.time, curve.end().time, curve.memory, curve.end().memory)
+        slopes = [f"{line.slope:.2f}" if line else "-" for line in lines]
+        rows.append([curve.name, f"{curve.positions[0]} to {curve.positions[-1]}", *slopes])
+    return table(["", "N", "time", "last two", "memory", "last two"], rows)
+
+
+def largest_affordable(
+    sizes: Sequence[Size], small: Comparison, calls: int, seconds: float, num_bytes: float
+) -> Size:
+    """The largest map on which `calls` of all implementations fit into time and memory.
+
+    small: measured on a smaller map. If no map is affordable, the first one is returned.
+    """
+    spent = calls * sum(each.timing.median for each in small.measured.values()) / 1000
+    # At most N * N of a map that both allow; time grows with N * N at most.
+    pairs = min(prod(small.size) ** 2 * seconds / spent, num_bytes / 2 / (2 * FLOAT32))
+    return max([*sizes[:1], *(size for size in sizes if prod(size) ** 2 <= pairs)], key=prod)
+
+
+def paper_table(found: Comparison) -> str:
+    """The paper's two numbers, and ours compared with both implementations of non-local blocks."""
+    apnb = found.measured[PLAIN_APNB]
+    rows = [["paper, abstract: 256 x 128, GPU", f"around {PAPER_FASTER}", f"{PAPER_SMALLER}"]]
+    for name in (NONLOCAL, FUSED):
+        other, own = found.measured[name].timing, apnb.timing
+        low, high = other.fastest / own.slowest, other.slowest / own.fastest
+        faster = f"{other.median / own.median:.1f} ({low:.1f} to {high:.1f})"
+        smaller = f"{found.measured[name].peak_bytes / apnb.peak_bytes:.1f}"
+        rows.append([f"here, {found.size[0]} x {found.size[1]}: than {name}", faster, smaller])
+    return table(["APNB is ...", "times faster", "times less memory"], rows)
+
+
+# "Measure here": time as operations predict it, and as measured within a few seconds.
+TIMED = (PLAIN_APNB, NONLOCAL)
+SMALL = Setting((16, 24), 256, (1, 3, 6, 8))  # where the speed is measured
+SECONDS = 3.0  # that a measurement may take
+AFFORDED = 2.0  # the same, estimated from a quarter of the map, which may fit into a cache
+MOST_ROUNDS = 5
+BEFORE = (
+    "'Measure here' calls the non-local block and APNB on this map, on this machine, and draws "
+    "their time beside the time that operations suggest. It takes at most about 3 s."
+)
+GROWTH = {PLAIN_APNB: 4, NONLOCAL: 16}  # with twice the sides, at most: linear, and quadratic in N
+
+Key = tuple[str, Setting]
+Call = Callable[[], Any]
+
+
+class Times(NamedTuple):
+    """What is known about time on this machine."""
+
+    speed: float  # operations a second of the non-local block on the SMALL map
+    timings: Mapping[Key, Timing] = {}
+    refused: Mapping[Key, str] = {}  # why a setting would take too long to be measured
+
+    def points(self, name: str, setting: Setting) -> list[tuple[int, Timing]]:
+        """(N, timing) of all measured maps that differ from this one only in size."""
+        return [
+            (other.positions, timing)
+            for (form, other), timing in self.timings.items()
+            if (form, other._replace(size=setting.size)) == key(name, setting)
+        ]
+
+
+def key(name: str, setting: Setting) -> Key:
+    """What the time depends on: the non-local block does not have anchors."""
+    return name, setting if name == PLAIN_APNB else setting._replace(grids=())
+
+
+def predicted(name: str, setting: Setting, speed: float) -> float:
+    """Seconds of a call: operations / speed."""
+    return bills(setting.positions, setting.anchors, setting.channels)[name].operations / speed
+
+
+def refusal(name: str, setting: Setting, speed: float, memory: float) -> str | None:
+    """Why an implementation must not be measured with so many free bytes, or None."""
+    if predicted(name, setting, speed) > SECONDS:
+        return f"that is more than the {SECONDS:.0f} s which 'Measure here' may take"
+    features = FLOAT32 * WIDER * setting.channels * setting.positions
+    bill = bills(setting.positions, setting.anchors, setting.channels)[name]
+    # The features exist twice for a moment, when their memory layout is changed.
+    needed = max(features + bill.num_bytes, 2 * features)
+    if needed > memory:
+        return f"it needs {gib(needed)} with its map, and {gib(memory)} are free here"
+    return None
+
+
+def timed(times: Times | None, setting: Setting, memory: float, device: torch.device) -> Times:
+    """Adds a measurement at this setting; the first one measures the speed before.
+
+    Each implementation is first called on a quarter of the map. If it may then take longer than
+    what is left of AFFORDED, it is not called on the whole map.
+    """
+    started = time.perf_counter()
+    with profiler.full_float32(), seeded("timing here", device=device):
+        if times is None:
+            small = in_turn(calls(SMALL, [NONLOCAL], device), device, started + SECONDS / 6)
+            # The fastest call, because other load on the machine can only make a call slower.
+            times = Times(1000 * predicted(NONLOCAL, SMALL, small[NONLOCAL].fastest))
+        may = [name for name in TIMED if refusal(name, setting, times.speed, memory) is None]
+        if not may:
+            return times
+        quarter = setting._replace(size=(setting.size[0] // 2, setting.size[1] // 2))
+        began = time.perf_counter()
+        rough = calls(quarter, may, device)
+        expected = 4 * (time.perf_counter() - began)  # to prepare the whole
+        accepted, refused = [], {}
+        for name, call in rough.items():
+            # The fastest of a few calls, because the first one, or a disturbed one, is slower.
+            seconds = [seconds_of(call, device)]
+            while len(seconds) < 3 and sum(seconds) < SECONDS / 10:
+                seconds.append(seconds_of(call, device))
+            longest = GROWTH[name] * min(seconds)
+            if time.perf_counter() - started + expected + longest > AFFORDED:
+                refused[key(name, setting)] = (
+                    f"a quarter of the map took {said_seconds(min(seconds))}, so the whole may "
+                    f"take {said_seconds(longest)}, longer than 'Measure here' may block"
+                )
+            else:
+                accepted, expected = [*accepted, name], expected + longest
+        whole = calls(setting, accepted, device) if accepted else {}
+        found = in_turn(whole, device, started + SECONDS / 2)
+    timings = {key(name, setting): timing for name, timing in found.items()}
+    kept = {one: why for one, why in times.refused.items() if one not in timings}
+    return Times(times.speed, {**times.timings, **timings}, kept | refused)
+
+
+def calls(setting: Setting, names: list[str], device: torch.device) -> dict[str, Call]:
+    """Inference of each implementation. Weights are random, which does not change the time."""
+    place, keys, wide = Conditions(device).place, setting.channels, WIDER * setting.channels
+    features = place(torch.randn(1, wide, *setting.size, device=device))
+    with device:
+        modules = {
+            NONLOCAL: NonLocalAttention(wide, keys, keys),
+            PLAIN_APNB: AsymmetricAttention(wide, wide, keys, keys, setting.grids, True),
+        }
+    attend = implementations.attention_of_itself
+    return {name: attend(place(modules[name]), features) for name in names}
+
+
+def in_turn(named: Mapping[str, Call], device: torch.device, until: float) -> dict[str, Timing]:
+    """Rounds in which each is called once, as many as end before a time.perf_counter, or one."""
+    rounds: list[dict[str, float]] = []
+    last = 0.0
+    while not rounds or (len(rounds) <= MOST_ROUNDS and time.perf_counter() + last <= until):
+        rounds.append({name: 1000 * seconds_of(call, device) for name, call in named.items()})
+        last = sum(rounds[-1].values()) / 1000
+    counted = rounds[1:] or rounds  # the first one warms up
+    return {name: Timing.of([one[name] for one in counted]) for name in named}
+
+
+def said_seconds(seconds: float) -> str:
+    """Three digits, in ms below a second."""
+    return f"{seconds:.3g} s" if seconds >= 1 else f"{1000 * seconds:.3g} ms"
+
+
+def say_times(setting: Setting, memory: float, times: Times | None) -> str:
+    """Predicted and measured times at one map, or why there is no measurement."""
+    if times is None:
+        return f"Time: {BEFORE}"
+    said = []
+    for name in TIMED:
+        seconds, asked = predicted(name, setting, times.speed), key(name, setting)
+        if (timing := times.timings.get(asked)) is not None:
+            every, ratio = (timing.median, timing.fastest, timing.slowest), timing.median / seconds
+            told = "measured {} ({} to {})".format(*(said_seconds(one / 1000) for one in every))
+            told += f", {ratio / 1000:.1f} times the prediction"
+        else:
+            why = times.refused.get(asked) or refusal(name, setting, times.speed, memory)
+            told = "not measured yet" if why is None else f"not measured: {why}"
+        said.append(f"{name}: predicted {said_seconds(seconds)}, {told}.")
+    return (
+        f"Time by operations, at the {times.speed / 1e9:,.0f} GFLOPs a second of the non-local "
+        f"block on the map of 16 x 24 (C = 256). {' '.join(said)}"
+    )

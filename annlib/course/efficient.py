@@ -3,7 +3,7 @@
 B batch, C channels of queries and keys, Cv of values, H x W the map, N = H * W query positions, S
 keys. Each function gives the weighted sums of the values, (B, N, Cv), and is linear in the values,
 so with the identity as values it returns its weights (`weights_of`). Operations are those of matrix
-products, two for each multiply-add. Stored are the weights, or what replaces them, at their peak.
+products, two for each multiply-add.
 """
 
 from collections.abc import Callable
@@ -19,8 +19,7 @@ from torch.nn.functional import adaptive_avg_pool2d, elu, scaled_dot_product_att
 from annlib.model.asymmetric import PyramidPool
 
 Size = tuple[int, int]  # (height, width) of the map
-# (B, C, N), (B, C, N), (B, Cv, N) -> (B, N, Cv)
-Method = Callable[[Tensor, Tensor, Tensor], Tensor]
+Method = Callable[[Tensor, Tensor, Tensor], Tensor]  # (B, C, N) twice, (B, Cv, N) -> (B, N, Cv)
 
 
 def exact(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -50,12 +49,9 @@ def reduced(query: Tensor, key: Tensor, value: Tensor, size: Size, factor: int) 
     return exact(query, key, value)
 
 
-def projected(query: Tensor, key: Tensor, value: Tensor, num_keys: int, seed: int = 0) -> Tensor:
-    """Linformer without training: the keys are S random mixtures of all positions.  -> (B, N, Cv)
-
-    Linformer learns the mixtures, and so has a fixed N.
-    """
-    dice = torch.Generator().manual_seed(seed)
+def projected(query: Tensor, key: Tensor, value: Tensor, num_keys: int) -> Tensor:
+    """Linformer without training: S random mixtures of all positions as keys.  -> (B, N, Cv)"""
+    dice = torch.Generator().manual_seed(0)
     mixing = (torch.randn(key.shape[2], num_keys, generator=dice) / num_keys**0.5).to(key)  # N, S
     return exact(query, key @ mixing, value @ mixing)
 
@@ -68,8 +64,7 @@ def nystrom(query: Tensor, key: Tensor, value: Tensor, size: Size, grid: Size) -
     landmark_query, landmark_key = (
         adaptive_avg_pool2d(part.unflatten(2, size), grid).flatten(2) for part in (query, key)
     )
-    identity = torch.eye(landmark_key.shape[2]).to(key)[None]  # reads out the S x S weights
-    between = exact(landmark_query, landmark_key, identity)
+    between = weights_of(exact, landmark_query, landmark_key)  # (B, S, S)
     summed = exact(landmark_query, key, value)  # (B, S, Cv)
     return exact(query, landmark_key, (torch.linalg.pinv(between, rtol=1e-3) @ summed).mT)
 
@@ -89,14 +84,12 @@ def linear(
     return query.mT @ memory / totals
 
 
-def random_features(
-    query: Tensor, key: Tensor, value: Tensor, number: int, seed: int = 0
-) -> Tensor:
+def random_features(query: Tensor, key: Tensor, value: Tensor, number: int) -> Tensor:
     """Performer's idea: random features whose products estimate exp of the scores. -> (B, N, Cv)
 
     The paper also makes the directions orthogonal and redraws them; we do not.
     """
-    dice = torch.Generator().manual_seed(seed)
+    dice = torch.Generator().manual_seed(0)
     directions = torch.randn(number, query.shape[1], generator=dice).to(query)
 
     def feature(x: Tensor) -> Tensor:
@@ -159,7 +152,6 @@ KINDS = KEYS, PAIRS, ORDER, STORAGE = "fewer keys", "fewer pairs", "other order"
 EXACT = "non-local"
 SCALES = {1: (1,), 10: (1, 3), 46: (1, 3, 6), 110: (1, 3, 6, 8)}  # anchors -> grids
 ROUNDS = 5  # of finding centres
-Count = Callable[[int, Size, int], int]  # (option, size, channels) -> how many
 
 
 class Family(NamedTuple):
@@ -169,13 +161,16 @@ class Family(NamedTuple):
     unit: str
     options: tuple[int, ...]  # from the cheapest to the most expensive
     make: Callable[[int, Size], Method]
-    operations: Count
-    stored: Count
+    operations: Callable[[int, Size, int], int]  # (option, size, channels) -> how many
 
 
 def attend(keys: int, size: Size, channels: int) -> int:
     """Operations of N positions that attend to S keys: 4 N S C."""
     return 4 * prod(size) * keys * channels
+
+
+def all_pairs(option: int, size: Size, channels: int) -> int:
+    return attend(prod(size), size, channels)
 
 
 def nystrom_operations(option: int, size: Size, channels: int) -> int:
@@ -188,56 +183,47 @@ def nystrom_operations(option: int, size: Size, channels: int) -> int:
 # Lambdas take m (the option), s (the size of the map) and c (the channels).
 # fmt: off
 FAMILIES: dict[str, Family] = {
-    EXACT: Family(
-        "nothing", "all weights written down", (1,), lambda m, s: exact,
-        lambda m, s, c: attend(prod(s), s, c), lambda m, s, c: prod(s) ** 2,
-    ),
-    "fused": Family(
-        STORAGE, "a tile of weights at a time", (1,), lambda m, s: fused,
-        lambda m, s, c: attend(prod(s), s, c), lambda m, s, c: 0,
-    ),
+    EXACT: Family("nothing", "all weights written down", (1,), lambda m, s: exact, all_pairs),
+    "fused": Family(STORAGE, "a tile of weights at a time", (1,), lambda m, s: fused, all_pairs),
     "anchors": Family(
         KEYS, "anchors", tuple(SCALES)[1:],
-        lambda m, s: partial(anchors, size=s, scales=SCALES[m]),
-        attend, lambda m, s, c: prod(s) * m,
+        lambda m, s: partial(anchors, size=s, scales=SCALES[m]), attend,
     ),
     "reduced": Family(
         KEYS, "positions a side become one", (8, 4, 2),
         lambda m, s: partial(reduced, size=s, factor=m),
-        lambda m, s, c: attend(prod(s) // m**2, s, c), lambda m, s, c: prod(s) ** 2 // m**2,
+        lambda m, s, c: attend(prod(s) // m**2, s, c),
     ),
     "projected": Family(
         KEYS, "random mixtures", (24, 96, 384), lambda m, s: partial(projected, num_keys=m),
-        lambda m, s, c: 2 * attend(m, s, c), lambda m, s, c: prod(s) * m,
+        lambda m, s, c: 2 * attend(m, s, c),
     ),
     "landmarks": Family(
         KEYS, "positions a side share a landmark", (8, 4, 2),
-        lambda m, s: partial(nystrom, size=s, grid=(s[0] // m, s[1] // m)),
-        nystrom_operations, lambda m, s, c: 2 * prod(s) ** 2 // m**2,
+        lambda m, s: partial(nystrom, size=s, grid=(s[0] // m, s[1] // m)), nystrom_operations,
     ),
     "centres": Family(
         KEYS, "centres", (16, 64, 128), lambda m, s: partial(centres, number=m, rounds=ROUNDS),
         # Each round assigns and averages; then values are averaged, and N attend to the centres.
-        lambda m, s, c: prod(s) * m * c * (4 * ROUNDS + 6), lambda m, s, c: prod(s) * m,
+        lambda m, s, c: prod(s) * m * c * (4 * ROUNDS + 6),
     ),
     "windows": Family(
         PAIRS, "positions a side of a window", (2, 4, 8),
-        lambda m, s: partial(windows, size=s, side=m),
-        lambda m, s, c: attend(m**2, s, c), lambda m, s, c: prod(s) * m**2,
+        lambda m, s: partial(windows, size=s, side=m), lambda m, s, c: attend(m**2, s, c),
     ),
     "criss-cross": Family(
         PAIRS, "passes", (1, 2, 3), lambda m, s: partial(criss_cross, size=s, passes=m),
         # 2 N (H + W) C for the scores, and the same for each pass.
-        lambda m, s, c: 2 * prod(s) * sum(s) * c * (1 + m), lambda m, s, c: prod(s) * sum(s),
+        lambda m, s, c: 2 * prod(s) * sum(s) * c * (1 + m),
     ),
     "kernel": Family(
         ORDER, "a memory of C x C", (1,), lambda m, s: linear,
-        lambda m, s, c: 4 * prod(s) * c**2 + 2 * prod(s) * c, lambda m, s, c: c**2,
+        lambda m, s, c: 4 * prod(s) * c**2 + 2 * prod(s) * c,
     ),
     "random features": Family(
         ORDER, "features", (64, 256, 1024), lambda m, s: partial(random_features, number=m),
         # 4 N m C to make m features of queries and keys, then the same as kernel attention.
-        lambda m, s, c: 2 * attend(m, s, c) + 2 * prod(s) * m, lambda m, s, c: m * c,
+        lambda m, s, c: 2 * attend(m, s, c) + 2 * prod(s) * m,
     ),
 }
 # fmt: on
@@ -250,4 +236,4 @@ def method_of(name: str, option: int, size: Size) -> Method:
 
 def share_of_work(name: str, option: int, size: Size, channels: int) -> float:
     """Its operations relative to those of the non-local block."""
-    return FAMILIES[name].operations(option, size, channels) / attend(prod(size), size, channels)
+    return FAMILIES[name].operations(option, size, channels) / all_pairs(option, size, channels)

@@ -9,8 +9,6 @@ Answer = str | float | int
 
 
 class Compared(NamedTuple):
-    """A guess next to its outcome."""
-
     guess: Answer
     outcome: Answer
     as_expected: bool
@@ -48,16 +46,15 @@ class Predictions:
                 f"Prediction {name} comes first: go back to its cell, put your guess in place of "
                 "the three dots, run that cell, then this one. A wrong guess costs nothing."
             )
+        wrote = f"; you wrote {guess!r}."
         if options and guess not in options:
-            raise NotYet(f"Prediction {name}: choose one of {options}; you wrote {guess!r}.")
+            raise NotYet(f"Prediction {name}: choose one of {options}{wrote}")
         if not options and not isinstance(guess, int | float):
-            raise NotYet(f"Prediction {name} is a number; you wrote {guess!r}.")
+            raise NotYet(f"Prediction {name} is a number{wrote}")
         if between and not between[0] <= guess <= between[1]:
             low, high = between
             percent = " (33 percent is 0.33.)" if between == (0, 1) else ""
-            raise NotYet(
-                f"Prediction {name} is a number from {low} to {high}; you wrote {guess!r}.{percent}"
-            )
+            raise NotYet(f"Prediction {name} is a number from {low} to {high}{wrote}{percent}")
         agrees = guess == outcome if options else abs(guess - outcome) <= tolerance * abs(outcome)
         self.compared[name] = Compared(guess, outcome, bool(agrees))
         print(f"Prediction {name}: you said {say(guess)}; it is {say(outcome)}.", end=" ")
@@ -77,5 +74,4 @@ class Predictions:
 
 
 def say(answer: Answer) -> str:
-    """Numbers short, words as they are."""
     return answer if isinstance(answer, str) else f"{answer:.4g}"

@@ -1,15 +1,14 @@
 """The start of each lesson: parameters, device, progress bars, and claims about measured numbers.
 
-A lesson's text states a measured number as [12.3](claim:name); the executed notebook must have
-made a claim of that name, near enough. A number that the mode of a run cannot measure is compared
-with data/results/lessons.
+A lesson's text states a measured number as [12.3](claim:name); `running.gates` compares it with the
+claim of that name in the executed notebook, or with that in data/results/lessons.
 """
 
 import ast
 import json
 import re
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -20,6 +19,7 @@ import torch
 from IPython import get_ipython
 from IPython.display import display
 
+from annlib.engine.inference import choose_device
 from annlib.experiments import find_experiment
 
 if TYPE_CHECKING:  # importing it takes a second, which lessons can spare
@@ -27,18 +27,17 @@ if TYPE_CHECKING:  # importing it takes a second, which lessons can spare
 
 ROOT = Path(__file__).parents[2]  # of the project
 LINE = 88  # letters
-
-
-def wrapped(text: str) -> str:
-    """Broken between words; line breaks of the text stay."""
-    return "\n".join(fill(line, LINE, break_long_words=False) for line in text.splitlines())
-
-
-def say(text: str) -> None:
-    """Prints a sentence or more."""
-    print(wrapped(text))
-
-
+MODES = ("quick", "learn", "full")
+PARAMETERS = ("mode", "device", "seed", "data_root", "experiment")
+DEVICE = re.compile(r"cpu|auto|cuda(:\d+)?")
+Parameters = dict[str, object]
+PROGRESS = "application/vnd.annlib.progress+json"
+EVERY_SECONDS = 0.5
+Item = TypeVar("Item")
+CLAIM = "application/vnd.annlib.claim+json"
+STATED = re.compile(r"\[([^\]]+)\]\(claim:([a-z0-9-]+)\)")
+INJECTED = "# Parameters\n"  # the first line of the cell that papermill inserts
+TEXT_SEED = 0  # of the runs that the text of the lessons describes
 PLACES = {  # of numbers that others published
     "paper-abstract": "paper, abstract",
     "authors-code": "code of the authors",
@@ -51,10 +50,13 @@ PLACES = {  # of numbers that others published
 }
 
 
-MODES = ("quick", "learn", "full")
-PARAMETERS = ("mode", "device", "seed", "data_root", "experiment")
-DEVICE = re.compile(r"cpu|auto|cuda(:\d+)?")
-Parameters = dict[str, object]
+def wrapped(text: str) -> str:
+    """Broken between words; line breaks of the text stay."""
+    return "\n".join(fill(line, LINE, break_long_words=False) for line in text.splitlines())
+
+
+def say(text: str) -> None:
+    print(wrapped(text))
 
 
 def refuse_unknown(given: Iterable[str], known: Sequence[str], where: str) -> None:
@@ -69,7 +71,6 @@ def refuse_unknown(given: Iterable[str], known: Sequence[str], where: str) -> No
 
 
 def refuse_mode(mode: object) -> None:
-    """Raises ValueError for a mode that no cell knows."""
     if mode not in MODES:
         raise ValueError(f"mode is {mode!r}, so no cell knows how long to run. Use one of {MODES}.")
 
@@ -83,9 +84,13 @@ def known_parameters(notebook: Path) -> dict[str, object]:
             f"{notebook.name} has {len(tagged)} cells tagged 'parameters'; it needs one, or its "
             'own values would overwrite those of the run. Add `# %% tags=["parameters"]`.'
         )
-    statements = ast.parse("".join(tagged[0]["source"])).body
-    assignments = [node for node in statements if isinstance(node, ast.Assign)]
-    return {node.targets[0].id: ast.literal_eval(node.value) for node in assignments}
+    found = assignments("".join(tagged[0]["source"]))
+    return {name: ast.literal_eval(value) for name, value in found.items()}
+
+
+def assignments(code: str) -> dict[str, ast.expr]:
+    found = [statement for statement in ast.parse(code).body if isinstance(statement, ast.Assign)]
+    return {statement.targets[0].id: statement.value for statement in found}
 
 
 def check_parameters(notebook: Path, parameters: Parameters) -> None:
@@ -97,11 +102,6 @@ def check_parameters(notebook: Path, parameters: Parameters) -> None:
         raise ValueError(f"device is {device!r}. Use 'cpu', 'auto', 'cuda' or 'cuda:0'.")
 
 
-PROGRESS = "application/vnd.annlib.progress+json"
-EVERY_SECONDS = 0.5
-Item = TypeVar("Item")
-
-
 def progress(items: Iterable[Item], total: int, what: str) -> Iterator[Item]:
     """Yields the items and shows how many of `total` are done, and the time that is left.
 
@@ -110,9 +110,9 @@ def progress(items: Iterable[Item], total: int, what: str) -> Iterator[Item]:
     """
     started = shown = time.perf_counter()
     done, handle = 0, display(bundle(0, total, what, 0.0), raw=True, display_id=True)
-    for item in items:
+    for done, item in enumerate(items, 1):
         yield item
-        done, now = done + 1, time.perf_counter()
+        now = time.perf_counter()
         if handle and now - shown > EVERY_SECONDS:
             handle.update(bundle(done, total, what, now - started), raw=True)
             shown = now
@@ -129,25 +129,16 @@ def bundle(done: int, total: int, what: str, seconds: float) -> dict[str, object
     return {PROGRESS: {"done": done, "total": total}, "text/html": element, "text/plain": text}
 
 
-Judge = Literal["run", "record", "none"]
-CLAIM = "application/vnd.annlib.claim+json"
-STATED = re.compile(r"\[([^\]]+)\]\(claim:([a-z0-9-]+)\)")
-NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?|-?\.\d+")
-NAME = re.compile(r"[a-z0-9-]+")
-
-
 class Claim(NamedTuple):
-    """One measured number, and what the text is compared with.
-
-    judge: "run" for this number itself; "record" for that of data/results/lessons, in a mode that
-    cannot measure it; "none" with another seed than the text was written for.
-    """
+    """One measured number."""
 
     name: str
     value: float
-    within: float
+    within: float  # how far from it the number in the text may be
     unit: str
-    judge: Judge
+    # What the text is compared with: this number; that of data/results/lessons, in a mode that
+    # cannot measure it; nothing, with another seed than the text was written for.
+    judge: Literal["run", "record", "none"]
 
 
 def claims_in(notebook: "NotebookNode") -> dict[str, Claim]:
@@ -157,52 +148,15 @@ def claims_in(notebook: "NotebookNode") -> dict[str, Claim]:
     return {one["name"]: Claim(**one) for one in found}
 
 
-def disagreements(
-    stated: Iterable[tuple[str, str]], made: Mapping[str, Claim], recorded: Mapping[str, Claim]
-) -> Iterator[str]:
-    """What is wrong with numbers in the text, given as (number, name of its claim).
-
-    made: by this run. recorded: by the run whose results are kept with the course.
-    """
-    for text, name in stated:
-        claim = made.get(name)
-        if claim is None:
-            yield f"the text states {text!r}, but no cell claims {name!r}."
-            continue
-        if claim.judge == "none":
-            continue
-        claim = recorded.get(name) if claim.judge == "record" else claim
-        number = NUMBER.search(text.replace("−", "-"))
-        if claim is None:
-            yield (
-                f"the text states {text!r} by {name!r}, which this mode does not measure "
-                "and data/results/lessons does not hold: run it in its mode with --record."
-            )
-        elif number is None:
-            yield f"{text!r} leans on claim {name!r} but holds no number."
-        elif abs(float(number[0].replace(",", "")) - claim.value) > claim.within * (1 + 1e-9):
-            yield (
-                f"the text states {text!r}, but {name!r} came out as {claim.value:.4g} "
-                f"{claim.unit} (within {claim.within:g}): change the text, or find out why."
-            )
-
-
-INJECTED = "# Parameters\n"  # the first line of the cell that papermill inserts
-TEXT_SEED = 0  # of the runs that the text of the lessons describes
-Value = TypeVar("Value")
-
-
 @dataclass(frozen=True)
 class OpenedLesson:
-    """The parameters of a run, as a lesson uses them."""
-
     mode: str
     device: torch.device
     seed: int
     data_root: Path | None
     experiment: str | None
 
-    def pick(self, quick: Value, learn: Value, full: Value) -> Value:
+    def pick(self, quick: Item, learn: Item, full: Item) -> Item:
         """The value for this mode: quick for tests, learn for a laptop, full for a GPU."""
         return {"quick": quick, "learn": learn, "full": full}[self.mode]
 
@@ -214,15 +168,14 @@ class OpenedLesson:
         within: how far from it, in the same unit, the number in the text may be. modes: those whose
         run must agree with the text; in others it is compared with data/results/lessons.
         """
-        if not NAME.fullmatch(name):
+        if not re.fullmatch("[a-z0-9-]+", name):
             raise ValueError(f"claim {name!r}: a name has small letters, digits and hyphens only.")
         if within < 0:
             raise ValueError(f"claim {name!r} may be off by {within}. Use 0 or more.")
-        judge: Judge = "run" if self.mode in modes else "record"
-        judge = judge if self.seed == TEXT_SEED else "none"
+        judge = "none" if self.seed != TEXT_SEED else "run" if self.mode in modes else "record"
         found = Claim(name, float(value), float(within), unit, judge)
-        sign = " ± " + f"{within:.4g}" if within else ""
-        text = f"Measured: {name} = {value:.4g}{sign}{f' {unit}' if unit else ''}"
+        sign = f" ± {within:.4g}" if within else ""
+        text = f"Measured: {name} = {value:.4g}{sign} {unit}".rstrip()
         display({CLAIM: found._asdict(), "text/plain": text}, raw=True)
 
 
@@ -240,10 +193,9 @@ def open_lesson(
     would have no effect, or another one than was meant, FileNotFoundError for a missing data_root.
     """
     shell = get_ipython()  # papermill takes any name, known or not, and injects a cell with it
-    cells = shell.user_ns.get("In", []) if shell else []
-    for injected in [cell for cell in cells if cell.startswith(INJECTED)]:
-        assigned = [one for one in ast.parse(injected).body if isinstance(one, ast.Assign)]
-        refuse_unknown([one.targets[0].id for one in assigned], PARAMETERS, "This lesson")
+    for cell in shell.user_ns.get("In", []) if shell else []:
+        if cell.startswith(INJECTED):
+            refuse_unknown(assignments(cell), PARAMETERS, "This lesson")
     for name, value in {"data_root": data_root, "experiment": experiment}.items():
         if value and name not in uses:
             raise ValueError(
@@ -253,7 +205,7 @@ def open_lesson(
     refuse_mode(mode)
     if not isinstance(seed, int) or seed < 0:
         raise ValueError(f"seed is {seed!r}; it is a whole number from 0 up.")
-    chosen = chosen_device(device)
+    chosen = choose_device(device)
     if data_root and not Path(data_root).is_dir():
         raise FileNotFoundError(
             f"data_root is {data_root!r}, but there is no folder {Path(data_root).resolve()}. "
@@ -269,19 +221,3 @@ def open_lesson(
         where = f"{chosen}, {torch.cuda.get_device_name(chosen)}"
     print(f"Mode {mode}, seed {seed}, on {where}.")
     return OpenedLesson(mode, chosen, seed, Path(data_root) if data_root else None, name)
-
-
-def chosen_device(device: str) -> torch.device:
-    """auto takes a GPU where there is one.  Raises ValueError for one that is not there."""
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        chosen = torch.device(device)
-    except (RuntimeError, TypeError) as error:
-        raise ValueError(f"device is {device!r}. Use 'auto', 'cpu', 'cuda' or 'cuda:1'.") from error
-    if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
-        raise ValueError(
-            f"device is {device!r}, but torch finds {torch.cuda.device_count()} CUDA GPUs here. "
-            "Use 'auto' or 'cpu', or check the driver (nvidia-smi)."
-        )
-    return chosen

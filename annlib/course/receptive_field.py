@@ -1,8 +1,7 @@
-"""Receptive fields: the theoretical one, and the effective one from gradients.
+"""Receptive fields: the theoretical one of the kernels, and the effective one from gradients.
 
-The theoretical field follows from kernels alone. The effective one is the gradient of the position
-with respect to the image (Luo et al., "Understanding the Effective Receptive Field in Deep
-Convolutional Neural Networks", NIPS 2016).
+Luo et al., "Understanding the Effective Receptive Field in Deep Convolutional Neural Networks",
+NIPS 2016.
 """
 
 from typing import NamedTuple
@@ -12,9 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from annlib.course.attention import Size, attention_blocks, model_input, query_index
+from annlib.engine.inference import inference_of
 from annlib.model.baselines import Baseline
 
-SHORTCUTS = ("shortcut", "downsample")  # 1 x 1 next to a 3 x 3: they add nothing to the field
+SHORTCUTS = {"shortcut", "downsample"}  # 1 x 1 next to a 3 x 3: they add nothing to the field
 REDUCE, BLOCK = "+ 3 x 3 reduce", "+ attention block"
 
 
@@ -40,9 +40,10 @@ class Field(NamedTuple):
         rows, columns = round(self.size[0] / 4), round(self.size[1] / 4)
         return Field(self.top + rows, self.left + columns, self.bottom - rows, self.right - columns)
 
-    def share_of(self, light: np.ndarray) -> float:
-        """The fraction of a map that falls on it.  (H, W), which sums to 1"""
-        return float(light[self.top : self.bottom, self.left : self.right].sum())
+    @property
+    def pixels(self) -> tuple[slice, slice]:
+        """The index of its pixels in an image."""
+        return slice(self.top, self.bottom), slice(self.left, self.right)
 
 
 class View(NamedTuple):
@@ -51,23 +52,11 @@ class View(NamedTuple):
     position: tuple[int, int]  # row and column on the map
     map_size: Size
     field: Field  # the theoretical one of the convolutions, also beyond the border
+    frame: Field  # the same inside the image
     unbounded: bool  # after an attention block: a position may depend on every pixel
     light: np.ndarray  # (H, W), size of the gradient at each pixel; sums to 1
-
-    @property
-    def frame(self) -> Field:
-        """The theoretical field inside the image."""
-        return self.field.inside(self.light.shape)
-
-    @property
-    def share_in_middle(self) -> float:
-        """Of the gradient, on the central half of the field."""
-        return self.field.central_half().inside(self.light.shape).share_of(self.light)
-
-    @property
-    def share_far(self) -> float:
-        """Of the gradient, outside of the field of the convolutions."""
-        return float(self.light.sum()) - self.frame.share_of(self.light)
+    share_in_middle: float  # of the gradient, on the central half of the field
+    share_far: float  # of the gradient, outside of the field of the convolutions
 
 
 def depths(model: Baseline) -> dict[str, nn.Sequential]:
@@ -86,21 +75,28 @@ def depths(model: Baseline) -> dict[str, nn.Sequential]:
 def theoretical_field(layers: nn.Sequential, position: tuple[int, int]) -> Field:
     """The pixels that a position may depend on by its kernels, as if the image had no border."""
     top, left = bottom, right = position
-    windows = [
-        layer
-        for name, layer in layers.named_modules()
-        if isinstance(layer, nn.Conv2d | nn.MaxPool2d)
-        and not any(part in SHORTCUTS for part in name.split("."))
-    ]
-    for window in reversed(windows):
-        size, step, padding, dilation = (
-            value if isinstance(value, int) else value[0]  # all kernels here are square
-            for value in (window.kernel_size, window.stride, window.padding, window.dilation)
-        )
+    for name, layer in reversed(list(layers.named_modules())):
+        if not isinstance(layer, nn.Conv2d | nn.MaxPool2d) or SHORTCUTS & {*name.split(".")}:
+            continue
+        values = layer.kernel_size, layer.stride, layer.padding, layer.dilation
+        size, step, padding, dilation = (np.ravel(v)[0].item() for v in values)  # all are square
         reach = dilation * (size - 1)
         top, left = top * step - padding, left * step - padding
         bottom, right = bottom * step - padding + reach, right * step - padding + reach
     return Field(top, left, bottom + 1, right + 1)
+
+
+def side_of_field(blocks_per_stage: int, head_kernels: int = 0) -> int:
+    """Side, in pixels of the image, of the theoretical field of a position on LocalNet's c5.
+
+    head_kernels: number of further 3x3 convolutions at 1/8 (the reduce of every head is one).
+    """
+    side, step = 3, 2  # after the stem; each 3x3 widens it by two steps of the map it works on
+    for stride in (2, 2, 1, 1):  # of the stages
+        side += 2 * step
+        step *= stride
+        side += 2 * step * (blocks_per_stage - 1)
+    return side + 2 * step * head_kernels
 
 
 class Viewer:
@@ -117,13 +113,8 @@ class Viewer:
     def view(self, depth: str, y: int, x: int) -> View:
         """The view of the position that holds pixel (y, x), at one of `depths`."""
         if depth not in self.maps:
-            modes = [(module, module.training) for module in self.model.modules()]
-            self.model.eval()
-            try:
+            with inference_of(self.model), torch.inference_mode(False):  # with gradients
                 self.maps[depth] = self.layers[depth](self.images)
-            finally:
-                for module, training in modes:
-                    module.training = training
         features = self.maps[depth]
         map_size: Size = features.shape[2:]
         position = divmod(query_index(y, x, self.image_size, map_size), map_size[1])
@@ -133,4 +124,6 @@ class Viewer:
         # All zero, as after a ReLU that passes nothing, stays zero.
         light = (size / size.sum().clamp(min=torch.finfo(size.dtype).tiny)).cpu().numpy()
         field = theoretical_field(self.layers[depth], position)
-        return View(position, map_size, field, depth == BLOCK, light)
+        frame, middle = (f.inside(self.image_size) for f in (field, field.central_half()))
+        shares = float(light[middle.pixels].sum()), float(light.sum() - light[frame.pixels].sum())
+        return View(position, map_size, field, frame, depth == BLOCK, light, *shares)

@@ -1,12 +1,8 @@
-"""Confidence intervals, paired differences, registered claims and the decision about them.
-
-A difference is treatment minus control of one seed, with the sign that makes a positive difference
-support the claim.
-"""
+"""Confidence intervals, paired differences, registered claims and the decision about them."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import asdict, astuple, dataclass
 from math import sqrt
 from statistics import mean, stdev
 from typing import NamedTuple
@@ -16,11 +12,10 @@ from scipy.special import stdtrit  # what scipy.stats.t.ppf calls; scipy.stats i
 
 
 class Interval(NamedTuple):
-    """mean ± half: with `level`, this interval of repeated experiments holds the true mean."""
+    """mean ± half, which holds the true mean in the promised share of repeated experiments."""
 
     mean: float
     half: float
-    level: float
     n: int
 
     @property
@@ -41,9 +36,7 @@ class Interval(NamedTuple):
 def t_quantile(share: float, df: int) -> float:
     """The number below which a share of Student's t lies.  df: degrees of freedom, n - 1"""
     if not 0 < share < 1 or df < 1:
-        raise ValueError(
-            f"t_quantile({share}, {df}): a share between 0 and 1, and df of 1 or more."
-        )
+        raise ValueError(f"t_quantile({share}, {df}): a share between 0 and 1, df of 1 or more.")
     return float(stdtrit(df, share))
 
 
@@ -57,7 +50,7 @@ def interval(values: Sequence[float], level: float = 0.95) -> Interval:
     if len(values) < 2:
         raise ValueError(f"{len(values)} run says nothing about spread: an interval needs two.")
     half = half_width(stdev(values), len(values), level)
-    return Interval(mean(values), half, level, len(values))
+    return Interval(mean(values), half, len(values))
 
 
 def paired_interval(
@@ -109,14 +102,14 @@ class Registration:
     def differences(
         self, treatment: Mapping[int, float], control: Mapping[int, float]
     ) -> list[float]:
-        """One for each registered seed that both have: seed -> value of the metric."""
+        """Positive ones support the claim; of each seed that both have.  seed -> metric"""
         sign = 1 if self.direction == "higher" else -1
         both = [seed for seed in self.seeds if seed in treatment and seed in control]
         return [sign * (treatment[seed] - control[seed]) for seed in both]
 
     def markdown(self) -> str:
         """As a table, for the notebook and for the report."""
-        rows = [(field.name.replace("_", " "), getattr(self, field.name)) for field in fields(self)]
+        rows = [(name.replace("_", " "), value) for name, value in asdict(self).items()]
         rows += [("refuted if", self.refuted_if), ("fingerprint", f"`{self.fingerprint}`")]
         return "| registered | |\n|---|---|\n" + "\n".join(f"| {a} | {b} |" for a, b in rows)
 
@@ -126,9 +119,8 @@ def verdict(differences: Sequence[float], smallest_effect: float) -> str:
     if len(differences) < 2:
         return OPEN
     found = interval(differences)
-    if found.low >= smallest_effect:
-        return SUPPORTED
-    return REFUTED if found.high < smallest_effect else OPEN
+    won, lost = found.low >= smallest_effect, found.high < smallest_effect
+    return SUPPORTED if won else REFUTED if lost else OPEN
 
 
 class Studies(NamedTuple):
@@ -172,12 +164,10 @@ class Report:
 
     def missing(self, registration: Registration) -> list[str]:
         """What is not there yet, as sentences; none if the report is complete."""
-        gaps = [
-            f"{field.name}: say more; {len(getattr(self, field.name))} letters tell no reader much."
-            for field in fields(self)
-            if field.name not in ("registered", "decision", "command")
-            and len(getattr(self, field.name)) < 20
-        ]
+        prose = ("prediction", "result", "control", "cost", "honesty")
+        lengths = {name: len(getattr(self, name)) for name in prose}
+        more = "say more; {} letters tell no reader much."
+        gaps = [f"{name}: {more.format(n)}" for name, n in lengths.items() if n < 20]
         if self.registered != registration.fingerprint:
             gaps.append(
                 f"registered: {self.registered!r} is not the fingerprint of this registration, "
@@ -191,10 +181,6 @@ class Report:
         return gaps
 
     def markdown(self, registration: Registration) -> str:
-        """The report to hand in."""
-        told = "\n".join(
-            f"- **{field.name.capitalize()}:** {getattr(self, field.name)}"
-            for field in fields(self)
-            if field.name != "registered"
-        )
-        return f"### {registration.claim}\n\n{registration.markdown()}\n\n{told}"
+        _, *told = asdict(self).items()  # what is registered has a table of its own
+        lines = "\n".join(f"- **{name.capitalize()}:** {text}" for name, text in told)
+        return f"### {registration.claim}\n\n{registration.markdown()}\n\n{lines}"

@@ -10,9 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset, Subset
 
-from annlib.config import Experiment, Head, Precision, RuntimeConfig, TestConfig
+from annlib.config import Experiment, Head, RuntimeConfig, TestConfig
 from annlib.course.attention import model_input
 from annlib.course.lesson import OpenedLesson, progress
+from annlib.course.profiler import peak_bytes
+from annlib.course.row_costs import Measuring, shrunk, training_steps
 from annlib.data.balloon_town.dataset import Scenes
 from annlib.data.balloon_town.layout import CLASS_NAMES, HOUSES
 from annlib.data.classes import BALLOON_TOWN, DatasetSpec
@@ -25,8 +27,6 @@ from annlib.engine.inference import make_label_predictor
 from annlib.engine.metrics import evaluate_labels
 from annlib.engine.optimization import Step
 from annlib.engine.predictor import Network, find_network
-from annlib.engine.profiler import peak_bytes
-from annlib.engine.row_costs import Measuring, shrunk, training_steps
 from annlib.engine.runs import record_options
 from annlib.engine.trainer import Trainer, fit_classes
 from annlib.experiments import find_experiment, town
@@ -37,26 +37,16 @@ DEFAULT = "balloon_r50"
 
 
 class Trial(NamedTuple):
-    """The result of one run: name of a metric -> its value."""
-
     arm: str
     seed: int
-    found: dict[str, float]
-
-
-class TownScores(NamedTuple):
-    """Shares between 0 and 1."""
-
-    miou: float
-    house_accuracy: float  # correct among the pixels whose label and prediction are some house
+    found: dict[str, float]  # name of a metric -> its value
 
 
 def fit_with_progress(
     trainer: Trainer, train_data: Dataset, what: str, **options: Any
 ) -> list[tuple[int, float]]:
     """Trainer.fit with a progress bar in the notebook.  -> (step, loss) of every step"""
-    losses: list[tuple[int, Tensor]] = []
-    left = trainer.experiment.train.iterations - trainer.step
+    left, losses = trainer.experiment.train.iterations - trainer.step, []
     bar = progress(range(left), left, what)
 
     def on_step(step: Step) -> None:
@@ -78,26 +68,22 @@ def with_anchors(
     experiment: Experiment, scales: tuple[int, ...], steps: int, seed: int
 ) -> Experiment:
     """The same experiment with other grids of anchors, a number of steps, and a seed."""
-    return replace(
-        experiment,
-        model=replace(experiment.model, pool_scales=scales),
-        train=replace(experiment.train, iterations=steps, seed=seed),
-    )
+    recipe = replace(experiment.train, iterations=steps, seed=seed)
+    return replace(experiment, model=replace(experiment.model, pool_scales=scales), train=recipe)
 
 
 def run_trial(
     arm: str, plan: Experiment, splits: DatasetSplits, device: torch.device, num_scored: int
 ) -> Trial:
     """Trains as planned, with a bar, and scores the first images of the validation split."""
-    seed = plan.train.seed
     trainer = trainer_in_memory(plan, splits.spec, device)
-    fit_with_progress(trainer, splits.train, f"steps of {arm}, seed {seed}")
+    fit_with_progress(trainer, splits.train, f"steps of {arm}, seed {plan.train.seed}")
     scored = Subset(splits.val, range(min(num_scored, len(splits.val))))
     matrix = trainer.evaluate(scored, batch_size=8)
     found = {"seconds": trainer.seconds, "mIoU": matrix.scores().miou}
     if splits.spec.name == BALLOON_TOWN.name:
         found["house accuracy"] = matrix.accuracy_among(HOUSES)
-    return Trial(arm, seed, found)
+    return Trial(arm, plan.train.seed, found)
 
 
 def open_full_run(
@@ -109,8 +95,8 @@ def open_full_run(
     weights, as in `annlib train`. Raises FileNotFoundError, with the parameter, for missing data.
     """
     plan = find_experiment(lesson.experiment or DEFAULT)
-    recipe = replace(plan.train, seed=lesson.seed, iterations=steps or plan.train.iterations)
-    plan = replace(plan, train=recipe)
+    steps = steps or plan.train.iterations
+    plan = replace(plan, train=replace(plan.train, seed=lesson.seed, iterations=steps))
     if lesson.data_root is None and plan.data.dataset != "balloon_town":
         raise FileNotFoundError(
             f"{plan.name} trains on {plan.data.dataset}, which does not come with annlib: set the "
@@ -144,15 +130,13 @@ def refuse_without_gpu(lesson: OpenedLesson) -> None:
 
 def rehearsed_network(row: Published, shrink: int, seed: int) -> Network:
     """The row's network with random weights, tested on sides divided by `shrink`."""
-    plan = shrunk(row.experiment, shrink)
+    plan, name = shrunk(row.experiment, shrink), f"{row.name}, random weights"
 
     def load() -> nn.Module:
         torch.manual_seed(seed)
         return build_model(plan.model)
 
-    return find_network(row.name)._replace(
-        name=f"{row.name}, random weights", test=plan.test, load=load
-    )
+    return find_network(row.name)._replace(name=name, test=plan.test, load=load)
 
 
 def sample_image(root: Path, dataset: str) -> tuple[np.ndarray, Tensor]:
@@ -161,12 +145,12 @@ def sample_image(root: Path, dataset: str) -> tuple[np.ndarray, Tensor]:
     return read_image(pairs.images[0]).permute(1, 2, 0).numpy(), read_labels(pairs.labels[0])
 
 
-def town_scores(model: nn.Module, test: TestConfig, num_scenes: int) -> TownScores:
-    """Scores on validation scenes, tested one way or another."""
+def town_scores(model: nn.Module, test: TestConfig, num_scenes: int) -> dict[str, float]:
+    """miou and house_accuracy (see `ConfusionMatrix.accuracy_among`), on validation scenes."""
     unseen = Scenes(num_scenes, first_seed=FIRST_VAL_SEED)
     samples = make_loader(Transformed(unseen, to_tensors), 4, training=False)
     matrix = evaluate_labels(make_label_predictor(model, test), samples, len(CLASS_NAMES))
-    return TownScores(matrix.scores().miou, matrix.accuracy_among(HOUSES))
+    return {"miou": matrix.scores().miou, "house_accuracy": matrix.accuracy_among(HOUSES)}
 
 
 def parameters_of(head: str) -> int:
@@ -186,36 +170,24 @@ def measured_step(head: str, images: int, device: torch.device) -> int:
 def same_classes(model: nn.Module, image: np.ndarray) -> tuple[float, dict[str, np.ndarray]]:
     """The share of pixels with the same class in fp32 and bf16, and both predictions (H, W)."""
     images = model_input(image).to(next(model.parameters()).device)
-    kinds: tuple[Precision, ...] = ("fp32", "bf16")
-    found = {
-        kind: make_label_predictor(model, TestConfig(), kind)(images)[0].cpu().numpy()
-        for kind in kinds
-    }
+    found = {}
+    for kind in ("fp32", "bf16"):
+        found[kind] = make_label_predictor(model, TestConfig(), kind)(images)[0].cpu().numpy()
     return float((found["fp32"] == found["bf16"]).mean()), found
-
-
-def scales(given: str | Sequence[int]) -> tuple[int, ...]:
-    """The sides of the grids of anchors: "1,3,6,8" or [1, 3, 6, 8] -> (1, 3, 6, 8)"""
-    words = given.split(",") if isinstance(given, str) else given
-    try:
-        found = tuple(int(word) for word in words)
-    except ValueError as error:
-        raise ValueError(
-            f'pool_scales is {given!r}: whole numbers with commas, "1,3,6,8".'
-        ) from error
-    if not found or min(found) < 1:
-        raise ValueError(f"pool_scales is {given!r}: each grid has at least one cell a side.")
-    return found
 
 
 def experiment(
     head: Head, pool_scales: str | Sequence[int], iterations: int, seed: int
 ) -> Experiment:
-    """The town's experiment of that head, with these anchors, steps and seed."""
+    """The town's experiment of that head, with grids of anchors as "1,3,6,8" or [1, 3, 6, 8]."""
     if head not in get_args(Head):
         raise ValueError(f"head is {head!r}: one of {', '.join(get_args(Head))}.")
-    plan = town(head)
-    anchors = scales(pool_scales) if head in ("apnb", "ann") else plan.model.pool_scales
+    words = pool_scales.split(",") if isinstance(pool_scales, str) else map(str, pool_scales)
+    words = [word.strip() for word in words]
+    if not words or not all(word.isdecimal() and int(word) for word in words):
+        raise ValueError(f'pool_scales is {pool_scales!r}: whole numbers from 1 up, as "1,3,6,8".')
+    plan, anchors = town(head), tuple(map(int, words))
+    anchors = anchors if head in ("apnb", "ann") else plan.model.pool_scales
     return with_anchors(plan, anchors, iterations, seed)
 
 

@@ -13,10 +13,11 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from annlib.config import IGNORE_INDEX
-from annlib.data.classes import CITYSCAPES, PUBLISHED_IMAGES, DatasetSpec
-from annlib.data.datasets import read_pair, training_problem
+from annlib.data.classes import BALLOON_TOWN, CAMVID, CITYSCAPES, DatasetSpec
+from annlib.data.datasets import read_pair
 from annlib.data.folders import Pairs, find_pairs, label_files, locate, shared_labels, visible
-from annlib.data.synthetic import MARK
+from annlib.data.io import read_lines
+from annlib.data.synthetic import MARK, PUBLISHED_IMAGES
 
 THUMBNAIL = (300, 200)  # largest width and height of an image on the sheet
 MARGIN, LINE = 12, 20  # between cells, and of a line of text, in pixels
@@ -25,25 +26,50 @@ PAPER, INK, GREY = (255, 255, 255), (20, 20, 20), (110, 110, 110)
 IGNORED = (224, 224, 192)  # as VOC draws it; black is its background
 BAR_WIDTH = 32
 
+CHECKSUMS = "SHA256SUMS"  # a file in a data set's folder; `sha256sum --check` reads it, too
+
 Sample = tuple[str, Tensor, Tensor]  # caption, image uint8 (3, H, W), class indices uint8 (H, W)
 
 
-class CheckedSplit(NamedTuple):
-    """What the pairs of a split hold together, and everything that is wrong with it.
+def training_problem(pixels: Tensor, spec: DatasetSpec) -> str:
+    """Why training on labels with so many pixels of each class index (256,) is useless, or ""."""
+    present = [name for name, n in zip(spec.class_names, pixels.tolist(), strict=False) if n]
+    absent = [name for name in spec.class_names if name not in present]
+    # 255 may stand for a class of a folder's own list that never occurs.
+    own = spec.layout == "folder" and not spec.ignored and spec not in (BALLOON_TOWN, CAMVID)
+    ignored = (
+        f"255 covers {100 * float(pixels[IGNORE_INDEX] / pixels.sum()):.1f} % of their pixels and "
+        "is ignored in training. If 255 stands for a class, as in masks of 0 and 255, add the line "
+        f"`255={len(spec.class_names) - 1}` (value=index of the class) to classes.txt"
+    )
+    if not present:
+        return f"no pixel of the training labels has a class: {ignored}."
+    if absent and own and pixels[IGNORE_INDEX]:
+        names = ", ".join(map(repr, absent[:5])) + ", ..." * (len(absent) > 5)
+        never = f"es {names} never occur" if len(absent) > 1 else f" {names} never occurs"
+        return (
+            f"the class{never} in the training labels, but {ignored}. If 255 means "
+            '"not labelled", add the line `ignore 255` to classes.txt.'
+        )
+    if len(present) == 1:
+        return (
+            f"the training labels hold no class but {present[0]!r}: a network would learn to "
+            "predict it everywhere. The label files must hold at least two classes."
+        )
+    return ""
 
-    pairs: those whose files are there. intact: the indices of those that could be opened.
-    pixels, images: of or with each class index (256,). sizes: the (height, width) that occur,
-    smallest area first. digests: of the pixels of each image -> its file.
-    """
+
+class CheckedSplit(NamedTuple):
+    """What the pairs of a split hold together, and everything that is wrong with it."""
 
     split: str
-    pairs: Pairs
+    pairs: Pairs  # those whose files are there
     num_opened: int
-    intact: list[int]
-    pixels: Tensor
-    images: Tensor
-    sizes: list[tuple[int, int]]
-    digests: dict[bytes, Path]
+    intact: list[int]  # indices of the pairs that could be opened
+    pixels: Tensor  # of each class index (256,)
+    images: Tensor  # with each class index (256,)
+    sizes: list[tuple[int, int]]  # (height, width), smallest area first
+    digests: dict[bytes, Path]  # of the pixels of each image -> its file
     problems: list[str]
 
 
@@ -56,8 +82,7 @@ def check_split(
 ) -> CheckedSplit:
     """Lists the pairs of a split, opens all or `sample` of them, and collects every problem.
 
-    Raises FileNotFoundError for a root without such a data set. An empty split is a problem in the
-    list, so that the other one can be checked.
+    Raises FileNotFoundError for a root without such a data set; an empty split is a problem.
     """
     try:
         pairs = find_pairs(root, spec, split)
@@ -124,6 +149,28 @@ def listing_problems(root: Path, pairs: Pairs, split: str) -> list[str]:
         unused = sorted({*files} - {*pairs.labels})
         problems += [f"labels without an image: {p}" for p in unused]
     return problems
+
+
+def read_checksums(path: Path) -> dict[str, str]:
+    """File name, relative to the data set -> its SHA-256, from lines `hash  name`."""
+    lines = [line.split(maxsplit=1) for line in read_lines(path) if line.strip()]
+    if not all(len(parts) == 2 and len(parts[0]) == 64 for parts in lines):
+        raise ValueError(f"{path} must hold lines of a SHA-256 (64 digits) and a file name.")
+    return {name.lstrip("*"): digest for digest, name in lines}
+
+
+def changed_files(root: Path, checksums: dict[str, str]) -> list[str]:
+    """The listed files that are missing or have another content, by name."""
+
+    def is_changed(name: str) -> bool:
+        path = root / name
+        return (
+            not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != checksums[name]
+        )
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        changed = pool.map(is_changed, checksums)
+        return [name for name, differs in zip(checksums, changed, strict=True) if differs]
 
 
 def in_both(train: CheckedSplit, val: CheckedSplit) -> list[str]:

@@ -1,7 +1,4 @@
-"""Class lists: names, colours, and which class a label value means; Cityscapes, ADE20K and VOC.
-
-Names, colours, ids and numbers of images are those of the data sets' own development kits.
-"""
+"""Class lists: names, colours, label values; those of Cityscapes, ADE20K, VOC as in their kits."""
 
 import re
 from dataclasses import dataclass, replace
@@ -35,20 +32,14 @@ OTHER_HEADINGS |= {"id", "index", "parts", "actions"}
 
 @dataclass(frozen=True)
 class DatasetSpec:
-    """The classes of a data set, and the meaning of the values in its label files.
-
-    palette: RGB 0-255 for each class. ignored: label values that do not count; 255 never does, and
-    stands here only where a class list says so (`ignore 255`).
-    label_values: the value of each class in the files, if that is not simply its index.
-    layout: which image belongs to which label file, see folders.py.
-    """
+    """The classes of a data set, and the meaning of the values in its label files."""
 
     name: str
     class_names: tuple[str, ...]
-    palette: tuple[RGB, ...]
-    ignored: tuple[int, ...] = ()
-    label_values: tuple[int, ...] = ()
-    layout: Layout = "folder"
+    palette: tuple[RGB, ...]  # 0-255
+    ignored: tuple[int, ...] = ()  # values that do not count; 255 only if a list says `ignore 255`
+    label_values: tuple[int, ...] = ()  # of each class in the files; empty: its index
+    layout: Layout = "folder"  # see folders.py
 
     @property
     def num_classes(self) -> int:
@@ -64,29 +55,21 @@ class DatasetSpec:
         return {*self.class_values, *self.ignored, IGNORE_INDEX}
 
     def label_table(self) -> Tensor:
-        """uint8 (256,): value in the file -> class index, 255 for pixels that do not count.
-
-        An unknown value becomes 255, too: `check_values` refuses it.
-        """
+        """uint8 (256,): value in the file -> class index; 255: does not count, or is unknown."""
         table = torch.full((256,), IGNORE_INDEX, dtype=torch.uint8)
         table[list(self.class_values)] = torch.arange(self.num_classes, dtype=torch.uint8)
         return table
 
     def value_table(self) -> Tensor:
-        """uint8 (256,): class index -> value in the file, the inverse of `label_table`.
-
-        Turns predictions into what a benchmark's server takes: ids of Cityscapes' labelIds, 1..150
-        for ADE20K, indices for VOC. 255 becomes the data set's own value for "no class".
-        """
-        nothing = self.ignored[0] if self.ignored else IGNORE_INDEX
-        table = torch.full((256,), nothing, dtype=torch.uint8)
+        """uint8 (256,): class index -> value in the file; 255 -> the value for no class."""
+        table = torch.full((256,), (*self.ignored, IGNORE_INDEX)[0], dtype=torch.uint8)
         table[: self.num_classes] = torch.tensor(self.class_values, dtype=torch.uint8)
         return table
 
     def colour_table(self) -> Tensor:
         """uint8 (256, 3): class index -> RGB; 255 and indices without a class are black."""
         table = torch.zeros(256, 3, dtype=torch.uint8)
-        table[: self.num_classes] = torch.tensor(self.palette, dtype=torch.uint8)
+        table[: len(self.palette)] = torch.tensor(self.palette, dtype=torch.uint8)
         return table
 
 
@@ -96,9 +79,8 @@ def folder_spec(root: Path) -> DatasetSpec:
     A line holds `name` or `name red green blue`. The forms of other tools are read, too:
     `name,r,g,b` with its heading, `name #rrggbb`, `0: name`, CVAT's `name:r,g,b::`. Empty lines
     and `# comments` are skipped. `ignore 255` lists label values that do not count; `255=1` says
-    that label files hold 255 for class 1.
-    Raises FileNotFoundError for a missing file, ValueError with file, line and remedy for a line
-    that could be misread.
+    that label files hold 255 for class 1. Raises FileNotFoundError for a missing file, ValueError
+    with file, line and remedy for a line that could be misread.
     """
     path = root / "classes.txt"
     if not path.is_file():
@@ -119,14 +101,12 @@ def folder_spec(root: Path) -> DatasetSpec:
         if colour and name.isdigit():
             number = int(name)
         form = "Write `name` or `name red green blue`, one class a line"
+        place_differs = f"has the number {number}, but is class {index} by its place"
+        sort = "Sort the lines by index from 0, without gaps"
         for is_wrong, problem, remedy in (
             (MISREADABLE.search(name), "is not in a known form", form),
             (FRACTIONS.search(name), "ends with fractions", "Colours are whole, 0 to 255"),
-            (
-                number not in (None, index),
-                f"has the number {number}, but is class {index} by its place",
-                "Sort the lines by index from 0, without gaps",
-            ),
+            (number not in (None, index), place_differs, sort),
             (name in names, f"names {name!r} twice, also above", "Give each class its own name"),
             (max(colour or (0,)) > 255, f"has the colour {colour}", "The largest value is 255"),
         ):
@@ -158,8 +138,8 @@ def folder_spec(root: Path) -> DatasetSpec:
                 f"{path} ignores the label {value}: only values up to 255 that no class has can be "
                 "ignored."
             )
-    label_values = tuple(class_values) if values else ()
-    return DatasetSpec(root.resolve().name, *map(tuple, (names, palette, ignored)), label_values)
+    parts = map(tuple, (names, palette, ignored, class_values if values else ()))
+    return DatasetSpec(root.resolve().name, *parts)
 
 
 def class_lines(path: Path) -> tuple[list[tuple[int, str]], list[int], dict[int, int]]:
@@ -225,9 +205,4 @@ CITYSCAPES = replace(  # *_labelIds.png
 ADE20K = built_in("ade20k", ignored=(0,), label_values=tuple(range(1, 151)), layout="ade20k")
 VOC12AUG = built_in("voc12aug", layout="voc12aug")
 BENCHMARKS = (CITYSCAPES, ADE20K, VOC12AUG)
-PUBLISHED_IMAGES: dict[str, dict[str, int]] = {
-    "cityscapes": {"train": 2975, "val": 500},
-    "ade20k": {"train": 20210, "val": 2000},
-    "voc12aug": {"train": 10582, "val": 1449},
-    "camvid": {"train": 367, "val": 101},
-}
+BUILT_IN = {spec.name: spec for spec in (BALLOON_TOWN, CAMVID, *BENCHMARKS)}

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from annlib.config import IGNORE_INDEX, DataConfig
+from annlib.config import DataConfig
 from annlib.data.balloon_town.dataset import Scenes
-from annlib.data.classes import BALLOON_TOWN, BENCHMARKS, CAMVID, DatasetSpec, folder_spec
+from annlib.data.classes import BALLOON_TOWN, BENCHMARKS, BUILT_IN, DatasetSpec, folder_spec
 from annlib.data.folders import LOOKS, check_complete, find_pairs
 from annlib.data.io import read_image, read_labels
 from annlib.data.loader import Transformed
@@ -18,16 +18,12 @@ from annlib.data.transforms import Transform, to_tensors, training_transform
 TRAIN_SCENES, VAL_SCENES = 400, 200
 FIRST_VAL_SEED = 1_000_000  # held out: no training scene has such a seed
 KEEP_BELOW_BYTES = 2**30  # decoded training images are kept in memory up to this size
-BUILT_IN = {spec.name: spec for spec in (BALLOON_TOWN, CAMVID, *BENCHMARKS)}
 
 
 class SegmentationFolder(Dataset):
-    """The pairs of a split below root, in the layout of `spec`: plain folders or a benchmark's.
+    """The pairs of a split, see `find_pairs`; split "" for a root that is not divided.
 
-    Plain: `images/NAME.*` and `labels/NAME.png` below root/split, or root if split is "".
-    [i] -> image float32 (3, H, W) normalised, labels int64 (H, W) with 255 ignored, as `transform`
-    makes them from uint8.
-    Raises FileNotFoundError for a missing folder or label, ValueError for files that do not match.
+    [i] -> what `transform` makes of image uint8 (3, H, W), class indices uint8 (H, W)
     """
 
     def __init__(self, root: Path, spec: DatasetSpec, split: str, transform: Transform):
@@ -50,25 +46,18 @@ class SegmentationFolder(Dataset):
         return read_pair(self.images[index], self.labels[index], self.spec)
 
     def keep_below(self, most_bytes: int) -> None:
-        """Decodes all pairs once and keeps them in memory, if they fit into `most_bytes`.
-
-        A small set is read many times over: decoding it each time would cost a CPU more than
-        training does. Workers that are forked later share the memory, spawned ones copy it.
-        """
-        kept, num_bytes = [], 0
+        """Keeps decoded pairs in memory if all fit: decoding again costs more than training."""
+        kept, left = [], most_bytes
         for index in range(len(self)):
             kept.append(self.read(index))
-            num_bytes += sum(tensor.nbytes for tensor in kept[-1])
-            if num_bytes > most_bytes:
+            left -= sum(tensor.nbytes for tensor in kept[-1])
+            if left < 0:
                 return
         self.kept = kept
 
 
 def read_pair(image_path: Path, label_path: Path, spec: DatasetSpec) -> tuple[Tensor, Tensor]:
-    """uint8 (3, H, W) RGB, uint8 (H, W) class indices with 255 ignored.
-
-    Raises ValueError when sizes differ or the data set has no such label.
-    """
+    """uint8 (3, H, W) RGB, uint8 (H, W) class indices; ValueError for other sizes or labels."""
     image, values = read_image(image_path), read_labels(label_path)
     if image.shape[1:] != values.shape:
         raise ValueError(
@@ -83,21 +72,17 @@ def read_pair(image_path: Path, label_path: Path, spec: DatasetSpec) -> tuple[Te
 
 def check_values(values: Tensor, spec: DatasetSpec, path: Path) -> None:
     """Raises ValueError when a label file (uint8, any shape) holds a value unknown in `spec`."""
-    counts = torch.bincount(values.flatten(), minlength=256).tolist()
-    present = {value for value in range(256) if counts[value]}
-    unknown = sorted(present - spec.known_values)
-    if not unknown:
+    present = set(torch.bincount(values.flatten()).nonzero().flatten().tolist())
+    if not (unknown := sorted(present - spec.known_values)):
         return
+    fitting = [s.name for s in BENCHMARKS if s.name != spec.name and present <= s.known_values]
     cause = (
-        "Values like these come from colours saved as grey, or from labels that were resized "
+        f"All values of this file are known in {' and '.join(fitting)}: are these the labels "
+        "of another data set?"
+        if fitting
+        else "Values like these come from colours saved as grey, or from labels that were resized "
         "smoothly or saved as JPEG. Labels are indices: make them again, resized to the nearest."
     )
-    fitting = [s.name for s in BENCHMARKS if s.name != spec.name and present <= s.known_values]
-    if fitting:
-        cause = (
-            f"All values of this file are known in {' and '.join(fitting)}: are these the labels "
-            "of another data set?"
-        )
     listed = ", ".join(map(str, unknown[:5])) + (", ..." if len(unknown) > 5 else "")
     raise ValueError(
         f"{path} holds the label {listed}, but {spec.name} has {spec.num_classes} classes: its "
@@ -121,48 +106,14 @@ def label_pixels(dataset: SegmentationFolder) -> Tensor:
     return counts
 
 
-def training_problem(pixels: Tensor, spec: DatasetSpec) -> str:
-    """Why training on labels with so many pixels of each class index (256,) is useless, or "".
-
-    A folder's own list is refused if a class of it never occurs while 255 does, because 255 may
-    stand for that class. `ignore 255` in the list says that it does not. The built-in lists define
-    255, and a part of such a data set may lack a rare class.
-    """
-    present = [name for name, n in zip(spec.class_names, pixels.tolist(), strict=False) if n]
-    absent = [name for name in spec.class_names if name not in present]
-    own = spec.layout == "folder" and not spec.ignored and spec not in (BALLOON_TOWN, CAMVID)
-    ignored = (
-        f"255 covers {100 * float(pixels[IGNORE_INDEX] / pixels.sum()):.1f} % of their pixels and "
-        "is ignored in training. If 255 stands for a class, as in masks of 0 and 255, add the line "
-        f"`255={len(spec.class_names) - 1}` (value=index of the class) to classes.txt"
-    )
-    if not present:
-        return f"no pixel of the training labels has a class: {ignored}."
-    if absent and own and pixels[IGNORE_INDEX]:
-        names = ", ".join(map(repr, absent[:5])) + ", ..." * (len(absent) > 5)
-        never = f"es {names} never occur" if len(absent) > 1 else f" {names} never occurs"
-        return (
-            f"the class{never} in the training labels, but {ignored}. If 255 means "
-            '"not labelled", add the line `ignore 255` to classes.txt.'
-        )
-    if len(present) == 1:
-        return (
-            f"the training labels hold no class but {present[0]!r}: a network would learn to "
-            "predict it everywhere. The label files must hold at least two classes."
-        )
-    return ""
-
-
 def class_balance(pixels: Tensor, spec: DatasetSpec) -> tuple[float, ...]:
-    """A weight for each class: the root of (median frequency / its frequency).
+    """A weight for each class: the root of (median frequency / its frequency); 1 if it is absent.
 
-    pixels: of each class index (256,). A class that never occurs weighs 1. The median is Eigen and
-    Fergus' (ICCV 2015), the root keeps a handful of rare pixels from dominating the loss.
+    pixels: of each class index (256,). The median is Eigen and Fergus' (ICCV 2015).
     """
     counts = pixels[: spec.num_classes].double()
-    median = counts[counts > 0].median()
-    weights = torch.where(counts > 0, (median / counts.clamp(min=1)).sqrt(), 1.0)
-    return tuple(round(float(weight), 4) for weight in weights)
+    ratios = counts[counts > 0].median() / counts.clamp(min=1)
+    return tuple(round(w, 4) for w in torch.where(counts > 0, ratios.sqrt(), 1.0).tolist())
 
 
 class DatasetSplits(NamedTuple):
@@ -174,11 +125,8 @@ class DatasetSplits(NamedTuple):
 
 
 def open_data(config: DataConfig, root: Path | None, classes: str | None = None) -> DatasetSplits:
-    """Both splits of a data set: Balloon Town, a benchmark, or `train` and `val` below `root`.
-
-    classes: see `spec_of`. Only training images are augmented and cropped, as `config` says.
-    """
-    transform = training_transform(config)
+    """Both splits of a data set; only training images are augmented.  classes: see `spec_of`"""
+    transform, spec = training_transform(config), BALLOON_TOWN
     if root is not None:
         root, spec = Path(root), spec_of(config.dataset, Path(root), classes)
         if spec.layout == "folder" and is_one_part(root, "train"):
@@ -192,36 +140,34 @@ def open_data(config: DataConfig, root: Path | None, classes: str | None = None)
         train = SegmentationFolder(root, spec, "train", transform)
         if spec.layout == "folder":  # benchmarks are 8 GB and more, decoded
             train.keep_below(KEEP_BELOW_BYTES)
-        return DatasetSplits(train, labelled(spec, root, "val"), spec)
-    if config.dataset != BALLOON_TOWN.name:
+    elif config.dataset != spec.name:
         raise not_shipped(config.dataset)
-    if classes is not None:
+    elif classes is not None:
         raise ValueError(
             f"--classes {classes} says what the labels in a folder mean, but Balloon Town is "
             "painted, not read. Name the folder with --data, or omit --classes."
         )
-    train = Transformed(Scenes(TRAIN_SCENES), transform)
-    return DatasetSplits(train, labelled(BALLOON_TOWN, None, "val"), BALLOON_TOWN)
+    else:
+        train = Transformed(Scenes(TRAIN_SCENES), transform)
+    return DatasetSplits(train, labelled(spec, root, "val"), spec)
 
 
 def not_shipped(dataset: str) -> FileNotFoundError:
     """Says what the folder of a data set looks like and how to get it."""
-    layout, how = LOOKS["folder"] + ", and classes.txt (see README.md)", ""
+    content = f"{LOOKS['folder']}, and classes.txt (see README.md)."
     if dataset in {spec.name for spec in BENCHMARKS}:
-        layout = LOOKS[BUILT_IN[dataset].layout]
-        how = (
-            f" How to get it: annlib data prepare {dataset} FOLDER. A small imitation to try "
-            f"things on: annlib data mimic {dataset} FOLDER"
+        content = (
+            f"{LOOKS[BUILT_IN[dataset].layout]}. How to get it: annlib data prepare {dataset} "
+            f"FOLDER. A small imitation to try things on: annlib data mimic {dataset} FOLDER"
         )
     message = f"{dataset} is not shipped with annlib: name its folder with --data. It holds "
-    return FileNotFoundError(f"{message}{layout}.{how}")
+    return FileNotFoundError(message + content)
 
 
 def spec_of(dataset: str, root: Path, classes: str | None) -> DatasetSpec:
     """The classes and the layout of a folder.
 
-    classes: name of a built-in class list ("camvid"). None takes the benchmark that `dataset`
-    names, or reads root/classes.txt. Raises KeyError for an unknown list.
+    classes: name of a built-in list (else KeyError); None: the benchmark's, or root/classes.txt
     """
     if classes is None and dataset not in {spec.name for spec in BENCHMARKS}:
         return folder_spec(root)
@@ -237,14 +183,13 @@ def is_one_part(root: Path, split: str) -> bool:
 
 
 def labelled(spec: DatasetSpec, root: Path | None, split: str) -> Dataset:
-    """One split without augmentation, for evaluation with the classes a network was trained on.
-
-    A plain folder that is not divided, with images/ and labels/ in it, is used whole.
-    """
+    """One split without augmentation; a plain folder that is not divided is used whole."""
     if root is not None:
         whole = spec.layout == "folder" and is_one_part(Path(root), split)
         return SegmentationFolder(Path(root), spec, "" if whole else split, to_tensors)
     if spec.name != BALLOON_TOWN.name:
         raise not_shipped(spec.name)
+    if split not in ("train", "val"):
+        raise ValueError(f"Balloon Town has the splits train and val, and no {split}.")
     scenes = Scenes(TRAIN_SCENES) if split == "train" else Scenes(VAL_SCENES, FIRST_VAL_SEED)
     return Transformed(scenes, to_tensors)

@@ -1,9 +1,4 @@
-"""Where the images and labels of each data set lie on disk, and which image belongs to which label.
-
-VOC labels 1,464 training images; SBD (Hariharan et al., ICCV 2011) adds 9,118 that are neither in
-VOC's training nor in its validation list: 10,582 in all. Torchvision has neither this selection nor
-ADE20K, ready-made train ids, or errors about missing labels.
-"""
+"""Where the images and labels of each data set lie, and which image belongs to which label."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
@@ -47,26 +42,23 @@ def find_home(root: Path, layout: Layout) -> Path:
     if home := locate(root, layout):
         return home
     if not root.is_dir():
-        raise FileNotFoundError(
-            f"There is no folder {root}. Name the one that holds {layout}: {LOOKS[layout]}."
-        )
+        text = f"Name the one that holds {layout}: {LOOKS[layout]}."
+        raise FileNotFoundError(f"There is no folder {root}. {text}")
     folders = [*root.absolute().parents[:3], *sorted(p for p in root.iterdir() if p.is_dir())]
-    nearby = [f"It lies in {p}: name that folder." for p in folders if locate(p, layout)]
-    others = [other for other in LOOKS if locate(root, other)]
-    looks = ["This looks like " + {"folder": "a plain folder"}.get(o, o) + "." for o in others]
-    how = f"How to get it: annlib data prepare {layout} {root}"
-    cause = packed_there(root) or [*nearby, *looks, how][0]
+    causes = [f"It lies in {p}: name that folder." for p in folders if locate(p, layout)]
+    others = [{"folder": "a plain folder"}.get(o, o) for o in LOOKS if locate(root, o)]
+    causes += [f"This looks like {other}." for other in others]
+    causes.append(f"How to get it: annlib data prepare {layout} {root}")
     raise FileNotFoundError(
         f"There is no {layout} in {root}: looked for {LOOKS[layout]}, but the folder holds "
-        f"{contents(root)}. {cause}"
+        f"{contents(root)}. {packed_there(root) or causes[0]}"
     )
 
 
-def contents(folder: Path, most: int = 6) -> str:
-    """The first names in a folder, for a message."""
-    names = sorted(p.name + "/" * p.is_dir() for p in folder.iterdir())
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more if names else "nothing"
+def contents(folder: Path) -> str:
+    """The first six names in a folder, for a message."""
+    names = sorted(p.name + "/" * p.is_dir() for p in folder.iterdir()) or ["nothing"]
+    return ", ".join(names[:6]) + f" and {len(names) - 6} more" * (len(names) > 6)
 
 
 def packed_there(root: Path) -> str:
@@ -87,6 +79,11 @@ class Pairs(NamedTuple):
     labels: list[Path]
     spec: DatasetSpec
     problems: tuple[str, ...] = ()
+
+
+def visible(paths: Iterable[Path]) -> list[Path]:
+    """Sorted, without hidden files such as the `._NAME` that macOS adds on other disks."""
+    return sorted(path for path in paths if not path.name.startswith("."))
 
 
 def find_pairs(root: Path, spec: DatasetSpec, split: str) -> Pairs:
@@ -111,18 +108,14 @@ def find_pairs(root: Path, spec: DatasetSpec, split: str) -> Pairs:
         check_not_empty(images, folder / "CITY", "*_leftImg8bit.png", root)
         names = (f"{p.parent.name}/{p.name.removesuffix('_leftImg8bit.png')}" for p in images)
         return Pairs(images, [labels / f"{name}_gtFine_{suffix}.png" for name in names], spec)
+    folder, label_folder = root / split / "images", root / split / "labels"
     if spec.layout == "ade20k":
         home, part = find_home(root, "ade20k"), ADE20K_FOLDERS.get(split, split)
         folder, label_folder = home / "images" / part, home / "annotations" / part
-    else:
-        folder, label_folder = root / split / "images", root / split / "labels"
-        if not folder.is_dir():
-            raise missing(
-                f"There is no folder {folder}. A data set looks like this: {folder}/NAME.jpg and "
-                f"{label_folder}/NAME.png, with one class index per pixel.",
-                root,
-            )
-    files = visible(folder.iterdir()) if folder.is_dir() else []
+    elif not folder.is_dir():
+        text = f"There is no folder {folder}. A data set looks like this: {folder}/NAME.jpg and"
+        raise missing(f"{text} {label_folder}/NAME.png, with one class index per pixel.", root)
+    files = visible(folder.glob("*"))
     images = [path for path in files if path.suffix.lower() in SUFFIXES]
     others = Counter(p.suffix.lower() for p in files if p.suffix.lower() in OTHER_SUFFIXES)
     unread = ", ".join(f"{count} {suffix}" for suffix, count in others.items())
@@ -159,15 +152,15 @@ def find_sbd(home: Path) -> Path | None:
 
 
 def sbd_names(sbd: Path, without: set[str]) -> list[str]:
-    """Images of both lists of SBD, which divides them in its own way, sorted by name."""
+    """Images of both lists of SBD, which divides them in its own way."""
     return sorted({*read_names(sbd / "train.txt"), *read_names(sbd / "val.txt")} - without)
 
 
 def find_voc_pairs(root: Path, spec: DatasetSpec, split: str) -> Pairs:
     """JPEGImages/NAME.jpg and the labels of VOC or SBD, for the names of the split's lists.
 
-    No image of val is in training. VOC's own labels have a border of 255 and come first; the
-    published scores are on these only.
+    VOC labels 1,464 training images; SBD (Hariharan et al., ICCV 2011) adds 9,118. VOC's own labels
+    have a border of 255 and come first; the published scores are on these only.
     """
     home = find_home(root, "voc12aug")
     own = val = read_names(home / LISTS / "val.txt")
@@ -175,7 +168,7 @@ def find_voc_pairs(root: Path, spec: DatasetSpec, split: str) -> Pairs:
     names, kinds = val, [(home / "SegmentationClass", ".png")]
     if split == "train":
         own = read_names(home / LISTS / "train.txt")
-        listed = next((home / LISTS / n for n in AUGMENTED if (home / LISTS / n).is_file()), None)
+        listed = next((p for p in (home / LISTS / n for n in AUGMENTED) if p.is_file()), None)
         if listed is None and sbd is None:
             raise FileNotFoundError(
                 f"{home} is VOC 2012 without its augmented training list: no "
@@ -201,11 +194,6 @@ def find_voc_pairs(root: Path, spec: DatasetSpec, split: str) -> Pairs:
     return Pairs(images, labels, spec, problems)
 
 
-def visible(paths: Iterable[Path]) -> list[Path]:
-    """Sorted, without hidden files such as the `._NAME` that macOS adds on other disks."""
-    return sorted(path for path in paths if not path.name.startswith("."))
-
-
 def shared_labels(pairs: Pairs) -> list[str]:
     """A problem for each label file that belongs to two images, such as a.jpg and a.png."""
     images_of = defaultdict(set)
@@ -227,18 +215,13 @@ def check_not_empty(found: Iterable, folder: Path, what: str, root: Path) -> Non
 def check_complete(pairs: Pairs, root: Path) -> None:
     """Raises FileNotFoundError for missing images or labels, ValueError for a label file of two."""
     total = len(pairs.images)
-    absent = [image for image in pairs.images if not image.is_file()]
-    if absent:
-        message = f"{len(absent)} of {total} images are missing, the first is {absent[0]}."
-        raise missing(message, root)
+    if absent := [image for image in pairs.images if not image.is_file()]:
+        text = f"{len(absent)} of {total} images are missing, the first is {absent[0]}."
+        raise missing(text, root)
     if shared := shared_labels(pairs):
         raise ValueError(shared[0] + f" ({len(shared)} such label files.)" * (len(shared) > 1))
-    unlabelled = [index for index, label in enumerate(pairs.labels) if not label.is_file()]
-    if unlabelled:
-        first = unlabelled[0]
-        raise missing(
-            f"{len(unlabelled)} of {total} images have no labels, the first is "
-            f"{pairs.images[first]}: expected {pairs.labels[first]}. Add the labels or move the "
-            "image away.",
-            root,
-        )
+    both = zip(pairs.images, pairs.labels, strict=True)
+    if unlabelled := [pair for pair in both if not pair[1].is_file()]:
+        image, label = unlabelled[0]
+        text = f"{len(unlabelled)} of {total} images have no labels, the first is {image}: expected"
+        raise missing(f"{text} {label}. Add the labels or move the image away.", root)

@@ -1,10 +1,8 @@
-"""Reads images, labels and text files from disk; errors name the file."""
+"""Reads images, labels and text files from disk, errors name the file; normalises images."""
 
 import codecs
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from types import ModuleType
 
 import numpy as np
@@ -12,16 +10,16 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-WHITE = (255, 255, 255)
+MEAN = torch.tensor([123.675, 116.28, 103.53])[:, None, None]  # RGB, 0-255
+STD = torch.tensor([58.395, 57.12, 57.375])[:, None, None]
 LOSSY = ("JPEG", "MPO", "JPEG2000", "WEBP", "AVIF")  # Pillow's names of formats
 
 
 def read_image(path: Path) -> Tensor:
     """An image of any format -> uint8 (3, H, W) RGB, upright.
 
-    Grey becomes three equal channels, 16 bits are scaled to 8, transparency is laid on white, and
-    the orientation that a camera stored in the file (EXIF) is applied.
-    Raises FileNotFoundError, or ValueError for a file that cannot be decoded to its end.
+    Grey becomes three equal channels, 16 bits are scaled to 8, transparency is laid on white, and a
+    camera's orientation (EXIF) is applied. Raises ValueError for a file that cannot be decoded.
     """
     image = open_whole(path)
     with suppress(SyntaxError):  # an orientation that cannot be read is none
@@ -36,18 +34,47 @@ def read_image(path: Path) -> Tensor:
         image = Image.fromarray((pixels.astype(np.float64) / 257 + 0.5).astype(np.uint8))
     if image.has_transparency_data:
         image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, WHITE), image)
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     if image.mode != "RGB":
         image = image.convert("RGB")
     return torch.from_numpy(np.array(image)).permute(2, 0, 1)
 
 
+def normalise(image: Tensor) -> Tensor:
+    """uint8 (..., 3, H, W) RGB 0-255 (or numbers of 0..255) -> float32, mean 0 and deviation 1."""
+    if image.dtype != torch.uint8:
+        check_range(image)
+    return (image - MEAN).div_(STD)
+
+
+def check_range(image: Tensor) -> None:
+    """Raises ValueError for bool, NaN, and values that are not 0..255, such as floats of 0..1."""
+    if image.dtype == torch.bool:
+        raise ValueError("The image is bool: give pixels of 0..255, for example 255 * image.")
+    low, high = map(float, image.detach().float().aminmax()) if image.numel() else (0, 0)
+    held = f"The image holds {image.dtype} values from {low:g} to {high:g}"
+    if not low <= high:  # aminmax of NaN is NaN
+        raise ValueError(
+            "The image holds NaN: a pixel is a number of 0..255. Find out where NaN comes from, or "
+            "replace it, for example by torch.nan_to_num."
+        )
+    if low < 0 or high > 255:
+        raise ValueError(
+            f"{held}, but pixels are 0..255. Give uint8 pixels as they were read; they are "
+            "normalised here, and only once."
+        )
+    if image.is_floating_point() and 0 < high <= 1:
+        raise ValueError(
+            f"{held}, which looks like 0..1, but pixels are 0..255: the network would see a black "
+            "image. Give uint8 pixels, or 255 * image."
+        )
+
+
 def read_labels(path: Path) -> Tensor:
     """One value per pixel -> uint8 (H, W): grey or palette images, and the .mat files of SBD.
 
-    The values are those in the file at every bit depth; a PNG of 2 bits holds 0 to 3.
-    Raises ValueError for a coloured file: which colour is which class is not in the file. Raises it
-    for a lossy format, too, whatever the name of the file: compression changes the indices.
+    The values are those in the file at every bit depth; a PNG of 2 bits holds 0 to 3. Raises
+    ValueError for a coloured file, and for a lossy format, whatever the name of the file.
     """
     if path.suffix == ".mat":
         return read_sbd(path)
@@ -114,11 +141,8 @@ def read_sbd(path: Path) -> Tensor:
         ) from error
 
 
-def read_lines(path: Path) -> list[str]:
-    """The lines of a text file in UTF-8, or in UTF-16 with its mark.
-
-    Raises ValueError with line and byte for another encoding.
-    """
+def read_text(path: Path) -> str:
+    """A text in UTF-8, or UTF-16 with its mark, line ends as they are; else ValueError."""
     content = path.read_bytes()
     marked = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     place, reason = content.find(b"\0"), "a zero byte"
@@ -128,7 +152,7 @@ def read_lines(path: Path) -> list[str]:
         place, reason = error.start, error.reason
     else:
         if marked or place < 0:
-            return text.splitlines()
+            return text
     line = content.count(b"\n", 0, place) + 1
     raise ValueError(
         f"{path}, line {line}, byte {place}: {reason} (0x{content[place]:02x}). It is not UTF-8: "
@@ -136,23 +160,5 @@ def read_lines(path: Path) -> list[str]:
     )
 
 
-@contextmanager
-def all_or_nothing(folder: Path) -> Iterator[Path]:
-    """A folder to fill, which takes the name `folder` when all of it is written, or never.
-
-    Raises FileExistsError when there is a folder of that name already, and something in it.
-    """
-    folder = Path(folder).absolute()
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise FileExistsError(
-            f"{folder} is not an empty folder, and what is to be written would mix with what is in "
-            "it: name a new folder, or empty this one."
-        )
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as temporary:
-        partial = Path(temporary) / folder.name
-        partial.mkdir()
-        yield partial
-        if folder.exists():
-            folder.rmdir()  # empty: some systems rename onto nothing only
-        partial.rename(folder)
+def read_lines(path: Path) -> list[str]:
+    return read_text(path).splitlines()

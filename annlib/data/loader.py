@@ -26,37 +26,33 @@ class Draw(NamedTuple):
 class ResumableBatchSampler(Sampler[list[Draw]]):
     """Endless batches of draws from step `start` on: every epoch a new shuffle of all samples.
 
-    Batch t is the same whether training began at 0 or was resumed, and whatever the number of
-    workers or processes. The last samples of an epoch share a batch with the first of the next.
-    batch_size counts the samples of all processes together; this one gets its share of them.
+    Batch t is the same after a resume and for any number of workers or processes. batch counts
+    the samples of all processes; this one gets its share. A batch may reach into the next epoch.
     """
 
-    def __init__(
-        self, num_samples: int, batch_size: int, seed: int, start: int, share: Share = (0, 1)
-    ):
+    def __init__(self, num_samples: int, batch: int, seed: int, start: int, share: Share = (0, 1)):
         if num_samples < 1:
             raise ValueError("There is no sample to train on.")
-        if batch_size % share[1]:
+        if batch % share[1]:
             raise ValueError(
-                f"A batch of {batch_size} cannot be shared equally by {share[1]} processes: use "
-                f"a number of processes that divides {batch_size}."
+                f"A batch of {batch} cannot be shared equally by {share[1]} processes: use a "
+                f"number of processes that divides {batch}."
             )
-        self.num_samples, self.batch_size = num_samples, batch_size
-        self.seed, self.start, self.rank, self.processes = seed, start, *share
+        self.num_samples, self.batch_size, self.seed = num_samples, batch, seed
+        self.start, self.rank, self.part = start, share[0], batch // share[1]
 
     def __iter__(self) -> Iterator[list[Draw]]:
         shuffled_for, order = -1, torch.empty(0)
-        part = self.batch_size // self.processes
         for step in count(self.start):
-            batch = []
-            for position in range(step * self.batch_size, (step + 1) * self.batch_size):
+            batch, first = [], step * self.batch_size + self.rank * self.part
+            for position in range(first, first + self.part):
                 epoch, place = divmod(position, self.num_samples)
                 if epoch != shuffled_for:
                     generator = torch.Generator().manual_seed(seed_for("epoch", self.seed, epoch))
                     order = torch.randperm(self.num_samples, generator=generator)
                     shuffled_for = epoch
                 batch.append(Draw(int(order[place]), seed_for("sample", self.seed, position)))
-            yield batch[self.rank * part : (self.rank + 1) * part]
+            yield batch
 
 
 class Transformed(Dataset):
@@ -84,14 +80,10 @@ class Seeded(Dataset):
 
 
 def leave_interrupts_to_the_parent(worker: int) -> None:
-    """The parent decides when its workers end, not a signal that was meant for it.
-
-    Ctrl-C goes to all processes of a terminal, torchrun's SIGTERM to all of a group: workers get a
-    group of their own. (Windows has no groups; there they ignore Ctrl-C.)
-    """
+    """Ctrl-C and torchrun's SIGTERM go to a group of processes: gives workers one of their own."""
     if hasattr(os, "setpgrp"):
         os.setpgrp()
-    else:
+    else:  # Windows has no groups
         signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
@@ -105,11 +97,9 @@ def make_loader(
     pin_memory: bool = False,
     share: Share = (0, 1),
 ) -> DataLoader:
-    """images float32 (B, 3, H, W), labels int64 (B, H, W).
+    """images float32 (B, 3, H, W), labels int64 (B, H, W); every sample once, in order.
 
     Training: endless, shuffled, from step `start` on, only this process's share of every batch.
-    pin_memory: batches lie in memory that a GPU copies from asynchronously. Otherwise: every sample
-    once, in order.
     """
     generator = torch.Generator()  # the loader's own, so that the caller's is not drawn from
     if not training:

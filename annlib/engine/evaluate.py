@@ -4,46 +4,23 @@ import errno
 import json
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Subset
 
 from annlib.data.datasets import SegmentationFolder
 from annlib.data.loader import leave_interrupts_to_the_parent
 from annlib.engine.distributed import is_main, rank, sum_over_ranks, wait_for_all, world_size
 from annlib.engine.metrics import ConfusionMatrix, ImageScore, Scores, score_of, worst_images
+from annlib.engine.optimization import is_out_of_memory
 from annlib.engine.predictor import Segmenter, save_prediction
-from annlib.engine.profiler import is_out_of_memory
-from annlib.engine.results import as_json, differences, provenance, to_json
+from annlib.engine.results import differences, provenance, to_json
 from annlib.engine.runs import append_line, read_lines, write_lines
 from annlib.model.checkpoint import write_atomically
-
-Sample = tuple[Tensor, Tensor]  # image float32 (3, H, W) normalised, labels int64 (H, W)
-
-
-class Numbered(Dataset):
-    """Some images of a data set, each with its index there.
-
-    An error is returned, not raised: raised in a worker, its message would come inside a traceback.
-    """
-
-    def __init__(self, dataset: Dataset, indices: Sequence[int]):
-        self.dataset = dataset
-        self.indices = indices
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def __getitem__(self, place: int) -> tuple[int, Sample | ValueError | OSError]:
-        index = self.indices[place]
-        try:
-            return index, self.dataset[index]
-        except (ValueError, OSError) as error:
-            return index, error
 
 
 class Evaluation:
@@ -65,7 +42,9 @@ class Evaluation:
     ):
         self.segmenter = segmenter
         self.dataset = dataset
-        self.names = image_names(dataset)
+        is_folder = isinstance(dataset, SegmentationFolder)  # rendered scenes have numbers
+        images = dataset.images if is_folder else ()
+        self.names = [p.stem for p in images] or [f"scene-{i}" for i in range(len(dataset))]
         self.out = None if out is None else Path(out)
         self.save_pictures = save_pictures
         self.matrix = ConfusionMatrix(segmenter.spec.num_classes)  # of this process
@@ -92,7 +71,7 @@ class Evaluation:
     def check_settings(self) -> None:
         """Writes all that a score depends on, or compares it. The data may move elsewhere."""
         one = self.segmenter
-        settings = as_json(
+        settings = to_json(
             {
                 "weights_crc32": one.weights_crc32,
                 "model": asdict(one.model.config),
@@ -113,18 +92,18 @@ class Evaluation:
                     f"{self.out} holds other things, but no evaluation. Choose an empty or a new "
                     "folder (--out): nothing is overwritten."
                 )
-            write_atomically(file, to_json(settings))
+            write_atomically(file, settings)
         try:
-            before = json.loads(file.read_bytes())
+            before, now = json.loads(file.read_bytes()), json.loads(settings)
         except ValueError as error:
             raise ValueError(
                 f"{file} is damaged ({error}), so the settings are unknown. Start again in another "
                 "folder (--out)."
             ) from error
-        if before != settings:
+        if before != now:
             raise ValueError(
                 f"The evaluation in {self.out} was made with other settings: "
-                f"{', '.join(differences(before, settings))}. Scores would be a mixture of both: "
+                f"{', '.join(differences(before, now))}. Scores would be a mixture of both: "
                 "use the same settings, or another folder (--out)."
             )
 
@@ -146,16 +125,20 @@ class Evaluation:
         written; what is in the folder by then is kept.
         """
         loader = DataLoader(
-            Numbered(self.dataset, self.share),
+            Subset(self.dataset, self.share),
             batch_size=None,  # images differ in size
             num_workers=workers,
             worker_init_fn=leave_interrupts_to_the_parent,
             generator=torch.Generator(),  # the loader's own; it would draw from the caller's
         )
-        for index, sample in loader:
-            if isinstance(sample, Exception):
-                raise sample
-            yield self.step(index, *sample)
+        samples = iter(loader)
+        for index in self.share:
+            try:
+                image, labels = next(samples)
+            except (ValueError, OSError):
+                self.dataset[index]  # the same error, without the traceback of a worker around it
+                raise
+            yield self.step(index, image, labels)
 
     def step(self, index: int, image: Tensor, labels: Tensor) -> ImageScore:
         """(3, H, W) normalised, (H, W). Raises OSError when the memory does not suffice."""
@@ -182,7 +165,7 @@ class Evaluation:
                 save_prediction(prediction.cpu(), self.segmenter.spec, self.out, score.name)
             file = "images.jsonl" if is_main() else f"images-{rank()}.jsonl"
             append_line(self.out / file, score._asdict())
-        self.matrix += matrix
+        self.matrix.counts += matrix.counts
         self.num_done += 1
         return score
 
@@ -201,9 +184,10 @@ class Evaluation:
                 "scored by the benchmark's server, from the files that --save-pictures writes."
             )
         scores = total.scores()
-        if self.out is not None:
-            wait_for_all()  # until every process has written its lines
-        if self.out is not None and is_main():
+        if self.out is None:
+            return scores
+        wait_for_all()  # until every process has written its lines
+        if is_main():
             images = self.join()
             if len(images) != len(self.names):
                 raise OSError(
@@ -226,10 +210,3 @@ def read_scores(path: Path) -> list[ImageScore]:
             f"{path} was written by another version of annlib ({error}): resume with that one, or "
             "start again in another folder (--out)."
         ) from error
-
-
-def image_names(dataset: Dataset) -> list[str]:
-    """Of its files, without the ending; rendered scenes have numbers."""
-    if isinstance(dataset, SegmentationFolder):
-        return [path.stem for path in dataset.images]
-    return [f"scene-{index}" for index in range(len(dataset))]

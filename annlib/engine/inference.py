@@ -1,9 +1,7 @@
-"""Inference on whole images, sliding windows, several scales and flips.
+"""Inference on whole images, sliding windows, several scales and flips, as mmseg's segmentors do.
 
 Scores at full size are made in pieces (some classes of some rows, over the whole width) and never
 stored as a whole, unless logits are asked for. B batch, K classes.
-
-Reference: mmseg/models/segmentors/encoder_decoder.py, slide_inference.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -20,17 +18,32 @@ from annlib.model.ann import map_size, resize_bilinear
 CPU_PIECE, GPU_PIECE = 2**19, 2**25  # numbers: what fits into a cache; what keeps a GPU busy
 CPU_PIXELS, GPU_PIXELS = 2**18, 2**20  # of a batch: more saves a CPU no time, but costs memory
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+Size = tuple[int, int]  # height, width
 MULTI_SCALE = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)  # of the reference's ms+flip columns
 
-Predict = Callable[[Tensor], Tensor]  # images (B, 3, H, W) normalised -> logits (B, K, H, W)
 Label = Callable[[Tensor], Tensor]  # images (B, 3, H, W) normalised -> classes uint8 (B, H, W)
+
+
+def choose_device(device: str) -> torch.device:
+    """auto takes a GPU if there is one.  Raises ValueError for one that does not exist."""
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(f"device is {device!r}. Use 'auto', 'cpu', 'cuda' or 'cuda:1'.") from error
+    if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
+        raise ValueError(
+            f"device is {device!r}, but torch finds {torch.cuda.device_count()} CUDA GPUs here. "
+            "Use 'cpu', or check the driver (nvidia-smi) and that this torch was built for CUDA."
+        )
+    return chosen
 
 
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager:
     """Inside, the model computes in that precision; a no-op for float32."""
-    if precision == "fp32":
-        return nullcontext()
-    return torch.autocast(device.type, DTYPES[precision])
+    exact = precision == "fp32"
+    return nullcontext() if exact else torch.autocast(device.type, DTYPES[precision])
 
 
 class ScoreMap(NamedTuple):
@@ -63,19 +76,17 @@ def ready(maps: Tensor) -> ScoreMap:
     return ScoreMap(tuple(maps.shape), maps.dtype, maps.device, at_once, lambda k, r: maps[:, k, r])
 
 
-def resized(scores: ScoreMap, size: tuple[int, int], align_corners: bool) -> ScoreMap:
+def resized(scores: ScoreMap, size: Size, align_corners: bool) -> ScoreMap:
     """Bilinear like `resize_bilinear`: first along the rows, then between them."""
     *shape, height, width = scores.shape
     if (height, width) == tuple(size):
         return scores
     # The row before each new row, and the distance to it, in the precision of torch's interpolation
     # (one rounding after multiplication and sum).
-    place = torch.arange(size[0], dtype=torch.float64)
-    if align_corners:
-        place *= torch.tensor((height - 1) / max(size[0] - 1, 1), dtype=torch.float32)
-    else:
-        place = (place + 0.5) * torch.tensor(height / size[0], dtype=torch.float32) - 0.5
-    place = place.float().clamp(min=0)
+    ratio = (height - 1) / max(size[0] - 1, 1) if align_corners else height / size[0]
+    shift = 0.0 if align_corners else 0.5
+    place = torch.arange(size[0], dtype=torch.float64) + shift
+    place = (place * torch.tensor(ratio, dtype=torch.float32) - shift).float().clamp(min=0)
     before = place.long().clamp(max=height - 1)
     after, weights = (before + 1).clamp(max=height - 1), place - before
 
@@ -92,18 +103,16 @@ def resized(scores: ScoreMap, size: tuple[int, int], align_corners: bool) -> Sco
 
 def mean_probability(copies: Sequence[tuple[ScoreMap, bool]]) -> ScoreMap:
     """Mean of the probabilities of several score maps; those marked True are mirror images."""
-    first = copies[0][0]
-    num_classes = first.shape[1]
+    num_classes = copies[0][0].shape[1]
 
     def piece(classes: slice, rows: slice) -> Tensor:
-        total = None
+        total = 0
         for scores, mirrored in copies:
             part = scores.piece(slice(0, num_classes), rows).softmax(1)
-            part = part.flip(-1) if mirrored else part
-            total = part if total is None else total.add_(part)
+            total += part.flip(-1) if mirrored else part
         return total.div_(len(copies))[:, classes]
 
-    return first._replace(classes_at_once=num_classes, piece=piece)
+    return copies[0][0]._replace(classes_at_once=num_classes, piece=piece)
 
 
 def whole(scores: ScoreMap) -> Tensor:
@@ -129,10 +138,7 @@ def best_classes(scores: ScoreMap) -> Tensor:
 
 
 def first_of_highest(planes: Iterator[Tensor]) -> Tensor:
-    """Index of the highest plane at each position.  float32 like the planes
-
-    As torch.argmax, whose loop over classes far apart in memory takes ten times as long.
-    """
+    """Index of the highest plane at each position, float32. torch.argmax takes 10 times as long."""
     highest = next(planes).clone()
     number, better = torch.zeros_like(highest), torch.empty_like(highest)
     for index, plane in enumerate(planes, start=1):
@@ -150,21 +156,17 @@ def window_starts(side: int, window: int, stride: int) -> list[int]:
 
 def times_covered(starts: Sequence[int], window: int, side: int) -> Tensor:
     """How many windows cover each pixel of one side.  -> (side,)"""
-    counts = torch.zeros(side)
-    for start in starts:
-        counts[start : start + window] += 1
-    return counts
+    place = torch.arange(side)
+    return sum(((start <= place) & (place < start + window)).float() for start in starts)
 
 
 def mean_of_windows(
-    windows: Sequence[ScoreMap], tops: Sequence[int], lefts: Sequence[int], size: tuple[int, int]
+    windows: Sequence[ScoreMap], tops: Sequence[int], lefts: Sequence[int], size: Size
 ) -> ScoreMap:
     """Scores of `size` from windows of one size, one at each top and left, row by row."""
-    batch, num_classes, height, width = windows[0].shape
-    dtype, device = windows[0].dtype, windows[0].device
-    rows_covered = times_covered(tops, height, size[0]).to(device)
-    columns_covered = times_covered(lefts, width, size[1]).to(device)
-    places = [(top, left) for top in tops for left in lefts]
+    (batch, num_classes, height, width), dtype, device, *_ = windows[0]
+    covered = times_covered(tops, height, size[0])[:, None] * times_covered(lefts, width, size[1])
+    covered, places = covered.to(device), [(top, left) for top in tops for left in lefts]
 
     def piece(classes: slice, rows: slice) -> Tensor:
         shape = batch, classes.stop - classes.start, rows.stop - rows.start, size[1]
@@ -174,12 +176,12 @@ def mean_of_windows(
             if start < stop:
                 place = slice(start - rows.start, stop - rows.start), slice(left, left + width)
                 total[:, :, *place] += window.piece(classes, slice(start - top, stop - top))
-        return total.div_(rows_covered[rows, None] * columns_covered)
+        return total.div_(covered[rows])
 
     return windows[0]._replace(shape=(batch, num_classes, *size), piece=piece)
 
 
-def sliding_window(score: Score, window: tuple[int, int], stride: tuple[int, int]) -> Score:
+def sliding_window(score: Score, window: Size, stride: Size) -> Score:
     """Scores windows instead of whole images, and takes the mean where they overlap."""
 
     def score_windows(images: Sequence[Tensor]) -> list[ScoreMap]:
@@ -188,11 +190,9 @@ def sliding_window(score: Score, window: tuple[int, int], stride: tuple[int, int
         rows = [slice(top, top + window[0]) for top in tops]
         columns = [slice(left, left + window[1]) for left in lefts]
         windows = score([part[:, :, r, c] for part in images for r in rows for c in columns])
-        number = len(tops) * len(lefts)  # of each of the images
-        return [
-            mean_of_windows(windows[start : start + number], tops, lefts, size)
-            for start in range(0, len(windows), number)
-        ]
+        step = len(tops) * len(lefts)  # windows of each image
+        each = (windows[i : i + step] for i in range(0, len(windows), step))
+        return [mean_of_windows(part, tops, lefts, size) for part in each]
 
     return score_windows
 
@@ -210,63 +210,47 @@ def inference_of(model: nn.Module) -> Iterator[None]:
             module.training = training
 
 
-def fit(size: tuple[int, int], box: tuple[int, int]) -> tuple[int, int]:
+def fit(size: Size, box: Size) -> Size:
     """The largest size of the same aspect inside a box, in either orientation; at least 1."""
     scale = min(max(box) / max(size), min(box) / min(size))
     return max(1, int(size[0] * scale + 0.5)), max(1, int(size[1] * scale + 0.5))
 
 
 def scales_and_flips(
-    score: Score,
-    images: Tensor,
-    base_size: tuple[int, int],
-    scales: tuple[float, ...],
-    flip: bool,
-    align_corners: bool,
+    score: Score, images: Tensor, base: Size, scales: tuple[float, ...], flip: bool, corners: bool
 ) -> ScoreMap:
-    """The mean probability over scaled and mirrored copies, at the images' size.
-
-    Reference: mmseg/models/segmentors/base.py with tools/test.py --aug-test of release 0.x.
-    """
-    size = images.shape[2:]
-    mirrors = (False, True) if flip else (False,)
-    copies = []
+    """Mean probability of scaled and mirrored copies, as tools/test.py --aug-test of mmseg 0.x."""
+    size, mirrors, copies = images.shape[2:], (False, True) if flip else (False,), []
     for scale in scales:
-        box = (int(base_size[0] * scale), int(base_size[1] * scale))
+        box = int(base[0] * scale), int(base[1] * scale)
         scaled = resize_bilinear(images, fit(size, box), align_corners=False)
         parts = score([scaled.flip(-1) if mirrored else scaled for mirrored in mirrors])
-        parts = [resized(part, size, align_corners) for part in parts]
-        copies += zip(parts, mirrors, strict=True)
+        copies += [(resized(p, size, corners), m) for p, m in zip(parts, mirrors, strict=True)]
     return mean_probability(copies)
 
 
 def check_test(config: TestConfig) -> None:
     """Raises ValueError for windows that leave gaps, and for scales that are not above 0."""
-    if config.mode == "slide":
-        if config.window is None or config.stride is None:
-            raise ValueError(
-                "Sliding (mode='slide') needs window and stride, e.g. (769, 769) and (513, 513): "
-                "--window 769 769 --stride 513 513."
-            )
-        sides = zip(config.window, config.stride, strict=True)
-        if not all(1 <= step <= side for side, step in sides):
-            raise ValueError(
-                f"Windows of {config.window} with the stride {config.stride} (height, width) leave "
-                "pixels out: each stride must be at least 1 and at most the window's side."
-            )
+    is_sliding, window, stride = config.mode == "slide", config.window, config.stride
+    if is_sliding and (window is None or stride is None):
+        raise ValueError(
+            "Sliding (mode='slide') needs window and stride, e.g. (769, 769) and (513, 513): "
+            "--window 769 769 --stride 513 513."
+        )
+    if is_sliding and not all(1 <= b <= a for a, b in zip(window, stride, strict=True)):
+        raise ValueError(
+            f"Windows of {window} with the stride {stride} (height, width) leave pixels out: each "
+            "stride must be at least 1 and at most the window's side."
+        )
     if not config.scales or not all(0 < scale < inf for scale in config.scales):
         raise ValueError(f"The scales {config.scales} must be numbers above 0, e.g. 0.5 1 1.5.")
 
 
 def score_images(
-    model: nn.Module, config: TestConfig, precision: Precision
-) -> Callable[[Tensor], ScoreMap]:
-    """images (B, 3, H, W) normalised -> their scores, at their size, on the model's device
-
-    Logits, or mean probabilities for several scales or flips.
-    """
-    check_test(config)
-    align_corners = model.config.align_corners
+    model: nn.Module, config: TestConfig, precision: Precision, images: Tensor
+) -> ScoreMap:
+    """images (B, 3, H, W) normalised -> logits of their size; several copies: mean probabilities"""
+    corners, size = model.config.align_corners, tuple(images.shape[2:])
 
     def score_model(images: Sequence[Tensor]) -> list[ScoreMap]:
         """Small images in one batch."""
@@ -278,35 +262,31 @@ def score_images(
             with autocast(device, precision):
                 joint = batch[0] if len(batch) == 1 else torch.cat(batch)
                 maps = model(joint, size=map_size(size)).main
-            scores += [ready(part) for part in maps.chunk(len(batch))]
-        return [resized(part, size, align_corners) for part in scores]
+            scores += [resized(ready(part), size, corners) for part in maps.chunk(len(batch))]
+        return scores
 
-    is_sliding = config.mode == "slide"
-    score = sliding_window(score_model, config.window, config.stride) if is_sliding else score_model
-
-    def scores_of(images: Tensor) -> ScoreMap:
-        images, size = images.to(next(model.parameters()).device), tuple(images.shape[2:])
-        base_size = config.base_size or size
-        if config.scales != (1.0,) or config.flip:
-            scales, flip = config.scales, config.flip
-            return scales_and_flips(score, images, base_size, scales, flip, align_corners)
-        images = resize_bilinear(images, fit(size, base_size), align_corners=False)
-        return resized(score([images])[0], size, align_corners)
-
-    return scores_of
+    score, base = score_model, config.base_size or size
+    if config.mode == "slide":
+        score = sliding_window(score_model, config.window, config.stride)
+    images = images.to(next(model.parameters()).device)
+    if config.scales != (1.0,) or config.flip:
+        return scales_and_flips(score, images, base, config.scales, config.flip, corners)
+    images = resize_bilinear(images, fit(size, base), align_corners=False)
+    return resized(score([images])[0], size, corners)
 
 
-def make_predictor(model: nn.Module, config: TestConfig, precision: Precision = "fp32") -> Predict:
-    """The function images -> logits of a model, on the model's device, without gradients.
+def make_predictor(
+    model: nn.Module, config: TestConfig, precision: Precision = "fp32"
+) -> Callable[[Tensor], Tensor]:
+    """The function images -> logits of a model, on its device; errors as `check_test`.
 
-    Its argument is (B, 3, H, W) normalised, its result (B, K, H, W) of the same size; for several
-    scales or flips, the logarithm of the mean probability. Raises ValueError, see `check_test`.
+    (B, 3, H, W) normalised -> (B, K, H, W); several copies: logarithm of the mean probability
     """
-    scores_of = score_images(model, config, precision)
+    check_test(config)
 
     def predict(images: Tensor) -> Tensor:
         with inference_of(model):
-            maps = whole(scores_of(images))
+            maps = whole(score_images(model, config, precision, images))
             return maps.log_() if config.scales != (1.0,) or config.flip else maps
 
     return predict
@@ -317,11 +297,9 @@ def make_label_predictor(
 ) -> Label:
     """The function images -> class of every pixel: the argmax of what `make_predictor` gives.
 
-    Its argument is (B, 3, H, W) normalised, its result uint8 (B, H, W). Faster than the argmax,
-    since scores are compared piece by piece. Raises ValueError for more than 255 classes, and as
-    `check_test`.
+    (B, 3, H, W) normalised -> uint8 (B, H, W); ValueError for more than 255 classes
     """
-    scores_of = score_images(model, config, precision)
+    check_test(config)
     if model.config.num_classes > IGNORE_INDEX:
         raise ValueError(
             f"The network has {model.config.num_classes} classes, but a byte holds {IGNORE_INDEX} "
@@ -330,6 +308,6 @@ def make_label_predictor(
 
     def label(images: Tensor) -> Tensor:
         with inference_of(model):
-            return best_classes(scores_of(images))
+            return best_classes(score_images(model, config, precision, images))
 
     return label

@@ -212,24 +212,16 @@ MOST_SHOWN = 20
 def worst_images(images: Sequence[ImageScore], spec: "DatasetSpec") -> str:
     """A Markdown page: the images of lowest mIoU, each with its most confused pair of classes."""
     scored = [image for image in images if image.miou is not None]
-    worst = sorted(scored, key=lambda image: (image.miou, image.index))[:MOST_SHOWN]
-    rows = [
-        [one.name, percent(one.miou), percent(one.pixel_accuracy), most_confused(one, spec)]
-        for one in worst
-    ]
+    rows = []
+    for one in sorted(scored, key=lambda image: (image.miou, image.index))[:MOST_SHOWN]:
+        most, names = "nothing", spec.class_names
+        if wrong := [entry for entry in one.counts if entry[0] != entry[1]]:
+            label, prediction, count = max(wrong, key=lambda entry: entry[2])
+            share = percent(count / sum(entry[2] for entry in one.counts))
+            most = f"{names[label]} classified as {names[prediction]}: {share} % of the pixels"
+        rows.append([one.name, percent(one.miou), percent(one.pixel_accuracy), most])
     return (
-        f"# The worst {len(worst)} of {len(scored)} images\n\n"
+        f"# The worst {len(rows)} of {len(scored)} images\n\n"
         "mIoU is the mean over the classes in the labels or the prediction of an image.\n\n"
         f"{table(['image', 'mIoU %', 'correct pixels %', 'most confused'], rows)}\n"
     )
-
-
-def most_confused(image: ImageScore, spec: "DatasetSpec") -> str:
-    """The pair with most pixels, for example "car classified as bus: 12.50 % of the pixels"."""
-    wrong = [entry for entry in image.counts if entry[0] != entry[1]]
-    if not wrong:
-        return "nothing"
-    label, prediction, count = max(wrong, key=lambda entry: entry[2])
-    share = count / sum(entry[2] for entry in image.counts)
-    names = spec.class_names
-    return f"{names[label]} classified as {names[prediction]}: {percent(share)} % of the pixels"

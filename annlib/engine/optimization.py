@@ -22,6 +22,14 @@ from annlib.model.ann import Logits
 from annlib.model.layers import ChannelDropout
 from annlib.seeds import seeded
 
+CPU_MESSAGES = ("can't allocate memory", "not enough memory")  # torch has no class for these
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether torch could not get memory for a tensor."""
+    on_cpu = any(message in str(error) for message in CPU_MESSAGES)
+    return on_cpu or isinstance(error, torch.OutOfMemoryError)
+
 
 def possible(compute: RuntimeConfig, device: torch.device) -> tuple[RuntimeConfig, str | None]:
     """The options that the device supports, and why one of them is left out.

@@ -1,26 +1,23 @@
-"""Finds a network by name or file, segments images, and writes predictions."""
+"""Finds a network by name or file, makes it ready for inference, and writes its predictions."""
 
 import os
 from collections.abc import Callable
 from io import BytesIO
-from itertools import zip_longest
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
 from annlib.config import Precision, TestConfig, experiment_from, with_tuples
-from annlib.data.classes import DatasetSpec, folder_spec
-from annlib.data.io import read_image
-from annlib.data.transforms import normalise
+from annlib.data.classes import BUILT_IN, DatasetSpec
 from annlib.engine.inference import Label, make_label_predictor
+from annlib.files import write_atomically
 from annlib.model.ann import ANN
 from annlib.model.baselines import Baseline
 from annlib.model.build import load_model
-from annlib.model.checkpoint import Checkpoint, checksum, load, write_atomically
+from annlib.model.checkpoint import Checkpoint, checksum, load
 from annlib.model.fused import fuse_for_inference
 
 
@@ -34,14 +31,10 @@ class Network(NamedTuple):
 
 
 def find_network(what: str) -> Network:
-    """The network of a .safetensors file, or of the published row of that name.
-
-    Raises FileNotFoundError for a missing file, KeyError with the nearest names for an unknown row.
-    """
+    """The network of a .safetensors file, or of the published row of that name (KeyError)."""
     path = Path(what)
     if path.exists() or path.suffix or len(path.parts) > 1:
         return network_of(load(path))
-    from annlib.data.datasets import BUILT_IN
     from annlib.model.hub import load_published
     from annlib.published_experiments import published
 
@@ -50,51 +43,27 @@ def find_network(what: str) -> Network:
 
 
 def network_of(checkpoint: Checkpoint) -> Network:
-    """The network of a checkpoint, with the classes and the way of testing of its training.
-
-    Without a training experiment in its notes, it is tested on whole images as they are. Raises
-    ValueError when its classes are unknown, or are not as many as its weights are for.
-    """
+    """The network of a checkpoint, with classes (ValueError if unknown) and test of its run."""
     experiment = checkpoint.notes.get("experiment", {})
     path, num_classes = checkpoint.path, checkpoint.config.num_classes
     test = experiment_from(experiment).test if experiment else TestConfig()
     if "classes" in checkpoint.notes:
         values = with_tuples(checkpoint.notes["classes"])
         spec = DatasetSpec(**values | {"palette": tuple(map(tuple, values["palette"]))})
-        if spec.num_classes != num_classes:
-            raise ValueError(
-                f"{path} has {num_classes} classes, but its list has the {spec.num_classes} of "
-                f"{spec.name}: a prediction could not be given its name. It was not written by "
-                "`annlib train`; train it again, or save it with its own class list."
-            )
-    else:
-        from annlib.data.datasets import BUILT_IN
-
-        dataset = experiment.get("data", {}).get("dataset")
-        if dataset not in BUILT_IN:
-            raise ValueError(
-                f"{path} does not say what its {num_classes} classes are. Checkpoints written by "
-                "`annlib train` do."
-            )
-        spec = BUILT_IN[dataset]  # downloaded, not trained here
+    else:  # downloaded, not trained here
+        spec = BUILT_IN.get(experiment.get("data", {}).get("dataset"))
+    if spec is None:
+        raise ValueError(
+            f"{path} does not say what its {num_classes} classes are. Checkpoints written by "
+            "`annlib train` do."
+        )
+    if spec.num_classes != num_classes:
+        raise ValueError(
+            f"{path} has {num_classes} classes, but its list has the {spec.num_classes} of "
+            f"{spec.name}: a prediction could not be given its name. It was not written by "
+            "`annlib train`; train it again, or save it with its own class list."
+        )
     return Network(path.name, spec, test, lambda: load_model(checkpoint))
-
-
-def check_folder_classes(spec: DatasetSpec, root: Path | None) -> None:
-    """Raises ValueError when a folder's classes.txt is not the list that a network learned."""
-    if root is None or not (root / "classes.txt").is_file():
-        return
-    learned, given = spec.class_names, folder_spec(root).class_names
-    if learned == given:
-        return
-    pairs = enumerate(zip_longest(learned, given, fillvalue="none"))
-    differing = [f"{index}: {ours} / {theirs}" for index, (ours, theirs) in pairs if ours != theirs]
-    raise ValueError(
-        f"The network learned {len(learned)} classes of {spec.name}, {root / 'classes.txt'} lists "
-        f"{len(given)}. They differ at {', '.join(differing[:5])}"
-        f"{' and further on' if len(differing) > 5 else ''} (network / folder). Labels would be "
-        "taken for other classes: give the folder that it was trained for, or train on this one."
-    )
 
 
 class Segmenter(NamedTuple):
@@ -128,36 +97,12 @@ def segmenter(
     return Segmenter(model, weights_crc32, network.spec, test, precision, label)
 
 
-def segment_image(path: Path, segmenter: Segmenter, folder: Path) -> dict[str, float]:
-    """Writes NAME.overlay.png, NAME.colours.png and NAME.labels.png; returns shares by class.
-
-    Shares are of all pixels, largest first, classes that do not occur left out.
-    """
-    image = read_image(path)
-    labels = segmenter.label(normalise(image)[None])[0].cpu()
-    colours = segmenter.spec.colour_table()[labels.int()].numpy()  # black without a class
-    overlay = (0.5 * image.permute(1, 2, 0).numpy() + 0.5 * colours).astype(np.uint8)
-    folder.mkdir(parents=True, exist_ok=True)
-    for kind, pixels in (("overlay", overlay), ("colours", colours), ("labels", labels.numpy())):
-        Image.fromarray(pixels).save(folder / f"{path.stem}.{kind}.png")
-    names = segmenter.spec.class_names
-    counts = torch.bincount(labels.flatten().int(), minlength=len(names)).tolist()
-    order = sorted(range(len(names)), key=lambda k: -counts[k])
-    return {names[k]: counts[k] / labels.numel() for k in order if counts[k]}
-
-
 def save_prediction(labels: Tensor, spec: DatasetSpec, folder: Path, name: str) -> None:
-    """Writes colours/NAME.png and labels/NAME.png.  labels: uint8 (H, W) class indices
-
-    The label files hold the values of the data set's own files, as a benchmark's server wants them:
-    Cityscapes labelIds, 7 for road; ADE20K index + 1; Pascal VOC the index, with its palette.
-    """
-    tables = (spec.colour_table(), spec.value_table())
-    colours, values = (Image.fromarray(table[labels.int()].numpy()) for table in tables)
-    if spec.layout == "voc12aug":
-        values.putpalette(np.array(spec.palette, np.uint8).tobytes())
-    for kind, image in (("colours", colours), ("labels", values)):
-        content = BytesIO()
+    """Writes colours/NAME.png and, as a benchmark's server wants it, labels/NAME.png.  (H, W)"""
+    for kind, table in (("colours", spec.colour_table()), ("labels", spec.value_table())):
+        image, content = Image.fromarray(table[labels.int()].numpy()), BytesIO()
+        if kind == "labels" and spec.layout == "voc12aug":
+            image.putpalette(bytes(sum(spec.palette, ())))
         image.save(content, "png")
         # Whole or not at all: a resumed evaluation relies on the file.
         write_atomically(folder / kind / f"{name}.png", content.getvalue())

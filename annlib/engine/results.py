@@ -6,6 +6,7 @@ import platform
 import re
 import subprocess
 import sys
+from contextlib import suppress
 from datetime import UTC, date, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -23,11 +24,6 @@ def to_json(values: dict[str, Any]) -> bytes:
     return (json.dumps(values, indent=2) + "\n").encode()
 
 
-def as_json(values: dict[str, Any]) -> dict[str, Any]:
-    """The same values as they come back from a file: tuples are lists."""
-    return json.loads(json.dumps(values))
-
-
 def differences(before: dict[str, Any], now: dict[str, Any], prefix: str = "") -> list[str]:
     """The settings that differ, with both values."""
     found = []
@@ -40,31 +36,33 @@ def differences(before: dict[str, Any], now: dict[str, Any], prefix: str = "") -
     return sorted(found)
 
 
-def versions() -> dict[str, str]:
-    """What a result may depend on besides the settings."""
-    return {"python": platform.python_version(), "torch": torch.__version__}
-
-
 def provenance() -> dict[str, Any]:
     """What a result depends on besides its settings, as values for JSON.
 
     It does not contain names of the machine or its user, so it can be published with the result.
     "git" is missing where annlib does not run from a checkout.
     """
-    found = {
-        "annlib": version_of("annlib"),
+    cudnn = torch.backends.cudnn.version()
+    versions = {
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "torchvision": version_of("torchvision"),
-        "numpy": version_of("numpy"),
-        "cuda": torch.version.cuda,  # as torch was built
-        "cudnn": torch.backends.cudnn.version(),
+        **({"cuda": torch.version.cuda} if torch.version.cuda else {}),  # as torch was built
+        **({"cudnn": str(cudnn)} if cudnn else {}),
     }
+    for package in ("annlib", "torchvision", "numpy"):
+        with suppress(PackageNotFoundError):  # annlib also runs from an unpacked folder
+            versions[package] = version(package)
+    gpus = range(torch.cuda.device_count()) if torch.cuda.is_available() else ()
     facts = {
         "started": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
         "command": command(sys.argv),
-        "versions": {name: str(one) for name, one in found.items() if one is not None},
-        "hardware": hardware(),
+        "versions": versions,
+        "hardware": {
+            "cpu": device_name(torch.device("cpu")),
+            "cores": os.cpu_count(),  # logical ones
+            "threads": torch.get_num_threads(),
+            "gpus": [torch.cuda.get_device_name(gpu) for gpu in gpus],  # that it may use
+        },
     }
     state = git_state(CHECKOUT)
     return facts if state is None else facts | {"git": state}
@@ -84,32 +82,13 @@ def without_names(word: str) -> str:
     home = os.path.expanduser("~")
     user = os.environ.get("USER") or os.environ.get("LOGNAME")
     word = re.sub(rf"(?<![\w/.-]){re.escape(home)}(?=/|$)", "~", word)
-    if user:
-        word = re.sub(rf"(?<=/){re.escape(user)}(?=/|$)", "$USER", word)
-    return word
+    return re.sub(rf"(?<=/){re.escape(user)}(?=/|$)", "$USER", word) if user else word
 
 
-def version_of(package: str) -> str | None:
-    """None for a package that is not installed: annlib also runs from an unpacked folder."""
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
-
-
-def hardware() -> dict[str, Any]:
-    """Processor, its logical cores, and the GPUs that this process may use."""
-    gpus = range(torch.cuda.device_count()) if torch.cuda.is_available() else ()
-    return {
-        "cpu": cpu_name(),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "gpus": [torch.cuda.get_device_name(gpu) for gpu in gpus],
-    }
-
-
-def cpu_name() -> str:
-    """The processor's model, or its architecture where the system does not tell the model."""
+def device_name(device: torch.device) -> str:
+    """The model of the GPU or the CPU; a CPU's architecture where the system does not tell it."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
     listing = Path("/proc/cpuinfo")
     text = listing.read_text(encoding="utf-8") if listing.exists() else ""
     model = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)  # prose: of the file
@@ -122,27 +101,21 @@ def git_state(folder: Path) -> dict[str, Any] | None:
     None, too, for a folder inside another project's checkout (site-packages, for example). Of
     untracked files only those of the package count, because data may lie in a checkout.
     """
-
-    def git(*words: str) -> str:
-        others = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
-        done = subprocess.run(  # without locks, which could disturb another git
-            ["git", "--no-optional-locks", "-C", str(folder), *words],
-            capture_output=True,
-            check=True,
-            encoding="utf-8",
-            timeout=GIT_SECONDS,
-            env=others,
-        )
-        return done.stdout.strip()
-
+    git = ["git", "--no-optional-locks", "-C", str(folder)]  # a lock could disturb another git
+    others = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
+    options = {"capture_output": True, "check": True, "encoding": "utf-8", "env": others}
+    questions = ("rev-parse --show-toplevel HEAD", "diff --stat=100 HEAD")
+    questions += ("ls-files --others --exclude-standard annlib",)
+    answers = []
     try:
-        if Path(git("rev-parse", "--show-toplevel")).resolve() != folder.resolve():
-            return None
-        commit = git("rev-parse", "HEAD")
-        diff = [line.strip() for line in git("diff", "--stat=100", "HEAD").splitlines()]
-        new = git("ls-files", "--others", "--exclude-standard", "annlib").splitlines()
-    except (OSError, subprocess.SubprocessError):  # no git, no checkout, not ours, too slow
+        for words in questions:
+            done = subprocess.run([*git, *words.split()], timeout=GIT_SECONDS, **options)
+            answers.append([line.strip() for line in done.stdout.splitlines()])
+            if Path(answers[0][0]).resolve() != folder.resolve():
+                return None
+    except (OSError, subprocess.SubprocessError):  # no git, no checkout, too slow
         return None
+    (_, commit), diff, new = answers
     return {"commit": commit, "dirty": bool(diff or new), "diff": diff, "untracked": new}
 
 

@@ -1,15 +1,20 @@
-"""The folder of a run: its lock, and its records, one JSON object a line, written and read."""
+"""The folder of a run: its lock, its records (one JSON object a line), the checkpoints it keeps.
+
+A checkpoint that is kept gets a second name, a hard link where the disk supports it. A link shares
+its bytes: never write into one of these files, replace it.
+"""
 
 import errno
 import json
 import os
+import re
 import socket
 import warnings
 import weakref
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
-from math import nan
+from math import isnan, nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +24,7 @@ from annlib.config import RuntimeConfig
 from annlib.engine.distributed import world_size
 from annlib.engine.metrics import Scores, number_or_none
 from annlib.engine.results import provenance, to_json
-from annlib.model.checkpoint import Header, read_header, write_atomically
+from annlib.model.checkpoint import read_header, write_atomically
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -30,13 +35,11 @@ except ImportError:  # Windows: there, do not train two runs into one folder
     fcntl = None
 
 Line = dict[str, Any]
-SETTINGS, LAST = "experiment.json", "last.safetensors"
 HISTORY = "history.jsonl"  # {"step", "loss", "lr"} every few steps
 VALIDATION = "validation.jsonl"  # {"step", "miou", "mean_accuracy", "pixel_accuracy", "iou"}
 STARTS = "starts.jsonl"  # provenance of each start: a run that was resumed has several
 OPTIONS = "run.json"  # where the data are, and how often to validate
 LOCK = "run.lock"  # locked while a process trains into the folder
-MARKS = {SETTINGS, LAST, HISTORY, STARTS, VALIDATION}  # one of them makes a folder that of a run
 SHARES = ("miou", "mean_accuracy", "pixel_accuracy")
 
 
@@ -55,16 +58,15 @@ def read_lines(path: Path, keys: Iterable[str] = ()) -> list[Line]:
     A last line that was cut off, by a kill, a full disk or a power failure, is left out. Raises
     ValueError for damage anywhere else, and for a line without one of the keys.
     """
-    *texts, last = path.read_bytes().split(b"\n") if path.exists() else [b""]
-    lines = [parse(text) for text in texts]
+    texts = path.read_bytes().split(b"\n") if path.exists() else [b""]
+    *lines, last = [parse(text) for text in texts]
     if None in lines:
         number = lines.index(None) + 1
         raise ValueError(
             f"{path} is damaged: its line {number} is not a JSON object ({texts[number - 1][:40]!r}"
             "). Look at the lines around it: if they are whole, delete that one and go on."
         )
-    end = parse(last)  # empty after a line break, unless a line was cut off
-    lines += [] if end is None else [end]
+    lines += [] if last is None else [last]  # the end is empty, unless a line was cut off
     for line in lines:
         if missing := sorted(set(keys) - line.keys()):
             raise ValueError(
@@ -114,8 +116,8 @@ def record_start(folder: Path, step: int, device: torch.device, compute: Runtime
 
 def record_validation(folder: Path, step: int, scores: Scores) -> None:
     """Notes the scores of a step, in place of older ones of that step. NaN becomes null."""
-    shares = {key: number_or_none(getattr(scores, key)) for key in SHARES}
-    line = {"step": step, **shares, "iou": [number_or_none(iou) for iou in scores.iou.tolist()]}
+    line = {"step": step} | {key: number_or_none(getattr(scores, key)) for key in SHARES}
+    line["iou"] = [number_or_none(iou) for iou in scores.iou.tolist()]
     path = folder / VALIDATION
     write_lines(path, [*(old for old in read_lines(path) if old["step"] != step), line])
 
@@ -128,18 +130,10 @@ def read_history(folder: Path) -> list[Line]:
 def read_validations(folder: Path) -> list[Line]:
     """The recorded scores as `record_validation` got them, NaN included."""
     lines = read_lines(folder / VALIDATION, ("step", "iou", *SHARES))
-    return [
-        line
-        | {key: or_nan(line[key]) for key in SHARES}
-        | {"iou": [or_nan(iou) for iou in line["iou"]]}
-        for line in lines
-    ]
-
-
-def read_starts(folder: Path) -> list[Line]:
-    """The recorded starts, see `record_start`."""
-    keys = ("started", "versions", "hardware", "step", "device", "processes", "compute")
-    return read_lines(folder / STARTS, keys)
+    for line in lines:
+        line.update({key: or_nan(line[key]) for key in SHARES})
+        line["iou"] = [or_nan(iou) for iou in line["iou"]]
+    return lines
 
 
 def or_nan(share: float | None) -> float:
@@ -159,139 +153,6 @@ def open_event_log(folder: Path, step: int = 0) -> "SummaryWriter | None":
     return SummaryWriter(str(folder), purge_step=step + 1)
 
 
-@dataclass(frozen=True)
-class Run:
-    """The files of a run. What is missing or damaged is empty; `troubles` says why."""
-
-    folder: Path
-    settings: dict[str, Any]  # as in experiment.json; {} if that cannot be read
-    saved: Header | None  # of last.safetensors; None before the first checkpoint
-    starts: list[Line]
-    history: list[Line]
-    validations: list[Line]
-    troubles: tuple[str, ...]  # a sentence for each file that is damaged or missing
-
-    @property
-    def name(self) -> str:
-        """Of its experiment."""
-        return self.settings.get("name", "?")
-
-    @property
-    def seed(self) -> int | None:
-        return self.settings["train"]["seed"] if self.settings else None
-
-    @property
-    def iterations(self) -> int | None:
-        """How many steps are planned."""
-        return self.settings["train"]["iterations"] if self.settings else None
-
-    @property
-    def step(self) -> int:
-        """Steps in its checkpoint: where it can resume."""
-        return self.saved.step if self.saved else 0
-
-    @property
-    def state(self) -> str:
-        done = self.iterations is not None and self.step >= self.iterations
-        return "finished" if done else "unfinished"
-
-    @property
-    def loss(self) -> float | None:
-        """The last one recorded."""
-        return self.history[-1]["loss"] if self.history else None
-
-    @property
-    def scores(self) -> Line:
-        """The newest: of the checkpoint if it was scored, or else of the last validation."""
-        final = self.saved.notes.get("scores", {}) if self.saved else {}
-        lines = [*self.validations, {"step": self.step, **final} if "miou" in final else {}]
-        return max(lines, key=lambda line: line.get("step", -1))
-
-    @property
-    def best_miou(self) -> float | None:
-        found = [line["miou"] for line in [*self.validations, self.scores] if "miou" in line]
-        return max((miou for miou in found if miou == miou), default=None)
-
-    @property
-    def started(self) -> str | None:
-        """When it last started from step 0: UTC as in ISO 8601."""
-        first = [start for start in self.starts if start["step"] == 0] or self.starts[:1]
-        return first[-1]["started"] if first else None
-
-    @property
-    def seconds(self) -> float | None:
-        """Time of training up to its checkpoint."""
-        return self.saved.notes.get("seconds") if self.saved else None
-
-    @property
-    def device(self) -> str | None:
-        """Where it was last trained, and in which precision, for example "2 x cpu, fp32"."""
-        if not self.starts:
-            return None
-        start = self.starts[-1]
-        gpus = start["hardware"]["gpus"]
-        name = gpus[0] if start["device"] == "cuda" and gpus else start["device"]
-        name = name if start["processes"] == 1 else f"{start['processes']} x {name}"
-        return f"{name}, {start['compute']['precision']}"
-
-
-def read_run(folder: Path) -> Run:
-    """The run in a folder, as far as it can be read; FileNotFoundError without any file."""
-    folder = Path(folder)
-    if not any((folder / mark).exists() for mark in MARKS):
-        raise FileNotFoundError(
-            f"There is no run in {folder}: `annlib runs` lists those there are."
-        )
-    found: dict[str, Any] = {"settings": {}, "saved": None}
-    troubles = []
-
-    def read_settings(folder: Path) -> dict[str, Any]:
-        """Also those of another version of annlib."""
-        values = parse((folder / SETTINGS).read_bytes())
-        recipe = values.get("train") if values else None
-        if not isinstance(recipe, dict) or not {"seed", "iterations"} <= recipe.keys():
-            raise ValueError(
-                f"{folder / SETTINGS} is damaged: it does not hold the settings of an experiment."
-            )
-        return values
-
-    for name, read in (
-        ("settings", read_settings),
-        ("saved", lambda folder: read_header(folder / LAST) if (folder / LAST).exists() else None),
-        ("starts", read_starts),
-        ("history", read_history),
-        ("validations", read_validations),
-    ):
-        try:
-            found[name] = read(folder)
-        except (OSError, ValueError) as error:
-            troubles.append(problem_of(error))
-            found.setdefault(name, [])
-    return Run(folder, **found, troubles=tuple(troubles))
-
-
-def problem_of(error: Exception) -> str:
-    """Without the number of an OSError."""
-    has_file = isinstance(error, OSError) and error.filename
-    return f"{error.filename}: {error.strerror}" if has_file else str(error)
-
-
-def find_runs(root: Path) -> list[Run]:
-    """All runs in a folder, which must exist, and below, damaged ones too, the newest last."""
-    if not Path(root).is_dir():
-        raise FileNotFoundError(f"There is no folder {root}. `annlib train` makes runs/NAME-seedN.")
-    closed: list[OSError] = []
-    tree = os.walk(root, onerror=closed.append)
-    runs = [read_run(Path(folder)) for folder, _, files in tree if MARKS.intersection(files)]
-    runs += [Run(Path(e.filename), {}, None, [], [], [], (problem_of(e),)) for e in closed]
-
-    def start_of(run: Run) -> str:
-        changed = datetime.fromtimestamp(run.folder.stat().st_mtime, UTC)
-        return run.started or changed.isoformat(timespec="seconds")
-
-    return sorted(runs, key=start_of)
-
-
 class FolderLock:
     """An exclusive lock on the folder of a run, held until this object, or its process, is gone.
 
@@ -306,6 +167,8 @@ class FolderLock:
         try:
             if fcntl:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                for part in folder.glob(".*.part"):  # of a process that was killed while it wrote
+                    part.unlink(missing_ok=True)
         except BlockingIOError:
             owner = os.pread(file, 1000, 0).decode() or "another process"
             os.close(file)
@@ -357,3 +220,53 @@ def release_in_child() -> None:
 
 if fcntl:
     os.register_at_fork(after_in_child=release_in_child)
+
+
+def keep_checkpoint(checkpoint: Path, step: int, miou: float | None, most: int) -> None:
+    """Keeps a checkpoint just written, under a second name in its folder.
+
+    It becomes best.safetensors if its validation mIoU is the highest so far. most: how many of the
+    latest are kept by their step, and older ones deleted; 0 keeps none and deletes none.
+    A kill leaves only whole checkpoints; the next call deletes what is left over.
+    """
+    folder = checkpoint.parent
+    if most > 0:
+        link(checkpoint, folder / f"step-{step:06}.safetensors")
+        for old in [number for number in numbered(folder) if number <= step][:-most]:
+            (folder / f"step-{old:06}.safetensors").unlink()
+    before = best(folder)
+    if miou is not None and not isnan(miou) and (before is None or miou > before[1]):
+        link(checkpoint, folder / "best.safetensors")
+        facts = json.dumps({"step": step, "miou": miou}) + "\n"
+        write_atomically(folder / "best.json", facts.encode())
+
+
+def link(checkpoint: Path, target: Path) -> None:
+    """A second name for the same bytes, which stays when `checkpoint` is replaced."""
+    temporary = target.with_name(".kept.part")
+    temporary.unlink(missing_ok=True)  # of a process that was killed here
+    try:
+        os.link(checkpoint, temporary)
+        os.replace(temporary, target)
+    except OSError:  # no hard links on this disk: FAT, some network drives
+        write_atomically(target, checkpoint.read_bytes())
+    finally:
+        temporary.unlink(missing_ok=True)  # it stays if both names were of one file already
+
+
+def numbered(folder: Path) -> list[int]:
+    """The steps whose checkpoints are kept by their step, in order."""
+    names = [re.fullmatch(r"step-(\d{6,})\.safetensors", path.name) for path in folder.iterdir()]
+    return sorted(int(name[1]) for name in names if name)
+
+
+def best(folder: Path) -> tuple[int, float] | None:
+    """Step and validation mIoU of best.safetensors; None if it is missing or damaged."""
+    try:
+        step = read_header(folder / "best.safetensors").step
+    except (FileNotFoundError, ValueError):
+        return None
+    facts = folder / "best.json"  # older than the file, if the run was killed between the two
+    noted = parse(facts.read_bytes()) if facts.exists() else None
+    lines = [noted or {}, *read_validations(folder)]
+    return next(((step, line["miou"]) for line in lines if line.get("step") == step), None)

@@ -1,19 +1,12 @@
-"""A training run on disk: train, validate, save, resume; keeps the best and the last checkpoints.
-
-Each save replaces last.safetensors. A checkpoint that is kept gets a second name, a hard link where
-the disk supports it, so that keeping it takes no time. A link shares its bytes: never write into
-one of these files, replace it.
-"""
+"""A training run: train, validate, save, resume."""
 
 import json
-import os
-import re
+import platform
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
-from math import isnan
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -22,14 +15,9 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from annlib.config import Experiment, RuntimeConfig, experiment_from
+from annlib.data.check import training_problem
 from annlib.data.classes import DatasetSpec
-from annlib.data.datasets import (
-    DatasetSplits,
-    SegmentationFolder,
-    class_balance,
-    label_pixels,
-    training_problem,
-)
+from annlib.data.datasets import DatasetSplits, SegmentationFolder, class_balance, label_pixels
 from annlib.data.loader import ResumableBatchSampler, make_loader
 from annlib.engine.distributed import (
     any_rank,
@@ -43,22 +31,24 @@ from annlib.engine.distributed import (
 from annlib.engine.inference import make_label_predictor
 from annlib.engine.metrics import ConfusionMatrix, Scores, evaluate_labels, summary_line
 from annlib.engine.optimization import Step, make_optimizer, train
-from annlib.engine.results import as_json, differences, to_json, versions
+from annlib.engine.results import differences, to_json
 from annlib.engine.runs import (
     HISTORY,
     append_line,
     forget_after,
+    keep_checkpoint,
     lock_folder,
     open_event_log,
-    parse,
-    read_validations,
     record_start,
     record_validation,
 )
 from annlib.model.build import build_model
-from annlib.model.checkpoint import load, read_header, restore, save, write_atomically
+from annlib.model.checkpoint import load, restore, save, write_atomically
 from annlib.model.fused import fuse_for_training
 from annlib.seeds import seeded
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 LOG_EVERY = 10  # steps between two points of a TensorBoard curve
 RECORD_EVERY = 20  # steps between two lines of history
@@ -89,16 +79,9 @@ def batches(
     experiment: Experiment, dataset: Dataset, device: torch.device, workers: int, start: int = 0
 ) -> DataLoader:
     """This process's share of the training batches of an experiment, from step `start` on."""
-    return make_loader(
-        dataset,
-        experiment.data.batch_size,
-        training=True,
-        seed=experiment.train.seed,
-        start=start,
-        workers=workers,
-        pin_memory=device.type == "cuda",
-        share=(rank(), world_size()),
-    )
+    draws = {"seed": experiment.train.seed, "start": start, "share": (rank(), world_size())}
+    options = {"workers": workers, "pin_memory": device.type == "cuda"}
+    return make_loader(dataset, experiment.data.batch_size, training=True, **draws, **options)
 
 
 def fit_classes(experiment: Experiment, splits: DatasetSplits) -> Experiment:
@@ -145,11 +128,8 @@ class Trainer:
         compute: RuntimeConfig = RuntimeConfig(),
         model: nn.Module | None = None,
     ):
-        self.experiment = experiment
-        self.spec = spec
+        self.experiment, self.spec, self.device, self.compute = experiment, spec, device, compute
         self.folder = None if folder is None else Path(folder)
-        self.device = device
-        self.compute = compute
         self.step, self.seconds = 0, 0.0  # of training alone, since step 0
         self.events = None
         if model is None:
@@ -190,8 +170,9 @@ class Trainer:
         checkpoint = load(self.checkpoint)
         first = experiment_from(checkpoint.notes["experiment"])  # fills in newer fields
         names = checkpoint.notes["classes"]["class_names"]
-        before = as_json(asdict(first) | {"class_names": names})
-        now = as_json(asdict(self.experiment) | {"class_names": self.spec.class_names})
+        now = asdict(self.experiment) | {"class_names": self.spec.class_names}
+        before = asdict(first) | {"class_names": names}
+        before, now = json.loads(to_json(before)), json.loads(to_json(now))  # tuples become lists
         if before != now:
             raise ValueError(
                 f"{self.checkpoint} was made with other settings: "
@@ -214,12 +195,13 @@ class Trainer:
         validate_every: int | None = None,
         keep: int = 0,
         on_step: Callable[[Step], bool | None] | None = None,
-        report: Callable[[str], None] | None = None,
+        bar: "tqdm | None" = None,
     ) -> Scores | None:
         """Trains to the last step, or until on_step returns True in any process; saves the state.
 
         val_data is scored every `validate_every` steps and after the last one; `keep` of these
-        checkpoints are kept besides the best. Returns the last scores, None if there are none.
+        checkpoints are kept besides the best. bar: shows steps and validations. Returns the last
+        scores, None if there are none.
         Raises FloatingPointError, with the images of the batch, for a loss that is not finite.
         """
         recipe = self.experiment.train
@@ -239,16 +221,19 @@ class Trainer:
                     self.events.add_scalar("loss", float(step.loss), step.number)
                     self.events.add_scalar("lr", step.lr, step.number)
                 if self.folder is not None and step.number % RECORD_EVERY == 0 and is_main():
-                    loss = round(float(step.loss), 6)
-                    line = {"step": step.number, "loss": loss, "lr": step.lr}
+                    line = {"step": step.number, "loss": round(float(step.loss), 6), "lr": step.lr}
                     append_line(self.folder / HISTORY, line)
                 if step.number % SAVE_EVERY == 0:
                     self.save()
                 is_due = validate_every and step.number % validate_every == 0
                 if val_data is not None and is_due and step.number < total:
                     scores = self.validate(val_data, keep)
-                    if report is not None:
-                        report(f"\nstep {step.number}: {summary_line(scores)}")
+                    if bar is not None and is_main():
+                        bar.write(f"step {step.number}: {summary_line(scores)}")
+                if bar is not None:
+                    bar.update()
+                    if step.number % LOG_EVERY == 0:
+                        bar.set_postfix(loss=f"{float(step.loss):.3f}", lr=f"{step.lr:.1e}")
                 if anywhere(bool(on_step and on_step(step))):
                     break
                 started = time.perf_counter()
@@ -256,11 +241,10 @@ class Trainer:
             is_done = self.step == total and val_data is not None
             return self.validate(val_data, keep) if is_done else None
         except FloatingPointError as error:
-            data = loader.dataset.dataset
-            is_folder = isinstance(data, SegmentationFolder)
             size = self.experiment.data.batch_size  # of all processes together
-            draws = next(iter(ResumableBatchSampler(len(data), size, recipe.seed, self.step)))
-            names = [data.images[i].name if is_folder else f"number {i}" for i, _ in draws]
+            draws = next(iter(ResumableBatchSampler(len(train_data), size, recipe.seed, self.step)))
+            is_folder = isinstance(train_data, SegmentationFolder)
+            names = [train_data.images[i].name if is_folder else f"number {i}" for i, _ in draws]
             raise FloatingPointError(
                 f"{error} The batch held the images {', '.join(names)}: look at them first."
             ) from error
@@ -271,16 +255,14 @@ class Trainer:
 
     def save(self, scores: dict[str, Any] | None = None) -> None:
         """Replaces the checkpoint by the present state and its provenance."""
-        if self.folder is None:
-            return
-        if is_main():
+        if self.folder is not None and is_main():
             notes = {
-                "experiment": as_json(asdict(self.experiment)),
-                "classes": as_json(asdict(self.spec)),
+                "experiment": asdict(self.experiment),
+                "classes": asdict(self.spec),
                 "compute": asdict(self.compute),
                 "scaler": self.scaler.state_dict(),
                 "seconds": self.seconds,
-                "versions": versions(),
+                "versions": {"python": platform.python_version(), "torch": torch.__version__},
                 "scores": scores or {},
             }
             save(self.checkpoint, self.model, self.optimizer, self.step, notes)
@@ -301,15 +283,13 @@ class Trainer:
 
     def validate(self, val_data: Dataset, keep: int = 0) -> Scores:
         """Scores the validation split, and saves and records the scores with the checkpoint."""
-        scores = self.evaluate(val_data).scores()
-        if self.folder is None:
-            return scores
-        if is_main():  # before saving: a record without its checkpoint is made again
+        scores, writes = self.evaluate(val_data).scores(), self.folder is not None and is_main()
+        if writes:  # before saving: a record without its checkpoint is made again
             record_validation(self.folder, self.step, scores)
         if self.events is not None:
             self.events.add_scalar("val/miou", scores.miou, self.step)
         self.save({"miou": scores.miou, "iou": scores.iou.tolist()})
-        if is_main():
+        if writes:
             keep_checkpoint(self.checkpoint, self.step, scores.miou, keep)
         return scores
 
@@ -320,55 +300,3 @@ def read_experiment(folder: Path) -> Experiment:
     if not path.is_file():
         raise FileNotFoundError(f"There is no run in {folder}: {path} is missing.")
     return experiment_from(json.loads(path.read_text(encoding="utf-8")))
-
-
-def keep_checkpoint(checkpoint: Path, step: int, miou: float | None, most: int) -> None:
-    """Keeps a checkpoint just written, under a second name in its folder.
-
-    It becomes best.safetensors if its validation mIoU is the highest so far. most: how many of the
-    latest are kept by their step, and older ones deleted; 0 keeps none and deletes none.
-    A kill leaves only whole checkpoints; the next call deletes what is left over.
-    """
-    folder = checkpoint.parent
-    if most > 0:
-        link(checkpoint, folder / f"step-{step:06}.safetensors")
-        for earlier in [number for number in numbered(folder) if number <= step][:-most]:
-            (folder / f"step-{earlier:06}.safetensors").unlink()
-    before = best(folder)
-    if miou is not None and not isnan(miou) and (before is None or miou > before[1]):
-        link(checkpoint, folder / "best.safetensors")
-        facts = json.dumps({"step": step, "miou": miou}) + "\n"
-        write_atomically(folder / "best.json", facts.encode())
-
-
-def link(checkpoint: Path, target: Path) -> None:
-    """A second name for the same bytes, which stays when `checkpoint` is replaced."""
-    temporary = target.with_name(".kept.part")
-    temporary.unlink(missing_ok=True)  # of a process that was killed here
-    try:
-        os.link(checkpoint, temporary)
-        os.replace(temporary, target)
-    except OSError:  # no hard links on this disk: FAT, some network drives
-        write_atomically(target, checkpoint.read_bytes())
-    finally:
-        temporary.unlink(missing_ok=True)  # it stays if both names were of one file already
-
-
-def numbered(folder: Path) -> list[int]:
-    """The steps whose checkpoints are kept by their step, in order."""
-    names = [re.fullmatch(r"step-(\d{6,})\.safetensors", path.name) for path in folder.iterdir()]
-    return sorted(int(name[1]) for name in names if name)
-
-
-def best(folder: Path) -> tuple[int, float] | None:
-    """Step and validation mIoU of best.safetensors; None if it is missing or damaged."""
-    try:
-        step = read_header(folder / "best.safetensors").step
-    except (FileNotFoundError, ValueError):
-        return None
-    facts = folder / "best.json"  # older than the file, if the run was killed between the two
-    noted = parse(facts.read_bytes()) if facts.exists() else None
-    for line in [noted or {}, *read_validations(folder)]:
-        if line.get("step") == step:
-            return step, line["miou"]
-    return None

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import nbformat
 
-from annlib.course.authoring.build import end_of_function, notebook_text
-from annlib.course.authoring.source import MARKER, Cell, read
+from annlib.course.authoring import MARKER, Cell, end_of_function, notebook_text, read
 from annlib.grader.judge import Assignment
 
 POINTS = re.compile(r"^\*(\d+(?:\.\d+)?) points", re.MULTILINE)

@@ -19,8 +19,14 @@ OUTPUT_STRIDE = 8  # pixels of the image from one position of the map to the nex
 
 def map_size(image_size: tuple[int, int]) -> tuple[int, int]:
     """The size of the feature maps, and of the logits before `resize`: an eighth, rounded up."""
-    height, width = image_size
-    return ceil(height / OUTPUT_STRIDE), ceil(width / OUTPUT_STRIDE)
+    return ceil(image_size[0] / OUTPUT_STRIDE), ceil(image_size[1] / OUTPUT_STRIDE)
+
+
+def resize_bilinear(maps: Tensor, size: tuple[int, int], align_corners: bool) -> Tensor:
+    """(B, K, h, w) -> (B, K, *size); the maps themselves where that is their size"""
+    if maps.shape[2:] == tuple(size):  # interpolate would copy every number
+        return maps
+    return interpolate(maps, tuple(size), mode="bilinear", align_corners=align_corners)
 
 
 class Logits(NamedTuple):
@@ -30,20 +36,10 @@ class Logits(NamedTuple):
     aux: Tensor | None  # (B, K, H, W)
 
     def resize(self, size: tuple[int, int], align_corners: bool) -> "Logits":
-        """The same scores on a map of `size` (height, width), bilinear, at least float32.
-
-        Under autocast they come with 8 or 11 bits: too few to interpolate and to take a softmax of.
-        """
+        """The same scores on a map of `size` (height, width), bilinear, at least float32."""
+        # Under autocast they have 8 or 11 bits: too few to interpolate and to take a softmax of.
         exact = (None if m is None else m.to(promote_types(m.dtype, torch.float32)) for m in self)
-        maps = (None if m is None else resize_bilinear(m, size, align_corners) for m in exact)
-        return Logits(*maps)
-
-
-def resize_bilinear(maps: Tensor, size: tuple[int, int], align_corners: bool) -> Tensor:
-    """(B, K, h, w) -> (B, K, *size); the maps themselves where that is their size"""
-    if maps.shape[2:] == tuple(size):
-        return maps  # interpolate would copy every number
-    return interpolate(maps, tuple(size), mode="bilinear", align_corners=align_corners)
+        return Logits(*(m if m is None else resize_bilinear(m, size, align_corners) for m in exact))
 
 
 def build_backbone(config: ModelConfig) -> ResNet | LocalNet:
@@ -78,10 +74,8 @@ class ANN(nn.Module):
 
     def __init__(self, config: ModelConfig):
         super().__init__()
-        if config.head != "ann":
-            raise ValueError(
-                f"ANN is the 'ann' head, not {config.head!r}: call build_model(config)."
-            )
+        if (head := config.head) != "ann":
+            raise ValueError(f"ANN is the 'ann' head, not {head!r}: call build_model(config).")
         self.config = config
         self.backbone = build_backbone(config)
         low, high = self.backbone.low_channels, self.backbone.high_channels

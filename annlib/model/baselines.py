@@ -15,11 +15,7 @@ from annlib.model.layers import ChannelDropout, classifier, conv_bn_relu
 
 
 class NonLocalAttention(nn.Module):
-    """Self-attention over N positions (Wang et al., CVPR 2018; this paper's equations 1 to 3).
-
-    Written out on its own rather than derived from `AsymmetricAttention`, with the same names of
-    weights: with one pyramid level as large as the map the two must agree, and a test says so.
-    """
+    """Self-attention over N positions (Wang et al., CVPR 2018; this paper's equations 1 to 3)."""
 
     def __init__(self, channels: int, key_channels: int, value_channels: int):
         super().__init__()
@@ -56,20 +52,14 @@ class NonLocal(nn.Module):
 
 
 class PyramidPooling(nn.Module):
-    """The pyramid pooling module of PSPNet (Zhao et al., CVPR 2017): global context, no attention.
-
-    Every position gets the same cell means, upsampled to the map.
-    """
+    """Pyramid pooling of PSPNet (Zhao et al., CVPR 2017): every position gets the same means."""
 
     def __init__(self, channels: int, pool_scales: tuple[int, ...], align_corners: bool):
         super().__init__()
-        self.pool_scales = pool_scales
-        self.align_corners = align_corners
-        level_channels = channels // len(pool_scales)
-        self.levels = nn.ModuleList(
-            [conv_bn_relu(channels, level_channels, 1) for _ in pool_scales]
-        )
-        self.fuse = conv_bn_relu(channels + level_channels * len(pool_scales), channels, 1)
+        self.pool_scales, self.align_corners = pool_scales, align_corners
+        each = channels // len(pool_scales)
+        self.levels = nn.ModuleList([conv_bn_relu(channels, each, 1) for _ in pool_scales])
+        self.fuse = conv_bn_relu(channels + each * len(pool_scales), channels, 1)
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W)"""
@@ -82,10 +72,7 @@ class PyramidPooling(nn.Module):
 
 
 class Baseline(nn.Module):
-    """ANN without its AFNB, and with another block, or none, in the place of its APNB.
-
-    Backbone, reduce, classifier and auxiliary head are ANN's, so a comparison is about the block.
-    """
+    """ANN without its AFNB, and with another block, or none, in the place of its APNB."""
 
     def __init__(self, config: ModelConfig):
         super().__init__()
@@ -94,17 +81,16 @@ class Baseline(nn.Module):
         low, high = self.backbone.low_channels, self.backbone.high_channels
         hidden, keys, values = config.hidden_channels, config.key_channels, config.value_channels
         self.reduce = conv_bn_relu(high, hidden, 3)
-        match config.head:
-            case "fcn":
-                self.context = nn.Identity()
-            case "ppm":
-                self.context = PyramidPooling(hidden, config.pool_scales, config.align_corners)
-            case "nonlocal":
-                self.context = NonLocal(hidden, keys, values)
-            case "apnb":
-                self.context = APNB(hidden, keys, values, config.pool_scales)
-            case unknown:
-                raise ValueError(f"No baseline {unknown!r}: choose fcn, ppm, nonlocal or apnb.")
+        if config.head == "fcn":
+            self.context = nn.Identity()
+        elif config.head == "ppm":
+            self.context = PyramidPooling(hidden, config.pool_scales, config.align_corners)
+        elif config.head == "nonlocal":
+            self.context = NonLocal(hidden, keys, values)
+        elif config.head == "apnb":
+            self.context = APNB(hidden, keys, values, config.pool_scales)
+        else:
+            raise ValueError(f"No baseline {config.head!r}: choose fcn, ppm, nonlocal or apnb.")
         self.dropout = ChannelDropout(config.dropout)
         self.classifier = classifier(hidden, config.num_classes)
         self.auxiliary = FCNHead(low, config.aux_channels, config.num_classes, config.dropout)

@@ -5,7 +5,7 @@ from pathlib import Path
 from annlib.config import ModelConfig
 from annlib.model.ann import ANN
 from annlib.model.baselines import Baseline
-from annlib.model.checkpoint import Checkpoint, load, restore
+from annlib.model.checkpoint import Checkpoint, load
 
 SHIPPED = Path(__file__).parents[2] / "data" / "weights"
 
@@ -19,19 +19,14 @@ def load_model(source: Path | Checkpoint) -> ANN | Baseline:
     """The model of a checkpoint or of its file, in evaluation mode, on the CPU."""
     checkpoint = source if isinstance(source, Checkpoint) else load(source)
     model = build_model(checkpoint.config)
-    restore(checkpoint, model)
+    model.load_state_dict(checkpoint.model)
     return model.eval()
 
 
-def shipped_path(name: str) -> Path:
-    """The file of small weights that come with the project, for example "balloon_ann"."""
+def shipped_model(name: str) -> ANN | Baseline:
+    """A small model that comes with the project, for example "balloon_ann", in evaluation mode."""
     path = SHIPPED / f"{name}.safetensors"
     if not path.is_file():
         known = ", ".join(sorted(p.stem for p in SHIPPED.glob("*.safetensors"))) or "none here"
         raise KeyError(f"No shipped weights {name!r}; there are: {known}.")
-    return path
-
-
-def shipped_model(name: str) -> ANN | Baseline:
-    """The small model of that name, in evaluation mode."""
-    return load_model(shipped_path(name))
+    return load_model(path)

@@ -1,10 +1,8 @@
 """Checkpoints: one safetensors file holds weights, optimiser, step and metadata; never pickle."""
 
 import json
-import os
 import zlib
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +12,8 @@ import torch
 from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
-from annlib.config import ModelConfig, with_tuples
+from annlib.config import ModelConfig
+from annlib.files import write_atomically
 
 PICKLE_STARTS = (b"PK\x03\x04", b"\x80")  # zip (torch.save) and bare pickle
 
@@ -44,10 +43,7 @@ def save(
     step: int = 0,
     notes: Mapping[str, Any] | None = None,
 ) -> None:
-    """Writes a checkpoint of an ANN or Baseline; replaces the file only by a complete new one.
-
-    Raises OSError when the disk is full or the folder cannot be written; the old file stays.
-    """
+    """Writes a checkpoint of an ANN or Baseline, see `write_atomically`."""
     tensors = {f"model.{key}": tensor for key, tensor in model.state_dict().items()}
     facts = {"config": asdict(model.config), "step": step, "notes": dict(notes or {})}
     if optimizer is not None:
@@ -59,8 +55,8 @@ def save(
                 tensors[f"optimizer.{index}.{key}"] = torch.as_tensor(value)
     tensors = {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}
     text = json.dumps(facts)
-    metadata = {"annlib": text, "crc32": checksum(text, tensors)}
-    write_atomically(Path(path), to_bytes(tensors, metadata))
+    content = to_bytes(tensors, {"annlib": text, "crc32": checksum(text, tensors)})
+    write_atomically(Path(path), content)
 
 
 def checksum(facts: str, tensors: Mapping[str, Tensor]) -> str:
@@ -72,36 +68,8 @@ def checksum(facts: str, tensors: Mapping[str, Tensor]) -> str:
     return f"{crc:08x}"
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Writes a temporary file in the same folder, then renames it: no reader sees a partial file.
-
-    Raises OSError, with what to do, when it cannot be written; an older file at `path` stays.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        kept = "The older file there is untouched." if path.exists() else "Nothing was written."
-        raise OSError(
-            error.errno,
-            f"Could not write {path} ({len(content) / 2**20:.1f} MiB): {error.strerror}. {kept} "
-            "Free some space or choose another folder, then try again.",
-        ) from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-
-
 def load(path: Path) -> Checkpoint:
-    """Reads a checkpoint onto the CPU. Nothing in the file is ever executed.
-
-    Raises FileNotFoundError, or ValueError for a pickle, a damaged file, or one of another program.
-    """
+    """Reads a checkpoint onto the CPU, executes nothing; ValueError for other or damaged files."""
     path = Path(path)
     refuse_pickle(path)
     try:
@@ -118,26 +86,23 @@ def load(path: Path) -> Checkpoint:
     if checksum(metadata["annlib"], tensors) != metadata.get("crc32"):
         raise ValueError(f"{path} is damaged: its bytes do not match its checksum.")
     facts = json.loads(metadata["annlib"])
+    values = {k: tuple(v) if isinstance(v, list) else v for k, v in facts["config"].items()}
     try:
-        config = ModelConfig(**with_tuples(facts["config"]))
+        config = ModelConfig(**values)
     except TypeError as error:
         raise ValueError(f"{path} is of another version of annlib ({error}): use that.") from error
     model = {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
-    optimizer = None
-    if "param_groups" in facts:
-        state = {
-            int(index): {key: tensors[f"optimizer.{index}.{key}"] for key in keys}
-            for index, keys in facts["optimizer_keys"].items()
-        }
-        optimizer = {"state": state, "param_groups": facts["param_groups"]}
+    state = {
+        int(index): {key: tensors[f"optimizer.{index}.{key}"] for key in keys}
+        for index, keys in facts.get("optimizer_keys", {}).items()
+    }
+    groups = facts.get("param_groups")
+    optimizer = groups and {"state": state, "param_groups": groups}
     return Checkpoint(path, config, facts["step"], facts["notes"], model, optimizer)
 
 
 def read_header(path: Path) -> Header:
-    """Step and notes of a checkpoint. A file that was cut short is noticed, a flipped bit is not.
-
-    Raises FileNotFoundError, or ValueError for a file that is damaged or not ours.
-    """
+    """Step and notes of a checkpoint; ValueError for a file that was cut short or is not ours."""
     refuse_pickle(path)
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
@@ -169,8 +134,7 @@ def restore(
 ) -> None:
     """Loads weights (and optimiser state). Raises ValueError if they are of another model."""
     ours, theirs = asdict(model.config), asdict(checkpoint.config)
-    differing = [name for name in ours if ours[name] != theirs[name]]
-    if differing:
+    if differing := [name for name in ours if ours[name] != theirs[name]]:
         listed = ", ".join(f"{name} {theirs[name]} there, {ours[name]} here" for name in differing)
         raise ValueError(f"{checkpoint.path} belongs to another model: {listed}.")
     model.load_state_dict(checkpoint.model, strict=True)
@@ -182,9 +146,8 @@ def restore(
             "go on from it without the optimiser's state."
         )
     optimizer.load_state_dict(checkpoint.optimizer)
-    # Fused AdamW walks through the memory of weights and moments side by side and checks no
-    # strides: moments in another layout than their weights' (channels last, say) would silently be
-    # taken for those of other weights.
+    # Fused AdamW checks no strides: moments in another layout than their weights' (channels last,
+    # say) would silently be taken for those of other weights.
     for parameter, values in optimizer.state.items():
         for key, value in values.items():
             if value.shape == parameter.shape:

@@ -46,9 +46,8 @@ ONCE = "apnb.attention.to_key"  # and we under one
 def from_mmseg(weights: Mapping[str, Any]) -> dict[str, Tensor]:
     """Names of MMSegmentation's ANN -> names of annlib's, tensors untouched.
 
-    weights: the content of a file, or the "state_dict" in it. Raises KeyError for a name that is
-    not in the table, ValueError where the two copies of APNB's shared projection differ: neither
-    may be dropped in silence.
+    weights: the content of a file, or the "state_dict" in it. Raises KeyError for an unknown name,
+    ValueError where the two copies of APNB's shared projection differ.
     """
     renamed = {rename(key): tensor for key, tensor in state_dict_of(weights).items()}
     for key in [key for key in renamed if key.startswith(SHARED)]:
@@ -75,21 +74,16 @@ def rename(key: str) -> str:
 
 
 def from_imagenet(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Names of an ImageNet classifier of either kind -> names of annlib's ResNet, without `fc`."""
-    parts = {key: key.partition(".") for key in weights}
-    return {
-        f"{PLAIN_STEM.get(part, part)}.{rest}": weights[key]
-        for key, (part, _, rest) in parts.items()
-        if part != "fc"  # scores of the 1000 classes of ImageNet
-    }
+    """Names of an ImageNet classifier -> names of annlib's ResNet, without its last layer `fc`."""
+    parts = [(*key.partition(".")[::2], tensor) for key, tensor in weights.items()]
+    return {f"{PLAIN_STEM.get(p, p)}.{rest}": tensor for p, rest, tensor in parts if p != "fc"}
 
 
 def stem_of(weights: Mapping[str, Tensor], path: Path) -> Stem:
     """The kind of ResNet whose ImageNet weights a file holds. Raises ValueError for no ResNet."""
-    if "stem.0.weight" in weights:
-        return "deep"  # the reference's ResNetV1c
-    if "conv1.weight" in weights:
-        return "plain"  # torchvision's ResNet
+    for key, stem in {"stem.0.weight": "deep", "conv1.weight": "plain"}.items():
+        if key in weights:
+            return stem
     raise ValueError(
         f"{path} holds no ResNet that annlib knows: the reference's has a weight stem.0.weight, "
         f"torchvision's a conv1.weight, but here are {', '.join([*weights][:3])} ..."
@@ -103,35 +97,28 @@ def state_dict_of(content: Mapping[str, Any]) -> Mapping[str, Tensor]:
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """The tensors in a file of torch.save, by their names there. Nothing in it is executed.
-
-    Raises FileNotFoundError, or ValueError for a file that is damaged, that needs more than
-    tensors and plain values, or that holds no weights.
-    """
+    """The tensors in a file of torch.save, executing nothing; ValueError for any other file."""
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"There is no file {path}.")
     # Besides tensors: numbers and arrays of numpy, dates. Making these runs no code of a file.
-    kinds = [type(np.dtype(kind)) for kind in ("f4", "f8", "i4", "i8", "u1", "?", "U")]
-    number, array = np.float64(0).__reduce__()[0], np.empty(0).__reduce__()[0]
-    functions = [
-        (function, f"numpy.{core}.multiarray.{name}")
-        for core in ("core", "_core")  # before and since numpy 2
-        for function, name in ((number, "scalar"), (array, "_reconstruct"))
-    ]
+    safe = [np.dtype, np.ndarray, date, datetime]
+    safe += [type(np.dtype(kind)) for kind in ("f4", "f8", "i4", "i8", "u1", "?", "U")]
+    for core in ("core", "_core"):  # before and since numpy 2
+        safe.append((np.float64(0).__reduce__()[0], f"numpy.{core}.multiarray.scalar"))
+        safe.append((np.empty(0).__reduce__()[0], f"numpy.{core}.multiarray._reconstruct"))
     try:
-        with safe_globals([np.dtype, np.ndarray, date, datetime, *kinds, *functions]):
+        with safe_globals(safe):
             content = torch.load(path, map_location="cpu", weights_only=True)
     except OSError:
         raise
     except Exception as error:  # torch's reader fails on damage in many ways
         said = str(error) or type(error).__name__
-        wants = re.search(r"GLOBAL (\S+)|got <class '(.+?)'>|unrecognized function (.+)", said)
-        if wants:
+        if wants := re.search(r"(?:GLOBAL |got <class '|unrecognized function )([^\s'>]+)", said):
             raise ValueError(
-                f"{path} is not read: besides tensors and plain values it wants "
-                f"{wants[1] or wants[2] or wants[3]}, and making such things can run any code. If "
-                "you trust where it is from, load it there and torch.save its state_dict alone."
+                f"{path} is not read: besides tensors and plain values it wants {wants[1]}, and "
+                "making such things can run any code. If you trust where it is from, load it there "
+                "and torch.save its state_dict alone."
             ) from error
         raise ValueError(
             f"{path} is damaged, only half there, or no file of torch.save "
@@ -150,14 +137,12 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 def load_strictly(module: nn.Module, weights: Mapping[str, Tensor], path: Path) -> None:
     """Loads weights, all or none. Raises ValueError if any does not fit, or is missing."""
     ours = module.state_dict()
-    missing = [k for k in ours if k not in weights and not k.endswith("num_batches_tracked")]
-    unknown = [k for k in weights if k not in ours]
-    differing = [
-        f"{k} {tuple(weights[k].shape)} there, {tuple(v.shape)} here"
-        for k, v in ours.items()
-        if k in weights and weights[k].shape != v.shape
-    ]
-    for kind, names in (("lacks", missing), ("has unknown", unknown), ("differs:", differing)):
+    shapes = {k: (tuple(weights[k].shape), tuple(v.shape)) for k, v in ours.items() if k in weights}
+    for kind, names in {
+        "lacks": [k for k in ours if k not in weights and not k.endswith("num_batches_tracked")],
+        "has unknown": [k for k in weights if k not in ours],
+        "differs:": [f"{k} {a} there, {b} here" for k, (a, b) in shapes.items() if a != b],
+    }.items():
         if names:
             more = f" and {len(names) - 3} more" if len(names) > 3 else ""
             raise ValueError(

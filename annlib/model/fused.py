@@ -31,24 +31,19 @@ from annlib.model.baselines import Baseline
 def fuse_for_training(model: ANN | Baseline) -> ANN | Baseline:
     """A twin that holds the same Parameters, buffers and layers, with faster AFNB and APNB.
 
-    A training step of one is a training step of the other, and their state dicts are equal. Call
-    train() or eval() on the one that you run.
+    A training step of one is a step of the other. Call train() or eval() on the one that you run.
     """
-    twin = copy.copy(model)
+    twin, folded = copy.copy(model), {AFNB: FoldedAFNB, APNB: FoldedAPNB}
     twin._modules = dict(model._modules)
     for name, block in model.named_children():
-        if type(block) in (AFNB, APNB):
-            folded = copy.copy(block)
-            folded.__class__ = FoldedAFNB if type(block) is AFNB else FoldedAPNB
-            twin._modules[name] = folded
+        if type(block) in folded:
+            twin._modules[name] = copy.copy(block)
+            twin._modules[name].__class__ = folded[type(block)]
     return twin
 
 
 def fuse_for_inference(model: ANN | Baseline) -> ANN | Baseline:
-    """A copy that computes what `model.eval()` does, and that cannot be trained.
-
-    It is called like the model, and its attention is captured like the model's.
-    """
+    """A copy that computes what `model.eval()` does, is called like it, and cannot be trained."""
     twin = copy.deepcopy(fuse_for_training(model)).eval().requires_grad_(False)
     twin.auxiliary = None  # only for training
     fold_norms(twin)
@@ -58,10 +53,7 @@ def fuse_for_inference(model: ANN | Baseline) -> ANN | Baseline:
 
 
 def fold_norms(module: nn.Module) -> None:
-    """Moves every batch norm into the convolution whose output it takes, registered before it.
-
-    That holds for all modules of annlib; in a Sequential it is the order of the forward pass.
-    """
+    """Moves every batch norm into the convolution whose output it takes, registered before it."""
     children = list(module.named_children())
     for (name, child), (next_name, norm) in zip(children, children[1:], strict=False):
         if isinstance(child, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d | nn.SyncBatchNorm):
@@ -72,42 +64,34 @@ def fold_norms(module: nn.Module) -> None:
 
 
 def cell_means(side: int, pool_scales: tuple[int, ...], like: Tensor) -> Tensor:
-    """The matrix that takes a line of positions to the means of its cells, grid after grid.
+    """The matrix that takes a line of positions to the means of its cells, as adaptive pooling.
 
-    As adaptive pooling cuts them: where the side does not divide by the grid, neighbouring cells
-    overlap. -> (sum of pool_scales, side), rows sum to 1, with the type and device of `like`
+    -> (sum of pool_scales, side), rows sum to 1, with the type and device of `like`
     """
     cells = [(cell, scale) for scale in pool_scales for cell in range(scale)]
-    starts = torch.tensor([cell * side // scale for cell, scale in cells], device=like.device)
-    ends = torch.tensor([-(-(cell + 1) * side // scale) for cell, scale in cells]).to(like.device)
-    place = torch.arange(side, device=like.device)
-    inside = (starts[:, None] <= place) & (place < ends[:, None])
-    return inside.to(like.dtype) / (ends - starts)[:, None]
+    starts = torch.tensor([cell * side // scale for cell, scale in cells])[:, None]
+    ends = torch.tensor([-(-(cell + 1) * side // scale) for cell, scale in cells])[:, None]
+    place = torch.arange(side)
+    return ((starts <= place) & (place < ends)).to(like) / (ends - starts).to(like.device)
 
 
 def pyramid_means(x: Tensor, pool_scales: tuple[int, ...]) -> Tensor:
     """What PyramidPool computes, as anchors in rows.  (B, C, H, W) -> (B, S, C)
 
-    A mean over a cell is a mean along its rows, then of those down its column. So the map and its
-    gradient are read once for all grids; adaptive_avg_pool2d reads them once for each.
+    Means along rows, then down columns: the map and its gradient are read once for all grids.
     """
     height, width = x.shape[2:]
     across = cell_means(width, pool_scales, x) @ x.movedim(1, -1)  # (B, H, sum of scales, C)
     down = cell_means(height, pool_scales, x)
     grids = zip(pool_scales, down.split(pool_scales), across.split(pool_scales, 2), strict=True)
-    means = [  # (scale, H) @ (B, H, scale * C)
-        (d @ a.flatten(2)).unflatten(2, (scale, -1)).flatten(1, 2) for scale, d, a in grids
-    ]
+    means = [(d @ a.flatten(2)).unflatten(2, (n, -1)).flatten(1, 2) for n, d, a in grids]
     return torch.cat(means, dim=1)
 
 
 def attend(
     attention: AsymmetricAttention, query_map: Tensor, key_map: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """The attention weights, and the anchors after the value and output projections.
-
-    (B, Cq, H, W), (B, Ck, h, w) -> weights (B, N, S), rows sum to 1; anchors (B, S, Cq)
-    """
+    """(B, Cq, H, W), (B, Ck, h, w) -> attention weights (B, N, S), projected anchors (B, S, Cq)"""
     scales = attention.pool.pool_scales
     key = attention.to_key(key_map)  # ReLU is not linear: this one is needed at every position
     query = key if attention.to_query is None else attention.to_query(query_map)
@@ -134,15 +118,6 @@ def fuse(layers: nn.Sequential, weights: Tensor, anchors: Tensor, features: Tens
     return fused
 
 
-class FoldedAttention(AsymmetricAttention):
-    """AsymmetricAttention with the value and output projections on the anchors."""
-
-    def forward(self, query_map: Tensor, key_map: Tensor) -> Tensor:
-        """(B, Cq, H, W), (B, Ck, h, w) -> (B, Cq, H, W)"""
-        weights, anchors = attend(self, query_map, key_map)
-        return (weights @ anchors).mT.unflatten(2, query_map.shape[2:])
-
-
 class FoldedAFNB(AFNB):
     """AFNB with everything that comes after the softmax on the anchors."""
 
@@ -160,14 +135,11 @@ class FoldedAPNB(APNB):
 
 
 class ReducedAFNB(nn.Module):
-    """AFNB and the reducing 3x3 convolution after it, without the map between them.
-
-    With R the reduction, W_2 and W_1 the two halves of the fusing weight and A the attention,
+    """AFNB and the reducing 3x3 convolution R after it, without the map between them.
 
         R * (W_2 x + A G)  =  (R W_2) * x  +  (R G) * A             G = anchors W_1 + shift
 
-    where * is the convolution over the map: first with weights that are fixed, then, with A as a
-    map of S channels, with weights that depend on the image.
+    where * is a convolution and A a map of S channels: R W_2 is fixed, R G depends on the image.
     """
 
     def __init__(self, afnb: AFNB, reduce: nn.Conv2d):

@@ -2,7 +2,6 @@
 
 import os
 import re
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal, NamedTuple
 from urllib.parse import urlsplit
@@ -11,11 +10,10 @@ from annlib.config import Stem
 from annlib.download import check_hash, download, home, locked
 from annlib.model.ann import ANN
 from annlib.model.baselines import Baseline
-from annlib.model.build import SHIPPED, load_model
 from annlib.model.checkpoint import load, restore, save
 from annlib.model.convert import from_imagenet, from_mmseg, load_strictly, read_weights, stem_of
 from annlib.model.resnet import BLOCKS, ResNet
-from annlib.published_experiments import NAMES, ROWS, published
+from annlib.published_experiments import ROWS, published
 
 Source = Literal["reference", "torchvision"]
 STEMS: dict[Source, Stem] = {"reference": "deep", "torchvision": "plain"}
@@ -42,21 +40,18 @@ PRETRAINED = (
 
 
 def kept_at(file: str) -> Path:
-    """Where a file of weights is kept.  file: its name or its address"""
+    """Where a file of weights is kept, given by its name or its address."""
     return home() / "weights" / file.rpartition("/")[2]
 
 
 def hash_in(name: str) -> str:
     """What a file's name promises for its hash, by the publishers' convention: sha256:2cccc1ad"""
-    found = re.search(r"-([0-9a-f]{8})\.pth$", name)
-    return f"sha256:{found[1] if found else ''}"
+    return "sha256:" + "".join(re.findall(r"-([0-9a-f]{8})\.pth$", name))
 
 
 def fetch(url: str) -> Path:
-    """The file of that address, from the cache or from the network; errors as `download`.
-
-    ANNLIB_WEIGHTS_HOST: another server (https://...) or folder (file://...) with the same paths.
-    """
+    """The file of that address, from the cache or from the network; errors as `download`."""
+    # The host: another server (https://...) or folder (file://...) with the same paths.
     path, host = kept_at(url), os.environ.get("ANNLIB_WEIGHTS_HOST")
     source = host.rstrip("/") + urlsplit(url).path if host else url
     return download(source, path, hash_in(path.name))
@@ -65,12 +60,10 @@ def fetch(url: str) -> Path:
 def load_published(name: str, path: Path | str | None = None) -> ANN:
     """The network of a published row with its released weights, in evaluation mode, on the CPU.
 
-    path: the released .pth, or a .safetensors of ours; None: as `fetch_published`. Raises
-    ValueError for weights of another network.
+    path: the released .pth or a .safetensors of ours (else ValueError); None: `fetch_published`
     """
-    row = published(name)
     path = fetch_published(name) if path is None else Path(path)
-    model = ANN(row.experiment.model)
+    model = ANN(published(name).experiment.model)
     if path.suffix == ".safetensors":
         restore(load(path), model)
     else:
@@ -80,10 +73,7 @@ def load_published(name: str, path: Path | str | None = None) -> ANN:
 
 
 def fetch_published(name: str, keep_pth: bool = False) -> Path:
-    """The released weights of a row in our own format, from the cache or the network.
-
-    keep_pth: keeps the fetched file, too. Raises KeyError for an unknown name, else as `download`.
-    """
+    """Released weights of a row in our format, fetched if needed; keep_pth keeps the .pth, too."""
     row = published(name)
     path = kept_at(f"{row.name}.safetensors")
     if path.exists() and not keep_pth:
@@ -93,8 +83,9 @@ def fetch_published(name: str, keep_pth: bool = False) -> Path:
             try:
                 pth = fetch(row.weights_url)
             except ConnectionError as error:
-                way = f"If you have the file elsewhere: annlib weights import FILE {row.name}"
-                raise ConnectionError(f"{error} {way}") from error
+                raise ConnectionError(
+                    f"{error} If you have the file elsewhere: annlib weights import FILE {row.name}"
+                ) from error
             import_published(pth, name)
             if not keep_pth:
                 pth.unlink()
@@ -102,10 +93,7 @@ def fetch_published(name: str, keep_pth: bool = False) -> Path:
 
 
 def import_published(pth: Path, name: str) -> Path:
-    """Writes a released .pth to the cache in our format, with its origin.  -> where it is now
-
-    Raises ValueError for a file that is not the one released for this row.
-    """
+    """Writes the .pth released for a row (else ValueError) to the cache in our format.  -> place"""
     row = published(name)
     sha256 = check_hash(pth, "sha256:")
     if not sha256.startswith(row.weights_sha256_start):
@@ -138,108 +126,30 @@ def load_backbone(model: ANN | Baseline, source: Source | Path | str) -> Path:
             f"No ImageNet weights fit a backbone of depth {depth}: there are some for ResNets of "
             f"depth {' and '.join(map(str, BLOCKS))}."
         )
-
-    def check_stem(theirs: Stem) -> None:
-        if theirs != stem:
-            (fitting,) = (s for s in STEMS if STEMS[s] == stem)
-            raise ValueError(
-                f"The weights of {source} are of a ResNet with a {theirs} stem, but the network "
-                f'has a {stem} one. Give it ModelConfig(stem="{theirs}"), or take the weights of '
-                f"{fitting}."
-            )
-
-    if source in STEMS:
-        check_stem(STEMS[source])  # before anything is fetched
-        (url,) = (p.url for p in PRETRAINED if (p.source, p.depth) == (source, depth))
-        path = fetch(url)
-    elif not (path := Path(source)).is_file():
+    if source not in STEMS and not Path(source).is_file():
         raise FileNotFoundError(
-            f"There is no file {path} to begin with. ImageNet weights are named reference or "
+            f"There is no file {source} to begin with. ImageNet weights are named reference or "
             "torchvision; anything else is taken for a .pth file."
         )
-    weights = read_weights(path)
-    check_hash(path, hash_in(path.name))
-    check_stem(stem_of(weights, path))
+    weights, their_stem = {}, STEMS.get(source)  # a wrong stem is told before anything is fetched
+    if their_stem in (stem, None):
+        urls = {p.source: p.url for p in PRETRAINED if p.depth == depth}
+        path = fetch(urls[source]) if their_stem else Path(source)
+        check_hash(path, hash_in(path.name))
+        weights = read_weights(path)
+        their_stem = stem_of(weights, path)
+    if their_stem != stem:
+        (fitting,) = (name for name in STEMS if STEMS[name] == stem)
+        raise ValueError(
+            f"The weights of {source} are of a ResNet with a {their_stem} stem, but the network "
+            f'has a {stem} one. Give it ModelConfig(stem="{their_stem}"), or take the weights of '
+            f"{fitting}."
+        )
     theirs = len({key.split(".")[1] for key in weights if key.startswith("layer3.")})
-    if theirs != BLOCKS[depth][2]:
+    if theirs not in (0, BLOCKS[depth][2]):
         raise ValueError(
             f"{path} is of a ResNet with {theirs} blocks in its third stage, but the network of "
             f"depth {depth} has {BLOCKS[depth][2]} there. Take the weights of a ResNet-{depth}."
         )
     load_strictly(model.backbone, from_imagenet(weights), path)
     return path
-
-
-class Weights(NamedTuple):
-    """A file of weights and where it is kept, or would be."""
-
-    name: str
-    kind: Literal["released", "ImageNet", "shipped"]
-    path: Path
-    pth: Path | None  # the file as its publisher made it, None for shipped ones
-    sha256_start: str  # of the published file
-
-    @property
-    def state(self) -> str:
-        """ "here", "half" after a broken download, "as .pth", or "-"."""
-        if self.path.exists():
-            return "here"
-        if self.pth is None:
-            return "-"
-        part = self.pth.with_name(f"{self.pth.name}.part")
-        return "half" if part.exists() else "as .pth" if self.pth.exists() else "-"
-
-
-def all_weights() -> list[Weights]:
-    """The 16 rows in their published order, the ImageNet backbones, the small shipped networks."""
-    found = []
-    for row in ROWS:
-        path, pth = kept_at(f"{row.name}.safetensors"), kept_at(row.weights_url)
-        found.append(Weights(row.name, "released", path, pth, row.weights_sha256_start))
-    for name, _, _, url in PRETRAINED:
-        start = hash_in(url).removeprefix("sha256:")
-        found.append(Weights(name, "ImageNet", kept_at(url), kept_at(url), start))
-    for path in sorted(SHIPPED.glob("*.safetensors")):
-        found.append(Weights(path.stem, "shipped", path, None, check_hash(path, "sha256:")[:8]))
-    return found
-
-
-def find_weights(name: str) -> Weights:
-    """Weights by name; a row's name of either release. Raises KeyError with the nearest names."""
-    wanted = name.removesuffix(".py").removeprefix("open-mmlab://")
-    known = {each.name: each for each in all_weights()}
-    found = known.get(NAMES[wanted].name if wanted in NAMES else wanted)
-    if found is None:
-        near = get_close_matches(wanted, [*known, *NAMES], n=3, cutoff=0.4) or list(known)
-        raise KeyError(f"No weights {name!r}. Nearest: {', '.join(near)}.")
-    return found
-
-
-def verify(weights: Weights) -> str:
-    """Reads all files of some weights into their network.  -> what was found to be correct
-
-    Raises FileNotFoundError when nothing is here, ValueError for damaged or foreign weights.
-    """
-    if weights.state in ("-", "half"):
-        raise FileNotFoundError(f"{weights.name} is not here: annlib weights fetch {weights.name}")
-    if weights.kind == "shipped":
-        return f"{len(load_model(weights.path).state_dict())} tensors"
-    if weights.kind == "ImageNet":
-        check_hash(weights.path, hash_in(weights.path.name))
-        (facts,) = (each for each in PRETRAINED if each.name == weights.name)
-        model = ResNet(facts.depth, stem=STEMS[facts.source])
-        load_strictly(model, from_imagenet(read_weights(weights.path)), weights.path)
-        return f"{len(model.state_dict())} tensors"
-    checked = []
-    for path in (path for path in (weights.path, weights.pth) if path.exists()):
-        if path.suffix == ".safetensors":
-            made_from = load(path).notes.get("sha256", "")
-            if not made_from.startswith(weights.sha256_start):
-                raise ValueError(
-                    f"{path} was made from a file whose SHA-256 begins with {made_from[:8]}, but "
-                    f"the released one's begins with {weights.sha256_start}. Delete it, then: "
-                    f"annlib weights fetch {weights.name}"
-                )
-        model = load_published(weights.name, path)
-        checked.append(f"{len(model.state_dict())} tensors in {path.suffix}")
-    return ", ".join(checked)

@@ -3,23 +3,19 @@
 from torch import Tensor, nn
 
 
-def conv_bn(
-    in_channels: int, out_channels: int, kernel_size: int, stride: int = 1
-) -> nn.Sequential:
+def conv_bn(in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> nn.Sequential:
     """Convolution and batch norm, no activation.  (B, in, H, W) -> (B, out, H/stride, W/stride)"""
     # BatchNorm has its own shift, so a bias in the convolution would be without effect.
-    conv = nn.Conv2d(
-        in_channels, out_channels, kernel_size, stride, padding=kernel_size // 2, bias=False
-    )
+    conv = nn.Conv2d(in_channels, out_channels, kernel, stride, padding=kernel // 2, bias=False)
     nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
     return nn.Sequential(conv, nn.BatchNorm2d(out_channels))
 
 
 def conv_bn_relu(
-    in_channels: int, out_channels: int, kernel_size: int, stride: int = 1
+    in_channels: int, out_channels: int, kernel: int, stride: int = 1
 ) -> nn.Sequential:
     """Convolution, batch norm, ReLU.  (B, in, H, W) -> (B, out, H/stride, W/stride)"""
-    return conv_bn(in_channels, out_channels, kernel_size, stride).append(nn.ReLU(inplace=True))
+    return conv_bn(in_channels, out_channels, kernel, stride).append(nn.ReLU(inplace=True))
 
 
 def classifier(in_channels: int, num_classes: int) -> nn.Conv2d:
@@ -33,8 +29,8 @@ def classifier(in_channels: int, num_classes: int) -> nn.Conv2d:
 class ChannelDropout(nn.Dropout2d):
     """Dropout2d whose random numbers do not depend on how a batch is divided.
 
-    Several processes, or several microbatches, share a batch. `part` of `num_parts` says which one
-    this is: random numbers are drawn for all of them, and those of this one are used.
+    Processes and microbatches share a batch, and this is `part` of `num_parts` of it: random
+    numbers are drawn for all of them, and those of this one are used.
     """
 
     part, num_parts = 0, 1

@@ -5,7 +5,6 @@ from torch import Tensor, nn
 from annlib.model.layers import conv_bn, conv_bn_relu
 
 BLOCKS_PER_STAGE = {9: 1, 17: 2}  # depth = convolutions from image to c5, shortcuts not counted
-STAGE_STRIDES = (2, 2, 1, 1)
 
 
 class LocalBlock(nn.Module):
@@ -25,10 +24,7 @@ class LocalBlock(nn.Module):
 
 
 class LocalNet(nn.Module):
-    """Stem and four stages down to 1/8. c5 has a receptive field of 47 pixels, or 103 at depth 17.
-
-    At depth 9 the balloons of Balloon Town are outside the receptive field of the houses.
-    """
+    """Stem and four stages down to 1/8. Receptive field of c5: 47 pixels; 103 at depth 17."""
 
     def __init__(self, depth: int = 9, width: int = 64):
         super().__init__()
@@ -38,9 +34,7 @@ class LocalNet(nn.Module):
         self.stage3 = make_stage(width // 2, width, num_blocks, stride=2)
         self.stage4 = make_stage(width, width, num_blocks, stride=1)
         self.stage5 = make_stage(width, width, num_blocks, stride=1)
-        self.low_channels = width
-        self.high_channels = width
-        self.receptive_field = receptive_field(num_blocks)
+        self.low_channels = self.high_channels = width
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """(B, 3, H, W) normalised -> c4 (B, width, H/8, W/8), c5 (B, width, H/8, W/8)"""
@@ -53,17 +47,3 @@ def make_stage(in_channels: int, channels: int, num_blocks: int, stride: int) ->
     first = LocalBlock(in_channels, channels, stride)  # the order decides the weights of a seed
     rest = [LocalBlock(channels, channels, 1) for _ in range(num_blocks - 1)]
     return nn.Sequential(first, *rest)
-
-
-def receptive_field(blocks_per_stage: int, head_kernels: int = 0) -> int:
-    """Side, in input pixels, of the receptive field of a c5 position.
-
-    head_kernels counts further 3x3 convolutions at 1/8 (the reduce of every head is one).
-    Each 3x3 widens it by two steps of the map it works on; after the stem it is 3 at step 2.
-    """
-    side, step = 3, 2
-    for stride in STAGE_STRIDES:
-        side += 2 * step
-        step *= stride
-        side += 2 * step * (blocks_per_stage - 1)
-    return side + 2 * step * head_kernels

@@ -17,9 +17,7 @@ class Bottleneck(nn.Module):
         out_channels = channels * self.expansion
         self.conv1 = nn.Conv2d(in_channels, channels, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(channels)
-        self.conv2 = nn.Conv2d(
-            channels, channels, 3, stride, padding=dilation, dilation=dilation, bias=False
-        )
+        self.conv2 = nn.Conv2d(channels, channels, 3, stride, dilation, dilation, bias=False)
         self.bn2 = nn.BatchNorm2d(channels)
         self.conv3 = nn.Conv2d(channels, out_channels, 1, bias=False)
         self.bn3 = nn.BatchNorm2d(out_channels)
@@ -45,19 +43,13 @@ class ResNet(nn.Module):
 
     At 1/32 a context block would have too few positions; dilation keeps the map at 1/8 and the
     weights of the ImageNet classifier valid. Reference: mmseg/models/backbones/resnet.py.
-    stem "plain" is that of the ordinary ResNet, one 7x7 convolution, for torchvision's weights.
     """
 
     def __init__(self, depth: int, width: int = 64, stem: Stem = "deep"):
         super().__init__()
         blocks, half = BLOCKS[depth], width // 2
-        sizes = [
-            (3, half, 3, 2),
-            (half, half, 3, 1),
-            (half, width, 3, 1),
-        ]  # in, out, kernel, stride
-        if stem == "plain":
-            sizes = [(3, width, 7, 2)]
+        deep = [(3, half, 3, 2), (half, half, 3, 1), (half, width, 3, 1)]  # in, out, kernel, stride
+        sizes = deep if stem == "deep" else [(3, width, 7, 2)]
         layers: list[nn.Module] = []
         for channels, out_channels, kernel, stride in sizes:
             conv = nn.Conv2d(channels, out_channels, kernel, stride, kernel // 2, bias=False)
@@ -68,8 +60,7 @@ class ResNet(nn.Module):
         self.layer2 = make_stage(width * 4, width * 2, blocks[1], stride=2, dilation=1)
         self.layer3 = make_stage(width * 8, width * 4, blocks[2], stride=1, dilation=2)
         self.layer4 = make_stage(width * 16, width * 8, blocks[3], stride=1, dilation=4)
-        self.low_channels = width * 16
-        self.high_channels = width * 32
+        self.low_channels, self.high_channels = width * 16, width * 32
         self.apply(reset)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:

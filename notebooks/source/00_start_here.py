@@ -26,8 +26,8 @@ experiment = ""
 import numpy as np
 
 from annlib.course import checks, plots, widgets
-from annlib.course.attention import attention_of
-from annlib.course.attention_metrics import (
+from annlib.course.attention import (
+    attention_of,
     count_right,
     hint_offsets,
     house_answer,

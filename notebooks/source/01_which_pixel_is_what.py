@@ -30,7 +30,7 @@ import numpy as np
 import torch
 
 from annlib.course import checks, plots, widgets
-from annlib.course.attention_metrics import predict_labels
+from annlib.course.attention import predict_labels
 from annlib.course.guesses import Predictions
 from annlib.course.lesson import open_lesson
 from annlib.data.balloon_town.dataset import make_scene

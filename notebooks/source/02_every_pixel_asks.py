@@ -32,16 +32,15 @@ import torch
 from torch import nn
 
 from annlib.course import checks, plots, widgets
-from annlib.course.attention import attention_of, capture_attention, model_input
-from annlib.course.attention_metrics import entropy, hint_offsets, match, pixel_view, query_on
+from annlib.course.attention import attention_of, entropy, hint_offsets, match, pixel_view, query_on
 from annlib.course.guesses import Predictions
 from annlib.course.lesson import open_lesson, progress
+from annlib.course.receptive_field import side_of_field
 from annlib.data.balloon_town.dataset import make_scene
 from annlib.data.datasets import FIRST_VAL_SEED, TRAIN_SCENES
 from annlib.experiments import town
 from annlib.model.baselines import NonLocal, NonLocalAttention
 from annlib.model.build import build_model
-from annlib.model.localnet import receptive_field
 
 lesson = open_lesson(mode, device, seed, data_root, experiment)
 predictions = Predictions()
@@ -56,8 +55,8 @@ predictions = Predictions()
 # %%
 scene = make_scene(FIRST_VAL_SEED + 21)
 house = scene.houses[0]
-at_c5 = build_model(town("fcn").model).backbone.receptive_field  # c5: its last map
-at_reduce = receptive_field(blocks_per_stage=1, head_kernels=1)
+at_c5 = side_of_field(blocks_per_stage=1)  # c5: the last map of the backbone
+at_reduce = side_of_field(blocks_per_stage=1, head_kernels=1)
 side = pixel_view(at_reduce)  # enlarging the map to the picture mixes neighbouring positions
 print(f"A position sees {at_c5} pixels a side after the backbone, {at_reduce} after one more 3 x 3")
 print(f"convolution; a pixel of the answer depends on {side}.")
@@ -407,6 +406,8 @@ print("shipped weights:", score(trained))
 # `capture_attention` catches the weights of each attention block while the network runs:
 
 # %%
+from annlib.course.attention import capture_attention, model_input
+
 images = model_input(scene.image).to(lesson.device)
 with capture_attention(trained) as maps, torch.inference_mode():
     trained(images)
@@ -483,7 +484,7 @@ widgets.ReceptiveField(trained, scene)
 # *Difficulty 3/5, importance 3/5, about 10 min, objective 4, open*
 #
 # Use the network that *you* trained (`predict_labels` and `house_answer` are in
-# `annlib.course.attention_metrics`). Find a house that it names wrongly, look at the attention of three of its
+# `annlib.course.attention`). Find a house that it names wrongly, look at the attention of three of its
 # pixels, and write two sentences: what was fetched, and which single change of the scene
 # (`annlib.data.balloon_town.dataset.repaint`) would test your story.
 

@@ -33,9 +33,9 @@ import torch
 from annlib.course import checks, plots, widgets
 from annlib.course.guesses import Predictions
 from annlib.course.lesson import open_lesson
+from annlib.course.profiler import available_bytes
 from annlib.data.balloon_town.dataset import make_scene
 from annlib.data.datasets import FIRST_VAL_SEED
-from annlib.engine.profiler import available_bytes
 from annlib.model.ann import map_size
 
 lesson = open_lesson(mode, device, seed, data_root, experiment)
@@ -177,7 +177,7 @@ print(f"          {convolutions:7,.1f} of them in 1 x 1 convolutions, in either"
 # have a shape and no numbers:
 
 # %%
-from annlib.engine.profiler import operation_counter
+from annlib.course.profiler import operation_counter
 from annlib.model.baselines import NonLocalAttention
 
 with torch.device("meta"), operation_counter() as counter, torch.no_grad():
@@ -264,9 +264,9 @@ for memory in (1, 8, 24, 80):
 guess_fused = "time"  # solution
 
 # %%
+from annlib.course.costs import curves_of, growing, slopes_table
 from annlib.course.implementations import FUSED, NONLOCAL, PLAIN_APNB, Channels
-from annlib.course.scaling import curves_of, growing, slopes_table
-from annlib.course.timing import Conditions
+from annlib.course.profiler import Conditions
 
 channels = lesson.pick(quick=Channels().divided(16), learn=Channels(), full=Channels())
 sizes = lesson.pick(
@@ -392,7 +392,7 @@ checks.times_faster(times_faster)
 # once on the map of our scene, once on one with longer sides.
 
 # %%
-from annlib.engine.profiler import synchronise
+from annlib.course.profiler import synchronise
 from annlib.model.build import shipped_model
 
 blocks = {head: shipped_model(f"balloon_{head}").context for head in ("nonlocal", "apnb")}
@@ -451,9 +451,9 @@ guess_measured = "larger"  # solution
 # and if the matrices fit into half of the free memory; else the largest map that does.
 
 # %%
+from annlib.course.costs import MEASURED, largest_affordable, paper_table
 from annlib.course.implementations import attention_implementations
-from annlib.course.scaling import MEASURED, largest_affordable, paper_table
-from annlib.course.timing import compare
+from annlib.course.profiler import compare
 
 repeat = 3
 candidates = lesson.pick(

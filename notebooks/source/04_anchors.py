@@ -30,8 +30,7 @@ import torch
 from torch import nn
 
 from annlib.course import checks, plots, widgets
-from annlib.course.attention import attention_of
-from annlib.course.attention_metrics import count_right, match, query_on
+from annlib.course.attention import attention_of, count_right, match, query_on
 from annlib.course.guesses import Predictions
 from annlib.course.interventions import attention_output, attention_with, loss_by_class, with_levels
 from annlib.course.lesson import open_lesson

@@ -34,7 +34,7 @@ from torch import nn
 
 from annlib.config import TestConfig, TrainConfig
 from annlib.course import checks, plots, widgets
-from annlib.course.attention_metrics import predict_labels
+from annlib.course.attention import predict_labels
 from annlib.course.guesses import Predictions
 from annlib.course.lesson import open_lesson, progress
 from annlib.course.training import fit_with_progress, open_full_run, refuse_without_gpu

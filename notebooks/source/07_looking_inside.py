@@ -31,8 +31,15 @@ import numpy as np
 import torch
 
 from annlib.course import checks, plots, widgets
-from annlib.course.attention import attention_of, capture_attention, model_input
-from annlib.course.attention_metrics import class_masses, entropy, match, query_on
+from annlib.course.attention import (
+    attention_of,
+    capture_attention,
+    class_masses,
+    entropy,
+    match,
+    model_input,
+    query_on,
+)
 from annlib.course.guesses import Predictions
 from annlib.course.lesson import open_lesson, progress
 from annlib.data.balloon_town.dataset import make_scene, repaint
@@ -308,12 +315,8 @@ checks.switch_off(switch_off)
 # in between: a network that stayed changed would falsify all that follows.
 
 # %%
-from annlib.course.interventions import (
-    changed_attention,
-    house_accuracy,
-    score_scenes,
-    with_shuffled_keys,
-)
+from annlib.course.interventions import changed_attention, score_scenes, with_shuffled_keys
+from annlib.data.balloon_town.layout import HOUSES
 
 
 def one_less(weights: torch.Tensor) -> torch.Tensor:
@@ -350,7 +353,7 @@ for block in (AFNB, APNB):
 whole = score_scenes(ann, scenes)
 first = {way: damages[AFNB, way, 1].houses for way in ("the strongest", "as many at random")}
 predictions.compare("7.2", guess_one, first["the strongest"], tolerance=0.1)
-print(f"All anchors: {house_accuracy(whole):.3f}")
+print(f"All anchors: {whole.accuracy_among(HOUSES):.3f}")
 print(f"One less at random: {first['as many at random']:.3f}")
 lesson.claim("without-one", first["the strongest"], within=0.02, modes=FORTY)
 four = {way: damages[AFNB, way, 4].houses for way in first}
@@ -377,7 +380,7 @@ left = damages[APNB, "the strongest", 100]
 outcome = "stays" if left.houses > 0.95 else "a vote" if left.houses > 0.45 else "a third"
 predictions.compare("7.3", guess_apnb, outcome, options=("a third", "a vote", "stays"))
 with changed_attention(ann, partial(with_shuffled_keys, seed=seed), APNB):
-    shuffled = house_accuracy(score_scenes(ann, scenes))
+    shuffled = score_scenes(ann, scenes).accuracy_among(HOUSES)
 print(f"APNB without its 100 strongest: {left.houses:.3f}; with shuffled keys: {shuffled:.3f}")
 lesson.claim("apnb-shuffled", shuffled, within=0.01, modes=FORTY)
 lesson.claim("apnb-without-hundred", left.houses, within=0.01, modes=FORTY)
@@ -409,9 +412,9 @@ def look_evenly(weights: torch.Tensor) -> torch.Tensor:
 
 
 with changed_attention(ann, look_evenly, APNB):
-    even_apnb = house_accuracy(score_scenes(ann, scenes))
+    even_apnb = score_scenes(ann, scenes).accuracy_among(HOUSES)
     with changed_attention(ann, partial(without_strongest, k=100), AFNB):
-        neither = house_accuracy(score_scenes(ann, scenes))
+        neither = score_scenes(ann, scenes).accuracy_among(HOUSES)
 no_afnb = damages[AFNB, "the strongest", 100].houses
 print(f"APNB even: {even_apnb:.3f}; AFNB off: {no_afnb:.3f}; both: {neither:.3f}")
 lesson.claim("afnb-off", no_afnb, within=0.03, modes=FORTY)
@@ -490,7 +493,7 @@ checks.bright_without_need(bright_pixel, ann, scene)
 # alone. Now with the map beside it: does the *attention* of the house change when the answer does?
 
 # %%
-from annlib.course.attention_metrics import house_answers
+from annlib.course.attention import house_answers
 
 moved, flipped, total = [], 0, 0
 for one in scenes[:15]:

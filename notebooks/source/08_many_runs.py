@@ -35,9 +35,7 @@ from annlib.course import checks, plots, widgets
 from annlib.course.guesses import Predictions
 from annlib.course.lesson import ROOT, known_parameters, open_lesson, progress
 from annlib.course.statistics import interval, paired_interval, t_quantile
-from annlib.course.sweeping.grid import make_grid
-from annlib.course.sweeping.run import sweep
-from annlib.course.sweeping.tables import summary_table
+from annlib.course.sweeping import make_grid, summary_table, sweep
 
 lesson = open_lesson(mode, device, seed, data_root, experiment)
 predictions = Predictions()

@@ -34,12 +34,12 @@ from annlib.config import TestConfig
 from annlib.course import checks, plots, widgets
 from annlib.course.guesses import Predictions
 from annlib.course.lesson import open_lesson, progress
+from annlib.course.row_costs import image_size
 from annlib.course.training import rehearsed_network, sample_image, town_scores
 from annlib.data.balloon_town.dataset import make_scene
 from annlib.data.datasets import FIRST_VAL_SEED
 from annlib.data.synthetic import mimic
 from annlib.engine.inference import MULTI_SCALE
-from annlib.engine.row_costs import image_size
 from annlib.model.build import shipped_model
 from annlib.published_experiments import published
 
@@ -238,11 +238,11 @@ found = {
 }
 
 # %%
-small = found["windows 64 x 64"].house_accuracy
+small = found["windows 64 x 64"]["house_accuracy"]
 outcome = "stays" if small > 0.9 else "chance" if small < 0.4 else "falls"
 predictions.compare("9.2", guess_windows, outcome, options=("stays", "falls", "chance"))
 for name, one in found.items():
-    print(f"{name:22} house accuracy {one.house_accuracy:.3f}, mIoU {one.miou:.3f}")
+    print(f"{name:22} house accuracy {one['house_accuracy']:.3f}, mIoU {one['miou']:.3f}")
 for key, name in (("whole", "whole"), ("w128", "windows 128 x 128"), ("w64", "windows 64 x 64")):
     lesson.claim(f"town-{key}", found[name].house_accuracy, within=0.02)
 lesson.claim("town-flip", found["mirrored, too"].house_accuracy, within=0.02)
@@ -342,7 +342,7 @@ assert abs(guess / eight - 1) < 0.2, "the estimate should be within 20 % of what
 guess_eight = 22  # solution
 
 # %%
-from annlib.course.preflight import GPUS, estimate
+from annlib.course.row_costs import GPUS, estimate
 
 example = estimate("ann_r50-d8_512x1024_40k_cityscapes", GPUS["RTX 3090, 24 GB"], 8, "fp32")
 predictions.compare("9.3", guess_eight, example.memory_gb, tolerance=0.05)
@@ -419,10 +419,9 @@ for way, test in ways.items():
     assert int(evaluation.matrix.counts.sum()) > 0
 
 # %%
-from annlib.cli.reproduce import Reproduced, reproduced_table
+from annlib.cli.reproduce import reproduced_table
 
-came_out = Reproduced(row, scores, None, precision, caveats)
-display(Markdown(reproduced_table(came_out, lesson.device)))
+display(Markdown(reproduced_table(row, scores, None, caveats, precision, lesson.device)))
 print("REHEARSAL: random weights." if not real else f"{len(dataset)} pictures of {root.name}")
 
 # %% [markdown]
@@ -438,7 +437,7 @@ print("REHEARSAL: random weights." if not real else f"{len(dataset)} pictures of
 
 # %% tags=["gpu"]
 from annlib.config import RuntimeConfig
-from annlib.engine.row_costs import Measuring, training_cost
+from annlib.course.row_costs import Measuring, training_cost
 
 if lesson.device.type == "cuda":
     for precision in ("fp32", "bf16"):

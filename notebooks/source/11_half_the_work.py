@@ -31,8 +31,8 @@ from torch.nn.functional import adaptive_avg_pool2d, conv2d, linear
 
 from annlib.course import checks, widgets
 from annlib.course.attention import capture_attention, model_input
-from annlib.course.commutation import exchange, key_features, layers
 from annlib.course.guesses import Predictions
+from annlib.course.implementations import exchange, key_features, layers
 from annlib.course.lesson import open_lesson
 from annlib.data.balloon_town.dataset import make_scene
 from annlib.data.datasets import FIRST_VAL_SEED
@@ -343,7 +343,7 @@ from annlib.course.implementations import (
     comparison_table,
 )
 from annlib.course.lesson import progress
-from annlib.course.timing import Conditions
+from annlib.course.profiler import Conditions
 
 channels = lesson.pick(quick=Channels().divided(16), learn=Channels().divided(2), full=Channels())
 size = lesson.pick(quick=(16, 32), learn=(32, 64), full=(64, 128))
@@ -445,7 +445,7 @@ print(f"Logits {apart:.1e} of the largest apart; {same:.2%} of the pixels get th
 
 # %%
 from annlib.course.costs import network
-from annlib.engine.profiler import operation_counter
+from annlib.course.profiler import operation_counter
 from annlib.model.build import build_model
 
 

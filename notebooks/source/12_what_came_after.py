@@ -31,14 +31,14 @@ import torch
 from IPython.display import Markdown
 
 from annlib.course import checks, efficient, plots, widgets
-from annlib.course.attention_metrics import entropy, match, query_on
+from annlib.course.attention import entropy, match, query_on
 from annlib.course.efficient import FAMILIES, exact, method_of, share_of_work, weights_of
 from annlib.course.guesses import Predictions
+from annlib.course.interventions import attention_by, capture_qkv, score_method
 from annlib.course.lesson import ROOT, open_lesson, progress
-from annlib.course.replace_attention import attention_by, capture_qkv, score_method
+from annlib.course.profiler import peak_bytes, time_calls
 from annlib.data.balloon_town.dataset import make_scene
 from annlib.data.datasets import FIRST_VAL_SEED
-from annlib.engine.profiler import peak_bytes, time_calls
 from annlib.model.build import shipped_model
 
 lesson = open_lesson(mode, device, seed, data_root, experiment)

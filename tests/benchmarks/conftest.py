@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from annlib.engine import profiler
+from annlib.course import profiler
 from benchmarks.common import main
 
 COMMANDS = {

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import torch
 
-from annlib.engine import profiler
-from annlib.engine.profiler import Timing
+from annlib.course import profiler
+from annlib.course.profiler import Timing
 from benchmarks import common as module
 from benchmarks.common import (
     CALLS,

@@ -15,11 +15,11 @@ from standing_clock import StandingClock, stop_the_time
 from tiny_zoo import ADE20K, CITYSCAPES, SHRINK, VOC12AUG, tiny_row
 
 from annlib import published_experiments
+from annlib.course import profiler
+from annlib.course.profiler import Timing
+from annlib.course.row_costs import image_size, shrunk
 from annlib.data.datasets import SegmentationFolder, open_data
 from annlib.data.synthetic import MARK, mimic
-from annlib.engine import profiler
-from annlib.engine.profiler import Timing
-from annlib.engine.row_costs import image_size, shrunk
 from annlib.published_experiments import ROWS, Published, published
 from benchmarks import dataloading
 from benchmarks.dataloading import (

@@ -6,9 +6,9 @@ from tiny_zoo import ADE20K, CITYSCAPES, CITYSCAPES_769, SHRINK, narrow_row
 from torch import Tensor
 
 from annlib.config import IGNORE_INDEX, RuntimeConfig
+from annlib.course.row_costs import image_size, shrunk
 from annlib.engine.inference import make_predictor
 from annlib.engine.metrics import ConfusionMatrix
-from annlib.engine.row_costs import image_size, shrunk
 from annlib.model.ann import ANN, Logits
 from annlib.published_experiments import Published
 from benchmarks.evaluation import (

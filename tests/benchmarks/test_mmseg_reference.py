@@ -13,7 +13,7 @@ from tiny_zoo import CITYSCAPES, CITYSCAPES_769, narrow_row
 from torch import Tensor
 
 from annlib.config import RuntimeConfig
-from annlib.engine.row_costs import steps_on_batch
+from annlib.course.row_costs import steps_on_batch
 from annlib.model.asymmetric import AFNB, APNB
 from annlib.model.baselines import NonLocalAttention
 from annlib.model.convert import from_mmseg

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from annlib import published_experiments
 from annlib.config import RuntimeConfig
+from annlib.course.profiler import Timing
+from annlib.course.row_costs import noise_batch
 from annlib.engine.optimization import segmentation_loss
-from annlib.engine.profiler import Timing
-from annlib.engine.row_costs import noise_batch
 from annlib.model.ann import ANN
 from annlib.seeds import seeded
 from benchmarks import common, evaluation, mmseg_reference, network

@@ -11,9 +11,9 @@ from tiny_zoo import ADE20K, CITYSCAPES, SHRINK, tiny_row
 
 from annlib import published_experiments
 from annlib.config import RuntimeConfig
-from annlib.engine import row_costs as row_costs_module
-from annlib.engine.profiler import Timing
-from annlib.engine.row_costs import (
+from annlib.course import row_costs as row_costs_module
+from annlib.course.profiler import Timing
+from annlib.course.row_costs import (
     Cost,
     Measuring,
     RowCost,

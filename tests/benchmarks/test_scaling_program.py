@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from annlib.course import scaling
+from annlib.course import costs
 from annlib.course.implementations import FOLDED_APNB
-from annlib.course.timing import Comparison, Measured
-from annlib.engine.profiler import Timing
+from annlib.course.profiler import Comparison, Measured, Timing
 
 pytestmark = pytest.mark.all
 
@@ -37,7 +36,7 @@ def test_what_is_known_is_kept_when_a_measurement_is_stopped(
         yield Comparison("2 x 3", (2, 3), {FOLDED_APNB: measured}, ())
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(scaling, "growing", stopped)
+    monkeypatch.setattr(costs, "growing", stopped)
     with pytest.raises(SystemExit, match="130"):
         benchmark("scaling", "--out", tmp_path)
     (table,) = tmp_path.glob("*.md")

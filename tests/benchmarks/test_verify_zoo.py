@@ -17,10 +17,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from annlib import published_experiments
 from annlib.config import Experiment, TestConfig
+from annlib.course.row_costs import image_size, share_of_one_gpu, shrunk
 from annlib.data.datasets import DatasetSplits, open_data
 from annlib.engine.inference import check_test, window_starts
 from annlib.engine.metrics import ConfusionMatrix
-from annlib.engine.row_costs import image_size, share_of_one_gpu, shrunk
 from annlib.model.ann import ANN
 from annlib.published_experiments import ROWS, Published, published
 from benchmarks import verify_zoo
@@ -377,6 +377,7 @@ def test_what_cannot_be_checked_is_told_first(run, words: tuple, message: str) -
     assert not Path("data").exists()
 
 
+@pytest.mark.all
 @pytest.mark.slow
 def test_published_row_holds_in_every_claim() -> None:
     (check,) = check_rows([published_experiments.published(CITYSCAPES_769)], SHRINK)

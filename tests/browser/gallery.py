@@ -42,21 +42,21 @@ PixelPicker(scene)
 LARGE_EXPLORER = """
 from annlib.course.widgets.explorer import AttentionExplorer
 from annlib.course.attention import Projections
-from annlib.course.plots.attention import Subject, View
+from annlib.course.widgets.explorer import View
 generator = torch.Generator().manual_seed(0)
 queries, keys = torch.randn(2, 64 * 128, 256, generator=generator) / 4
 large = View(Projections(queries, keys, (64, 128), (512, 1024), None), "nonlocal")
 street = np.kron(np.random.default_rng(0).integers(0, 255, (8, 16, 3)), np.ones((64, 64, 1)))
 AttentionExplorer(
-    {"squares": Subject(street.astype(np.uint8), None, ())},
+    {"squares": street.astype(np.uint8)},
     lambda image: {"random projections": {"non-local": large}},
-    (512, 256),
+    None,
 )
 """
 
 CHOOSE_SCENES = """
 from annlib.course.widgets.scenes import choose_scenes
-from annlib.course.attention_metrics import predict_labels
+from annlib.course.attention import predict_labels
 from annlib.engine.metrics import ConfusionMatrix
 def matrix(model, one):
     found = ConfusionMatrix(len(CLASS_NAMES))
@@ -147,16 +147,15 @@ ablation(ann, scene, {"AFNB": "afnb.attention", "APNB": "apnb.attention"}, damag
 """
 
 INTERVAL_SLIDERS = """
-from annlib.course.widgets.sweeps import interval_sliders
+from annlib.course.widgets.training import interval_sliders
 heads = ("nonlocal", "apnb", "ann")
 key = "house_accuracy"
 interval_sliders({h: [one[key] for one in records if one["head"] == h] for h in heads})
 """
 
 RESULTS_TABLE = """
-from annlib.course.widgets.sweeps import ResultsTable
-from annlib.course.sweeping.grid import make_grid
-from annlib.course.sweeping.run import Outcome
+from annlib.course.widgets.training import ResultsTable
+from annlib.course.sweeping import Outcome, make_grid
 lists = {"head": ["apnb", "ann"], "seed": [0, 1, 2]}
 grid = make_grid(ROOT / "notebooks/jobs/train_town.ipynb", lists)
 table = ResultsTable(grid, "house_accuracy")
@@ -177,12 +176,12 @@ window_sliders(scene.image)
 """
 
 SEEDS_EXPLORER = """
-from annlib.course.widgets.sweeps import study_power
+from annlib.course.widgets.training import study_power
 study_power()
 """
 
 RUNS_DASHBOARD = """
-from annlib.course.widgets.sweeps import paired_runs
+from annlib.course.widgets.training import paired_runs
 from annlib.course.training import Trial
 names = {"house_accuracy": "house accuracy", "miou": "mIoU", "seconds": "seconds"}
 paired_runs(
@@ -192,7 +191,7 @@ paired_runs(
 
 ORDER_SWAP = """
 from annlib.course.widgets.attention import layer_order
-from annlib.course.commutation import key_features, layers
+from annlib.course.implementations import key_features, layers
 maps = key_features(ann, range(FIRST_VAL_SEED, FIRST_VAL_SEED + 2))
 layer_order(layers(maps.shape[1]), maps)
 """

@@ -14,6 +14,7 @@ from playwright.sync_api import Browser, Page
 from annlib.course.attention import projections_of
 from annlib.course.interventions import shuffled_projections
 from annlib.course.plots.scenes import say_attention
+from annlib.course.widgets.base import saved_page
 from annlib.course.widgets.explorer import attention_explorer
 from annlib.data.balloon_town.dataset import make_scene, repaint
 from annlib.data.balloon_town.layout import Scene
@@ -37,7 +38,8 @@ def file(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> Path:
     other = (scene.balloons[0].pattern + 1) % 3
     images = {"scene": scene, "repainted": repaint(scene, 0, other)}
     file = tmp_path_factory.mktemp("page") / "explorer.html"
-    file.write_text(attention_explorer(networks, images).to_html(), encoding="utf-8")
+    state = attention_explorer(networks, images).get_state()
+    file.write_text(saved_page({"state": state}, "Attention explorer"), encoding="utf-8")
     return file
 
 
@@ -135,7 +137,7 @@ def test_shares_are_saved_as_they_are(page: Page, scene: Scene) -> None:
     shares = [float(row["weight trained"]) for row in rows]
     np.testing.assert_allclose(shares, found.attention().row(95, 60), atol=1e-5)
     boxes = [[float(row[side]) for side in ("top", "left", "bottom", "right")] for row in rows]
-    np.testing.assert_allclose(boxes, found.boxes())
+    np.testing.assert_allclose(boxes, found.attention().boxes())
     assert sum(float(row["weight shuffled"]) for row in rows) == pytest.approx(1, abs=1e-4)
 
 

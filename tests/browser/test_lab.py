@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from annlib.course.authoring.build import sources
+from annlib.course.authoring import sources
 from tests.browser.gallery import ENTRIES
 from tests.browser.lab import SETTINGS, jupyterlab, stop
 
@@ -19,6 +19,8 @@ ROOT = Path(__file__).parents[2]
 IMPORTED = re.compile(r"\bwidgets\.(\w+)\(")
 KERNELS = "@jupyterlab/apputils-extension:kernels-settings"
 WIDGETS = "@jupyter-widgets/jupyterlab-manager:plugin"
+
+pytestmark = pytest.mark.browser
 
 STUBBORN = """
 import signal, time

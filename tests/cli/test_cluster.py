@@ -15,7 +15,7 @@ import yaml
 from annlib.__main__ import read_command
 from annlib.cli.sweep import Sweep
 from annlib.cli.train import Train
-from annlib.course.sweeping.grid import read_grid
+from annlib.course.sweeping import read_grid
 from annlib.engine.trainer import SAVE_EVERY
 from annlib.experiments import find_experiment
 

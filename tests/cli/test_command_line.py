@@ -9,7 +9,6 @@ from subprocess import PIPE
 import pytest
 import torch
 
-from annlib import __main__
 from annlib.__main__ import COMMANDS, SUCCESSORS, read_command
 from annlib.cli import common
 from annlib.cli.data import WriteScenes
@@ -27,18 +26,6 @@ print("heavy", *sorted({{"torch", "numpy", "PIL", "matplotlib"}} & set(sys.modul
 print("commands", sum(name.startswith("annlib.cli.") for name in sys.modules))
 print("seconds", resource.getrusage(resource.RUSAGE_SELF).ru_utime)
 """
-
-
-@pytest.fixture
-def annlib(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    monkeypatch.delenv("ANNLIB_TRACEBACK", raising=False)
-    monkeypatch.chdir(tmp_path)
-
-    def run(*words: object) -> None:
-        monkeypatch.setattr(sys, "argv", ["annlib", *map(str, words)])
-        __main__.main()
-
-    return run
 
 
 @pytest.mark.parametrize(
@@ -75,7 +62,7 @@ def test_what_cannot_be_done_is_told_in_one_message(annlib, command: str, messag
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
 def test_missing_gpu_is_told(annlib) -> None:
-    with pytest.raises(SystemExit, match="torch finds no CUDA GPU here. Use --device cpu"):
+    with pytest.raises(SystemExit, match="'cuda', but torch finds 0 CUDA GPUs here. Use 'cpu'"):
         annlib("train", "balloon_ann", "--device", "cuda")
 
 
@@ -175,6 +162,18 @@ def test_overview_shows_every_command_in_80_columns(annlib, capsys) -> None:
     assert stop.value.code == 0 and max(map(len, lines)) <= 80
     shown = [line.split()[0] for line in lines if line.startswith("  ")]
     assert shown == list(COMMANDS) and len(shown) == 12
+
+
+@pytest.mark.parametrize("words", [*COMMANDS, "data check", "weights fetch", "runs compare"])
+def test_help_of_a_command_has_80_columns_and_no_type_none(
+    annlib, words: str, capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit) as stop:
+        annlib(*words.split(), "--help")
+    text = capsys.readouterr().out
+    assert stop.value.code == 0 and "{None}" not in text
+    assert text.startswith(f"usage: annlib {words}") and max(map(len, text.splitlines())) <= 80
 
 
 @pytest.mark.parametrize("words", [[], ["predict"]])

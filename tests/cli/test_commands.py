@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import small_town
 import torch
+from failing import failure
 from PIL import Image
 
 from annlib import __main__, published_experiments
@@ -36,19 +37,6 @@ def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-@pytest.fixture
-def annlib(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    """Runs a command line.  -> what it printed"""
-
-    def run(*words: object) -> str:
-        monkeypatch.setattr(sys, "argv", ["annlib", *map(str, words)])
-        __main__.main()
-        return capsys.readouterr().out
-
-    run.capsys = capsys
-    return run
-
-
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A network trained for two steps by the command itself."""
@@ -60,22 +48,6 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setattr(sys, "argv", ["annlib", *map(str, words)])
         __main__.main()
     return folder / "last.safetensors"
-
-
-def interrupted(run, *words: object) -> str:
-    """What a command printed that Ctrl-C stopped."""
-    with pytest.raises(SystemExit) as stop:
-        run(*words)
-    assert stop.value.code == 130
-    return run.capsys.readouterr().out
-
-
-def failure(run, *words: object) -> str:
-    """The message of a command that cannot be done."""
-    with pytest.raises(SystemExit) as stop:
-        run(*words)
-    assert isinstance(stop.value.code, str)  # Python prints it and exits with 1
-    return stop.value.code
 
 
 def test_list_shows_every_experiment(annlib) -> None:
@@ -155,11 +127,14 @@ def test_finished_run_is_scored_again(annlib) -> None:
     assert annlib("train", "--resume", "runs/balloon_ppm-seed0") == trained
 
 
-def test_resumed_run_takes_its_settings_from_its_folder(annlib) -> None:
+def test_resumed_run_takes_its_settings_from_its_folder(annlib, capsys) -> None:
     photos_of_twelve_classes()
     words = ("photos_fcn", "--data", "photos", "--iterations", 4, "--seed", 4, "--out", "run")
     with stopped_after(2):
-        output = interrupted(annlib, "train", *words, "--score-every", 3, "--keep", 2)
+        with pytest.raises(SystemExit) as stop:
+            annlib("train", *words, "--score-every", 3, "--keep", 2)
+        assert stop.value.code == 130
+        output = capsys.readouterr().out
     assert output.endswith("To go on:  annlib train --resume run\n")
     Path("elsewhere").mkdir()
     os.chdir("elsewhere")  # the data folder was given relative to where it was started

@@ -1,37 +1,15 @@
 """annlib data: what it prints, writes, and how it ends."""
 
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from failing import failure
 from PIL import Image
 
-from annlib import __main__
 from annlib.data.balloon_town.dataset import write_scenes
 
 SIZE = ("--size", 32, 48)
-
-
-@pytest.fixture
-def annlib(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path):
-    """Runs a command line in an empty folder.  -> what it printed"""
-    monkeypatch.delenv("ANNLIB_TRACEBACK", raising=False)
-    monkeypatch.chdir(tmp_path)
-
-    def run(*words: object) -> str:
-        monkeypatch.setattr(sys, "argv", ["annlib", *map(str, words)])
-        __main__.main()
-        return capsys.readouterr().out
-
-    return run
-
-
-def failure(run, *words: object) -> str:
-    with pytest.raises(SystemExit) as stop:
-        run(*words)
-    assert isinstance(stop.value.code, str)  # Python prints it and exits with 1
-    return stop.value.code
 
 
 @pytest.mark.parametrize("name", ["cityscapes", "ade20k", "voc12aug"])

@@ -1,16 +1,19 @@
 """annlib evaluate: its options, its messages, and real processes that are stopped and started."""
 
+import io
 import json
 import os
 import signal
 import sys
 import time
+from contextlib import redirect_stdout
 from dataclasses import asdict, replace
 from pathlib import Path
 from subprocess import PIPE, Popen
 
 import numpy as np
 import pytest
+from failing import failure
 from PIL import Image
 from small_pictures import SPEC, pictures, save_tiny, tiny_model, tiny_segmenter, write_pictures
 from tiny import TINY
@@ -38,32 +41,10 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def annlib(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path):
-    """Runs a command line in an empty folder.  -> what it printed"""
-    monkeypatch.delenv("ANNLIB_TRACEBACK", raising=False)
-    monkeypatch.chdir(tmp_path)
-
-    def run(*words: object) -> str:
-        monkeypatch.setattr(sys, "argv", ["annlib", *map(str, words)])
-        __main__.main()
-        return capsys.readouterr().out
-
-    return run
-
-
-@pytest.fixture
 def evaluate(annlib, material: Path):
     """annlib evaluate with these options.  -> what it printed"""
     words = ("evaluate", material / "tiny.safetensors", "--data", material / "data")
     return lambda options="": annlib(*words, *options.split())
-
-
-def failure(run, *words: object) -> str:
-    """The message of a command that cannot be done."""
-    with pytest.raises(SystemExit) as stop:
-        run(*words)
-    assert isinstance(stop.value.code, str)
-    return stop.value.code
 
 
 def table_of(material: Path, test: TestConfig, precision: str = "fp32") -> str:
@@ -240,19 +221,30 @@ LAUNCHER = ["-m", "torch.distributed.run", "--standalone"]
 NUM_PICTURES = 150
 
 
+def command(data: Path, *words: object) -> list[str]:
+    """The evaluation of the images of a folder, with the network beside it."""
+    known = ("evaluate", data.parent / "tiny.safetensors", "--data", data)
+    return [*map(str, (*known, "--device", "cpu", "--threads", "1", *words))]
+
+
 def start(processes: int, data: Path, *words: object) -> Popen:
-    """The command on the pictures of a folder, with the network beside it."""
     launcher = [] if processes == 1 else [*LAUNCHER, f"--nproc-per-node={processes}"]
-    command = ["-m", "annlib", "evaluate", data.parent / "tiny.safetensors", "--data", data]
-    command += ["--device", "cpu", "--threads", "1", *words]
     return Popen(
-        [sys.executable, *launcher, *map(str, command)],
+        [sys.executable, *launcher, "-m", "annlib", *command(data, *words)],
         **{"stdout": PIPE, "stderr": PIPE, "text": True, "env": ENVIRONMENT},
     )
 
 
 def run(processes: int, data: Path, *words: object) -> str:
-    """What the command prints, taken to its end."""
+    """What the command prints, taken to its end; one process is this one."""
+    if processes == 1:
+        with (
+            redirect_stdout(io.StringIO()) as printed,
+            pytest.MonkeyPatch.context() as patch,
+        ):
+            patch.setattr(sys, "argv", ["annlib", *command(data, *words)])
+            __main__.main()
+        return printed.getvalue()
     process = start(processes, data, *words)
     output, errors = process.communicate(timeout=200)
     assert process.returncode == 0, errors
@@ -300,8 +292,9 @@ def assert_same(many: Path, out: Path, output: str) -> None:
     assert not list(out.glob("images-*.jsonl"))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize(
+    "workers", [pytest.param(0, marks=pytest.mark.all), pytest.param(2, marks=pytest.mark.slow)]
+)
 def test_interrupted_evaluation_says_how_to_go_on_and_does(many, tmp_path, workers) -> None:
     out = tmp_path / "out"
     code, output = stop(signal.SIGINT, 1, many, out, "--workers", workers)
@@ -311,8 +304,10 @@ def test_interrupted_evaluation_says_how_to_go_on_and_does(many, tmp_path, worke
     assert_same(many, out, run(1, many, "--out", out))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2)])
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [pytest.param(2, 1, marks=pytest.mark.slow), pytest.param(1, 2, marks=pytest.mark.all)],
+)
 def test_killed_evaluation_goes_on_with_another_number_of_processes(
     many: Path, tmp_path: Path, before: int, after: int
 ) -> None:

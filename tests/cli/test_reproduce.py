@@ -14,15 +14,15 @@ from tiny_zoo import CITYSCAPES, SHRINK, tiny_row
 
 from annlib import __main__, published_experiments
 from annlib.cli import reproduce
-from annlib.cli.reproduce import MULTI, SINGLE, Reproduced, reproduced_table
+from annlib.cli.reproduce import MULTI, SINGLE, reproduced_table
+from annlib.course import profiler, row_costs
+from annlib.course.profiler import Timing
+from annlib.course.row_costs import Cost, RowCost, shrunk
 from annlib.data import classes
 from annlib.data.datasets import labelled
 from annlib.data.synthetic import MARK, mimic
-from annlib.engine import profiler, row_costs
 from annlib.engine.inference import MULTI_SCALE, make_predictor
 from annlib.engine.metrics import Scores, evaluate
-from annlib.engine.profiler import Timing
-from annlib.engine.row_costs import Cost, RowCost, shrunk
 from annlib.model.ann import ANN
 from annlib.model.checkpoint import save
 from annlib.model.hub import load_published
@@ -66,16 +66,8 @@ def weights(row: Published, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def annlib(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    """Runs a command line.  -> what it printed"""
-
-    def run(*words: object) -> str:
-        fixed = ("--device", "cpu", "--repeat", 1)
-        monkeypatch.setattr(sys, "argv", ["annlib", "reproduce", *map(str, (*words, *fixed))])
-        __main__.main()
-        return capsys.readouterr().out
-
-    return run
+def annlib(annlib: Callable[..., str]) -> Callable[..., str]:
+    return lambda *words: annlib("reproduce", *words, "--device", "cpu", "--repeat", 1)
 
 
 def cells(text: str) -> list[list[str]]:
@@ -94,7 +86,7 @@ def test_table_has_published_here_and_the_difference() -> None:
         Cost(2, (512, 1024), Timing(900.0, 890.0, 910.0), 4.5),
     )
     scores = {SINGLE: scores_of(0.78), MULTI: scores_of(0.78)}
-    text = reproduced_table(Reproduced(ROW, scores, cost, "fp32", ()), CPU)
+    text = reproduced_table(ROW, scores, cost, (), "fp32", CPU)
     assert cells(text) == [
         ["", "mIoU %", "ms+flip %", "memory GB", "frames/s"],
         ["published", "77.40", "78.57", "6.00", "3.71"],
@@ -104,8 +96,8 @@ def test_table_has_published_here_and_the_difference() -> None:
 
 
 def test_what_was_not_measured_differs_by_nothing() -> None:
-    found = Reproduced(ROW, {SINGLE: scores_of(0.78)}, None, "fp32", ("Only three.",))
-    text = reproduced_table(found, CPU)
+    scores = {SINGLE: scores_of(0.78)}
+    text = reproduced_table(ROW, scores, None, ("Only three.",), "fp32", CPU)
     assert cells(text)[2:] == [["here", "78.00", "-", "-", "-"], ["difference", "+0.60", *"---"]]
     assert "**Only three.**" in text
 
@@ -178,7 +170,7 @@ def test_damaged_picture_ends_with_a_way_on(annlib, row, weights: Path, tmp_path
     whole = image.read_bytes()
     image.write_bytes(whole[:200])
     words = (CITYSCAPES, "--data", "city", "--weights", weights, "--no-benchmark")
-    with pytest.raises(SystemExit, match="keeps finished images: the same command continues"):
+    with pytest.raises(SystemExit, match="keeps what is done .*: the same command goes on"):
         annlib(*words)
     image.write_bytes(whole)
     assert "here" in annlib(*words)

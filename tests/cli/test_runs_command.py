@@ -5,12 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from failing import failure
 from PIL import Image
 from some_runs import make_run, save_checkpoint, some_scores, start_line
 
-from annlib import __main__
 from annlib.cli.runs import classes_table, flat, labels, runs_table, scores_table, settings_table
-from annlib.engine.runs import STARTS, Run, read_run, write_lines
+from annlib.course.runs import Run, read_run
+from annlib.engine.runs import STARTS, write_lines
 
 
 def cells(text: str) -> dict[str, list[str]]:
@@ -117,19 +118,11 @@ def test_settings_are_flattened() -> None:
 
 
 @pytest.fixture
-def annlib(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path):
+def annlib(annlib):
     """Runs a command line in a folder with two runs.  -> what it printed"""
-    monkeypatch.delenv("ANNLIB_TRACEBACK", raising=False)
-    monkeypatch.chdir(tmp_path)
     make_run(Path("runs/a"), seed=1, head="fcn", right=70)
     make_run(Path("runs/b"), seed=2, step=60, hour=10)
-
-    def run(*words: object) -> str:
-        monkeypatch.setattr(sys, "argv", ["annlib", "runs", *map(str, words)])
-        __main__.main()
-        return capsys.readouterr().out
-
-    return run
+    return lambda *words: annlib("runs", *words)
 
 
 @pytest.fixture
@@ -138,12 +131,6 @@ def no_matplotlib(monkeypatch: pytest.MonkeyPatch) -> None:
         if name.split(".")[0] in ("matplotlib", "seaborn") or name.startswith("annlib.course."):
             monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-
-
-def failure(run, *words: object) -> str:
-    with pytest.raises(SystemExit) as stop:
-        run(*words)
-    return str(stop.value.code)
 
 
 def colours(path: Path) -> int:

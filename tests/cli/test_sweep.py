@@ -8,20 +8,26 @@ import pytest
 
 from annlib.__main__ import read_command
 from annlib.cli.sweep import Sweep
-from annlib.course.sweeping.grid import Grid, make_grid, read_grid
-from annlib.course.sweeping.run import Outcome, collected, outcome_of, result_in, run_one, sweep
-from annlib.course.sweeping.tables import (
-    as_csv,
+from annlib.course.sweeping import (
+    Grid,
+    Outcome,
     cells,
+    collected,
     index_page,
+    make_grid,
+    outcome_of,
+    read_grid,
     report,
+    result_in,
+    run_one,
     summary_table,
+    sweep,
     write_all,
 )
 
 PARAMETERS = 'head = "ann"\nbins = [1, 3]\nseed = 0\n'
 CODE = """
-from annlib.course.sweeping.run import show_result
+from annlib.course.sweeping import show_result
 if head == "broken":
     raise RuntimeError("this head never works")
 with open("ran.txt", "a") as file:
@@ -106,8 +112,8 @@ def test_spread_is_that_of_a_sample_and_unknown_for_one_run(notebook: Path) -> N
         Outcome(number, "", {}, 1.0, {"miou": score}) for number, score in scores.items()
     ] + [Outcome(4, "", {}, 1.0, {}, "stopped")]
     two, one = cells(grid, outcomes)
-    assert tuple(two.numbers.loc["miou"]) == (2.0, pytest.approx(2**0.5), 2)
-    assert one.numbers.loc["miou", "n"] == 1 and one.num_failed == 1
+    assert tuple(two["numbers"].loc["miou"]) == (2.0, pytest.approx(2**0.5), 2)
+    assert one["numbers"].loc["miou", "n"] == 1 and one["num_failed"] == 1
     write_all(grid, outcomes, notebook.parent, "annlib sweep grid.json")
     stored = json.loads((notebook.parent / "results.json").read_text())
     plain = [cell["numbers"]["miou"]["sd"] for cell in stored["cells"]]
@@ -143,9 +149,10 @@ def test_one_run_alone_and_a_table_of_what_is_there(
     assert result_in(tmp_path / "out/runs" / f"{grid.number(2).name}.ipynb") == outcome.result
     assert outcome_of(tmp_path / "out", grid.number(1)) is None
     found = cells(grid, collected(grid, tmp_path / "out"))
-    assert [(c.num_failed, c.num_missing) for c in found] == [(0, 1), (0, 2)]
+    assert [(c["num_failed"], c["num_missing"]) for c in found] == [(0, 1), (0, 2)]
     assert "not run" in report(grid, [outcome])
-    assert as_csv(grid, [outcome]).splitlines()[1:] == [
+    write_all(grid, [outcome], tmp_path, "annlib sweep grid.json")
+    assert (tmp_path / "results.csv").read_text().splitlines()[1:] == [
         "fcn,cells,10.0,,1,0,1",
         "fcn,miou,4.0,,1,0,1",
         "broken,,,,0,0,2",

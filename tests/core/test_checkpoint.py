@@ -4,16 +4,13 @@ import errno
 import os
 import pickle
 import random
-import resource
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from full_disk import disk_with_room_for
 from safetensors.torch import save_file
 from some_runs import save_checkpoint
 from tiny import TINY, wake
@@ -238,19 +235,6 @@ def test_pickle_is_not_opened(tmp_path: Path) -> None:
 def test_missing_header_is_told(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="There is no checkpoint"):
         read_header(tmp_path / "a.safetensors")
-
-
-@contextmanager
-def disk_with_room_for(num_bytes: int) -> Iterator[None]:
-    """Inside, the system lets no file grow larger."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-        signal.signal(signal.SIGXFSZ, handler)
 
 
 @pytest.fixture

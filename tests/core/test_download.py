@@ -2,18 +2,16 @@
 
 import errno
 import hashlib
-import resource
-import signal
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import Request
 
 import pytest
 from file_server import Files, closed_port, serving
+from full_disk import disk_with_room_for
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -253,19 +251,6 @@ def test_redirect_that_drops_the_encryption_is_refused() -> None:
     )
     with pytest.raises(URLError, match="redirects to http://b/a.bin, which is not encrypted"):
         handler.redirect_request(Request("https://a"), None, 302, "", {}, "http://b/a.bin")
-
-
-@contextmanager
-def disk_with_room_for(num_bytes: int) -> Iterator[None]:
-    """Inside, the system lets no file grow larger."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-        signal.signal(signal.SIGXFSZ, handler)
 
 
 @pytest.mark.parametrize("room", [4321, len(CONTENT) - 1])

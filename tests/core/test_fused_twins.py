@@ -17,6 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from annlib.config import ModelConfig, TrainConfig
 from annlib.course.attention import capture_attention
+from annlib.course.implementations import FoldedAttention
 from annlib.engine.inference import autocast
 from annlib.engine.optimization import make_optimizer, train
 from annlib.model.ann import ANN, map_size
@@ -25,7 +26,6 @@ from annlib.model.build import build_model
 from annlib.model.fused import (
     FoldedAFNB,
     FoldedAPNB,
-    FoldedAttention,
     fuse_for_inference,
     fuse_for_training,
 )

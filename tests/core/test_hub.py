@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from failing import failure
 from file_server import Files, closed_port, serving
 from foreign_weights import (
     SLIM,
@@ -23,6 +24,7 @@ from torch import Tensor
 from torchvision.models import ResNet50_Weights, ResNet101_Weights, resnet50
 
 from annlib import __main__, published_experiments
+from annlib.cli.weights import all_weights, find_weights, verify
 from annlib.config import ModelConfig, experiment_from
 from annlib.experiments import FULL_SIZE, LAPTOP
 from annlib.model import hub
@@ -32,14 +34,11 @@ from annlib.model.checkpoint import load, save
 from annlib.model.hub import (
     PRETRAINED,
     Pretrained,
-    all_weights,
     fetch_published,
-    find_weights,
     import_published,
     kept_at,
     load_backbone,
     load_published,
-    verify,
 )
 from annlib.published_experiments import Published
 
@@ -370,24 +369,6 @@ def rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Published, ..
             monkeypatch.setitem(published_experiments.NAMES, name, rows[-1])
     monkeypatch.setattr(hub, "ROWS", tuple(rows))
     return tuple(rows)
-
-
-@pytest.fixture
-def annlib(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs a command line.  -> what it printed"""
-
-    def run(*words: object) -> str:
-        monkeypatch.setattr(sys, "argv", ["annlib", *map(str, words)])
-        __main__.main()
-        return capsys.readouterr().out
-
-    return run
-
-
-def failure(run: Run, *words: object) -> str:
-    with pytest.raises(SystemExit) as stop:
-        run(*words)
-    return str(stop.value.code)
 
 
 def line_of(name: str, printed: str) -> list[str]:

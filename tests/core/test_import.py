@@ -1,6 +1,7 @@
 """What has to be installed for which part of annlib."""
 
 import ast
+import json
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, packages_distributions, requires
@@ -14,8 +15,10 @@ import annlib
 
 PACKAGE = Path(annlib.__file__).parent
 CORE = ("torch", "torchvision", "numpy", "pillow", "einops", "safetensors", "tqdm")
+FACTS = ("annlib", "annlib.published_experiments", "annlib.experiments")
+NETWORK = "annlib.model.checkpoint"  # after the facts, before all others
 BLOCK = """
-import importlib, sys
+import importlib, json, sys
 class Without:
     finders = list(sys.meta_path)
     def find_spec(self, name, path=None, target=None):
@@ -23,9 +26,11 @@ class Without:
             specs = (finder.find_spec(name, path, target) for finder in self.finders)
             return next((spec for spec in specs if spec), None)
 sys.meta_path[:] = [Without()]
+loaded = {{}}
 for module in {modules!r}:
     importlib.import_module(module)
-print(*sorted(sys.modules))
+    loaded[module] = [*sys.modules]
+print(json.dumps(loaded))
 """
 
 
@@ -66,18 +71,21 @@ def modules_below_the_course() -> list[str]:
     return [dotted(path) for path in paths if path.stem not in ("__init__", "__main__")]
 
 
-def import_without(blocked: list[str], modules: list[str]) -> set[str]:
-    """Names of all modules that are loaded afterwards, in a new process."""
-    program = BLOCK.format(blocked=blocked, modules=modules)
+@pytest.fixture(scope="module")
+def loaded() -> dict[str, set[str]]:
+    """Modules of a new process after each import, one after another, without what is not needed."""
+    modules = [*FACTS, NETWORK, *modules_below_the_course()]
+    program = BLOCK.format(blocked=not_needed(), modules=[*dict.fromkeys(modules)])
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
-    return set(result.stdout.split())
+    return {module: set(names) for module, names in json.loads(result.stdout).items()}
 
 
-def test_library_needs_the_core_packages_only() -> None:
-    blocked = not_needed()
-    assert {"tyro", "matplotlib", "IPython", "jupytext", "pandas"} <= set(blocked)
-    import_without(blocked, ["annlib", *modules_below_the_course()])
+def test_library_needs_the_core_packages_only(loaded: dict[str, set[str]]) -> None:
+    blocked = set(not_needed())
+    assert {"tyro", "matplotlib", "IPython", "jupytext", "pandas"} <= blocked
+    assert {*modules_below_the_course()} <= set(loaded)
+    assert not blocked & set().union(*loaded.values())
 
 
 def offered_to_editors() -> set[str]:
@@ -103,11 +111,10 @@ def test_unknown_name_is_an_attribute_error() -> None:
         annlib.ANM  # noqa: B018
 
 
-@pytest.mark.parametrize("module", ["annlib", "annlib.published_experiments", "annlib.experiments"])
-def test_facts_load_nothing_heavy(module: str) -> None:
-    assert not {"torch", "numpy", "PIL"} & import_without([], [module])
+@pytest.mark.parametrize("module", FACTS)
+def test_facts_load_nothing_heavy(module: str, loaded: dict[str, set[str]]) -> None:
+    assert not {"torch", "numpy", "PIL"} & loaded[module]
 
 
-def test_network_loads_no_pictures_and_no_torchvision() -> None:
-    loaded = import_without([], ["annlib.model.checkpoint"])
-    assert not {"torchvision", "PIL", "matplotlib", "IPython"} & loaded
+def test_network_loads_no_pictures_and_no_torchvision(loaded: dict[str, set[str]]) -> None:
+    assert not {"torchvision", "PIL", "matplotlib", "IPython"} & loaded[NETWORK]

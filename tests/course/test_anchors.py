@@ -5,6 +5,7 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
+from shown_in import errors
 
 from annlib.config import ModelConfig
 from annlib.course.attention import anchor_boxes
@@ -19,7 +20,6 @@ from annlib.course.interventions import (
     near_edges,
     projections_across,
     score,
-    strength,
     with_levels,
 )
 from annlib.course.plots.attention import anchor_map as draw_anchor_map
@@ -33,7 +33,6 @@ from annlib.course.plots.attention import (
 )
 from annlib.course.plots.attention import two_maps as draw_two_maps
 from annlib.course.widgets.attention import BLOCKS, cell_map, context_scale
-from annlib.course.widgets.base import Explorer
 from annlib.data.balloon_town.dataset import make_scene
 from annlib.data.datasets import FIRST_VAL_SEED
 from annlib.model.ann import ANN
@@ -51,11 +50,6 @@ def apnb() -> Baseline:
 @pytest.fixture(scope="module")
 def ann() -> ANN:
     return shipped_model("balloon_ann")
-
-
-def errors(widget: Explorer) -> list[str]:
-    """What went wrong while the widget drew."""
-    return [o["evalue"] for o in widget.output.outputs if o["output_type"] == "error"]
 
 
 # Anchors
@@ -90,12 +84,14 @@ def test_anchors_count_up() -> None:
 
 def test_strongest_anchor_is_named_by_its_place(apnb: Baseline) -> None:
     attention = attention_with(apnb, SCENE.image, (1, 3, 6, 8))
-    first = strongest(attention, 95, 42)[0]
-    row, column = divmod(first.index - (1 + 9 + 36), 8)
-    assert first.place == f"level 8 row {row} column {column}"
-    assert first.weight == pytest.approx(float(attention.row(95, 42).max()))
+    weights = attention.row(95, 42)
+    place, weight, box = strongest(attention, 95, 42)[0]
+    row, column = divmod(int(weights.argmax()) - (1 + 9 + 36), 8)
+    assert place == f"level 8 row {row} column {column}"
+    assert weight == pytest.approx(float(weights.max()))
+    assert tuple(box) == (16 * row, 24 * column, 16 * (row + 1), 24 * (column + 1))
     picture = draw_anchor_map(SCENE.image, attention, 95, 42, "Anchors", "apnb")
-    assert first.place in picture.alt and "110 anchors" in picture.alt and picture.png()
+    assert place in picture.alt and "110 anchors" in picture.alt and picture.png()
 
 
 # Cells
@@ -151,9 +147,8 @@ def test_roles_can_be_swapped_where_channels_agree(ann: ANN) -> None:
     assert straight.weights.shape == swapped.weights.shape == (384, 110)
     assert not torch.allclose(straight.weights, swapped.weights)
     low, _ = low_and_high(ann, SCENE.image)
-    alt = draw_two_maps(
-        SCENE.image, strength(low), swapped, ("Low asks", "High answers"), 95, 42
-    ).alt
+    asking = low[0].norm(dim=0).numpy(), "Low asks", "High answers"
+    alt = draw_two_maps(SCENE.image, asking, swapped, 95, 42).alt
     assert alt.startswith("Low asks, High answers.")
 
 
@@ -171,16 +166,14 @@ def test_walk_through_the_published_network_needs_no_memory() -> None:
 
 def test_cell_map_draws_every_level_and_stays_inside() -> None:
     widget = cell_map(SCENE)
-    widget.controls["row"].value = widget.controls["column"].value = 23
+    widget.controls["cell row"].value = widget.controls["cell column"].value = 23
     for level in widget.controls["level"].options:
         widget.controls["level"].value = level
         assert not errors(widget)
-    widget.close()
 
 
 def test_context_volume_draws_both_blocks_from_silent_to_twice(ann: ANN) -> None:
     widget = context_scale(ann, SCENE)
     for block, factor in product(BLOCKS, (0.0, 1.0, 2.0)):
-        widget.controls["block"].value, widget.controls["factor"].value = block, factor
+        widget.controls["block"].value, widget.controls["context x"].value = block, factor
         assert not errors(widget)
-    widget.close()

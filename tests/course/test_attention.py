@@ -1,25 +1,22 @@
 """Attention is caught as it was computed, laid out where it belongs, and measured in shares."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from tiny import TINY
 from torch import nn
 from torch.nn.functional import adaptive_avg_pool2d
 
-from annlib.config import ModelConfig
 from annlib.course.attention import (
     Attention,
+    Match,
     anchor_boxes,
     attention_blocks,
     attention_map,
     attention_of,
     capture_attention,
-    model_input,
-    query_index,
-    to_pixels,
-)
-from annlib.course.attention_metrics import (
-    Match,
     class_masses,
     count_right,
     entropy,
@@ -27,38 +24,25 @@ from annlib.course.attention_metrics import (
     house_answers,
     mass_on,
     match,
+    model_input,
     pixel_view,
     predict_labels,
+    query_index,
     query_on,
+    to_pixels,
 )
 from annlib.course.plots.scenes import say_attention
+from annlib.course.receptive_field import side_of_field
 from annlib.data.balloon_town.dataset import make_scene
 from annlib.data.balloon_town.layout import CLASS_NAMES, HOUSES
 from annlib.model.ann import map_size
 from annlib.model.build import build_model
-from annlib.model.localnet import receptive_field
-
-
-@pytest.fixture(autouse=True)
-def seed() -> None:
-    torch.manual_seed(0)
 
 
 def tiny(head: str) -> nn.Module:
     scales = (1, 2) if head == "ppm" else (1, 2, 3)
-    return build_model(
-        ModelConfig(
-            depth=9,
-            num_classes=10,
-            key_channels=4,
-            value_channels=4,
-            hidden_channels=8,
-            pool_scales=scales,
-            head=head,
-            width=8,
-            aux_channels=4,
-        )
-    )
+    sizes = {"num_classes": 10, "key_channels": 4, "hidden_channels": 8, "pool_scales": scales}
+    return build_model(replace(TINY, head=head, **sizes))
 
 
 def images(height: int = 40, width: int = 64, batch: int = 2) -> torch.Tensor:
@@ -338,7 +322,7 @@ def test_a_pixel_sees_as_far_as_said_and_no_farther() -> None:
         (gradient,) = torch.autograd.grad(answer[y, 96], image, retain_graph=True)
         rows = gradient[0].sum((0, 2)).nonzero()
         reach += [y - int(rows.min()), int(rows.max()) - y]
-    assert 2 * max(reach) + 1 == pixel_view(receptive_field(1, head_kernels=1)) == 85
+    assert 2 * max(reach) + 1 == pixel_view(side_of_field(1, head_kernels=1)) == 85
 
 
 def test_predicted_labels_are_classes_of_every_pixel() -> None:
@@ -352,8 +336,7 @@ def test_true_labels_count_as_all_right(monkeypatch: pytest.MonkeyPatch) -> None
     scenes = [make_scene(seed) for seed in (1, 2)]
     truth = {scene.image.tobytes(): scene.labels for scene in scenes}
     monkeypatch.setattr(
-        "annlib.course.attention_metrics.predict_labels",
-        lambda model, image: truth[image.tobytes()],
+        "annlib.course.attention.predict_labels", lambda model, image: truth[image.tobytes()]
     )
     num_houses = sum(len(scene.houses) for scene in scenes)
     assert count_right(nn.Identity(), scenes) == (num_houses, num_houses)

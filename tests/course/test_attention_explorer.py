@@ -3,10 +3,8 @@
 import io
 import json
 import re
-from collections.abc import Iterator
 from functools import partial
 
-import ipywidgets
 import numpy as np
 import pytest
 import torch
@@ -17,28 +15,25 @@ from traitlets import TraitError
 
 from annlib.course.attention import projections_of
 from annlib.course.interventions import untrained
-from annlib.course.plots.attention import View, subject_of, views_of
+from annlib.course.widgets.base import saved_page
 from annlib.course.widgets.explorer import (
     ANCHORS,
     MAP,
     POSITIONS,
     ROLES,
     AttentionExplorer,
+    View,
     anchor_map,
     attention_explorer,
     pack,
+    subject_of,
     two_maps,
+    views_of,
 )
 from annlib.data.balloon_town.dataset import make_scene
 from annlib.model.build import shipped_model
 
 SCENE = make_scene(5)
-
-
-@pytest.fixture(autouse=True)
-def no_widget_survives() -> Iterator[None]:
-    yield
-    ipywidgets.Widget.close_all()
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +131,7 @@ def test_closing_twenty_explorers_leaves_none(ann: nn.Module) -> None:
     views = views_of({"ann": ann}, SCENE.image)
     before = set(_instances)
     for _ in range(20):
-        one = AttentionExplorer({"scene": subject_of(SCENE)}, lambda image: views, (0, 0))
+        one = AttentionExplorer({"scene": SCENE}, lambda image: views, None)
         one.observe(print, "xy")
         one.close()
         assert not one._msg_callbacks.callbacks
@@ -176,7 +171,7 @@ def test_huge_photo_is_refused_before_it_is_unpacked(explorer: AttentionExplorer
 
 
 def test_standalone_page_holds_all_and_asks_nobody(explorer: AttentionExplorer) -> None:
-    page = explorer.to_html()
+    page = saved_page({"state": explorer.get_state()}, "Attention explorer")
     assert "http" not in page.replace("http-equiv", "")
     state = re.search(r'<script type="application/json" id="state">(.*?)</script>', page)[1]
     assert json.loads(state)["xy"] == list(explorer.xy)
@@ -184,7 +179,8 @@ def test_standalone_page_holds_all_and_asks_nobody(explorer: AttentionExplorer) 
 
 
 def test_standalone_page_cannot_be_ended_by_a_name(ann: nn.Module) -> None:
-    page = attention_explorer({"</script><b>": ann}, SCENE).to_html()
+    widget = attention_explorer({"</script><b>": ann}, SCENE)
+    page = saved_page({"state": widget.get_state()}, "Attention explorer")
     assert "</script><b>" not in page
 
 

@@ -7,16 +7,17 @@ import nbformat
 import pytest
 
 from annlib.cli.lessons import Build
-from annlib.course.authoring.build import (
+from annlib.course.authoring import (
     build,
     build_all,
     check_current,
     finished,
     hidden_lines,
     notebook_text,
+    quiz_options,
+    read,
     stub,
 )
-from annlib.course.authoring.source import Option, quiz_options, read
 
 FIXTURE = Path(__file__).parents[1] / "lessons/90_fixture.py"
 TEXT = FIXTURE.read_text()
@@ -134,7 +135,7 @@ def test_quiz_options_fold_their_own_explanation():
     quiz = cells_of(notebook_text(read(FIXTURE), "learner"))["quiz:lost"]
     assert "<summary>A. Where the <strong>centre</strong> of gravity is.</summary>" in quiz
     assert "**No.** It says exactly that." in quiz and "[x]" not in quiz
-    assert quiz_options("- [x] a\n  why\n  more\n") == [Option(True, "a", "why more")]
+    assert quiz_options("- [x] a\n  why\n  more\n") == [(True, "a", "why more")]
 
 
 def test_links_to_exercises_become_anchors_of_their_headings():

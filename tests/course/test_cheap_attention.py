@@ -1,15 +1,21 @@
 """Cheap attention in a trained network, its figures and its widgets."""
 
-from collections.abc import Iterator
 from functools import partial
 
-import ipywidgets
 import pytest
 import torch
 from shown_in import alt
 
-from annlib.course.attention_metrics import house_answers
+from annlib.course.attention import house_answers
 from annlib.course.efficient import FAMILIES, exact, method_of, windows
+from annlib.course.interventions import (
+    MethodScore,
+    attention_by,
+    capture_qkv,
+    relative_error,
+    replaced_attention,
+    score_method,
+)
 from annlib.course.lesson import ROOT
 from annlib.course.plots.costs import (
     KIND_LOOKS,
@@ -18,15 +24,6 @@ from annlib.course.plots.costs import (
     comparison,
     label_of,
     method_cost_curves,
-)
-from annlib.course.replace_attention import (
-    Score,
-    attention_by,
-    capture_qkv,
-    relative_error,
-    replaced_attention,
-    say_method,
-    score_method,
 )
 from annlib.course.widgets.attention import method_chooser
 from annlib.course.widgets.costs import SHOWN, method_costs
@@ -39,12 +36,6 @@ SCENE = make_scene(FIRST_VAL_SEED + 21)
 NETWORK = shipped_model("balloon_nonlocal")
 ASKED = capture_qkv(NETWORK, SCENE.image)
 WINDOWS = partial(windows, size=ASKED.size, side=8)
-
-
-@pytest.fixture(autouse=True)
-def no_widget_survives() -> Iterator[None]:
-    yield
-    ipywidgets.Widget.close_all()
 
 
 # In a trained network
@@ -82,7 +73,7 @@ def test_a_network_without_a_non_local_block_is_refused() -> None:
 
 
 def test_a_method_is_told_in_words() -> None:
-    said = say_method(NETWORK, "windows", 8, SCENE, 0)
+    said = method_chooser(NETWORK, SCENE).draw("windows", 2, 0)[1]
     assert "fewer pairs" in said and "0% of its attention" in said
 
 
@@ -90,7 +81,7 @@ def test_a_method_is_told_in_words() -> None:
 
 
 def rows() -> list[Row]:
-    score = Score(0.5, 0.1, 0.3, 0.29)
+    score = MethodScore(0.5, 0.1, 0.3, 0.29)
     return [Row(name, family.shrinks, 0.1, score) for name, family in FAMILIES.items()]
 
 
@@ -145,8 +136,8 @@ def test_every_method_can_be_drawn() -> None:
 
 def test_the_chooser_follows_its_controls() -> None:
     chooser = method_chooser(NETWORK, SCENE)
-    chooser.controls["name"].value = "criss-cross"
-    chooser.controls["step"].value = 0
+    chooser.controls["method"].value = "criss-cross"
+    chooser.controls["size"].value = 0
     assert alt(chooser).startswith("criss-cross 1.") and "criss-cross (1 passes" in chooser.words()
 
 
@@ -156,4 +147,3 @@ def test_cost_sliders_can_take_all_their_values() -> None:
         for value in (control.options[0], control.options[-1]):
             control.value = value
             assert all(name in alt(box) for name in SHOWN)
-    box.close()

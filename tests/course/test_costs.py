@@ -1,14 +1,11 @@
 """Costs by formula against the counter, and what the figures and widgets say of them."""
 
-from collections.abc import Iterator
 from itertools import product
 from math import inf
 
-import ipywidgets
 import pytest
 import torch
 
-from annlib.course.commutation import exchange, layers
 from annlib.course.costs import (
     HEADS,
     Setting,
@@ -23,23 +20,19 @@ from annlib.course.implementations import (
     Shape,
     asymmetric_flops,
     attention_implementations,
-    block_flops,
-    folded_block_flops,
+    exchange,
+    layers,
     nonlocal_flops,
 )
 from annlib.course.plots.costs import cost_curves, orders
-from annlib.course.timing import Conditions
+from annlib.course.profiler import Conditions, operation_counter, peak_bytes
 from annlib.course.widgets import attention, costs
 from annlib.course.widgets.costs import GRIDS
-from annlib.engine.profiler import peak_bytes
+from annlib.model.asymmetric import AFNB, APNB
+from annlib.model.fused import FoldedAFNB, FoldedAPNB
 
+BLOCKS = {"AFNB": (AFNB, FoldedAFNB), "APNB": (APNB, FoldedAPNB)}
 CPU = Conditions(torch.device("cpu"), repeat=2)
-
-
-@pytest.fixture(autouse=True)
-def no_widget_survives() -> Iterator[None]:
-    yield
-    ipywidgets.Widget.close_all()
 
 
 @pytest.mark.parametrize(("size", "channels"), [((7, 12), 16), ((128, 256), 256)])
@@ -63,11 +56,18 @@ def test_memory_by_formula_is_near_what_is_held() -> None:
 
 @pytest.mark.parametrize("name", ["AFNB", "APNB"])
 @pytest.mark.parametrize("size", [(9, 13), (64, 128)])
-def test_steps_of_a_block_add_up_to_its_formula(name: str, size: tuple[int, int]) -> None:
+def test_steps_of_a_block_add_up_to_what_torch_counts(name: str, size: tuple[int, int]) -> None:
     shape = block_shape(name, size, 64)
-    assert sum(step_gflops(shape, False).values()) == pytest.approx(block_flops(shape) / 1e9)
-    folded = sum(step_gflops(shape, True).values())
-    assert folded == pytest.approx(folded_block_flops(shape) / 1e9)
+    widths = (shape.key_in_channels, shape.channels)[name == "APNB" :]
+    inner = shape.key_channels, shape.value_channels, shape.pool_scales
+    with torch.device("meta"):
+        maps = [torch.empty(1, count, *size) for count in widths]
+        modules = [kind(*widths, *inner).eval() for kind in BLOCKS[name]]
+    for module, folded in zip(modules, (False, True), strict=True):
+        with operation_counter() as counter, torch.no_grad():
+            module(*maps)
+        counted = pytest.approx(counter.get_total_flops() / 1e9)
+        assert sum(step_gflops(shape, folded).values()) == counted
 
 
 def test_network_with_more_blocks_takes_more() -> None:
@@ -81,7 +81,6 @@ def test_cost_explorer_answers_for_every_state() -> None:
     shown = [widget.draw(*state)[0].alt for state in states]
     assert len(set(shown)) == len(shown) == 16
     assert any("does not fit here" in text for text in shown)
-    widget.close()
 
 
 def test_slider_of_anchors_names_as_many_as_its_grids_have() -> None:
@@ -99,24 +98,21 @@ def test_network_bill_answers_for_every_head(head: str) -> None:
     widget = costs.network_cost()
     shown = [widget.draw(head, size)[0].alt for size in costs.SIZES.values()]
     assert all("GFLOPs in all" in text for text in shown)
-    widget.close()
 
 
 def test_fold_bill_answers_for_the_ends_of_its_sliders() -> None:
     widget = costs.folding_cost()
     states = product(("AFNB", "APNB"), (8, 256), (8, 256), (64, 2048))
     assert len({widget.draw(*state).alt for state in states}) == 16
-    widget.close()
 
 
 def test_order_swap_says_who_may_change_places() -> None:
     widget = attention.layer_order(layers(4), torch.randn(2, 4, 16, 24))
-    states = product(layers(4), attention.SCALES)
+    states = product(layers(4), widget.controls["n x n"].options)
     shown = [widget.draw(name, cells, 3).alt for name, cells in states]
     may = {text.split(",")[0] for text in shown if "They commute" in text}
     assert may == {"1 x 1 convolution", "batch norm"}
     assert not any("batch norm, training" in text for text in shown if "They commute" in text)
-    widget.close()
 
 
 def test_orders_that_agree_are_said_to_agree_by_rounding() -> None:

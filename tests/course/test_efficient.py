@@ -17,7 +17,7 @@ from annlib.course.efficient import (
     share_of_work,
     weights_of,
 )
-from annlib.engine.profiler import operation_counter
+from annlib.course.profiler import operation_counter
 
 SIZE = (16, 24)
 CASES = [(name, option) for name, family in FAMILIES.items() for option in family.options]

@@ -1,15 +1,18 @@
 """Every exercise of every lesson: correct answers pass, each misconception gets its advice."""
 
+import ast
 import time
 from importlib import import_module
 from pathlib import Path
+from string import Formatter
 
 import pytest
 import torch
 from exercises import Gallery, lesson_02
 
 from annlib.course import checks
-from annlib.course.authoring.source import read
+from annlib.course.authoring import read
+from annlib.course.checks import base
 from annlib.course.lesson import LINE
 from annlib.experiments import town
 from annlib.model.build import build_model
@@ -105,3 +108,33 @@ def test_advice_is_shown_without_the_checkers_lines_and_broken_between_words() -
     (shown,) = checks.NotYet(advice)._render_traceback_()
     assert "Traceback" not in shown and max(map(len, shown.splitlines())) <= LINE
     assert " ".join(shown.split()) == f"Not yet. {advice}".strip()
+
+
+def names_with_values(path: Path) -> list[tuple[str, int]]:
+    """The words that a checker gives to a function of messages, and how many values it adds."""
+    place = {"NotYet": 0, "text": 0, "passed": 0, "expect": 1, "judge": 3}
+    found = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in place:
+            told = node.args[place[node.func.id] :]
+            known = not any(isinstance(one, ast.Starred) for one in told)
+            if told and known and isinstance(told[0], ast.Constant):
+                found.append((told[0].value, 0 if node.func.id == "judge" else len(told) - 1))
+    return found
+
+
+def test_every_message_of_the_table_is_used_with_as_many_values_as_it_shows() -> None:
+    paths = sorted(Path(base.__file__).parent.glob("*.py"))
+    sources = "".join(path.read_text(encoding="utf-8") for path in paths)
+    for name, message in base.MESSAGES.items():
+        assert f'"{name}"' in sources, name
+        assert message.rstrip().endswith((".", "?", "!", ")", "}")), name
+    for word, num_values in (one for path in paths for one in names_with_values(path)):
+        fields = [
+            field
+            for _, field, *_ in Formatter().parse(base.MESSAGES.get(word, ""))
+            if field is not None
+        ]
+        shown = max((int(field) + 1 for field in fields if field), default=len(fields))
+        assert num_values == shown, word
+        assert word in base.MESSAGES or word.endswith((".", "?")), word

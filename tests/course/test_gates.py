@@ -9,21 +9,27 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from annlib.course.authoring.build import notebook_text
-from annlib.course.authoring.lint import findings_by_point
-from annlib.course.authoring.source import read
+from annlib.course.authoring import notebook_text, read
 from annlib.course.lesson import CLAIM, PROGRESS, Claim
-from annlib.course.running import gates, pages
+from annlib.course.running import gates, release
 from annlib.course.running.execute import Run
 from annlib.course.widgets.explorer import attention_explorer
 from annlib.data.balloon_town.dataset import make_scene
 from annlib.model.build import shipped_model
+from tools.check_lessons import findings_by_point
 
 FIXTURE = Path(__file__).parents[1] / "lessons/90_fixture.py"
 TEXT = FIXTURE.read_text()
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAA"
 PIXEL += "AABJRU5ErkJggg=="
 ALT = "One dark pixel, nothing else."
+SHARED_GATES = (
+    gates.all_cells_ran,
+    gates.widget_errors,
+    gates.time_budget,
+    gates.no_silent_minute,
+    gates.figures_have_alt,
+)
 
 
 def picture(alt: str = ALT) -> nbformat.NotebookNode:
@@ -66,36 +72,44 @@ def with_widget(*outputs: nbformat.NotebookNode) -> nbformat.NotebookNode:
     return notebook
 
 
+def found(gate, notebook: nbformat.NotebookNode) -> list[str]:
+    """The findings of a gate."""
+    return list(gate(notebook))
+
+
 def test_sound_lesson_passes_every_gate():
-    for gate in gates.SHARED_GATES.values():
-        assert gate(with_widget(picture())) == []
+    for gate in SHARED_GATES:
+        assert found(gate, with_widget(picture())) == []
 
 
 def test_crashed_widget_callback_is_found():
-    findings = gates.widget_errors(with_widget(error("ValueError")))
+    findings = found(gates.widget_errors, with_widget(error("ValueError")))
     assert "ValueError: reason" in findings[0]
 
 
 def test_only_not_yet_may_be_raised_by_a_learner_edition():
-    assert gates.only_not_started(executed(error("NotYet"))) == []
-    assert "'draw()' raised TypeError" in gates.only_not_started(executed(error("TypeError")))[0]
+    assert found(gates.only_not_started, executed(error("NotYet"))) == []
+    assert (
+        "'draw()' raised TypeError"
+        in found(gates.only_not_started, executed(error("TypeError")))[0]
+    )
 
 
 def test_more_than_one_and_a_half_of_the_stated_time_is_too_long():
-    assert gates.time_budget(executed(seconds=29.0)) == []
-    assert "limit 30 s" in gates.time_budget(executed(seconds=31.0))[0]
+    assert found(gates.time_budget, executed(seconds=29.0)) == []
+    assert "limit 30 s" in found(gates.time_budget, executed(seconds=31.0))[0]
 
 
 def test_libraries_may_take_their_time_to_load():
     notebook = executed(seconds=31.0)
     notebook.cells[1].metadata["tags"] = ["setup"]
-    assert gates.time_budget(notebook) == []
+    assert found(gates.time_budget, notebook) == []
 
 
 def test_lesson_that_states_no_time_for_its_mode_is_found():
     notebook = executed()
     notebook.metadata.papermill.parameters["mode"] = "full"
-    assert "does not say how long 'full' runs" in gates.time_budget(notebook)[0]
+    assert "does not say how long 'full' runs" in found(gates.time_budget, notebook)[0]
 
 
 def test_minutes_and_hours_are_read_as_seconds():
@@ -105,13 +119,13 @@ def test_minutes_and_hours_are_read_as_seconds():
 
 @pytest.mark.parametrize("place", [executed, with_widget])
 def test_picture_without_alt_text_is_found(place):
-    assert "alt text" in gates.figures_have_alt(place(picture(alt="plot")))[0]
+    assert "alt text" in found(gates.figures_have_alt, place(picture(alt="plot")))[0]
 
 
 def test_figure_that_came_out_as_text_is_found():
     text = {"text/plain": "<Figure size 300x200 with 1 Axes>"}
     output = nbformat.v4.new_output("display_data", data=text)
-    assert "as the text" in gates.figures_have_alt(executed(output))[0]
+    assert "as the text" in found(gates.figures_have_alt, executed(output))[0]
 
 
 def stating(text: str, *claims: Claim) -> nbformat.NotebookNode:
@@ -134,7 +148,7 @@ def gain(value: float, within: float = 0.5, judge: str = "run") -> Claim:
 @pytest.mark.parametrize("text", ["12.3", "12 times", "some 12.8 %", "−12.3"])
 def test_number_in_the_text_agrees_with_its_claim_within_the_tolerance(text):
     sign = -1 if "−" in text else 1
-    assert gates.claims_hold(stating(text, gain(sign * 12.4))) == []
+    assert found(gates.claims_hold, stating(text, gain(sign * 12.4))) == []
 
 
 @pytest.mark.parametrize(
@@ -147,7 +161,7 @@ def test_number_in_the_text_agrees_with_its_claim_within_the_tolerance(text):
     ],
 )
 def test_number_in_the_text_without_a_measurement_is_found(notebook, message):
-    assert message in gates.claims_hold(notebook)[0]
+    assert message in found(gates.claims_hold, notebook)[0]
 
 
 def test_what_a_quick_run_cannot_measure_is_compared_with_the_record(tmp_path, monkeypatch):
@@ -157,27 +171,27 @@ def test_what_a_quick_run_cannot_measure_is_compared_with_the_record(tmp_path, m
     for notebook in (learned, quick):
         notebook.metadata["annlib"] = {"source": "notebooks/source/91_more.py"}
     gates.record(learned, seconds=61.2)
-    assert gates.claims_hold(quick) == []
+    assert found(gates.claims_hold, quick) == []
     quick.cells[0].metadata["claims"] = [["14.0", "gain"]]
-    assert "came out as 12.3" in gates.claims_hold(quick)[0]
+    assert "came out as 12.3" in found(gates.claims_hold, quick)[0]
 
 
 def test_text_is_not_compared_with_a_run_of_another_seed_but_the_claim_has_to_be_made():
-    assert gates.claims_hold(stating("12.3", gain(99.0, judge="none"))) == []
-    assert "no cell claims 'gain'" in gates.claims_hold(stating("12.3"))[0]
+    assert found(gates.claims_hold, stating("12.3", gain(99.0, judge="none"))) == []
+    assert "no cell claims 'gain'" in found(gates.claims_hold, stating("12.3"))[0]
 
 
 def test_minute_without_a_progress_bar_is_found():
-    assert "without a word" in gates.no_silent_minute(executed(seconds=61))[0]
+    assert "without a word" in found(gates.no_silent_minute, executed(seconds=61))[0]
     bar = nbformat.v4.new_output("display_data", data={PROGRESS: {"done": 5, "total": 5}})
-    assert gates.no_silent_minute(executed(bar, seconds=61)) == []
-    assert gates.no_silent_minute(executed(seconds=59)) == []
+    assert found(gates.no_silent_minute, executed(bar, seconds=61)) == []
+    assert found(gates.no_silent_minute, executed(seconds=59)) == []
 
 
 def test_cell_that_did_not_run_is_found():
     notebook = executed()
     notebook.cells[1].execution_count = None
-    assert "was not executed" in gates.all_cells_ran(notebook)[0]
+    assert "was not executed" in found(gates.all_cells_ran, notebook)[0]
 
 
 def test_run_that_ended_before_its_first_cell_is_reported(tmp_path):
@@ -185,19 +199,19 @@ def test_run_that_ended_before_its_first_cell_is_reported(tmp_path):
     output.write_text(notebook_text(read(FIXTURE), "solution"))
     report = gates.review(Run(output, output, 1.0, "DeadKernelError"))
     assert report.findings["runs"] == ["DeadKernelError"] and report.findings["time"] == []
-    assert "DeadKernelError" in pages.publish([report], tmp_path).read_text()
+    assert "DeadKernelError" in release.publish([report], tmp_path).read_text()
 
 
 def test_page_shows_what_is_inside_a_widget_with_its_alt_text_and_loads_nothing():
-    page = pages.lesson_page(with_widget(picture()), "name")
-    assert f'alt="{ALT}"' in page and pages.NOTE in page
+    page = release.lesson_page(with_widget(picture()), "name")
+    assert f'alt="{ALT}"' in page and release.NOTE in page
     assert "<script" not in page and 'src="http' not in page and "<title>Title</title>" in page
 
 
 def test_page_shows_formulas_as_mathml_but_not_in_code():
     notebook = executed()
     notebook.cells[0].source += "\n\n$x_i < 2$ and `$y$` and $$\\frac{1}{N}$$"
-    page = pages.lesson_page(notebook, "name")
+    page = release.lesson_page(notebook, "name")
     assert page.count("<math") == 2 and "<mfrac>" in page and "<code>$y$</code>" in page
 
 
@@ -205,7 +219,7 @@ def test_index_shows_title_picture_seconds_and_every_gate(tmp_path):
     output = tmp_path / "01_name.ipynb"
     nbformat.write(executed(picture(), seconds=40), output)
     report = gates.review(Run(output, output, 41.0, None))
-    page = pages.publish([report], tmp_path).read_text()
+    page = release.publish([report], tmp_path).read_text()
     assert f'alt="{ALT}"' in page and '<a href="01_name.html">Title</a>' in page
     assert "<li class=red>✗ time" in page and "<li>✓ widgets" in page
     assert "41 s with the start of Python; cells 40 s, 20 s stated (quick)" in page
@@ -214,7 +228,7 @@ def test_index_shows_title_picture_seconds_and_every_gate(tmp_path):
 def test_index_shows_what_was_measured(tmp_path):
     output = tmp_path / "01_name.ipynb"
     nbformat.write(stating("12.3", gain(12.3)), output)
-    page = pages.publish([gates.review(Run(output, output, 1.0, None))], tmp_path).read_text()
+    page = release.publish([gates.review(Run(output, output, 1.0, None))], tmp_path).read_text()
     assert "1 measured numbers" in page and "<td>12.3 x</td>" in page
 
 
@@ -306,7 +320,7 @@ def with_explorer() -> nbformat.NotebookNode:
 
 
 def test_explorer_lives_on_in_a_frame_and_has_a_still_beside_it() -> None:
-    page = pages.lesson_page(with_explorer(), "a lesson")
+    page = release.lesson_page(with_explorer(), "a lesson")
     inner = html.unescape(re.search(r'srcdoc="([^"]*)"', page)[1])
     state = re.search(r'id="state">(.*?)</script>', inner)[1]
     numbers = base64.b64decode(json.loads(state)["data"]["base64"])
@@ -316,5 +330,5 @@ def test_explorer_lives_on_in_a_frame_and_has_a_still_beside_it() -> None:
 
 
 def test_outside_its_frames_a_page_has_no_script() -> None:
-    page = re.sub(r'srcdoc="[^"]*"', "", pages.lesson_page(with_explorer(), "a lesson"))
+    page = re.sub(r'srcdoc="[^"]*"', "", release.lesson_page(with_explorer(), "a lesson"))
     assert "<script" not in page

@@ -1,6 +1,7 @@
 """Implementations of attention and blocks: FLOPs by formula, agreement, comparison, table."""
 
 from dataclasses import replace
+from functools import partial
 from math import isnan
 
 import pytest
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from annlib.course.implementations import (
     Channels,
+    FoldedAttention,
     FusedNonLocalAttention,
     Shape,
     asymmetric_flops,
@@ -20,29 +22,29 @@ from annlib.course.implementations import (
     both_poolings_flops,
     compare_blocks,
     comparison_table,
-    folded_block_flops,
-    folded_flops,
     make_block,
     nonlocal_bytes,
     nonlocal_flops,
 )
-from annlib.course.timing import (
+from annlib.course.profiler import (
     SHIFTS,
     Comparison,
     Conditions,
     Implementation,
     Measured,
     Results,
+    Timing,
     as_trained,
     compare,
     full_float32,
+    operation_counter,
+    peak_bytes,
     relative_difference,
     smooth_noise,
 )
-from annlib.engine.profiler import Timing, operation_counter, peak_bytes
 from annlib.model.asymmetric import AFNB, APNB, AsymmetricAttention
 from annlib.model.baselines import NonLocalAttention
-from annlib.model.fused import FoldedAFNB, FoldedAPNB, FoldedAttention, pyramid_means
+from annlib.model.fused import FoldedAFNB, FoldedAPNB, pyramid_means
 from benchmarks import mmseg_reference
 from benchmarks.mmseg_reference import installed
 
@@ -110,18 +112,17 @@ def test_ordinary_attention_is_counted_alike(shape: Shape) -> None:
 @few
 @given(OF_TWO | OF_ONE_MAP)
 @pytest.mark.parametrize(
-    ("form", "formula"),
-    [(AsymmetricAttention, asymmetric_flops), (FoldedAttention, folded_flops)],
+    ("form", "folded"), [(AsymmetricAttention, False), (FoldedAttention, True)]
 )
-def test_asymmetric_attention_is_counted_alike(form: type, formula, shape: Shape) -> None:
+def test_asymmetric_attention_is_counted_alike(form: type, folded: bool, shape: Shape) -> None:
     widths = (shape.channels, shape.key_in_channels, *inner(shape), shape.pool_scales)
     module = AskedLast(form(*widths, shape.shared))
-    assert counted(module, shape, 2) == formula(shape)
+    assert counted(module, shape, 2) == asymmetric_flops(shape, folded)
 
 
 BLOCKS = [
     (AFNB, APNB, block_flops, lambda shape: 0),
-    (FoldedAFNB, FoldedAPNB, folded_block_flops, both_poolings_flops),
+    (FoldedAFNB, FoldedAPNB, partial(block_flops, folded=True), both_poolings_flops),
 ]
 
 

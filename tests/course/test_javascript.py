@@ -9,8 +9,7 @@ import pytest
 import torch
 from playwright._impl._driver import compute_driver_executable
 
-from annlib.course.attention import Projections
-from annlib.course.attention_metrics import class_masses, entropy
+from annlib.course.attention import Projections, class_masses, entropy
 from annlib.course.plots.attention import say_place
 from annlib.course.plots.scenes import say_attention
 from annlib.course.widgets.base import module

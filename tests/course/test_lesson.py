@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from annlib.course import lesson as lesson_module
 from annlib.course.lesson import CLAIM, PROGRESS, bundle, open_lesson, progress
+from annlib.engine.inference import choose_device
 
 EACH = {"quick": 1, "learn": 2, "full": 3}
 
@@ -27,7 +27,7 @@ def test_seed_of_the_run_is_torch_s_seed() -> None:
 def test_auto_takes_a_gpu_only_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
     for found, device in ((False, "cpu"), (True, "cuda")):
         monkeypatch.setattr(torch.cuda, "is_available", lambda found=found: found)
-        assert lesson_module.chosen_device("auto").type == device
+        assert choose_device("auto").type == device
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_parameter_that_papermill_passed_on_in_vain_is_found(
 ) -> None:
     cells = ["", "mode = 'learn'", "# Parameters\nmode = 'quick'\nsead = 7\n"]
     monkeypatch.setattr(
-        lesson_module, "get_ipython", lambda: SimpleNamespace(user_ns={"In": cells})
+        "annlib.course.lesson.get_ipython", lambda: SimpleNamespace(user_ns={"In": cells})
     )
     with pytest.raises(ValueError, match="no parameter 'sead'.*mean 'seed'"):
         open_lesson("quick", "cpu", 0)

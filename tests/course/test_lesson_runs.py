@@ -12,7 +12,7 @@ from queue import Empty
 import nbformat
 import pytest
 
-from annlib.course.authoring.build import build, build_all
+from annlib.course.authoring import build, build_all
 from annlib.course.lesson import check_parameters, known_parameters
 from annlib.course.running import execute, offline
 from annlib.course.running.execute import (
@@ -22,7 +22,7 @@ from annlib.course.running.execute import (
     run_all,
 )
 from annlib.course.running.gates import widget_errors
-from annlib.course.running.release import Batch, release
+from annlib.course.running.release import release
 
 FIXTURE = Path(__file__).parents[1] / "lessons/90_fixture.py"
 QUICK = {"mode": "quick", "device": "cpu", "seed": 3}
@@ -96,7 +96,7 @@ def test_no_lesson_is_begun_after_an_interrupt(tmp_path, monkeypatch, reason):
         raise reason
 
     monkeypatch.setattr(execute, "run", slow_after_the_first)
-    monkeypatch.setattr(execute, "ProcessPoolExecutor", lambda jobs, **_: ThreadPoolExecutor(jobs))
+    monkeypatch.setattr(execute, "ProcessPoolExecutor", lambda jobs, *_: ThreadPoolExecutor(jobs))
     notebooks = [write_lesson(tmp_path / f"{name}.ipynb") for name in "abcde"]
     with pytest.raises(reason):
         run_all(notebooks, tmp_path / "out", {"mode": "quick"}, jobs=1, progress=stop)
@@ -122,7 +122,7 @@ def test_release_of_the_fixture_is_green_and_has_pages(tmp_path):
     (tmp_path / "notebooks/source/90_fixture.py").write_text(FIXTURE.read_text())
     build_all(tmp_path)
     said = []
-    assert release(tmp_path, Batch(tmp_path / "build", QUICK), said.append) == []
+    assert release(tmp_path, tmp_path / "build", QUICK, said.append) == []
     assert "solutions/90_fixture.ipynb ran in" in said[0] and "learner/90_fixture" in said[1]
     assert 'href="90_fixture.html"' in (tmp_path / "build/index.html").read_text()
     page = (tmp_path / "build/90_fixture.html").read_text()
@@ -159,7 +159,7 @@ def test_kernel_is_this_interpreter_plots_inline_and_crashed_widgets_are_found(
     notebook = nbformat.read(found.output, as_version=4)
     expected = f"{sys.executable} module://matplotlib_inline.backend_inline\n"
     assert notebook.cells[2].outputs[0].text == expected
-    assert found.error is None and "ZeroDivisionError" in widget_errors(notebook)[0]
+    assert found.error is None and "ZeroDivisionError" in next(widget_errors(notebook))
 
 
 @pytest.mark.notebooks

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import ipywidgets
 import pytest
 import torch
 
@@ -24,12 +23,6 @@ SCENE = make_scene(5)
 TOTAL = 6
 
 
-@pytest.fixture(autouse=True)
-def no_widget_survives() -> Iterator[None]:
-    yield
-    ipywidgets.Widget.close_all()
-
-
 def six_steps(taken: list[int], broken_at: int = 0, pause: float = 0.0) -> Iterator[Step]:
     for number in range(1, TOTAL + 1):
         if number == broken_at:
@@ -40,25 +33,16 @@ def six_steps(taken: list[int], broken_at: int = 0, pause: float = 0.0) -> Itera
 
 
 def live_run(taken: list[int], broken_at: int = 0, pause: float = 0.0) -> LiveRun:
-    return LiveRun(
-        six_steps(taken, broken_at, pause),
-        TOTAL,
-        2,
-        lambda step: Validation(step, step / 10, 0.3, SCENE.labels),
-        SCENE,
-        "ann",
-    )
+    steps = six_steps(taken, broken_at, pause)
+    scores = [Validation(step, step / 10, 0.3, SCENE.labels) for step in range(TOTAL + 1)]
+    return LiveRun(steps, TOTAL, 2, scores.__getitem__, SCENE, "ann")
 
 
 def test_without_an_event_loop_finish_takes_all_steps(capsys: pytest.CaptureFixture) -> None:
     run = live_run(taken := []).start()
     run.finish()
-    assert taken == list(range(1, TOTAL + 1)) and [one.step for one in run.validations] == [
-        0,
-        2,
-        4,
-        6,
-    ]
+    assert taken == list(range(1, TOTAL + 1))
+    assert [one.step for one in run.validations] == [0, 2, 4, 6]
     assert "Step 6 of 6" in capsys.readouterr().out
 
 
@@ -170,10 +154,8 @@ def test_the_state_is_told_once_beside_the_picture_and_in_its_alternative_text()
 
 def test_rates_are_told_as_they_are() -> None:
     said = rates(TrainConfig(10, base_lr=1.0, min_lr=0.0, power=1.0)).alt
-    assert (
-        "Step 0 has the learning rate 1, step 0 the highest" in said
-        and "half way it is 0.5" in said
-    )
+    assert "Step 0 has the learning rate 1, step 0 the highest" in said
+    assert "half way it is 0.5" in said
 
 
 def test_losses_on_one_batch_are_told() -> None:

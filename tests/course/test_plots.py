@@ -26,10 +26,10 @@ from annlib.course.plots.style import (
     faded,
     spotlight,
 )
-from annlib.course.plots.training import learning_curves, say_loss, smoothed
+from annlib.course.plots.training import learning_curves, smoothed
+from annlib.course.runs import Run, read_run
 from annlib.data.balloon_town.dataset import make_scene, repaint
 from annlib.data.balloon_town.layout import PALETTE
-from annlib.engine.runs import Run, read_run
 
 SCENE = make_scene(5)
 
@@ -290,5 +290,6 @@ def test_short_curves_are_not_smoothed() -> None:
     assert smoothed(values).tolist() == values.tolist()
 
 
-def test_curve_of_one_point_neither_rises_nor_falls() -> None:
-    assert say_loss(np.array([20]), np.array([1.5])) == "At step 20 the loss is 1.50."
+def test_curve_of_one_point_neither_rises_nor_falls(run: Run) -> None:
+    single = replace(run, history=[{"step": 20, "loss": 1.5, "lr": 0.1}])
+    assert "At step 20 the loss is 1.50. The learning rate" in drawn(single).alt

@@ -1,6 +1,5 @@
 """The ledger shows every prediction of a lesson, those included that come out later."""
 
-from collections.abc import Iterator
 from html.parser import HTMLParser
 
 import ipywidgets
@@ -13,12 +12,6 @@ from annlib.course.widgets.base import Explorer
 from annlib.course.widgets.scenes import prediction_ledger
 
 EXPECTED, SURPRISE = "✓ as expected", "≠ a surprise"
-
-
-@pytest.fixture(autouse=True)
-def no_widget_survives() -> Iterator[None]:
-    yield
-    ipywidgets.Widget.close_all()
 
 
 class Rows(HTMLParser):
@@ -101,12 +94,12 @@ def test_the_box_leaves_the_surprises_and_gives_the_others_back() -> None:
     predictions = two_and_one()
     ledger = prediction_ledger(predictions)
     whole = rows(ledger)
-    ledger.controls["only_surprises"].value = True
+    ledger.controls["only surprises"].value = True
     assert rows(ledger) == [row for row in whole if row[-1] == SURPRISE] != []
     predictions.compare("1.4", 1, 2)
     predictions.compare("1.5", 1, 1)
     assert [row[0] for row in rows(ledger)] == ["1.2", "1.4"]
-    ledger.controls["only_surprises"].value = False
+    ledger.controls["only surprises"].value = False
     assert rows(ledger)[:3] == whole and len(rows(ledger)) == 5
 
 
@@ -114,14 +107,14 @@ def test_without_a_surprise_the_box_leaves_a_sentence() -> None:
     predictions = Predictions()
     predictions.compare("1.1", 1, 1)
     ledger = prediction_ledger(predictions)
-    ledger.controls["only_surprises"].value = True
+    ledger.controls["only surprises"].value = True
     assert html_of(ledger) == "" and "none with a surprise" in ledger.words()
 
 
 def test_two_ledgers_of_one_lesson_both_fill_and_filter_alone() -> None:
     predictions = two_and_one()
     first, second = prediction_ledger(predictions), prediction_ledger(predictions)
-    first.controls["only_surprises"].value = True
+    first.controls["only surprises"].value = True
     predictions.compare("1.4", 1, 2)
     assert [len(rows(one)) for one in (first, second)] == [2, 4]
 

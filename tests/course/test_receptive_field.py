@@ -1,20 +1,29 @@
 """How far a position sees: by kernels, by what really changes, by gradients, and in words."""
 
+from dataclasses import replace
+
 import ipywidgets
 import numpy as np
 import pytest
 import torch
+from tiny import TINY
 from torch import Tensor, nn
 
-from annlib.config import ModelConfig
 from annlib.course.plots.scenes import receptive_field as draw
-from annlib.course.receptive_field import BLOCK, REDUCE, Field, Viewer, depths, theoretical_field
+from annlib.course.receptive_field import (
+    BLOCK,
+    REDUCE,
+    Field,
+    Viewer,
+    depths,
+    side_of_field,
+    theoretical_field,
+)
 from annlib.course.widgets.explorer import ReceptiveField
 from annlib.data.balloon_town.dataset import make_scene
 from annlib.experiments import town
 from annlib.model.baselines import Baseline
 from annlib.model.build import build_model, shipped_model
-from annlib.model.localnet import receptive_field as side_by_formula
 from annlib.model.resnet import ResNet
 
 SCENE = make_scene(5)
@@ -23,17 +32,7 @@ LOCAL = ("stem", "stage2", "stage3", "stage4", "stage5", REDUCE)
 
 
 def small(head: str = "nonlocal", depth: int = 9) -> Baseline:
-    config = ModelConfig(
-        head=head,
-        depth=depth,
-        width=16,
-        num_classes=4,
-        hidden_channels=8,
-        key_channels=4,
-        value_channels=4,
-        aux_channels=4,
-    )
-    return build_model(config).eval()
+    return build_model(replace(TINY, head=head, depth=depth)).eval()
 
 
 def positive(layers: nn.Module) -> nn.Module:
@@ -96,8 +95,8 @@ def test_field_counts_dilation() -> None:
 def test_side_is_that_of_the_networks_own_formula(depth: int) -> None:
     found = depths(small(depth=depth))
     blocks = {9: 1, 17: 2}[depth]
-    assert theoretical_field(found["stage5"], (9, 9)).size[0] == side_by_formula(blocks)
-    assert theoretical_field(found[REDUCE], (9, 9)).size[1] == side_by_formula(blocks, 1)
+    assert theoretical_field(found["stage5"], (9, 9)).size[0] == side_of_field(blocks)
+    assert theoretical_field(found[REDUCE], (9, 9)).size[1] == side_of_field(blocks, 1)
 
 
 @pytest.mark.parametrize("head", ["nonlocal", "apnb"])
@@ -180,7 +179,6 @@ def test_widget_follows_pixel_and_depth() -> None:
     widget.controls["depth"].value = BLOCK
     said.append(widget.words())
     assert len(set(said)) == 3 and "column 18" in said[1] and "every pixel" in said[2]
-    widget.close()
 
 
 def test_closed_widget_leaves_nothing_behind() -> None:

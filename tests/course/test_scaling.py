@@ -8,15 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from annlib.course.implementations import (
-    FOLDED_APNB,
-    FUSED,
-    NONLOCAL,
-    Channels,
-    attention_implementations,
-)
-from annlib.course.plots.costs import growth_chart, measured_points
-from annlib.course.scaling import (
+from annlib.course.costs import (
     MEASURED,
     Curve,
     curves_of,
@@ -26,8 +18,15 @@ from annlib.course.scaling import (
     paper_table,
     slopes_table,
 )
-from annlib.course.timing import Comparison, Conditions, Measured, compare
-from annlib.engine.profiler import Timing
+from annlib.course.implementations import (
+    FOLDED_APNB,
+    FUSED,
+    NONLOCAL,
+    Channels,
+    attention_implementations,
+)
+from annlib.course.plots.costs import growth_chart, measured_points
+from annlib.course.profiler import Comparison, Conditions, Measured, Timing, compare
 
 N = (1024, 2048, 4096, 8192)
 NUMBERS = st.lists(st.floats(0.01, 1e6), min_size=2, max_size=8)

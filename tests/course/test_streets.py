@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from annlib.course.plots.scenes import coverage, window_map
-from annlib.course.preflight import GPUS, PRECISIONS, estimate, published_memory, share_reached
+from annlib.course.row_costs import GPUS, PRECISIONS, estimate, published_memory, share_reached
 from annlib.course.training import measured_step, parameters_of, same_classes, sample_image
 from annlib.course.widgets.costs import preflight
 from annlib.course.widgets.scenes import window_sliders
@@ -47,7 +47,6 @@ def test_preflight_shows_every_state() -> None:
         for gpu in GPUS:
             for precision in PRECISIONS:
                 widget.draw(name, gpu, 16, precision)
-    widget.close()
 
 
 def test_windows_cover_every_pixel_and_their_number_is_told() -> None:
@@ -59,10 +58,9 @@ def test_windows_cover_every_pixel_and_their_number_is_told() -> None:
 
 def test_window_sliders_show_every_state() -> None:
     widget = window_sliders(np.full((32, 64, 3), 200, np.uint8))
-    for _, side in widget.controls["side"].options:
+    for _, side in widget.controls["window"].options:
         for _, share in widget.controls["stride"].options:
             widget.draw(side, share)
-    widget.close()
 
 
 @pytest.mark.parametrize("name", ["cityscapes", "ade20k", "voc12aug"])

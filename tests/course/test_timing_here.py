@@ -1,16 +1,26 @@
 """Lesson 03: time as operations predict it, as it is measured, and when it is not."""
 
 import time
-from collections.abc import Iterator
 from itertools import product
 from math import inf
 
-import ipywidgets
 import pytest
 import torch
 
-from annlib.course import scaling
-from annlib.course.costs import Setting
+from annlib.course import costs
+from annlib.course.costs import (
+    SECONDS,
+    TIMED,
+    Setting,
+    Times,
+    in_turn,
+    key,
+    predicted,
+    refusal,
+    said_seconds,
+    say_times,
+    timed,
+)
 from annlib.course.implementations import (
     NONLOCAL,
     PLAIN_APNB,
@@ -18,29 +28,12 @@ from annlib.course.implementations import (
     asymmetric_flops,
     nonlocal_flops,
 )
-from annlib.course.plots.costs import cost_curves, say_times
-from annlib.course.scaling import (
-    SECONDS,
-    TIMED,
-    Times,
-    in_turn,
-    key,
-    predicted,
-    refusal,
-    said_seconds,
-    timed,
-)
+from annlib.course.plots.costs import cost_curves
+from annlib.course.profiler import Timing
 from annlib.course.widgets.costs import CHANNELS, GRIDS, MEASURE, SIDES, CostExplorer
-from annlib.engine.profiler import Timing
 
 CPU = torch.device("cpu")
 TINY = Setting((8, 16), 32, (1, 3))
-
-
-@pytest.fixture(autouse=True)
-def no_widget_survives() -> Iterator[None]:
-    yield
-    ipywidgets.Widget.close_all()
 
 
 def explorer(setting: Setting) -> CostExplorer:
@@ -63,7 +56,7 @@ def test_nothing_is_measured_before_the_button_is_pressed(monkeypatch: pytest.Mo
     def not_now(*given: object) -> None:
         raise AssertionError("measured")
 
-    monkeypatch.setattr(scaling, "calls", not_now)
+    monkeypatch.setattr(costs, "calls", not_now)
     widget = explorer(TINY)
     assert "Measure here" in widget.words() and "predicted" not in widget.words()
     with pytest.raises(AssertionError, match="measured"):
@@ -81,7 +74,7 @@ def test_button_shows_both_times_beside_their_predictions() -> None:
         assert 0 < timing.fastest <= timing.median <= timing.slowest
         ratio = timing.median / 1000 / predicted(name, TINY, widget.times.speed)
         assert f"{ratio:.1f} times the prediction" in said
-    widget.controls["width"].value = 24
+    widget.controls["W"].value = 24
     assert widget.words().count("not measured yet") == 2
 
 
@@ -149,7 +142,7 @@ def test_form_that_is_slow_on_a_quarter_is_not_called_on_the_whole(
 
         return {name: lambda name=name: call(name) for name in names}
 
-    monkeypatch.setattr(scaling, "calls", slow)
+    monkeypatch.setattr(costs, "calls", slow)
     times = timed(Times(1e12), TINY, inf, CPU)
     assert (NONLOCAL, (4, 8)) in asked and (NONLOCAL, (8, 16)) not in asked
     assert list(times.timings) == [key(PLAIN_APNB, TINY)]
@@ -170,7 +163,7 @@ def test_rounds_end_in_time_and_the_first_one_does_not_count() -> None:
 
     found = in_turn(forms(0.01), CPU, time.perf_counter() + 10)
     assert all(timing.slowest < 50 for timing in found.values())
-    assert len(calls["a"]) == len(calls["b"]) == scaling.MOST_ROUNDS + 1
+    assert len(calls["a"]) == len(calls["b"]) == costs.MOST_ROUNDS + 1
     calls = {name: [] for name in "ab"}
     assert in_turn(forms(0.01), CPU, time.perf_counter())["a"].fastest >= 50
 

@@ -23,13 +23,14 @@ from annlib.data.balloon_town.layout import (
     PAINTS,
     PALETTE,
     Balloon,
+    Dice,
     House,
     Layout,
     Scene,
     plan_scene,
     with_patterns,
 )
-from annlib.data.balloon_town.painting import Canvas, Dice, disc, polygon, rectangle, wave
+from annlib.data.balloon_town.painting import Canvas, disc, polygon, rectangle, wave
 from annlib.data.classes import folder_spec
 
 
@@ -84,7 +85,7 @@ def test_a_seed_gives_the_stored_bytes(seed: int, expected: str) -> None:
 def test_another_process_paints_the_same_bytes() -> None:
     program = (
         "import sys; from annlib.data.balloon_town.layout import plan_scene; "
-        "from annlib.data.balloon_town.render import paint_scene; "
+        "from annlib.data.balloon_town.painting import paint_scene; "
         "sys.stdout.write(paint_scene(plan_scene(7)).image.tobytes().hex())"
     )
     run = [sys.executable, "-c", program]

@@ -18,12 +18,12 @@ from annlib.data.classes import (
     CAMVID,
     CITYSCAPES,
     CITYSCAPES_TRAIN_IDS,
-    PUBLISHED_IMAGES,
     VOC12AUG,
     DatasetSpec,
     folder_spec,
     spread_colour,
 )
+from annlib.data.synthetic import PUBLISHED_IMAGES
 from annlib.engine import predictor
 from annlib.model.checkpoint import Checkpoint
 from annlib.published_experiments import ROWS

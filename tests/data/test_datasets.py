@@ -1,6 +1,7 @@
 """Folders of images with labels, the ways in which they can be wrong, and both splits by name."""
 
 import pickle
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from torch.utils.data import Subset
 
 from annlib.config import IGNORE_INDEX, DataConfig
 from annlib.data.balloon_town.dataset import make_scene, write_scenes
+from annlib.data.check import training_problem
 from annlib.data.classes import BALLOON_TOWN, CAMVID, CITYSCAPES, DatasetSpec
 from annlib.data.datasets import (
     FIRST_VAL_SEED,
@@ -25,7 +27,6 @@ from annlib.data.datasets import (
     label_pixels,
     labelled,
     open_data,
-    training_problem,
 )
 from annlib.data.io import read_image
 from annlib.data.loader import Draw, Seeded
@@ -402,3 +403,18 @@ def test_a_class_list_tells_the_layout_of_the_folder_too(tmp_path: Path) -> None
 def test_benchmark_root_that_is_a_plain_folder_is_told(folder: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no cityscapes in .*This looks like a plain fold"):
         open_data(ZOO_ROWS[0].experiment.data, folder)
+
+
+def test_test_split_is_not_looked_at_by_training_and_has_no_stand_in(tmp_path: Path) -> None:
+    for split in ("train", "val", "test"):
+        write_scenes(tmp_path / split, 2, {"train": 0, "val": 10, "test": 20}[split])
+    (tmp_path / "train/classes.txt").rename(tmp_path / "classes.txt")
+    damaged = sorted((tmp_path / "test").rglob("*.png"))
+    for path in damaged:
+        path.write_bytes(b"not an image")
+    splits = open_data(DataConfig("folder", (64, 64), (128, 192), 2), tmp_path)
+    assert len([*splits.train]) == len([*splits.val]) == 2
+    with pytest.raises(ValueError, match=re.escape(str(tmp_path / "test"))):
+        labelled(splits.spec, tmp_path, "test")[0]
+    with pytest.raises(ValueError, match="has the splits train and val, and no test"):
+        labelled(BALLOON_TOWN, None, "test")

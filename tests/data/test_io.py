@@ -13,7 +13,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from annlib.data.io import all_or_nothing, read_image, read_labels
+from annlib.data.io import read_image, read_labels
+from annlib.files import all_or_nothing
 
 HEIGHT, WIDTH = 5, 7
 COLOURS = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 4), dtype=np.uint8)

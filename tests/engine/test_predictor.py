@@ -12,20 +12,19 @@ from PIL import Image
 from tiny import TINY, wake
 from torch import nn
 
+from annlib.cli.evaluate import check_folder_classes
+from annlib.cli.predict import segment_image
 from annlib.config import TestConfig
 from annlib.data.classes import ADE20K, BALLOON_TOWN, CAMVID, CITYSCAPES, VOC12AUG, DatasetSpec
-from annlib.data.io import read_image, read_labels
-from annlib.data.transforms import normalise
+from annlib.data.io import normalise, read_image, read_labels
 from annlib.engine import predictor
 from annlib.engine.inference import make_predictor
 from annlib.engine.predictor import (
     Network,
     Segmenter,
-    check_folder_classes,
     find_network,
     network_of,
     save_prediction,
-    segment_image,
     segmenter,
 )
 from annlib.engine.trainer import Trainer

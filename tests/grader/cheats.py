@@ -14,7 +14,8 @@ from annlib.grader.confine import Limits
 from annlib.grader.judge import Result, Submission, mark
 from annlib.grader.sandbox import Sandbox
 
-SHORT = Limits(call_seconds=2, cells_seconds=10, questions_seconds=5, wall_seconds=15, memory_gib=2)
+# Processor seconds count the import of torch, too; seconds by the clock, how busy this machine is.
+SHORT = Limits(call_seconds=1, cells_seconds=4, questions_seconds=3, wall_seconds=20, memory_gib=2)
 
 FOOLED = """
 def attention_weights(*arguments): return {}
@@ -150,7 +151,7 @@ class Attempt(NamedTuple):
 
 
 def attempted(cells: Sequence[str], sandbox: Sandbox, folder: Path) -> Attempt:
-    """Grades cells, with a secret in the folder and a port that listens."""
+    """Grades the cells of a cheat, with a secret in the folder and a port that listens."""
     secret, outside = folder / "secret.txt", folder / "outside.txt"
     secret.write_text("the answers")
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -159,7 +160,7 @@ def attempted(cells: Sequence[str], sandbox: Sandbox, folder: Path) -> Attempt:
         words["PORT"] = str(server.getsockname()[1])
         for word, meant in words.items():
             cells = tuple(cell.replace(word, meant) for cell in cells)
-        one = Submission("eve", ("eve.ipynb",), cells, {}, "", "", {})
+        one = Submission("eve", ("eve.ipynb",), tuple(cells), {}, "", "", {})
         result = mark(A1, one, 1, sandbox, SHORT)
         called = accepted(server)
     running = subprocess.run(("ps", "-eo", "args"), capture_output=True, text=True).stdout

@@ -10,6 +10,7 @@ from pathlib import Path
 import a1_answers
 import a2_answers
 import a3_answers
+import torch
 from attacks import ATTACKS, NOTHING, cells_of
 from cheats import CHEATS, attempted
 from in_process import AS_USER, ROOT, lost, marks_for, solutions
@@ -18,7 +19,7 @@ from known import FILES, Gallery, changed_files, mistaken, until
 from annlib.course.assignments.a1 import A1
 from annlib.course.assignments.a2 import A2
 from annlib.course.assignments.a3 import A3
-from annlib.engine.results import cpu_name
+from annlib.engine.results import device_name
 from annlib.grader.intake import parsed
 from annlib.grader.judge import Assignment
 from annlib.grader.release import edition
@@ -91,7 +92,8 @@ def main() -> None:
         lines = [
             "# The grader, tried out",
             "",
-            f"{datetime.now(UTC):%Y-%m-%d}, {cpu_name()}. Written by `tests/grader/evidence.py`.",
+            f"{datetime.now(UTC):%Y-%m-%d}, {device_name(torch.device('cpu'))}. "
+            "Written by `tests/grader/evidence.py`.",
             "",
             "## Answers, right and wrong",
             "",

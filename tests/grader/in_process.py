@@ -9,8 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import ModuleType
 
-from annlib.course.authoring.build import finished
-from annlib.course.authoring.source import read
+from annlib.course.authoring import finished, read
 from annlib.grader.confine import Limits
 from annlib.grader.judge import Assignment, Files, Mark, drawn, marks, requests
 from annlib.grader.release import source_of

@@ -12,8 +12,7 @@ from annlib import __main__
 from annlib.course.assignments.a1 import A1
 from annlib.course.assignments.a2 import A2
 from annlib.course.assignments.a3 import A3
-from annlib.course.authoring.build import hidden_lines
-from annlib.course.authoring.source import read
+from annlib.course.authoring import hidden_lines, read
 from annlib.grader.judge import Assignment, Task
 from annlib.grader.release import edition, release, source_of
 

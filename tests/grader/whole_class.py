@@ -18,12 +18,13 @@ from pathlib import Path
 
 import a1_answers
 import nbformat
+import torch
 from cheats import CHEATS, SHORT
 from in_process import AS_USER, ROOT, solutions
 from known import mistaken
 
 from annlib.course.assignments.a1 import A1
-from annlib.engine.results import cpu_name
+from annlib.engine.results import device_name
 from annlib.grader.batch import grade, write_all
 from annlib.grader.intake import collect
 from annlib.grader.release import edition
@@ -96,7 +97,7 @@ def tried(folder: Path, count: int) -> Iterator[str]:
         f"are short ({SHORT.cells_seconds} s of a processor for cells, {SHORT.questions_seconds} s "
         "for questions): without end is as far as that.\n"
     )
-    machine = f"{cpu_name()}, {os.cpu_count()} CPUs"
+    machine = f"{device_name(torch.device('cpu'))}, {os.cpu_count()} CPUs"
     yield f"{datetime.now(UTC):%Y-%m-%d}, {machine}; load before: {load:.1f}\n"
     yield "| jobs | graded | time | each |\n|---|---|---|---|"
     for jobs in (1, 2):

@@ -12,7 +12,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn.functional import conv2d
 
-from annlib.engine.profiler import operation_counter
+from annlib.course.profiler import operation_counter
 from annlib.grader import judge as grading
 from annlib.grader.judge import Answer, Call, Check, Files, close, integer, normal, values
 

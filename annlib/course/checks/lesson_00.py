@@ -1,9 +1,8 @@
 """Checkers of lesson 00: the set-up, and a first query pixel."""
 
 from annlib.config import IGNORE_INDEX
-from annlib.course.attention import Attention
-from annlib.course.attention_metrics import class_masses
-from annlib.course.checks.base import NotYet, check_pixel, expect
+from annlib.course.attention import Attention, class_masses
+from annlib.course.checks.base import check_pixel, expect
 from annlib.course.lesson import say
 from annlib.course.plots.scenes import say_attention
 from annlib.data.balloon_town.layout import BALLOONS, CLASS_NAMES, HOUSES, Scene
@@ -11,12 +10,8 @@ from annlib.data.balloon_town.layout import BALLOONS, CLASS_NAMES, HOUSES, Scene
 
 def click_arrived(clicked: bool) -> None:
     """The round trip from the browser to Python."""
-    if not isinstance(clicked, bool):
-        raise NotYet(f"The check needs machine.clicked of the button; you passed {clicked!r}.")
-    if not clicked:
-        raise NotYet("""No click has arrived yet. Run the cell with the button, click it, then run
-            this check. If the button does not show, or clicks do nothing: Kernel > Restart, reload
-            the page, and open the notebook in JupyterLab, not in a preview.""")
+    expect(isinstance(clicked, bool), "not of the button", clicked)
+    expect(clicked, "no click yet")
     say("Your browser can reach Python, and Python can answer. Every later widget needs this.")
 
 
@@ -31,8 +26,5 @@ def house_pixel(pixel: tuple[int, int], scene: Scene, attention: Attention) -> N
     expect(label in HOUSES, f"Row {row}, column {column} is {found}, not a house.{hint}")
     first = next(iter(class_masses(attention.map_at(*pixel), scene.labels)))
     said = say_attention(attention, scene.labels, *pixel)
-    if first not in [CLASS_NAMES[balloon] for balloon in BALLOONS]:
-        raise NotYet(f"""{said} So most of the attention goes to {first}, not to a balloon. Choose a
-            pixel nearer to the middle of a wall, because the receptive field of a pixel at the edge
-            of a house holds more than the house; or try another house.""")
+    expect(first in [CLASS_NAMES[one] for one in BALLOONS], "balloon not first", said, first)
     say(f"A good query position. {said}")

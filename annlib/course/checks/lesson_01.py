@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 
 from annlib.config import IGNORE_INDEX
-from annlib.course.checks.base import NotYet, attempt, attempt_number, draw, fresh, judge, passed
-
-Update = Callable[[Tensor, Tensor, Tensor], Tensor]
+from annlib.course.checks.base import NotYet, attempt, attempt_number, expect, judge, passed, text
+from annlib.course.checks.inputs import draw, fresh
 
 
 def mask_iou(student: Callable[[Tensor, Tensor], Tensor]) -> None:
@@ -22,28 +21,23 @@ def mask_iou(student: Callable[[Tensor, Tensor], Tensor]) -> None:
         predicted = (order < both) | ((order >= both + missed) & (order < both + missed + extra))
         labelled = order < both + missed
         slips = {
-            "The union counts the intersection twice: |A| + |B| holds it for A and for B. "
-            "Subtract it once.": both / (2 * both + missed + extra),
-            "That is the Dice score, 2 |A and B| / (|A| + |B|). It is related to IoU, but always "
-            "higher. Divide by the union instead.": 2 * both / (2 * both + missed + extra),
-            "You divide by the labelled pixels only. A model that predicts the class everywhere "
-            "would get 1: false positives must cost something.": both / (both + missed),
-            "You divide by the predicted pixels only. A model that predicts one safe pixel would "
-            "get 1: false negatives must cost something.": both / (both + extra),
-            "That is pixel accuracy: it also counts the pixels that are in neither mask. They "
-            "belong neither to the intersection nor to the union.": 1 - (missed + extra) / 77,
-            "That is the intersection, a number of pixels. Divide it by the union.": both,
+            "intersection twice in the union": both / (2 * both + missed + extra),
+            "Dice": 2 * both / (2 * both + missed + extra),
+            "recall": both / (both + missed),
+            "precision": both / (both + extra),
+            "pixel accuracy": 1 - (missed + extra) / 77,
+            "intersection not divided": both,
         }
-        found = attempt_number(student, predicted.clone(), labelled.clone(), finite=False)
+        found = attempt_number(student, predicted, labelled, finite=False)
         otherwise = f"For two random masks you get {found:.3g}, which is not intersection / union."
         judge(found, both / (both + missed + extra), slips, otherwise)
     for mask, value in ((labelled, 1), (~labelled, 0)):
-        found = attempt_number(student, mask.clone(), labelled.clone(), finite=False)
+        found = attempt_number(student, mask, labelled, finite=False)
         judge(found, value, {}, "A perfect prediction must get 1, its opposite 0; yours does not.")
-    passed("1 for a perfect mask, 0 for its opposite, and both kinds of error cost.")
+    passed("mask_iou")
 
 
-def update_confusion(student: Update) -> None:
+def update_confusion(student: Callable[[Tensor, Tensor, Tensor], Tensor]) -> None:
     """counts (K, K), predictions (B, H, W), labels (B, H, W) -> counts with these pixels added"""
     num_classes = draw(4, 6)
     empty = torch.zeros(num_classes, num_classes, dtype=torch.int64)
@@ -56,86 +50,55 @@ def update_confusion(student: Update) -> None:
         labels[torch.rand(size, generator=fresh()) < 0.2] = IGNORE_INDEX
         batches.append((predictions, labels))
     once = [updated(student, empty, *batch) for batch in batches]
-    for counts, batch in zip(once, batches, strict=True):
-        check_counts(counts, *batch)
+    classes = range(num_classes)
+    for found, (predictions, labels) in zip(once, batches, strict=True):
+        pairs = [[((labels == a) & (predictions == b)).sum() for b in classes] for a in classes]
+        right, counted, total = torch.tensor(pairs), int(found.sum()), labels.numel()
+        otherwise = "pixels in the wrong places"
+        if counted == total:
+            otherwise = text("255 counted", total)
+        elif counted != right.sum():
+            otherwise = text("pixels lost or twice", int(right.sum()), counted)
+        slips = {
+            "rows are predictions": right.T,
+            "pairs counted once": right.clamp(max=1),
+            "only correct pixels": right.diagonal().diag(),
+        }
+        judge(found, right, slips, otherwise)
     one_way = updated(student, once[0], *batches[1])
     other_way = updated(student, once[1], *batches[0])
-    if torch.equal(one_way, once[1]):
-        raise NotYet("The second batch replaces the first: do not start over, add to counts.")
-    if not (torch.equal(one_way, once[0] + once[1]) and torch.equal(one_way, other_way)):
-        raise NotYet("""Two batches, one after the other, must give the sum of what each gives
-            alone, in either order. Yours do not: is something divided?""")
-    passed("""rows are labels, columns predictions, each labelled pixel is counted once, 255 never,
-        whatever is predicted there, and the order of batches does not matter.""")
+    expect(not torch.equal(one_way, once[1]), "second batch replaces the first")
+    both = torch.equal(one_way, once[0] + once[1]) and torch.equal(one_way, other_way)
+    expect(both, "batches do not add up")
+    passed("update_confusion")
 
 
-def updated(student: Update, counts: Tensor, predictions: Tensor, labels: Tensor) -> Tensor:
+def updated(student: Callable, counts: Tensor, predictions: Tensor, labels: Tensor) -> Tensor:
     """The student's matrix, of the correct shape, with whole numbers in it."""
 
-    def run(predictions: Tensor, labels: Tensor) -> Tensor:
-        return attempt(student, counts.clone(), predictions.clone(), labels.clone())
-
-    def works(predictions: Tensor, labels: Tensor) -> bool:
+    def works(labels: Tensor) -> bool:
         try:
-            return run(predictions, labels).shape == counts.shape
+            return attempt(student, counts, predictions, labels).shape == counts.shape
         except NotYet:
             return False
 
     try:
-        found = run(predictions, labels)
+        found = attempt(student, counts, predictions, labels)
     except NotYet:  # which property of the batch stops it?
-        last = len(counts) - 1
-        labelled = labels.where(labels != IGNORE_INDEX, 0)
-        if works(predictions, labelled):
-            raise NotYet(f"""Your function stops because some labels are {IGNORE_INDEX}: without
-                them it runs. These pixels have no class, and K * 255 + k is not an entry of the
-                matrix. Leave them out first, in labels and predictions.""") from None
-        labelled[0, 0, 0] = predictions[0, 0, 0] = last  # the last entry of the matrix occurs
-        if works(predictions, labelled):
-            raise NotYet("""Your function stops where the last pair of classes does not occur:
-                bincount counts up to the largest number. Use minlength=K * K.""") from None
+        labels = labels.where(labels != IGNORE_INDEX, 0)
+        if works(labels):
+            raise NotYet("255 stops it", IGNORE_INDEX) from None
+        labels[0, 0, 0] = predictions[0, 0, 0] = len(counts) - 1  # the last entry of the matrix
+        if works(labels):
+            raise NotYet("no minlength") from None
         raise
-    if found.shape != counts.shape:
-        raise NotYet(f"""The matrix must stay {tuple(counts.shape)}; yours is {tuple(found.shape)}.
-            A row or column for 255 does not belong in it: leave those pixels out first.""")
-    whole = found.double() == found.double().round()
-    if not (bool(whole.all()) and bool((found >= 0).all())):
-        raise NotYet("Counts are whole numbers: ratios of batches cannot be added.")
+    expect(found.shape == counts.shape, "another size of matrix", counts.shape, found.shape)
+    expect(bool(((found.double() == found.double().round()) & (found >= 0)).all()), "no counts")
     return found.long()
-
-
-def check_counts(found: Tensor, predictions: Tensor, labels: Tensor) -> None:
-    """Compares with every pair of classes counted one by one."""
-    classes = range(len(found))
-    pairs = [[int(((labels == a) & (predictions == b)).sum()) for b in classes] for a in classes]
-    right, valid, total = torch.tensor(pairs), int((labels != 255).sum()), labels.numel()
-    if int(found.sum()) == total:
-        otherwise = f"""All {total} pixels are counted, also those with the label 255: they have no
-            class, so a prediction there is neither correct nor incorrect. Leave them out first."""
-    elif int(found.sum()) != valid:
-        otherwise = f"""{valid} pixels have a label, but the sum of your matrix is
-            {int(found.sum())}. Are all images of the batch counted, and none twice?"""
-    else:
-        otherwise = """The number of pixels is correct, but they are in the wrong places: entry (l,
-            k) counts the pixels with label l and prediction k. Check the product and the view."""
-    slips = {
-        "Your matrix is transposed: a row belongs to a label, so its sum is the number of pixels "
-        "that are labelled with that class.": right.T,
-        "Each pair of classes was counted once, however often it occurs: `counts[rows, columns] "
-        "+= 1` writes each place once. bincount, or index_put_(..., accumulate=True), "
-        "adds.": right.clamp(max=1),
-        "Only correct pixels are counted. IoU also needs the confusions, which class was "
-        "predicted for which label, so all labelled pixels are counted.": right.diagonal().diag(),
-    }
-    judge(found, right, slips, otherwise)
 
 
 def mean_iou(student: Callable[[Tensor], Tensor]) -> None:
     """counts of T images (T, K, K) -> mIoU of the data set"""
-
-    def run(counts: Tensor) -> float:
-        return attempt_number(student, counts.clone(), finite=False)
-
     for _ in range(2):
         # The last class occurs nowhere, the one before it is predicted but never labelled.
         num_images, num_classes = draw(3, 4), draw(5, 7)
@@ -143,49 +106,28 @@ def mean_iou(student: Callable[[Tensor], Tensor]) -> None:
         counts += 60 * torch.eye(num_classes, dtype=torch.int64)
         counts[0, 2] = 0  # a class that the labels of one image lack
         counts[:, -1] = counts[:, :, -1] = counts[:, -2] = 0
-        found, total = run(counts), counts.sum(0).double()
+        found, total = attempt_number(student, counts, finite=False), counts.sum(0).double()
+        each, of_all, both = ious(counts.double()), ious(total), total.diagonal()
+        labelled, predicted = total.sum(1), total.sum(0)
+        slips = {
+            "mean over images": [each.nanmean(1).mean(), each.nanmean(0).nanmean(), each.nanmean()],
+            "absent class counts 0": of_all.nan_to_num(0).mean(),
+            "absent class counts 1": of_all.nan_to_num(1).mean(),
+            "NaN spoils the mean": float("nan"),
+            "predicted class left out": of_all[labelled > 0].mean(),
+            "correct pixels twice in the union": (both / (labelled + predicted)).nanmean(),
+            "mean class accuracy": (both / labelled).nanmean(),
+            "mean precision": (both / predicted).nanmean(),
+            "weighted by frequency": (labelled * of_all.nan_to_num(0)).sum() / labelled.sum(),
+            "mean is pixel accuracy": both.sum() / total.sum(),
+        }
         otherwise = f"For random counts your number is {found:.3g}, which is not the mIoU."
-        judge(found, ious(total).nanmean(), mean_slips(ious(counts.double()), total), otherwise)
-    order = "The order of the images changes your result. Add all matrices before you divide."
-    judge(run(counts.flip(0)), found, {}, order)
-    passed("""the matrices of all images are added first; a class that occurs nowhere is left out of
-        the mean; a class that was only predicted counts as 0.""")
+        judge(found, of_all.nanmean(), slips, otherwise)
+    judge(attempt_number(student, counts.flip(0), finite=False), found, {}, "order of images")
+    passed("mean_iou")
 
 
 def ious(counts: Tensor) -> Tensor:
     """float64 (..., K, K) -> (..., K)"""
     both = counts.diagonal(dim1=-2, dim2=-1)
     return both / (counts.sum(-1) + counts.sum(-2) - both)
-
-
-def mean_slips(each: Tensor, total: Tensor) -> dict[str, object]:
-    """each: IoU of every image (T, K). total: counts of all (K, K)."""
-    of_all, both, labelled, predicted = ious(total), total.diagonal(), total.sum(1), total.sum(0)
-    weighted = labelled * of_all.nan_to_num(0)
-    return {
-        "You average over images. Then the weight of a pixel depends on which classes its image "
-        "has. Add the matrices first; take one mean, at the very end.": [
-            each.nanmean(1).mean(),
-            each.nanmean(0).nanmean(),
-            each.nanmean(),
-        ],
-        "A class that occurs nowhere, neither in labels nor in predictions, counts as 0 with you, "
-        "although no prediction could be better. Leave it out.": of_all.nan_to_num(0).mean(),
-        "A class that occurs nowhere counts as 1 with you, although it was never tested. Leave it "
-        "out.": of_all.nan_to_num(1).mean(),
-        "0/0 is NaN, and one NaN makes the whole mean NaN. torch has a mean that leaves NaN "
-        "out.": float("nan"),
-        "A class that was predicted but occurs in no label is left out with you. Each of its "
-        "pixels is a false positive: it counts as 0.": of_all[labelled > 0].mean(),
-        "The union counts the intersection twice: correct pixels are in labelled and in "
-        "predicted.": (both / (labelled + predicted)).nanmean(),
-        "That is the mean class accuracy: you divide by the labelled pixels only, so false "
-        "positives cost nothing.": (both / labelled).nanmean(),
-        "You divide by the predicted pixels only (precision): false negatives cost nothing.": (
-            both / predicted
-        ).nanmean(),
-        "You weight classes by their pixels (frequency weighted IoU). In mIoU all classes have the "
-        "same weight, however small they are.": weighted.sum() / labelled.sum(),
-        "That is pixel accuracy, which large classes such as the sky dominate.": both.sum()
-        / total.sum(),
-    }

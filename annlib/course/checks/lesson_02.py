@@ -8,23 +8,11 @@ from functools import partial
 from math import sqrt
 
 import torch
-from einops import einsum
 from torch import Tensor, nn
 
-from annlib.course.checks.base import (
-    NotYet,
-    attempt,
-    attention_slips,
-    build,
-    check_gradient,
-    context_of,
-    draw,
-    expect,
-    fresh,
-    judge,
-    normal,
-    passed,
-)
+from annlib.course.checks.base import NotYet, attempt, expect, judge, passed, text
+from annlib.course.checks.blocks import attention_slips, build, check_gradient, context_of
+from annlib.course.checks.inputs import draw, fresh, normal
 
 PARTS = ("to_query", "to_key", "to_value", "to_output")  # of the block in the exercise
 
@@ -33,30 +21,28 @@ def attention_weights(student: Callable[[Tensor, Tensor], Tensor]) -> None:
     """query (B, C, N), key (B, C, S) -> (B, N, S)"""
     channels, num_queries, num_keys = draw(10, 20), draw(5, 8), draw(2, 4)
     query, key = normal(2, channels, num_queries), normal(2, channels, num_keys)
-    weights = attempt(student, query.clone(), key.clone())
+    weights = attempt(student, query, key)
     wanted, got = (2, num_queries, num_keys), tuple(weights.shape)
-    if got == (2, num_keys, num_queries):
-        raise NotYet(f"Your weights are {got}, transposed: N, the query positions, comes first.")
-    if got != wanted:
-        raise NotYet(f"""Weights must be (B, N, S), here {wanted}; yours are {got}. N counts the
-            columns of the query, S those of the key; C is what the product sums over.""")
+    expect(got != (2, num_keys, num_queries), "weights transposed", got)
+    expect(got == wanted, "shape of weights", wanted, got)
     expect(bool((weights >= 0).all()), "Some weights are negative. After a softmax none can be.")
-    advice = "Rows must sum to 1: each query position divides one unit among the keys. "
-    sums = {axes: weights.sum(axes) for axes in (-1, -2, (-1, -2), 0)}
-    ones = {axes: torch.allclose(one, torch.ones_like(one)) for axes, one in sums.items()}
-    expect(ones[-1] or not ones[-2], advice + "Your columns do: the softmax runs over N.")
-    expect(ones[-1] or not ones[-1, -2], advice + "Yours sums to 1 over the whole matrix.")
-    expect(ones[-1] or not ones[0], advice + "Your softmax runs over the batch.")
-    expect(ones[-1], f"{advice}Your rows sum to {float(sums[-1].min()):.3g} and more.")
+    if not is_one(weights.sum(-1)):
+        other = {
+            "Your columns do: the softmax runs over N.": -2,
+            "Yours sums to 1 over the whole matrix.": (-1, -2),
+            "Your softmax runs over the batch.": 0,
+        }
+        otherwise = f"Your rows sum to {float(weights.sum(-1).min()):.3g} and more."
+        found = next((one for one, axes in other.items() if is_one(weights.sum(axes))), otherwise)
+        raise NotYet("rows do not sum to 1", found)
     # Within a row log w differs as the scores do; the factor between them is the scale.
-    scores = einsum(query, key, "b c n, b c s -> b n s").double()
+    scores = (query.mT @ key).double()
     centred = scores - scores.mean(-1, keepdim=True)
     logs = weights.double().clamp(min=1e-300).log()
     logs = logs - logs.mean(-1, keepdim=True)
     scale = float((logs * centred).sum() / centred.square().sum())
     if not torch.allclose(logs, scale * centred, atol=1e-2 * float(logs.abs().max()) + 1e-4):
-        raise NotYet("""The weights do not follow from dot products. Entry (n, s) must grow with the
-            product of column n of the query with column s of the key, of the same image.""")
+        raise NotYet("no dot products")
     slips = {
         "The scale is missing: a sum of C products grows with √C, so divide by that.": 1.0,
         "You divide by C; divide by its square root.": 1 / channels,
@@ -67,12 +53,12 @@ def attention_weights(student: Callable[[Tensor, Tensor], Tensor]) -> None:
     judge(scale, channels**-0.5, slips, f"Scale: 1/√C, but yours is {scale:.3g}.", rtol=0.02)
     twice = attempt(student, query.double(), key.double())
     expect(twice.dtype == torch.float64, "float64 went in, but not out: keep the inputs' dtype.")
-    large = attempt(student, 1e3 * query, 1e3 * key)
-    if not large.isfinite().all():
-        raise NotYet("""With large scores your weights become nan or inf: exp overflows. torch's
-            softmax subtracts the maximum of the row first, which changes nothing else.""")
-    passed("""rows sum to 1, each entry follows from the dot product of one query with one key, the
-        scale is 1/√C, N and S may differ, and large scores do no harm.""")
+    expect(attempt(student, 1e3 * query, 1e3 * key).isfinite().all(), "exp overflows")
+    passed("attention_weights")
+
+
+def is_one(x: Tensor) -> bool:
+    return torch.allclose(x, torch.ones_like(x))
 
 
 def nonlocal_block(student: type[nn.Module]) -> None:
@@ -80,24 +66,18 @@ def nonlocal_block(student: type[nn.Module]) -> None:
     channels, side = draw(5, 8), draw(4, 6)
     block = build(student, channels, draw(2, 4))
     wide = normal(2, channels, side, side + 3)
-    output = attempt(block, wide.clone())
-    if output.shape != wide.shape:
-        raise NotYet(f"""A feature map {tuple(wide.shape)} went in, but {tuple(output.shape)} came
-            out. A block must fit between any two layers, so the shape stays.""")
-    children = dict(block.named_children())
+    output = attempt(block, wide)
+    expect(output.shape == wide.shape, "shape of the block's output", wide.shape, output.shape)
     for name in PARTS:
-        part = children.get(name)
+        part = dict(block.named_children()).get(name)
         if not isinstance(part, nn.Conv2d) or part.kernel_size != (1, 1):
-            raise NotYet(f"""Your block has no 1 x 1 convolution called {name}. Keep the four of the
-                exercise and their names ({", ".join(PARTS)}): the check looks into each.""")
+            raise NotYet("no such convolution", name, ", ".join(PARTS))
     expect(output.abs().max() > 0, "A new block gives zeros, so the input is lost. Add the input.")
     weight, bias = block.to_output.weight, block.to_output.bias
     expect(not weight.any(), "to_output must start at zero, so that a new block changes nothing.")
-    if bias is not None and bias.any():
-        raise NotYet("The weight of to_output starts at zero, but its bias does not.")
-    if not torch.allclose(output, wide, atol=1e-6):
-        raise NotYet("With to_output at zero a new block must return its input unchanged.")
-    nn.init.normal_(block.to_output.weight)
+    expect(bias is None or not bias.any(), "bias not zero")
+    expect(torch.allclose(output, wide, atol=1e-6), "input changed by a new block")
+    nn.init.normal_(weight)
     # Attention does not depend on places: shuffled positions give the same results, shuffled.
     order = torch.randperm(wide[0, 0].numel(), generator=fresh())
 
@@ -105,10 +85,8 @@ def nonlocal_block(student: type[nn.Module]) -> None:
         return maps.flatten(2)[:, :, order].reshape(maps.shape)
 
     with torch.no_grad():
-        shuffled, straight = attempt(block, shuffle(wide)), attempt(block, wide.clone())
-    if not torch.allclose(shuffled, shuffle(straight), atol=1e-4):
-        raise NotYet("""Results land on wrong positions. weights @ values is (B, N, C), one row a
-            position; move the channels in front of N before you restore height and width.""")
+        shuffled, straight = attempt(block, shuffle(wide)), attempt(block, wide)
+    expect(torch.allclose(shuffled, shuffle(straight), atol=1e-4), "reshaped without transposing")
     # A pyramid whose only level is the map is the ordinary non-local block, with any weights.
     features = normal(2, channels, side, side)
 
@@ -118,15 +96,12 @@ def nonlocal_block(student: type[nn.Module]) -> None:
 
     lines = " Compare line by line: scores, scale, softmax, context, output, input added."
     slips = attention_slips(block, side**2, side**2) | {
-        "Query and key are swapped.": {"to_query": block.to_key, "to_key": block.to_query},
-        "Queries serve as keys, too; here they have projections of their own.": {
-            "to_key": block.to_query
-        },
+        "query and key swapped": {"to_query": block.to_key, "to_key": block.to_query},
+        "queries as keys": {"to_key": block.to_query},
     }
-    made = {advice + lines: partial(library, changes) for advice, changes in slips.items()}
+    made = {text(advice) + lines: partial(library, changes) for advice, changes in slips.items()}
     otherwise = "With the same weights annlib computes something else." + lines
-    judge(attempt(block, features.clone()), library({}), made, otherwise, atol=1e-4)
+    judge(attempt(block, features), library({}), made, otherwise, atol=1e-4)
     leaves = {name: [block.get_submodule(name).weight] for name in PARTS[:3]}
-    check_gradient(attempt(block, wide.clone()), leaves)
-    passed("""the output equals the input as long as to_output is zero; after that it is annlib's
-        attention plus the input, and the gradient reaches query, key and value.""")
+    check_gradient(attempt(block, wide), leaves)
+    passed("nonlocal_block")

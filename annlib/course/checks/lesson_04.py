@@ -4,27 +4,15 @@ B batch, C channels, H x W the feature map, N = H * W query positions, S anchors
 """
 
 from collections.abc import Callable
-from functools import partial
+from contextlib import suppress
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from annlib.course.checks.base import (
-    NotYet,
-    attempt,
-    build,
-    check_fused,
-    check_gradient,
-    context_of,
-    draw,
-    expect,
-    judge,
-    normal,
-    passed,
-    randomise,
-    result_of,
-)
+from annlib.course.checks import blocks
+from annlib.course.checks.base import NotYet, attempt, expect, judge, passed, result_of, text
+from annlib.course.checks.inputs import draw, normal
 from annlib.model.asymmetric import PyramidPool
 
 Levels = tuple[int, ...]
@@ -35,29 +23,27 @@ def cell(student: Callable[[int, int, int], tuple[int, int]]) -> None:
     for side, level in [(12, 4), (7, 1), (draw(13, 19), draw(5, 7)), (16, 6), (draw(3, 4), 7)]:
         edges = [result_of(student, index, side, level) for index in range(level)]
         for index, edge in enumerate(edges):
-            whole = isinstance(edge, tuple) and len(edge) == 2
-            if not (whole and all(isinstance(end, int) for end in edge)):
-                raise NotYet(f"""cell({index}, {side}, {level}) gives {edge!r}; it must be (start,
-                    end), two whole numbers. // divides and rounds down.""")
+            two = isinstance(edge, tuple) and [isinstance(end, int) for end in edge] == [True, True]
+            expect(two, "no pair of edges", index, side, level, edge)
         where = f"A side of {side} positions in {level} cells: yours are {edges}. "
-        for start, end in edges:
-            expect(0 <= start <= side and end <= side, f"{where}One of them leaves the side.")
-            expect(start < end, f"{where}A cell with start = end is empty, and has no mean.")
+        ends = {end for _, end in edges}
         missing = set(range(side)).difference(*(range(*edge) for edge in edges))
-        if missing == {end for _, end in edges}:
-            raise NotYet(f"{where}Your end is the last position; it must be one further.")
-        expect(not missing, f"{where}Positions {sorted(missing)} are in no cell, so in no anchor.")
         # Which positions have an influence on a cell of torch's adaptive pooling?
         influence = F.adaptive_avg_pool1d(torch.eye(side)[None], level)[0].T > 0
         places = [row.nonzero().flatten().tolist() for row in influence]
-        if edges != [(row[0], row[-1] + 1) for row in places]:
-            expect(side % level != 0, f"{where}Here the side divides evenly: none is shared.")
-            if sum(end - start for start, end in edges) <= side:
-                raise NotYet(f"""{where}They do not overlap, but where the side does not divide
-                    evenly, adaptive pooling lets neighbours share a position: round the end up.""")
-            raise NotYet(f"{where}Round index x side / level down, (index + 1) x side / level up.")
-    passed("""cells start at the floor and end at the ceiling. They cover the side, none is empty,
-        and where the side does not divide evenly neighbours share a position.""")
+        right = edges == [(row[0], row[-1] + 1) for row in places]
+        claims = {
+            "One of them leaves the side.": all(s >= 0 and max(s, e) <= side for s, e in edges),
+            "A cell with start = end is empty, and has no mean.": all(s < e for s, e in edges),
+            "Your end is the last position; it must be one further.": missing != ends,
+            f"Positions {sorted(missing)} are in no cell, so in no anchor.": not missing,
+            "Here the side divides evenly: none is shared.": right or side % level,
+            "cells do not overlap": right or sum(e - s for s, e in edges) > side,
+            "Round index x side / level down, (index + 1) x side / level up.": right,
+        }
+        for advice, claim in claims.items():
+            expect(claim, where + text(advice))
+    passed("cell")
 
 
 def sample_anchors(student: Callable[[Tensor, Levels], Tensor]) -> None:
@@ -70,57 +56,45 @@ def sample_anchors(student: Callable[[Tensor, Levels], Tensor]) -> None:
     expect(anchors.requires_grad, "No gradient flows: is there a detach, or a torch.no_grad()?")
     (gradient,) = torch.autograd.grad(anchors.sum(), features)
     expect(bool((gradient != 0).all()), "Some positions count in no anchor: they get no gradient.")
-    passed("""S is the sum of the squares, each anchor is the mean of its cell, level 1 that of the
-        map; a constant stays a constant, and a map need not be square.""")
+    passed("sample_anchors")
 
 
 def check_anchors(student: Callable, features: Tensor, levels: Levels) -> Tensor:
     """The student's anchors of these features, if they are correct."""
     oblong = features.shape[2] != features.shape[3]
     hint = "It works on a square map: height and width may differ." if oblong else ""
-    anchors = attempt(student, features.clone(), levels, hint=hint)
+    anchors = attempt(student, features, levels, hint=hint)
     (batch, channels), num_anchors = features.shape[:2], sum(n * n for n in levels)
-    right, got = (batch, channels, num_anchors), tuple(anchors.shape)
-    for shape, advice in (
-        ((batch, num_anchors, channels), "channels come before anchors: (B, C, S)"),
-        ((batch, channels, sum(levels)), "a level of n has n x n cells: S sums the squares"),
-        ((batch, channels, 110), "take the levels of the argument, not 1, 3, 6, 8"),
-        (got, f"it must be (B, C, S) with S = {num_anchors}, batch kept"),
-    ):
-        made = f"From {tuple(features.shape)} and levels {levels} you make {got}"
-        expect(not got == shape != right, f"{made}; {advice}.")
+    got = tuple(anchors.shape)
+    shapes = {
+        "channels come before anchors: (B, C, S).": (batch, num_anchors, channels),
+        "a level of n has n x n cells: S sums the squares.": (batch, channels, sum(levels)),
+        "take the levels of the argument, not 1, 3, 6, 8.": (batch, channels, 110),
+    }
+    otherwise = f"it must be (B, C, S) with S = {num_anchors}, batch kept."
+    where = f"From {tuple(features.shape)} and levels {levels} you make {got}; "
+    judge(got, (batch, channels, num_anchors), shapes, otherwise, where)
     same = attempt(student, torch.full_like(features, 2.0), levels)
     if not torch.allclose(same, torch.full_like(same, 2.0)):
-        raise NotYet(f"""A map that is 2 everywhere gives anchors from {float(same.min()):.3g} to
-            {float(same.max()):.3g}: did you add up without dividing?""")
+        raise NotYet("sums instead of means", float(same.min()), float(same.max()))
+
+    def made(pool: Callable[[Tensor, int], Tensor]) -> Tensor:
+        return torch.cat([pool(features, n).flatten(2) for n in levels], -1)
+
+    def crop(x: Tensor, n: int) -> Tensor:
+        return F.avg_pool2d(x, [side // n or 1 for side in x.shape[2:]])[:, :, :n, :n]
+
     slips = {
-        advice: torch.cat([slip(features, n).flatten(2) for n in levels], -1)
-        for advice, slip in ANCHOR_SLIPS.items()
+        "maximum of each cell": made(F.adaptive_max_pool2d),
+        "one position of each cell": made(lambda x, n: F.interpolate(x, (n, n))),
+        "resized": made(lambda x, n: F.interpolate(x, (n, n), mode="bilinear")),
+        "flattened before pooling": made(lambda x, n: F.adaptive_avg_pool1d(x.flatten(2), n * n)),
+        "column by column": made(lambda x, n: F.adaptive_avg_pool2d(x, n).mT),
+        "cells of one size": made(crop),
+        "levels reversed": PyramidPool(levels[::-1])(features),
     }
-    reverse = "Your levels are in reverse order. Keep that of the argument."
-    otherwise = """These are not the means of the cells. The cells of a level come row by row, each
-        the mean of all its positions, then those of the next level."""
-    slips[reverse] = PyramidPool(levels[::-1])(features)
-    judge(anchors, PyramidPool(levels)(features), slips, otherwise, atol=1e-5)
+    judge(anchors, PyramidPool(levels)(features), slips, "not the means of the cells", atol=1e-5)
     return anchors
-
-
-# Advice -> how a level looks with that mistake.
-ANCHOR_SLIPS: dict[str, Callable[[Tensor, int], Tensor]] = {
-    "You take the largest number of each cell. An anchor is the mean: all positions of a cell have "
-    "the same weight.": F.adaptive_max_pool2d,
-    "You pick one position of each cell. An anchor is the mean of all of them, so that nothing is "
-    "left out.": lambda x, n: F.interpolate(x, (n, n), mode="nearest"),
-    "You resize: each anchor mixes the four positions around one point. A mean counts all of its "
-    "cell.": lambda x, n: F.interpolate(x, (n, n), mode="bilinear", align_corners=False),
-    "You flatten before you pool: a cell is then a piece of a line, not a rectangle of the "
-    "map.": lambda x, n: F.adaptive_avg_pool1d(x.flatten(2), n * n),
-    "Your cells go column by column. Flatten each level row by row, as positions "
-    "are.": lambda x, n: F.adaptive_avg_pool2d(x, n).mT,
-    "Your cells all have the same size, so the last rows and columns of the map are in none. Let "
-    "neighbouring cells share a position where the side does not divide "
-    "evenly.": lambda x, n: F.avg_pool2d(x, [side // n or 1 for side in x.shape[2:]])[:, :, :n, :n],
-}
 
 
 class MaxPool(PyramidPool):
@@ -136,76 +110,55 @@ PARTS = ("to_key", "to_value", "to_output", "fuse")  # of the block in the exerc
 def pyramid_block(student: type[nn.Module]) -> None:
     """student(channels, key_channels, pool_scales), a module: (B, C, H, W) -> (B, C, H, W)"""
     channels, keys, levels = 2 * draw(3, 4), draw(2, 4), (1, draw(2, 3), 4)
-    block = build(student, channels, keys, levels)
+    block = blocks.build(student, channels, keys, levels)
     children = dict(block.named_children())
     missing = [name for name in PARTS if not isinstance(children.get(name), nn.Module)]
-    if missing:
-        raise NotYet(f"""Your block has no {", ".join(missing)}. Keep the four parts of the exercise
-            and their names ({", ".join(PARTS)}): the check looks into each.""")
+    expect(not missing, "parts missing", ", ".join(missing), ", ".join(PARTS))
     features = distinct_features(block, channels, levels)
-    check_block(block, features, levels)
+    check_block(block, features, levels, "another pyramid block")
     side = draw(4, 6)  # one level as large as a square map: nothing is lost
-    whole = build(student, channels, keys, (side,))
-    randomise(whole)
-    otherwise = """With one level as large as the map every anchor is one position, so the block
-        must equal the non-local block. Yours does not: are other levels mixed in?"""
-    check_block(whole, normal(1, channels, side, side), (side,), otherwise)
+    whole = blocks.build(student, channels, keys, (side,))
+    blocks.randomise(whole)
+    check_block(whole, normal(1, channels, side, side), (side,), "whole map is not non-local")
     leaves = {name: list(block.get_submodule(name).parameters()) for name in PARTS}
-    check_gradient(attempt(block, features), leaves)
-    passed("""every position is a query, the means of cells are the keys, and context and map are
-        fused. With one level as large as the map it equals the non-local block.""")
+    blocks.check_gradient(attempt(block, features), leaves)
+    passed("pyramid_block")
 
 
 def pooled_first(block: nn.Module, features: Tensor, levels: Levels) -> Tensor:
     """The slip: sampling before the projection, whose ReLU then acts on means.  -> context"""
     pooled = PyramidPool(levels)(features)[..., None]  # (B, C, S, 1)
-    changes = {"pool": nn.Flatten(2), "to_query": block.to_key}
-    return context_of(block, features, pooled, levels, changes)
+    change = {"pool": nn.Flatten(2), "to_query": block.to_key}
+    return blocks.context_of(block, features, pooled, levels, change)
 
 
 @torch.no_grad()
 def distinct_features(block: nn.Module, channels: int, levels: Levels) -> Tensor:
-    """A map, and random weights for the block, for which projecting first makes a difference.
+    """A map for which projecting first makes a difference, as some ReLU is at zero; (B, C, H, W).
 
-    Where no ReLU is ever at zero, sampling first gives the same.  -> (B, C, H, W)
+    Gives the block random weights.
     """
     while True:
-        randomise(block)
+        blocks.randomise(block)
         features = normal(2, channels, draw(6, 7), draw(9, 11))
-        try:
-            first = pooled_first(block, features, levels)
-            last = context_of(block, features, features, levels, {})
-        except RuntimeError:  # parts of other sizes: reported when the block itself is called
-            return features
-        if (first - last).abs().max() > 0.1 * last.abs().max():
-            return features
+        with suppress(RuntimeError):  # parts of other sizes: reported when the block is called
+            last = blocks.context_of(block, features, features, levels, {})
+            if (pooled_first(block, features, levels) - last).abs().max() < 0.1 * last.abs().max():
+                continue
+        return features
 
 
-def check_block(
-    block: nn.Module,
-    features: Tensor,
-    levels: Levels,
-    otherwise: str = """With the same weights annlib computes something else. Compare line by line:
-        project, sample keys and values, scores, scale, softmax, context, output, fuse.""",
-) -> None:
+def check_block(block: nn.Module, features: Tensor, levels: Levels, otherwise: str) -> None:
     """Compares the student's output with annlib's, and with what slips give."""
     hint = "Sample keys and values, both; the query keeps all N positions."
-    output = attempt(block, features.clone(), hint=hint)
-    if output.shape != features.shape:
-        raise NotYet(f"""A map {tuple(features.shape)} went in, but {tuple(output.shape)} came out.
-            The block must fit between any two layers: every position is a query.""")
+    output = attempt(block, features, hint=hint)
+    same = output.shape == features.shape
+    expect(same, "shape of the pyramid block's output", features.shape, output.shape)
     coarse = [nn.AdaptiveAvgPool2d(levels[-1]), nn.Upsample(tuple(features.shape[2:]))]
     changes = {
-        "You take the largest number of a cell; an anchor is its mean.": {"pool": MaxPool(levels)},
-        "You sample with 1, 3, 6, 8 whatever the argument is: use pool_scales.": {
-            "pool": PyramidPool((1, 3, 6, 8))
-        },
-        "You sample the query, too: all positions of one cell then have the same query. Only keys "
-        "and values are sampled.": {"to_query": nn.Sequential(block.to_key, *coarse)},
+        "maximum in the pool": {"pool": MaxPool(levels)},
+        "pool of 1, 3, 6, 8": {"pool": PyramidPool((1, 3, 6, 8))},
+        "query sampled": {"to_query": nn.Sequential(block.to_key, *coarse)},
     }
-    pooled = partial(pooled_first, block, features, levels)
-    contexts = {
-        "You sample the map before the key is projected. Its ReLU is not linear: the key of a mean "
-        "is not the mean of the keys. Project, then sample.": pooled
-    }
-    check_fused(block, output, (features, features), levels, changes, contexts, otherwise)
+    contexts = {"sampled before projected": lambda: pooled_first(block, features, levels)}
+    blocks.check_fused(block, output, (features, features), levels, changes, contexts, otherwise)

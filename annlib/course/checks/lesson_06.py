@@ -9,17 +9,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from annlib.config import IGNORE_INDEX
-from annlib.course.checks.base import (
-    NotYet,
-    attempt_number,
-    draw,
-    expect,
-    fresh,
-    judge,
-    passed,
-    result_of,
-    uniform,
-)
+from annlib.course.checks.base import NotYet, attempt_number, expect, judge, passed, result_of, text
+from annlib.course.checks.inputs import draw, fresh, normal, uniform
 from annlib.model.ann import Logits
 
 
@@ -30,30 +21,20 @@ def first_loss(student: Callable[[int, float, float], float]) -> None:
         each, outputs = log(classes), 1 + aux
         two = outputs * labelled
         slips = {
-            "The share of labelled pixels is missing: ignored pixels add nothing to the sum, but "
-            "the mean counts them.": outputs * each,
-            "You divide by the share of labelled pixels. Ignored pixels add 0 to the sum and 1 to "
-            "the count, so they make the mean smaller.": outputs * each / labelled,
-            "The auxiliary loss is missing: the second output has a loss, too.": labelled * each,
-            "Both outputs are compared with the same labels: the share belongs to both losses.": (
-                labelled + aux
-            )
-            * each,
-            "Only the auxiliary loss is there: the main loss counts once.": aux * labelled * each,
-            "Both losses count once with you; the auxiliary one is weighted.": 2 * labelled * each,
-            "That is in bits: cross-entropy here uses the natural logarithm.": two * log2(classes),
-            "log10 counts digits: cross-entropy here uses the natural logarithm.": two
-            * log10(classes),
-            "1/K is the probability of each class. The loss of a pixel is minus the logarithm of "
-            "it.": two / classes,
-            "The sign: the logarithm of 1/K is negative, the loss is minus that.": -two * each,
+            "ignored pixels forgotten": outputs * each,
+            "divided by the share": outputs * each / labelled,
+            "no auxiliary output": labelled * each,
+            "share in one loss only": (labelled + aux) * each,
+            "only the auxiliary loss": aux * labelled * each,
+            "both losses in full": 2 * labelled * each,
+            "bits": two * log2(classes),
+            "digits": two * log10(classes),
+            "probability for loss": two / classes,
+            "sign of the logarithm": -two * each,
         }
         found = attempt_number(student, classes, labelled, aux)
-        otherwise = f"""For {classes} classes, {labelled:.2f} labelled and weight {aux:.2f} you get
-            {found:.3g}. What does one labelled pixel cost if all classes are equally likely?"""
-        judge(found, two * each, slips, otherwise)
-    passed("""each labelled pixel costs ln K, ignored ones only make the mean smaller, and the
-        auxiliary output adds its weighted share. Any other first loss is a symptom.""")
+        judge(found, two * each, slips, text("another first loss", classes, labelled, aux, found))
+    passed("first_loss")
 
 
 def poly_rate(student: Callable[[int, int, float, float, float], float]) -> None:
@@ -64,51 +45,33 @@ def poly_rate(student: Callable[[int, int, float, float, float], float]) -> None
     rates, falls = torch.tensor(found, dtype=torch.float64), base - floor
     done = torch.arange(steps).double() / steps
     left, one_less = 1 - done, done * steps / (steps - 1)
-    right = falls * left**power + floor
     slips = {
-        "The power is missing: you fall along a straight line.": falls * left + floor,
-        "The power belongs to what is left, 1 - step / steps, not to what is done.": falls
-        * (1 - done**power)
-        + floor,
-        "max(rate, floor) cuts the curve off. Here the floor is added to what falls: (base - "
-        "floor) times the rest to the power, plus the floor.": (base * left**power).clamp(
-            min=floor
-        ),
-        "The floor is missing: the rate ends at 0.": base * left**power,
-        "That is a power of the whole rate, base and all: only the rest gets the power.": (
-            falls * left
-        )
-        ** power
-        + floor,
-        "You divide by steps - 1, as newer code does. The recipe of the released weights divides "
-        "by steps.": falls * (1 - one_less).clamp(min=0) ** power + floor,
+        "no power": falls * left + floor,
+        "power of what is done": falls * (1 - done**power) + floor,
+        "floor as a cut": (base * left**power).clamp(min=floor),
+        "no floor": base * left**power,
+        "power of the base, too": (falls * left) ** power + floor,
+        "steps - 1": falls * (1 - one_less).clamp(min=0) ** power + floor,
     }
+    otherwise = "another curve"
     if found[0] > base * 1.0001:
         otherwise = "Step 0 has more than the base rate: what falls is base - floor, not base."
     elif found[0] < base * 0.9999:
-        otherwise = f"""Step 0 must have the base rate, {base:.3g}; yours has {found[0]:.3g}. Which
-            share of the steps is still to come at step 0?"""
+        otherwise = text("step 0 below the base rate", base, found[0])
     elif not (rates.diff() < 0).all():
         otherwise = "The rate must fall in every step; yours does not. Is there a `//` in it?"
     elif min(found) <= floor:
         otherwise = "Your rate goes below the floor before the end: add the floor to what falls."
-    else:
-        otherwise = """Start and fall are correct, but the curve between them is another one.
-            Compare with the formula: what falls, with which power, and what is added."""
-    judge(rates, right, slips, otherwise, rtol=1e-4, atol=1e-9)
+    judge(rates, falls * left**power + floor, slips, otherwise, rtol=1e-4, atol=1e-9)
     last = attempt_number(student, steps, steps, base, power, floor)
-    if abs(last / floor - 1) > 1e-4:
-        raise NotYet(f"""After all {steps} steps only the floor is left, {floor:.2g}; you have
-            {last:.2g}. Is the step divided by the number of steps, or by one less?""")
+    judge(last, floor, {}, text("more than the floor at the end", steps, floor, last), rtol=1e-4)
     half = attempt_number(student, steps // 2, 2 * (steps // 2), base, 1.0, 0.0)
-    if abs(2 * half / base - 1) > 1e-4:
-        raise NotYet("With power 1 and no floor, half of the rate is left half way.")
-    passed("it starts at base, falls in every step as the power says, and ends at the floor.")
+    judge(half, base / 2, {}, "half way", rtol=1e-4)
+    passed("poly_rate")
 
 
 AUX_WEIGHT = 0.4
-OLD_GRADIENTS = """The step was taken along old gradients, not along new ones: step() comes after
-    backward()."""
+OLD_GRADIENTS = "old gradients"
 
 
 class TinyNet(nn.Module):
@@ -137,7 +100,7 @@ def training_step(student: Callable[..., Tensor | float]) -> None:
     for _ in range(2):
         num_classes, lr = draw(3, 6), uniform(0.05, 0.2)
         model = TinyNet(num_classes).double()
-        images = torch.randn(2, 3, 20, 28, generator=fresh(), dtype=torch.float64)
+        images = normal(2, 3, 20, 28, dtype=torch.float64)
         labels = torch.randint(num_classes, (2, 10, 14), generator=fresh())  # coarser than images
         labels[:, :, :5] = IGNORE_INDEX
         before, parameters = deepcopy(model), list(model.parameters())
@@ -159,47 +122,29 @@ def training_step(student: Callable[..., Tensor | float]) -> None:
             cross_entropy(logits, labels, ignore_index=IGNORE_INDEX, reduction="sum")
             for logits in before(images, labels.shape[1:])
         )
-        check_loss(found, float(main.detach()), float(aux.detach()), labels)
-        loss = (main + AUX_WEIGHT * aux) / labels.numel()
-        gradients = torch.autograd.grad(loss, list(before.parameters()))
-        check_moves(before, model, gradients, lr, old_rates)
-        if isinstance(result, Tensor) and result.requires_grad:
-            raise NotYet("""The step is correct, but the loss still holds its graph: a list of
-                losses keeps the feature maps of all steps. Return loss.detach().""")
-    passed("""the rate is set in every group, old gradients are gone, both outputs are in the loss,
-        and every parameter has taken exactly one step.""")
+        every, valid = labels.numel(), int((labels < num_classes).sum())
+        both = main + AUX_WEIGHT * aux
+        slips = {
+            "mean over labelled pixels": both / valid,
+            "no auxiliary loss": main / every,
+            "labelled pixels, no auxiliary loss": main / valid,
+            "auxiliary loss in full": (main + aux) / every,
+            "weight on the main loss": (AUX_WEIGHT * main + aux) / every,
+            "sum over pixels": both,
+        }
+        loss = both / every
+        judge(found, loss, slips, text("another loss", found, loss.item()))
+        check_moves(before, model, torch.autograd.grad(loss, before.parameters()), lr, old_rates)
+        expect(not isinstance(result, Tensor) or not result.requires_grad, "graph kept")
+    passed("training_step")
 
 
 def check_calls(model: TinyNet, labels: Tensor) -> None:
     """The mode and the size with which the student's step ran the network."""
-    if not (model.training and all(training for training, _ in model.calls)):
-        raise NotYet("""Your step puts the network into evaluation mode (model.eval()): batch norm
-            then uses its running statistics, and dropout is off. Do not change the mode.""")
+    expect(model.training and all(training for training, _ in model.calls), "evaluation mode")
     wanted = tuple(labels.shape[1:])
     for _, size in model.calls:
-        if size != wanted:
-            raise NotYet(f"""The network returned logits of the size {size}, the images', but these
-                labels are {wanted}: labels may be coarser than images. Give their size as
-                size=.""")
-
-
-def check_loss(found: float, main: float, aux: float, labels: Tensor) -> None:
-    every, valid = labels.numel(), int((labels != IGNORE_INDEX).sum())
-    right = (main + AUX_WEIGHT * aux) / every
-    slips = {
-        "You divide by the labelled pixels. The published loss divides by all pixels, ignored ones "
-        "included; segmentation_loss does that.": (main + AUX_WEIGHT * aux) / valid,
-        "The auxiliary loss is missing: its output would not train, and would not help the layers "
-        "below it.": main / every,
-        "The auxiliary loss is missing, and the mean is over labelled pixels only.": main / valid,
-        f"The auxiliary loss counts in full; its weight is {AUX_WEIGHT}.": (main + aux) / every,
-        "The weight is on the wrong loss: the main one counts in full.": (AUX_WEIGHT * main + aux)
-        / every,
-        "That is a sum over pixels: it would grow with the image. Take the mean.": right * every,
-    }
-    otherwise = f"""The loss you return is {found:.4g}, but for these weights it was {right:.4g}
-        before the step. Return the loss that the gradients came from."""
-    judge(found, right, slips, otherwise)
+        expect(size == wanted, "logits of the images' size", size, wanted)
 
 
 def check_moves(
@@ -208,36 +153,25 @@ def check_moves(
     """Compares the parameters with those that a correct step leads to."""
 
     def step(rates: list[float], along: Sequence[Tensor]) -> Tensor:
-        pairs = zip(rates, along, strict=True)
-        return torch.cat([(rate * one).flatten() for rate, one in pairs])
+        return torch.cat([(rate * one).flatten() for rate, one in zip(rates, along, strict=True)])
 
-    pairs = zip(before.parameters(), model.parameters(), strict=True)
-    moves = [then.detach() - now.detach() for then, now in pairs]
-    names = [name for name, _ in model.named_parameters()]
-    still = [name for name, move in zip(names, moves, strict=True) if not move.any()]
-    new, num_first = [lr] * len(names), 3
+    pairs = zip(before.parameters(), model.named_parameters(), strict=True)
+    moves = {name: then.detach() - now.detach() for then, (name, now) in pairs}
+    new, num_first = [lr] * len(moves), 3
     stale = [torch.ones_like(one) for one in gradients]  # what .grad held before the step
     both = [one + 1 for one in gradients]
-    found, right = step([1.0] * len(names), moves), step(new, gradients)
+    found, right = step([1.0] * len(moves), [*moves.values()]), step(new, gradients)
     share = float(found @ right / (right @ right))
     slips = {
-        "No parameter moved: optimizer.step() is missing, or the gradients were set to zero "
-        "between backward() and step().": torch.zeros_like(found),
-        "Gradients of an earlier step are still in: backward() adds to what is there. zero_grad() "
-        "comes before it.": [step(new, both), step(old, both)],
+        "no step": torch.zeros_like(found),
+        "no zero_grad": [step(new, both), step(old, both)],
         OLD_GRADIENTS: [step(new, stale), step(old, stale)],
-        'The step has the optimiser\'s old rate: set group["lr"] = lr for each group of '
-        "optimizer.param_groups first.": step(old, gradients),
-        "Only the first group of parameters has the new rate: optimizer.param_groups may hold "
-        "several, so loop over all of them.": step(new[:num_first] + old[num_first:], gradients),
+        "old rate": step(old, gradients),
+        "rate of the first group": step(new[:num_first] + old[num_first:], gradients),
+        "clipped or scaled": share * right if 0 < share < 0.999 else [],
     }
-    if 0 < share < 0.999:
-        slips[
-            "The parameters moved along the gradients, but not far enough. Are the gradients "
-            "clipped, or is the loss scaled before backward()? The check needs the plain step."
-        ] = share * right
-    otherwise = """The parameters moved, but not by one step along the gradient of main + 0.4 x
-        auxiliary. Is step() called twice, or backward() called on another loss than you return?"""
+    otherwise = "another step"
+    still = [name for name, move in moves.items() if not move.any()]
     if still:
         otherwise = f"{', '.join(still)} did not move: does the loss reach all of the network?"
     judge(found, right, slips, otherwise, atol=1e-6)

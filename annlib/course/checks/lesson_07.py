@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from annlib.config import IGNORE_INDEX
-from annlib.course.attention import attention_of
-from annlib.course.attention_metrics import predict_labels
-from annlib.course.checks.base import NotYet, attempt, check_pixel, draw, fresh, normal, passed
+from annlib.course.attention import attention_of, predict_labels
+from annlib.course.checks.base import attempt, check_pixel, expect, passed
+from annlib.course.checks.inputs import draw, fresh, normal
 from annlib.course.interventions import changed_attention, without_strongest
 from annlib.course.lesson import say
 from annlib.data.balloon_town.layout import CLASS_NAMES, HOUSES, Scene
@@ -25,128 +25,79 @@ def class_mass(student: Callable[[Tensor, Tensor, int], Tensor]) -> None:
     """heat (h, w), labels int64 (H, W), K -> (K,)"""
 
     def run(heat: Tensor, labels: Tensor, classes: int) -> Tensor:
-        masses = attempt(student, heat.clone(), labels.clone(), classes)
-        if masses.shape != (classes,):
-            raise NotYet(f"""One mass for each of {classes} classes is a tensor ({classes},); yours
-                is {tuple(masses.shape)}. Classes that do not occur in an image get 0.""")
+        masses = attempt(student, heat, labels, classes)
+        expect(masses.shape == (classes,), "shape of masses", classes, masses.shape)
         return masses
 
     for _ in range(2):
         side, rows, columns, classes = draw(2, 4), draw(3, 5), draw(6, 8), draw(4, 6)
         heat = torch.rand(rows, columns, generator=fresh()) ** 4 + 1e-3
-        heat = heat / heat.sum()
-        size = (rows * side, columns * side)
+        heat, size = heat / heat.sum(), (rows * side, columns * side)
         labels = torch.randint(classes - 1, size, generator=fresh())  # the last does not occur
         masses = run(heat, labels, classes)
         total = float(masses.sum())
-        if abs(total / side**2 - 1) < 1e-3:
-            raise NotYet(f"""Your masses sum to {total:.3g}, the pixels of one cell: each position's
-                attention was given to every pixel of its cell. Divide it among them.""")
-        if not abs(total - 1) < 1e-4:
-            raise NotYet(f"""The attention of one row sums to 1, your masses to {total:.3g}. Each
-                position's weight belongs to the classes under it: add up, do not average.""")
+        expect(abs(total / side**2 - 1) >= 1e-3, "mass of every pixel", total)
+        expect(abs(total - 1) < 1e-4, "masses do not sum to 1", total)
         for y in (0, draw(1, rows - 1)):  # in row 0 and not column 0, no other reading agrees
             x = draw(rows, columns - 1)
             one, cell = torch.zeros(rows, columns), torch.zeros(size, dtype=torch.int64)
             one[y, x] = 1
             cell[y * side : (y + 1) * side, x * side : (x + 1) * side] = 1
             got = float(run(one, cell, 2)[1])
-            if not abs(got - 1) < 1e-4:
-                raise NotYet(f"""All attention was on one position, and all {side} x {side} pixels
-                    of its cell were of class 1, but class 1 got {got:.3g}. Position (y, x) of the
-                    map stands for the pixels of row y and column x of the grid: rows first.""")
+            expect(abs(got - 1) < 1e-4, "position under another cell", side, got)
             cell[:] = 0
             cell[y * side, x * side] = 1  # one pixel, at the corner of the cell
             got, share = float(run(one, cell, 2)[1]), 1 / side**2
-            if not abs(got - share) < 1e-4:
-                raise NotYet(f"""A cell of {side} x {side} pixels with all attention has 1 pixel of
-                    class 1, so that class gets {share:.3g}; yours got {got:.3g}. A cell may hold
-                    several classes: each counts by its share, not only the middle or main one.""")
+            expect(abs(got - share) < 1e-4, "mixed cell", side, share, got)
         areas = torch.bincount(labels.flatten(), minlength=classes) / labels.numel()
         even = torch.full_like(heat, 1 / heat.numel())
-        if not torch.allclose(run(even, labels, classes), areas, atol=1e-4):
-            raise NotYet("""Under uniform attention each class must get its share of the pixels:
-                that is the baseline, a block that prefers no position.""")
-        if torch.allclose(masses, areas, atol=1e-4):
-            raise NotYet("Your masses are the areas of the classes: multiply by heat.")
-    if not torch.allclose(2 * run(heat / 2, labels, classes), masses, atol=1e-5):
-        raise NotYet("Half of the attention must give half of each mass: do not normalise.")
-    passed("""nothing is lost, a cell that holds several classes counts by their shares of it, and
-        under uniform attention each class gets its share of the image.""")
+        expect(torch.allclose(run(even, labels, classes), areas, atol=1e-4), "uniform attention")
+        expect(not torch.allclose(masses, areas, atol=1e-4), "masses are areas")
+    twice = 2 * run(heat / 2, labels, classes)
+    expect(torch.allclose(twice, masses, atol=1e-5), "masses normalised")
+    passed("class_mass")
 
 
 def switch_off(student: Callable[[Tensor, int], Tensor]) -> None:
     """weights (B, N, S), rows sum to 1, and k -> (B, N, S)"""
-
-    def run(weights: Tensor, k: int) -> Tensor:
-        copy = weights.clone()
-        left = attempt(student, copy, k)
-        if not torch.equal(copy, weights):
-            raise NotYet("""Your function writes into its input; the next measurement would use the
-                changed weights. Work on a copy: clone(), or scatter.""")
-        if left.shape != weights.shape:
-            raise NotYet(f"""Weights {tuple(weights.shape)} went in, {tuple(left.shape)} came out:
-                the shape stays, weights that are switched off become 0.""")
-        return left
-
     for _ in range(2):
         weights = (2 * normal(draw(2, 3), draw(4, 6), draw(9, 14))).softmax(-1)
         k = draw(2, 4)
-        check_switched_off(run(weights, k), weights, k)
-        if not torch.allclose(run(weights, 0), weights, atol=1e-5):
-            raise NotYet("With k = 0 nothing is switched off, but your weights changed.")
-    passed("""each row loses its own k strongest, the others keep their ratios, rows sum to 1 again,
-        and k = 0 changes nothing.""")
-
-
-def check_switched_off(left: Tensor, weights: Tensor, k: int) -> None:
-    off = left.abs() < 1e-9
-    strongest, weakest = (
-        torch.zeros_like(off).scatter(-1, weights.topk(k, largest=largest).indices, True)
-        for largest in (True, False)
-    )
-    if torch.equal(off, weakest):
-        raise NotYet("You switched off the weakest; take the strongest.")
-    counts = off.sum(-1)
-    if not (counts == k).all():
-        raise NotYet(f"""{k} weights must be off in every row; yours have {int(counts.min())} to
-            {int(counts.max())}. Each row chooses for itself: topk along the last axis.""")
-    if not torch.equal(off, strongest):
-        raise NotYet("""The weights that are off are not the strongest of their own row. Did you
-            choose the same columns for all rows, or choose along another axis?""")
-    sums = left.sum(-1)
-    if not torch.allclose(sums, torch.ones_like(sums), atol=1e-4):
-        raise NotYet(f"""Rows must sum to 1 again, or the output of the block shrinks; yours sum to
-            {float(sums.min()):.2f} and more. Divide each row by the sum that is left.""")
-    factors = left / weights
-    lowest = factors.where(~off, torch.inf).amin(-1)
-    highest = factors.where(~off, -torch.inf).amax(-1)
-    if not torch.allclose(lowest, highest, rtol=1e-3):
-        raise NotYet("""Weights that stay must keep their ratios: one factor for the whole row. A
-            softmax over weights, or distributing the loss evenly, changes them.""")
+        left = attempt(student, weights, k, in_place="writes into its input")
+        expect(left.shape == weights.shape, "shape of the weights left", weights.shape, left.shape)
+        off = left.abs() < 1e-9
+        strongest, weakest = (
+            torch.zeros_like(off).scatter(-1, weights.topk(k, largest=largest).indices, True)
+            for largest in (True, False)
+        )
+        expect(not torch.equal(off, weakest), "You switched off the weakest; take the strongest.")
+        counts, sums = off.sum(-1), left.sum(-1)
+        most = int(counts.max())
+        expect((counts == k).all(), "another number of weights off", k, int(counts.min()), most)
+        expect(torch.equal(off, strongest), "other weights off")
+        one = torch.allclose(sums, torch.ones_like(sums), atol=1e-4)
+        expect(one, "rows left do not sum to 1", float(sums.min()))
+        factors = left / weights
+        lowest = factors.where(~off, torch.inf).amin(-1)
+        highest = factors.where(~off, -torch.inf).amax(-1)
+        expect(torch.allclose(lowest, highest, rtol=1e-3), "ratios changed")
+        expect(torch.allclose(attempt(student, weights, 0), weights, atol=1e-5), "weights changed")
+    passed("switch_off")
 
 
 def bright_without_need(pixel: tuple[int, int], model: nn.Module, scene: Scene) -> None:
     """Whether (row, column) attends strongly to one anchor of the AFNB but does not need it."""
     check_pixel(pixel, scene.labels.shape)
-    where = f"Row {pixel[0]}, column {pixel[1]}"
-    if scene.labels[pixel] == IGNORE_INDEX:
-        raise NotYet(f"{where} is a border, which has no class. Choose one further away.")
+    where, label = f"Row {pixel[0]}, column {pixel[1]}", scene.labels[pixel]
+    border = label == IGNORE_INDEX
+    expect(not border, f"{where} is a border, which has no class. Choose one further away.")
     strongest = float(attention_of(model, scene.image)["afnb.attention"].row(*pixel).max())
-    if strongest < STRONG:
-        raise NotYet(f"""{where} gives no anchor more than {strongest:.0%}: not bright. Find a pixel
-            that gives a single anchor at least {STRONG:.0%}. Sky and road attend evenly.""")
+    expect(strongest >= STRONG, "weight not strong", where, strongest, STRONG)
     before = predict_labels(model, scene.image)[pixel]
     for k in (1, 2, 4, 8, 16):
         with changed_attention(model, partial(without_strongest, k=k), "afnb.attention"):
             after = predict_labels(model, scene.image)[pixel]
-        if after != before:
-            raise NotYet(f"""Bright, but needed: without its {k} strongest weights the prediction
-                changes from {CLASS_NAMES[before]} to {CLASS_NAMES[after]}. Which classes need only
-                local context?""")
-    if scene.labels[pixel] in HOUSES:
-        raise NotYet(f"""{where} keeps its class, but it is a house, and nothing near a house tells
-            its class: without its balloon the network may still be correct by chance. Find a pixel
-            whose class follows from its local context.""")
+        expect(after == before, "needed", k, CLASS_NAMES[before], CLASS_NAMES[after])
+    expect(label not in HOUSES, "house", where)
     say(f"""{where} gives {strongest:.0%} to one anchor and stays {CLASS_NAMES[before]} without its
         1, 2, 4, 8 and 16 strongest weights: bright, but the prediction does not depend on it.""")

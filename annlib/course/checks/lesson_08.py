@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from math import ceil, sqrt
 from statistics import mean, pstdev, stdev
 
-from annlib.course.checks.base import NotYet, draw, expect, judge, normal, passed, result_of
+from annlib.course.checks.base import NotYet, expect, judge, passed, result_of, text
+from annlib.course.checks.inputs import draw, normal
 from annlib.course.statistics import paired_interval, t_quantile
 
 QUESTION = {"head": ["apnb", "ann"], "pool_scales": ["1", "1,3,6,8"]}
@@ -23,30 +24,20 @@ def run_grid(student: Callable[[float, int, float], Mapping[str, list]]) -> None
         grid = result_of(student, minutes, cores, budget)
         expect(isinstance(grid, Mapping), f"plan gives a {type(grid).__name__}; a dict is wanted.")
         names = (*QUESTION, "seed")
-        if set(grid) != set(names):
-            raise NotYet(f"""The grid's parameters are {sorted(grid)}; the job's are called
-                {", ".join(names)}. Others would have no effect.""")
+        expect(set(grid) == set(names), "names of the grid", sorted(grid), ", ".join(names))
         for name in names:
-            if not isinstance(grid[name], list):
-                raise NotYet(f"""{name} is {grid[name]!r}. A grid goes into a JSON file: each
-                    parameter takes a list of values; a range becomes one by list(...).""")
+            expect(isinstance(grid[name], list), "no list in the grid", name, grid[name])
         for name, wanted in QUESTION.items():
             same = len(grid[name]) == 2 and all(value in grid[name] for value in wanted)
             expect(same, f"{name} is {grid[name]}; the question is about {wanted}.")
-        seeds = grid["seed"]
-        if len(set(seeds)) != len(seeds):
-            raise NotYet(f"Seeds {seeds}: one occurs twice. That run is not a second measurement.")
-        rounds = ceil(4 * len(seeds) / cores)
-        taken = f"4 cells x {len(seeds)} seeds, {cores} in parallel: {rounds * minutes:g} minutes"
-        if rounds * minutes > budget:
-            raise NotYet(f"""{taken}, but the budget is {budget:g}. Multiply all the lists of the
-                grid, and count in rounds: the last one takes a whole run, too.""")
-        expect(len(seeds) > 1, "One seed shows no spread, and there is budget for more.")
-        if len(seeds) != most:
-            raise NotYet(f"""{taken} of {budget:g}. Another seed would still fit: cores work in
-                parallel, so the budget is divided into rounds of {cores} runs.""")
-    passed("""every head with every pyramid and every seed, no seed twice, as many seeds as the
-        budget allows on the cores there are, and not one run more.""")
+        seeds, count = grid["seed"], len(grid["seed"])
+        expect(len(set(seeds)) == count, "seed twice in the grid", seeds)
+        time = ceil(4 * count / cores) * minutes
+        taken = f"4 cells x {count} seeds, {cores} in parallel: {time:g} minutes"
+        expect(time <= budget, "over the budget", taken, budget)
+        expect(count > 1, "One seed shows no spread, and there is budget for more.")
+        expect(count == most, "another seed fits", taken, budget, cores)
+    passed("run_grid")
 
 
 def two_numbers(student: Callable, *inputs: object) -> tuple[float, float]:
@@ -72,36 +63,26 @@ def confidence_interval(student: Callable[[Sequence[float]], tuple[float, float]
         low, high = two_numbers(student, list(values))
         s, middle, half = stdev(values), mean(values), (high - low) / 2
         near = 0.02 * s / sqrt(n)
-        if abs(low - middle) <= near and abs(high - middle) > near:
-            raise NotYet("""You return the mean and another number (half width or deviation?); what
-                is wanted are the two ends: mean - half, mean + half.""")
+        expect(abs(low - middle) > near or abs(high - middle) <= near, "mean and deviation")
         expect(low < high, f"Your interval runs from {low:.3f} to {high:.3f}: low comes first.")
-        if abs((low + high) / 2 - middle) >= near:
-            raise NotYet(f"""The interval's middle is {(low + high) / 2:.4f}, the mean of the runs
-                {middle:.4f}. It reaches as far below the mean as above.""")
+        found = (low + high) / 2
+        expect(abs(found - middle) < near, "middle of the interval", found, middle)
         t, error = t_quantile(0.975, n - 1), s / sqrt(n)
         slips = {
-            "You return mean ± s, the range of single runs. The mean of n varies less, by √n.": s,
-            "You left out √n: the spread of the mean is s/√n, the standard error, not s.": t * s,
-            "You left out t: mean ± one standard error holds the true mean far less often.": error,
-            "1.96 is for a spread that is known, or for hundreds of runs. Here s is estimated from "
-            "few: take t_quantile(0.975, n - 1).": 1.96 * error,
-            "Two slips: s instead of s/√n, and 1.96 instead of t.": 1.96 * s,
-            "Your deviation divides by n. From a sample it divides by n - 1: statistics.stdev, not "
-            "pstdev (numpy: ddof=1).": t * pstdev(values) / sqrt(n),
-            "Degrees of freedom are n - 1: one is used for the mean.": t_quantile(0.975, n) * error,
-            "t_quantile(0.95, ...) leaves 5 % on one side. Two sides with 2.5 % each: "
-            "0.975.": t_quantile(0.95, n - 1) * error,
-            "The interval reaches t·s/√n to each side; yours is half of that.": t * error / 2,
-            "You divide by the root of the number of pixels. Pixels of one network are not "
-            "independent measurements of training: n counts runs.": t * s / sqrt(NUM_PIXELS),
-            "You divide by n; the standard error has its square root.": t * s / n,
+            "s instead of its error": s,
+            "t times s": t * s,
+            "one standard error": error,
+            "normal distribution": 1.96 * error,
+            "1.96 times s": 1.96 * s,
+            "deviation of a population": t * pstdev(values) / sqrt(n),
+            "n degrees of freedom": t_quantile(0.975, n) * error,
+            "one side": t_quantile(0.95, n - 1) * error,
+            "half of the width": t * error / 2,
+            "n counts pixels": t * s / sqrt(NUM_PIXELS),
+            "divided by n": t * s / n,
         }
-        otherwise = f"""With n = {n} and s = {s:.4f} your interval reaches {half:.4f} to each side.
-            It should be t · s/√n, with t from t_quantile(0.975, n - 1)."""
-        judge(half, t * error, slips, otherwise, rtol=0.004)
-    passed("""the mean, plus and minus Student's t with n - 1 degrees of freedom times the standard
-        error s/√n, for n small and larger.""")
+        judge(half, t * error, slips, text("another width", n, s, half), rtol=0.004)
+    passed("confidence_interval")
 
 
 def paired_difference(student: Callable[[Runs, Runs], tuple[float, float]]) -> None:
@@ -114,46 +95,36 @@ def paired_difference(student: Callable[[Runs, Runs], tuple[float, float]]) -> N
         a: Runs = {seed: c + d for seed, c, d in zip(seeds, common, ours, strict=True)}
         b: Runs = {seed: c + d for seed, c, d in zip(seeds, common, theirs, strict=True)}
         if with_failures:
-            a[seeds[draw(0, 2)]] = None
-            b[seeds[draw(3, 5)]] = None
+            a[seeds[draw(0, 2)]] = b[seeds[draw(3, 5)]] = None
         b = dict(reversed(b.items()))
         difference, half = two_numbers(student, dict(a), dict(b))
         right = paired_interval(a, b)
         near = 1e-6 * right.half
-        if abs(difference - right.low) <= near and abs(half - right.high) <= near:
-            raise NotYet("""You return the two ends of the interval; what is wanted are its middle
-                and how far it reaches to each side: (mean difference, half width).""")
+        expect(abs(difference - right.low) > near or abs(half - right.high) > near, "the two ends")
         filled = ({seed: value or 0.0 for seed, value in runs.items()} for runs in (a, b))
         means = [mean(v for v in runs.values() if v is not None) for runs in (a, b)]
         slips = {
-            "The sign is reversed: ours - theirs is above zero where ours is better.": -right.mean,
-            "A failed run counts as 0 in yours. It shows nothing about the score: leave out the "
-            "pair, and report how many failed.": paired_interval(*filled).mean,
-            "Yours is a difference of two means over different seeds: where one run failed the "
-            "other still counts. Take differences seed by seed, of pairs.": means[0] - means[1],
+            "sign reversed": -right.mean,
+            "failed runs count as zero": paired_interval(*filled).mean,
+            "difference of two means": means[0] - means[1],
         }
-        otherwise = f"""The mean difference of the pairs is not {difference:.4f}. Match runs by
-            seed, not by their place: the two dicts are in another order."""
+        otherwise = text("another mean difference", difference)
         judge(difference, right.mean, slips, otherwise, rtol=0, atol=near)
-        check_half(half, right.half, a, b)
-    passed("""differences seed by seed, so that what a seed does to both cancels; failed runs
-        neither count as zero nor shift the others; t · s/√n with the number of pairs.""")
+        if abs(half / right.half - 1) >= 1e-6:
+            raise NotYet(half_width_advice(half, a, b))
+    passed("paired_difference")
 
 
-def check_half(half: float, right: float, a: Runs, b: Runs) -> None:
-    """Raises NotYet with the slip that leads to this half width."""
-    if abs(half / right - 1) < 1e-6:
-        return
+def half_width_advice(half: float, a: Runs, b: Runs) -> str:
+    """The advice of the slip that leads to this half width."""
     pairs = [(a[s], b[s]) for s in a if a[s] is not None and b.get(s) is not None]
     n, s = len(pairs), stdev(x - y for x, y in pairs)
     t, root = t_quantile(0.975, n - 1), sqrt(n)
     by_place = stdev(x - y for (x, _), (_, y) in zip(pairs, reversed(pairs), strict=True))
     errors = [stdev(values) / root for values in zip(*pairs, strict=True)]
-    unpaired = """You combine the spreads of both heads. What a seed does to both (order of images,
-        first weights) is in both spreads, but cancels in the differences: take s of those."""
     both = sqrt(sum(error**2 for error in errors))
     combined = [t * both, t_quantile(0.975, 2 * n - 2) * both, 1.96 * both, t * sum(errors)]
-    slips = dict.fromkeys(combined, unpaired) | {
+    slips = dict.fromkeys(combined, "spreads combined") | {
         s: "You return the deviation of the differences; the mean varies less: t · s/√n.",
         t * s: "√n is missing: t · s/√n.",
         s / root: "t is missing: one standard error is not a 95 % interval.",
@@ -161,7 +132,8 @@ def check_half(half: float, right: float, a: Runs, b: Runs) -> None:
         t * by_place / root: "You paired by place: the dicts are in another order. Pair by seed.",
     }
     nearest = min(slips, key=lambda slip: abs(half / slip - 1))  # two slips may be close together
-    expect(abs(half / nearest - 1) > 0.004, slips[nearest])
-    expect(all(abs(half / slip - 1) > 0.03 for slip in combined), unpaired)
-    raise NotYet(f"""From {n} complete pairs whose differences deviate by {s:.4f}, the half width is
-        not {half:.4f}. It is t · s/√n with n pairs.""")
+    if abs(half / nearest - 1) <= 0.004:
+        return slips[nearest]
+    if any(abs(half / slip - 1) <= 0.03 for slip in combined):
+        return "spreads combined"
+    return text("another half width", n, s, half)

@@ -1,25 +1,17 @@
 """Checkers of lesson 09: label values, sliding windows, memory of a training step."""
 
 from collections.abc import Callable, Sequence
+from itertools import product
 
 import torch
 from torch import Tensor
 
 from annlib.config import IGNORE_INDEX
-from annlib.course.checks.base import (
-    NotYet,
-    attempt,
-    attempt_number,
-    draw,
-    expect,
-    fresh,
-    judge,
-    normal,
-    passed,
-)
+from annlib.course.checks.base import NotYet, attempt, attempt_number, expect, judge, passed, text
+from annlib.course.checks.inputs import draw, fresh, normal
+from annlib.engine.inference import window_starts
 
 Size = tuple[int, int]
-Slide = Callable[[Callable[[Tensor], Tensor], Tensor, Size, Size], Tensor]
 
 
 def class_indices(student: Callable[[Tensor, Sequence[int]], Tensor]) -> None:
@@ -36,39 +28,20 @@ def class_indices(student: Callable[[Tensor, Sequence[int]], Tensor]) -> None:
         raw[: height // 2] = known[chosen]
         raw[0, :3] = torch.tensor([0, 251, 255], dtype=torch.uint8)
         raw[1, : min(4, len(values))] = known[:4]
-        copy = raw.clone()
-        found = attempt(student, copy, tuple(values))
-        if not torch.equal(copy, raw):
-            raise NotYet("""Your function changed its input, so that the next reader of these labels
-                gets other ones: fill a new tensor (a table, or torch.full_like).""")
-        if found.shape != raw.shape:
-            raise NotYet(f"(H, W) = {(height, width)} went in, {tuple(found.shape)} came out.")
-        check_classes(found.long(), raw.long(), values)
-    passed("""each raw value becomes the index of its class, every other value 255, whatever the
-        order of the classes; the input labels are unchanged.""")
-
-
-def check_classes(found: Tensor, raw: Tensor, values: list[int]) -> None:
-    """Compares with a mapping pixel by pixel."""
-    known = {value: index for index, value in enumerate(values)}
-    right = torch.tensor([[known.get(v, IGNORE_INDEX) for v in row] for row in raw.tolist()])
-    if torch.equal(found, raw):
-        raise NotYet("Raw values came out as they went in. They are not yet indices.")
-    cases = {
-        "Raw value {} became class {}, an index that is out of bounds. Bytes wrap around (0 - 1 is "
-        "255, 6 - 11 is 251); a value that is not a class must become 255.": (
-            (found != IGNORE_INDEX) & ((found >= len(values)) | (found < 0))
-        ),
-        "Raw value {} is not a class here, but counts as class {}. Start from 255 everywhere.": (
-            (right == IGNORE_INDEX) & (found != right)
-        ),
-        "Raw value {} is not class {}. Its place in `values` is its class. (If you replace values "
-        "one after the other in one tensor, a class that was just written may be replaced "
-        "again.)": found != right,
-    }
-    for advice, where in cases.items():
-        if where.any():
-            raise NotYet(advice.format(int(raw[where][0]), int(found[where][0])))
+        found = attempt(student, raw, tuple(values), in_place="labels changed").long()
+        expect(found.shape == raw.shape, "another size of labels", raw.shape, found.shape)
+        expect(not torch.equal(found, raw.long()), "raw values")
+        place = {value: index for index, value in enumerate(values)}
+        right = torch.tensor([[place.get(v, IGNORE_INDEX) for v in row] for row in raw.tolist()])
+        cases = {
+            "index out of bounds": (found != IGNORE_INDEX) & ((found >= num_classes) | (found < 0)),
+            "other value as a class": (right == IGNORE_INDEX) & (found != right),
+            "another class": found != right,
+        }
+        for advice, where in cases.items():
+            if where.any():
+                raise NotYet(advice, int(raw[where][0]), int(found[where][0]))
+    passed("class_indices")
 
 
 class Network:
@@ -84,7 +57,7 @@ class Network:
         return torch.stack([images.mean(1) + 0.1 * rows, brightest], 1)
 
 
-def slide(student: Slide) -> None:
+def slide(student: Callable[[Callable[[Tensor], Tensor], Tensor, Size, Size], Tensor]) -> None:
     """(score, images (B, C, H, W), window, stride) -> mean scores (B, K, H, W)"""
     window, stride = (draw(6, 7), draw(8, 9)), (4, 5)
     exact = (window[0] + 2 * stride[0], window[1] + stride[1])
@@ -94,63 +67,39 @@ def slide(student: Slide) -> None:
         (normal(1, 2, *exact), "windows end exactly at the border"),
         (normal(1, 2, 19, 23), "the last windows go over the border"),
     ):
-        check_slide(student, images, window, stride, case)
-    passed("""the whole image if the window is as large, means where windows overlap, the last
-        window moved back inside, and an image smaller than the window in one piece.""")
-
-
-def check_slide(student: Slide, images: Tensor, window: Size, stride: Size, case: str) -> None:
-    network, size = Network(), tuple(images.shape[2:])
-    where = f"Image {size}, window {window}, stride {stride} ({case}): "
-    found = attempt(student, network, images.clone(), window, stride)
-    expect(bool(network.seen), f"{where}your function never calls `score`.")
-    wanted = tuple(map(min, size, window))
-    for one in network.seen:
-        got = tuple(one.shape[2:])
-        if got != wanted:
-            raise NotYet(f"""{where}a window of {got} was scored; all have to be {wanted}. At the
-                border move the window back until it lies inside: a narrow window gives the network
-                less context, and padding shows it what is not there.""")
-    right = by_counting(images, window, stride)
-    if found.shape != right.shape:
-        raise NotYet(f"{where}scores are (B, K, H, W); yours are {tuple(found.shape)}.")
-    if not found.isfinite().all():
-        raise NotYet(f"{where}some scores are nan or inf: no window covers these pixels.")
-    enough, used = len(places(size, window, stride)), sum(map(len, network.seen)) // len(images)
-    if used > enough:
-        raise NotYet(f"""{where}{enough} windows are enough, you scored {used}. Moved back, two
-            windows may be in the same place: count them once.""")
-    slips = {
-        "scores of windows that overlap are added up: a pixel in four windows counts four times. "
-        "Divide by how many windows cover each pixel.": by_counting(images, window, stride, "sum"),
-        "a window overwrites the scores of earlier ones. Add, count, divide at the "
-        "end.": by_counting(images, window, stride, "last"),
-    }
-    otherwise = """the scores are not the means of the windows. Add each window's scores at its
-        place to a map of zeros, add 1 to a map of counts there, divide at the end."""
-    judge(found, right, slips, otherwise, where, atol=1e-4)
+        network, size = Network(), tuple(images.shape[2:])
+        where = f"Image {size}, window {window}, stride {stride} ({case}): "
+        found = attempt(student, network, images, window, stride)
+        expect(bool(network.seen), f"{where}your function never calls `score`.")
+        wanted = tuple(map(min, size, window))
+        for got in (tuple(one.shape[2:]) for one in network.seen):
+            expect(got == wanted, "size of a window", where, got, wanted)
+        added, last, counts = by_counting(images, window, stride)
+        expect(found.shape == added.shape, "shape of the scores", where, found.shape)
+        expect(bool(found.isfinite().all()), "scores not finite", where)
+        enough, used = len(places(size, window, stride)), sum(map(len, network.seen)) // len(images)
+        expect(used <= enough, "too many windows", where, enough, used)
+        slips = {"windows added up": added, "last window wins": last}
+        judge(found, added / counts, slips, "not the means of windows", where, atol=1e-4)
+    passed("slide")
 
 
 def places(size: Size, window: Size, stride: Size) -> list[Size]:
     """The top left corners of all windows."""
-
-    def starts(side: int, window: int, stride: int) -> list[int]:
-        return [*range(0, max(side - window, 0), stride), max(side - window, 0)]
-
-    tops, lefts = map(starts, size, window, stride)
-    return [(top, left) for top in tops for left in lefts]
+    return list(product(*map(window_starts, size, window, stride)))
 
 
-def by_counting(images: Tensor, window: Size, stride: Size, how: str = "mean") -> Tensor:
-    """(B, C, H, W) -> (B, 2, H, W).  how: mean, sum, or last (a window overwrites the earlier)"""
-    network, (height, width) = Network(), images.shape[2:]
-    total, count = torch.zeros(len(images), 2, height, width), torch.zeros(height, width)
-    for top, left in places((height, width), window, stride):
+def by_counting(images: Tensor, window: Size, stride: Size) -> tuple[Tensor, Tensor, Tensor]:
+    """(B, C, H, W) -> sums of scores (B, 2, H, W), those of the last window, windows (H, W)"""
+    size = images.shape[2:]
+    total, count = torch.zeros(len(images), 2, *size), torch.zeros(*size)
+    last = total.clone()
+    for top, left in places(size, window, stride):
         part = slice(top, top + window[0]), slice(left, left + window[1])
-        scores = network(images[:, :, *part])
-        total[:, :, *part] = scores if how == "last" else total[:, :, *part] + scores
+        last[:, :, *part] = Network()(images[:, :, *part])
+        total[:, :, *part] += last[:, :, *part]
         count[part] += 1
-    return total / count if how == "mean" else total
+    return total, last, count
 
 
 def step_bytes(student: Callable[[int, int, int], float]) -> None:
@@ -161,29 +110,20 @@ def step_bytes(student: Callable[[int, int, int], float]) -> None:
         fixed, measured = 12 * parameters, 12 * parameters + maps
         found, right = attempt_number(student, parameters, measured, batch), fixed + batch * maps
         slips = {
-            "You multiply everything by the batch. Weights, gradients and momentum are there once, "
-            "however many images there are.": batch * measured,
-            "Your estimate does not grow with the batch; the feature maps do.": measured,
-            "You subtracted the weights and did not add them again: 12 bytes a parameter.": batch
-            * maps,
-            "The measurement holds weights, gradients and momentum already: subtract them before "
-            "you multiply, or they count once more for each image.": fixed + batch * measured,
+            "everything times the batch": batch * measured,
+            "batch ignored": measured,
+            "maps only": batch * maps,
+            "fixed part counted twice": fixed + batch * measured,
         }
-        for each, what in (
-            (4, "only the weights; the gradient of each takes as much, and so does its momentum"),
-            (8, "two numbers a parameter; SGD keeps three: weight, gradient, momentum"),
-            (16, "four numbers a parameter, as Adam does; SGD with momentum keeps three"),
-            (3, "three bytes a parameter; three numbers of four bytes each make 12"),
-        ):
-            rest = measured - each * parameters
-            slips[f"You count {what}."] = each * parameters + batch * rest
-        otherwise = f"""{parameters:,} parameters, {measured / 2**20:,.0f} MiB with one image:
-            {batch} take {right / 2**20:,.0f} MiB, not {found / 2**20:,.0f}. What counts once?"""
+        each = {"only the weights": 4, "two numbers": 8, "four numbers": 16, "three bytes": 3}
+        for name, num_bytes in each.items():
+            once = num_bytes * parameters
+            slips[name] = once + batch * (measured - once)
+        sizes = (one / 2**20 for one in (measured, right, found))
         if abs(found / right - 1) > 0.01:
+            otherwise = text("another estimate", parameters, batch, *sizes)
             judge(found, right, slips, otherwise, rtol=1e-3)
     one = attempt_number(student, parameters, measured, 1)
-    if abs(one / measured - 1) >= 0.01:
-        raise NotYet(f"""For a batch of one you say {one / 2**20:,.0f} MiB, but
-            {measured / 2**20:,.0f} were measured: the estimate has to agree with it.""")
-    passed("""weights, gradients and momentum once, whatever the batch; the feature maps once for
-        each image. Now compare with a real network.""")
+    otherwise = text("estimate for one image", one / 2**20, measured / 2**20)
+    judge(one, measured, {}, otherwise, rtol=0.01)
+    passed("step_bytes")

@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from annlib.course.checks.base import NotYet, attempt_number, draw, fresh, judge, passed, result_of
+from annlib.course.checks.base import attempt_number, expect, judge, passed, result_of, text
+from annlib.course.checks.inputs import draw, fresh, normal
 from annlib.course.lesson import say
 from annlib.course.statistics import DIRECTIONS, METRICS, VERDICTS, Registration
 
@@ -28,8 +29,7 @@ def seeds_in_budget(student: Callable[[float, float, int], int]) -> None:
 
     def run(minutes: float, seconds: float, arms: int) -> int:
         seeds = attempt_number(student, minutes, seconds, arms)
-        if not isinstance(seeds, int):
-            raise NotYet(f"Seeds are counted: a whole number (int), not {seeds!r}.")
+        expect(isinstance(seeds, int), "seeds not counted", seeds)
         return seeds
 
     for _ in range(3):
@@ -47,59 +47,38 @@ def seeds_in_budget(student: Callable[[float, float, int], int]) -> None:
             otherwise = f"{got} seeds would take {got * arms * seconds / 60:.1f} minutes."
             where = f"{minutes:.1f} minutes, {seconds:.0f} s a run and {arms} arms: "
             judge(got, seeds, slips, otherwise, where)
-        if run(exact - spare, seconds, arms) != seeds - 1:
-            raise NotYet(f"""{exact - spare:.1f} minutes end before seed {seeds} has run in every
-                arm, and a seed counts only when all arms have it: round down.""")
-    if run(1.0, 100.0, 2) != 0:
-        raise NotYet("One minute is too short for two runs of 100 seconds: 0 seeds.")
-    passed("a seed costs one run in each arm, and only complete ones count.")
+        otherwise = text("seeds not rounded down", exact - spare, seeds)
+        judge(run(exact - spare, seconds, arms), seeds - 1, {}, otherwise)
+    expect(run(1.0, 100.0, 2) == 0, "seeds in one minute")
+    passed("seeds_in_budget")
 
 
 def registration(student: Callable[[], Registration]) -> None:
     """student() -> a claim of the learner's own"""
     told = result_of(student)
-    if not isinstance(told, Registration):
-        raise NotYet(f"my_registration returns a {type(told).__name__}, not a Registration.")
-    if told.smallest_effect in (None, ...):
-        raise NotYet("A smallest effect chosen after the fact fits any result: choose it now.")
+    expect(isinstance(told, Registration), "no registration", type(told).__name__)
+    expect(told.smallest_effect not in (None, ...), "no smallest effect")
     for name in ("claim", "source", "treatment", "control", "metric", "direction"):
         value = getattr(told, name)
         control = " What is the number compared with?" if name == "control" else ""
-        if not isinstance(value, str) or not value.strip():
-            raise NotYet(f"{name} is missing: nobody could repeat your test.{control}")
-    found = HEDGES.search(told.claim)
-    if found:
-        raise NotYet(f"""The claim says {found[0]!r}: any result would fit, so
-            nothing could refute it. Say what is higher or lower than what.""")
-    if len(told.claim.split()) < 6:
-        raise NotYet(f"{told.claim!r} is short for a claim: what is higher than what, and where?")
-    if told.control.strip().lower() in ("none", "no", "-", told.treatment.strip().lower()):
-        raise NotYet("""There is no control: a number alone is neither high nor low. Choose the same
-            network without the one thing that you claim makes the difference.""")
-    if told.direction not in DIRECTIONS:
-        raise NotYet(f"""direction is {told.direction!r}: one of {DIRECTIONS}. 'Different' fits
-            nearly any result.""")
-    if told.metric not in METRICS:
-        raise NotYet(f"{told.metric!r} is not measured here. These are: {', '.join(METRICS)}.")
+        expect(isinstance(value, str) and value.strip(), "field missing", name, control)
+    hedge = HEDGES.search(told.claim)
+    expect(not hedge, "hedge", hedge and hedge[0])
+    expect(len(told.claim.split()) >= 6, "short claim", told.claim)
+    none = ("none", "no", "-", told.treatment.strip().lower())
+    expect(told.control.strip().lower() not in none, "no control")
+    expect(told.direction in DIRECTIONS, "no direction", told.direction, DIRECTIONS)
+    expect(told.metric in METRICS, "no metric", told.metric, ", ".join(METRICS))
     largest, effect, seeds = METRICS[told.metric], told.smallest_effect, told.seeds
-    if not isinstance(effect, int | float) or effect == 0:
-        raise NotYet("""With a smallest effect of 0 the faintest trace counts, which no number of
-            seeds can exclude. How large an effect would matter? (Negative: a loss that is no
-            worse.)""")
-    if not abs(effect) < largest:
-        raise NotYet(f"""A smallest effect of {effect:g} in {told.metric} cannot be reached: the
-            scale ends at {largest:g}. Shares lie between 0 and 1.""")
-    if largest <= 1 and effect < -GRANTED:
-        raise NotYet(f"""A smallest effect of {effect:g} lets a loss of {-effect:g} pass as no
-            worse, so hardly anything could refute it. Grant {GRANTED:g} at most.""")
-    if not (isinstance(seeds, tuple | list | range) and all(isinstance(s, int) for s in seeds)):
-        raise NotYet(f"seeds are whole numbers in a tuple, (0, 1, 2); you wrote {seeds!r}.")
-    if len(set(seeds)) != len(seeds):
-        raise NotYet("A seed occurs twice: the same run counted twice is not new evidence.")
-    if len(seeds) < FEWEST_SEEDS:
-        raise NotYet(f"{len(seeds)} seed(s) show hardly any spread: take {FEWEST_SEEDS} at least.")
-    if not (isinstance(told.budget_minutes, int | float) and 0 < told.budget_minutes <= 600):
-        raise NotYet("budget_minutes: how long may it run, between 1 and 600?")
+    expect(isinstance(effect, int | float) and effect != 0, "any trace counts")
+    expect(abs(effect) < largest, "effect out of reach", effect, told.metric, largest)
+    expect(largest > 1 or effect >= -GRANTED, "loss granted", effect, -effect, GRANTED)
+    whole = isinstance(seeds, tuple | list | range) and all(isinstance(s, int) for s in seeds)
+    expect(whole, "seeds not whole", seeds)
+    expect(len(set(seeds)) == len(seeds), "seed twice")
+    expect(len(seeds) >= FEWEST_SEEDS, "few seeds", len(seeds), FEWEST_SEEDS)
+    minutes = told.budget_minutes
+    expect(isinstance(minutes, int | float) and 0 < minutes <= 600, "no budget")
     say(f"Registered as {told.fingerprint}. It is refuted if {told.refuted_if}.")
 
 
@@ -110,50 +89,33 @@ def decide(student: Callable[[Sequence[float], float], str]) -> None:
     def ask(differences: Sequence[float], effect: float = effect) -> str:
         hint = "One seed has no spread: what does it show?" if len(differences) == 1 else ""
         answer = result_of(student, list(differences), effect, hint=hint)
-        if answer not in VERDICTS:
-            raise NotYet(f"decide gave {answer!r}; it must be one of {VERDICTS}.")
+        expect(answer in VERDICTS, f"decide gave {answer!r}; it must be one of {VERDICTS}.")
         return answer
 
     def five(middle: float, spread: float) -> list[float]:
         order = torch.randperm(5, generator=fresh()).tolist()
-        return [effect * (middle + spread * (place - 2)) for place in order]
+        return [middle + spread * (place - 2) for place in order]
 
-    if ask(five(3, 0.05)) != SUPPORTED:
-        raise NotYet("Five seeds agree on about three times the smallest effect: supported.")
-    if ask(five(-3, 0.05)) != REFUTED:
-        raise NotYet("Five seeds agree on the opposite: refuted. The sign of a difference counts.")
-    if ask(five(0.3, 0.05)) != REFUTED:
-        raise NotYet("""Five seeds agree on a third of the smallest effect. There is an effect, but
-            not the claimed one: refuted. Compare with the smallest effect, not with 0.""")
-    if ask([-3 * effect, 2 * effect, 8 * effect]) != OPEN:
-        raise NotYet("""Three seeds from far below to far above: their mean is above the smallest
-            effect by chance. Large spread, few seeds: cannot tell. Where do you use the spread?""")
-    if ask(five(1, 0.1)) != OPEN:
-        raise NotYet("Five seeds lie close to the smallest effect, on both sides: cannot tell.")
-    if ask([3 * effect]) != OPEN:
-        raise NotYet("One seed shows no spread, so it decides nothing: cannot tell.")
-    if ask([effect * (2 + 4 * sign) for sign in (-1, 1)] * 60) != SUPPORTED:
-        raise NotYet("""With 120 seeds the mean is known well, however far single seeds scatter: the
-            standard error shrinks with √n, and the claim is about the mean.""")
+    cases = {  # advice -> the verdict on these differences, in smallest effects
+        "clear effect": (SUPPORTED, five(3, 0.05)),
+        "opposite effect": (REFUTED, five(-3, 0.05)),
+        "smaller effect": (REFUTED, five(0.3, 0.05)),
+        "wide spread": (OPEN, [-3, 2, 8]),
+        "at the threshold": (OPEN, five(1, 0.1)),
+        "one seed": (OPEN, [3]),
+        "many seeds": (SUPPORTED, [-2, 6] * 60),
+    }
+    for advice, (verdict, shares) in cases.items():
+        expect(ask([effect * share for share in shares]) == verdict, advice)
     for _ in range(20):  # other units, another order, the opposite claim
-        values = torch.randn(draw(3, 6), generator=fresh(), dtype=torch.float64)
+        values = normal(draw(3, 6), dtype=torch.float64)
         differences = (effect * (1 + 2 * values)).tolist()
         answer = ask(differences)
-        if ask([100 * d for d in differences], 100 * effect) != answer:
-            raise NotYet("""The same numbers in percent give another decision. Only ratios may
-                matter: no fixed number belongs into the rule.""")
-        if ask(differences[::-1]) != answer:
-            raise NotYet("""The order of the seeds changes the decision. Seeds are labels, not
-                times: mean and spread do not depend on an order.""")
-        if answer == SUPPORTED and ask([-d for d in differences]) != REFUTED:
-            raise NotYet("""The differences support the claim; with opposite signs they must refute
-                it.""")
+        expect(ask([100 * d for d in differences], 100 * effect) == answer, "percent")
+        expect(ask(differences[::-1]) == answer, "order of the seeds")
+        expect(answer != SUPPORTED or ask([-d for d in differences]) == REFUTED, "opposite signs")
     # The truth is exactly at the threshold: either decision is wrong or bold.
-    draws = torch.randn(STUDIES, 3, generator=fresh(), dtype=torch.float64)
+    draws = normal(STUDIES, 3, dtype=torch.float64)
     bold = sum(ask((effect * (1 + row)).tolist()) != OPEN for row in draws)
-    if bold / STUDIES >= RARELY:
-        raise NotYet(f"""Of {STUDIES} studies of 3 seeds, whose true effect was exactly the smallest
-            that counts, your rule decided {bold}: too sure for three seeds. 1.96 is for many; with
-            few, Student's t is much larger. annlib.course.statistics.interval uses it.""")
-    passed("""clear cases are decided, large spread and few seeds are not, scale and order do not
-        matter, and where the truth is at the threshold your rule is rarely wrong.""")
+    expect(bold / STUDIES < RARELY, "too sure", STUDIES, bold)
+    passed("decide")

@@ -5,9 +5,10 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from annlib.course.checks.base import NotYet, attempt, draw, expect, given, judge, normal, passed
+from annlib.course.checks.base import NotYet, attempt, expect, given, judge, passed, text
+from annlib.course.checks.inputs import draw, normal
 from annlib.course.efficient import FAMILIES, KINDS, exact, method_of, weights_of
-from annlib.engine.profiler import operation_counter
+from annlib.course.profiler import operation_counter
 
 _, PAIRS, ORDER, STORAGE = KINDS
 SIZE = (8, 12)  # fits all methods at their cheapest
@@ -16,8 +17,7 @@ SIZE = (8, 12)  # fits all methods at their cheapest
 def kinds_of_attention(answer: Mapping[str, str]) -> None:
     """{"anchors": "fewer keys", ...}: what each method reduces, and what contradicts it."""
     given(answer, "The dictionary")
-    kind = type(answer).__name__
-    expect(isinstance(answer, Mapping), f"Names and kinds make a dictionary; yours is a {kind}.")
+    expect(isinstance(answer, Mapping), "no dictionary", type(answer).__name__)
     wanted = sorted(set(FAMILIES) - {"non-local"})
     missing = [name for name in wanted if name not in answer]
     expect(not missing, f"Still without a kind: {', '.join(missing)}.")
@@ -25,25 +25,18 @@ def kinds_of_attention(answer: Mapping[str, str]) -> None:
         expect(kind is not ..., f"{name!r} still has three dots: choose one of {KINDS}.")
         expect(kind in KINDS, f"{name!r}: {kind!r} is not one of the kinds {KINDS}.")
     for name in wanted:
-        kind, does_it_fit = answer[name], f"Does that fit {answer[name]!r}?"
+        kind = answer[name]
         query, key, value = (normal(1, 6, SIZE[0] * SIZE[1]).relu() for _ in range(3))
         method = method_of(name, FAMILIES[name].options[0], SIZE)
         same = torch.allclose(method(query, key, value), exact(query, key, value), atol=1e-4)
-        if same != (kind == STORAGE):
-            raise NotYet(f"""{name}: its result {"IS" if same else "is not"} that of the non-local
-                block, to the last digits. {does_it_fit}""")
+        expect(same == (kind == STORAGE), "same result", name, "IS" if same else "is not", kind)
         zeros = float((weights_of(method, query, key) == 0).float().mean())
-        if bool(zeros) != (kind == PAIRS):
-            raise NotYet(f"""{name}: {zeros:.0%} of its weights are exactly 0:
-                {"those pairs never meet" if zeros else "every pair meets"}. {does_it_fit}""")
+        meet = "those pairs never meet" if zeros else "every pair meets"
+        expect(bool(zeros) == (kind == PAIRS), "weights of 0", name, zeros, meet, kind)
         features = FAMILIES[name].shrinks == ORDER
-        if features != (kind == ORDER):
-            raise NotYet(f"""{name}: it {"takes no" if features else "takes a"} softmax over the
-                keys, so keys and values {"can" if features else "cannot"} be combined first.
-                {does_it_fit}""")
-    passed("""each kind shows in what a method computes. Never stored: the same results. Fewer
-        pairs: exact zeros. Other order: no softmax over the keys. Fewer keys: a softmax over
-        few.""")
+        takes = ("takes no", "can") if features else ("takes a", "cannot")
+        expect(features == (kind == ORDER), "softmax over the keys", name, *takes, kind)
+    passed("kinds_of_attention")
 
 
 def linear_attention(student: Callable[[Tensor, Tensor, Tensor], Tensor]) -> None:
@@ -51,48 +44,32 @@ def linear_attention(student: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Non
     channels, num_queries, num_keys, values = draw(3, 5), draw(9, 12), draw(13, 16), draw(6, 8)
     query, key = normal(2, channels, num_queries).abs(), normal(2, channels, num_keys).abs()
     query, key, value = query + 0.1, key + 0.1, normal(2, values, num_keys)
-    result = attempt(student, query.clone(), key.clone(), value.clone())
-    wanted = (2, num_queries, values)
-    if tuple(result.shape) != wanted:
-        raise NotYet(f"""(B, N, Cv) = {wanted} is wanted, a row for each query position; yours is
-            {tuple(result.shape)}. query is {tuple(query.shape)}, value {tuple(value.shape)}.""")
-    ones = attempt(student, query.clone(), key.clone(), torch.ones_like(value))
+    result = attempt(student, query, key, value)
+    wanted, got = (2, num_queries, values), tuple(result.shape)
+    expect(got == wanted, "shape of the weighted sums", wanted, got, query.shape, value.shape)
+    ones = attempt(student, query, key, torch.ones_like(value))
     if not torch.allclose(ones, torch.ones_like(ones), atol=1e-4):
-        raise NotYet(f"""Values that are all 1 must give 1, because the weights of a row sum to 1;
-            yours give {float(ones.min()):.3g} to {float(ones.max()):.3g}. Divide each row by its
-            own total: the query times the sum of all keys.""")
+        raise NotYet("weights do not sum to 1", float(ones.min()), float(ones.max()))
     scores = query.mT @ key
-    slips = {
-        "A softmax is in it. Here the products themselves are the weights.": [
-            (scale * scores).softmax(-1) @ value.mT for scale in (1.0, channels**-0.5)
-        ],
-        "All positions get the mean: the queries have no influence. Where do they "
-        "enter?": value.mean(2)[:, None].expand_as(result),
-    }
-    otherwise = """The weights are not the products of the features. Weight (n, s) must be query n
-        times key s, summed over C, divided by the total of row n; nothing else."""
+    softmax = [(scale * scores).softmax(-1) @ value.mT for scale in (1.0, channels**-0.5)]
+    slips = {"softmax kept": softmax, "mean for all": value.mean(2)[:, None].expand_as(result)}
+    otherwise = "not the products"
     right = scores / scores.sum(-1, keepdim=True) @ value.mT
     judge(result, right, slips, otherwise, atol=1e-4)
     channels, positions = 4, 400  # the work for a long map must be that of the cheap order
     query, key = normal(1, channels, positions).abs(), normal(1, channels, positions).abs()
     with operation_counter() as counter:
         attempt(student, query + 0.1, key + 0.1, normal(1, channels, positions))
-    work = counter.get_total_flops()
-    if work > 4 * positions * channels * (channels + 4):
-        raise NotYet(f"""The numbers are correct, but at N = {positions}, C = {channels} they took
-            {work:,} operations; {4 * positions * channels**2:,} are enough. A product of three
-            matrices may be bracketed in two ways: multiply keys and values first.""")
-    passed("""each row of weights sums to 1, the result is that of the N x S matrix of products, and
-        that matrix is never computed: the work is 4 N C C.""")
+    work, enough = counter.get_total_flops(), 4 * positions * channels**2
+    expect(work <= 2 * enough, "products in the other order", positions, channels, work, enough)
+    passed("linear_attention")
 
 
 def criss_cross_reach(student: Callable[[int, int], Tensor]) -> None:
     """(height, width) -> bool (N, N): entry (n, s) says if n attends to s in one pass."""
     height, width = draw(4, 5), draw(6, 7)  # wider than a window of 3, and no multiples
     reach, positions = attempt(student, height, width), height * width
-    if tuple(reach.shape) != (positions, positions):
-        raise NotYet(f"""The answer is (N, N) with N = H * W = {positions}; yours is
-            {tuple(reach.shape)}.""")
+    expect(reach.shape == (positions, positions), "not N x N", positions, reach.shape)
     expect(reach.dtype == torch.bool, f"Entries must be True or False; yours are {reach.dtype}.")
     expect(reach.diagonal().all(), "A position is in its own row: it attends to itself, too.")
     y, x = draw(1, height - 2), draw(1, width - 2)  # at a corner slips may give the same
@@ -101,17 +78,12 @@ def criss_cross_reach(student: Callable[[int, int], Tensor]) -> None:
     outside[y], outside[:, x] = False, False
     where = f"The position in row {y}, column {x} of {height} x {width}"
     expect(not keys.all(), "Every position attends to every position: that is the non-local block.")
-    if not (row or column):
-        raise NotYet(f"""{where} attends neither to its whole row nor to its whole column. Position
-            n is in row n // W and column n % W, as maps are flattened row by row (W = {width}).""")
+    expect(row or column, "neither row nor column", where, width)
     expect(row, f"{where} attends to its column, but not to its row.")
     expect(column, f"{where} attends to its row, but not to its column.")
-    if outside.any():
-        raise NotYet(f"""{where} attends to {int(outside.sum())} positions neither in its row nor
-            column.""")
+    others = int(outside.sum())
+    expect(not others, f"{where} attends to {others} positions neither in its row nor column.")
     counts, cross = reach.sum(1), height + width - 1
-    if not (counts == cross).all():
-        raise NotYet(f"""Each attends to H + W - 1 = {cross} positions; some of yours to
-            {int(counts.max())} or {int(counts.min())}.""")
-    passed(f"""each position attends to the {cross} positions of its row and column, and in two
-        passes to all.""")
+    most, fewest = int(counts.max()), int(counts.min())
+    expect(most == fewest == cross, "size of the cross", cross, most, fewest)
+    passed(text("criss_cross_reach", cross))

@@ -3,27 +3,17 @@
 H x W pixels of the image, h x w positions of the map, N queries, S keys, C channels.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Mapping
 
 import numpy as np
 from matplotlib.axes import Axes
-from torch import Tensor, nn
+from torch import Tensor
 
-from annlib.course.attention import (
-    Attention,
-    Projections,
-    Size,
-    anchor_boxes,
-    projections_of,
-    to_pixels,
-)
-from annlib.course.attention_metrics import entropy, house_answer, predict_labels
+from annlib.course.attention import Attention, Size, anchor_boxes, house_answer, to_pixels
 from annlib.course.interventions import WAYS, Damage
 from annlib.course.plots import style
-from annlib.course.plots.scenes import attention_map, name_houses, say_attention
-from annlib.course.plots.style import BLOCK_COLOURS, INK, FigureWithAlt, new_figure, styled
-from annlib.course.plots.training import weight_matrix
+from annlib.course.plots.scenes import draw_labels
+from annlib.course.plots.style import BLOCK_COLOURS, INK, Drawn, new_figure, styled
 from annlib.data.balloon_town.layout import CLASS_NAMES, Scene
 
 
@@ -46,59 +36,43 @@ def times_counted(map_size: Size, level: int) -> np.ndarray:
 
 
 @styled
-def cell_map(image: np.ndarray, map_size: Size, level: int, index: int) -> FigureWithAlt:
+def cell_map(image: np.ndarray, map_size: Size, level: int, index: int) -> Drawn:
     """The means of a level with one cell framed, beside how many cells each position is in."""
     size, boxes = image.shape[:2], anchor_boxes((level,), *map_size)
     figure, axes = style.panels(1, 2, extra_height=0.2)
-    style.draw_image(axes[0, 0], mosaic(image, map_size, level), f"Level {level}: {level**2} means")
-    style.draw_frame(axes[0, 0], to_pixels(boxes, map_size, size)[index].tolist())
-    counts = times_counted(map_size, level)
-    bar = {"ticks": range(5)}
-    style.draw_map(axes[0, 1], counts, size, "Cells that a position is in", bar, vmin=0, vmax=4)
-    top, left, bottom, right = boxes[index].tolist()
-    more = int((counts > 1).sum())
-    alt = (
+    style.draw_image(axes[0], mosaic(image, map_size, level), f"Level {level}: {level**2} means")
+    style.draw_frame(axes[0], to_pixels(boxes, map_size, size)[index].tolist())
+    counts, bar = times_counted(map_size, level), {"ticks": range(5)}
+    style.draw_map(axes[1], counts, size, "Cells that a position is in", bar, vmin=0, vmax=4)
+    (top, left, bottom, right), more = boxes[index].tolist(), int((counts > 1).sum())
+    return figure, (
         f"Level {level} on a map of {map_size[0]} x {map_size[1]}: cell {index} of 0 to "
         f"{level**2 - 1} covers rows {top} to {bottom - 1}, columns {left} to {right - 1}, "
         f"{bottom - top} x {right - left} = {(bottom - top) * (right - left)} of {counts.size} "
         f"positions; {more or 'no'} position{'s are' if more else ' is'} in two cells"
         f"{' or more' if more else ''}."
     )
-    return FigureWithAlt(figure, alt)
 
 
 LABEL_SIZE = 20, 12  # pixels of the image, wide and high, that a weight of two digits takes
-SHOWN = 6  # anchors that are drawn and named; the others are too weak to be seen
-
-
-class Anchor(NamedTuple):
-    """One of the S keys."""
-
-    index: int
-    place: str  # its level, row and column in words
-    weight: float
-    box: tuple[float, ...]  # top, left, bottom, right in pixels
+SHOWN = 6  # anchors that are drawn; the others are too weak to be seen
 
 
 def count_anchors(levels: tuple[int, ...] | None, map_size: Size) -> str:
     """S in words: "1² + 3² = 1 + 9 = 10 anchors"."""
     if levels is None:
         return f"{map_size[0]} x {map_size[1]} = {map_size[0] * map_size[1]} positions"
-    total = sum(level * level for level in levels)
-    squares = " + ".join(f"{level}²" for level in levels)
+    squares, total = " + ".join(f"{level}²" for level in levels), sum(n * n for n in levels)
     if len(levels) > 1:
         squares += " = " + " + ".join(f"{level * level}" for level in levels)
     return f"{squares} = {total} {'anchor' if total == 1 else 'anchors'}"
 
 
-def strongest(attention: Attention, y: int, x: int, count: int = SHOWN) -> list[Anchor]:
-    """The anchors with the largest attention weights for the query pixel (y, x), in that order."""
+def strongest(attention: Attention, y: int, x: int) -> list[tuple[str, float, np.ndarray]]:
+    """The anchors to which pixel (y, x) attends most: place in words, weight, box in pixels."""
     weights, boxes = attention.row(y, x).numpy(), attention.boxes().numpy()
-    order = np.argsort(-weights, kind="stable")[:count]
-    return [
-        Anchor(int(i), say_place(int(i), attention), float(weights[i]), tuple(boxes[i]))
-        for i in order
-    ]
+    order = np.argsort(-weights, kind="stable")[:SHOWN]
+    return [(say_place(int(i), attention), float(weights[i]), boxes[i]) for i in order]
 
 
 def say_place(index: int, attention: Attention) -> str:
@@ -116,175 +90,74 @@ def say_place(index: int, attention: Attention) -> str:
 @styled
 def anchor_map(
     image: np.ndarray, attention: Attention, y: int, x: int, title: str, block: str
-) -> FigureWithAlt:
+) -> Drawn:
     """The strongest cells on the image, beside all weights spread over theirs.  uint8 (H, W, 3)"""
     figure, axes = style.panels(1, 2)
-    draw_cells(axes[0, 0], image, attention, y, x, title, block)
     heat = attention.map_at(y, x).numpy()
-    style.draw_spotlight(axes[0, 1], image, heat, (y, x), "All weights, spread over cells")
-    return FigureWithAlt(figure, say_anchors(attention, y, x))
+    style.draw_spotlight(axes[1], image, heat, (y, x), "All weights, spread over cells")
+    return figure, draw_cells(axes[0], image, attention, y, x, title, block)
 
 
 def draw_cells(
     axes: Axes, image: np.ndarray, attention: Attention, y: int, x: int, title: str, block: str
-) -> None:
-    """The strongest cells on the image, the strongest on top; strong ones carry their weight."""
+) -> str:
+    """The strongest cells on the image, strong ones with their weight.  -> the same in words"""
     title, anchors = f"{title}: S = {attention.weights.shape[1]}", strongest(attention, y, x)
     style.draw_image(axes, style.faded(image, 0.3), title, block)
     style.draw_query(axes, y, x)
-    for anchor in reversed(anchors):
-        style.draw_box(axes, anchor.box, BLOCK_COLOURS[block], anchor.weight / anchors[0].weight)
-    taken: list[tuple[float, float]] = []
-    for anchor in anchors:
-        if anchor.weight < anchors[0].weight / 4:
+    highest, taken = anchors[0][1], []  # middles of labels
+    for _, weight, box in reversed(anchors):
+        style.draw_box(axes, box, BLOCK_COLOURS[block], weight / highest)
+    for _, weight, (top, left, bottom, right) in anchors:
+        if weight < highest / 4:
             break  # weak ones often lie on the strongest: numbers would cover each other
-        top, left, bottom, right = anchor.box
-        x, y = (left + right) / 2, (top + bottom) / 2
-        if all(abs(x - u) >= LABEL_SIZE[0] or abs(y - v) >= LABEL_SIZE[1] for u, v in taken):
-            taken.append((x, y))
+        u, v = (left + right) / 2, (top + bottom) / 2
+        if all(abs(u - a) >= LABEL_SIZE[0] or abs(v - b) >= LABEL_SIZE[1] for a, b in taken):
+            taken.append((u, v))
             look = {"ha": "center", "va": "center", "fontsize": 9, "path_effects": style.HALO}
-            axes.text(x, y, f"{anchor.weight:.0%}", zorder=5, **look)
-
-
-def say_anchors(attention: Attention, y: int, x: int) -> str:
+            axes.text(u, v, f"{weight:.0%}", zorder=5, **look)
     counted = count_anchors(attention.pool_scales, attention.map_size)
-    weights = "; ".join(f"{a.place}: {a.weight:.1%}" for a in strongest(attention, y, x, 3))
+    weights = "; ".join(f"{place}: {weight:.1%}" for place, weight, _ in anchors[:3])
     return f"S: {counted}. Row {y}, column {x} attends most to {weights}."
 
 
 @styled
-def output_change(image: np.ndarray, exact: Tensor, anchored: Tensor) -> FigureWithAlt:
+def output_change(image: np.ndarray, exact: Tensor, anchored: Tensor) -> Drawn:
     """The image, beside how far anchors change the output.  uint8 (H, W, 3), (C, h, w) twice"""
-    moved = (exact - anchored).norm(dim=0).numpy()
+    moved, bar = (exact - anchored).norm(dim=0).numpy(), {"label": "length of the difference"}
     figure, axes = style.panels(1, 2)
-    style.draw_image(axes[0, 0], image, "The image")
-    bar = {"label": "length of the difference"}
-    style.draw_map(axes[0, 1], moved, image.shape[:2], "How far the output changes", bar, vmin=0)
+    style.draw_image(axes[0], image, "The image")
+    style.draw_map(axes[1], moved, image.shape[:2], "How far the output changes", bar, vmin=0)
     row, column = np.unravel_index(moved.argmax(), moved.shape)
-    alt = (
+    return figure, (
         f"Beside the image, how far anchors change the output of each position: at most "
         f"{moved.max():.1f}, at row {row}, column {column} of the {moved.shape[0]} x "
         f"{moved.shape[1]} map; in the median {np.median(moved):.1f}."
     )
-    return FigureWithAlt(figure, alt)
+
+
+QueryMap = tuple[np.ndarray, str, str]  # (h, w), and the titles of queries and keys
 
 
 @styled
-def two_maps(
-    image: np.ndarray,
-    strength: np.ndarray,
-    attention: Attention,
-    names: Sequence[str],
-    y: int,
-    x: int,
-) -> FigureWithAlt:
-    """The queries' map (h, w), with the position; the image, with the cells that it attends to."""
+def two_maps(image: np.ndarray, query_map: QueryMap, attention: Attention, y: int, x: int) -> Drawn:
+    """The queries' map, with the position; the image, with the cells that it attends to."""
+    strength, queries, keys = query_map
     figure, axes = style.panels(1, 2)
-    style.draw_map(axes[0, 0], strength, image.shape[:2], names[0], None, vmin=0)
-    style.draw_query(axes[0, 0], y, x)
-    draw_cells(axes[0, 1], image, attention, y, x, names[1], "afnb")
-    return FigureWithAlt(figure, f"{names[0]}, {names[1]}. {say_anchors(attention, y, x)}")
-
-
-# A network, or a function: image -> path of a block -> its projections
-Model = nn.Module | Callable[[np.ndarray], Mapping[str, Projections]]
-
-
-class Subject(NamedTuple):
-    """An image and its classes."""
-
-    image: np.ndarray  # uint8 (H, W, 3)
-    labels: np.ndarray | None = None  # class indices (H, W); None: weights are not summed by class
-    class_names: Sequence[str] = CLASS_NAMES
-
-
-class QueryMap(NamedTuple):
-    """A map that is drawn instead of the image, for a block whose queries are of another map."""
-
-    strength: np.ndarray  # (h, w)
-    queries: str  # title of the panel with the queries
-    keys: str
-
-
-class View(NamedTuple):
-    """One block of one network on one image."""
-
-    projections: Projections
-    block: str  # whose colour it has: a key of BLOCK_COLOURS
-    query_map: QueryMap | None = None
-
-
-Views = Mapping[str, Mapping[str, View]]  # network -> block -> view, by their names in the menus
-
-
-def views_of(models: Mapping[str, Model], image: np.ndarray) -> Views:
-    """All attention blocks of all networks on an image; a model without any raises ValueError."""
-    views: dict[str, dict[str, View]] = {}
-    for name, model in models.items():
-        found = projections_of(model, image) if isinstance(model, nn.Module) else model(image)
-        views[name] = {}
-        for path, one in found.items():
-            part = path.partition(".")[0]
-            block = part if part in ("afnb", "apnb") else "apnb" if one.pool_scales else "nonlocal"
-            views[name]["non-local" if block == "nonlocal" else block.upper()] = View(one, block)
-    return views
-
-
-def subject_of(image: np.ndarray | Scene, model: Model | None = None) -> Subject:
-    """A scene with its labels, or uint8 (H, W, 3) with the model's prediction; else ValueError."""
-    if isinstance(image, Scene):
-        return Subject(image.image, image.labels)
-    image = np.asarray(image)
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-        raise ValueError(
-            f"This image has shape {image.shape} and type {image.dtype}, but images are uint8 "
-            "(H, W, 3) in RGB, 0 to 255. Convert a PIL image: np.asarray(it.convert('RGB'))."
-        )
-    known = isinstance(model, nn.Module) and model.config.num_classes == len(CLASS_NAMES)
-    return Subject(image, predict_labels(model, image) if known else None)
-
-
-def six_positions(
-    query: Tensor, key: Tensor, names: Sequence[str], factor: float
-) -> tuple[FigureWithAlt, str]:
-    """The attention weights of (C, N), (C, N), and the last position's row and column in words."""
-    weights = (factor * query.shape[0] ** -0.5 * query.mT @ key).softmax(dim=-1)  # (N, N)
-    title = "Six positions" if factor == 1 else f"Six positions, scores x {factor:g}"
-    bits, row = float(entropy(weights[-1])), weights[-1]
-    said = (
-        f"{names[-1]} attends most to {names[int(row.argmax())]} ({row.max():.2f}); entropy "
-        f"{bits:.2f} bits, as if it attended evenly to {2**bits:.1f} of {len(row)}. The weights "
-        f"that the {len(row)} queries give it sum to {weights[:, -1].sum():.2f}."
-    )
-    return weight_matrix(weights.numpy(), title, names, names), said
+    style.draw_map(axes[0], strength, image.shape[:2], queries, None, vmin=0)
+    style.draw_query(axes[0], y, x)
+    said = draw_cells(axes[1], image, attention, y, x, keys, "afnb")
+    return figure, f"{queries}, {keys}. {said}"
 
 
 @styled
-def picked(image: np.ndarray, y: int, x: int, title: str, name: str) -> FigureWithAlt:
+def picked(image: np.ndarray, y: int, x: int, title: str, name: str) -> Drawn:
     """uint8 (H, W, 3) with pixel (y, x) ringed.  name: of its class"""
-    figure, axes = style.panels(1, 1)
-    style.draw_image(axes[0, 0], image, title)
-    style.draw_query(axes[0, 0], y, x)
-    height, width = image.shape[:2]
+    (figure, axes), (height, width) = style.panels(1, 1), image.shape[:2]
+    style.draw_image(axes, image, title)
+    style.draw_query(axes, y, x)
     alt = f"{title}: the pixel in row {y}, column {x}, {name}, of an image of {height} x {width}."
-    return FigureWithAlt(figure, alt)
-
-
-def draw_view(
-    subject: Subject, view: View, y: int, x: int, levels: Sequence[int], factor: float, title: str
-) -> tuple[FigureWithAlt | None, str]:
-    """What pixel (y, x) attends to, and the same in words; no figure where no level is on."""
-    scales = view.projections.pool_scales
-    chosen = None if scales is None else [scale for scale in scales if scale in levels]
-    if chosen == []:
-        return None, "S = 0: there are no keys. Tick at least one level."
-    found = view.projections.attention(chosen, factor)
-    words = say_attention(found, subject.labels, y, x, subject.class_names)
-    if view.query_map:
-        strength, *names = view.query_map
-        return two_maps(subject.image, strength, found, names, y, x), words
-    draw = anchor_map if scales else attention_map
-    return draw(subject.image, found, y, x, title, view.block), words
+    return figure, alt
 
 
 Damages = Mapping[tuple[str, str, int], Damage]  # (block, way, k) -> scores after the ablation
@@ -292,7 +165,7 @@ MARKS = {1 / 3: "guessing", 0.61: "voting"}  # house accuracy without matching c
 
 
 @styled
-def damage_curves(damages: Damages, blocks: Mapping[str, str]) -> FigureWithAlt:
+def damage_curves(damages: Damages, blocks: Mapping[str, str]) -> Drawn:
     """House accuracy against the number of weights set to zero.  blocks: path -> panel's title"""
     figure, (axes,) = new_figure(4.6 * len(blocks), 3.7, 1, len(blocks), sharey=True, squeeze=False)
     words = ["House accuracy with attention weights of one block set to zero."]
@@ -312,23 +185,20 @@ def damage_curves(damages: Damages, blocks: Mapping[str, str]) -> FigureWithAlt:
         place.set(ylim=(0, 1.05), title=title, xlabel="weights set to zero in each row")
     axes[0].set_ylabel("house accuracy")
     axes[0].legend(loc="lower left", bbox_to_anchor=(0, 0.02), title="set to zero")
-    return FigureWithAlt(figure, " ".join(words))
+    return figure, " ".join(words)
 
 
 @styled
-def ablated(
-    scene: Scene, left: Attention, query: tuple[int, int], labels: np.ndarray, block: str
-) -> FigureWithAlt:
+def ablated(scene: Scene, left: Attention, query: Size, labels: np.ndarray, block: str) -> Drawn:
     """The attention that an ablation left to a pixel, beside the network's prediction (H, W)."""
     figure, axes = style.panels(1, 2)
     heat = left.map_at(*query).numpy()
-    style.draw_spotlight(axes[0, 0], scene.image, heat, query, "Attention that is left", block)
-    style.draw_image(axes[0, 1], style.colour_labels(labels), "Prediction after the ablation")
-    name_houses(axes[0, 1], scene, labels)
-    style.draw_query(axes[0, 1], *query)
+    style.draw_spotlight(axes[0], scene.image, heat, query, "Attention that is left", block)
+    draw_labels(axes[1], scene, "Prediction after the ablation", labels)
+    style.draw_query(axes[1], *query)
     houses = " ".join(
         f"The {house.paint} {CLASS_NAMES[house.label]} is classified as "
         f"{CLASS_NAMES[house_answer(labels, scene, house)]}."
         for house in scene.houses
     )
-    return FigureWithAlt(figure, f"Beside the attention that is left, the prediction: {houses}")
+    return figure, f"Beside the attention that is left, the prediction: {houses}"

@@ -9,18 +9,15 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, StrMethodFormatter
 
-from annlib.course.attention import Attention
-from annlib.course.attention_metrics import match, query_on
-from annlib.course.commutation import Exchange
-from annlib.course.costs import Setting, bills
+from annlib.course.attention import Attention, match, query_on
+from annlib.course.costs import BEFORE, TIMED, Curve, Setting, Times, bills, say_times
 from annlib.course.efficient import EXACT, FAMILIES, KEYS, ORDER, PAIRS, STORAGE
-from annlib.course.implementations import FOLDED_APNB, FUSED, NONLOCAL, PLAIN_APNB
+from annlib.course.implementations import FOLDED_APNB, FUSED, NONLOCAL, PLAIN_APNB, Exchange
+from annlib.course.interventions import MethodScore
 from annlib.course.plots import style
-from annlib.course.plots.style import BLOCK_COLOURS, INK, FigureWithAlt, new_figure, styled
-from annlib.course.preflight import Estimate
-from annlib.course.replace_attention import Score
-from annlib.course.scaling import TIMED, Curve, Times, key, predicted, refusal, said_seconds
-from annlib.course.timing import Measured
+from annlib.course.plots.style import BLOCK_COLOURS, INK, Drawn, new_figure, styled
+from annlib.course.profiler import Measured
+from annlib.course.row_costs import Estimate
 from annlib.data.balloon_town.layout import Scene
 
 NONLOCAL_COLOUR, APNB_COLOUR = BLOCK_COLOURS["nonlocal"], BLOCK_COLOURS["apnb"]
@@ -33,15 +30,11 @@ LOOKS = {  # differ in grey, too
 # Fused attention needs nearly the memory of APNB: both should be seen.
 COST_LOOKS = LOOKS | {FUSED: LOOKS[FUSED] | {"markerfacecolor": "none", "zorder": 3}}
 POSITIONS = np.logspace(2, 5.2, 60)  # from a small image of the course to a whole street
-BEFORE = (
-    "'Measure here' calls the non-local block and APNB on this map, on this machine, and draws "
-    "their time beside the time that operations suggest. It takes at most about 3 s."
-)
 BASE, MARKED = "#9a9a9a", BLOCK_COLOURS["ann"]
 
 
 @styled
-def cost_curves(setting: Setting, memory: float, times: Times | None = None) -> FigureWithAlt:
+def cost_curves(setting: Setting, memory: float, times: Times | None = None) -> Drawn:
     """Operations, memory and time over N, with marks at one map.  memory: free bytes, or inf"""
     figure = Figure((12.4, 4.2))  # a layout that is computed takes as long as all the drawing
     figure.subplots_adjust(left=0.06, right=0.99, bottom=0.23, top=0.92, wspace=0.24)
@@ -50,37 +43,33 @@ def cost_curves(setting: Setting, memory: float, times: Times | None = None) -> 
     here = bills(setting.positions, anchors, channels)
     curves = [bills(n, anchors, channels) for n in POSITIONS]
     for name, bill in here.items():
-        look = COST_LOOKS[name]
-        line = look | {"marker": ""}
+        look, line = COST_LOOKS[name], COST_LOOKS[name] | {"marker": ""}
         if name != FUSED:  # it computes what the written-out form computes
             left.plot(POSITIONS, [each[name].operations / 1e9 for each in curves], **line)
             left.plot(setting.positions, bill.operations / 1e9, **look, markersize=10)
         middle.plot(POSITIONS, [each[name].num_bytes / 2**30 for each in curves], **line)
         middle.plot(setting.positions, bill.num_bytes / 2**30, **look, markersize=10)
-    if memory < inf:
-        gib = memory / 2**30
+    if (gib := memory / 2**30) < inf:
         middle.axhline(gib, color=INK, linewidth=1.2)
         middle.text(POSITIONS[0], gib * 1.15, f"free here: {gib:.1f} GiB", fontsize=9)
     left.set(title="Operations", ylabel="GFLOPs, forward")
     middle.set(title="Memory", ylabel="GiB, peak")
-    drawn = [left, middle]
     if times is None:
         right.set(title="Time")
         right.set_axis_off()
         centred = {"transform": right.transAxes, "ha": "center", "va": "center"}
         right.text(0.5, 0.5, fill(BEFORE, 34), **centred)
     else:
-        drawn.append(right)
         for name in TIMED:  # measured on maps that differ in their size alone
             look, scale = COST_LOOKS[name], 1000 / times.speed
-            line = [scale * bills(n, anchors, channels)[name].operations for n in POSITIONS]
+            line = [scale * each[name].operations for each in curves]
             right.plot(POSITIONS, line, **look | {"marker": ""})
             for positions, timing in times.points(name, setting):
                 spread = [timing.fastest, timing.slowest]
                 right.plot([positions] * 2, spread, color=INK, marker="_", linewidth=1)
                 right.plot(positions, timing.median, **look, markersize=8)
         right.set(title="Time: lines predicted, points measured", ylabel="milliseconds a call")
-    for axes in drawn:
+    for axes in (left, middle) if times is None else (left, middle, right):
         axes.set(xscale="log", yscale="log", xlabel="N, positions of the map")
         axes.minorticks_off()  # hundreds of them, each of which is drawn by itself
         axes.axvline(setting.positions, color=BASE, linewidth=0.8, zorder=0)
@@ -93,44 +82,15 @@ def cost_curves(setting: Setting, memory: float, times: Times | None = None) -> 
         for name, bill in here.items()
     )
     fits = "" if here[NONLOCAL].num_bytes <= memory else " Written out it does not fit here."
-    alt = (
+    return figure, (
         f"Map {height} x {width}, N = {positions:,}, S = {anchors}, C = {channels}. {costs}. "
         f"N / S = {positions / anchors:.1f}, but APNB does {fewer:.1f} times fewer operations."
         f"{fits} {say_times(setting, memory, times)}"
     )
-    return FigureWithAlt(figure, alt)
-
-
-def say_times(setting: Setting, memory: float, times: Times | None) -> str:
-    """Predicted and measured times at one map, or why there is no measurement."""
-    if times is None:
-        return f"Time: {BEFORE}"
-    said = []
-    for name in TIMED:
-        seconds, asked = predicted(name, setting, times.speed), key(name, setting)
-        told = f"{name}: predicted {said_seconds(seconds)}"
-        if (timing := times.timings.get(asked)) is not None:
-            middle, fastest, slowest = (
-                said_seconds(one / 1000) for one in (timing.median, timing.fastest, timing.slowest)
-            )
-            ratio = timing.median / 1000 / seconds
-            told += (
-                f", measured {middle} ({fastest} to {slowest}), {ratio:.1f} times the prediction"
-            )
-        else:
-            why = times.refused.get(asked) or refusal(name, setting, times.speed, memory)
-            told += ", not measured yet" if why is None else f", not measured: {why}"
-        said.append(f"{told}.")
-    return (
-        f"Time by operations, at the {times.speed / 1e9:,.0f} GFLOPs a second of the non-local "
-        f"block on the map of 16 x 24 (C = 256). {' '.join(said)}"
-    )
 
 
 @styled
-def part_bars(
-    values: Mapping[str, float], title: str, unit: str, marked: tuple[str, ...]
-) -> FigureWithAlt:
+def part_bars(values: Mapping[str, float], title: str, unit: str, marked: tuple[str, ...]) -> Drawn:
     """One bar for each part's cost, the first on top; the marked ones coloured and hatched."""
     names, total = list(values), sum(values.values())
     figure, axes = new_figure(7.4, 0.9 + 0.34 * len(names))
@@ -142,11 +102,11 @@ def part_bars(
     axes.set_xlim(0, 1.22 * max(values.values()))
     axes.invert_yaxis()
     parts = ", ".join(f"{name} {value / total:.0%}" for name, value in values.items())
-    return FigureWithAlt(figure, f"{title}. {total:,.2f} {unit} in all: {parts}.")
+    return figure, f"{title}. {total:,.2f} {unit} in all: {parts}."
 
 
 @styled
-def growth_chart(curves: Sequence[Curve]) -> FigureWithAlt:
+def growth_chart(curves: Sequence[Curve]) -> Drawn:
     """Time and memory of each form against the number of positions, with fitted lines."""
     figure, (left, right) = new_figure(9.6, 5, 1, 2)
     words = ["How attention grows with the map, on logarithmic axes."]
@@ -176,23 +136,21 @@ def growth_chart(curves: Sequence[Curve]) -> FigureWithAlt:
     right.set(title="Memory", ylabel="MiB, peak")
     for axes in (left, right):
         axes.set_xscale("log", base=2)
-        axes.set_yscale("log")
-        axes.set_xlabel(r"positions $N$ of the map ($2^{10} = 32 \times 32$)")
+        axes.set(yscale="log", xlabel=r"positions $N$ of the map ($2^{10} = 32 \times 32$)")
         axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
         axes.legend(loc="upper left", bbox_to_anchor=(0, -0.16))
         axes.grid(alpha=0.25, linewidth=0.6)
-    return FigureWithAlt(figure, " ".join(words))
+    return figure, " ".join(words)
 
 
 @styled
-def measured_points(found: Mapping[str, Measured], size: tuple[int, int]) -> FigureWithAlt:
+def measured_points(found: Mapping[str, Measured], size: tuple[int, int]) -> Drawn:
     """A point for each form, time with its spread beside memory, on logarithmic axes."""
     figure, (left, right) = new_figure(9.6, 1.2 + 0.5 * len(found), 1, 2, sharey=True)
     words = []
     for row, (name, one) in enumerate(found.items()):
-        timing, plain = one.timing, name.startswith("non-local")
-        look = {"color": NONLOCAL_COLOUR if plain else APNB_COLOUR, "markersize": 11}
-        look["marker"] = "s" if plain else "o"
+        timing, form = one.timing, LOOKS[NONLOCAL if name.startswith("non-local") else PLAIN_APNB]
+        look = form | {"markersize": 11, "linestyle": ""}
         left.plot([timing.fastest, timing.slowest], [row, row], color=INK, marker="|")
         points = ((left, timing.median, timing.slowest), (right, one.mebibytes, one.mebibytes))
         for axes, value, end in points:
@@ -211,12 +169,11 @@ def measured_points(found: Mapping[str, Measured], size: tuple[int, int]) -> Fig
         low, high = axes.get_xlim()
         axes.set_xlim(low / 2, high * 3)  # room for the numbers
     left.set_ylim(len(found) - 0.4, -0.6)
-    alt = f"Attention on a map of {size[0]} x {size[1]}. {'; '.join(words)}."
-    return FigureWithAlt(figure, alt)
+    return figure, f"Attention on a map of {size[0]} x {size[1]}. {'; '.join(words)}."
 
 
 @styled
-def memory_bar(found: Estimate, title: str) -> FigureWithAlt:
+def memory_bar(found: Estimate, title: str) -> Drawn:
     """The memory that is fixed, what each image adds, and the memory of the GPU."""
     figure, axes = new_figure(8, 1.9)
     look = {"height": 0.5, "edgecolor": INK}
@@ -230,13 +187,12 @@ def memory_bar(found: Estimate, title: str) -> FigureWithAlt:
     axes.set(xlim=(0, 1.32 * most), ylim=(-0.35, 0.75), yticks=[], xlabel="GB on one GPU")
     axes.set_title(f"{title}: {found.verdict}")
     figure.legend(loc="outside lower center", ncols=2)
-    alt = (
+    return figure, (
         f"{title}. {found.verdict}. Memory {found.memory_gb:.1f} of {found.gpu_gb:g} GB: "
         f"{found.fixed_gb:.1f} for weights, gradients, momentum, {found.maps_gb:.1f} for feature "
         f"maps. Time between {found.hours / 2:.1f} and {2 * found.hours:.1f} hours. Disk "
         f"{found.disk_gb:.1f} GB: archives, the same unpacked, two checkpoints."
     )
-    return FigureWithAlt(figure, alt)
 
 
 KIND_LOOKS = {  # what a method reduces -> its colour and marker
@@ -255,19 +211,16 @@ class Row(NamedTuple):
     name: str  # its label
     shrinks: str
     work: float  # operations relative to the non-local block
-    score: Score
+    score: MethodScore
 
 
 @styled
-def comparison(rows: Sequence[Row]) -> FigureWithAlt:
+def comparison(rows: Sequence[Row]) -> Drawn:
     """A row for each method: its operations, the error of its output, its house accuracy."""
     figure, axes = new_figure(9.4, 1.3 + 0.32 * len(rows), 1, 3, sharey=True)
-    columns = {
-        "Operations, % of non-local": [100 * row.work for row in rows],
-        "Error of the output, %": [100 * row.score.error for row in rows],
-        "Houses correct, %": [100 * row.score.right for row in rows],
-    }
-    for place, (title, values) in zip(axes, columns.items(), strict=True):
+    titles = "Operations, % of non-local", "Error of the output, %", "Houses correct, %"
+    table = 100 * np.array([(row.work, row.score.error, row.score.right) for row in rows])
+    for place, title, values in zip(axes, titles, table.T, strict=True):
         for y, (row, value) in enumerate(zip(rows, values, strict=True)):
             place.plot([0, value], [y, y], color="#c9c9c9", linewidth=1, zorder=1)
             place.plot([value], [y], markersize=8, linestyle="", **KIND_LOOKS[row.shrinks])
@@ -285,24 +238,22 @@ def comparison(rows: Sequence[Row]) -> FigureWithAlt:
         f"{row.score.right:.0%} of houses correct"
         for row in rows
     )
-    return FigureWithAlt(figure, f"Methods in place of the non-local block, not retrained. {said}.")
+    return figure, f"Methods in place of the non-local block, not retrained. {said}."
 
 
 @styled
-def attention_of_methods(scene: Scene, index: int, found: Mapping[str, Attention]) -> FigureWithAlt:
+def attention_of_methods(scene: Scene, index: int, found: Mapping[str, Attention]) -> Drawn:
     """The attention of house `index` by several methods, each with the weight on its balloon."""
     figure, axes = style.panels(-(-len(found) // 3), 3)
-    house = scene.houses[index]
+    house, query = scene.houses[index], query_on(scene, scene.houses[index])
     sentences = [f"Scene {scene.seed}: attention of the {house.paint} house."]
     for place, (name, attention) in zip(axes.flat, found.items(), strict=False):
-        weight = match(attention, scene, house).on_its_balloon
-        query = query_on(scene, house)
-        heat = attention.map_at(*query).numpy()
-        style.draw_spotlight(place, scene.image, heat, query, f"{name}: {weight:.0%}")
+        weight, heat = match(attention, scene, house).on_its_balloon, attention.map_at(*query)
+        style.draw_spotlight(place, scene.image, heat.numpy(), query, f"{name}: {weight:.0%}")
         sentences.append(f"{name}: {weight:.0%} on its balloon.")
     for place in axes.flat[len(found) :]:
         place.set_visible(False)
-    return FigureWithAlt(figure, " ".join(sentences))
+    return figure, " ".join(sentences)
 
 
 def label_of(name: str, option: int) -> str:
@@ -311,7 +262,7 @@ def label_of(name: str, option: int) -> str:
 
 
 @styled
-def method_cost_curves(channels: int, options: Mapping[str, int], side: int) -> FigureWithAlt:
+def method_cost_curves(channels: int, options: Mapping[str, int], side: int) -> Drawn:
     """Operations over N for maps of s x 2s, a line at one `side`.  options: family -> its size"""
     sides = np.unique(np.geomspace(16, 256, 17).astype(int) // 8 * 8)
     positions = 2 * sides**2
@@ -323,62 +274,51 @@ def method_cost_curves(channels: int, options: Mapping[str, int], side: int) -> 
         axes.loglog(positions, costs, markevery=4, markersize=6, **KIND_LOOKS[family.shrinks])
         ends[label], here[label] = costs[-1], family.operations(option, (side, 2 * side), channels)
     axes.axvline(2 * side**2, color=INK, linewidth=1, linestyle=":")
-    low, high = (np.log10(limit) for limit in axes.get_ylim())
-    height = -np.inf
-    for label, value in sorted(ends.items(), key=lambda item: item[1]):
-        height = max(np.log10(value), height + (high - low) / 18)  # labels do not overlap
-        axes.annotate(
-            label, (positions[-1], value), (positions[-1] * 1.35, 10**height), size=9, va="center",
-            arrowprops={"arrowstyle": "-", "color": style.GREY, "linewidth": 0.6},
-        )  # fmt: skip
+    gap, height = np.diff(np.log10(axes.get_ylim())).item() / 18, -np.inf
+    look = {"arrowprops": {"arrowstyle": "-", "color": style.GREY, "linewidth": 0.6}, "size": 9}
+    for label in sorted(ends, key=ends.get):
+        height, last = max(np.log10(ends[label]), height + gap), positions[-1]  # without overlap
+        axes.annotate(label, (last, ends[label]), (1.35 * last, 10**height), va="center", **look)
     title = f"Operations of one block, C = {channels}"
     axes.set(xlabel="N, positions of the map", ylabel="operations", title=title)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda n, _: f"{n:,.0f}"))
     axes.set_xlim(positions[0] * 0.9, positions[-1] * 5)
     axes.minorticks_off()  # hundreds of them, each of which is drawn by itself
     whole = FAMILIES[EXACT].operations(1, (side, 2 * side), channels)
-    listed = ", ".join(
-        f"{name} {cost / whole:.2%}" for name, cost in sorted(here.items(), key=lambda i: i[1])
-    )
-    alt = (
+    listed = ", ".join(f"{name} {here[name] / whole:.2%}" for name in sorted(here, key=here.get))
+    return figure, (
         f"{title}. At {side} x {2 * side} (N = {2 * side**2:,}) the non-local block takes "
         f"{whole / 1e9:.3g} billion operations; of that: {listed}."
     )
-    return FigureWithAlt(figure, alt)
 
 
 @styled
-def orders(found: Exchange, channel: int, name: str) -> FigureWithAlt:
+def orders(found: Exchange, channel: int, name: str) -> Drawn:
     """One channel of the first image in both orders, and their relative difference."""
-    first, second = (maps[0, channel].numpy() for maps in found)
+    first, second = (maps[0, channel].numpy() for maps in found[:2])
     low, high = min(first.min(), second.min()), max(first.max(), second.max())
     difference = np.abs(first - second) / max(float(np.abs(first).max()), 1e-12)
     figure, axes = new_figure(9.6, 3.4, 1, 3)
-    shown = (
-        (first, "Layer, then pooling", low, high),
-        (second, "Pooling, then layer", low, high),
-        (difference, "Relative difference", 0, 1),
-    )
-    for place, (values, title, least, most) in zip(axes, shown, strict=True):
-        drawn = place.imshow(values, vmin=least, vmax=most, aspect="auto")
+    titles = "Layer, then pooling", "Pooling, then layer", "Relative difference"
+    limits, bar = (low, high), {}
+    for place, values, title in zip(axes, (first, second, difference), titles, strict=True):
+        if values is difference:
+            limits, bar = (0, 1), {"format": lambda value, _: f"{value:.0%}"}
+        drawn = place.imshow(values, vmin=limits[0], vmax=limits[1], aspect="auto")
         place.set(title=title, xticks=[], yticks=[])
-        if place is not axes[0]:
-            percent = {"format": lambda value, _: f"{value:.0%}"} if (least, most) == (0, 1) else {}
-            figure.colorbar(drawn, ax=place, **percent)
+        if values is not first:
+            figure.colorbar(drawn, ax=place, **bar)
     cells = found.layer_first.shape[2]
     commute = found.difference < 1e-5  # what the order of a sum may change in float32
     verdict = "They commute: this is rounding." if commute else "They do not commute."
-    alt = (
+    return figure, (
         f"{name}, {cells} x {cells} cells, channel {channel}: the two orders differ by up to "
         f"{found.difference:.1e} of the largest number, over all channels. {verdict}"
     )
-    return FigureWithAlt(figure, alt)
 
 
 @styled
-def before_after(
-    before: Mapping[str, float], after: Mapping[str, float], title: str
-) -> FigureWithAlt:
+def before_after(before: Mapping[str, float], after: Mapping[str, float], title: str) -> Drawn:
     """Two bars for each step's GFLOPs: as the block is written (hatched), and folded."""
     figure, axes = new_figure(8.6, 1.3 + 0.5 * len(before))
     written = {"color": "#9a9a9a", "hatch": "//", "edgecolor": "white", "label": "as written"}
@@ -393,8 +333,7 @@ def before_after(
     figure.legend(loc="outside lower center", ncols=2)
     totals = sum(before.values()), sum(after.values())
     steps = "; ".join(f"{name} {before[name]:.2f}, then {after[name]:.2f}" for name in before)
-    alt = (
+    return figure, (
         f"{title}. {totals[0]:.2f} GFLOPs as written, {totals[1]:.2f} folded: "
         f"{totals[0] / totals[1]:.2f} times fewer. {steps}."
     )
-    return FigureWithAlt(figure, alt)

@@ -1,14 +1,14 @@
 """What all figures share: the style, figures with a text alternative, and marks on one Axes.
 
-One colour for each block, cividis for attention weights, and a shape or words beside every colour,
-so that a figure also works in grey. The style, annlib.mplstyle, holds inside `styled` functions
-only. Figures are made without pyplot, so none is shown twice and no state is left behind.
+A shape or words stand beside every colour, so that a figure also works in grey. Figures are made
+without pyplot, so none is shown twice and no state is left behind.
 """
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -25,16 +25,9 @@ from annlib.data.balloon_town.layout import PALETTE
 
 INK = "#1b1b1b"
 GREY = "#8a8a8a"
-BLOCK_COLOURS = {  # Okabe and Ito's palette
-    "fcn": "#6b6b6b",
-    "ppm": "#E69F00",
-    "nonlocal": "#0072B2",
-    "apnb": "#009E73",
-    "afnb": "#D55E00",
-    "ann": "#D55E00",
-}
+BLOCK_COLOURS = {"fcn": "#6b6b6b", "ppm": "#E69F00", "nonlocal": "#0072B2", "apnb": "#009E73"}
+BLOCK_COLOURS |= {"afnb": "#D55E00", "ann": "#D55E00"}  # all are of Okabe and Ito's palette
 STYLE = rc_params_from_file(Path(__file__).with_name("annlib.mplstyle"), use_default_template=False)
-styled = matplotlib.rc_context(STYLE)  # as a decorator: each call has the style to itself
 HALO = [withStroke(linewidth=2.5, foreground="white")]
 DASHES = ("-", "--", ":", "-.")
 
@@ -55,6 +48,20 @@ class FigureWithAlt:
         return data, {"image/png": {"alt": self.alt}}
 
 
+Drawn = tuple[Figure, str]  # a figure and its text alternative
+
+
+def styled(draw: Callable[..., Drawn]) -> Callable[..., FigureWithAlt]:
+    """A decorator of functions that draw: each call has the style to itself."""
+
+    @wraps(draw)
+    def drawn(*given: object, **named: object) -> FigureWithAlt:
+        with matplotlib.rc_context(STYLE):
+            return FigureWithAlt(*draw(*given, **named))
+
+    return drawn
+
+
 def show(figure: Figure, alt: str) -> None:
     """Shows a figure of your own with its text alternative."""
     display(FigureWithAlt(figure, alt))
@@ -66,11 +73,10 @@ def new_figure(width: float, height: float, *grid: int, **options: object) -> tu
     return figure, figure.subplots(*grid, **options)
 
 
-def panels(rows: int, columns: int, extra_height: float = 0.0) -> tuple[Figure, np.ndarray]:
-    """A figure with room for rows x columns scenes.  -> axes (rows, columns)"""
+def panels(rows: int, columns: int, extra_height: float = 0.0) -> tuple[Figure, Any]:
+    """A figure with room for rows x columns scenes, and its Axes."""
     width, height = (3.3, 2.2) if columns <= 4 else (2.4, 1.6)  # inches of one scene: 3 to 2
-    height = rows * (height + 0.3) + extra_height
-    return new_figure(columns * width, height, rows, columns, squeeze=False)
+    return new_figure(columns * width, rows * (height + 0.3) + extra_height, rows, columns)
 
 
 def colour_labels(labels: np.ndarray) -> np.ndarray:
@@ -87,14 +93,13 @@ def faded(image: np.ndarray, white: float = 0.45) -> np.ndarray:
 
 def spotlight(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
     """The image, as bright as the root of the weight, so small ones show, too.  uint8 (H, W, 3)"""
-    height, width = image.shape[:2]
-    rows = np.arange(height) * heat.shape[0] // height
-    columns = np.arange(width) * heat.shape[1] // width
-    brightness = np.sqrt(heat / (heat.max() or 1))[rows][:, columns, None]
+    sides = zip(image.shape, heat.shape, strict=False)
+    nearest = np.ix_(*(np.arange(pixels) * cells // pixels for pixels, cells in sides))
+    brightness = np.sqrt(heat / (heat.max() or 1))[nearest][..., None]
     return (image * (0.4 + 0.6 * brightness)).astype(np.uint8)
 
 
-def draw_image(axes: Axes, image: np.ndarray, title: str = "", block: str | None = None) -> None:
+def draw_image(axes: Axes, image: np.ndarray, title: str, block: str = "") -> None:
     """An image without ticks; the title in the colour of its block.  uint8 (H, W, 3)"""
     height, width = image.shape[:2]
     axes.imshow(image, extent=(0, width, height, 0))
@@ -120,32 +125,28 @@ def draw_query(axes: Axes, y: float, x: float, colour: str = "white") -> None:
         axes.add_patch(ring)
 
 
-def draw_box(axes: Axes, box: Sequence[float], colour: str, strength: float = 1.0) -> None:
-    """A cell (top, left, bottom, right); the weaker, the paler."""
+def draw_rectangle(axes: Axes, box: Sequence[float], **look: object) -> None:
+    """A box (top, left, bottom, right), filled unless its look says otherwise."""
     top, left, bottom, right = box
+    axes.add_patch(Rectangle((left, top), right - left, bottom - top, **look))
+
+
+def draw_box(axes: Axes, box: Sequence[float], colour: str, strength: float = 1.0) -> None:
+    """A cell; the weaker, the paler."""
+    width = 0.4 + 1.4 * strength
     for fill, edge, alpha in ((colour, "none", 0.55 * strength), ("none", INK, 1.0)):
-        cell = Rectangle((left, top), right - left, bottom - top)
-        cell.set(facecolor=fill, edgecolor=edge, alpha=alpha, linewidth=0.4 + 1.4 * strength)
-        axes.add_patch(cell)
+        draw_rectangle(axes, box, fc=fill, ec=edge, alpha=alpha, linewidth=width)
 
 
 def draw_frame(axes: Axes, box: Sequence[float], dashes: str = "-") -> None:
-    """A white frame (top, left, bottom, right) with dark edges, seen on light and dark images."""
-    top, left, bottom, right = box
+    """A white frame with dark edges, seen on light and dark images."""
     for colour, width, line in ((INK, 3.5, "-"), ("white", 1.6, dashes)):
-        frame = Rectangle((left, top), right - left, bottom - top, fill=False)
-        frame.set(edgecolor=colour, linewidth=width, linestyle=line)
-        axes.add_patch(frame)
+        draw_rectangle(axes, box, fill=False, ec=colour, linewidth=width, linestyle=line)
 
 
 def draw_spotlight(
-    axes: Axes,
-    image: np.ndarray,
-    heat: np.ndarray,
-    query: tuple[int, int],
-    title: str = "",
-    block: str | None = None,
+    axes: Axes, image: np.ndarray, heat: np.ndarray, query: Sequence, title: str, block: str = ""
 ) -> None:
     """The image brightened by attention weights (h, w), with a ring around the query pixel."""
-    draw_image(axes, spotlight(image, np.asarray(heat)), title, block)
+    draw_image(axes, spotlight(image, heat), title, block)
     draw_query(axes, *query)

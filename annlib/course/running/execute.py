@@ -5,19 +5,20 @@ import json
 import os
 import re
 import shutil
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from multiprocessing import get_context
 from pathlib import Path
 from queue import Empty
 from time import monotonic
-from typing import NamedTuple
+from typing import Any, NamedTuple
+from unittest.mock import patch
 
 import nbformat
+from ipykernel.kernelspec import get_kernel_dict
 from jupyter_client.asynchronous import AsyncKernelClient
 from jupyter_client.channels import AsyncZMQSocketChannel
 from jupyter_client.manager import AsyncKernelManager
@@ -25,6 +26,7 @@ from traitlets import Type
 
 from annlib.course.lesson import ROOT, Parameters, check_parameters, known_parameters
 from annlib.course.running import offline
+from annlib.files import write_atomically
 
 POLL_SECONDS = 0.5
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
@@ -61,40 +63,29 @@ class PollingKernelManager(AsyncKernelManager):
 @contextmanager
 def lesson_kernel(threads: int) -> Iterator[None]:
     """Within it, `python3` is a kernel of this interpreter that refuses the network."""
-    before = os.environ.get("JUPYTER_PATH")
     with tempfile.TemporaryDirectory(prefix="annlib-kernel-") as folder:
+        paths = [folder, str(ROOT), os.environ.get("PYTHONPATH")]
+        places = [folder, os.environ.get("JUPYTER_PATH")]
         shutil.copy(offline.__file__, Path(folder, "sitecustomize.py"))
-        paths = [folder, str(ROOT), os.environ.get("PYTHONPATH", "")]
-        quiet = "--log-level=50"  # ipykernel 7.4 warns of plain TCP, harmless on loopback
-        spec = {
-            "display_name": "Python 3",
-            "language": "python",
-            "argv": [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", quiet],
-            "env": {
-                "PYTHONPATH": os.pathsep.join(filter(None, paths)),
-                "OMP_NUM_THREADS": str(threads),
-                "MPLBACKEND": "module://matplotlib_inline.backend_inline",
-            },
+        # ipykernel 7.4 warns of plain TCP, harmless on loopback
+        spec = get_kernel_dict(["--log-level=50"])
+        spec["env"] = {
+            "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+            "OMP_NUM_THREADS": str(threads),
+            "MPLBACKEND": "module://matplotlib_inline.backend_inline",
         }
         target = Path(folder, "kernels/python3/kernel.json")
         target.parent.mkdir(parents=True)
         target.write_text(json.dumps(spec))
-        os.environ["JUPYTER_PATH"] = os.pathsep.join(filter(None, (folder, before)))
-        try:
+        with patch.dict(os.environ, JUPYTER_PATH=os.pathsep.join(filter(None, places))):
             yield
-        finally:
-            del os.environ["JUPYTER_PATH"]
-            if before is not None:
-                os.environ["JUPYTER_PATH"] = before
 
 
 class Run(NamedTuple):
-    """One executed lesson; `error` says what stopped it, or is None."""
-
     notebook: Path
     output: Path
     seconds: float
-    error: str | None
+    error: str | None  # what stopped it
 
 
 def describe_run(notebook: Path, parameters: Parameters) -> dict[str, object]:
@@ -133,15 +124,14 @@ def run(
     if output.resolve() == notebook.resolve():
         raise ValueError(f"{notebook} would be overwritten by its own run: name another folder.")
     content = nbformat.read(notebook, as_version=4)
-    values = known_parameters(notebook) | parameters
-    skipped = {
-        "slow": "slow, and the mode is quick" if values.get("mode") == "quick" else "",
-        "gpu": "" if str(values.get("device")).startswith("cuda") else "gpu, without a CUDA device",
-    }
+    values, skipped = known_parameters(notebook) | parameters, {}
+    if values.get("mode") == "quick":
+        skipped["slow"] = "slow, and the mode is quick"
+    if not str(values.get("device")).startswith("cuda"):
+        skipped["gpu"] = "gpu, without a CUDA device"
     for cell in content.cells:
-        for tag in cell.metadata.get("tags", []):
-            if skipped.get(tag):
-                cell.source = f"# Skipped in this run: tagged {skipped[tag]}."
+        for tag in filter(skipped.get, cell.metadata.get("tags", [])):
+            cell.source = f"# Skipped in this run: tagged {skipped[tag]}."
     output.parent.mkdir(parents=True, exist_ok=True)
     nbformat.write(content, output)
     note = output.with_suffix(".run.json")
@@ -151,7 +141,7 @@ def run(
         error = execute(output.resolve(), parameters, timeout)
     seconds = time.perf_counter() - started
     told = describe_run(notebook, parameters) | {"seconds": round(seconds, 2), "error": error}
-    note.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    write_atomically(note, f"{json.dumps(told, indent=1)}\n".encode())
     return Run(notebook, output, seconds, error and f"{notebook.name} {error}")
 
 
@@ -182,7 +172,6 @@ def execute(output: Path, parameters: Parameters, timeout: int) -> str | None:
 
 
 def is_learner(notebook: nbformat.NotebookNode) -> bool:
-    """Whether exercises are still to be filled in."""
     return notebook.metadata.get("annlib", {}).get("edition") == "learner"
 
 
@@ -190,15 +179,14 @@ def explain(output: Path, traceback: str) -> str:
     """Where it stopped, the end of the traceback as a student sees it, and where to look."""
     code = [cell for cell in nbformat.read(output, as_version=4).cells if cell.cell_type == "code"]
     cells = [cell for cell in code if "injected-parameters" not in cell.metadata.get("tags", [])]
-    states = [cell.metadata.get("papermill", {}) for cell in cells]
-    failed = [n for n, state in enumerate(states) if state.get("exception")]
-    started = [n for n, state in enumerate(states) if state.get("status") != "pending"]
-    number = failed[0] if failed else started[-1] if started else 0
+    states = [(n, cell.metadata.get("papermill", {})) for n, cell in enumerate(cells)]
+    failed = [n for n, state in states if state.get("exception")]
+    started = [n for n, state in states if state.get("status") != "pending"]
+    number = [*failed, *started[-1:], 0][0]
     name = (cells[number].metadata.get("tags") or [cells[number].source.partition("\n")[0]])[0]
     tail = "\n".join(f"    {line}" for line in ANSI.sub("", traceback).splitlines()[-8:])
-    return (
-        f"stopped in code cell {number + 1} ({name}):\n{tail}\n    It is kept up to there: {output}"
-    )
+    where = f"stopped in code cell {number + 1} ({name})"
+    return f"{where}:\n{tail}\n    It is kept up to there: {output}"
 
 
 def run_all(
@@ -211,21 +199,26 @@ def run_all(
     resume: bool = False,
 ) -> list[Run]:
     """Execute lessons in `jobs` processes; `progress` is called with each Run as it ends."""
-    if jobs < 1:
-        raise ValueError(f"{jobs} notebooks at a time would never end: use 1 or more jobs.")
     for notebook in notebooks:
         check_parameters(notebook, parameters)
-    threads = max(1, (os.cpu_count() or 1) // jobs)
-    pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"))
+    options = parameters, timeout, max(1, (os.cpu_count() or 1) // max(1, jobs)), resume
+    runs, calls = {}, [(one, output_dir / one.name, *options) for one in notebooks]
+    with closing(in_processes(run, calls, jobs)) as ended:
+        for one in ended:
+            progress(one)
+            runs[one.notebook] = one
+    return [runs[notebook] for notebook in notebooks]
+
+
+def in_processes(
+    function: Callable, calls: Sequence[tuple], jobs: int, *initializer: Any
+) -> Iterator[Any]:
+    """The results of calls in `jobs` processes, each as it ends; closed, it begins no other."""
+    if jobs < 1:
+        raise ValueError(f"{jobs} notebooks at a time would never end: use 1 or more jobs.")
+    pool = ProcessPoolExecutor(min(jobs, len(calls) or 1), get_context("spawn"), *initializer)
     try:
-        tasks = [
-            pool.submit(run, one, output_dir / one.name, parameters, timeout, threads, resume)
-            for one in notebooks
-        ]
-        for task in as_completed(tasks):
-            progress(task.result())
-    except BaseException:  # Ctrl-C, or an error in `progress`: no further lesson is begun
+        for task in as_completed([pool.submit(function, *call) for call in calls]):
+            yield task.result()
+    finally:
         pool.shutdown(wait=False, cancel_futures=True)
-        raise
-    pool.shutdown()
-    return [task.result() for task in tasks]

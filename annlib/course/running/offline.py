@@ -3,6 +3,7 @@
 import ipaddress
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 
 
 class NetworkOff(ConnectionError):
@@ -12,12 +13,9 @@ class NetworkOff(ConnectionError):
 def check_local(host: str | bytes | None) -> None:
     """Raise NetworkOff for all but this machine's own names and loopback addresses."""
     name = host.decode() if isinstance(host, bytes) else host
-    if name in (None, "", "localhost", socket.gethostname()):
-        return
-    try:
-        local = ipaddress.ip_address(name.partition("%")[0]).is_loopback
-    except ValueError:
-        local = False
+    local = name in (None, "", "localhost", socket.gethostname())
+    with suppress(ValueError):  # another name, not an address
+        local = local or ipaddress.ip_address(name.partition("%")[0]).is_loopback
     if not local:
         raise NetworkOff(
             f"This lesson tried to reach {host!r}, but lessons run offline, to work in every class "

@@ -1,27 +1,133 @@
-"""What `make course` does: check sources, run both editions, judge them, write pages."""
+"""What `make course` does: run both editions, judge them, write pages that need no network."""
 
-from collections.abc import Callable
+import html
+import re
+from collections.abc import Callable, Iterable
+from copy import deepcopy
 from pathlib import Path
-from typing import NamedTuple
 
+import latex2mathml.converter
 import nbformat
+from jinja2 import Environment, FileSystemLoader
+from nbconvert import HTMLExporter
+from nbformat import NotebookNode
 
-from annlib.course.authoring.build import check_current, notebooks_of, sources
-from annlib.course.authoring.lint import lint_all
+from annlib.course.authoring import check_current, sources, targets
+from annlib.course.lesson import claims_in
+from annlib.course.running import gates
 from annlib.course.running.execute import Parameters, Run, run_all
 from annlib.course.running.gates import Report, record, review
-from annlib.course.running.pages import publish
+from annlib.course.widgets.base import saved_page
 
 CELL_SECONDS = {"quick": 600, "learn": 3600, "full": 7 * 24 * 3600}  # then it is stopped
+TEMPLATES = FileSystemLoader(Path(__file__).parent)
+# Of executed lessons, or of the runs of a sweep.
+INDEX = Environment(autoescape=True, loader=TEMPLATES).get_template("index.html.j2")
+UNTOUCHED = re.compile(r"(<(pre|code|script|style|head|iframe)\b.*?</\2>)", re.DOTALL)
+FORMULA = re.compile(r"\$\$(.+?)\$\$|(?<![\\$\w])\$([^$\s](?:[^$]*?[^$\s])?)\$(?![\d])", re.DOTALL)
+TITLE = "Attention explorer"
+NOTE = "Interactive in JupyterLab; here you see how it starts."
 
 
-class Batch(NamedTuple):
-    """How lessons are run: where their pages go, with which parameters, how many at a time."""
+def lesson_page(notebook: NotebookNode, title: str) -> str:
+    """A notebook as one HTML file: no script, no request, formulas as MathML, images with alt."""
+    models = gates.widget_models(notebook)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs = [with_alt(one) for out in cell.outputs for one in still(out, models)]
+    notebook.metadata.pop("widgets", None)
+    notebook.metadata["title"] = title_of(notebook) or title
+    exporter = HTMLExporter(extra_loaders=[TEMPLATES], template_file="page.html.j2")
+    page, _ = exporter.from_notebook_node(notebook)
+    page = re.sub(r'href="(\d\d_\w+)\.ipynb"', r'href="\1.html"', page)
+    parts = UNTOUCHED.split(page)  # text, element, its name, text, ...
+    texts = [FORMULA.sub(mathml, text) for text in parts[::3]]
+    elements = [*parts[1::3], ""]
+    return "".join(text + element for text, element in zip(texts, elements, strict=True))
 
-    folder: Path
-    parameters: Parameters
-    jobs: int = 2
-    resume: bool = False
+
+def still(output: NotebookNode, models: dict) -> list[NotebookNode]:
+    """An output without its widget: the outputs inside the widget, or the page that it has."""
+    view = output.get("data", {}).pop(gates.WIDGET_VIEW, None)
+    if view is None:
+        return [output]
+    identity = view["model_id"]
+    if (page := saved_page(models.get(identity, {"state": {}}), TITLE)) is not None:
+        shown = with_alt(output)["data"].get("text/html", "")
+        frame = (
+            f'<iframe title="{TITLE}" sandbox="allow-scripts allow-downloads" loading="lazy" '
+            f'style="width: 100%; height: 44rem; border: 0" srcdoc="{html.escape(page)}"></iframe>'
+            f"<details><summary>As a still image</summary>{shown}</details>"
+        )
+        output["data"] = {"text/html": frame}
+        return [output]
+    inside = [nbformat.from_dict(found) for found in outputs_inside(models, identity)]
+    own = [output] if "image/png" in output["data"] else []
+    return [nbformat.v4.new_output("stream", name="stdout", text=f"{NOTE}\n"), *(inside or own)]
+
+
+def outputs_inside(models: dict, identity: str) -> list[dict]:
+    """What the Output widgets below a widget hold, depth first."""
+    state = models.get(identity, {}).get("state", {})
+    children = [child.removeprefix("IPY_MODEL_") for child in state.get("children", [])]
+    return sum([outputs_inside(models, one) for one in children], list(state.get("outputs", [])))
+
+
+def with_alt(output: NotebookNode) -> NotebookNode:
+    """An image as an <img> element: nbconvert's own template drops the alt text."""
+    image = output.get("data", {}).get("image/png")
+    if image:
+        alt = output.get("metadata", {}).get("image/png", {}).get("alt", "")
+        source = f"data:image/png;base64,{html.escape(''.join(image.split()))}"
+        output["data"] = {"text/html": f'<img alt="{html.escape(alt)}" src="{source}">'}
+    return output
+
+
+def mathml(match: re.Match) -> str:
+    """One formula; what the converter does not know stays legible as TeX."""
+    tex = html.unescape(match[1] or match[2]).replace("{aligned}", "{align*}")
+    try:
+        return latex2mathml.converter.convert(tex, display="block" if match[1] else "inline")
+    except Exception:  # the converter has a dozen errors of its own
+        return f"<code>{html.escape(tex)}</code>"
+
+
+def title_of(notebook: NotebookNode) -> str | None:
+    texts = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
+    found = re.search(r"^# +(.+)$", "\n".join(texts), re.MULTILINE)
+    return found and found[1]
+
+
+def images_in(outputs: Iterable[NotebookNode]) -> list[str]:
+    """The images of some outputs as <img> elements."""
+    images = [deepcopy(output) for output in outputs if output.get("data", {}).get("image/png")]
+    return [with_alt(image)["data"]["text/html"] for image in images]
+
+
+def publish(reports: list[Report], folder: Path) -> Path:
+    """Write a page for each report and index.html; returns the index."""
+    folder.mkdir(parents=True, exist_ok=True)
+    cards = []
+    for report in reports:
+        notebook, name = nbformat.read(report.run.output, as_version=4), report.run.output.stem
+        mode, stated = gates.mode_and_time(notebook)
+        cells = f"cells {sum(map(gates.cell_seconds, notebook.cells)):.0f} s"
+        promise = f"{cells}, {stated:.0f} s stated" if stated else cells
+        card = {"title": title_of(notebook) or name, "link": f"{name}.html"}
+        card["text"] = f"{report.run.seconds:.0f} s with the start of Python; {promise} ({mode})"
+        card["gates"] = report.findings
+        card["problem"] = "\n".join(one for found in report.findings.values() for one in found)
+        card["images"] = images_in(output for _, output in gates.named_outputs(notebook))[:1]
+        card["claims"] = [claim for _, claim in sorted(claims_in(notebook).items())]
+        cards.append(card)
+        (folder / f"{name}.html").write_text(lesson_page(notebook, name), encoding="utf-8")
+    red = sum(any(report.findings.values()) for report in reports)
+    seconds = sum(report.run.seconds for report in reports)
+    state = f"{red} of them need attention" if red else "all gates are green"
+    text = f"{len(reports)} lessons in {seconds:.0f} s of running; {state}."
+    page = INDEX.render(title="annlib: the lessons, executed", text=text, cards=cards)
+    (folder / "index.html").write_text(page, encoding="utf-8")
+    return folder / "index.html"
 
 
 def chosen(root: Path, names: tuple[str, ...]) -> list[Path]:
@@ -29,71 +135,61 @@ def chosen(root: Path, names: tuple[str, ...]) -> list[Path]:
 
     "4", "04" and "04_anchors" mean the same. Raises ValueError for a name that no lesson has.
     """
-    found = sources(root)
-    called = {}
+    found, wanted = sources(root), set()
     for name in names:
         stem = Path(name).stem
-        number = f"{int(stem):02}_" if stem.isdigit() else None
-        called[name] = [s for s in found if s.stem == stem or (number and s.stem[:3] == number)]
-        if not called[name]:
+        start = f"{int(stem):02}_" if stem.isdigit() else None
+        called = [s for s in found if s.stem == stem or (start and s.stem.startswith(start))]
+        if not called:
             known = ", ".join(source.stem for source in found)
             raise ValueError(f"No lesson {name!r}. Name them by number or name: {known}.")
-    return [s for s in found if not names or any(s in some for some in called.values())]
+        wanted.update(called)
+    return [source for source in found if source in wanted or not names]
 
 
 def release(
     root: Path,
-    batch: Batch,
+    folder: Path,
+    parameters: Parameters,
     say: Callable[[str], None],
     names: tuple[str, ...] = (),
+    jobs: int = 2,
+    resume: bool = False,
     keep_record: bool = False,
 ) -> list[str]:
-    """Write `batch.folder`/index.html and return every finding; none: the course may go out.
+    """Write `folder`/index.html and return every finding; none: the course may go out.
 
     Learner editions stop at what is not filled in, so they are run in quick mode only.
     """
-    findings = check_current(root) + lint_all(root)
+
+    def judge(edition: str) -> list[Report]:
+        notebooks = [n for s in chosen(root, names) for n, e in built[s].items() if e == edition]
+        out = folder / ("solutions" if edition == "solution" else edition)
+        ended: list[Run] = []
+
+        def tell(run: Run) -> None:
+            ended.append(run)
+            state = f"{'failed' if run.error else 'ran'} in {run.seconds:.0f} s"
+            say(f"{len(ended)} of {len(notebooks)}: {out.name}/{run.notebook.name} {state}")
+
+        limit = CELL_SECONDS[str(parameters.get("mode", "learn"))]
+        runs = run_all(notebooks, out, parameters, jobs, tell, limit, resume)
+        reports = [review(run) for run in runs]
+        for finding in (one for report in reports for one in report.sentences()):
+            say(finding)
+        return reports
+
+    findings, built = check_current(root), targets(root)
     for finding in findings:
         say(finding)
-    editions = [notebooks_of(source, root) for source in chosen(root, names)]
-    reports = execute([solution for _, solution in editions], "solutions", batch, say)
+    reports = judge("solution")
     for place, report in enumerate(reports if keep_record else []):
         if not report.run.error:  # record its claims, and compare the text with them again
             notebook = nbformat.read(report.run.output, as_version=4)
             say(f"Recorded: {record(notebook, report.run.seconds)}")
             reports[place] = review(report.run)
-    if batch.parameters.get("mode") == "quick":
-        learners = execute([learner for learner, _ in editions], "learner", batch, say)
-        reports = [
-            Report(solution.run, solution.findings | {"learner edition": told(learner)})
-            for solution, learner in zip(reports, learners, strict=True)
-        ]
-    say(f"Pages: {publish(reports, batch.folder)}")
-    return findings + [finding for report in reports for finding in told(report)]
-
-
-def execute(
-    notebooks: list[Path], edition: str, batch: Batch, say: Callable[[str], None]
-) -> list[Report]:
-    """Run notebooks and judge them, telling what happens."""
-    ended: list[Run] = []
-
-    def tell(run: Run) -> None:
-        ended.append(run)
-        state = "failed" if run.error else "ran"
-        place = f"{edition}/{run.notebook.name}"
-        say(f"{len(ended)} of {len(notebooks)}: {place} {state} in {run.seconds:.0f} s")
-
-    limit = CELL_SECONDS[str(batch.parameters.get("mode", "learn"))]
-    folder = batch.folder / edition
-    runs = run_all(notebooks, folder, batch.parameters, batch.jobs, tell, limit, batch.resume)
-    reports = [review(run) for run in runs]
-    for finding in [finding for report in reports for finding in told(report)]:
-        say(finding)
-    return reports
-
-
-def told(report: Report) -> list[str]:
-    """The findings of one run as sentences that name the notebook and the gate."""
-    place = f"{report.run.output.parent.name}/{report.run.output.name}"
-    return [f"{place} [{gate}] {text}" for gate, found in report.findings.items() for text in found]
+    if parameters.get("mode") == "quick":
+        for report, learner in zip(reports, judge("learner"), strict=True):
+            report.findings["learner edition"] = learner.sentences()
+    say(f"Pages: {publish(reports, folder)}")
+    return findings + [finding for report in reports for finding in report.sentences()]

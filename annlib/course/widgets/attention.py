@@ -6,35 +6,31 @@ from math import nan
 
 from torch import Tensor, nn, tensor
 
-from annlib.course.attention import attention_of
-from annlib.course.attention_metrics import house_answer, predict_labels, query_on
-from annlib.course.commutation import Layer, exchange
-from annlib.course.efficient import FAMILIES, method_of
+from annlib.course import attention, interventions
+from annlib.course.attention import attention_of, house_answer, predict_labels, query_on
+from annlib.course.efficient import FAMILIES, method_of, share_of_work
+from annlib.course.implementations import exchange
 from annlib.course.interventions import WAYS, changed_attention, near_edges
 from annlib.course.plots import attention as plots
 from annlib.course.plots.costs import label_of, orders
 from annlib.course.plots.scenes import attention_map, predictions
 from annlib.course.plots.style import FigureWithAlt
-from annlib.course.replace_attention import attention_by, capture_qkv, say_method
+from annlib.course.plots.training import weight_matrix
 from annlib.course.widgets.base import Explorer, Piece, choice, menu, slider
 from annlib.data.balloon_town.layout import CLASS_NAMES, Scene
 from annlib.model.ann import ANN, map_size
 
 
-def cell_map(scene: Scene, levels: tuple[int, ...] = (1, 2, 3, 4, 6, 8, 12, 16, 24)) -> Explorer:
+def cell_map(scene: Scene) -> Explorer:
     """Choose a pyramid level and one of its cells."""
-    size, last = map_size(scene.labels.shape), max(levels) - 1
+    size = map_size(scene.labels.shape)
 
     def draw(level: int, row: int, column: int) -> FigureWithAlt:
         index = min(row, level - 1) * level + min(column, level - 1)  # beyond: the last cell
         return plots.cell_map(scene.image, size, level, index)
 
-    controls = {
-        "level": choice("level", levels, 6),
-        "row": slider("cell row", 0, last),
-        "column": slider("cell column", 0, last),
-    }
-    return Explorer(controls, draw)
+    cell = slider("cell row", 0, 23), slider("cell column", 0, 23)
+    return Explorer(draw, choice("level", (1, 2, 3, 4, 6, 8, 12, 16, 24), 6), *cell)
 
 
 BOTH, QUERY, KEY = "query and key", "query only", "key only"
@@ -43,17 +39,24 @@ BOTH, QUERY, KEY = "query and key", "query only", "key only"
 def six_positions(features: Tensor, channels: Sequence[str], names: Sequence[str]) -> Explorer:
     """Sliders set the last position's features, of (C, N); C names of channels, N of positions."""
 
-    def draw(role: str, factor: float, **chosen: float) -> tuple[FigureWithAlt, str]:
+    def draw(*chosen: object) -> tuple[FigureWithAlt, str]:
+        *own, role, factor = chosen
         changed = features.clone()
-        changed[:, -1] = tensor(list(chosen.values()))
+        changed[:, -1] = tensor(own)
         query, key = features if role == KEY else changed, features if role == QUERY else changed
-        return plots.six_positions(query, key, names, factor)
+        weights = (factor * query.shape[0] ** -0.5 * query.mT @ key).softmax(dim=-1)  # (N, N)
+        title = "Six positions" if factor == 1 else f"Six positions, scores x {factor:g}"
+        bits, row = float(attention.entropy(weights[-1])), weights[-1]
+        return weight_matrix(weights.numpy(), title, names, names), (
+            f"{names[-1]} attends most to {names[int(row.argmax())]} ({row.max():.2f}); entropy "
+            f"{bits:.2f} bits, as if it attended evenly to {2**bits:.1f} of {len(row)}. The "
+            f"weights that the {len(row)} queries give it sum to {weights[:, -1].sum():.2f}."
+        )
 
-    own = zip(channels, features[:, -1].tolist(), strict=True)
-    controls = {name: slider(name, start, last=8.0, step=0.5) for name, start in own}
-    controls["role"] = menu("sliders", (BOTH, QUERY, KEY))
-    controls["factor"] = choice("scores x", (0.0, 0.25, 0.5, 1.0, 2.0, 4.0), 1.0)
-    return Explorer(controls, draw)
+    starts = zip(channels, features[:, -1].tolist(), strict=True)
+    sliders = [slider(name, start, last=8.0, step=0.5) for name, start in starts]
+    factor = choice("scores x", (0.0, 0.25, 0.5, 1.0, 2.0, 4.0), 1.0)
+    return Explorer(draw, *sliders, menu("sliders", (BOTH, QUERY, KEY)), factor)
 
 
 def ablation(
@@ -68,21 +71,16 @@ def ablation(
             left = attention_of(model, scene.image)[path]
             labels = predict_labels(model, scene.image)
         figure = plots.ablated(scene, left, query, labels, path.partition(".")[0])
-        houses_said = figure.alt.partition(": ")[2]
-        shown = [figure, f"{block} without {k}, {way}; query: {house}. {houses_said}"]
+        said = figure.alt.partition(": ")[2]
+        shown = [figure, f"{block} without {k}, {way}; query: {house}. {said}"]
         if (found := damages.get((path, way, k))) is not None:
             scores = f"house accuracy {found.houses:.3f}, mIoU {found.miou:.3f}"
             shown.append(f"Over many scenes: {scores}.")
         return shown
 
-    measured = sorted({k for _, _, k in damages})
-    controls = {
-        "block": menu("block", blocks),
-        "way": menu("set to zero", WAYS),
-        "k": choice("k", measured, measured[0]),
-        "house": menu("query", houses),
-    }
-    return Explorer(controls, draw)
+    k = choice("k", measured := sorted({k for _, _, k in damages}), measured[0])
+    block, way = menu("block", blocks), menu("set to zero", WAYS)
+    return Explorer(draw, block, way, k, menu("query", houses))
 
 
 BLOCKS = {
@@ -107,42 +105,42 @@ def context_scale(model: ANN, scene: Scene) -> Explorer:
         )
 
     factor = slider("context x", 1.0, last=2.0, step=0.25)
-    return Explorer({"block": menu("block", BLOCKS), "factor": factor}, draw)
+    return Explorer(draw, menu("block", BLOCKS), factor)
 
 
 def method_chooser(model: nn.Module, scene: Scene) -> Explorer:
     """Choose a method in place of the only non-local block, its size, and the query's house."""
-    asked = capture_qkv(model, scene.image)
+    asked = interventions.capture_qkv(model, scene.image)
 
     def draw(name: str, step: int, index: int) -> tuple[FigureWithAlt, str]:
-        options = FAMILIES[name].options
-        option = options[min(step, len(options) - 1)]  # some methods have one size only
-        attention = attention_by(method_of(name, option, asked.size), asked)
-        query = query_on(scene, scene.houses[index])
-        figure = attention_map(scene.image, attention, *query, label_of(name, option), "")
-        return figure, say_method(model, name, option, scene, index)
+        family, house = FAMILIES[name], scene.houses[index]
+        option = family.options[min(step, len(family.options) - 1)]  # some have one size only
+        method, label = method_of(name, option, asked.size), label_of(name, option)
+        found = interventions.attention_by(method, asked)
+        with interventions.replaced_attention(model, method):
+            right = attention.house_answers(model, scene)[index] == house.label
+        sized = f"{option} {family.unit}" if len(family.options) > 1 else family.unit
+        work = share_of_work(name, option, asked.size, asked.key.shape[1])
+        error = interventions.relative_error(method, asked)
+        own = attention.match(found, scene, house).on_its_balloon
+        return attention_map(scene.image, found, *query_on(scene, house), label, ""), (
+            f"{name} ({sized}; what is shrunk: {family.shrinks}). Output: {error:.0%} away from "
+            f"the non-local block. Products: {work:.0%} of its work. The {house.paint} house has "
+            f"{own:.0%} of its attention on its balloon and is classified "
+            f"{'correctly' if right else 'INCORRECTLY'}."
+        )
 
     houses = [(f"{house.paint} house", at) for at, house in enumerate(scene.houses)]
-    controls = {
-        "name": menu("method", FAMILIES),
-        "step": choice("size", {"cheapest": 0, "middle": 1, "most expensive": 2}, 2),
-        "index": menu("query", houses),
-    }
-    return Explorer(controls, draw)
+    size = choice("size", {"cheapest": 0, "middle": 1, "most expensive": 2}, 2)
+    return Explorer(draw, menu("method", FAMILIES), size, menu("query", houses))
 
 
-SCALES = (1, 2, 3, 6, 8, 16)
-
-
-def layer_order(layers: Mapping[str, Layer], features: Tensor) -> Explorer:
+def layer_order(layers: Mapping[str, nn.Module], features: Tensor) -> Explorer:
     """Choose layer, grid and channel; see both orders and their difference.  (B, C, H, W)"""
 
     def draw(name: str, cells: int, channel: int) -> FigureWithAlt:
         return orders(exchange(layers[name], features, cells), channel, name)
 
-    controls = {
-        "name": menu("layer", layers),
-        "cells": choice("n x n", SCALES, 8),
-        "channel": slider("channel", 0, features.shape[1] - 1),
-    }
-    return Explorer(controls, draw)
+    cells = choice("n x n", (1, 2, 3, 6, 8, 16), 8)
+    channel = slider("channel", 0, features.shape[1] - 1)
+    return Explorer(draw, menu("layer", layers), cells, channel)

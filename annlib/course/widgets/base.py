@@ -1,9 +1,4 @@
-"""The base of all widgets: controls, what is drawn below them, and pages that need no kernel.
-
-No build step and nothing from the network. JupyterLab takes single keys as commands wherever the
-focus is in a cell that is not edited: with a slider focused, `d d` would delete the cell. It drops
-the alternative texts of images, and gives the handles of sliders no name. KeyGuard repairs this.
-"""
+"""The base of all widgets: controls, what is drawn below them, and pages that need no kernel."""
 
 import asyncio
 import base64
@@ -37,8 +32,9 @@ def module(*names: str) -> str:
 class KeyGuard(anywidget.AnyWidget):
     """Shows nothing; keeps keys inside its box, and names what JupyterLab leaves without a name.
 
-    `alts` are the alternative texts of the images in the box, in their order. The CSS replaces the
-    broken chain that JupyterLab draws before each widget whose kernel is gone.
+    JupyterLab takes single keys as commands: with a slider focused, `d d` would delete the cell. It
+    drops the texts of images, which `alts` has in their order, and does not name slider handles.
+    The CSS replaces the broken chain that it draws before each widget whose kernel is gone.
     """
 
     _esm = module("guard.js")
@@ -50,7 +46,6 @@ Piece = FigureWithAlt | str | HTML
 
 
 def html_table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> HTML:
-    """A table of plain text."""
     from pandas import DataFrame  # takes half a second, which lessons without a table can spare
 
     table = DataFrame(list(lines), columns=head).to_html(index=False, border=0)
@@ -60,28 +55,21 @@ def html_table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> HTML:
 class Explorer(ipywidgets.VBox):
     """Redraws whenever a control changes; a still of it is shown wherever no widget can run."""
 
-    def __init__(
-        self,
-        controls: Mapping[str, ipywidgets.Widget],
-        draw: Callable[..., FigureWithAlt | Iterable[Piece]],
-        *rows: ipywidgets.Widget,
-    ) -> None:
-        """draw: the value of each control, under its name -> figures, words and tables to show
+    def __init__(self, draw: Callable, *controls: ipywidgets.Widget, rows: Sequence = ()) -> None:
+        """draw: values of the controls -> a figure, or figures, words and tables to show
 
         A single figure is shown with its text alternative below it. rows: more widgets below the
         controls, whose values `draw` does not get.
         """
         super().__init__()
         self.add_class(GUARDED)
-        self.controls, self.draw = dict(controls), draw
-        self.output = ipywidgets.Output()
-        self.guard = KeyGuard(layout={"display": "none"})
+        self.draw, self.controls = draw, {one.description: one for one in controls}
+        self.output, self.guard = ipywidgets.Output(), KeyGuard(layout={"display": "none"})
         self.on_close: list[Callable[[], object]] = []
         redraw = in_this_thread(self.redraw)
-        for control in self.controls.values():
+        for control in controls:
             control.observe(redraw, "value")
-        box = ipywidgets.VBox(list(self.controls.values()))
-        self.children = [box, *rows, self.output, self.guard]
+        self.children = [ipywidgets.VBox(controls), *rows, self.output, self.guard]
         self.redraw()
 
     def redraw(self, change: object = None) -> None:
@@ -90,10 +78,8 @@ class Explorer(ipywidgets.VBox):
             return
         gc.collect(1)  # figures shown before: parts that hold each other would pile up
         try:
-            pieces = self.draw(**{name: one.value for name, one in self.controls.items()})
-            if isinstance(pieces, FigureWithAlt):
-                pieces = pieces, pieces.alt
-            self.show(pieces)
+            drawn = self.draw(*(one.value for one in self.controls.values()))
+            self.show((drawn, drawn.alt) if isinstance(drawn, FigureWithAlt) else drawn)
         except Exception as error:
             self.show_error(error)
             raise
@@ -116,8 +102,7 @@ class Explorer(ipywidgets.VBox):
 
     def show_error(self, error: Exception) -> None:
         """Where learners, and the widget gate, find it. Raise it, too."""
-        name, text = type(error).__name__, str(error)
-        shown = {"output_type": "error", "ename": name, "evalue": text}
+        shown = {"output_type": "error", "ename": type(error).__name__, "evalue": str(error)}
         self.output.outputs = (shown | {"traceback": format_exception(error)},)
 
     def on_click(self, button: ipywidgets.Button, click: Callable[[], object]) -> None:
@@ -128,8 +113,7 @@ class Explorer(ipywidgets.VBox):
 
     def words(self) -> str:
         """All text below the controls."""
-        said = [one["text"] for one in self.output.outputs if one["output_type"] == "stream"]
-        return "".join(said).strip()
+        return "".join(one.get("text", "") for one in self.output.outputs).strip()
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> tuple:
         """The widget, and its still: the first image, or else the first table, and the words."""
@@ -194,10 +178,8 @@ SLIDER = LOOK | {"continuous_update": False}  # redraws when it is let go
 
 def menu(name: str, choices: Iterable, value: object = None) -> ipywidgets.Dropdown:
     """A list to choose from, of names or (name, value); without a value its first is chosen."""
-    options = list(choices)
-    if value is None:
-        value = options[0][1] if isinstance(options[0], tuple) else options[0]
-    return ipywidgets.Dropdown(options=options, value=value, description=name, **LOOK)
+    options, chosen = list(choices), {} if value is None else {"value": value}
+    return ipywidgets.Dropdown(options=options, description=name, **chosen, **LOOK)
 
 
 def slider(
@@ -208,36 +190,26 @@ def slider(
     return kind(value=value, min=first, max=last, step=step, description=name, **SLIDER)
 
 
-def choice(
-    name: str, values: Sequence | Mapping[str, object], value: object
-) -> ipywidgets.SelectionSlider:
+def choice(name: str, values: Sequence | Mapping, value: object) -> ipywidgets.SelectionSlider:
     """A slider over a few values; a mapping has a name for each."""
     options = list(values.items()) if isinstance(values, Mapping) else list(values)
     return ipywidgets.SelectionSlider(options=options, value=value, description=name, **SLIDER)
 
 
-def standalone_page(esm: str, css: str, state: Mapping[str, object], title: str) -> str:
-    """HTML that shows a widget without a kernel.  state: its synced traits"""
-    unused = ("layout", "tabbable", "tooltip")
-    kept = {name: one for name, one in state.items() if name[0] != "_" and name not in unused}
-    if "spec" in kept:
-        kept["spec"] = kept["spec"] | {"takes_photos": False}  # no network could process them
-    page, parts = Template(module("page.html")), {"title": escape(title), "css": css}
-    return page.substitute(parts, state=for_script(kept), module=for_script(esm))
-
-
 def saved_page(saved: Mapping[str, object], title: str) -> str | None:
-    """The page of a widget as a notebook keeps it; None for one without a module of its own.
+    """HTML that shows a widget without a kernel; None for one without a module of its own.
 
-    saved: {"state": ..., "buffers": [{"path": ["data"], "data": base64}, ...]} of one model.
+    saved: as a notebook keeps it, {"state": its synced traits, "buffers": [{"path": ["data"],
+    "data": base64}, ...]}
     """
-    state = dict(saved["state"])
+    state, unused = dict(saved["state"]), ("layout", "tabbable", "tooltip")
     if "_esm" not in state or "spec" not in state:
         return None
-    for buffer in saved.get("buffers", []):
-        (name,) = buffer["path"]
-        state[name] = base64.b64decode(buffer["data"])
-    return standalone_page(state["_esm"], state.get("_css", ""), state, title)
+    state |= {one["path"][0]: base64.b64decode(one["data"]) for one in saved.get("buffers", [])}
+    kept = {name: one for name, one in state.items() if name[0] != "_" and name not in unused}
+    kept["spec"] = kept["spec"] | {"takes_photos": False}  # no network could process them
+    parts = {"title": escape(title), "css": state.get("_css", ""), "state": for_script(kept)}
+    return Template(module("page.html")).substitute(parts, module=for_script(state["_esm"]))
 
 
 def for_script(value: object) -> str:

@@ -3,12 +3,11 @@
 import ipywidgets
 import torch
 
-from annlib.course.costs import HEADS, Setting, block_shape, network_bill, step_gflops
+from annlib.course.costs import HEADS, Setting, Times, block_shape, network_bill, step_gflops, timed
 from annlib.course.efficient import FAMILIES
 from annlib.course.plots import costs as plots
 from annlib.course.plots.style import FigureWithAlt
-from annlib.course.preflight import GPUS, PRECISIONS, estimate
-from annlib.course.scaling import Times, timed
+from annlib.course.row_costs import GPUS, PRECISIONS, estimate
 from annlib.course.widgets.base import Explorer, Piece, choice, menu
 from annlib.published_experiments import ROWS
 
@@ -29,15 +28,10 @@ class CostExplorer(Explorer):
         """memory: bytes that are free here. device: that calls are timed on"""
         self.memory, self.device = memory, device
         self.times: Times | None = None
-        self.asked = False
-        self.button = ipywidgets.Button(description=MEASURE)
-        controls = {
-            "height": choice("H", SIDES, 128),
-            "width": choice("W", SIDES, 256),
-            "channels": choice("C", CHANNELS, 256),
-            "grids": choice("S", LEVELS, (1, 3, 6, 8)),
-        }
-        super().__init__(controls, self.draw, self.button)
+        self.asked, self.button = False, ipywidgets.Button(description=MEASURE)
+        sizes = choice("H", SIDES, 128), choice("W", SIDES, 256), choice("C", CHANNELS, 256)
+        anchors = choice("S", LEVELS, (1, 3, 6, 8))
+        super().__init__(self.draw, *sizes, anchors, rows=[self.button])
         self.on_click(self.button, self.measure)
 
     def measure(self) -> None:
@@ -63,17 +57,16 @@ def method_costs() -> Explorer:
     """Operations of efficient methods; sliders for channels, map, and sizes of methods."""
 
     def draw(channels: int, side: int, anchors: int, window: int) -> FigureWithAlt:
-        sizes = {"anchors": anchors, "windows": window, "criss-cross": 2, "landmarks": 8}
-        options = {name: sizes.get(name, 1) for name in SHOWN}
+        options = dict(zip(SHOWN, (1, anchors, 8, window, 2, 1), strict=True))
         return plots.method_cost_curves(channels, options, side)
 
-    controls = {
-        "channels": choice("C", (16, 32, 64, 128, 256, 512), 64),
-        "side": choice("map height", (16, 32, 64, 96, 128, 256), 64),
-        "anchors": choice("anchors", FAMILIES["anchors"].options, 110),
-        "window": choice("window side", (2, 4, 8, 16), 4),
-    }
-    return Explorer(controls, draw)
+    return Explorer(
+        draw,
+        choice("C", (16, *CHANNELS), 64),
+        choice("map height", (16, 32, 64, 96, 128, 256), 64),
+        choice("anchors", FAMILIES["anchors"].options, 110),
+        choice("window side", (2, 4, 8, 16), 4),
+    )
 
 
 SIZES = {f"{h} x {w}": (h, w) for h, w in ((128, 192), (256, 512), (512, 1024), (1024, 2048))}
@@ -87,12 +80,10 @@ def network_cost() -> Explorer:
         values = network_bill(head, size)
         title = f"{head}, one image of {size[0]} x {size[1]}"
         figure = plots.part_bars(values, title, "GFLOPs", BLOCKS)
-        attending = sum(value for name, value in values.items() if name in BLOCKS)
-        fraction = attending / sum(values.values())
-        return figure, f"{figure.alt}\nThe attention blocks take {fraction:.0%} of all operations."
+        part = sum(values.get(name, 0) for name in BLOCKS) / sum(values.values())
+        return figure, f"{figure.alt}\nThe attention blocks take {part:.0%} of all operations."
 
-    controls = {"head": menu("head", HEADS), "size": choice("image", SIZES, (512, 1024))}
-    return Explorer(controls, draw)
+    return Explorer(draw, menu("head", HEADS), choice("image", SIZES, (512, 1024)))
 
 
 def folding_cost() -> Explorer:
@@ -100,18 +91,13 @@ def folding_cost() -> Explorer:
 
     def draw(name: str, height: int, width: int, channels: int) -> FigureWithAlt:
         shape = block_shape(name, (height, width), channels)
-        before, after = step_gflops(shape, folded=False), step_gflops(shape, folded=True)
         title = f"{name}, map {height} x {width}, {channels} channels"
-        return plots.before_after(before, after, title)
+        return plots.before_after(step_gflops(shape, False), step_gflops(shape, True), title)
 
     sides = (8, 16, 24, 32, 48, 64, 96, 128, 256)
-    controls = {
-        "name": menu("block", ("AFNB", "APNB")),
-        "height": choice("H", sides, 64),
-        "width": choice("W", sides, 128),
-        "channels": choice("channels", (64, 128, 256, 512, 1024, 2048), 2048),
-    }
-    return Explorer(controls, draw)
+    size = choice("H", sides, 64), choice("W", sides, 128)
+    channels = choice("channels", (64, 128, 256, 512, 1024, 2048), 2048)
+    return Explorer(draw, menu("block", ("AFNB", "APNB")), *size, channels)
 
 
 def preflight() -> Explorer:
@@ -121,10 +107,5 @@ def preflight() -> Explorer:
         found = estimate(name, GPUS[gpu], batch, precision)
         return plots.memory_bar(found, f"Batch of {batch}, {precision}")
 
-    controls = {
-        "name": menu("row", [row.name for row in ROWS]),
-        "gpu": menu("GPU", GPUS),
-        "batch": choice("batch size", (1, 2, 4, 8, 16), 2),
-        "precision": menu("precision", PRECISIONS),
-    }
-    return Explorer(controls, draw)
+    name, batch = menu("row", [row.name for row in ROWS]), choice("batch size", (1, 2, 4, 8, 16), 2)
+    return Explorer(draw, name, menu("GPU", GPUS), batch, menu("precision", PRECISIONS))

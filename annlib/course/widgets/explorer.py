@@ -1,32 +1,28 @@
 """Widgets on which a pixel is chosen: attention explorer, pixel picker, receptive field.
 
-All is drawn in the browser. The attention explorer also computes there, from queries and keys that
-are sent once: float32 and uint8, each piece at a multiple of four bytes, so that it is read in
-place.
+All is drawn in the browser, and what the attention explorer shows is computed there, too.
 """
 
-import base64
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
+from typing import NamedTuple
 
 import anywidget
 import numpy as np
 import traitlets
 from matplotlib import colormaps
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 from torch import nn
 
 from annlib.config import IGNORE_INDEX
-from annlib.course.attention import projections_of
-from annlib.course.attention_metrics import predict_labels, query_on
-from annlib.course.interventions import low_and_high, projections_across, strength, with_levels
+from annlib.course.attention import Projections, predict_labels, projections_of, query_on
+from annlib.course.interventions import low_and_high, projections_across, with_levels
 from annlib.course.plots import attention as plots
-from annlib.course.plots.attention import Model, QueryMap, Subject, View, Views, subject_of
-from annlib.course.plots.scenes import receptive_field
+from annlib.course.plots.scenes import attention_map, receptive_field, say_attention
 from annlib.course.plots.style import BLOCK_COLOURS, FigureWithAlt
 from annlib.course.receptive_field import REDUCE, Viewer
-from annlib.course.widgets.base import Explorer, in_this_thread, menu, module, standalone_page
+from annlib.course.widgets.base import Explorer, in_this_thread, menu, module
 from annlib.data.balloon_town.layout import CLASS_NAMES, Scene
 from annlib.model.ann import ANN
 from annlib.model.baselines import Baseline
@@ -54,13 +50,11 @@ class PixelWidget(anywidget.AnyWidget):
 
     def _repr_mimebundle_(self, **options: object) -> tuple[dict, dict]:
         """The widget, and a still for pages where no widget can run."""
-        data, metadata = super()._repr_mimebundle_(**options)
-        figure, words = self.still()
+        (data, metadata), (figure, words) = super()._repr_mimebundle_(**options), self.still()
         if figure is None:
             return data | {"text/plain": words}, metadata
-        png = base64.b64encode(figure.png()).decode()
-        alt = f"{figure.alt} {words}".strip()
-        return data | {"image/png": png, "text/plain": alt}, metadata | {"image/png": {"alt": alt}}
+        still = FigureWithAlt(figure.figure, f"{figure.alt} {words}".strip())._repr_mimebundle_()
+        return data | still[0], metadata | still[1]
 
     def close(self) -> None:
         self.unobserve_all()
@@ -68,13 +62,59 @@ class PixelWidget(anywidget.AnyWidget):
         super().close()
 
 
-def pack(
-    subjects: Mapping[str, Subject], views: Mapping[str, Views]
-) -> tuple[dict[str, object], bytes]:
+# A network, or a function: image -> path of a block -> its projections
+Model = nn.Module | Callable[[np.ndarray], Mapping[str, Projections]]
+
+
+class Subject(NamedTuple):
+    """An image and its classes."""
+
+    image: np.ndarray  # uint8 (H, W, 3)
+    labels: np.ndarray | None = None  # class indices (H, W); None: weights are not summed by class
+
+
+class View(NamedTuple):
+    """One block of one network on one image."""
+
+    projections: Projections
+    block: str  # whose colour it has: a key of BLOCK_COLOURS
+    query_map: plots.QueryMap | None = None  # drawn instead of the image
+
+
+Views = Mapping[str, Mapping[str, View]]  # network -> block -> view, by their names in the menus
+
+
+def views_of(models: Mapping[str, Model], image: np.ndarray) -> Views:
+    """All attention blocks of all networks on an image; a model without any raises ValueError."""
+    views: dict[str, dict[str, View]] = {}
+    for name, model in models.items():
+        found = projections_of(model, image) if isinstance(model, nn.Module) else model(image)
+        views[name] = {}
+        for path, one in found.items():
+            part = path.partition(".")[0]
+            block = part if part in ("afnb", "apnb") else "apnb" if one.pool_scales else "nonlocal"
+            views[name]["non-local" if block == "nonlocal" else block.upper()] = View(one, block)
+    return views
+
+
+def subject_of(image: np.ndarray | Scene, model: nn.Module | None = None) -> Subject:
+    """A scene with its labels, or uint8 (H, W, 3) with the model's prediction; else ValueError."""
+    if isinstance(image, Scene):
+        return Subject(image.image, image.labels)
+    image = np.asarray(image)
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        raise ValueError(
+            f"This image has shape {image.shape} and type {image.dtype}, but images are uint8 "
+            "(H, W, 3) in RGB, 0 to 255. Convert a PIL image: np.asarray(it.convert('RGB'))."
+        )
+    return Subject(image, None if model is None else predict_labels(model, image))
+
+
+def pack(subjects: Mapping[str, Subject], views: Mapping[str, Views]) -> tuple[dict, bytes]:
     """Everything that the explorer shows: what there is, and all numbers as one blob.
 
-    Each array is named by its offset and length in the blob, in bytes. views: name of a subject ->
-    its views. Raises ValueError for projections of another image than their subject's.
+    Each array is named by its offset, a multiple of 4 so that it is read in place, and length in
+    bytes. Raises ValueError for projections of another image than their subject's.
     """
     blob = bytearray()
 
@@ -87,61 +127,43 @@ def pack(
     colours = add(255 * colormaps["cividis"](np.arange(256))[:, :3] + 0.5, np.uint8)
     images = []
     for name, one in subjects.items():
-        height, width = one.image.shape[:2]
-        packed = {"name": name, "height": height, "width": width, "names": list(one.class_names)}
-        packed["pixels"] = add(one.image, np.uint8)
-        packed["labels"] = None if one.labels is None else add(one.labels, np.uint8)
-        images.append(packed)
-    packed_views = []
-    for image, network, block, view in every_view(views):
-        found, query_map = view.projections, view.query_map
+        (height, width), pixels = one.image.shape[:2], add(one.image, np.uint8)
+        labels = None if one.labels is None else add(one.labels, np.uint8)
+        packed = {"name": name, "height": height, "width": width, "names": list(CLASS_NAMES)}
+        images.append(packed | {"pixels": pixels, "labels": labels})
+    packed_views, every = [], [(a, b, c) for a in views for b in views[a] for c in views[a][b]]
+    for image, network, block in every:
+        found, colour, query_map = views[image][network][block]
         if found.image_size != subjects[image].image.shape[:2]:
             raise ValueError(
                 f"The projections are of an image of {found.image_size}, but {image} has "
                 f"{subjects[image].image.shape[:2]}: a click would select another position."
             )
-        packed = {"image": image, "network": network, "block": block} | {
-            "rows": found.map_size[0],
-            "columns": found.map_size[1],
-            "levels": found.pool_scales and list(found.pool_scales),
-            "channels": found.queries.shape[1],
-            "queries": add(found.queries.numpy(), np.float32),
-            "keys": add(found.keys.numpy(), np.float32),
-            "colour": BLOCK_COLOURS[view.block],
-            "query_map": None if query_map is None else add(query_map.strength, np.float32),
-            "titles": None if query_map is None else query_map[1:],
-        }
-        packed_views.append(packed)
+        names = {"image": image, "network": network, "block": block}
+        (rows, columns), channels = found.map_size, found.queries.shape[1]
+        levels = found.pool_scales and list(found.pool_scales)
+        shape = {"rows": rows, "columns": columns, "channels": channels, "levels": levels}
+        arrays = {"queries": add(found.queries, np.float32), "keys": add(found.keys, np.float32)}
+        titles, strength = query_map and query_map[1:], query_map and add(query_map[0], np.float32)
+        look = {"colour": BLOCK_COLOURS[colour], "query_map": strength, "titles": titles}
+        packed_views.append(names | shape | arrays | look)
     spec = {"colours": colours, "images": images, "views": packed_views, "takes_photos": True}
     return spec, bytes(blob)
 
 
-def every_view(views: Mapping[str, Views]) -> list[tuple[str, str, str, View]]:
-    """(image, network, block, view) of all."""
-    return [
-        (image, network, block, view)
-        for image, networks in views.items()
-        for network, blocks in networks.items()
-        for block, view in blocks.items()
-    ]
-
-
 MAP = "weights as a map"  # the right panel while no network is compared
 PHOTO_PIXELS = 50_000_000
+PAGE = "page_parts.js", "files.js", "explorer_page.js"
 
 
 class AttentionExplorer(PixelWidget):
     """Click, drag or move by arrow keys the query pixel; menus choose image, network and block.
 
-    All is computed in the browser (javascript/attention.js), so it goes on without the kernel. The
-    state can be read and set from here: `image`, `network`, `block`, `beside` (a second network,
-    or MAP), `levels`, `factor` of all scores, and `xy`.
+    It goes on without the kernel. The state can be read and set from here: `image`, `network`,
+    `block`, `beside` (a second network, or MAP), `levels`, `factor` of all scores, and `xy`.
     """
 
-    _esm = module(
-        *("stage.js", "attention.js", "explorer.js"),
-        *("page_parts.js", "files.js", "explorer_page.js"),
-    )
+    _esm = module("stage.js", "attention.js", "explorer.js", *PAGE)
     spec = traitlets.Dict().tag(sync=True)
     data = traitlets.Bytes().tag(sync=True)
     image = traitlets.Unicode().tag(sync=True)
@@ -153,23 +175,25 @@ class AttentionExplorer(PixelWidget):
     message = traitlets.Unicode().tag(sync=True)
 
     def __init__(
-        self,
-        subjects: Mapping[str, Subject],
-        find_views: Callable[[np.ndarray], Views],
-        xy: tuple[int, int],
-        levels: Sequence[int] | None = None,
-        label: Callable[[np.ndarray], np.ndarray] | None = None,
+        self, images: Mapping, find_views: Callable, model: nn.Module | None, levels: tuple = ()
     ) -> None:
-        """find_views: of an image. levels: on at first, None for all. label: predicts classes."""
-        self.subjects, self.find_views, self.label = dict(subjects), find_views, label
-        self.views = {name: find_views(one.image) for name, one in subjects.items()}
-        found = every_view(self.views)
-        image, network, block, _ = found[0]
-        if levels is None:
-            levels = {level for *_, view in found for level in view.projections.pool_scales or ()}
+        """images: name -> scene or uint8 (H, W, 3). find_views: image -> Views
+
+        model: predicts classes. levels: on at first, none for all. The query pixel is at first on
+        the first house, or in the middle of an image.
+        """
+        self.subjects = {name: subject_of(one, model) for name, one in images.items()}
+        self.views = {name: find_views(one.image) for name, one in self.subjects.items()}
+        self.find_views, self.model = find_views, model
         spec, data = pack(self.subjects, self.views)
-        start = {"image": image, "network": network, "block": block, "levels": sorted(levels)}
-        super().__init__(spec=spec, data=data, xy=xy, **start)
+        start = {key: spec["views"][0][key] for key in ("image", "network", "block")}
+        levels = levels or {level for view in spec["views"] for level in view["levels"] or ()}
+        first = next(iter(images.values()))
+        if isinstance(first, Scene):
+            y, x = query_on(first, first.houses[0])
+        else:
+            y, x = (side // 2 for side in first.shape[:2])
+        super().__init__(spec=spec, data=data, xy=(x, y), levels=sorted(levels), **start)
         self.taking = in_this_thread(self.take_photo)
         self.on_msg(self.taking)
 
@@ -185,16 +209,19 @@ class AttentionExplorer(PixelWidget):
         return name
 
     def still(self) -> tuple[FigureWithAlt | None, str]:
-        x, y = self.xy
+        (x, y), subject = self.xy, self.subjects[self.image]
         blocks = self.views[self.image][self.network]
         view = blocks.get(self.block) or next(iter(blocks.values()))  # networks differ in blocks
-        title = f"{self.block}, {self.network}"
-        subject = self.subjects[self.image]
-        return plots.draw_view(subject, view, y, x, self.levels, self.factor, title)
-
-    def to_html(self) -> str:
-        """The explorer as one HTML page that needs neither kernel nor network."""
-        return standalone_page(self._esm, self._css, self.get_state(), "Attention explorer")
+        scales, title = view.projections.pool_scales, f"{self.block}, {self.network}"
+        chosen = None if scales is None else [scale for scale in scales if scale in self.levels]
+        if chosen == []:
+            return None, "S = 0: there are no keys. Tick at least one level."
+        found = view.projections.attention(chosen, self.factor)
+        words = say_attention(found, subject.labels, y, x)
+        if view.query_map:
+            return plots.two_maps(subject.image, view.query_map, found, y, x), words
+        draw = plots.anchor_map if scales else attention_map
+        return draw(subject.image, found, y, x, title, view.block), words
 
     def take_photo(self, widget: object, content: dict, buffers: list[memoryview]) -> None:
         """A photo that was chosen or pasted in the browser; an error is shown there."""
@@ -207,8 +234,7 @@ class AttentionExplorer(PixelWidget):
 
     def add_photo(self, name: str, file: bytes) -> None:
         """Adds an image file, cut and scaled like the first image, and shows it, or ValueError."""
-        first = next(iter(self.subjects.values()))
-        height, width = first.image.shape[:2]
+        height, width = next(iter(self.subjects.values())).image.shape[:2]
         try:
             with Image.open(io.BytesIO(file)) as photo:
                 if photo.width * photo.height > PHOTO_PIXELS:
@@ -217,14 +243,13 @@ class AttentionExplorer(PixelWidget):
                         f"{PHOTO_PIXELS // 1_000_000} million. Scale it down first."
                     )
                 upright = ImageOps.exif_transpose(photo).convert("RGB")
-        except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
+        except (OSError, Image.DecompressionBombError) as error:
             raise ValueError(
                 f"{name} could not be read as an image ({error}). JPEG, PNG and WebP work."
             ) from error
         image = np.asarray(ImageOps.fit(upright, (width, height), Image.Resampling.BILINEAR))
         name = f"photo {len(self.subjects)}: {name}"
-        labels = self.label(image) if self.label else None
-        self.subjects[name] = Subject(image, labels, first.class_names)
+        self.subjects[name] = subject_of(image, self.model)
         self.views[name] = self.find_views(image)
         self.spec, self.data = pack(self.subjects, self.views)
         self.image = name
@@ -236,36 +261,19 @@ class AttentionExplorer(PixelWidget):
 
 
 def attention_explorer(
-    models: Model | Mapping[str, Model],
-    images: np.ndarray | Scene | Mapping[str, np.ndarray | Scene],
-    levels: Sequence[int] | None = None,
+    models: Model | Mapping[str, Model], images: np.ndarray | Scene | Mapping
 ) -> AttentionExplorer:
     """Click a pixel and see what it attends to, in every attention block of every model.
 
     models: a network, or name -> network; a network is a module with attention, or a function that
     finds projections for an image. images: uint8 (H, W, 3) or a scene, or name -> one of them; all
-    of one size. levels: the pyramid levels that are on at first, None for all. Raises ValueError
-    for a model without attention.
+    of one size. Raises ValueError for a model without attention.
     """
     models = models if isinstance(models, Mapping) else {"network": models}
     images = images if isinstance(images, Mapping) else {"image": images}
-    classifiers = (
-        one
-        for one in models.values()
-        if isinstance(one, nn.Module) and one.config.num_classes == len(CLASS_NAMES)
-    )
-    model = next(classifiers, None)
-    subjects = {name: subject_of(one, model) for name, one in images.items()}
-    label = None if model is None else partial(predict_labels, model)
-    start = first_query(next(iter(images.values())))
-    return AttentionExplorer(subjects, partial(plots.views_of, models), start, levels, label)
-
-
-def first_query(image: np.ndarray | Scene) -> tuple[int, int]:
-    """The query pixel (x, y) at first: on a scene's first house, else in the middle."""
-    if isinstance(image, Scene):
-        return query_on(image, image.houses[0])[::-1]
-    return image.shape[1] // 2, image.shape[0] // 2
+    nets = (one for one in models.values() if isinstance(one, nn.Module))
+    model = next((net for net in nets if net.config.num_classes == len(CLASS_NAMES)), None)
+    return AttentionExplorer(images, partial(views_of, models), model)
 
 
 ROLES = {"high attends to low (AFNB)": False, "low attends to high (swapped)": True}
@@ -275,17 +283,14 @@ def two_maps(model: ANN, scene: Scene) -> AttentionExplorer:
     """Click a pixel of the query map, exchange the roles of the maps; unfit maps: ValueError."""
 
     def find_views(image: np.ndarray) -> Views:
-        low, high = map(strength, low_and_high(model, image))
-        maps = {False: QueryMap(high, "High-level map: queries", "Low-level map: keys")}
-        maps[True] = QueryMap(low, "Low-level map: queries", "High-level map: keys")
-        found = {
-            name: View(projections_across(model, image, swapped), "afnb", maps[swapped])
-            for name, swapped in ROLES.items()
-        }
-        return {"ANN": found}
+        low, high = (one[0].norm(dim=0).cpu().numpy() for one in low_and_high(model, image))
+        straight = high, "High-level map: queries", "Low-level map: keys"
+        maps = straight, (low, "Low-level map: queries", "High-level map: keys")
+        across = partial(projections_across, model, image)
+        roles = ROLES.items()
+        return {"ANN": {name: View(across(one), "afnb", maps[one]) for name, one in roles}}
 
-    subjects, label = {"scene": subject_of(scene)}, partial(predict_labels, model)
-    return AttentionExplorer(subjects, find_views, first_query(scene), None, label)
+    return AttentionExplorer({"scene": scene}, find_views, model)
 
 
 LEVELS = (1, 2, 3, 4, 6, 8, 12, 16)
@@ -297,15 +302,12 @@ def anchor_map(model: Baseline, scene: Scene) -> AttentionExplorer:
     anchored, ordinary = with_levels(model, LEVELS), with_levels(model, None)
 
     def find_views(image: np.ndarray) -> Views:
-        cells = projections_of(anchored, image)["context.attention"]
-        positions = projections_of(ordinary, image)["context.attention"]
-        return {
-            ANCHORS: {"APNB": View(cells, "apnb")},
-            POSITIONS: {"non-local": View(positions, "nonlocal")},
-        }
+        nets = anchored, ordinary
+        cells, positions = (projections_of(net, image)["context.attention"] for net in nets)
+        views = {ANCHORS: {"APNB": View(cells, "apnb")}}
+        return views | {POSITIONS: {"non-local": View(positions, "nonlocal")}}
 
-    subjects, label = {"scene": subject_of(scene)}, partial(predict_labels, model)
-    return AttentionExplorer(subjects, find_views, first_query(scene), (1, 3, 6, 8), label)
+    return AttentionExplorer({"scene": scene}, find_views, model, (1, 3, 6, 8))
 
 
 class PixelPicker(PixelWidget):
@@ -322,7 +324,7 @@ class PixelPicker(PixelWidget):
     def __init__(self, scene: Scene) -> None:
         self.scene = scene
         height, width = scene.labels.shape
-        size = {"width": width, "height": height, "xy": first_query(scene)}
+        size = {"width": width, "height": height, "xy": query_on(scene, scene.houses[0])[::-1]}
         labels = scene.labels.astype(np.uint8).tobytes()
         super().__init__(pixels=scene.image.tobytes(), labels=labels, **size)
 
@@ -348,5 +350,5 @@ class ReceptiveField(Explorer):
             x, y = self.picker.xy
             return receptive_field(scene.image, viewer.view(depth, y, x), (y, x), depth)
 
-        super().__init__({"depth": menu("depth", viewer.layers, REDUCE)}, draw, self.picker)
+        super().__init__(draw, menu("depth", viewer.layers, REDUCE), rows=[self.picker])
         self.picker.observe(in_this_thread(self.redraw), "xy")

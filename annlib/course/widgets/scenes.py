@@ -12,11 +12,9 @@ from torch import Tensor
 
 from annlib.config import IGNORE_INDEX
 from annlib.course.guesses import Predictions, say
-from annlib.course.plots.metrics import chosen_scenes, painted, text_colour
-from annlib.course.plots.scenes import window_map
+from annlib.course.plots import scenes as plots
 from annlib.course.plots.style import FigureWithAlt
 from annlib.course.widgets.base import Explorer, Piece, choice, html_table, menu, slider
-from annlib.data.balloon_town.layout import PALETTE
 
 
 def choose_scenes(counts: Mapping[str, tuple[str, Tensor]], names: Sequence[str]) -> Explorer:
@@ -25,28 +23,21 @@ def choose_scenes(counts: Mapping[str, tuple[str, Tensor]], names: Sequence[str]
     def draw(network: str, first: int, number: int) -> FigureWithAlt:
         block, matrices = counts[network]
         number = min(number, len(matrices) - first)
-        return chosen_scenes(matrices, first, number, names, block, network)
+        return plots.chosen_scenes(matrices, first, number, names, block, network)
 
-    num_scenes = min(len(one) for _, one in counts.values())
-    controls = {
-        "network": menu("network", counts),
-        "first": slider("first scene", 0, num_scenes - 1),
-        "number": slider("how many", num_scenes, num_scenes, first=1),
-    }
-    return Explorer(controls, draw)
+    number = min(len(one) for _, one in counts.values())
+    sliders = slider("first scene", 0, number - 1), slider("how many", number, number, first=1)
+    return Explorer(draw, menu("network", counts), *sliders)
 
 
-NAMES = ("sky", "house", "road", "car")  # there is no car in the labels
-COLOURS = PALETTE[[0, 7, 1, 3]] / 255
-LETTERS = "SHRC"
-TRUTH = ("SSSSSS", "SSSHHS", "SS.HHS", "RRRRRR")  # the dot is 255
+TRUTH = ("SSSSSS", "SSSHHS", "SS.HHS", "RRRRRR")  # there is no car; the dot is 255
 START = ("SSSSSS", "SSSSHS", "SSHHHS", "RRRRRR")
 FILLS = {"as at the start": START, "all sky": ("SSSSSS",) * 4, "as the labels": TRUTH}
 
 
 def classes_of(rows: Sequence[str]) -> np.ndarray:
-    """Letters -> class indices, the dot 255.  -> int64 (h, w)"""
-    table = {letter: index for index, letter in enumerate(LETTERS)} | {".": IGNORE_INDEX}
+    """First letters of classes -> their indices, the dot 255.  -> int64 (h, w)"""
+    table = dict(zip("SHRC.", (0, 1, 2, 3, IGNORE_INDEX), strict=True))
     return np.array([[table[letter] for letter in row] for row in rows])
 
 
@@ -54,7 +45,7 @@ class PaintPrediction(Explorer):
     """Paint the prediction of 4 x 6 pixels, a button each; accuracy, IoU and mIoU follow."""
 
     def __init__(self) -> None:
-        options = [(f"{name} ({name[0].upper()})", name[0].upper()) for name in NAMES]
+        options = [(f"{name} ({name[0].upper()})", name[0].upper()) for name in plots.PAINTED]
         width = {"button_width": "7em"}
         self.brush = ipywidgets.ToggleButtons(options=options, description="brush", style=width)
         cell = {"width": "3em", "height": "2.2em", "margin": "1px"}
@@ -62,7 +53,7 @@ class PaintPrediction(Explorer):
         self.fills = [ipywidgets.Button(description=name) for name in FILLS]
         self.rows = START
         rows = map(ipywidgets.HBox, [*self.cells, self.fills])
-        super().__init__({}, self.draw, self.brush, *rows)
+        super().__init__(self.draw, rows=[self.brush, *rows])
         for (y, x), button in np.ndenumerate(np.array(self.cells, object)):
             self.on_click(button, partial(self.paint, y, x))
         for button, rows in zip(self.fills, FILLS.values(), strict=True):
@@ -80,15 +71,14 @@ class PaintPrediction(Explorer):
         self.redraw()
 
     def draw(self) -> FigureWithAlt:
-        for y, (row, cells) in enumerate(zip(self.rows, self.cells, strict=True)):
-            for x, (letter, button) in enumerate(zip(row, cells, strict=True)):
-                index = LETTERS.index(letter)
-                with button.hold_sync(), button.style.hold_sync():  # one message each, not two
-                    button.description = letter
-                    button.tooltip = f"row {y + 1}, column {x + 1}: {NAMES[index]}"
-                    button.style.button_color = to_hex(COLOURS[index])
-                    button.style.text_color = text_colour(COLOURS, index)
-        return painted(classes_of(TRUTH), classes_of(self.rows), NAMES, COLOURS)
+        for (y, x), index in np.ndenumerate(classes := classes_of(self.rows)):
+            button, style = self.cells[y][x], self.cells[y][x].style
+            with button.hold_sync(), style.hold_sync():  # one message each, not two
+                button.description = self.rows[y][x]
+                button.tooltip = f"row {y + 1}, column {x + 1}: {plots.PAINTED[index]}"
+                style.button_color = to_hex(plots.COLOURS[index])
+                style.text_color = plots.TEXT_COLOURS[index]
+        return plots.painted(classes_of(TRUTH), classes)
 
 
 def window_sliders(image: np.ndarray) -> Explorer:
@@ -96,15 +86,12 @@ def window_sliders(image: np.ndarray) -> Explorer:
 
     def draw(side: int, stride: float) -> FigureWithAlt:
         step = max(1, int(side * stride + 0.5))
-        return window_map(image, (side, side), (step, step))
+        return plots.window_map(image, (side, side), (step, step))
 
     sides = [max(8, int(image.shape[0] * part)) for part in (0.25, 0.375, 0.5, 0.75, 1.0, 1.5)]
+    window = choice("window", {f"{side} pixels": side for side in sides}, sides[3])
     strides = {"1/3 of it": 1 / 3, "1/2": 1 / 2, "2/3": 2 / 3, "all of it": 1.0}
-    controls = {
-        "side": choice("window", {f"{side} pixels": side for side in sides}, sides[3]),
-        "stride": choice("stride", strides, 2 / 3),
-    }
-    return Explorer(controls, draw)
+    return Explorer(draw, window, choice("stride", strides, 2 / 3))
 
 
 class SetUp(Explorer):
@@ -113,13 +100,13 @@ class SetUp(Explorer):
     def __init__(self) -> None:
         self.clicked = False
         self.button = ipywidgets.Button(description="Click me", button_style="primary")
-        super().__init__({}, self.draw, self.button)
+        super().__init__(self.draw, rows=[self.button])
         self.on_click(self.button, self.note_click)
 
-    def draw(self) -> tuple[str]:
-        if self.clicked:
-            return ("✓ Widgets: your click has reached Python, and this answer you.",)
-        return ("○ Widgets: waiting for your click (or Tab, then Space).",)
+    def draw(self) -> list[str]:
+        waiting = "○ Widgets: waiting for your click (or Tab, then Space)."
+        answer = "✓ Widgets: your click has reached Python, and this answer you."
+        return [answer if self.clicked else waiting]
 
     def note_click(self) -> None:
         self.clicked = True
@@ -134,9 +121,6 @@ def set_up() -> SetUp:
     return SetUp()
 
 
-VERDICTS = {True: "✓ as expected", False: "≠ a surprise"}
-
-
 def prediction_ledger(predictions: Predictions) -> Explorer:
     """The table of a lesson's predictions, also of those that are compared after it is shown."""
 
@@ -146,18 +130,14 @@ def prediction_ledger(predictions: Predictions) -> Explorer:
         rows = predictions.surprises if only_surprises else predictions.compared
         if not rows:
             return [f"{predictions.summary()} Clear the box to see them."]
-        lines = [
-            (name, say(one.guess), say(one.outcome), VERDICTS[one.as_expected])
-            for name, one in rows.items()
-        ]
-        head = ("prediction", "you said", "it is", "so it was")
+        head, found = ("prediction", "you said", "it is", "so it was"), rows.items()
+        verdicts = "≠ a surprise", "✓ as expected"
+        lines = [(n, say(p.guess), say(p.outcome), verdicts[p.as_expected]) for n, p in found]
         return html_table(head, lines), predictions.summary()
 
-    box = ipywidgets.Checkbox(
-        False, description="only surprises", indent=False,
-        layout={"margin": "4px"},  # room for the ring that shows the focus
-    )  # fmt: skip
-    ledger = Explorer({"only_surprises": box}, draw)
+    layout = {"margin": "4px"}  # room for the ring that shows the focus
+    box = ipywidgets.Checkbox(False, description="only surprises", indent=False, layout=layout)
+    ledger = Explorer(draw, box)
     predictions.listeners.add(ledger.redraw)
     ledger.on_close.append(partial(predictions.listeners.discard, ledger.redraw))
     return ledger

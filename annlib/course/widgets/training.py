@@ -1,42 +1,35 @@
-"""Widgets about training: a live run with pause and stop, and sliders of the schedule.
-
-One thread does everything, including what the buttons ask for (`in_this_thread`). Between two steps
-the kernel's event loop gets its turn, so messages of the browser arrive. A cell that needs the
-outcome takes the steps that are left itself.
-"""
+"""Widgets about training, and about many runs: their results, intervals, pairs, and power."""
 
 import asyncio
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from statistics import stdev
 
 import ipywidgets
 
 from annlib.config import TrainConfig
 from annlib.course.lesson import progress, say
+from annlib.course.plots import training as plots
 from annlib.course.plots.style import FigureWithAlt
-from annlib.course.plots.training import Validation, live, rates, say_live
-from annlib.course.widgets.base import Explorer, choice, slider
+from annlib.course.statistics import OPEN, REFUTED, SUPPORTED, half_width, pretend, verdict
+from annlib.course.sweeping import SEED, Grid, Outcome, show
+from annlib.course.training import Trial
+from annlib.course.widgets.base import Explorer, Piece, choice, html_table, menu, slider
 from annlib.data.balloon_town.layout import Scene
-from annlib.engine.optimization import Step
 
 
 class LiveRun(Explorer):
     """Takes steps in the background until Pause; Stop and keep ends it for good."""
 
     def __init__(
-        self,
-        steps: Iterator[Step],
-        total: int,
-        every: int,
-        validate: Callable[[int], Validation],
-        scene: Scene,
-        block: str,
+        self, steps: Iterator, total: int, every: int, validate: Callable, scene: Scene, block: str
     ) -> None:
-        """every: steps between validations. validate: step -> scores, and labels of the scene."""
+        """every: steps between validations. validate: number of a step -> its Validation."""
         self.steps, self.total, self.every, self.validate = steps, total, every, validate
         self.scene, self.block = scene, block
         self.history: list[tuple[int, float]] = []
-        self.validations: list[Validation] = [validate(0)]
+        self.validations: list[plots.Validation] = [validate(0)]
         self.stopped = self.ended = False
         self.task: asyncio.Task | None = None
         self.stop_button = ipywidgets.Button(description="Pause")
@@ -46,7 +39,7 @@ class LiveRun(Explorer):
         self.line = ipywidgets.HTML()
         buttons = [self.stop_button, self.go_button, self.keep_button, self.bar]
         row = ipywidgets.HBox(buttons, layout={"flex_flow": "row wrap"})
-        super().__init__({}, self.draw, row, self.line)
+        super().__init__(self.draw, rows=[row, self.line])
         self.on_click(self.stop_button, self.stop)
         self.on_click(self.go_button, self.go_on)
         self.on_click(self.keep_button, self.keep)
@@ -59,18 +52,16 @@ class LiveRun(Explorer):
     def draw(self) -> list[FigureWithAlt]:
         """The present state as a figure; in words it stands once, on the line above it."""
         self.line.value = self.now()
-        return [live(self.history, self.validations, self.total, self.scene, self.block)]
+        return [plots.live(self.history, self.validations, self.total, self.scene, self.block)]
 
     def now(self) -> str:
-        return say_live(self.history, self.validations, self.total)
+        return plots.say_live(self.history, self.validations, self.total)
 
     def start(self) -> "LiveRun":
         """Begins in the background; without an event loop `finish` does all of it."""
         if self.task is None or self.task.done():
-            try:
+            with suppress(RuntimeError):
                 self.task = asyncio.get_running_loop().create_task(self.in_the_background())
-            except RuntimeError:
-                return self
         return self
 
     async def in_the_background(self) -> None:
@@ -120,8 +111,7 @@ class LiveRun(Explorer):
     def finish(self) -> None:
         """Takes the steps that are left, unless it was paused or stopped; ■ pauses it."""
         try:
-            left = self.total - self.done
-            if not self.stopped and left:
+            if not self.stopped and (left := self.total - self.done):
                 for _ in progress(self.remaining(), left, "steps"):
                     pass
         except KeyboardInterrupt:
@@ -140,15 +130,125 @@ def recipe_sliders(config: TrainConfig) -> Explorer:
 
     def draw(base_lr: float, power: float, min_lr: float, warmup: int) -> FigureWithAlt:
         floor = min(min_lr, base_lr)
-        return rates(replace(config, base_lr=base_lr, min_lr=floor, power=power, warmup=warmup))
+        rate = {"base_lr": base_lr, "min_lr": floor, "power": power, "warmup": warmup}
+        return plots.rates(replace(config, **rate))
 
-    def named(*values: float) -> dict[str, float]:
-        return {f"{one:g}": one for one in values}
+    return Explorer(
+        draw,
+        choice("base rate", (1e-3, 3e-3, 6e-3, 1e-2, 2e-2), config.base_lr),
+        slider("power", config.power, last=4.0, step=0.1),
+        choice("floor", {"0": 0.0, "0.0001": 1e-4, "0.001": 1e-3}, config.min_lr),
+        slider("warm-up steps", config.warmup, 500, step=10),
+    )
 
-    controls = {
-        "base_lr": choice("base rate", named(1e-3, 3e-3, 6e-3, 1e-2, 2e-2), config.base_lr),
-        "power": slider("power", config.power, last=4.0, step=0.1),
-        "min_lr": choice("floor", named(0.0, 1e-4, 1e-3), config.min_lr),
-        "warmup": slider("warm-up steps", config.warmup, 500, step=10),
-    }
-    return Explorer(controls, draw)
+
+LEVELS = {"80 %": 0.8, "90 %": 0.9, "95 %": 0.95, "99 %": 0.99}
+
+
+def interval_sliders(scores: Mapping[str, Sequence[float]]) -> Explorer:
+    """Choose a head with two or more scores, runs and level; see how narrow the interval gets."""
+    deviations = {head: stdev(values) for head, values in scores.items()}
+
+    def draw(head: str, n: int, level: float) -> tuple[FigureWithAlt, str]:
+        sd = deviations[head]
+        return plots.interval_widths(sd, n, head, level), (
+            f"{n} runs of {head} (s = {sd:.3f}): the mean is known to ± "
+            f"{half_width(sd, n, level):.3f} at {level:.0%}."
+        )
+
+    head = menu("head", [(f"{head}: s = {s:.3f}", head) for head, s in deviations.items()])
+    return Explorer(draw, head, slider("runs", 5, 40, first=2), menu("level", LEVELS.items(), 0.95))
+
+
+ALL = "all"
+
+
+class ResultsTable(Explorer):
+    """Every run of a grid, with a menu for each parameter; `add` the outcome of one that ended."""
+
+    def __init__(self, grid: Grid, number: str) -> None:
+        """number: which of the results is shown ("house_accuracy")"""
+        self.grid, self.number = grid, number
+        self.outcomes: dict[int, Outcome] = {}
+        menus = []
+        for name in grid.varied:
+            values = [show(one.parameters[name]) for one in grid.combinations]
+            menus.append(menu(name, [ALL, *dict.fromkeys(values)]))
+        super().__init__(self.draw, *menus)
+
+    def add(self, outcome: Outcome) -> None:
+        self.outcomes[outcome.number] = outcome
+        self.redraw()
+
+    def draw(self, *chosen: str) -> list[Piece]:
+        lines, groups = [], {}  # groups: of the ended runs that differ in their seed alone
+        for one in self.grid.combinations:
+            values = {name: show(one.parameters[name]) for name in self.grid.varied}
+            if any(v not in (ALL, own) for v, own in zip(chosen, values.values(), strict=True)):
+                continue
+            told = ["", "", "waiting"]
+            if outcome := self.outcomes.get(one.number):
+                found = outcome.result.get(self.number)
+                state = f"✗ failed: {outcome.reason}" if outcome.failed else "✓ finished"
+                told = ["" if found is None else f"{found:.3f}", f"{outcome.seconds:.0f}", state]
+                group = "  ".join(text for name, text in values.items() if name != SEED) or "all"
+                groups.setdefault(group, []).append(found)
+            lines.append([*values.values(), *told])
+        if not lines:
+            return ["No run of the grid has all of these values: set a menu back to `all`."]
+        head = (*self.grid.varied, self.number, "seconds", "state")
+        shown: list[Piece] = [html_table(head, lines)]
+        if groups:
+            heads = [name.partition(" ")[0] for name in groups]
+            shown.append(plots.dots(groups, self.number.replace("_", " "), heads))
+        ended, num_runs = sum(map(len, groups.values())), len(self.grid.combinations)
+        return [*shown, f"{ended} of {len(lines)} runs have ended; {num_runs} in all."]
+
+
+def paired_runs(trials: Sequence[Trial]) -> Explorer:
+    """Choose metric, control, treatment and the smallest effect that counts."""
+    arms = list({trial.arm: None for trial in trials})
+    if len(arms) < 2:
+        raise ValueError(f"{len(arms)} kind of runs: a comparison needs a treatment and a control.")
+
+    def found(arm: str, metric: str) -> Mapping[int, float]:
+        """seed -> value"""
+        return {t.seed: t.found[metric] for t in trials if t.arm == arm and metric in t.found}
+
+    def draw(metric: str, control: str, treatment: str, smallest: float) -> Iterable[Piece]:
+        if control == treatment:
+            return ("Treatment and control are the same: choose two.",)
+        before, after = found(control, metric), found(treatment, metric)
+        both = [seed for seed in before if seed in after]
+        ahead = sum(after[seed] > before[seed] for seed in both)
+        decided = verdict([after[seed] - before[seed] for seed in both], smallest)
+        return plots.paired((control, before), (treatment, after), metric, smallest), (
+            f"{metric}: {treatment} is higher than {control} in {ahead} of {len(both)} seeds. "
+            f"Higher by at least {smallest:g}: {decided}."
+        )
+
+    metric = menu("metric", {name: None for trial in trials for name in trial.found})
+    smallest = choice("effect", (-0.05, -0.02, 0.0, 0.01, 0.02, 0.05, 0.1), 0.02)
+    return Explorer(draw, metric, menu("control", arms), menu("treatment", arms, arms[1]), smallest)
+
+
+def study_power() -> Explorer:
+    """Four sliders, and what a thousand studies of this kind would decide."""
+
+    def draw(num_seeds: int, effect: float, spread: float, smallest: float) -> Iterable[Piece]:
+        studies = pretend(num_seeds, effect, spread, smallest)
+        right, wrong = (SUPPORTED, REFUTED) if effect >= smallest else (REFUTED, SUPPORTED)
+        return plots.study_intervals(studies, effect), (
+            f"{num_seeds} seeds, true effect {effect:g}, spread {spread:g}, smallest effect "
+            f"{smallest:g}. The correct decision is: {right}. Of 100 such studies "
+            f"{100 * studies.share(right):.0f} reach it, {100 * studies.share(OPEN):.0f} cannot "
+            f"tell, {100 * studies.share(wrong):.0f} decide the opposite."
+        )
+
+    return Explorer(
+        draw,
+        choice("seeds", (2, 3, 4, 5, 7, 10, 20, 40), 3),
+        choice("true effect", (-0.1, -0.05, 0.0, 0.02, 0.05, 0.1, 0.2, 0.3), 0.1),
+        choice("spread", (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3), 0.1),
+        choice("smallest effect", (-0.05, 0.0, 0.01, 0.02, 0.05, 0.1), 0.05),
+    )

@@ -5,10 +5,10 @@ that has the house's paint, far away in the sky. The house itself looks the same
 local network can only guess (1/3); one that counts patterns but does not match paints can only vote
 (11/18 = 0.61: 17/27 with three balloons, 16/27 with four).
 
-One scene is a `Layout` (layout.py, from stream 0 of the seed), painted by render.py over a
-decoration from stream 1. Patterns are the last draw of the plan, and the decoration does not depend
-on them: changing them alone makes the counterfactual scene. The same seed gives the same bytes on
-every machine; painting.py says why.
+One scene is a `Layout` (layout.py, from stream 0 of the seed), painted over a decoration from
+stream 1. Patterns are the last draw of the plan, and the decoration does not depend on them:
+changing them alone makes the counterfactual scene. The same seed gives the same bytes on every
+machine; painting.py says why.
 """
 
 from collections.abc import Sequence
@@ -20,8 +20,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from annlib.data.balloon_town.layout import CLASS_NAMES, PALETTE, Scene, plan_scene, with_patterns
-from annlib.data.balloon_town.render import paint_scene
-from annlib.data.io import all_or_nothing
+from annlib.data.balloon_town.painting import paint_scene
+from annlib.files import all_or_nothing
 
 
 def make_scene(
@@ -32,13 +32,10 @@ def make_scene(
 
 
 def repaint(scene: Scene, balloon_index: int, pattern: int) -> Scene:
-    """The counterfactual: one balloon gets another pattern, and the house that it decides follows.
-
-    The image differs inside that balloon's fabric only.
-    """
+    """The counterfactual: a balloon gets another pattern, and the house that it decides follows."""
     patterns = [balloon.pattern for balloon in scene.balloons]
     patterns[balloon_index] = pattern
-    return paint_scene(with_patterns(scene.layout, patterns))
+    return paint_scene(with_patterns(scene, patterns))
 
 
 class Scenes(Dataset[tuple[Tensor, Tensor]]):

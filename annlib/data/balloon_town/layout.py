@@ -1,19 +1,20 @@
 """The objects of a scene, their classes, colours and positions, and how a seed determines them.
 
-A house is a home, a shop or a school according to the pattern of the balloon with its paint, and
-nothing else hints at it: places, sizes and paints are drawn first, patterns last and independently.
-Coordinates as in painting.py: y down, x right, in pixels. Legend: H height, W width.
+Places, sizes and paints are drawn first, patterns last and independently. Coordinates as in
+painting.py: y down, x right, in pixels. Legend: H height, W width.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import fsum
+from typing import TypeVar
 
 import numpy as np
 
-from annlib.data.balloon_town.painting import Colour, Dice
 from annlib.data.classes import BALLOON_TOWN
 
+Item = TypeVar("Item")
+Colour = Sequence[float]  # red, green, blue, 0-255
 HEIGHT, WIDTH = 128, 192
 NUM_HOUSES = 3
 SKY, ROAD, GREEN, CAR = range(4)  # recognisable from nearby pixels
@@ -30,6 +31,39 @@ PAINTS: dict[str, Colour] = {  # of houses and balloons, distinct with any colou
     "blue": (20, 85, 175),
     "pink": (200, 105, 165),
 }
+
+
+class Dice:
+    """PCG64's raw words, which NumPy promises not to change; streams of a seed are independent."""
+
+    def __init__(self, seed: int, stream: int) -> None:
+        self.bits = np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(stream,)))
+
+    def uniform(self, low: float, high: float) -> float:
+        return low + (high - low) * ((self.bits.random_raw() >> 11) * 2.0**-53)
+
+    def integer(self, low: int, high: int) -> int:
+        """A whole number from low to high, both included."""
+        return low + int(self.uniform(0, high - low + 1))
+
+    def choice(self, items: Sequence[Item]) -> Item:
+        return items[self.integer(0, len(items) - 1)]
+
+    def shuffled(self, items: Sequence[Item]) -> list[Item]:
+        """All items in random order (Fisher-Yates)."""
+        shuffled = list(items)
+        for last in range(len(shuffled) - 1, 0, -1):
+            other = self.integer(0, last)
+            shuffled[last], shuffled[other] = shuffled[other], shuffled[last]
+        return shuffled
+
+    def noise(self, *shape: int) -> np.ndarray:
+        """Nearly normal, mean 0 and deviation 1: four random bytes added.  -> float32 shape"""
+        size = int(np.prod(shape))
+        words = self.bits.random_raw((size + 1) // 2).astype("<u8")
+        byte = words.view(np.uint8)[: 4 * size].reshape(4, size)
+        total = (byte[0].astype(np.uint16) + byte[1]) + (byte[2].astype(np.uint16) + byte[3])
+        return ((total.astype(np.float32) - 510.0) * (1 / 147.8)).reshape(shape)
 
 
 @dataclass(frozen=True)
@@ -81,25 +115,12 @@ class Layout:
 
 
 @dataclass(frozen=True)
-class Scene:
+class Scene(Layout):
     """A painted layout. Instances: 0 none, 1..n balloons, then houses, as in their `instance`."""
 
-    layout: Layout
     image: np.ndarray  # uint8 (H, W, 3), RGB
     labels: np.ndarray  # uint8 (H, W), IGNORE_INDEX along borders and on the bonnet
     instances: np.ndarray  # uint8 (H, W), without ignored borders
-
-    @property
-    def seed(self) -> int:
-        return self.layout.seed
-
-    @property
-    def balloons(self) -> tuple[Balloon, ...]:
-        return self.layout.balloons
-
-    @property
-    def houses(self) -> tuple[House, ...]:
-        return self.layout.houses
 
     def mask(self, thing: Balloon | House) -> np.ndarray:
         """Visible pixels of a balloon or house.  -> bool (H, W)"""
@@ -140,8 +161,7 @@ def plan_scene(
 ) -> Layout:
     """Draws a layout; thousands a second, because nothing is painted.
 
-    patterns: of the balloons from left to right. radius: of all balloons, in pixels. Three houses
-    have one paint each; each paint is on one balloon, and at times one more balloon has a fourth.
+    patterns: of the balloons from left to right. radius: of all balloons, in pixels.
     """
     rng = Dice(seed, stream=0)
     ground = rng.uniform(106, 108)

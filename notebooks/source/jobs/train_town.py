@@ -19,9 +19,8 @@ import torch
 
 from annlib.config import TestConfig
 from annlib.course import plots
-from annlib.course.attention_metrics import house_answer, predict_labels
-from annlib.course.lesson import chosen_device
-from annlib.course.sweeping.run import show_result
+from annlib.course.attention import house_answer, predict_labels
+from annlib.course.sweeping import show_result
 from annlib.course.training import (
     experiment,
     fit_with_progress,
@@ -32,13 +31,14 @@ from annlib.course.training import (
 from annlib.data.balloon_town.dataset import make_scene
 from annlib.data.classes import BALLOON_TOWN
 from annlib.data.datasets import FIRST_VAL_SEED
+from annlib.engine.inference import choose_device
 
 torch.set_num_threads(threads)
 plan = experiment(head, pool_scales, iterations, seed)
 print(f"{plan.name} with anchors {plan.model.pool_scales}, {iterations} steps, seed {seed}")
 
 # %%
-trainer = trainer_in_memory(plan, BALLOON_TOWN, chosen_device(device))
+trainer = trainer_in_memory(plan, BALLOON_TOWN, choose_device(device))
 history = fit_with_progress(trainer, training_scenes(plan, num_scenes), "steps")
 model = trainer.model
 
@@ -56,11 +56,4 @@ print(f"{right} of {len(scene.houses)} houses of scene {scene.seed} are right.")
 plots.predictions([scene], {head: [labels]})
 
 # %%
-show_result(
-    {
-        "house_accuracy": scores.house_accuracy,
-        "miou": scores.miou,
-        "last_loss": history[-1][1],
-        "train_seconds": trainer.seconds,
-    }
-)
+show_result(scores | {"last_loss": history[-1][1], "train_seconds": trainer.seconds})

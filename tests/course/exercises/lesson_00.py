@@ -3,8 +3,7 @@
 import torch
 
 from annlib.course import checks
-from annlib.course.attention import Attention
-from annlib.course.attention_metrics import query_on
+from annlib.course.attention import Attention, query_on
 from annlib.course.widgets.scenes import SetUp
 from annlib.data.balloon_town.dataset import make_scene
 from annlib.data.balloon_town.layout import HOUSES, Scene

@@ -1,1 +1,0 @@
-"""From the source of a lesson to its notebooks, and the rules that a source keeps."""

@@ -1,0 +1,37 @@
+"""pytest imports every file with a chosen test, and keeps tests together that share something."""
+
+import pytest
+from selection import can_match, kept_together
+
+FAST = "not slow and not browser and not all"
+
+
+@pytest.mark.parametrize(
+    ("expression", "source", "imported"),
+    [
+        (FAST, "def test_a(): ...", True),
+        (FAST, "@pytest.mark.slow\ndef test_a(): ...\ndef test_b(): ...", True),
+        (FAST, "pytestmark = pytest.mark.slow\n\ndef test_a(): ...", False),
+        (FAST, "pytestmark = [\n    pytest.mark.browser,\n]\n\ndef test_a(): ...", False),
+        (FAST, "skip = pytest.mark.skipif(1)\npytestmark = skip\nmarks = pytest.mark.all", True),
+        ("slow and not all", "def test_a(): ...", False),
+        ("slow and not all", "@pytest.mark.slow\ndef test_a(): ...", True),
+        ("slow and not all", "pytestmark = pytest.mark.all\n\n@pytest.mark.slow\n", False),
+        ("(browser or all) and not slow", "marks = pytest.mark.all if x else []", True),
+    ],
+)
+def test_file_is_imported_if_one_of_its_tests_can_be_chosen(
+    expression: str, source: str, imported: bool
+) -> None:
+    assert can_match(expression, source) == imported
+
+
+def test_tests_that_share_something_stay_in_one_process() -> None:
+    def together(*nodeids: str) -> bool:
+        return len(set(map(kept_together, nodeids))) == 1
+
+    assert together("core/test_ann.py::test_a[b::c]", "core/test_ann.py::test_d")
+    assert together("browser/test_lab.py::test_a", "browser/test_gallery.py::test_b")
+    assert together("core/test_parity.py::test_a", "benchmarks/test_verify_zoo.py::test_b")
+    assert not together("course/test_notebooks.py::a[0]", "course/test_notebooks.py::a[1]")
+    assert not together("core/test_ann.py::test_a", "data/test_ann.py::test_a")
