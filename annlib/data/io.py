@@ -114,8 +114,8 @@ def read_sbd(path: Path) -> Tensor:
         ) from error
 
 
-def read_lines(path: Path) -> list[str]:
-    """The lines of a text file in UTF-8, or in UTF-16 with its mark.
+def read_text(path: Path) -> str:
+    """A text file in UTF-8, or in UTF-16 with its mark; line ends are those of the file.
 
     Raises ValueError with line and byte for another encoding.
     """
@@ -128,12 +128,16 @@ def read_lines(path: Path) -> list[str]:
         place, reason = error.start, error.reason
     else:
         if marked or place < 0:
-            return text.splitlines()
+            return text
     line = content.count(b"\n", 0, place) + 1
     raise ValueError(
         f"{path}, line {line}, byte {place}: {reason} (0x{content[place]:02x}). It is not UTF-8: "
         "save it as UTF-8."
     )
+
+
+def read_lines(path: Path) -> list[str]:
+    return read_text(path).splitlines()
 
 
 @contextmanager

@@ -7,39 +7,37 @@ alone, so neither the order nor the number of jobs can change them.
 import hashlib
 import hmac
 import json
-import os
 import secrets
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from datetime import datetime
 from pathlib import Path
 
-from annlib.grader.by_hand import SHEET, Sheet, answers_page, sheet_csv, standing
+from annlib.grader.answers import answers_page
+from annlib.grader.by_hand import SHEET, lost, sheet_csv
 from annlib.grader.confine import Limits
 from annlib.grader.feedback import feedback
+from annlib.grader.gradebook import Gradebook, changed_sums, total
 from annlib.grader.judge import Assignment, Mark, Result, Submission, mark
-from annlib.grader.reports import class_report, grades_csv
+from annlib.grader.platforms import canvas_csv, feedback_zip, moodle_csv
+from annlib.grader.reports import class_report, grades_csv, note_on, number, page, table
+from annlib.grader.roster import code_of
 from annlib.grader.sandbox import open_sandbox, stage_worker
+from annlib.grader.tables import safe_name
+from annlib.model.checkpoint import write_atomically
 
 
-def keep(path: Path, text: str) -> None:
-    """Writes the whole file or nothing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_name(f"{path.name}.{secrets.token_hex(4)}.new")  # others may write it, too
-    try:
-        with new.open("w", encoding="utf-8", errors="replace") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())  # a name that is there after a power cut has its text, too
-        new.replace(path)
-    finally:
-        new.unlink(missing_ok=True)
+def keep(path: Path, content: str | bytes) -> None:
+    """Writes the whole file or nothing; what no file can hold, half a character, becomes `?`."""
+    data = content.encode("utf-8", "replace") if isinstance(content, str) else content
+    write_atomically(path, data)
 
 
-def kept_seed(out: Path, assignment: str, seed: int | None) -> int:
+def kept_seed(out: Path, assignment: str, seed: int | None) -> tuple[int, str]:
     """The seed of this folder: drawn once, so that grading the same again asks the same.
 
-    Beside it a key, so that nobody can compute the name of somebody else's feedback page.
+    And a key, so that nobody can compute the name of somebody else's feedback page.
     """
     path = out / "seed.json"
     if path.exists():
@@ -55,11 +53,10 @@ def kept_seed(out: Path, assignment: str, seed: int | None) -> int:
                 f"{out} was graded with seed {before}, not {seed}: results of both would be mixed. "
                 "Leave --seed out, or give another folder with --out."
             )
-        return before
-    seed = secrets.randbits(48) if seed is None else seed
-    fields = {"assignment": assignment, "seed": seed, "key": secrets.token_hex(16)}
-    keep(path, json.dumps(fields))
-    return seed
+        return before, stored.get("key", str(before))  # folders of earlier versions have no key
+    seed, key = secrets.randbits(48) if seed is None else seed, secrets.token_hex(16)
+    keep(path, json.dumps({"assignment": assignment, "seed": seed, "key": key}))
+    return seed, key
 
 
 def version_of_checks(assignment: Assignment) -> str:
@@ -107,7 +104,7 @@ def grade(
     is graded again whenever grading is resumed.
     """
     limits = limits or assignment.limits
-    seed = kept_seed(out, assignment.name, seed)
+    seed, _ = kept_seed(out, assignment.name, seed)
     version = f"{assignment.name}/{seed}/{version_of_checks(assignment)}/{limits}"
     prints = {
         one.student: hashlib.sha256(f"{one.digest}/{one.note}/{version}".encode()).hexdigest()
@@ -153,6 +150,21 @@ def grade(
     return results, changed
 
 
+def asked_again(
+    submissions: Sequence[Submission], requests: Mapping[tuple[str, str], str]
+) -> list[Submission]:
+    """Submissions with a request run again, with fresh numbers, also where grading is resumed."""
+    reasons: dict[str, str] = {}
+    for (student, task), reason in sorted(requests.items()):
+        reasons[student] = f"{reasons.get(student, '')}/{task}: {reason}"
+    return [
+        one._replace(digest=hashlib.sha256(f"{one.digest}{why}".encode()).hexdigest())
+        if (why := reasons.get(one.student))
+        else one
+        for one in submissions
+    ]
+
+
 def page_name(key: str, student: str) -> str:
     """A file name that any system takes, and that nobody without the key can compute."""
     letters = "".join(c if c.isalnum() and c.isascii() else "_" for c in student)[:30]
@@ -164,29 +176,52 @@ def write_all(
     assignment: Assignment,
     results: Sequence[Result],
     changed: Sequence[str],
-    days: Mapping[str, float],
-    given: Sheet,
     out: Path,
+    book: Gradebook = Gradebook(),
 ) -> list[Path]:
-    """Returns the files that a teacher opens first.
+    """Returns the files that a teacher opens first.  changed: check by check, of a regrade"""
+    _, key = kept_seed(out, assignment.name, None)
+    book = book._replace(key=key)
+    totals = {result.student: total(assignment, result, book) for result in results}
+    sums, kept_sums = changed_sums(assignment, results, book, out)
+    log = out / "changes.txt"
+    before = log.read_text(encoding="utf-8") if log.exists() else ""
+    waiting = [line for line in lost(book.given, results) if line not in before]
+    new = [*changed, *sums, *waiting]
+    if new:
+        before += "\n".join((f"{datetime.now():%Y-%m-%d %H:%M}", *new, "", ""))
+    pages = {r.student: feedback(assignment, r, totals[r.student], book) for r in results}
+    index = [
+        (
+            *(book.name(r.student), number(totals[r.student].whole) or "unread", note_on(r)),
+            f"feedback/{page_name(book.key, r.student)}",
+        )
+        for r in sorted(results)
+    ]
+    for result, (*_, place) in zip(sorted(results), index, strict=True):
+        keep(out / place, pages[result.student])
 
-    given: all that a person has filled in, also for answers that have changed since.
-    """
-    counting = standing(given, results)
-    lost = [f"{s}: {q} has changed since it was read" for s, q in sorted(given.keys() - counting)]
-    table, report, changes = out / "grades.csv", out / "report.html", out / "changes.txt"
-    sheet, answers, seed = out / SHEET, out / "answers.html", out / "seed.json"
-    by_hand = {answer: one.points for answer, one in counting.items()}
-    keep(table, grades_csv(assignment, results, days, by_hand))
-    keep(sheet, sheet_csv(assignment, results, given))
-    keep(answers, answers_page(assignment, results))
-    keep(report, class_report(assignment, results))
-    keep(changes, "".join(f"{line}\n" for line in (*changed, *lost)))
-    stored = json.loads(seed.read_text(encoding="utf-8"))
-    key = stored.get("key", str(stored["seed"]))  # folders of earlier versions have no key
-    for result in results:
-        text = feedback(assignment, result, counting, days.get(result.student, 0))
-        keep(out / "feedback" / page_name(key, result.student), text)
-    unread = len(counting) < len(results) * len(assignment.questions)
-    looked_at = [changes] if changed or lost else []
-    return [table, report, *looked_at, *([answers, sheet] if unread else [])]
+    def called(student: str) -> str:
+        return code_of(book.key, student) if book.anonymous else safe_name(student)
+
+    title = f"{assignment.name}: pages with feedback"
+    files: dict[str, str | bytes] = {
+        "grades.csv": grades_csv(assignment, results, totals, book),
+        "report.html": class_report(assignment, results, totals, book),
+        "changes.txt": before,
+        "answers.html": answers_page(assignment, results, book),
+        SHEET: sheet_csv(assignment, results, book.given, book.requests, called, book.mark),
+        "feedback.html": page(
+            title, f"<h1>{title}</h1>{table(('student', 'sum', 'note'), index, links=True)}"
+        ),
+        "sums.json": kept_sums,
+    }
+    if book.roster:
+        files["moodle.csv"] = moodle_csv(assignment, totals, book)
+        files["canvas.csv"] = canvas_csv(assignment, totals, book)
+        files["moodle_feedback.zip"] = feedback_zip(pages, book)
+    for name, content in files.items():
+        keep(out / name, content)
+    unread = any(one.whole is None for one in totals.values())
+    first = ["grades.csv", "report.html", *(["changes.txt"] if new else [])]
+    return [out / name for name in (*first, *(["answers.html", SHEET] if unread else []))]

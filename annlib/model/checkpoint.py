@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 import zlib
 from collections.abc import Mapping
 from contextlib import suppress
@@ -77,7 +78,7 @@ def write_atomically(path: Path, content: bytes) -> None:
 
     Raises OSError, with what to do, when it cannot be written; an older file at `path` stays.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:
