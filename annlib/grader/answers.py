@@ -4,8 +4,8 @@ Answers come from strangers: of their markdown, no HTML stays, and no address th
 """
 
 import re
-from collections.abc import Sequence
-from html import escape
+from collections.abc import Mapping, Sequence
+from html import escape, unescape
 
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
@@ -19,9 +19,9 @@ from annlib.grader.roster import code_of
 class Renderer(IPythonRenderer):
     """Headings stay below those of the page; images are those that were handed in."""
 
-    def __init__(self, images: Sequence[str]):
+    def __init__(self, images: Mapping[str, str]):
         super().__init__(escape=True, allow_harmful_protocols=False, exclude_anchor_links=True)
-        self.handed_in = {f"image:{n}": image for n, image in enumerate(images)}
+        self.handed_in = images
 
     def heading(self, text: str, level: int, **attributes: object) -> str:
         return f"<h4>{text}</h4>"
@@ -29,10 +29,11 @@ class Renderer(IPythonRenderer):
     def image(self, text: str, url: str, title: str | None = None) -> str:
         if url not in self.handed_in:
             return f"(an image that was not handed in: {escape(url[:200])})"
-        return f'<img src="data:image/png;base64,{self.handed_in[url]}" alt="{escape(text)}">'
+        words = escape(unescape(re.sub("<[^>]*>", "", text)))
+        return f'<img src="data:image/png;base64,{self.handed_in[url]}" alt="{words}">'
 
 
-def rendered(markdown: str, images: Sequence[str] = ()) -> str:
+def rendered(markdown: str, images: Mapping[str, str]) -> str:
     """Markdown of a stranger as HTML; as plain text where it cannot be read."""
     try:
         return MarkdownWithMath(renderer=Renderer(images)).render(markdown)
@@ -70,7 +71,7 @@ def answers_page(assignment: Assignment, results: Sequence[Result], book: Gradeb
                 + (f"<p>{escape(note)}</p>" if note else "")
                 + (f"<p>Asked to look again: {escape(why)}</p>" if why else "")
                 + unchanged
-                + rendered(masked(text, result.student))
+                + rendered(masked(text, result.student), result.images)
                 + "</article>"
             )
     return page(f"{assignment.name}, answers", body)

@@ -1,6 +1,6 @@
 """Who takes the course, and lists about them: a roster, days late, requests to grade again."""
 
-import csv
+import hashlib
 import hmac
 import re
 import unicodedata
@@ -19,7 +19,7 @@ HEADS = {  # of columns, in English and German; Moodle's grading worksheet, Canv
     "group": ("group", "groups", "gruppe", "section"),
     "number": ("number", "id number", "sis user id", "matrikelnummer", "id-nummer"),
 }
-PARTICIPANT = re.compile(r"[^\W\d][^\d]*?(\d+)")  # "Participant 1234", as Moodle writes it
+PARTICIPANT = re.compile(r"(?:Participant|Teilnehmer\S*?) ?(\d+)")  # as Moodle writes ids
 # Names of downloads: Moodle's folders and files, Canvas' files.
 DOWNLOADS = (
     re.compile(r".*_(\d+)_assign(?:submission|feedback)_.*"),
@@ -31,8 +31,11 @@ UNITS = {"day": 1, "tag": 1, "hour": 24, "stunde": 24, "min": 1440, "sec": 86400
 DURATION = re.compile(rf"(\d+(?:[.,]\d+)?)\s*({'|'.join(UNITS)})", re.IGNORECASE)
 
 
+NUMBER = "student number"  # among the files of a submission: the number that the roster gives
+
+
 class Student(NamedTuple):
-    """number: of matriculation. row: the line of the roster, by its headings."""
+    """number: of matriculation; the id, unless that is Moodle's own. row: cells by headings."""
 
     id: str
     name: str
@@ -98,6 +101,8 @@ def read_roster(path: Path) -> Roster:
                 f"{line.place}: {facts['id']!r} is not the id of one student alone, so points "
                 "could go to another one. Give every student an id of their own."
             )
+        if "number" not in place and plain(lines[0].cells[place["id"]]) != "identifier":
+            facts["number"] = facts["id"]
         row = dict(zip(lines[0].cells, line.cells, strict=False))
         roster[facts["id"]] = Student(**facts, row=row)
     return roster
@@ -155,20 +160,12 @@ def identified(submissions: Sequence[Submission], roster: Roster) -> list[Submis
                 "one counts has to be decided by a person."
             )
             found[student] = [Submission(student, files, (), {}, problem, problem, {})]
-        elif student in roster and (note := number_note(several[0], roster[student])):
-            found[student] = [several[0]._replace(note=f"{several[0].note} {note}".strip())]
+        elif student in roster and (number := roster[student].number):
+            (one,) = several
+            digest = hashlib.sha256(f"{one.digest}/{number}".encode()).hexdigest()
+            files = {**one.attachments, NUMBER: number}
+            found[student] = [one._replace(attachments=files, digest=digest)]
     return [found[student][0] for student in sorted(found)]
-
-
-def number_note(submission: Submission, student: Student) -> str:
-    """Says so if a table that was handed in is about the number of somebody else."""
-    expected = student.number or student.id
-    for text in submission.attachments.values():
-        row = next(csv.DictReader(text.splitlines()[:2]), {})
-        stated = (row.get("student") or "").strip()[:20]
-        if stated and expected.isdigit() and stated.lstrip("0") != expected.lstrip("0"):
-            return f"the table is of student {stated}, but this is student {expected}"
-    return ""
 
 
 def days_in(cell: str) -> float:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import a1_answers as answers
@@ -20,11 +21,13 @@ from annlib.grader import batch
 from annlib.grader.batch import grade, keep, page_name, read_result, result_path, write_all
 from annlib.grader.confine import Limits
 from annlib.grader.feedback import feedback
+from annlib.grader.gradebook import Gradebook, Total, total
 from annlib.grader.intake import collect
 from annlib.grader.judge import Mark, Result, Submission, own_seed
 from annlib.grader.release import edition
-from annlib.grader.reports import class_report, grades_csv, histogram, note_on, safe_cell
+from annlib.grader.reports import class_report, grades_csv, histogram, note_on
 from annlib.grader.sandbox import why_not
+from annlib.grader.tables import safe_cell
 
 SHORT = Limits(call_seconds=2, cells_seconds=15, questions_seconds=10, wall_seconds=40)
 missing = why_not(AS_USER)
@@ -66,7 +69,7 @@ def graded(inbox: Path, out: Path, jobs: int, resume: bool = False) -> list[Resu
     results, changed = grade(
         A1, found, out, 7, jobs, False, resume, lambda text: None, SHORT, AS_USER
     )
-    write_all(A1, results, changed, {}, {}, out)
+    write_all(A1, results, changed, out)
     return results
 
 
@@ -173,7 +176,7 @@ def test_a_fault_of_the_grader_stops_nobody_else(
     pretended["bert"] = 1.0
     anna, bert = graded(inbox, out, 1)
     assert "grader failed" in anna.problem and bert.points == 1
-    assert "KeyError" in note_on(anna) and "KeyError" not in feedback(A1, anna, {})
+    assert "KeyError" in note_on(anna) and "KeyError" not in page_of(anna)
     pretended["anna"] = 1.0
     assert [one.points for one in graded(inbox, out, 1, resume=True)] == [1, 1]
 
@@ -235,6 +238,22 @@ def test_full_marks_are_in_the_last_bin() -> None:
     assert histogram([0, 1.4, 1.5, 15], 15) == [2, 1, 0, 0, 0, 0, 0, 0, 0, 1]
 
 
+def totals(results: Sequence[Result]) -> dict[str, Total]:
+    return {one.student: total(A1, one, Gradebook()) for one in results}
+
+
+def page_of(result: Result) -> str:
+    return feedback(A1, result, total(A1, result, Gradebook()), Gradebook())
+
+
+def report_on(*results: Result) -> str:
+    return class_report(A1, results, totals(results), Gradebook())
+
+
+def table_of(*results: Result) -> str:
+    return grades_csv(A1, results, totals(results), Gradebook())
+
+
 def example(student: str, found: str = "scale missing") -> Result:
     marks = (Mark("attention_weights", "ignored keys", 0, 2, found, "Divide by <b>√C</b>."),)
     failures = ({"cell": 3, "type": "ValueError", "message": "seen: 0.1234"},)
@@ -243,7 +262,7 @@ def example(student: str, found: str = "scale missing") -> Result:
 
 
 def test_feedback_shows_no_code_no_message_and_nobody_else() -> None:
-    page = feedback(A1, example("<anna>"), {})
+    page = page_of(example("<anna>"))
     assert "<script>" not in page and "&lt;script&gt;" in page and "&lt;anna&gt;" in page
     assert "0.1234" not in page, "an error message could hold what was asked"
     assert "scale missing" in page and "default-src 'none'" in page
@@ -254,19 +273,19 @@ def test_report_lists_who_has_handed_in_the_same() -> None:
         example(who)._replace(note=f"{who}. {note}", files_note=note)
         for who, note in zip("abc", "xyx", strict=True)
     ]
-    report = class_report(A1, [*found, example("d"), example("e")])
-    assert "<td>x</td><td>a, c</td>" in report and "a, c, " not in report and "d, e" not in report
+    report = report_on(*(one._replace(marks=()) for one in (*found, example("d"), example("e"))))
+    assert ">x</th><td>a, c</td>" in report and "a, c, " not in report and "d, e" not in report
 
 
 def test_report_counts_a_misconception_once_a_student() -> None:
     anna = example("anna")
-    report = class_report(A1, [anna._replace(marks=anna.marks * 2), example("bert")])
-    assert "<td>scale missing</td><td>2</td>" in report
-    assert "<td>0 to 1.5</td><td>2</td><td>████" in report and "<td>13.5 to 15</td>" in report
+    report = report_on(anna._replace(marks=anna.marks * 2), example("bert"))
+    assert "<td>scale missing</td><td>2</td><td>anna, bert</td>" in report
+    assert ">0 to 1.5</th><td>2</td><td>████" in report and ">13.5 to 15</th>" in report
 
 
 def test_table_has_a_line_a_student_in_their_order() -> None:
-    rows = grades_csv(A1, [example("bert"), example("anna")], {}, {}).splitlines()
+    rows = table_of(example("bert"), example("anna")).splitlines()
     assert [row.split(",")[0].strip("\ufeff") for row in rows] == ["student", "anna", "bert"]
 
 
@@ -280,7 +299,7 @@ def test_a_note_is_never_longer_than_a_person_reads() -> None:
     """A table of thousands of changes once made 131 KB of it."""
     anna = example("anna")._replace(note="x" * 10**6)
     assert len(note_on(anna)) <= 1000
-    assert len(grades_csv(A1, [anna], {}, {})) < 2000
+    assert len(table_of(anna)) < 2000
 
 
 def test_a_version_that_has_changed_is_asked_with_fresh_numbers() -> None:

@@ -228,7 +228,7 @@ def test_an_answer_in_several_cells_is_read_whole(tmp_path: Path) -> None:
     split = [cell("first", "open:measured-ratio"), cell("second", "open:measured-ratio")]
     new = [cell("third"), cell("x = 4", kind="code"), cell("not this", "exercise:other")]
     found = answers_in(tmp_path / "anna.ipynb", cell("before"), *split, *new, cell("nor this"))
-    assert found == "first\n\nsecond\n\nthird\n\nx = 4"
+    assert found == "first\n\nsecond\n\nthird\n\n~~~python\nx = 4\n~~~"
 
 
 def test_tags_of_questions_that_are_not_asked_take_no_memory(tmp_path: Path) -> None:
@@ -245,7 +245,7 @@ def test_marked_cells_of_scripts_are_read(tmp_path: Path) -> None:
     )
     one = taken(tmp_path / "anna.py")
     assert [code.strip() for code in one.cells] == ["", "%matplotlib inline", "x = 1", "y = 2"]
-    assert one.open_answers == {"measured-ratio": "Twice\nas long.\n\ny = 2"}
+    assert one.open_answers == {"measured-ratio": "Twice\nas long.\n\n~~~python\ny = 2\n~~~"}
 
 
 def test_of_several_notebooks_the_one_with_work_in_it_is_graded(tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ def grade_all(inbox: Path, out: Path, jobs: int) -> None:
     results, changed = grade(
         A1, found, out, 7, jobs, False, True, lambda text: None, SHORT, AS_USER
     )
-    write_all(A1, results, changed, {}, {}, out)
+    write_all(A1, results, changed, out)
 
 
 def killed_half_way(inbox: Path, out: Path, count: int) -> int:
