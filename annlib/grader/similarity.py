@@ -9,14 +9,16 @@ import keyword
 import re
 import tokenize
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import combinations
 from zlib import crc32
 
 from annlib.grader.judge import Submission
 
-TOKENS, WINDOW = 12, 4  # of a passage; the shortest that is surely found has 15
-LEAST, ENOUGH = 8, 0.7  # fingerprints of one's own; the part of the shorter work that is shared
+TOKENS, WORDS, WINDOW = 12, 6, 4  # a passage of 12 + 4 - 1 tokens of code is surely found
+# Fingerprints of one's own, and the part of the shorter work that is shared. Answers to A1 to A3
+# that were written independently share 0.2 and less, with one of three parts rewritten 0.6.
+LEAST, ENOUGH = 5, 0.5
 COMMON = 1 / 3  # of a class: what so many have comes from the course, or is the usual way
 LAYOUT = (
     *(tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT),
@@ -45,19 +47,19 @@ def words(texts: Iterable[str]) -> list[str]:
     return re.findall(r"\w+", " ".join(texts).casefold())
 
 
-def fingerprints(tokens: Sequence[str]) -> set[int]:
+def fingerprints(tokens: Sequence[str], k: int = TOKENS) -> set[int]:
     hashes = [
-        crc32("\0".join(tokens[start : start + TOKENS]).encode())
-        for start in range(len(tokens) - TOKENS + 1)
+        crc32("\0".join(tokens[start : start + k]).encode()) for start in range(len(tokens) - k + 1)
     ]
     return {min(hashes[start : start + WINDOW]) for start in range(len(hashes) - WINDOW + 1)}
 
 
 def shared(
-    work: dict[str, Sequence[str]], template: Collection[int]
+    work: dict[str, Sequence[str]], template: Sequence[str], k: int
 ) -> dict[tuple[str, str], float]:
     """The part of the shorter work that two students share, by pairs, where it is enough."""
-    prints = {student: fingerprints(tokens) - template for student, tokens in work.items()}
+    known = fingerprints(template, k)
+    prints = {student: fingerprints(tokens, k) - known for student, tokens in work.items()}
     count = Counter(one for some in prints.values() for one in some)
     usual = {one for one, number in count.items() if number > max(3, COMMON * len(work))}
     pairs = {}
@@ -73,15 +75,14 @@ def shared(
 def similar(submissions: Sequence[Submission], template: Submission | None) -> list[Row]:
     """(student, student, what, how much), most first; work that a group handed in is left out."""
     by_student = {one.student: one for one in submissions if not one.problem}
-    kinds: dict[str, Callable[[Submission], list[str]]] = {
-        "code": lambda one: code_tokens(one.cells),
-        "open answers": lambda one: words(one.open_answers.values()),
+    kinds: dict[str, tuple[Callable[[Submission], list[str]], int]] = {
+        "code": (lambda one: code_tokens(one.cells), TOKENS),
+        "open answers": (lambda one: words(one.open_answers.values()), WORDS),
     }
     found = []
-    for what, tokens in kinds.items():
-        known = fingerprints(tokens(template)) if template else ()
+    for what, (tokens, k) in kinds.items():
         work = {student: tokens(one) for student, one in by_student.items()}
-        for (a, b), part in shared(work, set(known)).items():
+        for (a, b), part in shared(work, tokens(template) if template else [], k).items():
             one, other = by_student[a], by_student[b]
             if one.files == other.files:
                 continue  # handed in once, for a group
