@@ -17,14 +17,14 @@ from annlib.grader.roster import code_of
 
 
 class Renderer(IPythonRenderer):
-    """Headings stay below those of the page; images are those that were handed in."""
+    """Headings are not those of the page; images are those that were handed in."""
 
     def __init__(self, images: Mapping[str, str]):
         super().__init__(escape=True, allow_harmful_protocols=False, exclude_anchor_links=True)
         self.handed_in = images
 
     def heading(self, text: str, level: int, **attributes: object) -> str:
-        return f"<h4>{text}</h4>"
+        return f"<p><strong>{text}</strong></p>"
 
     def image(self, text: str, url: str, title: str | None = None) -> str:
         if url not in self.handed_in:

@@ -2,6 +2,7 @@
 
 from html import escape
 
+from annlib.grader.answers import rendered
 from annlib.grader.by_hand import Given, counts
 from annlib.grader.gradebook import Gradebook, Total
 from annlib.grader.judge import NOT_STARTED, Assignment, OpenQuestion, Result, shown
@@ -72,7 +73,7 @@ def feedback(assignment: Assignment, result: Result, total: Total, book: Gradebo
         )
         body += (
             f"<h2>{escape(question.title)}: {points}, read by a person</h2>{said(question.name)}"
-            f"{criteria(question, given)}<pre>{escape(text)}</pre>"
+            f"{criteria(question, given)}<article>{rendered(text, result.images)}</article>"
         )
     return page(title, body)
 

@@ -17,7 +17,9 @@ body{font:1rem/1.5 sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;co
 background:#fff;overflow-wrap:anywhere}
 table{border-collapse:collapse;width:100%}
 td,th{border-bottom:1px solid #999;padding:.2rem .6rem;text-align:left;vertical-align:top}
-th[scope=row]{font-weight:normal;min-width:8rem}td{min-width:3rem}
+th[scope=row]{font-weight:normal}
+@media(min-width:45rem){th[scope=row]{min-width:10rem}td{min-width:5.5rem}
+th[scope=col]{overflow-wrap:normal}}
 pre{white-space:pre-wrap;background:#f4f4f4;padding:.6rem}img{max-width:100%}
 article{border-left:4px solid #999;padding-left:1rem;margin:1.5rem 0}"""
 

@@ -47,7 +47,7 @@ def read_table(path: Path) -> tuple[str, list[Line]]:
 def safe_cell(value: object) -> str:
     """Text that a spreadsheet shows, but never calculates, whatever sign ends a cell there."""
     text = "".join(c if c.isprintable() else " " for c in str(value)).replace(";", ",")
-    return f"'{text}" if text.lstrip().startswith(RISKY) else text
+    return f"'{text}" if text.lstrip().startswith(RISKY) and text != "-" else text
 
 
 def safe_name(student: str) -> str:

@@ -237,7 +237,7 @@ DOT = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNkYAAAAAYAAjCB0
         ("\\begin{a}<script>\\end{a}", "&lt;script", "<script"),
         ('![" onerror="a](image:1)', "&quot;", '" onerror'),
         ('~~~x"><script>\na\n~~~', "a", "<script"),
-        ("# Large\n\ntext", "<h4>Large</h4>", "<h1"),
+        ("# Large\n\ntext", "<strong>Large</strong>", "<h1"),
         (">" * 20_000, "", "<script"),
     ],
 )
