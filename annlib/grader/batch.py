@@ -14,14 +14,13 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from datetime import datetime
 from pathlib import Path
 
-from annlib.grader.answers import answers_page
 from annlib.grader.by_hand import SHEET, lost, sheet_csv
 from annlib.grader.confine import Limits
-from annlib.grader.feedback import feedback
+from annlib.grader.feedback import answers_page, feedback, page
 from annlib.grader.gradebook import Gradebook, changed_sums, total
 from annlib.grader.judge import Assignment, Mark, Result, Submission, mark
 from annlib.grader.platforms import canvas_csv, feedback_zip, moodle_csv
-from annlib.grader.reports import class_report, grades_csv, note_on, number, page, table
+from annlib.grader.reports import class_report, grades_csv, note_on, number
 from annlib.grader.roster import code_of
 from annlib.grader.sandbox import open_sandbox, stage_worker
 from annlib.grader.tables import safe_name
@@ -211,9 +210,7 @@ def write_all(
         "changes.txt": before,
         "answers.html": answers_page(assignment, results, book),
         SHEET: sheet_csv(assignment, results, book.given, book.requests, called, book.mark),
-        "feedback.html": page(
-            title, f"<h1>{title}</h1>{table(('student', 'sum', 'note'), index, links=True)}"
-        ),
+        "feedback.html": page("index.html", title, rows=index),
         "sums.json": kept_sums,
     }
     if book.roster:

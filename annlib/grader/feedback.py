@@ -1,88 +1,123 @@
-"""The feedback page of one student: points and advice; no tests, no answers, no other students."""
+"""Pages for people: feedback for one student, and all answers for the person who reads them.
 
-from html import escape
+Feedback has points and advice; no tests, no answers of ours, no other students.
+"""
 
-from annlib.grader.answers import rendered
-from annlib.grader.by_hand import Given, counts
+import re
+from collections.abc import Mapping, Sequence
+from html import escape, unescape
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
+
+from annlib.grader.by_hand import TEMPLATE, counts
 from annlib.grader.gradebook import Gradebook, Total
-from annlib.grader.judge import NOT_STARTED, Assignment, OpenQuestion, Result, shown
-from annlib.grader.reports import page, table
+from annlib.grader.judge import NOT_STARTED, Assignment, Result, shown
+from annlib.grader.roster import code_of
+
+NOT_FOUND = "(no cell with the answer was found)"
+PAGES = Environment(  # everything that is put into a page is escaped
+    loader=PackageLoader("annlib.grader", "pages"), autoescape=True, undefined=StrictUndefined
+)
+PAGES.filters["g"] = "{:g}".format
+
+
+def page(template: str, title: str, **values: object) -> str:
+    return PAGES.get_template(template).render(title=title, **values)
+
+
+class Renderer(IPythonRenderer):
+    """Headings are not those of the page; images are those that were handed in."""
+
+    def __init__(self, images: Mapping[str, str]):
+        super().__init__(escape=True, allow_harmful_protocols=False, exclude_anchor_links=True)
+        self.handed_in = images
+
+    def heading(self, text: str, level: int, **attributes: object) -> str:
+        return f"<p><strong>{text}</strong></p>"
+
+    def image(self, text: str, url: str, title: str | None = None) -> str:
+        if url not in self.handed_in:
+            return f"(an image that was not handed in: {escape(url[:200])})"
+        words = escape(unescape(re.sub("<[^>]*>", "", text)))
+        return f'<img src="data:image/png;base64,{self.handed_in[url]}" alt="{words}">'
+
+
+def rendered(markdown: str, images: Mapping[str, str]) -> Markup:
+    """Markdown of a stranger as HTML: of their HTML nothing stays, nor an address that runs.
+
+    As plain text where it cannot be read.
+    """
+    try:
+        return Markup(MarkdownWithMath(renderer=Renderer(images)).render(markdown))
+    except (RecursionError, ValueError):
+        return Markup("<pre>{}</pre>").format(markdown)
 
 
 def feedback(assignment: Assignment, result: Result, total: Total, book: Gradebook) -> str:
     """The page of one student; of the book, only what is about this one is shown."""
-    student = result.student
-    late = ""
-    if total.days > 0:
-        late = f" {total.days:g} days late: {100 * total.kept:g} % of all points are kept."
-    if total.whole is not None:
-        late += (
-            f" In all, with what a person read: {total.whole:g} of {assignment.points:g} points."
-        )
-    out_of = sum(task.points for task in assignment.tasks)
-    body = (
-        f"<h1>{escape(assignment.name)}: {escape(assignment.title)}</h1><p>"
-        f"{escape(book.name(student))}: {result.points:g} of {out_of:g} points by tests.{late}</p>"
+    tasks, questions, said = [], [], {}
+    for part in (*assignment.tasks, *assignment.questions):
+        key = (result.student, part.name)
+        given = book.given.get(key)
+        given = given if given and counts(given, result, part.name) else None
+        said[part.name] = (book.requests.get(key), given and given.remark)
+        if part in assignment.tasks:  # points of each check, then each misconception once
+            marks = [mark for mark in result.marks if mark.task == part.name]
+            rows = [
+                (m.check, f"{m.points:g} of {m.out_of:g}", m.misconception or "✓") for m in marks
+            ]
+            most = sum(m.out_of for m in marks)
+            advice = {m.misconception: m.explanation for m in marks if m.misconception}
+            if set(advice) == {NOT_STARTED}:
+                rows = [("all", f"0 of {most:g}", NOT_STARTED)]
+            tasks.append((part, most, rows, advice))
+        else:
+            read, most = total.parts[part.name], f"{part.points:g}"
+            each = map("{:g}".format, given.parts) if given and given.parts else "-" * 99
+            criteria = [
+                (*one, f"{n:g}")
+                for *one, n in zip(part.rubric, each, part.rubric.values(), strict=False)
+            ]
+            text = rendered(result.open_answers.get(part.name, NOT_FOUND), result.images)
+            points = f"{most} points" if read is None else f"{read:g} of {most}"
+            questions.append((part, points, criteria, text))
+    return page(
+        "feedback.html",
+        f"{assignment.name}, {book.name(result.student)}",
+        name=book.name(result.student),
+        out_of=sum(task.points for task in assignment.tasks),
+        # by number and class of error: messages could hold what was asked
+        failures=[(failure["cell"], shown(failure["type"])) for failure in result.failures],
+        **{"assignment": assignment, "result": result, "total": total, "said_of": said},
+        **{"tasks": tasks, "questions": questions},
     )
-    title = f"{assignment.name}, {book.name(student)}"
-    if result.problem:
-        body += f"<p>Nothing could be graded. {escape(result.problem)}</p>"
-    elif result.ended != "finished":
-        body += f"<p>Your notebook was stopped: {escape(result.ended)}.</p>"
 
-    def said(task: str) -> str:
-        """What a person wrote about a task, and what it answers."""
-        given, why = book.given.get((student, task)), book.requests.get((student, task))
-        text = f"<p>You asked to look again: {escape(why)}</p>" if why else ""
-        if given and given.remark and counts(given, result, task):
-            text += f"<p><b>Remark</b>: {escape(given.remark)}</p>"
+
+def answers_page(assignment: Assignment, results: Sequence[Result], book: Gradebook) -> str:
+    """All answers to each question; under codes instead of names where the book says so."""
+
+    def called(result: Result) -> str:
+        return code_of(book.key, result.student) if book.anonymous else book.name(result.student)
+
+    def masked(text: str, student: str) -> str:
+        """Without what leads to the student, as far as the roster knows it."""
+        one = book.roster.get(student)
+        words = [student, *([one.name, one.number] if one else [])] if book.anonymous else []
+        for word in filter(None, words):
+            text = re.sub(re.escape(word), "[name]", text, flags=re.IGNORECASE)
         return text
 
-    for task in assignment.tasks:  # points of each check, then each misconception once
-        marks = [mark for mark in result.marks if mark.task == task.name]
-        points, most = total.parts[task.name], sum(m.out_of for m in marks)
-        decided = task.name in total.decided
-        if result.problem and not decided and not said(task.name):
-            continue
-        rows = [(m.check, f"{m.points:g} of {m.out_of:g}", m.misconception or "✓") for m in marks]
-        slips = {m.misconception: m.explanation for m in marks if m.misconception}
-        if set(slips) == {NOT_STARTED}:
-            rows = [("all", f"0 of {most:g}", NOT_STARTED)]
-        advice = "".join(f"<li><b>{escape(a)}</b>: {escape(b)}</li>" for a, b in slips.items())
-        body += (
-            f"<h2>{escape(task.title)} (<code>{escape(task.name)}</code>): "
-            f"{points:g} of {most:g}{', decided by a person' if decided else ''}</h2>"
-            f"{said(task.name)}{table(('what was looked at', 'points', 'found'), rows)}"
-            + (f"<ul>{advice}</ul>" if advice else "")
-        )
-    if result.failures:  # by number and class of error: messages could hold what was asked
-        rows = [(failure["cell"], shown(failure["type"])) for failure in result.failures]
-        body += (
-            "<h2>Cells that failed</h2><p>Your notebook was run from top to bottom, in a fresh "
-            "Python; at most ten cells are listed. Restart your kernel and run all cells to see "
-            f"the same.</p>{table(('code cell', 'error'), rows)}"
-        )
-    for question in assignment.questions:
-        given = book.given.get((student, question.name))
-        if given and not counts(given, result, question.name):
-            given = None
-        text = result.open_answers.get(question.name, "(no cell with the answer was found)")
-        read = total.parts[question.name]
-        points = (
-            f"{question.points:g} points" if read is None else f"{read:g} of {question.points:g}"
-        )
-        body += (
-            f"<h2>{escape(question.title)}: {points}, read by a person</h2>{said(question.name)}"
-            f"{criteria(question, given)}<article>{rendered(text, result.images)}</article>"
-        )
-    return page(title, body)
+    def shown_of(result: Result, question: str) -> tuple:
+        text, student = result.open_answers.get(question, NOT_FOUND), result.student
+        note, why = masked(result.note, student), book.requests.get((student, question))
+        answer = rendered(masked(text, student), result.images)
+        return called(result), note, why, text == TEMPLATE, answer
 
-
-def criteria(question: OpenQuestion, given: Given | None) -> str:
-    """The rubric, with the points of each criterion if a person gave them one by one."""
-    each = given.parts if given and given.parts else ["-"] * len(question.rubric)
-    rows = [
-        (text, n if isinstance(n, str) else f"{n:g}", f"{most:g}")
-        for (text, most), n in zip(question.rubric.items(), each, strict=True)
+    questions = [
+        (question, [shown_of(result, question.name) for result in sorted(results, key=called)])
+        for question in assignment.questions
     ]
-    return table(("criterion", "points", "of"), rows)
+    title = f"{assignment.name}, answers"
+    return page("answers.html", title, assignment=assignment, questions=questions)

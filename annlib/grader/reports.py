@@ -2,26 +2,16 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from html import escape
 from math import ceil
 from statistics import mean, median
 
+from annlib.grader.feedback import page
 from annlib.grader.gradebook import Gradebook, Total
 from annlib.grader.judge import Assignment, Result
 from annlib.grader.tables import csv_text, safe_cell, safe_name
 
 BINS = 10
 LONGEST_CELL = 1000  # letters: what students hand in may become part of a note
-STYLE = """
-body{font:1rem/1.5 sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#111;
-background:#fff;overflow-wrap:anywhere}
-table{border-collapse:collapse;width:100%}
-td,th{border-bottom:1px solid #999;padding:.2rem .6rem;text-align:left;vertical-align:top}
-th[scope=row]{font-weight:normal}
-@media(min-width:45rem){th[scope=row]{min-width:10rem}td{min-width:5.5rem}
-th[scope=col]{overflow-wrap:normal}}
-pre{white-space:pre-wrap;background:#f4f4f4;padding:.6rem}img{max-width:100%}
-article{border-left:4px solid #999;padding-left:1rem;margin:1.5rem 0}"""
 
 
 def note_on(result: Result) -> str:
@@ -85,35 +75,6 @@ def histogram(points: Sequence[float], most: float) -> list[int]:
     """How many students are in each tenth of the points; full marks belong to the last."""
     tenths = Counter(max(0, min(int(BINS * value / (most or 1)), BINS - 1)) for value in points)
     return [tenths[number] for number in range(BINS)]
-
-
-def table(heads: Sequence[str], rows: Sequence[Sequence[object]], links: bool = False) -> str:
-    """links: the last cell of a row is an address, of its first"""
-
-    def line(first: str, rest: Sequence[object]) -> str:
-        cells = "".join(f"<td>{escape(str(one))}</td>" for one in rest)
-        return f'<tr><th scope="row">{first}</th>{cells}</tr>'
-
-    head = "".join(f'<th scope="col">{escape(one)}</th>' for one in heads)
-    body = "".join(
-        line(f'<a href="{escape(row[-1])}">{escape(str(row[0]))}</a>', row[1:-1])
-        if links
-        else line(escape(str(row[0])), row[1:])
-        for row in rows
-    )
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-
-
-def page(title: str, body: str) -> str:
-    """A page that loads nothing and runs nothing; images stand in it."""
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width">'
-        '<meta http-equiv="Content-Security-Policy" '
-        "content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:\">"
-        f"<title>{escape(title)}</title><style>{STYLE}</style></head>"
-        f"<body><main>{body}</main></body></html>\n"
-    )
 
 
 def summary(points: Sequence[float]) -> list[str]:
@@ -197,14 +158,9 @@ def class_report(
         ),
         "To look at": (("student", "note"), look),
     }
-    body = (
-        f"<h1>{escape(assignment.name)}: {escape(assignment.title)}</h1>"
-        f"<p>{len(results)} submissions, {len(graded)} of them could be run.</p>"
-        + "".join(
-            f"<h2>{name}</h2>{table(heads, rows) if rows else '<p>Nothing.</p>'}"
-            for name, (heads, rows) in sections.items()
-        )
-        + "<p>Similar work is for a person to judge: small tasks have few solutions, and people "
-        "who have worked together may have been allowed to.</p>"
+    title = f"{assignment.name}, report on the class"
+    return page(
+        "report.html",
+        title,
+        **{"assignment": assignment, "results": results, "graded": graded, "sections": sections},
     )
-    return page(f"{assignment.name}, report on the class", body)

@@ -7,10 +7,9 @@ from pathlib import Path
 import pytest
 
 from annlib.course.assignments.a1 import A1
-from annlib.grader.answers import answers_page, rendered
 from annlib.grader.batch import kept_seed, write_all
 from annlib.grader.by_hand import CHANGED, SHEET, Given, Sheet, fingerprint, read_sheet, sheet_csv
-from annlib.grader.feedback import feedback
+from annlib.grader.feedback import answers_page, feedback, rendered
 from annlib.grader.gradebook import Gradebook, total
 from annlib.grader.judge import Mark, Result
 from annlib.grader.reports import grades_csv
