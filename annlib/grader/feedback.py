@@ -76,10 +76,8 @@ def feedback(assignment: Assignment, result: Result, total: Total, book: Gradebo
         else:
             read, most = total.parts[part.name], f"{part.points:g}"
             each = map("{:g}".format, given.parts) if given and given.parts else "-" * 99
-            criteria = [
-                (*one, f"{n:g}")
-                for *one, n in zip(part.rubric, each, part.rubric.values(), strict=False)
-            ]
+            rubric = zip(part.rubric, each, part.rubric.values(), strict=False)
+            criteria = [(*one, f"{points:g}") for *one, points in rubric]
             text = rendered(result.open_answers.get(part.name, NOT_FOUND), result.images)
             points = f"{most} points" if read is None else f"{read:g} of {most}"
             questions.append((part, points, criteria, text))
