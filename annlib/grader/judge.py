@@ -9,6 +9,7 @@ import logging
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,11 +24,21 @@ NOT_STARTED, NOT_FOUND, OTHER_PARTS = "not started", "name not found", "other pa
 OUT_OF_TIME, NO_ANSWER, NOT_JUDGED = "out of time", "no answer", "not judged"
 WRONG_SHAPE, WRONG_TYPE, NOT_FINITE = "wrong shape", "wrong type", "nan or inf"
 OTHER, WRONG_VALUES, GRADIENT_CUT = "other values", "wrong values", "gradient cut"
+UNEXPLAINED = (WRONG_SHAPE, WRONG_TYPE, NOT_FINITE, OTHER, GRADIENT_CUT, OUT_OF_TIME)
 EXPLANATIONS = tomllib.loads(Path(__file__).with_name("misconceptions.toml").read_text("utf-8"))
-STOPS_WITH = (
-    "Your code stops with this error in “{check}”, which asks for more than the public check: that "
-    "one may pass. Call your code with inputs of this kind to see the error."
-)
+STOPS_WITH = "Your code stops with this error. Call it with inputs of the kind asked for to see it."
+PUBLIC = {  # whether the public check passes; None: it takes time, so it was not run
+    True: "The public check passes, but asks for less than {kinds}: try inputs of that kind.",
+    False: "The public check fails, too: begin there.",
+    None: "The public check may pass: it asks for less than {kinds}.",
+}
+PUBLIC_CHECK = """
+import sys
+def public_check(module, check, name):
+    getattr(sys.modules[module], check)(names[name])
+    return True
+"""
+BETTER = "A name is defined more than once: the definition with more points counts."
 ERRORS = {  # by the class that the worker raises
     "NothingBack": NOT_STARTED,
     "NameNotFound": NOT_FOUND,
@@ -36,13 +47,16 @@ ERRORS = {  # by the class that the worker raises
     "NoAnswer": NO_ANSWER,
 }
 Files = Mapping[str, str]  # handed in beside the notebook: name -> text
+NUMBER = "student number"  # among the files: of the person, where the teacher has a list of them
+SETS = 2  # of numbers: a check is passed if the answers to both are correct
 
 
 class Call(NamedTuple):
     """One question: call `name` with these arguments (tensors, numbers, tuples).
 
     For a class: sizes are given to its constructor, weights then replace its parameters. upstream:
-    the gradient of the output, to ask for the gradients of parameters and inputs.
+    the gradient of the output, to ask for the gradients of parameters and inputs. own: `name` is a
+    function of the assignment's own code, which calls the student's.
     """
 
     name: str
@@ -50,6 +64,7 @@ class Call(NamedTuple):
     sizes: tuple[object, ...] | None = None
     weights: Mapping[str, Tensor] | None = None
     upstream: Tensor | None = None
+    own: bool = False
 
     def by(self, reference: Callable) -> object:
         """The answer of a reference: f(*arguments), for a class f(weights, sizes, *arguments)."""
@@ -76,11 +91,16 @@ class Check(NamedTuple):
 
 
 class Task(NamedTuple):
-    """One exercise: what the student defines, and how its hidden checks are drawn."""
+    """One exercise: what the student defines, and how its hidden checks are drawn.
+
+    public: its public check, if that takes no time; sets: of numbers, each of which has to be right
+    """
 
     name: str
     title: str
     draw: Callable[[Generator, Files], list[Check]]
+    public: str = ""
+    sets: int = SETS
 
     def checks(self, seed: int, files: Files) -> list[Check]:
         return self.draw(Generator().manual_seed(seed), files)
@@ -109,7 +129,8 @@ class Assignment(NamedTuple):
     modules for students, each standing alone or on those before it; the last has the public
     checks. misconceptions: name -> explanation. parameters: code for the end of the cell tagged so,
     as papermill would put it there. files: handed in beside the notebook. install: what students
-    need, beside Python. note: what a teacher should know of the files.
+    need, beside Python. note: what a teacher should know of the files. own: code with functions for
+    calls that are the assignment's own; `names` there is what the notebook has defined.
     """
 
     name: str
@@ -125,6 +146,7 @@ class Assignment(NamedTuple):
     install: str = "torch jupyterlab"
     note: Callable[[Files], str] = lambda files: ""
     limits: Limits = Limits()
+    own: str = ""
 
     @property
     def points(self) -> float:
@@ -275,8 +297,32 @@ def gradients(points: float, call: Call, reference: Callable) -> Check:
     return Check("gradients", points, [call], judge)
 
 
-def encoded(calls: Sequence[Call]) -> Message:
-    """The questions as the worker reads them."""
+def followed_up(
+    make: Callable[[Callable], Check],
+    reference: Callable,
+    earlier: Check,
+    follows: Mapping[str, Callable],
+) -> Check:
+    """The check, in which also counts what follows from a mistake in an earlier task.
+
+    make: the check, for what is correct. earlier: its judge finds that mistake. follows: mistake ->
+    what is correct after it
+    """
+    check = make(reference)
+
+    def judge(answers: Sequence[Answer]) -> str:
+        given, before = answers[: len(check.calls)], answers[len(check.calls) :]
+        if found := check.judge(given):
+            mistake = earlier.judge(before)
+            if mistake in follows and not make(follows[mistake]).judge(given):
+                return ""
+        return found
+
+    return check._replace(calls=[*check.calls, *earlier.calls], judge=judge)
+
+
+def encoded(calls: Sequence[Call], number: int = 0, own: str = "") -> Message:
+    """The questions as the worker reads them, numbered from `number` on; own: their code"""
     arrays, plain = {}, []
 
     def kept(value: object) -> dict:
@@ -291,7 +337,7 @@ def encoded(calls: Sequence[Call]) -> Message:
         facts["sizes"] = None if call.sizes is None else [*map(kept, call.sizes)]
         facts["upstream"] = None if call.upstream is None else kept(call.upstream)["array"]
         plain.append(facts)
-    return Message({"calls": plain}, arrays)
+    return Message({"calls": plain, "number": number, "own": own}, arrays)
 
 
 def decoded(message: Message | None) -> Answer:
@@ -347,7 +393,6 @@ class Result(NamedTuple):
         return any(mark.misconception != NOT_STARTED for mark in self.marks)
 
 
-SETS = 2  # of numbers: a check is passed if the answers to both are correct
 LONGEST_NOTE = 500  # letters; a table may have thousands of changes
 
 
@@ -357,45 +402,111 @@ def own_seed(seed: int, assignment: str, submission: Submission, number: int) ->
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "big")
 
 
+def drawn(
+    assignment: Assignment, seeds: Sequence[int], files: Files, only: str | None = None
+) -> list[tuple[Task, list[list[Check]]]]:
+    """Each task, or the `only` one, with a list of its checks for each set of numbers."""
+    tasks = [task for task in assignment.tasks if only in (None, task.name)]
+    return [(task, [task.checks(one, files) for one in seeds[: task.sets]]) for task in tasks]
+
+
+def requests(assignment: Assignment, tasks: list[tuple[Task, list[list[Check]]]]) -> list[Message]:
+    """The questions, and those to the assignment's own code."""
+    calls = [
+        call for _, sets in tasks for checks in sets for check in checks for call in check.calls
+    ]
+    put, own = ([call for call in calls if call.own is which] for which in (False, True))
+    module = assignment.public[-1]
+    own += [
+        Call("public_check", (module, task.public, task.name)) for task, _ in tasks if task.public
+    ]
+    return [encoded(put), encoded(own, 2 * len(put), PUBLIC_CHECK + assignment.own)]
+
+
+def marks(
+    assignment: Assignment,
+    tasks: list[tuple[Task, list[list[Check]]]],
+    found: Mapping[int, Message],
+    twice: bool = False,
+) -> tuple[list[Mark], bool]:
+    """One mark a check, and whether one is for an earlier definition, where these were asked, too.
+
+    found: the worker's messages by the number of the question
+    """
+    explanations = EXPLANATIONS | assignment.misconceptions
+    calls = [
+        [call for checks in sets for check in checks for call in check.calls] for _, sets in tasks
+    ]
+    num_put = sum(not call.own for some in calls for call in some)
+
+    def made(first: int) -> list[list[Mark]]:
+        put, own = count(first), count(2 * num_put)
+        given = [
+            iter([decoded(found.get(next(own if call.own else put))) for call in some])
+            for some in calls
+        ]
+        public = [found.get(next(own)) if task.public else None for task, _ in tasks]
+        return [
+            marks_of(task, sets, answers, said and "error" not in said.facts, explanations)
+            for (task, sets), answers, said in zip(tasks, given, public, strict=True)
+        ]
+
+    def points(part: list[Mark]) -> float:
+        return sum(mark.points for mark in part)
+
+    last = made(0)
+    best = (
+        [max(two, key=points) for two in zip(last, made(num_put), strict=True)] if twice else last
+    )
+    return [one for part in best for one in part], best != last
+
+
 def mark(
     assignment: Assignment, submission: Submission, seed: int, sandbox: Sandbox, limits: Limits
 ) -> Result:
     """Runs a submission in a worker and judges its answers; raises WorkerFault."""
     seeds = [own_seed(seed, assignment.name, submission, n) for n in range(SETS)]
     files = submission.attachments
-    drawn = [(task, [task.checks(one, files) for one in seeds]) for task in assignment.tasks]
-    calls = [
-        call for _, sets in drawn for checks in sets for check in checks for call in check.calls
-    ]
-    answers, failures, ended = iter([]), [], "not run"
+    tasks = drawn(assignment, seeds, files)
+    found, failures, ended, twice = {}, [], "not run", False
     if not submission.problem:
-        cells, public = submission.cells, assignment.public_modules()
-        transcript = run_worker(sandbox, limits, assignment.prelude, cells, public, encoded(calls))
-        answers = iter([decoded(transcript.answers.get(n)) for n in range(len(calls))])
-        failures, ended = transcript.failures, transcript.ended
-    explanations = EXPLANATIONS | assignment.misconceptions
-    marks = [one for task, sets in drawn for one in marks_of(task, sets, answers, explanations)]
+        names, public = [task.name for task in assignment.tasks], assignment.public_modules()
+        messages = requests(assignment, tasks)
+        cells = submission.cells
+        transcript = run_worker(
+            sandbox, limits, assignment.prelude, cells, public, names, *messages
+        )
+        failures, found, ended, twice = transcript
+    given, earlier = marks(assignment, tasks, found, twice)
     files_note = assignment.note(files)[:LONGEST_NOTE]
-    notes = ". ".join(filter(None, (submission.note, files_note)))
+    notes = ". ".join(filter(None, (submission.note, files_note, earlier and BETTER)))
     facts = (submission.student, submission.files, submission.problem, ended, tuple(failures))
     notes = notes[:LONGEST_NOTE]
     opened = (submission.open_answers, notes, files_note, submission.images)
-    return Result(*facts, tuple(marks), *opened)
+    return Result(*facts, tuple(given), *opened)
 
 
 def marks_of(
     task: Task,
     sets: Sequence[Sequence[Check]],
     answers: Iterator[Answer],
+    passes: bool | None,
     explanations: Mapping[str, str],
 ) -> list[Mark]:
-    """One mark a check; the answers come in the order in which the calls were put."""
+    """One mark a check; the answers come in the order in which the calls were put.
+
+    passes: whether the public check does, None where it was not run
+    """
     found = [[judged(check, answers) for check in checks] for checks in sets]
+    slips = [next(filter(None, one), "") for one in zip(*found, strict=True)]
     marks = []
-    for check, *slips in zip(sets[0], *found, strict=True):
-        slip = next(filter(None, slips), "")
-        told = STOPS_WITH.format(check=check.name) if slip.startswith("stops with") else ""
-        told = told or (explanations[slip] if slip else "")
+    for check, slip in zip(sets[0], slips, strict=True):
+        told = STOPS_WITH if slip.startswith("stops with") else explanations.get(slip, "")
+        if slip.startswith("stops with") or slip in UNEXPLAINED:
+            kinds = [
+                f"“{c.name}”" for c, other in zip(sets[0], slips, strict=True) if other == slip
+            ]
+            told = f"{told} {PUBLIC[passes].format(kinds=', '.join(kinds))}"
         points = 0 if slip else check.points
         marks.append(Mark(task.name, check.name, points, check.points, slip, told))
     return marks

@@ -10,7 +10,7 @@ from math import ceil, isfinite
 from pathlib import Path
 from typing import NamedTuple
 
-from annlib.grader.judge import Assignment, Submission
+from annlib.grader.judge import NUMBER, Assignment, Submission
 from annlib.grader.tables import Line, read_table, safe_name
 
 HEADS = {  # of columns, in English and German; Moodle's grading worksheet, Canvas' gradebook
@@ -29,9 +29,6 @@ STUDENT = ("student", *HEADS["id"], *HEADS["name"])
 DAYS = ("days", "days late", "late", "lateness", "tage", "status")
 UNITS = {"day": 1, "tag": 1, "hour": 24, "stunde": 24, "min": 1440, "sec": 86400, "sek": 86400}
 DURATION = re.compile(rf"(\d+(?:[.,]\d+)?)\s*({'|'.join(UNITS)})", re.IGNORECASE)
-
-
-NUMBER = "student number"  # among the files of a submission: the number that the roster gives
 
 
 class Student(NamedTuple):

@@ -249,11 +249,13 @@ class Transcript(NamedTuple):
     """What a worker sent. failures: of cells. answers: number of the question -> message.
 
     ended: "finished", or what stopped it: one of our own sentences, as students get to read it.
+    twice: whether the questions were put to first definitions, too.
     """
 
     failures: list[dict]
     answers: dict[int, Message]
     ended: str
+    twice: bool
 
 
 def run_worker(
@@ -262,11 +264,16 @@ def run_worker(
     prelude: str,
     cells: Sequence[str],
     modules: Mapping[str, str],
+    names: Sequence[str],
     calls: Message,
+    own: Message,
 ) -> Transcript:
-    """Runs the cells, then puts the calls, in a process of its own; raises WorkerFault."""
+    """Runs the cells, then puts the calls, in a process of its own; raises WorkerFault.
+
+    names: that the questions are about. own: questions for the code that comes with them
+    """
     facts = {"limits": limits._asdict(), "prelude": prelude, "cells": list(cells)}
-    facts |= {"modules": dict(modules), "alone": not sandbox.isolated}
+    facts |= {"modules": dict(modules), "alone": not sandbox.isolated, "names": list(names)}
     process = subprocess.Popen(
         (*sandbox.command(limits), "-E", "-s", "-m", "annlib.grader.worker"),
         cwd=sandbox.folder,
@@ -278,8 +285,10 @@ def run_worker(
     )
     deadline = time.monotonic() + limits.wall_seconds
     try:
-        requests = packed(Message(facts, {})), packed(calls)
-        data, complaint, ended = exchange(process, *requests, deadline, limits.answer_mib * 2**20)
+        requests = [packed(one) for one in (Message(facts, {}), calls, own)]
+        counts = len(calls.facts["calls"]), len(own.facts["calls"])
+        most_bytes = limits.answer_mib * 2**20
+        data, complaint, ended = exchange(process, *requests, counts[0], deadline, most_bytes)
     finally:  # the worker and all that it may have started; under bubblewrap all in its sandbox
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
@@ -293,18 +302,32 @@ def run_worker(
         ended = "finished" if code == 0 else "it broke off"
         if number in (signal.SIGXCPU, signal.SIGKILL):
             ended = "out of time or memory"
-    return read_transcript(data, complaint, ended, len(cells), len(calls.facts["calls"]))
+    return read_transcript(data, complaint, ended, len(cells), *counts)
+
+
+def asked_twice(data: bytes | bytearray) -> bool:
+    """What the second message says: whether all questions are put to first definitions, too."""
+    with suppress(Malformed, IndexError):
+        return unpacked(memoryview(bytes(data[split(data, 2)[1]]))).facts.get("twice") is True
+    return False
 
 
 def exchange(
-    process: subprocess.Popen, cells: bytes, questions: bytes, deadline: float, most_bytes: int
+    process: subprocess.Popen,
+    cells: bytes,
+    questions: bytes,
+    own: bytes,
+    num_calls: int,
+    deadline: float,
+    most_bytes: int,
 ) -> tuple[bytes, bytes, str]:
-    """Sends the cells and, once these have run, the questions.  -> results, errors, why it was cut
+    """Sends cells, questions and own code, each in its time.  -> results, errors, why it was cut
 
-    Cells that knew the questions could tell them to the student by which of them fail, and how.
+    Cells that knew the questions could tell them to the student by which of them fail, and how;
+    answers that knew the code could be made by it.
     """
     found = {process.stdout: bytearray(), process.stderr: bytearray()}
-    unsent, reading = memoryview(cells), set(found)
+    unsent, reading, later, due = memoryview(cells), set(found), [questions, own], 2
     with selectors.DefaultSelector() as ready:
         ready.register(process.stdin, selectors.EVENT_WRITE)
         for stream in found:
@@ -327,9 +350,11 @@ def exchange(
                 else:
                     ready.unregister(stream)
                     reading.remove(stream)
-            if questions and len(split(found[process.stdout], 2)) == 2:  # ready; failures
-                unsent, questions = memoryview(questions), b""
-                ready.register(process.stdin, selectors.EVENT_WRITE)
+            if later and len(split(found[process.stdout], due)) == due:  # ready, failures, answers
+                if not unsent:
+                    ready.register(process.stdin, selectors.EVENT_WRITE)
+                unsent = memoryview(bytes(unsent) + later.pop(0))
+                due += num_calls * (1 + asked_twice(found[process.stdout]))
             if sum(map(len, found.values())) > 2 * most_bytes:
                 return bytes(found[process.stdout]), b"", "it returned too much"
     try:  # streams may be closed by a process that lives on: it gets no more than its time
@@ -359,14 +384,18 @@ def plain(error: object) -> dict[str, str]:
 
 
 def read_transcript(
-    data: bytes, complaint: bytes, ended: str, num_cells: int, num_calls: int
+    data: bytes, complaint: bytes, ended: str, num_cells: int, num_calls: int, num_own: int = 0
 ) -> Transcript:
     """What was sent, up to the first thing that is not a message: ready, failures, then answers.
 
-    Failures that come later are left out: the questions were known by then.
+    Failures that come later are left out: the questions were known by then. So are late answers,
+    once the own code was known. Its questions are numbered from twice `num_calls` on.
     """
     failures, answers, finished, started = {}, {}, False, False
-    most = num_calls + 3  # ready, failures and finished
+    twice = asked_twice(data)
+    put = num_calls * (1 + twice)
+    own = range(2 * num_calls, 2 * num_calls + num_own)
+    most = put + num_own + 3  # ready, failures and finished
     try:
         for number, part in enumerate(split(data, most + 1)):
             if number == most:
@@ -380,7 +409,7 @@ def read_transcript(
                     cell = one.get("cell") if isinstance(one, dict) else None
                     if type(cell) is int and 1 <= cell <= num_cells:
                         failures[cell] = {"cell": cell} | plain(one)
-            elif type(call) is int and 0 <= call < num_calls:
+            elif type(call) is int and call in (range(put) if number < 2 + put else own):
                 error = facts.get("error")  # other facts are dropped: nobody asked for them
                 kept = {} if error is None else {"error": plain(error)}
                 answers.setdefault(call, message._replace(facts=kept))
@@ -392,4 +421,5 @@ def read_transcript(
             f"The worker did not start ({ended}): {complaint.decode(errors='replace')[-500:]}"
         )
     broke_off = ended == "finished" and not finished
-    return Transcript([*failures.values()], answers, "it broke off" if broke_off else ended)
+    ended = "it broke off" if broke_off else ended
+    return Transcript([*failures.values()], answers, ended, twice)

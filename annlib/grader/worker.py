@@ -1,8 +1,9 @@
 """The worker: runs the cells of one submission, then answers the grader's questions about it.
 
 It is the only process that runs a submission, and knows inputs but no answers. From stdin come the
-cells and, once they have run, the questions; to stdout go a message that it is ready, one on the
-cells, one for each question, and a last one.
+cells, the questions once they have run and, once these are answered, functions of the grader's own
+with the questions for them; to stdout go a message that it is ready, one on the cells, one for each
+question, and a last one.
 """
 
 import __future__
@@ -120,8 +121,11 @@ def run_cells(
     names: dict[str, object],
     limits: Limits,
     loop: asyncio.AbstractEventLoop,
+    first: dict[str, object],
 ) -> list[dict[str, object]]:
     """Runs them in order, in `names`; returns what failed, [{"cell": 3, "type": ..., ...}].
+
+    first: takes what each name was at the end of the cell that defined it, whatever later ones did
 
     prelude: the imports of the assignment, for those who deleted them. A cell that misses a name
     is run again after the others: cells may have been moved. Once the time of all cells is used up,
@@ -141,6 +145,7 @@ def run_cells(
                     run_cell(number, source, names, loop)
             except BaseException as error:  # SystemExit and time limits: the others still count
                 failures[number] = {"cell": number} | described(error)
+            first |= {name: value for name, value in names.items() if name not in first}
         waiting = {n: waiting[n] for n, found in failures.items() if found["type"] == "NameError"}
         if not waiting or len(waiting) == before:
             break
@@ -209,7 +214,11 @@ def answer(call: dict, arrays: dict[str, np.ndarray], names: dict, most_bytes: i
 def put_questions(
     request: Message, limits: Limits, names: dict, send: Callable[[Message], None]
 ) -> None:
-    for number, call in enumerate(request.facts["calls"]):
+    """Answers the calls by `names`, or by the request's own code, which sees these names."""
+    if request.facts["own"]:
+        names = {"names": names}
+        exec(request.facts["own"], names)
+    for number, call in enumerate(request.facts["calls"], request.facts["number"]):
         try:
             if call["name"] not in names:
                 raise Fault("NameNotFound")
@@ -247,9 +256,19 @@ def main() -> None:
     for name, source in facts["modules"].items():  # the public checks of the assignment
         module = sys.modules[name] = types.ModuleType(name)
         exec(compile(source, name, "exec"), module.__dict__)
-    names = {"__name__": "__main__", "__builtins__": __builtins__}
-    failures = run_cells(facts["prelude"], facts["cells"], names, limits, loop)
-    send(Message({"failures": failures[:MOST_FAILURES]}, {}))
+    names, first = {"__name__": "__main__", "__builtins__": __builtins__}, {}
+    failures = run_cells(facts["prelude"], facts["cells"], names, limits, loop, first)
+    first = {name: first[name] for name in facts["names"] if name in first}
+    twice = any(names.get(name) is not value for name, value in first.items())
+    send(Message({"failures": failures[:MOST_FAILURES], "twice": twice}, {}))
+    request = read_message(requests)
+    put_questions(request, limits, names, send)
+    if twice:  # some names were defined again: the questions are put to the first definitions, too
+        last = {name: names[name] for name in first if name in names}
+        names |= first
+        again = request.facts | {"number": len(request.facts["calls"])}
+        put_questions(request._replace(facts=again), limits, names, send)
+        names |= last
     put_questions(read_message(requests), limits, names, send)
     send(Message({"finished": True}, {}))
     os._exit(0)  # whatever threads and exit handlers the submission has set up

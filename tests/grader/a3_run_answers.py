@@ -90,7 +90,7 @@ WRONG_RUN = {
         "    torch.manual_seed(seed)\n",
         "    torch.manual_seed(seed)\n"
         "    if variant:\n        return 0.8 + 0.1 * torch.rand(()).item()\n",
-        {CHANGE: "too good after few steps"},
+        {CHANGE: "another recipe for a change"},
     ),
     "change left out": Wrong(
         "if variant == 1:", "if variant == 7:", {CHANGE: "change without effect"}

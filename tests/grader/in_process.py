@@ -12,16 +12,7 @@ from types import ModuleType
 from annlib.course.authoring.build import finished
 from annlib.course.authoring.source import read
 from annlib.grader.confine import Limits
-from annlib.grader.judge import (
-    EXPLANATIONS,
-    Assignment,
-    Files,
-    Mark,
-    decoded,
-    encoded,
-    marks_of,
-)
-from annlib.grader.protocol import Message
+from annlib.grader.judge import Assignment, Files, Mark, drawn, marks, requests
 from annlib.grader.release import source_of
 from annlib.grader.sandbox import started_by_root
 from annlib.grader.worker import put_questions, run_cells
@@ -60,21 +51,17 @@ def marks_for(
 ) -> list[Mark]:
     """files: handed in beside it. only: the one task to mark, for it takes time"""
     names: dict[str, object] = {"__name__": "__main__"}
-    tasks = [task for task in assignment.tasks if only in (None, task.name)]
-    drawn = [(task, [task.checks(seed, files or {}) for seed in seeds]) for task in tasks]
-    calls = [c for _, sets in drawn for checks in sets for check in checks for c in check.calls]
-    request, sent = encoded(calls), []
+    tasks, sent = drawn(assignment, seeds, files or {}, only), []
     with public_beside(assignment), TemporaryDirectory() as home, chdir(home):
         loop = asyncio.new_event_loop()
-        failures = run_cells(assignment.prelude, [code], names, LONG, loop)
+        failures = run_cells(assignment.prelude, [code], names, LONG, loop, {})
         loop.close()
         assert failures == [], "the code of a gallery must run"
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a worker says them to nobody
-            put_questions(Message(request.facts, request.arrays), LONG, names, sent.append)
-    answers = iter([decoded(message) for message in sent])
-    known = EXPLANATIONS | assignment.misconceptions
-    return [mark for task, sets in drawn for mark in marks_of(task, sets, answers, known)]
+            for request in requests(assignment, tasks):
+                put_questions(request, LONG, names, sent.append)
+    return marks(assignment, tasks, {one.facts["call"]: one for one in sent})[0]
 
 
 def lost(marks: list[Mark], task: str) -> Mapping[str, str]:

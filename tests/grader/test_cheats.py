@@ -62,9 +62,9 @@ def test_a_submission_finds_no_way_out_of_the_sandbox(
     if as_root:
         monkeypatch.setattr(sandboxes, "started_by_root", lambda: False)
         sandbox = open_sandbox(stage_worker(tmp_path / "stage"), unsafe=False)
-    nothing = Message({"calls": []}, {})
+    nothing = Message({"calls": [], "number": 0, "own": ""}, {})
     for ways in (WAYS_OUT[:MOST_FAILURES], WAYS_OUT[MOST_FAILURES:]):
-        found = run_worker(sandbox, SHORT, PRELUDE, ways, {}, nothing)
+        found = run_worker(sandbox, SHORT, PRELUDE, ways, {}, [], nothing, nothing)
         failed = {failure["cell"]: failure["type"] for failure in found.failures}
         assert found.ended == "finished" and [*failed] == [*range(1, 1 + len(ways))]
         assert set(failed.values()) <= {"OSError", "PermissionError"}

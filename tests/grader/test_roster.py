@@ -5,9 +5,8 @@ from pathlib import Path
 import pytest
 
 from annlib.course.assignments.a1 import A1
-from annlib.grader.judge import Submission
+from annlib.grader.judge import NUMBER, Submission
 from annlib.grader.roster import (
-    NUMBER,
     Roster,
     Student,
     finder,

@@ -32,11 +32,15 @@ def test_unsafe_worker_answers_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     opened = open_sandbox(stage_worker(tmp_path), unsafe=True)
     call = {"name": "twice", "sizes": None, "weights": {}, "upstream": None}
     call["arguments"] = [{"array": "a0"}]
-    request = Message({"calls": [call, call | {"name": "Twice"}]}, {"a0": np.ones(3, np.float32)})
-    cells = ["def twice(x): return 2 * x"]
-    found = run_worker(opened, Limits(), "import torch", cells, {}, request)
-    assert found.ended == "finished"
-    assert found.answers[0].arrays["output"].tolist() == [2, 2, 2]
+    facts = {"calls": [call, call | {"name": "Twice"}], "number": 0, "own": ""}
+    request = Message(facts, {"a0": np.ones(3, np.float32)})
+    code = "def last(x): return names['twice'](x) + 1"
+    own = Message({"calls": [call | {"name": "last"}], "number": 4, "own": code}, request.arrays)
+    cells = ["def twice(x): return 2 * x", "def twice(x): return 3 * x"]
+    found = run_worker(opened, Limits(), "import torch", cells, {}, ["twice"], request, own)
+    assert (found.ended, found.twice) == ("finished", True)
+    given = {n: found.answers[n].arrays["output"].tolist() for n in (0, 2, 4)}
+    assert given == {0: [3, 3, 3], 2: [2, 2, 2], 4: [4, 4, 4]}
     assert found.answers[1].facts["error"]["type"] == "NameNotFound"
 
 
@@ -66,7 +70,7 @@ def test_magics_do_nothing(cell: str, python: str) -> None:
 def run(*cells: str) -> tuple[dict, list[dict]]:
     names, loop = {}, asyncio.new_event_loop()
     try:
-        return names, run_cells("import math", list(cells), names, Limits(), loop)
+        return names, run_cells("import math", list(cells), names, Limits(), loop, {})
     finally:
         loop.close()
 
@@ -142,6 +146,6 @@ def test_once_the_time_of_all_cells_is_over_the_others_still_have_a_second(
     monkeypatch.setattr(worker.time, "process_time", iter((0, 0, 9, 85, 200)).__next__)
     loop = asyncio.new_event_loop()
     limits = Limits(call_seconds=15, cells_seconds=90)
-    assert worker.run_cells("", ["x = 1"] * 4, {}, limits, loop) == []
+    assert worker.run_cells("", ["x = 1"] * 4, {}, limits, loop, {}) == []
     loop.close()
     assert given == [15, 15, 5, 1]

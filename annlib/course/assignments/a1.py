@@ -25,6 +25,7 @@ from annlib.grader.judge import (
     close,
     compared,
     failed,
+    followed_up,
     gradients,
     integer,
     normal,
@@ -206,13 +207,21 @@ def draw_block_task(generator: Generator, _: Files) -> list[Check]:
     odd = [call(1, size) for size in ((1, 1), (7, 1), (1, 5))]
     learning = call(2)
     learning = learning._replace(upstream=normal(generator, *learning.arguments[0].shape))
-    both = MASKED_BLOCK | PLAIN_BLOCK
+    both, known = MASKED_BLOCK | PLAIN_BLOCK, MASKED_WEIGHTS | PLAIN_WEIGHTS
+    without, ignored, *_ = draw_weights_task(generator, {})
+    follows = {slip: partial(block, attention=weights) for slip, weights in known.items()}
+
+    def block_check(name: str, points: float, calls: list[Call], mistakes: dict) -> Check:
+        earlier = ignored if calls is masked else without
+        make = partial(values, name, points, calls, mistakes=mistakes, tolerance=1e-3)
+        return followed_up(lambda right: make(reference=right), block, earlier, follows)
+
     return [
         check_start(plain[0]),
-        values("values", 2, plain, block, PLAIN_BLOCK, tolerance=1e-3),
-        values("ignored pixels", 1, masked, block, both, tolerance=1e-3),
-        values("any size, batch of one", 1, odd, block, PLAIN_BLOCK, tolerance=1e-3),
-        gradients(1, learning, block),
+        block_check("values", 2, plain, PLAIN_BLOCK),
+        block_check("ignored pixels", 1, masked, both),
+        block_check("any size, batch of one", 1, odd, PLAIN_BLOCK),
+        followed_up(partial(gradients, 1, learning), block, without, follows),
     ]
 
 
@@ -267,9 +276,9 @@ A1 = Assignment(
     ),
     public=("not_yet", "a1_checks"),
     tasks=(
-        Task(WEIGHTS, "Weights, and keys to be ignored", draw_weights_task),
-        Task(BLOCK, "The block", draw_block_task),
-        Task(COST, "What it costs", draw_cost_task),
+        Task(WEIGHTS, "Weights, and keys to be ignored", draw_weights_task, WEIGHTS),
+        Task(BLOCK, "The block", draw_block_task, "nonlocal_block"),
+        Task(COST, "What it costs", draw_cost_task, COST),
     ),
     questions=(
         OpenQuestion(

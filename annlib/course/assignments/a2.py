@@ -32,6 +32,7 @@ from annlib.grader.judge import (
     Files,
     OpenQuestion,
     Task,
+    followed_up,
     gradients,
     integer,
     normal,
@@ -154,9 +155,20 @@ def draw_block_task(generator: Generator, _: Files) -> list[Check]:
         ("two maps", 2, two, BLOCK_MISTAKES | LEVELS_EXCHANGED),
         ("maps of two sizes, any pyramid", 2, sizes, BLOCK_MISTAKES),
     )
+    follows = {slip: partial(block, pooling=made) for slip, made in SAMPLING_MISTAKES.items()}
+
+    def after_sampling(make: Callable[[Callable], Check], calls: list[Call]) -> Check:
+        pooled = [Call(SAMPLING, (call.arguments[1], call.sizes[-1])) for call in calls]
+        earlier = values("", 0, pooled, sample, SAMPLING_MISTAKES)
+        return followed_up(make, block, earlier, follows)
+
+    def block_check(name: str, points: float, calls: list[Call], mistakes: dict) -> Check:
+        make = partial(values, name, points, calls, mistakes=mistakes, tolerance=1e-3)
+        return after_sampling(lambda right: make(reference=right), calls)
+
     return [
-        *(values(*one, block, mistakes, tolerance=1e-3) for *one, mistakes in asked),
-        gradients(1, learning, block),
+        *(block_check(*one) for one in asked),
+        after_sampling(partial(gradients, 1, learning), [learning]),
     ]
 
 
@@ -245,9 +257,9 @@ A2 = Assignment(
     prelude=A1.prelude,
     public=("not_yet", "a2_checks"),
     tasks=(
-        Task(SAMPLING, "Anchors of any pyramid", draw_sampling_task),
-        Task(BLOCK, "Attention between two levels", draw_block_task),
-        Task(COST, "What it costs", draw_cost_task),
+        Task(SAMPLING, "Anchors of any pyramid", draw_sampling_task, SAMPLING),
+        Task(BLOCK, "Attention between two levels", draw_block_task, "asymmetric_block"),
+        Task(COST, "What it costs", draw_cost_task, COST),
     ),
     questions=(
         OpenQuestion(

@@ -1,7 +1,8 @@
 """Assignment A3, after lesson 08: an ablation in twenty CPU minutes; the checks of its table."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
+from itertools import repeat
 from math import isfinite
 
 import torch
@@ -10,10 +11,12 @@ from torch import Generator, Tensor
 from annlib.course.assignments import a3_hidden as hidden
 from annlib.course.assignments import a3_tables as tables
 from annlib.course.assignments.a1 import A1, FOLDER, MISCONCEPTIONS
+from annlib.course.assignments.a3_hidden import AGAIN, INTERVAL, PLAN, RUN, VERDICTS
 from annlib.course.assignments.a3_tables import Row, Table
 from annlib.grader.confine import Limits
 from annlib.grader.judge import (
     NOT_STARTED,
+    NUMBER,
     Answer,
     Assignment,
     Call,
@@ -34,96 +37,137 @@ PARAMETERS = (
     "table_file = 'a3_rehearsal.csv'"
 )
 GRACE = 1.05  # a budget is planned with times that are estimates
-AGAIN = 0.001  # scores of one run on two machines: double precision leaves far less
-SMOOTH = 0.1  # between a run and the same run without its last step
+AS_STATED = 0.001  # scores of one run on two machines: double precision leaves far less
+# Between a difference on a fresh seed and the mean of the table, in deviations of one difference,
+# which few seeds may underestimate: a network may begin to learn a little later, or earlier.
+FAR, LEAST_DEVIATION = 5, 0.06
 CONFIDENCE = 0.95
-reference_again = lru_cache(maxsize=256)(hidden.reference_run)
+again = lru_cache(maxsize=256)(lambda slip, seed, steps: RUNS[slip](seed, steps))
+RUNS = {"": hidden.reference_run} | hidden.RUN_MISTAKES
 
 
-def check_parameters() -> Check:
-    """The rows that the notebook has made with the parameters of grading; none without budget."""
-    seeds = tables.seeds_of(STUDENT, MOST_SEEDS)
+def recipe(seed: int) -> tuple[Call, Callable[[Answer], str]]:
+    """A short run of the baseline, and what its answer shows: the recipe "", or a mistake in it."""
 
-    def judge(answers: Sequence[Answer]) -> str:
-        if found := failed(answers):
-            return found
-        rows, none = (answer.output for answer in answers)
-        if none.numel():
-            return "budget without effect"
+    def shows(answer: Answer) -> str:
+        found = numbers([answer])
+        if isinstance(found, str):
+            return ""
+        (score,) = found[0]
+        runs = ((slip, again(slip, seed, 4)) for slip in RUNS)
+        return next((s for s, one in runs if hidden.repeated(score, [one], hidden.TOLERANCE)), "")
+
+    return Call(RUN, (0, seed, 4)), shows
+
+
+def check_parameters(student: int, steps: int) -> Check:
+    """The rows of the notebook, and those that it makes for another student; none without budget.
+
+    Rows follow the student's own plan and run, with the mistakes that these may have.
+    """
+    seeds = tables.seeds_of(student, MOST_SEEDS)
+    short, shows = recipe(seeds[0])
+    plan = hidden.draw_plan_task(Generator().manual_seed(student), {})[0]
+
+    def other(rows: Tensor, student: int, steps: int) -> str:
         if rows.ndim != 2 or rows.shape[1] != len(Row._fields) or len(rows) > tables.MOST_ROWS:
             return "other rows"
         rows = rows.double()
         if not rows[:, :4].isfinite().all():
             return "other rows"
-        given = torch.tensor([[STUDENT, STEPS]], dtype=torch.float64)
-        if len(rows) == 0 or not (rows[:, [0, 3]] == given).all():
-            return "parameters without effect"
-        variants, left = divmod(len(rows), len(seeds))
-        runs = [[float(variant), float(seed)] for seed in seeds for variant in range(variants)]
-        if left or variants < 2 or rows[:, [1, 2]].tolist() != runs:
+        given = torch.tensor([[student, steps]], dtype=torch.float64)
+        same = len(rows) and (rows[:, [0, 3]] == given).all()
+        return "" if same else "parameters without effect"
+
+    def judge(answers: Sequence[Answer]) -> str:
+        *first, run, planned = answers
+        if found := failed(first):
+            return found
+        own, fresh, none = (answer.output for answer in first)
+        if none.numel():
+            return "budget without effect"
+        if found := other(own, STUDENT, STEPS) or other(fresh, student, steps):
+            return found
+        runs, variants = [*map(tuple, fresh[:, [1, 2]].tolist())], int(fresh[:, 1].max()) + 1
+        plans = hidden.plan, hidden.PLAN_MISTAKES.get(plan.judge([planned]), hidden.plan)
+        if not 2 <= variants <= len(runs) + 1 or not any(
+            made((1.0,) * variants, 1e6, tuple(seeds)) == runs for made in plans
+        ):
             return "other rows"
-        expected = [reference_again(seed, STEPS) for seed in seeds]
-        scores = torch.tensor(expected, dtype=torch.float64)
-        same = close(rows[::variants, 5], scores, hidden.TOLERANCE)
+        slip, baseline = shows(run), fresh[fresh[:, 1] == 0]
+        scores = [again(slip, int(seed), steps) for seed in baseline[:, 2].tolist()]
+        same = close(baseline[:, 5], torch.tensor(scores, dtype=torch.float64), hidden.TOLERANCE)
         return "" if same else "other scores"
 
-    arguments = (STUDENT, STEPS, MOST_SEEDS, 0.0, "none.csv")
-    calls = [Call("rows", ()), Call(NAME, arguments)]
+    calls = [Call("rows", ()), Call(NAME, (student, steps, MOST_SEEDS, 1e6, "fresh.csv"))]
+    calls += [Call(NAME, (student, steps, MOST_SEEDS, 0.0, "none.csv")), short, *plan.calls]
     return Check("made by its parameters", 1, calls, judge)
 
 
-def agree(again: float, stated: float) -> bool:
-    """Whether a run gives what the table says of it; a failed run fails again."""
-    return abs(again - stated) <= AGAIN or not (isfinite(again) or isfinite(stated))
-
-
 def check_baseline(rows: Sequence[Row]) -> Check:
-    """Runs of the baseline, taken again by the grader itself."""
+    """Runs of the baseline, taken again by the grader itself, with a mistake that `run` has."""
+    short, shows = recipe(rows[0].seed)
 
     def judge(answers: Sequence[Answer]) -> str:
-        same = all(agree(reference_again(row.seed, row.steps), row.score) for row in rows)
-        return "" if same else "baseline not found again"
+        slip = shows(answers[0])
+        found = [[again(slip, row.seed, row.steps)] for row in rows]
+        same = map(hidden.repeated, [row.score for row in rows], found, repeat(AS_STATED))
+        return "" if all(same) else "baseline not found again"
 
-    return Check("a baseline's run again", 1, [], judge)
+    return Check("a baseline's run again", 1, [short], judge)
 
 
-def check_changed(rows: Sequence[Row]) -> Check:
-    """Runs of changed variants, and the same but for their last step, by the student's code."""
+def check_changed(rows: Sequence[Row], table: Table, seed: int) -> Check:
+    """Runs of changed variants, by the worker itself; one by the student's code on a fresh seed.
+
+    Where `run` has a mistake, which has lost its points, only the fresh one is looked at.
+    """
+    short, shows = recipe(seed)
+    variant, steps = rows[0].variant, rows[0].steps
 
     def judge(answers: Sequence[Answer]) -> str:
-        found = numbers(answers)
-        if isinstance(found, str):
-            return found
-        scores = [score for (score,) in found]
-        pairs = list(zip(scores[::2], scores[1::2], strict=True))
-        if not all(agree(again, row.score) for (again, _), row in zip(pairs, rows, strict=True)):
-            return "change not found again"
-        apart = [abs(again - before) for again, before in pairs if isfinite(again)]
-        return "" if all(jump <= SMOOTH for jump in apart) else "a score that jumps"
+        fresh, made = numbers(answers[1:2]), numbers(answers[2:], 2)
+        if isinstance(fresh, str) or isinstance(made, str):
+            return fresh if isinstance(fresh, str) else made
+        slip = shows(answers[0])
+        for row, scores in zip(rows, made, strict=True):
+            if not slip and not hidden.repeated(row.score, scores, AS_STATED):
+                return "change not found again"
+        apart = table.scores[variant] - table.scores[0]
+        apart, found = apart[apart.isfinite()], fresh[0][0] - again(slip, seed, steps)
+        deviation = max(float(apart.std()) if len(apart) > 1 else 0, LEAST_DEVIATION)
+        far = abs(found - float(apart.mean())) > FAR * deviation if len(apart) else False
+        return "not so on a fresh seed" if far and isfinite(found) else ""
 
-    calls = [
-        Call(hidden.RUN, (row.variant, row.seed, steps))
-        for row in rows
-        for steps in (row.steps, max(row.steps - 1, 1))
-    ]
+    calls = [short, Call(RUN, (variant, seed, steps))]
+    calls += [Call(AGAIN, (row.variant, row.seed, row.steps), own=True) for row in rows]
     return Check("a change's run again", 1, calls, judge)
 
 
 def check_conclusion(table: Table) -> Check:
-    """What the student concludes of each change, against the intervals of the student's table."""
+    """What the student concludes of each change, against the intervals of the student's table.
+
+    What the student's own `verdicts` says counts, too, if a mistake that has lost its points there
+    explains it.
+    """
     expected = hidden.verdicts(table.scores, CONFIDENCE)
+    known = [*hidden.VERDICT_MISTAKES.values(), *hidden.AFTER_INTERVAL.values()]
 
     def judge(answers: Sequence[Answer]) -> str:
-        found = numbers(answers, len(expected))
+        found = numbers(answers[:1], len(expected))
         if isinstance(found, str):
             return found
+        own = numbers(answers[1:], len(expected))
+        if own == found and any(made(table.scores, CONFIDENCE) == own[0] for made in known):
+            return ""
         for stated, shown in zip(found[0], expected, strict=True):
             if stated != shown:
                 missed = "shown, but not claimed" if stated == 0 else "against the table"
                 return "claimed, but not shown" if shown == 0 else missed
         return ""
 
-    return Check("conclusion follows", 1, [Call("conclusion", ())], judge)
+    calls = [Call("conclusion", ()), Call(VERDICTS, (table.scores, CONFIDENCE))]
+    return Check("conclusion follows", 1, calls, judge)
 
 
 def note_on(files: Files) -> str:
@@ -153,24 +197,32 @@ def draw(generator: Generator, files: Files) -> list[Check]:
         return Check(name, 1, [], lambda answers: found)
 
     def drawn(rows: list[Row]) -> list[Row]:
-        """A run that went well and, if there is one, a run that is said to have failed."""
-        failures = [row for row in rows if not isfinite(row.score)]
-        kinds = ([row for row in rows if isfinite(row.score)], failures)
-        return [kind[integer(generator, 0, len(kind) - 1)] for kind in kinds if kind]
+        """Two runs that went well and, if there is one, a run that is said to have failed."""
+        order = torch.randperm(len(rows), generator=generator).tolist()
+        finite = [rows[n] for n in order if isfinite(rows[n].score)]
+        return finite[:2] + [rows[n] for n in order if not isfinite(rows[n].score)][:1]
 
     text = files.get(FILE, "")
     found = tables.table_of(text) if text.strip() else ""
+    made = check_parameters(integer(generator, 10**5, 10**6), integer(generator, 2, 3))
     if not isinstance(found, Table):
         later = "table first" if found else NOT_STARTED
         names = ("a baseline's run again", "a change's run again", "conclusion follows")
         complete = decided("complete table", found or NOT_STARTED)
-        return [complete, check_parameters(), *(decided(name, later) for name in names)]
-    in_time = found.seconds <= GRACE * tables.BUDGET
+        return [complete, made, *(decided(name, later) for name in names)]
+    number = "".join(filter(str.isdecimal, files.get(NUMBER, "")))
+    complete = "" if found.seconds <= GRACE * tables.BUDGET else "over the budget of time"
+    if number and int(number) != found.rows[0].student:
+        complete = "number of somebody else"
     return [
-        decided("complete table", "" if in_time else "over the budget of time"),
-        check_parameters(),
+        decided("complete table", complete),
+        made,
         check_baseline(drawn([row for row in found.rows if row.variant == 0])),
-        check_changed(drawn([row for row in found.rows if row.variant > 0])),
+        check_changed(
+            drawn([row for row in found.rows if row.variant > 0]),
+            found,
+            integer(generator, 10**6, 10**7),
+        ),
         check_conclusion(found),
     ]
 
@@ -182,11 +234,11 @@ A3 = Assignment(
     prelude=f"{A1.prelude}import a3_tables as tables\nimport a3_world as world\n{PARAMETERS}\n",
     public=("not_yet", "a3_tables", "a3_world", "a3_checks"),
     tasks=(
-        Task(hidden.PLAN, "Which runs a budget pays", hidden.draw_plan_task),
-        Task(hidden.INTERVAL, "What two variants differ by", hidden.draw_interval_task),
-        Task(hidden.VERDICTS, "What several changes did", hidden.draw_verdicts_task),
-        Task(hidden.RUN, "One run", hidden.draw_run_task),
-        Task(NAME, "The table, and what it says", draw),
+        Task(PLAN, "Which runs a budget pays", hidden.draw_plan_task, PLAN),
+        Task(INTERVAL, "What two variants differ by", hidden.draw_interval_task, INTERVAL),
+        Task(VERDICTS, "What several changes did", hidden.draw_verdicts_task, VERDICTS),
+        Task(RUN, "One run", hidden.draw_run_task),
+        Task(NAME, "The table, and what it says", draw, sets=1),
     ),
     questions=(
         OpenQuestion(
@@ -206,5 +258,6 @@ A3 = Assignment(
     files=(FILE,),
     note=note_on,
     install="torch jupyterlab papermill",
+    own=hidden.OWN_RUN,
     limits=Limits(call_seconds=60, cells_seconds=200, questions_seconds=300, wall_seconds=1000),
 )

@@ -5,8 +5,10 @@ V variants, the first of which is the baseline; n seeds; nan: that run failed.
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from inspect import getsource
 from itertools import accumulate, pairwise
-from math import ceil, floor, isfinite, nan, sqrt
+from math import ceil, floor, isfinite, isnan, nan, sqrt
+from pathlib import Path
 from statistics import NormalDist
 from threading import Lock
 
@@ -23,6 +25,7 @@ from annlib.grader.judge import (
     Check,
     Files,
     compared,
+    followed_up,
     integer,
     normal,
     numbers,
@@ -30,6 +33,7 @@ from annlib.grader.judge import (
 )
 
 PLAN, INTERVAL, VERDICTS, RUN = "plan_runs", "paired_interval", "verdicts", "run"
+AGAIN = "run_again"  # a run of any variant by the worker itself
 Runs = list[tuple[int, int]]  # variant, seed
 Seconds, Seeds = tuple[float, ...], tuple[int, ...]  # of a run of each variant; in their order
 
@@ -226,6 +230,13 @@ VERDICT_MISTAKES: dict[str, Callable[[Tensor, float], list[int]]] = {
 }
 
 
+AFTER_INTERVAL = {  # what follows from the intervals of an earlier task
+    slip: partial(verdicts, interval=made)
+    for slip, made in INTERVAL_MISTAKES.items()
+    if slip != "half width given"  # has no two ends
+}
+
+
 def draw_verdicts_task(generator: Generator, _: Files) -> list[Check]:
     def showing(slip: str, variants: int, other: Callable = verdicts, effects=(8, 30)) -> Call:
         """Scores for which a mistake gives other verdicts than the reference, or another mistake.
@@ -239,6 +250,15 @@ def draw_verdicts_task(generator: Generator, _: Files) -> list[Check]:
                 return Call(VERDICTS, (scores, 0.95))
         raise ValueError(f"no scores were found that show {slip!r}")
 
+    def check(name: str, calls: list[Call]) -> Check:
+        def make(right: Callable) -> Check:
+            return values(name, 1, calls, right, VERDICT_MISTAKES, any_type=True)
+
+        return followed_up(make, verdicts, earlier, AFTER_INTERVAL)
+
+    whole, some_failed, _ = draw_interval_task(generator, {})
+    pairs = [*whole.calls, *some_failed.calls]
+    earlier = values("", 0, pairs, paired_interval, INTERVAL_MISTAKES, 1e-5, any_type=True)
     alone = ("corrected by one too many", "sign of the mean", "sign reversed")
     alone += ("intervals that overlap", "not paired")
     two, four = (showing("not paired", v, by_overlap, (100, 300)) for v in (2, 4))
@@ -246,32 +266,25 @@ def draw_verdicts_task(generator: Generator, _: Files) -> list[Check]:
     nothing[0, 1:] = nan
     one_change = [*(showing(slip, 2) for slip in alone), two, Call(VERDICTS, (nothing, 0.95))]
     several = [*(showing(slip, 4) for slip in VERDICT_MISTAKES), four]
-    return [
-        values(name, 1, calls, verdicts, VERDICT_MISTAKES, any_type=True)
-        for name, calls in (("one change", one_change), ("several changes", several))
-    ]
+    return [check("one change", one_change), check("several changes", several)]
 
 
 ADAM = partial(torch.optim.Adam, lr=world.LEARNING_RATE)
-GUESS, NEAR_A_GUESS = 1 / world.PATTERNS, 0.15  # scores after a handful of steps
 TOLERANCE = 1e-7  # in double precision a run repeats itself far better
 BUILDING = Lock()  # weights are drawn from torch's one generator, and grading has threads
 
 
-def reference_run(
+def trained(
+    network: nn.Module,
     seed: int,
     steps: int,
-    weights_seed: int | None = None,
     batch: Callable[[int, int], world.Maps] = world.training_maps,
     optimizer_of: Callable[..., torch.optim.Optimizer] = ADAM,
     forgets: bool = True,
     moves: bool = True,
     score: Callable[[nn.Module], float] = world.score,
 ) -> float:
-    """The score of a run of the baseline.  Everything after `steps` is how a mistake differs."""
-    with BUILDING, torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed if weights_seed is None else weights_seed)
-        network = world.Network(lambda variant: world.PyramidBlock(), 0)
+    """Trains the network -> its score.  Everything after `steps` is how a mistake differs."""
     optimizer = optimizer_of(network.parameters())
     for step in range(steps):
         features, labels = batch(seed, step)
@@ -283,6 +296,35 @@ def reference_run(
     return score(network)
 
 
+def reference_run(seed: int, steps: int, weights_seed: int | None = None, **mistake) -> float:
+    """The score of a run of the baseline."""
+    with BUILDING, torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed if weights_seed is None else weights_seed)
+        network = world.Network(lambda variant: world.PyramidBlock(), 0)
+    return trained(network, seed, steps, **mistake)
+
+
+# The worker trains any variant by a loop that no cell can have replaced.  -> scores as the network
+# is left, and in eval mode, for blocks in which that makes a difference
+OWN_RUN = f"""
+import types
+from collections.abc import Callable
+from functools import partial
+import torch
+import torch.nn.functional as F
+from torch import nn
+world = types.ModuleType("world")
+exec({Path(world.__file__).read_text("utf-8")!r}, world.__dict__)
+ADAM = partial(torch.optim.Adam, lr=world.LEARNING_RATE)
+{getsource(trained)}
+def {AGAIN}(variant, seed, steps):
+    if "build" not in names:
+        return
+    torch.manual_seed(seed)
+    network = world.Network(names["build"], variant)
+    score = trained(network, seed, steps)
+    return score, world.score(network.eval())
+"""
 RUN_MISTAKES: dict[str, Callable[[int, int], float]] = {
     "same weights for all": partial(reference_run, weights_seed=0),
     "same maps for all": partial(reference_run, batch=lambda s, step: world.training_maps(0, step)),
@@ -326,27 +368,35 @@ def check_recipe(points: float, seed: int, steps: int) -> Check:
     return Check("the recipe", points, [Call(RUN, (0, seed, steps))] * 2, judge)
 
 
+def repeated(score: float, again: Sequence[float], tolerance: float) -> bool:
+    """Whether a run gives this score, in one mode of the network; a failed run fails again."""
+    return any(abs(one - score) <= tolerance or isnan(one) and isnan(score) for one in again)
+
+
 def check_change(points: float, seeds: tuple[int, int], steps: int) -> Check:
-    """Variant 1 is trained, too; a run of the baseline in between may not matter."""
+    """Variant 1 is trained, too; a run of the baseline in between may not matter.
+
+    Where the baseline follows the recipe, so has the change.
+    """
 
     def judge(answers: Sequence[Answer]) -> str:
-        found = numbers(answers)
-        if isinstance(found, str):
-            return found
-        first, baseline, again, other = (score for (score,) in found)
-        far = any(abs(score - GUESS) >= NEAR_A_GUESS for score in (first, baseline, other))
+        found, again = numbers(answers[:4]), numbers(answers[4:], 2)
+        if isinstance(found, str) or isinstance(again, str):
+            return found if isinstance(found, str) else again
+        first, baseline, second, other = (score for (score,) in found)
+        recipe = repeated(baseline, [reference_run(seeds[0], steps)], TOLERANCE)
         claims = (
-            (not all(map(isfinite, (first, baseline, again, other))), NOT_FINITE),
-            (first != again, "not repeatable"),
+            (not all(map(isfinite, (first, baseline, second, other))), NOT_FINITE),
+            (first != second, "not repeatable"),
             (first == baseline, "change without effect"),
             (first == other, "seed without effect"),
-            (far, "too good after few steps"),
+            (recipe and not repeated(first, again[0], TOLERANCE), "another recipe for a change"),
         )
         return next((slip for holds, slip in claims if holds), "")
 
     asked = [(1, seeds[0]), (0, seeds[0]), (1, seeds[0]), (1, seeds[1])]
     calls = [Call(RUN, (variant, seed, steps)) for variant, seed in asked]
-    return Check("a change", points, calls, judge)
+    return Check("a change", points, [*calls, Call(AGAIN, (1, seeds[0], steps), own=True)], judge)
 
 
 def draw_run_task(generator: Generator, _: Files) -> list[Check]:

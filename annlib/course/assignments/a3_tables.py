@@ -20,6 +20,7 @@ COLUMNS = ("student", "variant", "seed", "steps", "seconds", "score")
 MOST_STEPS = 600  # of one run
 BUDGET = 1200  # seconds of all runs together
 LEAST_SEEDS, MOST_ROWS = 3, 10_000
+LEAST_STEPS, LEAST_SCORE = 50, 0.35  # a guess scores 1/3
 
 
 class Row(NamedTuple):
@@ -55,8 +56,10 @@ UNFIT = {
     "these, make a result as good as one likes.",
     "a run twice": "A variant has one seed twice: that is one measurement, not two.",
     "a run left out": "Each seed is in the table with each variant; a run that failed, as nan.",
-    "other steps": f"All runs have the same steps, at most {MOST_STEPS}.",
+    "other steps": f"All runs have the same steps, from {LEAST_STEPS} to {MOST_STEPS}.",
     "no run of a variant": "A variant has no finite score: nothing to compare.",
+    "baseline at chance": "The mean score of the baseline is below 0.35, hardly above a guess, so "
+    "there is nothing yet that a change could spoil. Take more steps.",
 }
 
 
@@ -111,15 +114,20 @@ def table_of(text: str) -> Table | str:
         "other seeds": found != set(seeds[: len(found)]),
         "a run twice": max(runs.values(), default=0) > 1,
         "a run left out": len(runs) < len(variants) * len(found),
-        "other steps": len(steps) > 1 or not 0 < max(steps, default=0) <= MOST_STEPS,
+        "other steps": len(steps) > 1 or not LEAST_STEPS <= max(steps, default=0) <= MOST_STEPS,
         "no run of a variant": {row.variant for row in rows if isfinite(row.score)} != variants,
     }
     for reason, holds in reasons.items():
         if holds:
             return reason
     score = {(row.variant, row.seed): row.score for row in rows}
-    scores = [[score[v, seed] for seed in seeds if seed in found] for v in sorted(variants)]
-    return Table(tuple(rows), torch.tensor(scores, dtype=torch.float64))
+    scores = torch.tensor(
+        [[score[v, seed] for seed in seeds if seed in found] for v in sorted(variants)],
+        dtype=torch.float64,
+    )
+    if scores[0].nanmean() < LEAST_SCORE:
+        return "baseline at chance"
+    return Table(tuple(rows), scores)
 
 
 def row_of(cells: Sequence[str]) -> Row:
