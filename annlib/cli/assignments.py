@@ -132,7 +132,14 @@ class Grade:
 
     def run(self) -> None:
         from annlib.grader.batch import asked_again, grade, keep, kept_seed, write_all
-        from annlib.grader.gradebook import LISTS, open_book, place_of, reweighted
+        from annlib.grader.gradebook import (
+            LATE,
+            POINTS,
+            REQUESTS,
+            ROSTER,
+            open_book,
+            reweighted,
+        )
         from annlib.grader.intake import collect
         from annlib.grader.release import template
         from annlib.grader.roster import identified, read_roster
@@ -146,21 +153,19 @@ class Grade:
             print(f"NOT ISOLATED, your files can be read and deleted: {missing}", file=sys.stderr)
         assignment = named(self.assignment)
         out = self.out or Path("build/grades") / assignment.name
-        place = place_of(out, "roster", self.roster)
-        roster = read_roster(place) if place else {}
+        seed, key = kept_seed(out, assignment.name, self.seed)
+        lists = {ROSTER: self.roster, LATE: self.late, REQUESTS: self.requests, POINTS: self.points}
+        for name, path in lists.items():
+            if path:
+                keep(out / name, path.read_bytes())
+        roster = read_roster(out / ROSTER) if (out / ROSTER).exists() else {}
         whole = identified(collect(self.submissions, assignment), roster)
         submissions = share_of(whole, self.share, self.seed)
-        seed, key = kept_seed(out, assignment.name, self.seed)
-        lists = {"late": self.late, "requests": self.requests, "points": self.points}
         settings = {"percent": self.late_percent, "days": self.late_days, "grace": self.grace}
         settings["anonymous"] = self.anonymous or None
-        counted, weights, book, kept = open_book(
-            assignment, whole, roster, out, lists, settings, key
-        )
-        kept |= {LISTS["roster"]: place.read_bytes()} if place else {}
-        for name, content in kept.items():
-            keep(out / name, content)
-        results, changed = grade(
+        students = {one.student for one in whole}
+        counted, book = open_book(assignment, students, roster, out, settings, key)
+        results = grade(
             assignment,
             asked_again(submissions, book.requests),
             out,
@@ -173,8 +178,8 @@ class Grade:
         )
         if not self.share:
             book = book._replace(similar=similar(whole, template(ROOT, assignment)))
-            results = reweighted(results, weights)
-            print("\n".join(map(str, write_all(counted, results, changed, out, book))))
+            written = write_all(counted, reweighted(results, counted), out, book)
+            print("\n".join(map(str, written)))
 
 
 def share_of(found: list, share: tuple[int, int] | None, seed: int | None) -> list:

@@ -94,8 +94,8 @@ def grade(
     log: Callable[[str], None],
     limits: Limits | None = None,
     user: int | None = None,
-) -> tuple[list[Result], list[str]]:
-    """-> the results of all, by student; and a line for each whose points have changed
+) -> list[Result]:
+    """The results of all, by student.
 
     limits: others than those of the assignment. user: of the workers, where root started this
 
@@ -135,18 +135,7 @@ def grade(
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
-    results = [read_result(result_path(out, one.student))[1] for one in submissions]
-    changed = []  # check by check
-    for result in results:
-        earlier = before[result.student]
-        old = {(m.task, m.check): m.points for m in earlier[1].marks} if earlier else {}
-        for one in result.marks:
-            was = old.get((one.task, one.check), one.points)
-            if was != one.points:
-                changed.append(
-                    f"{result.student}: {one.task}, {one.check}: {was:g} -> {one.points:g}"
-                )
-    return results, changed
+    return [read_result(result_path(out, one.student))[1] for one in submissions]
 
 
 def asked_again(
@@ -174,19 +163,17 @@ def page_name(key: str, student: str) -> str:
 def write_all(
     assignment: Assignment,
     results: Sequence[Result],
-    changed: Sequence[str],
     out: Path,
     book: Gradebook = Gradebook(),
 ) -> list[Path]:
-    """Returns the files that a teacher opens first.  changed: check by check, of a regrade"""
+    """Returns the files that a teacher opens first."""
     _, key = kept_seed(out, assignment.name, None)
     book = book._replace(key=key)
     totals = {result.student: total(assignment, result, book) for result in results}
-    sums, kept_sums = changed_sums(assignment, results, book, out)
     log = out / "changes.txt"
     before = log.read_text(encoding="utf-8") if log.exists() else ""
     waiting = [line for line in lost(book.given, results) if line not in before]
-    new = [*changed, *sums, *waiting]
+    new = [*changed_sums(assignment, results, book, out), *waiting]
     if new:
         before += "\n".join((f"{datetime.now():%Y-%m-%d %H:%M}", *new, "", ""))
     pages = {r.student: feedback(assignment, r, totals[r.student], book) for r in results}
@@ -211,7 +198,6 @@ def write_all(
         "answers.html": answers_page(assignment, results, book),
         SHEET: sheet_csv(assignment, results, book.given, book.requests, called, book.mark),
         "feedback.html": page("index.html", title, rows=index),
-        "sums.json": kept_sums,
     }
     if book.roster:
         files["moodle.csv"] = moodle_csv(assignment, totals, book)

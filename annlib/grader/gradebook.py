@@ -2,14 +2,14 @@
 
 import json
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
-from math import isfinite
+from math import inf
 from pathlib import Path
 from typing import NamedTuple
 
 from annlib.grader.by_hand import SHEET, Sheet, counts, read_sheet
-from annlib.grader.judge import Assignment, Check, Files, Generator, Result, Submission, Task
+from annlib.grader.judge import Assignment, Check, Files, Generator, Mark, Result, Task
 from annlib.grader.roster import (
     LatePolicy,
     Roster,
@@ -17,13 +17,10 @@ from annlib.grader.roster import (
     read_days,
     read_requests,
 )
+from annlib.model.checkpoint import write_atomically
 
-LISTS = {
-    **{"roster": "roster.csv", "late": "late.csv"},
-    **{"requests": "requests.csv", "points": "points.toml"},
-}
+ROSTER, LATE, REQUESTS, POINTS = "roster.csv", "late.csv", "requests.csv", "points.toml"
 SETTINGS = "settings.json"
-Weights = Mapping[str, Mapping[str, float]]  # task -> check -> points; question -> rubric
 
 
 class Gradebook(NamedTuple):
@@ -91,130 +88,110 @@ def total(assignment: Assignment, result: Result, book: Gradebook) -> Total:
 
 def changed_sums(
     assignment: Assignment, results: Sequence[Result], book: Gradebook, out: Path
-) -> tuple[list[str], str]:
-    """A line for each student whose points are others than the last time; what to keep of them."""
+) -> list[str]:
+    """A line for each student whose points are others than the last time; keeps those of now."""
     path, lines = out / "sums.json", []
     before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     now = {result.student: total(assignment, result, book)._asdict() for result in results}
+    write_atomically(path, json.dumps(now, indent=1).encode())
     for student, new in now.items():
         old = before.get(student, new)
+        pairs = [(name, old["parts"].get(name), points) for name, points in new["parts"].items()]
         causes = [
-            f"{name} {shown_points(old['parts'].get(name))} -> {shown_points(points)}"
-            for name, points in new["parts"].items()
-            if old["parts"].get(name) != points
+            " -> ".join("unread" if one is None else f"{one:g}" for one in two).join((f"{n} ", ""))
+            for n, *two in (*pairs, ("share kept, by lateness,", old["kept"], new["kept"]))
+            if two[0] != two[1]
         ]
-        if old["kept"] != new["kept"]:
-            causes.append(
-                f"{100 * old['kept']:g} % -> {100 * new['kept']:g} % kept, as it was late"
-            )
         if causes:
-            sums = (f"{Total(**one).so_far:g}" for one in (old, new))
-            lines.append(f"{student}: {' -> '.join(sums)} ({'; '.join(causes)})")
+            sums = " -> ".join(f"{Total(**one).so_far:g}" for one in (old, new))
+            lines.append(f"{student}: {sums} ({'; '.join(causes)})")
     for student in sorted(before.keys() - now.keys()):
         lines.append(f"{student}: {Total(**before[student]).so_far:g} -> nothing handed in")
-    return lines, json.dumps(now, indent=1)
+    return lines
 
 
-def shown_points(points: float | None) -> str:
-    return "unread" if points is None else f"{points:g}"
+def read_points(path: Path, assignment: Assignment) -> tuple[Assignment, LatePolicy]:
+    """The assignment with the points of a TOML file, and its rule for lateness.
 
-
-def read_points(path: Path, assignment: Assignment) -> tuple[Weights, LatePolicy]:
-    """Points by a TOML file: a table for each task (its checks, or `points` for all of them
-    together), for each open question (its rubric), and `late`. Raises ValueError."""
+    It has a table for each task (its checks, or `points` for all of them together), for each open
+    question (its rubric), and `late`. Raises ValueError for anything else.
+    """
     with path.open("rb") as file:
         try:
             tables = tomllib.load(file)
         except tomllib.TOMLDecodeError as error:
             raise ValueError(f"{path} is not TOML: {error}.") from error
-    late, weights = tables.pop("late", {}), {}
     checks = {t.name: {c.name: c.points for c in t.checks(0, {})} for t in assignment.tasks}
-    questions = [question.name for question in assignment.questions]
-    for name, table in (*tables.items(), ("late", late)):
-        known = checks.get(name, {"points": 0}) if name in checks else None
-        known = LatePolicy._fields if name == "late" else known and (*known, "points")
-        numbers = isinstance(table, dict) and all(
-            type(n) in (int, float) and isfinite(n) and n >= 0 for n in table.values()
-        )
-        strange = [one for one in table if known and one not in known] if numbers else []
-        if not numbers or strange or name not in (*checks, *questions, "late"):
+    known = {task: (*names, "points") for task, names in checks.items()}
+    known |= {one.name: tables.get(one.name, ()) for one in assignment.questions}
+    known["late"] = LatePolicy._fields
+    for name, table in tables.items():
+        entries = table if isinstance(table, dict) else {"(no table)": table}
+        allowed = known.get(name, ()) if isinstance(table, dict) else ()
+        wrong = [
+            one
+            for one, n in entries.items()
+            if one not in allowed or type(n) not in (int, float) or not 0 <= n < inf
+        ]
+        if wrong:
+            names = "; ".join(f"[{one}] {', '.join(some)}" for one, some in known.items())
             raise ValueError(
-                f"{path}: [{name}] {', '.join(strange)} is not a task, check or question of "
-                f"{assignment.name} with numbers of points from 0. Tables: "
-                f"{', '.join((*checks, *questions, 'late'))}; "
-                + "; ".join(f"[{task}] has {', '.join(names)}" for task, names in checks.items())
+                f"{path}: [{name}] {', '.join(wrong)} is not a part of {assignment.name} with a "
+                f"number of points from 0, so nobody would get it. There is: {names}."
             )
-        if name in checks:
-            factor = table.get("points", old := sum(checks[name].values())) / (old or 1)
-            weights[name] = {c: table.get(c, factor * points) for c, points in checks[name].items()}
-        elif name in questions:
-            weights[name] = table
-    return weights, LatePolicy(**late)
-
-
-def weighted(assignment: Assignment, weights: Weights) -> Assignment:
-    """The assignment with other points."""
 
     def drawn(task: Task, generator: Generator, files: Files) -> list[Check]:
-        checks = task.draw(generator, files)
-        return [one._replace(points=weights[task.name].get(one.name, one.points)) for one in checks]
+        table, old = tables[task.name], sum(checks[task.name].values())
+        factor = table.get("points", old) / (old or 1)
+        found = task.draw(generator, files)
+        return [c._replace(points=table.get(c.name, factor * c.points)) for c in found]
 
     return assignment._replace(
         tasks=[
-            task._replace(draw=partial(drawn, task)) if task.name in weights else task
+            task._replace(draw=partial(drawn, task)) if task.name in tables else task
             for task in assignment.tasks
         ],
         questions=[
-            one._replace(rubric=dict(weights.get(one.name, one.rubric)))
-            for one in assignment.questions
+            one._replace(rubric=tables.get(one.name, one.rubric)) for one in assignment.questions
         ],
-    )
+    ), LatePolicy(**tables.get("late", {}))
 
 
-def reweighted(results: Sequence[Result], weights: Weights) -> list[Result]:
-    """The results with other points: nothing has to run again."""
-    return [
-        result._replace(
-            marks=tuple(
-                one._replace(points=one.points / one.out_of * most, out_of=most)
-                if one.out_of and (most := weights.get(one.task, {}).get(one.check)) is not None
-                else one
-                for one in result.marks
-            )
-        )
-        for result in results
-    ]
+def reweighted(results: Sequence[Result], assignment: Assignment) -> list[Result]:
+    """The results with the points of this assignment: nothing has to run again."""
+    most = {(t.name, c.name): c.points for t in assignment.tasks for c in t.checks(0, {})}
+
+    def counted(one: Mark) -> Mark:
+        out_of = most.get((one.task, one.check), one.out_of)
+        return one._replace(points=one.points / (one.out_of or 1) * out_of, out_of=out_of)
+
+    return [result._replace(marks=tuple(map(counted, result.marks))) for result in results]
 
 
 def open_book(
     assignment: Assignment,
-    submissions: Sequence[Submission],
+    students: Collection[str],
     roster: Roster,
     out: Path,
-    lists: Mapping[str, Path | None],
     settings: Mapping[str, float | bool | None],
     key: str,
-) -> tuple[Assignment, Weights, Gradebook, dict[str, bytes]]:
-    """The assignment with the points and the book that the teacher's files give.
+) -> tuple[Assignment, Gradebook]:
+    """The assignment with the points, and the book, that the files in the output folder give.
 
-    lists: "late", "requests", "points" -> a new file, or None for the one that is kept in the
-    folder. settings: of lateness, and "anonymous"; None as before. Also the files to keep there.
+    students: who has handed in. settings: of lateness, and "anonymous"; None: as before
     """
-    places = {name: place_of(out, name, given) for name, given in lists.items()}
-    path = out / SETTINGS
+    path, late = out / SETTINGS, LatePolicy()
     known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     known |= {name: value for name, value in settings.items() if value is not None}
-    weights, late = {}, LatePolicy()
-    if places["points"]:
-        weights, late = read_points(places["points"], assignment)
-        assignment = weighted(assignment, weights)
+    if (out / POINTS).exists():
+        assignment, late = read_points(out / POINTS, assignment)
     late = late._replace(**{n: v for n, v in known.items() if n in LatePolicy._fields})
     if min(late) < 0 or late.percent > 100:
         raise ValueError(
             f"{late.percent:g} % a day, {late.days:g} days and {late.grace:g} minutes: points "
             "could grow. Give 0 to 100 %, and days and minutes from 0."
         )
-    students = {one.student for one in submissions}
+    write_atomically(path, json.dumps(known, indent=1).encode())
     anybody = finder(students, roster, key)
 
     def find(cell: str) -> str | None:
@@ -222,15 +199,9 @@ def open_book(
         return student if (student := anybody(cell)) in students else None
 
     mark, given = read_sheet(out / SHEET, assignment, find)
-    days, unknown = read_days(places["late"], anybody) if places["late"] else ({}, [])
-    requests = read_requests(places["requests"], find, assignment) if places["requests"] else {}
-    book = Gradebook(roster, days, late, given, requests, known.get("anonymous", False), unknown)
-    kept = {LISTS[name]: place.read_bytes() for name, place in places.items() if place}
-    kept[SETTINGS] = json.dumps(known, indent=1).encode()
-    return assignment, weights, book._replace(mark=mark, key=key), kept
-
-
-def place_of(out: Path, name: str, given: Path | None) -> Path | None:
-    """A list of the teacher's: the new one, or the one that is kept in the folder."""
-    kept = out / LISTS[name]
-    return given or (kept if kept.exists() else None)
+    days, unknown = read_days(out / LATE, anybody) if (out / LATE).exists() else ({}, [])
+    asked = out / REQUESTS
+    requests = read_requests(asked, find, assignment) if asked.exists() else {}
+    anonymous = known.get("anonymous", False)
+    book = Gradebook(roster, days, late, given, requests, anonymous, unknown, (), mark, key)
+    return assignment, book

@@ -12,7 +12,7 @@ import nbformat
 
 from annlib.course.authoring.build import end_of_function, notebook_text
 from annlib.course.authoring.source import MARKER, Cell, read
-from annlib.grader.gradebook import read_points, weighted
+from annlib.grader.gradebook import read_points
 from annlib.grader.intake import parsed
 from annlib.grader.judge import Assignment, Submission
 
@@ -57,8 +57,7 @@ def edition(root: Path, assignment: Assignment, which: str, points: Path | None 
             "Students would read something else than they get: make them agree."
         )
     if points:
-        weights, late = read_points(points, assignment)
-        assignment = weighted(assignment, weights)
+        assignment, late = read_points(points, assignment)
         parts = iter([part.points for part in (*assignment.tasks, *assignment.questions)])
         for number, cell in enumerate(lesson.cells):
             text = POINTS.sub(lambda found: f"*{next(parts):g} points", cell.text)

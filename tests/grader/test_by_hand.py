@@ -168,7 +168,7 @@ def test_student_reads_points_and_remark_and_nobody_elses() -> None:
 def test_grading_again_keeps_what_was_written_and_adds_the_newcomer(tmp_path: Path) -> None:
     given = read(written(tmp_path, f"anna,{NAME},1,fine\n"), ("anna",))
     kept_seed(tmp_path, "A1", 7)
-    opened = write_all(A1, RESULTS, [], tmp_path, Gradebook(given=given))
+    opened = write_all(A1, RESULTS, tmp_path, Gradebook(given=given))
     known = ("anna", NAME, "1", "fine", fingerprint(result("anna"), NAME), "")
     assert [*known] in cells(read_exactly(tmp_path / SHEET))
     assert tmp_path / SHEET in opened  # other answers are still to be read
@@ -182,7 +182,7 @@ def test_points_wait_while_the_answer_is_another_than_was_read(tmp_path: Path) -
     given = read(written(tmp_path, sheet([anna], given)))
     other = anna._replace(open_answers={NAME: "nothing at all"})
     kept_seed(tmp_path, "A1", 7)
-    opened = write_all(A1, [other], [], tmp_path, Gradebook(given=given))
+    opened = write_all(A1, [other], tmp_path, Gradebook(given=given))
     assert "anna,2,0,2,," in read_exactly(tmp_path / "grades.csv")
     assert f"anna: {NAME} has changed" in (tmp_path / "changes.txt").read_text(encoding="utf-8")
     assert tmp_path / SHEET in opened
@@ -190,7 +190,7 @@ def test_points_wait_while_the_answer_is_another_than_was_read(tmp_path: Path) -
     assert f"anna,{NAME},5,fine," in text and CHANGED.split(",")[0] in text, "nothing is lost"
     again = text.replace(given["anna", NAME].answer, "")
     given = read(written(tmp_path, again))
-    write_all(A1, [other], [], tmp_path, Gradebook(given=given))
+    write_all(A1, [other], tmp_path, Gradebook(given=given))
     assert "anna,2,0,2,7," in read_exactly(tmp_path / "grades.csv")
     changes = (tmp_path / "changes.txt").read_text(encoding="utf-8")
     assert f"anna: 2 -> 7 ({NAME} unread -> 5)" in changes

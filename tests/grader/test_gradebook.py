@@ -16,7 +16,7 @@ from rederive import rows_of, sums
 from annlib.cli.assignments import Grade
 from annlib.course.assignments.a1 import A1
 from annlib.grader import batch
-from annlib.grader.gradebook import read_points, weighted
+from annlib.grader.gradebook import read_points
 from annlib.grader.judge import Mark, Result
 from annlib.grader.release import release
 
@@ -207,7 +207,7 @@ def test_points_and_lateness_stand_in_the_notebook_that_students_get(tmp_path: P
     path.write_text(POINTS)
     with zipfile.ZipFile(release(ROOT, A1, tmp_path, path)) as archive:
         text = archive.read("A1/A1.ipynb").decode()
-    given = weighted(A1, read_points(path, A1)[0])
+    given, _ = read_points(path, A1)
     assert [part.points for part in (*given.tasks, *given.questions)] == [9, 6, 4.5, 2.5]
     for points in ("*9 points", "*6 points", "*4.5 points", "*2.5 points", "**Points:** 22"):
         assert points in text
@@ -218,10 +218,10 @@ def test_points_and_lateness_stand_in_the_notebook_that_students_get(tmp_path: P
     ("text", "reason"),
     [
         ("[nothing]\nx = 1", "nothing"),
-        ("[attention_weights]\n'another check' = 1", "another check"),
-        ("[attention_weights]\npoints = -1", "numbers"),
-        ("[attention_weights]\npoints = 'many'", "numbers"),
-        ("attention_weights = 3", "numbers"),
+        ("[attention_weights]\n'another check' = 1", "another check is not a part"),
+        ("[attention_weights]\npoints = -1", "number of points"),
+        ("[attention_weights]\npoints = 'many'", "number of points"),
+        ("attention_weights = 3", "number of points"),
         ("[late]\nweeks = 1", "weeks"),
         ("[late", "not TOML"),
     ],

@@ -64,7 +64,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         unknown=["late list: carl is not known here"],
     )
     kept_seed(out, "A1", 7)
-    write_all(A1, results, [], out, book)
+    write_all(A1, results, out, book)
     return out
 
 
