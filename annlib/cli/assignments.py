@@ -132,14 +132,7 @@ class Grade:
 
     def run(self) -> None:
         from annlib.grader.batch import asked_again, grade, keep, kept_seed, write_all
-        from annlib.grader.gradebook import (
-            LATE,
-            POINTS,
-            REQUESTS,
-            ROSTER,
-            open_book,
-            reweighted,
-        )
+        from annlib.grader.gradebook import FILES, open_book, reweighted
         from annlib.grader.intake import collect
         from annlib.grader.release import template
         from annlib.grader.roster import identified, read_roster
@@ -154,11 +147,11 @@ class Grade:
         assignment = named(self.assignment)
         out = self.out or Path("build/grades") / assignment.name
         seed, key = kept_seed(out, assignment.name, self.seed)
-        lists = {ROSTER: self.roster, LATE: self.late, REQUESTS: self.requests, POINTS: self.points}
-        for name, path in lists.items():
+        given = (self.roster, self.late, self.requests, self.points)
+        for name, path in zip(FILES, given, strict=True):
             if path:
                 keep(out / name, path.read_bytes())
-        roster = read_roster(out / ROSTER) if (out / ROSTER).exists() else {}
+        roster = read_roster(out / FILES[0]) if (out / FILES[0]).exists() else {}
         whole = identified(collect(self.submissions, assignment), roster)
         submissions = share_of(whole, self.share, self.seed)
         settings = {"percent": self.late_percent, "days": self.late_days, "grace": self.grace}

@@ -11,13 +11,12 @@ import secrets
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from datetime import datetime
 from pathlib import Path
 
-from annlib.grader.by_hand import SHEET, lost, sheet_csv
+from annlib.grader.by_hand import SHEET, sheet_csv
 from annlib.grader.confine import Limits
 from annlib.grader.feedback import answers_page, feedback, page
-from annlib.grader.gradebook import Gradebook, changed_sums, total
+from annlib.grader.gradebook import Gradebook, log_changes, total
 from annlib.grader.judge import Assignment, Mark, Result, Submission, mark
 from annlib.grader.platforms import canvas_csv, feedback_zip, moodle_csv
 from annlib.grader.reports import class_report, grades_csv, note_on, number
@@ -170,12 +169,7 @@ def write_all(
     _, key = kept_seed(out, assignment.name, None)
     book = book._replace(key=key)
     totals = {result.student: total(assignment, result, book) for result in results}
-    log = out / "changes.txt"
-    before = log.read_text(encoding="utf-8") if log.exists() else ""
-    waiting = [line for line in lost(book.given, results) if line not in before]
-    new = [*changed_sums(assignment, results, book, out), *waiting]
-    if new:
-        before += "\n".join((f"{datetime.now():%Y-%m-%d %H:%M}", *new, "", ""))
+    changed = log_changes(totals, out)
     pages = {r.student: feedback(assignment, r, totals[r.student], book) for r in results}
     index = [
         (
@@ -194,7 +188,6 @@ def write_all(
     files: dict[str, str | bytes] = {
         "grades.csv": grades_csv(assignment, results, totals, book),
         "report.html": class_report(assignment, results, totals, book),
-        "changes.txt": before,
         "answers.html": answers_page(assignment, results, book),
         SHEET: sheet_csv(assignment, results, book.given, book.requests, called, book.mark),
         "feedback.html": page("index.html", title, rows=index),
@@ -206,5 +199,5 @@ def write_all(
     for name, content in files.items():
         keep(out / name, content)
     unread = any(one.whole is None for one in totals.values())
-    first = ["grades.csv", "report.html", *(["changes.txt"] if new else [])]
+    first = ["grades.csv", "report.html", *(["changes.txt"] if changed else [])]
     return [out / name for name in (*first, *(["answers.html", SHEET] if unread else []))]

@@ -97,16 +97,6 @@ def counts(one: Given, result: Result, task: str) -> bool:
     return one.answer in ("", fingerprint(result, task))
 
 
-def lost(given: Sheet, results: Sequence[Result]) -> list[str]:
-    """A line for each answer that has changed since it was read."""
-    by_student = {result.student: result for result in results}
-    return [
-        f"{student}: {task} has changed since it was read"
-        for (student, task), one in sorted(given.items())
-        if student in by_student and not counts(one, by_student[student], task)
-    ]
-
-
 def sheet_csv(
     assignment: Assignment,
     results: Sequence[Result],

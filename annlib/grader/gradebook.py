@@ -3,6 +3,7 @@
 import json
 import tomllib
 from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
 from functools import partial
 from math import inf
 from pathlib import Path
@@ -19,7 +20,7 @@ from annlib.grader.roster import (
 )
 from annlib.model.checkpoint import write_atomically
 
-ROSTER, LATE, REQUESTS, POINTS = "roster.csv", "late.csv", "requests.csv", "points.toml"
+FILES = ("roster.csv", "late.csv", "requests.csv", "points.toml")  # of the teacher's
 SETTINGS = "settings.json"
 
 
@@ -86,28 +87,29 @@ def total(assignment: Assignment, result: Result, book: Gradebook) -> Total:
     return Total(parts, tuple(decided), days, book.late.kept(days))
 
 
-def changed_sums(
-    assignment: Assignment, results: Sequence[Result], book: Gradebook, out: Path
-) -> list[str]:
-    """A line for each student whose points are others than the last time; keeps those of now."""
-    path, lines = out / "sums.json", []
+def log_changes(totals: Mapping[str, Total], out: Path) -> bool:
+    """Adds a line to changes.txt for each student whose points are others than the last time."""
+    path, log, lines = out / "sums.json", out / "changes.txt", []
     before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    now = {result.student: total(assignment, result, book)._asdict() for result in results}
-    write_atomically(path, json.dumps(now, indent=1).encode())
-    for student, new in now.items():
-        old = before.get(student, new)
-        pairs = [(name, old["parts"].get(name), points) for name, points in new["parts"].items()]
+    for student, new in totals.items():
+        old = Total(**before[student]) if student in before else new
+        pairs = [(name, old.parts.get(name), points) for name, points in new.parts.items()]
         causes = [
-            " -> ".join("unread" if one is None else f"{one:g}" for one in two).join((f"{n} ", ""))
-            for n, *two in (*pairs, ("share kept, by lateness,", old["kept"], new["kept"]))
+            f"{n} {' -> '.join('unread' if one is None else f'{one:g}' for one in two)}"
+            for n, *two in (*pairs, ("share kept, by lateness,", old.kept, new.kept))
             if two[0] != two[1]
         ]
         if causes:
-            sums = " -> ".join(f"{Total(**one).so_far:g}" for one in (old, new))
-            lines.append(f"{student}: {sums} ({'; '.join(causes)})")
-    for student in sorted(before.keys() - now.keys()):
-        lines.append(f"{student}: {Total(**before[student]).so_far:g} -> nothing handed in")
-    return lines
+            lines.append(f"{student}: {old.so_far:g} -> {new.so_far:g} ({'; '.join(causes)})\n")
+    for student in sorted(before.keys() - totals.keys()):
+        lines.append(f"{student}: {Total(**before[student]).so_far:g} -> nothing handed in\n")
+    if lines:  # kept before the sums: after an interruption lines are there twice, never missing
+        earlier = log.read_text(encoding="utf-8") if log.exists() else ""
+        text = f"{earlier}{datetime.now():%Y-%m-%d %H:%M}\n{''.join(lines)}\n"
+        write_atomically(log, text.encode())
+    now = {student: one._asdict() for student, one in totals.items()}
+    write_atomically(path, json.dumps(now, indent=1).encode())
+    return bool(lines)
 
 
 def read_points(path: Path, assignment: Assignment) -> tuple[Assignment, LatePolicy]:
@@ -181,10 +183,11 @@ def open_book(
     students: who has handed in. settings: of lateness, and "anonymous"; None: as before
     """
     path, late = out / SETTINGS, LatePolicy()
+    _, lateness, asked, points = (out / name for name in FILES)
     known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     known |= {name: value for name, value in settings.items() if value is not None}
-    if (out / POINTS).exists():
-        assignment, late = read_points(out / POINTS, assignment)
+    if points.exists():
+        assignment, late = read_points(points, assignment)
     late = late._replace(**{n: v for n, v in known.items() if n in LatePolicy._fields})
     if min(late) < 0 or late.percent > 100:
         raise ValueError(
@@ -199,8 +202,7 @@ def open_book(
         return student if (student := anybody(cell)) in students else None
 
     mark, given = read_sheet(out / SHEET, assignment, find)
-    days, unknown = read_days(out / LATE, anybody) if (out / LATE).exists() else ({}, [])
-    asked = out / REQUESTS
+    days, unknown = read_days(lateness, anybody) if lateness.exists() else ({}, [])
     requests = read_requests(asked, find, assignment) if asked.exists() else {}
     anonymous = known.get("anonymous", False)
     book = Gradebook(roster, days, late, given, requests, anonymous, unknown, (), mark, key)
