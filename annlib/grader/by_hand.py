@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from annlib.grader.judge import Assignment, Result
-from annlib.grader.roster import Find, plain
-from annlib.grader.tables import csv_text, read_table, safe_cell
+from annlib.grader.roster import Find, read_tasks
+from annlib.grader.tables import csv_text, safe_cell
 
 SHEET = "by_hand.csv"
 HEADS = ["student", "task", "points", "remark", "answer", "note"]
@@ -54,24 +54,18 @@ def read_sheet(path: Path, assignment: Assignment, find: Find) -> tuple[str, She
     Takes commas or semicolons, as spreadsheets of different countries save them. Raises ValueError
     for a line that would count for somebody else, or for nobody.
     """
-    if not path.exists():
-        return ",", {}
-    mark, lines = read_table(path)
+    mark, lines = read_tasks(path, find, assignment)
     most = {part.name: part.points for part in (*assignment.tasks, *assignment.questions)}
     rubrics = {question.name: len(question.rubric) for question in assignment.questions}
     given: dict[tuple[str, str], Given] = {}
-    for line in lines:
+    for (student, task), line in lines.items():
         cells = (*line.cells, *[""] * (FILLED_IN - len(line.cells)))
-        if plain(cells[0]) == "student" and plain(cells[1]) in ("task", "question"):
-            continue
-        student, task, points, remark = find(cells[0]), cells[1].strip(), *cells[2:FILLED_IN]
+        *_, points, remark = cells[:FILLED_IN]
         answer = "".join(cells[FILLED_IN : FILLED_IN + 1])
-        whole = len(line.cells) >= 3 and not any(cells[len(HEADS) :]) and PRINT.fullmatch(answer)
-        if not whole or student is None or task not in most or (student, task) in given:
+        if len(line.cells) < 3 or any(cells[len(HEADS) :]) or not PRINT.fullmatch(answer):
             raise ValueError(
-                f"{line.place}: {mark.join(cells)!r} is not a task of one student who handed in, "
-                f"or is there twice, so points would be lost. Lines are {mark.join(HEADS)}, names "
-                f"as in grades.csv; tasks: {', '.join(most)}. Take out what is no longer needed."
+                f"{line.place}: {mark.join(cells)!r} has too few or too many cells, so points "
+                f"would be lost. Lines are {mark.join(HEADS)}; put a remark with {mark} in quotes."
             )
         if not points.strip() and not remark.strip():
             continue

@@ -16,7 +16,7 @@ from annlib.grader.roster import (
     Roster,
     finder,
     read_days,
-    read_requests,
+    read_tasks,
 )
 from annlib.model.checkpoint import write_atomically
 
@@ -203,7 +203,8 @@ def open_book(
 
     mark, given = read_sheet(out / SHEET, assignment, find)
     days, unknown = read_days(lateness, anybody) if lateness.exists() else ({}, [])
-    requests = read_requests(asked, find, assignment) if asked.exists() else {}
+    _, lines = read_tasks(asked, find, assignment)
+    requests = {key: "".join(line.cells[2:3]) for key, line in lines.items()}
     anonymous = known.get("anonymous", False)
     book = Gradebook(roster, days, late, given, requests, anonymous, unknown, (), mark, key)
     return assignment, book

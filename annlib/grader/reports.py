@@ -121,7 +121,8 @@ def class_report(
     rows.append(("sums, all read, after lateness", *summary(sums)))
     tenths = histogram([result.points for result in graded], most)
     look = [(book.name(r.student), note_on(r)) for r in sorted(results) if note_on(r)]
-    look += [(book.name(one), f"{task}: {why}") for (one, task), why in book.requests.items()]
+    open_requests = [(key, why) for key, why in book.requests.items() if key not in book.given]
+    look += [(book.name(one), f"asks about {task}: {why}") for (one, task), why in open_requests]
     look += [("a list", one) for one in book.unknown]
     look += [(book.name(one), "nothing handed in") for one in book.missing(results)]
     sections = {

@@ -211,23 +211,27 @@ def read_days(path: Path, find: Find) -> tuple[dict[str, float], list[str]]:
     return days, unknown
 
 
-def read_requests(path: Path, find: Find, assignment: Assignment) -> dict[tuple[str, str], str]:
-    """(student, task) -> why it should be looked at again, from lines student, task, reason.
+def read_tasks(
+    path: Path, find: Find, assignment: Assignment
+) -> tuple[str, dict[tuple[str, str], Line]]:
+    """The separator, and the line of each (student, task); nothing if there is no such file.
 
-    Raises ValueError for a line that nobody would look at.
+    Raises ValueError for a line that would count for somebody else, or for nobody.
     """
-    _, lines = read_table(path)
+    mark, lines = read_table(path) if path.exists() else (",", [])
     tasks = [part.name for part in (*assignment.tasks, *assignment.questions)]
-    requests: dict[tuple[str, str], str] = {}
+    found: dict[tuple[str, str], Line] = {}
     for line in lines:
-        student, task, reason, *_ = [*line.cells, "", "", ""]
-        if [plain(student), plain(task)] == ["student", "task"]:
+        student, task, *_ = (*line.cells, "")
+        if plain(student) == "student" and plain(task) in ("task", "question"):
             continue
-        found = find(student)
-        if found is None or task.strip() not in tasks:
+        key = find(student) or "", task.strip()
+        if not key[0] or key[1] not in tasks or key in found:
             raise ValueError(
-                f"{line.place}: {student!r}, {task!r} is not a task of a student, so the request "
-                f"would be lost. Tasks: {', '.join(tasks)}."
+                f"{line.place}: {mark.join(line.cells)!r} is not a task of one student who handed "
+                f"in, or is there twice, so it would be lost. Lines are student{mark}task{mark}"
+                f"..., names as in grades.csv; tasks: {', '.join(tasks)}. Take out what is no "
+                "longer needed."
             )
-        requests[found, task.strip()] = reason
-    return requests
+        found[key] = line
+    return mark, found

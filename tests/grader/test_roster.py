@@ -12,8 +12,8 @@ from annlib.grader.roster import (
     finder,
     identified,
     read_days,
-    read_requests,
     read_roster,
+    read_tasks,
 )
 from annlib.grader.tables import read_table
 
@@ -153,14 +153,14 @@ def test_a_line_by_which_points_would_stay_is_refused(tmp_path: Path, line: str)
         read_days(file(tmp_path, f"{line}\n"), finder({"anna"}, {}))
 
 
-def test_requests_are_read_with_their_reasons(tmp_path: Path) -> None:
+def test_lines_about_tasks_are_read_whole(tmp_path: Path) -> None:
     path = file(tmp_path, 'student;task;reason\nanna;NonlocalBlock;"why;\nindeed"\n')
-    assert read_requests(path, finder({"anna"}, {}), A1) == {
-        ("anna", "NonlocalBlock"): "why;\nindeed"
-    }
-    for line in ("carl,NonlocalBlock,x", "anna,nothing,x"):
-        with pytest.raises(ValueError, match="would be lost"):
-            read_requests(file(tmp_path, line), finder({"anna"}, {}), A1)
+    mark, found = read_tasks(path, finder({"anna"}, {}), A1)
+    assert mark == ";" and [*found] == [("anna", "NonlocalBlock")]
+    assert found["anna", "NonlocalBlock"].cells[2] == "why;\nindeed"
+    for line in ("carl,NonlocalBlock,x", "anna,nothing,x", "anna"):
+        with pytest.raises(ValueError, match="line 1.*would be lost"):
+            read_tasks(file(tmp_path, line), finder({"anna"}, {}), A1)
 
 
 def test_places_of_lines_are_those_of_an_editor(tmp_path: Path) -> None:
