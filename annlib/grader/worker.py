@@ -17,7 +17,7 @@ import signal
 import sys
 import time
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -229,6 +229,30 @@ def put_questions(
         send(reply._replace(facts=reply.facts | {"call": number}))
 
 
+def changed(asked: list[str], first: dict, last: dict) -> dict[str, object]:
+    """The first definitions of names that were defined again."""
+    return {n: first[n] for n in asked if n in first and last.get(n) is not first[n]}
+
+
+def put_all(
+    messages: Iterator[Message],
+    limits: Limits,
+    names: dict,
+    earlier: dict,
+    send: Callable[[Message], None],
+) -> None:
+    """Puts the questions, then once more to earlier definitions, if any; then those of own code."""
+    request = next(messages)
+    put_questions(request, limits, names, send)
+    if earlier:
+        last = {name: names.get(name) for name in earlier}
+        names |= earlier
+        again = request.facts | {"number": len(request.facts["calls"])}
+        put_questions(request._replace(facts=again), limits, names, send)
+        names |= last
+    put_questions(next(messages), limits, names, send)
+
+
 def main() -> None:
     requests = os.fdopen(os.dup(0), "rb")
     facts = read_message(requests).facts
@@ -258,18 +282,9 @@ def main() -> None:
         exec(compile(source, name, "exec"), module.__dict__)
     names, first = {"__name__": "__main__", "__builtins__": __builtins__}, {}
     failures = run_cells(facts["prelude"], facts["cells"], names, limits, loop, first)
-    first = {name: first[name] for name in facts["names"] if name in first}
-    twice = any(names.get(name) is not value for name, value in first.items())
-    send(Message({"failures": failures[:MOST_FAILURES], "twice": twice}, {}))
-    request = read_message(requests)
-    put_questions(request, limits, names, send)
-    if twice:  # some names were defined again: the questions are put to the first definitions, too
-        last = {name: names[name] for name in first if name in names}
-        names |= first
-        again = request.facts | {"number": len(request.facts["calls"])}
-        put_questions(request._replace(facts=again), limits, names, send)
-        names |= last
-    put_questions(read_message(requests), limits, names, send)
+    earlier = changed(facts["names"], first, names)
+    send(Message({"failures": failures[:MOST_FAILURES], "twice": bool(earlier)}, {}))
+    put_all((read_message(requests) for _ in range(2)), limits, names, earlier, send)
     send(Message({"finished": True}, {}))
     os._exit(0)  # whatever threads and exit handlers the submission has set up
 

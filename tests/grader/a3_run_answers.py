@@ -7,8 +7,9 @@ from collections.abc import Callable
 from known import Gallery, Wrong, WrongFile, everywhere
 
 from annlib.course.assignments import a3_tables as tables
+from annlib.grader.judge import NUMBER
 
-RECIPE, CHANGE = "the recipe", "a change"
+RECIPE, CHANGE, NO_EFFECT = "the recipe", "a change", "parameters without effect"
 STEP = """        optimizer.zero_grad()
         F.cross_entropy(network(features), labels, ignore_index=world.IGNORE).backward()
         optimizer.step()
@@ -134,6 +135,12 @@ def better(row: dict[str, str]) -> dict[str, str]:
     return row | {"score": f"{float(row['score']) + 0.3:.6f}"}
 
 
+def untrained(row: dict[str, str]) -> dict[str, str]:
+    """A change that no network was trained for: better than the baseline by a little noise."""
+    noise = int(row["seed"]) % 997 / 1e4
+    return row if row["variant"] == "0" else row | {"score": f"{0.45 + noise:.6f}"}
+
+
 def unfit(change: Change, misconception: str) -> WrongFile:
     """A table that is not looked at any further."""
     return WrongFile(rows(change), {COMPLETE: misconception} | everywhere(LATER, "table first"))
@@ -212,7 +219,15 @@ WRONG_CODE = {
         "def run(variant, seed, steps, before=run):\n"
         "    return 0.9 if steps > 50 and variant else before(variant, seed, steps)\n\n\n"
         "def conclusion",
-        {AGAIN: "change not found again"},
+        {AGAIN: "not so on a fresh seed"},
+    ),
+    "rehearsal memorised": Wrong(
+        RETURNED,
+        "    return [(4711, v, s, 2, 1, 0.33) for s in tables.seeds_of(4711, 2) for v in (0, 1)]\n",
+        {MADE: "budget without effect"},
+    ),
+    "rehearsal kept": Wrong(
+        RETURNED, "    return [(4711, *row[1:3], 2, *row[4:]) for row in rows]\n", {MADE: NO_EFFECT}
     ),
 }
 WRONG_TABLES = {
@@ -243,6 +258,17 @@ WRONG_TABLES = {
         with_field("steps", "90", lambda row: row["variant"] == "1"), "other steps"
     ),
     "far too long": unfit(with_field("steps", "5000"), "other steps"),
+    "one step at chance": unfit(
+        lambda found: with_field("steps", "1")(with_field("score", "0.3333")(found)), "other steps"
+    ),
+    "at chance": unfit(with_field("score", "0.34"), "baseline at chance"),
+    "never trained": WrongFile(
+        rows(lambda found: [untrained(row) for row in found]),
+        {AGAIN: "change not found again", CLAIM: "against the table"},
+    ),
+    "number of somebody else": WrongFile(
+        lambda text: text, {COMPLETE: "number of somebody else"}, {NUMBER: "ab202"}
+    ),
     "an hour": WrongFile(rows(with_field("seconds", "200")), {COMPLETE: "over the budget of time"}),
     "failures made up": WrongFile(
         rows(with_field("score", "nan", lambda row: float(row["score"]) > 0.35)),

@@ -5,6 +5,7 @@ SECRET, OUTSIDE and PORT stand for a file of the teacher's, a place outside, and
 
 import socket
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -148,15 +149,14 @@ class Attempt(NamedTuple):
     reached: list[str]
 
 
-def attempted(name: str, sandbox: Sandbox, folder: Path) -> Attempt:
-    """Grades a cheat, with a secret in the folder and a port that listens."""
+def attempted(cells: Sequence[str], sandbox: Sandbox, folder: Path) -> Attempt:
+    """Grades cells, with a secret in the folder and a port that listens."""
     secret, outside = folder / "secret.txt", folder / "outside.txt"
     secret.write_text("the answers")
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.setblocking(False)
         words = {"SECRET": str(secret), "OUTSIDE": str(outside)}
         words["PORT"] = str(server.getsockname()[1])
-        cells = CHEATS[name]
         for word, meant in words.items():
             cells = tuple(cell.replace(word, meant) for cell in cells)
         one = Submission("eve", ("eve.ipynb",), cells, {}, "", "", {})

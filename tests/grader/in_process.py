@@ -15,7 +15,7 @@ from annlib.grader.confine import Limits
 from annlib.grader.judge import Assignment, Files, Mark, drawn, marks, requests
 from annlib.grader.release import source_of
 from annlib.grader.sandbox import started_by_root
-from annlib.grader.worker import put_questions, run_cells
+from annlib.grader.worker import changed, put_all, run_cells
 
 ROOT = Path(__file__).parents[2]
 LONG = Limits(call_seconds=100, cells_seconds=100)
@@ -42,26 +42,33 @@ def public_beside(assignment: Assignment) -> Iterator[dict[str, ModuleType]]:
             del sys.modules[name]
 
 
-def marks_for(
-    code: str,
+def marks_for(code: str, assignment: Assignment, *how: object, **named: object) -> list[Mark]:
+    """The marks of code that must run; further arguments as for `in_process`."""
+    found, failures = in_process([code], assignment, *how, **named)
+    assert failures == [], "the code of a gallery must run"
+    return found
+
+
+def in_process(
+    cells: Sequence[str],
     assignment: Assignment,
     seeds: Sequence[int] = (1, 2),
     files: Files | None = None,
     only: str | None = None,
-) -> list[Mark]:
-    """files: handed in beside it. only: the one task to mark, for it takes time"""
-    names: dict[str, object] = {"__name__": "__main__"}
+) -> tuple[list[Mark], list[dict]]:
+    """-> marks, cells that failed.  files: beside them. only: the one task to mark, to save time"""
+    names, first = {"__name__": "__main__"}, {}
     tasks, sent = drawn(assignment, seeds, files or {}, only), []
     with public_beside(assignment), TemporaryDirectory() as home, chdir(home):
         loop = asyncio.new_event_loop()
-        failures = run_cells(assignment.prelude, [code], names, LONG, loop, {})
+        failures = run_cells(assignment.prelude, list(cells), names, LONG, loop, first)
         loop.close()
-        assert failures == [], "the code of a gallery must run"
+        earlier = changed([task.name for task in assignment.tasks], first, names)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a worker says them to nobody
-            for request in requests(assignment, tasks):
-                put_questions(request, LONG, names, sent.append)
-    return marks(assignment, tasks, {one.facts["call"]: one for one in sent})[0]
+            put_all(iter(requests(assignment, tasks)), LONG, names, earlier, sent.append)
+    found = {one.facts["call"]: one for one in sent}
+    return marks(assignment, tasks, found, bool(earlier))[0], failures
 
 
 def lost(marks: list[Mark], task: str) -> Mapping[str, str]:

@@ -16,10 +16,14 @@ class Wrong(NamedTuple):
 
 
 class WrongFile(NamedTuple):
-    """A file that was handed in beside the right notebook, changed; and {check: misconception}."""
+    """A file that was handed in beside the right notebook, changed; and {check: misconception}.
+
+    beside: files that the teacher adds
+    """
 
     change: Callable[[str], str]
     loses: dict[str, str]
+    beside: Mapping[str, str] = {}
 
 
 class Gallery(NamedTuple):
@@ -53,7 +57,7 @@ def mistaken(answers: Mapping[str, str], cell: str, wrong: Wrong) -> str:
 def changed_files(assignment: str, wrong: WrongFile) -> dict[str, str]:
     """All files of an assignment, changed. Raises ValueError if nothing was."""
     before = FILES[assignment]
-    after = {name: wrong.change(text) for name, text in before.items()}
+    after = {name: wrong.change(text) for name, text in before.items()} | wrong.beside
     if after == before:
         raise ValueError(f"the files of {assignment} are the same after the change")
     return after

@@ -1,6 +1,6 @@
 """Assignment A3, after lesson 08: an ablation in twenty CPU minutes; the checks of its table."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from itertools import repeat
 from math import isfinite
@@ -46,18 +46,16 @@ again = lru_cache(maxsize=256)(lambda slip, seed, steps: RUNS[slip](seed, steps)
 RUNS = {"": hidden.reference_run} | hidden.RUN_MISTAKES
 
 
-def recipe(seed: int) -> tuple[Call, Callable[[Answer], str]]:
-    """A short run of the baseline, and what its answer shows: the recipe "", or a mistake in it."""
+SHORT = Call(RUN, (0, STUDENT, 2))  # a run of the baseline that shows which recipe `run` has
 
-    def shows(answer: Answer) -> str:
-        found = numbers([answer])
-        if isinstance(found, str):
-            return ""
-        (score,) = found[0]
-        runs = ((slip, again(slip, seed, 4)) for slip in RUNS)
-        return next((s for s, one in runs if hidden.repeated(score, [one], hidden.TOLERANCE)), "")
 
-    return Call(RUN, (0, seed, 4)), shows
+def recipe(answer: Answer) -> str:
+    """What a short run shows: the recipe, "", or a known mistake in it."""
+    found = numbers([answer])
+    if isinstance(found, str):
+        return ""
+    runs = ((slip, [again(slip, *SHORT.arguments[1:])]) for slip in RUNS)
+    return next((s for s, one in runs if hidden.repeated(found[0][0], one, hidden.TOLERANCE)), "")
 
 
 def check_parameters(student: int, steps: int) -> Check:
@@ -66,7 +64,6 @@ def check_parameters(student: int, steps: int) -> Check:
     Rows follow the student's own plan and run, with the mistakes that these may have.
     """
     seeds = tables.seeds_of(student, MOST_SEEDS)
-    short, shows = recipe(seeds[0])
     plan = hidden.draw_plan_task(Generator().manual_seed(student), {})[0]
 
     def other(rows: Tensor, student: int, steps: int) -> str:
@@ -94,27 +91,26 @@ def check_parameters(student: int, steps: int) -> Check:
             made((1.0,) * variants, 1e6, tuple(seeds)) == runs for made in plans
         ):
             return "other rows"
-        slip, baseline = shows(run), fresh[fresh[:, 1] == 0]
+        slip, baseline = recipe(run), fresh[fresh[:, 1] == 0]
         scores = [again(slip, int(seed), steps) for seed in baseline[:, 2].tolist()]
         same = close(baseline[:, 5], torch.tensor(scores, dtype=torch.float64), hidden.TOLERANCE)
         return "" if same else "other scores"
 
     calls = [Call("rows", ()), Call(NAME, (student, steps, MOST_SEEDS, 1e6, "fresh.csv"))]
-    calls += [Call(NAME, (student, steps, MOST_SEEDS, 0.0, "none.csv")), short, *plan.calls]
+    calls += [Call(NAME, (student, steps, MOST_SEEDS, 0.0, "none.csv")), SHORT, *plan.calls]
     return Check("made by its parameters", 1, calls, judge)
 
 
 def check_baseline(rows: Sequence[Row]) -> Check:
     """Runs of the baseline, taken again by the grader itself, with a mistake that `run` has."""
-    short, shows = recipe(rows[0].seed)
 
     def judge(answers: Sequence[Answer]) -> str:
-        slip = shows(answers[0])
+        slip = recipe(answers[0])
         found = [[again(slip, row.seed, row.steps)] for row in rows]
         same = map(hidden.repeated, [row.score for row in rows], found, repeat(AS_STATED))
         return "" if all(same) else "baseline not found again"
 
-    return Check("a baseline's run again", 1, [short], judge)
+    return Check("a baseline's run again", 1, [SHORT], judge)
 
 
 def check_changed(rows: Sequence[Row], table: Table, seed: int) -> Check:
@@ -122,14 +118,13 @@ def check_changed(rows: Sequence[Row], table: Table, seed: int) -> Check:
 
     Where `run` has a mistake, which has lost its points, only the fresh one is looked at.
     """
-    short, shows = recipe(seed)
     variant, steps = rows[0].variant, rows[0].steps
 
     def judge(answers: Sequence[Answer]) -> str:
         fresh, made = numbers(answers[1:2]), numbers(answers[2:], 2)
         if isinstance(fresh, str) or isinstance(made, str):
             return fresh if isinstance(fresh, str) else made
-        slip = shows(answers[0])
+        slip = recipe(answers[0])
         for row, scores in zip(rows, made, strict=True):
             if not slip and not hidden.repeated(row.score, scores, AS_STATED):
                 return "change not found again"
@@ -139,7 +134,7 @@ def check_changed(rows: Sequence[Row], table: Table, seed: int) -> Check:
         far = abs(found - float(apart.mean())) > FAR * deviation if len(apart) else False
         return "not so on a fresh seed" if far and isfinite(found) else ""
 
-    calls = [short, Call(RUN, (variant, seed, steps))]
+    calls = [SHORT, Call(RUN, (variant, seed, steps))]
     calls += [Call(AGAIN, (row.variant, row.seed, row.steps), own=True) for row in rows]
     return Check("a change's run again", 1, calls, judge)
 
