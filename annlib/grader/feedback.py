@@ -100,11 +100,12 @@ def answers_page(assignment: Assignment, results: Sequence[Result], book: Gradeb
         return code_of(book.key, result.student) if book.anonymous else book.name(result.student)
 
     def masked(text: str, student: str) -> str:
-        """Without what leads to the student, as far as the roster knows it."""
-        one = book.roster.get(student)
-        words = [student, *([one.name, one.number] if one else [])] if book.anonymous else []
-        for word in filter(None, words):
-            text = re.sub(re.escape(word), "[name]", text, flags=re.IGNORECASE)
+        """Without the student's names and numbers; those of less than four digits may be others."""
+        numbers = (student, book.roster[student].number) if student in book.roster else (student,)
+        name = book.name(student)
+        words = [name, *re.findall(r"\w{3,}", name), *(one for one in numbers if len(one) > 3)]
+        for word in words if book.anonymous else ():
+            text = re.sub(rf"(?<!\w){re.escape(word)}(?!\w)", "[name]", text, flags=re.IGNORECASE)
         return text
 
     def shown_of(result: Result, question: str) -> tuple:

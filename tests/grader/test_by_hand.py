@@ -247,13 +247,14 @@ def test_markdown_of_strangers_shows_and_runs_nothing(
 
 
 def test_answers_are_read_without_names_where_that_is_asked_for() -> None:
-    roster = {"17": Student("17", "Anna Muster", "", "90210")}
-    one = result("17")._replace(open_answers={NAME: "I, anna muster (90210), say 17."})
+    roster = {"1700": Student("1700", "Anna Muster", "", "90210")}
+    text = "I, anna muster (90210), say 17 and 117009, not 1700. Anna"
+    one = result("1700")._replace(open_answers={NAME: text})
     book = Gradebook(roster, anonymous=True, key="secret")
     page = answers_page(A1, [one], book)
-    assert code_of("secret", "17") in page and code_of("other", "17") not in page
-    assert "I, [name] ([name]), say [name]." in page
-    assert finder((), roster, "secret")(code_of("secret", "17")) == "17"
+    assert code_of("secret", "1700") in page and code_of("other", "1700") not in page
+    assert "I, [name] ([name]), say 17 and 117009, not [name]. [name]" in page
+    assert finder((), roster, "secret")(code_of("secret", "1700")) == "1700"
 
 
 @pytest.mark.parametrize(
