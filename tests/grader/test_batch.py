@@ -86,7 +86,7 @@ def test_points_are_the_same_in_any_order_with_any_number_of_jobs(
     assert {student: row[0] for student, row in rows.items() if student != "student"} == {
         "reference": "15",
         "blank": "0",
-        "'=cmd|calc": "10",
+        "'=cmd|calc": "11",  # a mask forgotten in task 1 costs nothing in task 2
         "Željko Ó": "15",
         "syntax": "3",
         "exit": "0",
