@@ -19,6 +19,7 @@ TOKENS, WORDS, WINDOW = 12, 6, 4  # a passage of 12 + 4 - 1 tokens of code is su
 # Fingerprints of one's own, and the part of the shorter work that is shared. Answers to A1 to A3
 # that were written independently share 0.2 and less, with one of three parts rewritten 0.6.
 LEAST, ENOUGH = 5, 0.5
+MOST_TOKENS = 30_000  # that are looked at: a notebook may have millions
 COMMON = 1 / 3  # of a class: what so many have comes from the course, or is the usual way
 LAYOUT = (
     *(tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT),
@@ -38,6 +39,8 @@ def code_tokens(cells: Iterable[str], renamed: bool = True) -> list[str]:
                 if token.type not in LAYOUT:
                     kind = "name" if name else "value" if value else token.string
                     found.append(kind if renamed else token.string)
+                if len(found) == MOST_TOKENS:
+                    return found
         except (tokenize.TokenError, SyntaxError):  # a cell that is not Python, up to there
             pass
     return found

@@ -13,7 +13,7 @@ from annlib.course.assignments.a1 import A1
 from annlib.grader.intake import parsed
 from annlib.grader.judge import Submission
 from annlib.grader.release import edition, template
-from annlib.grader.similarity import fingerprints, similar
+from annlib.grader.similarity import MOST_TOKENS, code_tokens, fingerprints, similar
 
 REFERENCE = solutions(A1)
 TEMPLATE = template(ROOT, A1)
@@ -108,6 +108,10 @@ def test_equal_passages_share_a_fingerprint_wherever_they_stand() -> None:
 def test_cells_that_are_not_python_stop_nothing() -> None:
     work = [submission(name, "def (:\n  '''", "%%bash\nls $(", "\x00") for name in "ab"]
     assert listed(*work) == []
+
+
+def test_of_endless_code_only_the_beginning_is_looked_at() -> None:
+    assert len(code_tokens(["x = 1 + y\n" * 10**6] * 3)) == MOST_TOKENS
 
 
 @pytest.mark.parametrize("gallery", a1_answers.GALLERIES, ids=lambda one: one.task)
