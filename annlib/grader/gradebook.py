@@ -45,7 +45,12 @@ class Gradebook(NamedTuple):
     key: str = ""
 
     def name(self, student: str) -> str:
-        return self.roster[student].name if student in self.roster else student
+        """As people read it; with the id where two have the same."""
+        if student not in self.roster:
+            return student
+        name = self.roster[student].name
+        same = sum(one.name == name for one in self.roster.values())
+        return name if same == 1 else f"{name} ({student})"
 
     def missing(self, results: Sequence[Result]) -> list[str]:
         """Who is on the roster and has not handed in."""

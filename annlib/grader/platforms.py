@@ -60,7 +60,7 @@ def feedback_zip(pages: Mapping[str, str], book: Gradebook) -> bytes:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         for student in book.roster.keys() & pages.keys():
-            name = "".join(c if c not in '_/\\:*?"<>|' else " " for c in book.name(student))
+            name = "".join(c if c not in '_/\\:*?"<>|' else " " for c in book.roster[student].name)
             folder = f"{name.strip('. ')}_{student}_assignsubmission_file_"
             archive.writestr(zipfile.ZipInfo(f"{folder}/feedback.html"), pages[student])
     return file.getvalue()

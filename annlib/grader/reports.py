@@ -101,9 +101,7 @@ def class_report(
     for result in sorted(graded):
         for one in result.marks:
             if one.misconception:
-                slips.setdefault((one.task, one.misconception), {})[book.name(result.student)] = (
-                    None
-                )
+                slips.setdefault((one.task, one.misconception), {})[result.student] = None
     same: dict[str, list[str]] = {}  # what was handed in beside the notebook, and who
     for result in sorted(results):
         same.setdefault(result.files_note, []).append(book.name(result.student))
@@ -145,7 +143,7 @@ def class_report(
         "Misconceptions": (
             ("task", "misconception", "students", "who"),
             [
-                (*key, len(who), ", ".join(who))
+                (*key, len(who), ", ".join(map(book.name, who)))
                 for key, who in sorted(slips.items(), key=lambda item: (-len(item[1]), item[0]))
             ],
         ),

@@ -26,6 +26,7 @@ from annlib.grader.intake import collect
 from annlib.grader.judge import Mark, Result, Submission, own_seed
 from annlib.grader.release import edition
 from annlib.grader.reports import class_report, grades_csv, histogram, note_on
+from annlib.grader.roster import Student
 from annlib.grader.sandbox import why_not
 from annlib.grader.tables import safe_cell
 
@@ -283,6 +284,13 @@ def test_report_counts_a_misconception_once_a_student() -> None:
     report = report_on(anna._replace(marks=anna.marks * 2), example("bert"))
     assert "<td>scale missing</td><td>2</td><td>anna, bert</td>" in report
     assert ">0 to 1.5</th><td>2</td><td>████" in report and ">13.5 to 15</th>" in report
+
+
+def test_two_students_of_one_name_stay_two() -> None:
+    roster = {one: Student(one, "Anna Muster") for one in "12"}
+    results = [example("1"), example("2")]
+    report = class_report(A1, results, totals(results), Gradebook(roster))
+    assert "<td>scale missing</td><td>2</td><td>Anna Muster (1), Anna Muster (2)</td>" in report
 
 
 def test_table_has_a_line_a_student_in_their_order() -> None:
