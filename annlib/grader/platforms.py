@@ -42,10 +42,15 @@ def moodle_csv(assignment: Assignment, totals: Mapping[str, Total], book: Gradeb
 
 
 def canvas_csv(assignment: Assignment, totals: Mapping[str, Total], book: Gradebook) -> str:
-    """What Canvas' gradebook imports; a sum that is not whole yet is left empty."""
-    rows = [[*CANVAS, assignment.name], ["    Points Possible", "", "", "", ""]]
-    rows[1].append(f"{assignment.points:g}")
-    for one in book.roster.values():
+    """What Canvas' gradebook imports; a sum that is not whole yet is left empty.
+
+    The column is called as in the gradebook that was the roster, by which Canvas finds it.
+    """
+    students = [*book.roster.values()]
+    known = [head for head in students[0].row if head.startswith(f"{assignment.name} (")]
+    rows = [[*CANVAS, *(known[:1] or [assignment.name])]]
+    rows.append(["    Points Possible", "", "", "", "", f"{assignment.points:g}"])
+    for one in students:
         grade = number(totals[one.id].whole) if one.id in totals else ""
         cells = (one.name, one.id, one.number, one.row.get("SIS Login ID", ""), one.group, grade)
         rows.append([*map(safe_cell, cells)])

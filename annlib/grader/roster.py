@@ -86,9 +86,8 @@ def read_roster(path: Path) -> Roster:
         )
     roster: dict[str, Student] = {}
     for line in lines[1:]:
-        cells = [cell.strip() for cell in line.cells]
-        cells += [""] * (len(lines[0].cells) - len(cells))
-        facts = {name: cells[number] for name, number in place.items()}
+        cells = [*line.cells, *[""] * (len(lines[0].cells) - len(line.cells))]
+        facts = {name: cells[number].strip() for name, number in place.items()}
         if matched := PARTICIPANT.fullmatch(facts["id"]):
             facts["id"] = matched[1]
         if not facts["id"] and plain(facts["name"]) == "points possible":
@@ -100,7 +99,7 @@ def read_roster(path: Path) -> Roster:
             )
         if "number" not in place and plain(lines[0].cells[place["id"]]) != "identifier":
             facts["number"] = facts["id"]
-        row = dict(zip(lines[0].cells, line.cells, strict=False))
+        row = dict(zip(lines[0].cells, cells, strict=False))
         roster[facts["id"]] = Student(**facts, row=row)
     return roster
 

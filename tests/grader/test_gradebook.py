@@ -202,6 +202,21 @@ def test_a_worksheet_of_moodle_comes_back_with_its_columns(
     assert text.count("Participant 100") == 8
 
 
+def test_a_gradebook_of_canvas_comes_back_under_its_own_heading(
+    make: Callable[[int], Class], pretended: list[str]
+) -> None:
+    lists, inbox, ids = make(8)
+    (lists / "canvas.csv").write_text(
+        "Student,ID,SIS User ID,SIS Login ID,Section,A0 (1),A1 (77),Final\n"
+        f'    Points Possible,,,,,5,20,\n"O\'Neil; {ids[0]}",{ids[0]},s1,oneil,x,3,,\nBert,9\n'
+    )
+    Grade("A1", inbox, lists / "out", roster=lists / "canvas.csv").run()
+    rows = rows_of(lists / "out/canvas.csv")
+    assert [*rows[0]] == ["Student", "ID", "SIS User ID", "SIS Login ID", "Section", "A1 (77)"]
+    assert [row["ID"] for row in rows] == ["", ids[0], "9"]
+    assert rows[1]["SIS Login ID"] == "oneil" and rows[0]["A1 (77)"] == "20"
+
+
 def test_points_and_lateness_stand_in_the_notebook_that_students_get(tmp_path: Path) -> None:
     path = tmp_path / "points.toml"
     path.write_text(POINTS)
