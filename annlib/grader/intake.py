@@ -191,7 +191,7 @@ def shown_in(cell: dict) -> tuple[str, dict[str, str]]:
         if len(image) <= MOST_IMAGE and PNG.fullmatch(image) and max(png_size(image)) <= MOST_SIDE:
             images[name] = image
         elif isinstance(text, str) and text.strip():
-            texts.append(text[:LONGEST_ANSWER].encode("utf-8", "replace").decode())
+            texts.append(text.strip("\n")[:LONGEST_ANSWER].encode("utf-8", "replace").decode())
     return "\n".join(texts), images
 
 
