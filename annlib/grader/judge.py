@@ -402,62 +402,54 @@ def own_seed(seed: int, assignment: str, submission: Submission, number: int) ->
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "big")
 
 
-def drawn(
-    assignment: Assignment, seeds: Sequence[int], files: Files, only: str | None = None
-) -> list[tuple[Task, list[list[Check]]]]:
-    """Each task, or the `only` one, with a list of its checks for each set of numbers."""
-    tasks = [task for task in assignment.tasks if only in (None, task.name)]
+Drawn = list[tuple[Task, list[list[Check]]]]  # each task, with its checks for each set of numbers
+
+
+def drawn(assignment: Assignment, seeds: Sequence[int], files: Files, only: str = "") -> Drawn:
+    """only: the name of one task, instead of all"""
+    tasks = [task for task in assignment.tasks if only in ("", task.name)]
     return [(task, [task.checks(one, files) for one in seeds[: task.sets]]) for task in tasks]
 
 
-def requests(assignment: Assignment, tasks: list[tuple[Task, list[list[Check]]]]) -> list[Message]:
+def calls_of(sets: Sequence[Sequence[Check]]) -> list[Call]:
+    return [call for checks in sets for check in checks for call in check.calls]
+
+
+def requests(assignment: Assignment, tasks: Drawn) -> list[Message]:
     """The questions, and those to the assignment's own code."""
-    calls = [
-        call for _, sets in tasks for checks in sets for check in checks for call in check.calls
-    ]
+    calls = [call for _, sets in tasks for call in calls_of(sets)]
     put, own = ([call for call in calls if call.own is which] for which in (False, True))
-    module = assignment.public[-1]
-    own += [
-        Call("public_check", (module, task.public, task.name)) for task, _ in tasks if task.public
-    ]
+    named = [(assignment.public[-1], task.public, task.name) for task, _ in tasks if task.public]
+    own += [Call("public_check", names) for names in named]
     return [encoded(put), encoded(own, 2 * len(put), PUBLIC_CHECK + assignment.own)]
 
 
 def marks(
-    assignment: Assignment,
-    tasks: list[tuple[Task, list[list[Check]]]],
-    found: Mapping[int, Message],
-    twice: bool = False,
+    assignment: Assignment, tasks: Drawn, found: Mapping[int, Message], twice: bool = False
 ) -> tuple[list[Mark], bool]:
     """One mark a check, and whether one is for an earlier definition, where these were asked, too.
 
     found: the worker's messages by the number of the question
     """
     explanations = EXPLANATIONS | assignment.misconceptions
-    calls = [
-        [call for checks in sets for check in checks for call in check.calls] for _, sets in tasks
-    ]
+    calls = [calls_of(sets) for _, sets in tasks]
     num_put = sum(not call.own for some in calls for call in some)
 
     def made(first: int) -> list[list[Mark]]:
         put, own = count(first), count(2 * num_put)
-        given = [
-            iter([decoded(found.get(next(own if call.own else put))) for call in some])
-            for some in calls
-        ]
+        numbers = [[next(own if call.own else put) for call in some] for some in calls]
         public = [found.get(next(own)) if task.public else None for task, _ in tasks]
         return [
-            marks_of(task, sets, answers, said and "error" not in said.facts, explanations)
-            for (task, sets), answers, said in zip(tasks, given, public, strict=True)
+            marks_of(
+                *(task, sets, iter([decoded(found.get(n)) for n in some])),
+                *(said and "error" not in said.facts, explanations),
+            )
+            for (task, sets), some, said in zip(tasks, numbers, public, strict=True)
         ]
 
-    def points(part: list[Mark]) -> float:
-        return sum(mark.points for mark in part)
-
     last = made(0)
-    best = (
-        [max(two, key=points) for two in zip(last, made(num_put), strict=True)] if twice else last
-    )
+    both = zip(last, made(num_put) if twice else last, strict=True)
+    best = [max(two, key=lambda part: sum(mark.points for mark in part)) for two in both]
     return [one for part in best for one in part], best != last
 
 
@@ -471,11 +463,8 @@ def mark(
     found, failures, ended, twice = {}, [], "not run", False
     if not submission.problem:
         names, public = [task.name for task in assignment.tasks], assignment.public_modules()
-        messages = requests(assignment, tasks)
-        cells = submission.cells
-        transcript = run_worker(
-            sandbox, limits, assignment.prelude, cells, public, names, *messages
-        )
+        told = (assignment.prelude, submission.cells, public, names)
+        transcript = run_worker(sandbox, limits, *told, *requests(assignment, tasks))
         failures, found, ended, twice = transcript
     given, earlier = marks(assignment, tasks, found, twice)
     files_note = assignment.note(files)[:LONGEST_NOTE]
@@ -503,10 +492,9 @@ def marks_of(
     for check, slip in zip(sets[0], slips, strict=True):
         told = STOPS_WITH if slip.startswith("stops with") else explanations.get(slip, "")
         if slip.startswith("stops with") or slip in UNEXPLAINED:
-            kinds = [
-                f"“{c.name}”" for c, other in zip(sets[0], slips, strict=True) if other == slip
-            ]
-            told = f"{told} {PUBLIC[passes].format(kinds=', '.join(kinds))}"
+            pairs = zip(sets[0], slips, strict=True)
+            kinds = ", ".join(f"“{one.name}”" for one, other in pairs if other == slip)
+            told = f"{told} {PUBLIC[passes].format(kinds=kinds)}"
         points = 0 if slip else check.points
         marks.append(Mark(task.name, check.name, points, check.points, slip, told))
     return marks

@@ -286,9 +286,8 @@ def run_worker(
     deadline = time.monotonic() + limits.wall_seconds
     try:
         requests = [packed(one) for one in (Message(facts, {}), calls, own)]
-        counts = len(calls.facts["calls"]), len(own.facts["calls"])
-        most_bytes = limits.answer_mib * 2**20
-        data, complaint, ended = exchange(process, *requests, counts[0], deadline, most_bytes)
+        counts, most = [len(one.facts["calls"]) for one in (calls, own)], limits.answer_mib * 2**20
+        data, complaint, ended = exchange(process, requests, counts[0], deadline, most)
     finally:  # the worker and all that it may have started; under bubblewrap all in its sandbox
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
@@ -313,21 +312,15 @@ def asked_twice(data: bytes | bytearray) -> bool:
 
 
 def exchange(
-    process: subprocess.Popen,
-    cells: bytes,
-    questions: bytes,
-    own: bytes,
-    num_calls: int,
-    deadline: float,
-    most_bytes: int,
+    process: subprocess.Popen, later: list[bytes], num_calls: int, deadline: float, most_bytes: int
 ) -> tuple[bytes, bytes, str]:
     """Sends cells, questions and own code, each in its time.  -> results, errors, why it was cut
 
-    Cells that knew the questions could tell them to the student by which of them fail, and how;
-    answers that knew the code could be made by it.
+    later: these three. Cells that knew the questions could tell them to the student by which of
+    them fail, and how; answers that knew the code could be made by it.
     """
     found = {process.stdout: bytearray(), process.stderr: bytearray()}
-    unsent, reading, later, due = memoryview(cells), set(found), [questions, own], 2
+    unsent, reading, due = memoryview(later.pop(0)), set(found), 2
     with selectors.DefaultSelector() as ready:
         ready.register(process.stdin, selectors.EVENT_WRITE)
         for stream in found:

@@ -95,6 +95,7 @@ WRONG_WEIGHTS = {
     ),
     "a number": Wrong("return scores.softmax(-1)", "return 'x'", {PLAIN: "stops with TypeError"}),
 }
+FOLLOWED_UP = WRONG_WEIGHTS.keys() - {"transposed", "a very small score", "a number"}
 RIGHT_BLOCK = {
     "einsum": """
 class NonlocalBlock(nn.Module):

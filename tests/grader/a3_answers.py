@@ -168,6 +168,7 @@ WRONG_INTERVAL = {
     "three dots": Wrong(f"return {ENDS}", "...", everywhere(ALL, "not started")),
 }
 
+FOLLOWED_UP = WRONG_INTERVAL.keys() - {"half width", "one pair is enough", "three dots"}
 ONE, SEVERAL = "one change", "several changes"
 EACH = "1 - (1 - confidence) / (len(scores) - 1)"
 LISTED = "[int(low > 0) - int(high < 0) for _, low, high in intervals]"

@@ -267,7 +267,9 @@ WRONG_TABLES = {
         {AGAIN: "change not found again", CLAIM: "against the table"},
     ),
     "number of somebody else": WrongFile(
-        lambda text: text, {COMPLETE: "number of somebody else"}, {NUMBER: "ab202"}
+        lambda text: text,
+        {COMPLETE: "number of somebody else"} | everywhere(LATER, "table first"),
+        {NUMBER: "ab202"},
     ),
     "an hour": WrongFile(rows(with_field("seconds", "200")), {COMPLETE: "over the budget of time"}),
     "failures made up": WrongFile(

@@ -54,7 +54,7 @@ def in_process(
     assignment: Assignment,
     seeds: Sequence[int] = (1, 2),
     files: Files | None = None,
-    only: str | None = None,
+    only: str = "",
 ) -> tuple[list[Mark], list[dict]]:
     """-> marks, cells that failed.  files: beside them. only: the one task to mark, to save time"""
     names, first = {"__name__": "__main__"}, {}

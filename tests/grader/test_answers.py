@@ -105,6 +105,47 @@ def loses_only(marks: list[Mark], task: str, loses: Mapping[str, str]) -> None:
     assert sum(mark.points for mark in marks) == sum(mark.out_of for mark in kept)
 
 
+FOLLOWED_UP = [  # a mistake in one task, and the task whose answer uses it
+    pytest.param(assignment, gallery, gallery.wrong[name], task, id=f"{task}-{name}", marks=marks)
+    for (assignment, gallery), task, names, marks in (
+        (PAIRS[0], "NonlocalBlock", a1_answers.FOLLOWED_UP, ()),
+        (
+            PAIRS[3],
+            "AsymmetricBlock",
+            a2_answers.WRONG_SAMPLING.keys() - {"square cells", "three dots"},
+            (),
+        ),
+        (PAIRS[7], "verdicts", a3_answers.FOLLOWED_UP, ()),
+        (PAIRS[6], "ablation", ("variant by variant", "numbered"), pytest.mark.slow),
+        (PAIRS[9], "ablation", ("from one", "no step"), pytest.mark.slow),
+    )
+    for name in sorted(names)
+]
+
+
+@pytest.mark.parametrize(("assignment", "gallery", "wrong", "task"), FOLLOWED_UP)
+def test_a_mistake_costs_nothing_in_a_later_task(
+    assignment: Assignment, gallery: Gallery, wrong: Wrong, task: str
+) -> None:
+    """Of A3's table only its making: the table that is handed in was made without the mistake."""
+    answers = REFERENCES[assignment.name]
+    code = "\n".join(
+        {**answers, gallery.cell: answers[gallery.cell].replace(wrong.old, wrong.new)}.values()
+    )
+    found = lost(marks_for(code, assignment, only=task), task)
+    assert found == {} or set(found.values()) == {NOT_STARTED}
+    assert lost(marks_for(code, assignment, only=gallery.task), gallery.task) == wrong.loses
+
+
+def test_a_mistake_that_is_the_blocks_own_is_not_forgiven() -> None:
+    """Its weights have the same mistake as those of the task before, and once more its own."""
+    answers = REFERENCES["A1"]
+    own = answers["block"].replace("query = self", "query = 2 * self")
+    scale = a1_answers.WRONG_WEIGHTS["no scale"]
+    code = answers["weights"].replace(scale.old, scale.new) + "\n" + own
+    assert lost(marks_for(code, A1, only="NonlocalBlock"), "NonlocalBlock").keys() >= {"values"}
+
+
 @pytest.mark.parametrize(("assignment", "gallery"), ALL)
 def test_galleries_are_large_enough(assignment: Assignment, gallery: Gallery) -> None:
     assert len(gallery.wrong) >= 8

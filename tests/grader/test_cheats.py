@@ -8,10 +8,11 @@ from cheats import CHEATS, attempted
 from in_process import AS_USER
 
 from annlib.course.assignments.a1 import A1
+from annlib.course.assignments.a3 import A3
 from annlib.grader import sandbox as sandboxes
 from annlib.grader.confine import Limits
 from annlib.grader.feedback import feedback
-from annlib.grader.judge import Call, encoded
+from annlib.grader.judge import Call, Submission, encoded, mark
 from annlib.grader.sandbox import Sandbox, open_sandbox, run_worker, stage_worker, why_not
 
 LONG = Limits(memory_gib=2)
@@ -73,6 +74,23 @@ def test_a_submission_finds_no_way_out_of_the_sandbox(
     assert (found.ended, found.failures) == ("finished", [])
     outcomes = found.answers[0].arrays["output"].tolist()
     assert {one.name: n for one, n in zip(refused, outcomes, strict=True) if n != 1} == {}
+
+
+THIEF = """
+import gc
+def run(variant, seed, steps):
+    for one in gc.get_objects():
+        if getattr(one, "__name__", "") == "run_again":
+            return one(variant, seed, steps)[0]
+    return 0.33
+"""
+
+
+def test_the_graders_own_run_cannot_be_used_for_an_answer(sandbox: Sandbox) -> None:
+    only_run = A3._replace(tasks=[task for task in A3.tasks if task.name == "run"])
+    thief = Submission("eve", ("eve.ipynb",), (THIEF,), {}, "", "", {})
+    result = mark(only_run, thief, 1, sandbox, A3.limits)
+    assert (result.points, result.ended) == (0, "finished")
 
 
 def test_feedback_tells_nothing_of_what_was_asked(sandbox: Sandbox, tmp_path: Path) -> None:

@@ -115,6 +115,18 @@ def test_a_second_answer_to_a_question_is_not_heard() -> None:
     assert transcript.answers[0].facts["error"]["type"] == "First"
 
 
+def test_answers_that_come_once_the_own_code_is_known_are_not_heard() -> None:
+    """Two questions, and one for own code, which follows after two answers of any kind."""
+    ready = [Message({"ready": True}, {}), Message({"failures": []}, {})]
+    said = [Message({"call": number, "error": {"type": "E"}}, {}) for number in (0, 0, 1, 4)]
+    found = read_transcript(b"".join(map(packed, ready + said)), b"", "finished", 1, 2, 1)
+    assert [*found.answers] == [0, 4]
+    said = [Message({"call": number, "error": {"type": "E"}}, {}) for number in (0, 1, 2, 3, 4)]
+    ready[1] = Message({"failures": [], "twice": True}, {})
+    found = read_transcript(b"".join(map(packed, ready + said)), b"", "finished", 1, 2, 1)
+    assert [*found.answers] == [0, 1, 2, 3, 4] and found.twice
+
+
 def test_answers_to_questions_that_were_not_put_are_not_heard() -> None:
     said = [Message({"call": number}, {}) for number in (-1, 3, True, 10**9)]
     assert read(*said).answers == {}

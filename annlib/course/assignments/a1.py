@@ -13,24 +13,8 @@ from torch import Generator, Tensor
 from torch.nn.functional import conv2d
 
 from annlib.engine.profiler import operation_counter
-from annlib.grader.judge import (
-    OTHER,
-    Answer,
-    Assignment,
-    Call,
-    Check,
-    Files,
-    OpenQuestion,
-    Task,
-    close,
-    compared,
-    failed,
-    followed_up,
-    gradients,
-    integer,
-    normal,
-    values,
-)
+from annlib.grader import judge as grading
+from annlib.grader.judge import Answer, Call, Check, Files, close, integer, normal, values
 
 FOLDER = Path(__file__).parent
 MISCONCEPTIONS = tomllib.loads((FOLDER / "misconceptions.toml").read_text("utf-8"))
@@ -158,15 +142,13 @@ def block(weights: Weights, sizes: tuple, x: Tensor, valid=None, after=None, **m
     return x + project(after(found) if after else found, weights, "to_output")
 
 
-SHARED = ("scale missing", "scale C", "scale √N")  # mistakes in the weights that blocks show, too
-SHARED += ("softmax over the queries", "softmax missing")
 PLAIN_BLOCK = {
     "input not added": lambda w, s, x, v=None: block(w, s, x, v) - x,
     "positions mixed up": partial(block, after=mixed),
     "queries serve as keys": partial(block, parts=("to_query", "to_query", "to_value")),
     "query and key exchanged": partial(block, parts=("to_key", "to_query", "to_value")),
     "keys serve as values": partial(block, parts=("to_query", "to_key", "to_key")),
-} | {slip: partial(block, attention=PLAIN_WEIGHTS[slip]) for slip in SHARED}
+} | {slip: partial(block, attention=made) for slip, made in PLAIN_WEIGHTS.items()}
 MASKED_BLOCK = {
     "mask on the queries": lambda w, s, x, v=None: block(
         w, s, x, after=lambda c: c if v is None else c * v[:, None]
@@ -179,13 +161,13 @@ def check_start(call: Call) -> Check:
     (features,) = call.arguments
 
     def judge(answers: list[Answer]) -> str:
-        if found := failed(answers):
+        if found := grading.failed(answers):
             return found
         fresh, trained = answers
         if close(trained.output, features):
             return "returns its input only"
-        if found := compared([fresh], lambda: [features], {}):
-            return "does not start as the identity" if found == OTHER else found
+        if found := grading.compared([fresh], lambda: [features], {}):
+            return "does not start as the identity" if found == grading.OTHER else found
         known = any(close(trained.output, call.by(b), 1e-3) for b in (block, *PLAIN_BLOCK.values()))
         return "" if known else "no attention"
 
@@ -207,21 +189,20 @@ def draw_block_task(generator: Generator, _: Files) -> list[Check]:
     odd = [call(1, size) for size in ((1, 1), (7, 1), (1, 5))]
     learning = call(2)
     learning = learning._replace(upstream=normal(generator, *learning.arguments[0].shape))
-    both, known = MASKED_BLOCK | PLAIN_BLOCK, MASKED_WEIGHTS | PLAIN_WEIGHTS
+    both = MASKED_BLOCK | PLAIN_BLOCK
     without, ignored, *_ = draw_weights_task(generator, {})
-    follows = {slip: partial(block, attention=weights) for slip, weights in known.items()}
 
-    def block_check(name: str, points: float, calls: list[Call], mistakes: dict) -> Check:
-        earlier = ignored if calls is masked else without
-        make = partial(values, name, points, calls, mistakes=mistakes, tolerance=1e-3)
-        return followed_up(lambda right: make(reference=right), block, earlier, follows)
+    def block_check(name: str, points: float, calls: list[Call]) -> Check:
+        earlier, slips = (without, PLAIN_BLOCK) if calls is not masked else (ignored, both)
+        make = partial(values, name, points, calls, mistakes=slips, tolerance=1e-3)
+        return grading.followed_up(lambda right: make(reference=right), block, earlier, slips)
 
     return [
         check_start(plain[0]),
-        block_check("values", 2, plain, PLAIN_BLOCK),
-        block_check("ignored pixels", 1, masked, both),
-        block_check("any size, batch of one", 1, odd, PLAIN_BLOCK),
-        followed_up(partial(gradients, 1, learning), block, without, follows),
+        block_check("values", 2, plain),
+        block_check("ignored pixels", 1, masked),
+        block_check("any size, batch of one", 1, odd),
+        grading.followed_up(partial(grading.gradients, 1, learning), block, without, PLAIN_BLOCK),
     ]
 
 
@@ -266,7 +247,7 @@ def draw_cost_task(generator: Generator, _: Files) -> list[Check]:
     return [values(*one, reference_cost, COST_MISTAKES, 1e-9, True) for one in (small, large)]
 
 
-A1 = Assignment(
+A1 = grading.Assignment(
     name="A1",
     title="The non-local block and its cost",
     folder=FOLDER,
@@ -276,12 +257,12 @@ A1 = Assignment(
     ),
     public=("not_yet", "a1_checks"),
     tasks=(
-        Task(WEIGHTS, "Weights, and keys to be ignored", draw_weights_task, WEIGHTS),
-        Task(BLOCK, "The block", draw_block_task, "nonlocal_block"),
-        Task(COST, "What it costs", draw_cost_task, COST),
+        grading.Task(WEIGHTS, "Weights, and keys to be ignored", draw_weights_task, WEIGHTS),
+        grading.Task(BLOCK, "The block", draw_block_task, "nonlocal_block"),
+        grading.Task(COST, "What it costs", draw_cost_task, COST),
     ),
     questions=(
-        OpenQuestion(
+        grading.OpenQuestion(
             "measured-ratio",
             "Why the measured ratio differs",
             {

@@ -12,32 +12,9 @@ import torch
 from torch import Generator, Tensor
 from torch.nn.functional import adaptive_avg_pool2d, adaptive_max_pool2d, interpolate
 
-from annlib.course.assignments.a1 import (
-    A1,
-    FOLDER,
-    MISCONCEPTIONS,
-    PLAIN_WEIGHTS,
-    SHARED,
-    Weights,
-    context,
-    convolutions,
-    counted,
-    mixed,
-    project,
-)
-from annlib.grader.judge import (
-    Assignment,
-    Call,
-    Check,
-    Files,
-    OpenQuestion,
-    Task,
-    followed_up,
-    gradients,
-    integer,
-    normal,
-    values,
-)
+from annlib.course.assignments import a1
+from annlib.grader import judge as grading
+from annlib.grader.judge import Call, Check, Files, integer, normal, values
 
 SAMPLING, BLOCK, COST = "sample", "AsymmetricBlock", "asymmetric_operations"
 PUBLISHED = (1, 3, 6, 8)
@@ -95,7 +72,7 @@ def draw_sampling_task(generator: Generator, _: Files) -> list[Check]:
 
 
 def block(
-    weights: Weights,
+    weights: a1.Weights,
     sizes: tuple,
     high: Tensor,
     low: Tensor,
@@ -107,18 +84,22 @@ def block(
 ) -> Tensor:
     """sizes: as given to the constructor, levels last. Everything after `low` makes a mistake."""
     chosen = [{"high": high, "low": low}[name] for name in maps.split()]
-    found = context(weights, chosen, sampling=partial(pooling, levels=sizes[-1]), **mistake)
+    found = a1.context(weights, chosen, sampling=partial(pooling, levels=sizes[-1]), **mistake)
     both = [after(found) if after else found, high]
-    return project(torch.cat(both[::-1] if reverse else both, 1), weights, "to_output")
+    return a1.project(torch.cat(both[::-1] if reverse else both, 1), weights, "to_output")
 
 
 BLOCK_MISTAKES = {
     "not sampled": partial(block, pooling=lambda features, levels: features.flatten(2)),
     "fixed pyramid": partial(block, pooling=always_published),
     "keys serve as values": partial(block, parts=("to_query", "to_key", "to_key")),
-    "positions mixed up": partial(block, after=mixed),
+    "positions mixed up": partial(block, after=a1.mixed),
     "concatenated in the other order": partial(block, reverse=True),
-} | {slip: partial(block, attention=PLAIN_WEIGHTS[slip]) for slip in SHARED}
+} | {
+    slip: partial(block, attention=a1.PLAIN_WEIGHTS[slip])
+    for slip in a1.PLAIN_WEIGHTS
+    if slip != "transposed"
+}
 LEVELS_EXCHANGED = {  # these need maps of the same channels and size
     "queries from the low level": partial(block, maps="low low low"),
     "keys from the high level": partial(block, maps="high high high"),
@@ -128,7 +109,7 @@ LEVELS_EXCHANGED = {  # these need maps of the same channels and size
 
 def block_weights(generator: Generator, high: int, low: int, keys: int) -> dict[str, Tensor]:
     shapes = {"to_query": (keys, high), "to_key": (keys, low), "to_value": (keys, low)}
-    return convolutions(generator, **shapes, to_output=(high, keys + high))
+    return a1.convolutions(generator, **shapes, to_output=(high, keys + high))
 
 
 def draw_block_task(generator: Generator, _: Files) -> list[Check]:
@@ -160,7 +141,7 @@ def draw_block_task(generator: Generator, _: Files) -> list[Check]:
     def after_sampling(make: Callable[[Callable], Check], calls: list[Call]) -> Check:
         pooled = [Call(SAMPLING, (call.arguments[1], call.sizes[-1])) for call in calls]
         earlier = values("", 0, pooled, sample, SAMPLING_MISTAKES)
-        return followed_up(make, block, earlier, follows)
+        return grading.followed_up(make, block, earlier, follows)
 
     def block_check(name: str, points: float, calls: list[Call], mistakes: dict) -> Check:
         make = partial(values, name, points, calls, mistakes=mistakes, tolerance=1e-3)
@@ -168,7 +149,7 @@ def draw_block_task(generator: Generator, _: Files) -> list[Check]:
 
     return [
         *(block_check(*one) for one in asked),
-        after_sampling(partial(gradients, 1, learning), [learning]),
+        after_sampling(partial(grading.gradients, 1, learning), [learning]),
     ]
 
 
@@ -195,7 +176,7 @@ def reference_cost(*asked: object) -> int:
     one = Asked(*asked)
     weights = block_weights(Generator(), *one.channels, one.keys)
     shapes = ((channels, *size) for channels, size in zip(one.channels, one[:2], strict=True))
-    return counted(block, weights, (one.levels,), *shapes)
+    return a1.counted(block, weights, (one.levels,), *shapes)
 
 
 def cost(
@@ -250,19 +231,19 @@ def draw_cost_task(generator: Generator, _: Files) -> list[Check]:
     return [values(*one, reference_cost, COST_MISTAKES, 1e-9, True) for one in asked]
 
 
-A2 = Assignment(
+A2 = grading.Assignment(
     name="A2",
     title="Asymmetric attention with any pyramid",
-    folder=FOLDER,
-    prelude=A1.prelude,
+    folder=a1.FOLDER,
+    prelude=a1.A1.prelude,
     public=("not_yet", "a2_checks"),
     tasks=(
-        Task(SAMPLING, "Anchors of any pyramid", draw_sampling_task, SAMPLING),
-        Task(BLOCK, "Attention between two levels", draw_block_task, "asymmetric_block"),
-        Task(COST, "What it costs", draw_cost_task, COST),
+        grading.Task(SAMPLING, "Anchors of any pyramid", draw_sampling_task, SAMPLING),
+        grading.Task(BLOCK, "Attention between two levels", draw_block_task, "asymmetric_block"),
+        grading.Task(COST, "What it costs", draw_cost_task, COST),
     ),
     questions=(
-        OpenQuestion(
+        grading.OpenQuestion(
             "design-change",
             "A change of the design",
             {
@@ -274,5 +255,5 @@ A2 = Assignment(
             },
         ),
     ),
-    misconceptions=MISCONCEPTIONS,
+    misconceptions=a1.MISCONCEPTIONS,
 )

@@ -13,22 +13,9 @@ from annlib.course.assignments import a3_tables as tables
 from annlib.course.assignments.a1 import A1, FOLDER, MISCONCEPTIONS
 from annlib.course.assignments.a3_hidden import AGAIN, INTERVAL, PLAN, RUN, VERDICTS
 from annlib.course.assignments.a3_tables import Row, Table
+from annlib.grader import judge as grading
 from annlib.grader.confine import Limits
-from annlib.grader.judge import (
-    NOT_STARTED,
-    NUMBER,
-    Answer,
-    Assignment,
-    Call,
-    Check,
-    Files,
-    OpenQuestion,
-    Task,
-    close,
-    failed,
-    integer,
-    numbers,
-)
+from annlib.grader.judge import Answer, Call, Check, Files, integer, numbers
 
 NAME, FILE = "ablation", "a3_table.csv"
 STUDENT, STEPS, MOST_SEEDS = 4711, 2, 2  # what grading runs the notebook with
@@ -44,8 +31,6 @@ FAR, LEAST_DEVIATION = 5, 0.06
 CONFIDENCE = 0.95
 again = lru_cache(maxsize=256)(lambda slip, seed, steps: RUNS[slip](seed, steps))
 RUNS = {"": hidden.reference_run} | hidden.RUN_MISTAKES
-
-
 SHORT = Call(RUN, (0, STUDENT, 2))  # a run of the baseline that shows which recipe `run` has
 
 
@@ -67,18 +52,15 @@ def check_parameters(student: int, steps: int) -> Check:
     plan = hidden.draw_plan_task(Generator().manual_seed(student), {})[0]
 
     def other(rows: Tensor, student: int, steps: int) -> str:
-        if rows.ndim != 2 or rows.shape[1] != len(Row._fields) or len(rows) > tables.MOST_ROWS:
+        fits = rows.ndim == 2 and rows.shape[1] == len(Row._fields) and len(rows) < tables.MOST_ROWS
+        if not fits or not rows[:, :4].isfinite().all():
             return "other rows"
-        rows = rows.double()
-        if not rows[:, :4].isfinite().all():
-            return "other rows"
-        given = torch.tensor([[student, steps]], dtype=torch.float64)
-        same = len(rows) and (rows[:, [0, 3]] == given).all()
+        same = len(rows) and (rows[:, [0, 3]] == torch.tensor([[student, steps]])).all()
         return "" if same else "parameters without effect"
 
     def judge(answers: Sequence[Answer]) -> str:
         *first, run, planned = answers
-        if found := failed(first):
+        if found := grading.failed(first):
             return found
         own, fresh, none = (answer.output for answer in first)
         if none.numel():
@@ -92,9 +74,9 @@ def check_parameters(student: int, steps: int) -> Check:
         ):
             return "other rows"
         slip, baseline = recipe(run), fresh[fresh[:, 1] == 0]
-        scores = [again(slip, int(seed), steps) for seed in baseline[:, 2].tolist()]
-        same = close(baseline[:, 5], torch.tensor(scores, dtype=torch.float64), hidden.TOLERANCE)
-        return "" if same else "other scores"
+        scores = [[again(slip, int(seed), steps)] for seed in baseline[:, 2].tolist()]
+        same = map(hidden.repeated, baseline[:, 5].tolist(), scores, repeat(hidden.TOLERANCE))
+        return "" if all(same) else "other scores"
 
     calls = [Call("rows", ()), Call(NAME, (student, steps, MOST_SEEDS, 1e6, "fresh.csv"))]
     calls += [Call(NAME, (student, steps, MOST_SEEDS, 0.0, "none.csv")), SHORT, *plan.calls]
@@ -199,44 +181,40 @@ def draw(generator: Generator, files: Files) -> list[Check]:
 
     text = files.get(FILE, "")
     found = tables.table_of(text) if text.strip() else ""
+    number = "".join(filter(str.isdecimal, files.get(grading.NUMBER, "")))
+    if isinstance(found, Table) and number and int(number) != found.rows[0].student:
+        found = "number of somebody else"
     made = check_parameters(integer(generator, 10**5, 10**6), integer(generator, 2, 3))
     if not isinstance(found, Table):
-        later = "table first" if found else NOT_STARTED
+        later = "table first" if found else grading.NOT_STARTED
         names = ("a baseline's run again", "a change's run again", "conclusion follows")
-        complete = decided("complete table", found or NOT_STARTED)
+        complete = decided("complete table", found or grading.NOT_STARTED)
         return [complete, made, *(decided(name, later) for name in names)]
-    number = "".join(filter(str.isdecimal, files.get(NUMBER, "")))
-    complete = "" if found.seconds <= GRACE * tables.BUDGET else "over the budget of time"
-    if number and int(number) != found.rows[0].student:
-        complete = "number of somebody else"
+    in_time, fresh = found.seconds <= GRACE * tables.BUDGET, integer(generator, 10**6, 10**7)
     return [
-        decided("complete table", complete),
+        decided("complete table", "" if in_time else "over the budget of time"),
         made,
         check_baseline(drawn([row for row in found.rows if row.variant == 0])),
-        check_changed(
-            drawn([row for row in found.rows if row.variant > 0]),
-            found,
-            integer(generator, 10**6, 10**7),
-        ),
+        check_changed(drawn([row for row in found.rows if row.variant > 0]), found, fresh),
         check_conclusion(found),
     ]
 
 
-A3 = Assignment(
+A3 = grading.Assignment(
     name="A3",
     title="An ablation in twenty minutes",
     folder=FOLDER,
     prelude=f"{A1.prelude}import a3_tables as tables\nimport a3_world as world\n{PARAMETERS}\n",
     public=("not_yet", "a3_tables", "a3_world", "a3_checks"),
     tasks=(
-        Task(PLAN, "Which runs a budget pays", hidden.draw_plan_task, PLAN),
-        Task(INTERVAL, "What two variants differ by", hidden.draw_interval_task, INTERVAL),
-        Task(VERDICTS, "What several changes did", hidden.draw_verdicts_task, VERDICTS),
-        Task(RUN, "One run", hidden.draw_run_task),
-        Task(NAME, "The table, and what it says", draw, sets=1),
+        grading.Task(PLAN, "Which runs a budget pays", hidden.draw_plan_task, PLAN),
+        grading.Task(INTERVAL, "What two variants differ by", hidden.draw_interval_task, INTERVAL),
+        grading.Task(VERDICTS, "What several changes did", hidden.draw_verdicts_task, VERDICTS),
+        grading.Task(RUN, "One run", hidden.draw_run_task),
+        grading.Task(NAME, "The table, and what it says", draw, sets=1),
     ),
     questions=(
-        OpenQuestion(
+        grading.OpenQuestion(
             "report",
             "The report",
             {

@@ -18,19 +18,8 @@ from torch import Generator, Tensor, nn
 
 from annlib.course.assignments import a3_world as world
 from annlib.course.statistics import t_quantile
-from annlib.grader.judge import (
-    NOT_FINITE,
-    Answer,
-    Call,
-    Check,
-    Files,
-    compared,
-    followed_up,
-    integer,
-    normal,
-    numbers,
-    values,
-)
+from annlib.grader import judge as grading
+from annlib.grader.judge import Answer, Call, Check, Files, integer, normal, numbers, values
 
 PLAN, INTERVAL, VERDICTS, RUN = "plan_runs", "paired_interval", "verdicts", "run"
 AGAIN = "run_again"  # a run of any variant by the worker itself
@@ -254,7 +243,7 @@ def draw_verdicts_task(generator: Generator, _: Files) -> list[Check]:
         def make(right: Callable) -> Check:
             return values(name, 1, calls, right, VERDICT_MISTAKES, any_type=True)
 
-        return followed_up(make, verdicts, earlier, AFTER_INTERVAL)
+        return grading.followed_up(make, verdicts, earlier, AFTER_INTERVAL)
 
     whole, some_failed, _ = draw_interval_task(generator, {})
     pairs = [*whole.calls, *some_failed.calls]
@@ -360,10 +349,12 @@ def check_recipe(points: float, seed: int, steps: int) -> Check:
         score = answers[0]._replace(output=answers[0].output.flatten())
         others = {slip: partial(tensor_of, run) for slip, run in RUN_MISTAKES.items()}
         if not all(isfinite(one) for (one,) in found):
-            return NOT_FINITE
+            return grading.NOT_FINITE
         if found[0] != found[1]:
             return "not repeatable"
-        return compared([score], lambda: tensor_of(reference_run), others, TOLERANCE, any_type=True)
+        return grading.compared(
+            [score], lambda: tensor_of(reference_run), others, TOLERANCE, any_type=True
+        )
 
     return Check("the recipe", points, [Call(RUN, (0, seed, steps))] * 2, judge)
 
@@ -386,7 +377,7 @@ def check_change(points: float, seeds: tuple[int, int], steps: int) -> Check:
         first, baseline, second, other = (score for (score,) in found)
         recipe = repeated(baseline, [reference_run(seeds[0], steps)], TOLERANCE)
         claims = (
-            (not all(map(isfinite, (first, baseline, second, other))), NOT_FINITE),
+            (not all(map(isfinite, (first, baseline, second, other))), grading.NOT_FINITE),
             (first != second, "not repeatable"),
             (first == baseline, "change without effect"),
             (first == other, "seed without effect"),
