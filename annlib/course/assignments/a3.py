@@ -59,7 +59,7 @@ def check_parameters(student: int, steps: int) -> Check:
         return "" if same else "parameters without effect"
 
     def judge(answers: Sequence[Answer]) -> str:
-        *first, run, planned = answers
+        *first, planned = answers
         if found := grading.failed(first):
             return found
         own, fresh, none = (answer.output for answer in first)
@@ -73,13 +73,18 @@ def check_parameters(student: int, steps: int) -> Check:
             made((1.0,) * variants, 1e6, tuple(seeds)) == runs for made in plans
         ):
             return "other rows"
-        slip, baseline = recipe(run), fresh[fresh[:, 1] == 0]
-        scores = [[again(slip, int(seed), steps)] for seed in baseline[:, 2].tolist()]
-        same = map(hidden.repeated, baseline[:, 5].tolist(), scores, repeat(hidden.TOLERANCE))
-        return "" if all(same) else "other scores"
+        scores = [(int(row[2]), float(row[5])) for row in fresh if row[1] == 0]
+        same = (
+            all(
+                hidden.repeated(score, [again(slip, seed, steps)], hidden.TOLERANCE)
+                for seed, score in scores
+            )
+            for slip in RUNS
+        )
+        return "" if any(same) else "other scores"
 
     calls = [Call("rows", ()), Call(NAME, (student, steps, MOST_SEEDS, 1e6, "fresh.csv"))]
-    calls += [Call(NAME, (student, steps, MOST_SEEDS, 0.0, "none.csv")), SHORT, *plan.calls]
+    calls += [Call(NAME, (student, steps, MOST_SEEDS, 0.0, "none.csv")), *plan.calls]
     return Check("made by its parameters", 1, calls, judge)
 
 
@@ -173,11 +178,11 @@ def draw(generator: Generator, files: Files) -> list[Check]:
     def decided(name: str, found: str) -> Check:
         return Check(name, 1, [], lambda answers: found)
 
-    def drawn(rows: list[Row]) -> list[Row]:
-        """Two runs that went well and, if there is one, a run that is said to have failed."""
+    def drawn(rows: list[Row], count: int) -> list[Row]:
+        """Runs that went well and, if there is one, a run that is said to have failed."""
         order = torch.randperm(len(rows), generator=generator).tolist()
         finite = [rows[n] for n in order if isfinite(rows[n].score)]
-        return finite[:2] + [rows[n] for n in order if not isfinite(rows[n].score)][:1]
+        return finite[:count] + [rows[n] for n in order if not isfinite(rows[n].score)][:1]
 
     text = files.get(FILE, "")
     found = tables.table_of(text) if text.strip() else ""
@@ -194,8 +199,8 @@ def draw(generator: Generator, files: Files) -> list[Check]:
     return [
         decided("complete table", "" if in_time else "over the budget of time"),
         made,
-        check_baseline(drawn([row for row in found.rows if row.variant == 0])),
-        check_changed(drawn([row for row in found.rows if row.variant > 0]), found, fresh),
+        check_baseline(drawn([row for row in found.rows if row.variant == 0], 1)),
+        check_changed(drawn([row for row in found.rows if row.variant > 0], 2), found, fresh),
         check_conclusion(found),
     ]
 
