@@ -54,7 +54,7 @@ class LatePolicy(NamedTuple):
 
     def kept(self, days: float) -> float:
         """What is left of the points, 0 to 1."""
-        begun = 0 if days * 1440 <= self.grace else max(ceil(days), 0)
+        begun = 0 if round(days * 1440, 6) <= self.grace else max(ceil(days), 0)
         return 0 if begun > self.days else max(0, 1 - self.percent * begun / 100)
 
 

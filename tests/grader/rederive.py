@@ -77,7 +77,7 @@ def sums(out: Path, questions: dict[str, float]) -> dict[str, float | None]:
             elif name in questions:
                 whole = False
         days = late.get(student, 0)
-        begun = max(0, math.ceil(days)) if days * 1440 > rule["grace"] else 0
+        begun = max(0, math.ceil(days)) if days * 1440 - rule["grace"] > 1e-6 else 0
         kept = 0 if begun > rule["days"] else 1 - rule["percent"] / 100 * begun
         found[student] = sum(tasks.values()) * max(0, kept) if whole else None
     return found

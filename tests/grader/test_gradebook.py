@@ -85,6 +85,8 @@ def make(tmp_path: Path) -> Callable[[int], Class]:
                 late.append(f"Participant {one};{number % 7 / 2:g}".replace(".", ","))
             if number % 5 == 2:
                 late.append(f'"{name}";"1 day {number % 24} hours late"')
+            if number % 5 == 3:
+                late.append(f"{one};{12 + number} min")
             if number < count - max(1, count // 10):
                 folder = inbox / f"{name.replace('_', ' ')}_{one}_assignsubmission_file_"
                 folder.mkdir()
