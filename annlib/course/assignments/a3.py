@@ -1,7 +1,6 @@
 """Assignment A3, after lesson 08: an ablation in twenty CPU minutes; the checks of its table."""
 
 from collections.abc import Sequence
-from functools import lru_cache
 from itertools import repeat
 from math import isfinite
 
@@ -29,18 +28,14 @@ AS_STATED = 0.001  # scores of one run on two machines: double precision leaves 
 # which few seeds may underestimate: a network may begin to learn a little later, or earlier.
 FAR, LEAST_DEVIATION = 5, 0.06
 CONFIDENCE = 0.95
-again = lru_cache(maxsize=256)(lambda slip, seed, steps: RUNS[slip](seed, steps))
-RUNS = {"": hidden.reference_run} | hidden.RUN_MISTAKES
 SHORT = Call(RUN, (0, STUDENT, 2))  # a run of the baseline that shows which recipe `run` has
 
 
-def recipe(answer: Answer) -> str:
-    """What a short run shows: the recipe, "", or a known mistake in it."""
+def mistake(answer: Answer) -> str:
+    """The known mistake that a short run shows; "" if there is none."""
     found = numbers([answer])
-    if isinstance(found, str):
-        return ""
-    runs = ((slip, [again(slip, *SHORT.arguments[1:])]) for slip in RUNS)
-    return next((s for s, one in runs if hidden.repeated(found[0][0], one, hidden.TOLERANCE)), "")
+    slip = "" if isinstance(found, str) else hidden.recipe(found[0][0], *SHORT.arguments[1:])
+    return slip if slip in hidden.RUNS else ""
 
 
 def check_parameters(student: int, steps: int) -> Check:
@@ -76,10 +71,10 @@ def check_parameters(student: int, steps: int) -> Check:
         scores = [(int(row[2]), float(row[5])) for row in fresh if row[1] == 0]
         same = (
             all(
-                hidden.repeated(score, [again(slip, seed, steps)], hidden.TOLERANCE)
+                hidden.repeated(score, [hidden.again(slip, seed, steps)], hidden.TOLERANCE)
                 for seed, score in scores
             )
-            for slip in RUNS
+            for slip in hidden.RUNS
         )
         return "" if any(same) else "other scores"
 
@@ -92,8 +87,8 @@ def check_baseline(rows: Sequence[Row]) -> Check:
     """Runs of the baseline, taken again by the grader itself, with a mistake that `run` has."""
 
     def judge(answers: Sequence[Answer]) -> str:
-        slip = recipe(answers[0])
-        found = [[again(slip, row.seed, row.steps)] for row in rows]
+        slip = mistake(answers[0])
+        found = [[hidden.again(slip, row.seed, row.steps)] for row in rows]
         same = map(hidden.repeated, [row.score for row in rows], found, repeat(AS_STATED))
         return "" if all(same) else "baseline not found again"
 
@@ -111,12 +106,12 @@ def check_changed(rows: Sequence[Row], table: Table, seed: int) -> Check:
         fresh, made = numbers(answers[1:2]), numbers(answers[2:], 2)
         if isinstance(fresh, str) or isinstance(made, str):
             return fresh if isinstance(fresh, str) else made
-        slip = recipe(answers[0])
+        slip = mistake(answers[0])
         for row, scores in zip(rows, made, strict=True):
             if not slip and not hidden.repeated(row.score, scores, AS_STATED):
                 return "change not found again"
         apart = table.scores[variant] - table.scores[0]
-        apart, found = apart[apart.isfinite()], fresh[0][0] - again(slip, seed, steps)
+        apart, found = apart[apart.isfinite()], fresh[0][0] - hidden.again(slip, seed, steps)
         deviation = max(float(apart.std()) if len(apart) > 1 else 0, LEAST_DEVIATION)
         far = abs(found - float(apart.mean())) > FAR * deviation if len(apart) else False
         return "not so on a fresh seed" if far and isfinite(found) else ""
