@@ -7,39 +7,35 @@ alone, so neither the order nor the number of jobs can change them.
 import hashlib
 import hmac
 import json
-import os
 import secrets
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
-from annlib.grader.by_hand import SHEET, Sheet, answers_page, sheet_csv, standing
+from annlib.grader.by_hand import SHEET, sheet_csv
 from annlib.grader.confine import Limits
-from annlib.grader.feedback import feedback
+from annlib.grader.feedback import answers_page, feedback, page
+from annlib.grader.gradebook import Gradebook, log_changes, total
 from annlib.grader.judge import Assignment, Mark, Result, Submission, mark
-from annlib.grader.reports import class_report, grades_csv
+from annlib.grader.platforms import canvas_csv, feedback_zip, moodle_csv
+from annlib.grader.reports import class_report, grades_csv, note_on, number
+from annlib.grader.roster import code_of
 from annlib.grader.sandbox import open_sandbox, stage_worker
+from annlib.grader.tables import safe_name
+from annlib.model.checkpoint import write_atomically
 
 
-def keep(path: Path, text: str) -> None:
-    """Writes the whole file or nothing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_name(f"{path.name}.{secrets.token_hex(4)}.new")  # others may write it, too
-    try:
-        with new.open("w", encoding="utf-8", errors="replace") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())  # a name that is there after a power cut has its text, too
-        new.replace(path)
-    finally:
-        new.unlink(missing_ok=True)
+def keep(path: Path, content: str | bytes) -> None:
+    """Writes the whole file or nothing; what no file can hold, half a character, becomes `?`."""
+    data = content.encode("utf-8", "replace") if isinstance(content, str) else content
+    write_atomically(path, data)
 
 
-def kept_seed(out: Path, assignment: str, seed: int | None) -> int:
+def kept_seed(out: Path, assignment: str, seed: int | None) -> tuple[int, str]:
     """The seed of this folder: drawn once, so that grading the same again asks the same.
 
-    Beside it a key, so that nobody can compute the name of somebody else's feedback page.
+    And a key, so that nobody can compute the name of somebody else's feedback page.
     """
     path = out / "seed.json"
     if path.exists():
@@ -55,11 +51,10 @@ def kept_seed(out: Path, assignment: str, seed: int | None) -> int:
                 f"{out} was graded with seed {before}, not {seed}: results of both would be mixed. "
                 "Leave --seed out, or give another folder with --out."
             )
-        return before
-    seed = secrets.randbits(48) if seed is None else seed
-    fields = {"assignment": assignment, "seed": seed, "key": secrets.token_hex(16)}
-    keep(path, json.dumps(fields))
-    return seed
+        return before, stored.get("key", str(before))  # folders of earlier versions have no key
+    seed, key = secrets.randbits(48) if seed is None else seed, secrets.token_hex(16)
+    keep(path, json.dumps({"assignment": assignment, "seed": seed, "key": key}))
+    return seed, key
 
 
 def version_of_checks(assignment: Assignment) -> str:
@@ -98,8 +93,8 @@ def grade(
     log: Callable[[str], None],
     limits: Limits | None = None,
     user: int | None = None,
-) -> tuple[list[Result], list[str]]:
-    """-> the results of all, by student; and a line for each whose points have changed
+) -> list[Result]:
+    """The results of all, by student.
 
     limits: others than those of the assignment. user: of the workers, where root started this
 
@@ -107,7 +102,7 @@ def grade(
     is graded again whenever grading is resumed.
     """
     limits = limits or assignment.limits
-    seed = kept_seed(out, assignment.name, seed)
+    seed, _ = kept_seed(out, assignment.name, seed)
     version = f"{assignment.name}/{seed}/{version_of_checks(assignment)}/{limits}"
     prints = {
         one.student: hashlib.sha256(f"{one.digest}/{one.note}/{version}".encode()).hexdigest()
@@ -139,18 +134,22 @@ def grade(
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
-    results = [read_result(result_path(out, one.student))[1] for one in submissions]
-    changed = []  # check by check
-    for result in results:
-        earlier = before[result.student]
-        old = {(m.task, m.check): m.points for m in earlier[1].marks} if earlier else {}
-        for one in result.marks:
-            was = old.get((one.task, one.check), one.points)
-            if was != one.points:
-                changed.append(
-                    f"{result.student}: {one.task}, {one.check}: {was:g} -> {one.points:g}"
-                )
-    return results, changed
+    return [read_result(result_path(out, one.student))[1] for one in submissions]
+
+
+def asked_again(
+    submissions: Sequence[Submission], requests: Mapping[tuple[str, str], str]
+) -> list[Submission]:
+    """Submissions with a request run again, with fresh numbers, also where grading is resumed."""
+    reasons: dict[str, str] = {}
+    for (student, task), reason in sorted(requests.items()):
+        reasons[student] = f"{reasons.get(student, '')}/{task}: {reason}"
+    return [
+        one._replace(digest=hashlib.sha256(f"{one.digest}{why}".encode()).hexdigest())
+        if (why := reasons.get(one.student))
+        else one
+        for one in submissions
+    ]
 
 
 def page_name(key: str, student: str) -> str:
@@ -163,30 +162,42 @@ def page_name(key: str, student: str) -> str:
 def write_all(
     assignment: Assignment,
     results: Sequence[Result],
-    changed: Sequence[str],
-    days: Mapping[str, float],
-    given: Sheet,
     out: Path,
+    book: Gradebook = Gradebook(),
 ) -> list[Path]:
-    """Returns the files that a teacher opens first.
+    """Returns the files that a teacher opens first."""
+    _, key = kept_seed(out, assignment.name, None)
+    book = book._replace(key=key)
+    totals = {result.student: total(assignment, result, book) for result in results}
+    changed = log_changes(totals, out)
+    pages = {r.student: feedback(assignment, r, totals[r.student], book) for r in results}
+    index = [
+        (
+            *(book.name(r.student), number(totals[r.student].whole) or "unread", note_on(r)),
+            f"feedback/{page_name(book.key, r.student)}",
+        )
+        for r in sorted(results)
+    ]
+    for result, (*_, place) in zip(sorted(results), index, strict=True):
+        keep(out / place, pages[result.student])
 
-    given: all that a person has filled in, also for answers that have changed since.
-    """
-    counting = standing(given, results)
-    lost = [f"{s}: {q} has changed since it was read" for s, q in sorted(given.keys() - counting)]
-    table, report, changes = out / "grades.csv", out / "report.html", out / "changes.txt"
-    sheet, answers, seed = out / SHEET, out / "answers.html", out / "seed.json"
-    by_hand = {answer: one.points for answer, one in counting.items()}
-    keep(table, grades_csv(assignment, results, days, by_hand))
-    keep(sheet, sheet_csv(assignment, results, given))
-    keep(answers, answers_page(assignment, results))
-    keep(report, class_report(assignment, results))
-    keep(changes, "".join(f"{line}\n" for line in (*changed, *lost)))
-    stored = json.loads(seed.read_text(encoding="utf-8"))
-    key = stored.get("key", str(stored["seed"]))  # folders of earlier versions have no key
-    for result in results:
-        text = feedback(assignment, result, counting, days.get(result.student, 0))
-        keep(out / "feedback" / page_name(key, result.student), text)
-    unread = len(counting) < len(results) * len(assignment.questions)
-    looked_at = [changes] if changed or lost else []
-    return [table, report, *looked_at, *([answers, sheet] if unread else [])]
+    def called(student: str) -> str:
+        return code_of(book.key, student) if book.anonymous else safe_name(student)
+
+    title = f"{assignment.name}: pages with feedback"
+    files: dict[str, str | bytes] = {
+        "grades.csv": grades_csv(assignment, results, totals, book),
+        "report.html": class_report(assignment, results, totals, book),
+        "answers.html": answers_page(assignment, results, book),
+        SHEET: sheet_csv(assignment, results, book.given, book.requests, called, book.mark),
+        "feedback.html": page("index.html", title, rows=index),
+    }
+    if book.roster:
+        files["moodle.csv"] = moodle_csv(assignment, totals, book)
+        files["canvas.csv"] = canvas_csv(assignment, totals, book)
+        files["moodle_feedback.zip"] = feedback_zip(pages, book)
+    for name, content in files.items():
+        keep(out / name, content)
+    unread = any(one.whole is None for one in totals.values())
+    first = ["grades.csv", "report.html", *(["changes.txt"] if changed else [])]
+    return [out / name for name in (*first, *(["answers.html", SHEET] if unread else []))]

@@ -1,56 +1,122 @@
-"""The feedback page of one student: points and advice; no tests, no answers, no other students."""
+"""Pages for people: feedback for one student, and all answers for the person who reads them.
 
-from html import escape
+Feedback has points and advice; no tests, no answers of ours, no other students.
+"""
 
-from annlib.grader.by_hand import Sheet
+import re
+from collections.abc import Mapping, Sequence
+from html import escape, unescape
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
+
+from annlib.grader.by_hand import TEMPLATE, counts
+from annlib.grader.gradebook import Gradebook, Total
 from annlib.grader.judge import NOT_STARTED, Assignment, Result, shown
-from annlib.grader.reports import page, share_kept, table
+from annlib.grader.roster import code_of
+
+NOT_FOUND = "(no cell with the answer was found)"
+PAGES = Environment(  # everything that is put into a page is escaped
+    loader=PackageLoader("annlib.grader", "pages"), autoescape=True, undefined=StrictUndefined
+)
+PAGES.filters["g"] = "{:g}".format
 
 
-def feedback(assignment: Assignment, result: Result, given: Sheet, days: float = 0) -> str:
-    """The page of one student; of what is given, only this student's is shown.  days: late"""
-    out_of, kept = sum(task.points for task in assignment.tasks), share_kept(days)
-    read = [given.get((result.student, question.name)) for question in assignment.questions]
-    late = f" {days:g} days late: {100 * kept:g} % of all points are kept." if days > 0 else ""
-    if None not in read:
-        total = (result.points + sum(one.points for one in read)) * kept
-        late += f" In all, with what a person read: {total:g} of {assignment.points:g} points."
-    body = (
-        f"<h1>{escape(assignment.name)}: {escape(assignment.title)}</h1><p>"
-        f"{escape(result.student)}: {result.points:g} of {out_of:g} points by tests.{late}</p>"
+def page(template: str, title: str, **values: object) -> str:
+    return PAGES.get_template(template).render(title=title, **values)
+
+
+class Renderer(IPythonRenderer):
+    """Headings are not those of the page; images are those that were handed in."""
+
+    def __init__(self, images: Mapping[str, str]):
+        super().__init__(escape=True, allow_harmful_protocols=False, exclude_anchor_links=True)
+        self.handed_in = images
+
+    def heading(self, text: str, level: int, **attributes: object) -> str:
+        return f"<p><strong>{text}</strong></p>"
+
+    def image(self, text: str, url: str, title: str | None = None) -> str:
+        if url not in self.handed_in:
+            return f"(an image that was not handed in: {escape(url[:200])})"
+        words = escape(unescape(re.sub("<[^>]*>", "", text)))
+        return f'<img src="data:image/png;base64,{self.handed_in[url]}" alt="{words}">'
+
+
+def rendered(markdown: str, images: Mapping[str, str]) -> Markup:
+    """Markdown of a stranger as HTML: of their HTML nothing stays, nor an address that runs.
+
+    As plain text where it cannot be read.
+    """
+    try:
+        return Markup(MarkdownWithMath(renderer=Renderer(images)).render(markdown))
+    except (RecursionError, ValueError):
+        return Markup("<pre>{}</pre>").format(markdown)
+
+
+def feedback(assignment: Assignment, result: Result, total: Total, book: Gradebook) -> str:
+    """The page of one student; of the book, only what is about this one is shown."""
+    tasks, questions, said = [], [], {}
+    for part in (*assignment.tasks, *assignment.questions):
+        key = (result.student, part.name)
+        given = book.given.get(key)
+        given = given if given and counts(given, result, part.name) else None
+        said[part.name] = (book.requests.get(key), given and given.remark)
+        if part in assignment.tasks:  # points of each check, then each misconception once
+            marks = [mark for mark in result.marks if mark.task == part.name]
+            rows = [
+                (m.check, f"{m.points:g} of {m.out_of:g}", m.misconception or "✓") for m in marks
+            ]
+            most = sum(m.out_of for m in marks)
+            advice = {m.misconception: m.explanation for m in marks if m.misconception}
+            if set(advice) == {NOT_STARTED}:
+                rows = [("all", f"0 of {most:g}", NOT_STARTED)]
+            tasks.append((part, most, rows, advice))
+        else:
+            read, most = total.parts[part.name], f"{part.points:g}"
+            each = map("{:g}".format, given.parts) if given and given.parts else "-" * 99
+            rubric = zip(part.rubric, each, part.rubric.values(), strict=False)
+            criteria = [(*one, f"{points:g}") for *one, points in rubric]
+            text = rendered(result.open_answers.get(part.name, NOT_FOUND), result.images)
+            points = f"{most} points" if read is None else f"{read:g} of {most}"
+            questions.append((part, points, criteria, text))
+    return page(
+        "feedback.html",
+        f"{assignment.name}, {book.name(result.student)}",
+        name=book.name(result.student),
+        out_of=sum(task.points for task in assignment.tasks),
+        # by number and class of error: messages could hold what was asked
+        failures=[(failure["cell"], shown(failure["type"])) for failure in result.failures],
+        **{"assignment": assignment, "result": result, "total": total, "said_of": said},
+        **{"tasks": tasks, "questions": questions},
     )
-    title = f"{assignment.name}, {result.student}"
-    if result.problem:
-        body += f"<p>Nothing could be graded. {escape(result.problem)}</p>"
-        return page(title, body)
-    if result.ended != "finished":
-        body += f"<p>Your notebook was stopped: {escape(result.ended)}.</p>"
-    for task in assignment.tasks:  # points of each check, then each misconception once
-        marks = [mark for mark in result.marks if mark.task == task.name]
-        points, most = sum(m.points for m in marks), sum(m.out_of for m in marks)
-        rows = [(m.check, f"{m.points:g} of {m.out_of:g}", m.misconception or "✓") for m in marks]
-        slips = {m.misconception: m.explanation for m in marks if m.misconception}
-        if set(slips) == {NOT_STARTED}:
-            rows = [("all", f"0 of {most:g}", NOT_STARTED)]
-        advice = "".join(f"<li><b>{escape(a)}</b>: {escape(b)}</li>" for a, b in slips.items())
-        body += (
-            f"<h2>{escape(task.title)} (<code>{escape(task.name)}</code>): "
-            f"{points:g} of {most:g}</h2>"
-            f"{table(('what was looked at', 'points', 'found'), rows)}<ul>{advice}</ul>"
-        )
-    if result.failures:  # by number and class of error: messages could hold what was asked
-        rows = [(failure["cell"], shown(failure["type"])) for failure in result.failures]
-        body += (
-            "<h2>Cells that failed</h2><p>Your notebook was run from top to bottom, in a fresh "
-            "Python; at most ten cells are listed. Restart your kernel and run all cells to see "
-            f"the same.</p>{table(('code cell', 'error'), rows)}"
-        )
-    for question, one in zip(assignment.questions, read, strict=True):
-        text = result.open_answers.get(question.name, "(no cell with the answer was found)")
-        points = f"{one.points:g} of {question.points:g}" if one else f"{question.points:g} points"
-        remark = f"<p>{escape(one.remark)}</p>" if one and one.remark else ""
-        body += (
-            f"<h2>{escape(question.title)}: {points}, read by a person</h2>{remark}"
-            f"<p>Looked at: {escape('; '.join(question.rubric))}.</p><pre>{escape(text)}</pre>"
-        )
-    return page(title, body)
+
+
+def answers_page(assignment: Assignment, results: Sequence[Result], book: Gradebook) -> str:
+    """All answers to each question; under codes instead of names where the book says so."""
+
+    def called(result: Result) -> str:
+        return code_of(book.key, result.student) if book.anonymous else book.name(result.student)
+
+    def masked(text: str, student: str) -> str:
+        """Without the student's names and numbers; those of less than four digits may be others."""
+        numbers = (student, book.roster[student].number) if student in book.roster else (student,)
+        name = book.name(student)
+        words = [name, *re.findall(r"\w{3,}", name), *(one for one in numbers if len(one) > 3)]
+        for word in words if book.anonymous else ():
+            text = re.sub(rf"(?<!\w){re.escape(word)}(?!\w)", "[name]", text, flags=re.IGNORECASE)
+        return text
+
+    def shown_of(result: Result, question: str) -> tuple:
+        text, student = result.open_answers.get(question, NOT_FOUND), result.student
+        note, why = masked(result.note, student), book.requests.get((student, question))
+        answer = rendered(masked(text, student), result.images)
+        return called(result), note, why, text == TEMPLATE, answer
+
+    questions = [
+        (question, [shown_of(result, question.name) for result in sorted(results, key=called)])
+        for question in assignment.questions
+    ]
+    title = f"{assignment.name}, answers"
+    return page("answers.html", title, assignment=assignment, questions=questions)

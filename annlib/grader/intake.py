@@ -4,6 +4,7 @@ Nothing is unpacked, so no path can escape; no link is followed. A student is a 
 anna.zip) or a folder (anna/A1.ipynb) in the folder of submissions.
 """
 
+import base64
 import hashlib
 import io
 import json
@@ -11,10 +12,11 @@ import lzma
 import os
 import re
 import stat
+import struct
 import unicodedata
 import zipfile
 import zlib
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path, PurePath
@@ -25,6 +27,9 @@ from annlib.grader.judge import Assignment, Files, Submission
 MOST_BYTES = 20 * 2**20  # of a notebook with its images
 MOST_FILES, MOST_CELLS = 2000, 2000
 LONGEST_ANSWER, LONGEST_FILE = 20_000, 2**20  # letters; an answer of ten pages
+MOST_IMAGES, MOST_IMAGE = 20, 2**20  # of a cell and of all answers; letters of base64
+MOST_SIDE = 4000  # pixels
+PNG = re.compile(r"iVBORw0KGgo[A-Za-z0-9+/]{30,}=*")
 INJECTED = "injected-parameters"  # of a notebook that papermill has run; ours take their place
 # `# %% title` of VS Code and jupytext, `# In[3]:` of nbconvert
 SCRIPT_CELL = re.compile(r"^# (?:%%(.*)|In\[[ \d]*\]:\s*)$", re.MULTILINE)
@@ -47,11 +52,16 @@ class Unreadable(ValueError):
 
 
 class Cell(NamedTuple):
-    """kind: "code" or "markdown". tags: of a notebook; what a list of strangers holds."""
+    """kind: "code" or "markdown". tags: of a notebook; what a list of strangers holds.
+
+    outputs: text below code. images: name of an attachment, or "output" and a number -> PNG, base64
+    """
 
     kind: str
     source: str
     tags: list
+    outputs: str = ""
+    images: Mapping[str, str] = {}
 
 
 def read(folder: Path, path: Path) -> bytes:
@@ -160,8 +170,34 @@ def notebook_cells(text: str) -> list[Cell]:
         # JSON may hold halves of characters, which no file can be written with
         sound = source.encode("utf-8", "replace").decode()
         kind = str(cell.get("cell_type"))
-        cells.append(Cell(kind, sound, (tags if isinstance(tags, list) else []) + named))
+        tags = (tags if isinstance(tags, list) else []) + named
+        cells.append(Cell(kind, sound, tags, *shown_in(cell)))
     return cells
+
+
+def shown_in(cell: dict) -> tuple[str, dict[str, str]]:
+    """Text and images of a cell, as they were handed in: nobody knows what made them."""
+    found, texts, images = {}, [], {}
+    if isinstance(cell.get("attachments"), dict):
+        found |= {f"attachment:{name}": one for name, one in cell["attachments"].items()}
+    if isinstance(cell.get("outputs"), list):
+        found |= {f"output {number}": one for number, one in enumerate(cell["outputs"], 1)}
+    for name, one in islice(found.items(), MOST_IMAGES):
+        one = one if isinstance(one, dict) else {}
+        data = one["data"] if isinstance(one.get("data"), dict) else one
+        image, text = data.get("image/png"), data.get("text/plain", one.get("text"))
+        text = "".join(map(str, text)) if isinstance(text, list) else text
+        image = image.replace("\n", "") if isinstance(image, str) else ""
+        if len(image) <= MOST_IMAGE and PNG.fullmatch(image) and max(png_size(image)) <= MOST_SIDE:
+            images[name] = image
+        elif isinstance(text, str) and text.strip():
+            texts.append(text.strip("\n")[:LONGEST_ANSWER].encode("utf-8", "replace").decode())
+    return "\n".join(texts), images
+
+
+def png_size(image: str) -> tuple[int, int]:
+    """Width and height by the header: a browser would need memory for all pixels."""
+    return struct.unpack(">II", base64.b64decode(image[:32])[16:])
 
 
 def script_cells(text: str) -> list[Cell]:
@@ -183,16 +219,43 @@ def script_cells(text: str) -> list[Cell]:
 
 
 def open_answers(cells: Sequence[Cell], questions: Collection[str]) -> dict[str, str]:
-    """question -> text of all cells tagged open:QUESTION, and of new cells below them, in order."""
+    """question -> text of all cells tagged open:QUESTION, and of new cells below them, in order.
+
+    Markdown, with code and its outputs between marks, and images by their names (`image_name`).
+    """
     found, question = {}, None
     for cell in cells:
         if cell.tags:
             tags = [t[5:] for t in cell.tags if isinstance(t, str) and t.startswith("open:")]
             question = next((tag for tag in tags if tag in questions), None)
         if question:
-            before = found.get(question, "")
-            found[question] = f"{before}\n\n{cell.source.strip()}".strip()[:LONGEST_ANSWER]
+            before, text = found.get(question, ""), cell.source.strip()
+            if cell.kind == "code" and text:
+                text = f"~~~python\n{text}\n~~~"
+            text += f"\n\n~~~\n{cell.outputs}\n~~~" if cell.outputs else ""
+            for name, image in cell.images.items():
+                if name.startswith("attachment:") and name in text:
+                    text = text.replace(name, image_name(image))
+                else:
+                    text += f"\n\n![{name}]({image_name(image)})"
+            found[question] = f"{before}\n\n{text}".strip()[:LONGEST_ANSWER]
     return found
+
+
+def image_name(image: str) -> str:
+    """What stands for an image in the text of an answer."""
+    return f"image:{hashlib.sha256(image.encode()).hexdigest()[:32]}"
+
+
+def images_in(cells: Sequence[Cell], answers: Mapping[str, str]) -> dict[str, str]:
+    """The images of the answers by name: PNG, base64."""
+    images = {image_name(one): one for cell in cells for one in cell.images.values()}
+    whole = "".join(answers.values())
+    return dict(islice(((n, one) for n, one in images.items() if n in whole), MOST_IMAGES))
+
+
+def cells_of(data: bytes, name: str) -> list[Cell]:
+    return (notebook_cells if name.lower().endswith(".ipynb") else script_cells)(text_of(data))
 
 
 def parsed(
@@ -202,7 +265,7 @@ def parsed(
 
     The parameters of the assignment end the cell that is tagged so, as papermill would inject them.
     """
-    cells = (notebook_cells if name.lower().endswith(".ipynb") else script_cells)(text_of(data))
+    cells = cells_of(data, name)
     code = tuple(
         f"{cell.source}\n{assignment.parameters}"
         if assignment.parameters and "parameters" in cell.tags
@@ -273,7 +336,8 @@ def submission(folder: Path, student: str, paths: list[Path], assignment: Assign
         data, files = held[chosen](), beside(held, assignment.files)
         cells, answers = parsed(data, chosen.name, assignment)
         digest = hashlib.sha256(data + json.dumps(files, sort_keys=True).encode()).hexdigest()
-        return Submission(student, names, cells, answers, "", digest, files, note)
+        images = images_in(cells_of(data, chosen.name), answers)
+        return Submission(student, names, cells, answers, "", digest, files, note, images)
     except Unreadable as error:
         problem = str(error)
     except Exception as error:  # damaged in whatever way: the others are graded all the same

@@ -172,6 +172,7 @@ class Submission(NamedTuple):
     digest: str
     attachments: Files
     note: str = ""
+    images: Mapping[str, str] = {}
 
 
 def integer(generator: Generator, low: int, high: int) -> int:
@@ -378,6 +379,7 @@ class Result(NamedTuple):
     open_answers: dict[str, str]
     note: str = ""
     files_note: str = ""
+    images: Mapping[str, str] = {}
 
     @property
     def points(self) -> float:
@@ -469,7 +471,8 @@ def mark(
     notes = ". ".join(filter(None, (submission.note, files_note, earlier and BETTER)))
     facts = (submission.student, submission.files, submission.problem, ended, tuple(failures))
     notes = notes[:LONGEST_NOTE]
-    return Result(*facts, tuple(given), submission.open_answers, notes, files_note)
+    opened = (submission.open_answers, notes, files_note, submission.images)
+    return Result(*facts, tuple(given), *opened)
 
 
 def marks_of(

@@ -11,9 +11,13 @@ from pathlib import Path
 import nbformat
 
 from annlib.course.authoring import MARKER, Cell, end_of_function, notebook_text, read
-from annlib.grader.judge import Assignment
+from annlib.grader.gradebook import read_points
+from annlib.grader.intake import parsed
+from annlib.grader.judge import Assignment, Submission
 
 POINTS = re.compile(r"^\*(\d+(?:\.\d+)?) points", re.MULTILINE)
+TOTAL = re.compile(r"^- \*\*Points:\*\* \d+(?:\.\d+)?", re.MULTILINE)
+LATE = re.compile(r"^- \*\*Late:\*\* .*$", re.MULTILINE)
 READ_ME = """{title}
 
 Unpack this folder, open {name}.ipynb in JupyterLab and work through it. Nothing needs a network:
@@ -32,15 +36,18 @@ Cells may be in any state: grading runs the notebook again."""
 
 
 def source_of(root: Path, assignment: Assignment) -> Path:
-    return root / f"notebooks/source/assignments/{assignment.name}.py"
+    """The source of the notebook: of an assignment of the teacher's own, it is in its folder."""
+    own = assignment.folder / "notebook.py"
+    return own if own.is_file() else root / f"notebooks/source/assignments/{assignment.name}.py"
 
 
-def edition(root: Path, assignment: Assignment, which: str) -> str:
+def edition(root: Path, assignment: Assignment, which: str, points: Path | None = None) -> str:
     """The notebook file of the "learner" or the "solution" edition.
 
+    points: TOML file, whose points and rules for lateness take the place of those in the text.
     Raises ValueError unless the text promises the points that grading gives.
     """
-    lesson = read(source_of(root, assignment))
+    lesson = read(source_of(root, assignment))._replace(name=assignment.name)
     stated = [float(n) for cell in lesson.cells for n in POINTS.findall(cell.text)]
     given = [part.points for part in (*assignment.tasks, *assignment.questions)]
     if stated != given:
@@ -48,12 +55,32 @@ def edition(root: Path, assignment: Assignment, which: str) -> str:
             f"{lesson.name}.py promises {stated} points, task by task, but grading gives {given}. "
             "Students would read something else than they get: make them agree."
         )
+    if points:
+        assignment, late = read_points(points, assignment)
+        parts = iter([part.points for part in (*assignment.tasks, *assignment.questions)])
+        for number, cell in enumerate(lesson.cells):
+            text = POINTS.sub(lambda found: f"*{next(parts):g} points", cell.text)
+            text = TOTAL.sub(f"- **Points:** {assignment.points:g}", text)
+            grace = f", up to {late.grace:g} minutes cost nothing" if late.grace else ""
+            rule = (
+                f"- **Late:** {late.percent:g} % less for each day begun; nothing after "
+                f"{late.days:g} days{grace}."
+            )
+            lesson.cells[number] = cell._replace(text=LATE.sub(rule, text))
     return notebook_text(lesson, which)
 
 
-def release(root: Path, assignment: Assignment, out: Path) -> Path:
+def template(root: Path, assignment: Assignment) -> Submission | None:
+    """The notebook as students get it, as if it was handed in; None where its source is not."""
+    if not source_of(root, assignment).is_file():
+        return None
+    notebook = edition(root, assignment, "learner").encode()
+    return Submission("", (), *parsed(notebook, "A.ipynb", assignment), "", "", {})
+
+
+def release(root: Path, assignment: Assignment, out: Path, points: Path | None = None) -> Path:
     """Writes NAME.zip into the folder; the same sources always give the same bytes."""
-    notebook = edition(root, assignment, "learner")
+    notebook = edition(root, assignment, "learner", points)
     nbformat.validate(nbformat.reads(notebook, as_version=4))
     name, beside = assignment.name, " and ".join(assignment.files)
     limits, hand_in = assignment.limits, WITH_FILES if beside else ALONE

@@ -1,64 +1,17 @@
-"""The tables for a teacher: grades.csv, a report on the class, and points for late work."""
+"""The table and the pages for a teacher: grades.csv, a report on the class, a list of pages."""
 
-import csv
-import io
-import unicodedata
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from html import escape
-from math import ceil, isfinite
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from math import ceil
+from statistics import mean, median
 
+from annlib.grader.feedback import page
+from annlib.grader.gradebook import Gradebook, Total
 from annlib.grader.judge import Assignment, Result
+from annlib.grader.tables import csv_text, safe_cell, safe_name
 
-PERCENT_A_DAY, MOST_DAYS, BINS = 10, 3, 10
+BINS = 10
 LONGEST_CELL = 1000  # letters: what students hand in may become part of a note
-RISKY = (  # a spreadsheet would take the cell for a formula; full-width signs count there, too
-    *("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠"),
-    "'",  # hides the sign after it; another one shows that it was there
-)
-
-
-def share_kept(days: float) -> float:
-    """What is left of the points after so many days, each counted once begun."""
-    begun = max(ceil(days), 0)
-    return 0 if begun > MOST_DAYS else 1 - PERCENT_A_DAY * begun / 100
-
-
-def read_days(path: Path, students: Collection[str]) -> dict[str, float]:
-    """{student: days late} from lines `anna,1.5`; raises ValueError for lines that say nothing."""
-    days = {}
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        for number, line in enumerate(csv.reader(file), 1):
-            student = unicodedata.normalize("NFC", line[0].strip()) if line else ""
-            if len(line) != 2 or student not in students:
-                raise ValueError(
-                    f"{path}, line {number}: {','.join(line)!r} is not about a student who handed "
-                    "in, or has no days; points would stay that should not. Write lines like "
-                    "`anna,1.5`, without a heading, names as in grades.csv."
-                )
-            try:
-                days[student] = float(line[1])
-            except ValueError:
-                days[student] = float("nan")
-            if not isfinite(days[student]):
-                raise ValueError(
-                    f"{path}, line {number}: {line[1]!r} is not a number of days; write 1 or 1.5."
-                )
-    return days
-
-
-def safe_cell(value: object) -> str:
-    """Text that a spreadsheet shows, but never calculates, whatever sign ends a cell there."""
-    text = "".join(c if c.isprintable() else " " for c in str(value)).replace(";", ",")
-    return f"'{text}" if text.lstrip().startswith(RISKY) else text
-
-
-def csv_text(rows: Iterable[Iterable[object]]) -> str:
-    """With a byte order mark, so that spreadsheets read names correctly."""
-    file = io.StringIO()
-    csv.writer(file, lineterminator="\r\n").writerows(map(safe_cell, row) for row in rows)
-    return "\ufeff" + file.getvalue()
 
 
 def note_on(result: Result) -> str:
@@ -74,77 +27,106 @@ def note_on(result: Result) -> str:
     return ". ".join(filter(None, parts))[:LONGEST_CELL]
 
 
+def number(points: float | None) -> str:
+    return "" if points is None else f"{points:g}"
+
+
 def grades_csv(
     assignment: Assignment,
     results: Sequence[Result],
-    days: Mapping[str, float],
-    by_hand: Mapping[tuple[str, str], float],
+    totals: Mapping[str, Total],
+    book: Gradebook,
 ) -> str:
-    """One line a student.  days: student -> days late; those who are not in it were in time
+    """One line a student, with name and group where there is a roster; those missing at the end.
 
-    by_hand: (student, open question) -> points; a sum is given once all of a student's are read
+    Tasks have the points that count; a sum is given once all of a student's answers are read.
     """
     out_of = sum(task.points for task in assignment.tasks)
-    heads = ["student", f"graded by tests (of {out_of:g})", "days late", "after lateness"]
+    heads = ["student", *(["name", "group"] if book.roster else [])]
+    heads += [f"graded by tests (of {out_of:g})", "days late", "after lateness"]
     heads += [f"with questions (of {assignment.points:g})"]
     heads += [f"{task.name} (of {task.points:g})" for task in assignment.tasks]
     heads += [f"{q.name} (of {q.points:g}, by hand)" for q in assignment.questions]
     rows = [[*heads, "note"]]
     for result in sorted(results):
-        late = days.get(result.student, 0)
-        given = [by_hand.get((result.student, question.name)) for question in assignment.questions]
-        both = None if None in given else (result.points + sum(given)) * share_kept(late)
-        points = [result.points, late, result.points * share_kept(late), both]
-        points += [result.points_of(task.name) for task in assignment.tasks] + given
-        cells = ["" if one is None else f"{one:g}" for one in points]
-        rows.append([result.student, *cells, note_on(result)])
-    return csv_text(rows)
+        one = totals[result.student]
+        tasks = sum(one.parts[task.name] for task in assignment.tasks)
+        points = [result.points, one.days, tasks * one.kept, one.whole, *one.parts.values()]
+        by_hand = [
+            f"{task.name} by hand, {result.points_of(task.name):g} by tests"
+            for task in assignment.tasks
+            if task.name in one.decided
+        ]
+        note = ". ".join(filter(None, (note_on(result), *by_hand)))
+        rows.append([*known(book, result.student), *map(number, points), note])
+    blank = [""] * (len(heads) - 3)
+    rows += [[*known(book, one), *blank, "nothing handed in"] for one in book.missing(results)]
+    return csv_text([safe_name(row[0]), *map(safe_cell, row[1:])] for row in rows)
+
+
+def known(book: Gradebook, student: str) -> list[str]:
+    """The first cells of a student's line."""
+    one = book.roster.get(student)
+    about = [one.name, one.group] if one else ["", ""]
+    return [student, *(about if book.roster else [])]
 
 
 def histogram(points: Sequence[float], most: float) -> list[int]:
     """How many students are in each tenth of the points; full marks belong to the last."""
-    tenths = Counter(min(int(BINS * value / most), BINS - 1) for value in points)
+    tenths = Counter(max(0, min(int(BINS * value / (most or 1)), BINS - 1)) for value in points)
     return [tenths[number] for number in range(BINS)]
 
 
-def table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    def line(cells: Sequence[object], tag: str, end: str) -> str:
-        return "<tr>" + "".join(f"<{tag}>{escape(str(one))}</{end}>" for one in cells) + "</tr>"
-
-    head, body = line(heads, 'th scope="col"', "th"), [line(row, "td", "td") for row in rows]
-    return f"<table><thead>{head}</thead><tbody>{''.join(body)}</tbody></table>"
-
-
-def page(title: str, body: str) -> str:
-    """A page that loads nothing and runs nothing."""
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta http-equiv="Content-Security-Policy" '
-        "content=\"default-src 'none'; style-src 'unsafe-inline'\">"
-        f"<title>{escape(title)}</title><style>body{{font:1rem/1.5 sans-serif;max-width:50rem;"
-        "margin:2rem auto;padding:0 1rem}table{border-collapse:collapse}td,th{border-bottom:1px "
-        "solid #999;padding:.2rem .8rem;text-align:left}pre{white-space:pre-wrap}</style></head>"
-        f"<body>{body}</body></html>\n"
-    )
+def summary(points: Sequence[float]) -> list[str]:
+    """How many, mean, median, lowest and highest."""
+    if not points:
+        return ["0", *["-"] * 4]
+    found = (mean(points), median(points), min(points), max(points))
+    return [str(len(points)), *(f"{one:.3g}" for one in found)]
 
 
-def class_report(assignment: Assignment, results: Sequence[Result]) -> str:
-    """Histogram, share of each check that was passed, and how often each misconception occurs."""
+def class_report(
+    assignment: Assignment,
+    results: Sequence[Result],
+    totals: Mapping[str, Total],
+    book: Gradebook,
+) -> str:
+    """Points, checks and who passed them, misconceptions and who has them, what to look at."""
     most = sum(task.points for task in assignment.tasks)
     graded = [result for result in results if not result.problem]
     marks = [mark for result in graded for mark in result.marks]
     passed = Counter((mark.task, mark.check) for mark in marks if not mark.misconception)
     checks = dict.fromkeys((mark.task, mark.check) for mark in marks)
-    slips = Counter(  # each once a student
-        one for r in graded for one in {(m.task, m.misconception) for m in r.marks} if one[1]
-    )
+    slips: dict[tuple[str, str], dict[str, None]] = {}  # each once a student
+    for result in sorted(graded):
+        for one in result.marks:
+            if one.misconception:
+                slips.setdefault((one.task, one.misconception), {})[result.student] = None
     same: dict[str, list[str]] = {}  # what was handed in beside the notebook, and who
     for result in sorted(results):
-        same.setdefault(result.files_note, []).append(result.student)
+        same.setdefault(result.files_note, []).append(book.name(result.student))
+    groups: dict[str, list[Result]] = {}
+    for result in graded:
+        student = book.roster.get(result.student)
+        groups.setdefault(student.group if student else "", []).append(result)
+    rows = [("by tests", *summary([result.points for result in graded]))]
+    rows += [
+        (f"by tests, group {group}", *summary([result.points for result in some]))
+        for group, some in sorted(groups.items())
+        if group
+    ]
+    sums = [one.whole for one in totals.values() if one.whole is not None]
+    rows.append(("sums, all read, after lateness", *summary(sums)))
     tenths = histogram([result.points for result in graded], most)
+    look = [(book.name(r.student), note_on(r)) for r in sorted(results) if note_on(r)]
+    open_requests = [(key, why) for key, why in book.requests.items() if key not in book.given]
+    look += [(book.name(one), f"asks about {task}: {why}") for (one, task), why in open_requests]
+    look += [("a list", one) for one in book.unknown]
+    look += [(book.name(one), "nothing handed in") for one in book.missing(results)]
     sections = {
-        "Points": (
-            ("points", "students", ""),
+        "Points": (("points", "students", "mean", "median", "lowest", "highest"), rows),
+        "Distribution": (
+            ("points by tests", "students", "share"),
             [
                 (
                     f"{most * n / BINS:g} to {most * (n + 1) / BINS:g}",
@@ -159,21 +141,25 @@ def class_report(assignment: Assignment, results: Sequence[Result]) -> str:
             [(*key, f"{passed[key]}/{len(graded)}") for key in checks],
         ),
         "Misconceptions": (
-            ("task", "misconception", "students"),
-            [(*key, n) for key, n in sorted(slips.items(), key=lambda item: (-item[1], item[0]))],
+            ("task", "misconception", "students", "who"),
+            [
+                (*key, len(who), ", ".join(map(book.name, who)))
+                for key, who in sorted(slips.items(), key=lambda item: (-len(item[1]), item[0]))
+            ],
+        ),
+        "Similar work": (
+            ("student", "student", "what", "how much"),
+            [(book.name(a), book.name(b), *rest) for a, b, *rest in book.similar],
         ),
         "The same note": (
             ("note", "students"),
             [(note, ", ".join(who)) for note, who in same.items() if note and len(who) > 1],
         ),
-        "To look at": (
-            ("student", "note"),
-            [(result.student, note_on(result)) for result in sorted(results) if note_on(result)],
-        ),
+        "To look at": (("student", "note"), look),
     }
-    body = (
-        f"<h1>{escape(assignment.name)}: {escape(assignment.title)}</h1>"
-        f"<p>{len(results)} submissions, {len(graded)} of them could be run.</p>"
-        + "".join(f"<h2>{name}</h2>{table(*found)}" for name, found in sections.items())
+    title = f"{assignment.name}, report on the class"
+    return page(
+        "report.html",
+        title,
+        **{"assignment": assignment, "results": results, "graded": graded, "sections": sections},
     )
-    return page(f"{assignment.name}, report on the class", body)

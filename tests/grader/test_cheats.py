@@ -12,6 +12,7 @@ from annlib.course.assignments.a3 import A3
 from annlib.grader import sandbox as sandboxes
 from annlib.grader.confine import Limits
 from annlib.grader.feedback import feedback
+from annlib.grader.gradebook import Gradebook, total
 from annlib.grader.judge import Call, Submission, encoded, mark
 from annlib.grader.sandbox import Sandbox, open_sandbox, run_worker, stage_worker, why_not
 
@@ -96,6 +97,6 @@ def test_the_graders_own_run_cannot_be_used_for_an_answer(sandbox: Sandbox) -> N
 def test_feedback_tells_nothing_of_what_was_asked(sandbox: Sandbox, tmp_path: Path) -> None:
     for name in filter(lambda name: name.startswith("tells"), CHEATS):
         result, _ = attempted(CHEATS[name], sandbox, tmp_path)
-        page = feedback(A1, result, {})
+        page = feedback(A1, result, total(A1, result, Gradebook()), Gradebook())
         assert "carried" not in page and "carried" not in result.ended
         assert "an error of its own" in page or "cannot be read" in page or not result.failures

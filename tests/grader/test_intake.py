@@ -1,5 +1,7 @@
 """What students hand in: everything is read as text, and what is wrong is said in words."""
 
+import base64
+import io
 import json
 import os
 import zipfile
@@ -7,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from in_process import ROOT
+from PIL import Image
 
 from annlib.course.assignments.a1 import A1
 from annlib.course.assignments.a3 import A3
@@ -228,7 +231,49 @@ def test_an_answer_in_several_cells_is_read_whole(tmp_path: Path) -> None:
     split = [cell("first", "open:measured-ratio"), cell("second", "open:measured-ratio")]
     new = [cell("third"), cell("x = 4", kind="code"), cell("not this", "exercise:other")]
     found = answers_in(tmp_path / "anna.ipynb", cell("before"), *split, *new, cell("nor this"))
-    assert found == "first\n\nsecond\n\nthird\n\nx = 4"
+    assert found == "first\n\nsecond\n\nthird\n\n~~~python\nx = 4\n~~~"
+
+
+def png(side: int) -> str:
+    file = io.BytesIO()
+    Image.new("L", (side, 1)).save(file, "PNG")
+    return base64.b64encode(file.getvalue()).decode()
+
+
+def test_what_stands_below_the_code_of_an_answer_is_shown_with_it(tmp_path: Path) -> None:
+    """Plots, printed text and attached images; HTML and what is not an image are left out."""
+    plot, attached = png(20), png(21)
+    text = cell("see ![this](attachment:a.png)", "open:measured-ratio")
+    text["attachments"] = {"a.png": {"image/png": attached}}
+    code = cell("plot()", kind="code") | {
+        "outputs": [
+            {"output_type": "stream", "text": ["1\n", "2\n"]},
+            {"data": {"image/png": plot, "text/plain": "<Figure>"}},
+            {"data": {"text/html": "<table>", "text/plain": ["a  b"]}},
+        ]
+    }
+    path = tmp_path / "anna.ipynb"
+    found = answers_in(path, text, code)
+    images = taken(path).images
+    assert sorted(images.values()) == sorted([plot, attached])
+    names = {image: name for name, image in images.items()}
+    assert found == (
+        f"see ![this]({names[attached]})\n\n~~~python\nplot()\n~~~\n\n~~~\n1\n2\na  b\n~~~\n\n"
+        f"![output 2]({names[plot]})"
+    )
+
+
+@pytest.mark.parametrize(
+    "image",
+    [png(4001), png(20) + "A" * 2**20, png(20)[4:], '"><script>', "iVBORw0KGgo", 7, {"a": 1}, [1]],
+    ids=["too many pixels", "too long", "no PNG", "HTML", "no header", "number", "object", "list"],
+)
+def test_what_is_not_a_small_png_is_not_shown(tmp_path: Path, image: object) -> None:
+    text = cell("text", "open:measured-ratio")
+    text["attachments"] = {"a.png": {"image/png": image}, "b.png": 7}
+    text["outputs"] = [image, {"data": 7}, {"data": {"text/plain": 7}}, None]
+    assert answers_in(tmp_path / "eve.ipynb", text) == "text"
+    assert taken(tmp_path / "eve.ipynb").images == {}
 
 
 def test_tags_of_questions_that_are_not_asked_take_no_memory(tmp_path: Path) -> None:
@@ -245,7 +290,7 @@ def test_marked_cells_of_scripts_are_read(tmp_path: Path) -> None:
     )
     one = taken(tmp_path / "anna.py")
     assert [code.strip() for code in one.cells] == ["", "%matplotlib inline", "x = 1", "y = 2"]
-    assert one.open_answers == {"measured-ratio": "Twice\nas long.\n\ny = 2"}
+    assert one.open_answers == {"measured-ratio": "Twice\nas long.\n\n~~~python\ny = 2\n~~~"}
 
 
 def test_of_several_notebooks_the_one_with_work_in_it_is_graded(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import torch
 
 from annlib.course.assignments.a1 import A1
 from annlib.grader.feedback import feedback
+from annlib.grader.gradebook import Gradebook, total
 from annlib.grader.judge import (
     NO_ANSWER,
     NOT_JUDGED,
@@ -47,7 +48,8 @@ def test_cells_that_failed_are_listed_without_classes_of_the_students_own() -> N
         {"cell": cell, "type": kind, "message": "carried"}
         for cell, kind in enumerate(("KeyError", "[[3, 18, 7]]"), 1)
     )
-    page = feedback(A1, Result("eve", (), "", "finished", failures, (), {}), {})
+    eve = Result("eve", (), "", "finished", failures, (), {})
+    page = feedback(A1, eve, total(A1, eve, Gradebook()), Gradebook())
     assert "KeyError" in page and "an error of its own" in page
     assert "18, 7" not in page and "carried" not in page
 

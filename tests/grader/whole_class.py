@@ -61,10 +61,8 @@ def handed_in(folder: Path, count: int) -> Path:
 def grade_all(inbox: Path, out: Path, jobs: int) -> None:
     """Goes on where it was, if it was."""
     found = collect(inbox, A1)
-    results, changed = grade(
-        A1, found, out, 7, jobs, False, True, lambda text: None, SHORT, AS_USER
-    )
-    write_all(A1, results, changed, {}, {}, out)
+    results = grade(A1, found, out, 7, jobs, False, True, lambda text: None, SHORT, AS_USER)
+    write_all(A1, results, out)
 
 
 def killed_half_way(inbox: Path, out: Path, count: int) -> int:

@@ -1,0 +1,236 @@
+"""Who takes the course, and lists about them: a roster, days late, requests to grade again."""
+
+import hashlib
+import hmac
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from math import ceil, isfinite
+from pathlib import Path
+from typing import NamedTuple
+
+from annlib.grader.judge import NUMBER, Assignment, Submission
+from annlib.grader.tables import Line, read_table, safe_name
+
+HEADS = {  # of columns, in English and German; Moodle's grading worksheet, Canvas' gradebook
+    "id": ("id", "identifier", "student id"),
+    "name": ("name", "full name", "student", "vollständiger name"),
+    "group": ("group", "groups", "gruppe", "section"),
+    "number": ("number", "id number", "sis user id", "matrikelnummer", "id-nummer"),
+}
+PARTICIPANT = re.compile(r"(?:Participant|Teilnehmer\S*?) ?(\d+)")  # as Moodle writes ids
+# Names of downloads: Moodle's folders and files, Canvas' files.
+DOWNLOADS = (
+    re.compile(r".*_(\d+)_assign(?:submission|feedback)_.*"),
+    re.compile(r"[^_]+_(?:LATE_)?(\d+)_\d+_.*"),
+)
+STUDENT = ("student", *HEADS["id"], *HEADS["name"])
+DAYS = ("days", "days late", "late", "lateness", "tage", "status")
+UNITS = {"day": 1, "tag": 1, "hour": 24, "stunde": 24, "min": 1440, "sec": 86400, "sek": 86400}
+DURATION = re.compile(rf"(\d+(?:[.,]\d+)?)\s*({'|'.join(UNITS)})", re.IGNORECASE)
+
+
+class Student(NamedTuple):
+    """number: of matriculation; the id, unless that is Moodle's own. row: cells by headings."""
+
+    id: str
+    name: str
+    group: str = ""
+    number: str = ""
+    row: Mapping[str, str] = {}
+
+
+Roster = Mapping[str, Student]  # by id
+Find = Callable[[str], str | None]  # a cell of a list -> the student
+
+
+class LatePolicy(NamedTuple):
+    """percent off for each day begun, nothing left after so many days; grace: minutes for free"""
+
+    percent: float = 10
+    days: float = 3
+    grace: float = 0
+
+    def kept(self, days: float) -> float:
+        """What is left of the points, 0 to 1."""
+        begun = 0 if round(days * 1440, 6) <= self.grace else max(ceil(days), 0)
+        return 0 if begun > self.days else max(0, 1 - self.percent * begun / 100)
+
+
+def plain(text: str) -> str:
+    return unicodedata.normalize("NFC", text).strip().casefold()
+
+
+def columns(line: Line, heads: Mapping[str, Sequence[str]]) -> dict[str, int]:
+    """Where the columns stand whose headings are known."""
+    cells = [plain(cell) for cell in line.cells]
+    found = {
+        name: [cells.index(one) for one in known if one in cells] for name, known in heads.items()
+    }
+    return {name: places[0] for name, places in found.items() if places}
+
+
+def read_roster(path: Path) -> Roster:
+    """Students by id: columns id, name, group, number, or what Moodle or Canvas have exported.
+
+    Raises ValueError for a file without ids and names, and for an id that two students have.
+    """
+    _, lines = read_table(path)
+    place = columns(lines[0], HEADS) if lines else {}
+    if not {"id", "name"} <= place.keys():
+        raise ValueError(
+            f"{path} is not a list of students: its first line needs the headings id and name "
+            "(group and number are optional), or those of Moodle's grading worksheet or of Canvas' "
+            "gradebook."
+        )
+    roster: dict[str, Student] = {}
+    for line in lines[1:]:
+        cells = [*line.cells, *[""] * (len(lines[0].cells) - len(line.cells))]
+        facts = {name: cells[number].strip() for name, number in place.items()}
+        if matched := PARTICIPANT.fullmatch(facts["id"]):
+            facts["id"] = matched[1]
+        if not facts["id"] and plain(facts["name"]) == "points possible":
+            continue
+        if not facts["id"] or facts["id"] in roster:
+            raise ValueError(
+                f"{line.place}: {facts['id']!r} is not the id of one student alone, so points "
+                "could go to another one. Give every student an id of their own."
+            )
+        if "number" not in place and plain(lines[0].cells[place["id"]]) != "identifier":
+            facts["number"] = facts["id"]
+        row = dict(zip(lines[0].cells, cells, strict=False))
+        roster[facts["id"]] = Student(**facts, row=row)
+    return roster
+
+
+def code_of(key: str, student: str) -> str:
+    """Stands for a student where answers are read without names; only the key leads back."""
+    return f"K{hmac.new(key.encode(), f'code/{student}'.encode(), 'sha256').hexdigest()[:10]}"
+
+
+def finder(students: Collection[str], roster: Roster, key: str = "") -> Find:
+    """The student that a cell means: as in grades.csv, by code, id, name or number.
+
+    What two students are called finds neither.
+    """
+    everybody = sorted({*students, *roster})
+    names = {one: roster[one].name if one in roster else one for one in everybody}
+    numbers = {one: roster[one].number if one in roster else "" for one in everybody}
+    levels = (safe_name, lambda one: code_of(key, one), str, names.get, numbers.get)
+    exact: dict[str, str] = {}
+    loose: dict[str, str] = {}
+    for level in levels:
+        for found, form in ((exact, str), (loose, plain)):
+            words = Counter(form(level(one)) for one in everybody)
+            for one in everybody:
+                if words[form(level(one))] == 1 and level(one):
+                    found.setdefault(form(level(one)), one)
+    return lambda cell: exact.get(cell) or loose.get(plain(cell))
+
+
+def identified(submissions: Sequence[Submission], roster: Roster) -> list[Submission]:
+    """The submissions under the ids of the roster; one that a group has handed in, for each member.
+
+    A file is named for id, name, number or group, or as Moodle or Canvas name downloads.
+    """
+    if not roster:
+        return list(submissions)
+    find, members = finder((), roster), {}
+    for student in roster.values():
+        members.setdefault(plain(student.group), []).append(student.id)
+    found: dict[str, list[Submission]] = {}
+    for one in submissions:
+        ids = [m[1] for m in (pattern.fullmatch(one.student) for pattern in DOWNLOADS) if m]
+        student = next((i for i in ids if i in roster), None) or find(one.student)
+        group = members.get(plain(one.student), []) if one.student.strip() else []
+        if not student and not group:
+            one = one._replace(note=f"{one.note} not in the roster".strip())
+        for each in [student] if student else group or [one.student]:
+            found.setdefault(each, []).append(one._replace(student=each))
+    for student, several in found.items():
+        if len(several) > 1:
+            files = tuple(file for one in several for file in one.files)
+            problem = (
+                f"There are {len(several)} submissions of this student: {', '.join(files)}. Which "
+                "one counts has to be decided by a person."
+            )
+            found[student] = [Submission(student, files, (), {}, problem, problem, {})]
+        elif student in roster and (number := roster[student].number):
+            (one,) = several
+            digest = hashlib.sha256(f"{one.digest}/{number}".encode()).hexdigest()
+            files = {**one.attachments, NUMBER: number}
+            found[student] = [one._replace(attachments=files, digest=digest)]
+    return [found[student][0] for student in sorted(found)]
+
+
+def days_in(cell: str) -> float:
+    """1.5, 1,5 or "1 day 12 hours" -> 1.5; nothing -> 0; nan for what is not a time."""
+    if found := DURATION.findall(cell):
+        return sum(float(n.replace(",", ".")) / UNITS[unit.lower()] for n, unit in found)
+    try:
+        return float(cell.replace(",", ".") or 0)
+    except ValueError:
+        return float("nan")
+
+
+def read_days(path: Path, find: Find) -> tuple[dict[str, float], list[str]]:
+    """Days late by student, from lines `anna,1.5`, or the columns of a platform's list.
+
+    Also a sentence for each line about somebody unknown: without a roster, a student who did not
+    hand in and a misspelt name look the same. Raises ValueError for a line without days.
+    """
+    _, lines = read_table(path)
+    place = columns(lines[0], {"student": STUDENT, "days": DAYS}) if lines else {}
+    headed = len(place) == 2
+    place = place if headed else {"student": 0, "days": 1}
+    status = headed and plain(lines[0].cells[place["days"]]) == "status"
+    days: dict[str, float] = {}
+    unknown = []
+    for line in lines[headed:]:
+        whole = len(line.cells) > max(place.values()) if headed else len(line.cells) == 2
+        name, stated = (line.cells[n].strip() for n in place.values()) if whole else ("", "")
+        late = days_in(stated)
+        late = 0 if status and not isfinite(late) else late
+        if not isfinite(late) or not name:
+            raise ValueError(
+                f"{line.place}: {line.cells} does not give a student and days, so points could "
+                "stay that should not. Write lines like anna,1.5, names as in grades.csv, or the "
+                "headings student and days."
+            )
+        matched = PARTICIPANT.fullmatch(name)
+        student = find(name) or (find(matched[1]) if matched else None)
+        if student is None:
+            unknown += [f"late list: {name} is not known here"] if late > 0 else []
+        elif days.setdefault(student, late) != late:
+            raise ValueError(
+                f"{line.place}: {name} is there twice, {days[student]:g} and {late:g} days "
+                "late. Keep the line that counts."
+            )
+    return days, unknown
+
+
+def read_tasks(
+    path: Path, find: Find, assignment: Assignment
+) -> tuple[str, dict[tuple[str, str], Line]]:
+    """The separator, and the line of each (student, task); nothing if there is no such file.
+
+    Raises ValueError for a line that would count for somebody else, or for nobody.
+    """
+    mark, lines = read_table(path) if path.exists() else (",", [])
+    tasks = [part.name for part in (*assignment.tasks, *assignment.questions)]
+    found: dict[tuple[str, str], Line] = {}
+    for line in lines:
+        student, task, *_ = (*line.cells, "")
+        if plain(student) == "student" and plain(task) in ("task", "question"):
+            continue
+        key = find(student) or "", task.strip()
+        if not key[0] or key[1] not in tasks or key in found:
+            raise ValueError(
+                f"{line.place}: {mark.join(line.cells)!r} is not a task of one student who handed "
+                f"in, or is there twice, so it would be lost. Lines are student{mark}task{mark}"
+                f"..., names as in grades.csv; tasks: {', '.join(tasks)}. Take out what is no "
+                "longer needed."
+            )
+        found[key] = line
+    return mark, found

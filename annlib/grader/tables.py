@@ -1,0 +1,62 @@
+"""CSV files: read as spreadsheets and learning platforms save them, written so that none is run."""
+
+import csv
+import io
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from annlib.data.io import read_text
+
+RISKY = (  # a spreadsheet would take the cell for a formula; full-width signs count there, too
+    *("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠"),
+    "'",  # hides the sign after it; another one shows that it was there
+)
+
+
+class Line(NamedTuple):
+    """place: file and line, for messages."""
+
+    place: str
+    cells: list[str]
+
+
+def read_table(path: Path) -> tuple[str, list[Line]]:
+    """The separator, and the lines that have text; cells keep every character.
+
+    Comma, semicolon or tab: what stands outside of quotes in the first line. Raises ValueError.
+    """
+    text = read_text(path)
+    first = next(filter(str.strip, text.splitlines()), "")
+    outside = re.sub('"[^"]*"', "", first)
+    mark = next((mark for mark in "\t;" if mark in outside), ",")
+    reader, lines, start = csv.reader(io.StringIO(text, newline=""), delimiter=mark), [], 1
+    try:
+        for cells in reader:
+            if any(cell.strip() for cell in cells):
+                lines.append(Line(f"{path}, line {start}", cells))
+            start = reader.line_num + 1
+    except csv.Error as error:
+        raise ValueError(
+            f"{path}, line {start}: {error}. Is a quotation mark missing there?"
+        ) from error
+    return mark, lines
+
+
+def safe_cell(value: object) -> str:
+    """Text that a spreadsheet shows, but never calculates, whatever sign ends a cell there."""
+    text = "".join(c if c.isprintable() else " " for c in str(value)).replace(";", ",")
+    return f"'{text}" if text.lstrip().startswith(RISKY) and text != "-" else text
+
+
+def safe_name(student: str) -> str:
+    """As `safe_cell`, but no two students become the same."""
+    return safe_cell(student.replace("%", "%25").replace(";", "%3B"))
+
+
+def csv_text(rows: Iterable[Sequence[str]], mark: str = ",") -> str:
+    """Cells as they are, with a byte order mark, so that spreadsheets read names correctly."""
+    file = io.StringIO()
+    csv.writer(file, delimiter=mark, lineterminator="\r\n").writerows(rows)
+    return "\ufeff" + file.getvalue()

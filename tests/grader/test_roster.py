@@ -1,0 +1,168 @@
+"""Lists as spreadsheets and learning platforms save them: read whole, and never for another one."""
+
+from pathlib import Path
+
+import pytest
+
+from annlib.course.assignments.a1 import A1
+from annlib.grader.judge import NUMBER, Submission
+from annlib.grader.roster import (
+    Roster,
+    Student,
+    finder,
+    identified,
+    read_days,
+    read_roster,
+    read_tasks,
+)
+from annlib.grader.tables import read_table
+
+ROSTER: Roster = {
+    one.id: one
+    for one in (
+        Student("1", "Anna Muster", "red", "9001"),
+        Student("2", "Zoë Ötz", "red", "9002"),
+        Student("3", "Bert; Jr.", "blue", "9003"),
+        Student("4", "Bert, Jr.", "blue", "9004"),
+        Student("5", "Same Name", "", "9005"),
+        Student("6", "Same Name", "", "9006"),
+    )
+}
+
+
+def file(folder: Path, text: str, encoding: str = "utf-8") -> Path:
+    path = folder / "list.csv"
+    path.write_bytes(text.encode(encoding))
+    return path
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "id,name,group\n17,Anna Muster,red\n",
+        "\ufeffid;name;group\r\n17;Anna Muster;red\r\n\r\n;;\r\n",
+        "Name\tID\tGruppe\nAnna Muster\t17\tred\n",
+        'group,name,id\nred,"Anna Muster", 17 \n',
+        "Identifier,Full name,Group,Grade\nParticipant 17,Anna Muster,red,\n",
+        "Student,ID,SIS User ID,SIS Login ID,Section,A1 (5)\n    Points Possible,,,,,20\n"
+        "Anna Muster,17,,anna,red,\n",
+    ],
+)
+def test_rosters_are_read_as_they_come(tmp_path: Path, text: str) -> None:
+    (one,) = read_roster(file(tmp_path, text)).values()
+    assert one[:3] == ("17", "Anna Muster", "red")
+
+
+def test_a_roster_of_utf_16_is_read(tmp_path: Path) -> None:
+    assert [*read_roster(file(tmp_path, "id;name\n1;Zoë\n", "utf-16"))] == ["1"]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("Anna Muster,17\n", "headings id and name"),
+        ("", "headings id and name"),
+        ("id,name\n17,Anna\n17,Bert\n", "line 3: '17'"),
+        ("id,name\n,Anna\n", "line 2: ''"),
+        ('id,name\n1,"' + "a" * 140_000 + '"\n', "line 2.*field larger"),
+    ],
+)
+def test_a_roster_that_would_mix_students_is_refused(
+    tmp_path: Path, text: str, reason: str
+) -> None:
+    with pytest.raises(ValueError, match=reason):
+        read_roster(file(tmp_path, text))
+
+
+def test_ids_with_letters_stay_whole(tmp_path: Path) -> None:
+    assert [*read_roster(file(tmp_path, "id,name\ns1001,Anna\n"))] == ["s1001"]
+
+
+def submission(name: str, **facts) -> Submission:
+    return Submission(name, (name,), ("x = 1",), {}, "", "digest", {}, **facts)
+
+
+@pytest.mark.parametrize(
+    ("name", "student"),
+    [
+        ("1", "1"), ("anna muster", "1"), ("9002", "2"), ("Zoe\u0308 Ötz", "2"),
+        ("Bert; Jr.", "3"), ("Bert, Jr.", "4"), ("Same Name_6_assignsubmission_file_", "6"),
+        ("Somebody_5_assignsubmission_file", "5"), ("musteranna_1_77_A1", "1"),
+        ("musteranna_LATE_1_77_A1", "1"), ("Same Name", "Same Name"), ("carl", "carl"),
+        ("Anna_99_assignsubmission_file_", "Anna_99_assignsubmission_file_"),
+    ],
+)  # fmt: skip
+def test_work_is_filed_under_the_id_of_its_student(name: str, student: str) -> None:
+    (one,) = identified([submission(name)], ROSTER)
+    assert one.student == student
+    assert ("not in the roster" in one.note) == (student not in ROSTER)
+    assert one.attachments == ({NUMBER: f"900{student}"} if student in ROSTER else {})
+
+
+def test_work_of_a_group_counts_for_each_member() -> None:
+    found = identified([submission("Red"), submission("4")], ROSTER)
+    assert [(one.student, one.files) for one in found] == [
+        ("1", ("Red",)), ("2", ("Red",)), ("4", ("4",)),
+    ]  # fmt: skip
+
+
+def test_two_submissions_of_one_student_wait_for_a_person() -> None:
+    (one,) = identified([submission("1"), submission("Anna Muster")], ROSTER)
+    assert one.student == "1" and "1, Anna Muster" in one.problem and one.cells == ()
+
+
+def test_another_number_makes_another_version() -> None:
+    """Else a result would be kept that was checked against the old one."""
+    before, after = (
+        identified([submission("1")], {"1": Student("1", "Anna", "", number)})[0].digest
+        for number in ("9001", "9002")
+    )
+    assert before != after
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "anna,1.5\nbert,0\n",
+        "\ufeffanna;1,5\nbert;0\n",
+        'student,days\nanna,"1,5"\ncarl,0\n',
+        "Name;E-Mail;Days late\nanna;a@b.c;1,5\nbert;b@b.c;\n",
+        "Full name,Status\nanna,Submitted for grading - 1 day 12 hours late\nbert,No submission\n",
+        "id\tlate\nanna\t1 Tag 12 Stunden\n",
+        "anna,36 hours\n\n,\n",
+    ],
+)
+def test_late_lists_are_read_as_they_come(tmp_path: Path, text: str) -> None:
+    days, unknown = read_days(file(tmp_path, text), finder({"anna", "bert"}, {}))
+    assert {one: late for one, late in days.items() if late} == {"anna": 1.5}
+    assert unknown == []
+
+
+def test_who_is_not_known_is_said_but_stops_nothing(tmp_path: Path) -> None:
+    days, unknown = read_days(file(tmp_path, "anna,1\ncarl,2\n"), finder({"anna"}, {}))
+    assert days == {"anna": 1} and unknown == ["late list: carl is not known here"]
+    days, unknown = read_days(file(tmp_path, "Participant 1,1\n9002,2\n"), finder((), ROSTER))
+    assert days == {"1": 1, "2": 2} and unknown == []
+
+
+@pytest.mark.parametrize(
+    "line", ["anna", "anna,1,5", "anna,soon", "anna,nan", "anna,inf", ",1", "anna,1\nanna,2"]
+)
+def test_a_line_by_which_points_would_stay_is_refused(tmp_path: Path, line: str) -> None:
+    with pytest.raises(ValueError, match="line [12]"):
+        read_days(file(tmp_path, f"{line}\n"), finder({"anna"}, {}))
+
+
+def test_lines_about_tasks_are_read_whole(tmp_path: Path) -> None:
+    path = file(tmp_path, 'student;task;reason\nanna;NonlocalBlock;"why;\nindeed"\n')
+    mark, found = read_tasks(path, finder({"anna"}, {}), A1)
+    assert mark == ";" and [*found] == [("anna", "NonlocalBlock")]
+    assert found["anna", "NonlocalBlock"].cells[2] == "why;\nindeed"
+    for line in ("carl,NonlocalBlock,x", "anna,nothing,x", "anna"):
+        with pytest.raises(ValueError, match="line 1.*would be lost"):
+            read_tasks(file(tmp_path, line), finder({"anna"}, {}), A1)
+
+
+def test_places_of_lines_are_those_of_an_editor(tmp_path: Path) -> None:
+    _, lines = read_table(file(tmp_path, 'a,"b\nc"\n\nd,e\n'))
+    assert [one.place.rpartition(" ")[2] for one in lines] == ["1", "4"]
