@@ -9,7 +9,8 @@ RUN useradd --create-home student && mkdir /course && chown student /course
 USER student
 WORKDIR /course
 COPY --chown=student . .
-RUN pip install --user --no-cache-dir -e '.[course,data,record]'
-ENV PATH=/home/student/.local/bin:$PATH
+RUN python -m venv --system-site-packages .venv \
+ && .venv/bin/pip install --no-cache-dir -e '.[course,data,record]'
+ENV PATH=/course/.venv/bin:$PATH
 EXPOSE 8888
 CMD ["jupyter", "lab", "--ip=0.0.0.0", "--no-browser", "--LabApp.app_settings_dir=annlib/course/jupyterlab", "notebooks/00_start_here.ipynb"]
