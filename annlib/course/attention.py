@@ -142,7 +142,8 @@ def projections_of(model: nn.Module, image: np.ndarray) -> dict[str, Projections
     """Queries and keys of each attention block for one image, uint8 (H, W, 3) RGB."""
     blocks = attention_blocks(model)
     layers = {f"{path} key": block.to_key for path, block in blocks.items()}
-    layers |= {f"{path} query": to_query(block) for path, block in blocks.items()}
+    for path, block in blocks.items():  # only the AFNB has another layer for the queries
+        layers[f"{path} query"] = getattr(block, "to_query", None) or block.to_key
     found = capture_outputs(model, image, layers)
     return {
         path: project(block, found[f"{path} query"], found[f"{path} key"], image.shape[:2])
@@ -156,11 +157,6 @@ def project(block: Block, query: Tensor, key: Tensor, image_size: Size) -> Proje
     keys = key.flatten(2) if scales is None else block.pool(key)  # (1, C, S)
     queries, keys = query.float().flatten(2)[0].mT.cpu(), block.scale * keys[0].mT.cpu()
     return Projections(queries, keys, map_size(image_size), image_size, scales)
-
-
-def to_query(block: Block) -> nn.Module:
-    """The layer that makes the queries: it is that of the keys, except in the AFNB."""
-    return getattr(block, "to_query", None) or block.to_key
 
 
 def pool_scales_of(block: Block) -> tuple[int, ...] | None:
@@ -260,16 +256,14 @@ def entropy(weights: Tensor) -> Tensor:
 def class_masses(attention_map: Tensor, labels: np.ndarray) -> dict[str, float]:
     """Fractions of attention by class, largest first; they sum to 1.  (h, w), classes (H, W)"""
     names = {IGNORE_INDEX: "border"} | dict(enumerate(CLASS_NAMES))
-    classes = np.unique(labels).tolist()
-    masses = {names[c]: float(mass_on(attention_map, labels == c)) for c in classes}
+    masses = {names[c]: mass_on(attention_map, labels == c).item() for c in np.unique(labels)}
     return dict(sorted(masses.items(), key=lambda item: -item[1]))
 
 
 def query_on(scene: Scene, house: House) -> tuple[int, int]:
     """The pixel (y, x) of a house that is nearest to the middle of its visible part."""
     pixels = np.argwhere(scene.mask(house))
-    y, x = pixels[np.square(pixels - pixels.mean(0)).sum(1).argmin()]
-    return int(y), int(x)
+    return tuple(pixels[np.square(pixels - pixels.mean(0)).sum(1).argmin()].tolist())
 
 
 class Match(NamedTuple):
