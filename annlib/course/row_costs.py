@@ -110,8 +110,7 @@ def share_of_one_gpu(row: Published) -> Experiment:
 
 def training_steps(experiment: Experiment, how: Measuring) -> Iterator[Step]:
     """Training steps on one batch of noise; the network is built with the first step."""
-    model = fuse_for_training(build_model(experiment.model))
-    model = prepare_model(model, how.device, how.compute)
+    model = prepare_model(fuse_for_training(build_model(experiment.model)), how.device, how.compute)
     batch = noise_batch(experiment, how.device)
     yield from steps_on_batch(batch, model, experiment.train, how.compute)
 
