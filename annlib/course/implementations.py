@@ -196,18 +196,16 @@ def make_block(
     return Block(shape, modules, inputs, our_names)
 
 
-def block_implementations(
-    block: Block, steps: bool, conditions: Conditions
-) -> list[Implementation]:
+def block_implementations(block: Block, step: bool, conditions: Conditions) -> list[Implementation]:
     """Forward passes in inference, or training steps: forward and backward."""
     shape, found = block.shape, []
-    upstream = profiler.smooth_noise(shape.channels, shape.size, conditions) if steps else None
+    upstream = profiler.smooth_noise(shape.channels, shape.size, conditions) if step else None
     twice = replace(shape, shared=False)  # the reference computes a shared projection twice
     for name, module in block.modules.items():
         done = step_flops(twice if name == REFERENCE else shape, name == FOLDED_BLOCK)
         flops = sum(done.values())
         compute = profiler.inference(module, block.inputs)
-        if steps:
+        if step:
             # Backward: two gradients of each product, but the pooling weights are not learned.
             flops = 3 * flops - (name == FOLDED_BLOCK) * both_poolings_flops(shape)
             names = block.our_names if name == REFERENCE else dict
@@ -223,9 +221,9 @@ def compare_blocks(
     """Both blocks, in inference and in training, on feature maps of each size."""
     for size, name in pairs(sizes, ("AFNB", "APNB")):
         block = make_block(name, channels, size, conditions, reference)
-        for steps, what in ((False, "forward"), (True, "training step")):
+        for step, what in ((False, "forward"), (True, "training step")):
             title = f"{name} {size[0]} x {size[1]}, {what}"
-            both = block_implementations(block, steps, conditions)
+            both = block_implementations(block, step, conditions)
             yield profiler.compare(title, size, both, conditions)
 
 

@@ -365,7 +365,6 @@ def training(
         output.backward(upstream)
         gradients = our_names({name: tensor.grad for name, tensor in weights.items()})
         compared = {name: one for name, one in gradients.items() if name not in SHIFTS}
-        of_inputs = {name: tensor.grad for name, tensor in leaves.items()}
-        return {"output": output.detach(), **of_inputs, **compared}
+        return {"output": output.detach(), **{n: x.grad for n, x in leaves.items()}, **compared}
 
     return compute

@@ -180,11 +180,10 @@ class RowCost:
     @property
     def hours(self) -> float | None:
         """Of the whole training, added up over all GPUs; None if not measured in full size."""
-        crop_size = self.row.experiment.data.crop_size
-        if self.training is None or self.training.size != crop_size:
+        plan = self.row.experiment
+        if self.training is None or self.training.size != plan.data.crop_size:
             return None
-        steps = self.row.experiment.train.iterations * self.row.num_gpus
-        return steps * self.training.timing.median / 3.6e6
+        return plan.train.iterations * self.row.num_gpus * self.training.timing.median / 3.6e6
 
     def as_json(self) -> dict[str, Any]:
         """Plain values, with the published ones."""
@@ -201,7 +200,7 @@ class RowCost:
 
 def row_cost(row: Published, how: Measuring, inference: bool, training: bool) -> RowCost:
     """Measures one row. What does not fit into memory is noted, and the rest is measured."""
-    found, notes = {}, []
+    found, notes = {"inference": None, "training": None}, []
     wanted = (("inference", inference, inference_cost), ("training", training, training_cost))
     for kind, is_wanted, cost in wanted:
         try:
@@ -209,7 +208,6 @@ def row_cost(row: Published, how: Measuring, inference: bool, training: bool) ->
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
-            found[kind] = None
             notes.append(f"{row.name}: no memory for {kind}. Try --precision bf16 or --shrink 2.")
     return RowCost(row, **found, notes=tuple(notes))
 
