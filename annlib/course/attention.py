@@ -142,8 +142,7 @@ def projections_of(model: nn.Module, image: np.ndarray) -> dict[str, Projections
     """Queries and keys of each attention block for one image, uint8 (H, W, 3) RGB."""
     blocks = attention_blocks(model)
     layers = {f"{path} key": block.to_key for path, block in blocks.items()}
-    for path, block in blocks.items():  # only the AFNB has another layer for the queries
-        layers[f"{path} query"] = getattr(block, "to_query", None) or block.to_key
+    layers |= {f"{path} query": to_query(block) for path, block in blocks.items()}
     found = capture_outputs(model, image, layers)
     return {
         path: project(block, found[f"{path} query"], found[f"{path} key"], image.shape[:2])
@@ -157,6 +156,11 @@ def project(block: Block, query: Tensor, key: Tensor, image_size: Size) -> Proje
     keys = key.flatten(2) if scales is None else block.pool(key)  # (1, C, S)
     queries, keys = query.float().flatten(2)[0].mT.cpu(), block.scale * keys[0].mT.cpu()
     return Projections(queries, keys, map_size(image_size), image_size, scales)
+
+
+def to_query(block: Block) -> nn.Module:
+    """The layer that makes the queries: it is that of the keys, except in the AFNB."""
+    return getattr(block, "to_query", None) or block.to_key
 
 
 def pool_scales_of(block: Block) -> tuple[int, ...] | None:
