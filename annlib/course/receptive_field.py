@@ -102,8 +102,7 @@ def side_of_field(blocks_per_stage: int, head_kernels: int = 0) -> int:
 class Viewer:
     """The views of one image in one network; each depth runs once, a view is a backward pass."""
 
-    def __init__(self, model: Baseline, image: np.ndarray) -> None:
-        """image: uint8 (H, W, 3)"""
+    def __init__(self, model: Baseline, image: np.ndarray) -> None:  # image: uint8 (H, W, 3)
         self.model, self.layers = model, depths(model)
         self.image_size: Size = image.shape[:2]
         self.images = model_input(image).to(next(model.parameters()).device).requires_grad_()

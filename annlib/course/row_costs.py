@@ -275,8 +275,7 @@ def size_of(name: str) -> tuple[int, float]:
     """Parameters, and GFLOPs of one forward pass of one crop."""
     plan = ZOO[name].experiment
     gflops = sum(gflops_by_part(plan.model, 1, plan.data.crop_size).values())
-    model = meta_model(plan.model, folded=True)
-    return sum(parameter.numel() for parameter in model.parameters()), gflops
+    return sum(p.numel() for p in meta_model(plan.model, folded=True).parameters()), gflops
 
 
 def share_reached() -> float:

@@ -158,9 +158,8 @@ class Report:
     def missing(self, registration: Registration) -> list[str]:
         """What is not there yet, as sentences; none if the report is complete."""
         prose = ("prediction", "result", "control", "cost", "honesty")
-        lengths = {name: len(getattr(self, name)) for name in prose}
-        more = "say more; {} letters tell no reader much."
-        gaps = [f"{name}: {more.format(n)}" for name, n in lengths.items() if n < 20]
+        lengths = [(name, len(getattr(self, name))) for name in prose]
+        gaps = [f"{a}: say more; {n} letters tell no reader much." for a, n in lengths if n < 20]
         if self.registered != registration.fingerprint:
             gaps.append(
                 f"registered: {self.registered!r} is not the fingerprint of this registration, "
