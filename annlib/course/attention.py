@@ -260,16 +260,14 @@ def entropy(weights: Tensor) -> Tensor:
 def class_masses(attention_map: Tensor, labels: np.ndarray) -> dict[str, float]:
     """Fractions of attention by class, largest first; they sum to 1.  (h, w), classes (H, W)"""
     names = {IGNORE_INDEX: "border"} | dict(enumerate(CLASS_NAMES))
-    classes = np.unique(labels).tolist()
-    masses = {names[c]: float(mass_on(attention_map, labels == c)) for c in classes}
+    masses = {names[c]: mass_on(attention_map, labels == c).item() for c in np.unique(labels)}
     return dict(sorted(masses.items(), key=lambda item: -item[1]))
 
 
 def query_on(scene: Scene, house: House) -> tuple[int, int]:
     """The pixel (y, x) of a house that is nearest to the middle of its visible part."""
     pixels = np.argwhere(scene.mask(house))
-    y, x = pixels[np.square(pixels - pixels.mean(0)).sum(1).argmin()]
-    return int(y), int(x)
+    return tuple(pixels[np.square(pixels - pixels.mean(0)).sum(1).argmin()].tolist())
 
 
 class Match(NamedTuple):

@@ -16,7 +16,7 @@ import torch
 
 from annlib.config import ModelConfig
 from annlib.course import implementations, profiler
-from annlib.course.attention import capture
+from annlib.course.attention import Size, capture
 from annlib.course.implementations import FOLDED_APNB, FUSED, NONLOCAL, PLAIN_APNB, Channels, Shape
 from annlib.course.profiler import Comparison, Conditions, Timing, gib, seconds_of
 from annlib.course.row_costs import REST, gflops_by_part
@@ -27,7 +27,6 @@ from annlib.model.baselines import NonLocalAttention
 from annlib.model.build import build_model
 from annlib.seeds import seeded
 
-Size = tuple[int, int]  # height, width
 WIDER = 8  # channels of the map for each channel of a query
 FLOAT32 = 4  # bytes
 NAMES = (NONLOCAL, FUSED, FOLDED_APNB)  # whose growth is measured
@@ -49,8 +48,7 @@ class Setting(NamedTuple):
     positions = Shape.positions  # N
 
     @property
-    def anchors(self) -> int:
-        """S"""
+    def anchors(self) -> int:  # S
         return sum(side * side for side in self.grids)
 
 
@@ -131,9 +129,7 @@ def say_stages(stages: list[Stage]) -> str:
 
 def fitted(x: Sequence[float], y: Sequence[float]) -> LinearRegression | None:
     """y = exp(intercept) * x ** slope, by least squares; None for fewer than two points."""
-    if len(set(x)) < 2:
-        return None
-    return linear_regression([log(value) for value in x], [log(value) for value in y])
+    return linear_regression([*map(log, x)], [*map(log, y)]) if len(set(x)) > 1 else None
 
 
 @dataclass(frozen=True)
@@ -171,16 +167,12 @@ def growing(
 
 def curves_of(comparisons: Sequence[Comparison]) -> list[Curve]:
     """A curve for each implementation, up to the largest map that fits into memory."""
-    curves = []
-    for name in NAMES:
-        points = [
-            (prod(each.size), own.timing.median, own.mebibytes)
-            for each in comparisons
-            if (own := each.measured.get(name))
-        ]
-        if points:
-            curves.append(Curve(name, *zip(*points, strict=True)))
-    return curves
+    points: dict[str, list] = {name: [] for name in NAMES}
+    for each in comparisons:
+        for name in points.keys() & each.measured.keys():
+            own = each.measured[name]
+            points[name].append((prod(each.size), own.timing.median, own.mebibytes))
+    return [Curve(name, *zip(*found, strict=True)) for name, found in points.items() if found]
 
 
 def slopes_table(curves: Sequence[Curve]) -> str:
@@ -269,17 +261,12 @@ def refusal(name: str, setting: Setting, speed: float, memory: float) -> str | N
     bill = bills(setting.positions, setting.anchors, setting.channels)[name]
     # The features exist twice for a moment, when their memory layout is changed.
     needed = max(features + bill.num_bytes, 2 * features)
-    if needed > memory:
-        return f"it needs {gib(needed)} with its map, and {gib(memory)} are free here"
-    return None
+    said = f"it needs {gib(needed)} with its map, and {gib(memory)} are free here"
+    return said if needed > memory else None
 
 
 def timed(times: Times | None, setting: Setting, memory: float, device: torch.device) -> Times:
-    """Adds a measurement at this setting; the first one measures the speed before.
-
-    Each implementation is first called on a quarter of the map. If it may then take longer than
-    what is left of AFFORDED, it is not called on the whole map.
-    """
+    """Adds a measurement at this setting; the first one measures the speed before."""
     started = time.perf_counter()
     with profiler.full_float32(), seeded("timing here", device=device):
         if times is None:

@@ -78,10 +78,9 @@ def linear(
     query: Tensor, key: Tensor, value: Tensor, feature: Callable[[Tensor], Tensor] = elu_plus_one
 ) -> Tensor:
     """Kernel attention: keys times values come first, C x Cv instead of N x N.  -> (B, N, Cv)"""
-    query, key = feature(query), feature(key)
-    memory = key @ value.mT  # (B, C, Cv)
-    totals = query.mT @ key.sum(dim=2, keepdim=True)  # (B, N, 1)
-    return query.mT @ memory / totals
+    query, key = feature(query).mT, feature(key)
+    totals = query @ key.sum(dim=2, keepdim=True)  # (B, N, 1)
+    return query @ (key @ value.mT) / totals  # the inner product is the memory, (B, C, Cv)
 
 
 def random_features(query: Tensor, key: Tensor, value: Tensor, number: int) -> Tensor:
@@ -151,7 +150,6 @@ def weights_of(method: Method, query: Tensor, key: Tensor) -> Tensor:
 KINDS = KEYS, PAIRS, ORDER, STORAGE = "fewer keys", "fewer pairs", "other order", "never stored"
 EXACT = "non-local"
 SCALES = {1: (1,), 10: (1, 3), 46: (1, 3, 6), 110: (1, 3, 6, 8)}  # anchors -> grids
-ROUNDS = 5  # of finding centres
 
 
 class Family(NamedTuple):
@@ -173,13 +171,6 @@ def all_pairs(option: int, size: Size, channels: int) -> int:
     return attend(prod(size), size, channels)
 
 
-def nystrom_operations(option: int, size: Size, channels: int) -> int:
-    """To and from S landmarks, and among them; the inverse itself is not a product."""
-    landmarks = prod(size) // option**2
-    among = 4 * landmarks**2 * channels + 2 * landmarks**3
-    return 2 * attend(landmarks, size, channels) + among
-
-
 # Lambdas take m (the option), s (the size of the map) and c (the channels).
 # fmt: off
 FAMILIES: dict[str, Family] = {
@@ -187,44 +178,37 @@ FAMILIES: dict[str, Family] = {
     "fused": Family(STORAGE, "a tile of weights at a time", (1,), lambda m, s: fused, all_pairs),
     "anchors": Family(
         KEYS, "anchors", tuple(SCALES)[1:],
-        lambda m, s: partial(anchors, size=s, scales=SCALES[m]), attend,
-    ),
+        lambda m, s: partial(anchors, size=s, scales=SCALES[m]), attend),
     "reduced": Family(
         KEYS, "positions a side become one", (8, 4, 2),
         lambda m, s: partial(reduced, size=s, factor=m),
-        lambda m, s, c: attend(prod(s) // m**2, s, c),
-    ),
+        lambda m, s, c: attend(prod(s) // m**2, s, c)),
     "projected": Family(
         KEYS, "random mixtures", (24, 96, 384), lambda m, s: partial(projected, num_keys=m),
-        lambda m, s, c: 2 * attend(m, s, c),
-    ),
+        lambda m, s, c: 2 * attend(m, s, c)),
     "landmarks": Family(
         KEYS, "positions a side share a landmark", (8, 4, 2),
-        lambda m, s: partial(nystrom, size=s, grid=(s[0] // m, s[1] // m)), nystrom_operations,
-    ),
+        lambda m, s: partial(nystrom, size=s, grid=(s[0] // m, s[1] // m)),
+        # To and from S landmarks, and among them; the inverse itself is not a product.
+        lambda m, s, c: 2 * attend(n := prod(s) // m**2, s, c) + 4 * n**2 * c + 2 * n**3),
     "centres": Family(
-        KEYS, "centres", (16, 64, 128), lambda m, s: partial(centres, number=m, rounds=ROUNDS),
+        KEYS, "centres", (16, 64, 128), lambda m, s: partial(centres, number=m, rounds=5),
         # Each round assigns and averages; then values are averaged, and N attend to the centres.
-        lambda m, s, c: prod(s) * m * c * (4 * ROUNDS + 6),
-    ),
+        lambda m, s, c: prod(s) * m * c * (4 * 5 + 6)),
     "windows": Family(
         PAIRS, "positions a side of a window", (2, 4, 8),
-        lambda m, s: partial(windows, size=s, side=m), lambda m, s, c: attend(m**2, s, c),
-    ),
+        lambda m, s: partial(windows, size=s, side=m), lambda m, s, c: attend(m**2, s, c)),
     "criss-cross": Family(
         PAIRS, "passes", (1, 2, 3), lambda m, s: partial(criss_cross, size=s, passes=m),
         # 2 N (H + W) C for the scores, and the same for each pass.
-        lambda m, s, c: 2 * prod(s) * sum(s) * c * (1 + m),
-    ),
+        lambda m, s, c: 2 * prod(s) * sum(s) * c * (1 + m)),
     "kernel": Family(
         ORDER, "a memory of C x C", (1,), lambda m, s: linear,
-        lambda m, s, c: 4 * prod(s) * c**2 + 2 * prod(s) * c,
-    ),
+        lambda m, s, c: 4 * prod(s) * c**2 + 2 * prod(s) * c),
     "random features": Family(
         ORDER, "features", (64, 256, 1024), lambda m, s: partial(random_features, number=m),
         # 4 N m C to make m features of queries and keys, then the same as kernel attention.
-        lambda m, s, c: 2 * attend(m, s, c) + 2 * prod(s) * m,
-    ),
+        lambda m, s, c: 2 * attend(m, s, c) + 2 * prod(s) * m),
 }
 # fmt: on
 

@@ -65,11 +65,9 @@ class Predictions:
     def summary(self) -> str:
         """How the predictions went, and which deserve a second look."""
         many = "prediction" if len(self.compared) == 1 else "predictions"
-        told = f"{len(self.compared)} {many}, {len(self.surprises) or 'none'} with a surprise."
-        again = [
-            f"{name} (you said {say(one.guess)}; it is {say(one.outcome)})"
-            for name, one in self.surprises.items()
-        ]
+        odd = self.surprises
+        told = f"{len(self.compared)} {many}, {len(odd) or 'none'} with a surprise."
+        again = [f"{n} (you said {say(a)}; it is {say(b)})" for n, (a, b, _) in odd.items()]
         return f"{told}\nWorth a second look: {', '.join(again)}." if again else told
 
 

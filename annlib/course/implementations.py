@@ -19,7 +19,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import adaptive_avg_pool2d, scaled_dot_product_attention
 
 from annlib.course import profiler
-from annlib.course.attention import model_input
+from annlib.course.attention import Size, model_input
 from annlib.course.profiler import Comparison, Conditions, Implementation, Results
 from annlib.data.balloon_town.dataset import make_scene
 from annlib.engine.metrics import table
@@ -28,7 +28,6 @@ from annlib.model.baselines import NonLocalAttention
 from annlib.model.fused import FoldedAFNB, FoldedAPNB, attend
 from annlib.seeds import seeded
 
-Size = tuple[int, int]  # height, width
 PLAIN_BLOCK, FOLDED_BLOCK, REFERENCE = "plain", "folded", "reference"
 NONLOCAL, FUSED = "non-local", "non-local, fused"
 PLAIN_APNB, FOLDED_APNB = "APNB", "APNB, folded"
@@ -49,13 +48,11 @@ class Shape:
     batch: int = 1
 
     @property
-    def positions(self) -> int:
-        """N"""
+    def positions(self) -> int:  # N
         return prod(self.size)
 
     @property
-    def anchors(self) -> int:
-        """S"""
+    def anchors(self) -> int:  # S
         return sum(scale * scale for scale in self.pool_scales)
 
 
@@ -91,11 +88,6 @@ def step_flops(shape: Shape, folded: bool = False, num_keys: int | None = None) 
         "weights x anchors": product(n, keys, summed),
         "fuse, features": product(n, wide, wide),
     }
-
-
-def block_flops(shape: Shape, folded: bool = False) -> int:
-    """Of AFNB and APNB: attention, then a 1 x 1 convolution of [context; features]."""
-    return sum(step_flops(shape, folded).values())
 
 
 def asymmetric_flops(shape: Shape, folded: bool = False, num_keys: int | None = None) -> int:
@@ -204,17 +196,16 @@ def make_block(
     return Block(shape, modules, inputs, our_names)
 
 
-def block_implementations(
-    block: Block, steps: bool, conditions: Conditions
-) -> list[Implementation]:
+def block_implementations(block: Block, step: bool, conditions: Conditions) -> list[Implementation]:
     """Forward passes in inference, or training steps: forward and backward."""
     shape, found = block.shape, []
-    upstream = profiler.smooth_noise(shape.channels, shape.size, conditions) if steps else None
+    upstream = profiler.smooth_noise(shape.channels, shape.size, conditions) if step else None
     twice = replace(shape, shared=False)  # the reference computes a shared projection twice
     for name, module in block.modules.items():
-        flops = block_flops(twice if name == REFERENCE else shape, name == FOLDED_BLOCK)
+        done = step_flops(twice if name == REFERENCE else shape, name == FOLDED_BLOCK)
+        flops = sum(done.values())
         compute = profiler.inference(module, block.inputs)
-        if steps:
+        if step:
             # Backward: two gradients of each product, but the pooling weights are not learned.
             flops = 3 * flops - (name == FOLDED_BLOCK) * both_poolings_flops(shape)
             names = block.our_names if name == REFERENCE else dict
@@ -230,9 +221,9 @@ def compare_blocks(
     """Both blocks, in inference and in training, on feature maps of each size."""
     for size, name in pairs(sizes, ("AFNB", "APNB")):
         block = make_block(name, channels, size, conditions, reference)
-        for steps, what in ((False, "forward"), (True, "training step")):
+        for step, what in ((False, "forward"), (True, "training step")):
             title = f"{name} {size[0]} x {size[1]}, {what}"
-            both = block_implementations(block, steps, conditions)
+            both = block_implementations(block, step, conditions)
             yield profiler.compare(title, size, both, conditions)
 
 
@@ -285,10 +276,9 @@ def comparison_table(what: str, comparisons: Sequence[Comparison], baselines: Se
             first, median = others[0], own.timing.median
             row = [f"{each.title}: {name}", str(own.timing)]
             row += [f"{one.timing.median / median:.2f}" if one else "-" for one in others]
-            row += [f"{own.mebibytes:.1f}"]
-            row += [f"{first.peak_bytes / own.peak_bytes:.2f}" if first else "-"]
-            row += [f"{own.peak_bytes / own.output_bytes:.2f}", f"{own.flops / 1e9:.2f}"]
-            row += [f"{own.formula / 1e9:.2f}"]
+            less = f"{first.peak_bytes / own.peak_bytes:.2f}" if first else "-"
+            row += [f"{own.mebibytes:.1f}", less, f"{own.peak_bytes / own.output_bytes:.2f}"]
+            row += [f"{own.flops / 1e9:.2f}", f"{own.formula / 1e9:.2f}"]
             rows.append([*row, "-" if own.difference is None else f"{own.difference:.0e}"])
     notes = [note for each in comparisons for note in each.notes]
     return "\n\n".join([table(header, rows), *notes])

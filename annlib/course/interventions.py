@@ -41,8 +41,7 @@ def changed_attention(model: nn.Module, change: Change, block: str | None = None
     with ExitStack() as hooks:  # removes them after an error, too
         for path, one in blocks.items():
             if block in (None, path):
-                hook = one.softmax.register_forward_hook(lambda module, inputs, w: change(w))
-                hooks.enter_context(hook)
+                hooks.enter_context(one.softmax.register_forward_hook(lambda m, i, w: change(w)))
         yield
 
 
@@ -65,10 +64,8 @@ def without_random(weights: Tensor, k: int, seed: int = 0) -> Tensor:
 
 
 def with_shuffled_keys(weights: Tensor, seed: int = 0) -> Tensor:
-    """The weights if the keys were shuffled, but not the values.  (..., N, S) -> (..., N, S)
-
-    Scores are products of a query with one key each, so shuffled keys shuffle whole columns.
-    """
+    """The weights if the keys were shuffled, but not the values.  (..., N, S) -> (..., N, S)"""
+    # Scores are products of a query with one key each, so shuffled keys shuffle whole columns.
     order = torch.randperm(weights.shape[-1], generator=torch.Generator().manual_seed(seed))
     return weights[..., order.to(weights.device)]
 
@@ -121,8 +118,7 @@ def untrained(model: ANN | Baseline, seed: int = 0) -> ANN | Baseline:
 def with_levels(model: Baseline, levels: tuple[int, ...] | None) -> Baseline:
     """The same weights with other anchors; None: every position is a key, as in lesson 2.
 
-    Pooling has no weights of its own, so those of the two blocks fit each other. Raises ValueError
-    for a network with neither.
+    Raises ValueError for a network with neither block.
     """
     if model.config.head not in ("apnb", "nonlocal"):
         raise ValueError(f"A {model.config.head!r} network has no block that could use anchors.")
@@ -239,13 +235,13 @@ class MethodScore(NamedTuple):
 
 def nonlocal_attention(model: nn.Module) -> NonLocalAttention:
     """The only non-local block of a network.  Raises ValueError if it has another or none."""
-    blocks = list(attention.attention_blocks(model).values())
-    if len(blocks) != 1 or not isinstance(blocks[0], NonLocalAttention):
+    block, *others = attention.attention_blocks(model).values()
+    if others or not isinstance(block, NonLocalAttention):
         raise ValueError(
             "Methods replace the attention of a network with one non-local block, which has all N "
             "keys; this network has another or several. Take one with the head 'nonlocal'."
         )
-    return blocks[0]
+    return block
 
 
 def capture_qkv(model: nn.Module, image: np.ndarray) -> QKV:

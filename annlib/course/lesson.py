@@ -103,11 +103,8 @@ def check_parameters(notebook: Path, parameters: Parameters) -> None:
 
 
 def progress(items: Iterable[Item], total: int, what: str) -> Iterator[Item]:
-    """Yields the items and shows how many of `total` are done, and the time that is left.
-
-    what: the work in a word or two ("steps", "images"). tqdm's bar is a widget, which would stand
-    at 0 % in the page of an executed notebook.
-    """
+    """Yields the items and shows how many of `total` are done, and the time that is left."""
+    # tqdm's bar is a widget, which would stand at 0 % in the page of an executed notebook.
     started = shown = time.perf_counter()
     done, handle = 0, display(bundle(0, total, what, 0.0), raw=True, display_id=True)
     for done, item in enumerate(items, 1):
@@ -180,12 +177,7 @@ class OpenedLesson:
 
 
 def open_lesson(
-    mode: str,
-    device: str,
-    seed: int,
-    data_root: str = "",
-    experiment: str = "",
-    uses: Sequence[str] = (),
+    mode: str, device: str, seed: int, data_root: str = "", experiment: str = "", uses: tuple = ()
 ) -> OpenedLesson:
     """Checks the parameters, seeds torch, and prints what the run will use.
 

@@ -6,7 +6,7 @@ import re
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice, pairwise
 from math import inf, prod
@@ -31,7 +31,6 @@ from annlib.model.fused import fuse_for_training
 
 LISTING = Path("/proc/meminfo")
 WARM_UP_CALLS, WARM_UP_SECONDS = 2, 1.0  # at least both, because a GPU raises its clock slowly
-WARM_UP_STEPS, TIMED_STEPS = 5, 20
 Batch = TypeVar("Batch")
 Results = dict[str, Tensor]  # "output", and in training the gradient of "layer.weight" and so on
 OnDevice = TypeVar("OnDevice", Tensor, nn.Module)
@@ -40,10 +39,7 @@ SHIFTS = ("attention.to_value.bias", "attention.to_output.bias")
 
 
 def available_bytes(device: torch.device) -> float:
-    """Free memory without swapping; infinite where the system does not tell.
-
-    An allocation on a CPU hardly ever fails. Instead the process is killed when it writes.
-    """
+    """Free memory without swapping; infinite where the system does not tell."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     listing = LISTING.read_text() if LISTING.exists() else ""
@@ -62,10 +58,7 @@ UNKNOWN = {  # to torch's counter, which knows the same work under other names
 
 
 def operation_counter() -> FlopCounterMode:
-    """Torch's counter, two for each multiply-add: use it in a `with`, then get_total_flops().
-
-    It counts everything that annlib computes with, on a GPU, a CPU or the meta device.
-    """
+    """Torch's counter, two for each multiply-add: use it in a `with`, then get_total_flops()."""
     return FlopCounterMode(display=False, custom_mapping=UNKNOWN)
 
 
@@ -109,11 +102,7 @@ def time_calls(call: Callable[[], Any], device: torch.device, repeat: int) -> Ti
 
 
 def peak_bytes(call: Callable[[], Any], device: torch.device) -> int:
-    """The most bytes that tensors hold at the same time during a call, beyond those before it.
-
-    From torch's allocator, on a CPU as on a GPU; the memory of the interpreter and of oneDNN is
-    not included.
-    """
+    """The most bytes that tensors hold at the same time during a call, beyond those before it."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         before = torch.cuda.memory_allocated(device)
@@ -170,8 +159,8 @@ def pace(
     device: torch.device,
     workers: int,
     compute: RuntimeConfig = RuntimeConfig(),
-    warm_up: int = WARM_UP_STEPS,
-    timed: int = TIMED_STEPS,
+    warm_up: int = 5,
+    timed: int = 20,
 ) -> Pace:
     """Times `timed` training steps after `warm_up`; the mean over all processes."""
     model = prepare_model(fuse_for_training(build_model(experiment.model)), device, compute)
@@ -248,14 +237,11 @@ class Comparison:
 def full_float32() -> Iterator[None]:
     """Inside, a GPU does not round to TF32, which would affect only some implementations."""
     backends = (torch.backends.cudnn, torch.backends.cuda.matmul)
-    before = [backend.allow_tf32 for backend in backends]
-    try:
+    with ExitStack() as stack:
         for backend in backends:
+            stack.callback(setattr, backend, "allow_tf32", backend.allow_tf32)
             backend.allow_tf32 = False
         yield
-    finally:
-        for backend, allowed in zip(backends, before, strict=True):
-            backend.allow_tf32 = allowed
 
 
 def relative_difference(found: Results, expected: Results) -> float:
@@ -312,14 +298,13 @@ def compare(
                 notes.append(f"{each.name}: out of memory.")
                 continue
             flops, num_bytes = counter.get_total_flops(), results["output"].nbytes
-            known = each.same_as in kept
-            apart = relative_difference(results, kept[each.same_as]) if known else None
+            same = kept.get(each.same_as)
+            apart = None if same is None else relative_difference(results, same)
             costs[each.name] = (each.flops, flops, peak, num_bytes, apart)
             milliseconds[each.name] = []
             if each.name in wanted:
                 kept[each.name] = results
-    timings = {name: Timing.of(found) for name, found in milliseconds.items()}
-    measured = {name: Measured(*cost, timings[name]) for name, cost in costs.items()}
+    measured = {n: Measured(*cost, Timing.of(milliseconds[n])) for n, cost in costs.items()}
     return Comparison(title, size, measured, tuple(f"{title}, {note}" for note in notes))
 
 
@@ -380,7 +365,6 @@ def training(
         output.backward(upstream)
         gradients = our_names({name: tensor.grad for name, tensor in weights.items()})
         compared = {name: one for name, one in gradients.items() if name not in SHIFTS}
-        of_inputs = {name: tensor.grad for name, tensor in leaves.items()}
-        return {"output": output.detach(), **of_inputs, **compared}
+        return {"output": output.detach(), **{n: x.grad for n, x in leaves.items()}, **compared}
 
     return compute

@@ -102,12 +102,10 @@ def side_of_field(blocks_per_stage: int, head_kernels: int = 0) -> int:
 class Viewer:
     """The views of one image in one network; each depth runs once, a view is a backward pass."""
 
-    def __init__(self, model: Baseline, image: np.ndarray) -> None:
-        """image: uint8 (H, W, 3)"""
+    def __init__(self, model: Baseline, image: np.ndarray) -> None:  # image: uint8 (H, W, 3)
         self.model, self.layers = model, depths(model)
         self.image_size: Size = image.shape[:2]
-        device = next(model.parameters()).device
-        self.images = model_input(image).to(device).requires_grad_()
+        self.images = model_input(image).to(next(model.parameters()).device).requires_grad_()
         self.maps: dict[str, Tensor] = {}  # with the graph that leads back to the image
 
     def view(self, depth: str, y: int, x: int) -> View:
@@ -115,8 +113,7 @@ class Viewer:
         if depth not in self.maps:
             with inference_of(self.model), torch.inference_mode(False):  # with gradients
                 self.maps[depth] = self.layers[depth](self.images)
-        features = self.maps[depth]
-        map_size: Size = features.shape[2:]
+        map_size: Size = (features := self.maps[depth]).shape[2:]
         position = divmod(query_index(y, x, self.image_size, map_size), map_size[1])
         here = features[0, :, position[0], position[1]].sum()
         (gradient,) = torch.autograd.grad(here, self.images, retain_graph=True)

@@ -4,13 +4,14 @@ import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
+from math import prod
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from annlib.config import Experiment, ModelConfig, RuntimeConfig, TrainConfig
-from annlib.course.attention import capture
+from annlib.course.attention import Size, capture
 from annlib.course.profiler import Timing, operation_counter, peak_bytes, time_calls
 from annlib.engine.inference import inference_of, make_label_predictor
 from annlib.engine.optimization import Step, is_out_of_memory, make_optimizer, train
@@ -19,20 +20,15 @@ from annlib.model.build import build_model
 from annlib.model.fused import fuse_for_inference, fuse_for_training
 from annlib.published_experiments import ROWS, ZOO, Published
 
-Size = tuple[int, int]  # height, width
-IMAGE_SIZES: dict[str, Size] = {  # typical for each data set; Cityscapes has this size only
-    "cityscapes": (1024, 2048),
-    "ade20k": (512, 683),
-    "voc12aug": (375, 500),
-}
+# Typical for each data set; Cityscapes has this size only.
+IMAGE_SIZES = {"cityscapes": (1024, 2048), "ade20k": (512, 683), "voc12aug": (375, 500)}
 LARGEST_FACTOR = 16  # crops of 512 become 32: less would leave a feature map of one position
 REST = "rest"  # pooling in the stem, resizing of the logits, and all else outside of the parts
 
 
 def shrunk_size(size: Size, factor: int) -> Size:
     """An odd side stays odd: 769 = 8 * 96 + 1 becomes 8 * 12 + 1 = 97."""
-    height, width = ((side - side % 2) // factor + side % 2 for side in size)
-    return height, width
+    return tuple((side - side % 2) // factor + side % 2 for side in size)
 
 
 def shrunk(experiment: Experiment, factor: int) -> Experiment:
@@ -47,13 +43,11 @@ def shrunk(experiment: Experiment, factor: int) -> Experiment:
         )
 
     def small(part: Any, *names: str) -> Any:
-        sizes = {name: getattr(part, name) for name in names}
-        sizes = {name: size and shrunk_size(size, factor) for name, size in sizes.items()}
-        return replace(part, **sizes)
+        sizes = ((name, getattr(part, name)) for name in names)
+        return replace(part, **{name: size and shrunk_size(size, factor) for name, size in sizes})
 
-    data = small(experiment.data, "crop_size", "base_size")
     test = small(experiment.test, "window", "stride", "base_size")
-    return replace(experiment, data=data, test=test)
+    return replace(experiment, data=small(experiment.data, "crop_size", "base_size"), test=test)
 
 
 def image_size(experiment: Experiment, factor: int) -> Size:
@@ -91,8 +85,8 @@ def measured(calls: Iterator, first: int, size: Size, images: int, how: Measurin
 def predictions(experiment: Experiment, how: Measuring) -> Iterator[Tensor]:
     """Class indices (1, H, W) on the CPU of one image on the device, predicted again each time.
 
-    That is all of the published measurement, and the first resize, which that one counts as data
-    loading. The network is built with the first prediction.
+    The published measurement counts the first resize as data loading; this one includes it. The
+    network is built with the first prediction.
     """
     model = fuse_for_inference(build_model(experiment.model))
     model = wrap_model(prepare_model(model, how.device, how.compute), how.device, how.compute)
@@ -116,8 +110,7 @@ def share_of_one_gpu(row: Published) -> Experiment:
 
 def training_steps(experiment: Experiment, how: Measuring) -> Iterator[Step]:
     """Training steps on one batch of noise; the network is built with the first step."""
-    model = fuse_for_training(build_model(experiment.model))
-    model = prepare_model(model, how.device, how.compute)
+    model = prepare_model(fuse_for_training(build_model(experiment.model)), how.device, how.compute)
     batch = noise_batch(experiment, how.device)
     yield from steps_on_batch(batch, model, experiment.train, how.compute)
 
@@ -187,11 +180,10 @@ class RowCost:
     @property
     def hours(self) -> float | None:
         """Of the whole training, added up over all GPUs; None if not measured in full size."""
-        crop_size = self.row.experiment.data.crop_size
-        if self.training is None or self.training.size != crop_size:
+        plan = self.row.experiment
+        if self.training is None or self.training.size != plan.data.crop_size:
             return None
-        steps = self.row.experiment.train.iterations * self.row.num_gpus
-        return steps * self.training.timing.median / 3.6e6
+        return plan.train.iterations * self.row.num_gpus * self.training.timing.median / 3.6e6
 
     def as_json(self) -> dict[str, Any]:
         """Plain values, with the published ones."""
@@ -208,7 +200,7 @@ class RowCost:
 
 def row_cost(row: Published, how: Measuring, inference: bool, training: bool) -> RowCost:
     """Measures one row. What does not fit into memory is noted, and the rest is measured."""
-    found, notes = {}, []
+    found, notes = {"inference": None, "training": None}, []
     wanted = (("inference", inference, inference_cost), ("training", training, training_cost))
     for kind, is_wanted, cost in wanted:
         try:
@@ -216,7 +208,6 @@ def row_cost(row: Published, how: Measuring, inference: bool, training: bool) ->
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
-            found[kind] = None
             notes.append(f"{row.name}: no memory for {kind}. Try --precision bf16 or --shrink 2.")
     return RowCost(row, **found, notes=tuple(notes))
 
@@ -284,24 +275,18 @@ def size_of(name: str) -> tuple[int, float]:
     """Parameters, and GFLOPs of one forward pass of one crop."""
     plan = ZOO[name].experiment
     gflops = sum(gflops_by_part(plan.model, 1, plan.data.crop_size).values())
-    model = meta_model(plan.model, folded=True)
-    return sum(parameter.numel() for parameter in model.parameters()), gflops
+    return sum(p.numel() for p in meta_model(plan.model, folded=True).parameters()), gflops
 
 
 def share_reached() -> float:
     """Of its peak, that the V100 of the published table reached: from its frames a second."""
     row = ROWS[0]
-    crop, image = row.experiment.data.crop_size, IMAGE_SIZES["cityscapes"]
-    pixels = image[0] * image[1] / (crop[0] * crop[1])
+    pixels = prod(IMAGE_SIZES["cityscapes"]) / prod(row.experiment.data.crop_size)
     return row.frames_per_second * size_of(row.name)[1] * pixels / (1000 * V100_TFLOPS)
 
 
 def estimate(name: str, gpu: Gpu, batch: int, precision: str) -> Estimate:
-    """Of training a row on one GPU with `batch` images at a time.
-
-    Memory follows from the published one, hours from the counted operations and the speed of the
-    GPU of the published table.
-    """
+    """Of training a row on one GPU with `batch` images at a time."""
     if precision not in PRECISIONS or batch < 1:
         raise ValueError(f"batch {batch}, precision {precision!r}: 1 or more, one of {PRECISIONS}.")
     row, (parameters, gflops), half = ZOO[name], size_of(name), precision != "fp32"

@@ -1,7 +1,7 @@
 """Confidence intervals, paired differences, registered claims and the decision about them."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, astuple, dataclass
 from math import sqrt
 from statistics import mean, stdev
@@ -49,8 +49,7 @@ def interval(values: Sequence[float], level: float = 0.95) -> Interval:
     """Of the mean of a sample: t times the standard error."""
     if len(values) < 2:
         raise ValueError(f"{len(values)} run says nothing about spread: an interval needs two.")
-    half = half_width(stdev(values), len(values), level)
-    return Interval(mean(values), half, len(values))
+    return Interval(mean(values), half_width(stdev(values), len(values), level), len(values))
 
 
 def paired_interval(
@@ -63,13 +62,9 @@ def paired_interval(
 
 SUPPORTED, REFUTED, OPEN = VERDICTS = ("supported", "refuted", "cannot tell")
 DIRECTIONS = ("higher", "lower")
-METRICS = {  # what can be measured here -> the largest effect that could be meant
-    "house accuracy": 1.0,
-    "mIoU": 1.0,
-    "attention on its balloon": 1.0,
-    "seconds": 3600.0,
-    "MiB": 100_000.0,
-}
+# What can be measured here -> the largest effect that could be meant.
+METRICS = dict.fromkeys(("house accuracy", "mIoU", "attention on its balloon"), 1.0)
+METRICS |= {"seconds": 3600.0, "MiB": 100_000.0}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,9 +94,7 @@ class Registration:
             f"{self.metric} counted as positive, lies below {self.smallest_effect:g}"
         )
 
-    def differences(
-        self, treatment: Mapping[int, float], control: Mapping[int, float]
-    ) -> list[float]:
+    def differences(self, treatment: dict[int, float], control: dict[int, float]) -> list[float]:
         """Positive ones support the claim; of each seed that both have.  seed -> metric"""
         sign = 1 if self.direction == "higher" else -1
         both = [seed for seed in self.seeds if seed in treatment and seed in control]
@@ -165,9 +158,8 @@ class Report:
     def missing(self, registration: Registration) -> list[str]:
         """What is not there yet, as sentences; none if the report is complete."""
         prose = ("prediction", "result", "control", "cost", "honesty")
-        lengths = {name: len(getattr(self, name)) for name in prose}
-        more = "say more; {} letters tell no reader much."
-        gaps = [f"{name}: {more.format(n)}" for name, n in lengths.items() if n < 20]
+        lengths = [(name, len(getattr(self, name))) for name in prose]
+        gaps = [f"{a}: say more; {n} letters tell no reader much." for a, n in lengths if n < 20]
         if self.registered != registration.fingerprint:
             gaps.append(
                 f"registered: {self.registered!r} is not the fingerprint of this registration, "

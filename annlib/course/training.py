@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
@@ -64,12 +65,10 @@ def trainer_in_memory(plan: Experiment, spec: DatasetSpec, device: torch.device)
     return Trainer(plan, spec, None, device, model=build_model(plan.model))
 
 
-def with_anchors(
-    experiment: Experiment, scales: tuple[int, ...], steps: int, seed: int
-) -> Experiment:
+def with_anchors(plan: Experiment, scales: tuple[int, ...], steps: int, seed: int) -> Experiment:
     """The same experiment with other grids of anchors, a number of steps, and a seed."""
-    recipe = replace(experiment.train, iterations=steps, seed=seed)
-    return replace(experiment, model=replace(experiment.model, pool_scales=scales), train=recipe)
+    recipe = replace(plan.train, iterations=steps, seed=seed)
+    return replace(plan, model=replace(plan.model, pool_scales=scales), train=recipe)
 
 
 def run_trial(
@@ -170,15 +169,12 @@ def measured_step(head: str, images: int, device: torch.device) -> int:
 def same_classes(model: nn.Module, image: np.ndarray) -> tuple[float, dict[str, np.ndarray]]:
     """The share of pixels with the same class in fp32 and bf16, and both predictions (H, W)."""
     images = model_input(image).to(next(model.parameters()).device)
-    found = {}
-    for kind in ("fp32", "bf16"):
-        found[kind] = make_label_predictor(model, TestConfig(), kind)(images)[0].cpu().numpy()
+    predict = partial(make_label_predictor, model, TestConfig())
+    found = {kind: predict(kind)(images)[0].cpu().numpy() for kind in ("fp32", "bf16")}
     return float((found["fp32"] == found["bf16"]).mean()), found
 
 
-def experiment(
-    head: Head, pool_scales: str | Sequence[int], iterations: int, seed: int
-) -> Experiment:
+def experiment(head: Head, pool_scales: str | Sequence[int], steps: int, seed: int) -> Experiment:
     """The town's experiment of that head, with grids of anchors as "1,3,6,8" or [1, 3, 6, 8]."""
     if head not in get_args(Head):
         raise ValueError(f"head is {head!r}: one of {', '.join(get_args(Head))}.")
@@ -186,9 +182,9 @@ def experiment(
     words = [word.strip() for word in words]
     if not words or not all(word.isdecimal() and int(word) for word in words):
         raise ValueError(f'pool_scales is {pool_scales!r}: whole numbers from 1 up, as "1,3,6,8".')
-    plan, anchors = town(head), tuple(map(int, words))
-    anchors = anchors if head in ("apnb", "ann") else plan.model.pool_scales
-    return with_anchors(plan, anchors, iterations, seed)
+    plan = town(head)
+    anchors = tuple(map(int, words)) if head in ("apnb", "ann") else plan.model.pool_scales
+    return with_anchors(plan, anchors, steps, seed)
 
 
 def training_scenes(plan: Experiment, num_scenes: int) -> Dataset:
