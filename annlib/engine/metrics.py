@@ -123,9 +123,7 @@ class ConfusionMatrix:
 
 
 def evaluate(
-    predict: Callable[[Tensor], Tensor],
-    samples: Iterable[tuple[Tensor, Tensor]],
-    num_classes: int,
+    predict: Callable[[Tensor], Tensor], samples: Iterable[tuple[Tensor, Tensor]], num_classes: int
 ) -> ConfusionMatrix:
     """Compares predictions with labels, a batch at a time.
 
@@ -147,9 +145,7 @@ def evaluate(
 
 
 def evaluate_labels(
-    label: Callable[[Tensor], Tensor],
-    samples: Iterable[tuple[Tensor, Tensor]],
-    num_classes: int,
+    label: Callable[[Tensor], Tensor], samples: Iterable[tuple[Tensor, Tensor]], num_classes: int
 ) -> ConfusionMatrix:
     """As `evaluate`, for a function that returns classes (B, H, W): `make_label_predictor`."""
     matrix = ConfusionMatrix(num_classes)
