@@ -2,81 +2,15 @@
 
 import difflib
 import sys
+import tomllib
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from annlib.cli.common import exit_codes, parse
 
-COMMANDS = {  # name: (its place in annlib.cli, what it does, an example)
-    "list": ("list:ListExperiments", "list all experiments that have a name", "annlib list"),
-    "predict": (
-        "predict:Predict",
-        "segment images with a trained network",
-        "annlib predict street.jpg --weights runs/photos_ann-seed0/last.safetensors",
-    ),
-    "train": (
-        "train:Train",
-        "train a network, validate it, save it, resume it",
-        "annlib train balloon_ann --iterations 100",
-    ),
-    "evaluate": (
-        "evaluate:Evaluate",
-        "score a network on labelled images: IoU of each class, mIoU",
-        "annlib evaluate runs/balloon_ann-seed0/last.safetensors",
-    ),
-    "data": (
-        "data:COMMANDS",
-        "check, download or imitate a data set; render Balloon Town",
-        "annlib data check folder my_streets",
-    ),
-    "weights": (
-        "weights:COMMANDS",
-        "list, download, verify and import weights",
-        "annlib weights fetch resnet50_v1c",
-    ),
-    "runs": (
-        "runs:Runs",
-        "list the runs in a folder, compare them, draw their curves",
-        "annlib runs",
-    ),
-    "lessons": (
-        "lessons:COMMANDS",
-        "build, check and execute the notebooks of the course",
-        "annlib lessons run 04",
-    ),
-    "sweep": (
-        "sweep:Sweep",
-        "run a notebook once for each combination of a grid",
-        "annlib sweep notebooks/jobs/heads_and_seeds.json --jobs 2",
-    ),
-    "assign": (
-        "assignments:COMMANDS",
-        "make the files of an assignment, for students or nbgrader",
-        "annlib assign release A1",
-    ),
-    "grade": ("assignments:Grade", "grade submissions in a sandbox", "annlib grade A1 submissions"),
-    "reproduce": (
-        "reproduce:Reproduce",
-        "evaluate a published row and print its row of the table",
-        "annlib reproduce ann_r50-d8_512x1024_40k_cityscapes --data cityscapes",
-    ),
-}
-SUCCESSORS = {  # of commands that had another name in version 0.1
-    "scenes": "annlib data scenes",
-    "town pictures": "python -m tools.readme_figures",  # prose: the old name
-    "town": "python -m benchmarks.compare_heads",
-    "zoo": "python -m benchmarks.verify_zoo",
-    "widgets": "python -m tests.browser.latency",
-    "benchmark rows": "python -m benchmarks.published_rows",
-    "benchmark blocks": "python -m benchmarks.implementations",
-    "benchmark growth": "python -m benchmarks.scaling",
-    "benchmark model": "python -m benchmarks.network image",
-    "benchmark train": "python -m benchmarks.network step",
-    "benchmark parts": "python -m benchmarks.network parts",
-    "benchmark data": "python -m benchmarks.dataloading",
-    "benchmark evaluate": "python -m benchmarks.evaluation",
-    "benchmark": "python -m benchmarks.NAME; benchmarks/README.md lists the names",
-}
+TABLES = (Path(__file__).parent / "cli" / "commands.toml").read_text(encoding="utf-8")
+COMMANDS, SUCCESSORS = tomllib.loads(TABLES).values()
 HELP = """\
 usage: annlib COMMAND [OPTIONS]
 

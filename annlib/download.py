@@ -96,10 +96,8 @@ def fetch(url: str, part: Path, start: int) -> None:
             while chunk:
                 bar.update(file.write(chunk))
                 chunk = read()
-    if total and part.stat().st_size < total:
-        raise ConnectionError(
-            f"the connection dropped after {part.stat().st_size} of {total} bytes"
-        )
+    if total and (size := part.stat().st_size) < total:
+        raise ConnectionError(f"the connection dropped after {size} of {total} bytes")
 
 
 def download(url: str, path: Path, expected: str | None) -> Path:
@@ -138,9 +136,8 @@ def download(url: str, path: Path, expected: str | None) -> Path:
                         f"machine, put it at {path}, and give the same command."
                     ) from error
             except OSError as error:
-                raise OSError(
-                    error.errno, f"{error.strerror}: {part}. Free some space; what came is kept."
-                ) from error
+                text = f"{error.strerror}: {part}. Free some space; what came is kept."
+                raise OSError(error.errno, text) from error
             try:
                 if expected:
                     check_hash(part, expected)

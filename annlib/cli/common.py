@@ -153,10 +153,8 @@ def memory_advice(
         text += f", working on {microbatch} images{size} at the same time."
         if microbatch > 1:
             smaller = next(n for n in range(microbatch - 1, 0, -1) if share % n == 0)
-            text += (
-                f" Try --accumulate {share // smaller}: {smaller} at a time, the same batch for "
-                "the gradient (batch norm then sees the smaller ones)."
-            )
+            text += f" Try --accumulate {share // smaller}: {smaller} at a time, the same batch for"
+            text += " the gradient (batch norm then sees the smaller ones)."
         if compute.precision == "fp32":
             text += " Try --precision bf16: most feature maps then take 2 bytes a number, not 4."
         text += " A smaller crop_size in the experiment."

@@ -29,10 +29,8 @@ class ListExperiments:
             laptop = [asdict(experiment) for experiment in (LAPTOP | FULL_SIZE).values()]
             values = {"laptop": laptop, "published": [row.facts() for row in ROWS]}
             return print(json.dumps(values, indent=2))
-        for title, experiments in (
-            ("On a laptop", LAPTOP),
-            ("The published network and recipe on other data", FULL_SIZE),
-        ):
+        titles = "On a laptop", "The published network and recipe on other data"
+        for title, experiments in zip(titles, (LAPTOP, FULL_SIZE), strict=True):
             cells = [
                 [each.name, each.data.dataset, each.model.head, str(each.train.iterations)]
                 for each in experiments.values()

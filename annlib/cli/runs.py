@@ -9,8 +9,8 @@ from typing import Annotated, Any
 from tyro.conf import Positional, arg, subcommand
 
 from annlib.course.runs import Run, find_runs, read_run
-from annlib.engine.metrics import percent, table
-from annlib.engine.runs import SHARES, or_nan
+from annlib.engine.metrics import SHARES, percent, table
+from annlib.engine.runs import or_nan
 
 WIDEST = 40  # characters of a setting that is a long list
 

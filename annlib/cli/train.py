@@ -12,15 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
 
-from annlib.cli.common import (
-    Device,
-    able,
-    at_least_one,
-    interruptible,
-    memory_advice,
-    message_of,
-    use_threads,
-)
+from annlib.cli import common
 from annlib.config import Experiment, Precision, RuntimeConfig
 
 if TYPE_CHECKING:
@@ -58,7 +50,7 @@ class Train:
     """Choose the steps so that training takes about this long on this machine."""
     seed: int | None = None
     """Of the first weights, the order of the data, and all chance in training; 0 if not given."""
-    device: Device = "auto"
+    device: common.Device = "auto"
     """auto takes a GPU if there is one."""
     threads: int | None = None
     """CPU threads of one operation; with other work on the machine, fewer are faster."""
@@ -94,32 +86,27 @@ class Train:
             if is_main():
                 print(text, flush=True)
 
-        use_threads(self.threads)
+        common.use_threads(self.threads)
         how = RuntimeConfig(self.precision, self.accumulate, True, self.compile, self.cuda_graphs)
         with init_distributed(choose_device(self.device)) as device:
-            how = able(how, device)
-            with memory_advice(experiment, how, device, world_size()):
+            how = common.able(how, device)
+            with common.memory_advice(experiment, how, device, world_size()):
                 trainer, splits = command.start(experiment, how, device)
                 total, folder = trainer.experiment.train.iterations, trainer.folder
                 default = max(1, total // 10) if experiment.name in ZOO else None
                 resume = f"To go on:  {self.resume_command(folder, world_size())}"
                 bar = tqdm(total=total, initial=trainer.step, disable=not is_main())
+                options = {"workers": self.workers, "keep": command.keep, "bar": bar}
+                options["validate_every"] = command.score_every or default
                 try:
-                    with interruptible() as interrupted, bar:
-                        scores = trainer.fit(
-                            splits.train,
-                            splits.val,
-                            workers=self.workers,
-                            validate_every=command.score_every or default,
-                            keep=command.keep,
-                            on_step=lambda step: interrupted(),
-                            bar=bar,
-                        )
+                    with common.interruptible() as interrupted, bar:
+                        options["on_step"] = lambda step: interrupted()
+                        scores = trainer.fit(splits.train, splits.val, **options)
                 except OSError as error:
                     if not trainer.checkpoint.exists():
                         resume = "It has no checkpoint yet: give the same command again."
                     stopped = f"The run in {folder} stopped after step {trainer.step}."
-                    text = f"{message_of(error)}\n{stopped} {resume}"
+                    text = f"{common.message_of(error)}\n{stopped} {resume}"
                     raise OSError(error.errno, text) from error
             if scores is None:
                 say(f"Stopped after {trainer.step} of {total} steps; saved {trainer.checkpoint}")
@@ -141,9 +128,9 @@ class Train:
         """
         from annlib.experiments import find_experiment
 
-        at_least_one("--accumulate", self.accumulate)
+        common.at_least_one("--accumulate", self.accumulate)
         if self.score_every is not None:
-            at_least_one("--score-every", self.score_every)
+            common.at_least_one("--score-every", self.score_every)
         if self.resume is not None:
             return self.of_resumed_run()
         if self.experiment is None:

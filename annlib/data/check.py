@@ -4,6 +4,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import compress
 from math import prod
 from pathlib import Path
 from typing import NamedTuple
@@ -162,15 +163,12 @@ def read_checksums(path: Path) -> dict[str, str]:
 def changed_files(root: Path, checksums: dict[str, str]) -> list[str]:
     """The listed files that are missing or have another content, by name."""
 
-    def is_changed(name: str) -> bool:
+    def is_changed(name: str, digest: str) -> bool:
         path = root / name
-        return (
-            not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != checksums[name]
-        )
+        return not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != digest
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        changed = pool.map(is_changed, checksums)
-        return [name for name, differs in zip(checksums, changed, strict=True) if differs]
+        return list(compress(checksums, pool.map(is_changed, checksums, checksums.values())))
 
 
 def in_both(train: CheckedSplit, val: CheckedSplit) -> list[str]:
@@ -185,8 +183,7 @@ def in_both(train: CheckedSplit, val: CheckedSplit) -> list[str]:
 
 def evenly(total: int, count: int | None) -> list[int]:
     """`count` indices of 0..total-1, evenly spaced; all of them if count is None or more."""
-    if count is None or count >= total:
-        return list(range(total))
+    count = total if count is None else min(count, total)
     return [index * total // count for index in range(count)]
 
 

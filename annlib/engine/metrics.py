@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from annlib.data.classes import DatasetSpec
 
 
+SHARES = ("miou", "mean_accuracy", "pixel_accuracy")
+
+
 class Scores(NamedTuple):
     """Shares between 0 and 1. NaN marks a class that is not in the labels (or nowhere)."""
 
@@ -32,16 +35,12 @@ class Scores(NamedTuple):
 
     def as_json(self, class_names: Sequence[str]) -> dict[str, Any]:
         """The same shares for a file, with None for NaN."""
-        classes = zip(class_names, self.iou.tolist(), self.accuracy.tolist(), strict=True)
-        return {
-            "miou": number_or_none(self.miou),
-            "mean_accuracy": number_or_none(self.mean_accuracy),
-            "pixel_accuracy": number_or_none(self.pixel_accuracy),
-            "classes": {
-                name: {"iou": number_or_none(iou), "accuracy": number_or_none(accuracy)}
-                for name, iou, accuracy in classes
-            },
+        rows = zip(class_names, self.iou.tolist(), self.accuracy.tolist(), strict=True)
+        classes = {
+            name: {"iou": number_or_none(iou), "accuracy": number_or_none(accuracy)}
+            for name, iou, accuracy in rows
         }
+        return {key: number_or_none(getattr(self, key)) for key in SHARES} | {"classes": classes}
 
 
 def number_or_none(number: float) -> float | None:
@@ -123,9 +122,7 @@ class ConfusionMatrix:
 
 
 def evaluate(
-    predict: Callable[[Tensor], Tensor],
-    samples: Iterable[tuple[Tensor, Tensor]],
-    num_classes: int,
+    predict: Callable[[Tensor], Tensor], samples: Iterable[tuple[Tensor, Tensor]], num_classes: int
 ) -> ConfusionMatrix:
     """Compares predictions with labels, a batch at a time.
 
@@ -147,9 +144,7 @@ def evaluate(
 
 
 def evaluate_labels(
-    label: Callable[[Tensor], Tensor],
-    samples: Iterable[tuple[Tensor, Tensor]],
-    num_classes: int,
+    label: Callable[[Tensor], Tensor], samples: Iterable[tuple[Tensor, Tensor]], num_classes: int
 ) -> ConfusionMatrix:
     """As `evaluate`, for a function that returns classes (B, H, W): `make_label_predictor`."""
     matrix = ConfusionMatrix(num_classes)
@@ -184,10 +179,8 @@ def score_table(scores: Scores, class_names: Sequence[str]) -> str:
 
 def summary_line(scores: Scores) -> str:
     """The three numbers that networks are compared by, in percent."""
-    return (
-        f"mIoU {percent(scores.miou)}  mAcc {percent(scores.mean_accuracy)}  "
-        f"aAcc {percent(scores.pixel_accuracy)}"
-    )
+    shares = zip(("mIoU", "mAcc", "aAcc"), SHARES, strict=True)
+    return "  ".join(f"{name} {percent(getattr(scores, key))}" for name, key in shares)
 
 
 class ImageScore(NamedTuple):

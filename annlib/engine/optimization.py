@@ -89,20 +89,13 @@ def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimiz
     """The optimizer of the recipe. SGD decays every parameter, as the reference does."""
     # fused: one pass over the weights instead of four
     if config.optimizer == "sgd":
-        return torch.optim.SGD(
-            model.parameters(),
-            lr=config.base_lr,
-            momentum=config.momentum,
-            weight_decay=config.weight_decay,
-            fused=True,
-        )
+        options = {"momentum": config.momentum, "weight_decay": config.weight_decay}
+        return torch.optim.SGD(model.parameters(), config.base_lr, **options, fused=True)
     # AdamW's decay is not scaled by the gradient: on norms and biases it would only do harm.
     weights = [parameter for parameter in model.parameters() if parameter.ndim > 1]
     others = [parameter for parameter in model.parameters() if parameter.ndim <= 1]
-    groups = [
-        {"params": weights, "weight_decay": config.weight_decay},
-        {"params": others, "weight_decay": 0.0},
-    ]
+    groups = [{"params": weights, "weight_decay": config.weight_decay}]
+    groups += [{"params": others, "weight_decay": 0.0}]
     return torch.optim.AdamW(groups, lr=config.base_lr, fused=True)
 
 
@@ -175,9 +168,8 @@ def train(
                 with precision:
                     logits = model(part_images, size=labels.shape[1:])
                 part_loss = segmentation_loss(logits, part_labels, config.aux_weight, weights)
-                part_loss = part_loss / parts
-                scaler.scale(part_loss).backward()
-            loss = loss + part_loss.detach()  # float64 stays float64
+                scaler.scale(part_loss / parts).backward()
+            loss = loss + part_loss.detach() / parts  # float64 stays float64
         if processes > 1:
             loss = mean_over_ranks(loss)
         if not loss.isfinite():  # it would write NaN into every weight

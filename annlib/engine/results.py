@@ -42,13 +42,11 @@ def provenance() -> dict[str, Any]:
     It does not contain names of the machine or its user, so it can be published with the result.
     "git" is missing where annlib does not run from a checkout.
     """
-    cudnn = torch.backends.cudnn.version()
-    versions = {
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        **({"cuda": torch.version.cuda} if torch.version.cuda else {}),  # as torch was built
-        **({"cudnn": str(cudnn)} if cudnn else {}),
-    }
+    versions = {"python": platform.python_version(), "torch": torch.__version__}
+    if torch.version.cuda:  # as torch was built
+        versions["cuda"] = torch.version.cuda
+    if cudnn := torch.backends.cudnn.version():
+        versions["cudnn"] = str(cudnn)
     for package in ("annlib", "torchvision", "numpy"):
         with suppress(PackageNotFoundError):  # annlib also runs from an unpacked folder
             versions[package] = version(package)

@@ -22,7 +22,7 @@ import torch
 
 from annlib.config import RuntimeConfig
 from annlib.engine.distributed import world_size
-from annlib.engine.metrics import Scores, number_or_none
+from annlib.engine.metrics import SHARES, Scores, number_or_none
 from annlib.engine.results import provenance, to_json
 from annlib.model.checkpoint import read_header, write_atomically
 
@@ -40,7 +40,6 @@ VALIDATION = "validation.jsonl"  # {"step", "miou", "mean_accuracy", "pixel_accu
 STARTS = "starts.jsonl"  # provenance of each start: a run that was resumed has several
 OPTIONS = "run.json"  # where the data are, and how often to validate
 LOCK = "run.lock"  # locked while a process trains into the folder
-SHARES = ("miou", "mean_accuracy", "pixel_accuracy")
 
 
 def parse(text: bytes) -> Line | None:

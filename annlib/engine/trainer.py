@@ -19,6 +19,7 @@ from annlib.data.check import training_problem
 from annlib.data.classes import DatasetSpec
 from annlib.data.datasets import DatasetSplits, SegmentationFolder, class_balance, label_pixels
 from annlib.data.loader import ResumableBatchSampler, make_loader
+from annlib.engine import runs
 from annlib.engine.distributed import (
     any_rank,
     is_main,
@@ -32,16 +33,6 @@ from annlib.engine.inference import make_label_predictor
 from annlib.engine.metrics import ConfusionMatrix, Scores, evaluate_labels, summary_line
 from annlib.engine.optimization import Step, make_optimizer, train
 from annlib.engine.results import differences, to_json
-from annlib.engine.runs import (
-    HISTORY,
-    append_line,
-    forget_after,
-    keep_checkpoint,
-    lock_folder,
-    open_event_log,
-    record_start,
-    record_validation,
-)
 from annlib.model.build import build_model
 from annlib.model.checkpoint import load, restore, save, write_atomically
 from annlib.model.fused import fuse_for_training
@@ -130,8 +121,7 @@ class Trainer:
     ):
         self.experiment, self.spec, self.device, self.compute = experiment, spec, device, compute
         self.folder = None if folder is None else Path(folder)
-        self.step, self.seconds = 0, 0.0  # of training alone, since step 0
-        self.events = None
+        self.step, self.seconds, self.events = 0, 0.0, None  # seconds of training alone
         if model is None:
             with seeded("model", experiment.train.seed):
                 model = build_model(experiment.model)
@@ -143,7 +133,7 @@ class Trainer:
         self.checkpoint, problem = self.folder / "last.safetensors", None
         if is_main() and (self.folder.is_dir() or not resume):
             try:
-                self.held = lock_folder(self.folder)
+                self.held = runs.lock_folder(self.folder)
             except FileExistsError as error:
                 problem = error
         if any_rank(problem is not None):
@@ -159,7 +149,7 @@ class Trainer:
             wait_for_all()  # until every process has looked, and before rank 0 writes
             if is_main():
                 write_atomically(self.folder / "experiment.json", to_json(asdict(self.experiment)))
-                forget_after(self.folder, 0)  # of a run that ended before its first checkpoint
+                runs.forget_after(self.folder, 0)  # of a run that ended before its first checkpoint
 
     def resume(self) -> None:
         if not self.checkpoint.exists():
@@ -184,7 +174,7 @@ class Trainer:
             self.scaler.load_state_dict(state)
         self.step, self.seconds = checkpoint.step, checkpoint.notes.get("seconds", 0.0)
         if is_main():
-            forget_after(self.folder, self.step)  # those steps will be taken again
+            runs.forget_after(self.folder, self.step)  # those steps will be taken again
 
     def fit(
         self,
@@ -206,8 +196,8 @@ class Trainer:
         """
         recipe = self.experiment.train
         if self.folder is not None and is_main():
-            record_start(self.folder, self.step, self.device, self.compute)
-            self.events = open_event_log(self.folder, self.step)
+            runs.record_start(self.folder, self.step, self.device, self.compute)
+            self.events = runs.open_event_log(self.folder, self.step)
         loader = batches(self.experiment, train_data, self.device, workers, self.step)
         model = wrap_model(self.model, self.device, self.compute)
         total, anywhere = recipe.iterations, any_rank if world_size() > 1 else bool
@@ -222,7 +212,7 @@ class Trainer:
                     self.events.add_scalar("lr", step.lr, step.number)
                 if self.folder is not None and step.number % RECORD_EVERY == 0 and is_main():
                     line = {"step": step.number, "loss": round(float(step.loss), 6), "lr": step.lr}
-                    append_line(self.folder / HISTORY, line)
+                    runs.append_line(self.folder / runs.HISTORY, line)
                 if step.number % SAVE_EVERY == 0:
                     self.save()
                 is_due = validate_every and step.number % validate_every == 0
@@ -251,7 +241,7 @@ class Trainer:
         finally:
             if self.events is not None:
                 self.events.close()
-                self.events = None
+            self.events = None
 
     def save(self, scores: dict[str, Any] | None = None) -> None:
         """Replaces the checkpoint by the present state and its provenance."""
@@ -273,11 +263,9 @@ class Trainer:
     def evaluate(self, dataset: Dataset, batch_size: int = 1) -> ConfusionMatrix:
         """Compares predictions with labels; processes share the images, and get the same sum."""
         share = Subset(dataset, range(rank(), len(dataset), world_size()))
-        matrix = evaluate_labels(
-            make_label_predictor(self.model, self.experiment.test),
-            make_loader(share, batch_size, training=False),
-            self.experiment.model.num_classes,
-        )
+        label = make_label_predictor(self.model, self.experiment.test)
+        loader = make_loader(share, batch_size, training=False)
+        matrix = evaluate_labels(label, loader, self.experiment.model.num_classes)
         matrix.counts = sum_over_ranks(matrix.counts.to(self.device)).cpu()
         return matrix
 
@@ -285,12 +273,12 @@ class Trainer:
         """Scores the validation split, and saves and records the scores with the checkpoint."""
         scores, writes = self.evaluate(val_data).scores(), self.folder is not None and is_main()
         if writes:  # before saving: a record without its checkpoint is made again
-            record_validation(self.folder, self.step, scores)
+            runs.record_validation(self.folder, self.step, scores)
         if self.events is not None:
             self.events.add_scalar("val/miou", scores.miou, self.step)
         self.save({"miou": scores.miou, "iou": scores.iou.tolist()})
         if writes:
-            keep_checkpoint(self.checkpoint, self.step, scores.miou, keep)
+            runs.keep_checkpoint(self.checkpoint, self.step, scores.miou, keep)
         return scores
 
 
