@@ -202,8 +202,7 @@ def stub(code: str) -> str:
 def end_of_function(lines: list[str], start: int) -> int:
     """Index after the last line of the function around line `start`; of the cell, outside any."""
     nodes = [n for n in ast.walk(ast.parse("\n".join(lines))) if isinstance(n, ast.FunctionDef)]
-    around = [(n.lineno, n.end_lineno) for n in nodes if n.lineno <= start < n.end_lineno]
-    if around:
+    if around := [(n.lineno, n.end_lineno) for n in nodes if n.lineno <= start < n.end_lineno]:
         return max(around)[1]
     if lines[start].startswith(" "):
         raise ValueError(
@@ -221,22 +220,19 @@ def hidden_lines(code: str) -> list[str]:
 
 def sources(root: Path) -> list[Path]:
     """Every lesson source, in the order of the course."""
-    found = sorted((root / "notebooks/source").glob("[0-9][0-9]_*.py"))
-    if not found:
-        raise FileNotFoundError(
-            f"No notebooks/source/NN_name.py below {root.resolve()}: name the project folder."
-        )
-    return found
+    if found := sorted((root / "notebooks/source").glob("[0-9][0-9]_*.py")):
+        return found
+    missing = f"No notebooks/source/NN_name.py below {root.resolve()}"
+    raise FileNotFoundError(f"{missing}: name the project folder.")
 
 
 def targets(root: Path) -> dict[Path, dict[Path, str]]:
     """{source: {notebook: edition}} of all lessons, and of the jobs, which `annlib sweep` runs."""
-    lessons, jobs = root / "notebooks", sorted((root / "notebooks/source/jobs").glob("*.py"))
-    editions = {lessons: "learner", lessons / "solutions": "solution"}
-    found = {
-        source: {folder / f"{source.stem}.ipynb": which for folder, which in editions.items()}
-        for source in sources(root)
-    }
+    lessons, found = root / "notebooks", {}
+    for source in sources(root):
+        name = f"{source.stem}.ipynb"
+        found[source] = {lessons / name: "learner", lessons / "solutions" / name: "solution"}
+    jobs = sorted((lessons / "source/jobs").glob("*.py"))
     return found | {job: {lessons / f"jobs/{job.stem}.ipynb": "job"} for job in jobs}
 
 

@@ -13,13 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from IPython.display import display
 
-from annlib.course.lesson import (
-    Parameters,
-    check_parameters,
-    claims_in,
-    known_parameters,
-    refuse_unknown,
-)
+from annlib.course import lesson
 from annlib.engine.metrics import table
 from annlib.engine.results import provenance, to_json, write_results
 from annlib.files import write_atomically
@@ -37,7 +31,7 @@ class Combination(NamedTuple):
     number: int  # of this run in its grid, from 1
     label: str  # how it differs from the others: "head ann, seed 0"
     name: str  # of its files; another notebook or another value gives another name
-    parameters: Parameters
+    parameters: lesson.Parameters
 
 
 class Grid(NamedTuple):
@@ -62,13 +56,11 @@ def read_grid(path: Path) -> Grid:
             f"{path} is not JSON: {error}. (A frequent cause: a comma after the last entry.)"
         ) from error
     if not isinstance(told, dict) or "notebook" not in told:
-        raise ValueError(
-            f'{path} must hold {{"notebook": "...ipynb", "base": {{}}, "grid": {{}}}}.'
-        )
-    refuse_unknown(told, ("notebook", "base", "grid", "runs"), path.name)
+        form = '{"notebook": "...ipynb", "base": {}, "grid": {}}'
+        raise ValueError(f"{path} must hold {form}.")
+    lesson.refuse_unknown(told, ("notebook", "base", "grid", "runs"), path.name)
     places = [Path(told["notebook"]), path.parent / told.pop("notebook")]
-    found = [place for place in places if place.is_file()]
-    if not found:
+    if not (found := [place for place in places if place.is_file()]):
         raise FileNotFoundError(f"The notebook is neither {' nor '.join(map(str, places))}.")
     return make_grid(found[0], **({"grid": {}} | told))
 
@@ -84,16 +76,16 @@ def make_grid(
     Raises ValueError, before anything runs, for a parameter that the notebook does not have, and
     for a combination that comes twice: one run would count as two.
     """
-    base, known = dict(base or {}), known_parameters(notebook)
+    base, known = dict(base or {}), lesson.known_parameters(notebook)
     for given in (grid, base, *runs):
-        refuse_unknown(given, list(known), notebook.name)
+        lesson.refuse_unknown(given, list(known), notebook.name)
     for name, values in grid.items():
         if not isinstance(values, list | tuple) or not values:
             raise ValueError(f"grid: {name} is {values!r}; it takes a list of values: [0, 1, 2].")
     points = [zip(grid, values, strict=True) for values in product(*grid.values())]
     given = [base | dict(one) for one in [*(points if grid or not runs else []), *runs]]
     for parameters in given:
-        check_parameters(notebook, parameters)
+        lesson.check_parameters(notebook, parameters)
     everything = [known | parameters for parameters in given]
     texts = [json.dumps(parameters, sort_keys=True) for parameters in everything]
     for number, text in enumerate(texts, 1):
@@ -113,8 +105,7 @@ def make_grid(
         words = [f"{name} {show(parameters[name])}" for name in varied]
         readable = re.sub(r"[^a-z0-9]+", "-", " ".join(words).lower()).strip("-")[:60]
         identity = hashlib.sha256((text + code).encode()).hexdigest()[:8]
-        name = f"{readable}-{identity}".strip("-")
-        label = ", ".join(words) or "the only run"
+        name, label = f"{readable}-{identity}".strip("-"), ", ".join(words) or "the only run"
         combinations.append(Combination(number, label, name, parameters))
     return Grid(notebook, tuple(varied), tuple(combinations))
 
@@ -137,7 +128,7 @@ def result_in(notebook: Path) -> dict[str, float]:
     import nbformat
 
     content = nbformat.read(notebook, as_version=4)
-    found = {name: claim.value for name, claim in claims_in(content).items()}
+    found = {name: claim.value for name, claim in lesson.claims_in(content).items()}
     for cell in content.cells:
         for output in cell.get("outputs", []):
             found |= output.get("data", {}).get(RESULT, {})
@@ -154,7 +145,7 @@ class Outcome(NamedTuple):
 
     number: int
     label: str
-    parameters: Parameters
+    parameters: lesson.Parameters
     seconds: float
     result: dict[str, float]
     error: str | None = None
@@ -234,11 +225,10 @@ def cells(grid: Grid, outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
     """
     from pandas import DataFrame
 
-    ended = {outcome.number: outcome for outcome in outcomes}
+    ended, found = {outcome.number: outcome for outcome in outcomes}, []
     names = [name for name in grid.varied if name != SEED]
     rows = [[show(one.parameters[name]) for name in names] for one in grid.combinations]
     frame = DataFrame(rows, columns=names, index=range(len(rows)))
-    found = []
     for values, group in frame.groupby(names, sort=False) if names else [((), frame)]:
         members = [grid.combinations[place] for place in group.index]
         runs = [ended[one.number] for one in members if one.number in ended]
@@ -276,8 +266,7 @@ def summary_table(grid: Grid, outcomes: Sequence[Outcome]) -> str:
 def report(grid: Grid, outcomes: Sequence[Outcome]) -> str:
     """The summary, what its numbers mean, and one line a run: its numbers, or its error."""
     ended = {outcome.number: outcome for outcome in outcomes}
-    numbers = list(dict.fromkeys(name for o in outcomes for name in o.result))
-    rows = []
+    numbers, rows = list(dict.fromkeys(name for o in outcomes for name in o.result)), []
     for one in grid.combinations:
         outcome = ended.get(one.number)
         found = outcome.result if outcome else {}

@@ -44,7 +44,6 @@ def expect(claim: bool, advice: str, *values: object) -> None:
 
 
 def passed(shown: str) -> None:
-    """Prints what a correct answer has shown."""
     say("Correct: " + " ".join(text(shown).split()))
 
 
@@ -87,11 +86,9 @@ def result_of(student: Callable, *inputs: object, hint: str = "", in_place: str 
     return result
 
 
-def attempt(
-    student: Callable[..., Tensor], *inputs: object, hint: str = "", in_place: str = ""
-) -> Tensor:
-    """The student's tensor; NotYet if there is none."""
-    result = result_of(student, *inputs, hint=hint, in_place=in_place)
+def attempt(student: Callable[..., Tensor], *inputs: object, **advice: str) -> Tensor:
+    """The student's tensor; NotYet if there is none.  advice: as of result_of"""
+    result = result_of(student, *inputs, **advice)
     kind = type(result).__name__
     expect(isinstance(result, Tensor), f"{name_of(student)} returns a {kind}, not a tensor.")
     return result
@@ -110,18 +107,13 @@ def attempt_number(student: Callable[..., float], *inputs: object, finite: bool 
 
 
 def judge(
-    found: float | tuple[int, ...] | Tensor,
-    right: object,
-    slips: Mapping[str, object],
-    otherwise: str,
-    where: str = "",
-    rtol: float = 1e-5,
-    atol: float = 1e-8,
+    found: object, right: object, slips: Mapping, otherwise: str, where: str = "", **limits: float
 ) -> None:
     """Raises NotYet unless found equals right, with the advice of the slip that found equals.
 
     slips: advice -> what the misconception gives: a number, a shape, a tensor, a list of such, or a
     function that computes it; a RuntimeError in it (parts that do not fit) means "another one".
+    limits: rtol and atol of torch.allclose
     """
 
     def same(value: object) -> bool:
@@ -132,7 +124,7 @@ def judge(
         except RuntimeError:
             return False
         mine = torch.as_tensor(found).detach().double()
-        return mine.shape == value.shape and torch.allclose(mine, value, rtol, atol, equal_nan=True)
+        return mine.shape == value.shape and torch.allclose(mine, value, equal_nan=True, **limits)
 
     if not same(right):
         raise NotYet(where + text(next((one for one in slips if same(slips[one])), otherwise)))

@@ -3,7 +3,7 @@
 A change replaces parts or numbers of that attention: name -> what by.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 
 import torch
@@ -66,29 +66,25 @@ def check_fused(
     maps: tuple[Tensor, Tensor],
     levels: Levels,
     changes: Mapping[str, Change],
-    contexts: Mapping[str, Callable[[], Tensor]],
     otherwise: str,
 ) -> None:
     """Compares a block that fuses context and query map with annlib's, and with slips.
 
-    maps: query map and key map. changes: advice -> change. contexts: advice -> another context.
+    maps: query map and key map. changes: advice -> change
     """
     query_map, num_keys = maps[0], sum(level * level for level in levels)
-    context = partial(context_of, block, *maps, levels, {})
+    context = partial(context_of, block, *maps, levels)
 
-    def fused(context: Callable[[], Tensor]) -> Tensor:
-        return block.fuse(torch.cat([context(), query_map], 1))
+    def fused(change: Change) -> Tensor:
+        return block.fuse(torch.cat([context(change), query_map], 1))
 
     changes = attention_slips(block, query_map[0, 0].numel(), num_keys) | changes
-    made = {
-        advice: partial(context_of, block, *maps, levels, one) for advice, one in changes.items()
+    slips = {advice: partial(fused, change) for advice, change in changes.items()} | {
+        "map before context": lambda: block.fuse(torch.cat([query_map, context({})], 1)),
+        "context added to the map": lambda: query_map + context({}),
+        "map added after fuse": lambda: query_map + fused({}),
     }
-    slips = {advice: partial(fused, one) for advice, one in (made | contexts).items()} | {
-        "map before context": lambda: block.fuse(torch.cat([query_map, context()], 1)),
-        "context added to the map": lambda: query_map + context(),
-        "map added after fuse": lambda: query_map + fused(context),
-    }
-    judge(output, partial(fused, context), slips, otherwise, rtol=1e-4, atol=1e-3)
+    judge(output, partial(fused, {}), slips, otherwise, rtol=1e-4, atol=1e-3)
 
 
 def check_gradient(output: Tensor, leaves: Mapping[str, Iterable[Tensor]]) -> None:

@@ -65,8 +65,7 @@ def update_confusion(student: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Non
             "only correct pixels": right.diagonal().diag(),
         }
         judge(found, right, slips, otherwise)
-    one_way = updated(student, once[0], *batches[1])
-    other_way = updated(student, once[1], *batches[0])
+    one_way, other_way = (updated(student, once[n], *batches[1 - n]) for n in (0, 1))
     expect(not torch.equal(one_way, once[1]), "second batch replaces the first")
     both = torch.equal(one_way, once[0] + once[1]) and torch.equal(one_way, other_way)
     expect(both, "batches do not add up")

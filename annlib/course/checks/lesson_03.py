@@ -73,13 +73,10 @@ def needed(height: int, channels: int) -> int:
 
 
 def largest(num_bytes: int, cost: Callable[[int], int]) -> int:
-    """The largest number of rows whose cost is within the bytes."""
     return next(rows for rows in count() if cost(rows + 1) > num_bytes)
 
 
 def largest_map_slips(num_bytes: int, channels: int) -> dict[str, int]:
-    """Advice -> the rows that result from that mistake."""
-
     def rows(factor: int = 4, squares: int = 2, wide: int = 2, sides: int = 2, less: int = 0):
         def cost(height: int) -> int:
             n = wide * height * height
@@ -132,10 +129,8 @@ def times_faster(student: Compare) -> None:
         expect(min(each) >= repeat + WARM_UP, "too few calls", repeat, WARM_UP, each[0], each[1])
         cases = {text("cold start", WARM_UP): {"cold": 60}}
         for which, name in enumerate(("slow", "fast")):
-            cases |= {
-                text("interrupted call", name): {"odd": {which: 40}},
-                text("quick call", name): {"odd": {which: 1 / 400}},
-            }
+            cases[text("interrupted call", name)] = {"odd": {which: 40}}
+            cases[text("quick call", name)] = {"odd": {which: 1 / 400}}
         for advice, case in cases.items():
             expect(measured(student, repeat, **case)[0] < 0.03, advice)
         error, calls = measured(student, repeat, drift=0.2)

@@ -125,11 +125,11 @@ def pyramid_block(student: type[nn.Module]) -> None:
     passed("pyramid_block")
 
 
-def pooled_first(block: nn.Module, features: Tensor, levels: Levels) -> Tensor:
-    """The slip: sampling before the projection, whose ReLU then acts on means.  -> context"""
-    pooled = PyramidPool(levels)(features)[..., None]  # (B, C, S, 1)
-    change = {"pool": nn.Flatten(2), "to_query": block.to_key}
-    return blocks.context_of(block, features, pooled, levels, change)
+def pooled_first(block: nn.Module, levels: Levels) -> blocks.Change:
+    """The slip: sampling before the projection, whose ReLU then acts on means."""
+    pool = PyramidPool(levels), nn.Unflatten(2, (-1, 1))  # to (B, C, S, 1)
+    parts = {name: nn.Sequential(*pool, getattr(block, name)) for name in ("to_key", "to_value")}
+    return {"pool": nn.Flatten(2), "to_query": block.to_key} | parts
 
 
 @torch.no_grad()
@@ -142,23 +142,24 @@ def distinct_features(block: nn.Module, channels: int, levels: Levels) -> Tensor
         blocks.randomise(block)
         features = normal(2, channels, draw(6, 7), draw(9, 11))
         with suppress(RuntimeError):  # parts of other sizes: reported when the block is called
-            last = blocks.context_of(block, features, features, levels, {})
-            if (pooled_first(block, features, levels) - last).abs().max() < 0.1 * last.abs().max():
+            given = block, features, features, levels
+            last = blocks.context_of(*given, {})
+            first = blocks.context_of(*given, pooled_first(block, levels))
+            if (first - last).abs().max() < 0.1 * last.abs().max():
                 continue
         return features
 
 
 def check_block(block: nn.Module, features: Tensor, levels: Levels, otherwise: str) -> None:
-    """Compares the student's output with annlib's, and with what slips give."""
     hint = "Sample keys and values, both; the query keeps all N positions."
     output = attempt(block, features, hint=hint)
-    same = output.shape == features.shape
-    expect(same, "shape of the pyramid block's output", features.shape, output.shape)
+    got, wanted = output.shape, features.shape
+    expect(got == wanted, "shape of the pyramid block's output", wanted, got)
     coarse = [nn.AdaptiveAvgPool2d(levels[-1]), nn.Upsample(tuple(features.shape[2:]))]
     changes = {
         "maximum in the pool": {"pool": MaxPool(levels)},
         "pool of 1, 3, 6, 8": {"pool": PyramidPool((1, 3, 6, 8))},
         "query sampled": {"to_query": nn.Sequential(block.to_key, *coarse)},
+        "sampled before projected": pooled_first(block, levels),
     }
-    contexts = {"sampled before projected": lambda: pooled_first(block, features, levels)}
-    blocks.check_fused(block, output, (features, features), levels, changes, contexts, otherwise)
+    blocks.check_fused(block, output, (features, features), levels, changes, otherwise)

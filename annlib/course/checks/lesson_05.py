@@ -75,7 +75,7 @@ def fusion_block(student: type[nn.Module]) -> None:
     check_influence(block, low, high, advice)
     expect((output < 0).any(), "ReLU at the end")
     changes = {"low-level map not sampled": {"pool": nn.Flatten(2)}}
-    check_fused(block, output, (high, low), levels, changes, {}, "another fusion block")
+    check_fused(block, output, (high, low), levels, changes, "another fusion block")
     check_gradient(output, {"the low-level map": [low], "the high-level map": [high]})
     passed("fusion_block")
 
@@ -83,10 +83,9 @@ def fusion_block(student: type[nn.Module]) -> None:
 @torch.no_grad()
 def check_influence(block: nn.Module, low: Tensor, high: Tensor, advice: str) -> None:
     output = attempt(block, low, high)
-    other_low = attempt(block, normal(*low.shape), high)
-    other_high = attempt(block, low, normal(*high.shape))
-    for level, other in (("low", other_low), ("high", other_high)):
-        without = torch.allclose(other, output)
+    others = {"low": (normal(*low.shape), high), "high": (low, normal(*high.shape))}
+    for level, maps in others.items():
+        without = torch.allclose(attempt(block, *maps), output)
         expect(not without, f"The {level}-level map takes no part in the output. {advice}")
 
 

@@ -140,7 +140,6 @@ def training_step(student: Callable[..., Tensor | float]) -> None:
 
 
 def check_calls(model: TinyNet, labels: Tensor) -> None:
-    """The mode and the size with which the student's step ran the network."""
     expect(model.training and all(training for training, _ in model.calls), "evaluation mode")
     wanted = tuple(labels.shape[1:])
     for _, size in model.calls:
@@ -150,8 +149,6 @@ def check_calls(model: TinyNet, labels: Tensor) -> None:
 def check_moves(
     before: nn.Module, model: nn.Module, gradients: Sequence[Tensor], lr: float, old: list[float]
 ) -> None:
-    """Compares the parameters with those that a correct step leads to."""
-
     def step(rates: list[float], along: Sequence[Tensor]) -> Tensor:
         return torch.cat([(rate * one).flatten() for rate, one in zip(rates, along, strict=True)])
 

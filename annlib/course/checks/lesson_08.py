@@ -52,7 +52,6 @@ def two_numbers(student: Callable, *inputs: object) -> tuple[float, float]:
 
 
 def scores(count: int, middle: float = 0.7, sd: float = 0.05) -> list[float]:
-    """Random scores of so many runs."""
     return (middle + sd * normal(count).double()).tolist()
 
 
@@ -116,7 +115,6 @@ def paired_difference(student: Callable[[Runs, Runs], tuple[float, float]]) -> N
 
 
 def half_width_advice(half: float, a: Runs, b: Runs) -> str:
-    """The advice of the slip that leads to this half width."""
     pairs = [(a[s], b[s]) for s in a if a[s] is not None and b.get(s) is not None]
     n, s = len(pairs), stdev(x - y for x, y in pairs)
     t, root = t_quantile(0.975, n - 1), sqrt(n)

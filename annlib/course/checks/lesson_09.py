@@ -85,7 +85,6 @@ def slide(student: Callable[[Callable[[Tensor], Tensor], Tensor, Size, Size], Te
 
 
 def places(size: Size, window: Size, stride: Size) -> list[Size]:
-    """The top left corners of all windows."""
     return list(product(*map(window_starts, size, window, stride)))
 
 

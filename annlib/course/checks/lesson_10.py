@@ -34,11 +34,9 @@ def seeds_in_budget(student: Callable[[float, float, int], int]) -> None:
 
     for _ in range(3):
         seconds, arms, seeds = 7.0 * draw(3, 12), draw(2, 4), draw(3, 9)
-        exact = seeds * arms * seconds / 60
-        spare = 0.4 * arms * seconds / 60
+        exact, spare = seeds * arms * seconds / 60, 0.4 * arms * seconds / 60
         for minutes in (exact + 1e-6, exact + 2 * spare):
-            got = run(minutes, seconds, arms)
-            runs = int(60 * minutes / seconds)
+            got, runs = run(minutes, seconds, arms), int(60 * minutes / seconds)
             slips = {
                 f"{got} is the number of runs. Each seed needs {arms}.": runs,
                 "minutes are not seconds.": int(minutes / seconds / arms),

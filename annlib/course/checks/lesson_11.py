@@ -25,8 +25,7 @@ class HalfReLU(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> same"""
-        kept, cut = x.chunk(2, dim=1)
-        return torch.cat([kept, cut.relu()], dim=1)
+        return torch.cat([x.chunk(2, dim=1)[0], x.chunk(2, dim=1)[1].relu()], dim=1)
 
 
 def commutes(student: Callable[[Layer, Tensor, int], bool]) -> None:
@@ -76,8 +75,7 @@ def folded_context(student: Callable[..., Tensor]) -> None:
         for conv in convs:
             nn.init.normal_(conv.bias)
         setting = (weights, features, *convs, scales)
-        found = attempt(student, *setting)
-        wanted = (2, positions, wide)
+        found, wanted = attempt(student, *setting), (2, positions, wide)
         expect(found.shape == wanted, "shape of the context", wanted, found.shape)
         expect(found.dtype == dtype, f"{dtype} went in, but {found.dtype} came out.")
         slips = {
@@ -118,13 +116,12 @@ def folded(weights: Tensor, features: Tensor, first: nn.Conv2d, last: nn.Conv2d,
 
 
 def check_gradients(student: Callable, setting: Setting, limit: float) -> None:
-    """Compares the gradients of both computations, for inputs and parameters."""
     weights, features, to_value, to_output, scales = setting
     # Scores, not weights: a bias moved to the anchors adds the same to the gradient of all weights
     # of a row, and the softmax removes that again.
     leaves = {"scores": weights.log().requires_grad_(), "features": features.requires_grad_()}
-    leaves |= {f"to_value's {name}": value for name, value in to_value.named_parameters()}
-    leaves |= {f"to_output's {name}": value for name, value in to_output.named_parameters()}
+    for part, conv in (("to_value", to_value), ("to_output", to_output)):
+        leaves |= {f"{part}'s {name}": value for name, value in conv.named_parameters()}
     live = (leaves["scores"].softmax(-1), *setting[1:])
     found, plain = attempt(student, *live), plain_context(live)
     upstream = normal(*plain.shape, dtype=plain.dtype)

@@ -53,9 +53,8 @@ def linear_attention(student: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Non
     scores = query.mT @ key
     softmax = [(scale * scores).softmax(-1) @ value.mT for scale in (1.0, channels**-0.5)]
     slips = {"softmax kept": softmax, "mean for all": value.mean(2)[:, None].expand_as(result)}
-    otherwise = "not the products"
     right = scores / scores.sum(-1, keepdim=True) @ value.mT
-    judge(result, right, slips, otherwise, atol=1e-4)
+    judge(result, right, slips, "not the products", atol=1e-4)
     channels, positions = 4, 400  # the work for a long map must be that of the cheap order
     query, key = normal(1, channels, positions).abs(), normal(1, channels, positions).abs()
     with operation_counter() as counter:

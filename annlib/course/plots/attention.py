@@ -92,8 +92,7 @@ def anchor_map(
     image: np.ndarray, attention: Attention, y: int, x: int, title: str, block: str
 ) -> Drawn:
     """The strongest cells on the image, beside all weights spread over theirs.  uint8 (H, W, 3)"""
-    figure, axes = style.panels(1, 2)
-    heat = attention.map_at(y, x).numpy()
+    (figure, axes), heat = style.panels(1, 2), attention.map_at(y, x).numpy()
     style.draw_spotlight(axes[1], image, heat, (y, x), "All weights, spread over cells")
     return figure, draw_cells(axes[0], image, attention, y, x, title, block)
 
@@ -142,8 +141,7 @@ QueryMap = tuple[np.ndarray, str, str]  # (h, w), and the titles of queries and 
 @styled
 def two_maps(image: np.ndarray, query_map: QueryMap, attention: Attention, y: int, x: int) -> Drawn:
     """The queries' map, with the position; the image, with the cells that it attends to."""
-    strength, queries, keys = query_map
-    figure, axes = style.panels(1, 2)
+    (strength, queries, keys), (figure, axes) = query_map, style.panels(1, 2)
     style.draw_map(axes[0], strength, image.shape[:2], queries, None, vmin=0)
     style.draw_query(axes[0], y, x)
     said = draw_cells(axes[1], image, attention, y, x, keys, "afnb")
@@ -156,8 +154,8 @@ def picked(image: np.ndarray, y: int, x: int, title: str, name: str) -> Drawn:
     (figure, axes), (height, width) = style.panels(1, 1), image.shape[:2]
     style.draw_image(axes, image, title)
     style.draw_query(axes, y, x)
-    alt = f"{title}: the pixel in row {y}, column {x}, {name}, of an image of {height} x {width}."
-    return figure, alt
+    place = f"the pixel in row {y}, column {x}, {name}"
+    return figure, f"{title}: {place}, of an image of {height} x {width}."
 
 
 Damages = Mapping[tuple[str, str, int], Damage]  # (block, way, k) -> scores after the ablation
@@ -174,8 +172,7 @@ def damage_curves(damages: Damages, blocks: Mapping[str, str]) -> Drawn:
         for way, marker, dashes in zip(WAYS, "os", ("-", "--"), strict=True):
             points = [(k, d.houses) for (b, w, k), d in damages.items() if (b, w) == (block, way)]
             ks, houses = zip(*sorted(points), strict=True)
-            look = {"color": colour, "marker": marker, "linestyle": dashes}
-            place.plot(range(len(ks)), houses, label=way, **look)
+            place.plot(houses, label=way, color=colour, marker=marker, linestyle=dashes)
             said = ", ".join(f"{h:.2f} without {k}" for k, h in zip(ks, houses, strict=True))
             words.append(f"{title}, {way}: {said}.")
         for height, name in MARKS.items():
@@ -191,8 +188,7 @@ def damage_curves(damages: Damages, blocks: Mapping[str, str]) -> Drawn:
 @styled
 def ablated(scene: Scene, left: Attention, query: Size, labels: np.ndarray, block: str) -> Drawn:
     """The attention that an ablation left to a pixel, beside the network's prediction (H, W)."""
-    figure, axes = style.panels(1, 2)
-    heat = left.map_at(*query).numpy()
+    (figure, axes), heat = style.panels(1, 2), left.map_at(*query).numpy()
     style.draw_spotlight(axes[0], scene.image, heat, query, "Attention that is left", block)
     draw_labels(axes[1], scene, "Prediction after the ablation", labels)
     style.draw_query(axes[1], *query)

@@ -39,16 +39,15 @@ def cost_curves(setting: Setting, memory: float, times: Times | None = None) -> 
     figure = Figure((12.4, 4.2))  # a layout that is computed takes as long as all the drawing
     figure.subplots_adjust(left=0.06, right=0.99, bottom=0.23, top=0.92, wspace=0.24)
     left, middle, right = figure.subplots(1, 3)
-    anchors, channels = setting.anchors, setting.channels
-    here = bills(setting.positions, anchors, channels)
-    curves = [bills(n, anchors, channels) for n in POSITIONS]
+    positions, anchors, channels = setting.positions, setting.anchors, setting.channels
+    here, *curves = (bills(n, anchors, channels) for n in (positions, *POSITIONS))
     for name, bill in here.items():
         look, line = COST_LOOKS[name], COST_LOOKS[name] | {"marker": ""}
         if name != FUSED:  # it computes what the written-out form computes
             left.plot(POSITIONS, [each[name].operations / 1e9 for each in curves], **line)
-            left.plot(setting.positions, bill.operations / 1e9, **look, markersize=10)
+            left.plot(positions, bill.operations / 1e9, **look, markersize=10)
         middle.plot(POSITIONS, [each[name].num_bytes / 2**30 for each in curves], **line)
-        middle.plot(setting.positions, bill.num_bytes / 2**30, **look, markersize=10)
+        middle.plot(positions, bill.num_bytes / 2**30, **look, markersize=10)
     if (gib := memory / 2**30) < inf:
         middle.axhline(gib, color=INK, linewidth=1.2)
         middle.text(POSITIONS[0], gib * 1.15, f"free here: {gib:.1f} GiB", fontsize=9)
@@ -57,26 +56,24 @@ def cost_curves(setting: Setting, memory: float, times: Times | None = None) -> 
     if times is None:
         right.set(title="Time")
         right.set_axis_off()
-        centred = {"transform": right.transAxes, "ha": "center", "va": "center"}
-        right.text(0.5, 0.5, fill(BEFORE, 34), **centred)
+        right.text(0.5, 0.5, fill(BEFORE, 34), ha="center", va="center", transform=right.transAxes)
     else:
         for name in TIMED:  # measured on maps that differ in their size alone
             look, scale = COST_LOOKS[name], 1000 / times.speed
             line = [scale * each[name].operations for each in curves]
             right.plot(POSITIONS, line, **look | {"marker": ""})
-            for positions, timing in times.points(name, setting):
+            for at, timing in times.points(name, setting):
                 spread = [timing.fastest, timing.slowest]
-                right.plot([positions] * 2, spread, color=INK, marker="_", linewidth=1)
-                right.plot(positions, timing.median, **look, markersize=8)
+                right.plot([at, at], spread, color=INK, marker="_", linewidth=1)
+                right.plot(at, timing.median, **look, markersize=8)
         right.set(title="Time: lines predicted, points measured", ylabel="milliseconds a call")
     for axes in (left, middle) if times is None else (left, middle, right):
         axes.set(xscale="log", yscale="log", xlabel="N, positions of the map")
         axes.minorticks_off()  # hundreds of them, each of which is drawn by itself
-        axes.axvline(setting.positions, color=BASE, linewidth=0.8, zorder=0)
+        axes.axvline(positions, color=BASE, linewidth=0.8, zorder=0)
     handles = [middle.plot([], [], label=name, **COST_LOOKS[name])[0] for name in here]
     figure.legend(handles=handles, loc="lower center", ncols=3)
-    (height, width), positions = setting.size, setting.positions
-    fewer = here[NONLOCAL].operations / here[PLAIN_APNB].operations
+    (height, width), fewer = setting.size, here[NONLOCAL].operations / here[PLAIN_APNB].operations
     costs = ". ".join(
         f"{name}: {bill.operations / 1e9:,.2f} GFLOPs, {bill.num_bytes / 2**20:,.1f} MiB"
         for name, bill in here.items()
@@ -123,12 +120,11 @@ def growth_chart(curves: Sequence[Curve]) -> Drawn:
                 label = f"{label}: slope {line.slope:.2f}"
             axes.plot([], [], label=label, **look)  # the legend shows points and line as one
         words.append(f"{curve.name}, N from {curve.positions[0]} to {curve.positions[-1]}:")
-        if curve.time is None:
-            words.append("one map only.")
-            continue
         times, mebibytes = curve.milliseconds, curve.mebibytes
         words.append(
-            f"time grows as N to the power of {curve.time.slope:.2f}, from {times[0]:.1f} to "
+            "one map only."
+            if curve.time is None
+            else f"time grows as N to the power of {curve.time.slope:.2f}, from {times[0]:.1f} to "
             f"{times[-1]:.1f} ms; memory to the power of {curve.memory.slope:.2f}, from "
             f"{mebibytes[0]:.1f} to {mebibytes[-1]:.1f} MiB."
         )
@@ -196,9 +192,9 @@ def memory_bar(found: Estimate, title: str) -> Drawn:
 
 
 KIND_LOOKS = {  # what a method reduces -> its colour and marker
-    "nothing": {"color": BLOCK_COLOURS["nonlocal"], "marker": "o"},
-    STORAGE: {"color": BLOCK_COLOURS["nonlocal"], "marker": "o"},
-    KEYS: {"color": BLOCK_COLOURS["apnb"], "marker": "s"},
+    "nothing": {"color": NONLOCAL_COLOUR, "marker": "o"},
+    STORAGE: {"color": NONLOCAL_COLOUR, "marker": "o"},
+    KEYS: {"color": APNB_COLOUR, "marker": "s"},
     PAIRS: {"color": BLOCK_COLOURS["afnb"], "marker": "X"},
     ORDER: {"color": BLOCK_COLOURS["ppm"], "marker": "^"},
 }
@@ -266,8 +262,7 @@ def method_cost_curves(channels: int, options: Mapping[str, int], side: int) -> 
     """Operations over N for maps of s x 2s, a line at one `side`.  options: family -> its size"""
     sides = np.unique(np.geomspace(16, 256, 17).astype(int) // 8 * 8)
     positions = 2 * sides**2
-    figure, axes = new_figure(8.6, 4.2)
-    ends, here = {}, {}
+    (figure, axes), ends, here = new_figure(8.6, 4.2), {}, {}
     for name, option in options.items():
         family, label = FAMILIES[name], label_of(name, option)
         costs = [family.operations(option, (int(s), 2 * int(s)), channels) for s in sides]
@@ -308,9 +303,9 @@ def orders(found: Exchange, channel: int, name: str) -> Drawn:
         place.set(title=title, xticks=[], yticks=[])
         if values is not first:
             figure.colorbar(drawn, ax=place, **bar)
-    cells = found.layer_first.shape[2]
-    commute = found.difference < 1e-5  # what the order of a sum may change in float32
-    verdict = "They commute: this is rounding." if commute else "They do not commute."
+    cells, verdict = found.layer_first.shape[2], "They do not commute."
+    if found.difference < 1e-5:  # what the order of a sum may change in float32
+        verdict = "They commute: this is rounding."
     return figure, (
         f"{name}, {cells} x {cells} cells, channel {channel}: the two orders differ by up to "
         f"{found.difference:.1e} of the largest number, over all channels. {verdict}"
@@ -321,9 +316,8 @@ def orders(found: Exchange, channel: int, name: str) -> Drawn:
 def before_after(before: Mapping[str, float], after: Mapping[str, float], title: str) -> Drawn:
     """Two bars for each step's GFLOPs: as the block is written (hatched), and folded."""
     figure, axes = new_figure(8.6, 1.3 + 0.5 * len(before))
-    written = {"color": "#9a9a9a", "hatch": "//", "edgecolor": "white", "label": "as written"}
-    folded = {"color": BLOCK_COLOURS["apnb"], "label": "folded"}
-    rows = np.arange(len(before))
+    written = {"color": BASE, "hatch": "//", "edgecolor": "white", "label": "as written"}
+    folded, rows = {"color": APNB_COLOUR, "label": "folded"}, np.arange(len(before))
     for shift, values, look in ((-0.2, before, written), (0.2, after, folded)):
         bars = axes.barh(rows + shift, [values[name] for name in before], 0.36, **look)
         axes.bar_label(bars, fmt=" {:,.2f}", fontsize=9)

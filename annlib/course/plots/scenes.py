@@ -63,7 +63,6 @@ def draw_labels(
 
 
 def draw_legend(figure: Figure, columns: int) -> None:
-    """One swatch for each class, below the figure."""
     classes = zip(CLASS_NAMES, PALETTE / 255, strict=True)
     swatches = [Patch(facecolor=c, edgecolor=style.GREY, label=name) for name, c in classes]
     figure.legend(handles=swatches, loc="outside lower center", ncols=columns)
@@ -82,9 +81,8 @@ def scene(scene: Scene) -> Drawn:
 @styled
 def field_of_view(scene: Scene, y: int, x: int, side: int) -> Drawn:
     """The square of `side` pixels around a pixel; the rest of the scene is faded."""
-    reach = side // 2
+    (figure, axes), reach = style.panels(1, 1), side // 2
     field = Field(y - reach, x - reach, y + reach + 1, x + reach + 1).inside(scene.labels.shape)
-    figure, axes = style.panels(1, 1)
     style.draw_image(axes, outside_faded(scene.image, field), f"Receptive field: {side} pixels")
     style.draw_box(axes, field, "none")
     style.draw_query(axes, y, x)
@@ -107,8 +105,7 @@ def attention_map(
     image: np.ndarray, attention: Attention, y: int, x: int, title: str, block: str
 ) -> Drawn:
     """Attention weights of pixel (y, x): on the image, and as a map.  uint8 (H, W, 3)"""
-    heat = attention.map_at(y, x).numpy()
-    figure, axes = style.panels(1, 2)
+    (figure, axes), heat = style.panels(1, 2), attention.map_at(y, x).numpy()
     style.draw_spotlight(axes[0], image, heat, (y, x), title, block)
     bar = {"ticks": heat.max() * np.linspace(0, 1, 5) ** 2, "format": lambda w, _: f"{w:.1%}"}
     norm = PowerNorm(0.5, vmin=0, vmax=heat.max())  # as the spotlight: small weights show, too
@@ -126,9 +123,8 @@ def attention_map(
 @styled
 def house_attention(scene: Scene, attentions: Mapping[str, tuple[str, Attention]]) -> Drawn:
     """An arrow from each house to its strongest cell.  attentions: title -> (block, attention)"""
-    num_panels = len(attentions) + 1
-    columns = 2 if num_panels == 4 else num_panels
-    figure, axes = style.panels(num_panels // columns, columns, extra_height=0.3)
+    rows, columns = (2, 2) if len(attentions) == 3 else (1, len(attentions) + 1)
+    figure, axes = style.panels(rows, columns, extra_height=0.3)
     figure.supxlabel("Percent: attention weight of a house on the balloon of its colour", size=9)
     style.draw_image(axes.flat[0], scene.image, f"Scene {scene.seed}")
     sentences = [f"Scene {scene.seed}. {say_scene(scene)}"]
@@ -137,17 +133,15 @@ def house_attention(scene: Scene, attentions: Mapping[str, tuple[str, Attention]
         boxes, said = one.boxes().numpy(), []
         for house in scene.houses:
             query, colour = query_on(scene, house), to_hex(np.array(PAINTS[house.paint]) / 255)
-            weights = one.row(*query).numpy()
-            strengths = weights / weights.max()
+            strengths = (weights := one.row(*query).numpy()) / weights.max()
             for index in np.flatnonzero(strengths >= 0.25):
                 style.draw_box(place, boxes[index], colour, strengths[index])
             style.draw_query(place, *query, colour=colour)
             if end := arrow_end(query, boxes[weights.argmax()]):
                 form = "simple,head_length=0.85,head_width=0.8,tail_width=0.22"
                 look = {"arrowstyle": form, "mutation_scale": 15, "shrinkA": 6, "shrinkB": 0}
-                arrow = FancyArrowPatch(query[::-1], end[::-1], **look)
-                arrow.set(facecolor=colour, edgecolor=INK, linewidth=1.1, zorder=3)
-                place.add_patch(arrow)
+                look |= {"facecolor": colour, "edgecolor": INK, "linewidth": 1.1, "zorder": 3}
+                place.add_patch(FancyArrowPatch(query[::-1], end[::-1], **look))
             weight = f"{match(one, scene, house).on_its_balloon:.0%}"
             place.text(query[1], 125, weight, ha="center", va="bottom", path_effects=style.HALO)
             said.append(f"{house.paint} {weight}")
@@ -253,10 +247,9 @@ TEXT_COLOURS = np.where(COLOURS @ (0.3, 0.59, 0.11) > 0.5, INK, "white").tolist(
 
 
 def name_classes(axes: Axes, names: Sequence[str], title: str) -> None:
-    """Ticks and labels of a matrix [label, prediction]."""
-    axes.set(xticks=range(len(names)), yticks=range(len(names)), title=title)
-    axes.set(xlabel="predicted", ylabel="labelled", yticklabels=names)
-    axes.set_xticklabels(names, rotation=35, ha="right", rotation_mode="anchor")
+    axes.set(xlabel="predicted", ylabel="labelled", title=title)
+    axes.set_yticks(range(len(names)), names)
+    axes.set_xticks(range(len(names)), names, rotation=35, ha="right", rotation_mode="anchor")
 
 
 @styled
@@ -273,9 +266,9 @@ def painted(labels: np.ndarray, prediction: np.ndarray) -> Drawn:
             if value != IGNORE_INDEX:
                 text, look = PAINTED[value][0].upper(), {"color": TEXT_COLOURS[value]}
             place.text(column, row, text, **look, **INSIDE)
-        place.set(xticks=range(width), yticks=range(height), title=title)
-        place.set_xticklabels(range(1, width + 1), size=9)
-        place.set_yticklabels(range(1, height + 1), size=9)
+        place.set_title(title)
+        place.set_xticks(range(width), range(1, width + 1), size=9)
+        place.set_yticks(range(height), range(1, height + 1), size=9)
     for row, column in np.argwhere((labels != prediction) & (labels != IGNORE_INDEX)):
         cross = {"color": TEXT_COLOURS[prediction[row, column]], "weight": "bold"}
         axes[1].text(column + 0.36, row - 0.2, "x", size=12, **cross, **INSIDE)
@@ -331,9 +324,9 @@ def chosen_scenes(
     for place, value in enumerate(values):
         text = "-" if value != value else f"{value:.2f}"  # a class that does not occur
         left.text(place, 0.03, text, ha="center", size=9)
-    left.set(xticks=range(len(names)), ylim=(0, 1.02), ylabel="IoU")
-    left.set_xticklabels(names, size=9, rotation=35, ha="right", rotation_mode="anchor")
-    left.set_title(f"{title}: IoU of each class, one matrix")
+    left.set(ylim=(0, 1.02), ylabel="IoU", title=f"{title}: IoU of each class, one matrix")
+    look = {"size": 9, "rotation": 35, "ha": "right", "rotation_mode": "anchor"}
+    left.set_xticks(range(len(names)), names, **look)
     right.plot(range(first, first + number), each, "o", color=INK, markersize=5, label="one scene")
     right.axhline(mean, color=INK, linestyle=":", label="mean of the scenes")
     right.axhline(scores.miou, color=colour, linestyle="-", label="one matrix")

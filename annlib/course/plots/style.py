@@ -121,8 +121,7 @@ def draw_map(
 def draw_query(axes: Axes, y: float, x: float, colour: str = "white") -> None:
     """A ring around the query pixel."""
     for edge, width in ((INK, 4.5), (colour, 2.2)):
-        ring = Circle((x, y), 4, fill=False, edgecolor=edge, linewidth=width, zorder=4)
-        axes.add_patch(ring)
+        axes.add_patch(Circle((x, y), 4, fill=False, ec=edge, linewidth=width, zorder=4))
 
 
 def draw_rectangle(axes: Axes, box: Sequence[float], **look: object) -> None:

@@ -214,9 +214,8 @@ def paired(
     left.set(xlim=(-0.25, 1.25), ylabel=metric, title="Each line is a seed")
     right.plot(differences, [1] * len(seeds), "o", color=INK, alpha=0.7)
     if len(differences) > 1:
-        found = statistics.interval(differences)
-        look = {"color": LOOKS[decided][0], "marker": "D", "capsize": 5}
-        right.errorbar(found.mean, 0.5, xerr=found.half, **look)
+        found, colour = statistics.interval(differences), LOOKS[decided][0]
+        right.errorbar(found.mean, 0.5, xerr=found.half, color=colour, marker="D", capsize=5)
     right.axvline(0, color=GREY, linewidth=1)
     right.axvline(smallest_effect, color=INK, linewidth=1.2, linestyle="--")
     clear = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
@@ -244,9 +243,9 @@ def study_intervals(studies: statistics.Studies, effect: float) -> Drawn:
     left.axvline(studies.smallest_effect, color=INK, linewidth=1.2, linestyle="--")
     left.axvline(effect, color=INK, linewidth=1.2)
     reach = max(0.15, 2.2 * float(np.median(studies.halves)))
-    left.set(yticks=[], xlim=(effect - reach, effect + reach))
+    title = f"{min(SHOWN, len(verdicts))} studies and their intervals"
+    left.set(yticks=[], xlim=(effect - reach, effect + reach), title=title)
     left.set_xlabel("difference (solid: true; dashed: smallest effect)")
-    left.set_title(f"{min(SHOWN, len(verdicts))} studies and their intervals")
     rates = {decision: studies.share(decision) for decision in LOOKS}
     bars = right.barh(list(rates), rates.values(), color=[LOOKS[name][0] for name in rates])
     right.bar_label(bars, [f"{rate:.0%}" for rate in rates.values()], padding=4)
@@ -275,8 +274,8 @@ def dots(groups: Mapping[str, Sequence[float | None]], what: str, heads: Sequenc
             axes.errorbar(found.mean, row + 0.16, xerr=found.half, **bar)
             said = f"{found}, from {min(ended):.3f} to {max(ended):.3f}"
         if failed := len(values) - len(ended):
-            at_right = {"transform": axes.get_yaxis_transform(), "va": "center"}
-            axes.text(1.01, row, f"✗ {failed} failed", **at_right)
+            place = axes.get_yaxis_transform()  # at the right of the axes
+            axes.text(1.01, row, f"✗ {failed} failed", transform=place, va="center")
             said += f", {failed} failed"
         words.append(f"{name}: {said}.")
     axes.set(yticks=range(len(groups)), yticklabels=list(groups), ylim=(len(groups) - 0.4, -0.6))
@@ -296,13 +295,12 @@ def interval_widths(sd: float, n: int, head: str, level: float) -> Drawn:
     left.plot(counts, [half_width(int(count)) for count in counts], color=colour, label="with t")
     left.plot(counts, normal, "--", color=INK, linewidth=1.2, label="as if s were known (normal)")
     left.plot(n, half, "o", color=colour, markeredgecolor=INK, markersize=9)
-    left.set(xlabel="runs (seeds)", ylabel="half width", yscale="log")
-    left.set_title(f"{n} runs: ± {half:.3f}")
+    title = f"{n} runs: ± {half:.3f}"
+    left.set(xlabel="runs (seeds)", ylabel="half width", yscale="log", title=title)
     left.legend()
     held, draws = 0, np.random.default_rng(n).normal(0, sd, (SHOWN, n))  # around a true mean of 0
     for place, values in enumerate(draws.tolist()):
-        one = statistics.interval(values, level)
-        held += (hit := one.holds(0.0))
+        held += (hit := (one := statistics.interval(values, level)).holds(0.0))
         look = {"color": colour, "lw": 2} if hit else {"color": INK, "lw": 3, "ls": ":"}
         right.plot([place, place], [one.low, one.high], **look)
     right.axhline(0, color=INK, linewidth=1)

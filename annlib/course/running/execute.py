@@ -67,8 +67,7 @@ def lesson_kernel(threads: int) -> Iterator[None]:
         paths = [folder, str(ROOT), os.environ.get("PYTHONPATH")]
         places = [folder, os.environ.get("JUPYTER_PATH")]
         shutil.copy(offline.__file__, Path(folder, "sitecustomize.py"))
-        # ipykernel 7.4 warns of plain TCP, harmless on loopback
-        spec = get_kernel_dict(["--log-level=50"])
+        spec = get_kernel_dict(["--log-level=50"])  # or it warns of plain TCP, harmless on loopback
         spec["env"] = {
             "PYTHONPATH": os.pathsep.join(filter(None, paths)),
             "OMP_NUM_THREADS": str(threads),
@@ -150,17 +149,11 @@ def execute(output: Path, parameters: Parameters, timeout: int) -> str | None:
     import papermill  # takes seconds, which the process that only waits need not spend
 
     learner = is_learner(nbformat.read(output, as_version=4))
+    options = {"kernel_name": "python3", "language": "python", "progress_bar": False}
+    options |= {"cwd": str(output.parent), "execution_timeout": timeout, "allow_errors": learner}
+    options["kernel_manager_class"] = PollingKernelManager
     try:
-        papermill.execute_notebook(
-            *(str(output), str(output), parameters),
-            kernel_name="python3",
-            language="python",
-            progress_bar=False,
-            cwd=str(output.parent),
-            execution_timeout=timeout,
-            allow_errors=learner,
-            kernel_manager_class=PollingKernelManager,
-        )
+        papermill.execute_notebook(str(output), str(output), parameters, **options)
     except papermill.PapermillExecutionError as error:
         if not learner:
             return explain(output, "\n".join(error.traceback))

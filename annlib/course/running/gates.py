@@ -44,9 +44,8 @@ def record(notebook: NotebookNode, seconds: float) -> Path:
     """Keeps the claims of an executed lesson, with date, machine and parameters.  -> the file"""
     from annlib.engine.results import provenance  # takes torch's seconds, as gates can spare
 
-    hardware = provenance()["hardware"]
+    hardware = {name: one for name, one in provenance()["hardware"].items() if name != "threads"}
     parameters = notebook.metadata.get("papermill", {}).get("parameters", {})
-    hardware.pop("threads")
     content = {"date": date.today().isoformat(), "machine": hardware}
     content |= {name: parameters.get(name) for name in ("mode", "seed")}
     claims = [claim._asdict() for _, claim in sorted(claims_in(notebook).items())]
@@ -69,10 +68,7 @@ def name_of(cell: NotebookNode) -> str:
 
 def named_outputs(notebook: NotebookNode) -> list[tuple[str, NotebookNode]]:
     """(cell, output) for every output, those inside widgets included."""
-    found = []
-    for cell in notebook.cells:
-        if cell.cell_type == "code":
-            found += [(name_of(cell), output) for output in cell.outputs]
+    found = [(name_of(cell), one) for cell in notebook.cells for one in cell.get("outputs", [])]
     for model in widget_models(notebook).values():
         outputs = model["state"].get("outputs", [])
         found += [("a widget", nbformat.from_dict(output)) for output in outputs]
@@ -137,8 +133,7 @@ def claims_hold(notebook: NotebookNode) -> Iterator[str]:
         kept = json.loads(path.read_text(encoding="utf-8"))["claims"]
         recorded = {name: Claim(name, **one) for name, one in kept.items()}
     for text, name in stated:
-        claim = made.get(name)
-        if claim is None:
+        if (claim := made.get(name)) is None:
             yield f"the text states {text!r}, but no cell claims {name!r}."
             continue
         if claim.judge == "none":
@@ -164,10 +159,8 @@ def no_silent_minute(notebook: NotebookNode) -> Iterator[str]:
     for cell in notebook.cells:
         bars = [output for output in cell.get("outputs", []) if PROGRESS in output.get("data", {})]
         if cell_seconds(cell) > SILENT_SECONDS and not bars:
-            yield (
-                f"{name_of(cell)} took {cell_seconds(cell):.0f} s without a word, so learners "
-                "think it hangs: loop with annlib.course.lesson.progress."
-            )
+            took = f"{name_of(cell)} took {cell_seconds(cell):.0f} s without a word, so learners"
+            yield f"{took} think it hangs: loop with annlib.course.lesson.progress."
 
 
 def figures_have_alt(notebook: NotebookNode) -> Iterator[str]:

@@ -75,8 +75,7 @@ def outputs_inside(models: dict, identity: str) -> list[dict]:
 
 def with_alt(output: NotebookNode) -> NotebookNode:
     """An image as an <img> element: nbconvert's own template drops the alt text."""
-    image = output.get("data", {}).get("image/png")
-    if image:
+    if image := output.get("data", {}).get("image/png"):
         alt = output.get("metadata", {}).get("image/png", {}).get("alt", "")
         source = f"data:image/png;base64,{html.escape(''.join(image.split()))}"
         output["data"] = {"text/html": f'<img alt="{html.escape(alt)}" src="{source}">'}
@@ -99,7 +98,6 @@ def title_of(notebook: NotebookNode) -> str | None:
 
 
 def images_in(outputs: Iterable[NotebookNode]) -> list[str]:
-    """The images of some outputs as <img> elements."""
     images = [deepcopy(output) for output in outputs if output.get("data", {}).get("image/png")]
     return [with_alt(image)["data"]["text/html"] for image in images]
 
@@ -173,8 +171,7 @@ def release(
             say(f"{len(ended)} of {len(notebooks)}: {out.name}/{run.notebook.name} {state}")
 
         limit = CELL_SECONDS[str(parameters.get("mode", "learn"))]
-        runs = run_all(notebooks, out, parameters, jobs, tell, limit, resume)
-        reports = [review(run) for run in runs]
+        reports = list(map(review, run_all(notebooks, out, parameters, jobs, tell, limit, resume)))
         for finding in (one for report in reports for one in report.sentences()):
             say(finding)
         return reports

@@ -40,8 +40,7 @@ def six_positions(features: Tensor, channels: Sequence[str], names: Sequence[str
     """Sliders set the last position's features, of (C, N); C names of channels, N of positions."""
 
     def draw(*chosen: object) -> tuple[FigureWithAlt, str]:
-        *own, role, factor = chosen
-        changed = features.clone()
+        (*own, role, factor), changed = chosen, features.clone()
         changed[:, -1] = tensor(own)
         query, key = features if role == KEY else changed, features if role == QUERY else changed
         weights = (factor * query.shape[0] ** -0.5 * query.mT @ key).softmax(dim=-1)  # (N, N)
@@ -73,9 +72,8 @@ def ablation(
         figure = plots.ablated(scene, left, query, labels, path.partition(".")[0])
         said = figure.alt.partition(": ")[2]
         shown = [figure, f"{block} without {k}, {way}; query: {house}. {said}"]
-        if (found := damages.get((path, way, k))) is not None:
-            scores = f"house accuracy {found.houses:.3f}, mIoU {found.miou:.3f}"
-            shown.append(f"Over many scenes: {scores}.")
+        if (one := damages.get((path, way, k))) is not None:
+            shown += [f"Over many scenes: house accuracy {one.houses:.3f}, mIoU {one.miou:.3f}."]
         return shown
 
     k = choice("k", measured := sorted({k for _, _, k in damages}), measured[0])

@@ -66,9 +66,8 @@ class Explorer(ipywidgets.VBox):
         self.draw, self.controls = draw, {one.description: one for one in controls}
         self.output, self.guard = ipywidgets.Output(), KeyGuard(layout={"display": "none"})
         self.on_close: list[Callable[[], object]] = []
-        redraw = in_this_thread(self.redraw)
         for control in controls:
-            control.observe(redraw, "value")
+            control.observe(in_this_thread(self.redraw), "value")
         self.children = [ipywidgets.VBox(controls), *rows, self.output, self.guard]
         self.redraw()
 
@@ -89,8 +88,8 @@ class Explorer(ipywidgets.VBox):
         outputs, alts = [], []
         for piece in pieces:
             if isinstance(piece, str):
-                text = f"{wrapped(piece)}\n"
-                outputs.append({"output_type": "stream", "name": "stdout", "text": text})
+                said = {"name": "stdout", "text": f"{wrapped(piece)}\n"}
+                outputs.append({"output_type": "stream"} | said)
                 continue
             if isinstance(piece, HTML):
                 data, metadata = {"text/html": piece.data, "text/plain": ""}, {}
@@ -130,8 +129,7 @@ class Explorer(ipywidgets.VBox):
             return
         for undo in self.on_close:
             undo()
-        parts = parts_below(self)
-        for part in [*parts, self]:
+        for part in [*(parts := parts_below(self)), self]:
             part.unobserve_all()
         for part in parts:
             part.close()
@@ -178,8 +176,8 @@ SLIDER = LOOK | {"continuous_update": False}  # redraws when it is let go
 
 def menu(name: str, choices: Iterable, value: object = None) -> ipywidgets.Dropdown:
     """A list to choose from, of names or (name, value); without a value its first is chosen."""
-    options, chosen = list(choices), {} if value is None else {"value": value}
-    return ipywidgets.Dropdown(options=options, description=name, **chosen, **LOOK)
+    chosen = {} if value is None else {"value": value}
+    return ipywidgets.Dropdown(options=list(choices), description=name, **chosen, **LOOK)
 
 
 def slider(

@@ -60,13 +60,9 @@ def method_costs() -> Explorer:
         options = dict(zip(SHOWN, (1, anchors, 8, window, 2, 1), strict=True))
         return plots.method_cost_curves(channels, options, side)
 
-    return Explorer(
-        draw,
-        choice("C", (16, *CHANNELS), 64),
-        choice("map height", (16, 32, 64, 96, 128, 256), 64),
-        choice("anchors", FAMILIES["anchors"].options, 110),
-        choice("window side", (2, 4, 8, 16), 4),
-    )
+    size = choice("C", (16, *CHANNELS), 64), choice("map height", (16, 32, 64, 96, 128, 256), 64)
+    anchors = choice("anchors", FAMILIES["anchors"].options, 110)
+    return Explorer(draw, *size, anchors, choice("window side", (2, 4, 8, 16), 4))
 
 
 SIZES = {f"{h} x {w}": (h, w) for h, w in ((128, 192), (256, 512), (512, 1024), (1024, 2048))}
@@ -104,8 +100,8 @@ def preflight() -> Explorer:
     """Memory, hours and disk of a published row on a GPU, by batch size and precision."""
 
     def draw(name: str, gpu: str, batch: int, precision: str) -> FigureWithAlt:
-        found = estimate(name, GPUS[gpu], batch, precision)
-        return plots.memory_bar(found, f"Batch of {batch}, {precision}")
+        title = f"Batch of {batch}, {precision}"
+        return plots.memory_bar(estimate(name, GPUS[gpu], batch, precision), title)
 
     name, batch = menu("row", [row.name for row in ROWS]), choice("batch size", (1, 2, 4, 8, 16), 2)
     return Explorer(draw, name, menu("GPU", GPUS), batch, menu("precision", PRECISIONS))

@@ -124,8 +124,7 @@ def pack(subjects: Mapping[str, Subject], views: Mapping[str, Views]) -> tuple[d
         blob.extend(part + bytes(-len(part) % 4))
         return place
 
-    colours = add(255 * colormaps["cividis"](np.arange(256))[:, :3] + 0.5, np.uint8)
-    images = []
+    colours, images = add(255 * colormaps["cividis"](np.arange(256))[:, :3] + 0.5, np.uint8), []
     for name, one in subjects.items():
         (height, width), pixels = one.image.shape[:2], add(one.image, np.uint8)
         labels = None if one.labels is None else add(one.labels, np.uint8)
@@ -287,8 +286,7 @@ def two_maps(model: ANN, scene: Scene) -> AttentionExplorer:
         straight = high, "High-level map: queries", "Low-level map: keys"
         maps = straight, (low, "Low-level map: queries", "High-level map: keys")
         across = partial(projections_across, model, image)
-        roles = ROLES.items()
-        return {"ANN": {name: View(across(one), "afnb", maps[one]) for name, one in roles}}
+        return {"ANN": {name: View(across(n), "afnb", maps[n]) for name, n in ROLES.items()}}
 
     return AttentionExplorer({"scene": scene}, find_views, model)
 
@@ -304,8 +302,8 @@ def anchor_map(model: Baseline, scene: Scene) -> AttentionExplorer:
     def find_views(image: np.ndarray) -> Views:
         nets = anchored, ordinary
         cells, positions = (projections_of(net, image)["context.attention"] for net in nets)
-        views = {ANCHORS: {"APNB": View(cells, "apnb")}}
-        return views | {POSITIONS: {"non-local": View(positions, "nonlocal")}}
+        non_local = {"non-local": View(positions, "nonlocal")}
+        return {ANCHORS: {"APNB": View(cells, "apnb")}, POSITIONS: non_local}
 
     return AttentionExplorer({"scene": scene}, find_views, model, (1, 3, 6, 8))
 

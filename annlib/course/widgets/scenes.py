@@ -45,14 +45,13 @@ class PaintPrediction(Explorer):
     """Paint the prediction of 4 x 6 pixels, a button each; accuracy, IoU and mIoU follow."""
 
     def __init__(self) -> None:
-        options = [(f"{name} ({name[0].upper()})", name[0].upper()) for name in plots.PAINTED]
-        width = {"button_width": "7em"}
-        self.brush = ipywidgets.ToggleButtons(options=options, description="brush", style=width)
+        letters = [(f"{name} ({name[0].upper()})", name[0].upper()) for name in plots.PAINTED]
+        look = {"description": "brush", "style": {"button_width": "7em"}}
+        self.brush = ipywidgets.ToggleButtons(options=letters, **look)
         cell = {"width": "3em", "height": "2.2em", "margin": "1px"}
         self.cells = [[ipywidgets.Button(layout=cell) for _ in range(6)] for _ in range(4)]
         self.fills = [ipywidgets.Button(description=name) for name in FILLS]
-        self.rows = START
-        rows = map(ipywidgets.HBox, [*self.cells, self.fills])
+        self.rows, rows = START, map(ipywidgets.HBox, [*self.cells, self.fills])
         super().__init__(self.draw, rows=[self.brush, *rows])
         for (y, x), button in np.ndenumerate(np.array(self.cells, object)):
             self.on_click(button, partial(self.paint, y, x))
@@ -104,9 +103,9 @@ class SetUp(Explorer):
         self.on_click(self.button, self.note_click)
 
     def draw(self) -> list[str]:
-        waiting = "○ Widgets: waiting for your click (or Tab, then Space)."
-        answer = "✓ Widgets: your click has reached Python, and this answer you."
-        return [answer if self.clicked else waiting]
+        if self.clicked:
+            return ["✓ Widgets: your click has reached Python, and this answer you."]
+        return ["○ Widgets: waiting for your click (or Tab, then Space)."]
 
     def note_click(self) -> None:
         self.clicked = True

@@ -71,8 +71,7 @@ class LiveRun(Explorer):
     def one_step(self) -> bool:
         """Takes a step and shows it. False when there is none left, or it failed."""
         try:
-            step = next(self.steps, None)
-            if step is None:
+            if (step := next(self.steps, None)) is None:
                 return False
             self.history.append((step.number, float(step.loss)))
             self.bar.value, self.line.value = step.number, self.now()
@@ -129,17 +128,13 @@ def recipe_sliders(config: TrainConfig) -> Explorer:
     """Change a recipe and see the learning rate of each of its steps."""
 
     def draw(base_lr: float, power: float, min_lr: float, warmup: int) -> FigureWithAlt:
-        floor = min(min_lr, base_lr)
-        rate = {"base_lr": base_lr, "min_lr": floor, "power": power, "warmup": warmup}
-        return plots.rates(replace(config, **rate))
+        rate = {"base_lr": base_lr, "min_lr": min(min_lr, base_lr), "power": power}
+        return plots.rates(replace(config, **rate, warmup=warmup))
 
-    return Explorer(
-        draw,
-        choice("base rate", (1e-3, 3e-3, 6e-3, 1e-2, 2e-2), config.base_lr),
-        slider("power", config.power, last=4.0, step=0.1),
-        choice("floor", {"0": 0.0, "0.0001": 1e-4, "0.001": 1e-3}, config.min_lr),
-        slider("warm-up steps", config.warmup, 500, step=10),
-    )
+    base = choice("base rate", (1e-3, 3e-3, 6e-3, 1e-2, 2e-2), config.base_lr)
+    floor = choice("floor", {"0": 0.0, "0.0001": 1e-4, "0.001": 1e-3}, config.min_lr)
+    power = slider("power", config.power, last=4.0, step=0.1)
+    return Explorer(draw, base, power, floor, slider("warm-up steps", config.warmup, 500, step=10))
 
 
 LEVELS = {"80 %": 0.8, "90 %": 0.9, "95 %": 0.95, "99 %": 0.99}
@@ -170,10 +165,8 @@ class ResultsTable(Explorer):
         """number: which of the results is shown ("house_accuracy")"""
         self.grid, self.number = grid, number
         self.outcomes: dict[int, Outcome] = {}
-        menus = []
-        for name in grid.varied:
-            values = [show(one.parameters[name]) for one in grid.combinations]
-            menus.append(menu(name, [ALL, *dict.fromkeys(values)]))
+        values = {n: [show(one.parameters[n]) for one in grid.combinations] for n in grid.varied}
+        menus = [menu(name, [ALL, *dict.fromkeys(found)]) for name, found in values.items()]
         super().__init__(self.draw, *menus)
 
     def add(self, outcome: Outcome) -> None:
@@ -245,10 +238,8 @@ def study_power() -> Explorer:
             f"tell, {100 * studies.share(wrong):.0f} decide the opposite."
         )
 
-    return Explorer(
-        draw,
-        choice("seeds", (2, 3, 4, 5, 7, 10, 20, 40), 3),
-        choice("true effect", (-0.1, -0.05, 0.0, 0.02, 0.05, 0.1, 0.2, 0.3), 0.1),
-        choice("spread", (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3), 0.1),
-        choice("smallest effect", (-0.05, 0.0, 0.01, 0.02, 0.05, 0.1), 0.05),
-    )
+    seeds = choice("seeds", (2, 3, 4, 5, 7, 10, 20, 40), 3)
+    effect = choice("true effect", (-0.1, -0.05, 0.0, 0.02, 0.05, 0.1, 0.2, 0.3), 0.1)
+    spread = choice("spread", (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3), 0.1)
+    smallest = choice("smallest effect", (-0.05, 0.0, 0.01, 0.02, 0.05, 0.1), 0.05)
+    return Explorer(draw, seeds, effect, spread, smallest)
