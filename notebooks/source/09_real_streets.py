@@ -244,9 +244,9 @@ predictions.compare("9.2", guess_windows, outcome, options=("stays", "falls", "c
 for name, one in found.items():
     print(f"{name:22} house accuracy {one['house_accuracy']:.3f}, mIoU {one['miou']:.3f}")
 for key, name in (("whole", "whole"), ("w128", "windows 128 x 128"), ("w64", "windows 64 x 64")):
-    lesson.claim(f"town-{key}", found[name].house_accuracy, within=0.02)
-lesson.claim("town-flip", found["mirrored, too"].house_accuracy, within=0.02)
-lesson.claim("town-scales", found["six scales, mirrored"].house_accuracy, within=0.03)
+    lesson.claim(f"town-{key}", found[name]["house_accuracy"], within=0.02)
+lesson.claim("town-flip", found["mirrored, too"]["house_accuracy"], within=0.02)
+lesson.claim("town-scales", found["six scales, mirrored"]["house_accuracy"], within=0.03)
 
 # %% [markdown]
 # In one piece: [1.00](claim:town-whole). Windows as high as the picture lose some houses, whose balloon is beyond
