@@ -3,7 +3,7 @@
     python -m tools.rubric      write the table, print what is missing; exit 1 if anything is
 
 The lint decides some points, a person the others. notebooks/rubric.json holds the judgements:
-{"04_anchors": {"R7": {"score": 2, "cell": "...", "evidence": "..."}}}. The table is never
+{"04_pyramid_sampling": {"R7": {"score": 2, "cell": "...", "evidence": "..."}}}. The table is never
 edited by hand.
 """
 

@@ -398,4 +398,4 @@ widgets.prediction_ledger(predictions)
 # Read more: X. Wang and others, *Non-local Neural Networks*, CVPR 2018; Z. Zhu and others, *Asymmetric
 # Non-local Neural Networks for Semantic Segmentation*, ICCV 2019, the paper of this course.
 #
-# Next: [which pixel is what?](01_which_pixel_is_what.ipynb), on how an answer for every pixel is scored.
+# Next: [which pixel is what?](01_semantic_segmentation.ipynb), on how an answer for every pixel is scored.

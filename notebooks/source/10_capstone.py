@@ -589,4 +589,4 @@ widgets.prediction_ledger(predictions)
 # for the claims; X. Bouthillier and others, *Accounting for Variance in Machine Learning Benchmarks*, MLSys
 # 2021; J. Ioannidis, *Why Most Published Research Findings Are False*, PLoS Medicine 2005.
 #
-# Next: [half the work](11_half_the_work.ipynb), where the same numbers come out of fewer operations
+# Next: [half the work](11_folding.ipynb), where the same numbers come out of fewer operations

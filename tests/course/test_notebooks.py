@@ -15,7 +15,7 @@ from tools.check_lessons import lint_all
 ROOT = Path(__file__).parents[2]
 SOURCES = sources(ROOT)
 # Lessons whose learner edition is run, because what they do with an exercise cannot be read off.
-RUN = ("02_every_pixel_asks", "05_across_levels", "11_half_the_work")
+RUN = ("02_non_local_attention", "05_asymmetric_fusion", "11_folding")
 QUICK = {"mode": "quick", "device": "cpu", "seed": 0}
 each_lesson = pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.stem)
 

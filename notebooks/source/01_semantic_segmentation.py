@@ -535,4 +535,4 @@ widgets.prediction_ledger(predictions)
 # 2015, which scores segmentation by IoU; M. Cordts and others, *The Cityscapes Dataset for Semantic Urban
 # Scene Understanding*, CVPR 2016, section 4, for IoU and its blind spots; annlib/engine/metrics.py.
 #
-# Next: in [lesson 2](02_every_pixel_asks.ipynb) you build what ANN has and FCN lacks.
+# Next: in [lesson 2](02_non_local_attention.ipynb) you build what ANN has and FCN lacks.

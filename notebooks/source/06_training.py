@@ -631,4 +631,4 @@ widgets.prediction_ledger(predictions)
 # Network*, CVPR 2017, for the auxiliary loss with weight 0.4; L.-C. Chen and others, *DeepLab*, TPAMI 2018, for
 # the polynomial rate; A. Karpathy, *A Recipe for Training Neural Networks*, 2019, for debugging by one batch.
 #
-# Next: the network looks at balloons, or so it seems. [Lesson 7](07_looking_inside.ipynb) tests that story.
+# Next: the network looks at balloons, or so it seems. [Lesson 7](07_attention_maps.ipynb) tests that story.

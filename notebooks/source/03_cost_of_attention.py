@@ -681,4 +681,4 @@ widgets.prediction_ledger(predictions)
 # 2022; M. N. Rabe and C. Staats, *Self-attention Does Not Need O(n²) Memory*, 2021; G. Amdahl, *Validity of
 # the single processor approach to achieving large scale computing capabilities*, 1967.
 #
-# Next: [what an anchor is, and what it loses](04_anchors.ipynb).
+# Next: [what an anchor is, and what it loses](04_pyramid_sampling.ipynb).

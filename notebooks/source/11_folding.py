@@ -614,4 +614,4 @@ widgets.prediction_ledger(predictions)
 # G. Amdahl, *Validity of the single processor approach to achieving large scale computing capabilities*,
 # 1967; `annlib/model/fused.py`, with its tests.
 #
-# Next: [what came after](12_what_came_after.ipynb).
+# Next: [what came after](12_efficient_attention.ipynb).

@@ -517,5 +517,5 @@ widgets.prediction_ledger(predictions)
 # Read more: Student, *The Probable Error of a Mean*, Biometrika 1908; X. Bouthillier and others, *Accounting
 # for Variance in Machine Learning Benchmarks*, MLSys 2021; the documentation of papermill.
 #
-# Next: [real streets, real GPU](09_real_streets.ipynb), where a single run costs days, and one plans
+# Next: [real streets, real GPU](09_real_images.ipynb), where a single run costs days, and one plans
 # before one starts

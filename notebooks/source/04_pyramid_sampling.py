@@ -578,4 +578,4 @@ widgets.prediction_ledger(predictions)
 # 2019; H. Zhao and others, *Pyramid Scene Parsing Network*, CVPR 2017, for the pyramid; K. He and others, *Spatial
 # Pyramid Pooling in Deep Convolutional Networks for Visual Recognition*, ECCV 2014, for where it comes from.
 #
-# Next: so far a map asked itself. In [Across levels](05_across_levels.ipynb) one map asks another.
+# Next: so far a map asked itself. In [Across levels](05_asymmetric_fusion.ipynb) one map asks another.

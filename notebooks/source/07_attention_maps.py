@@ -638,5 +638,5 @@ widgets.prediction_ledger(predictions)
 # Y. Pinter, *Attention is not not Explanation*, EMNLP 2019; J. Adebayo and others, *Sanity Checks for
 # Saliency Maps*, NeurIPS 2018.
 #
-# Next: [many runs, one table](08_many_runs.ipynb), where one network becomes many and a number gets its
+# Next: [many runs, one table](08_comparing_runs.ipynb), where one network becomes many and a number gets its
 # spread

@@ -565,4 +565,4 @@ widgets.prediction_ledger(predictions)
 # 2019; O. Ronneberger and others, *U-Net*, MICCAI 2015, and T.-Y. Lin and others, *Feature Pyramid Networks for Object
 # Detection*, CVPR 2017, for fusion place by place.
 #
-# Next: the network is complete. In [Train it](06_train_it.ipynb) you make it learn.
+# Next: the network is complete. In [Train it](06_training.ipynb) you make it learn.

@@ -579,4 +579,4 @@ widgets.prediction_ledger(predictions)
 # Is All You Need*, 2017, for the scale; Z. Zhu and others, *Asymmetric Non-local Neural Networks for
 # Semantic Segmentation*, ICCV 2019, whose letters are used here.
 #
-# Next: [the bill](03_the_bill.ipynb), on what all this asking costs.
+# Next: [the bill](03_cost_of_attention.ipynb), on what all this asking costs.
