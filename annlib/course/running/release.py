@@ -131,7 +131,7 @@ def publish(reports: list[Report], folder: Path) -> Path:
 def chosen(root: Path, names: tuple[str, ...]) -> list[Path]:
     """The sources whose number or name is given, in the order of the course; all for none.
 
-    "4", "04" and "04_pyramid_sampling" mean the same. Raises ValueError for a name that no lesson has.
+    "4", "04" and "04_pyramid_sampling" mean the same. Raises ValueError for an unknown name.
     """
     found, wanted = sources(root), set()
     for name in names:
