@@ -14,7 +14,7 @@ Stem = Literal["deep", "plain"]
 class ModelConfig:
     """The network. Defaults are those of the published ResNet models (paper, section 4)."""
 
-    depth: int  # 50 and 101: ResNetV1c; 9 and 17: LocalNet, of small receptive field on purpose
+    depth: int  # 50, 101: ResNetV1c; 9, 17, 25: LocalNet, of small receptive field on purpose
     num_classes: int
     key_channels: int = 256
     value_channels: int = 256

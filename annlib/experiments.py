@@ -44,6 +44,12 @@ PHOTO_DATA = DataConfig(
 )
 PHOTO_RECIPE = replace(TOWN_RECIPE, iterations=1300, class_weights=())
 
+STREETS_MODEL = replace(PHOTO_MODEL, depth=25, width=128, dropout=0.1)
+STREETS_DATA = replace(
+    PHOTO_DATA, crop_size=(256, 352), base_size=(360, 480), batch_size=4, ratio_range=(0.5, 2.0)
+)
+STREETS_RECIPE = replace(PHOTO_RECIPE, iterations=9_000, base_lr=4e-3)
+
 
 def with_head(model: ModelConfig, head: Head) -> ModelConfig:
     """The same sizes with another block."""
@@ -58,6 +64,12 @@ def town(head: Head) -> Experiment:
 def photos(head: Head) -> Experiment:
     model, test = with_head(PHOTO_MODEL, head), TestConfig(base_size=PHOTO_DATA.base_size)
     return Experiment(f"photos_{head}", model, PHOTO_DATA, PHOTO_RECIPE, test)
+
+
+def streets(head: Head) -> Experiment:
+    """For CamVid's 367 training images, size and recipe chosen on its validation split."""
+    model, test = with_head(STREETS_MODEL, head), TestConfig(base_size=STREETS_DATA.base_size)
+    return Experiment(f"streets_{head}", model, STREETS_DATA, STREETS_RECIPE, test)
 
 
 # The published network and recipe on other data, for a GPU. Balloon Town is scaled to the size of a
@@ -76,7 +88,9 @@ PHOTOS_R50 = Experiment(
     TrainConfig(iterations=20_000),
     TestConfig(base_size=(360, 480)),
 )
-LAPTOP: dict[str, Experiment] = {e.name: e for make in (town, photos) for e in map(make, HEADS)}
+LAPTOP: dict[str, Experiment] = {
+    e.name: e for make in (town, photos, streets) for e in map(make, HEADS)
+}
 FULL_SIZE: dict[str, Experiment] = {e.name: e for e in (TOWN_R50, PHOTOS_R50)}
 
 

@@ -91,7 +91,7 @@ def test_field_counts_dilation() -> None:
     assert theoretical_field(layers, (9, 11)).inside((75, 90)) == expected
 
 
-@pytest.mark.parametrize("depth", [9, 17])
+@pytest.mark.parametrize("depth", [9, 17, 25])
 def test_side_is_that_of_the_networks_own_formula(depth: int) -> None:
     found = depths(small(depth=depth))
     blocks = {9: 1, 17: 2}[depth]
