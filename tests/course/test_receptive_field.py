@@ -94,7 +94,7 @@ def test_field_counts_dilation() -> None:
 @pytest.mark.parametrize("depth", [9, 17, 25])
 def test_side_is_that_of_the_networks_own_formula(depth: int) -> None:
     found = depths(small(depth=depth))
-    blocks = {9: 1, 17: 2}[depth]
+    blocks = {9: 1, 17: 2, 25: 3}[depth]
     assert theoretical_field(found["stage5"], (9, 9)).size[0] == side_of_field(blocks)
     assert theoretical_field(found[REDUCE], (9, 9)).size[1] == side_of_field(blocks, 1)
 
