@@ -1,4 +1,4 @@
-"""Heads on Balloon Town: trained and compared over seeds, their attention, their weights."""
+"""Heads on Balloon Town and on streets: compared over seeds, their attention, their weights."""
 
 import json
 import signal
@@ -24,6 +24,7 @@ from annlib.model.build import SHIPPED, build_model, load_model
 from annlib.model.checkpoint import load, restore, save, write_atomically
 from benchmarks import town_attention
 from benchmarks.common import main
+from benchmarks.street_heads import Streets, StreetWeights
 
 VALIDATE_EVERY = 50  # steps
 VALIDATION_SCENES = 60  # of these validations; the final score takes all
@@ -327,5 +328,6 @@ class Weights:
 
 
 COMMANDS = {"compare": Compare, "attention": Attention, "plateau": Plateau, "weights": Weights}
+COMMANDS |= {"streets": Streets, "street-weights": StreetWeights}
 if __name__ == "__main__":
     main("benchmarks.compare_heads", COMMANDS, __doc__, "compare --seeds 5")

@@ -42,9 +42,16 @@ def save(
     optimizer: torch.optim.Optimizer | None = None,
     step: int = 0,
     notes: Mapping[str, Any] | None = None,
+    half: bool = False,
 ) -> None:
-    """Writes a checkpoint of an ANN or Baseline, see `write_atomically`."""
+    """Writes a checkpoint of an ANN or Baseline, see `write_atomically`.
+
+    half: convolution kernels are stored as float16, which halves the file; `load_state_dict` makes
+    them float32 again.
+    """
     tensors = {f"model.{key}": tensor for key, tensor in model.state_dict().items()}
+    if half:
+        tensors = {key: t.half() if t.ndim == 4 else t for key, t in tensors.items()}
     facts = {"config": asdict(model.config), "step": step, "notes": dict(notes or {})}
     if optimizer is not None:
         state = optimizer.state_dict()
