@@ -110,5 +110,5 @@ def test_unknown_head_is_named_in_the_error() -> None:
 
 
 def test_unknown_depth_is_named_in_the_error() -> None:
-    with pytest.raises(ValueError, match=r"depth 18: choose one of \[9, 17, 50, 101\]"):
+    with pytest.raises(ValueError, match=r"depth 18: choose one of \[9, 17, 25, 50, 101\]"):
         build_model(replace(TINY, depth=18))

@@ -144,7 +144,7 @@ def test_all_stored_tensors_agree(run: Run) -> None:
             assert difference(run.ours[name][:, ::every], reference) <= run.case.tolerance, name
 
 
-@pytest.mark.parametrize("run", [CASES[0], CASES[1], CASES[3]], ids=lambda c: c.name, indirect=True)
+@pytest.mark.parametrize("run", [CASES[1], CASES[3]], ids=lambda c: c.name, indirect=True)
 @pytest.mark.parametrize("form", [fuse_for_training, fuse_for_inference])
 def test_forms_that_do_less_work_agree(run: Run, form: Callable[[ANN], nn.Module]) -> None:
     dtype = run.ours["logits_ac0"].dtype

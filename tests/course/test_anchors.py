@@ -164,6 +164,7 @@ def test_walk_through_the_published_network_needs_no_memory() -> None:
 # Controls, moved through all that they offer
 
 
+@pytest.mark.all
 def test_cell_map_draws_every_level_and_stays_inside() -> None:
     widget = cell_map(SCENE)
     widget.controls["cell row"].value = widget.controls["cell column"].value = 23
@@ -172,6 +173,7 @@ def test_cell_map_draws_every_level_and_stays_inside() -> None:
         assert not errors(widget)
 
 
+@pytest.mark.all
 def test_context_volume_draws_both_blocks_from_silent_to_twice(ann: ANN) -> None:
     widget = context_scale(ann, SCENE)
     for block, factor in product(BLOCKS, (0.0, 1.0, 2.0)):

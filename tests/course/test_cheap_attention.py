@@ -127,6 +127,7 @@ def test_published_tables_hold_the_rows_of_the_zoo() -> None:
 # Widgets
 
 
+@pytest.mark.all
 def test_every_method_can_be_drawn() -> None:
     chooser = method_chooser(NETWORK, SCENE)
     for place, name in enumerate(FAMILIES):  # small and large by turns
@@ -141,6 +142,7 @@ def test_the_chooser_follows_its_controls() -> None:
     assert alt(chooser).startswith("criss-cross 1.") and "criss-cross (1 passes" in chooser.words()
 
 
+@pytest.mark.all
 def test_cost_sliders_can_take_all_their_values() -> None:
     box = method_costs()
     for control in box.controls.values():

@@ -96,5 +96,6 @@ def test_lesson_that_does_not_exist_is_refused_with_those_that_do(course: Path) 
         chosen(course, ("91",))
 
 
+@pytest.mark.slow
 def test_rubric_of_the_course_is_current_and_met() -> None:
     assert rubric_findings(ROOT) == []

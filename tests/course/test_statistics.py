@@ -71,6 +71,7 @@ def test_narrowing_tells_width_and_misses() -> None:
     assert "0.124 with 5" in alt and "of 40 intervals contain" in alt
 
 
+@pytest.mark.all
 def test_interval_sliders_show_both_ends_at_every_level() -> None:
     widget = interval_sliders({"ann": [0.9, 1.0, 0.8], "fcn": [0.3, 0.3, 0.3]})
     for head, n in (("ann", 2), ("fcn", 40)):
@@ -220,6 +221,7 @@ def test_studies_are_told_in_words() -> None:
     assert "50 simulated studies" in figure.alt and len(figure.png()) > 1000
 
 
+@pytest.mark.all
 def test_the_seeds_explorer_draws_the_ends_and_the_middle_of_each_control() -> None:
     explorer = study_power()
     for name, control in explorer.controls.items():

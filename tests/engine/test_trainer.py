@@ -348,6 +348,7 @@ def test_loss_that_is_no_number_names_the_pictures_of_its_batch(
     )[2].removesuffix(": look at them first.").split(", ")
 
 
+@pytest.mark.slow
 def test_scale_of_half_precision_gradients_is_resumed_too(tmp_path: Path, scenes: Dataset) -> None:
     compute = RuntimeConfig("fp16")
     experiment = replace(TOWN, train=replace(ADAMW, iterations=8))
@@ -461,6 +462,7 @@ def test_graphs_are_what_torch_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> 
     assert wrap_model(nn.Linear(2, 2), CPU, ALL) == "reduce-overhead"
 
 
+@pytest.mark.slow
 def test_training_goes_on_without_a_compiler(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
