@@ -226,14 +226,14 @@ class Predict:
     def run(self) -> None:
         """Files first, then weights, then one image after the other; failures are told last."""
         from annlib.engine.inference import check_test, choose_device
-        from annlib.engine.predictor import find_network, segmenter, test_on
+        from annlib.engine.predictor import find_network, segmenter, fitted_test
 
         files, failed = self.find_all()
         targets = dict(zip(files, output_names(files), strict=True)) if files else {}
         self.check_free(targets)
         network, device = find_network(self.weights), choose_device(self.device)
         test, trained = self.changed(network.test), network.test.base_size
-        plan = partial(test_on, test=test, trained=trained, mode=self.mode)
+        plan = partial(fitted_test, test=test, trained=trained, mode=self.mode)
         check_test(plan((1, 1)))
         ready = segmenter(network, device, precision=self.precision)
         for path, name in targets.items():

@@ -75,7 +75,8 @@ def video_writer(path: Path, rate: Fraction) -> Iterator[Callable[[np.ndarray], 
             stream = file.add_stream(codec, rate=rate, pix_fmt="yuv420p")
 
             def append(frame: np.ndarray) -> None:
-                stream.height, stream.width = frame.shape[:2]
+                if not stream.codec_context.is_open:  # the first frame
+                    stream.height, stream.width = frame.shape[:2]
                 file.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
 
             yield append

@@ -110,7 +110,7 @@ def segmenter(
     return Segmenter(model, weights_crc32, network.spec, test, precision, label)
 
 
-def test_on(
+def fitted_test(
     size: Size, test: TestConfig, trained: Size | None, mode: Literal["whole", "slide"] | None
 ) -> TestConfig:
     """The test for an image of one size: by windows if it is larger than the trained size.
