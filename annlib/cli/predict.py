@@ -226,7 +226,7 @@ class Predict:
     def run(self) -> None:
         """Files first, then weights, then one image after the other; failures are told last."""
         from annlib.engine.inference import check_test, choose_device
-        from annlib.engine.predictor import find_network, segmenter, fitted_test
+        from annlib.engine.predictor import find_network, fitted_test, segmenter
 
         files, failed = self.find_all()
         targets = dict(zip(files, output_names(files), strict=True)) if files else {}

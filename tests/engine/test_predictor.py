@@ -23,11 +23,11 @@ from annlib.engine.predictor import (
     Network,
     Segmenter,
     find_network,
+    fitted_test,
     network_of,
     save_prediction,
     segment,
     segmenter,
-    fitted_test,
 )
 from annlib.engine.trainer import Trainer
 from annlib.model.ann import ANN
