@@ -5,14 +5,14 @@ import glob
 import json
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from tyro.conf import Positional
 
-from annlib.cli.common import Device, message_of
+from annlib.cli.common import BaseSize, Device, changed_test, message_of
 from annlib.config import Precision
 
 if TYPE_CHECKING:
@@ -178,8 +178,8 @@ def segment_video(
             overlay = overlay_of(image, spec.colour_table()[labels.int()])
             append(np.asarray(with_legend(overlay, entries)))
             each.append(shares_of(labels, spec.class_names))
-    if not each:
-        raise ValueError(f"{path} has no frame that can be decoded.")
+        if not each:
+            raise ValueError(f"{path} has no frame that can be decoded.")
     means = {n: sum(one.get(n, 0) for one in each) / len(each) for n in spec.class_names}
     shares = {n: mean for n, mean in sorted(means.items(), key=lambda one: -one[1]) if mean}
     said = {"video": str(path), "seen": in_words(labels.shape, test), "shares": shares}
@@ -206,7 +206,7 @@ class Predict:
     """Folder for the results."""
     overwrite: bool = False
     """Replace results that are there already."""
-    base_size: tuple[int, int] | Literal["none"] | None = None
+    base_size: BaseSize = None
     """Height and width of the box to scale into; none keeps the size of each image."""
     mode: Literal["whole", "slide"] | None = None
     """The whole image, or window by window, whatever its size."""
@@ -232,7 +232,7 @@ class Predict:
         targets = dict(zip(files, output_names(files), strict=True)) if files else {}
         self.check_free(targets)
         network, device = find_network(self.weights), choose_device(self.device)
-        test, trained = self.changed(network.test), network.test.base_size
+        test, trained = changed_test(network.test, self), network.test.base_size
         plan = partial(fitted_test, test=test, trained=trained, mode=self.mode)
         check_test(plan((1, 1)))
         ready = segmenter(network, device, precision=self.precision)
@@ -275,24 +275,6 @@ class Predict:
                 f"{there[0]}{more} exist already: nothing was done. Add --overwrite to replace "
                 "them, or name another folder (--out)."
             )
-
-    def changed(self, test: "TestConfig") -> "TestConfig":
-        """A network's test with what the options say."""
-        mode = self.mode or test.mode
-        if mode == "whole" and (self.window or self.stride):
-            raise ValueError("--window and --stride say how windows slide: add --mode slide.")
-        if isinstance(self.base_size, tuple) and min(self.base_size) < 1:
-            raise ValueError(f"--base-size is {self.base_size}: height and width, 1 or more each.")
-        base_size = test.base_size if self.base_size is None else self.base_size
-        return replace(
-            test,
-            mode=mode,
-            base_size=None if base_size == "none" else base_size,
-            window=(self.window or test.window) if mode == "slide" else None,
-            stride=(self.stride or test.stride) if mode == "slide" else None,
-            scales=self.scales or test.scales,
-            flip=self.flip or test.flip,
-        )
 
     def predict(self, path: Path, target: Path, ready: "Segmenter", plan: Plan) -> None:
         """Segments one file and prints what was found, at which size, and where it is."""

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
-from types import ModuleType
 from typing import NamedTuple
 
 import numpy as np
@@ -18,8 +17,10 @@ class Video(NamedTuple):
     count: int  # as the file says, 0 where it does not
 
 
-def need_av(path: Path) -> ModuleType:
-    """PyAV. Raises ValueError where it is missing."""
+def read_video(path: Path) -> Video:
+    """The first video stream of a file. Raises ValueError, also later, if it cannot be decoded."""
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no file {path}.")
     try:
         import av
     except ModuleNotFoundError as error:
@@ -28,38 +29,27 @@ def need_av(path: Path) -> ModuleType:
             "pip install -e '.[video]'. Or extract the frames with another program, and give their "
             "folder."
         ) from error
-    return av
 
+    @contextmanager
+    def decoding() -> Iterator[None]:
+        try:
+            yield
+        except av.FFmpegError as error:
+            raise ValueError(
+                f"{path} cannot be read as a video ({error.strerror}). It may be cut off or of "
+                "another kind: copy it again, or convert it to MP4."
+            ) from error
 
-@contextmanager
-def decoding(path: Path, av: ModuleType) -> Iterator[None]:
-    """Inside, an error of PyAV becomes a ValueError that names the file."""
-    try:
-        yield
-    except av.FFmpegError as error:
-        raise ValueError(
-            f"{path} cannot be read as a video ({error.strerror}). It may be cut off or of another "
-            "kind: copy it again, or convert it to MP4."
-        ) from error
-
-
-def read_video(path: Path) -> Video:
-    """The first video stream of a file. Raises ValueError, also later, if it cannot be decoded."""
-    av = need_av(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no file {path}.")
-    with decoding(path, av):
+    with decoding():
         file = av.open(str(path))
     if not file.streams.video:
         raise ValueError(f"{path} has no video stream, only sound or other data.")
     stream = file.streams.video[0]
-    stream.thread_type = "AUTO"
 
     def frames() -> Iterator[np.ndarray]:
-        with file, decoding(path, av):
+        with file, decoding():
             for frame in file.decode(stream):
-                pixels = np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90)
-                yield np.ascontiguousarray(pixels)
+                yield np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90).copy()
 
     return Video(frames(), stream.average_rate or Fraction(25), stream.frames)
 
@@ -67,7 +57,9 @@ def read_video(path: Path) -> Video:
 @contextmanager
 def video_writer(path: Path, rate: Fraction) -> Iterator[Callable[[np.ndarray], None]]:
     """A function that appends a frame, uint8 (H, W, 3) RGB of even sides. Whole, or not at all."""
-    av, partial = need_av(path), path.with_name(f".{path.name}.part.mp4")
+    import av
+
+    partial = path.with_name(f".{path.name}.part.mp4")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with av.open(str(partial), "w") as file:

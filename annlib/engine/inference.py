@@ -21,8 +21,7 @@ DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 Size = tuple[int, int]  # height, width
 MULTI_SCALE = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)  # of the reference's ms+flip columns
 
-# images (B, 3, H, W) normalised, or also the size of the labels -> classes uint8 (B, H, W)
-Label = Callable[..., Tensor]
+Label = Callable[..., Tensor]  # see make_label_predictor
 
 
 def choose_device(device: str) -> torch.device:
@@ -218,23 +217,13 @@ def fit(size: Size, box: Size) -> Size:
 
 
 def scales_and_flips(
-    score: Score,
-    images: Tensor,
-    base: Size,
-    scales: tuple[float, ...],
-    flip: bool,
-    corners: bool,
-    size: Size | None = None,
+    score: Score, images: Tensor, base: Size, scales: tuple[float, ...], flip: bool, corners: bool
 ) -> ScoreMap:
-    """Mean probability of scaled and mirrored copies, as tools/test.py --aug-test of mmseg 0.x.
-
-    base: the box that an image is scaled into, times each scale. size: of the scores, None: theirs
-    """
-    size = size or tuple(images.shape[2:])
-    mirrors, copies = (False, True) if flip else (False,), []
+    """Mean probability of scaled and mirrored copies, as tools/test.py --aug-test of mmseg 0.x."""
+    size, mirrors, copies = images.shape[2:], (False, True) if flip else (False,), []
     for scale in scales:
         box = int(base[0] * scale), int(base[1] * scale)
-        scaled = resize_bilinear(images, fit(images.shape[2:], box), align_corners=False)
+        scaled = resize_bilinear(images, fit(size, box), align_corners=False)
         parts = score([scaled.flip(-1) if mirrored else scaled for mirrored in mirrors])
         copies += [(resized(p, size, corners), m) for p, m in zip(parts, mirrors, strict=True)]
     return mean_probability(copies)
@@ -258,17 +247,10 @@ def check_test(config: TestConfig) -> None:
 
 
 def score_images(
-    model: nn.Module,
-    config: TestConfig,
-    precision: Precision,
-    images: Tensor,
-    size: Size | None = None,
+    model: nn.Module, config: TestConfig, precision: Precision, images: Tensor
 ) -> ScoreMap:
-    """images (B, 3, H, W) normalised -> logits of `size`; several copies: mean probabilities
-
-    size: None for that of the images
-    """
-    corners, size = model.config.align_corners, size or tuple(images.shape[2:])
+    """images (B, 3, H, W) normalised -> logits of their size; several copies: mean probabilities"""
+    corners, size = model.config.align_corners, tuple(images.shape[2:])
 
     def score_model(images: Sequence[Tensor]) -> list[ScoreMap]:
         """Small images in one batch."""
@@ -283,13 +265,13 @@ def score_images(
             scores += [resized(ready(part), size, corners) for part in maps.chunk(len(batch))]
         return scores
 
-    score, base = score_model, config.base_size or tuple(images.shape[2:])
+    score, base = score_model, config.base_size or size
     if config.mode == "slide":
         score = sliding_window(score_model, config.window, config.stride)
     images = images.to(next(model.parameters()).device)
     if config.scales != (1.0,) or config.flip:
-        return scales_and_flips(score, images, base, config.scales, config.flip, corners, size)
-    images = resize_bilinear(images, fit(images.shape[2:], base), align_corners=False)
+        return scales_and_flips(score, images, base, config.scales, config.flip, corners)
+    images = resize_bilinear(images, fit(size, base), align_corners=False)
     return resized(score([images])[0], size, corners)
 
 
@@ -315,8 +297,8 @@ def make_label_predictor(
 ) -> Label:
     """The function images -> class of every pixel: the argmax of what `make_predictor` gives.
 
-    (B, 3, H, W) normalised -> uint8 (B, H, W), or of the size that is its second argument;
-    ValueError for more than 255 classes
+    (B, 3, H, W) normalised -> uint8 (B, H, W), or of the size (height, width) that may be given as
+    well; ValueError for more than 255 classes
     """
     check_test(config)
     if model.config.num_classes > IGNORE_INDEX:
@@ -327,6 +309,9 @@ def make_label_predictor(
 
     def label(images: Tensor, size: Size | None = None) -> Tensor:
         with inference_of(model):
-            return best_classes(score_images(model, config, precision, images, size))
+            scores = score_images(model, config, precision, images)
+            return best_classes(
+                resized(scores, size or scores.shape[2:], model.config.align_corners)
+            )
 
     return label
