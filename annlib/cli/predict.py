@@ -30,22 +30,19 @@ VIDEO_RESULTS = (".overlay.mp4", ".json")
 def find_files(given: str) -> list[Path]:
     """The file itself, the images and videos in a folder, or the files that match a pattern.
 
-    Raises ValueError for none. Earlier predictions in a folder are left out.
+    Raises ValueError for none. Earlier predictions and hidden files are left out.
     """
     from annlib.data import folders, video
 
     path, known = Path(given), folders.SUFFIXES + video.SUFFIXES
-    if not path.is_dir():
-        found = sorted(map(Path, glob.glob(given, recursive=True))) if not path.exists() else []
-        if glob.has_magic(given) and not (found or path.exists()):
-            raise ValueError(f"No file matches {given!r}. In a pattern, ** stands for any folders.")
-        return [one for one in found if one.suffix.lower() in known] or [path]
-    found = [one for one in sorted(path.iterdir()) if one.suffix.lower() in known]
-    found = [one for one in found if one.name[0] != "." and not one.name.endswith(RESULTS)]
-    if not found:
+    if not path.is_dir() and (path.exists() or not glob.has_magic(given)):
+        return [path]
+    found = path.iterdir() if path.is_dir() else map(Path, glob.glob(given, recursive=True))
+    found = [one for one in sorted(found) if one.suffix.lower() in known and one.name[0] != "."]
+    if not (found := [one for one in found if not one.name.endswith(RESULTS)]):
         raise ValueError(
-            f"The folder {given} holds no image or video ({', '.join(known)}). For folders inside "
-            f"it give a pattern in quotes: '{path / '**' / '*.jpg'}'."
+            f"There is no image or video ({', '.join(known)}) in {given}. Folders inside a folder "
+            "need a pattern in quotes, such as 'day1/**/*.jpg'."
         )
     return found
 

@@ -50,8 +50,7 @@ def find_network(what: str) -> Network:
     from annlib.model.hub import load_published
     from annlib.published_experiments import NAMES, ZOO, look_up
 
-    look_up(what, {**shipped, **NAMES}, "network", [*shipped, *ZOO])
-    row = NAMES[what.removesuffix(".py")].experiment
+    row = look_up(what, NAMES | shipped, "network", [*shipped, *ZOO]).experiment
     return Network(row.name, BUILT_IN[row.data.dataset], row.test, lambda: load_published(row.name))
 
 

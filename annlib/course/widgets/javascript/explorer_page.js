@@ -23,7 +23,7 @@ class Explorer {
     root.append(fileButtons(this), this.note, this.teller.region);
     const follow = () => this.read();
     model.on(["spec", "xy", ...STATE].map((name) => `change:${name}`).join(" "), follow);
-    const tell = () => (this.note.textContent = model.get("message"));
+    const tell = () => (this.note.textContent = model.get("message") || this.note.textContent);
     model.on("change:message", tell);
     this.leave = () => [follow, tell].forEach((one) => model.off(null, one));
     this.read();
