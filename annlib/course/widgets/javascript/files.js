@@ -83,7 +83,7 @@ function inpainting(explorer) {
     explorer.writeNow(); // the pixel, before the message that needs it
     explorer.model.send({ inpaint: [Number(height.value) | 0, Number(width.value) | 0] });
   });
-  return element("span", { class: "inpaint" }, height, " x ", width, " pixels ", button);
+  return element("span", {}, "Rectangle of ", height, " x ", width, " pixels ", button);
 }
 
 // The photo goes to Python as it is: only there is the network.
