@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
+from dataclasses import replace
 from textwrap import fill
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,9 +16,10 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     import torch
 
-    from annlib.config import Experiment, RuntimeConfig
+    from annlib.config import Experiment, RuntimeConfig, TestConfig
 
 Device = Literal["auto", "cpu", "cuda"]
+BaseSize = tuple[int, int] | Literal["none"] | None  # None: the network's own
 USER_ERRORS = (ValueError, KeyError, OSError, FloatingPointError)  # their messages tell the remedy
 
 
@@ -96,6 +98,24 @@ def use_threads(threads: int | None) -> None:
     if threads is not None:
         at_least_one("--threads", threads)
         torch.set_num_threads(threads)
+
+
+def changed_test(test: "TestConfig", options: Any) -> "TestConfig":
+    """A network's test with what a command's options say: base_size, mode, window and so on."""
+    mode, base_size = options.mode or test.mode, options.base_size or test.base_size
+    if mode == "whole" and (options.window or options.stride):
+        raise ValueError("--window and --stride say how windows slide: add --mode slide.")
+    if base_size and base_size != "none" and min(base_size) < 1:
+        raise ValueError(f"--base-size is {base_size}: give height and width, 1 or more each.")
+    return replace(
+        test,
+        mode=mode,
+        base_size=None if base_size == "none" else base_size,
+        window=(options.window or test.window) if mode == "slide" else None,
+        stride=(options.stride or test.stride) if mode == "slide" else None,
+        scales=options.scales or test.scales,
+        flip=options.flip or test.flip,
+    )
 
 
 def able(compute: "RuntimeConfig", device: "torch.device") -> "RuntimeConfig":

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Literal
 
 from tyro.conf import Positional
 
-from annlib.cli.common import Device, interruptible, message_of, use_threads
+from annlib.cli.common import (
+    BaseSize,
+    Device,
+    changed_test,
+    interruptible,
+    message_of,
+    use_threads,
+)
 from annlib.config import Precision
 
 if TYPE_CHECKING:
@@ -87,6 +94,8 @@ class Evaluate:
     """Folder of the data set. Balloon Town needs none."""
     split: Literal["train", "val", "test"] = "val"
     """Which split of the data. Choices are made on val; test is for the final score only."""
+    base_size: BaseSize = None
+    """Height and width of the box to scale into; none keeps the size of each image."""
     mode: Literal["whole", "slide"] | None = None
     """The whole image, or window by window."""
     window: tuple[int, int] | None = None
@@ -130,19 +139,11 @@ class Evaluate:
         use_threads(self.threads)
         with init_distributed(choose_device(self.device)) as device:
             network = find_network(self.network)
-            mode = self.mode or network.test.mode
-            if mode == "whole" and (self.window or self.stride):
-                raise ValueError("--window and --stride say how windows slide: add --mode slide.")
             if self.multi_scale and self.scales:
                 raise ValueError("Give --scales or --multi-scale, which stands for six, not both.")
-            test = replace(
-                network.test,
-                mode=mode,
-                window=(self.window or network.test.window) if mode == "slide" else None,
-                stride=(self.stride or network.test.stride) if mode == "slide" else None,
-                scales=MULTI_SCALE if self.multi_scale else self.scales or network.test.scales,
-                flip=self.flip or network.test.flip,
-            )
+            test = changed_test(network.test, self)
+            if self.multi_scale:
+                test = replace(test, scales=MULTI_SCALE)
             check_test(test)
             check_folder_classes(network.spec, self.data)
             dataset = labelled(network.spec, self.data, self.split)

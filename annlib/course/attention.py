@@ -257,10 +257,12 @@ def entropy(weights: Tensor) -> Tensor:
     return torch.special.entr(weights).sum(-1) / log(2)
 
 
-def class_masses(attention_map: Tensor, labels: np.ndarray) -> dict[str, float]:
+def class_masses(
+    attention_map: Tensor, labels: np.ndarray, names: Sequence[str] = CLASS_NAMES
+) -> dict[str, float]:
     """Fractions of attention by class, largest first; they sum to 1.  (h, w), classes (H, W)"""
-    names = {IGNORE_INDEX: "border"} | dict(enumerate(CLASS_NAMES))
-    masses = {names[c]: mass_on(attention_map, labels == c).item() for c in np.unique(labels)}
+    named = {IGNORE_INDEX: "border"} | dict(enumerate(names))
+    masses = {named[c]: mass_on(attention_map, labels == c).item() for c in np.unique(labels)}
     return dict(sorted(masses.items(), key=lambda item: -item[1]))
 
 

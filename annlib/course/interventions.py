@@ -70,6 +70,13 @@ def with_shuffled_keys(weights: Tensor, seed: int = 0) -> Tensor:
     return weights[..., order.to(weights.device)]
 
 
+def inpaint(image: np.ndarray, rows: slice, columns: slice) -> np.ndarray:
+    """The image with a rectangle in its mean colour.  uint8 (H, W, 3) -> uint8 (H, W, 3)"""
+    changed = image.copy()
+    changed[rows, columns] = image.mean((0, 1)).round()
+    return changed
+
+
 def shuffled_projections(
     model: nn.Module, image: np.ndarray, seed: int = 0
 ) -> dict[str, Projections]:

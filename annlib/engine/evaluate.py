@@ -1,6 +1,5 @@
 """Evaluates a data set image by image: shared among processes, saved, resumable."""
 
-import errno
 import json
 import zlib
 from collections import Counter
@@ -16,8 +15,7 @@ from annlib.data.datasets import SegmentationFolder
 from annlib.data.loader import leave_interrupts_to_the_parent
 from annlib.engine.distributed import is_main, rank, sum_over_ranks, wait_for_all, world_size
 from annlib.engine.metrics import ConfusionMatrix, ImageScore, Scores, score_of, worst_images
-from annlib.engine.optimization import is_out_of_memory
-from annlib.engine.predictor import Segmenter, save_prediction
+from annlib.engine.predictor import Segmenter, memory_advice, save_prediction
 from annlib.engine.results import differences, provenance, to_json
 from annlib.engine.runs import append_line, read_lines, write_lines
 from annlib.model.checkpoint import write_atomically
@@ -134,21 +132,8 @@ class Evaluation:
 
     def step(self, index: int, image: Tensor, labels: Tensor) -> ImageScore:
         """(3, H, W) normalised, (H, W). Raises OSError when the memory does not suffice."""
-        try:
+        with memory_advice(self.names[index], image.shape[1:], self.segmenter.test):
             prediction = self.segmenter.label(image[None])[0]
-        except RuntimeError as error:
-            if not is_out_of_memory(error):
-                raise
-            height, width = image.shape[1:]
-            raise OSError(
-                errno.ENOMEM,
-                f"There is not enough memory to segment {self.names[index]}, {height} x {width} "
-                f"pixels, in the mode {self.segmenter.test.mode!r} at the scales "
-                f"{self.segmenter.test.scales}: the network's feature maps fill it, which grow "
-                "with the pixels that it sees together. What needs less: --precision bf16, smaller "
-                "--scales, or windows (--mode slide --window 513 513 --stride 342 342); each "
-                "changes the scores a little.",
-            ) from error
         matrix = ConfusionMatrix(self.matrix.num_classes)
         matrix.update(prediction, labels.to(prediction.device))
         score = score_of(index, self.names[index], matrix)

@@ -21,7 +21,7 @@ DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 Size = tuple[int, int]  # height, width
 MULTI_SCALE = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)  # of the reference's ms+flip columns
 
-Label = Callable[[Tensor], Tensor]  # images (B, 3, H, W) normalised -> classes uint8 (B, H, W)
+Label = Callable[..., Tensor]  # see make_label_predictor
 
 
 def choose_device(device: str) -> torch.device:
@@ -297,7 +297,8 @@ def make_label_predictor(
 ) -> Label:
     """The function images -> class of every pixel: the argmax of what `make_predictor` gives.
 
-    (B, 3, H, W) normalised -> uint8 (B, H, W); ValueError for more than 255 classes
+    (B, 3, H, W) normalised -> uint8 (B, H, W), or of the size (height, width) that may be given as
+    well; ValueError for more than 255 classes
     """
     check_test(config)
     if model.config.num_classes > IGNORE_INDEX:
@@ -306,8 +307,11 @@ def make_label_predictor(
             "of them: take the argmax of what make_predictor(...) gives."
         )
 
-    def label(images: Tensor) -> Tensor:
+    def label(images: Tensor, size: Size | None = None) -> Tensor:
         with inference_of(model):
-            return best_classes(score_images(model, config, precision, images))
+            scores = score_images(model, config, precision, images)
+            return best_classes(
+                resized(scores, size or scores.shape[2:], model.config.align_corners)
+            )
 
     return label

@@ -1,24 +1,31 @@
 """Finds a network by name or file, makes it ready for inference, and writes its predictions."""
 
+import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from PIL import Image
 from torch import Tensor, nn
+from torch.nn.functional import interpolate
 
 from annlib.config import Precision, TestConfig, experiment_from, with_tuples
 from annlib.data.classes import BUILT_IN, DatasetSpec
-from annlib.engine.inference import Label, make_label_predictor
+from annlib.data.io import normalise
+from annlib.engine.inference import Label, Size, fit, make_label_predictor
 from annlib.files import write_atomically
 from annlib.model.ann import ANN
 from annlib.model.baselines import Baseline
-from annlib.model.build import load_model
+from annlib.model.build import SHIPPED, load_model
 from annlib.model.checkpoint import Checkpoint, checksum, load
 from annlib.model.fused import fuse_for_inference
+
+WINDOW = 512, 1024  # of a network that does not say at which size it was tested
 
 
 class Network(NamedTuple):
@@ -31,14 +38,19 @@ class Network(NamedTuple):
 
 
 def find_network(what: str) -> Network:
-    """The network of a .safetensors file, or of the published row of that name (KeyError)."""
-    path = Path(what)
+    """The network of a .safetensors file, a name of shipped weights, or a published row's name.
+
+    Raises KeyError, with the nearest names, for an unknown one.
+    """
+    path, shipped = Path(what), {file.stem: file for file in SHIPPED.glob("*.safetensors")}
+    if what in shipped:
+        return network_of(load(shipped[what]))
     if path.exists() or path.suffix or len(path.parts) > 1:
         return network_of(load(path))
     from annlib.model.hub import load_published
-    from annlib.published_experiments import published
+    from annlib.published_experiments import NAMES, ZOO, look_up
 
-    row = published(what).experiment
+    row = look_up(what, NAMES | shipped, "network", [*shipped, *ZOO]).experiment
     return Network(row.name, BUILT_IN[row.data.dataset], row.test, lambda: load_published(row.name))
 
 
@@ -95,6 +107,61 @@ def segmenter(
     model = fuse_for_inference(model).to(device, memory_format=torch.channels_last)
     label = make_label_predictor(model, test, precision)
     return Segmenter(model, weights_crc32, network.spec, test, precision, label)
+
+
+def fitted_test(
+    size: Size, test: TestConfig, trained: Size | None, mode: Literal["whole", "slide"] | None
+) -> TestConfig:
+    """The test for an image of one size: by windows if it is larger than the trained size.
+
+    trained: the box of the network's own test, None: WINDOW. mode: None for the above, or always
+    this one. Windows and stride of `test` are kept, if it has them.
+    """
+    if mode == "whole":
+        return replace(test, mode=mode, window=None, stride=None)
+    window = test.window or trained or WINDOW
+    if not test.window and (size[0] > size[1]) != (window[0] > window[1]):
+        window = window[::-1]
+    seen = fit(size, test.base_size or size)
+    fits = all(side <= most for side, most in zip(seen, window, strict=True))
+    if not (mode or test.window) and fits:
+        return test
+    stride = test.stride or tuple(max(1, 2 * side // 3) for side in window)
+    return replace(test, mode="slide", window=window, stride=stride)
+
+
+def segment(segmenter: Segmenter, image: Tensor, test: TestConfig, name: str) -> Tensor:
+    """The class of every pixel.  uint8 (3, H, W) RGB -> uint8 (H, W) on the CPU
+
+    An image that `test` scales to less than half is scaled without aliasing, so that details finer
+    than a pixel are averaged. Raises OSError, with the name, when memory does not suffice.
+    """
+    size, box = tuple(image.shape[1:]), test.base_size
+    if box and 2 * (small := fit(size, tuple(int(max(test.scales) * s) for s in box)))[0] < size[0]:
+        image = interpolate(image[None], small, mode="bilinear", antialias=True)[0]
+    label = make_label_predictor(segmenter.model, test, segmenter.precision)
+    with memory_advice(name, size, test):
+        return label(normalise(image)[None], size)[0].cpu()
+
+
+@contextmanager
+def memory_advice(name: str, size: Size, test: TestConfig) -> Iterator[None]:
+    """Inside, running out of memory becomes an OSError that names the image and the remedies."""
+    try:
+        yield
+    except RuntimeError as error:
+        from annlib.engine.optimization import is_out_of_memory
+
+        if not is_out_of_memory(error):
+            raise
+        raise OSError(
+            errno.ENOMEM,
+            f"There is not enough memory to segment {name}, {size[0]} x {size[1]} pixels, in the "
+            f"mode {test.mode!r} at the scales {test.scales}: the network's feature maps fill it, "
+            "which grow with the pixels that it sees together. What needs less: --precision bf16, "
+            "smaller --scales, or windows (--mode slide --window 513 513 --stride 342 342); each "
+            "changes the scores a little.",
+        ) from error
 
 
 def save_prediction(labels: Tensor, spec: DatasetSpec, folder: Path, name: str) -> None:

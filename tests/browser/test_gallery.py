@@ -71,6 +71,10 @@ def test_a_photo_is_attended_and_another_file_is_refused(gallery: Lab, tmp_path:
     widget.locator(".note", has_text="Shown: photo 1: beach.png").wait_for()
     assert widget.get_by_label("image", exact=True).input_value() == "photo 1: beach.png"
     assert "Entropy" in widget.locator(".said").inner_text()
+    widget.get_by_label("rectangle's width").fill("30")
+    widget.get_by_role("button", name="Inpaint around the pixel").click()
+    widget.locator(".note", has_text="Inpainted 40 x 30 at row").wait_for()
+    assert "inpainted" in widget.get_by_label("image", exact=True).input_value()
 
 
 def test_widgets_on_one_page_leave_each_other_alone(gallery: Lab) -> None:

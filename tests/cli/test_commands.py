@@ -24,7 +24,6 @@ from annlib.data.datasets import FIRST_VAL_SEED
 from annlib.engine import trainer
 from annlib.engine.optimization import Step
 from annlib.engine.runs import read_validations
-from annlib.model import build
 from annlib.model.checkpoint import load
 
 
@@ -302,22 +301,8 @@ def test_turned_photograph_is_segmented_upright(annlib, checkpoint: Path) -> Non
     exif[0x0112] = 6
     Image.new("RGB", (17, 11)).save("photo.jpg", exif=exif)
     annlib("predict", "photo.jpg", "--weights", checkpoint)
-    with Image.open("predictions/photo.overlay.png") as overlay:
-        assert overlay.size == (11, 17)
-
-
-def test_shipped_network_segments_without_weights(annlib, checkpoint, monkeypatch) -> None:
-    Path("shipped").mkdir()
-    Path("shipped/balloon_ann.safetensors").write_bytes(checkpoint.read_bytes())
-    monkeypatch.setattr(build, "SHIPPED", Path("shipped"))
-    Image.new("RGB", (9, 9)).save("photo.png")
-    assert "photo.png: " in annlib("predict", "photo.png")
-
-
-def test_results_of_equal_names_do_not_replace_each_other(annlib, checkpoint: Path) -> None:
-    message = failure(annlib, "predict", "a/x.jpg", "b/x.png", "--weights", checkpoint)
-    assert "a/x.jpg, b/x.png would write the same files" in message
-    assert not Path("predictions").exists()
+    with Image.open("predictions/photo.labels.png") as labels:
+        assert labels.size == (11, 17)
 
 
 def test_threads_are_set(annlib) -> None:

@@ -14,6 +14,7 @@ from PIL import Image
 from annlib import __main__
 from annlib.course import profiler
 from annlib.data.balloon_town.dataset import write_scenes
+from annlib.engine import predictor
 from annlib.model import build
 from annlib.published_experiments import published
 
@@ -37,9 +38,11 @@ def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     }
     monkeypatch.setattr(small_town.experiments, "LAPTOP", few)
     monkeypatch.setattr(profiler, "pace", lambda *arguments: profiler.Pace(60.0, 0.0))
-    monkeypatch.setattr(build, "SHIPPED", Path())
+    for module in (build, predictor):
+        monkeypatch.setattr(module, "SHIPPED", Path())
     monkeypatch.chdir(tmp_path)
-    Path("balloon_ann.safetensors").symlink_to("runs/balloon_ann-seed0/last.safetensors")
+    for name in ("balloon_ann", "streets_ann"):
+        Path(f"{name}.safetensors").symlink_to("runs/balloon_ann-seed0/last.safetensors")
 
 
 def some_photographs() -> None:
@@ -47,7 +50,8 @@ def some_photographs() -> None:
         write_scenes(f"my_streets/{split}", 2, seed)
     Path("my_streets/train/classes.txt").rename("my_streets/classes.txt")
     noise = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
-    Image.fromarray(noise).save("photo.jpg")
+    for name in ("photo.jpg", "china.jpg"):
+        Image.fromarray(noise).save(name)
 
 
 def test_commands_run_one_after_the_other(small: None, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,17 +3,22 @@
 import io
 import json
 import re
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from ipywidgets.widgets.widget import _instances
 from PIL import Image
+from sklearn.datasets import load_sample_image
+from tiny import TINY, wake
 from torch import nn
 from traitlets import TraitError
 
-from annlib.course.attention import projections_of
+from annlib.config import TestConfig
+from annlib.course.attention import model_input, predict_labels, projections_of
 from annlib.course.interventions import untrained
 from annlib.course.widgets.base import saved_page
 from annlib.course.widgets.explorer import (
@@ -31,6 +36,9 @@ from annlib.course.widgets.explorer import (
     views_of,
 )
 from annlib.data.balloon_town.dataset import make_scene
+from annlib.data.classes import CAMVID
+from annlib.engine.predictor import Network
+from annlib.model.ann import ANN
 from annlib.model.build import shipped_model
 
 SCENE = make_scene(5)
@@ -156,7 +164,7 @@ def test_what_is_no_picture_is_refused_and_the_state_stays(
 ) -> None:
     with pytest.raises(ValueError, match="could not be read as an image"):
         explorer.add_photo("notes.txt", file)
-    explorer.take_photo(explorer, {"photo": "notes.txt"}, [memoryview(file)])
+    explorer.receive(explorer, {"photo": "notes.txt"}, [memoryview(file)])
     assert "could not be read" in explorer.message and explorer.image == "image"
 
 
@@ -165,6 +173,61 @@ def test_huge_photo_is_refused_before_it_is_unpacked(explorer: AttentionExplorer
     Image.new("1", (9000, 9000)).save(file, "PNG")
     with pytest.raises(ValueError, match="9000 x 9000"):
         explorer.add_photo("huge.png", file.getvalue())
+
+
+# A street network on photos
+
+
+@pytest.fixture(scope="module")
+def streets() -> Network:
+    """Random weights, but several classes, and the test of a street network."""
+    torch.manual_seed(0)
+    model = wake(ANN(replace(TINY, num_classes=11)))
+    for one in model.modules():
+        if isinstance(one, nn.BatchNorm2d):
+            one.momentum = 1.0  # the statistics of the photo
+    model(model_input(load_sample_image("china.jpg")[::4, ::4]))
+    return Network("streets", CAMVID, TestConfig(base_size=(72, 96)), model.eval)
+
+
+def test_photo_has_the_size_and_the_classes_of_its_network(
+    streets: Network, tmp_path: Path
+) -> None:
+    file = tmp_path / "own.jpg"
+    file.write_bytes(photo(400, 300))
+    images = {"china.jpg": load_sample_image("china.jpg"), "own.jpg": file}
+    explorer = attention_explorer(streets, images)
+    china, own = explorer.subjects.values()
+    assert china.image.shape == own.image.shape == (72, 96, 3)
+    assert np.array_equal(china.labels, predict_labels(streets.load(), china.image))
+    assert explorer.spec["images"][0]["names"] == list(CAMVID.class_names)
+    x, y = explorer.xy
+    found = projections_of(streets.load(), china.image)["afnb.attention"].attention().map_at(y, x)
+    cells = found.repeat_interleave(8, 0).repeat_interleave(8, 1) / 64  # each position: 8 x 8
+    masses = np.bincount(china.labels.flat, cells.flatten().numpy(), minlength=11)
+    most = int(masses.argmax())
+    said = explorer._repr_mimebundle_()[1]["image/png"]["alt"]
+    assert f"({CAMVID.class_names[china.labels[y, x]]}) attends {masses[most]:.0%} to " in said
+    assert f"to {CAMVID.class_names[most]}" in said and "Entropy" in said
+    explorer.add_photo("beach.jpg", photo(640, 480))
+    assert explorer.spec["images"][2]["names"] == list(CAMVID.class_names)
+
+
+def test_inpainting_changes_only_a_rectangle_and_counts_what_follows(streets: Network) -> None:
+    explorer = attention_explorer(streets, {"china.jpg": load_sample_image("china.jpg")})
+    explorer.xy = (90, 10)  # near the right edge, where the rectangle is cut off
+    explorer.receive(explorer, {"inpaint": [20, 30]}, [])
+    before, after = explorer.subjects.values()
+    inside = np.zeros((72, 96), bool)
+    inside[0:20, 75:96] = True
+    assert (after.image[inside] == before.image.mean((0, 1)).round()).all()
+    assert np.array_equal(after.image[~inside], before.image[~inside])
+    share = (before.labels != after.labels)[~inside].mean()
+    assert share > 0 and f"changes for {share:.1%} of the pixels" in explorer.message
+    assert explorer.image == "china.jpg, inpainted 20 x 30 at row 10, column 90"
+    assert explorer.xy == (90, 10) and explorer.spec["views"][-1]["image"] == explorer.image
+    explorer.receive(explorer, {"inpaint": [0, 5]}, [])
+    assert "The rectangle is 0 x 5" in explorer.message and len(explorer.subjects) == 2
 
 
 # Pages without a kernel

@@ -13,18 +13,20 @@ from tiny import TINY, wake
 from torch import nn
 
 from annlib.cli.evaluate import check_folder_classes
-from annlib.cli.predict import segment_image
+from annlib.cli.predict import segment_image, with_legend
 from annlib.config import TestConfig
 from annlib.data.classes import ADE20K, BALLOON_TOWN, CAMVID, CITYSCAPES, VOC12AUG, DatasetSpec
 from annlib.data.io import normalise, read_image, read_labels
 from annlib.engine import predictor
-from annlib.engine.inference import make_predictor
+from annlib.engine.inference import make_label_predictor, make_predictor
 from annlib.engine.predictor import (
     Network,
     Segmenter,
     find_network,
+    fitted_test,
     network_of,
     save_prediction,
+    segment,
     segmenter,
 )
 from annlib.engine.trainer import Trainer
@@ -172,6 +174,10 @@ def photo(folder: Path, height: int, width: int) -> Path:
     return folder / "photo.png"
 
 
+def predict(path: Path, network: Segmenter, folder: Path) -> dict[str, float]:
+    return segment_image(path, network, folder / "photo", lambda size: network.test)[0]
+
+
 def read(folder: Path, kind: str) -> np.ndarray:
     with Image.open(folder / f"photo.{kind}.png") as image:
         return np.array(image)
@@ -183,16 +189,18 @@ def read(folder: Path, kind: str) -> np.ndarray:
 def test_every_size_of_photograph_is_segmented(
     network: Segmenter, tmp_path: Path, size: tuple[int, int]
 ) -> None:
-    segment_image(photo(tmp_path, *size), network, tmp_path)
+    predict(photo(tmp_path, *size), network, tmp_path)
     assert read(tmp_path, "labels").shape == size
-    assert read(tmp_path, "overlay").shape == read(tmp_path, "colours").shape == (*size, 3)
+    assert read(tmp_path, "colours").shape == (*size, 3)
+    height, width, _ = read(tmp_path, "overlay").shape
+    assert height > size[0] and width >= size[1]  # the legend is below it
 
 
 def test_labels_are_the_models_best_class(
     checkpoint: Checkpoint, network: Segmenter, tmp_path: Path
 ) -> None:
     path = photo(tmp_path, 48, 72)  # the size that the network tests at: nothing is scaled
-    segment_image(path, network, tmp_path)
+    predict(path, network, tmp_path)
     model = ANN(checkpoint.config)
     model.load_state_dict(checkpoint.model)
     best = model.eval()(normalise(read_image(path))[None]).main[0].argmax(0)
@@ -200,7 +208,7 @@ def test_labels_are_the_models_best_class(
 
 
 def test_colours_are_those_of_the_labels(network: Segmenter, tmp_path: Path) -> None:
-    segment_image(photo(tmp_path, 20, 30), network, tmp_path)
+    predict(photo(tmp_path, 20, 30), network, tmp_path)
     labels, colours = read(tmp_path, "labels"), read(tmp_path, "colours")
     for row, column in np.ndindex(labels.shape):
         assert tuple(colours[row, column]) == BALLOON_TOWN.palette[labels[row, column]]
@@ -208,14 +216,61 @@ def test_colours_are_those_of_the_labels(network: Segmenter, tmp_path: Path) -> 
 
 def test_overlay_is_half_photograph_half_colours(network: Segmenter, tmp_path: Path) -> None:
     path = photo(tmp_path, 20, 30)
-    segment_image(path, network, tmp_path)
+    predict(path, network, tmp_path)
     image = read_image(path).permute(1, 2, 0).numpy().astype(float)
     expected = (image + read(tmp_path, "colours")) / 2
-    assert np.abs(read(tmp_path, "overlay") - expected).max() <= 0.5
+    assert np.abs(read(tmp_path, "overlay")[:20, :30] - expected).max() <= 0.5
+
+
+def test_legend_wraps_and_hides_nothing_of_the_image() -> None:
+    image, entries = Image.new("RGB", (301, 99), "red"), [("a" * 20, (0, 0, 255))] * 7
+    page = with_legend(image, entries)
+    assert page.crop((0, 0, 301, 99)).tobytes() == image.tobytes()
+    below = np.array(page)[99:]
+    assert (page.width % 2, page.height % 2) == (0, 0)
+    blue = (below == (0, 0, 255)).all(-1)
+    starts = np.diff(blue.any(1).astype(int)).clip(0).sum()  # rows of swatches
+    assert starts > 1 and page.width < 310
+
+
+LARGE = TestConfig(base_size=(40, 60))
+
+
+def test_image_that_fits_is_tested_as_it_is_and_a_larger_one_in_windows() -> None:
+    assert fitted_test((4000, 6000), LARGE, (40, 60), None) == LARGE
+    native = replace(LARGE, base_size=None)
+    assert fitted_test((40, 50), native, (40, 60), None) == native
+    found = fitted_test((41, 60), native, (40, 60), None)
+    assert (found.mode, found.window, found.stride) == ("slide", (40, 60), (26, 40))
+    assert fitted_test((90, 60), native, (40, 60), None).window == (60, 40)  # upright, as the image
+    assert fitted_test((90, 60), native, (40, 60), "whole").window is None
+
+
+def test_windows_of_a_network_are_kept() -> None:
+    own = TestConfig("slide", (769, 769), (513, 513))
+    assert fitted_test((300, 400), own, None, None) == own
+
+
+def test_large_image_is_segmented_as_by_windows_of_its_own_pixels(network: Segmenter) -> None:
+    image = torch.randint(0, 256, (3, 110, 170), dtype=torch.uint8)
+    test = fitted_test((110, 170), TestConfig(), (48, 72), None)
+    expected = make_label_predictor(network.model, test)(normalise(image)[None])[0]
+    assert torch.equal(segment(network, image, test, "it"), expected)
+    assert (test.window, expected.shape) == ((48, 72), (110, 170))
+
+
+def test_details_finer_than_a_pixel_are_averaged(network: Segmenter) -> None:
+    """Without it the network would see one column of the stripes, here the white ones."""
+    stripes = torch.zeros(3, 480, 720, dtype=torch.uint8)
+    stripes[..., ::2] = 254
+    grey = torch.full((3, 480, 720), 127, dtype=torch.uint8)
+    found = segment(network, stripes, network.test, "it")
+    assert found.shape == (480, 720)
+    assert torch.equal(found, segment(network, grey, network.test, "it"))
 
 
 def test_shares_are_of_all_pixels_and_sorted(network: Segmenter, tmp_path: Path) -> None:
-    shares = segment_image(photo(tmp_path, 20, 30), network, tmp_path)
+    shares = predict(photo(tmp_path, 20, 30), network, tmp_path)
     labels = read(tmp_path, "labels")
     names = BALLOON_TOWN.class_names
     assert shares == {names[label]: np.mean(labels == label) for label in np.unique(labels)}
@@ -225,7 +280,7 @@ def test_shares_are_of_all_pixels_and_sorted(network: Segmenter, tmp_path: Path)
 def test_photograph_itself_is_left_alone(network: Segmenter, tmp_path: Path) -> None:
     path = photo(tmp_path, 5, 7)
     before = path.read_bytes()
-    segment_image(path, network, tmp_path)
+    predict(path, network, tmp_path)
     assert path.read_bytes() == before
 
 

@@ -31,16 +31,22 @@ def say_scene(scene: Scene) -> str:
     return f"Balloons from left to right: {balloons}. Houses from left to right: {houses}."
 
 
-def say_attention(attention: Attention, labels: np.ndarray | None, y: int, x: int) -> str:
+def say_attention(
+    attention: Attention,
+    labels: np.ndarray | None,
+    y: int,
+    x: int,
+    names: Sequence[str] = CLASS_NAMES,
+) -> str:
     """What pixel (y, x) attends to, in words.  labels: class indices (H, W), None where unknown
 
     The browser says the same: widgets/javascript/attention.js.
     """
     row, said = attention.row(y, x), f"Row {y}, column {x}"
     if labels is not None:
-        masses = list(class_masses(attention.map_at(y, x), labels).items())[:3]
+        masses = list(class_masses(attention.map_at(y, x), labels, names).items())[:3]
         given = ", ".join(f"{mass:.0%} to {name}" for name, mass in masses if mass >= 0.005)
-        label = "a border" if labels[y, x] == IGNORE_INDEX else CLASS_NAMES[labels[y, x]]
+        label = "a border" if labels[y, x] == IGNORE_INDEX else names[labels[y, x]]
         said += f" ({label}) attends {given}"
     bits = float(entropy(row))
     evenly = f"as if it attended evenly to {2**bits:.0f} of {len(row)}"

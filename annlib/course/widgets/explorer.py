@@ -4,8 +4,9 @@ All is drawn in the browser, and what the attention explorer shows is computed t
 """
 
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 import anywidget
@@ -17,13 +18,15 @@ from torch import nn
 
 from annlib.config import IGNORE_INDEX
 from annlib.course.attention import Projections, predict_labels, projections_of, query_on
-from annlib.course.interventions import low_and_high, projections_across, with_levels
+from annlib.course.interventions import inpaint, low_and_high, projections_across, with_levels
 from annlib.course.plots import attention as plots
 from annlib.course.plots.scenes import attention_map, receptive_field, say_attention
 from annlib.course.plots.style import BLOCK_COLOURS, FigureWithAlt
 from annlib.course.receptive_field import REDUCE, Viewer
 from annlib.course.widgets.base import Explorer, in_this_thread, menu, module
 from annlib.data.balloon_town.layout import CLASS_NAMES, Scene
+from annlib.data.io import read_image
+from annlib.engine.predictor import Network
 from annlib.model.ann import ANN
 from annlib.model.baselines import Baseline
 
@@ -71,6 +74,7 @@ class Subject(NamedTuple):
 
     image: np.ndarray  # uint8 (H, W, 3)
     labels: np.ndarray | None = None  # class indices (H, W); None: weights are not summed by class
+    names: Sequence[str] = CLASS_NAMES
 
 
 class View(NamedTuple):
@@ -97,8 +101,13 @@ def views_of(models: Mapping[str, Model], image: np.ndarray) -> Views:
     return views
 
 
-def subject_of(image: np.ndarray | Scene, model: nn.Module | None = None) -> Subject:
-    """A scene with its labels, or uint8 (H, W, 3) with the model's prediction; else ValueError."""
+def subject_of(
+    image: np.ndarray | Scene, model: nn.Module | None = None, names: Sequence[str] = CLASS_NAMES
+) -> Subject:
+    """A scene with its labels, or uint8 (H, W, 3) with the model's prediction; else ValueError.
+
+    names: of the model's classes
+    """
     if isinstance(image, Scene):
         return Subject(image.image, image.labels)
     image = np.asarray(image)
@@ -107,7 +116,7 @@ def subject_of(image: np.ndarray | Scene, model: nn.Module | None = None) -> Sub
             f"This image has shape {image.shape} and type {image.dtype}, but images are uint8 "
             "(H, W, 3) in RGB, 0 to 255. Convert a PIL image: np.asarray(it.convert('RGB'))."
         )
-    return Subject(image, None if model is None else predict_labels(model, image))
+    return Subject(image, None if model is None else predict_labels(model, image), names)
 
 
 def pack(subjects: Mapping[str, Subject], views: Mapping[str, Views]) -> tuple[dict, bytes]:
@@ -128,7 +137,7 @@ def pack(subjects: Mapping[str, Subject], views: Mapping[str, Views]) -> tuple[d
     for name, one in subjects.items():
         (height, width), pixels = one.image.shape[:2], add(one.image, np.uint8)
         labels = None if one.labels is None else add(one.labels, np.uint8)
-        packed = {"name": name, "height": height, "width": width, "names": list(CLASS_NAMES)}
+        packed = {"name": name, "height": height, "width": width, "names": list(one.names)}
         images.append(packed | {"pixels": pixels, "labels": labels})
     packed_views, every = [], [(a, b, c) for a in views for b in views[a] for c in views[a][b]]
     for image, network, block in every:
@@ -174,14 +183,20 @@ class AttentionExplorer(PixelWidget):
     message = traitlets.Unicode().tag(sync=True)
 
     def __init__(
-        self, images: Mapping, find_views: Callable, model: nn.Module | None, levels: tuple = ()
+        self,
+        images: Mapping,
+        find_views: Callable,
+        model: nn.Module | None,
+        levels: tuple = (),
+        class_names: Sequence[str] = CLASS_NAMES,
     ) -> None:
         """images: name -> scene or uint8 (H, W, 3). find_views: image -> Views
 
-        model: predicts classes. levels: on at first, none for all. The query pixel is at first on
-        the first house, or in the middle of an image.
+        model: predicts classes, of these names. levels: on at first, none for all. The query pixel
+        is at first on the first house, or in the middle of an image.
         """
-        self.subjects = {name: subject_of(one, model) for name, one in images.items()}
+        self.subject_of = partial(subject_of, model=model, names=class_names)
+        self.subjects = {name: self.subject_of(one) for name, one in images.items()}
         self.views = {name: find_views(one.image) for name, one in self.subjects.items()}
         self.find_views, self.model = find_views, model
         spec, data = pack(self.subjects, self.views)
@@ -193,8 +208,8 @@ class AttentionExplorer(PixelWidget):
         else:
             y, x = (side // 2 for side in first.shape[:2])
         super().__init__(spec=spec, data=data, xy=(x, y), levels=sorted(levels), **start)
-        self.taking = in_this_thread(self.take_photo)
-        self.on_msg(self.taking)
+        self.receiving = in_this_thread(self.receive)
+        self.on_msg(self.receiving)
 
     def size(self) -> tuple[int, int]:
         return self.subjects[self.image].image.shape[:2]
@@ -216,18 +231,20 @@ class AttentionExplorer(PixelWidget):
         if chosen == []:
             return None, "S = 0: there are no keys. Tick at least one level."
         found = view.projections.attention(chosen, self.factor)
-        words = say_attention(found, subject.labels, y, x)
+        words = say_attention(found, subject.labels, y, x, subject.names)
         if view.query_map:
             return plots.two_maps(subject.image, view.query_map, found, y, x), words
         draw = plots.anchor_map if scales else attention_map
         return draw(subject.image, found, y, x, title, view.block), words
 
-    def take_photo(self, widget: object, content: dict, buffers: list[memoryview]) -> None:
-        """A photo that was chosen or pasted in the browser; an error is shown there."""
-        if "photo" not in content:
-            return
+    def receive(self, widget: object, content: dict, buffers: list[memoryview]) -> None:
+        """A photo from the browser, or the size of a rectangle; an error is shown there."""
+        self.message = ""  # so that the same words are sent again
         try:
-            self.add_photo(content["photo"], bytes(buffers[0]))
+            if "photo" in content:
+                self.add_photo(content["photo"], bytes(buffers[0]))
+            elif "inpaint" in content:
+                self.inpaint(*content["inpaint"])
         except ValueError as error:
             self.message = str(error)
 
@@ -248,31 +265,81 @@ class AttentionExplorer(PixelWidget):
             ) from error
         image = np.asarray(ImageOps.fit(upright, (width, height), Image.Resampling.BILINEAR))
         name = f"photo {len(self.subjects)}: {name}"
-        self.subjects[name] = subject_of(image, self.model)
+        self.add(name, image)
+        self.message = f"Shown: {name}, cut and scaled to {width} x {height} pixels."
+
+    def add(self, name: str, image: np.ndarray) -> None:
+        """Adds an image, uint8 (H, W, 3), and shows it."""
+        self.subjects[name] = self.subject_of(image)
         self.views[name] = self.find_views(image)
         self.spec, self.data = pack(self.subjects, self.views)
         self.image = name
-        self.message = f"Shown: {name}, cut and scaled to {width} x {height} pixels."
+
+    def inpaint(self, height: int, width: int) -> None:
+        """Shows the image with a rectangle around the chosen pixel in the image's mean colour.
+
+        Says how many predictions outside of the rectangle change. The part of the rectangle outside
+        the image is cut off. Raises ValueError for sides below 1.
+        """
+        if min(height, width) < 1:
+            raise ValueError(f"The rectangle is {height} x {width}: give 1 pixel or more each.")
+        (x, y), before = self.xy, self.subjects[self.image].image
+        rows = slice(max(0, y - height // 2), y - height // 2 + height)
+        columns = slice(max(0, x - width // 2), x - width // 2 + width)
+        after, source = inpaint(before, rows, columns), self.image
+        rectangle = f"{height} x {width} at row {y}, column {x}"
+        self.add(f"{source}, inpainted {rectangle}", after)
+        said = f"Inpainted {rectangle} of {source} with its mean colour."
+        if self.model is not None:
+            differs = predict_labels(self.model, before) != predict_labels(self.model, after)
+            outside = np.ones_like(differs)
+            outside[rows, columns] = False
+            share = differs[outside].mean() if outside.any() else 0.0
+            said += f" The predicted class changes for {share:.1%} of the pixels outside of it."
+        self.message = f"{said} The menu of images leads back."
 
     def close(self) -> None:
-        self.on_msg(self.taking, remove=True)
+        self.on_msg(self.receiving, remove=True)
         super().close()
 
 
 def attention_explorer(
-    models: Model | Mapping[str, Model], images: np.ndarray | Scene | Mapping
+    models: Model | Network | Mapping[str, Model | Network],
+    images: np.ndarray | Scene | Path | Mapping,
 ) -> AttentionExplorer:
     """Click a pixel and see what it attends to, in every attention block of every model.
 
-    models: a network, or name -> network; a network is a module with attention, or a function that
-    finds projections for an image. images: uint8 (H, W, 3) or a scene, or name -> one of them; all
-    of one size. Raises ValueError for a model without attention.
+    models: a network, or name -> network; a network is a module with attention, a function that
+    finds projections for an image, or what `find_network` gives: then photos are cut and scaled to
+    the size that the first such network was trained at, and its predicted classes have its names.
+    images: uint8 (H, W, 3), a file or a scene, or name -> one of them; all of one size. Raises
+    ValueError for a model without attention.
     """
     models = models if isinstance(models, Mapping) else {"network": models}
     images = images if isinstance(images, Mapping) else {"image": images}
+    images = {
+        name: read_image(one).permute(1, 2, 0).numpy() if isinstance(one, Path) else one
+        for name, one in images.items()
+    }
+    first = next((name for name, one in models.items() if isinstance(one, Network)), None)
+    known, size, names = models.get(first), None, CLASS_NAMES
+    if known:
+        size, names = known.test.base_size, known.spec.class_names
+    models = {k: one.load() if isinstance(one, Network) else one for k, one in models.items()}
+    if size:
+        images = {name: cut(one, size) for name, one in images.items()}
     nets = (one for one in models.values() if isinstance(one, nn.Module))
-    model = next((net for net in nets if net.config.num_classes == len(CLASS_NAMES)), None)
-    return AttentionExplorer(images, partial(views_of, models), model)
+    town = next((net for net in nets if net.config.num_classes == len(CLASS_NAMES)), None)
+    model = models[first] if known else town
+    return AttentionExplorer(images, partial(views_of, models), model, class_names=names)
+
+
+def cut(image: np.ndarray | Scene, size: tuple[int, int]) -> np.ndarray | Scene:
+    """A photo, cut to the aspect of (height, width) and scaled to it; a scene stays as it is."""
+    if isinstance(image, Scene):
+        return image
+    photo = Image.fromarray(subject_of(image).image)
+    return np.asarray(ImageOps.fit(photo, size[::-1], Image.Resampling.BILINEAR))
 
 
 ROLES = {"high attends to low (AFNB)": False, "low attends to high (swapped)": True}

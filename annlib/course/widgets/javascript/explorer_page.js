@@ -23,7 +23,7 @@ class Explorer {
     root.append(fileButtons(this), this.note, this.teller.region);
     const follow = () => this.read();
     model.on(["spec", "xy", ...STATE].map((name) => `change:${name}`).join(" "), follow);
-    const tell = () => (this.note.textContent = model.get("message"));
+    const tell = () => (this.note.textContent = model.get("message") || this.note.textContent);
     model.on("change:message", tell);
     this.leave = () => [follow, tell].forEach((one) => model.off(null, one));
     this.read();
@@ -50,13 +50,16 @@ class Explorer {
   // Hands the state to Python, if one listens, once it has stood still for a moment.
   write() {
     clearTimeout(this.later);
-    this.later = setTimeout(() => {
-      this.writing = true;
-      for (const name of STATE) this.model.set(name, this[name]);
-      this.model.set("xy", [this.x, this.y]);
-      this.model.save_changes();
-      this.writing = false;
-    }, 100);
+    this.later = setTimeout(() => this.writeNow(), 100);
+  }
+
+  writeNow() {
+    clearTimeout(this.later);
+    this.writing = true;
+    for (const name of STATE) this.model.set(name, this[name]);
+    this.model.set("xy", [this.x, this.y]);
+    this.model.save_changes();
+    this.writing = false;
   }
 
   viewOf(network) {

@@ -68,8 +68,22 @@ function fileButtons(explorer) {
     button("Save as PNG", savePicture),
     button("Save weights as CSV", saveWeights),
   );
-  if (explorer.model.get("spec").takes_photos) bar.append(photoButton(explorer));
+  if (explorer.model.get("spec").takes_photos) bar.append(photoButton(explorer), inpainting(explorer));
   return bar;
+}
+
+// A rectangle around the chosen pixel gets the mean colour of the image, in Python.
+function inpainting(explorer) {
+  const side = (name) =>
+    element("input", { type: "number", min: "1", value: "40", "aria-label": `rectangle's ${name}` });
+  const height = side("height"), width = side("width");
+  const button = element("button", { type: "button" }, "Inpaint around the pixel");
+  button.addEventListener("click", () => {
+    explorer.note.textContent = "Inpainting ...";
+    explorer.writeNow(); // the pixel, before the message that needs it
+    explorer.model.send({ inpaint: [Number(height.value) | 0, Number(width.value) | 0] });
+  });
+  return element("span", {}, "Rectangle of ", height, " x ", width, " pixels ", button);
 }
 
 // The photo goes to Python as it is: only there is the network.

@@ -96,6 +96,6 @@ function fillScale(scale, most, colours) {
     return `rgb(${colours.slice(at, at + 3).join(" ")})`;
   };
   const bar = element("div", { style: `background: linear-gradient(to right, ${stops.map(colour)})` });
-  const ticks = stops.map((stop) => element("span", {}, percent(most * stop * stop, 1)));
+  const ticks = stops.map((stop) => element("span", {}, percent(most * stop * stop, most < 0.01 ? 2 : 1)));
   scale.replaceChildren(bar, ...ticks);
 }
