@@ -21,6 +21,8 @@ from IPython.display import display
 
 from annlib.engine.inference import choose_device
 from annlib.experiments import find_experiment
+from annlib.model.ann import ANN
+from annlib.model.build import shipped_model
 
 if TYPE_CHECKING:  # importing it takes a second, which lessons can spare
     from nbformat import NotebookNode
@@ -46,6 +48,7 @@ PLACES = {  # of numbers that others published
     "mmseg-cityscapes": "MMSegmentation, its table for Cityscapes",
     "mmseg-ade20k": "MMSegmentation, its table for ADE20K",
     "mmseg-voc12aug": "MMSegmentation, its table for Pascal VOC 2012 + Aug",
+    "paddleseg": "PaddleSeg, its table for Cityscapes",
     "ccnet-abstract": "CCNet, abstract",
 }
 
@@ -213,3 +216,12 @@ def open_lesson(
         where = f"{chosen}, {torch.cuda.get_device_name(chosen)}"
     print(f"Mode {mode}, seed {seed}, on {where}.")
     return OpenedLesson(mode, chosen, seed, Path(data_root) if data_root else None, name)
+
+
+def street_network() -> ANN | None:
+    """The network trained on streets that comes along; None, and says so, if it is missing."""
+    try:
+        return shipped_model("streets_ann")
+    except KeyError as error:
+        say(f"The weights of the street network are missing, so cells show nothing. {error.args[0]}")
+        return None
