@@ -223,5 +223,5 @@ def street_network() -> ANN | None:
     try:
         return shipped_model("streets_ann")
     except KeyError as error:
-        say(f"The weights of the street network are missing, so cells show nothing. {error.args[0]}")
+        say(f"The street network is missing here, so the next cells show nothing. {error.args[0]}")
         return None
