@@ -21,8 +21,6 @@ from IPython.display import display
 
 from annlib.engine.inference import choose_device
 from annlib.experiments import find_experiment
-from annlib.model.ann import ANN
-from annlib.model.build import shipped_model
 
 if TYPE_CHECKING:  # importing it takes a second, which lessons can spare
     from nbformat import NotebookNode
@@ -216,12 +214,3 @@ def open_lesson(
         where = f"{chosen}, {torch.cuda.get_device_name(chosen)}"
     print(f"Mode {mode}, seed {seed}, on {where}.")
     return OpenedLesson(mode, chosen, seed, Path(data_root) if data_root else None, name)
-
-
-def street_network() -> ANN | None:
-    """The network trained on streets that comes along; None, and says so, if it is missing."""
-    try:
-        return shipped_model("streets_ann")
-    except KeyError as error:
-        say(f"The street network is missing here, so the next cells show nothing. {error.args[0]}")
-        return None

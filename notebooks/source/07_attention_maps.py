@@ -28,7 +28,7 @@ from functools import partial
 
 import numpy as np
 import torch
-from PIL import Image
+from IPython.display import display
 
 from annlib.course import checks, plots, widgets
 from annlib.course.attention import (
@@ -38,11 +38,11 @@ from annlib.course.attention import (
     entropy,
     match,
     model_input,
-    predict_labels,
     query_on,
 )
 from annlib.course.guesses import Predictions
-from annlib.course.lesson import open_lesson, progress, street_network
+from annlib.course.lesson import open_lesson, progress
+from annlib.course.photos import sample_photo, street_network
 from annlib.data.balloon_town.dataset import make_scene, repaint
 from annlib.data.balloon_town.layout import CLASS_NAMES
 from annlib.data.datasets import FIRST_VAL_SEED
@@ -493,8 +493,8 @@ widgets.ablation(ann, scene, {"AFNB": AFNB, "APNB": APNB}, damages)
 
 # %% [markdown] tags=["instructor"]
 # Twenty minutes. Usual mistakes in 7.2: rows not renormalised (then the whole output shrinks, another intervention),
-# topk along N, a second softmax. Collect predictions 7.2 and 7.3 on the board: most say 1/3 or 0.6 for 7.2, and "stays"
-# for 7.3. Then go back to the vote of the first section. Discussion: *both blocks were trained with the same loss. Why is
+# topk along N, a second softmax. Collect predictions 7.2 and 7.3 on the board before the cells run: most
+# say 1/3 or 0.6 for 7.2. Then go back to the vote of the first section. Discussion: *both blocks were trained with the same loss. Why is
 # one not needed?* A hypothesis that nobody here has tested: the AFNB solves the task early, and then no gradient asks
 # for more. Task 2 of the widget: hardly any attention is left on balloons; the APNB supplies the majority vote. When
 # late: skip the widget, not the curves.
@@ -638,13 +638,10 @@ lesson.claim("flipped-share", 100 * flipped / total, within=2, unit="%")
 # the next cells say so, and you can go on.
 
 # %%
-from sklearn.datasets import load_sample_image
-
-photo = Image.fromarray(load_sample_image("china.jpg")).resize((270, 180), Image.Resampling.BOX)
-photo, street_ann = np.asarray(photo), street_network()
-assert photo.shape == (180, 270, 3)
-if street_ann is not None:
-    for name, net, image in [("scene", ann, scene.image), ("photo", street_ann, photo)]:
+photo, street_net = sample_photo(), street_network()
+assert photo.ndim == 3 and photo.dtype == np.uint8  # (H, W, 3)
+if street_net is not None:
+    for name, net, image in [("scene", ann, scene.image), ("photo", street_net, photo)]:
         for block, one in attention_of(net, image).items():
             clear = float((one.weights.amax(-1) >= 0.5).float().mean())
             bits = float(entropy(one.weights).median())
@@ -661,26 +658,28 @@ if street_ann is not None:
 # 3. Compare the entropy with that of a house in the town. Is there a query whose attention is as concentrated?
 
 # %%
-street_networks = street_ann and {
-    "trained on streets": street_ann,
-    "random weights": untrained(street_ann, seed),
-    "shuffled keys": partial(shuffled_projections, street_ann, seed=seed),
-}
-street_ann and widgets.attention_explorer(street_networks, {"photo": photo})
+if street_net is not None:
+    street_networks = {
+        "trained on streets": street_net,
+        "random weights": untrained(street_net, seed),
+        "shuffled keys": partial(shuffled_projections, street_net, seed=seed),
+    }
+    display(widgets.attention_explorer(street_networks, {"photo": photo}))
 
 # %% [markdown]
 # And the experiment: which share of the pixels changes its predicted class if we ablate the strongest anchors of each
 # query, compared with as many at random?
 
 # %%
+from annlib.course.attention import predict_labels
 from annlib.course.interventions import WAYS
 
-if street_ann is not None:
-    before = predict_labels(street_ann, photo)
+if street_net is not None:
+    before = predict_labels(street_net, photo)
     for block in (AFNB, APNB):
         for way, ablate in WAYS.items():
-            with changed_attention(street_ann, partial(ablate, k=8), block):
-                change = (predict_labels(street_ann, photo) != before).mean()
+            with changed_attention(street_net, partial(ablate, k=8), block):
+                change = (predict_labels(street_net, photo) != before).mean()
             print(f"{block[:4].upper()} without 8, {way}: {change:.1%} of the pixels change")
 
 # %% [markdown]
