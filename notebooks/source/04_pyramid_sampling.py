@@ -353,7 +353,7 @@ predictions.compare("4.2", guess_levels, finest, tolerance=0.02, between=(0, 1))
 
 # %% [markdown]
 # <details>
-# <summary>Why, and the answer to the extension of Exercise 4.3 (open it after your prediction)</summary>
+# <summary>After you have run the cell: why, and the answer to the extension of Exercise 4.3</summary>
 #
 # With equal scores the softmax gives every *anchor* the same weight, 1/110, whatever the size of its cell. So a
 # level gets weight in proportion to its number of cells, and the finest level gets 64/110. A coarse level has
@@ -461,7 +461,7 @@ lesson.claim("anchors-removed", correct[None, "110 anchors"], within=1)
 
 # %% [markdown]
 # <details>
-# <summary>What came out, and why (open it after your prediction)</summary>
+# <summary>After you have run the cell: what came out, and why</summary>
 #
 # In each line, the first number is the network that was trained with every position as a key, the second the one
 # that was trained with 110 anchors. Switching to anchors costs the first network seven houses:
@@ -572,7 +572,7 @@ lesson.claim("small-anchors", houses["anchors"], within=2)
 
 # %% [markdown]
 # <details>
-# <summary>What came out, and the answer to the extension of Exercise 4.4 (open it after your prediction)</summary>
+# <summary>After you have run the cell: what came out, and the answer to the extension of Exercise 4.4</summary>
 #
 # The *share* follows the hypothesis: at radius 10 the network without anchors keeps [61%](claim:kept-whole) of the
 # share that it had at radius 14, the anchored network only [39%](claim:kept-anchors). The *houses* do not follow

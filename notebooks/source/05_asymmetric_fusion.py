@@ -151,7 +151,7 @@ predictions.compare("5.1", guess_size, large.numel() / small.numel())
 
 # %% [markdown]
 # <details>
-# <summary>Why, and the answer to the extension of Exercise 5.1 (open it after your prediction)</summary>
+# <summary>After you have run the cell: why, and the answer to the extension of Exercise 5.1</summary>
 #
 # The weights are $N \times S$. $N$ counts positions of the high-level map, which did not change, and $S$ depends
 # on the levels only. The larger low-level map costs more in its 1 x 1 convolutions and in the pooling, not in the
@@ -323,7 +323,7 @@ lesson.claim("edges-high", 100 * scored["high"].edges, within=2, unit="%")
 
 # %% [markdown]
 # <details>
-# <summary>What came out, and why (open it after your prediction)</summary>
+# <summary>After you have run the cell: what came out, and why</summary>
 #
 # Near edges [94.3%](claim:edges) of the pixels are correct. With a coarse low-level map it is
 # [94.3%](claim:edges-low): no change. With a coarse high-level map it is [80.4%](claim:edges-high). The structure of
@@ -450,7 +450,7 @@ if num_parameters[1]:
 
 # %% [markdown]
 # <details>
-# <summary>What this shows, and the answer to the extension of Exercise 5.4 (open it after running the cell)</summary>
+# <summary>After you have run the cell: what this shows, and the answer to the extension of Exercise 5.4</summary>
 #
 # Concatenation gives each position the low-level features of **the same position**, edges included, and nothing from
 # elsewhere. The AFNB gives each position a weighted mean of low-level features **from anywhere**, but averaged over
@@ -517,8 +517,14 @@ print(inspect.getsource(ANN.forward))
 #   one module used twice, as in the reference code.
 # - **The auxiliary head** predicts classes from c4 alone, during training only. It gives the middle of the backbone a
 #   shorter path for its gradient. Its loss has the weight [0.4](cited:mmseg-code). It is not used at inference.
-# - **The AFNB is the largest part after the backbone**, because its 1 x 1 convolutions work on 2048 channels; five
-#   sixths of its parameters are in `fuse`. Pooling made the attention cheap, not the convolutions.
+#
+# <details>
+# <summary>After you have run the cell: which part has most parameters, and why</summary>
+#
+# The AFNB, because its 1 x 1 convolutions work on 2048 channels; five sixths of its parameters are in `fuse`. Pooling
+# made the attention cheap, not the convolutions.
+#
+# </details>
 
 # %% [markdown] tags=["exercise:trace"]
 # ### Exercise 5.5: Trace another image
@@ -567,7 +573,7 @@ lesson.claim("zeroed-apnb", num_houses["apnb"], within=1)
 
 # %% [markdown]
 # <details>
-# <summary>What came out, and why (open it after your prediction)</summary>
+# <summary>After you have run the cell: what came out, and why</summary>
 #
 # Without the AFNB's context, [35](claim:zeroed-afnb) of 60 houses are correct, about as many as a majority vote over
 # the balloons of a scene would get. Without the APNB's context, all [60](claim:zeroed-apnb) stay correct. So in this

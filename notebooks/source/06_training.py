@@ -176,7 +176,7 @@ lesson.claim("first-loss", float(loss.detach()), within=0.06)
 
 # %% [markdown]
 # <details>
-# <summary>The number, and the answer to the extension of Exercise 6.1 (open it after your prediction)</summary>
+# <summary>After you have run the cell: the number, and the answer to the extension of Exercise 6.1</summary>
 #
 # The measured loss is [2.91](claim:first-loss), within about a percent of the formula.
 #
@@ -304,7 +304,7 @@ widgets.recipe_sliders(town("ann").train)
 #
 # `model(images, size=...)` returns both outputs, upsampled to that size; the size has to be that of the labels, which
 # may be coarser than the images. `segmentation_loss` is the loss from above. Return the loss without its graph: a scalar
-# tensor such as `tensor(2.91)`, without `grad_fn`. Do not change the mode of the model.
+# tensor such as `tensor(1.23)`, without `grad_fn`. Do not change the mode of the model.
 #
 # *Extension (optional):* clip the norm of the gradients at 5 (`nn.utils.clip_grad_norm_`). Between which two parts does
 # it belong? (The check wants the plain step.)
@@ -402,7 +402,7 @@ plots.one_batch(memorised, 0.05, ("ann", "fcn"))
 
 # %% [markdown]
 # <details>
-# <summary>What came out, and what it shows (open it after your prediction)</summary>
+# <summary>After you have run the cell: what came out, and what it shows</summary>
 #
 # After 70 steps the loss of ANN is [0.02](claim:one-batch-ann), that of FCN [0.01](claim:one-batch-fcn). The local
 # network memorises these six houses, too: it need not know *why* a house is a school if it can recognise this house by
@@ -521,7 +521,7 @@ if run.history:
 
 # %% [markdown]
 # <details>
-# <summary>What came out, and why (open it after your prediction)</summary>
+# <summary>After you have run the cell: what came out, and why</summary>
 #
 # The first loss of this run was [3.4](claim:first-live), not [2.9](claim:first-loss). Is it a bug? No: the recipe has
 # `class_weights`. It weights the pixels of houses by 3, because they are few and decide the task. An unexpected initial

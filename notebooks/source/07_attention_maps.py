@@ -243,7 +243,7 @@ lesson.claim("untrained-matched", 100 * mean_share, within=6, unit="%", modes=FO
 
 # %% [markdown]
 # <details>
-# <summary>What came out, and what it means (open it after your prediction)</summary>
+# <summary>After you have run the cell: what came out, and what it means</summary>
 #
 # About [29 %](claim:untrained-matched), which is chance with three or four balloons. So the explanation survives this
 # control: the match in the AFNB is learned, and is not a property of the architecture. (This is not always so. J. Adebayo
@@ -400,7 +400,7 @@ lesson.claim("random-four", four["as many at random"], within=0.02, modes=FORTY)
 
 # %% [markdown]
 # <details>
-# <summary>What came out, and why (open it after your prediction)</summary>
+# <summary>After you have run the cell: what came out, and why</summary>
 #
 # It falls only to [0.96](claim:without-one). The strongest anchor is nearly always dispensable, because the second
 # strongest usually contains part of the same balloon: it is a neighbour in the 8 x 8 grid, or an overlapping cell of the
@@ -469,7 +469,7 @@ assert lesson.mode == "full" or even_apnb > 0.99 > no_afnb > both
 
 # %% [markdown]
 # <details>
-# <summary>What came out, and why (open it after your prediction)</summary>
+# <summary>After you have run the cell: what came out, and why</summary>
 #
 # With the ablated AFNB the accuracy is [0.62](claim:afnb-off); with the uniform APNB as well it is
 # [0.42](claim:both-off). So the APNB is **redundant**: it contributes to the majority vote, but you see that only when
@@ -536,7 +536,7 @@ checks.bright_without_need(bright_pixel, ann, scene)
 
 # %% [markdown]
 # <details>
-# <summary>Why, and the answer to the extension of Exercise 7.3 (open it after your answer)</summary>
+# <summary>After you have run the cell: why, and the answer to the extension of Exercise 7.3</summary>
 #
 # A balloon attends strongly to itself, because its paint matches its own paint. It gets no information that it did not
 # have. No loss asked for this: **the weights of a softmax sum to 1, so every position must attend somewhere**. (One
