@@ -67,8 +67,8 @@ draw_anchors(scene.image, full_attention, *query_on(scene, house), "Every positi
 # is like the next, and so is one patch of road. Yet each of them is a column of the $N \times N$ matrix of
 # weights, and lesson 3 measured what that matrix costs.
 #
-# The paper reduces the number of keys by **pyramid pooling**. It divides the feature map into a grid of
-# cells and averages the keys, and the values, of each cell. One such mean is an **anchor** (the field also
+# The paper reduces the number of keys by **pyramid pooling**, which it calls *pyramid sampling*. It divides
+# the feature map into a grid of cells and averages the keys, and the values, of each cell. One such mean is an **anchor** (the field also
 # says *pooled key*). A coarse grid loses detail and a fine grid has many cells, so several grids are used
 # together. Each grid is a **level**: level $l$ has $l \times l$ cells. The anchors of all levels are
 # concatenated into one list of $S$ keys. With $A_s$ the positions of cell $s$:
