@@ -136,7 +136,7 @@ checks.sample_anchors(sample_anchors)
 
 # %%
 features = torch.randn(1, 8, 16, 24)
-published = checks.attempt(sample_anchors, features)
+published = checks.attempt(sample_anchors, features, (1, 3, 6, 8))
 assert published.shape == (1, 8, 110)
 B, C, S = sample_anchors(features, (1, 2, 4)).shape
 assert (B, C) == (1, 8)
@@ -345,7 +345,7 @@ maps = torch.randn(2, 8, 9, 12)
 fresh = checks.attempt(PyramidBlock(8, 4, (1, 3, 6, 8)).eval(), maps)
 assert fresh.shape == maps.shape
 grey = torch.full((1, 8, 9, 12), 0.5)
-query, key = grey.flatten(2), sample_anchors(grey)
+query, key = grey.flatten(2), sample_anchors(grey, (1, 3, 6, 8))
 weights = (query.mT @ key * key.shape[1] ** -0.5).softmax(dim=-1)
 assert weights.shape == (1, 9 * 12, 110)
 finest = float(weights[0, 0, -64:].sum())
