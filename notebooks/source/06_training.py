@@ -460,7 +460,8 @@ def prepare(head: str, seed: int) -> tuple:
     return model, train(model, make_optimizer(model, recipe), batches, recipe)
 
 
-print(town("ann").train)  # the recipe
+for name, value in vars(town("ann").train).items():
+    print(f"{name:14} {value}")
 
 # %% [markdown]
 # ### Prediction 6.4: The initial loss of this run

@@ -422,8 +422,8 @@ lesson.claim("apnb-without-hundred", left.houses, within=0.01, modes=FORTY)
 plots.damage_curves(damages, {AFNB: "AFNB of ANN", APNB: "APNB of ANN"})
 
 # %% [markdown]
-# Explanation A survives: the strongest anchors of the AFNB are needed, and others are not. Explanation B is **false**,
-# although it fitted the map as well as A did. Without its 100 strongest anchors of the APNB, the house accuracy is
+# Explanation A survives: the strongest anchors of the AFNB are needed, while up to 32 random ones are not. Explanation B
+# is **false**, although it fitted the map as well as A did. Without its 100 strongest anchors of the APNB, the house accuracy is
 # [1.00](claim:apnb-without-hundred); with shuffled keys it is [1.00](claim:apnb-shuffled). The map shows correctly where
 # the weights of the APNB are, but the houses of this network do not depend on them.
 #
