@@ -469,7 +469,7 @@ lesson.claim("anchors-removed", correct[None, "110 anchors"], within=1)
 # network that was trained with anchors reaches [60](claim:anchors-trained), and stays there when it gets all
 # positions as keys ([60](claim:anchors-removed)): its keys still work after averaging. With the mean of the whole
 # map as the only key, [37](claim:level-one) of the 60 remain: every position gets the same output, so the network
-# can only predict the most frequent pattern of the scene (the majority vote of lesson 2).
+# cannot match a house with its own balloon. That is about the accuracy of the majority vote of lesson 2.
 #
 # </details>
 

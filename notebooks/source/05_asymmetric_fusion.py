@@ -32,7 +32,7 @@ from torch import nn
 
 from annlib.config import ModelConfig
 from annlib.course import checks, plots, widgets
-from annlib.course.attention import attention_of
+from annlib.course.attention import attention_of, house_answers
 from annlib.course.costs import say_stages, walk
 from annlib.course.guesses import Predictions
 from annlib.course.interventions import (
@@ -44,6 +44,7 @@ from annlib.course.interventions import (
 )
 from annlib.course.lesson import open_lesson
 from annlib.data.balloon_town.dataset import make_scene
+from annlib.data.balloon_town.layout import CLASS_NAMES, HOUSES
 from annlib.data.datasets import FIRST_VAL_SEED
 from annlib.model.ann import ANN
 from annlib.model.asymmetric import AFNB, PyramidPool
@@ -568,6 +569,12 @@ num_houses = {name: 60 * one.houses for name, one in zeroed.items()}
 predictions.compare("5.4", guess_zeroed, num_houses["afnb"], tolerance=0.1, between=(0, 60))
 for name, one in zeroed.items():
     print(f"{name} zeroed: at edges {one.edges:.1%}, houses {num_houses[name]:.0f} of 60")
+with changed_attention(ann, lambda weights: 0 * weights, "afnb.attention"):
+    predicted = [label for one in scenes for label in house_answers(ann, one)]
+labels = [house.label for one in scenes for house in one.houses]
+for label in HOUSES:
+    found = [p == label for p, own in zip(predicted, labels, strict=True) if own == label]
+    print(f"afnb zeroed: {sum(found):2d} of {len(found)} {CLASS_NAMES[label]} houses correct")
 lesson.claim("zeroed-afnb", num_houses["afnb"], within=2)
 lesson.claim("zeroed-apnb", num_houses["apnb"], within=1)
 
@@ -575,9 +582,12 @@ lesson.claim("zeroed-apnb", num_houses["apnb"], within=1)
 # <details>
 # <summary>After you have run the cell: what came out, and why</summary>
 #
-# Without the AFNB's context, [35](claim:zeroed-afnb) of 60 houses are correct, about as many as a majority vote over
-# the balloons of a scene would get. Without the APNB's context, all [60](claim:zeroed-apnb) stay correct. So in this
-# network the AFNB matches houses with balloons.
+# Without the AFNB's context, [35](claim:zeroed-afnb) of 60 houses are correct. Without the APNB's context, all
+# [60](claim:zeroed-apnb) stay correct. So in this network the AFNB matches houses with balloons.
+#
+# 35 of 60 is about what a majority vote over the balloons of a scene would get. It is tempting to conclude that the
+# ablated network votes. Look at the classes before you do: nearly all homes are lost, and nearly all shops stay correct.
+# A vote would not prefer a class. The ablated network has a bias towards two of the three classes.
 #
 # An ablation shows what a *trained* network depends on. It does not show what a network trained without the block could
 # have learned; for that, it must be trained without the block.
@@ -588,13 +598,13 @@ lesson.claim("zeroed-apnb", num_houses["apnb"], within=1)
 #
 # The slider multiplies the context of one block. Try this, and explain each result:
 #
-# 1. Block AFNB: move **context x** from 1 down to 0. Which houses change first, and to which class? Is that class the
-#    majority of the scene?
+# 1. Block AFNB: move **context x** from 1 down to 0. Which house changes first, and to which class? Three of the four
+#    balloons here have a belt. Which class would a majority vote give to all houses, and is it what you see at 0?
 # 2. Block AFNB: move it up to 2. Why do the houses hardly change?
 # 3. Block APNB: move it from 1 to 0. The houses stay. What else in the prediction changes? Look at the edges.
 
 # %%
-widgets.context_scale(ann, scene)
+widgets.context_scale(ann, scenes[8])
 
 # %%
 attention = attention_of(ann, scene.image)["afnb.attention"]
@@ -611,7 +621,7 @@ plots.house_attention(scene, {"AFNB of the trained ANN": ("afnb", attention)})
 # | APNB alone | 3 of 5 | [0.877](result:balloon_town.md) | [0.583](result:balloon_town.md) |
 # | ANN: AFNB, then APNB | 5 of 5 | [1.000](result:balloon_town.md) | [0.999](result:balloon_town.md) |
 #
-# How sure is this? The runs are bimodal: most succeed, some stay near the majority vote, so compare *how many succeed*.
+# How sure is this? The runs are bimodal: most succeed, some stay far below, so compare *how many succeed*.
 # ANN against FCN is 5 of 5 against 0 of 5; Fisher's exact test gives $p$ = [0.008](given:fisher). ANN against APNB alone
 # is 5 of 5 against 3 of 5, and there $p$ = [0.44](given:fisher): a difference at least this large would occur in almost
 # half of such comparisons if the two networks were equally good. **Five seeds do not decide whether the AFNB helps.**
@@ -628,9 +638,9 @@ plots.house_attention(scene, {"AFNB of the trained ANN": ("afnb", attention)})
 # it. Retrained networks are better evidence, but five seeds of one toy data set do not decide either. Let students say
 # which third experiment they want (ANN without its APNB, retrained; or twenty seeds).
 #
-# Answers, context slider: (1) watch the sentence below the figure: houses change to the class of the majority. (2) The
-# matching balloon already dominates the context; more of it changes the logits, not which is the largest. (3) Some
-# pixels at edges.
+# Answers, context slider: (1) a home becomes a shop at 0.25, and at 0 all three houses are shops, although a vote would
+# make all of them homes. (2) The correct class already has the largest logit; more context keeps it so, and makes edges
+# slightly worse. (3) Some pixels at edges.
 
 # %% [markdown]
 # ## Does it transfer? Other data, other implementations

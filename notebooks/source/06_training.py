@@ -477,8 +477,8 @@ guess_recipe = "higher"  # solution
 # Run the next cell, then try this while it trains (a step takes a tenth of a second or so):
 #
 # 1. Which classes appear first in the prediction, which last? Compare with their sizes.
-# 2. The curve "houses" stays near 1/3 while mIoU rises, and later may stay near [0.6](given:vote), the majority vote of
-#    lesson 2. What does the network learn in the meantime, and why must it learn that first?
+# 2. The curve "houses" stays near 1/3 while mIoU rises, and later may stay near [0.6](given:vote), the accuracy of
+#    the majority vote of lesson 2. What does the network learn in the meantime, and why must it learn that first?
 # 3. Press **Pause** after some 200 steps, look at the houses, then press **Go on**. Can you see the pause in the curve?
 #    (**Stop and keep** ends the run for good; the network keeps its weights.)
 
@@ -572,7 +572,7 @@ for name, model in {"ANN": ann, "FCN": fcn}.items():
 # (± is the standard deviation over the five runs; lesson 8 turns it into a confidence interval.)
 #
 # Between FCN and ANN the worst seeds differ as clearly as the means: the gap is a hundred times the spread. The
-# non-local network, in the row between them, solves the task with some seeds and stays near the majority vote with
+# non-local network, in the row between them, solves the task with some seeds and stays near half of the houses with
 # others. Its mean describes none of its runs. (Whether ANN is more reliable than it, five seeds do not decide: 5
 # successes against 3; see lesson 5.)
 #
