@@ -674,7 +674,9 @@ lesson.claim("flipped-share", 100 * flipped / total, within=2, unit="%")
 photo, street_net = sample_photo(), street_network()
 assert photo.ndim == 3 and photo.dtype == np.uint8  # (H, W, 3)
 if street_net is not None:
-    for name, net, image in [("scene", ann, scene.image), ("photo", street_net, photo)]:
+    subjects = [("scene", ann, scene.image), ("photo", street_net, photo)]
+    subjects += [("photo, random weights", untrained(street_net, seed), photo)]
+    for name, net, image in subjects:
         for block, one in attention_of(net, image).items():
             clear = float((one.weights.amax(-1) >= 0.5).float().mean())
             bits = float(entropy(one.weights).median())
@@ -682,8 +684,9 @@ if street_net is not None:
             print(f"    their attention to one anchor; median entropy {bits:.1f} bits")
 
 # %% [markdown]
-# Choose a pixel of the sky, of the roof, of a tree and of a person as the query. Try this, and write one sentence for
-# each:
+# Do not read the entropy of the photo without its control: a network with random weights can have very concentrated
+# attention, too. Now choose a pixel of the sky, of the roof, of a tree and of a person as the query. Try this, and write
+# one sentence for each:
 #
 # 1. Block AFNB, then APNB: do queries of the same kind of object attend to the same cells? To which?
 # 2. Set **beside it** to "random weights", then to "shuffled keys". For which query could you say, without its label,
