@@ -586,7 +586,7 @@ lesson.claim("zeroed-apnb", num_houses["apnb"], within=1)
 # [60](claim:zeroed-apnb) stay correct. So in this network the AFNB matches houses with balloons.
 #
 # 35 of 60 is about what a majority vote over the balloons of a scene would get. It is tempting to conclude that the
-# ablated network votes. Look at the classes before you do: nearly all homes are lost, and nearly all shops stay correct.
+# ablated network votes. Look at the classes before you do: nearly all homes are lost, and the shops stay correct.
 # A vote would not prefer a class. The ablated network has a bias towards two of the three classes.
 #
 # An ablation shows what a *trained* network depends on. It does not show what a network trained without the block could
