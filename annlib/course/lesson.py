@@ -46,6 +46,7 @@ PLACES = {  # of numbers that others published
     "mmseg-cityscapes": "MMSegmentation, its table for Cityscapes",
     "mmseg-ade20k": "MMSegmentation, its table for ADE20K",
     "mmseg-voc12aug": "MMSegmentation, its table for Pascal VOC 2012 + Aug",
+    "paddleseg": "PaddleSeg, its table for Cityscapes",
     "ccnet-abstract": "CCNet, abstract",
 }
 

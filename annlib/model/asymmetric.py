@@ -102,7 +102,7 @@ class APNB(nn.Module):
         self, channels: int, key_channels: int, value_channels: int, pool_scales: tuple[int, ...]
     ):
         super().__init__()
-        # The paper draws two projections; the released models use one for query and key.
+        # Released code: one projection for query and key. Accounts of the paper's Fig. 3 differ.
         self.attention = AsymmetricAttention(
             channels, channels, key_channels, value_channels, pool_scales, True
         )

@@ -36,7 +36,7 @@ def cell(student: Callable[[int, int, int], tuple[int, int]]) -> None:
             "One of them leaves the side.": all(s >= 0 and max(s, e) <= side for s, e in edges),
             "A cell with start = end is empty, and has no mean.": all(s < e for s, e in edges),
             "Your end is the last position; it must be one further.": missing != ends,
-            f"Positions {sorted(missing)} are in no cell, so in no anchor.": not missing,
+            f"Positions {sorted(missing)} are in no cell, so no anchor contains them.": not missing,
             "Here the side divides evenly: none is shared.": right or side % level,
             "cells do not overlap": right or sum(e - s for s, e in edges) > side,
             "Round index x side / level down, (index + 1) x side / level up.": right,
@@ -151,7 +151,7 @@ def distinct_features(block: nn.Module, channels: int, levels: Levels) -> Tensor
 
 
 def check_block(block: nn.Module, features: Tensor, levels: Levels, otherwise: str) -> None:
-    hint = "Sample keys and values, both; the query keeps all N positions."
+    hint = "Pool keys and values, both; the query keeps all N positions."
     output = attempt(block, features, hint=hint)
     got, wanted = output.shape, features.shape
     expect(got == wanted, "shape of the pyramid block's output", wanted, got)

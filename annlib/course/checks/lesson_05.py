@@ -28,10 +28,10 @@ def afnb_shapes(student: Callable[[Shape, Shape, int, int], Mapping[str, Shape]]
         both = (low[0] + high[0], *high[1:])
         slips = {
             ("query", (keys, low_positions)): "The query comes from the high-level map.",
-            ("query", (keys, anchors)): "The query is not sampled: it keeps all positions.",
-            ("key", (keys, low_positions)): "The key is sampled: S anchors, whatever the size.",
-            ("key", (keys, positions)): "The key comes from the low-level map, and is sampled.",
-            ("value", (keys, low_positions)): "The value is sampled as the key is: S anchors.",
+            ("query", (keys, anchors)): "The query is not pooled: it keeps all positions.",
+            ("key", (keys, low_positions)): "The key is pooled: S anchors, whatever the size.",
+            ("key", (keys, positions)): "The key comes from the low-level map, and is pooled.",
+            ("value", (keys, low_positions)): "The value is pooled as the key is: S anchors.",
             ("weights", (anchors, positions)): "A row belongs to one query position: N rows.",
             ("weights", (low_positions, anchors)): "The queries come from the high-level map.",
             ("weights", (positions, low_positions)): "The keys are S anchors of the low-level map.",

@@ -359,7 +359,7 @@ def two_maps(model: ANN, scene: Scene) -> AttentionExplorer:
 
 
 LEVELS = (1, 2, 3, 4, 6, 8, 12, 16)
-ANCHORS, POSITIONS = "anchors of the ticked levels", "every position (lesson 2)"
+ANCHORS, POSITIONS = "ticked levels", "every position (lesson 2)"
 
 
 def anchor_map(model: Baseline, scene: Scene) -> AttentionExplorer:

@@ -119,7 +119,7 @@ FUSION = Gallery(
         "a ReLU at the end": Wrong(WithReLU, "without one"),
         "the output is as large as low": Wrong(SizeOfLow, "the queries decide"),
         "low takes no part": Wrong(LowUnused, "takes no part"),
-        "nothing is sampled": Wrong(EverybodyAnswers, "sample keys and values"),
+        "nothing is sampled": Wrong(EverybodyAnswers, "pool keys and values"),
         "high before context": Wrong(HighFirst, "context first"),
         "added after fusing": Wrong(AddedTwice, "nothing is added"),
         "no scale": Wrong(NoScale, "scale is missing"),

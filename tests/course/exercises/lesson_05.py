@@ -47,9 +47,9 @@ SHAPES = Gallery(
         "low asks": Wrong(
             but("query", lambda lo, hi, k, s: (k, lo[1] * lo[2])), "the high-level map"
         ),
-        "the query is sampled": Wrong(but("query", lambda lo, hi, k, s: (k, s)), "not sampled"),
+        "the query is sampled": Wrong(but("query", lambda lo, hi, k, s: (k, s)), "not pooled"),
         "the key is not sampled": Wrong(
-            but("key", lambda lo, hi, k, s: (k, lo[1] * lo[2])), "key is sampled"
+            but("key", lambda lo, hi, k, s: (k, lo[1] * lo[2])), "key is pooled"
         ),
         "values not sampled": Wrong(
             but("value", lambda lo, hi, k, s: (k, lo[1] * lo[2])), "as the key is"

@@ -181,7 +181,7 @@ GALLERIES = {
             "a softmax of weights": Wrong(softmax_again, "ratios"),
             "the loss is handed out evenly": Wrong(spread_evenly, "ratios"),
             "writes into its input": Wrong(in_place, "copy"),
-            "one more than asked for": Wrong(one_too_many, "must be off in every row"),
+            "one more than asked for": Wrong(one_too_many, "must be zero in every row"),
         },
     ),
     "bright": Gallery(
@@ -190,7 +190,7 @@ GALLERIES = {
         wrong={
             "a house that needs its balloon": Wrong((95, 92), "needed"),
             "a house that a vote gets right": Wrong((95, 42), "by chance"),
-            "sky looks nowhere in particular": Wrong((50, 100), "not bright"),
+            "sky looks nowhere in particular": Wrong((50, 100), "no weight is large"),
             "column first": Wrong((150, 12), "outside"),
             "on a border": Wrong((127, 96), "border"),
             "one number": Wrong(95, "two whole numbers"),

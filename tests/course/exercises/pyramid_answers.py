@@ -152,7 +152,7 @@ APNB = Gallery(
         "softmax over those who ask": Wrong(SoftmaxOverN, "runs over N"),
         "no scale": Wrong(NoScale, "scale is missing"),
         "scale by the anchors": Wrong(ScaleOfS, "√S"),
-        "sampled before projected": Wrong(PooledFirst, "project, then sample"),
+        "sampled before projected": Wrong(PooledFirst, "project, then pool"),
         "largest instead of mean": Wrong(Largest, "is its mean"),
         "values not sampled": Wrong(ValuesNotSampled, "keys and values, both"),
         "map before context": Wrong(MapFirst, "context first"),
