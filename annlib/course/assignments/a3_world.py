@@ -21,7 +21,7 @@ NOISE = 0.2
 WIDTH = 24  # channels inside the network
 BATCH, LEARNING_RATE = 8, 0.01
 TEST_SEED, TEST_COUNT = 2**31, 128
-PART = 16  # maps are scored so many at a time, which is twice as fast as all at once
+PART = 16  # maps are scored so many at a time, which is twice as fast as all together
 IGNORE = 255
 
 
