@@ -64,10 +64,7 @@ def larger(squares: Tensor) -> Tensor:
     return squares.repeat_interleave(SIDE, -2).repeat_interleave(SIDE, -1)
 
 
-@cache
-def scored_maps() -> Maps:
-    """Those that a score is taken on; never trained on."""
-    return maps(TEST_SEED, TEST_COUNT)
+scored_maps = cache(lambda: maps(TEST_SEED, TEST_COUNT))  # never trained on
 
 
 def training_maps(seed: int, step: int) -> Maps:
@@ -152,10 +149,7 @@ def t_quantile(share: float, df: int) -> float:
     return math.sqrt(df) * math.tan(torch.lerp(angles[after - 1], angles[after], part).item())
 
 
-@cache
-def warmed_up(run: Callable[[int, int, int], float], variant: int) -> None:
-    """Libraries are loaded at the first call of a run."""
-    run(variant, 0, 1)
+warmed_up = cache(lambda run, variant: run(variant, 0, 1))  # the first call loads libraries
 
 
 def seconds_of(run: Callable[[int, int, int], float], variant: int, steps: int) -> float:
