@@ -14,7 +14,7 @@ import torch
 from attacks import ATTACKS, NOTHING, REFUSED, cells_of, outcomes
 from cheats import CHEATS, attempted
 from in_process import AS_USER, ROOT, lost, marks_for, solutions
-from known import FILES, Gallery, changed_files, mistaken, until
+from known import FILES, REMEMBERED, Gallery, changed_files, mistaken, until
 
 from annlib.course.assignments.a1 import A1
 from annlib.course.assignments.a2 import A2
@@ -56,6 +56,8 @@ def blank(assignment: Assignment) -> list[str]:
 def answers_to(assignment: Assignment, gallery: Gallery) -> list[str]:
     """The lines of one task: answers, right and wrong; files beside the right one."""
     reference, files = solutions(assignment), FILES.get(assignment.name)
+    if gallery.task == "ablation":
+        reference["run"] += REMEMBERED
     whole = until(reference, gallery.cell)
     codes = {"the reference": whole} | {n: f"{whole}\n{code}" for n, code in gallery.right.items()}
     codes |= {n: mistaken(reference, gallery.cell, one) for n, one in gallery.wrong.items()}
