@@ -12,6 +12,7 @@ from pathlib import Path
 import a1_answers as answers
 import nbformat
 import pytest
+import torch
 import whole_class
 from in_process import AS_USER, ROOT, solutions
 
@@ -161,6 +162,19 @@ def test_a_fault_of_the_grader_stops_nobody_else(
     assert "KeyError" in note_on(anna) and "KeyError" not in page_of(anna)
     pretended["anna"] = 1.0
     assert [one.points for one in graded(inbox, out, 1, resume=True)] == [1, 1]
+
+
+def test_each_submission_is_judged_by_one_thread(
+    tmp_path: Path, pretended: dict[str, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Torch's threads wait for each other by computing: two took ten times the processor time."""
+    inner, used, before = batch.mark, [], torch.get_num_threads()
+    monkeypatch.setattr(batch, "mark", lambda *a: used.append(torch.get_num_threads()) or inner(*a))
+    pretended["anna"] = 1.0
+    torch.set_num_threads(2)
+    graded(class_of(tmp_path / "inbox", "anna"), tmp_path / "out", 1)
+    torch.set_num_threads(before)
+    assert used == [1]
 
 
 def test_another_seed_in_the_same_folder_is_refused(
