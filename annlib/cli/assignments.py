@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated
 
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
 
 from annlib.cli.common import at_least_one
 
@@ -28,7 +28,7 @@ def named(name: str):  # -> Assignment; imported when it is needed
 class Release:
     """Write the zip for students: the notebook without solutions, and the public checks."""
 
-    assignment: Annotated[str, Positional]
+    assignment: Annotated[Positional[str], arg(metavar="ASSIGNMENT")]
     """A1, A2, A3, or the folder of an assignment of your own."""
     out: Path = Path("build/assignments")
     """Folder of the zip."""
@@ -45,7 +45,7 @@ class Release:
 class Export:
     """Write a source notebook for nbgrader, for a course that is graded with it."""
 
-    assignment: Annotated[str, Positional]
+    assignment: Annotated[Positional[str], arg(metavar="ASSIGNMENT")]
     """A1, A2, A3, or the folder of an assignment of your own."""
     out: Path = Path("build/nbgrader/source")
     """Folder `source` of nbgrader's course."""
@@ -60,7 +60,7 @@ class Export:
 class New:
     """Make the folder of an assignment of your own, which can be released and graded as it is."""
 
-    name: Annotated[str, Positional]
+    name: Annotated[Positional[str], arg(metavar="NAME")]
     """Such as A4; it becomes the name of the notebook."""
     out: Path = Path()
     """Where the folder NAME is made."""
@@ -77,34 +77,35 @@ COMMANDS = {"release": Release, "export": Export, "new": New}
 
 @dataclass(frozen=True)
 class Grade:
-    """Grade a folder of submissions, one file or folder a student, in a sandbox.
+    """Grade a folder of submissions, one file or folder per student, in a sandbox.
 
-    Answers to open questions are read by a person: answers.html has them, by_hand.csv takes points
-    and remarks, for other tasks, too; the next call, with --resume, counts them. Lists, points and
-    rules are kept in the output folder: the next call needs none of these options.
+    A person reads the answers to open questions: answers.html shows them. Write points and remarks
+    into by_hand.csv, also for other tasks, and grade again with --resume: then they count. The
+    output folder keeps lists, points and rules, so the next call does not need these options.
     """
 
-    assignment: Annotated[str, Positional]
+    assignment: Annotated[Positional[str], arg(metavar="ASSIGNMENT")]
     """A1, A2, A3, or the folder of an assignment of your own."""
-    submissions: Annotated[Path, Positional]
+    submissions: Annotated[Positional[Path], arg(metavar="SUBMISSIONS")]
+    """Folder with NAME.ipynb, NAME.zip, NAME.py or a folder NAME for each student."""
     out: Path | None = None
     """Folder of grades.csv, feedback and report; else build/grades/NAME."""
     jobs: int = 2
     """Submissions at a time; each takes a core and up to 4 GiB."""
     seed: int | None = None
-    """Of the numbers in hidden tests; drawn and kept in the folder unless given."""
+    """Seed of the numbers in hidden tests; unless given, it is drawn and kept in the folder."""
     roster: Path | None = None
     """CSV with columns id, name, group, or the list that Moodle or Canvas exports."""
     late: Path | None = None
     """CSV with lines `student,days`, or with a heading, as a learning platform exports it."""
     late_percent: float | None = None
-    """Off for each day begun; 10 unless points.toml says otherwise."""
+    """Percent taken off for each day begun; 10 unless points.toml says otherwise."""
     late_days: float | None = None
-    """After so many days nothing is left; 3 unless points.toml says otherwise."""
+    """Days late after which no points are left; 3 unless points.toml says otherwise."""
     grace: float | None = None
-    """Minutes late that cost nothing; 0 unless points.toml says otherwise."""
+    """Minutes late that cost no points; 0 unless points.toml says otherwise."""
     requests: Path | None = None
-    """CSV with lines `student,task,reason`: what students ask to have looked at again."""
+    """CSV with lines `student,task,reason`: work that students ask to have graded again."""
     points: Path | None = None
     """TOML file with points of tasks, checks and criteria."""
     anonymous: bool = False
@@ -112,12 +113,12 @@ class Grade:
     unsafe: bool = False
     """Go on without bubblewrap: submissions can then read and delete your files."""
     as_user: str | None = None
-    """NAME or number of the user who runs the submissions, where root grades; such as nobody."""
+    """If root grades: NAME or number of the user who runs the submissions, such as nobody."""
     share: tuple[int, int] | None = None
-    """N M: the N-th of M equal shares only (1 1 is all), for array jobs on several machines that
-    share a disk. Give all of them the same --seed; then grade with --resume for the tables."""
+    """N M: only the N-th of M equal shares (1 1 is all), for machines that share a disk. Give
+    all of them the same --seed; then grade with --resume, which writes the tables."""
     resume: bool = False
-    """Leave out what was graded before and has not changed, nor have the tests."""
+    """Skip submissions that were graded before, unless they or the tests have changed."""
 
     def run(self) -> None:
         from annlib.grader.batch import asked_again, grade, keep, kept_seed, write_all

@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
+import torch
+
 from annlib.grader.by_hand import SHEET, sheet_csv
 from annlib.grader.confine import Limits
 from annlib.grader.feedback import answers_page, feedback, page
@@ -113,7 +115,8 @@ def grade(
     waiting = [one for one in submissions if one.student not in done]
     with tempfile.TemporaryDirectory(prefix="annlib-grader-") as folder:
         sandbox = open_sandbox(stage_worker(Path(folder)), unsafe, user)
-        with ThreadPoolExecutor(jobs) as pool:
+        # One thread each: torch's own wait for each other by computing, and take the workers' time.
+        with ThreadPoolExecutor(jobs, "marks", torch.set_num_threads, (1,)) as pool:
             tasks = {pool.submit(mark, assignment, s, seed, sandbox, limits): s for s in waiting}
             try:
                 for number, task in enumerate(as_completed(tasks), len(done) + 1):

@@ -18,9 +18,7 @@ HEADS = ["student", "task", "points", "remark", "answer", "note"]
 FILLED_IN = 4  # cells of a line; the others are written here
 PRINT = re.compile(r"x[0-9a-f]{32}|")  # digits alone would be a number to a spreadsheet
 TEMPLATE = "*Your answer*"
-CHANGED = (
-    "The answer has changed since. Read it again, then empty the cell to the left of this one."
-)
+CHANGED = "The answer has changed since. Read it again, then empty the cell to the left of this."
 
 
 class Given(NamedTuple):

@@ -11,13 +11,7 @@ from typing import NamedTuple
 
 from annlib.grader.by_hand import SHEET, Sheet, counts, read_sheet
 from annlib.grader.judge import Assignment, Check, Files, Generator, Mark, Result, Task
-from annlib.grader.roster import (
-    LatePolicy,
-    Roster,
-    finder,
-    read_days,
-    read_tasks,
-)
+from annlib.grader.roster import LatePolicy, Roster, finder, read_days, read_tasks
 from annlib.model.checkpoint import write_atomically
 
 FILES = ("roster.csv", "late.csv", "requests.csv", "points.toml")  # of the teacher's

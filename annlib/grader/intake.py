@@ -102,11 +102,8 @@ def opened(folder: Path, path: Path) -> Readers:
 
 
 def is_handed_in(path: Path) -> bool:
-    return (
-        path.is_file()
-        and not path.is_symlink()
-        and not any(map(NO_SUBMISSION.fullmatch, path.parts))
-    )
+    ordinary = path.is_file() and not path.is_symlink()
+    return ordinary and not any(map(NO_SUBMISSION.fullmatch, path.parts))
 
 
 def opened_zip(data: bytes) -> Readers:

@@ -470,8 +470,7 @@ def mark(
     files_note = assignment.note(files)[:LONGEST_NOTE]
     notes = ". ".join(filter(None, (submission.note, files_note, earlier and BETTER)))
     facts = (submission.student, submission.files, submission.problem, ended, tuple(failures))
-    notes = notes[:LONGEST_NOTE]
-    opened = (submission.open_answers, notes, files_note, submission.images)
+    opened = (submission.open_answers, notes[:LONGEST_NOTE], files_note, submission.images)
     return Result(*facts, tuple(given), *opened)
 
 

@@ -151,7 +151,7 @@ def class_report(
             ("student", "student", "what", "how much"),
             [(book.name(a), book.name(b), *rest) for a, b, *rest in book.similar],
         ),
-        "The same note": (
+        "Files with the same note": (
             ("note", "students"),
             [(note, ", ".join(who)) for note, who in same.items() if note and len(who) > 1],
         ),

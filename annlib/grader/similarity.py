@@ -9,8 +9,9 @@ import keyword
 import re
 import tokenize
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from itertools import combinations
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from itertools import combinations, islice
 from zlib import crc32
 
 from annlib.grader.judge import Submission
@@ -19,7 +20,7 @@ TOKENS, WORDS, WINDOW = 12, 6, 4  # a passage of 12 + 4 - 1 tokens of code is su
 # Fingerprints of one's own, and the part of the shorter work that is shared. Answers to A1 to A3
 # that were written independently share 0.2 and less, with one of three parts rewritten 0.6.
 LEAST, ENOUGH = 5, 0.5
-MOST_TOKENS = 30_000  # that are looked at: a notebook may have millions
+MOST_TOKENS = 30_000  # that are looked at, with layout: a notebook may have millions
 COMMON = 1 / 3  # of a class: what so many have comes from the course, or is the usual way
 LAYOUT = (
     *(tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT),
@@ -28,21 +29,21 @@ LAYOUT = (
 Row = tuple[str, str, str, str]
 
 
+def python_tokens(cells: Iterable[str]) -> Iterator[tokenize.TokenInfo]:
+    """Of all cells; of one that is not Python, those up to there."""
+    for cell in cells:
+        with suppress(tokenize.TokenError, SyntaxError):
+            yield from tokenize.generate_tokens(io.StringIO(cell).readline)
+
+
 def code_tokens(cells: Iterable[str], renamed: bool = True) -> list[str]:
     """Without layout and comments; renamed: one name, number or string is as good as another."""
     found = []
-    for cell in cells:
-        try:
-            for token in tokenize.generate_tokens(io.StringIO(cell).readline):
-                name = token.type == tokenize.NAME and not keyword.iskeyword(token.string)
-                value = token.type in (tokenize.NUMBER, tokenize.STRING)
-                if token.type not in LAYOUT:
-                    kind = "name" if name else "value" if value else token.string
-                    found.append(kind if renamed else token.string)
-                if len(found) == MOST_TOKENS:
-                    return found
-        except (tokenize.TokenError, SyntaxError):  # a cell that is not Python, up to there
-            pass
+    for token in islice(python_tokens(cells), MOST_TOKENS):
+        name = token.type == tokenize.NAME and not keyword.iskeyword(token.string)
+        value = token.type in (tokenize.NUMBER, tokenize.STRING)
+        kind = "name" if name else "value" if value else token.string
+        found += [kind if renamed else token.string] if token.type not in LAYOUT else []
     return found
 
 

@@ -38,9 +38,7 @@ def read_table(path: Path) -> tuple[str, list[Line]]:
                 lines.append(Line(f"{path}, line {start}", cells))
             start = reader.line_num + 1
     except csv.Error as error:
-        raise ValueError(
-            f"{path}, line {start}: {error}. Is a quotation mark missing there?"
-        ) from error
+        raise ValueError(f"{path}, line {start}: {error}. Is a quote missing there?") from error
     return mark, lines
 
 

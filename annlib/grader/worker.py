@@ -126,7 +126,6 @@ def run_cells(
     """Runs them in order, in `names`; returns what failed, [{"cell": 3, "type": ..., ...}].
 
     first: takes what each name was at the end of the cell that defined it, whatever later ones did
-
     prelude: the imports of the assignment, for those who deleted them. A cell that misses a name
     is run again after the others: cells may have been moved. Once the time of all cells is used up,
     each of the others has a second, enough to define functions.

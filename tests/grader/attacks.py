@@ -5,10 +5,15 @@ there afterwards. "nothing": the submission, whose further cells FOOLED are, get
 reaches nothing; each has a worker of its own.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from cheats import FOOLED, INSIDE
 from in_process import ROOT
+
+from annlib.grader.confine import Limits
+from annlib.grader.judge import Call, encoded
+from annlib.grader.sandbox import Sandbox, run_worker
 
 REFUSED, NOTHING = "refused", "nothing"
 
@@ -235,3 +240,14 @@ def cells_of(attack: Attack) -> tuple[str, ...]:
     """An attack, then answers that have a value but are wrong."""
     answers = 3 * ("found()",) if "def found" in attack.code else ANSWERS
     return (attack.code, FOOLED.format(*answers))
+
+
+def outcomes(attacks: Sequence[Attack], sandbox: Sandbox) -> list[int]:
+    """Runs attacks in one worker, which must be there in the end.  -> for each 1, if refused"""
+    cells = [TOOLS, *(f"attempt({one.code!r})" for one in attacks)]
+    asked = encoded([Call("outcomes", ())])
+    limits = Limits(memory_gib=2)
+    found = run_worker(sandbox, limits, "import torch", cells, {}, [], asked, encoded([], 2))
+    if (found.ended, found.failures) != ("finished", []):
+        raise RuntimeError(f"the worker is gone ({found.ended}), or cells failed: {found.failures}")
+    return found.answers[0].arrays["output"].tolist()

@@ -11,10 +11,10 @@ import a1_answers
 import a2_answers
 import a3_answers
 import torch
-from attacks import ATTACKS, NOTHING, cells_of
+from attacks import ATTACKS, NOTHING, REFUSED, cells_of, outcomes
 from cheats import CHEATS, attempted
 from in_process import AS_USER, ROOT, lost, marks_for, solutions
-from known import FILES, Gallery, changed_files, mistaken, until
+from known import FILES, REMEMBERED, Gallery, changed_files, mistaken, until
 
 from annlib.course.assignments.a1 import A1
 from annlib.course.assignments.a2 import A2
@@ -23,7 +23,7 @@ from annlib.engine.results import device_name
 from annlib.grader.intake import parsed
 from annlib.grader.judge import Assignment
 from annlib.grader.release import edition
-from annlib.grader.sandbox import open_sandbox, stage_worker
+from annlib.grader.sandbox import open_sandbox, stage_worker, why_not
 
 PAGE = ROOT / "data/results/grader.md"
 KNOWN = ((A1, a1_answers.GALLERIES), (A2, a2_answers.GALLERIES), (A3, a3_answers.GALLERIES))
@@ -56,6 +56,8 @@ def blank(assignment: Assignment) -> list[str]:
 def answers_to(assignment: Assignment, gallery: Gallery) -> list[str]:
     """The lines of one task: answers, right and wrong; files beside the right one."""
     reference, files = solutions(assignment), FILES.get(assignment.name)
+    if gallery.task == "ablation":
+        reference["run"] += REMEMBERED
     whole = until(reference, gallery.cell)
     codes = {"the reference": whole} | {n: f"{whole}\n{code}" for n, code in gallery.right.items()}
     codes |= {n: mistaken(reference, gallery.cell, one) for n, one in gallery.wrong.items()}
@@ -86,6 +88,20 @@ def cheats(folder: Path) -> list[str]:
     return lines
 
 
+def refused() -> list[str]:
+    """What became of the attacks that run in one worker, and of grading as root."""
+    tried = [one for one in ATTACKS if one.must == REFUSED]
+    with tempfile.TemporaryDirectory() as name:
+        sandbox = open_sandbox(stage_worker(Path(name) / "stage"), unsafe=False, user=AS_USER)
+        found = outcomes(tried, sandbox)
+    got = [one.name for one, outcome in zip(tried, found, strict=True) if outcome != 1]
+    said = why_not() if AS_USER else "not tried: this was not started by root"
+    return [
+        f"{len(tried)} more, all in one worker: {len(got)} were not refused{': ' * bool(got)}"
+        f"{', '.join(got)}. Started by root, without a user for the workers: {said}"
+    ]
+
+
 def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -106,6 +122,8 @@ def main() -> None:
             row("what it tries", "points", "reached", "ended", "errors"),
             "|---|---|---|---|---|",
             *cheats(folder),
+            "",
+            *refused(),
         ]
     PAGE.write_text("\n".join(lines) + "\n", encoding="utf-8")
     print(PAGE)

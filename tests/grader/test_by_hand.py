@@ -291,5 +291,5 @@ def test_an_answer_has_a_fingerprint_of_its_own_and_an_untouched_one_is_flagged(
 def test_student_reads_the_sum_once_all_is_read() -> None:
     book = Gradebook(days={"anna": 1})
     read = book._replace(given={("anna", NAME): Given(1, "")})
-    assert "In all, with what a person read: 2.7 of 20" in feedback_of(result("anna"), read)
-    assert "In all" not in feedback_of(result("anna"), book)
+    assert "that a person read: 2.7 of 20" in feedback_of(result("anna"), read)
+    assert "The total follows" in feedback_of(result("anna"), book)

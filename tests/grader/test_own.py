@@ -1,5 +1,6 @@
 """An assignment of a teacher's own, outside of the package, is released and graded like ours."""
 
+import runpy
 import subprocess
 import sys
 import zipfile
@@ -43,10 +44,8 @@ def test_the_skeleton_is_as_clean_as_our_own_code(tmp_path: Path) -> None:
 @pytest.mark.skipif(bool(missing), reason=f"no sandbox here: {missing}")
 def test_the_test_of_the_skeleton_passes(tmp_path: Path) -> None:
     """It grades the solution and two wrong answers in the sandbox."""
-    folder = make("A4", tmp_path)
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_a4.py"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout
+    test = runpy.run_path(str(make("A4", tmp_path) / "test_a4.py"))
+    test["test_points_of_the_solution_and_of_wrong_answers"](tmp_path)
 
 
 def test_what_is_not_an_assignment_says_how_to_make_one(tmp_path: Path) -> None:

@@ -164,7 +164,8 @@ def draw_scores(generator: Generator, variants: int, n: int, effect: float) -> T
 
 def draw_interval_task(generator: Generator, _: Files) -> list[Check]:
     def call(n: int, *failed: tuple[int, slice | int]) -> Call:
-        confidence = integer(generator, 90, 97) / 100
+        percent = integer(generator, 90, 96)
+        confidence = (percent + (percent >= 95)) / 100  # not 95: there the normal one is 1.96
         scores = draw_scores(generator, 2, n, 0.03)
         for variant, runs in failed:
             scores[variant, runs] = nan
