@@ -8,6 +8,23 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 
+def first_bytes(path: Path) -> bytes:
+    """At most 300 of them; none where there is no file."""
+    if not path.is_file():
+        return b""
+    with path.open("rb") as file:
+        return file.read(300)
+
+
+def what_came_instead(start: bytes) -> str:
+    """A sentence on the file whose first bytes these are, if it is a stand-in for another one."""
+    if start.startswith(b"version https://git-lfs"):
+        return " It is a Git LFS pointer, not the file itself: get that by `git lfs pull`."
+    if start.lstrip(b"\xef\xbb\xbf \t\r\n")[:9].lower().startswith((b"<!doctype", b"<html")):
+        return " It is a web page, such as of a login or an error: download the file itself."
+    return ""
+
+
 def write_atomically(path: Path, content: bytes) -> None:
     """Writes a whole new file over an older one, which stays if it cannot be written (OSError)."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.part")

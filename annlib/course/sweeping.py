@@ -84,8 +84,7 @@ def make_grid(
             raise ValueError(f"grid: {name} is {values!r}; it takes a list of values: [0, 1, 2].")
     points = [zip(grid, values, strict=True) for values in product(*grid.values())]
     given = [base | dict(one) for one in [*(points if grid or not runs else []), *runs]]
-    for parameters in given:
-        lesson.check_parameters(notebook, parameters)
+    given = [lesson.check_parameters(notebook, parameters) for parameters in given]
     everything = [known | parameters for parameters in given]
     texts = [json.dumps(parameters, sort_keys=True) for parameters in everything]
     for number, text in enumerate(texts, 1):
@@ -213,7 +212,7 @@ def sweep(grid: Grid, folder: Path, jobs: int = 2) -> Iterator[Outcome]:
     numbers = {outcome.number for outcome in finished}
     waiting = [(grid.notebook, c, folder) for c in grid.combinations if c.number not in numbers]
     if waiting:  # Ctrl-C reaches every process of a terminal: it ends a worker and its kernel
-        ends = signal.signal, (signal.SIGINT, signal.SIG_DFL)
+        ends = signal.signal, signal.SIGINT, signal.SIG_DFL
         yield from in_processes(run_one, waiting, jobs, *ends)
 
 

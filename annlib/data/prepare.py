@@ -23,6 +23,7 @@ from annlib.data.datasets import check_values
 from annlib.data.io import need_scipy, read_sbd
 from annlib.data.synthetic import Benchmark
 from annlib.download import download
+from annlib.files import first_bytes, what_came_instead
 
 DAMAGED = (tarfile.TarError, zipfile.BadZipFile, BadGzipFile, EOFError, zlib.error)
 
@@ -125,8 +126,9 @@ def unpack(archive: Path, root: Path, folder: str) -> None:
     except DAMAGED as error:
         reason = str(error).partition("\n")[0].rstrip(":")  # tarfile lists all that it has tried
         raise ValueError(
-            f"{archive} cannot be unpacked ({reason}). It may be cut off or another file: delete "
-            "it, download it again, and run the same command."
+            f"{archive} cannot be unpacked ({reason}).{what_came_instead(first_bytes(archive))} It "
+            "may be cut off or another file: delete it, download it again, and run the same "
+            "command."
         ) from error
     except OSError as error:
         raise OSError(

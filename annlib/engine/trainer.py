@@ -18,7 +18,7 @@ from annlib.config import Experiment, RuntimeConfig, experiment_from
 from annlib.data.check import training_problem
 from annlib.data.classes import DatasetSpec
 from annlib.data.datasets import DatasetSplits, SegmentationFolder, class_balance, label_pixels
-from annlib.data.loader import ResumableBatchSampler, make_loader
+from annlib.data.loader import ResumableBatchSampler, make_loader, worker_errors
 from annlib.engine import runs
 from annlib.engine.distributed import (
     any_rank,
@@ -176,6 +176,7 @@ class Trainer:
         if is_main():
             runs.forget_after(self.folder, self.step)  # those steps will be taken again
 
+    @worker_errors()
     def fit(
         self,
         train_data: Dataset,

@@ -13,7 +13,7 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
 from annlib.config import ModelConfig
-from annlib.files import write_atomically
+from annlib.files import first_bytes, what_came_instead, write_atomically
 
 PICKLE_STARTS = (b"PK\x03\x04", b"\x80")  # zip (torch.save) and bare pickle
 
@@ -117,10 +117,11 @@ def read_header(path: Path) -> Header:
 def refuse_pickle(path: Path) -> None:
     if not path.is_file():
         raise FileNotFoundError(f"There is no checkpoint {path}.")
-    with path.open("rb") as file:
-        start = file.read(9)
+    start = first_bytes(path)
+    if instead := what_came_instead(start):
+        raise ValueError(f"{path} is no checkpoint.{instead}")
     # The length of a safetensors header may look like a pickle's start, but "{" comes after it.
-    if start.startswith(PICKLE_STARTS) and start[8:] != b"{":
+    if start.startswith(PICKLE_STARTS) and start[8:9] != b"{":
         raise ValueError(
             f"{path} is a pickle (torch.save). Loading one can run any code, so annlib never does. "
             "Released weights of MMSegmentation are taken in by `annlib weights import FILE NAME`, "
