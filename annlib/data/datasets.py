@@ -1,5 +1,6 @@
 """Image and label files as torch data sets, and the training and validation split of a data set."""
 
+import zlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -131,6 +132,12 @@ def class_balance(pixels: Tensor, spec: DatasetSpec) -> tuple[float, ...]:
     counts = pixels[: spec.num_classes].double()
     ratios = counts[counts > 0].median() / counts.clamp(min=1)
     return tuple(round(w, 4) for w in torch.where(counts > 0, ratios.sqrt(), 1.0).tolist())
+
+
+def checksum_of_names(dataset: Dataset) -> str:
+    """CRC-32 of the names of the images, in order, or of how many rendered scenes there are."""
+    names = [path.name for path in getattr(dataset, "images", ())] or [str(len(dataset))]
+    return f"{zlib.crc32(chr(0).join(names).encode()):08x}"
 
 
 class DatasetSplits(NamedTuple):

@@ -1,6 +1,7 @@
 """What `make course` does: run both editions, judge them, write pages that need no network."""
 
 import html
+import json
 import re
 from collections.abc import Callable, Iterable
 from copy import deepcopy
@@ -102,9 +103,22 @@ def images_in(outputs: Iterable[NotebookNode]) -> list[str]:
     return [with_alt(image)["data"]["text/html"] for image in images]
 
 
+def ended_before(folder: Path, others: Iterable[Path]) -> list[Report]:
+    """Reports on the executed notebooks that a folder holds besides those."""
+    left = sorted({*folder.glob("[!.]*.ipynb")} - {*others})
+    notes = [(path, path.with_suffix(".run.json")) for path in left]
+    told = [(path, json.loads(note.read_bytes())) for path, note in notes if note.is_file()]
+    return [review(Run(path, path, one["seconds"], one["error"])) for path, one in told]
+
+
 def publish(reports: list[Report], folder: Path) -> Path:
-    """Write a page for each report and index.html; returns the index."""
+    """Write a page for each report and index.html; returns the index.
+
+    The index also has the lessons that ended here earlier, in `folder`/solutions.
+    """
     folder.mkdir(parents=True, exist_ok=True)
+    reports = reports + ended_before(folder / "solutions", [one.run.output for one in reports])
+    reports.sort(key=lambda report: report.run.output.name)
     cards = []
     for report in reports:
         notebook, name = nbformat.read(report.run.output, as_version=4), report.run.output.stem
