@@ -1,11 +1,29 @@
 """Writes a file or a folder whole or not at all."""
 
+import json
 import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file; ValueError for damage, and a key that comes twice."""
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        if len(found := dict(pairs)) < len(pairs):
+            raise ValueError(f"one of its keys {', '.join(found)} comes twice")
+        return found
+
+    try:
+        return json.loads(path.read_bytes(), object_pairs_hook=unique)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(
+            f"{path} is not JSON: {error}. (A frequent cause: a comma after the last entry.)"
+        ) from error
 
 
 def first_bytes(path: Path) -> bytes:

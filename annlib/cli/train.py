@@ -1,6 +1,5 @@
 """annlib train: trains an experiment, validates it, saves it, and resumes it."""
 
-import json
 import os
 import shlex
 from collections.abc import Iterable
@@ -166,12 +165,13 @@ class Train:
             )
         from annlib.engine.runs import OPTIONS
         from annlib.engine.trainer import read_experiment
+        from annlib.files import read_json
 
         (folder,) = self.resume
         experiment = read_experiment(folder)
         options, free = {"data": None}, {"data", "classes", "score_every", "keep"}
         if (folder / OPTIONS).exists():  # not in runs of version 0.1
-            options, free = json.loads((folder / OPTIONS).read_bytes()), set()
+            options, free = read_json(folder / OPTIONS), set()
             options.pop("images", None)  # compared when the run starts
         places = [Path(options["data"][key]) for key in ("path", "given") if options["data"]]
         found = [place for place in places if place.is_dir()]

@@ -128,10 +128,7 @@ def in_normal_form(known: Parameters, given: Parameters, where: str) -> Paramete
 
 
 def open_job() -> None:
-    """Refuses parameters that papermill injected into a job in vain, or that are of another type.
-
-    To be called in the cell after the parameters.
-    """
+    """Refuses what papermill injected into a job in vain; for the cell after the parameters."""
     shell = get_ipython()
     for before, cell in pairwise(shell.user_ns.get("In", []) if shell else []):
         if cell.startswith(INJECTED):

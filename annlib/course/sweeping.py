@@ -16,7 +16,7 @@ from IPython.display import display
 from annlib.course import lesson
 from annlib.engine.metrics import table
 from annlib.engine.results import provenance, to_json, write_results
-from annlib.files import write_atomically
+from annlib.files import read_json, write_atomically
 
 if TYPE_CHECKING:  # pandas and Jupyter take seconds, which a lesson without a table can spare
     from pandas import DataFrame
@@ -49,12 +49,7 @@ class Grid(NamedTuple):
 
 def read_grid(path: Path) -> Grid:
     """The grid of a JSON file, its notebook sought here or beside it.  Raises ValueError."""
-    try:
-        told = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise ValueError(
-            f"{path} is not JSON: {error}. (A frequent cause: a comma after the last entry.)"
-        ) from error
+    told = read_json(path)
     if not isinstance(told, dict) or "notebook" not in told:
         form = '{"notebook": "...ipynb", "base": {}, "grid": {}}'
         raise ValueError(f"{path} must hold {form}.")

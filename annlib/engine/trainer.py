@@ -33,6 +33,7 @@ from annlib.engine.inference import make_label_predictor
 from annlib.engine.metrics import ConfusionMatrix, Scores, evaluate_labels, summary_line
 from annlib.engine.optimization import Step, make_optimizer, train
 from annlib.engine.results import differences, to_json
+from annlib.files import read_json
 from annlib.model.build import build_model
 from annlib.model.checkpoint import load, restore, save, write_atomically
 from annlib.model.fused import fuse_for_training
@@ -288,4 +289,4 @@ def read_experiment(folder: Path) -> Experiment:
     path = Path(folder) / "experiment.json"
     if not path.is_file():
         raise FileNotFoundError(f"There is no run in {folder}: {path} is missing.")
-    return experiment_from(json.loads(path.read_text(encoding="utf-8")))
+    return experiment_from(read_json(path))

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
-from annlib.config import ModelConfig
+from annlib.config import ModelConfig, from_json
 from annlib.files import first_bytes, what_came_instead, write_atomically
 
 PICKLE_STARTS = (b"PK\x03\x04", b"\x80")  # zip (torch.save) and bare pickle
@@ -85,20 +85,28 @@ def load(path: Path) -> Checkpoint:
         raise ValueError(f"{path} holds tensors, but no annlib configuration: not our checkpoint.")
     if checksum(metadata["annlib"], tensors) != metadata.get("crc32"):
         raise ValueError(f"{path} is damaged: its bytes do not match its checksum.")
-    facts = json.loads(metadata["annlib"])
-    values = {k: tuple(v) if isinstance(v, list) else v for k, v in facts["config"].items()}
-    try:
-        config = ModelConfig(**values)
-    except TypeError as error:
-        raise ValueError(f"{path} is of another version of annlib ({error}): use that.") from error
     model = {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
-    state = {
-        int(index): {key: tensors[f"optimizer.{index}.{key}"] for key in keys}
-        for index, keys in facts.get("optimizer_keys", {}).items()
-    }
-    groups = facts.get("param_groups")
-    optimizer = groups and {"state": state, "param_groups": groups}
-    return Checkpoint(path, config, facts["step"], facts["notes"], model, optimizer)
+    if bad := [k for k, v in model.items() if v.is_floating_point() and not v.isfinite().all()]:
+        raise ValueError(
+            f"{path} holds NaN or infinity in {', '.join(bad[:3])}: every prediction with it would "
+            "be wrong. Use a checkpoint from before."
+        )
+    try:
+        facts = json.loads(metadata["annlib"])
+        config, step, notes = from_json(ModelConfig, facts["config"]), facts["step"], facts["notes"]
+        state = {
+            int(index): {key: tensors[f"optimizer.{index}.{key}"] for key in keys}
+            for index, keys in facts.get("optimizer_keys", {}).items()
+        }
+        optimizer = {"state": state, "param_groups": facts.get("param_groups")}
+        if type(step) is not int or not isinstance(notes, dict):
+            raise TypeError(f"step {step}")
+    except (AttributeError, LookupError, TypeError, ValueError, RecursionError) as error:
+        raise ValueError(
+            f"{path} was changed, or is of another version of annlib ({error}): use that."
+        ) from error
+    optimizer = optimizer if optimizer["param_groups"] else None
+    return Checkpoint(path, config, step, notes, model, optimizer)
 
 
 def read_header(path: Path) -> Header:

@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterable
 from copy import deepcopy
 from pathlib import Path
 
+import bleach
 import latex2mathml.converter
 import nbformat
-from jinja2 import Environment, FileSystemLoader
+from jinja2 import Environment, FileSystemLoader, pass_context
+from jinja2.runtime import Context
 from nbconvert import HTMLExporter
 from nbformat import NotebookNode
 
@@ -26,8 +28,20 @@ TEMPLATES = FileSystemLoader(Path(__file__).parent)
 INDEX = Environment(autoescape=True, loader=TEMPLATES).get_template("index.html.j2")
 UNTOUCHED = re.compile(r"(<(pre|code|script|style|head|iframe)\b.*?</\2>)", re.DOTALL)
 FORMULA = re.compile(r"\$\$(.+?)\$\$|(?<![\\$\w])\$([^$\s](?:[^$]*?[^$\s])?)\$(?![\d])", re.DOTALL)
+TAGS = "br|dd|del|details|div|dl|dt|h1|h2|h3|h4|h5|h6|hr|img|kbd|p|pre|span|sub|summary|sup|table|"
+TAGS = {*bleach.ALLOWED_TAGS, *(TAGS + "tbody|td|th|thead|tr").split("|")}
+ATTRIBUTES = ["alt", "class", "href", "id", "open", "src", "title"]
 TITLE = "Attention explorer"
 NOTE = "Interactive in JupyterLab; here you see how it starts."
+
+
+class PageExporter(HTMLExporter):
+    @pass_context
+    def markdown2html(self, context: Context, source: str) -> str:
+        """HTML of a text, in which scripts and handlers of events are escaped."""
+        page = super().markdown2html(context, source)
+        protocols = {*bleach.ALLOWED_PROTOCOLS, "data"}  # of images inside the notebook
+        return bleach.clean(page, TAGS, {"*": ATTRIBUTES}, protocols)
 
 
 def lesson_page(notebook: NotebookNode, title: str) -> str:
@@ -38,7 +52,7 @@ def lesson_page(notebook: NotebookNode, title: str) -> str:
             cell.outputs = [with_alt(one) for out in cell.outputs for one in still(out, models)]
     notebook.metadata.pop("widgets", None)
     notebook.metadata["title"] = title_of(notebook) or title
-    exporter = HTMLExporter(extra_loaders=[TEMPLATES], template_file="page.html.j2")
+    exporter = PageExporter(extra_loaders=[TEMPLATES], template_file="page.html.j2")
     page, _ = exporter.from_notebook_node(notebook)
     page = re.sub(r'href="(\d\d_\w+)\.ipynb"', r'href="\1.html"', page)
     parts = UNTOUCHED.split(page)  # text, element, its name, text, ...
