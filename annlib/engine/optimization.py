@@ -25,10 +25,10 @@ from annlib.seeds import seeded
 CPU_MESSAGES = ("can't allocate memory", "not enough memory")  # torch has no class for these
 
 
-def is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether torch could not get memory for a tensor."""
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether torch could not get memory for a tensor, or Python for anything else."""
     on_cpu = any(message in str(error) for message in CPU_MESSAGES)
-    return on_cpu or isinstance(error, torch.OutOfMemoryError)
+    return on_cpu or isinstance(error, (torch.OutOfMemoryError, MemoryError))
 
 
 def possible(compute: RuntimeConfig, device: torch.device) -> tuple[RuntimeConfig, str | None]:
