@@ -127,7 +127,7 @@ def refuse_pickle(path: Path) -> None:
         raise FileNotFoundError(f"There is no checkpoint {path}.")
     start = first_bytes(path)
     if instead := what_came_instead(start):
-        raise ValueError(f"{path} is no checkpoint.{instead}")
+        raise ValueError(f"{path} is not a checkpoint.{instead}")
     # The length of a safetensors header may look like a pickle's start, but "{" comes after it.
     if start.startswith(PICKLE_STARTS) and start[8:9] != b"{":
         raise ValueError(

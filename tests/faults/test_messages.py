@@ -26,6 +26,7 @@ from annlib.model.checkpoint import load
 from annlib.model.convert import read_weights
 
 pytestmark = pytest.mark.fault("input that gave torch's own or a false message elsewhere")
+NUMBERS = pytest.mark.fault("NaN, infinity, no label, a single pixel, half precision")
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 123\n"
 PAGE = b"\n<!DOCTYPE html><html><title>Sign in</title></html>"
 
@@ -66,6 +67,7 @@ def test_batch_norm_over_one_value_is_told_with_the_settings_that_lead_to_it(hea
 # Numbers
 
 
+@NUMBERS
 def test_scores_that_are_no_numbers_are_no_prediction() -> None:
     label = make_label_predictor(tiny_model(), TestConfig())
     image = torch.randn(1, 3, 24, 32)
@@ -75,6 +77,7 @@ def test_scores_that_are_no_numbers_are_no_prediction() -> None:
         label(image)
 
 
+@NUMBERS
 def test_half_precision_that_overflows_in_the_attention_is_told() -> None:
     model = tiny_model()
     label = make_label_predictor(model, TestConfig(), "fp16")
@@ -89,6 +92,7 @@ def test_half_precision_that_overflows_in_the_attention_is_told() -> None:
     assert make_label_predictor(model, TestConfig(), "bf16")(image).shape == (1, 24, 32)
 
 
+@NUMBERS
 def test_a_batch_without_a_labelled_pixel_changes_no_score_and_gives_no_nan() -> None:
     logits = Logits(torch.randn(2, 5, 8, 8, requires_grad=True), None)
     loss = segmentation_loss(logits, torch.full((2, 8, 8), 255), 0.4)
@@ -96,6 +100,7 @@ def test_a_batch_without_a_labelled_pixel_changes_no_score_and_gives_no_nan() ->
     assert loss == 0 and not logits.main.grad.any()
 
 
+@NUMBERS
 def test_scores_of_a_class_that_is_absent_everywhere_are_nan_and_count_in_no_mean() -> None:
     matrix = ConfusionMatrix(3)
     matrix.update(torch.tensor([0, 1, 1]), torch.tensor([0, 1, 0]))
@@ -105,6 +110,7 @@ def test_scores_of_a_class_that_is_absent_everywhere_are_nan_and_count_in_no_mea
         matrix.update(torch.tensor([0.9]), torch.tensor([0]))
 
 
+@NUMBERS
 def test_an_image_of_one_pixel_has_one_class() -> None:
     assert make_label_predictor(tiny_model(), TestConfig())(torch.randn(1, 3, 1, 1)).shape == (
         1,
