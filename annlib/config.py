@@ -106,8 +106,8 @@ def experiment_from(values: dict[str, Any]) -> Experiment:
         return Experiment(values["name"], **parts)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(
-            f"The experiment {name} was changed, or written by another version of annlib "
-            f"({error}), and this one cannot repeat it: use that version, or start a new run."
+            f"The experiment {name} was written by another version of annlib ({error}), or it was "
+            "changed, and this one cannot repeat it: use that version, or start a new run."
         ) from error
 
 
