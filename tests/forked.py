@@ -74,7 +74,7 @@ def forked(call: Call, seconds: float | None = None, group: bool = True) -> tupl
     if status is None:
         others = [] if group else started_by(child.pid)
         child.kill(group)
-        deadline = time.perf_counter() + 20
+        deadline = time.perf_counter() + 120  # those that are starting look for it later
         while any(Path(f"/proc/{one}").exists() for one in others):
             assert time.perf_counter() < deadline, f"{others} live on"
             time.sleep(0.1)

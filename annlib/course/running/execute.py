@@ -183,7 +183,9 @@ def explain(output: Path, traceback: str) -> str:
     cells = [cell for cell in code if "injected-parameters" not in cell.metadata.get("tags", [])]
     states = [(n, cell.metadata.get("papermill", {})) for n, cell in enumerate(cells)]
     failed = [n for n, state in states if state.get("exception")]
-    started = [n for n, state in states if state.get("status") != "pending"]
+    started = [
+        n for n, state in states if state.get("start_time")
+    ]  # all are "completed" at the end
     number = [*failed, *started[-1:], 0][0]
     name = (cells[number].metadata.get("tags") or [cells[number].source.partition("\n")[0]])[0]
     tail = "\n".join(f"    {line}" for line in ANSI.sub("", traceback).splitlines()[-8:])
