@@ -2,6 +2,8 @@
 # make lab      open JupyterLab
 # make test     lint, test, execute every notebook, drive the widgets in a browser
 # make test-all the same, and what takes longer: benchmarks, every try, a class of 300
+# make faults   kills, full disks, hostile files, each many times: a table fault x tries x survived x lost
+# make audit    look the locked versions up among those with known vulnerabilities (needs a network)
 # make lessons  rebuild the notebooks from notebooks/source/, and the rubric's table
 # make lock     write the versions installed here into requirements.lock
 #
@@ -19,7 +21,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist loadfile
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check \
 	$(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
-.PHONY: help course lab test test-all lessons lock chromium bubblewrap clean
+.PHONY: help course lab test test-all faults audit lessons lock chromium bubblewrap clean
 help:
 	@sed -n 's/^# \{0,1\}//p;/^$$/q' Makefile
 
@@ -34,8 +36,9 @@ course: $(READY)
 	$(BIN)/python -m tools.check_lessons
 	$(BIN)/annlib lessons run --mode $(MODE)
 
+# On this computer alone; the token that JupyterLab draws is needed to get in.
 lab: $(READY)
-	$(BIN)/jupyter lab --LabApp.app_settings_dir=$(CURDIR)/annlib/course/jupyterlab notebooks/00_start_here.ipynb
+	$(BIN)/jupyter lab --ServerApp.ip=127.0.0.1 --LabApp.app_settings_dir=$(CURDIR)/annlib/course/jupyterlab notebooks/00_start_here.ipynb
 
 lessons: $(READY)
 	$(BIN)/annlib lessons build
@@ -54,6 +57,16 @@ test: $(READY) $(NBGRADER) chromium bubblewrap
 
 test-all: test
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q -m all
+
+# About 25 minutes on 2 cores. Tests are dealt out one by one: those of a file share little.
+faults: $(READY) bubblewrap
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist worksteal -m fault
+
+# In an environment of its own: what looks for vulnerabilities is not part of what is looked at.
+audit: $(READY)
+	$(BIN)/python -m venv .venv/audit
+	.venv/audit/bin/python -m pip install --quiet --disable-pip-version-check 'pip-audit>=2.9'
+	.venv/audit/bin/pip-audit --requirement requirements.lock --no-deps --disable-pip
 
 # Browser tests need a Chromium. Debian's is installed where that is allowed; elsewhere they say so.
 chromium:

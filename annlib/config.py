@@ -1,7 +1,8 @@
 """Configuration of an experiment: frozen dataclasses for model, data, training, tests, runtime."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from math import inf
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 IGNORE_INDEX = 255  # label of a pixel that counts neither in the loss nor in a score
 
@@ -99,16 +100,41 @@ class Experiment:
 def experiment_from(values: dict[str, Any]) -> Experiment:
     """The experiment whose `asdict` was written as JSON; ValueError for another version's."""
     kinds = {"model": ModelConfig, "data": DataConfig, "train": TrainConfig, "test": TestConfig}
+    name = values.get("name") if isinstance(values, dict) else values
     try:
-        parts = {part: kind(**with_tuples(values[part])) for part, kind in kinds.items()}
+        parts = {part: from_json(kind, values[part]) for part, kind in kinds.items()}
         return Experiment(values["name"], **parts)
-    except (KeyError, TypeError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(
-            f"The experiment {values.get('name')} was written by another version of annlib "
-            f"({error}), and this one cannot repeat it: use that version, or start a new run."
+            f"The experiment {name} was written by another version of annlib ({error}), or it was "
+            "changed, and this one cannot repeat it: use that version, or start a new run."
         ) from error
 
 
-def with_tuples(values: dict[str, Any]) -> dict[str, Any]:
+def from_json(kind: type, values: Any) -> Any:
+    """A frozen dataclass. TypeError for unknown names, ValueError for a value of another type."""
+    hints, values = get_type_hints(kind), {name: with_tuples(v) for name, v in values.items()}
+    if wrong := [name for name, value in values.items() if not fits(value, hints.get(name, Any))]:
+        raise ValueError(f"{wrong[0]} is {values[wrong[0]]!r}"[:80])
+    return kind(**values)
+
+
+def with_tuples(value: Any) -> Any:
     """JSON knows no tuples: puts them back for its lists."""
-    return {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
+    return tuple(map(with_tuples, value)) if isinstance(value, list) else value
+
+
+def fits(value: object, kind: Any) -> bool:
+    """Whether a value is of the type, finite if it is a number, and not longer than 1000 items."""
+    parts = get_args(kind)
+    if get_origin(kind) is Literal:
+        return value in parts
+    if get_origin(kind) is tuple:
+        length = len(value) if isinstance(value, tuple) else -1
+        parts = parts[:1] * length if parts[-1] is ... else parts
+        return length == len(parts) <= 1000 and all(map(fits, value, parts))
+    if parts:
+        return any(fits(value, part) for part in parts)
+    if kind is float and type(value) in (int, float):
+        return abs(value) < inf
+    return kind is Any or type(value) is kind

@@ -78,7 +78,7 @@ def fetch(url: str, part: Path, start: int) -> None:
 
         def read() -> bytes:
             try:
-                return response.read(CHUNK)
+                return response.read1(CHUNK)  # what is there, although the rest may stall
             except OSError as error:  # no route to the host, say: of the network, not of the disk
                 raise ConnectionError(str(error)) from error
 

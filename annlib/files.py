@@ -1,11 +1,46 @@
 """Writes a file or a folder whole or not at all."""
 
+import json
 import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file; ValueError for damage, and a key that comes twice."""
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        if len(found := dict(pairs)) < len(pairs):
+            raise ValueError(f"one of its keys {', '.join(found)} comes twice")
+        return found
+
+    try:
+        return json.loads(path.read_bytes(), object_pairs_hook=unique)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(
+            f"{path} is not JSON: {error}. (A frequent cause: a comma after the last entry.)"
+        ) from error
+
+
+def first_bytes(path: Path) -> bytes:
+    """At most 300 of them; none where there is no file."""
+    if not path.is_file():
+        return b""
+    with path.open("rb") as file:
+        return file.read(300)
+
+
+def what_came_instead(start: bytes) -> str:
+    """A sentence on the file whose first bytes these are, if it is a stand-in for another one."""
+    if start.startswith(b"version https://git-lfs"):
+        return " It is a Git LFS pointer, not the file itself: get that by `git lfs pull`."
+    if start.lstrip(b"\xef\xbb\xbf \t\r\n")[:9].lower().startswith((b"<!doctype", b"<html")):
+        return " It is a web page, such as of a login or an error: download the file itself."
+    return ""
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -4,7 +4,7 @@ import re
 from itertools import product
 from pathlib import Path
 
-MARKS = ("all", "browser", "notebooks", "slow")
+MARKS = ("all", "browser", "fault", "notebooks", "slow")
 OF_THE_FILE = re.compile(r"^pytestmark = (?:\[.*?^\]|.*?$)", re.MULTILINE | re.DOTALL)
 
 

@@ -69,6 +69,13 @@ def exit_codes() -> Iterator[None]:
         if os.environ.get("ANNLIB_TRACEBACK") or missing.startswith("annlib"):
             raise
         sys.exit(f"annlib: {message_of(error)}")
+    except (MemoryError, RuntimeError) as error:
+        from annlib.engine.optimization import is_out_of_memory
+
+        if os.environ.get("ANNLIB_TRACEBACK") or not is_out_of_memory(error):
+            raise
+        reason = str(error).partition("\n")[0]
+        sys.exit(f"annlib: The memory is used up: smaller images, or fewer together. {reason}")
     except KeyboardInterrupt:
         sys.exit(130)
 

@@ -1,6 +1,5 @@
 """annlib train: trains an experiment, validates it, saves it, and resumes it."""
 
-import json
 import os
 import shlex
 from collections.abc import Iterable
@@ -166,12 +165,14 @@ class Train:
             )
         from annlib.engine.runs import OPTIONS
         from annlib.engine.trainer import read_experiment
+        from annlib.files import read_json
 
         (folder,) = self.resume
         experiment = read_experiment(folder)
         options, free = {"data": None}, {"data", "classes", "score_every", "keep"}
         if (folder / OPTIONS).exists():  # not in runs of version 0.1
-            options, free = json.loads((folder / OPTIONS).read_bytes()), set()
+            options, free = read_json(folder / OPTIONS), set()
+            options.pop("images", None)  # compared when the run starts
         places = [Path(options["data"][key]) for key in ("path", "given") if options["data"]]
         found = [place for place in places if place.is_dir()]
         if places and not found:
@@ -196,7 +197,7 @@ class Train:
         self, experiment: Experiment, runtime: RuntimeConfig, device: "torch.device"
     ) -> tuple["Trainer", "DatasetSplits"]:
         """The run, new or read from its folder, and its data."""
-        from annlib.data.datasets import open_data
+        from annlib.data.datasets import checksum_of_names, open_data
         from annlib.engine.distributed import is_main
         from annlib.engine.runs import record_options
         from annlib.engine.trainer import Trainer, fit_classes
@@ -221,7 +222,8 @@ class Train:
 
             load_backbone(trainer.model, source)
         if is_main():
-            record_options(self.out, self.data, self.classes, self.score_every, self.keep)
+            images = checksum_of_names(splits.train)
+            record_options(self.out, self.data, self.classes, self.score_every, self.keep, images)
         return trainer, splits
 
     def resume_command(self, folder: Path, processes: int) -> str:

@@ -11,6 +11,8 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from itertools import pairwise
+from math import isfinite
 from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeVar
@@ -85,8 +87,11 @@ def known_parameters(notebook: Path) -> dict[str, object]:
             f"{notebook.name} has {len(tagged)} cells tagged 'parameters'; it needs one, or its "
             'own values would overwrite those of the run. Add `# %% tags=["parameters"]`.'
         )
-    found = assignments("".join(tagged[0]["source"]))
-    return {name: ast.literal_eval(value) for name, value in found.items()}
+    return literals("".join(tagged[0]["source"]))
+
+
+def literals(code: str) -> Parameters:
+    return {name: ast.literal_eval(value) for name, value in assignments(code).items()}
 
 
 def assignments(code: str) -> dict[str, ast.expr]:
@@ -94,13 +99,54 @@ def assignments(code: str) -> dict[str, ast.expr]:
     return {statement.targets[0].id: statement.value for statement in found}
 
 
-def check_parameters(notebook: Path, parameters: Parameters) -> None:
-    """Refuse parameters that the lesson does not know: papermill passes them on without effect."""
-    refuse_unknown(parameters, list(known_parameters(notebook)), notebook.name)
+def in_normal_form(known: Parameters, given: Parameters, where: str) -> Parameters:
+    """The values as the defaults are written, so that "1, 3" and [1, 3] are the same.
+
+    Raises ValueError for an unknown name, another type than the default's, NaN and infinity.
+    """
+    refuse_unknown(given, list(known), where)
+    found = {}
+    for name, value in given.items():
+        kind, default = type(value), known[name]
+        whole = kind is float and value.is_integer()
+        fits = kind is type(default) or default is None
+        if isinstance(default, str):
+            words = value if kind in (list, tuple) else [value] if kind is int else ()
+            words = value.split(",") if kind is str else list(map(str, words))
+            fits = bool(words)
+            is_list = all(word.strip().isdecimal() for word in words)
+            value = ",".join(str(int(w)) for w in words) if is_list else ",".join(words)
+        wider = {(int, float): whole, (float, int): True, (list, tuple): True}
+        if wider.get((type(default), kind)):
+            value, fits = type(default)(value), True
+        if not fits or isinstance(value, float) and not isfinite(value):
+            raise ValueError(
+                f"{where}: {name} is {given[name]!r}, but it has to be of the type "
+                f"{type(default).__name__}, such as {default!r}."
+            )
+        found[name] = value
+    return found
+
+
+def open_job() -> None:
+    """Refuses what papermill injected into a job in vain; for the cell after the parameters."""
+    shell = get_ipython()
+    for before, cell in pairwise(shell.user_ns.get("In", []) if shell else []):
+        if cell.startswith(INJECTED):
+            in_normal_form(literals(before), literals(cell), "This job")
+
+
+def check_parameters(notebook: Path, parameters: Parameters) -> Parameters:
+    """Parameters in normal form; ValueError for those that would have no effect.
+
+    Papermill passes on a name that the notebook does not know.
+    """
+    parameters = in_normal_form(known_parameters(notebook), parameters, notebook.name)
     refuse_mode(parameters.get("mode", "learn"))
     device = parameters.get("device", "cpu")
     if not DEVICE.fullmatch(str(device)):
         raise ValueError(f"device is {device!r}. Use 'cpu', 'auto', 'cuda' or 'cuda:0'.")
+    return parameters
 
 
 def progress(items: Iterable[Item], total: int, what: str) -> Iterator[Item]:

@@ -16,7 +16,7 @@ from IPython.display import display
 from annlib.course import lesson
 from annlib.engine.metrics import table
 from annlib.engine.results import provenance, to_json, write_results
-from annlib.files import write_atomically
+from annlib.files import read_json, write_atomically
 
 if TYPE_CHECKING:  # pandas and Jupyter take seconds, which a lesson without a table can spare
     from pandas import DataFrame
@@ -49,12 +49,7 @@ class Grid(NamedTuple):
 
 def read_grid(path: Path) -> Grid:
     """The grid of a JSON file, its notebook sought here or beside it.  Raises ValueError."""
-    try:
-        told = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise ValueError(
-            f"{path} is not JSON: {error}. (A frequent cause: a comma after the last entry.)"
-        ) from error
+    told = read_json(path)
     if not isinstance(told, dict) or "notebook" not in told:
         form = '{"notebook": "...ipynb", "base": {}, "grid": {}}'
         raise ValueError(f"{path} must hold {form}.")
@@ -84,8 +79,7 @@ def make_grid(
             raise ValueError(f"grid: {name} is {values!r}; it takes a list of values: [0, 1, 2].")
     points = [zip(grid, values, strict=True) for values in product(*grid.values())]
     given = [base | dict(one) for one in [*(points if grid or not runs else []), *runs]]
-    for parameters in given:
-        lesson.check_parameters(notebook, parameters)
+    given = [lesson.check_parameters(notebook, parameters) for parameters in given]
     everything = [known | parameters for parameters in given]
     texts = [json.dumps(parameters, sort_keys=True) for parameters in everything]
     for number, text in enumerate(texts, 1):
@@ -213,7 +207,7 @@ def sweep(grid: Grid, folder: Path, jobs: int = 2) -> Iterator[Outcome]:
     numbers = {outcome.number for outcome in finished}
     waiting = [(grid.notebook, c, folder) for c in grid.combinations if c.number not in numbers]
     if waiting:  # Ctrl-C reaches every process of a terminal: it ends a worker and its kernel
-        ends = signal.signal, (signal.SIGINT, signal.SIG_DFL)
+        ends = signal.signal, signal.SIGINT, signal.SIG_DFL
         yield from in_processes(run_one, waiting, jobs, *ends)
 
 

@@ -1,5 +1,6 @@
 """Image and label files as torch data sets, and the training and validation split of a data set."""
 
+import zlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,7 +12,7 @@ from annlib.config import DataConfig
 from annlib.data.balloon_town.dataset import Scenes
 from annlib.data.classes import BALLOON_TOWN, BENCHMARKS, BUILT_IN, DatasetSpec, folder_spec
 from annlib.data.folders import LOOKS, check_complete, find_pairs
-from annlib.data.io import read_image, read_labels
+from annlib.data.io import read_image, read_label_file
 from annlib.data.loader import Transformed
 from annlib.data.transforms import Transform, to_tensors, training_transform
 
@@ -58,7 +59,7 @@ class SegmentationFolder(Dataset):
 
 def read_pair(image_path: Path, label_path: Path, spec: DatasetSpec) -> tuple[Tensor, Tensor]:
     """uint8 (3, H, W) RGB, uint8 (H, W) class indices; ValueError for other sizes or labels."""
-    image, values = read_image(image_path), read_labels(label_path)
+    image, (values, palette) = read_image(image_path), read_label_file(label_path)
     if image.shape[1:] != values.shape:
         raise ValueError(
             f"{image_path} is {tuple(image.shape[1:])} but {label_path} is "
@@ -66,6 +67,8 @@ def read_pair(image_path: Path, label_path: Path, spec: DatasetSpec) -> tuple[Te
             "that its camera marked as turned is read upright; so must its labels be.)"
         )
     check_values(values, spec, label_path)
+    if palette:
+        check_palette(palette, values, spec, label_path)
     # NumPy looks bytes up four times as fast as torch.
     return image, torch.from_numpy(spec.label_table().numpy().take(values.numpy()))
 
@@ -88,6 +91,21 @@ def check_values(values: Tensor, spec: DatasetSpec, path: Path) -> None:
         f"{path} holds the label {listed}, but {spec.name} has {spec.num_classes} classes: its "
         f"label files hold {in_words(spec.known_values)}. {cause}"
     )
+
+
+def check_palette(palette: list[int], values: Tensor, spec: DatasetSpec, path: Path) -> None:
+    """Raises ValueError when a label file draws a class in the colour of another class."""
+    class_of, numbers = dict(zip(spec.palette, spec.class_names, strict=True)), spec.class_values
+    for value, name, ours in zip(numbers, spec.class_names, spec.palette, strict=True):
+        colour = tuple(palette[3 * value : 3 * value + 3])
+        other = class_of.get(colour, name)
+        if colour != ours and other != name and (values == value).any():
+            raise ValueError(
+                f"{path}: the value {value} is {name} in the class list of {spec.name}, but the "
+                f"file's palette draws it in {colour}, the colour of {other}. One of them has "
+                "another order: sort the lines of classes.txt as the labels are, or add lines "
+                "`value=index` to it."
+            )
 
 
 def in_words(values: set[int]) -> str:
@@ -114,6 +132,12 @@ def class_balance(pixels: Tensor, spec: DatasetSpec) -> tuple[float, ...]:
     counts = pixels[: spec.num_classes].double()
     ratios = counts[counts > 0].median() / counts.clamp(min=1)
     return tuple(round(w, 4) for w in torch.where(counts > 0, ratios.sqrt(), 1.0).tolist())
+
+
+def checksum_of_names(dataset: Dataset) -> str:
+    """CRC-32 of the names of the images, in order, or of how many rendered scenes there are."""
+    names = [path.name for path in getattr(dataset, "images", ())] or [str(len(dataset))]
+    return f"{zlib.crc32(chr(0).join(names).encode()):08x}"
 
 
 class DatasetSplits(NamedTuple):

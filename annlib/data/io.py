@@ -2,6 +2,7 @@
 
 import codecs
 from contextlib import suppress
+from io import BytesIO
 from pathlib import Path
 from types import ModuleType
 
@@ -10,18 +11,20 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from annlib.files import first_bytes, what_came_instead
+
 MEAN = torch.tensor([123.675, 116.28, 103.53])[:, None, None]  # RGB, 0-255
 STD = torch.tensor([58.395, 57.12, 57.375])[:, None, None]
 LOSSY = ("JPEG", "MPO", "JPEG2000", "WEBP", "AVIF")  # Pillow's names of formats
 
 
-def read_image(path: Path) -> Tensor:
-    """An image of any format -> uint8 (3, H, W) RGB, upright.
+def read_image(path: Path, content: bytes | None = None) -> Tensor:
+    """An image of any format -> uint8 (3, H, W) RGB, upright.  content: of a file not on disk
 
     Grey becomes three equal channels, 16 bits are scaled to 8, transparency is laid on white, and a
     camera's orientation (EXIF) is applied. Raises ValueError for a file that cannot be decoded.
     """
-    image = open_whole(path)
+    image = open_whole(path, content)
     with suppress(SyntaxError):  # an orientation that cannot be read is none
         ImageOps.exif_transpose(image, in_place=True)
     if image.mode.startswith("I") or image.mode == "F":
@@ -71,13 +74,19 @@ def check_range(image: Tensor) -> None:
 
 
 def read_labels(path: Path) -> Tensor:
-    """One value per pixel -> uint8 (H, W): grey or palette images, and the .mat files of SBD.
+    """The values of `read_label_file`."""
+    return read_label_file(path)[0]
 
-    The values are those in the file at every bit depth; a PNG of 2 bits holds 0 to 3. Raises
-    ValueError for a coloured file, and for a lossy format, whatever the name of the file.
+
+def read_label_file(path: Path) -> tuple[Tensor, list[int]]:
+    """One value per pixel -> uint8 (H, W), and the palette (red, green, blue, red, ...), if any.
+
+    Grey or palette images, and the .mat files of SBD. The values are those in the file at every bit
+    depth; a PNG of 2 bits holds 0 to 3. Raises ValueError for a coloured file, and for a lossy
+    format, whatever the name of the file.
     """
     if path.suffix == ".mat":
-        return read_sbd(path)
+        return read_sbd(path), []
     image = open_whole(path)
     if image.format in LOSSY or image.info.get("compression") in ("jpeg", "webp"):
         raise ValueError(
@@ -95,21 +104,22 @@ def read_labels(path: Path) -> Tensor:
         with path.open("rb") as file:
             bits = file.read(25)[24]  # behind the signature, the first chunk's head and the size
         values //= 255 // (2**bits - 1)  # Pillow stretches 2 and 4 bits to 0..255
-    return torch.from_numpy(values)
+    return torch.from_numpy(values), image.getpalette() or []
 
 
-def open_whole(path: Path) -> Image.Image:
+def open_whole(path: Path, content: bytes | None = None) -> Image.Image:
     """Opens and decodes an image to the last byte."""
     try:
-        with Image.open(path) as image:
+        with Image.open(path if content is None else BytesIO(content)) as image:
             image.load()
     except FileNotFoundError as error:
         raise FileNotFoundError(f"There is no file {path}.") from error
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ValueError(
-            f"{path} cannot be read as an image ({error}). It may be cut off or of another kind: "
-            "copy or download it again."
-        ) from error
+        start = content or first_bytes(path)
+        remedy = what_came_instead(start) or (
+            " It may be cut off or of another kind: copy or download it again."
+        )
+        raise ValueError(f"{path} cannot be read as an image ({error}).{remedy}") from error
     return image
 
 

@@ -1,8 +1,10 @@
 """Data loaders whose batches depend only on the seed and the step."""
 
+import errno
 import os
 import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import count
 from typing import NamedTuple
 
@@ -85,6 +87,21 @@ def leave_interrupts_to_the_parent(worker: int) -> None:
         os.setpgrp()
     else:  # Windows has no groups
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+@contextmanager
+def worker_errors() -> Iterator[None]:
+    """Inside, the death of a data worker becomes an OSError that says what may have killed it."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        text = (
+            "A data worker was killed, most often because the machine's memory is used up: use "
+            "fewer workers, or none (--workers 0)."
+        )
+        raise OSError(errno.ECHILD, text) from error
 
 
 def make_loader(

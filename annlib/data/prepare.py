@@ -1,5 +1,6 @@
 """Prepares benchmarks: downloads what may be downloaded, unpacks, verifies."""
 
+import errno
 import hashlib
 import os
 import shutil
@@ -23,6 +24,7 @@ from annlib.data.datasets import check_values
 from annlib.data.io import need_scipy, read_sbd
 from annlib.data.synthetic import Benchmark
 from annlib.download import download
+from annlib.files import first_bytes, what_came_instead
 
 DAMAGED = (tarfile.TarError, zipfile.BadZipFile, BadGzipFile, EOFError, zlib.error)
 
@@ -109,15 +111,25 @@ def unpack(archive: Path, root: Path, folder: str) -> None:
         )
     target.parent.mkdir(parents=True, exist_ok=True)
     bar = partial(tqdm, desc=f"unpacking {archive.name}", unit="file")
+    room = shutil.disk_usage(root).free
+
+    def fits(size: int) -> None:
+        nonlocal room
+        room -= size
+        if room < 0:
+            raise OSError(errno.ENOSPC, "its content is larger than the free space")
+
     try:
         with TemporaryDirectory(dir=root, prefix=".unpacking-") as temporary:
             if archive.suffix == ".zip":
                 with zipfile.ZipFile(archive) as packed:
+                    fits(sum(member.file_size for member in packed.infolist()))
                     for member in bar(packed.infolist()):
                         packed.extract(member, temporary)  # leaves out leading / and all ..
             else:
                 with tarfile.open(archive) as packed:
                     for member in bar(packed):
+                        fits(member.size)
                         packed.extract(member, temporary, filter="data")
             if not (Path(temporary) / folder).is_dir():
                 raise ValueError(f"{archive} holds no folder {folder}: it is another archive.")
@@ -125,8 +137,9 @@ def unpack(archive: Path, root: Path, folder: str) -> None:
     except DAMAGED as error:
         reason = str(error).partition("\n")[0].rstrip(":")  # tarfile lists all that it has tried
         raise ValueError(
-            f"{archive} cannot be unpacked ({reason}). It may be cut off or another file: delete "
-            "it, download it again, and run the same command."
+            f"{archive} cannot be unpacked ({reason}).{what_came_instead(first_bytes(archive))} It "
+            "may be cut off or another file: delete it, download it again, and run the same "
+            "command."
         ) from error
     except OSError as error:
         raise OSError(

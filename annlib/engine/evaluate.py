@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from annlib.data.datasets import SegmentationFolder
-from annlib.data.loader import leave_interrupts_to_the_parent
+from annlib.data.loader import leave_interrupts_to_the_parent, worker_errors
 from annlib.engine.distributed import is_main, rank, sum_over_ranks, wait_for_all, world_size
 from annlib.engine.metrics import ConfusionMatrix, ImageScore, Scores, score_of, worst_images
 from annlib.engine.predictor import Segmenter, memory_advice, save_prediction
@@ -124,7 +124,8 @@ class Evaluation:
         samples = iter(DataLoader(Subset(self.dataset, self.share), **options))
         for index in self.share:
             try:
-                image, labels = next(samples)
+                with worker_errors():
+                    image, labels = next(samples)
             except (ValueError, OSError):
                 self.dataset[index]  # the same error, without the traceback of a worker around it
                 raise

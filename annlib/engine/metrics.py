@@ -75,6 +75,11 @@ class ConfusionMatrix:
                 f"Predictions {tuple(predictions.shape)} and labels {tuple(labels.shape)} differ "
                 "in shape: resize the logits to the labels before the argmax."
             )
+        if predictions.is_floating_point() or labels.is_floating_point():
+            raise ValueError(
+                f"Predictions are {predictions.dtype} and labels {labels.dtype}, but class indices "
+                "are whole numbers: take the argmax of the logits."
+            )
         counted = labels != IGNORE_INDEX
         labels, predictions = labels[counted].long(), predictions[counted].long()
         for kind, values in (("label", labels), ("prediction", predictions)):

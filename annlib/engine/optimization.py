@@ -4,7 +4,7 @@ The caller prints, plots, saves and stops: see annlib.engine.trainer for a run o
 """
 
 from collections.abc import Iterable, Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -25,10 +25,10 @@ from annlib.seeds import seeded
 CPU_MESSAGES = ("can't allocate memory", "not enough memory")  # torch has no class for these
 
 
-def is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether torch could not get memory for a tensor."""
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether torch could not get memory for a tensor, or Python for anything else."""
     on_cpu = any(message in str(error) for message in CPU_MESSAGES)
-    return on_cpu or isinstance(error, torch.OutOfMemoryError)
+    return on_cpu or isinstance(error, (torch.OutOfMemoryError, MemoryError))
 
 
 def possible(compute: RuntimeConfig, device: torch.device) -> tuple[RuntimeConfig, str | None]:
@@ -108,6 +108,22 @@ def subsample_labels(labels: Tensor, stride: int) -> Tensor:
     return interpolate(labels[:, None].double(), size, mode="nearest-exact")[:, 0].long()
 
 
+@contextmanager
+def enough_values(num_images: int) -> Iterator[None]:
+    """Inside, torch's error on batch norm over one value says which settings lead to it."""
+    try:
+        yield
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise ValueError(
+            f"Batch norm gets one value a channel: {num_images} image at a time, on a map of 1 x 1 "
+            "position. Its variance is 0, so nothing could be learned. Train on 2 images at a time "
+            "or more (batch_size, fewer parts by --accumulate), or on larger crops; the head ppm "
+            "always has such a map."
+        ) from error
+
+
 class Step(NamedTuple):
     """The result of one training step."""
 
@@ -165,7 +181,7 @@ def train(
                 model.no_sync() if is_local else nullcontext(),
                 seeded("step", config.seed, number, device=device),
             ):
-                with precision:
+                with precision, enough_values(len(part_images)):
                     logits = model(part_images, size=labels.shape[1:])
                 part_loss = segmentation_loss(logits, part_labels, config.aux_weight, weights)
                 scaler.scale(part_loss / parts).backward()

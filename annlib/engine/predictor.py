@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from annlib.config import Precision, TestConfig, experiment_from, with_tuples
+from annlib.config import Precision, TestConfig, experiment_from, from_json
 from annlib.data.classes import BUILT_IN, DatasetSpec
 from annlib.data.io import normalise
 from annlib.engine.inference import Label, Size, fit, make_label_predictor
@@ -60,8 +60,11 @@ def network_of(checkpoint: Checkpoint) -> Network:
     path, num_classes = checkpoint.path, checkpoint.config.num_classes
     test = experiment_from(experiment).test if experiment else TestConfig()
     if "classes" in checkpoint.notes:
-        values = with_tuples(checkpoint.notes["classes"])
-        spec = DatasetSpec(**values | {"palette": tuple(map(tuple, values["palette"]))})
+        try:
+            spec = from_json(DatasetSpec, checkpoint.notes["classes"])
+            _ = spec.colour_table(), spec.value_table(), spec.label_table()
+        except (AttributeError, IndexError, RuntimeError, TypeError, ValueError) as error:
+            raise ValueError(f"The class list in {path} is damaged: {error}.") from error
     else:  # downloaded, not trained here
         spec = BUILT_IN.get(experiment.get("data", {}).get("dataset"))
     if spec is None:

@@ -99,12 +99,29 @@ def forget_after(folder: Path, step: int) -> None:
 
 
 def record_options(
-    folder: Path, data: Path | None, classes: str | None, score_every: int | None, keep: int
+    folder: Path,
+    data: Path | None,
+    classes: str | None,
+    score_every: int | None,
+    keep: int,
+    images: str | None = None,
 ) -> None:
-    """Notes what a resumed run needs besides its experiment: options of `annlib train`."""
+    """Notes what a resumed run needs besides its experiment: options of `annlib train`.
+
+    images: the checksum of its list of images. Raises ValueError for another one than noted before.
+    """
     place = None if data is None else {"given": str(data), "path": str(Path(data).resolve())}
     options = {"data": place, "classes": classes, "score_every": score_every, "keep": keep}
-    write_atomically(folder / OPTIONS, to_json(options))
+    path = folder / OPTIONS
+    is_resumed = path.exists() and (folder / "last.safetensors").exists()
+    before = (parse(path.read_bytes()) or {}).get("images") if is_resumed else None
+    if before and images and before != images:
+        raise ValueError(
+            f"The images of the run in {folder} are others than when it began: their list has the "
+            f"checksum {images}, it had {before}. Every batch would be another one. Put back what "
+            "was added, removed or renamed, or start a new run (--out)."
+        )
+    write_atomically(path, to_json(options | {"images": images or before}))
 
 
 def record_start(folder: Path, step: int, device: torch.device, compute: RuntimeConfig) -> None:

@@ -18,7 +18,7 @@ from annlib.config import Experiment, RuntimeConfig, experiment_from
 from annlib.data.check import training_problem
 from annlib.data.classes import DatasetSpec
 from annlib.data.datasets import DatasetSplits, SegmentationFolder, class_balance, label_pixels
-from annlib.data.loader import ResumableBatchSampler, make_loader
+from annlib.data.loader import ResumableBatchSampler, make_loader, worker_errors
 from annlib.engine import runs
 from annlib.engine.distributed import (
     any_rank,
@@ -33,6 +33,7 @@ from annlib.engine.inference import make_label_predictor
 from annlib.engine.metrics import ConfusionMatrix, Scores, evaluate_labels, summary_line
 from annlib.engine.optimization import Step, make_optimizer, train
 from annlib.engine.results import differences, to_json
+from annlib.files import read_json
 from annlib.model.build import build_model
 from annlib.model.checkpoint import load, restore, save, write_atomically
 from annlib.model.fused import fuse_for_training
@@ -176,6 +177,7 @@ class Trainer:
         if is_main():
             runs.forget_after(self.folder, self.step)  # those steps will be taken again
 
+    @worker_errors()
     def fit(
         self,
         train_data: Dataset,
@@ -287,4 +289,4 @@ def read_experiment(folder: Path) -> Experiment:
     path = Path(folder) / "experiment.json"
     if not path.is_file():
         raise FileNotFoundError(f"There is no run in {folder}: {path} is missing.")
-    return experiment_from(json.loads(path.read_text(encoding="utf-8")))
+    return experiment_from(read_json(path))

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import torch
+
 from annlib.config import ModelConfig
 from annlib.model.ann import ANN
 from annlib.model.baselines import Baseline
@@ -18,6 +20,17 @@ def build_model(config: ModelConfig) -> ANN | Baseline:
 def load_model(source: Path | Checkpoint) -> ANN | Baseline:
     """The model of a checkpoint or of its file, in evaluation mode, on the CPU."""
     checkpoint = source if isinstance(source, Checkpoint) else load(source)
+    try:
+        with torch.device("meta"):  # takes no memory, whatever sizes a file claims
+            ours = build_model(checkpoint.config).state_dict()
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(f"{checkpoint.path}: no network has these sizes ({error}).") from error
+    shapes = [{key: v.shape for key, v in one.items()} for one in (ours, checkpoint.model)]
+    if shapes[0] != shapes[1]:
+        raise ValueError(
+            f"{checkpoint.path} is damaged or was changed: the shapes of its weights are not those "
+            "of the network that it describes."
+        )
     model = build_model(checkpoint.config)
     model.load_state_dict(checkpoint.model)
     return model.eval()

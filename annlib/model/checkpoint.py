@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
-from annlib.config import ModelConfig
-from annlib.files import write_atomically
+from annlib.config import ModelConfig, from_json
+from annlib.files import first_bytes, what_came_instead, write_atomically
 
 PICKLE_STARTS = (b"PK\x03\x04", b"\x80")  # zip (torch.save) and bare pickle
 
@@ -92,20 +92,28 @@ def load(path: Path) -> Checkpoint:
         raise ValueError(f"{path} holds tensors, but no annlib configuration: not our checkpoint.")
     if checksum(metadata["annlib"], tensors) != metadata.get("crc32"):
         raise ValueError(f"{path} is damaged: its bytes do not match its checksum.")
-    facts = json.loads(metadata["annlib"])
-    values = {k: tuple(v) if isinstance(v, list) else v for k, v in facts["config"].items()}
-    try:
-        config = ModelConfig(**values)
-    except TypeError as error:
-        raise ValueError(f"{path} is of another version of annlib ({error}): use that.") from error
     model = {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
-    state = {
-        int(index): {key: tensors[f"optimizer.{index}.{key}"] for key in keys}
-        for index, keys in facts.get("optimizer_keys", {}).items()
-    }
-    groups = facts.get("param_groups")
-    optimizer = groups and {"state": state, "param_groups": groups}
-    return Checkpoint(path, config, facts["step"], facts["notes"], model, optimizer)
+    if bad := [k for k, v in model.items() if v.is_floating_point() and not v.isfinite().all()]:
+        raise ValueError(
+            f"{path} holds NaN or infinity in {', '.join(bad[:3])}: every prediction with it would "
+            "be wrong. Use a checkpoint from before."
+        )
+    try:
+        facts = json.loads(metadata["annlib"])
+        config, step, notes = from_json(ModelConfig, facts["config"]), facts["step"], facts["notes"]
+        state = {
+            int(index): {key: tensors[f"optimizer.{index}.{key}"] for key in keys}
+            for index, keys in facts.get("optimizer_keys", {}).items()
+        }
+        optimizer = {"state": state, "param_groups": facts.get("param_groups")}
+        if type(step) is not int or not isinstance(notes, dict):
+            raise TypeError(f"step {step}")
+    except (AttributeError, LookupError, TypeError, ValueError, RecursionError) as error:
+        raise ValueError(
+            f"{path} was changed, or is of another version of annlib ({error}): use that."
+        ) from error
+    optimizer = optimizer if optimizer["param_groups"] else None
+    return Checkpoint(path, config, step, notes, model, optimizer)
 
 
 def read_header(path: Path) -> Header:
@@ -124,10 +132,11 @@ def read_header(path: Path) -> Header:
 def refuse_pickle(path: Path) -> None:
     if not path.is_file():
         raise FileNotFoundError(f"There is no checkpoint {path}.")
-    with path.open("rb") as file:
-        start = file.read(9)
+    start = first_bytes(path)
+    if instead := what_came_instead(start):
+        raise ValueError(f"{path} is not a checkpoint.{instead}")
     # The length of a safetensors header may look like a pickle's start, but "{" comes after it.
-    if start.startswith(PICKLE_STARTS) and start[8:] != b"{":
+    if start.startswith(PICKLE_STARTS) and start[8:9] != b"{":
         raise ValueError(
             f"{path} is a pickle (torch.save). Loading one can run any code, so annlib never does. "
             "Released weights of MMSegmentation are taken in by `annlib weights import FILE NAME`, "

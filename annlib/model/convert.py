@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.serialization import safe_globals
 
 from annlib.config import Stem
+from annlib.files import first_bytes, what_came_instead
 
 # Reference prefix -> ours. The remaining names of a layer (weight, bias, running_mean ...) agree.
 ATTENTION = {
@@ -113,6 +114,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     except OSError:
         raise
     except Exception as error:  # torch's reader fails on damage in many ways
+        if instead := what_came_instead(first_bytes(path)):
+            raise ValueError(f"{path} holds no weights.{instead}") from error
         said = str(error) or type(error).__name__
         if wants := re.search(r"(?:GLOBAL |got <class '|unrecognized function )([^\s'>]+)", said):
             raise ValueError(
@@ -131,7 +134,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         raise ValueError(
             f"{path} holds no table of weights, neither itself nor as 'state_dict': {found}."
         )
-    return dict(weights)
+    wrapped = all(key.startswith("module.") for key in weights)  # saved inside DataParallel
+    return {key.removeprefix("module.") if wrapped else key: weights[key] for key in weights}
 
 
 def load_strictly(module: nn.Module, weights: Mapping[str, Tensor], path: Path) -> None:

@@ -65,7 +65,7 @@ def test_a_photo_is_attended_and_another_file_is_refused(gallery: Lab, tmp_path:
     notes = tmp_path / "notes.png"
     notes.write_text("not an image", encoding="utf-8")
     widget.locator("input[type=file]").set_input_files(notes)
-    widget.locator(".note", has_text="could not be read as an image").wait_for()
+    widget.locator(".note", has_text="cannot be read as an image").wait_for()
     Image.effect_noise((400, 300), 60).convert("RGB").save(photo)
     widget.locator("input[type=file]").set_input_files(photo)
     widget.locator(".note", has_text="Shown: photo 1: beach.png").wait_for()

@@ -243,6 +243,7 @@ def saved(tmp_path: Path) -> Path:
     return tmp_path / "a.safetensors"
 
 
+@pytest.mark.fault("full disk")
 def test_full_disk_leaves_the_old_checkpoint(saved: Path) -> None:
     with pytest.raises(OSError, match="older file there is untouched"), disk_with_room_for(9000):
         save(saved, ANN(TINY), step=2)

@@ -162,10 +162,10 @@ def test_photo_is_cut_to_the_size_of_the_first_picture(explorer: AttentionExplor
 def test_what_is_no_picture_is_refused_and_the_state_stays(
     explorer: AttentionExplorer, file: bytes
 ) -> None:
-    with pytest.raises(ValueError, match="could not be read as an image"):
+    with pytest.raises(ValueError, match="cannot be read as an image"):
         explorer.add_photo("notes.txt", file)
     explorer.receive(explorer, {"photo": "notes.txt"}, [memoryview(file)])
-    assert "could not be read" in explorer.message and explorer.image == "image"
+    assert "cannot be read" in explorer.message and explorer.image == "image"
 
 
 def test_huge_photo_is_refused_before_it_is_unpacked(explorer: AttentionExplorer) -> None:

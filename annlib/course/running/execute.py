@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -117,9 +118,9 @@ def run(
     resume: what ended well before, with these parameters, is not run again. A learner edition goes
     on after an error; `gates.only_not_started` judges what was raised.
     """
+    parameters = check_parameters(notebook, parameters)
     if resume and (before := finished_seconds(notebook, output, parameters)) is not None:
         return Run(notebook, output, before, None)
-    check_parameters(notebook, parameters)
     if output.resolve() == notebook.resolve():
         raise ValueError(f"{notebook} would be overwritten by its own run: name another folder.")
     content = nbformat.read(notebook, as_version=4)
@@ -131,8 +132,9 @@ def run(
     for cell in content.cells:
         for tag in filter(skipped.get, cell.metadata.get("tags", [])):
             cell.source = f"# Skipped in this run: tagged {skipped[tag]}."
-    output.parent.mkdir(parents=True, exist_ok=True)
-    nbformat.write(content, output)
+    for part in output.parent.glob(f".{output.name}.*.part"):  # of a run that was killed
+        part.unlink()
+    save_text(output, nbformat.writes(content))
     note = output.with_suffix(".run.json")
     note.unlink(missing_ok=True)  # nothing is known of this run until it has ended
     started = time.perf_counter()
@@ -144,21 +146,28 @@ def run(
     return Run(notebook, output, seconds, error and f"{notebook.name} {error}")
 
 
+def save_text(path: str | Path, text: str) -> None:
+    write_atomically(Path(path), text.encode())
+
+
 def execute(output: Path, parameters: Parameters, timeout: int) -> str | None:
     """Run the cells of a notebook in place; returns what stopped them."""
     import papermill  # takes seconds, which the process that only waits need not spend
+    from papermill.iorw import LocalHandler
 
     learner = is_learner(nbformat.read(output, as_version=4))
     options = {"kernel_name": "python3", "language": "python", "progress_bar": False}
     options |= {"cwd": str(output.parent), "execution_timeout": timeout, "allow_errors": learner}
     options["kernel_manager_class"] = PollingKernelManager
+    whole = patch.object(LocalHandler, "write", lambda self, text, path: save_text(path, text))
     try:
-        papermill.execute_notebook(str(output), str(output), parameters, **options)
+        with whole:  # it saves after each cell
+            papermill.execute_notebook(str(output), str(output), parameters, **options)
     except papermill.PapermillExecutionError as error:
         if not learner:
             return explain(output, "\n".join(error.traceback))
         executed = nbformat.read(output, as_version=4)
-        nbformat.write(papermill.execute.remove_error_markers(executed), output)
+        save_text(output, nbformat.writes(papermill.execute.remove_error_markers(executed)))
     except Exception as error:  # a dead kernel, a time limit: the other lessons still run
         return explain(output, f"{type(error).__name__}: {error}")
     return None
@@ -174,7 +183,9 @@ def explain(output: Path, traceback: str) -> str:
     cells = [cell for cell in code if "injected-parameters" not in cell.metadata.get("tags", [])]
     states = [(n, cell.metadata.get("papermill", {})) for n, cell in enumerate(cells)]
     failed = [n for n, state in states if state.get("exception")]
-    started = [n for n, state in states if state.get("status") != "pending"]
+    started = [
+        n for n, state in states if state.get("start_time")
+    ]  # all are "completed" at the end
     number = [*failed, *started[-1:], 0][0]
     name = (cells[number].metadata.get("tags") or [cells[number].source.partition("\n")[0]])[0]
     tail = "\n".join(f"    {line}" for line in ANSI.sub("", traceback).splitlines()[-8:])
@@ -203,13 +214,32 @@ def run_all(
     return [runs[notebook] for notebook in notebooks]
 
 
+def end_with(parent: int, call: Callable = int, *arguments: object) -> None:
+    """Ends this process once its parent is gone, even by kill -9; its kernel then ends as well.
+
+    call: what else to do first.
+    """
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(POLL_SECONDS)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+    call(*arguments)
+
+
 def in_processes(
-    function: Callable, calls: Sequence[tuple], jobs: int, *initializer: Any
+    function: Callable, calls: Sequence[tuple], jobs: int, *first: Any
 ) -> Iterator[Any]:
-    """The results of calls in `jobs` processes, each as it ends; closed, it begins no other."""
+    """The results of calls in `jobs` processes, each as it ends; closed, it begins no other.
+
+    first: a function that each process calls first, and its arguments.
+    """
     if jobs < 1:
         raise ValueError(f"{jobs} notebooks at a time would never end: use 1 or more jobs.")
-    pool = ProcessPoolExecutor(min(jobs, len(calls) or 1), get_context("spawn"), *initializer)
+    watched = end_with, (os.getpid(), *first)
+    pool = ProcessPoolExecutor(min(jobs, len(calls) or 1), get_context("spawn"), *watched)
     try:
         for task in as_completed([pool.submit(function, *call) for call in calls]):
             yield task.result()

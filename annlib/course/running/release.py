@@ -1,14 +1,17 @@
 """What `make course` does: run both editions, judge them, write pages that need no network."""
 
 import html
+import json
 import re
 from collections.abc import Callable, Iterable
 from copy import deepcopy
 from pathlib import Path
 
+import bleach
 import latex2mathml.converter
 import nbformat
-from jinja2 import Environment, FileSystemLoader
+from jinja2 import Environment, FileSystemLoader, pass_context
+from jinja2.runtime import Context
 from nbconvert import HTMLExporter
 from nbformat import NotebookNode
 
@@ -25,8 +28,20 @@ TEMPLATES = FileSystemLoader(Path(__file__).parent)
 INDEX = Environment(autoescape=True, loader=TEMPLATES).get_template("index.html.j2")
 UNTOUCHED = re.compile(r"(<(pre|code|script|style|head|iframe)\b.*?</\2>)", re.DOTALL)
 FORMULA = re.compile(r"\$\$(.+?)\$\$|(?<![\\$\w])\$([^$\s](?:[^$]*?[^$\s])?)\$(?![\d])", re.DOTALL)
+TAGS = "br|dd|del|details|div|dl|dt|h1|h2|h3|h4|h5|h6|hr|img|kbd|p|pre|span|sub|summary|sup|table|"
+TAGS = {*bleach.ALLOWED_TAGS, *(TAGS + "tbody|td|th|thead|tr").split("|")}
+ATTRIBUTES = ["alt", "class", "href", "id", "open", "src", "title"]
 TITLE = "Attention explorer"
 NOTE = "Interactive in JupyterLab; here you see how it starts."
+
+
+class PageExporter(HTMLExporter):
+    @pass_context
+    def markdown2html(self, context: Context, source: str) -> str:
+        """HTML of a text, in which scripts and handlers of events are escaped."""
+        page = super().markdown2html(context, source)
+        protocols = {*bleach.ALLOWED_PROTOCOLS, "data"}  # of images inside the notebook
+        return bleach.clean(page, TAGS, {"*": ATTRIBUTES}, protocols)
 
 
 def lesson_page(notebook: NotebookNode, title: str) -> str:
@@ -37,7 +52,7 @@ def lesson_page(notebook: NotebookNode, title: str) -> str:
             cell.outputs = [with_alt(one) for out in cell.outputs for one in still(out, models)]
     notebook.metadata.pop("widgets", None)
     notebook.metadata["title"] = title_of(notebook) or title
-    exporter = HTMLExporter(extra_loaders=[TEMPLATES], template_file="page.html.j2")
+    exporter = PageExporter(extra_loaders=[TEMPLATES], template_file="page.html.j2")
     page, _ = exporter.from_notebook_node(notebook)
     page = re.sub(r'href="(\d\d_\w+)\.ipynb"', r'href="\1.html"', page)
     parts = UNTOUCHED.split(page)  # text, element, its name, text, ...
@@ -102,9 +117,22 @@ def images_in(outputs: Iterable[NotebookNode]) -> list[str]:
     return [with_alt(image)["data"]["text/html"] for image in images]
 
 
+def ended_before(folder: Path, others: Iterable[Path]) -> list[Report]:
+    """Reports on the executed notebooks that a folder holds besides those."""
+    left = sorted({*folder.glob("[!.]*.ipynb")} - {*others})
+    notes = [(path, path.with_suffix(".run.json")) for path in left]
+    told = [(path, json.loads(note.read_bytes())) for path, note in notes if note.is_file()]
+    return [review(Run(path, path, one["seconds"], one["error"])) for path, one in told]
+
+
 def publish(reports: list[Report], folder: Path) -> Path:
-    """Write a page for each report and index.html; returns the index."""
+    """Write a page for each report and index.html; returns the index.
+
+    The index also has the lessons that ended here earlier, in `folder`/solutions.
+    """
     folder.mkdir(parents=True, exist_ok=True)
+    reports = reports + ended_before(folder / "solutions", [one.run.output for one in reports])
+    reports.sort(key=lambda report: report.run.output.name)
     cards = []
     for report in reports:
         notebook, name = nbformat.read(report.run.output, as_version=4), report.run.output.stem

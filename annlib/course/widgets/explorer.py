@@ -5,6 +5,7 @@ All is drawn in the browser, and what the attention explorer shows is computed t
 
 import io
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -251,18 +252,16 @@ class AttentionExplorer(PixelWidget):
     def add_photo(self, name: str, file: bytes) -> None:
         """Adds an image file, cut and scaled like the first image, and shows it, or ValueError."""
         height, width = next(iter(self.subjects.values())).image.shape[:2]
-        try:
-            with Image.open(io.BytesIO(file)) as photo:
-                if photo.width * photo.height > PHOTO_PIXELS:
-                    raise ValueError(
-                        f"{name} has {photo.width} x {photo.height} pixels; the limit is "
-                        f"{PHOTO_PIXELS // 1_000_000} million. Scale it down first."
-                    )
-                upright = ImageOps.exif_transpose(photo).convert("RGB")
-        except (OSError, Image.DecompressionBombError) as error:
-            raise ValueError(
-                f"{name} could not be read as an image ({error}). JPEG, PNG and WebP work."
-            ) from error
+        with (
+            suppress(OSError, Image.DecompressionBombError),  # which `read_image` explains
+            Image.open(io.BytesIO(file)) as photo,
+        ):
+            if photo.width * photo.height > PHOTO_PIXELS:
+                raise ValueError(
+                    f"{name} has {photo.width} x {photo.height} pixels; the limit is "
+                    f"{PHOTO_PIXELS // 1_000_000} million. Scale it down first."
+                )
+        upright = Image.fromarray(read_image(Path(name), file).permute(1, 2, 0).numpy())
         image = np.asarray(ImageOps.fit(upright, (width, height), Image.Resampling.BILINEAR))
         name = f"photo {len(self.subjects)}: {name}"
         self.add(name, image)

@@ -20,6 +20,7 @@ import torch
 from annlib.config import TestConfig
 from annlib.course import plots
 from annlib.course.attention import house_answer, predict_labels
+from annlib.course.lesson import open_job
 from annlib.course.sweeping import show_result
 from annlib.course.training import (
     experiment,
@@ -33,6 +34,7 @@ from annlib.data.classes import BALLOON_TOWN
 from annlib.data.datasets import FIRST_VAL_SEED
 from annlib.engine.inference import choose_device
 
+open_job()
 torch.set_num_threads(threads)
 plan = experiment(head, pool_scales, iterations, seed)
 print(f"{plan.name} with anchors {plan.model.pool_scales}, {iterations} steps, seed {seed}")

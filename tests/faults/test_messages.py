@@ -1,0 +1,168 @@
+"""Errors whose message is annlib's own and names the true cause."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pytest
+import torch
+from failing import failure
+from PIL import Image
+from small_pictures import tiny_model
+from tiny import TINY
+
+from annlib.config import TestConfig, TrainConfig
+from annlib.course.lesson import open_job
+from annlib.course.running import release
+from annlib.data.io import open_whole
+from annlib.engine.inference import make_label_predictor
+from annlib.engine.metrics import ConfusionMatrix
+from annlib.engine.optimization import make_optimizer, segmentation_loss, train
+from annlib.model.ann import Logits
+from annlib.model.build import build_model
+from annlib.model.checkpoint import load
+from annlib.model.convert import read_weights
+
+pytestmark = pytest.mark.fault("input that gave torch's own or a false message elsewhere")
+NUMBERS = pytest.mark.fault("NaN, infinity, no label, a single pixel, half precision")
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 123\n"
+PAGE = b"\n<!DOCTYPE html><html><title>Sign in</title></html>"
+
+
+@pytest.mark.parametrize(("content", "said"), [(POINTER, "git lfs pull"), (PAGE, "web page")])
+@pytest.mark.parametrize("reader", [load, read_weights, open_whole])
+def test_pointers_and_web_pages_are_recognised(tmp_path: Path, reader, content, said) -> None:
+    (tmp_path / "file.bin").write_bytes(content)
+    with pytest.raises(ValueError, match=said):
+        reader(tmp_path / "file.bin")
+
+
+def test_a_prefix_that_all_names_have_is_taken_off(tmp_path: Path) -> None:
+    weights = {"a": torch.ones(2), "b.module.c": torch.zeros(1)}
+    torch.save({f"module.{key}": value for key, value in weights.items()}, tmp_path / "w.pth")
+    assert read_weights(tmp_path / "w.pth").keys() == weights.keys()
+    torch.save({"module.a": torch.ones(2), "b": torch.ones(1)}, tmp_path / "w.pth")
+    assert read_weights(tmp_path / "w.pth").keys() == {"module.a", "b"}
+
+
+def one_step(config, images: torch.Tensor, **recipe: object) -> None:
+    recipe = TrainConfig(iterations=1, **recipe)
+    model = build_model(config)
+    labels = torch.zeros(len(images), *images.shape[2:], dtype=torch.int64)
+    batches = [(images, labels)]
+    next(train(model, make_optimizer(model, recipe), batches, recipe))
+
+
+@pytest.mark.parametrize("head", ["ppm", "ann"])
+def test_batch_norm_over_one_value_is_told_with_the_settings_that_lead_to_it(head: str) -> None:
+    scales = (1, 2, 3, 6) if head == "ppm" else TINY.pool_scales
+    config = replace(TINY, head=head, pool_scales=scales)
+    with pytest.raises(ValueError, match="Batch norm gets one value a channel: 1 image"):
+        one_step(config, torch.randn(1, 3, 33, 41) if head == "ppm" else torch.randn(1, 3, 8, 8))
+    one_step(config, torch.randn(2, 3, 33, 41))
+
+
+# Numbers
+
+
+@NUMBERS
+def test_scores_that_are_no_numbers_are_no_prediction() -> None:
+    label = make_label_predictor(tiny_model(), TestConfig())
+    image = torch.randn(1, 3, 24, 32)
+    assert label(image).shape == (1, 24, 32)
+    image[0, 1, 3, 4] = float("nan")
+    with pytest.raises(FloatingPointError, match="scores are NaN or infinite"):
+        label(image)
+
+
+@NUMBERS
+def test_half_precision_that_overflows_in_the_attention_is_told() -> None:
+    model = tiny_model()
+    label = make_label_predictor(model, TestConfig(), "fp16")
+    image = torch.randn(1, 3, 24, 32)
+    label(image)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "to_key.1" in name:  # the scores grow with its square
+                parameter.mul_(1e4)
+    with pytest.raises(FloatingPointError, match="fp16 ends at 65504"):
+        label(image)
+    assert make_label_predictor(model, TestConfig(), "bf16")(image).shape == (1, 24, 32)
+
+
+@NUMBERS
+def test_a_batch_without_a_labelled_pixel_changes_no_score_and_gives_no_nan() -> None:
+    logits = Logits(torch.randn(2, 5, 8, 8, requires_grad=True), None)
+    loss = segmentation_loss(logits, torch.full((2, 8, 8), 255), 0.4)
+    loss.backward()
+    assert loss == 0 and not logits.main.grad.any()
+
+
+@NUMBERS
+def test_scores_of_a_class_that_is_absent_everywhere_are_nan_and_count_in_no_mean() -> None:
+    matrix = ConfusionMatrix(3)
+    matrix.update(torch.tensor([0, 1, 1]), torch.tensor([0, 1, 0]))
+    scores = matrix.scores()
+    assert scores.iou[2].isnan() and scores.miou == 0.5
+    with pytest.raises(ValueError, match="take the argmax"):
+        matrix.update(torch.tensor([0.9]), torch.tensor([0]))
+
+
+@NUMBERS
+def test_an_image_of_one_pixel_has_one_class() -> None:
+    assert make_label_predictor(tiny_model(), TestConfig())(torch.randn(1, 3, 1, 1)).shape == (
+        1,
+        1,
+        1,
+    )
+
+
+# State that a second run respects
+
+
+def test_resuming_compares_the_list_of_images(annlib, tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        for kind in ("images", "labels"):
+            (tmp_path / f"data/{split}/{kind}").mkdir(parents=True)
+        for number in range(3):
+            for kind, high in (("images", 256), ("labels", 2)):
+                shape = (24, 32, 3) if kind == "images" else (24, 32)
+                pixels = np.random.default_rng(number).integers(0, high, shape, dtype=np.uint8)
+                Image.fromarray(pixels).save(tmp_path / f"data/{split}/{kind}/{number}.png")
+    (tmp_path / "data/classes.txt").write_text("a\nb\n")
+    annlib("train", "photos_fcn", "--data", "data", "--iterations", 1, "--out", "run")
+    annlib("train", "--resume", "run")
+    for kind in ("images", "labels"):
+        (tmp_path / f"data/train/{kind}/0.png").rename(tmp_path / f"data/train/{kind}/9.png")
+    assert "are others than when it began" in failure(annlib, "train", "--resume", "run")
+
+
+def test_the_index_has_the_lessons_of_earlier_calls(tmp_path: Path) -> None:
+    (tmp_path / "solutions").mkdir()
+    for name in ("01_first", "02_second"):
+        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(f"# {name}")])
+        nbformat.write(notebook, tmp_path / f"solutions/{name}.ipynb")
+        note = {"seconds": 3.0, "error": None}
+        (tmp_path / f"solutions/{name}.run.json").write_text(json.dumps(note))
+    (latest,) = release.ended_before(
+        tmp_path / "solutions", [tmp_path / "solutions/01_first.ipynb"]
+    )
+    assert latest.run.output.name == "02_second.ipynb"
+    page = release.publish([latest], tmp_path).read_text()
+    assert "01_first.html" in page and "02_second.html" in page
+
+
+@pytest.mark.parametrize(
+    ("injected", "said"), [("haed = 'ann'", "Did you mean 'head'"), ("seed = '3'", "type int")]
+)
+def test_a_job_refuses_what_papermill_passed_on_in_vain(monkeypatch, injected, said) -> None:
+    cells = ["", "head = 'ann'\nseed = 0", f"# Parameters\n{injected}\n"]
+
+    class Shell:
+        user_ns = {"In": cells}
+
+    monkeypatch.setattr("annlib.course.lesson.get_ipython", Shell)
+    with pytest.raises(ValueError, match=said):
+        open_job()

@@ -1,0 +1,63 @@
+"""Notebooks whose kernel dies, whose folder cannot be written, that run twice or side by side."""
+
+import os
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from annlib.course.running import execute
+from annlib.course.running.execute import run, run_all
+
+LESSONS = Path(__file__).parents[2] / "notebooks/solutions"
+
+
+def write_lesson(path: Path, *codes: str) -> Path:
+    cells = [nbformat.v4.new_code_cell(code) for code in ("mode = 'learn'\nseed = 0", *codes)]
+    cells[0].metadata["tags"] = ["parameters"]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
+    return path
+
+
+def printed(path: Path) -> str:
+    cells = nbformat.read(path, 4).cells
+    return "".join(output.get("text", "") for cell in cells for output in cell.get("outputs", []))
+
+
+@pytest.mark.slow
+@pytest.mark.notebooks
+@pytest.mark.fault("kernel that dies in a lesson, beside another lesson")
+def test_a_dead_kernel_is_told_with_its_cell_and_the_others_end(tmp_path: Path) -> None:
+    death = "import os, signal\nprint('before')", "os.kill(os.getpid(), signal.SIGKILL)", "1 + 1"
+    bad = write_lesson(tmp_path / "bad.ipynb", *death)
+    good = write_lesson(tmp_path / "good.ipynb", "print('done')")
+    runs = run_all([bad, good], tmp_path / "out", {"mode": "quick"})
+    assert "stopped in code cell 3" in runs[0].error and "DeadKernelError" in runs[0].error
+    assert printed(runs[0].output) == "before\n", "the notebook is kept up to there"
+    assert runs[1].error is None and printed(runs[1].output) == "done\n"
+
+
+@pytest.mark.fault("folder that cannot be written, in a lesson")
+def test_a_folder_that_cannot_be_written_is_told_before_the_kernel_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lesson = write_lesson(tmp_path / "a.ipynb", "1")
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(execute, "lesson_kernel", lambda threads: pytest.fail("it started"))
+    with pytest.raises(OSError, match="Could not write .*choose another folder"):
+        run(lesson, tmp_path / "file/a.ipynb", {"mode": "quick"})
+
+
+@pytest.mark.all
+@pytest.mark.notebooks
+@pytest.mark.fault("every cell of a lesson run twice")
+@pytest.mark.parametrize("lesson", ["01_semantic_segmentation", "04_pyramid_sampling"])
+def test_a_lesson_whose_cells_run_twice_gives_no_error(tmp_path: Path, lesson: str) -> None:
+    notebook = nbformat.read(LESSONS / f"{lesson}.ipynb", 4)
+    second = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    again = [nbformat.v4.new_code_cell(cell.source) for cell in second]
+    notebook.cells += again
+    nbformat.write(notebook, tmp_path / f"{lesson}.ipynb")
+    done = run(tmp_path / f"{lesson}.ipynb", tmp_path / "out.ipynb", {"mode": "quick"})
+    assert done.error is None
+    assert os.path.getsize(done.output) > 0
