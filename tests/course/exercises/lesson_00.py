@@ -10,7 +10,6 @@ from annlib.data.balloon_town.layout import HOUSES, Scene
 from exercises import Gallery, Wrong
 
 SCENE = make_scene(5)
-NO_CLICK = "No click has arrived"
 
 
 def clicked() -> bool:
@@ -58,8 +57,8 @@ GALLERIES = {
         checks.click_arrived,
         [True, clicked()],
         {
-            "not clicked yet": Wrong(False, NO_CLICK),
-            "another start of Python": Wrong(SetUp().clicked, NO_CLICK),
+            "handed in the widget": Wrong(SetUp(), "machine.clicked"),
+            "a list of clicks": Wrong([True], "machine.clicked"),
             "counted clicks": Wrong(1, "machine.clicked"),
             "wrote that it was clicked": Wrong("clicked", "machine.clicked"),
             "handed in the button": Wrong(SetUp().button, "machine.clicked"),
