@@ -429,11 +429,12 @@ widgets.PaintPrediction()
 # %% [markdown]
 # ### Prediction 1.3: Average of averages
 #
-# For PPM, is the mean of the mIoU values of all 40 scenes "higher" than, "lower" than or the "same" as
-# the mIoU of one matrix for all scenes?
+# Compare the mean of the mIoU values of all 40 scenes with the mIoU of one matrix for all scenes. For PPM and
+# for FCN: is it higher or lower? Write "both higher", "both lower", "PPM higher" (and FCN lower) or
+# "FCN higher" (and PPM lower).
 
 # %% tags=["predict:average"]
-guess_average = "higher"  # solution
+guess_average = "PPM higher"  # solution
 
 
 # %%
@@ -457,8 +458,10 @@ counts = {name: matrices(found) for name, found in answers.items()}
 assert counts["PPM"].shape == (T, K, K)
 together = {name: miou(one.sum(0)) for name, one in counts.items()}
 apart = {name: float(np.mean([miou(scene) for scene in one])) for name, one in counts.items()}
-outcome = "higher" if apart["PPM"] > together["PPM"] else "lower"
-predictions.compare("1.3", guess_average, outcome, options=("higher", "lower", "same"))
+higher = [name for name in ("PPM", "FCN") if apart[name] > together[name]]
+outcome = f"{higher[0]} higher" if len(higher) == 1 else "both higher" if higher else "both lower"
+options = ("both higher", "both lower", "PPM higher", "FCN higher")
+predictions.compare("1.3", guess_average, outcome, options=options)
 for name in networks:
     print(f"{name:5} one matrix {together[name]:.3f}   mean over scenes {apart[name]:.3f}")
 lesson.claim("ppm-together", together["PPM"], within=0.005, modes=same_scenes)

@@ -219,12 +219,14 @@ widgets.six_positions(query[0], ["how blue", "how red", "an object"], names)
 # 0 for all weight on one key.
 
 # %% [markdown]
-# ### Prediction 2.2: Four times the scores
+# ### Prediction 2.2: Without the division
 #
-# We multiply all scores by 4 before the softmax. Does the entropy of the rows "fall", "rise" or "stay"?
+# Take random queries and keys with $C = 64$ channels and $S = 384$ keys. Divided by $\sqrt{C}$, the attention of a
+# query is as wide as even attention to some 230 of the 384 keys ($2^{\text{entropy}}$). How many keys is it
+# **without** the division, on average (1 to 384)?
 
 # %% tags=["predict:scale"]
-guess_scale = "fall"  # solution
+guess_scale = 2  # solution
 
 # %%
 num_channels, num_positions = 64, 384
@@ -235,10 +237,8 @@ bits = {
     factor: float(entropy((factor * scores / num_channels**0.5).softmax(-1)).mean())
     for factor in (1, 4, num_channels**0.5)
 }
-change = bits[4] - bits[1]
-predictions.compare(
-    "2.2", guess_scale, "fall" if change < 0 else "rise", options=("fall", "rise", "stay")
-)
+undivided = 2 ** bits[num_channels**0.5]
+predictions.compare("2.2", guess_scale, undivided, tolerance=0.5, between=(1, 384))
 for factor, value in bits.items():
     print(f"scores x {factor:.0f}: {value:.1f} bits, like even attention to {2**value:.0f} of 384")
 lesson.claim("bits-divided", bits[1], within=0.1, unit="bits")

@@ -598,17 +598,17 @@ for scale in (1, lesson.pick(quick=2, learn=4, full=8)):
             blocks[head].to(lesson.device)(features)
         synchronise(lesson.device)  # a GPU returns before it is done
 
-    ratio = checks.attempt_number(
-        times_faster, lambda: call("nonlocal"), lambda: call("apnb"), 5, time.perf_counter
-    )
+    both = lambda: call("nonlocal"), lambda: call("apnb")
+    three = [checks.attempt_number(times_faster, *both, 5, time.perf_counter) for _ in range(3)]
     here = Shape(64, 64, 32, 32, (16 * scale, 24 * scale))
     fuse = 2 * here.positions * 128 * 64
     flops = (nonlocal_flops(here) + fuse) / (asymmetric_flops(here) + fuse)
-    print(f"N = {here.positions:6,}: APNB is {ratio:5.2f} times as fast, ", end="")
+    print(f"N = {here.positions:6,}: APNB is {median(three):.2f} times as fast ", end="")
+    print(f"({min(three):.2f} to {max(three):.2f} in three measurements), ", end="")
     print(f"with {flops:.2f} times fewer operations; N / S = {here.positions / S:.1f}")
 
 # %% [markdown]
-# Run the cell again. On the map of the scene both blocks need very little time, and the ratio varies from run to run.
+# On the map of the scene both blocks need very little time, and the ratio varies from measurement to measurement.
 # Compared with the rest of the network the saving is small there: training for the town took
 # [87 s](result:balloon_town.md) with the non-local block and [83 s](result:balloon_town.md) with APNB. For this
 # reason no training time in this course supports APNB.
