@@ -365,9 +365,8 @@ plots.house_attention(scene, blocks)
 # %% [markdown]
 # ## A real photo
 #
-# The same kind of network, trained on photos of streets (the CamVid data set) in a few minutes on a
-# CPU, now gets a photo that has nothing to do with its training set: a sample image of
-# scikit-learn, a temple in China. First predict: which of its classes (sky, building, pole, road,
+# The same kind of network, trained on photos of streets (the CamVid data set), now gets a photo that has
+# nothing to do with its training set: a sample image of scikit-learn, a temple in China. First predict: which of its classes (sky, building, pole, road,
 # pavement, tree, sign, fence, car, pedestrian, bicyclist) do you expect, and where will it be incorrect?
 
 # %%
@@ -485,7 +484,7 @@ scores = positions.mT @ positions  # (B, N, C) @ (B, C, N) -> (B, N, N): all pai
 print("a score for each pair of positions:", tuple(scores.shape))
 
 # %% [markdown]
-# `softmax(dim=-1)` makes positive weights that sum to 1 along the last axis. Try `dim=1` in the next
+# `softmax(dim=-1)` makes positive weights that sum to 1 along the last axis. Try `dim=0` in the next
 # cell: the shape stays the same, but other sums become 1. This mistake gives no error message.
 
 # %%
@@ -528,9 +527,7 @@ print(f"{sum(p.numel() for p in net.parameters())} parameters")
 # has no idea which of 4 classes is correct?
 
 # %%
-targets = (
-    images[:, 0, ::2, ::2] > 0
-).long()  # (B, 16, 24): class 1 where the red channel is positive
+targets = (images[:, 0, ::2, ::2] > 0).long()  # (B, 16, 24): 1 where red is positive, else 0
 optimizer = torch.optim.Adam(net.parameters(), lr=0.02)
 for step in range(60):
     optimizer.zero_grad()
@@ -564,7 +561,7 @@ print(f"{(predicted == targets).float().mean().item():.0%} of the positions are 
 # %% [markdown] tags=["instructor"]
 # Thirty minutes for the bridge, best as homework before lesson 2. Who should do it: everybody with fewer
 # than four correct answers in the self-test. Usual mistakes: question B without the stride; question E
-# answered with "no gradients". In class, change `dim=-1` to `dim=1` in the softmax cell and ask why there
+# answered with "no gradients". In class, change `dim=-1` to `dim=0` in the softmax cell and ask why there
 # is no error message.
 
 # %% [markdown]

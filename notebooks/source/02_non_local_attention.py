@@ -108,7 +108,7 @@ assert (B, C, N, S) == (1, 3, 6, 6)
 #
 # *Example with $C = 2$.* The query is $(1, 0)$, and there are two keys, $(1, 0)$ and $(0, 1)$. The dot
 # products are 1 and 0. Divided by $\sqrt{2}$ they are [0.71](given:example) and 0. The softmax gives
-# $e^{0.71} / (e^{0.71} + e^0)$ = [0.67](given:example) and [0.33](given:example). So this query attends twice as
+# $\exp(0.71) / (\exp(0.71) + \exp(0))$ = [0.67](given:example) and [0.33](given:example). So this query attends twice as
 # much to the key that matches it, but the other key still gets a third.
 
 # %% [markdown]
@@ -222,7 +222,7 @@ widgets.six_positions(query[0], ["how blue", "how red", "an object"], names)
 # ### Prediction 2.2: Without the division
 #
 # Take random queries and keys with $C = 64$ channels and $S = 384$ keys. Divided by $\sqrt{C}$, the attention of a
-# query is as wide as even attention to some 230 of the 384 keys ($2^{\text{entropy}}$). How many keys is it
+# query is as wide as even attention to some 230 of the 384 keys (2 to the power of the entropy). How many keys is it
 # **without** the division, on average (1 to 384)?
 
 # %% tags=["predict:scale"]
