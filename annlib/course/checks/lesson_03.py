@@ -7,15 +7,7 @@ from statistics import median
 
 import torch
 
-from annlib.course.checks.base import (
-    NotYet,
-    attempt_number,
-    expect,
-    judge,
-    passed,
-    patience,
-    text,
-)
+from annlib.course.checks.base import NotYet, attempt_number, expect, judge, passed, patience, text
 from annlib.course.checks.inputs import draw
 from annlib.course.implementations import Shape, nonlocal_bytes
 from annlib.course.profiler import operation_counter
@@ -99,10 +91,10 @@ def largest_map_slips(num_bytes: int, channels: int) -> dict[str, int]:
         "Two N x N matrices are in memory: the scores, and their softmax.": rows(squares=1),
         "Your map is square; here it is twice as wide as high.": rows(wide=1),
         "Keys and values are missing: two matrices of N x C.": rows(sides=0),
-        "One row too many: that map needs more than there is.": right + 1,
-        "A row too few: with exactly as many bytes as are needed, the map fits.": rows(less=1),
-        "That is N, the number of positions; the height is wanted.": 2 * right * right,
-        "That is the width; the height is wanted.": 2 * right,
+        "One row too many: that map needs more memory than there is.": right + 1,
+        "One row too few: if the map needs exactly `num_bytes`, it fits.": rows(less=1),
+        "That is N, the number of positions; return the height.": 2 * right * right,
+        "That is the width; return the height.": 2 * right,
     }
 
 

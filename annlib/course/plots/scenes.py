@@ -83,13 +83,13 @@ def scene(scene: Scene) -> Drawn:
 def segmentation(image: np.ndarray, labels: np.ndarray, spec: DatasetSpec, title: str) -> Drawn:
     """An image beside its predicted classes (H, W), with a legend of those that occur."""
     figure, (left, right) = new_figure(9.6, 0.9 + 4.6 * image.shape[0] / image.shape[1], 1, 2)
-    colours, counts = spec.colour_table().numpy(), np.bincount(labels.ravel(), minlength=1)
+    colours, counts = spec.colour_table().numpy(), np.bincount(labels.ravel()) / labels.size
     style.draw_image(left, image, "Image")
     style.draw_image(right, colours[labels], title)
     found = [int(index) for index in counts.argsort()[::-1] if counts[index]]
-    look = [{"fc": colours[i] / 255, "ec": style.GREY, "label": spec.class_names[i]} for i in found]
-    figure.legend(handles=[Patch(**one) for one in look], loc="outside lower center", ncols=6)
-    shares = [f"{spec.class_names[i]} {counts[i] / labels.size:.0%}" for i in found]
+    patches = [Patch(fc=colours[i] / 255, ec=style.GREY, label=spec.class_names[i]) for i in found]
+    figure.legend(handles=patches, loc="outside lower center", ncols=6)
+    shares = [f"{spec.class_names[i]} {counts[i]:.0%}" for i in found]
     return figure, f"{title}. Predicted classes by area: {', '.join(shares)}."
 
 
