@@ -77,6 +77,8 @@ plots.field_of_view(scene, *query_on(scene, house), side=side)
 #
 # ## Attention weights: query, key, softmax
 #
+# ![Attention: query, key and value with shapes, and one query position in numbers](diagrams/attention.svg)
+#
 # Let us calculate the weights for six positions with hand-made features. There are three channels: *how
 # blue*, *how red*, and *whether it is an object*.
 
@@ -387,6 +389,8 @@ for name, value in largest.items():
 # MMSegmentation is different: like your block, it has separate projections for $\theta$ and $\phi$ and adds the
 # output to the input. (Readers have asked the authors which projections are shared, in issues 1, 16 and 22 of
 # their repository. We follow their code.)
+#
+# ![Non-local block: one projection for queries and keys, one for values, weights N x N, concatenation with the input](diagrams/nonlocal_block.svg)
 
 # %%
 print(inspect.getsource(NonLocalAttention.forward))
