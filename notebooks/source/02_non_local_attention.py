@@ -1,19 +1,20 @@
 # %% [markdown] tags=["header"]
-# # 2. Every pixel asks every pixel
+# # 2. Non-local attention: every pixel attends to every pixel
 #
-# *How can a pixel use what stands at the other end of the picture?*
+# *How can a pixel use what is at the other end of the image?*
 #
-# - **Before:** lesson 1; matrix products, softmax
-# - **Reading:** 45 min
-# - **Runs in:** 20 s (quick), 110 s (learn), on 2 CPU cores
+# - **Before:** lesson 1; matrix products, softmax, PyTorch modules (self-test and bridge in lesson 0)
+# - **Reading:** 45 min; with exercises, widgets and quiz 110 min in all, in two sittings: 60 min to the
+#   marked break, 50 min after it
+# - **Runs in:** 25 s (quick), 120 s (learn), on 2 CPU cores
 # - **Needs:** CPU; no network
 #
 # ## After this lesson you can
 #
-# 1. write the weights of a non-local block and state their shape ([Exercise 2.1](exercise:weights))
-# 2. predict how the weights answer to sameness and to scale ([Prediction 2.2](predict:scale))
-# 3. write the block, so that it starts as the identity ([Exercise 2.2](exercise:block))
-# 4. train it, score it, and count where its houses look ([Exercise 2.3](exercise:failure))
+# 1. write the attention weights of a non-local block and state their shape ([Exercise 2.1](exercise:weights))
+# 2. predict how the weights change with equal features and with the scale ([Prediction 2.2](predict:scale))
+# 3. write the block so that it starts as the identity ([Exercise 2.2](exercise:block))
+# 4. describe what an incorrectly classified house attends to, and propose a test ([Exercise 2.3](exercise:failure))
 
 # %% tags=["parameters"]
 mode = "learn"  # "quick" for tests, "learn" for a laptop, "full" for a GPU and real data
@@ -46,20 +47,20 @@ lesson = open_lesson(mode, device, seed, data_root, experiment)
 predictions = Predictions()
 
 # %% [markdown]
-# ## The far hint
+# ## Why convolutions are not enough
 #
-# The house in the frame is a home, a shop or a school: the balloon of its own paint says which. But a
-# convolution passes news only to its neighbours. This is all that the layers of our small network let one
-# pixel of the answer depend on:
+# The house in the frame is a home, a shop or a school, and the balloon of its own paint says which. But a
+# convolution only combines neighbouring positions. The frame shows the receptive field: all pixels that
+# the prediction for one pixel can depend on in our small network.
 
 # %%
 scene = make_scene(FIRST_VAL_SEED + 21)
 house = scene.houses[0]
-at_c5 = side_of_field(blocks_per_stage=1)  # c5: the last map of the backbone
+at_c5 = side_of_field(blocks_per_stage=1)  # c5: the last feature map of the backbone
 at_reduce = side_of_field(blocks_per_stage=1, head_kernels=1)
-side = pixel_view(at_reduce)  # enlarging the map to the picture mixes neighbouring positions
-print(f"A position sees {at_c5} pixels a side after the backbone, {at_reduce} after one more 3 x 3")
-print(f"convolution; a pixel of the answer depends on {side}.")
+side = pixel_view(at_reduce)  # upsampling to the image mixes neighbouring positions
+print(f"Receptive field: {at_c5} pixels a side after the backbone, {at_reduce} after one more")
+print(f"3 x 3 convolution; the prediction for a pixel depends on {side} pixels a side.")
 assert house.top - side // 2 > scene.balloons[house.decided_by].bottom
 beyond = np.abs(hint_offsets(FIRST_VAL_SEED, num_scenes=1000)).max(axis=1) - side // 2
 layers = np.ceil(beyond / 8)  # each 3 x 3 convolution at 1/8 of the size adds 8 pixels
@@ -68,17 +69,18 @@ lesson.claim("most-layers", layers.max(), within=0, unit="layers")
 plots.field_of_view(scene, *query_on(scene, house), side=side)
 
 # %% [markdown]
-# One could stack more layers: at 1/8 of the size each 3 x 3 convolution widens the square by 8 pixels to
-# each side. From the middle of a house to the middle of its balloon that takes
-# [5](claim:more-layers) more for half of the houses and up to [14](claim:most-layers) for the others, and
-# the hint would arrive mixed with everything on its way. A **non-local block** takes another way: each
-# position asks *all* positions at once, and takes most from
-# those that fit.
+# More layers would increase the receptive field: at 1/8 of the size, each 3 x 3 convolution adds 8 pixels in
+# each direction. To reach the middle of its balloon, the median house needs [5](claim:more-layers) more
+# layers, and some houses need [14](claim:most-layers). Also, each layer mixes the hint with everything on
+# its way. A **non-local block** connects distant positions in one step: each position computes a weighted
+# sum over *all* positions, with the largest weights for those that match it best.
 #
-# ## Who looks at whom: the weights
+# ## Attention weights: query, key, softmax
 #
-# Let us play it with six positions and features made by hand. Three channels: *how blue*, *how red*,
-# *how much of a thing at all*.
+# ![Attention: query, key and value with shapes, and one query position in numbers](diagrams/attention.svg)
+#
+# Let us calculate the weights for six positions with hand-made features. There are three channels: *how
+# blue*, *how red*, and *whether it is an object*.
 
 # %%
 names = ["blue balloon", "red balloon", "sky", "road", "blue house", "red house"]
@@ -86,7 +88,7 @@ query = torch.tensor(
     [
         [6.0, 0.0, 0.0, 0.0, 6.0, 0.0],  # how blue
         [0.0, 6.0, 0.0, 0.0, 0.0, 6.0],  # how red
-        [1.0, 1.0, 0.0, 0.0, 1.0, 1.0],  # a thing
+        [1.0, 1.0, 0.0, 0.0, 1.0, 1.0],  # an object
     ]
 )[None]
 key = query.clone()
@@ -95,49 +97,56 @@ S = key.shape[2]
 assert (B, C, N, S) == (1, 3, 6, 6)
 
 # %% [markdown]
-# Position $n$ asks with its **query**, column $n$ of $\phi$ $(C \times N)$. Position $s$ offers its
-# **key**, column $s$ of $\theta$ $(C \times S)$. How well they fit is a dot product; a softmax over
-# all that answer turns fits into shares:
+# Each of the $N$ query positions has a **query** vector: column $n$ of $\phi$ $(C \times N)$. Each of the $S$
+# key positions has a **key** vector: column $s$ of $\theta$ $(C \times S)$. The **attention score** of the pair
+# $(n, s)$ is their dot product, divided by $\sqrt{C}$. A softmax over the keys turns the scores of each query
+# into **attention weights**, which sum to 1:
 #
 # $$W = \mathrm{softmax}\left(\frac{\phi^{\top} \theta}{\sqrt{C}}\right), \qquad
 # W \in \mathbb{R}^{N \times S}, \qquad \sum_{s=1}^{S} W_{ns} = 1$$
 #
-# Here all positions answer, so $S = N$. We keep two letters, because a later lesson will make $S$ small.
-# (The released models divide by $\sqrt{C}$, and so do we. You will see what it is for.)
+# In a non-local block all positions are queries and keys, so $S = N$. We keep two letters, because a later
+# lesson makes $S$ small. (The released models of the paper also divide by $\sqrt{C}$. You will see why.)
+#
+# *Example with $C = 2$.* The query is $(1, 0)$, and there are two keys, $(1, 0)$ and $(0, 1)$. The dot
+# products are 1 and 0. Divided by $\sqrt{2}$ they are [0.71](given:example) and 0. The softmax gives
+# $\exp(0.71) / (\exp(0.71) + \exp(0))$ = [0.67](given:example) and [0.33](given:example). So this query attends twice as
+# much to the key that matches it, but the other key still gets a third.
 
 # %% [markdown]
-# ### Prediction 2.1: Nothing to see
+# ### Prediction 2.1: A constant image
 #
-# Suppose the picture is one constant grey: all queries are equal, all keys are equal. With $N = S = 6$,
-# what is each weight?
+# Suppose the image is one constant grey. Then all queries are equal and all keys are equal. With
+# $N = S = 6$, what is the value of each weight (0 to 1)?
 
 # %% tags=["predict:constant"]
 guess_constant = 1 / 6  # solution
 
 # %% [markdown] tags=["exercise:weights"]
-# ### Exercise 2.1: The weights
+# ### Exercise 2.1: The attention weights
 #
 # *Difficulty 2/5, importance 5/5, about 5 min, objective 1*
 #
-# Write the formula above for a batch. Mind which axis is $N$ and which is $S$: a row belongs to the one
-# who asks. *For the fast:* write it without `softmax`, so that scores of 1000 do no harm.
+# Write the formula above for a batch. Mind the axes: each row belongs to one query position $n$, each column
+# to one key position $s$. For the example, one query and two keys, the result has shape (1, 1, 2) and is
+# about [0.67](given:example), [0.33](given:example).
 
 
 # %% tags=["answer:weights"]
 def attention_weights(query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
-    """query (B, C, N), key (B, C, S) -> (B, N, S): row n is how position n divides its attention"""
+    """query (B, C, N), key (B, C, S) -> (B, N, S): row n holds the weights of query position n"""
     # solution
     scores = query.mT @ key * query.shape[1] ** -0.5
     return scores.softmax(dim=-1)
 
 
 # %% [markdown] tags=["hint:weights:1"]
-# Entry $(n, s)$ compares query $n$ with key $s$ and nothing else. Which axis disappears in the
-# comparison, which two remain?
+# Entry $(n, s)$ depends on query $n$ and key $s$ only. Which axis does the dot product sum over, and which
+# two axes remain?
 
 # %% [markdown] tags=["hint:weights:2"]
-# `query.mT` exchanges the last two axes; `@` is the matrix product; `softmax(dim=...)` makes sums along
-# that axis equal 1.
+# `query.mT` exchanges the last two axes, `@` is the matrix product, and `softmax(dim=...)` makes sums along
+# that axis equal to 1.
 
 # %% [markdown] tags=["hint:weights:3"]
 # `scores = query.mT @ key * query.shape[1] ** -0.5`
@@ -146,8 +155,18 @@ def attention_weights(query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
 checks.attention_weights(attention_weights)
 
 # %% [markdown]
-# Now your function on the six positions. Before you run it: which two columns will be bright in the row
-# of the blue house?
+# *Extension (optional).* Write it without `softmax`, so that scores of 1000 do no harm.
+#
+# <details><summary>Answer</summary>
+#
+# Subtract the largest score of each row first: `e = (scores - scores.amax(-1, keepdim=True)).exp()`, then
+# divide by the sum: `e / e.sum(-1, keepdim=True)`. The subtraction multiplies numerator and denominator by
+# the same factor, so the weights stay the same, but `exp` never gets a positive number and cannot overflow.
+#
+# </details>
+#
+# Now apply your function to the six positions. Before you run the cell: which two columns will be bright in
+# the row of the blue house?
 
 # %%
 weights = checks.attempt(attention_weights, query, key)
@@ -158,46 +177,58 @@ predictions.compare("2.1", guess_constant, outcome, tolerance=0.05, between=(0, 
 plots.weight_matrix(weights[0].numpy(), "Six positions", names, names)
 
 # %% [markdown]
-# The blue house looks at the blue balloon **and at itself**: both fit equally well, and the dot product
-# knows no "but not me". Sky and road fit nothing, so they spread evenly: in a softmax nobody can look
-# nowhere. And there is no notion of near or far in the formula at all.
+# <details>
+# <summary>After you have run the cell: how to read the matrix</summary>
 #
-# Now play. The three upper sliders are the features of the last position, the red house. Say for each
-# state *what changes, and why*:
+# The blue house attends to the blue balloon **and to itself**, with equal weights: the dot product does not
+# exclude the position itself. Sky and road have a score of 0 with every key, so their attention is even:
+# weights sum to 1, so every position must attend somewhere. Note that distance does not occur in the formula.
 #
-# 1. Give it blue 3 and red 3: a house of both paints. Where does it look, and how widely?
-# 2. Set all three to 0, as the sky has them. Where does it look now, and who looks at it?
-# 3. Choose "query only" and make it as blue as the blue house. It looks at blue things; do they look
-#    back? Then "key only". Which of the two changes one row only, and which changes every row?
+# </details>
+#
+# Now use the widget. The three upper sliders set the features of the last position, the red house. Say each
+# time *what changes, and why*:
+#
+# 1. Set blue to 3 and red to 3: a house of both paints. What does it attend to, and what is the entropy?
+# 2. Set all three to 0, like the sky. What does it attend to now, and which positions attend to it?
+# 3. Choose "query only" and set the blue value to that of the blue house. It attends to blue objects; do
+#    they attend to it? Then choose "key only". Which of the two changes only one row, and which changes
+#    every row?
 #
 # (Leave "scores x" at 1 for now.)
 
 # %%
-widgets.six_positions(query[0], ["how blue", "how red", "a thing"], names)
+widgets.six_positions(query[0], ["how blue", "how red", "an object"], names)
 
 # %% [markdown] tags=["instructor"]
-# Twenty minutes to here, five of them for the sliders. Usual mistakes in 2.1: softmax over dim 1 (then
-# every position that *answers*
-# hands out shares), √N for √C, `query @ key.mT` (that compares channels with channels, C x C). Let pairs
-# say the row of the red house aloud before the matrix is shown. Answers to the sliders: (1) at four things,
-# a quarter each: both balloons, the blue house, itself; (2) evenly at all six, and nobody looks at it but sky
-# and road; (3) "query only" changes its row alone; "key only" its column, and so, by the softmax, each row
-# that liked it or now does. Stop here when 25 minutes are gone;
-# the scale section can be read at home.
+# Twenty-five minutes to here, five of them for the sliders. Usual mistakes in 2.1: softmax over dim 1 (then
+# the weights of each *key* sum to 1 over the queries), √N for √C, `query @ key.mT` (compares channels with
+# channels, C x C). Let pairs say the row of the red house aloud before the matrix is shown. Answers to the
+# sliders: (1) to four positions with a quarter each: both balloons, the blue house and itself; the entropy
+# is 2 bits. (2) Evenly to all six, and only sky and road give it a weight worth mentioning. (3) "Query
+# only" changes its own row; "key only" changes its column, and because of the softmax every row in which
+# it had or now has a large weight. When 30 minutes are gone, leave the section on the scale for home.
 
 # %% [markdown]
 # ## What the scale is for
 #
-# A dot product of $C$ random numbers grows like $\sqrt{C}$. The **entropy** of a row, in bits, measures
-# how widely it looks: $\log_2 S$ if evenly, 0 if at one position only.
+# Suppose the entries of query and key are independent random numbers with mean 0 and variance 1. Each
+# product then has mean 0 and variance 1, and the variances of $C$ independent products add up. So the dot
+# product has variance $C$, and its standard deviation is $\sqrt{C}$. Division by $\sqrt{C}$ makes it 1,
+# whatever $C$ is. (Learned features are not independent, so this describes the start of training.)
+#
+# The **entropy** of a row, in bits, measures how widely the attention is spread: $\log_2 S$ for equal weights,
+# 0 for all weight on one key.
 
 # %% [markdown]
-# ### Prediction 2.2: Four times the scores
+# ### Prediction 2.2: Without the division
 #
-# We multiply all scores by 4 before the softmax. Does the entropy of the rows "fall", "rise" or "stay"?
+# Take random queries and keys with $C = 64$ channels and $S = 384$ keys. Divided by $\sqrt{C}$, the attention of a
+# query is as wide as even attention to some 230 of the 384 keys (2 to the power of the entropy). How many keys is it
+# **without** the division, on average (1 to 384)?
 
 # %% tags=["predict:scale"]
-guess_scale = "fall"  # solution
+guess_scale = 2  # solution
 
 # %%
 num_channels, num_positions = 64, 384
@@ -208,40 +239,61 @@ bits = {
     factor: float(entropy((factor * scores / num_channels**0.5).softmax(-1)).mean())
     for factor in (1, 4, num_channels**0.5)
 }
-change = bits[4] - bits[1]
-predictions.compare(
-    "2.2", guess_scale, "fall" if change < 0 else "rise", options=("fall", "rise", "stay")
-)
+undivided = 2 ** bits[num_channels**0.5]
+predictions.compare("2.2", guess_scale, undivided, tolerance=0.5, between=(1, 384))
 for factor, value in bits.items():
-    print(f"scores x {factor:.0f}: {value:.1f} bits, as if looking at {2**value:.0f} of 384")
+    print(f"scores x {factor:.0f}: {value:.1f} bits, like even attention to {2**value:.0f} of 384")
 lesson.claim("bits-divided", bits[1], within=0.1, unit="bits")
 lesson.claim("bits-undivided", bits[num_channels**0.5], within=0.2, unit="bits")
 
 # %% [markdown]
-# The last of the three is the block *without* the division by $\sqrt{C}$: [1.2](claim:bits-undivided) bits
-# instead of [7.9](claim:bits-divided). Even random features look at two or three positions, picked by
-# chance. A softmax that is so sure passes little gradient on; training should start slowly, though we have
-# not measured that. The division keeps the start open, whatever $C$ is.
+# <details>
+# <summary>After you have run the cell: what happens without the division</summary>
 #
-# Try it on the six sliders above: choose "query only", give the red house blue 1 and red `0.5`, and set
-# "scores x" to `0.25`, 1 and 4. Then the same with blue 6 and red 0. *What changes, and why* does the entropy
-# stop at 1 bit? (Two positions fit equally well, and no scale can choose between them.)
+# Larger scores make the differences between them larger, so the softmax concentrates the weight on the largest
+# score and the entropy falls. The last of the three lines (scores x 8) is the block *without* the division by
+# $\sqrt{C}$: [1.2](claim:bits-undivided) bits instead of [7.9](claim:bits-divided). Even with random features
+# each query attends to only two or three keys, picked by chance. The gradient of such a saturated softmax is
+# small, so training should start slowly; we have not measured that.
+#
+# </details>
+#
+# Try it with the six sliders above: choose "query only", give the red house blue 1 and red `0.5`, and set
+# "scores x" to `0.25`, 1 and 4. Then do the same with blue 6 and red 0. What changes? Why does the entropy never
+# fall below 1 bit in the second case? (Two keys have equal scores, and no factor makes equal scores different.)
 #
 # ## From weights to a block
 #
-# Each position now fetches the **values** $\gamma$ $(C \times S)$ in the shares of its row. What it
-# fetched goes through one more 1 x 1 convolution $W_O$ and is added to what was there:
+# Each key position also has a **value** vector: column $s$ of $\gamma$. The output at a query position is the
+# **weighted sum of the values**, with the weights of its row of $W$. A 1 x 1 convolution $W_O$ maps this output
+# back to the channels of the input, and the result is added to the input $X$ (a **residual connection**):
 #
 # $$O = W \gamma^{\top}, \qquad Y = X + W_O(O^{\top})$$
 #
-# Queries, keys and values are 1 x 1 convolutions of the same map $X$, which may have more channels than
-# $C$ (`channels` and `key_channels` in the code). And $W_O$ starts **at zero**: a fresh
-# block changes nothing, so it can be put into any network without harm.
+# Queries, keys and values are three 1 x 1 convolutions of the same feature map $X$, which may have more channels
+# than $C$ (`channels` and `key_channels` in the code). The shapes on the way:
+#
+# | step | shape |
+# |---|---|
+# | input $X$ | (B, channels, H, W) |
+# | query, key, value, with H and W flattened | (B, C, N), N = H · W |
+# | weights $W$ | (B, N, N): row = query position, column = key position |
+# | output $O$: weights @ value.mT | (B, N, C): one row for each position |
+# | back to a feature map | (B, C, N), then (B, C, H, W) |
+# | after $W_O$, added to $X$ | (B, channels, H, W) |
+#
+# *Example.* The weights of one query are [0.67](given:example) and [0.33](given:example), as above, and the two
+# values are 10 and 20 (one channel). The output is [0.67](given:example) · 10 + [0.33](given:example) · 20 =
+# [13.3](given:example). With $W_O$ = [0.1](given:example), the block adds [1.33](given:example) to the input.
+# With $W_O = 0$ it adds nothing.
+#
+# $W_O$ starts **at zero**: a new block returns its input unchanged, so you can insert it into a trained network
+# without changing what the network computes.
 
 # %% [markdown]
 # ### Prediction 2.3: The first step
 #
-# With $W_O = 0$, which of the four convolutions get a gradient other than zero in the very first training
+# With $W_O = 0$, which of the four convolutions get a gradient that is not zero in the very first training
 # step: "all", "only output" or "none"?
 
 # %% tags=["predict:gradient"]
@@ -250,16 +302,15 @@ guess_gradient = "only output"  # solution
 # %% [markdown] tags=["exercise:block"]
 # ### Exercise 2.2: The block
 #
-# *Difficulty 3/5, importance 5/5, about 15 min, objective 3*
+# *Difficulty 3/5, importance 5/5, about 20 min, objective 3*
 #
-# The four convolutions are there. Make the last one start at zero, and write `forward`. You may use your
-# `attention_weights`. *For the fast:* what must change so that the map that answers is another one than
-# the map that asks? (The paper's AFNB is such a block.)
+# The four convolutions are there. Initialise the last one with zeros, and write `forward`. You may use your
+# `attention_weights`. A new block must return its input: `block(x)` equals `x`.
 
 
 # %% tags=["answer:block"]
 class NonLocalBlock(nn.Module):
-    """Every position asks every position of the same map."""
+    """Every position attends to every position of the same feature map."""
 
     def __init__(self, channels: int, key_channels: int):
         super().__init__()
@@ -283,12 +334,12 @@ class NonLocalBlock(nn.Module):
 
 
 # %% [markdown] tags=["hint:block:1"]
-# Height and width are one axis for attention: positions. Flatten after the convolutions, and only at the
-# end give the map its shape back. On the way back, who is a row and who is a column?
+# For attention, height and width are one axis of N positions. Flatten them after the convolutions, and restore
+# them only at the end. Follow the table of shapes: which axis holds the positions after `weights @ value.mT`?
 
 # %% [markdown] tags=["hint:block:2"]
-# `flatten(2)` makes (B, C, N) of a map, `weights @ value.mT` is (B, N, C), and `unflatten(2, (H, W))`
-# needs positions last. `nn.init.zeros_` fills weight and bias.
+# `flatten(2)` turns a feature map into (B, C, N). `weights @ value.mT` is (B, N, C). `unflatten(2, (H, W))`
+# needs the positions on the last axis, so use `.mT` before it. `nn.init.zeros_` fills weight and bias.
 
 # %% [markdown] tags=["hint:block:3"]
 # `query = self.to_query(features).flatten(2)`, and the same for key and value.
@@ -297,7 +348,19 @@ class NonLocalBlock(nn.Module):
 checks.nonlocal_block(NonLocalBlock)
 
 # %% [markdown]
-# Now one step backward through your block, for prediction 2.3:
+# *Extension (optional).* What must change if keys and values come from another feature map than the queries?
+# (The AFNB of the paper is such a block.)
+#
+# <details><summary>Answer</summary>
+#
+# `forward` gets two feature maps. `to_key` and `to_value` apply to the second one, so they need its number of
+# channels. The two maps may have different sizes: the weights are (B, N, S), with N positions of the first map
+# and S of the second one. The output has one row for each query, so it takes height and width of the first map,
+# and it can be added to the first map only.
+#
+# </details>
+#
+# Now run one backward pass through your block, for prediction 2.3:
 
 # %%
 block = NonLocalBlock(channels=8, key_channels=4)
@@ -311,32 +374,49 @@ for name, value in largest.items():
     print(f"largest gradient of {name:15} {value:7.3f}")
 
 # %% [markdown]
-# What flows back passes $W_O$, and a product with zero is zero. After one step $W_O$ is no longer zero,
-# and the others wake up.
+# <details>
+# <summary>After you have run the cell: why</summary>
 #
-# This is how annlib writes the same thing. Two differences, both those of the released models: one
-# projection serves as query *and* key (with batch norm and ReLU), and the result is not added but laid
-# beside the input, and a 1 x 1 convolution mixes the two.
+# In the backward pass the gradient of query, key and value is multiplied by $W_O$, and $W_O$ is zero. After one
+# step $W_O$ is not zero any more, so from then on all four convolutions learn.
+#
+# </details>
+#
+# The next cell prints annlib's version. It has two differences from yours. Query and key share one projection
+# (with batch norm and ReLU), and the output is not added: it is concatenated with the input, and a 1 x 1
+# convolution called `fuse` mixes the two. Both are as in the APNB of the released ANN models (the authors' code
+# and the ANN head of MMSegmentation), so that later only $S$ differs between the two blocks. The non-local head of
+# MMSegmentation is different: like your block, it has separate projections for $\theta$ and $\phi$ and adds the
+# output to the input. (Readers have asked the authors which projections are shared, in issues 1, 16 and 22 of
+# their repository. We follow their code.)
+#
+# ![Non-local block: one projection for queries and keys, one for values, weights N x N, concatenation with the input](diagrams/nonlocal_block.svg)
 
 # %%
 print(inspect.getsource(NonLocalAttention.forward))
 print(inspect.getsource(NonLocal.forward))
 
 # %% [markdown] tags=["instructor"]
-# Twenty minutes for this section. Usual mistakes in 2.2: `reshape(B, C, H, W)` on a (B, N, C) tensor
-# (runs, but scrambles positions; the check tells), forgetting the bias of `to_output`, adding before the
-# convolution. Discussion: *if the other three get no gradient at first, why not start W_O small instead
-# of zero?* Both work; zero gives an exact guarantee: the network is what it was. When late, hand out the
-# solution of 2.2 and go on with training. Let groups train with seeds 0 to 3 and collect the scores of
-# the houses: a good case for "one run is no result".
+# Twenty-five minutes for this section. Usual mistakes in 2.2: `reshape(B, C, H, W)` on a (B, N, C) tensor (runs,
+# but permutes positions and channels; the check reports it), forgetting the bias of `to_output`, adding before
+# the convolution. Discussion: *if three convolutions get no gradient at first, why not start W_O with small
+# random numbers?* Both work; zero guarantees that the network computes exactly what it did before. When late,
+# hand out the solution of 2.2.
 
 # %% [markdown]
-# ## Train one, score it
+# ## Break: you can stop here
 #
-# The same small network as in lesson 0, with annlib's non-local block, from random weights, by the recipe
-# in `annlib.experiments`. The loop is a generator: it does one step each time we ask, so what to show,
-# and when to stop, is ours to decide. We stop after 90 seconds, should the steps not be done by then; the
-# button **■** of the notebook stops it earlier (then go on with the cells below: they use what was learned).
+# The first sitting ends here. You have written the attention weights and the block. The second sitting trains
+# a network with such a block and looks inside. When you come back, run all cells above (Run > Run All Above
+# Selected Cell); that takes a few seconds.
+#
+# ## Train a network with the block
+#
+# We train the small network of lesson 0 with annlib's non-local block, from random weights, by the recipe in
+# `annlib.experiments`. Lesson 6 explains training step by step; here the code is given. The loop is a generator
+# that does one step at a time, so we can show the progress and stop at any time. The cell stops after 90
+# seconds if the steps are not finished by then. The button **■** of the notebook stops it earlier: then go on
+# with the cells below, they use the weights reached so far.
 
 # %%
 from annlib.data.balloon_town.dataset import Scenes
@@ -360,7 +440,7 @@ training = train(small, make_optimizer(small, recipe), batches, recipe)
 for step in progress(training, steps, "steps"):
     history.append((step.number, float(step.loss)))
     if time.perf_counter() - started > 90 and mode != "full":
-        print(f"Time is up after {step.number} steps: a slow or busy machine.")
+        print(f"Stopped after 90 s, at step {step.number}: this machine is slow or busy.")
         break
 plots.training_curve(history, "nonlocal")
 
@@ -376,7 +456,7 @@ samples = make_loader(Transformed(unseen, to_tensors), batch_size=8, training=Fa
 
 
 def score(model: nn.Module) -> str:
-    """mIoU, and the share of right kinds among pixels that are, and were taken for, some house."""
+    """mIoU, and accuracy of the kind among pixels labelled and predicted as some house."""
     matrix = evaluate(make_predictor(model, TestConfig()), samples, len(CLASS_NAMES))
     return f"mIoU {matrix.scores().miou:.3f}, houses {matrix.accuracy_among(HOUSES):.3f}"
 
@@ -384,15 +464,17 @@ def score(model: nn.Module) -> str:
 print("trained here:   ", score(small))
 
 # %% [markdown]
-# The loss falls fast at first: sky, road and green are learned in a few dozen steps. Then come the
-# balloons, and last the houses. Their score is the share of right kinds among the pixels that are, and
-# were taken for, some house. Read it by three marks: 1/3 is guessing; [0.61](given:vote) is voting (look at the
-# sky, but name every house after the most frequent pattern); 1 is matching paint with paint. Where is
-# yours? In `quick` mode nothing is learned yet. And one run is no result: the seed, or only the number of
-# CPU threads, decides how far it gets. `python -m benchmarks.compare_heads` has trained this network, and its rivals,
-# with five seeds each: on average this one gets [0.786](result:balloon_town.md) of the house pixels right,
-# in its worst run [0.424](result:balloon_town.md) (`data/results/balloon_town.md`). To look inside we
-# also take the network that comes with the course: the same recipe, with more steps.
+# The loss falls fast at first, because sky, road and green are learned in a few dozen steps. Then the network
+# learns the balloons, and last the houses. The score "houses" is the accuracy among the pixels that are labelled
+# and predicted as some house. Three reference values help to read it: 1/3 is guessing. [0.61](given:vote) is a
+# majority vote (predict the most frequent balloon pattern for every house). 1 is matching the paint. Which of
+# them is your network closest to? (In `quick` mode it has learned nothing yet.)
+#
+# One run is not a result: the seed, or even the number of CPU threads, decides how far this network gets.
+# `python -m benchmarks.compare_heads` has trained it and the other networks with five seeds each. On average it
+# classifies [0.786](result:balloon_town.md) of the house pixels correctly, in its worst run
+# [0.424](result:balloon_town.md) (`data/results/balloon_town.md`). To look inside, we also load the network that
+# is shipped with the course: the same recipe, with more steps.
 
 # %%
 from annlib.model.build import shipped_model
@@ -400,10 +482,14 @@ from annlib.model.build import shipped_model
 trained = shipped_model("balloon_nonlocal").to(lesson.device)
 print("shipped weights:", score(trained))
 
+# %% [markdown] tags=["instructor"]
+# Ten minutes. Let groups train with seeds 0 to 3 and collect the scores of the houses: a good example of why one
+# run is not a result. Discussion while it runs: *which classes does the network learn first, and why?*
+
 # %% [markdown]
-# ## Look inside
+# ## Look inside a trained block
 #
-# `capture_attention` catches the weights of each attention block while the network runs:
+# `capture_attention` stores the weights of each attention block while the network runs:
 
 # %%
 from annlib.course.attention import capture_attention, model_input
@@ -413,25 +499,26 @@ with capture_attention(trained) as maps, torch.inference_mode():
     trained(images)
 caught = maps["context.attention"]
 B, N, S = caught.shape
-assert (B, N, S) == (1, 16 * 24, 16 * 24)  # the map has 1/8 of 128 x 192
+assert (B, N, S) == (1, 16 * 24, 16 * 24)  # the feature map has 1/8 of 128 x 192
 assert torch.allclose(caught.sum(-1), torch.ones(B, N, device=lesson.device), atol=1e-4)
-print(f"{N} rows, each with {S} weights: {N * S:,} numbers for one small picture")
+print(f"{N} rows, each with {S} weights: {N * S:,} numbers for one small image")
 
 # %% [markdown]
-# Every row is a picture. Choose the row by a click, or move the ring by the arrow keys. Try this, and explain each answer:
+# Every row is an attention map. Choose the query position by a click, or move the ring by the arrow keys. Try
+# this, and explain each answer:
 #
-# 1. Ask from a house, then from its balloon. Is the way back as bright? (Compare with the weights of the
-#    six positions.)
-# 2. Ask from the sky, then from a tree. What do positions do that need nothing?
-# 3. On a house, set "scores x" to `0.25`, then 4: what happens to the entropy below the picture?
-# 4. Put "trained here" beside it. Has your network found the same way to look, or another?
+# 1. Choose a house as the query, then its balloon. Does the balloon attend to the house as strongly as the house
+#    to the balloon? (Compare with the weights of the six positions.)
+# 2. Choose the sky, then a tree. What do positions attend to that do not need long-range context?
+# 3. On a house, set "scores x" to `0.25`, then to 4. How does the entropy below the image change?
+# 4. Show "trained here" as well. Does your network attend to the same objects?
 
 # %%
 widgets.attention_explorer({"shipped weights": trained, "trained here": small}, scene)
 
 # %% [markdown]
-# Three houses are an anecdote. So count: for every house of scenes that the network has not seen, does the
-# balloon that decides get more attention than any other balloon?
+# Three houses are an anecdote, so let us count. For every house of scenes that were not used for training: does
+# the balloon that decides get more attention than any other balloon?
 
 # %%
 matches = [
@@ -442,74 +529,85 @@ matches = [
 ]
 found = sum(one.is_matched for one in matches)
 mean_mass = sum(one.on_its_balloon for one in matches) / len(matches)
-print(f"{found} of {len(matches)} houses look more at their own balloon than at any other,")
+print(f"{found} of {len(matches)} houses attend more to their own balloon than to any other,")
 print(f"with {mean_mass:.0%} of their attention on average.")
 lesson.claim("matched", 100 * found / len(matches), within=3, unit="%")
 lesson.claim("mass", 100 * mean_mass, within=4, unit="%")
 
 # %% [markdown]
-# So the three were no exception: [100 %](claim:matched) of the houses look more at their own balloon than at
-# any other, with [78 %](claim:mass) of their attention on average. (`data/results/attention.md` has the same
-# count for 500 houses and all networks of the course.) An arrow for each house of our scene:
+# So the three were not an exception: [100 %](claim:matched) of the houses attend more to their own balloon than to
+# any other, with [78 %](claim:mass) of their attention on average. (`data/results/attention.md` has the same count
+# for 500 houses and all networks of the course.) The next figure draws an arrow for each house of our scene:
 
 # %%
 attention = attention_of(trained, scene.image)["context.attention"]
 plots.house_attention(scene, {"Non-local: 384 positions": ("nonlocal", attention)})
 
 # %% [markdown]
-# How far would a position see *without* the block, and how much of that would it use? What it **could**
-# depend on follows from kernels and strides: the frame on the left. What it **does** depend on, its
-# gradient tells: the brighter a pixel on the right, the more the position moves with it. (This is called
-# the effective receptive field; read W. Luo and others, 2016.) Click a pixel, choose how many layers lie
-# behind it. Try this, and explain each answer:
+# **What this does not show.** The town was built so that attention can solve it. In photos long-range context helps
+# less often and less clearly. This is one network from one seed; with another seed the same recipe may end near
+# the majority vote (see the table of five seeds). And an attention map shows the weights of the values, not what
+# decided the class: to test that, repaint a balloon, as in lesson 0.
 #
-# 1. Click a house and go down the list of depths. At which of them does the frame first hold a balloon?
-# 2. Which share of the gradient lies in the central half of the frame, after stage2 and after stage5? An
-#    even light would leave a quarter there.
-# 3. What changes at "+ attention block"? Ask from a house, then from the sky: where does the light beyond
-#    the dashed frame fall, and how much is it?
+# *Example of a report (invented), for the next exercise.* "Scene 1000003, second house (a shop, predicted as home), query
+# pixels (95, 60), (90, 66), (100, 70). All three attend most to the pink balloon (belt); the house is
+# vermilion. Hypothesis: the network confuses these two paints under this light. Test: give the pink balloon a
+# disc. If the prediction changes to school, the pink balloon decides; if it stays home, the hypothesis is
+# refuted."
+
+# %% [markdown] tags=["exercise:failure"]
+# ### Exercise 2.3: Describe an error, and propose a test
+#
+# *Difficulty 3/5, importance 3/5, about 15 min, objective 4, open*
+#
+# Use the network that *you* trained (`predict_labels` and `house_answer` are in `annlib.course.attention`). Find
+# a house that it classifies incorrectly, look at the attention of three of its pixels, and write two sentences:
+# which objects the pixels attend to, and which single change of the scene
+# (`annlib.data.balloon_town.dataset.repaint`) would test your explanation. If your network makes no error in 40
+# scenes, describe the house that gives its own balloon the smallest weight instead.
+
+# %% [markdown] tags=["instructor"]
+# Rubric for 2.3 (0 to 4): states scene, house and pixels so that others find them (1); describes the weights, not
+# the class (1); offers an explanation that could be incorrect (1); proposes a repainting whose outcome would
+# contradict it (1). No point for "the attention is bad": say what it attends to.
+#
+# Fifteen minutes for looking inside. Answers for the explorer: (1) No. The balloon gives nearly all weight to
+# itself: the scores are symmetric, but each row has its own softmax. (2) The weights are spread widely. The
+# output is a mean of many values, and these positions do not need it. (3) It rises, then it falls. (4) It
+# depends on the run: let groups compare. The prompt that works best: *does the network recognise the balloon,
+# or only its paint?* (The keys match the paint; the pattern comes with the value.)
+
+# %% [markdown]
+# ## Optional: the effective receptive field
+#
+# How far would a position depend on the image *without* the block, and how much of that does it use? What it
+# **could** depend on follows from kernels and strides: the frame on the left. What it **does** depend on is
+# shown by the gradient: the brighter a pixel on the right, the more a change of this pixel changes the
+# position. This is called the **effective receptive field** (W. Luo and others, 2016). Click a pixel and
+# choose how many layers lie behind it. Try this, and explain each answer:
+#
+# 1. Click a house and go down the list of depths. At which depth does the frame first contain a balloon?
+# 2. Which fraction of the gradient lies in the central half of the frame, after stage2 and after stage5? An
+#    even distribution would leave a quarter there.
+# 3. What changes at "+ attention block"? Choose a house, then the sky: where does the gradient beyond the
+#    dashed frame lie, and how much is it?
 
 # %%
 widgets.ReceptiveField(trained, scene)
 
-# %% [markdown]
-# **What this does not show.** The town was built so that attention can solve it; in photographs far
-# context helps less often and less clearly. This is one network from one seed; with another seed the same
-# recipe may end near the vote (see the table of five seeds). And an attention picture says what was
-# fetched, not what decided; for that a balloon must be repainted, as in lesson 0.
-
-# %% [markdown] tags=["exercise:failure"]
-# ### Exercise 2.3: A picture that fails
-#
-# *Difficulty 3/5, importance 3/5, about 10 min, objective 4, open*
-#
-# Use the network that *you* trained (`predict_labels` and `house_answer` are in
-# `annlib.course.attention`). Find a house that it names wrongly, look at the attention of three of its
-# pixels, and write two sentences: what was fetched, and which single change of the scene
-# (`annlib.data.balloon_town.dataset.repaint`) would test your story.
-
 # %% [markdown] tags=["instructor"]
-# Rubric for 2.3 (0 to 4): names scene, house and pixels so that others find them (1); describes the
-# weights, not the class (1); offers a story that could be wrong (1); names a repainting whose outcome
-# would contradict it (1). No point for "the attention is wrong": say where it goes.
-#
-# Ten minutes for looking inside. Answers for the attention: (1) no: the balloon keeps nearly all for itself, for its rows are
-# divided anew. (2) They spread widely; what comes back is a mean of much, and they do not need it. (3) It
-# rises, then falls. (4) Depends on the run: let groups compare. The prompt that works best: *does the network see a balloon, or does it
-# see paint?* (It matches paint; the pattern comes along as the value.)
-#
-# Five minutes for the receptive field. Answers: (1) At none: even the last frame, 63 x 63 pixels, ends below
-# the balloons, so no network of these convolutions alone can name the house. (2) About half, then about
-# 70 %: many paths lead from the middle, few from a corner. (3) From a house about 30 % of the gradient lie
-# beyond the frame, half of that on the balloon of its paint; from the sky less, and on nothing special.
+# Five minutes, optional. Answers: (1) At none: even the last frame, 63 x 63 pixels, ends below the balloons, so a
+# network with these convolutions alone cannot classify the house. (2) About half, then about 70 %: many paths
+# lead from the middle, few from a corner. (3) From a house about 30 % of the gradient lies beyond the frame,
+# half of that on the balloon of its paint; from the sky less, and on no particular object.
 
 # %% [markdown]
 # ## Your predictions
 #
-# What you guessed, beside what came out.
+# The table compares your predictions with the results.
 #
 # 1. Tick the box. Which surprise could you not yet explain to somebody else? Go back to its cell.
-# 2. Which guess was right, but for a wrong reason?
+# 2. Which prediction was correct for an incorrect reason?
 
 # %%
 widgets.prediction_ledger(predictions)
@@ -518,65 +616,66 @@ widgets.prediction_ledger(predictions)
 # ## Quiz
 
 # %% [markdown] tags=["quiz:shapes"]
-# ### Quiz 2.1: A map of 32 x 64 positions goes into a non-local block. What is the shape of its weights?
+# ### Quiz 2.1: A feature map of 32 x 64 positions is the input of a non-local block. What is the shape of the weights?
 #
 # - [ ] 32 x 64
-#   That is the map. Each of its positions has a whole row of weights.
+#   That is the feature map. Each of its positions has a whole row of weights.
 # - [x] 2048 x 2048
-#   One row for each position that asks, one column for each that answers: 4 million numbers. A
-#   large bill, and what the paper is about.
+#   One row for each query position, one column for each key position: 4 million numbers. This cost is the
+#   reason for the paper.
 # - [ ] C x C
-#   The product runs over channels, so they disappear; C x C would compare channels with each other.
+#   The product sums over the channels, so they disappear. C x C would compare channels with each other.
 
 # %% [markdown] tags=["quiz:axis"]
 # ### Quiz 2.2: The softmax runs over the wrong axis, N instead of S. What goes wrong first?
 #
-# - [ ] Nothing; the matrix is square.
-#   It has the same shape, which is why the mistake is so easy, but other numbers.
-# - [x] One position may fetch several times its share, another almost nothing.
-#   Columns sum to 1 then, rows do not: every answer is handed out once, whoever asks.
+# - [ ] Nothing, because the matrix is square.
+#   It has the same shape, which is why the mistake is so easy to make, but other numbers.
+# - [x] The weights of some queries sum to much more than 1, those of others to almost 0.
+#   Then the columns sum to 1 and the rows do not, so the output is not an average of the values any more.
 # - [ ] The weights become negative.
 #   A softmax is positive along any axis.
 
 # %% [markdown] tags=["quiz:symmetric"]
 # ### Quiz 2.3: Query and key share one projection. Is the matrix of weights symmetric?
 #
-# - [ ] Yes: $\phi = \theta$, so $n$ looks at $s$ as $s$ looks at $n$.
+# - [ ] Yes: $\phi = \theta$, so $n$ attends to $s$ as $s$ attends to $n$.
 #   That holds for the scores. The softmax then divides each row by its own sum.
 # - [x] No, only the scores are.
-#   A house may give its balloon most of its attention, while the balloon has many positions like itself
-#   to share among.
-# - [ ] Only for constant pictures is it not.
-#   A constant picture makes it symmetric: all weights are equal. Others may, too.
+#   A house may give its balloon most of its attention, while the balloon has many keys with equally high
+#   scores, so each of them gets little.
+# - [ ] It is symmetric, except for constant images.
+#   For a constant image it is symmetric, because all weights are equal. For other images it usually is not.
 
 # %% [markdown] tags=["quiz:scale"]
 # ### Quiz 2.4: Why divide by $\sqrt{C}$?
 #
 # - [ ] Because there are many positions.
-#   That would be $\sqrt{N}$. The number of positions does not make a score larger.
-# - [ ] So that rows sum to 1.
+#   That would be a reason for $\sqrt{N}$. But the number of positions does not make a score larger.
+# - [ ] So that the rows sum to 1.
 #   The softmax does that at any scale.
-# - [x] Because a sum of C products grows with $\sqrt{C}$, and large scores close the softmax.
-#   The division keeps the spread of the scores independent of C.
+# - [x] Because the standard deviation of a sum of C independent products is $\sqrt{C}$, and large scores saturate the softmax.
+#   With independent entries of mean 0 and variance 1, the division makes the standard deviation 1 for every C.
 
 # %% [markdown] tags=["quiz:start"]
-# ### Quiz 2.5: What does $W_O = 0$ buy at the start of training?
+# ### Quiz 2.5: What is the advantage of $W_O = 0$ at the start of training?
 #
 # - [ ] The block learns nothing, which prevents overfitting.
 #   $W_O$ itself gets a gradient in the first step; from then on all parts learn.
-# - [x] The network with the block computes exactly what it computed without.
-#   So it can be put into a trained network and takes part only as far as it helps.
-# - [ ] All pixels look at each other evenly.
-#   The weights are what they are; only what is fetched is multiplied by zero.
+# - [x] The network with the block computes exactly what it computed without it.
+#   So the block can be inserted into a trained network, and it contributes only as far as that lowers the loss.
+# - [ ] All positions attend to all positions evenly.
+#   The weights do not depend on $W_O$; only the output is multiplied by zero.
 
 # %% [markdown] tags=["recap"]
 # ## Recap
 #
-# You wrote the weights ($N \times S$, rows sum to 1), saw what sameness and scale do to them, wrote a block
-# that starts as the identity, trained a network with it, and counted where its houses look.
+# You wrote the attention weights ($N \times S$, rows sum to 1), saw how equal features and the scale change them,
+# wrote a block that starts as the identity, looked inside a trained one, counted what its houses attend to, and
+# described an error with a test.
 #
 # Read more: X. Wang and others, *Non-local Neural Networks*, CVPR 2018; A. Vaswani and others, *Attention
 # Is All You Need*, 2017, for the scale; Z. Zhu and others, *Asymmetric Non-local Neural Networks for
 # Semantic Segmentation*, ICCV 2019, whose letters are used here.
 #
-# Next: [the bill](03_cost_of_attention.ipynb), on what all this asking costs.
+# Next: [the cost of attention](03_cost_of_attention.ipynb) in operations, memory and time.

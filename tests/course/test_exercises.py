@@ -97,6 +97,23 @@ def test_training_steps_that_are_accepted_train_the_lessons_network() -> None:
         assert losses[-1] < losses[0]
 
 
+def test_missing_click_says_what_to_do_and_does_not_stop_run_all(capsys) -> None:
+    checks.click_arrived(False)
+    assert "No click has arrived" in capsys.readouterr().out
+
+
+def test_endless_loop_is_stopped_and_the_learner_reads_why(monkeypatch) -> None:
+    monkeypatch.setattr(base, "PATIENCE", 0.2)
+
+    def endless(num_bytes: int, channels: int) -> int:
+        while num_bytes:
+            pass
+        return 0
+
+    with pytest.raises(checks.NotYet, match="loop"):
+        checks.largest_height(endless)
+
+
 def test_checks_leave_the_lessons_random_numbers_alone() -> None:
     before = torch.get_rng_state()
     checks.attention_weights(lesson_02.by_matmul)

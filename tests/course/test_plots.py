@@ -15,6 +15,7 @@ from matplotlib import pyplot
 from matplotlib.colors import to_rgb
 from some_runs import make_run
 
+from annlib.course import photos
 from annlib.course.attention import Attention
 from annlib.course.plots import scenes, training
 from annlib.course.plots.style import (
@@ -30,6 +31,8 @@ from annlib.course.plots.training import learning_curves, smoothed
 from annlib.course.runs import Run, read_run
 from annlib.data.balloon_town.dataset import make_scene, repaint
 from annlib.data.balloon_town.layout import PALETTE
+from annlib.data.classes import CAMVID
+from annlib.model import build
 
 SCENE = make_scene(5)
 
@@ -293,3 +296,17 @@ def test_short_curves_are_not_smoothed() -> None:
 def test_curve_of_one_point_neither_rises_nor_falls(run: Run) -> None:
     single = replace(run, history=[{"step": 20, "loss": 1.5, "lr": 0.1}])
     assert "At step 20 the loss is 1.50. The learning rate" in drawn(single).alt
+
+
+def test_segmentation_in_words_gives_the_area_of_each_predicted_class() -> None:
+    labels = np.zeros((4, 6), np.uint8)  # sky
+    labels[:, :3] = 1  # building
+    labels[0, 5] = 5  # tree
+    figure = scenes.segmentation(np.zeros((4, 6, 3), np.uint8), labels, CAMVID, "A net")
+    assert figure.alt == "A net. Predicted classes by area: building 50%, sky 46%, tree 4%."
+
+
+def test_street_network_says_why_there_is_none(monkeypatch, capsys) -> None:
+    monkeypatch.setattr(build, "SHIPPED", Path("no_such_folder"))
+    assert photos.street_network() is None and "streets_ann" in capsys.readouterr().out
+    assert photos.sample_photo().shape == (320, 480, 3)

@@ -4,16 +4,20 @@ A slip is the value that a named misconception leads to.
 """
 
 import tomllib
-from collections.abc import Callable, Mapping
+from _thread import interrupt_main
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from math import isfinite
 from numbers import Real
 from pathlib import Path
+from threading import Timer
 
 import torch
 from torch import Tensor
 
 from annlib.course.lesson import say, wrapped
 
+PATIENCE = 10.0  # seconds until a loop counts as endless
 MESSAGES = tomllib.loads(Path(__file__).with_name("messages.toml").read_text("utf-8"))
 
 
@@ -76,6 +80,8 @@ def result_of(student: Callable, *inputs: object, hint: str = "", in_place: str 
     copies = [one.clone() if isinstance(one, Tensor) else one for one in inputs]
     try:
         result = student(*copies)
+    except KeyboardInterrupt:  # by the learner, or by `patience`
+        raise NotYet("interrupted", name_of(student)) from None
     except Exception as error:
         call = f"{name_of(student)}({', '.join(map(shown, inputs))})"
         message = str(error).rstrip(".")
@@ -84,6 +90,17 @@ def result_of(student: Callable, *inputs: object, hint: str = "", in_place: str 
     tensors = [pair for pair in zip(copies, inputs, strict=True) if isinstance(pair[0], Tensor)]
     expect(not in_place or all(torch.equal(*pair) for pair in tensors), in_place)
     return result
+
+
+@contextmanager
+def patience() -> Iterator[None]:
+    """Interrupts a student's function in the main thread that runs longer than PATIENCE."""
+    timer = Timer(PATIENCE, interrupt_main)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def attempt(student: Callable[..., Tensor], *inputs: object, **advice: str) -> Tensor:

@@ -7,7 +7,7 @@ from statistics import median
 
 import torch
 
-from annlib.course.checks.base import NotYet, attempt_number, expect, judge, passed, text
+from annlib.course.checks.base import NotYet, attempt_number, expect, judge, passed, patience, text
 from annlib.course.checks.inputs import draw
 from annlib.course.implementations import Shape, nonlocal_bytes
 from annlib.course.profiler import operation_counter
@@ -53,7 +53,8 @@ def largest_height(student: Callable[[int, int], int]) -> None:
     questions = [(draw(2**20, 2**30) * 4, draw(1, 40) * 8) for _ in range(3)]
     questions += [(draw(2**24, 2**26), draw(512, 2048)) for _ in range(2)]  # keys need most
     questions += [(exactly, 64), (exactly - 1, 64), (10, 64)]
-    found = [attempt_number(student, *question) for question in questions]
+    with patience():
+        found = [attempt_number(student, *question) for question in questions]
     for (num_bytes, channels), rows in zip(questions, found, strict=True):
         expect(rows == int(rows) and rows >= 0, "no whole rows", num_bytes, channels, rows)
     right = [largest(num_bytes, lambda h, c=c: needed(h, c)) for num_bytes, c in questions]
@@ -90,10 +91,10 @@ def largest_map_slips(num_bytes: int, channels: int) -> dict[str, int]:
         "Two N x N matrices are in memory: the scores, and their softmax.": rows(squares=1),
         "Your map is square; here it is twice as wide as high.": rows(wide=1),
         "Keys and values are missing: two matrices of N x C.": rows(sides=0),
-        "One row too many: that map needs more than there is.": right + 1,
-        "A row too few: with exactly as many bytes as are needed, the map fits.": rows(less=1),
-        "That is N, the number of positions; the height is wanted.": 2 * right * right,
-        "That is the width; the height is wanted.": 2 * right,
+        "One row too many: that map needs more memory than there is.": right + 1,
+        "One row too few: if the map needs exactly `num_bytes`, it fits.": rows(less=1),
+        "That is N, the number of positions; return the height.": 2 * right * right,
+        "That is the width; return the height.": 2 * right,
     }
 
 

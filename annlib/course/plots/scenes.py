@@ -20,6 +20,7 @@ from annlib.course.plots import style
 from annlib.course.plots.style import BLOCK_COLOURS, DASHES, INK, Drawn, new_figure, styled
 from annlib.course.receptive_field import Field, Size, View
 from annlib.data.balloon_town.layout import CLASS_NAMES, PAINTS, PALETTE, PATTERNS, Scene
+from annlib.data.classes import DatasetSpec
 from annlib.engine.inference import times_covered, window_starts
 from annlib.engine.metrics import ConfusionMatrix
 
@@ -82,6 +83,20 @@ def scene(scene: Scene) -> Drawn:
     draw_labels(axes[1], scene, "Its labels")
     draw_legend(figure, 5)
     return figure, f"Balloon Town, scene {scene.seed}, beside its labels. {say_scene(scene)}"
+
+
+@styled
+def segmentation(image: np.ndarray, labels: np.ndarray, spec: DatasetSpec, title: str) -> Drawn:
+    """An image beside its predicted classes (H, W), with a legend of those that occur."""
+    figure, (left, right) = new_figure(9.6, 0.9 + 4.6 * image.shape[0] / image.shape[1], 1, 2)
+    colours, counts = spec.colour_table().numpy(), np.bincount(labels.ravel()) / labels.size
+    style.draw_image(left, image, "Image")
+    style.draw_image(right, colours[labels], title)
+    found = [int(index) for index in counts.argsort()[::-1] if counts[index]]
+    patches = [Patch(fc=colours[i] / 255, ec=style.GREY, label=spec.class_names[i]) for i in found]
+    figure.legend(handles=patches, loc="outside lower center", ncols=6)
+    shares = [f"{spec.class_names[i]} {counts[i]:.0%}" for i in found]
+    return figure, f"{title}. Predicted classes by area: {', '.join(shares)}."
 
 
 @styled

@@ -25,7 +25,7 @@ CLASS_NAMES = BALLOON_TOWN.class_names
 PALETTE = np.array(BALLOON_TOWN.palette, np.uint8)
 PAINTS: dict[str, Colour] = {  # of houses and balloons, distinct with any colour vision
     "vermilion": (213, 80, 20),
-    "orange": (240, 160, 20),
+    "amber": (240, 160, 20),
     "yellow": (245, 232, 80),
     "green": (0, 150, 105),
     "blue": (20, 85, 175),

@@ -1,4 +1,4 @@
-"""Right and wrong answers to the exercises of lesson 00: a click, and a pixel that asks."""
+"""Right and wrong answers to the exercises of lesson 00: a click, and a query pixel."""
 
 import torch
 
@@ -10,7 +10,6 @@ from annlib.data.balloon_town.layout import HOUSES, Scene
 from exercises import Gallery, Wrong
 
 SCENE = make_scene(5)
-NO_CLICK = "No click has arrived"
 
 
 def clicked() -> bool:
@@ -20,15 +19,15 @@ def clicked() -> bool:
 
 
 def mixed_attention(scene: Scene) -> Attention:
-    """Everybody looks at the first balloon, but for the positions of the last house: at houses."""
+    """All queries attend to the first balloon, those of the last house to houses."""
     weights = torch.zeros(384, 384)
     weights[:, position(scene, 0)] = 1
     last = scene.houses[-1]
     rows, columns = scene.mask(last).nonzero()
-    asking = torch.from_numpy(rows // 8 * 24 + columns // 8).unique()
+    queries = torch.from_numpy(rows // 8 * 24 + columns // 8).unique()
     y, x = query_on(scene, last)
-    weights[asking] = 0
-    weights[asking, y // 8 * 24 + x // 8] = 1
+    weights[queries] = 0
+    weights[queries, y // 8 * 24 + x // 8] = 1
     return Attention(weights, (16, 24), (128, 192), None)
 
 
@@ -58,8 +57,8 @@ GALLERIES = {
         checks.click_arrived,
         [True, clicked()],
         {
-            "not clicked yet": Wrong(False, NO_CLICK),
-            "another start of Python": Wrong(SetUp().clicked, NO_CLICK),
+            "handed in the widget": Wrong(SetUp(), "machine.clicked"),
+            "a list of clicks": Wrong([True], "machine.clicked"),
             "counted clicks": Wrong(1, "machine.clicked"),
             "wrote that it was clicked": Wrong("clicked", "machine.clicked"),
             "handed in the button": Wrong(SetUp().button, "machine.clicked"),
@@ -75,11 +74,11 @@ GALLERIES = {
             "column outside": Wrong((20, 300), "outside"),
             "column as row": Wrong((128, 20), "row comes first"),
             "column first": Wrong(swapped(SCENE), "column first"),
-            "a balloon asks": Wrong(query_on(SCENE, SCENE.balloons[0]), "not a house"),
+            "a query on a balloon": Wrong(query_on(SCENE, SCENE.balloons[0]), "not a house"),
             "sky": Wrong((2, 2), "sky"),
             "road": Wrong((122, 100), "not a house"),
             "the seam of a house": Wrong(border(SCENE), "a border"),
-            "a house that looks at itself": Wrong(
+            "a house that attends to itself": Wrong(
                 query_on(SCENE, SCENE.houses[-1]), "not to a balloon"
             ),
         },

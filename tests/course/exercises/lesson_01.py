@@ -130,7 +130,7 @@ UPDATE = Gallery(
         "starts over with each batch": Wrong(starts_over, "do not start over"),
         "only right pixels": Wrong(only_right, "which class was predicted"),
         "only the first image of a batch": Wrong(first_picture, "all images of the batch"),
-        "shares instead of counts": Wrong(in_shares, "whole numbers"),
+        "ratios instead of counts": Wrong(in_shares, "whole numbers"),
     },
 )
 

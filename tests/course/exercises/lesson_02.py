@@ -45,7 +45,7 @@ WRONG_WEIGHTS = {
         "not started": (lambda q, k: ..., "three dots"),
         "forgot to return": (lambda q, k: None, "return"),
         "a list": (lambda q, k: [q], "not a tensor"),
-        "softmax over those who ask": (
+        "softmax over the queries": (
             lambda q, k: (q.mT @ k / sqrt(q.shape[1])).softmax(1),
             "over N",
         ),
@@ -55,13 +55,13 @@ WRONG_WEIGHTS = {
             "whole matrix",
         ),
         "no softmax": (lambda q, k: q.mT @ k, "negative"),
-        "shares not made to sum to 1": (lambda q, k: (q.mT @ k).sigmoid(), "sum to"),
+        "weights not normalised": (lambda q, k: (q.mT @ k).sigmoid(), "sum to"),
         "no scale": (lambda q, k: (q.mT @ k).softmax(-1), "scale is missing"),
         "scale C": (lambda q, k: (q.mT @ k / q.shape[1]).softmax(-1), "square root"),
         "scale root of N": (counts_as_root, "√N"),
         "scale root of S": (lambda q, k: (q.mT @ k / sqrt(k.shape[2])).softmax(-1), "√S"),
         "times the root": (lambda q, k: (q.mT @ k * sqrt(q.shape[1])).softmax(-1), "divide"),
-        "answers ask": (lambda q, k: by_matmul(k, q), "transposed"),
+        "keys as queries": (lambda q, k: by_matmul(k, q), "transposed"),
         "channels attend": (lambda q, k: (q @ q.mT).softmax(-1), "(B, N, S)"),
         "only square": (lambda q, k: by_matmul(q, q), "(B, N, S)"),
         "product of wrong axes": (lambda q, k: q @ k, "stopped with"),
@@ -202,7 +202,7 @@ WRONG_BLOCKS = {
         "flat result": (slip(add=lambda self, x, change: (x + change).flatten(2)), "fit between"),
         "height and width exchanged": (slip(add=lambda self, x, c: (x + c).mT), "came out"),
         "reshaped without transposing": (slip(to_map=scrambled), "wrong positions"),
-        "softmax over those who ask": (
+        "softmax over the queries": (
             slip(weights=lambda s, q, k: (q.mT @ k / sqrt(q.shape[1])).softmax(1)),
             "last axis",
         ),

@@ -91,9 +91,7 @@ LARGEST = Gallery(
             lambda m, c: counting_up(m, lambda n: 8 * n * n), "keys and values are missing"
         ),
         "stops behind the limit": Wrong(lambda m, c: upwards(m, c) + 1, "one row too many"),
-        "just enough is not enough": Wrong(
-            lambda m, c: upwards(m - 1, c), "with exactly as many bytes"
-        ),
+        "just enough is not enough": Wrong(lambda m, c: upwards(m - 1, c), "needs exactly"),
         "a root is not rounded": Wrong(
             lambda m, c: sqrt((sqrt(c * c + m / 2) - c) / 4), "a whole number of rows"
         ),
