@@ -64,7 +64,7 @@ trials = [
 
 
 def values(arm: str, metric: str) -> dict[int, float]:
-    """seed -> value of one arm"""
+    """seed -> value of one condition"""
     return {t.seed: t.found[metric] for t in trials if t.arm == arm and metric in t.found}
 
 
@@ -148,7 +148,7 @@ for name, value in menu.items():
 # A claim needs a **control** that differs in the claimed cause and in nothing else: same backbone, same
 # steps, same seeds. And it needs **seeds**, as many as the time allows.
 #
-# **Example.** A run takes 90 s, there are 2 arms (treatment and control), and the budget is 20 minutes. One seed costs
+# **Example.** A run takes 90 s, there are 2 conditions (treatment and control), and the budget is 20 minutes. One seed costs
 # 2 x 90 = 180 s, and 1200 s allow 6 seeds (1080 s).
 
 # %% [markdown] tags=["exercise:budget"]
@@ -156,28 +156,28 @@ for name, value in menu.items():
 #
 # *Difficulty 1/5, importance 4/5, about 5 min, objective 1*
 #
-# Each seed is run once in every arm. How many seeds fit into a budget? For the example above the result is 6.
+# Each seed is run once in every condition. How many seeds fit into a budget? For the example above the result is 6.
 #
 # *Extension (optional):* run two at a time on two cores, and measure how much longer each of them takes. Is it worth it?
 
 
 # %% tags=["answer:budget"]
-def seeds_in_budget(minutes: float, seconds_a_run: float, arms: int) -> int:
-    """The number of seeds that all arms complete within the budget."""
+def seeds_in_budget(minutes: float, seconds_a_run: float, conditions: int) -> int:
+    """The number of seeds that all conditions complete within the budget"""
     # solution
-    seconds_a_seed = arms * seconds_a_run
+    seconds_a_seed = conditions * seconds_a_run
     return int(60 * minutes // seconds_a_seed)
 
 
 # %% [markdown] tags=["hint:budget:1"]
-# What does one seed cost? Not one run, but one run in each arm.
+# What does one seed cost? Not one run, but one run in each condition.
 
 # %% [markdown] tags=["hint:budget:2"]
 # Convert minutes to seconds. `//` divides and rounds down; `int` makes the result a whole number.
 
 # %% [markdown] tags=["hint:budget:3"]
 # ```
-# seconds_a_seed = arms * seconds_a_run
+# seconds_a_seed = conditions * seconds_a_run
 # return int(... // seconds_a_seed)
 # ```
 
@@ -426,7 +426,7 @@ widgets.study_power()
 guess_verdict = "cannot tell"  # solution
 
 # %% [markdown]
-# The two arms differ in the grids and in nothing else: 110 anchors against 100. In `full` mode the
+# The two conditions differ in the grids and in nothing else: 110 anchors against 100. In `full` mode the
 # parameters `experiment` and `data_root` apply the check to another network and to real images; there are
 # no houses in photographs, so the metric is mIoU then.
 
@@ -444,12 +444,12 @@ registered = example if is_town else replace(example, metric="mIoU")
 arms = {registered.treatment: (1, 3, 6, 8), registered.control: (10,)}
 steps = lesson.pick(quick=3, learn=500, full=base.train.iterations)
 num_scored = lesson.pick(quick=4, learn=100, full=500)
-print(f"{base.name}: {len(arms)} arms, seeds {registered.seeds}, {steps} steps each")
+print(f"{base.name}: {len(arms)} conditions, seeds {registered.seeds}, {steps} steps each")
 
 
 # %%
 def run_seed(one: int) -> list[Trial]:
-    """Both arms from the same seed; takes a minute or two in `learn` mode"""
+    """Both conditions from the same seed; takes a minute or two in `learn` mode"""
     runs = []
     for arm, scales in arms.items():
         plan = with_anchors(base, scales, steps, lesson.seed + one)
@@ -507,11 +507,11 @@ plots.paired(
 # - **Cannot tell** means: three seeds were too few for this spread. It does **not** mean that both are equal.
 #
 # In `quick` mode the decision is "refuted", for a bad reason: the networks have learned nothing. The output of the
-# attention is multiplied by zeros at the start (lesson 2), so both arms still give nearly the same output.
+# attention is multiplied by zeros at the start (lesson 2), so both still give nearly the same output.
 #
 # **Two results against us, kept.** When this lesson was written, its run in `learn` mode ended with "cannot
 # tell", and in all three seeds the *one grid* was ahead, not the pyramid. And a first version
-# used the head `apnb` alone, with as many steps and seeds: both arms ended below the vote in all seeds, so
+# used the head `apnb` alone, with as many steps and seeds: both conditions ended below the vote in all seeds, so
 # they had not learned anything that anchors could make better or worse. The rule returned "cannot tell", which was
 # correct. The error was in the plan: **check first whether the control has learned its task**, because otherwise
 # the study has no power.
@@ -533,7 +533,7 @@ plots.paired(
 #    decision depend more on the effect or on the spread?
 # 2. Choose the metric "seconds", control `nonlocal`, treatment `apnb`. Is APNB faster in every seed?
 #    (Two runs were measured at the same time: how far would you trust a small difference?)
-# 3. Find two arms and an effect for which mIoU and house accuracy lead to different decisions. Which of
+# 3. Find two heads and an effect for which mIoU and house accuracy lead to different decisions. Which of
 #    the two metrics would a careless author have reported?
 
 # %%
@@ -583,7 +583,7 @@ assert report.missing(afterwards)
 #
 # *Difficulty 4/5, importance 5/5, about 120 min, objective 5, open*
 #
-# Check the claim that you registered in Exercise 10.2. Copy this notebook, change `arms` (heads: `town("apnb")`
+# Check the claim that you registered in Exercise 10.2. Copy this notebook, change `arms`, the dict of conditions (heads: `town("apnb")`
 # and the others in `annlib.experiments`; scales: `with_anchors`), run it, and hand in the report with its
 # dashboard. Keep the results that contradict you: a clear "refuted" earns as many points as "supported", and so does
 # "cannot tell" with a sentence on power.
@@ -662,8 +662,8 @@ widgets.prediction_ledger(predictions)
 #   The mean of the differences is the difference of the means, always.
 # - [ ] Because seeds are numbered.
 #   Numbers alone do not make pairs; the same initial weights of shared parts and the same scenes do.
-# - [x] Effects of a seed on both arms cancel, so the interval may become narrower.
-#   If an easy order of scenes or a good start helps both arms, the difference does not contain it. Where that is not
+# - [x] Effects of a seed on both conditions cancel, so the interval may become narrower.
+#   If an easy order of scenes or a good start helps both conditions, the difference does not contain it. Where that is not
 #   so, pairing gains nothing, and with few seeds it even costs a little, because its t is larger.
 
 # %% [markdown] tags=["recap"]
