@@ -287,6 +287,10 @@ assert set(failed) <= {"1,3,6;8"}, f"only the run with the typo may fail; these 
 # would you drop if the budget were halved, and what could you then no longer say?* When late: stop the cell.
 # Finished runs stay, and the rest of the lesson works on the five seeds of `data/results`. This is a good place
 # to stop for the day, because what follows starts from those five seeds.
+#
+# Answers, results table: (1) with one anchor all seeds are near the vote; with all anchors they differ much more,
+# because some have solved the town and some have not. (2) No: one seed may show either case. (3) Its row, its
+# parameters and the error message.
 
 # %% [markdown]
 # ## Confidence interval: what few runs can say
@@ -307,10 +311,16 @@ for n in (2, 3, 5, 10, 30):
     print(f"n = {n:2d}: t = {t_quantile(0.975, n - 1):.2f}")
 
 # %% [markdown]
-# **Example.** Three runs score `0.7`, `0.8` and `0.9`. Then $\bar{x}$ = [0.80](given:example), $s$ = [0.10](given:example),
-# $t_2$ = [4.30](given:t-of-2), and the half width is
-# [4.30](given:t-of-2) x [0.10](given:example) / √3 = [0.25](given:example). The interval is
-# [0.55](given:example) to [1.05](given:example).
+# **Example.** Three runs score `0.7`, `0.8` and `0.9`. The next cell computes each letter of the formula.
+
+# %%
+x = [0.7, 0.8, 0.9]
+n, x_bar = len(x), sum(x) / len(x)
+s = sqrt(sum((x_i - x_bar) ** 2 for x_i in x) / (n - 1))
+t = t_quantile(0.975, n - 1)
+print(f"n = {n}, mean {x_bar:.2f}, s = {s:.2f}, standard error {s / sqrt(n):.3f}, t = {t:.2f}")
+print(f"interval {x_bar - t * s / sqrt(n):.2f} to {x_bar + t * s / sqrt(n):.2f}")
+assert abs(t * s / sqrt(n) - interval(x).half) < 1e-9
 
 # %% [markdown] tags=["exercise:interval"]
 # ### Exercise 8.2: The interval of a mean

@@ -486,6 +486,9 @@ plots.predictions([scene], {name: [labels] for name, labels in halves.items()})
 # plan with their own GPU. Prompt: *the estimate says 23.5 of 24 GB. Do you start?* (No: other programs, cuDNN's
 # workspace and fragmentation need room.) `--accumulate` of `annlib train` keeps the batch of the recipe.
 #
+# Answers, windows: (1) The last window of a row or column is moved back, so it overlaps its neighbour. (2) Pixels in the
+# middle; it does not matter, because each pixel is divided by its own count. (3) It is cut to the image's height.
+#
 # Answers, pre-flight: (1) two images: 10.7 GB, a T4; eight: 40.5 GB, 80 GB cards only. (2) Half the
 # images and 16 bits save the same amount of feature maps; only the first changes the recipe. (3) Weeks: memory is
 # not the only limit.

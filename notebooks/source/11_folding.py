@@ -1,7 +1,7 @@
 # %% [markdown] tags=["header"]
-# # 11. Folding layers: the same output with half of the operations (optional)
+# # 11. Folding layers: the same output with fewer operations (optional)
 #
-# *How can a block compute the same numbers with half of the operations?*
+# *How can a block compute the same numbers with fewer operations, and how many fewer?*
 #
 # - **Before:** lessons 3, 4 and 5; what a linear map is. No later lesson needs this one.
 # - **Reading:** 45 min; exercises 50 min, running 1 min: about 95 min in all
@@ -174,15 +174,14 @@ widgets.layer_order(six, features)
 # ### The weighted mean of attention
 #
 # Pooling is one mean whose weights sum to 1. Attention itself is another one: a row of weights
-# $a_{ns}$ sums to 1 over the $S$ anchors. The output of the attention is
-# $\sum_s a_{ns} v_s$, and $W_O$ is applied to it at all $N$ positions. This order can be exchanged as well:
-#
-# $$W_O \Big(\sum_{s} a_{ns} v_s\Big) + b_O = \sum_{s} a_{ns}\,(W_O v_s + b_O)$$
+# $a_{ns}$ sums to 1 over the $S$ anchors. The output of the attention is $\sum_s a_{ns} \gamma_s$ with the values
+# $\gamma_s$, and a 1 x 1 convolution with weight $W_O$ and bias $b_O$ is applied to it at all $N$ positions. Suppose that
+# we apply this convolution to the values of the 110 anchors instead, before the weighted sum.
 
 # %% [markdown]
 # ### Prediction 11.2: What happens to the bias?
 #
-# On the right-hand side $b_O$ is added to each of the 110 anchors. How often is it contained in the output at one
+# Then $b_O$ is added to each of the 110 anchors. How often is it contained in the output at one
 # position: `"once"`, `"110 times"` or `"not at all"`?
 
 # %% tags=["predict:bias"]
@@ -199,7 +198,9 @@ predictions.compare("11.2", guess_bias, outcome, options=("once", "110 times", "
 
 # %% [markdown] tags=["reveal:bias"]
 # Once. Each position gets the bias from all 110 anchors, each time multiplied by an attention weight, and the weights of
-# a row sum to 1.
+# a row sum to 1. So the two orders agree:
+#
+# $$W_O \Big(\sum_{s} a_{ns} \gamma_s\Big) + b_O = \sum_{s} a_{ns}\,(W_O \gamma_s + b_O)$$
 
 # %% [markdown] tags=["exercise:folded"]
 # ### Exercise 11.2: Two projections on the anchors
