@@ -35,7 +35,7 @@ OPTION = re.compile(r"^- \[([ x])\] (.+)\n?((?:  .+\n?)*)", re.MULTILINE)
 EMPHASIS = ((r"`(.+?)`", "code"), (r"\*\*(.+?)\*\*", "strong"), (r"\*(.+?)\*", "em"))
 LINE_MARKER = re.compile(r"^( *)# solution$")
 INLINE_MARKER = re.compile(r"^(\s*[^=]+?=)(?!=).*  # solution$")
-PREDICTION = re.compile(r"^#+ Prediction ([\d.]+)", re.MULTILINE)
+PREDICTION = re.compile(r"^#{2,4} Prediction ([\d.]+)", re.MULTILINE)
 KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 SOLUTION_NOTE = (
     "> **Solution edition**: for teachers, and for comparing afterwards. "
@@ -155,13 +155,12 @@ def quiz(text: str) -> str:
 
 def reveal(lesson: Lesson, cell: Cell, text: str) -> str:
     """The code that shows a text once the prediction of the same id is compared."""
-    above = [one for one in lesson.cells[: lesson.cells.index(cell)] if one.kind == "markdown"]
-    numbers = [number for one in above for number in PREDICTION.findall(one.text)]
-    asked = lesson.with_role("predict").keys()
+    above = "\n".join(one.text for one in lesson.cells[: lesson.cells.index(cell)])
+    numbers, asked = PREDICTION.findall(above), lesson.with_role("predict")
     if cell.role("reveal") not in asked or not numbers or headings(text) or '"""' in text:
         raise ValueError(
-            f"{cell.place}: {cell.slug!r} needs a prediction with its id above it (those here: "
-            f"{', '.join(asked)}), and its text no heading and no three quotation marks."
+            f"{cell.place}: {cell.slug!r} needs a prediction of this name above it, and a text "
+            "without headings and three quotation marks, or learners would never see it."
         )
     return f'predictions.reveal("{numbers[-1]}", r"""\n{text}\n""")'
 

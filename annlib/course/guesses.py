@@ -1,6 +1,6 @@
 """The learner's predictions: made before a cell runs, compared with its result."""
 
-import ast
+import re
 from collections.abc import Callable
 from math import isfinite
 from typing import NamedTuple
@@ -112,12 +112,7 @@ def wanted(options: tuple[str, ...], between: tuple[float, float] | None) -> str
 
 def explain_unquoted(shell, kind: type, error: NameError, trace: object, tb_offset=None) -> None:
     """A NameError in a cell that only assigns a guess is a word without its quotation marks."""
-    try:
-        (line,) = ast.parse(shell.user_ns["In"][-1]).body
-        names = {node.id for node in ast.walk(line.value) if isinstance(node, ast.Name)}
-        if error.name in names and line.targets[0].id.startswith("guess"):
-            advice = f'{error.name} is a word, so it needs quotation marks: "{error.name}".'
-            error._render_traceback_ = lambda: [wrapped(f"Not yet. {advice}")]
-    except (SyntaxError, ValueError, AttributeError, IndexError):
-        pass  # not a single assignment: the usual traceback says it best
+    if re.fullmatch(rf"guess\w* *=.*\b{error.name}\b.*", shell.user_ns["In"][-1].strip()):
+        advice = f'{error.name} is a word, so it needs quotation marks: "{error.name}".'
+        error._render_traceback_ = lambda: [wrapped(f"✗ Not yet. {advice}")]
     shell.showtraceback((kind, error, trace), tb_offset=tb_offset)
