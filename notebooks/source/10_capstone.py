@@ -6,7 +6,7 @@
 # - **Before:** lessons 0 to 8; lesson 9 for real data
 # - **Reading:** 45 min; exercises 30 min, running 10 min: about 85 min in all, and 2 hours for a claim of your own
 # - **Runs in:** 25 s (quick), 10 min (learn), 30 min (full), on 2 CPU cores or one GPU
-# - **Needs:** CPU; no network; a GPU and `data_root` only for claims about photographs
+# - **Needs:** CPU; no network; a GPU and `data_root` only for claims about photos
 #
 # ## After this lesson you can
 #
@@ -428,7 +428,7 @@ guess_verdict = "cannot tell"  # solution
 # %% [markdown]
 # The two conditions differ in the grids and in nothing else: 110 anchors against 100. In `full` mode the
 # parameters `experiment` and `data_root` apply the check to another network and to real images; there are
-# no houses in photographs, so the metric is mIoU then.
+# no houses in photos, so the metric is mIoU then.
 
 # %%
 from dataclasses import replace
@@ -609,7 +609,7 @@ assert report.missing(afterwards)
 # **What this does not show.** A registration protects you from fooling yourself, not from a poor question.
 # The interval of three seeds assumes normally distributed differences; networks that solve the town with some seeds and
 # not with others do not have them (lesson 8: report the proportion of successful runs, too). And a claim about
-# Balloon Town is a claim about Balloon Town: photographs, other backbones and other budgets may give other decisions.
+# Balloon Town is a claim about Balloon Town: photos, other backbones and other budgets may give other decisions.
 
 # %% [markdown]
 # ## Your predictions

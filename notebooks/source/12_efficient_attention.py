@@ -494,7 +494,7 @@ plots.attention_of_methods(scene, 0, found)
 # **What this does not show.** One network, from one seed, was trained with the *exact* block and then got a
 # method that it had never seen. This measures how well a method imitates exact attention. The published networks
 # were trained with their own approximation, and most stack many such layers, so windows and criss-cross do reach far
-# in the end. Balloon Town needs one distant key and rewards selectivity; photographs mostly do not.
+# in the end. Balloon Town needs one distant key and rewards selectivity; photos mostly do not.
 
 # %% [markdown] tags=["instructor"]
 # Fifteen minutes. Prompt: *why does a small error not mean a correct answer?* When late, skip the widget and read
