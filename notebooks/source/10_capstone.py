@@ -1,7 +1,7 @@
 # %% [markdown] tags=["header"]
 # # 10. Capstone: check one claim
 #
-# *The paper's abstract says that its blocks work "without sacrificing the performance". How would you check that here?*
+# *The paper's abstract says that APNB reduces the cost "without sacrificing the performance". How would you check that here?*
 #
 # - **Before:** lessons 0 to 8; lesson 9 for real data
 # - **Reading:** 45 min; exercises 30 min, running 10 min: about 85 min in all, and 2 hours for a claim of your own
