@@ -4,7 +4,7 @@
 # *Many methods have made attention cheaper since 2019. Which of them still find the distant balloon?*
 #
 # - **Before:** lessons 2, 3 and 4; matrix products. No later lesson needs this one.
-# - **Reading:** 35 min; exercises 45 min, running 2 min: about 85 min in all
+# - **Reading:** 30 min; exercises 45 min, running 2 min: about 80 min in all
 # - **Runs in:** 25 s (quick), 90 s (learn), 300 s (full), on 2 CPU cores
 # - **Needs:** CPU; no network
 #
@@ -49,8 +49,8 @@ scenes = [make_scene(FIRST_VAL_SEED + i) for i in range(lesson.pick(quick=5, lea
 # %% [markdown]
 # ## One query position, 384 keys
 #
-# Here is the scene of the earlier lessons. The query position is on a house; the key that it needs is the
-# balloon of the same colour, far above. Which keys may a cheap method leave out?
+# The query position is on a house; the key that it needs is the balloon of the same colour, far above. Which keys may a
+# cheap method leave out?
 
 # %%
 scene = make_scene(FIRST_VAL_SEED + 21)
@@ -87,16 +87,16 @@ lesson.claim("own-exact", 100 * own, within=1.5, unit="%")
 #
 # | kind | what is reduced | examples |
 # |---|---|---|
-# | **fewer keys** | $S$, the number of keys and values | ANN's anchors; Linformer; Nyströmformer; PVT, SegFormer; EMANet, ACFNet, OCRNet |
-# | **fewer pairs** | most entries of the weight matrix are never computed | CCNet's criss-cross; Swin's windows; neighbourhood attention |
-# | **other order** | no softmax over the query-key scores, so the product $\theta \gamma^{\top}$ can be computed first | Efficient Attention; linear transformers; Performer |
+# | **fewer keys** | $S$, the number of keys and values | ANN's anchors; Linformer; Nyströmformer; PVT, SegFormer; OCRNet |
+# | **fewer pairs** | most entries of the weight matrix are never computed | CCNet's criss-cross; Swin's windows |
+# | **other order** | no softmax over the query-key scores, so $\theta \gamma^{\top}$ can be computed first | linear transformers; Performer; Efficient Attention |
 # | **never stored** | only the memory: tiles of the weight matrix, one after the other | FlashAttention, `scaled_dot_product_attention` |
 #
-# The number of **queries** can be reduced as well, when not every pixel needs an output of its own: the latent
-# array of Perceiver and the mask queries of Mask2Former are few queries that attend to all positions.
+# The number of **queries** can be reduced as well, when not every pixel needs an output of its own: Perceiver's latents
+# and Mask2Former's mask queries are few queries that attend to all positions.
 #
-# annlib contains a small version of each of the four kinds. They show the ideas, and they are not the published
-# networks: those learn what we average or draw at random, and they are trained with their approximation in place.
+# annlib contains a small version of each of the four kinds. They show the ideas and are not the published
+# networks, which are trained with their approximation in place.
 
 # %% [markdown] tags=["exercise:kinds"]
 # ### Exercise 12.1: What is reduced?
@@ -153,11 +153,10 @@ checks.kinds_of_attention(kinds)
 # %% [markdown]
 # ## Fewer keys
 #
-# Every position is a query, and the methods differ in their keys: means over the cells of four grids (ANN), one
-# grid that is reduced by a learned layer (PVT, SegFormer), learned mixtures of all positions (Linformer), a few
-# landmarks from which the whole matrix is rebuilt (Nyströmformer), or the mean features of a class or cluster
-# (EMANet, ACFNet, OCRNet). The cost is $4 N S C$, plus the cost of making the keys. What is lost is detail
-# within a cell or mixture.
+# The methods differ in their keys: means over the cells of four grids (ANN), one grid that is reduced by a learned layer
+# (PVT, SegFormer), learned mixtures of all positions (Linformer), a few landmarks from which the whole matrix is rebuilt
+# (Nyströmformer), or mean features of a class (OCRNet). The cost is $4 N S C$, plus the cost of making the keys. What is
+# lost is detail within a cell or mixture.
 
 # %%
 print(inspect.getsource(efficient.anchors))
@@ -176,20 +175,16 @@ assert rebuilt.shape == (B, N, N)
 # With exact attention [83 %](claim:own-exact) of the house's attention is on its balloon. With anchors it is
 # [10 %](claim:own-anchors): the mean over balloon *and sky* gives a weaker key, its score is closer to the
 # others, and a softmax over similar scores is less selective. A network that is *trained* with anchors
-# can compensate for that; ours was not.
-#
-# Landmarks lose almost nothing ([82 %](claim:own-landmarks)), because their last factor still has one column for
-# *every* position. The price is two products instead of one, an inverse of an $S \times S$ matrix, and weights
-# that may be negative.
+# can compensate for that; ours was not. Landmarks lose almost nothing ([82 %](claim:own-landmarks)), because their last
+# factor still has one column for *every* position; they need two products instead of one, and an inverse.
 
 # %% [markdown]
 # ## Fewer pairs
 #
 # **Windows** (Swin, ICCV 2021): the map is divided into squares, and a position attends only to its own square; the
-# next layer shifts the squares. **Neighbourhood attention** (CVPR 2023): each position has its own square around
-# it. **Criss-cross** (CCNet, ICCV 2019): a position attends to its row and column, and a second pass repeats
-# that. With $w \times w$ windows the cost is $4 N w^2 C$. Our version of criss-cross reuses queries and keys in each
-# of its $R$ passes and costs about $2 N (H + W) C (1 + R)$; CCNet computes new ones in each pass, about
+# next layer shifts the squares. **Criss-cross** (CCNet, ICCV 2019): a position attends to its row and column, and a second
+# pass repeats that. With $w \times w$ windows the cost is $4 N w^2 C$. Our version of criss-cross reuses queries and keys
+# in each of its $R$ passes and costs about $2 N (H + W) C (1 + R)$; CCNet computes new ones in each pass, about
 # $4 N (H + W) C R$ and the projections. What is lost is everything outside, for one layer or pass.
 #
 # **Example.** On a map of 2 x 3, flattened row by row, position 4 is in row `4 // 3 = 1` and column `4 % 3 = 1`. It
@@ -289,13 +284,13 @@ lesson.claim("right-criss-cross", 100 * score.right, within=8, unit="%", modes=b
 #            { f(\phi)^{\top} \sum_s f(\theta)_s }$$
 #
 # and the bracket on the right is only $C \times C$. The cost is $4 N C^2$, without $N^2$. This is **linear
-# attention**. Linear transformers (ICML 2020) use $f(x) = \mathrm{elu}(x) + 1$. Performer (ICLR 2021) uses random
-# features whose products *estimate* the exponential of the scores. Efficient Attention (WACV 2021) applies one softmax
-# to the queries, over channels, and one to the keys, over positions, before the products; it has no row sums.
-# What is lost is the selectivity of the softmax over query-key scores.
+# attention**. Linear transformers (ICML 2020) use $f(x) = \mathrm{elu}(x) + 1$, and Performer (ICLR 2021) random
+# features that *estimate* the exponential of the scores. Efficient Attention (WACV 2021) has no row sums: it applies one
+# softmax to the queries, over channels, and one to the keys, over positions. What is lost is the selectivity of the
+# softmax over query-key scores.
 #
-# **Example of the cost.** Three matrices: N x C, C x N and N x C. From the left, the first product is N x N and costs
-# $2 N^2 C$. From the right, it is C x C and costs $2 N C^2$. For N = 384 and C = 32 that is [12 times](given:n-over-c) less.
+# **Example of the cost.** Multiply N x C, C x N and N x C. From the left, the first product is N x N and costs
+# $2 N^2 C$. From the right, it is C x C and costs $2 N C^2$: for N = 384 and C = 32, [12 times](given:n-over-c) less.
 
 # %% [markdown] tags=["exercise:linear"]
 # ### Exercise 12.3: The order of products
@@ -458,18 +453,16 @@ for name in ("centres", "random features"):
     lesson.claim(f"work-{name.split()[0]}", 100 * rows[name].work, within=1, unit="%")
 
 # %% [markdown] tags=["reveal:best"]
-# - **Windows lose the balloon.** [28 %](claim:right-windows) of the houses are correct, which is chance. The relative
-#   error of the output ([70 %](claim:error-windows)) does not show that: it is hardly larger than that of
-#   anchors ([67 %](claim:error-anchors)), which keep [89 %](claim:right-anchors). The error is a mean over all
-#   positions, and most positions are sky and road, which need no balloon.
-# - **Criss-cross** has a smaller error ([62 %](claim:error-criss-cross)), but keeps fewer houses than anchors.
-# - **The kernel** has nearly uniform weights and still keeps [64 %](claim:right-kernel). A small weight on the correct
-#   balloon seems to be enough for many houses; lesson 7 shows how to test such an explanation.
-# - **One grid** of 96 cells keeps [96 %](claim:right-reduced), more than the pyramid of 110. A possible reason: this
-#   network was never trained to use coarse levels. **Landmarks** keep [100 %](claim:right-landmarks).
-# - **Two methods are more expensive than the block they replace:** centres, found in five rounds
-#   ([108 %](claim:work-centres) of its operations), and 256 random features ([134 %](claim:work-random)). With 384
-#   positions there is too little to save.
+# **Windows lose the balloon:** [28 %](claim:right-windows) of the houses are correct, which is chance. The relative
+# error of the output ([70 %](claim:error-windows)) does not show that: it is hardly larger than that of
+# anchors ([67 %](claim:error-anchors)), which keep [89 %](claim:right-anchors), and criss-cross, with a smaller error
+# ([62 %](claim:error-criss-cross)), keeps fewer houses than anchors. The error is a mean over all positions, and most of
+# them are sky and road, which need no balloon.
+#
+# The kernel has nearly uniform weights and still keeps [64 %](claim:right-kernel); one grid of 96 cells keeps
+# [96 %](claim:right-reduced), landmarks [100 %](claim:right-landmarks). Two methods are more expensive than the block they
+# replace: centres ([108 %](claim:work-centres) of its operations) and 256 random features
+# ([134 %](claim:work-random)), because 384 positions leave too little to save.
 
 # %% [markdown]
 # Now look at single houses. Say each time *what changes, and why*:
@@ -478,8 +471,7 @@ for name in ("centres", "random features"):
 # 2. "anchors", then "landmarks", both at their most expensive: where does the attention map become blurred, and
 #    what restores it?
 # 3. "criss-cross" with 1, 2 and 3 passes (the three sizes), for each of the houses: which house reaches its
-#    balloon in one pass, and where is that balloon? Which house is classified correctly without attention on its
-#    balloon, and how often would chance do that?
+#    balloon in one pass, and where is that balloon?
 
 # %%
 widgets.method_chooser(network, scene)
@@ -492,15 +484,14 @@ plots.attention_of_methods(scene, 0, found)
 
 # %% [markdown]
 # **What this does not show.** One network, from one seed, was trained with the *exact* block and then got a
-# method that it had never seen. This measures how well a method imitates exact attention. The published networks
-# were trained with their own approximation, and most stack many such layers, so windows and criss-cross do reach far
-# in the end. Balloon Town needs one distant key and rewards selectivity; photos mostly do not.
+# method that it had never seen: this measures imitation. The published networks were trained with their own
+# approximation, and most stack many such layers, so windows and criss-cross do reach far in the end.
 
 # %% [markdown] tags=["instructor"]
 # Fifteen minutes. Prompt: *why does a small error not mean a correct answer?* When late, skip the widget and read
 # the nine maps. Answers: (1) none; 16, the height of the map, would. (2) Averaged with sky in the cell;
-# the inverse sharpens it again. (3) The pink one: its balloon is in the same column. The amber one is correct
-# after one pass with no attention on its balloon: one prediction of three is, by chance. Usual mistake: to call that
+# the inverse sharpens it again. (3) The pink one: its balloon is in the same column. Another house is correct
+# after one pass without attention on its balloon: one prediction of three is, by chance. Usual mistake: to call that
 # a success.
 #
 # There are some 180 houses in 60 scenes: near one half their share varies by about 7 points, so 96 %
@@ -509,14 +500,11 @@ plots.attention_of_methods(scene, 0, found)
 # %% [markdown]
 # ## Which method is cheapest, and when?
 #
-# Now formulas instead of timings, so that maps may be large. Landmarks stand for squares of 8 x 8 positions;
-# criss-cross takes two passes. Say *what changes, and why*:
+# Now formulas instead of timings, so that maps may be large. Say *what changes, and why*:
 #
 # 1. At a height of 64, raise C from 16 to 512. Where does "kernel" cross "anchors"? Write down both costs
 #    and divide one by the other.
 # 2. Which curves are parallel, which are steeper? Read the power of $N$ off each formula.
-# 3. Set the anchors to 10, the windows to 16. Which is cheaper now? Which of the two would you expect to
-#    classify more houses correctly? Check it with the widget above (10 is its cheapest; windows end at 8 there).
 
 # %%
 widgets.method_costs()
@@ -538,15 +526,14 @@ print(f"C = 64: the kernel takes {at['kernel'] / at['anchors']:.0%} of the cost 
 # %% [markdown] tags=["instructor"]
 # Ten minutes. Answers: (1) the quotient is $C / S$, so they cross at $C = 110$. (2) Anchors, windows and
 # kernel are parallel, they grow with $N$; criss-cross with $N^{1.5}$, as $H + W$ grows with $\sqrt{N}$; landmarks
-# on squares of fixed size with $N^2$, as the block does. (3) Anchors: 10 keys against 256. But ten keys are coarse,
-# so the cheaper method is not the better one. Usual mistake: to read "linear" as "cheapest at every N". When late,
-# do (1) only.
+# on squares of fixed size with $N^2$, as the block does. Usual mistake: to read "linear" as "cheapest at every N". When
+# late, do (1) only.
 
 # %% [markdown]
 # ## Where ANN stands
 #
-# Published results only; **none of what follows was measured again here.** First under one recipe: the same
-# backbone, crop, number of steps and machine (MMSegmentation's tables; Cityscapes validation, one scale).
+# Published results only; **none of them was measured again here.** One recipe: the same backbone, crop, number of steps
+# and machine (MMSegmentation's tables; Cityscapes validation, one scale).
 
 # %%
 Markdown((ROOT / "data/results/later_methods_cityscapes.md").read_text())
@@ -558,29 +545,18 @@ Markdown((ROOT / "data/results/later_methods_cityscapes.md").read_text())
 # so we do not know how much of these differences is due to the seed (lesson 8). The paper's own
 # [81.3](cited:paper-abstract) mIoU is on the Cityscapes *test* set, with a larger backbone and several scales, and
 # cannot be compared with these numbers.
-#
-# Second, years later and under different recipes (ADE20K validation, one scale):
-
-# %%
-Markdown((ROOT / "data/results/later_methods_ade20k.md").read_text())
 
 # %% [markdown]
-# The later networks are clearly ahead. But between the first row and the last almost everything has changed:
-# backbone, pre-training, optimiser, augmentation, head. These tables cannot say which part of the gain is due to
-# attention.
-#
-# Is ANN still worth reading? Its *question*, which positions must be queries and which keys, is the question of all the
-# later methods. PVT and SegFormer use few keys from one reduced grid: ANN's answer without the pyramid. For a new
-# project there are better networks today.
+# Networks of later years have clearly higher scores (`data/results/later_methods_ade20k.md`), but almost everything
+# differs: backbone, pre-training, optimiser, augmentation, head. ANN's *question*, which positions must be queries and
+# which keys, is the question of all later methods; for a new project there are better networks today.
 #
 # **What else is used today.** *Deformable attention* (Deformable DETR, ICLR 2021) lets each query attend to a small
 # set of sampling points around a reference, and the network learns their offsets: few pairs, chosen by the query.
-# *Mask queries* (MaskFormer, NeurIPS 2021; Mask2Former, CVPR 2022) replace the classification of each pixel by a few
-# learned queries, each with one class and one mask. *FlashAttention-2* (2023) divides the same exact computation better
+# *FlashAttention-2* (2023) divides the same exact computation better
 # among the parts of a GPU, and *FlashAttention-3* (2024) overlaps computation with data movement on Hopper GPUs
 # and adds 8-bit floating point. *State-space models* (Mamba, 2023; VMamba, 2024, for images) replace attention
-# by a scan along the positions with a state of fixed size, so their cost is linear in $N$. And *pure convolutions*
-# remain strong: SegNeXt (NeurIPS 2022) keeps a single small global head.
+# by a scan along the positions with a state of fixed size, so their cost is linear in $N$.
 
 # %% [markdown] tags=["exercise:abstract"]
 # ### Exercise 12.4: Read a claim
@@ -594,8 +570,6 @@ Markdown((ROOT / "data/results/later_methods_ade20k.md").read_text())
 #   about [85 %](cited:ccnet-abstract) fewer operations. (In an issue of the authors' repository a user
 #   reports that training was *slower* than with a non-local block, and an author answers that the
 #   implementation is inefficient.)
-# - Efficient Attention's abstract calls its mechanism *equivalent* to dot-product attention. (Compare the
-#   formula above.)
 # - FlashAttention's abstract says that approximate methods often do not achieve a wall-clock speedup. (Compare
 #   your own table of operations and milliseconds.)
 
@@ -670,21 +644,17 @@ widgets.prediction_ledger(predictions)
 # Read more, in the order of the table: Z. Zhu and others, *Asymmetric Non-local Neural Networks for Semantic
 # Segmentation*, ICCV 2019; S. Wang and others, *Linformer: Self-Attention with Linear Complexity*,
 # arXiv 2006.04768, 2020; Y. Xiong and others, *Nyströmformer*, AAAI 2021; W. Wang and others, *Pyramid Vision
-# Transformer*, ICCV 2021; E. Xie and others, *SegFormer*, NeurIPS 2021; X. Li and others, *Expectation-Maximization
-# Attention Networks for Semantic Segmentation*, ICCV 2019; F. Zhang and others, *ACFNet: Attentional Class Feature
-# Network for Semantic Segmentation*, ICCV 2019; Y. Yuan and others, *Object-Contextual Representations for
-# Semantic Segmentation*, ECCV 2020; Z. Huang and others, *CCNet: Criss-Cross Attention for Semantic
+# Transformer*, ICCV 2021; E. Xie and others, *SegFormer*, NeurIPS 2021; Y. Yuan and others, *Object-Contextual
+# Representations for Semantic Segmentation*, ECCV 2020; Z. Huang and others, *CCNet: Criss-Cross Attention for Semantic
 # Segmentation*, ICCV 2019, and issue 93 of its repository; Z. Liu and others, *Swin Transformer*, ICCV 2021;
-# A. Hassani and others, *Neighborhood Attention Transformer*, CVPR 2023; Z. Shen and others, *Efficient
-# Attention: Attention with Linear Complexities*, WACV 2021; A. Katharopoulos and others, *Transformers are
-# RNNs*, ICML 2020; K. Choromanski and others, *Rethinking Attention with Performers*, ICLR 2021; T. Dao and
-# others, *FlashAttention*, NeurIPS 2022; T. Dao, *FlashAttention-2*, 2023; J. Shah and others, *FlashAttention-3*, 2024;
-# A. Jaegle and others, *Perceiver*, ICML 2021; X. Zhu and others, *Deformable DETR*, ICLR 2021; B. Cheng and others,
-# *Per-Pixel Classification is Not All You Need for Semantic Segmentation*, NeurIPS 2021, and *Masked-attention Mask
-# Transformer for Universal Image Segmentation*, CVPR 2022; A. Gu and T. Dao, *Mamba*, 2023; Y. Liu and others, *VMamba*,
-# 2024; L.-C. Chen and others, *Encoder-Decoder with Atrous Separable Convolution for Semantic Image Segmentation*,
-# ECCV 2018; M.-H. Guo and others, *SegNeXt*, NeurIPS 2022. Years and venues were checked in public
-# repositories and indexes, not in the proceedings; figures are quoted from abstracts and MMSegmentation's tables only.
+# A. Katharopoulos and others, *Transformers are RNNs*, ICML 2020; K. Choromanski and others, *Rethinking Attention with
+# Performers*, ICLR 2021; Z. Shen and others, *Efficient Attention: Attention with Linear Complexities*, WACV 2021; T. Dao
+# and others, *FlashAttention*, NeurIPS 2022; T. Dao, *FlashAttention-2*, 2023; J. Shah and others, *FlashAttention-3*,
+# 2024; A. Jaegle and others, *Perceiver*, ICML 2021; B. Cheng and others, *Masked-attention Mask Transformer for Universal
+# Image Segmentation*, CVPR 2022; X. Zhu and others, *Deformable DETR*, ICLR 2021; A. Gu and T. Dao, *Mamba*, 2023; Y. Liu
+# and others, *VMamba*, 2024; L.-C. Chen and others, *Encoder-Decoder with Atrous Separable Convolution for Semantic Image
+# Segmentation*, ECCV 2018. Years and venues were checked in public repositories and indexes, not in the proceedings;
+# figures are quoted from abstracts and MMSegmentation's tables only.
 #
 # Next: check one claim of your own in [the capstone](10_capstone.ipynb), or go back to
 # [the beginning](00_start_here.ipynb) and classify the methods that you have met since
