@@ -17,22 +17,25 @@ import nbformat
 
 from annlib.course.lesson import PLACES, STATED
 
-ROLES = ("exercise", "answer", "check", "hint", "predict", "quiz", "open")
+ROLES = ("exercise", "answer", "check", "hint", "predict", "quiz", "open", "reveal")
 PLAIN_TAGS = ("header", "parameters", "setup", "recap", "instructor", "slow", "gpu")
 HIDING_ROLES = ("answer", "predict")
-MARKDOWN_TAGS = ("exercise", "hint", "quiz", "open", "header", "recap", "instructor")
-TAG = re.compile(r"(exercise|answer|check|predict|quiz|open):[a-z0-9-]+|hint:[a-z0-9-]+:[123]")
+MARKDOWN_TAGS = ("exercise", "hint", "quiz", "open", "reveal", "header", "recap", "instructor")
+TAG = re.compile(
+    r"(exercise|answer|check|predict|quiz|open|reveal):[a-z0-9-]+|hint:[a-z0-9-]+:[123]"
+)
 HEADING = re.compile(r"^(#{1,6}) +(.+?) *$", re.MULTILINE)
 FENCED = re.compile(r"^(```|~~~).*?^\1 *$", re.MULTILINE | re.DOTALL)
 MARKER = re.compile(r"^ *# solution$|  # solution$", re.MULTILINE)
 ALMOST_MARKER = re.compile(r"^.*#[ \t]*solutions?[ \t]*:?[ \t]*$", re.MULTILINE | re.IGNORECASE)
-HINT_TITLES = {"1": "the idea", "2": "the tool", "3": "the first line"}  # what it gives away
+HINT_TITLES = {"1": "the idea", "2": "the tool", "3": "the first lines"}  # what it gives away
 LINK = re.compile(r"\]\((exercise|quiz|predict):([a-z0-9-]+)\)")
 NUMBER_LINK = re.compile(r"\[([^\]]+)\]\((claim|given|cited|result):([a-z0-9_./-]+)\)")
 OPTION = re.compile(r"^- \[([ x])\] (.+)\n?((?:  .+\n?)*)", re.MULTILINE)
 EMPHASIS = ((r"`(.+?)`", "code"), (r"\*\*(.+?)\*\*", "strong"), (r"\*(.+?)\*", "em"))
 LINE_MARKER = re.compile(r"^( *)# solution$")
 INLINE_MARKER = re.compile(r"^(\s*[^=]+?=)(?!=).*  # solution$")
+PREDICTION = re.compile(r"^#{2,4} Prediction ([\d.]+)", re.MULTILINE)
 KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 SOLUTION_NOTE = (
     "> **Solution edition**: for teachers, and for comparing afterwards. "
@@ -144,8 +147,22 @@ def quiz(text: str) -> str:
         summary = html.escape(said, quote=False)
         for pattern, tag in EMPHASIS:  # as HTML: markdown is not read inside a <summary>
             summary = re.sub(pattern, rf"<{tag}>\1</{tag}>", summary)
-        parts.append(folded(f"{letter}. {summary}", f"**{'Yes.' if correct else 'No.'}** {why}"))
+        parts.append(
+            folded(f"{letter}. {summary}", f"**{'Correct.' if correct else 'Incorrect.'}** {why}")
+        )
     return "\n\n".join(parts)
+
+
+def reveal(lesson: Lesson, cell: Cell, text: str) -> str:
+    """The code that shows a text once the prediction of the same id is compared."""
+    above = "\n".join(one.text for one in lesson.cells[: lesson.cells.index(cell)])
+    numbers, asked = PREDICTION.findall(above), lesson.with_role("predict")
+    if cell.role("reveal") not in asked or not numbers or headings(text) or '"""' in text:
+        raise ValueError(
+            f"{cell.place}: {cell.slug!r} needs a prediction of this name above it, and a text "
+            "without headings and three quotation marks, or learners would never see it."
+        )
+    return f'predictions.reveal("{numbers[-1]}", r"""\n{text}\n""")'
 
 
 def resolve_links(cell: Cell, anchors: dict[str, str]) -> str:
@@ -321,6 +338,8 @@ def notebook_cell(
             text = folded(f"Hint {(n := identity[-1])}: {HINT_TITLES[n]}", text)
         elif cell.role("quiz"):
             text = quiz(text)
+        elif cell.role("reveal") and edition == "learner":
+            text = reveal(lesson, cell, text)
         elif "instructor" in cell.tags:
             lines = f"**For teachers.** {text}".splitlines()
             text = "\n".join(f"> {line}".rstrip() for line in lines)
@@ -328,6 +347,9 @@ def notebook_cell(
             text = f"{text}\n\n{SOLUTION_NOTE}"
         if stated := [list(one) for one in STATED.findall(cell.text)]:
             metadata["claims"] = stated  # for the gate: the text itself shows only the numbers
+        if cell.role("reveal") and edition == "learner":
+            metadata["jupyter"] = {"source_hidden": True}
+            return nbformat.v4.new_code_cell(text, id=name, metadata=metadata)
         return nbformat.v4.new_markdown_cell(text, id=name, metadata=metadata)
     if "setup" in cell.tags:  # folded: a lesson begins with its question, not with its imports
         metadata["jupyter"] = {"source_hidden": True}

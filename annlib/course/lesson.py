@@ -5,14 +5,17 @@ claim of that name in the executed notebook, or with that in data/results/lesson
 """
 
 import ast
+import html
 import json
 import re
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import cache
 from itertools import pairwise
-from math import isfinite
+from math import floor, isfinite, log10
 from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeVar
@@ -36,6 +39,7 @@ Parameters = dict[str, object]
 PROGRESS = "application/vnd.annlib.progress+json"
 EVERY_SECONDS = 0.5
 Item = TypeVar("Item")
+BOXES = {"pass": ("✓", "#009E73"), "differs": ("≠", "#D55E00"), "note": ("", "#8a8a8a")}
 CLAIM = "application/vnd.annlib.claim+json"
 STATED = re.compile(r"\[([^\]]+)\]\(claim:([a-z0-9-]+)\)")
 INJECTED = "# Parameters\n"  # the first line of the cell that papermill inserts
@@ -60,6 +64,32 @@ def wrapped(text: str) -> str:
 
 def say(text: str) -> None:
     print(wrapped(text))
+
+
+def show_box(text: str, kind: str = "note", **more: object) -> None:
+    """Shows text in a box; prints it where no notebook is.  more: other forms of it, by MIME type
+
+    kind: "pass", "differs" or "note", each with a sign and a colour of its own.
+    """
+    sign, colour = BOXES[kind]
+    plain = wrapped(f"{sign} {text}".strip())
+    if get_ipython() is None and not more:
+        print(plain)
+        return
+    style = f"border-left: 4px solid {colour}; padding: 0.3em 0.8em; margin: 0.3em 0"
+    lines = "<br>".join(html.escape(line) for line in f"{sign} {text}".strip().splitlines())
+    page = f'<div class="annlib-box" style="{style}">{lines}</div>'
+    display({"text/html": page, "text/plain": plain, **more}, raw=True)
+
+
+@cache
+def recorded_claims() -> dict[str, float]:
+    """The values in data/results/lessons that the text was written for, by the claim's name."""
+    files = sorted((ROOT / "data/results/lessons").glob("*.json"))
+    found = [json.loads(one.read_text(encoding="utf-8"))["claims"] for one in files]
+    count = Counter(name for claims in found for name in claims)
+    values = {name: one["value"] for claims in found for name, one in claims.items()}
+    return {name: value for name, value in values.items() if count[name] == 1}
 
 
 def refuse_unknown(given: Iterable[str], known: Sequence[str], where: str) -> None:
@@ -218,9 +248,16 @@ class OpenedLesson:
             raise ValueError(f"claim {name!r} may be off by {within}. Use 0 or more.")
         judge = "none" if self.seed != TEXT_SEED else "run" if self.mode in modes else "record"
         found = Claim(name, float(value), float(within), unit, judge)
-        sign = f" ± {within:.4g}" if within else ""
-        text = f"Measured: {name} = {value:.4g}{sign} {unit}".rstrip()
-        display({CLAIM: found._asdict(), "text/plain": text}, raw=True)
+        digits = f".{max(0, -floor(log10(within)))}f" if within else ".4g"
+        text, kind = f"{name}: yours {value:{digits}}", "note"
+        if (stated := recorded_claims().get(name)) is not None:
+            text += f", text {stated:{digits}}"
+        text = f"{text} {unit}".rstrip()
+        if stated is not None and judge != "record" and abs(value - stated) > within:
+            text, kind = f"{text}: they differ", "differs"
+        if judge == "record":
+            text += f" (mode {self.mode} cannot measure it)"
+        show_box(text, kind, **{CLAIM: found._asdict()})
 
 
 def open_lesson(

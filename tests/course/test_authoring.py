@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import pytest
@@ -134,8 +135,42 @@ def test_hints_are_folded_and_their_titles_give_nothing_away():
 def test_quiz_options_fold_their_own_explanation():
     quiz = cells_of(notebook_text(read(FIXTURE), "learner"))["quiz:lost"]
     assert "<summary>A. Where the <strong>centre</strong> of gravity is.</summary>" in quiz
-    assert "**No.** It says exactly that." in quiz and "[x]" not in quiz
+    assert "**Incorrect.** It says exactly that." in quiz and "[x]" not in quiz
     assert quiz_options("- [x] a\n  why\n  more\n") == [(True, "a", "why more")]
+
+
+REVEAL = '# %% [markdown] tags=["reveal:two"]\n# It is [4.0](claim:twice) of $\\frac{1}{2}$.\n'
+ASKED = """# %% [markdown]
+# ### Prediction 3.1: Two
+
+# %% tags=["predict:two"]
+guess = 4  # solution
+"""
+
+
+def test_learners_see_an_explanation_only_after_their_prediction(tmp_path: Path) -> None:
+    (tmp_path / "one.py").write_text(f"{ASKED}\n{REVEAL}")
+    learner, solution = (
+        nbformat.reads(notebook_text(read(tmp_path / "one.py"), edition), 4).cells[-1]
+        for edition in ("learner", "solution")
+    )
+    assert solution.cell_type == "markdown" and solution.source.startswith("It is 4.0 of")
+    assert learner.cell_type == "code" and learner.metadata["jupyter"] == {"source_hidden": True}
+    assert learner.metadata["claims"] == solution.metadata["claims"] == [["4.0", "twice"]]
+    shown = []
+    exec(learner.source, {"predictions": SimpleNamespace(reveal=lambda *all_: shown.append(all_))})
+    assert shown == [("3.1", f"\n{solution.source}\n")]
+
+
+@pytest.mark.parametrize(
+    "broken", [REVEAL, ASKED.replace("3.1", "") + REVEAL, ASKED + REVEAL + "# ## A"]
+)
+def test_an_explanation_without_its_prediction_or_with_a_heading_is_refused(
+    broken: str, tmp_path: Path
+) -> None:
+    (tmp_path / "one.py").write_text(broken)
+    with pytest.raises(ValueError, match="needs a prediction"):
+        notebook_text(read(tmp_path / "one.py"), "learner")
 
 
 def test_links_to_exercises_become_anchors_of_their_headings():

@@ -124,7 +124,7 @@ def test_advice_is_shown_without_the_checkers_lines_and_broken_between_words() -
     advice = "Your rows sum to 1 along the wrong axis, so that each position " * 4
     (shown,) = checks.NotYet(advice)._render_traceback_()
     assert "Traceback" not in shown and max(map(len, shown.splitlines())) <= LINE
-    assert " ".join(shown.split()) == f"Not yet. {advice}".strip()
+    assert " ".join(shown.split()) == f"✗ Not yet. {advice}".strip()
 
 
 def names_with_values(path: Path) -> list[tuple[str, int]]:

@@ -77,7 +77,19 @@ def test_claim_is_judged_where_it_can_be(mode, seed, judge, monkeypatch) -> None
     monkeypatch.setattr("annlib.course.lesson.display", lambda data, raw: shown.append(data))
     open_lesson(mode, "cpu", seed).claim("gain", 2.5, 0.1, "x", modes=("learn",))
     assert shown[0][CLAIM]["judge"] == judge
-    assert "gain = 2.5 ± 0.1 x" in shown[0]["text/plain"]
+    assert "gain: yours 2.5 x" in shown[0]["text/plain"]
+
+
+@pytest.mark.parametrize(("value", "flag"), [(2.55, ""), (3.0, "≠ ")])
+def test_a_claim_stands_beside_the_texts_number_and_a_difference_is_flagged(
+    value: float, flag: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = []
+    monkeypatch.setattr("annlib.course.lesson.display", lambda data, raw: shown.append(data))
+    monkeypatch.setattr("annlib.course.lesson.recorded_claims", lambda: {"gain": 2.5})
+    open_lesson("learn", "cpu", 0).claim("gain", value, 0.1, "x")
+    said = f"{flag}gain: yours {value:.1f}, text 2.5 x" + (": they differ" if flag else "")
+    assert shown[0]["text/plain"] == said and said in shown[0]["text/html"]
 
 
 @pytest.mark.parametrize(("name", "within"), [("Gain", 1), ("a b", 1), ("gain", -1)])

@@ -4,10 +4,11 @@ from html.parser import HTMLParser
 
 import ipywidgets
 import pytest
+from IPython.core.interactiveshell import InteractiveShell
 from shown_in import errors
 
 from annlib.course.checks.base import NotYet
-from annlib.course.guesses import Predictions
+from annlib.course.guesses import Predictions, explain_unquoted
 from annlib.course.widgets.base import Explorer
 from annlib.course.widgets.scenes import prediction_ledger
 
@@ -87,7 +88,7 @@ def test_a_cell_that_is_run_again_changes_its_row_and_adds_none() -> None:
     ledger = prediction_ledger(predictions)
     predictions.compare("1.2", "fall", "fall", options=("fall", "rise"))
     assert [row[0] for row in rows(ledger)] == ["1.1", "1.2", "1.3"]
-    assert rows(ledger)[1] == ["1.2", "fall", "fall", EXPECTED]
+    assert rows(ledger)[1] == ["1.2", "rise first, fall now", "fall", SURPRISE]
 
 
 def test_the_box_leaves_the_surprises_and_gives_the_others_back() -> None:
@@ -201,15 +202,78 @@ def test_numbers_agree_within_their_tolerance(
 ) -> None:
     predictions = Predictions()
     predictions.compare("1", guess, outcome, tolerance=tolerance)
-    assert predictions.compared == {"1": (guess, outcome, agrees)}
-    assert ("As you expected" in capsys.readouterr().out) == agrees
+    assert predictions.compared == {"1": (guess, outcome, agrees, guess)}
+    assert ("As expected" in capsys.readouterr().out) == agrees
 
 
 def test_words_are_compared_with_the_outcome() -> None:
     predictions = Predictions()
     predictions.compare("1", "fall", "fall", options=("fall", "rise"))
     predictions.compare("2", "rise", "fall", options=("fall", "rise"))
-    assert predictions.compared == {"1": ("fall", "fall", True), "2": ("rise", "fall", False)}
+    assert [one.as_expected for one in predictions.compared.values()] == [True, False]
+
+
+@pytest.mark.parametrize("guess", ["Fall", "FALL", " fall "])
+def test_the_case_of_a_word_does_not_matter(guess: str) -> None:
+    predictions = Predictions()
+    predictions.compare("1", guess, "fall", options=("fall", "rise"))
+    assert predictions.compared["1"] == ("fall", "fall", True, "fall")
+
+
+@pytest.mark.parametrize("guess", [1.5, -0.1, float("nan"), True, "0.5"])
+def test_a_number_out_of_bounds_is_refused_and_the_bounds_are_given(guess: object) -> None:
+    predictions = Predictions()
+    with pytest.raises(NotYet, match="a number from 0 to 1"):
+        predictions.compare("1", guess, 0.5, between=(0, 1))
+    assert not predictions.compared
+
+
+def test_without_a_guess_the_bounds_and_words_are_given() -> None:
+    with pytest.raises(NotYet, match="from 0 to 10"):
+        Predictions().compare("1", ..., 3, between=(0, 10))
+    with pytest.raises(NotYet, match="one of .'fall', 'rise'"):
+        Predictions().compare("1", ..., "rise", options=("fall", "rise"))
+
+
+def test_the_first_guess_counts_after_the_outcome_was_shown(
+    capsys: pytest.CaptureFixture,
+) -> None:
+    predictions = Predictions()
+    for guess in (0.9, 0.33):
+        predictions.compare("1", guess, 0.33, tolerance=0.1)
+    assert predictions.compared["1"] == (0.9, 0.33, False, 0.33)
+    assert "you said 0.9 first, 0.33 now" in capsys.readouterr().out
+
+
+def test_an_explanation_is_shown_once_its_prediction_is_compared(
+    capsys: pytest.CaptureFixture,
+) -> None:
+    predictions = Predictions()
+    predictions.reveal("1", "It is 42.")
+    assert "42" not in capsys.readouterr().out
+    predictions.compare("1", 3, 42)
+    predictions.reveal("1", "\nIt is 42.\n")
+    assert capsys.readouterr().out.endswith("It is 42.\n")
+
+
+@pytest.mark.parametrize(
+    ("cell", "explained"),
+    [
+        ("guess_one = lower", True),
+        ("guess_one = 'a' + lower", True),
+        ("x = lower", False),
+        ("guess_one = 1\nlower", False),
+    ],
+)
+def test_a_word_without_quotation_marks_is_explained(
+    cell: str, explained: bool, capsys: pytest.CaptureFixture
+) -> None:
+    shell = InteractiveShell()
+    shell.set_custom_exc((NameError,), explain_unquoted)
+    shell.run_cell(cell, store_history=True)
+    told = capsys.readouterr().out
+    assert ('needs quotation marks: "lower"' in told) == explained
+    assert ("Traceback" in told) != explained
 
 
 @pytest.mark.parametrize(("guess", "options"), [("up", ("fall", "rise")), ("three", ())])

@@ -15,7 +15,7 @@ from threading import Timer
 import torch
 from torch import Tensor
 
-from annlib.course.lesson import say, wrapped
+from annlib.course.lesson import show_box, wrapped
 
 PATIENCE = 10.0  # seconds until a loop counts as endless
 MESSAGES = tomllib.loads(Path(__file__).with_name("messages.toml").read_text("utf-8"))
@@ -38,7 +38,7 @@ class NotYet(AssertionError):
 
     def _render_traceback_(self) -> list[str]:
         """What IPython shows: the advice, without the lines of the checker."""
-        return [wrapped(f"Not yet. {self}")]
+        return [wrapped(f"✗ Not yet. {self}")]
 
 
 def expect(claim: bool, advice: str, *values: object) -> None:
@@ -48,7 +48,7 @@ def expect(claim: bool, advice: str, *values: object) -> None:
 
 
 def passed(shown: str) -> None:
-    say("Correct: " + " ".join(text(shown).split()))
+    show_box("Correct: " + " ".join(text(shown).split()), "pass")
 
 
 def name_of(student: object) -> str:

@@ -43,7 +43,7 @@ def seeds_in_budget(student: Callable[[float, float, int], int]) -> None:
                 f"with {got} seeds the time runs out before the last is done.": seeds + 1,
             }
             otherwise = f"{got} seeds would take {got * arms * seconds / 60:.1f} minutes."
-            where = f"{minutes:.1f} minutes, {seconds:.0f} s a run and {arms} arms: "
+            where = f"{minutes:.1f} minutes, {seconds:.0f} s a run and {arms} conditions: "
             judge(got, seeds, slips, otherwise, where)
         otherwise = text("seeds not rounded down", exact - spare, seeds)
         judge(run(exact - spare, seconds, arms), seeds - 1, {}, otherwise)

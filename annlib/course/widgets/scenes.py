@@ -11,7 +11,7 @@ from matplotlib.colors import to_hex
 from torch import Tensor
 
 from annlib.config import IGNORE_INDEX
-from annlib.course.guesses import Predictions, say
+from annlib.course.guesses import Predictions, said, say
 from annlib.course.plots import scenes as plots
 from annlib.course.plots.style import FigureWithAlt
 from annlib.course.widgets.base import Explorer, Piece, choice, html_table, menu, slider
@@ -131,7 +131,7 @@ def prediction_ledger(predictions: Predictions) -> Explorer:
             return [f"{predictions.summary()} Clear the box to see them."]
         head, found = ("prediction", "you said", "it is", "so it was"), rows.items()
         verdicts = "≠ a surprise", "✓ as expected"
-        lines = [(n, say(p.guess), say(p.outcome), verdicts[p.as_expected]) for n, p in found]
+        lines = [(n, said(p), say(p.outcome), verdicts[p.as_expected]) for n, p in found]
         return html_table(head, lines), predictions.summary()
 
     layout = {"margin": "4px"}  # room for the ring that shows the focus

@@ -3,14 +3,13 @@
 #
 # - **Before:** lessons 1 to 3
 # - **Needs:** torch and JupyterLab; no network, no GPU, not annlib
-# - **Points:** 20. Of each task stands how many.
-# - **Late:** 10 % less for each day begun; nothing after three days.
-# - **Help:** the check below each task runs at home. Grading asks more: other sizes, half precision, fresh numbers.
+# - **Points:** 20. The points of each task are below its heading.
+# - **Late:** 10 % less for each day begun; no points after three days.
+# - **Help:** the check below each task runs at home. Grading tests more: other sizes, half precision, new random numbers.
 #
-# Keep the names of functions, classes and parts: grading finds your work by them. Where it stands in the
-# notebook does not matter. You may add cells: grading stops a cell after 15 s of the
-# processor, and all cells together after 90 s; a cell that was stopped does not stop the others. Work alone; say in
-# the last cell who you talked to.
+# Keep the names of functions, classes and parameters: grading finds your work by them. Their place in the
+# notebook does not matter. You may add cells. Grading stops a cell after 15 s of processor time, and all cells together
+# after 90 s; if a cell is stopped, the others still run. Work alone, and list in the last cell the people you talked to.
 
 # %% tags=["setup"]
 import math
@@ -22,13 +21,33 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+# %% [markdown]
+# ## Background: masks and half precision
+#
+# Two techniques that the lessons do not cover are needed in Task 1.
+#
+# **A mask removes keys.** A key gets the attention weight 0 if its score is $-\infty$, because $e^{-\infty} = 0$.
+# So the mask is applied to the scores, *before* the softmax; the remaining weights of a row then still sum to 1.
+# `scores.masked_fill(mask, -torch.inf)` does that where `mask` is True; `mask` is broadcast to the shape of `scores`.
+# If all keys of an image are removed, every score of a row is $-\infty$ and the softmax computes 0 / 0, which is NaN.
+# `nan_to_num(0)` replaces NaN by 0.
+#
+# ```
+# scores = torch.tensor([1.0, 2.0, 3.0])
+# scores.masked_fill(torch.tensor([False, False, True]), -torch.inf).softmax(-1)   # 0.27, 0.73, 0.00
+# ```
+#
+# **Half precision** (`torch.float16`) has numbers up to 65504 and about three decimal digits. A result should have
+# the dtype of its input, so do not create new tensors in `float32`. Large constants such as `1e9` do not exist in
+# `float16`; $-\infty$ does. A Python number such as `sqrt(C)` does not change the dtype of a tensor.
+
 # %% [markdown] tags=["exercise:weights"]
-# ## Task 1: Weights, and keys to be ignored
+# ## Task 1: Attention weights with a mask
 # *6 points, about 30 min*
 #
-# An image may have pixels that mean nothing: the border of a rotated photo, a part that was cut out. They
-# must not be keys. Write the attention weights with the scale $1/\sqrt{C}$, where `valid` says which keys get
-# weight. It must also hold in half precision.
+# An image may have pixels without meaning: the border of a rotated photo, a part that was cut out. They
+# must not be keys. Compute the attention weights with the scale $1/\sqrt{C}$; `valid` says which keys may get
+# a weight. The function must also work in half precision.
 
 
 # %% tags=["answer:weights"]
@@ -52,13 +71,13 @@ checks.attention_weights(attention_weights)
 # ## Task 2: The block
 # *6 points, about 40 min*
 #
-# Now the whole block: project, attend, sum the values, project back, add the input. Pixels that are not valid are
-# not keys, but they are query positions. It must work for a map of one pixel, too.
+# Now write the whole block: project, compute the weights, sum the values, project back, add the input. Pixels that are
+# not valid are not keys, but they are query positions. The block must also work for a feature map of one pixel.
 
 
 # %% tags=["answer:block"]
 class NonlocalBlock(nn.Module):
-    """Every pixel attends to every valid pixel.  Leave __init__ as it is, but for the start."""
+    """Every pixel attends to every valid pixel.  In __init__ add only the initialisation."""
 
     def __init__(self, channels: int, key_channels: int):
         super().__init__()
@@ -73,7 +92,7 @@ class NonlocalBlock(nn.Module):
     def forward(self, features: Tensor, valid: Tensor | None = None) -> Tensor:
         """(B, C, H, W), bool (B, H, W) or None: all -> (B, C, H, W)
 
-        A fresh block changes nothing.
+        A new block returns its input.
         """
         # solution
         query = self.to_query(features).flatten(2)
@@ -90,8 +109,8 @@ checks.nonlocal_block(NonlocalBlock)
 # ## Task 3: What it costs
 # *3 points, about 20 min*
 #
-# How many operations does one forward pass of *this* block take, for one image? A multiply-add is two
-# operations. Convolutions and matrix products count; softmax, biases and sums do not.
+# How many operations does one forward pass of *this* block take, for one image? A multiply-add counts as two
+# operations. Count convolutions and matrix products; do not count softmax, biases and sums.
 
 
 # %% tags=["answer:operations"]
@@ -109,14 +128,14 @@ checks.block_operations(block_operations)
 # ## Task 4: Why the measured ratio differs
 # *5 points, about 40 min, open*
 #
-# Your formula says how many times more operations a map with twice the height and width needs. Measure how many
-# times longer your block takes. The two differ: why? Say what you measured, how often, how much the times spread,
-# and by which second measurement one could find out that your reason is wrong. Half a page, in the next cell.
+# Your formula says how many times more operations a feature map with twice the height and width needs. Measure how many
+# times longer your block takes. The two ratios differ: why? Say what you measured, how often, and how much the times
+# vary. Describe a second measurement that could show that your explanation is wrong. Half a page, in the next cell.
 
 # %% [markdown] tags=["open:measured-ratio"]
 # *Your answer*
 
 # %% [markdown] tags=["instructor"]
-# Rubric, one line each: both ratios with size, machine and repetitions (1); the spread (1); a reason that the
-# formula leaves out: memory traffic, softmax, start-up of calls, threads (2); a second measurement that could
-# refute it (1). Usual mistakes: one single timing; the first call counted, too; a GPU without synchronising.
+# Rubric, one line each: both ratios with size, machine and repetitions (1); the spread (1); an explanation that the
+# formula leaves out: memory traffic, softmax, overhead of calls, threads (2); a second measurement that could
+# refute it (1). Usual mistakes: a single timing; no warm-up call; a GPU without synchronising.

@@ -3,14 +3,13 @@
 #
 # - **Before:** lessons 4 and 5
 # - **Needs:** torch and JupyterLab; no network, no GPU, not annlib
-# - **Points:** 20. Of each task stands how many.
-# - **Late:** 10 % less for each day begun; nothing after three days.
-# - **Help:** the check below each task runs at home. Grading asks more: other pyramids, other sizes, fresh numbers.
+# - **Points:** 20. The points of each task are below its heading.
+# - **Late:** 10 % less for each day begun; no points after three days.
+# - **Help:** the check below each task runs at home. Grading tests more: other pyramids, other sizes, new random numbers.
 #
-# Keep the names of functions, classes and parts: grading finds your work by them. Where it stands in the
-# notebook does not matter. You may add cells: grading stops a cell after 15 s of the
-# processor, and all cells together after 90 s; a cell that was stopped does not stop the others. Work alone; say in
-# the last cell who you talked to.
+# Keep the names of functions, classes and parameters: grading finds your work by them. Their place in the
+# notebook does not matter. You may add cells. Grading stops a cell after 15 s of processor time, and all cells together
+# after 90 s; if a cell is stopped, the others still run. Work alone, and list in the last cell the people you talked to.
 
 # %% tags=["setup"]
 import math
@@ -26,9 +25,10 @@ from torch import Tensor, nn
 # ## Task 1: Anchors of any pyramid
 # *5 points, about 30 min*
 #
-# A level $n$ cuts a map into $n \times n$ cells; the mean of a cell is an anchor. On a side of $H$ positions, cell
-# $i$ begins at $\lfloor iH/n \rfloor$ and ends before $\lceil (i+1)H/n \rceil$, so that no position is left out:
-# where $n$ does not divide $H$, neighbours share some. Maps need not be square, levels come in any order.
+# A level $n$ divides a feature map into $n \times n$ cells; the mean of a cell is an anchor. On a side of $H$ positions,
+# cell $i$ starts at $\lfloor iH/n \rfloor$ and ends before $\lceil (i+1)H/n \rceil$, so that no position is left out:
+# where $n$ does not divide $H$, neighbouring cells share some positions. Feature maps need not be square, and levels come
+# in any order.
 
 
 # %% tags=["answer:sampling"]
@@ -50,9 +50,12 @@ checks.sample(sample)
 # *6 points, about 50 min*
 #
 # Each position of `high` attends to the anchors of `low`. Project keys and values with their convolutions, sample
-# them, attend with the scale $1/\sqrt{C}$ of the keys' channels, concatenate the context and `high`, and project.
-# Given two levels of a backbone this is AFNB; given one map twice, it is APNB. The two may differ in channels and
-# in size.
+# them, attend with the scale $1/\sqrt{C}$, where $C$ is the number of key channels, concatenate the context and `high`,
+# and project. The two feature maps may differ in channels and in size.
+#
+# This block is a **simplified version** of the paper's blocks. AFNB fuses two levels of a backbone and APNB uses one level
+# twice, as here. But the published blocks also have a projection $W_O$ after the attention and batch norm and ReLU after
+# their projections. In APNB, query and key share one projection; here the query has its own.
 
 
 # %% tags=["answer:block"]
@@ -90,8 +93,8 @@ checks.asymmetric_block(AsymmetricBlock)
 # ## Task 3: What it costs
 # *4 points, about 25 min*
 #
-# How many operations does one forward pass of *this* block take, for one pair of maps? A multiply-add is two
-# operations. Convolutions and matrix products count; sampling, softmax and biases do not.
+# How many operations does one forward pass of *this* block take, for one pair of feature maps? A multiply-add counts as
+# two operations. Count convolutions and matrix products; do not count sampling, softmax and biases.
 
 
 # %% tags=["answer:operations"]
@@ -104,11 +107,11 @@ def asymmetric_operations(
 ) -> int:
     """high, low: (height, width) of the maps; channels: of (high, low)  -> operations"""
     # solution
-    asking, answering = high[0] * high[1], low[0] * low[1]
+    num_queries, num_low = high[0] * high[1], low[0] * low[1]
     anchors = sum(level**2 for level in levels)
-    projections = key_channels * (asking * channels[0] + 2 * answering * channels[1])
-    output = asking * (key_channels + channels[0]) * channels[0]
-    products = 2 * asking * anchors * key_channels
+    projections = key_channels * (num_queries * channels[0] + 2 * num_low * channels[1])
+    output = num_queries * (key_channels + channels[0]) * channels[0]
+    products = 2 * num_queries * anchors * key_channels
     return 2 * (projections + output + products)
 
 
@@ -119,10 +122,10 @@ checks.asymmetric_operations(asymmetric_operations)
 # ## Task 4: A change of the design
 # *5 points, about 60 min, open*
 #
-# Change one thing about the block: other levels, the largest value of a cell instead of the mean, single positions,
-# cells that follow the image, projections after sampling. Measure what your change costs or saves, and how much
-# it changes what comes out, at two sizes of map at least. What may you claim, and what not? What would you have to
-# measure before you build a network this way? Half a page and the code, in the next cells.
+# Change one property of the block: other levels, the largest value of a cell instead of the mean, single positions,
+# cells that follow the content of the image, projections after sampling. Measure what your change costs or saves, and how
+# much it changes the output, for at least two sizes of feature maps. What may you claim, and what not? What would you have
+# to measure before you build a network this way? Half a page and the code, in the next cells.
 
 # %% [markdown] tags=["open:design-change"]
 # *Your answer*
@@ -130,6 +133,6 @@ checks.asymmetric_operations(asymmetric_operations)
 # %% [markdown] tags=["instructor"]
 # Rubric, one line each: one change that can be built from the description (1); cost measured, repeated, with
 # spread, or operations counted (1); the change of the output as a number, such as a relative error (1); a claim
-# that goes no further than that, with its sizes (1); what is still to be measured, mIoU after training above all,
-# over several seeds (1). Usual mistakes: two changes together; a speed without warm-up; random maps taken for
-# images; projections after sampling sold as a new method, though they give the same numbers.
+# that is limited to what was measured, with its sizes (1); what must still be measured, above all mIoU after training
+# over several seeds (1). Usual mistakes: two changes at the same time; a timing without warm-up; random features used as if
+# they were those of images; projections after sampling presented as a new method, although the output is the same.

@@ -1,17 +1,17 @@
 # %% [markdown] tags=["header"]
-# # A3. An ablation in twenty minutes
+# # A3. An ablation study in twenty minutes
 #
 # - **Before:** lesson 8
 # - **Needs:** torch, JupyterLab and papermill; no network, no GPU, not annlib
-# - **Points:** 20. Of each task stands how many.
-# - **Late:** 10 % less for each day begun; nothing after three days.
+# - **Points:** 20. The points of each task are below its heading.
+# - **Late:** 10 % less for each day begun; no points after three days.
 # - **Hand in:** this notebook and `a3_table.csv`, together in a folder or a zip.
-# - **Help:** the check below each task runs at home. Grading asks more, and takes some runs of your table again.
+# - **Help:** the check below each task runs at home. Grading tests more, and repeats some runs of your table.
 #
 # Keep the names of functions, of `rows`, and the tag of the cell with parameters: grading finds your work by them.
-# Where it stands in the notebook does not matter. You may add cells. A mistake costs the points of its own task; what
-# follows from it in later ones does not. Grading stops a cell after 60 s of the processor, and all cells together after 200 s. Work alone;
-# say in the last cell who you talked to.
+# Their place in the notebook does not matter. You may add cells. A mistake costs the points of its own task; its
+# consequences in later tasks cost nothing. Grading stops a cell after 60 s of processor time, and all cells together
+# after 200 s. Work alone, and list in the last cell the people you talked to.
 
 # %% tags=["setup"]
 import math
@@ -26,39 +26,40 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 # %% tags=["parameters"]
-student = 0  # your number; of one with letters, the digits
+student = 0  # your number (only its digits)
 steps = 20  # of each run, at most 600
 most_seeds = 3
 budget = 20  # seconds of all runs together; the table may have 1200
 table_file = "a3_rehearsal.csv"  # the one to hand in is a3_table.csv
 
 # %% [markdown]
-# ## The world
+# ## The data and the network
 #
-# `a3_world.py` makes maps of 12 x 16 positions. Above hang four balloons, each with a colour and one of three
-# patterns; below stand four houses. A house is what the balloon *of its colour* says by its pattern, wherever that
-# hangs. `Network` sees one position at a time, but for the block in its middle: `PyramidBlock`, an APNB with levels
-# 1, 3, 6, 8. `score` is the mean probability of the right pattern on maps that were never trained on; 1/3 is a guess.
+# `a3_world.py` makes feature maps of 12 x 16 positions. At the top are four balloons, each with a colour and one of three
+# patterns; below them are four houses. The class of a house is the pattern of the balloon *of its colour*, wherever that
+# balloon is. `Network` processes each position on its own, except for the block in its middle: `PyramidBlock`, an APNB
+# with levels 1, 3, 6, 8. `score` is the mean probability of the correct pattern on maps that were not used in training; 1/3
+# is chance.
 #
-# With the values above, this notebook rehearses: it runs in seconds, and its table says nothing. In the end you make
-# the real one, with your own number and with steps and seeds that you have thought about: at least 50 steps, so many
-# that the baseline scores 0.35 or more on average. A change cannot spoil what was not learned.
+# With the values above, this notebook is a rehearsal: it runs in seconds, and its table has no meaning. In the end you make
+# the real table, with your own number and with steps and seeds that you have chosen with care. Use at least 50 steps, and
+# so many that the mean score of the baseline is at least 0.35. A change cannot destroy what was not learned.
 #
 # ```sh
 # papermill A3.ipynb done.ipynb -p student 123456 -p steps 300 -p most_seeds 40 -p budget 1000 -p table_file a3_table.csv
 # ```
 #
-# `done.ipynb` has the outputs of that run, for you to look at; what you hand in is `A3.ipynb` and the table. A plan is
-# an estimate: a budget of 1000 s leaves room below the 1200 s that the runs may take together. One run may take 30 s.
+# `done.ipynb` contains the outputs of that run, for you to look at; you hand in `A3.ipynb` and the table. A plan is
+# an estimate, so a budget of 1000 s leaves room below the 1200 s that all runs may take together. One run may take 30 s.
 #
-# All numbers have double precision, so a run gives the same score on your machine and on any other.
+# All numbers have double precision, so a run gives the same score on your machine and on any other one.
 
 # %% [markdown] tags=["exercise:plan"]
 # ## Task 1: Which runs a budget pays
 # *2 points, about 20 min*
 #
-# A run of variant $v$ takes `seconds[v]`. Take the seeds in their order, each with *all* variants before the next, as
-# many as the budget pays: a seed that not all variants can have is not begun.
+# A run of variant $v$ takes `seconds[v]`. Take the seeds in their order, and run *all* variants with one seed before the
+# next seed. Plan as many seeds as the budget allows; do not begin a seed that not all variants can complete.
 
 
 # %% tags=["answer:plan"]
@@ -76,15 +77,16 @@ checks.plan_runs(plan_runs)
 # ## Task 2: What two variants differ by
 # *3 points, about 30 min*
 #
-# Both variants ran with the same seeds. Give the mean of the differences, changed minus baseline, and the two ends
-# of its interval, with Student's t (`world.t_quantile`). A run that failed has the score nan: its pair says nothing.
+# Both variants ran with the same seeds. Return the mean of the differences, changed minus baseline, and the two ends
+# of its confidence interval, with Student's t (`world.t_quantile`; lesson 8, paired differences). A run that failed has the
+# score nan; leave its pair out.
 
 
 # %% tags=["answer:interval"]
 def paired_interval(baseline: Tensor, changed: Tensor, confidence: float) -> Tensor:
     """Scores (n,), (n,) of the same seeds, nan where a run failed -> (3,) mean, low, high
 
-    Three times nan where fewer than two pairs are whole.
+    Three times nan if fewer than two pairs are complete.
     """
     # solution
     differences = (changed - baseline)[(changed - baseline).isfinite()]
@@ -102,9 +104,10 @@ checks.paired_interval(paired_interval)
 # ## Task 3: What several changes did
 # *2 points, about 20 min*
 #
-# Row 0 has the scores of the baseline, each further row those of a change. Say of each change whether it is better,
-# worse, or not shown to be either. All verdicts *together* shall be right with the given confidence: with $k$ changes
-# each interval may miss $k$ times less often (Bonferroni).
+# Row 0 has the scores of the baseline, each further row those of one change. Say for each change whether it is better,
+# worse, or not shown to be either. *Together* all verdicts must be correct with the given confidence. So use Bonferroni's
+# correction (lesson 8, many comparisons): with $k$ changes and the confidence $1 - \alpha$, each interval gets the
+# confidence $1 - \alpha / k$.
 
 
 # %% tags=["answer:verdicts"]
@@ -123,19 +126,19 @@ checks.verdicts(verdicts)
 # ## Task 4: One run
 # *3 points, about 40 min*
 #
-# `build` gives the block of a variant: 0 is `world.PyramidBlock()` as it is, 1 has your change, 2 and more are
+# `build` returns the block of a variant: 0 is `world.PyramidBlock()` as it is, 1 has your change, 2 and more are
 # possible. Change one thing at a time: levels, the largest value of a cell instead of the mean, fewer key channels, a
-# block of your own (with `dtype=torch.float64`). Build the block that is asked for and no other: a block that is built
-# before it takes its weights from the seed.
+# block of your own (with `dtype=torch.float64`). Build only the block of the given variant: another block that is built
+# before it would use up random numbers of the seed.
 #
 # `run` trains and scores. The recipe, for all variants: `torch.manual_seed(seed)`, then
-# `world.Network(build, variant)`; Adam with `world.LEARNING_RATE`; step $0, 1, 2, \dots$ takes
-# `world.training_maps(seed, step)`, and cross-entropy that ignores `world.IGNORE`; in the end `world.score`.
+# `world.Network(build, variant)`; Adam with `world.LEARNING_RATE`; step $0, 1, 2, \dots$ uses
+# `world.training_maps(seed, step)` and cross-entropy that ignores `world.IGNORE`; at the end `world.score`.
 
 
 # %% tags=["answer:run"]
 def build(variant: int) -> nn.Module:
-    """The block of a variant; 0 as it is."""
+    """The block of a variant; 0 is the baseline."""
     # solution
     if variant == 1:
         return world.PyramidBlock(levels=(1, 3))
@@ -143,7 +146,7 @@ def build(variant: int) -> nn.Module:
 
 
 def run(variant: int, seed: int, steps: int) -> float:
-    """Trains a network for so many steps -> its score"""
+    """Trains a network for this number of steps -> its score"""
     # solution
     torch.manual_seed(seed)
     network = world.Network(build, variant)
@@ -161,15 +164,15 @@ checks.build(build)
 checks.run(run)
 
 # %% [markdown] tags=["exercise:ablation"]
-# ## Task 5: The table, and what it says
+# ## Task 5: The table and its conclusion
 # *5 points, about 40 min and twenty minutes of computing*
 #
-# Write `ablation`: estimate the seconds of each variant (`world.seconds_of`), plan, run, and give a row for each run.
-# The seeds are your own, `tables.seeds_of(student, most_seeds)`. It writes the table after each run, so an interruption
-# loses one seed. A run whose score is not finite has failed, and stays in the table.
+# Write `ablation`: estimate the seconds of each variant (`world.seconds_of`), plan, run, and return a row for each run.
+# The seeds are your own, `tables.seeds_of(student, most_seeds)`. Write the table after each run, so an interruption
+# loses one run only. A run whose score is not finite has failed, and stays in the table.
 #
-# Then let papermill make the real table. `checks.table("a3_table.csv")` says whether it is whole,
-# `verdicts(tables.read_scores("a3_table.csv"), 0.95)` what it says; type that into `conclusion`.
+# Then let papermill make the real table. `checks.table("a3_table.csv")` says whether it is complete, and
+# `verdicts(tables.read_scores("a3_table.csv"), 0.95)` returns its verdicts; type them into `conclusion`.
 
 
 # %% tags=["answer:ablation"]
@@ -189,7 +192,7 @@ def ablation(
 
 
 def conclusion() -> list[int]:
-    """What the table says, typed in: for each change 1 better, -1 worse, 0 not shown."""
+    """Typed in from your table: for each change 1 better, -1 worse, 0 not shown"""
     # solution
     return [-1, 0]
 
@@ -203,19 +206,19 @@ checks.ablation(ablation)
 # ## Task 6: The report
 # *5 points, about 40 min, open*
 #
-# Half a page, in the next cell. What did you change, and what did you predict, before the table was made: better or
-# worse, by how much, and why? What came out: intervals, seeds, steps, failed runs? How far does the conclusion go?
-# What else could have made this result? With which command is the table made again?
+# Half a page, in the next cell. What did you change, and what did you predict before the table was made: better or
+# worse, by how much, and why? What was the result: intervals, seeds, steps, failed runs? How far does the conclusion go?
+# What else could have caused this result? With which command can the table be made again?
 
 # %% [markdown] tags=["open:report"]
 # *Your answer*
 
 # %% [markdown] tags=["instructor"]
 # Rubric, one line each: a prediction with a size and a reason (1); result with intervals, seeds, steps, failures (1);
-# a conclusion for this world, these steps and no other (1); another explanation: learning rate, steps, number of
-# weights, time a run takes (1); the command (1). Usual mistakes: several changes together; a prediction written
-# afterwards; "no difference" where nothing was shown; steps so few that no variant has begun to learn.
+# a conclusion for these data and steps only (1); another explanation: learning rate, steps, number of
+# parameters, time of a run (1); the command (1). Usual mistakes: several changes at the same time; a prediction written
+# afterwards; "no difference" where nothing was shown; so few steps that no variant has begun to learn.
 #
-# What came out for the two changes of the answers, 16 seeds of 300 steps (248 s of runs on one core, student 123456):
+# Results of the two changes in the solution, 16 seeds of 300 steps (248 s of runs on one core, student 123456):
 # levels 1 and 3 alone -0.26 (-0.35 to -0.18), four key channels -0.20 (-0.30 to -0.10). With 10 seeds of 70 steps
-# (tests/grader/a3_table.csv, to which `conclusion` in the answers belongs) the second is not shown.
+# (tests/grader/a3_table.csv, to which `conclusion` in the solution belongs) the second is not shown.

@@ -118,7 +118,7 @@ GALLERIES = {
             "one seed": Wrong(registered(seeds=(0,)), "3 at least"),
             "the same seed twice": Wrong(registered(seeds=(0, 0, 1)), "not new evidence"),
             "threshold after the fact": Wrong(registered(smallest_effect=None), "after the fact"),
-            "any trace counts": Wrong(registered(smallest_effect=0.0), "faintest trace"),
+            "any trace counts": Wrong(registered(smallest_effect=0.0), "any tiny effect"),
             "metric not measured here": Wrong(registered(metric="FID"), "not measured here"),
             "prediction that fits all": Wrong(
                 registered(claim="Attention may help networks to name houses better"), "refute"
