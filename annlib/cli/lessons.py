@@ -69,4 +69,37 @@ class Run:
         print("All green")
 
 
-COMMANDS = {"build": Build, "run": Run}
+@dataclass(frozen=True)
+class Slides:
+    """Write slides of an executed lesson: one HTML file, no network, no script.
+
+    Page Down and Page Up turn the pages; printing gives one page for each slide.
+    """
+
+    lesson: Positional[str]
+    """Number or name, such as 04."""
+    executed: Path = Path("build/course")
+    """The folder that `annlib lessons run` wrote."""
+    out: Path = Path("build/slides")
+    """Folder of the slides."""
+
+    def run(self) -> None:
+        import nbformat
+
+        from annlib.course.running.release import chosen, lesson_page, slides
+
+        name = chosen(HERE, (self.lesson,))[0].stem
+        notebook = self.executed / f"solutions/{name}.ipynb"
+        if not notebook.exists():
+            raise FileNotFoundError(
+                f"{notebook} does not exist, and slides show the figures of an executed lesson. "
+                f"Run `annlib lessons run {self.lesson}` first, or name its folder: --executed."
+            )
+        deck = slides(nbformat.read(notebook, as_version=4))
+        self.out.mkdir(parents=True, exist_ok=True)
+        page = lesson_page(deck, name, HERE / "notebooks", "slides.html.j2")
+        (self.out / f"{name}.html").write_text(page, encoding="utf-8")
+        print(f"{len(deck.cells)} slides: {self.out / f'{name}.html'}")
+
+
+COMMANDS = {"build": Build, "run": Run, "slides": Slides}

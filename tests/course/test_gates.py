@@ -199,11 +199,11 @@ def test_run_that_ended_before_its_first_cell_is_reported(tmp_path):
     output.write_text(notebook_text(read(FIXTURE), "solution"))
     report = gates.review(Run(output, output, 1.0, "DeadKernelError"))
     assert report.findings["runs"] == ["DeadKernelError"] and report.findings["time"] == []
-    assert "DeadKernelError" in release.publish([report], tmp_path).read_text()
+    assert "DeadKernelError" in release.publish([report], tmp_path, tmp_path).read_text()
 
 
 def test_page_shows_what_is_inside_a_widget_with_its_alt_text_and_loads_nothing():
-    page = release.lesson_page(with_widget(picture()), "name")
+    page = release.lesson_page(with_widget(picture()), "name", FIXTURE.parent)
     assert f'alt="{ALT}"' in page and release.NOTE in page
     assert "<script" not in page and 'src="http' not in page and "<title>Title</title>" in page
 
@@ -211,7 +211,7 @@ def test_page_shows_what_is_inside_a_widget_with_its_alt_text_and_loads_nothing(
 def test_page_shows_formulas_as_mathml_but_not_in_code():
     notebook = executed()
     notebook.cells[0].source += "\n\n$x_i < 2$ and `$y$` and $$\\frac{1}{N}$$"
-    page = release.lesson_page(notebook, "name")
+    page = release.lesson_page(notebook, "name", FIXTURE.parent)
     assert page.count("<math") == 2 and "<mfrac>" in page and "<code>$y$</code>" in page
 
 
@@ -219,7 +219,7 @@ def test_index_shows_title_picture_seconds_and_every_gate(tmp_path):
     output = tmp_path / "01_name.ipynb"
     nbformat.write(executed(picture(), seconds=40), output)
     report = gates.review(Run(output, output, 41.0, None))
-    page = release.publish([report], tmp_path).read_text()
+    page = release.publish([report], tmp_path, tmp_path).read_text()
     assert f'alt="{ALT}"' in page and '<a href="01_name.html">Title</a>' in page
     assert "<li class=red>✗ time" in page and "<li>✓ widgets" in page
     assert "41 s with the start of Python; cells 40 s, 20 s stated (quick)" in page
@@ -228,7 +228,9 @@ def test_index_shows_title_picture_seconds_and_every_gate(tmp_path):
 def test_index_shows_what_was_measured(tmp_path):
     output = tmp_path / "01_name.ipynb"
     nbformat.write(stating("12.3", gain(12.3)), output)
-    page = release.publish([gates.review(Run(output, output, 1.0, None))], tmp_path).read_text()
+    page = release.publish(
+        [gates.review(Run(output, output, 1.0, None))], tmp_path, tmp_path
+    ).read_text()
     assert "1 measured numbers" in page and "<td>12.3 x</td>" in page
 
 
@@ -320,7 +322,7 @@ def with_explorer() -> nbformat.NotebookNode:
 
 
 def test_explorer_lives_on_in_a_frame_and_has_a_still_beside_it() -> None:
-    page = release.lesson_page(with_explorer(), "a lesson")
+    page = release.lesson_page(with_explorer(), "a lesson", FIXTURE.parent)
     inner = html.unescape(re.search(r'srcdoc="([^"]*)"', page)[1])
     state = re.search(r'id="state">(.*?)</script>', inner)[1]
     numbers = base64.b64decode(json.loads(state)["data"]["base64"])
@@ -330,5 +332,7 @@ def test_explorer_lives_on_in_a_frame_and_has_a_still_beside_it() -> None:
 
 
 def test_outside_its_frames_a_page_has_no_script() -> None:
-    page = re.sub(r'srcdoc="[^"]*"', "", release.lesson_page(with_explorer(), "a lesson"))
+    page = re.sub(
+        r'srcdoc="[^"]*"', "", release.lesson_page(with_explorer(), "a lesson", FIXTURE.parent)
+    )
     assert "<script" not in page

@@ -1,5 +1,6 @@
 """What `make course` does: run both editions, judge them, write pages that need no network."""
 
+import base64
 import html
 import re
 from collections.abc import Callable, Iterable
@@ -12,7 +13,7 @@ from jinja2 import Environment, FileSystemLoader
 from nbconvert import HTMLExporter
 from nbformat import NotebookNode
 
-from annlib.course.authoring import check_current, sources, targets
+from annlib.course.authoring import check_current, headings, sources, targets
 from annlib.course.lesson import claims_in
 from annlib.course.running import gates
 from annlib.course.running.execute import Parameters, Run, run_all
@@ -24,22 +25,35 @@ TEMPLATES = FileSystemLoader(Path(__file__).parent)
 # Of executed lessons, or of the runs of a sweep.
 INDEX = Environment(autoescape=True, loader=TEMPLATES).get_template("index.html.j2")
 UNTOUCHED = re.compile(r"(<(pre|code|script|style|head|iframe)\b.*?</\2>)", re.DOTALL)
+# Of a text: headings with the paragraph below, and images and formulas in lines of their own.
+ON_SLIDES = re.compile(
+    r"^#+ .+(?:\n\n[^*#<$!|].+(?:\n[^\n]+)*)?|^!\[.+\)$|\$\$[^$]+\$\$", re.MULTILINE
+)
 FORMULA = re.compile(r"\$\$(.+?)\$\$|(?<![\\$\w])\$([^$\s](?:[^$]*?[^$\s])?)\$(?![\d])", re.DOTALL)
+MATH_FONT = base64.b64encode(Path(__file__).with_name("math.woff2").read_bytes()).decode()
 TITLE = "Attention explorer"
 NOTE = "Interactive in JupyterLab; here you see how it starts."
 
 
-def lesson_page(notebook: NotebookNode, title: str) -> str:
-    """A notebook as one HTML file: no script, no request, formulas as MathML, images with alt."""
+def lesson_page(
+    notebook: NotebookNode, title: str, notebooks: Path, template: str = "page.html.j2"
+) -> str:
+    """A notebook as one HTML file: no script, no request, formulas as MathML, images with alt.
+
+    notebooks: the folder of the diagrams that the lessons show
+    """
     models = gates.widget_models(notebook)
     for cell in notebook.cells:
-        if cell.cell_type == "code":
+        if cell.cell_type == "markdown":  # of a solution, which lies one folder lower
+            cell.source = cell.source.replace("](../", "](")
+        elif cell.cell_type == "code":
             cell.outputs = [with_alt(one) for out in cell.outputs for one in still(out, models)]
     notebook.metadata.pop("widgets", None)
     notebook.metadata["title"] = title_of(notebook) or title
-    exporter = HTMLExporter(extra_loaders=[TEMPLATES], template_file="page.html.j2")
-    page, _ = exporter.from_notebook_node(notebook)
-    page = re.sub(r'href="(\d\d_\w+)\.ipynb"', r'href="\1.html"', page)
+    exporter = HTMLExporter(extra_loaders=[TEMPLATES], template_file=template, embed_images=True)
+    resources = {"metadata": {"path": str(notebooks)}, "math_font": MATH_FONT}
+    page, _ = exporter.from_notebook_node(notebook, resources)
+    page = re.sub(r'href="(\d\d_\w+|reference)\.(ipynb|md)(?=[#"])', r'href="\1.html', page)
     parts = UNTOUCHED.split(page)  # text, element, its name, text, ...
     texts = [FORMULA.sub(mathml, text) for text in parts[::3]]
     elements = [*parts[1::3], ""]
@@ -97,14 +111,39 @@ def title_of(notebook: NotebookNode) -> str | None:
     return found and found[1]
 
 
+def slides(notebook: NotebookNode) -> NotebookNode:
+    """A slide for each heading, diagram, formula, figure and quiz of an executed lesson."""
+    deck, heading, last = [], "", ""
+    for cell in notebook.cells:
+        tags = cell.metadata.get("tags", [])
+        if cell.cell_type == "code":
+            shown = [f"### {heading}\n\n{image}" for image in images_in(cell.outputs)]
+        elif "instructor" in tags or any(tag.startswith("hint:") for tag in tags):
+            continue
+        else:
+            heading = next((title for _, title in headings(cell.source)), heading)
+            parts = ON_SLIDES.findall(cell.source)
+            whole = any(tag.startswith(("quiz:", "header")) for tag in tags)
+            shown = [cell.source] if whole else ["\n\n".join(parts)] if parts else []
+        for text in shown:
+            if text != last:  # several cells can show one figure
+                deck.append(nbformat.v4.new_markdown_cell(text))
+            last = text
+    return nbformat.v4.new_notebook(cells=deck)
+
+
 def images_in(outputs: Iterable[NotebookNode]) -> list[str]:
     images = [deepcopy(output) for output in outputs if output.get("data", {}).get("image/png")]
     return [with_alt(image)["data"]["text/html"] for image in images]
 
 
-def publish(reports: list[Report], folder: Path) -> Path:
-    """Write a page for each report and index.html; returns the index."""
+def publish(reports: list[Report], folder: Path, notebooks: Path) -> Path:
+    """Write a page for each report, the reference sheet and index.html; returns the index."""
     folder.mkdir(parents=True, exist_ok=True)
+    for sheet in notebooks.glob("reference.md"):
+        cell = nbformat.v4.new_markdown_cell(sheet.read_text(encoding="utf-8"))
+        page = lesson_page(nbformat.v4.new_notebook(cells=[cell]), sheet.stem, notebooks)
+        (folder / "reference.html").write_text(page, encoding="utf-8")
     cards = []
     for report in reports:
         notebook, name = nbformat.read(report.run.output, as_version=4), report.run.output.stem
@@ -118,7 +157,8 @@ def publish(reports: list[Report], folder: Path) -> Path:
         card["images"] = images_in(output for _, output in gates.named_outputs(notebook))[:1]
         card["claims"] = [claim for _, claim in sorted(claims_in(notebook).items())]
         cards.append(card)
-        (folder / f"{name}.html").write_text(lesson_page(notebook, name), encoding="utf-8")
+        page = lesson_page(notebook, name, notebooks)
+        (folder / f"{name}.html").write_text(page, encoding="utf-8")
     red = sum(any(report.findings.values()) for report in reports)
     seconds = sum(report.run.seconds for report in reports)
     state = f"{red} of them need attention" if red else "all gates are green"
@@ -188,5 +228,5 @@ def release(
     if parameters.get("mode") == "quick":
         for report, learner in zip(reports, judge("learner"), strict=True):
             report.findings["learner edition"] = learner.sentences()
-    say(f"Pages: {publish(reports, folder)}")
+    say(f"Pages: {publish(reports, folder, root / 'notebooks')}")
     return findings + [finding for report in reports for finding in report.sentences()]
