@@ -9,6 +9,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from annlib.cli.lessons import Slides
 from annlib.course.authoring import notebook_text, read
 from annlib.course.lesson import CLAIM, PROGRESS, Claim
 from annlib.course.running import gates, release
@@ -19,6 +20,7 @@ from annlib.model.build import shipped_model
 from tools.check_lessons import findings_by_point
 
 FIXTURE = Path(__file__).parents[1] / "lessons/90_fixture.py"
+NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 TEXT = FIXTURE.read_text()
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAA"
 PIXEL += "AABJRU5ErkJggg=="
@@ -213,6 +215,46 @@ def test_page_shows_formulas_as_mathml_but_not_in_code():
     notebook.cells[0].source += "\n\n$x_i < 2$ and `$y$` and $$\\frac{1}{N}$$"
     page = release.lesson_page(notebook, "name", FIXTURE.parent)
     assert page.count("<math") == 2 and "<mfrac>" in page and "<code>$y$</code>" in page
+
+
+def test_page_holds_its_diagrams_and_its_maths_font():
+    notebook = executed()
+    notebook.cells[0].source += "\n\n![A network](../diagrams/ann.svg)\n\n[sheet](../reference.md)"
+    page = release.lesson_page(notebook, "name", NOTEBOOKS)
+    assert 'src="data:image/svg+xml;base64,' in page and 'alt="A network"' in page
+    assert "url(data:font/woff2;base64,d09GMk9U" in page  # "wOF2OT"
+    assert 'href="reference.html"' in page and "../" not in page
+
+
+def test_reference_sheet_is_a_page_with_links_to_pages(tmp_path):
+    release.publish([], tmp_path, NOTEBOOKS)
+    page = (tmp_path / "reference.html").read_text()
+    assert 'href="04_pyramid_sampling.html"' in page and page.count("<math") > 20
+
+
+def test_slides_show_each_figure_once_and_no_notes_for_teachers():
+    notebook = executed(picture(), picture())
+    note = nbformat.v4.new_markdown_cell("> Hand it out.", metadata={"tags": ["instructor"]})
+    text = nbformat.v4.new_markdown_cell("## Cost\n\nSquare.\n\nMore.\n\n$$N^2$$\n\n![A](a.svg)")
+    notebook.cells += [note, text]
+    first, figure, cost = (cell.source for cell in release.slides(notebook).cells)
+    assert first == notebook.cells[0].source
+    assert figure.startswith("### Title\n\n<img") and ALT in figure
+    assert cost == "## Cost\n\nSquare.\n\n$$N^2$$\n\n![A](a.svg)"
+
+
+def test_slides_of_an_executed_lesson_are_one_file_without_script_and_requests(
+    tmp_path, monkeypatch
+):
+    monkeypatch.chdir(NOTEBOOKS.parent)
+    make = Slides("4", executed=tmp_path, out=tmp_path / "out")
+    with pytest.raises(FileNotFoundError, match="Run `annlib lessons run 4` first"):
+        make.run()
+    (tmp_path / "solutions").mkdir()
+    nbformat.write(executed(picture()), tmp_path / "solutions/04_pyramid_sampling.ipynb")
+    make.run()
+    page = (tmp_path / "out/04_pyramid_sampling.html").read_text()
+    assert f'alt="{ALT}"' in page and "<script" not in page and 'src="http' not in page
 
 
 def test_index_shows_title_picture_seconds_and_every_gate(tmp_path):

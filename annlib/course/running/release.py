@@ -13,7 +13,7 @@ from jinja2 import Environment, FileSystemLoader
 from nbconvert import HTMLExporter
 from nbformat import NotebookNode
 
-from annlib.course.authoring import check_current, headings, sources, targets
+from annlib.course.authoring import REFERENCE, check_current, headings, sources, targets
 from annlib.course.lesson import claims_in
 from annlib.course.running import gates
 from annlib.course.running.execute import Parameters, Run, run_all
@@ -112,24 +112,19 @@ def title_of(notebook: NotebookNode) -> str | None:
 
 
 def slides(notebook: NotebookNode) -> NotebookNode:
-    """A slide for each heading, diagram, formula, figure and quiz of an executed lesson."""
-    deck, heading, last = [], "", ""
+    """Slides of an executed lesson: headings, formulas, diagrams, figures, exercises, quizzes."""
+    shown, heading = [], ""
     for cell in notebook.cells:
-        tags = cell.metadata.get("tags", [])
-        if cell.cell_type == "code":
-            shown = [f"### {heading}\n\n{image}" for image in images_in(cell.outputs)]
-        elif "instructor" in tags or any(tag.startswith("hint:") for tag in tags):
-            continue
-        else:
+        tags = " ".join(cell.metadata.get("tags", []))
+        parts = images_in(cell.get("outputs", []))
+        if cell.cell_type == "markdown" and not re.search("instructor|hint:", tags):
             heading = next((title for _, title in headings(cell.source)), heading)
-            parts = ON_SLIDES.findall(cell.source)
-            whole = any(tag.startswith(("quiz:", "header")) for tag in tags)
-            shown = [cell.source] if whole else ["\n\n".join(parts)] if parts else []
-        for text in shown:
-            if text != last:  # several cells can show one figure
-                deck.append(nbformat.v4.new_markdown_cell(text))
-            last = text
-    return nbformat.v4.new_notebook(cells=deck)
+            whole = re.search("header|exercise:|quiz:", tags)
+            parts = ON_SLIDES.findall(cell.source) if not whole else [cell.source]
+            parts = ["\n\n".join(parts).partition(f"\n\n{REFERENCE[:18]}")[0]] if parts else []
+        shown += [text if text.startswith("#") else f"### {heading}\n\n{text}" for text in parts]
+    deck = map(nbformat.v4.new_markdown_cell, dict.fromkeys(shown))  # a figure is shown once
+    return nbformat.v4.new_notebook(cells=[*deck])
 
 
 def images_in(outputs: Iterable[NotebookNode]) -> list[str]:
