@@ -84,9 +84,7 @@ class Slides:
     """Folder of the slides."""
 
     def run(self) -> None:
-        import nbformat
-
-        from annlib.course.running.release import chosen, lesson_page, slides
+        from annlib.course.running.release import chosen, write_slides
 
         name = chosen(HERE, (self.lesson,))[0].stem
         notebook = self.executed / f"solutions/{name}.ipynb"
@@ -95,11 +93,8 @@ class Slides:
                 f"{notebook} does not exist, and slides show the figures of an executed lesson. "
                 f"Run `annlib lessons run {self.lesson}` first, or name its folder: --executed."
             )
-        deck = slides(nbformat.read(notebook, as_version=4))
-        self.out.mkdir(parents=True, exist_ok=True)
-        page = lesson_page(deck, name, HERE / "notebooks", "slides.html.j2")
-        (self.out / f"{name}.html").write_text(page, encoding="utf-8")
-        print(f"{len(deck.cells)} slides: {self.out / f'{name}.html'}")
+        path = self.out / f"{name}.html"
+        print(f"{write_slides(notebook, path, HERE / 'notebooks')} slides: {path}")
 
 
 COMMANDS = {"build": Build, "run": Run, "slides": Slides}

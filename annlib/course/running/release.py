@@ -127,6 +127,15 @@ def slides(notebook: NotebookNode) -> NotebookNode:
     return nbformat.v4.new_notebook(cells=[*deck])
 
 
+def write_slides(executed: Path, path: Path, notebooks: Path) -> int:
+    """Write the slides of an executed lesson as an HTML file; returns how many there are."""
+    deck = slides(nbformat.read(executed, as_version=4))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    page = lesson_page(deck, path.stem, notebooks, "slides.html.j2")
+    path.write_text(page, encoding="utf-8")
+    return len(deck.cells)
+
+
 def images_in(outputs: Iterable[NotebookNode]) -> list[str]:
     images = [deepcopy(output) for output in outputs if output.get("data", {}).get("image/png")]
     return [with_alt(image)["data"]["text/html"] for image in images]
