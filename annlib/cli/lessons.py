@@ -73,7 +73,7 @@ class Run:
 class Slides:
     """Write slides of an executed lesson: one HTML file, no network, no script.
 
-    Page Down and Page Up turn the pages; printing gives one page for each slide.
+    Page Down and Page Up turn the pages; printing gives a page for each slide, two for a long one.
     """
 
     lesson: Positional[str]
