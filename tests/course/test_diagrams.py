@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from annlib.config import ModelConfig
+from annlib.course.authoring import sources
 from annlib.model.ann import ANN
 from annlib.model.asymmetric import AFNB, APNB, PyramidPool
 from annlib.model.baselines import NonLocal
@@ -127,3 +128,12 @@ def test_text_that_cannot_be_read_is_refused() -> None:
         with pytest.raises(ValueError, match=reason):
             spoil(drawn)
             drawn.svg()
+
+
+def test_every_diagram_is_shown_in_a_lesson_with_alt_text() -> None:
+    shown = {}
+    for source in sources(diagrams.FOLDER.parents[1]):
+        found = re.findall(r"^# !\[(.*)\]\((diagrams/.+)\)$", source.read_text("utf-8"), re.M)
+        shown |= {path: alt for alt, path in found}
+    assert sorted(shown) == [f"diagrams/{path.name}" for path in sorted(FILES)]
+    assert all(len(alt) > 40 for alt in shown.values())
