@@ -25,7 +25,7 @@ TEMPLATES = FileSystemLoader(Path(__file__).parent)
 # Of executed lessons, or of the runs of a sweep.
 INDEX = Environment(autoescape=True, loader=TEMPLATES).get_template("index.html.j2")
 UNTOUCHED = re.compile(r"(<(pre|code|script|style|head|iframe)\b.*?</\2>)", re.DOTALL)
-# Of a text: headings with the paragraph below, and images and formulas in lines of their own.
+BAR = re.compile("<mover>(?=<mi>[^<]*</mi><mo[^>]*>&#x000AF;)")  # close to its letter
 ON_SLIDES = re.compile(
     r"^#+ .+(?:\n\n[^*#<$!|].+(?:\n[^\n]+)*)?|^!\[.+\)$|\$\$[^$]+\$\$", re.MULTILINE
 )
@@ -100,7 +100,8 @@ def mathml(match: re.Match) -> str:
     """One formula; what the converter does not know stays legible as TeX."""
     tex = html.unescape(match[1] or match[2]).replace("{aligned}", "{align*}")
     try:
-        return latex2mathml.converter.convert(tex, display="block" if match[1] else "inline")
+        text = latex2mathml.converter.convert(tex, display="block" if match[1] else "inline")
+        return BAR.sub('<mover accent="true">', text).replace("&#x02015;", "&#x0203E;")
     except Exception:  # the converter has a dozen errors of its own
         return f"<code>{html.escape(tex)}</code>"
 
