@@ -69,4 +69,32 @@ class Run:
         print("All green")
 
 
-COMMANDS = {"build": Build, "run": Run}
+@dataclass(frozen=True)
+class Slides:
+    """Write slides of an executed lesson: one HTML file, no network, no script.
+
+    Page Down and Page Up turn the pages; printing gives a page for each slide, two for a long one.
+    """
+
+    lesson: Positional[str]
+    """Number or name, such as 04."""
+    executed: Path = Path("build/course")
+    """The folder that `annlib lessons run` wrote."""
+    out: Path = Path("build/slides")
+    """Folder of the slides."""
+
+    def run(self) -> None:
+        from annlib.course.running.release import chosen, write_slides
+
+        name = chosen(HERE, (self.lesson,))[0].stem
+        notebook = self.executed / f"solutions/{name}.ipynb"
+        if not notebook.exists():
+            raise FileNotFoundError(
+                f"{notebook} does not exist, and slides show the figures of an executed lesson. "
+                f"Run `annlib lessons run {self.lesson}` first, or name its folder: --executed."
+            )
+        path = self.out / f"{name}.html"
+        print(f"{write_slides(notebook, path, HERE / 'notebooks')} slides: {path}")
+
+
+COMMANDS = {"build": Build, "run": Run, "slides": Slides}

@@ -33,10 +33,14 @@ LINK = re.compile(r"\]\((exercise|quiz|predict):([a-z0-9-]+)\)")
 NUMBER_LINK = re.compile(r"\[([^\]]+)\]\((claim|given|cited|result):([a-z0-9_./-]+)\)")
 OPTION = re.compile(r"^- \[([ x])\] (.+)\n?((?:  .+\n?)*)", re.MULTILINE)
 EMPHASIS = ((r"`(.+?)`", "code"), (r"\*\*(.+?)\*\*", "strong"), (r"\*(.+?)\*", "em"))
+BELOW = re.compile(r"\]\((?=diagrams/|reference\.md)")
 LINE_MARKER = re.compile(r"^( *)# solution$")
 INLINE_MARKER = re.compile(r"^(\s*[^=]+?=)(?!=).*  # solution$")
 PREDICTION = re.compile(r"^#{2,4} Prediction ([\d.]+)", re.MULTILINE)
 KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
+REFERENCE = (
+    "[Reference sheet](reference.md): notation, glossary, names in the paper and in the code"
+)
 SOLUTION_NOTE = (
     "> **Solution edition**: for teachers, and for comparing afterwards. "
     "The learner edition has the same name one folder up."
@@ -343,8 +347,11 @@ def notebook_cell(
         elif "instructor" in cell.tags:
             lines = f"**For teachers.** {text}".splitlines()
             text = "\n".join(f"> {line}".rstrip() for line in lines)
-        elif "header" in cell.tags and edition == "solution":
-            text = f"{text}\n\n{SOLUTION_NOTE}"
+        elif "header" in cell.tags:
+            note = SOLUTION_NOTE if edition == "solution" else ""
+            text = f"{text}\n\n{REFERENCE}\n\n{note}".rstrip()
+        if edition == "solution":  # one folder below the diagrams and the reference sheet
+            text = BELOW.sub(r"](../", text)
         if stated := [list(one) for one in STATED.findall(cell.text)]:
             metadata["claims"] = stated  # for the gate: the text itself shows only the numbers
         if cell.role("reveal") and edition == "learner":

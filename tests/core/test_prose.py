@@ -165,8 +165,48 @@ def test_every_pattern_is_tried_above() -> None:
 
 def test_files_that_are_not_excluded_are_checked(tmp_path: Path) -> None:
     excluded = [f"{name}/x.py" for name in CHECK["EXCLUDED"] if "." not in name]
+    excluded.append("notebooks/RUBRIC.md")
     for name in ("tools/x.py", "annlib/x.py", "data/a/b/README.md", "CHANGELOG.md", *excluded):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     names = [path.relative_to(tmp_path).as_posix() for path in CHECK["files"](tmp_path)]
     assert names == ["CHANGELOG.md", "annlib/x.py", "data/a/b/README.md", "tools/x.py"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        pytest.param(path, text, id=kind)
+        for kind, path, text in (
+            ("lesson", "notebooks/source/01_a.py", "# %% [markdown]\n# Train it anew.\n"),
+            (
+                "quiz option",
+                "notebooks/source/01_a.py",
+                '# %% [markdown] tags=["quiz:a"]\n# - [ ] anew\n#   Why: it is.\n',
+            ),
+            ("hint", "notebooks/source/01_a.py", '# %% [markdown] tags=["hint:a:1"]\n# Anew!\n'),
+            ("teacher's note", "notebooks/source/01_a.py", '# %% tags=["instructor"]\n# Anew\n'),
+            ("figure title", "notebooks/source/01_a.py", 'plots.show(figure, "Trained anew")\n'),
+            ("assignment", "notebooks/source/assignments/A1.py", "# Train anew.\n"),
+            ("alt text", "annlib/course/plots/a.py", 'alt = f"{size} classes, trained anew"\n'),
+            ("widget label", "annlib/course/widgets/a.py", 'Slider(description="Train anew")\n'),
+            ("script of a widget", "annlib/course/widgets/javascript/a.js", 'say("Train anew");\n'),
+            ("check", "annlib/course/checks/a.py", 'advise("Train anew.")\n'),
+            ("check's message", "annlib/course/checks/messages.toml", 'a = "Train anew."\n'),
+            ("index page", "annlib/course/running/index.html.j2", "<h1>Trained anew</h1>\n"),
+            ("feedback", "annlib/grader/pages/feedback.html", "<p>Train it anew.</p>\n"),
+            ("diagram", "notebooks/diagrams/a.svg", "<desc>Trained anew.</desc>\n"),
+            ("reference sheet", "notebooks/reference.md", "| term | trained anew |\n"),
+            ("teacher's guide", "notebooks/teaching/guide.md", "Train it anew.\n"),
+        )
+    ],
+)
+def test_word_is_found_in_each_place_that_people_read(
+    name: str, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(CHECK["files"].__globals__, "EXCLUDED", ())
+    path = tmp_path / name
+    path.parent.mkdir(parents=True)
+    path.write_text(text, encoding="utf-8")
+    assert list(CHECK["files"](tmp_path)) == [path]
+    assert [word.lower() for _, word, _ in CHECK["findings"](path)] == ["anew"]

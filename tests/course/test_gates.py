@@ -9,6 +9,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from annlib.cli.lessons import Slides
 from annlib.course.authoring import notebook_text, read
 from annlib.course.lesson import CLAIM, PROGRESS, Claim
 from annlib.course.running import gates, release
@@ -19,6 +20,7 @@ from annlib.model.build import shipped_model
 from tools.check_lessons import findings_by_point
 
 FIXTURE = Path(__file__).parents[1] / "lessons/90_fixture.py"
+NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 TEXT = FIXTURE.read_text()
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAA"
 PIXEL += "AABJRU5ErkJggg=="
@@ -199,11 +201,11 @@ def test_run_that_ended_before_its_first_cell_is_reported(tmp_path):
     output.write_text(notebook_text(read(FIXTURE), "solution"))
     report = gates.review(Run(output, output, 1.0, "DeadKernelError"))
     assert report.findings["runs"] == ["DeadKernelError"] and report.findings["time"] == []
-    assert "DeadKernelError" in release.publish([report], tmp_path).read_text()
+    assert "DeadKernelError" in release.publish([report], tmp_path, tmp_path).read_text()
 
 
 def test_page_shows_what_is_inside_a_widget_with_its_alt_text_and_loads_nothing():
-    page = release.lesson_page(with_widget(picture()), "name")
+    page = release.lesson_page(with_widget(picture()), "name", FIXTURE.parent)
     assert f'alt="{ALT}"' in page and release.NOTE in page
     assert "<script" not in page and 'src="http' not in page and "<title>Title</title>" in page
 
@@ -211,15 +213,55 @@ def test_page_shows_what_is_inside_a_widget_with_its_alt_text_and_loads_nothing(
 def test_page_shows_formulas_as_mathml_but_not_in_code():
     notebook = executed()
     notebook.cells[0].source += "\n\n$x_i < 2$ and `$y$` and $$\\frac{1}{N}$$"
-    page = release.lesson_page(notebook, "name")
+    page = release.lesson_page(notebook, "name", FIXTURE.parent)
     assert page.count("<math") == 2 and "<mfrac>" in page and "<code>$y$</code>" in page
+
+
+def test_page_holds_its_diagrams_and_its_maths_font():
+    notebook = executed()
+    notebook.cells[0].source += "\n\n![A network](../diagrams/ann.svg)\n\n[sheet](../reference.md)"
+    page = release.lesson_page(notebook, "name", NOTEBOOKS)
+    assert 'src="data:image/svg+xml;base64,' in page and 'alt="A network"' in page
+    assert "url(data:font/woff2;base64,d09GMk9U" in page  # "wOF2OT"
+    assert 'href="reference.html"' in page and "../" not in page
+
+
+def test_reference_sheet_is_a_page_with_links_to_pages(tmp_path):
+    release.publish([], tmp_path, NOTEBOOKS)
+    page = (tmp_path / "reference.html").read_text()
+    assert 'href="04_pyramid_sampling.html"' in page and page.count("<math") > 20
+
+
+def test_slides_show_each_figure_once_and_no_notes_for_teachers():
+    notebook = executed(picture(), picture())
+    note = nbformat.v4.new_markdown_cell("> Hand it out.", metadata={"tags": ["instructor"]})
+    text = nbformat.v4.new_markdown_cell("## Cost\n\nSquare.\n\nMore.\n\n$$N^2$$\n\n![A](a.svg)")
+    notebook.cells += [note, text]
+    first, figure, cost = (cell.source for cell in release.slides(notebook).cells)
+    assert first == notebook.cells[0].source
+    assert figure.startswith("### Title\n\n<img") and ALT in figure
+    assert cost == "## Cost\n\nSquare.\n\n$$N^2$$\n\n![A](a.svg)"
+
+
+def test_slides_of_an_executed_lesson_are_one_file_without_script_and_requests(
+    tmp_path, monkeypatch
+):
+    monkeypatch.chdir(NOTEBOOKS.parent)
+    make = Slides("4", executed=tmp_path, out=tmp_path / "out")
+    with pytest.raises(FileNotFoundError, match="Run `annlib lessons run 4` first"):
+        make.run()
+    (tmp_path / "solutions").mkdir()
+    nbformat.write(executed(picture()), tmp_path / "solutions/04_pyramid_sampling.ipynb")
+    make.run()
+    page = (tmp_path / "out/04_pyramid_sampling.html").read_text()
+    assert f'alt="{ALT}"' in page and "<script" not in page and 'src="http' not in page
 
 
 def test_index_shows_title_picture_seconds_and_every_gate(tmp_path):
     output = tmp_path / "01_name.ipynb"
     nbformat.write(executed(picture(), seconds=40), output)
     report = gates.review(Run(output, output, 41.0, None))
-    page = release.publish([report], tmp_path).read_text()
+    page = release.publish([report], tmp_path, tmp_path).read_text()
     assert f'alt="{ALT}"' in page and '<a href="01_name.html">Title</a>' in page
     assert "<li class=red>✗ time" in page and "<li>✓ widgets" in page
     assert "41 s with the start of Python; cells 40 s, 20 s stated (quick)" in page
@@ -228,7 +270,9 @@ def test_index_shows_title_picture_seconds_and_every_gate(tmp_path):
 def test_index_shows_what_was_measured(tmp_path):
     output = tmp_path / "01_name.ipynb"
     nbformat.write(stating("12.3", gain(12.3)), output)
-    page = release.publish([gates.review(Run(output, output, 1.0, None))], tmp_path).read_text()
+    page = release.publish(
+        [gates.review(Run(output, output, 1.0, None))], tmp_path, tmp_path
+    ).read_text()
     assert "1 measured numbers" in page and "<td>12.3 x</td>" in page
 
 
@@ -320,7 +364,7 @@ def with_explorer() -> nbformat.NotebookNode:
 
 
 def test_explorer_lives_on_in_a_frame_and_has_a_still_beside_it() -> None:
-    page = release.lesson_page(with_explorer(), "a lesson")
+    page = release.lesson_page(with_explorer(), "a lesson", FIXTURE.parent)
     inner = html.unescape(re.search(r'srcdoc="([^"]*)"', page)[1])
     state = re.search(r'id="state">(.*?)</script>', inner)[1]
     numbers = base64.b64decode(json.loads(state)["data"]["base64"])
@@ -330,5 +374,7 @@ def test_explorer_lives_on_in_a_frame_and_has_a_still_beside_it() -> None:
 
 
 def test_outside_its_frames_a_page_has_no_script() -> None:
-    page = re.sub(r'srcdoc="[^"]*"', "", release.lesson_page(with_explorer(), "a lesson"))
+    page = re.sub(
+        r'srcdoc="[^"]*"', "", release.lesson_page(with_explorer(), "a lesson", FIXTURE.parent)
+    )
     assert "<script" not in page

@@ -1,5 +1,6 @@
 """What `make course` does: run both editions, judge them, write pages that need no network."""
 
+import base64
 import html
 import json
 import re
@@ -15,7 +16,7 @@ from jinja2.runtime import Context
 from nbconvert import HTMLExporter
 from nbformat import NotebookNode
 
-from annlib.course.authoring import check_current, sources, targets
+from annlib.course.authoring import REFERENCE, check_current, headings, sources, targets
 from annlib.course.lesson import claims_in
 from annlib.course.running import gates
 from annlib.course.running.execute import Parameters, Run, run_all
@@ -27,10 +28,15 @@ TEMPLATES = FileSystemLoader(Path(__file__).parent)
 # Of executed lessons, or of the runs of a sweep.
 INDEX = Environment(autoescape=True, loader=TEMPLATES).get_template("index.html.j2")
 UNTOUCHED = re.compile(r"(<(pre|code|script|style|head|iframe)\b.*?</\2>)", re.DOTALL)
+BAR = re.compile("<mover>(?=<mi>[^<]*</mi><mo[^>]*>&#x000AF;)")  # close to its letter
+ON_SLIDES = re.compile(
+    r"^#+ .+(?:\n\n[^*#<$!|].+(?:\n[^\n]+)*)?|^!\[.+\)$|\$\$[^$]+\$\$", re.MULTILINE
+)
 FORMULA = re.compile(r"\$\$(.+?)\$\$|(?<![\\$\w])\$([^$\s](?:[^$]*?[^$\s])?)\$(?![\d])", re.DOTALL)
 TAGS = "br|dd|del|details|div|dl|dt|h1|h2|h3|h4|h5|h6|hr|img|kbd|p|pre|span|sub|summary|sup|table|"
 TAGS = {*bleach.ALLOWED_TAGS, *(TAGS + "tbody|td|th|thead|tr").split("|")}
 ATTRIBUTES = ["alt", "class", "href", "id", "open", "src", "title"]
+MATH_FONT = base64.b64encode(Path(__file__).with_name("math.woff2").read_bytes()).decode()
 TITLE = "Attention explorer"
 NOTE = "Interactive in JupyterLab; here you see how it starts."
 
@@ -44,17 +50,25 @@ class PageExporter(HTMLExporter):
         return bleach.clean(page, TAGS, {"*": ATTRIBUTES}, protocols)
 
 
-def lesson_page(notebook: NotebookNode, title: str) -> str:
-    """A notebook as one HTML file: no script, no request, formulas as MathML, images with alt."""
+def lesson_page(
+    notebook: NotebookNode, title: str, notebooks: Path, template: str = "page.html.j2"
+) -> str:
+    """A notebook as one HTML file: no script, no request, formulas as MathML, images with alt.
+
+    notebooks: the folder of the diagrams that the lessons show
+    """
     models = gates.widget_models(notebook)
     for cell in notebook.cells:
-        if cell.cell_type == "code":
+        if cell.cell_type == "markdown":  # of a solution, which lies one folder lower
+            cell.source = cell.source.replace("](../", "](")
+        elif cell.cell_type == "code":
             cell.outputs = [with_alt(one) for out in cell.outputs for one in still(out, models)]
     notebook.metadata.pop("widgets", None)
     notebook.metadata["title"] = title_of(notebook) or title
-    exporter = PageExporter(extra_loaders=[TEMPLATES], template_file="page.html.j2")
-    page, _ = exporter.from_notebook_node(notebook)
-    page = re.sub(r'href="(\d\d_\w+)\.ipynb"', r'href="\1.html"', page)
+    exporter = PageExporter(extra_loaders=[TEMPLATES], template_file=template, embed_images=True)
+    resources = {"metadata": {"path": str(notebooks)}, "math_font": MATH_FONT}
+    page, _ = exporter.from_notebook_node(notebook, resources)
+    page = re.sub(r'href="(\d\d_\w+|reference)\.(ipynb|md)(?=[#"])', r'href="\1.html', page)
     parts = UNTOUCHED.split(page)  # text, element, its name, text, ...
     texts = [FORMULA.sub(mathml, text) for text in parts[::3]]
     elements = [*parts[1::3], ""]
@@ -101,7 +115,8 @@ def mathml(match: re.Match) -> str:
     """One formula; what the converter does not know stays legible as TeX."""
     tex = html.unescape(match[1] or match[2]).replace("{aligned}", "{align*}")
     try:
-        return latex2mathml.converter.convert(tex, display="block" if match[1] else "inline")
+        text = latex2mathml.converter.convert(tex, display="block" if match[1] else "inline")
+        return BAR.sub('<mover accent="true">', text).replace("&#x02015;", "&#x0203E;")
     except Exception:  # the converter has a dozen errors of its own
         return f"<code>{html.escape(tex)}</code>"
 
@@ -110,6 +125,31 @@ def title_of(notebook: NotebookNode) -> str | None:
     texts = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
     found = re.search(r"^# +(.+)$", "\n".join(texts), re.MULTILINE)
     return found and found[1]
+
+
+def slides(notebook: NotebookNode) -> NotebookNode:
+    """Slides of an executed lesson: headings, formulas, diagrams, figures, exercises, quizzes."""
+    shown, heading = [], ""
+    for cell in notebook.cells:
+        tags = " ".join(cell.metadata.get("tags", []))
+        parts = images_in(cell.get("outputs", []))
+        if cell.cell_type == "markdown" and not re.search("instructor|hint:", tags):
+            heading = next((title for _, title in headings(cell.source)), heading)
+            whole = re.search("header|exercise:|quiz:", tags)
+            parts = ON_SLIDES.findall(cell.source) if not whole else [cell.source]
+            parts = ["\n\n".join(parts).partition(f"\n\n{REFERENCE[:18]}")[0]] if parts else []
+        shown += [text if text.startswith("#") else f"### {heading}\n\n{text}" for text in parts]
+    deck = map(nbformat.v4.new_markdown_cell, dict.fromkeys(shown))  # a figure is shown once
+    return nbformat.v4.new_notebook(cells=[*deck])
+
+
+def write_slides(executed: Path, path: Path, notebooks: Path) -> int:
+    """Write the slides of an executed lesson as an HTML file; returns how many there are."""
+    deck = slides(nbformat.read(executed, as_version=4))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    page = lesson_page(deck, path.stem, notebooks, "slides.html.j2")
+    path.write_text(page, encoding="utf-8")
+    return len(deck.cells)
 
 
 def images_in(outputs: Iterable[NotebookNode]) -> list[str]:
@@ -125,14 +165,18 @@ def ended_before(folder: Path, others: Iterable[Path]) -> list[Report]:
     return [review(Run(path, path, one["seconds"], one["error"])) for path, one in told]
 
 
-def publish(reports: list[Report], folder: Path) -> Path:
-    """Write a page for each report and index.html; returns the index.
+def publish(reports: list[Report], folder: Path, notebooks: Path) -> Path:
+    """Write a page for each report, the reference sheet and index.html; returns the index.
 
     The index also has the lessons that ended here earlier, in `folder`/solutions.
     """
     folder.mkdir(parents=True, exist_ok=True)
     reports = reports + ended_before(folder / "solutions", [one.run.output for one in reports])
     reports.sort(key=lambda report: report.run.output.name)
+    for sheet in notebooks.glob("reference.md"):
+        cell = nbformat.v4.new_markdown_cell(sheet.read_text(encoding="utf-8"))
+        page = lesson_page(nbformat.v4.new_notebook(cells=[cell]), sheet.stem, notebooks)
+        (folder / "reference.html").write_text(page, encoding="utf-8")
     cards = []
     for report in reports:
         notebook, name = nbformat.read(report.run.output, as_version=4), report.run.output.stem
@@ -146,7 +190,8 @@ def publish(reports: list[Report], folder: Path) -> Path:
         card["images"] = images_in(output for _, output in gates.named_outputs(notebook))[:1]
         card["claims"] = [claim for _, claim in sorted(claims_in(notebook).items())]
         cards.append(card)
-        (folder / f"{name}.html").write_text(lesson_page(notebook, name), encoding="utf-8")
+        page = lesson_page(notebook, name, notebooks)
+        (folder / f"{name}.html").write_text(page, encoding="utf-8")
     red = sum(any(report.findings.values()) for report in reports)
     seconds = sum(report.run.seconds for report in reports)
     state = f"{red} of them need attention" if red else "all gates are green"
@@ -216,5 +261,5 @@ def release(
     if parameters.get("mode") == "quick":
         for report, learner in zip(reports, judge("learner"), strict=True):
             report.findings["learner edition"] = learner.sentences()
-    say(f"Pages: {publish(reports, folder)}")
+    say(f"Pages: {publish(reports, folder, root / 'notebooks')}")
     return findings + [finding for report in reports for finding in report.sentences()]

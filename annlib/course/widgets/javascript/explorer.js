@@ -1,4 +1,4 @@
-// Picture, network, block and pixel: the attention weights, as brightness and in words. All of it is computed
+// Image, network, block and pixel: the attention weights, as brightness and in words. All of it is computed
 // here from queries and keys that were sent once, so it goes on after the kernel is gone.
 
 const CELLS_LABELLED = 0.25; // of the strongest: weaker cells often lie on it, numbers would collide
@@ -31,7 +31,7 @@ function readSpec(model) {
 
 // A map of weights as a small image: `paint(light, rgba, at)` writes four bytes for light, the root
 // of a weight over the largest, 0 to 1, so that weak weights show, too.
-const scratch = element("canvas"); // drawn from at once, so one is enough for all
+const scratch = element("canvas"); // drawn from immediately, so one is enough for all
 function mapPicture(heat, rows, columns, paint) {
   scratch.width = columns;
   scratch.height = rows;
@@ -42,7 +42,7 @@ function mapPicture(heat, rows, columns, paint) {
   return scratch;
 }
 
-function enlarge({ canvas, context }, bitmap) {
+function upsample({ canvas, context }, bitmap) {
   context.imageSmoothingEnabled = false;
   context.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
 }
@@ -63,7 +63,7 @@ function fitted(image, { width, height }) {
 function drawAttention(stage, image, view, found, x, y) {
   stage.context.drawImage(fitted(image, stage.canvas), 0, 0);
   const shade = (light, rgba, at) => (rgba[at + 3] = 255 * 0.6 * (1 - light)); // black, in part
-  enlarge(stage, mapPicture(found.heat, view.rows, view.columns, shade));
+  upsample(stage, mapPicture(found.heat, view.rows, view.columns, shade));
   if (view.levels) drawCells(stage, view, found);
   drawRing(stage, x, y);
 }
@@ -125,6 +125,6 @@ function drawHeat(stage, heat, view, colours, x, y) {
     for (let channel = 0; channel < 3; channel++) rgba[at + channel] = colours[colour + channel];
     rgba[at + 3] = 255;
   };
-  enlarge(stage, mapPicture(heat, view.rows, view.columns, paint));
+  upsample(stage, mapPicture(heat, view.rows, view.columns, paint));
   drawRing(stage, x, y);
 }

@@ -3,14 +3,14 @@
 const GUARDED = "annlib-keys"; // class of the boxes, see base.py
 
 // Lab listens at the document, when the event has bubbled up to it; the body comes just before. Keys
-// with Ctrl or Cmd go on: they are no single letters, and people expect Ctrl+S to save.
+// with Ctrl or Cmd go on: they are not single letters, and people expect Ctrl+S to save.
 function keepInside(event) {
   if (event.target.closest?.(`.${GUARDED}`) && !event.ctrlKey && !event.metaKey) {
     event.stopPropagation();
   }
 }
 
-// A slider's handle gets the name of its label, a picture the text that Python has for it.
+// A slider's handle gets the name of its label, an image the text that Python has for it.
 function giveNames(box, alts) {
   for (const handle of box.querySelectorAll(".noUi-handle:not([aria-label])")) {
     const label = handle.closest(".widget-inline-hbox")?.querySelector(".widget-label");

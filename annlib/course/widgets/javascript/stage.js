@@ -92,7 +92,7 @@ function bitmapOf(bytes, width, height) {
   return canvas;
 }
 
-// `work`, done at once, but not again before `pause` milliseconds are over. Words that change with
+// `work`, done immediately, but not again before `pause` milliseconds are over. Words that change with
 // every frame can't be read, and laying them out takes longer than the image.
 function paced(work, pause = 100) {
   let last = -Infinity, waiting;
