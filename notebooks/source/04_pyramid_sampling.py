@@ -87,6 +87,8 @@ draw_anchors(scene.image, full_attention, *query_on(scene, house), "Every positi
 # ----+----        level 2: four cells, row by row                       1.5  3.5  5.5  7.5
 # 5 6 | 7 8        all anchors, in this order: 4.5  1.5  3.5  5.5  7.5   (S = 1 + 4 = 5)
 # ```
+#
+# ![Pyramid pooling: grids of 1, 3, 6 and 8 cells a side make 110 anchors](diagrams/pyramid.svg)
 
 # %% [markdown]
 # ### Prediction 4.1: Count the anchors
@@ -249,6 +251,8 @@ widgets.cell_map(scene)
 # level.
 #
 # ## The pyramid block: pooled keys and values
+#
+# ![APNB: as the non-local block, with keys and values pooled to 110 anchors](diagrams/apnb.svg)
 #
 # The rest is lesson 2, with $\bar\theta$ and $\bar\gamma$ in the places of $\theta$ and $\gamma$:
 #

@@ -188,6 +188,8 @@ widgets.two_maps(ann, scene)
 # %% [markdown]
 # ## Build the AFNB
 #
+# ![AFNB: queries from the high-level map, keys and values from 110 anchors of the low-level map](diagrams/afnb.svg)
+#
 # The skeleton of the next exercise lists the layers, but not their channels. To decide which map each layer
 # projects, and to how many channels, is half of the exercise.
 #
@@ -478,6 +480,8 @@ if num_parameters[1]:
 
 # %% [markdown]
 # ## Sitting 2: the whole network
+#
+# ![The whole network: backbone, AFNB, reduce, APNB, classifier, with the shapes for an image of 512 x 1024](diagrams/ann.svg)
 #
 # Now you know all parts. In order: the backbone gives c4 and c5; the AFNB fuses them; a 3 x 3 convolution (`reduce`)
 # goes from 2048 to 512 channels; the APNB adds context once more; a 1 x 1 convolution (`classifier`) gives the logits,

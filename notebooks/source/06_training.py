@@ -289,6 +289,8 @@ widgets.recipe_sliders(town("ann").train)
 # %% [markdown]
 # ## One training step
 #
+# ![One training step in six parts: learning rate, zero_grad, forward pass, loss, backward pass, optimizer step](diagrams/training_step.svg)
+#
 # A step has six parts, and their order matters: set the rate; set the old gradients to zero (`backward` *adds* to what
 # is there); forward pass; loss; backward pass; optimiser step.
 #

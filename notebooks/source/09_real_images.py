@@ -185,6 +185,8 @@ checks.class_indices(class_indices)
 # %% [markdown]
 # ## Sliding windows: images larger than the training crops
 #
+# ![Sliding window: eight windows of 769 x 769 on an image of 1025 x 2049, and how many score each pixel](diagrams/sliding_window.svg)
+#
 # A Cityscapes image has two million pixels. Some rows of the published table score it in one piece, others
 # with **sliding windows**: the network sees each window alone, and where windows overlap, their scores are
 # averaged. The last window of a row or column is moved back, so that all windows have the size of the training

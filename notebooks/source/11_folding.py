@@ -422,6 +422,8 @@ for each in blocks:
 # %% [markdown]
 # ## Folding for inference: batch norm and consecutive convolutions
 #
+# ![Folding the AFNB step by step: which operations move from N positions to S anchors, and what they cost](diagrams/folding.svg)
+#
 # In inference two more operations become linear. A **batch norm** then is a scale and a shift with fixed numbers. At
 # position $p$, with its weight $g$, bias $h$, running mean $\mu$ and running variance $v$:
 #
