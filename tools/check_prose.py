@@ -42,7 +42,6 @@ QUOTING = ("tools/check_prose.py", "tests/core/test_prose.py")  # these list the
 EXCLUDED = (
     "data/results/widgets",
     "notebooks/RUBRIC.md",  # made from notebooks/rubric.json
-    "notebooks/source",  # when the lessons are rewritten, this line goes
     "tests",
 )
 
