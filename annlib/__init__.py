@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # what editors and type checkers read
     from annlib.model.hub import load_published
     from annlib.published_experiments import ZOO, published
 
+__version__ = "0.1.0"
 HOMES = {
     "annlib.config": ("IGNORE_INDEX", "ModelConfig", "TestConfig", "TrainConfig"),
     "annlib.engine.metrics": ("ConfusionMatrix", "Scores", "evaluate"),

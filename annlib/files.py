@@ -1,11 +1,22 @@
-"""Writes a file or a folder whole or not at all."""
+"""Where the lessons and data of the project are; writes a file or a folder whole or not at all."""
 
 import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from importlib.resources import files
 from pathlib import Path
 from tempfile import TemporaryDirectory
+
+PACKAGE = Path(str(files("annlib")))
+# Holds data/ and notebooks/: a checkout, or their copy in an installed wheel.
+PROJECT = PACKAGE / "project" if (PACKAGE / "project").is_dir() else PACKAGE.parent
+IS_CHECKOUT = PACKAGE.parent == PROJECT
+
+
+def in_project(path: Path) -> Path:
+    """The path itself if it exists, else that of the project's file, if that exists."""
+    return path if path.exists() or not (PROJECT / path).exists() else PROJECT / path
 
 
 def write_atomically(path: Path, content: bytes) -> None:
