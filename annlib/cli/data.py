@@ -33,10 +33,16 @@ class Check:
 
         from annlib.data import check
         from annlib.data.datasets import is_one_part, spec_of
+        from annlib.data.folders import locate
 
         if self.sample is not None:
             at_least_one("--sample", self.sample)
-        spec = spec_of("folder", self.root, None if self.name == "folder" else self.name)
+        try:
+            spec = spec_of("folder", self.root, None if self.name == "folder" else self.name)
+            if self.name == "folder" and locate(self.root, "folder") is None:
+                raise FileNotFoundError(f"{self.root} holds neither train/images nor images.")
+        except FileNotFoundError as error:
+            raise FileNotFoundError(f"{error}{check.converter(self.root)}") from error
         whole = spec.layout == "folder" and is_one_part(self.root, "train")
         checked, bar = [], partial(tqdm, unit="pair", leave=False)
         for split in ("",) if whole else ("train", "val"):

@@ -99,11 +99,17 @@ def forget_after(folder: Path, step: int) -> None:
 
 
 def record_options(
-    folder: Path, data: Path | None, classes: str | None, score_every: int | None, keep: int
+    folder: Path,
+    data: Path | None,
+    classes: str | None,
+    score_every: int | None,
+    keep: int,
+    **others: Any,
 ) -> None:
     """Notes what a resumed run needs besides its experiment: options of `annlib train`."""
     place = None if data is None else {"given": str(data), "path": str(Path(data).resolve())}
     options = {"data": place, "classes": classes, "score_every": score_every, "keep": keep}
+    options |= others
     write_atomically(folder / OPTIONS, to_json(options))
 
 
