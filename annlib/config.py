@@ -132,8 +132,9 @@ def typed(value: Any, hint: Any) -> Any:
         parts = value if isinstance(value, list) else [value]
         if options[-1] is Ellipsis or len(parts) == len(options):
             return tuple(typed(part, options[0]) for part in parts)
-    elif hint is float and type(value) in (int, float) and isfinite(value) and value >= 0:
-        return float(value)
+    elif hint is float:
+        if type(value) in (int, float) and isfinite(value) and value >= 0:
+            return float(value)
     elif type(value) is hint and (hint is not int or value >= 0):
         return value
     raise ValueError(getattr(hint, "__name__", hint) if not options else hint)
@@ -150,12 +151,10 @@ def with_settings(experiment: Experiment, settings: Iterable[str]) -> Experiment
         name, _, text = setting.partition("=")
         part, _, field = name.strip().partition(".")
         try:
-            (value,) = values = tomllib.loads(f"_ = [{text}]")["_"]
+            values = tomllib.loads(f"_ = [{text}]")["_"]
         except tomllib.TOMLDecodeError:
-            value = text.strip()  # a word, without its quotation marks
-        except ValueError:
-            value = values
-        tables.setdefault(part, {})[field] = value
+            values = [text.strip()]  # a word, without its quotation marks
+        tables.setdefault(part, {})[field] = values[0] if len(values) == 1 else values
     return with_tables(experiment, tables, "--set")
 
 

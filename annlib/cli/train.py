@@ -228,7 +228,6 @@ class Train:
         """The run, new or read from its folder, and its data."""
         from annlib.data.datasets import open_data
         from annlib.engine.distributed import is_main
-        from annlib.engine.optimization import poly_lr
         from annlib.engine.runs import record_options
         from annlib.engine.trainer import Trainer, fit_classes
 
@@ -262,10 +261,10 @@ class Train:
             told.append("All weights begin random. ImageNet's: --backbone reference")
         recipe = experiment.train
         if recipe.warmup >= recipe.iterations and not self.resume:
-            rate = poly_lr(recipe.iterations - 1, replace(recipe, power=0.0)) / recipe.base_lr
+            share = recipe.iterations / (recipe.warmup + 1)
             told.append(
                 f"Warm-up takes {recipe.warmup} steps, so that {recipe.iterations} steps reach "
-                f"{100 * rate:.0f} % of the rate: --set train.warmup={recipe.iterations // 10}"
+                f"{100 * share:.0f} % of the rate: --set train.warmup={recipe.iterations // 10}"
             )
         if is_main():
             print("".join(f"{line}\n" for line in told), end="", flush=True)
