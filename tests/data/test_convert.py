@@ -158,6 +158,7 @@ def test_coco_polygons_and_run_lengths(tmp_path: Path) -> None:
     assert names == ["background", "car", "tree"]
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of pycocotools
 def test_compressed_run_lengths_need_pycocotools(tmp_path: Path) -> None:
     mask = np.zeros(SIZE, np.uint8, order="F")
     mask[1:4, 2:7] = 1
