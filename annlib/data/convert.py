@@ -321,29 +321,21 @@ def find_classes(given: str | None, source: Path) -> DatasetSpec | None:
     return folder_spec(path.parent, path.name) if given or path.is_file() else None
 
 
-@dataclass
-class Meaning:
-    """What the codes of a data set mean."""
-
-    names: list[str]
-    palette: list[tuple[int, int, int]]
-    index: dict[int, int]  # code -> class index, or 255
-    said: str
-
-
-def meaning(codes: Counter, found: Recognised, given: DatasetSpec | None, shift: int) -> Meaning:
-    """Classes, and the class of each code; codes that it lacks are unknown.
+def meaning(
+    codes: Counter, found: Recognised, given: DatasetSpec | None, shift: int
+) -> tuple[DatasetSpec, dict[int, int], str]:
+    """The classes, code -> class index or 255, where unknown codes are missing, and how it is read.
 
     Raises ValueError for colours without a list.
     """
     colours = {code for code in codes if code >= COLOUR}
     as_grey = {code: code & 255 for code in colours if len({*code.to_bytes(4)[1:]}) == 1}
-    if len(as_grey) == len(colours) and not (given and {*map(rgb, colours)} <= {*given.palette}):
-        values = {code: as_grey.get(code, code) for code in codes}  # grey saved as RGB
-    else:
-        values = {code: code for code in codes}
+    if len(as_grey) != len(colours) or (given and {*map(rgb, colours)} <= {*given.palette}):
+        as_grey = {}
+    values = {code: as_grey.get(code, code) for code in codes}  # grey saved as RGB is values
     spec = given or found.spec
     present = {*values.values()}
+    own_pair = spec and spec.num_classes == 2 and not spec.ignored and not spec.label_values
     if found.has_names and given:  # by name
         to = {n: i for i, n in enumerate(given.class_names)}
         index = {i: to[n] for i, n in enumerate(found.spec.class_names) if n in to}
@@ -359,12 +351,9 @@ def meaning(codes: Counter, found: Recognised, given: DatasetSpec | None, shift:
             )
         index = {int(COLOUR + np.dot(c, (65536, 256, 1))): i for i, c in enumerate(spec.palette)}
         said = "colours, by the class list"
-    elif present == {0, 255} and 255 not in (spec.class_values if spec else ()):
+    elif present == {0, 255} and (spec is None or own_pair):
         spec = spec or spec_with([BACKGROUND, "foreground"])
-        if spec.num_classes == 2 and not spec.ignored:
-            index, said = {0: 0, 255: 1}, f"0 is {spec.class_names[0]}, 255 {spec.class_names[1]}"
-        else:
-            index, said = {v: i for i, v in enumerate(spec.class_values)}, "values"
+        index, said = {0: 0, 255: 1}, f"0 is {spec.class_names[0]}, 255 {spec.class_names[1]}"
     elif spec:
         index = {v: i for i, v in enumerate(spec.class_values)} | dict.fromkeys(spec.ignored, 255)
         said = f"values, the classes of {spec.name}"
@@ -378,7 +367,7 @@ def meaning(codes: Counter, found: Recognised, given: DatasetSpec | None, shift:
         shifted = {v - shift: i for v, i in index.items() if v != IGNORE_INDEX}
         index = {v: IGNORE_INDEX for v in present if v + shift < 0} | shifted | {255: IGNORE_INDEX}
     index = {code: index[value] for code, value in values.items() if value in index}
-    return Meaning([*spec.class_names], [*spec.palette], index, said)
+    return spec, index, said
 
 
 def rgb(code: int) -> tuple[int, int, int]:
@@ -424,26 +413,26 @@ def convert(
                 f"The labels up to {sample.image.name} hold over {MOST_CODES} different values or "
                 "colours: these are photos, instances, or labels that were resized smoothly."
             )
-    means = meaning(total, found, given, shift)
+    spec, index, said = meaning(total, found, given, shift)
     pixels, notes = sum(total.values()), []
-    if unknown := [code for code, _ in total.most_common() if code not in means.index]:
+    if unknown := [code for code, _ in total.most_common() if code not in index]:
         share = 100 * sum(total[code] for code in unknown) / pixels
         text = ", ".join(described(code, found) for code in unknown[:5])
         text = f"{text}{', ...' * (len(unknown) > 5)} ({share:.1f} % of the pixels)"
         if not ignore_unknown:
-            first = min(total) == 1 and unknown == [len(means.names)]
+            first = min(total) == 1 and unknown == [spec.num_classes]
             hint = " Labels that begin at 1: --shift -1." if first else ""
             raise ValueError(
                 f"The class list lacks {text}. Add them to it (--classes FILE), or let them count "
                 f"as not labelled: --ignore-unknown.{hint}"
             )
-        means.index |= dict.fromkeys(unknown, IGNORE_INDEX)
+        index |= dict.fromkeys(unknown, IGNORE_INDEX)
         notes.append(f"Not labelled (255) now: {text}")
-    if absent := [name for name in ignore if name not in means.names]:
-        raise ValueError(f"--ignore {absent[0]!r}: the classes are {', '.join(means.names)}.")
-    kept = [i for i, name in enumerate(means.names) if name not in ignore]
+    if absent := [name for name in ignore if name not in spec.class_names]:
+        raise ValueError(f"--ignore {absent[0]!r}: the classes are {', '.join(spec.class_names)}.")
+    kept = [i for i, name in enumerate(spec.class_names) if name not in ignore]
     place = {old: new for new, old in enumerate(kept)}
-    index = {code: place.get(old, IGNORE_INDEX) for code, old in means.index.items()}
+    index = {code: place.get(old, IGNORE_INDEX) for code, old in index.items()}
     if not 2 <= len(kept) <= IGNORE_INDEX:
         raise ValueError(f"{len(kept)} classes are left: 2 to {IGNORE_INDEX} are possible.")
     how = divide(found.samples, val_share, seed)
@@ -464,7 +453,7 @@ def convert(
             values, inverse = np.unique(codes := sample.codes(), return_inverse=True)
             table = np.array([index[value] for value in values.tolist()], np.uint8)
             Image.fromarray(table[inverse].reshape(codes.shape)).save(label)
-        lines = [" ".join([means.names[i], *map(str, means.palette[i])]) for i in kept]
+        lines = [" ".join([spec.class_names[i], *map(str, spec.palette[i])]) for i in kept]
         lines += ["ignore 255"] * (IGNORE_INDEX in index.values())
         (folder / "classes.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
     splits = Counter(sample.split for sample in found.samples)
@@ -472,15 +461,13 @@ def convert(
     for code, number in total.items():
         counts[index[code]] += number
     shares = [
-        f"  {100 * counts[i] / pixels:6.2f} %  {means.names[old]}" for old, i in place.items()
+        f"  {100 * counts[i] / pixels:6.2f} %  {spec.class_names[old]}" for old, i in place.items()
     ]
     shares += [f"  {100 * counts[IGNORE_INDEX] / pixels:6.2f} %  (not labelled, 255)"]
     left = [f"Left out: {len(found.left_out)}"] * bool(found.left_out)
     left += [f"- {one}" for one in found.left_out[:10]]
     divided = ", ".join(f"{split} {splits[split]}" for split in ("train", "val", "test"))
-    return "\n".join(
-        [f"{found.form}: {means.said}", f"Pairs: {divided} ({how})", *shares, *notes, *left]
-    )
+    return "\n".join([f"{found.form}: {said}", f"Pairs: {divided} ({how})", *shares, *notes, *left])
 
 
 def described(code: int, found: Recognised) -> str:
