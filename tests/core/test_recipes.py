@@ -30,7 +30,7 @@ def test_torchmetrics_agrees(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     run(("", "torchmetrics"))
 
 
-@pytest.mark.slow
+@pytest.mark.all
 @pytest.mark.filterwarnings("ignore")  # torch.compile's own
 def test_large_recipes_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
