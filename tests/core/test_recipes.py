@@ -33,5 +33,8 @@ def test_torchmetrics_agrees(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.all
 @pytest.mark.filterwarnings("ignore")  # torch.compile's own
 def test_large_recipes_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(
+        "TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "compiled")
+    )  # no other's leftovers
     monkeypatch.chdir(tmp_path)
     run(("", "slow"))

@@ -65,6 +65,7 @@ def built(source: Path, what: str) -> Path:
 
 
 @pytest.mark.all
+@pytest.mark.timeout(900)  # a minute where nothing else runs
 @pytest.mark.filterwarnings("default")  # of tarfile, from Python 3.12 on
 def test_commands_and_a_lesson_run_from_the_wheel_alone(tmp_path: Path) -> None:
     for name in tracked():
