@@ -1,7 +1,8 @@
 """annlib: Asymmetric Non-local Neural Networks for semantic segmentation, to be read and taught.
 
 The names that a notebook starts with. Each is imported on first use, so that `import annlib` costs
-nothing. What needs torchvision, matplotlib or Jupyter is imported from its own module.
+nothing. What needs matplotlib or Jupyter is imported from its own module.
+docs/recipes.md uses the names.
 """
 
 from importlib import import_module
@@ -9,6 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # what editors and type checkers read
     from annlib.config import IGNORE_INDEX, ModelConfig, TestConfig, TrainConfig
+    from annlib.course.attention import attention_of, capture_attention
+    from annlib.data.io import normalise
+    from annlib.data.loader import make_loader
     from annlib.engine.inference import make_label_predictor, make_predictor
     from annlib.engine.metrics import ConfusionMatrix, Scores, evaluate
     from annlib.engine.optimization import make_optimizer, poly_lr, segmentation_loss, train
@@ -17,10 +21,15 @@ if TYPE_CHECKING:  # what editors and type checkers read
     from annlib.model.build import build_model, load_model, shipped_model
     from annlib.model.fused import fuse_for_inference, fuse_for_training
     from annlib.model.hub import load_published
+    from annlib.model.layers import freeze
     from annlib.published_experiments import ZOO, published
 
+__version__ = "0.1.0"
 HOMES = {
     "annlib.config": ("IGNORE_INDEX", "ModelConfig", "TestConfig", "TrainConfig"),
+    "annlib.course.attention": ("attention_of", "capture_attention"),
+    "annlib.data.io": ("normalise",),
+    "annlib.data.loader": ("make_loader",),
     "annlib.engine.metrics": ("ConfusionMatrix", "Scores", "evaluate"),
     "annlib.engine.inference": ("make_label_predictor", "make_predictor"),
     "annlib.engine.optimization": ("make_optimizer", "poly_lr", "segmentation_loss", "train"),
@@ -29,6 +38,7 @@ HOMES = {
     "annlib.model.build": ("build_model", "load_model", "shipped_model"),
     "annlib.model.fused": ("fuse_for_inference", "fuse_for_training"),
     "annlib.model.hub": ("load_published",),
+    "annlib.model.layers": ("freeze",),
     "annlib.published_experiments": ("ZOO", "published"),
 }
 __all__ = [name for names in HOMES.values() for name in names]

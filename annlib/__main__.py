@@ -7,9 +7,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from annlib import __version__
 from annlib.cli.common import exit_codes, parse
 
-TABLES = (Path(__file__).parent / "cli" / "commands.toml").read_text(encoding="utf-8")
+TABLES = Path(__file__).with_name("cli").joinpath("commands.toml").read_text(encoding="utf-8")
 COMMANDS, SUCCESSORS = tomllib.loads(TABLES).values()
 HELP = """\
 usage: annlib COMMAND [OPTIONS]
@@ -29,6 +30,9 @@ def read_command(words: list[str]) -> Any:
         print(HELP.format(commands="\n".join(lines)), file=sys.stdout if words else sys.stderr)
         sys.exit(0 if words else 2)
     name, *rest = words
+    if name == "--version":
+        print(f"annlib {__version__}")
+        sys.exit(0)
     if name not in COMMANDS:
         old = next((o for o in (" ".join(words[:2]), name) if o in SUCCESSORS), None)
         nearest = difflib.get_close_matches(name, COMMANDS, 1)

@@ -1,8 +1,11 @@
 """Configuration of an experiment: frozen dataclasses for model, data, training, tests, runtime."""
 
-from dataclasses import dataclass
-from math import inf
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+import tomllib
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from math import inf, isfinite
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 IGNORE_INDEX = 255  # label of a pixel that counts neither in the loss nor in a score
 
@@ -138,3 +141,72 @@ def fits(value: object, kind: Any) -> bool:
     if kind is float and type(value) in (int, float):
         return abs(value) < inf
     return kind is Any or type(value) is kind
+
+
+def typed(value: Any, hint: Any) -> Any:
+    """A value of TOML as a field of that type has it. Raises ValueError, or TypeError."""
+    options = get_args(hint)
+    if get_origin(hint) is Literal:
+        if value in options:
+            return value
+    elif get_origin(hint) in (Union, UnionType):
+        if value == "none" and NoneType in options:
+            return None
+        return typed(value, next(option for option in options if option is not NoneType))
+    elif get_origin(hint) is tuple:
+        parts = value if isinstance(value, list) else [value]
+        if options[-1] is Ellipsis or len(parts) == len(options):
+            return tuple(typed(part, options[0]) for part in parts)
+    elif hint is float:
+        if type(value) in (int, float) and isfinite(value) and value >= 0:
+            return float(value)
+    elif type(value) is hint and (hint is not int or value >= 0):
+        return value
+    raise ValueError(getattr(hint, "__name__", hint) if not options else hint)
+
+
+def with_settings(experiment: Experiment, settings: Iterable[str]) -> Experiment:
+    """The experiment with other values of fields, such as "train.base_lr=0.02".
+
+    A sequence is written with commas: data.crop_size=256,256. Raises ValueError for a field that
+    does not exist or would have no effect, and for a value of another type.
+    """
+    tables: dict[str, dict[str, Any]] = {}
+    for setting in settings:
+        name, _, text = setting.partition("=")
+        part, _, field = name.strip().partition(".")
+        try:
+            values = tomllib.loads(f"_ = [{text}]")["_"]
+        except tomllib.TOMLDecodeError:
+            values = [text.strip()]  # a word, without its quotation marks
+        tables.setdefault(part, {})[field] = values[0] if len(values) == 1 else values
+    return with_tables(experiment, tables, "--set")
+
+
+def with_tables(experiment: Experiment, tables: dict[str, Any], place: str) -> Experiment:
+    """As `with_settings`, from {"train": {"base_lr": 0.02}}.  place: where they were written"""
+    for part, values in tables.items():
+        if part not in ("model", "data", "train", "test") or not isinstance(values, dict):
+            raise ValueError(f"{place}: {part!r} is not model, data, train or test.")
+        before = getattr(experiment, part)
+        hints, changed = get_type_hints(type(before)), {}
+        for name, value in values.items():
+            if name not in hints:
+                known = ", ".join(hints)
+                raise ValueError(f"{place}: there is no {part}.{name}. {part} has {known}.")
+            if (part, name) == ("model", "num_classes"):
+                raise ValueError(f"{place}: model.num_classes comes from the class list.")
+            try:
+                changed[name] = typed(value, hints[name])
+            except (ValueError, TypeError) as error:
+                raise ValueError(
+                    f"{place}: {part}.{name} is {value!r}, but has to be {error} and not "
+                    f"negative, such as {getattr(before, name)!r}."
+                ) from error
+            if name in ("iterations", "batch_size", "label_stride") and changed[name] < 1:
+                raise ValueError(f"{place}: {part}.{name} is {value!r}: give 1 or more.")
+        if "class_weights" in changed and "balance_classes" not in tables.get("data", {}):
+            # or `fit_classes` would overwrite them
+            experiment = replace(experiment, data=replace(experiment.data, balance_classes=False))
+        experiment = replace(experiment, **{part: replace(getattr(experiment, part), **changed)})
+    return experiment

@@ -1,8 +1,18 @@
 """Experiments on data that everybody has: Balloon Town, and a folder of images."""
 
+import tomllib
 from dataclasses import replace
+from pathlib import Path
 
-from annlib.config import DataConfig, Experiment, Head, ModelConfig, TestConfig, TrainConfig
+from annlib.config import (
+    DataConfig,
+    Experiment,
+    Head,
+    ModelConfig,
+    TestConfig,
+    TrainConfig,
+    with_tables,
+)
 from annlib.published_experiments import NAMES, look_up
 
 HEADS: tuple[Head, ...] = ("fcn", "ppm", "nonlocal", "apnb", "ann")
@@ -92,6 +102,18 @@ LAPTOP: dict[str, Experiment] = {
     e.name: e for make in (town, photos, streets) for e in map(make, HEADS)
 }
 FULL_SIZE: dict[str, Experiment] = {e.name: e for e in (TOWN_R50, PHOTOS_R50)}
+
+
+def read_experiment_file(path: Path) -> Experiment:
+    """The experiment of a TOML file: `base = "photos_ann"`, then tables such as [train]."""
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not TOML: {error}.") from error
+    if not isinstance(base := tables.pop("base", None), str):
+        raise ValueError(f'{path} must begin with the experiment it changes: base = "photos_ann"')
+    name = tables.pop("name", path.stem)
+    return replace(with_tables(find_experiment(base), tables, str(path)), name=str(name))
 
 
 def find_experiment(name: str) -> Experiment:

@@ -1,10 +1,11 @@
-"""Writes a file or a folder whole or not at all."""
+"""Where the lessons and data of the project are; writes a file or a folder whole or not at all."""
 
 import json
 import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from importlib.resources import files
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -41,6 +42,17 @@ def what_came_instead(start: bytes) -> str:
     if start.lstrip(b"\xef\xbb\xbf \t\r\n")[:9].lower().startswith((b"<!doctype", b"<html")):
         return " It is a web page, such as of a login or an error: download the file itself."
     return ""
+
+
+PACKAGE = Path(str(files("annlib")))
+# Holds data/ and notebooks/: a checkout, or their copy in an installed wheel.
+PROJECT = PACKAGE / "project" if (PACKAGE / "project").is_dir() else PACKAGE.parent
+IS_CHECKOUT = PACKAGE.parent == PROJECT
+
+
+def in_project(path: Path) -> Path:
+    """The path itself if it exists, else that of the project's file, if that exists."""
+    return path if path.exists() or not (PROJECT / path).exists() else PROJECT / path
 
 
 def write_atomically(path: Path, content: bytes) -> None:

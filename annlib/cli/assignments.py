@@ -9,8 +9,8 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from annlib.cli.common import at_least_one
+from annlib.files import PROJECT
 
-ROOT = Path(__file__).parents[2]  # of the project, so that the command works from any folder
 OWN = ("A1", "A2", "A3")
 
 
@@ -38,7 +38,7 @@ class Release:
     def run(self) -> None:
         from annlib.grader.release import release
 
-        print(release(ROOT, named(self.assignment), self.out, self.points))
+        print(release(PROJECT, named(self.assignment), self.out, self.points))
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Export:
     def run(self) -> None:
         from annlib.grader.release import export
 
-        print(export(ROOT, named(self.assignment), self.out))
+        print(export(PROJECT, named(self.assignment), self.out))
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,7 @@ class Grade:
             user=user,
         )
         if not self.share:
-            book = book._replace(similar=similar(whole, template(ROOT, assignment)))
+            book = book._replace(similar=similar(whole, template(PROJECT, assignment)))
             written = write_all(counted, reweighted(results, counted), out, book)
             print("\n".join(map(str, written)))
 

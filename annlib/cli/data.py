@@ -33,10 +33,16 @@ class Check:
 
         from annlib.data import check
         from annlib.data.datasets import is_one_part, spec_of
+        from annlib.data.folders import locate
 
         if self.sample is not None:
             at_least_one("--sample", self.sample)
-        spec = spec_of("folder", self.root, None if self.name == "folder" else self.name)
+        try:
+            spec = spec_of("folder", self.root, None if self.name == "folder" else self.name)
+            if self.name == "folder" and locate(self.root, "folder") is None:
+                raise FileNotFoundError(f"{self.root} holds neither train/images nor images.")
+        except FileNotFoundError as error:
+            raise FileNotFoundError(f"{error}{check.converter(self.root)}") from error
         whole = spec.layout == "folder" and is_one_part(self.root, "train")
         checked, bar = [], partial(tqdm, unit="pair", leave=False)
         for split in ("",) if whole else ("train", "val"):
@@ -132,4 +138,45 @@ class WriteScenes:
         print(f"{self.count} scenes in {self.folder}")
 
 
-COMMANDS = {"check": Check, "prepare": Prepare, "mimic": Mimic, "scenes": WriteScenes}
+@dataclass(frozen=True)
+class Convert:
+    """Make a folder to train on from labels as other tools save them.
+
+    COCO and LabelMe JSON, colours (with a class list), palette images of Pascal VOC, ids of
+    Cityscapes, masks of 0 and 255, 16-bit images, TIFF and npy; in nested folders, with or without
+    splits, also with lists such as train.txt. A file that is not written as our label files are is
+    never guessed: the command says what is unclear.
+    """
+
+    source: Annotated[Positional[Path], arg(name="from")]
+    """The folder as it is. Nothing in it changes."""
+    target: Annotated[Positional[Path], arg(name="to")]
+    """A new or empty folder."""
+    classes: str | None = None
+    """File with lines `name` or `name red green blue`, or a built-in list such as camvid."""
+    ignore: tuple[str, ...] = ()
+    """Classes that do not count, for example void."""
+    ignore_unknown: bool = False
+    """Values and colours that the class list lacks do not count."""
+    shift: int = 0
+    """Added to label values, for example -1 for labels that begin at 1."""
+    val_share: float = 0.2
+    """Share of the images for val, if the data are not divided."""
+    seed: int = 0
+    """Of the division."""
+
+    def run(self) -> None:
+        from annlib.data.convert import convert
+
+        options = (self.classes, self.ignore, self.ignore_unknown, self.shift)
+        print(convert(self.source, self.target, *options, self.val_share, self.seed))
+        print(f"Written: {self.target}. Look at it: annlib data check folder {self.target}")
+
+
+COMMANDS = {
+    "check": Check,
+    "convert": Convert,
+    "prepare": Prepare,
+    "mimic": Mimic,
+    "scenes": WriteScenes,
+}

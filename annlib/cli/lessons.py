@@ -1,6 +1,9 @@
-"""annlib lessons: builds and executes the notebooks of the course."""
+"""annlib lessons and annlib course: builds, executes and hands out the notebooks of the course."""
 
+import json
 import os
+import shlex
+import shutil
 import sys
 import webbrowser
 from dataclasses import dataclass
@@ -10,7 +13,22 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional
 
+from annlib.files import IS_CHECKOUT, PACKAGE, PROJECT, all_or_nothing
+
 HERE = Path()
+NOT_HANDED_OUT = ("source", "solutions", "teaching", "rubric.json", "README.md", "RUBRIC.md")
+NOT_HANDED_OUT += ("*.saved-*", ".*")
+README = """\
+# The course of annlib {version}
+
+Start JupyterLab in this folder and open the first lesson:
+
+    jupyter lab --LabApp.app_settings_dir={settings} 00_start_here.ipynb
+
+{lessons}
+
+`annlib sweep jobs/heads_and_seeds.json` runs a notebook for each combination of a grid.
+"""
 
 
 @dataclass(frozen=True)
@@ -55,12 +73,18 @@ class Run:
     def run(self) -> None:
         from annlib.course.running.release import release
 
+        if self.record and not IS_CHECKOUT:
+            raise ValueError(
+                "--record keeps numbers in data/results/lessons of a checkout, and this annlib was "
+                "installed from a wheel: leave --record out, or clone the project."
+            )
         root = self.data_root and str(Path(self.data_root).resolve())
         optional = {"data_root": root, "experiment": self.experiment}
         parameters = {"mode": self.mode, "device": self.device, "seed": self.seed}
         parameters |= {name: value for name, value in optional.items() if value}
         say, options = partial(print, flush=True), (self.jobs, self.resume, self.record)
-        findings = release(HERE, self.out, parameters, say, self.lessons, *options)
+        here = HERE if (HERE / "notebooks/source").is_dir() else PROJECT
+        findings = release(here, self.out, parameters, say, self.lessons, *options)
         if sys.stdout.isatty() and not os.environ.get("CI"):
             webbrowser.open((self.out / "index.html").resolve().as_uri())
         if findings:  # the last lines on the screen
@@ -86,7 +110,8 @@ class Slides:
     def run(self) -> None:
         from annlib.course.running.release import chosen, write_slides
 
-        name = chosen(HERE, (self.lesson,))[0].stem
+        here = HERE if (HERE / "notebooks/source").is_dir() else PROJECT
+        name = chosen(here, (self.lesson,))[0].stem
         notebook = self.executed / f"solutions/{name}.ipynb"
         if not notebook.exists():
             raise FileNotFoundError(
@@ -94,7 +119,38 @@ class Slides:
                 f"Run `annlib lessons run {self.lesson}` first, or name its folder: --executed."
             )
         path = self.out / f"{name}.html"
-        print(f"{write_slides(notebook, path, HERE / 'notebooks')} slides: {path}")
+        print(f"{write_slides(notebook, path, here / 'notebooks')} slides: {path}")
+
+
+@dataclass(frozen=True)
+class Course:
+    """Write the lessons to fill in, and the grids for annlib sweep, into a new folder."""
+
+    folder: Annotated[Path, Positional]
+    """A new or empty folder."""
+    solutions: bool = False
+    """For teachers: the solved notebooks, too, in the folder solutions."""
+
+    def run(self) -> None:
+        from annlib import __version__
+
+        lessons = PROJECT / "notebooks"
+        left_out = [name for name in NOT_HANDED_OUT if name != "solutions" or not self.solutions]
+        with all_or_nothing(self.folder) as folder:
+            shutil.copytree(
+                lessons, folder, ignore=shutil.ignore_patterns(*left_out), dirs_exist_ok=True
+            )
+            notebooks = sorted(folder.glob("*.ipynb"))
+            heads = [json.loads(one.read_bytes())["cells"][0]["source"] for one in notebooks]
+            titles = ["".join(text).partition("\n")[0].lstrip("# ") for text in heads]
+            pairs = zip(titles, notebooks, strict=True)
+            listed = "\n".join(f"- [{title}]({one.name})" for title, one in pairs)
+            settings = shlex.quote(str(PACKAGE / "course/jupyterlab"))
+            text = README.format(version=__version__, settings=settings, lessons=listed)
+            (folder / "README.md").write_text(text, encoding="utf-8")
+        print(
+            f"{len(notebooks)} lessons in {self.folder}. {self.folder}/README.md says how to begin."
+        )
 
 
 COMMANDS = {"build": Build, "run": Run, "slides": Slides}

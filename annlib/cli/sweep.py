@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from tyro.conf import Positional
 
 from annlib.cli.common import at_least_one
+from annlib.files import in_project
 
 if TYPE_CHECKING:
     from annlib.course.sweeping import Grid, Outcome
@@ -46,7 +47,7 @@ class Sweep:
         at_least_one("--jobs", self.jobs)
         if (self.only is not None) + self.count + self.table > 1:
             raise ValueError("--only, --count and --table are three different things: give one.")
-        grid = read_grid(self.grid)
+        grid = read_grid(in_project(self.grid))
         if self.count:
             print(len(grid.combinations))
         elif self.only is None:

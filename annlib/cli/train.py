@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 from tyro.conf import Positional, arg
 
 from annlib.cli import common
-from annlib.config import Experiment, Precision, RuntimeConfig
+from annlib.config import Experiment, Precision, RuntimeConfig, with_settings
+from annlib.published_experiments import ZOO
 
 if TYPE_CHECKING:
     import torch
@@ -34,7 +35,13 @@ class Train:
     """
 
     experiment: Positional[str | None] = None
-    """A name that `annlib list` shows, for example balloon_ann or photos_ann."""
+    """A name that `annlib list` shows, for example photos_ann; or a TOML file: base =
+    "photos_ann", then tables [model], [data], [train], [test]."""
+    set: tuple[str, ...] = ()
+    """Other values, for example train.base_lr=0.02 train.warmup=20 train.class_weights=1,1,3
+    data.crop_size=256,256. annlib/config.py lists the fields."""
+    init: Path | None = None
+    """First weights: a checkpoint of the same network, also for another number of classes."""
     resume: Annotated[tuple[Path, ...] | None, arg(metavar="RUN")] = None
     """Resume the run in this folder, instead of a new one."""
     data: Path | None = None
@@ -70,6 +77,10 @@ class Train:
     """Steps between two validations; published rows: a tenth of the steps."""
     keep: int = 0
     """How many validated checkpoints to keep, besides the last and the best."""
+    save_every: int | None = None
+    """Steps between two checkpoints, 200 if not given: what a kill may cost."""
+    patience: int | None = None
+    """Stop after so many validations in a row without a better mIoU; with --score-every."""
 
     def run(self) -> None:
         """Raises KeyboardInterrupt when stopped by Ctrl-C or SIGTERM, with everything saved."""
@@ -79,7 +90,6 @@ class Train:
         from annlib.engine.distributed import init_distributed, is_main, world_size
         from annlib.engine.inference import choose_device
         from annlib.engine.metrics import score_table
-        from annlib.published_experiments import ZOO
 
         def say(text: str) -> None:
             if is_main():
@@ -97,6 +107,7 @@ class Train:
                 bar = tqdm(total=total, initial=trainer.step, disable=not is_main())
                 options = {"workers": self.workers, "keep": command.keep, "bar": bar}
                 options["validate_every"] = command.score_every or default
+                options |= {"save_every": command.save_every, "patience": command.patience}
                 try:
                     with common.interruptible() as interrupted, bar:
                         options["on_step"] = lambda step: interrupted()
@@ -111,6 +122,11 @@ class Train:
                 say(f"Stopped after {trainer.step} of {total} steps; saved {trainer.checkpoint}")
                 say(resume)
                 raise KeyboardInterrupt  # as noted by `interruptible`
+            if trainer.step < total:
+                say(
+                    f"Stopped after {trainer.step} of {total} steps: no better mIoU in "
+                    f"{command.patience} validations. best.safetensors holds the best."
+                )
             say(score_table(scores, splits.spec.class_names))
             say(f"Saved {trainer.checkpoint}")
             if is_main() and find_spec("matplotlib"):  # many GPU machines lack it
@@ -125,16 +141,25 @@ class Train:
         A resumed run's settings come from its folder. Raises ValueError for options that contradict
         each other or a resumed run.
         """
-        from annlib.experiments import find_experiment
+        from annlib.experiments import find_experiment, read_experiment_file
 
         common.at_least_one("--accumulate", self.accumulate)
-        if self.score_every is not None:
-            common.at_least_one("--score-every", self.score_every)
+        for name in ("score_every", "save_every", "patience"):
+            if (number := getattr(self, name)) is not None:
+                common.at_least_one(as_options([name]), number)
         if self.resume is not None:
             return self.of_resumed_run()
         if self.experiment is None:
             raise ValueError("Name an experiment (`annlib list` shows them), or --resume RUN.")
-        experiment = find_experiment(self.experiment)
+        if self.experiment.endswith(".toml"):
+            experiment = read_experiment_file(Path(self.experiment))
+        else:
+            experiment = find_experiment(self.experiment)
+        experiment = with_settings(experiment, self.set)
+        if self.patience and not self.score_every and experiment.name not in ZOO:
+            raise ValueError("--patience counts validations: give --score-every, too.")
+        if self.init and self.backbone:
+            raise ValueError("--init holds the weights of the backbone, too: leave out --backbone.")
         if self.iterations is not None and (self.iterations < 1 or self.minutes is not None):
             raise ValueError("Give --iterations (at least 1) or --minutes, not both.")
         if self.minutes is not None and not 0 < self.minutes < inf:
@@ -147,6 +172,11 @@ class Train:
         model = experiment.model
         if self.backbone == "torchvision":  # its networks begin with one large convolution
             model = replace(model, stem="plain")
+        elif self.backbone and Path(self.backbone).is_file():
+            from annlib.model.hub import read_weights, stem_of
+
+            path = Path(self.backbone)
+            model = replace(model, stem=stem_of(read_weights(path), path))
         out = self.out or Path("runs") / f"{experiment.name}-seed{recipe.seed}"
         # torchrun starts a whole group again when one of its processes has died
         restarts = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
@@ -169,7 +199,7 @@ class Train:
 
         (folder,) = self.resume
         experiment = read_experiment(folder)
-        options, free = {"data": None}, {"data", "classes", "score_every", "keep"}
+        options, free = {"data": None}, {"data", "classes", "score_every", "keep", "save_every"}
         if (folder / OPTIONS).exists():  # not in runs of version 0.1
             options, free = read_json(folder / OPTIONS), set()
             options.pop("images", None)  # compared when the run starts
@@ -201,7 +231,6 @@ class Train:
         from annlib.engine.distributed import is_main
         from annlib.engine.runs import record_options
         from annlib.engine.trainer import Trainer, fit_classes
-        from annlib.published_experiments import ZOO
 
         splits = open_data(experiment.data, self.data, self.classes)
         if not self.resume:
@@ -216,14 +245,35 @@ class Train:
                 print(f"{1000 * seconds:.0f} ms a step: {plan}", flush=True)
             experiment = replace(experiment, train=replace(experiment.train, iterations=iterations))
         trainer = Trainer(experiment, splits.spec, self.out, device, bool(self.resume), runtime)
-        source = self.backbone or ("reference" if experiment.name in ZOO else "none")
+        source = self.backbone or (
+            "reference" if experiment.name in ZOO and not self.init else "none"
+        )
         if source != "none" and not self.resume:
             from annlib.model.hub import load_backbone
 
             load_backbone(trainer.model, source)
+        told = []
+        if self.init and not self.resume:
+            from annlib.model.checkpoint import initialise, load
+
+            fresh = initialise(trainer.model, load(self.init))
+            told.append(f"Weights of {self.init}; random: {', '.join(fresh) or 'none'}")
+        elif source == "none" and experiment.model.depth >= 50 and not self.resume:
+            told.append("All weights begin random. ImageNet's: --backbone reference")
+        recipe = experiment.train
+        if recipe.warmup >= recipe.iterations and not self.resume:
+            share = recipe.iterations / (recipe.warmup + 1)
+            told.append(
+                f"Warm-up takes {recipe.warmup} steps, so that {recipe.iterations} steps reach "
+                f"{100 * share:.0f} % of the rate: --set train.warmup={recipe.iterations // 10}"
+            )
         if is_main():
+            print("".join(f"{line}\n" for line in told), end="", flush=True)
+            others = {"save_every": self.save_every, "patience": self.patience}
+            others |= {"init": self.init and str(self.init)}
             images = checksum_of_names(splits.train)
-            record_options(self.out, self.data, self.classes, self.score_every, self.keep, images)
+            places = self.data, self.classes
+            record_options(self.out, *places, self.score_every, self.keep, images, **others)
         return trainer, splits
 
     def resume_command(self, folder: Path, processes: int) -> str:

@@ -26,11 +26,12 @@ from IPython.display import display
 
 from annlib.engine.inference import choose_device
 from annlib.experiments import find_experiment
+from annlib.files import PROJECT
 
 if TYPE_CHECKING:  # importing it takes a second, which lessons can spare
     from nbformat import NotebookNode
 
-ROOT = Path(__file__).parents[2]  # of the project
+ROOT = PROJECT  # with data/ and notebooks/
 LINE = 88  # letters
 MODES = ("quick", "learn", "full")
 PARAMETERS = ("mode", "device", "seed", "data_root", "experiment")

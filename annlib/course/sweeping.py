@@ -16,7 +16,7 @@ from IPython.display import display
 from annlib.course import lesson
 from annlib.engine.metrics import table
 from annlib.engine.results import provenance, to_json, write_results
-from annlib.files import read_json, write_atomically
+from annlib.files import in_project, read_json, write_atomically
 
 if TYPE_CHECKING:  # pandas and Jupyter take seconds, which a lesson without a table can spare
     from pandas import DataFrame
@@ -54,7 +54,7 @@ def read_grid(path: Path) -> Grid:
         form = '{"notebook": "...ipynb", "base": {}, "grid": {}}'
         raise ValueError(f"{path} must hold {form}.")
     lesson.refuse_unknown(told, ("notebook", "base", "grid", "runs"), path.name)
-    places = [Path(told["notebook"]), path.parent / told.pop("notebook")]
+    places = [in_project(Path(told["notebook"])), path.parent / told.pop("notebook")]
     if not (found := [place for place in places if place.is_file()]):
         raise FileNotFoundError(f"The notebook is neither {' nor '.join(map(str, places))}.")
     return make_grid(found[0], **({"grid": {}} | told))

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from annlib.config import IGNORE_INDEX
 from annlib.data.classes import BALLOON_TOWN, CAMVID, CITYSCAPES, DatasetSpec
+from annlib.data.convert import recognise
 from annlib.data.datasets import read_pair
 from annlib.data.folders import Pairs, find_pairs, label_files, locate, shared_labels, visible
 from annlib.data.io import read_lines
@@ -106,12 +107,14 @@ def check_split(
         return torch.bincount(values.flatten(), minlength=256), tuple(values.shape), digest
 
     indices, intact, sizes, digests = evenly(len(images), sample), [], set(), {}
+    similar: dict[str, list[str]] = {}  # problems that differ in the file only
     pixels, occurs = torch.zeros(2, 256, dtype=torch.int64)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         results = progress(pool.map(inspect, indices), desc=split, total=len(indices))
         for index, found in zip(indices, results, strict=True):
             if isinstance(found, str):
-                problems.append(found)
+                same = similar.setdefault(found.replace(str(labels[index]), ""), [])
+                same.append(found)
                 continue
             counts, size, digest = found
             pixels += counts
@@ -120,6 +123,8 @@ def check_split(
             intact.append(index)
             digests[digest] = images[index]
 
+    for first, *others in similar.values():
+        problems.append(first + f" ({len(others)} more files like it.)" * bool(others))
     first_unlike = CITYSCAPES.class_names.index("traffic light")  # ids from here on exceed 18
     if spec == CITYSCAPES and pixels[:255].sum() and not pixels[first_unlike:255].sum():
         problems.append(
@@ -158,6 +163,15 @@ def read_checksums(path: Path) -> dict[str, str]:
     if not all(len(parts) == 2 and len(parts[0]) == 64 for parts in lines):
         raise ValueError(f"{path} must hold lines of a SHA-256 (64 digits) and a file name.")
     return {name.lstrip("*"): digest for digest, name in lines}
+
+
+def converter(root: Path) -> str:
+    """A sentence that names the command that converts the labels in a folder, if it knows them."""
+    if not root.is_dir() or (found := recognise(root)) is None:
+        return ""
+    return (
+        f" It holds {found.form}: `annlib data convert {root} NEW_FOLDER` makes a data set of it."
+    )
 
 
 def changed_files(root: Path, checksums: dict[str, str]) -> list[str]:

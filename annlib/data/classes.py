@@ -73,7 +73,7 @@ class DatasetSpec:
         return table
 
 
-def folder_spec(root: Path) -> DatasetSpec:
+def folder_spec(root: Path, name: str = "classes.txt") -> DatasetSpec:
     """The classes of a folder, from its classes.txt, index 0 first.
 
     A line holds `name` or `name red green blue`. The forms of other tools are read, too:
@@ -82,7 +82,7 @@ def folder_spec(root: Path) -> DatasetSpec:
     that label files hold 255 for class 1. Raises FileNotFoundError for a missing file, ValueError
     with file, line and remedy for a line that could be misread.
     """
-    path = root / "classes.txt"
+    path = root / name
     if not path.is_file():
         raise FileNotFoundError(
             f"There is no {path}. It names the classes, index 0 first, one line each: "

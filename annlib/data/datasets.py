@@ -86,6 +86,14 @@ def check_values(values: Tensor, spec: DatasetSpec, path: Path) -> None:
         else "Values like these come from colours saved as grey, or from labels that were resized "
         "smoothly or saved as JPEG. Labels are indices: make them again, resized to the nearest."
     )
+    own = spec.layout == "folder" and spec.name not in BUILT_IN
+    if own and unknown == [spec.num_classes] and 0 not in present:
+        cause = "Do the labels begin at 1? `annlib data convert FROM TO --shift -1` corrects that."
+    elif own and len(unknown) == 1:
+        cause = (
+            f"If {unknown[0]} means that a pixel is not labelled, add the line `ignore "
+            f"{unknown[0]}` to classes.txt. {cause}"
+        )
     listed = ", ".join(map(str, unknown[:5])) + (", ..." if len(unknown) > 5 else "")
     raise ValueError(
         f"{path} holds the label {listed}, but {spec.name} has {spec.num_classes} classes: its "

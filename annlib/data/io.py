@@ -97,7 +97,7 @@ def read_label_file(path: Path) -> tuple[Tensor, list[int]]:
     if image.mode not in ("L", "P", "1"):
         raise ValueError(
             f"{path} has mode {image.mode}, but labels hold one class index of 0..255 per pixel "
-            "(8-bit grey or palette PNG). Coloured labels have to be converted to indices first."
+            "(8-bit grey or palette PNG). `annlib data convert` makes indices of other forms."
         )
     values = np.array(image, dtype=np.uint8)
     if image.format == "PNG" and image.mode == "L":

@@ -14,9 +14,9 @@ from typing import Any
 
 import torch
 
-from annlib.model.checkpoint import write_atomically
+from annlib.files import PACKAGE, write_atomically
 
-CHECKOUT = Path(__file__).parents[2]
+CHECKOUT = PACKAGE.parent
 GIT_SECONDS = 10  # a slower git (on a network drive, for example) is not waited for
 
 

@@ -105,6 +105,7 @@ def record_options(
     score_every: int | None,
     keep: int,
     images: str | None = None,
+    **others: Any,
 ) -> None:
     """Notes what a resumed run needs besides its experiment: options of `annlib train`.
 
@@ -121,7 +122,8 @@ def record_options(
             f"checksum {images}, it had {before}. Every batch would be another one. Put back what "
             "was added, removed or renamed, or start a new run (--out)."
         )
-    write_atomically(path, to_json(options | {"images": images or before}))
+    options |= others | {"images": images or before}
+    write_atomically(path, to_json(options))
 
 
 def record_start(folder: Path, step: int, device: torch.device, compute: RuntimeConfig) -> None:

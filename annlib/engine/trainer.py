@@ -95,6 +95,11 @@ def fit_classes(experiment: Experiment, splits: DatasetSplits) -> Experiment:
         pixels = label_pixels(splits.train)
         if problem := training_problem(pixels, spec):
             raise ValueError(f"{spec.name} cannot be trained on: {problem}")
+        if recipe.class_weights and len(recipe.class_weights) != spec.num_classes:
+            raise ValueError(
+                f"train.class_weights has {len(recipe.class_weights)} values, but {spec.name} has "
+                f"{spec.num_classes} classes: {', '.join(spec.class_names)}."
+            )
         if experiment.data.balance_classes:
             recipe = replace(recipe, class_weights=class_balance(pixels, spec))
     return replace(experiment, model=model, train=recipe)
@@ -155,8 +160,8 @@ class Trainer:
     def resume(self) -> None:
         if not self.checkpoint.exists():
             raise FileNotFoundError(
-                f"{self.folder} holds no checkpoint: its run ended before the first one (there is "
-                f"one every {SAVE_EVERY} steps). Start it again without --resume."
+                f"{self.folder} holds no checkpoint: its run ended before the first one (they are "
+                "--save-every steps apart). Start it again without --resume."
             )
         checkpoint = load(self.checkpoint)
         first = experiment_from(checkpoint.notes["experiment"])  # fills in newer fields
@@ -186,13 +191,16 @@ class Trainer:
         workers: int = 0,
         validate_every: int | None = None,
         keep: int = 0,
+        save_every: int | None = None,
+        patience: int | None = None,
         on_step: Callable[[Step], bool | None] | None = None,
         bar: "tqdm | None" = None,
     ) -> Scores | None:
         """Trains to the last step, or until on_step returns True in any process; saves the state.
 
         val_data is scored every `validate_every` steps and after the last one; `keep` of these
-        checkpoints are kept besides the best. bar: shows steps and validations. Returns the last
+        checkpoints are kept besides the best. patience: stops after so many validations in a row
+        without a better mIoU. bar: shows steps and validations. Returns the last
         scores, None if there are none.
         Raises FloatingPointError, with the images of the batch, for a loss that is not finite.
         """
@@ -203,6 +211,8 @@ class Trainer:
         loader = batches(self.experiment, train_data, self.device, workers, self.step)
         model = wrap_model(self.model, self.device, self.compute)
         total, anywhere = recipe.iterations, any_rank if world_size() > 1 else bool
+        is_own = self.folder is not None
+        mious = [line["miou"] for line in runs.read_validations(self.folder)] if is_own else []
         steps = train(model, self.optimizer, loader, recipe, self.step, self.compute, self.scaler)
         try:
             started = time.perf_counter()
@@ -215,13 +225,16 @@ class Trainer:
                 if self.folder is not None and step.number % RECORD_EVERY == 0 and is_main():
                     line = {"step": step.number, "loss": round(float(step.loss), 6), "lr": step.lr}
                     runs.append_line(self.folder / runs.HISTORY, line)
-                if step.number % SAVE_EVERY == 0:
+                if step.number % (save_every or SAVE_EVERY) == 0:
                     self.save()
                 is_due = validate_every and step.number % validate_every == 0
                 if val_data is not None and is_due and step.number < total:
                     scores = self.validate(val_data, keep)
                     if bar is not None and is_main():
                         bar.write(f"step {step.number}: {summary_line(scores)}")
+                    mious.append(scores.miou)
+                    if patience and max(mious[:-patience], default=-1) >= max(mious[-patience:]):
+                        return scores
                 if bar is not None:
                     bar.update()
                     if step.number % LOG_EVERY == 0:

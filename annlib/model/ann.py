@@ -1,7 +1,7 @@
 """The whole network: backbone -> AFNB -> reduce -> APNB -> classifier."""
 
 from math import ceil
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor, nn, promote_types
@@ -71,6 +71,10 @@ class ANN(nn.Module):
 
     `annlib.model.fused` has faster twins of it. Reference: mmseg/models/decode_heads/ann_head.py.
     """
+
+    if TYPE_CHECKING:  # or an editor takes what model(images) returns for Any
+
+        def __call__(self, images: Tensor, size: tuple[int, int] | None = None) -> Logits: ...
 
     def __init__(self, config: ModelConfig):
         super().__init__()

@@ -5,11 +5,12 @@ from pathlib import Path
 import torch
 
 from annlib.config import ModelConfig
+from annlib.files import PROJECT
 from annlib.model.ann import ANN
 from annlib.model.baselines import Baseline
 from annlib.model.checkpoint import Checkpoint, load
 
-SHIPPED = Path(__file__).parents[2] / "data" / "weights"
+SHIPPED = PROJECT / "data" / "weights"
 
 
 def build_model(config: ModelConfig) -> ANN | Baseline:

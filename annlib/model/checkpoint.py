@@ -145,6 +145,25 @@ def refuse_pickle(path: Path) -> None:
         )
 
 
+def initialise(model: nn.Module, checkpoint: Checkpoint) -> list[str]:
+    """Loads all weights but those of classifiers for another number of classes.  -> their names
+
+    Raises ValueError for weights of another network.
+    """
+    ours, theirs = asdict(model.config), asdict(checkpoint.config)
+    free = ("num_classes", "dropout", "align_corners")
+    if differing := [name for name in ours if name not in free and ours[name] != theirs[name]]:
+        listed = ", ".join(f"{name} {theirs[name]} there, {ours[name]} here" for name in differing)
+        raise ValueError(
+            f"{checkpoint.path} belongs to another model: {listed}. Choose the experiment that it "
+            f"was trained by, or set --set model.{differing[0]}={theirs[differing[0]]} and so on."
+        )
+    state = model.state_dict()
+    fitting = {k: v for k, v in checkpoint.model.items() if v.shape == state[k].shape}
+    model.load_state_dict(fitting, strict=False)
+    return [name for name in state if name not in fitting]
+
+
 def restore(
     checkpoint: Checkpoint, model: nn.Module, optimizer: torch.optim.Optimizer | None = None
 ) -> None:

@@ -134,8 +134,14 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         raise ValueError(
             f"{path} holds no table of weights, neither itself nor as 'state_dict': {found}."
         )
-    wrapped = all(key.startswith("module.") for key in weights)  # saved inside DataParallel
-    return {key.removeprefix("module.") if wrapped else key: weights[key] for key in weights}
+    broken = [k for k, v in weights.items() if v.is_floating_point() and not v.isfinite().all()]
+    if broken:
+        raise ValueError(
+            f"{path} holds NaN or infinite weights ({', '.join(broken[:3])}): its training failed, "
+            "or it is damaged. Take an earlier checkpoint."
+        )
+    wrapped = all(key.startswith("module.") for key in weights)  # saved from DataParallel or DDP
+    return {key.removeprefix("module.") if wrapped else key: v for key, v in weights.items()}
 
 
 def load_strictly(module: nn.Module, weights: Mapping[str, Tensor], path: Path) -> None:

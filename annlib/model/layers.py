@@ -1,5 +1,7 @@
 """Convolution blocks and channel dropout, with their initial weights."""
 
+from types import MethodType
+
 from torch import Tensor, nn
 
 
@@ -24,6 +26,12 @@ def classifier(in_channels: int, num_classes: int) -> nn.Conv2d:
     nn.init.normal_(conv.weight, std=0.01)
     nn.init.zeros_(conv.bias)
     return conv
+
+
+def freeze(module: nn.Module) -> None:
+    """Keeps weights and batch-norm statistics as they are, also after train() of the whole."""
+    module.requires_grad_(False).eval()
+    module.train = MethodType(lambda self, mode=True: self, module)
 
 
 class ChannelDropout(nn.Dropout2d):

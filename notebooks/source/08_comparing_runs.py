@@ -238,7 +238,7 @@ lists = lesson.pick(
 )
 grid = make_grid(job, lists, base, runs=[{"pool_scales": "1,3,6;8"}])
 rehearsal = tempfile.TemporaryDirectory()
-folder = lesson.pick(Path(rehearsal.name), ROOT / "runs/lesson-08", ROOT / "runs/lesson-08-full")
+folder = lesson.pick(Path(rehearsal.name), Path("runs/lesson-08"), Path("runs/lesson-08-full"))
 assert len({one.name for one in grid.combinations}) == len(grid.combinations)
 print(f"{len(grid.combinations)} runs; they differ in {', '.join(grid.varied)}")
 

@@ -312,3 +312,45 @@ def test_threads_are_set(annlib) -> None:
         assert torch.get_num_threads() == 1
     finally:
         torch.set_num_threads(before)
+
+
+def test_other_values_are_recorded_and_a_resumed_run_has_them(annlib) -> None:
+    words = ("train", "balloon_ann", "--out", "r", "--save-every", 2, "--set")
+    settings = ("train.base_lr=0.02", "train.iterations=3", "data.crop_size=32,48")
+    with stopped_after(2, FULL_DISK):
+        failure(annlib, *words, *settings)
+    values = json.loads(Path("r/experiment.json").read_bytes())
+    assert values["train"]["base_lr"] == 0.02 and values["data"]["crop_size"] == [32, 48]
+    assert load(Path("r/last.safetensors")).step == 2
+    told = failure(annlib, "train", "--resume", "r", "--set", "train.base_lr=1")
+    assert "leave out --set" in told
+    annlib("train", "--resume", "r")
+    assert load(Path("r/last.safetensors")).step == 3
+
+
+def test_fine_tuning_keeps_all_but_the_classifiers(annlib, checkpoint: Path) -> None:
+    photos_of_twelve_classes()
+    options = ("--data", "photos", "--iterations", 1, "--init", checkpoint, "--out", "r")
+    printed = annlib("train", "photos_ann", *options, "--set", "train.base_lr=0")
+    fresh = "classifier.weight, classifier.bias, auxiliary.classifier.weight"
+    assert f"Weights of {checkpoint}; random: {fresh}" in printed
+    before, after = load(checkpoint).model, load(Path("r/last.safetensors")).model
+    assert torch.equal(before["reduce.0.weight"], after["reduce.0.weight"])
+    assert after["classifier.weight"].shape[0] == 12
+    told = failure(annlib, "train", "balloon_ppm", "--init", checkpoint, "--out", "other")
+    assert "belongs to another model: pool_scales" in told or "head ann there" in told
+
+
+def test_patience_ends_a_run_that_gets_no_better(annlib) -> None:
+    words = ("train", "balloon_ann", "--iterations", 9, "--score-every", 1, "--out", "r")
+    printed = annlib(*words, "--patience", 2, "--set", "train.base_lr=0")
+    assert "no better mIoU in 2 validations" in printed
+    scores = [line["miou"] for line in read_validations(Path("r"))]
+    assert len(scores) < 9 and max(scores[:-2]) >= max(scores[-2:])
+    told = failure(annlib, "train", "balloon_ann", "--patience", 2, "--out", "s")
+    assert "give --score-every" in told
+
+
+def test_warm_up_longer_than_the_training_is_told(annlib) -> None:
+    printed = annlib("train", "balloon_ann", "--iterations", 5, "--out", "r")
+    assert "Warm-up takes 50 steps, so that 5 steps reach 10 % of the rate" in printed

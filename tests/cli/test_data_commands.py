@@ -133,3 +133,25 @@ def test_prepared_benchmark_is_told(annlib) -> None:
         "voc12aug is ready in voc: train 8 images, val 4 images.\n"
         "To check it: annlib data check voc12aug voc\n"
     )
+
+
+def test_check_names_the_converter_of_labels_that_it_recognises(annlib) -> None:
+    write_scenes("town", 3)
+    Path("town/classes.txt").unlink()
+    Path("town/labels").rename("town/masks")
+    told = failure(annlib, "data", "check", "folder", "town")
+    assert "images with label files: `annlib data convert town NEW_FOLDER`" in told
+    printed = annlib("data", "convert", "town", "new", "--classes", "balloon_town")
+    assert "Pairs: train 2, val 1, test 0" in printed
+    annlib("data", "check", "folder", "new")
+
+
+def test_label_of_no_class_is_told_once_with_the_line_that_ignores_it(annlib, capsys) -> None:
+    write_scenes("town", 2)
+    lines = Path("town/classes.txt").read_text().splitlines()
+    Path("town/classes.txt").write_text("\n".join(lines))
+    for path in Path("town/labels").iterdir():
+        Image.fromarray(np.where(np.asarray(Image.open(path)) == 0, 99, 1).astype("u1")).save(path)
+    failure(annlib, "data", "check", "folder", "town")
+    printed = capsys.readouterr().out
+    assert printed.count("`ignore 99`") == 1 and "(1 more files like it.)" in printed

@@ -1,13 +1,22 @@
 """Experiments: unchangeable, found by name, and the same after a trip through JSON."""
 
 import json
+import re
 from dataclasses import FrozenInstanceError, asdict, fields, replace
+from pathlib import Path
 
 import pytest
 import torch
 
-from annlib.config import Experiment, ModelConfig, experiment_from
-from annlib.experiments import FULL_SIZE, HEADS, LAPTOP, PPM_SCALES, find_experiment
+from annlib.config import Experiment, ModelConfig, experiment_from, with_settings
+from annlib.experiments import (
+    FULL_SIZE,
+    HEADS,
+    LAPTOP,
+    PPM_SCALES,
+    find_experiment,
+    read_experiment_file,
+)
 from annlib.model.build import build_model
 from annlib.published_experiments import ROWS, ZOO
 
@@ -108,3 +117,53 @@ def test_full_size_experiments_are_the_published_network_and_recipe(
     assert experiment.model == replace(row.model, num_classes=classes)
     assert experiment.train == replace(row.train, iterations=experiment.train.iterations)
     assert find_experiment(experiment.name) is experiment
+
+
+def test_settings_have_the_type_of_their_field() -> None:
+    words = "train.base_lr=1 data.crop_size=256,128 model.pool_scales=6 train.clip_norm=none"
+    words += " train.optimizer=sgd data.color_jitter=true train.class_weights=1,2.5"
+    found = with_settings(LAPTOP["photos_ann"], words.split())
+    recipe, data = found.train, found.data
+    assert recipe.base_lr == 1.0 and isinstance(recipe.base_lr, float)
+    assert data.crop_size == (256, 128) and found.model.pool_scales == (6,)
+    assert (recipe.clip_norm, recipe.optimizer, data.color_jitter) == (None, "sgd", True)
+    assert recipe.class_weights == (1.0, 2.5) and not data.balance_classes
+    assert replace(found, model=ALL[0].model, train=ALL[0].train, data=ALL[0].data) == replace(
+        LAPTOP["photos_ann"], model=ALL[0].model, train=ALL[0].train, data=ALL[0].data
+    )
+
+
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        ("train.lr=0.1", "there is no train.lr. train has iterations, base_lr"),
+        ("recipe.base_lr=0.1", "'recipe' is not model, data, train or test"),
+        ("train.base_lr=fast", "'fast', but has to be float"),
+        ("train.base_lr=-1", "-1, but has to be float and not negative"),
+        ("train.base_lr=nan", "has to be float"),
+        ("train.iterations=1.5", "has to be int"),
+        ("train.iterations=0", "give 1 or more"),
+        ("train.optimizer=adam", "'sgd', 'adamw'"),
+        ("data.crop_size=256", "has to be tuple"),
+        ("data.color_jitter=1", "has to be bool"),
+        ("model.num_classes=3", "comes from the class list"),
+        ("train.base_lr", "has to be float"),
+    ],
+)
+def test_settings_without_effect_or_sense_are_refused(setting: str, told: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(told)):
+        with_settings(LAPTOP["photos_ann"], [setting])
+
+
+def test_experiment_file_changes_a_known_experiment(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text('base = "photos_ppm"\n[train]\nbase_lr = 0.5\n[test]\nscales = [0.5, 1]\n')
+    found, base = read_experiment_file(path), LAPTOP["photos_ppm"]
+    assert found.name == "mine" and found.test.scales == (0.5, 1.0)
+    assert found.train == replace(base.train, base_lr=0.5) and found.model == base.model
+    path.write_text("[train]\nbase_lr = 0.5\n")
+    with pytest.raises(ValueError, match='base = "photos_ann"'):
+        read_experiment_file(path)
+    path.write_text("base =")
+    with pytest.raises(ValueError, match="is not TOML"):
+        read_experiment_file(path)

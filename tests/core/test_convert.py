@@ -232,3 +232,18 @@ def test_counters_of_batches_may_be_missing() -> None:
     weights = {k: v for k, v in other.state_dict().items() if "num_batches" not in k}
     load_strictly(module, weights, Path("a.pth"))
     assert torch.equal(module[0].weight, other[0].weight)
+
+
+def test_prefix_of_data_parallel_is_removed_when_all_names_have_it(tmp_path: Path) -> None:
+    path, weight = tmp_path / "w.pth", torch.ones(2)
+    torch.save({"state_dict": {"module.a": weight, "module.b": weight}}, path)
+    assert list(read_weights(path)) == ["a", "b"]
+    torch.save({"module.a": weight, "b": weight}, path)
+    assert list(read_weights(path)) == ["module.a", "b"]
+
+
+def test_weights_that_are_not_finite_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "w.pth"
+    torch.save({"a": torch.ones(2), "b": torch.tensor([1, float("nan")])}, path)
+    with pytest.raises(ValueError, match=r"NaN or infinite weights \(b\)"):
+        read_weights(path)

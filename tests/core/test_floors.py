@@ -12,7 +12,7 @@ import annlib
 PACKAGE = Path(annlib.__file__).parent
 LAYERS = {"data": 1, "model": 1, "engine": 2, "course": 3, "grader": 4}
 LAYERS |= {"assignments": 5, "cli": 6, "__main__": 7}  # assignments: in the folder course
-LAYERS["__init__"] = 3  # offers names of the layers below to notebooks
+LAYERS["__init__"] = 4  # offers names of the layers below to notebooks
 STANDARD_LIBRARY_ONLY = ("config", "published_experiments", "experiments")
 NOTEBOOK_PACKAGES = {"matplotlib", "seaborn", "ipywidgets", "anywidget", "IPython", "nbformat"}
 NOTEBOOK_PACKAGES |= {"nbclient", "nbconvert", "papermill", "jupytext"}

@@ -1,0 +1,250 @@
+"""annlib data convert: labels of other tools become the same labels in our layout."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.path import Path as Outline
+from PIL import Image
+
+from annlib.data.classes import folder_spec
+from annlib.data.convert import convert, inside, recognise
+from annlib.data.datasets import SegmentationFolder
+from annlib.data.transforms import to_tensors
+
+SIZE = (6, 8)
+NUMBERS = np.random.default_rng(0)
+LABELS = [NUMBERS.integers(0, 3, SIZE, dtype=np.uint8) for _ in range(5)]
+COLOURS = np.array([(0, 0, 0), (200, 10, 10), (10, 200, 10)], np.uint8)
+LIST = "sky 0 0 0\nroad 200 10 10\ncar 10 200 10\n"
+
+
+def photo(path: Path, seed: int = 0) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 256, (*SIZE, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path)
+
+
+def save(path: Path, labels: np.ndarray, palette: bytes = b"") -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".npy":
+        return np.save(path, labels)
+    image = Image.fromarray(labels)
+    if palette:
+        image.putpalette(palette)
+    image.save(path)
+
+
+def converted(target: Path, split: str) -> list[np.ndarray]:
+    """The labels of a split, read as training reads them."""
+    data = SegmentationFolder(target, folder_spec(target), split, to_tensors)
+    return [data.read(i)[1].numpy() for i in range(len(data))]
+
+
+def in_one_folder(root: Path, form: str) -> None:
+    """Five photos and labels of one form, not divided."""
+    for i, labels in enumerate(LABELS):
+        photo(root / f"images/{i}.jpg", i)
+        if form == "colour":
+            save(root / f"masks/{i}_mask.png", COLOURS[labels])
+        elif form == "binary":
+            save(root / f"masks/{i}.png", np.where(labels > 0, 255, 0).astype(np.uint8))
+        elif form == "sixteen bits":
+            save(root / f"masks/{i}.png", labels.astype(np.uint16))
+        elif form == "npy":
+            save(root / f"masks/{i}.npy", labels.astype(np.int64))
+        elif form == "palette":
+            save(root / f"masks/{i}.png", labels, COLOURS.tobytes())
+        elif form == "other palette":  # the same colours under other indices
+            save(root / f"masks/{i}.png", (labels + 1) % 3, COLOURS[[2, 0, 1]].tobytes())
+        elif form == "from 1":
+            save(root / f"masks/{i}.tif", labels + 1)
+
+
+@pytest.mark.parametrize(
+    ("form", "options"),
+    [
+        ("colour", {"classes": "list.txt"}),
+        ("binary", {}),
+        ("sixteen bits", {}),
+        ("npy", {}),
+        ("palette", {"classes": "list.txt"}),
+        ("other palette", {"classes": "list.txt"}),
+        ("from 1", {"classes": "list.txt", "shift": -1}),
+    ],
+)
+def test_each_form_of_labels_keeps_its_classes(
+    form: str, options: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("list.txt").write_text(LIST)
+    in_one_folder(Path("from"), form)
+    report = convert(Path("from"), Path("to"), val_share=0.4, seed=1, **options)
+    assert "train 3, val 2" in report
+    for split in ("train", "val"):
+        paths = sorted(Path("to", split, "labels").iterdir())
+        for path, found in zip(paths, converted(Path("to"), split), strict=True):
+            labels = LABELS[int(path.stem)]
+            expected = labels > 0 if form == "binary" else labels
+            assert np.array_equal(found, expected)
+    assert convert(Path("from"), Path("again"), val_share=0.4, seed=1, **options) == report
+    same = [sorted(p.name for p in Path(f, "val/images").iterdir()) for f in ("to", "again")]
+    assert same[0] == same[1]
+
+
+def test_nested_folders_and_their_splits_are_kept(tmp_path: Path) -> None:
+    root = tmp_path / "from"
+    for i, split in enumerate(("training", "training", "validation", "test")):
+        photo(root / f"img_dir/{split}/street{i % 2}/0.png", i)
+        save(root / f"ann_dir/{split}/street{i % 2}/0_label.png", LABELS[i])
+    assert "train 2, val 1, test 1" in convert(root, tmp_path / "to")
+    assert np.array_equal(converted(tmp_path / "to", "train")[1], LABELS[1])
+    assert [p.name for p in (tmp_path / "to/test/labels").iterdir()] == ["street1_0.png"]
+
+
+def test_voc_and_its_lists(tmp_path: Path) -> None:
+    root, lists = tmp_path / "VOC2012", tmp_path / "VOC2012/ImageSets/Segmentation"
+    for i in range(3):
+        photo(root / f"JPEGImages/{i}.jpg", i)
+        save(root / f"SegmentationClass/{i}.png", np.where(LABELS[i] == 2, 255, LABELS[i]))
+        save(root / f"SegmentationObject/{i}.png", LABELS[i] + 9)
+    photo(root / "JPEGImages/9.jpg")
+    lists.mkdir(parents=True)
+    (lists / "train.txt").write_text("0\n1\n")
+    (lists / "val.txt").write_text("2\n")
+    report = convert(root, tmp_path / "to")
+    assert "train 2, val 1" in report and "JPEGImages/9.jpg: no label file" in report
+    assert "aeroplane" in (tmp_path / "to/classes.txt").read_text()
+    expected = np.where(LABELS[2] == 2, 255, LABELS[2])
+    assert np.array_equal(converted(tmp_path / "to", "val")[0], expected)
+
+
+def test_cityscapes_ids(tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        photo(tmp_path / f"c/leftImg8bit/{split}/bonn/bonn_0_leftImg8bit.png")
+        ids = np.array([[0, 7, 33], [8, 11, 1]], np.uint8)
+        save(tmp_path / f"c/gtFine/{split}/bonn/bonn_0_gtFine_labelIds.png", ids)
+        save(tmp_path / f"c/gtFine/{split}/bonn/bonn_0_gtFine_color.png", COLOURS[ids % 3])
+    convert(tmp_path / "c", tmp_path / "to")
+    label = Image.open(tmp_path / "to/val/labels/bonn_0.png")
+    assert np.asarray(label).tolist() == [[255, 0, 18], [1, 2, 255]]
+
+
+def coco(root: Path, split: str, mark: dict) -> None:
+    photo(root / f"{split}2017/0.jpg")
+    image = {"id": 7, "file_name": "0.jpg", "height": SIZE[0], "width": SIZE[1]}
+    marks = [{"image_id": 7, "category_id": 3, "area": 9} | one for one in (mark,)]
+    marks.append({"image_id": 7, "category_id": 1, "segmentation": [[0, 0, 2, 0, 2, 1, 0, 1]]})
+    kinds = [{"id": 3, "name": "tree"}, {"id": 1, "name": "car"}]
+    path = root / f"annotations/instances_{split}2017.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"images": [image], "annotations": marks, "categories": kinds}))
+
+
+def test_coco_polygons_and_run_lengths(tmp_path: Path) -> None:
+    expected = np.zeros(SIZE, np.uint8)
+    expected[1:4, 2:7] = 2
+    flat = expected.T.ravel() > 0
+    counts = [len(run) for run in np.split(flat, np.flatnonzero(np.diff(flat)) + 1)]
+    expected[0, :2] = 1
+    square = {"segmentation": [[2, 1, 7, 1, 7, 4, 2, 4]]}
+    coco(tmp_path / "from", "train", square)
+    coco(tmp_path / "from", "val", {"segmentation": {"size": SIZE, "counts": counts}, "iscrowd": 1})
+    assert "COCO JSON" in convert(tmp_path / "from", tmp_path / "to")
+    for split in ("train", "val"):
+        assert np.array_equal(converted(tmp_path / "to", split)[0], expected)
+    names = [line.split()[0] for line in (tmp_path / "to/classes.txt").read_text().splitlines()]
+    assert names == ["background", "car", "tree"]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of pycocotools
+def test_compressed_run_lengths_need_pycocotools(tmp_path: Path) -> None:
+    mask = np.zeros(SIZE, np.uint8, order="F")
+    mask[1:4, 2:7] = 1
+    packed = "d0L3"  # any text
+    try:
+        from pycocotools.mask import encode
+
+        packed = encode(mask)["counts"].decode()
+    except ModuleNotFoundError:
+        pass
+    for split in ("train", "val"):
+        coco(tmp_path / "from", split, {"segmentation": {"size": SIZE, "counts": packed}})
+    if packed == "d0L3":
+        with pytest.raises(ValueError, match="pip install pycocotools"):
+            convert(tmp_path / "from", tmp_path / "to")
+        return
+    convert(tmp_path / "from", tmp_path / "to")
+    assert np.array_equal(converted(tmp_path / "to", "val")[0] == 2, mask)
+
+
+def test_labelme_shapes(tmp_path: Path) -> None:
+    for i in range(2):
+        photo(tmp_path / f"from/{i}.png", i)
+        shapes = [
+            {"label": "roof", "points": [[1, 1], [6, 4]], "shape_type": "rectangle"},
+            {"label": "door", "points": [[2, 2], [4, 2], [4, 4], [2, 4]]},
+            {"label": "__ignore__", "points": [[7, 0], [8, 0], [8, 1], [7, 1]]},
+            {"label": "roof", "points": [[0, 0], [1, 5]], "shape_type": "line"},
+        ]
+        document = {"imagePath": f"{i}.png", "shapes": shapes}
+        (tmp_path / f"from/{i}.json").write_text(json.dumps(document))
+    report = convert(tmp_path / "from", tmp_path / "to")
+    assert "1 of the kind 'line'" in report
+    expected = np.zeros(SIZE, np.uint8)
+    expected[1:4, 1:6] = 2  # roof comes after door
+    expected[2:4, 2:4] = 1
+    expected[0, 7] = 255
+    assert np.array_equal(converted(tmp_path / "to", "val")[0], expected)
+
+
+def test_polygon_holds_the_pixels_whose_centre_it_holds() -> None:
+    for _ in range(20):
+        points = NUMBERS.uniform(-3, 23, (3, 2))
+        centres = np.stack(np.meshgrid(np.arange(20) + 0.5, np.arange(17) + 0.5), -1)
+        expected = Outline(points).contains_points(centres.reshape(-1, 2)).reshape(17, 20)
+        assert np.array_equal(inside(points.ravel().tolist(), 17, 20), expected)
+
+
+@pytest.mark.parametrize(
+    ("form", "text", "options", "message"),
+    [
+        ("colour", None, {}, "--classes FILE"),
+        ("colour", "sky 0 0 0\nroad 200 10 10\n", {}, "lacks the colour 10 200 10"),
+        ("from 1", LIST, {}, "--shift -1"),
+        ("npy", LIST, {"ignore": ("tree",)}, "the classes are sky, road, car"),
+        ("npy", None, {"val_share": 0}, "between 0 and 1"),
+    ],
+)
+def test_what_is_unclear_is_asked(
+    form: str, text: str | None, options: dict, message: str, tmp_path: Path
+) -> None:
+    in_one_folder(tmp_path / "from", form)
+    if text:
+        (tmp_path / "list.txt").write_text(text)
+        options = options | {"classes": str(tmp_path / "list.txt")}
+    with pytest.raises(ValueError, match=message):
+        convert(tmp_path / "from", tmp_path / "to", **options)
+    assert not (tmp_path / "to").exists()
+
+
+def test_ignored_class_and_unknown_colours_become_255(tmp_path: Path) -> None:
+    in_one_folder(tmp_path / "from", "colour")
+    (tmp_path / "list.txt").write_text("sky 0 0 0\nroad 200 10 10\nsea 1 2 3\n")
+    options = {"ignore": ("sky",), "ignore_unknown": True}
+    report = convert(tmp_path / "from", tmp_path / "to", str(tmp_path / "list.txt"), **options)
+    assert "Not labelled (255) now: the colour 10 200 10" in report
+    for path, found in zip(
+        sorted((tmp_path / "to/train/labels").iterdir()),
+        converted(tmp_path / "to", "train"),
+        strict=True,
+    ):
+        assert np.array_equal(found, np.where(LABELS[int(path.stem)] == 1, 0, 255))
+
+
+def test_folder_without_labels_is_not_recognised(tmp_path: Path) -> None:
+    photo(tmp_path / "a.png")
+    assert recognise(tmp_path) is None
+    with pytest.raises(FileNotFoundError, match="Nothing to convert"):
+        convert(tmp_path, tmp_path / "to")
