@@ -232,7 +232,7 @@ def test_loss_that_is_no_number_is_noticed(small_model: ANN, splits: DatasetSpli
 
 def test_scores_that_are_no_numbers_are_noticed(small_model: ANN, splits: DatasetSplits) -> None:
     torch.nn.init.constant_(small_model.classifier.bias, nan)
-    with pytest.raises(ValueError, match="NaN"):
+    with pytest.raises(FloatingPointError, match="NaN"):
         check_evaluation(small_model, EXPERIMENT.test, splits.val)
 
 

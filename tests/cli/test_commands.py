@@ -122,7 +122,7 @@ def test_small_network_has_no_imagenet_weights(annlib) -> None:
 
 
 def test_finished_run_is_scored_again(annlib) -> None:
-    trained = annlib("train", "balloon_ppm", "--iterations", 1)
+    trained = annlib("train", "balloon_ppm", "--iterations", 1, "--set", "train.warmup=0")
     assert annlib("train", "--resume", "runs/balloon_ppm-seed0") == trained
 
 
@@ -250,7 +250,8 @@ def test_published_row_insists_on_its_own_data_set(annlib) -> None:
 
 
 def test_evaluation_repeats_the_scores_of_the_training(annlib) -> None:
-    trained = annlib("train", "balloon_apnb", "--iterations", 2, "--out", "run")
+    words = ("balloon_apnb", "--iterations", 2, "--set", "train.warmup=0", "--out", "run")
+    trained = annlib("train", *words)
     evaluated = annlib("evaluate", "run/last.safetensors")
     assert trained == evaluated + "Saved run/last.safetensors\n"
 

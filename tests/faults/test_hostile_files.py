@@ -373,7 +373,7 @@ def test_any_bytes_are_read_or_refused_by_the_readers_of_text(tmp_path: Path, bu
 # Notebooks
 
 
-def test_script_in_a_notebook_does_not_reach_the_pages_that_we_make() -> None:
+def test_script_in_a_notebook_does_not_reach_the_pages_that_we_make(tmp_path: Path) -> None:
     script = "<script>alert(1)</script>"
     cells = [
         nbformat.v4.new_markdown_cell(f"# Title {script}\n<img src=x onerror=alert(1)>"),
@@ -387,7 +387,7 @@ def test_script_in_a_notebook_does_not_reach_the_pages_that_we_make() -> None:
     cells[1].outputs[1].metadata = {"image/png": {"alt": f'"{script}'}}
     notebook = nbformat.v4.new_notebook(cells=cells)
     notebook.metadata["title"] = f"</title>{script}"
-    page = lesson_page(notebook, "lesson")
+    page = lesson_page(notebook, "lesson", tmp_path)
     assert "<script" not in page and "onerror=" not in page
     assert "&lt;script&gt;alert(1)" in page, "it is shown as text"
 

@@ -150,7 +150,7 @@ def test_the_index_has_the_lessons_of_earlier_calls(tmp_path: Path) -> None:
         tmp_path / "solutions", [tmp_path / "solutions/01_first.ipynb"]
     )
     assert latest.run.output.name == "02_second.ipynb"
-    page = release.publish([latest], tmp_path).read_text()
+    page = release.publish([latest], tmp_path, tmp_path).read_text()
     assert "01_first.html" in page and "02_second.html" in page
 
 

@@ -39,14 +39,14 @@ WRONG_COST = {
     "multiply-adds": cost("return 2 * (", "return (", "multiply-adds"),
     "no projections": cost("projections + output + products", "products", "projections forgotten"),
     "no products": cost(" + products", "", "products forgotten"),
-    "one product": cost("2 * asking * anchors", "asking * anchors", "one product"),
+    "one product": cost("2 * num_queries * anchors", "num_queries * anchors", "one product"),
     "levels not squared": cost("level**2 for", "level for", "levels not squared"),
     "finest only": cost(
         "sum(level**2 for level in levels)", "max(levels) ** 2", "finest level only"
     ),
-    "not sampled": cost("sum(level**2 for level in levels)", "answering", "not sampled"),
-    "one size": cost("2 * answering", "2 * asking", "one size for both"),
-    "sampled first": cost("2 * answering", "2 * anchors", "projected after sampling"),
+    "not sampled": cost("sum(level**2 for level in levels)", "num_low", "not sampled"),
+    "one size": cost("2 * num_low", "2 * num_queries", "one size for both"),
+    "sampled first": cost("2 * num_low", "2 * anchors", "projected after sampling"),
     "square": cost(
         "high[0] * high[1], low[0] * low[1]", "high[0] ** 2, low[0] ** 2", "height for width"
     ),
