@@ -55,10 +55,10 @@ PHOTO_DATA = DataConfig(
 PHOTO_RECIPE = replace(TOWN_RECIPE, iterations=1300, class_weights=())
 
 STREETS_MODEL = replace(PHOTO_MODEL, depth=25, width=128, dropout=0.1)
-STREETS_DATA = DataConfig(  # class weights cost 4 points: they make rare classes too frequent
-    "folder", (256, 352), (360, 480), batch_size=4, ratio_range=(0.75, 1.6)
+STREETS_DATA = replace(
+    PHOTO_DATA, crop_size=(256, 352), base_size=(360, 480), batch_size=4, ratio_range=(0.5, 2.0)
 )
-STREETS_RECIPE = replace(PHOTO_RECIPE, iterations=7_000, base_lr=4e-3)
+STREETS_RECIPE = replace(PHOTO_RECIPE, iterations=9_000, base_lr=4e-3)
 
 
 def with_head(model: ModelConfig, head: Head) -> ModelConfig:

@@ -11,6 +11,7 @@ from statistics import mean, stdev
 
 import torch
 from scipy.ndimage import label as connected
+from torch import nn
 
 from annlib.cli.common import at_least_one
 from annlib.config import IGNORE_INDEX, Experiment, Head, Precision, RuntimeConfig, TestConfig
@@ -73,6 +74,7 @@ def finished(
     options = (torch.device("cpu"), (run / "last.safetensors").exists(), RuntimeConfig(precision))
     trainer = Trainer(wanted, splits.spec, run, *options)
     trainer.fit(splits.train)
+    without_class_weights(trainer.model, wanted.train.class_weights)
     scores = trainer.evaluate(splits.val).scores()
     result = Result(
         wanted.model.head,
@@ -87,6 +89,17 @@ def finished(
     )
     write_atomically(run / RESULT, (json.dumps(asdict(result)) + "\n").encode())
     return result
+
+
+def without_class_weights(model: nn.Module, class_weights: Sequence[float]) -> None:
+    """Takes the class weights of the loss out of the scores, for the frequencies that classes have.
+
+    A loss with weights w learns scores that are log(w) too high, because a class of weight 2 counts
+    as if it were twice as frequent. Rare classes are then predicted too often.
+    """
+    if class_weights:
+        with torch.no_grad():
+            model.classifier.bias -= torch.tensor(class_weights).log()
 
 
 def finished_runs(runs: Sequence[Experiment], options: tuple, jobs: int) -> Iterator[Result]:
@@ -286,7 +299,8 @@ class Streets:
 class StreetWeights:
     """Write the network of a finished run of `annlib train streets_ann` to data/weights/.
 
-    Kernels are stored in float16; the validation scores are measured again with these weights.
+    Kernels are stored in float16, and the class weights of the loss are taken out of the scores.
+    The validation scores in the file are measured with these weights.
     """
 
     data: Path
@@ -316,6 +330,7 @@ class StreetWeights:
         )
         notes = {**checkpoint.notes, "command": f"{command} --data CAMVID", "notice": NOTICE}
         model = load_model(checkpoint)
+        without_class_weights(model, experiment.train.class_weights)
         for weights in model.parameters():
             if weights.ndim == 4:  # as in the file
                 weights.data = weights.half().float()

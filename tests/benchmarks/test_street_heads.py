@@ -18,7 +18,13 @@ from annlib.engine.evaluate import Evaluation
 from annlib.engine.predictor import find_network, segmenter
 from annlib.model.checkpoint import load
 from benchmarks import street_heads
-from benchmarks.street_heads import Streets, StreetWeights, correct_by_size, seeds_needed
+from benchmarks.street_heads import (
+    Streets,
+    StreetWeights,
+    correct_by_size,
+    seeds_needed,
+    without_class_weights,
+)
 
 
 def tiny_streets(head: Head, seed: int, depth: int, iterations: int) -> Experiment:
@@ -79,6 +85,19 @@ def test_correct_pixels_are_counted_by_the_size_of_their_object(
     found = correct_by_size(trainer, [(torch.zeros(3, 100, 100), labels)])
     large = 9000 - 4 - 49
     assert found == {"small": 0.5, "medium": 1.0, "large": pytest.approx((large - 100) / large)}
+
+
+def test_scores_without_class_weights_are_those_of_the_true_frequencies() -> None:
+    weights, frequent = (0.5, 1.0, 4.0), torch.tensor([0.6, 0.3, 0.1])
+    weighted = frequent * torch.tensor(weights)  # what a weighted loss is smallest for
+    model = nn.Module()
+    model.classifier = nn.Conv2d(1, 3, 1)
+    model.classifier.bias.data = (weighted / weighted.sum()).log()
+    without_class_weights(model, weights)
+    assert torch.allclose(model.classifier.bias.softmax(0), frequent)
+    bias = model.classifier.bias.clone()
+    without_class_weights(model, ())
+    assert torch.equal(model.classifier.bias, bias)
 
 
 def test_shipped_weights_are_half_as_large_and_say_their_own_score(streets: Path) -> None:
