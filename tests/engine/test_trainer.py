@@ -387,7 +387,7 @@ def test_memory_layout_changes_no_loss() -> None:
     assert len(set(plain)) == 3
 
 
-@pytest.mark.slow
+@pytest.mark.all
 @pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a C++ compiler on CPUs")
 def test_compiling_changes_no_loss() -> None:
     # Without dropout: compiled code draws the random numbers of its layers in another order.

@@ -379,6 +379,7 @@ def printed(path: Path) -> list[object]:
     return [[out.get("text") or out["data"] for out in cell.outputs] for cell in cells]
 
 
+@pytest.mark.all
 @pytest.mark.fault("kill -9 of lesson runs")
 @tries(1, 8)
 def test_lesson_runs_killed_at_random_moments_end_with_the_same_outputs(
@@ -406,6 +407,7 @@ def test_lesson_runs_killed_at_random_moments_end_with_the_same_outputs(
     record_property("tries", tries)
 
 
+@pytest.mark.all
 @pytest.mark.fault("kill -9 of a sweep")
 @tries(1, 8)
 def test_sweep_killed_at_random_moments_ends_with_the_same_table(
