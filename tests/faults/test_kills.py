@@ -1,7 +1,8 @@
 """SIGKILL at random moments: whatever is half done, the same command finishes it, and equally.
 
 The moments are drawn with a fixed seed over the length of an uninterrupted run. Processes are
-forked from this one, which has imported torch already. A few tries in `make test`, most in `all`.
+forked from this one, which has imported torch already. `make faults` runs them. In `make test` the
+tests of runs, evaluations, sweeps and grading hold one kill each.
 """
 
 import itertools
@@ -29,7 +30,7 @@ from annlib.download import download
 from annlib.engine import trainer
 from annlib.model.checkpoint import load
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(3000)]
+pytestmark = [pytest.mark.all, pytest.mark.timeout(3000)]
 STEPS = 24
 
 
