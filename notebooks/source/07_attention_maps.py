@@ -685,7 +685,7 @@ if street_net is not None:
 
 # %% [markdown]
 # Do not read the entropy of the photo without its control: a network with random weights can have very concentrated
-# attention, too. Now choose a pixel of the sky, of the roof, of a tree and of a person as the query. Try this, and write
+# attention, too. Now choose a pixel of the sky, of the roof, of a tree and of the lake as the query. Try this, and write
 # one sentence for each:
 #
 # 1. Block AFNB, then APNB: do queries of the same kind of object attend to the same cells? To which?
