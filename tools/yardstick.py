@@ -101,7 +101,7 @@ NOT_CORE = (
     "scenes",
     "prepar",
 )
-NOT_CORE += ("unpacking", "check", "contact_sheet", "synthetic", "mimic", "mini")
+NOT_CORE += ("convert", "unpacking", "check", "contact_sheet", "synthetic", "mimic", "mini")
 # End of the adapters.
 
 EXPLANATION = """\
