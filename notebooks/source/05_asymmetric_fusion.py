@@ -190,8 +190,8 @@ widgets.two_maps(ann, scene)
 #
 # ![AFNB: queries from the high-level map, keys and values from 110 anchors of the low-level map](diagrams/afnb.svg)
 #
-# The skeleton of the next exercise lists the layers, but not their channels. To decide which map each layer
-# projects, and to how many channels, is half of the exercise.
+# The skeleton of the next exercise lists the layers, but not their channels. Read in the diagram which map each layer
+# projects, and decide to how many channels: this is half of the exercise.
 #
 # **A tiny example.** Low-level map (3, 4, 4), high-level map (5, 2, 2), two key channels, levels 1 and 2:
 #
