@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from einops import einsum, rearrange
+from PIL import Image
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 
@@ -226,6 +227,13 @@ def pixel_view(position_view: int) -> int:
 def predict_labels(model: nn.Module, image: np.ndarray) -> np.ndarray:
     """The most likely class of each pixel.  uint8 (H, W, 3) RGB -> uint8 (H, W)"""
     return make_label_predictor(model, TestConfig())(model_input(image))[0].cpu().numpy()
+
+
+def sample_photo() -> np.ndarray:
+    """china.jpg of scikit-learn, scaled.  -> uint8 (320, 480, 3) RGB"""
+    from sklearn.datasets import load_sample_image  # takes a second, which most lessons can spare
+
+    return np.asarray(Image.fromarray(load_sample_image("china.jpg")).resize((480, 320)))
 
 
 def house_answer(labels: np.ndarray, scene: Scene, house: House) -> int:

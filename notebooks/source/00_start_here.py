@@ -37,10 +37,10 @@ from annlib.course.attention import (
     house_answer,
     match,
     predict_labels,
+    sample_photo,
 )
 from annlib.course.guesses import Predictions
 from annlib.course.lesson import open_lesson
-from annlib.course.photos import sample_photo, street_network
 from annlib.data.balloon_town.dataset import make_scene, repaint
 from annlib.data.classes import CAMVID
 from annlib.data.datasets import FIRST_VAL_SEED
@@ -370,11 +370,10 @@ plots.house_attention(scene, blocks)
 # pavement, tree, sign, fence, car, pedestrian, bicyclist) do you expect, and where will it be incorrect?
 
 # %%
-street_net, photo = street_network(), sample_photo()
+street_net, photo = shipped_model("streets_ann"), sample_photo()
 assert photo.ndim == 3 and photo.dtype == np.uint8  # (H, W, 3)
-if street_net is not None:
-    street_labels = predict_labels(street_net, photo)
-    display(plots.segmentation(photo, street_labels, CAMVID, "ANN, trained on streets"))
+street_labels = predict_labels(street_net, photo)
+display(plots.segmentation(photo, street_labels, CAMVID, "ANN, trained on streets"))
 
 # %% [markdown]
 # The next cell opens the same explorer on the photo. Try this, and compare with the town:
@@ -386,8 +385,7 @@ if street_net is not None:
 # 3. Choose a pixel whose predicted class is incorrect. Does its attention map tell you why?
 
 # %%
-if street_net is not None:
-    display(widgets.attention_explorer({"ANN": street_net}, {"photo": photo}))
+display(widgets.attention_explorer({"ANN": street_net}, {"photo": photo}))
 
 # %% [markdown]
 # <details>

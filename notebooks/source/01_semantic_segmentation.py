@@ -31,10 +31,9 @@ import torch
 from IPython.display import display
 
 from annlib.course import checks, plots, widgets
-from annlib.course.attention import predict_labels
+from annlib.course.attention import predict_labels, sample_photo
 from annlib.course.guesses import Predictions
 from annlib.course.lesson import open_lesson
-from annlib.course.photos import sample_photo, street_network
 from annlib.data.balloon_town.dataset import make_scene
 from annlib.data.balloon_town.layout import CLASS_NAMES
 from annlib.data.classes import CAMVID
@@ -551,10 +550,9 @@ lesson.claim("miou-ann", together["ANN"], within=0.005, modes=same_scenes)
 # incorrect?
 
 # %%
-street_net, photo = street_network(), sample_photo()
-if street_net is not None:
-    street_labels = predict_labels(street_net, photo)
-    display(plots.segmentation(photo, street_labels, CAMVID, "ANN, trained on streets"))
+street_net, photo = shipped_model("streets_ann"), sample_photo()
+street_labels = predict_labels(street_net, photo)
+display(plots.segmentation(photo, street_labels, CAMVID, "ANN, trained on streets"))
 
 # %% [markdown]
 # <details>

@@ -39,10 +39,10 @@ from annlib.course.attention import (
     match,
     model_input,
     query_on,
+    sample_photo,
 )
 from annlib.course.guesses import Predictions
 from annlib.course.lesson import open_lesson, progress
-from annlib.course.photos import sample_photo, street_network
 from annlib.data.balloon_town.dataset import make_scene, repaint
 from annlib.data.balloon_town.layout import CLASS_NAMES
 from annlib.data.datasets import FIRST_VAL_SEED
@@ -667,21 +667,19 @@ lesson.claim("flipped-share", 100 * flipped / total, within=2, unit="%")
 # In the town we know the rule, so we can say which cell is the correct one. On a photo we cannot. We now ask the same
 # questions of a network that was trained on street scenes. The photo is `china.jpg`, which comes with scikit-learn. It
 # shows a temple, not a street, but it has sky, trees and a building, as streets have. The explorer shows no classes
-# here, because nobody has labelled this photo. If the weights of the street network are missing in your copy of annlib,
-# the next cells say so, and you can go on.
+# here, because nobody has labelled this photo.
 
 # %%
-photo, street_net = sample_photo(), street_network()
+photo, street_net = sample_photo(), shipped_model("streets_ann")
 assert photo.ndim == 3 and photo.dtype == np.uint8  # (H, W, 3)
-if street_net is not None:
-    subjects = [("scene", ann, scene.image), ("photo", street_net, photo)]
-    subjects += [("photo, random weights", untrained(street_net, seed), photo)]
-    for name, net, image in subjects:
-        for block, one in attention_of(net, image).items():
-            clear = float((one.weights.amax(-1) >= 0.5).float().mean())
-            bits = float(entropy(one.weights).median())
-            print(f"{name}, {block[:4].upper()}: {clear:4.0%} of the queries give at least half of")
-            print(f"    their attention to one anchor; median entropy {bits:.1f} bits")
+subjects = [("scene", ann, scene.image), ("photo", street_net, photo)]
+subjects += [("photo, random weights", untrained(street_net, seed), photo)]
+for name, net, image in subjects:
+    for block, one in attention_of(net, image).items():
+        clear = float((one.weights.amax(-1) >= 0.5).float().mean())
+        bits = float(entropy(one.weights).median())
+        print(f"{name}, {block[:4].upper()}: {clear:4.0%} of the queries give at least half of")
+        print(f"    their attention to one anchor; median entropy {bits:.1f} bits")
 
 # %% [markdown]
 # Do not read the entropy of the photo without its control: a network with random weights can have very concentrated
@@ -694,13 +692,12 @@ if street_net is not None:
 # 3. Compare the entropy with that of a house in the town. Is there a query whose attention is as concentrated?
 
 # %%
-if street_net is not None:
-    street_networks = {
-        "trained on streets": street_net,
-        "random weights": untrained(street_net, seed),
-        "shuffled keys": partial(shuffled_projections, street_net, seed=seed),
-    }
-    display(widgets.attention_explorer(street_networks, {"photo": photo}))
+street_networks = {
+    "trained on streets": street_net,
+    "random weights": untrained(street_net, seed),
+    "shuffled keys": partial(shuffled_projections, street_net, seed=seed),
+}
+display(widgets.attention_explorer(street_networks, {"photo": photo}))
 
 # %% [markdown]
 # And the experiment: which share of the pixels changes its predicted class if we ablate the strongest anchors of each
@@ -710,13 +707,12 @@ if street_net is not None:
 from annlib.course.attention import predict_labels
 from annlib.course.interventions import WAYS
 
-if street_net is not None:
-    before = predict_labels(street_net, photo)
-    for block in (AFNB, APNB):
-        for way, ablate in WAYS.items():
-            with changed_attention(street_net, partial(ablate, k=8), block):
-                change = (predict_labels(street_net, photo) != before).mean()
-            print(f"{block[:4].upper()} without 8, {way}: {change:.1%} of the pixels change")
+before = predict_labels(street_net, photo)
+for block in (AFNB, APNB):
+    for way, ablate in WAYS.items():
+        with changed_attention(street_net, partial(ablate, k=8), block):
+            change = (predict_labels(street_net, photo) != before).mean()
+        print(f"{block[:4].upper()} without 8, {way}: {change:.1%} of the pixels change")
 
 # %% [markdown]
 # Read these numbers with care. They come from one photo, one network and one seed, and a changed prediction need not be
@@ -727,7 +723,7 @@ if street_net is not None:
 # the authors' repository; see lesson 5.)
 
 # %% [markdown] tags=["instructor"]
-# Ten minutes. Without the street weights, skip it. Prompt: *write down a rule for this photo such as "a house has the
+# Ten minutes. Prompt: *write down a rule for this photo such as "a house has the
 # class of the balloon of its colour". Could you test a map with it?* There is no such rule; that is the point.
 
 # %% [markdown]

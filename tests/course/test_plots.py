@@ -15,8 +15,7 @@ from matplotlib import pyplot
 from matplotlib.colors import to_rgb
 from some_runs import make_run
 
-from annlib.course import photos
-from annlib.course.attention import Attention
+from annlib.course.attention import Attention, sample_photo
 from annlib.course.plots import scenes, training
 from annlib.course.plots.style import (
     BLOCK_COLOURS,
@@ -32,7 +31,6 @@ from annlib.course.runs import Run, read_run
 from annlib.data.balloon_town.dataset import make_scene, repaint
 from annlib.data.balloon_town.layout import PALETTE
 from annlib.data.classes import CAMVID
-from annlib.model import build
 
 SCENE = make_scene(5)
 
@@ -306,7 +304,6 @@ def test_segmentation_in_words_gives_the_area_of_each_predicted_class() -> None:
     assert figure.alt == "A net. Predicted classes by area: building 50%, sky 46%, tree 4%."
 
 
-def test_street_network_says_why_there_is_none(monkeypatch, capsys) -> None:
-    monkeypatch.setattr(build, "SHIPPED", Path("no_such_folder"))
-    assert photos.street_network() is None and "streets_ann" in capsys.readouterr().out
-    assert photos.sample_photo().shape == (320, 480, 3)
+def test_sample_photo_is_a_colour_image() -> None:
+    photo = sample_photo()
+    assert photo.shape == (320, 480, 3) and photo.dtype == np.uint8

@@ -6,6 +6,7 @@ reaches nothing; each has a worker of its own.
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from cheats import FOOLED, INSIDE
@@ -61,8 +62,11 @@ WRITES = (
     "/grader/annlib/grader/worker.py",
     "/new",
 )
-READS = ("/etc/passwd", "/etc/shadow", "/etc/hosts", "/boot", "/var/log", "/run", "/root/.bashrc")
-READS += (str(ROOT / "annlib/course/assignments/a1.py"),)
+READS = ("/etc/passwd", "/etc/shadow", "/etc/hosts", "/boot", "/var/log", "/run")
+READS += (
+    str(Path.home() / ".bashrc"),
+    str(ROOT / "annlib/course/assignments/a1.py"),
+)
 SYSTEM_CALLS = {
     "makes a user namespace": "call('unshare', 0x10000000)",
     "makes a mount namespace": "call('unshare', 0x00020000)",
