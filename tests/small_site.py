@@ -22,7 +22,14 @@ HEADER = """# 90. A fixture
 
 1. find a heading ([Exercise 90.1](#Exercise-90.1:-Is-it-"here"?))
 2. find the [terms](reference.md#a-new-term)"""
-EXERCISE = '### Exercise 90.1: Is it "here"?\n\n<details><summary>Hint</summary>x</details>'
+EXERCISE = """### Exercise 90.1: Is it "here"?
+
+<details>
+<summary>Hint 1: the idea</summary>
+
+It is $x$.
+
+</details>"""
 TABLES = """| a | b |
 |---|---|
 | 1 | 2 |

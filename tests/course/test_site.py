@@ -1,5 +1,6 @@
 """The site of the project: what its pages are made of, and what the check of its links finds."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -45,6 +46,12 @@ def test_lesson_keeps_images_formulas_and_anchors_and_gets_a_notebook(built: Pat
     assert "<math" in (built / "notebooks/reference.html").read_text()
     assert (built / "notebooks/90_fixture.ipynb").is_file()
     assert "25 min" in (built / "notebooks/index.html").read_text()
+
+
+def test_hint_is_folded(built: Path) -> None:
+    page = (built / "notebooks/90_fixture.html").read_text()
+    (folded,) = re.findall(r"<details>(.*?)</details>", page, re.DOTALL)
+    assert "Hint 1: the idea</summary>" in folded and "It is <math" in folded
 
 
 @pytest.mark.parametrize(
