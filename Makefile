@@ -77,7 +77,11 @@ faults: $(READY) bubblewrap
 audit: $(READY)
 	$(BIN)/python -m venv .venv/audit
 	.venv/audit/bin/python -m pip install --quiet --disable-pip-version-check 'pip-audit>=2.9'
-	.venv/audit/bin/pip-audit --requirement requirements.lock --no-deps --disable-pip
+	@.venv/audit/bin/pip-audit --strict --requirement requirements.lock --no-deps --disable-pip \
+	  2> .venv/audit/said || { tail -n 1 .venv/audit/said; \
+	  echo "The audit did not pass: either the table above lists known vulnerabilities, or the service that knows"; \
+	  echo "them could not be asked (a connection error, or 'not found on PyPI'). Then try again where pypi.org is reached."; \
+	  exit 1; }
 
 PYTHONS ?= $(PYTHON)
 versions: $(READY)
