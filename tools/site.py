@@ -104,8 +104,8 @@ def lesson_minutes(header: str) -> int:
     found = re.search(r"\*\*Time:\*\* (\d+) min\b", header)
     if found is None:
         raise ValueError(
-            "The header of a lesson has no line `**Time:** N min`, from which the time of the course "
-            f"is computed. Add it:\n{header[:300]}"
+            "The header of a lesson has no line `**Time:** N min`, from which the course's "
+            f"time is computed. Add it:\n{header[:300]}"
         )
     return int(found[1])
 
