@@ -16,7 +16,7 @@ HEADER = """# 90. A fixture
 *What does a site show?*
 
 - **Before:** nothing
-- **Reading:** 10 min; exercises 5 min: about 25 min in all
+- **Time:** 20 min: reading 10, exercises 5, running 5
 
 ## After this lesson you can
 

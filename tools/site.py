@@ -101,23 +101,22 @@ class Lesson(NamedTuple):
 
 def lesson_minutes(header: str) -> int:
     """What the header of a lesson states for all of it, without optional sections."""
-    found = re.search(r"(\d+) min in\s+all", header)
+    found = re.search(r"\*\*Time:\*\* (\d+) min\b", header)
     if found is None:
         raise ValueError(
-            "The header of a lesson does not say `N min in all`, from which the time of the course "
-            f"is computed. Add it to its line **Reading**:\n{header[:300]}"
+            "The header of a lesson has no line `**Time:** N min`, from which the course's "
+            f"time is computed. Add it:\n{header[:300]}"
         )
     return int(found[1])
 
 
 def course_time(minutes: dict[str, int]) -> str:
     """One sentence on the time of the course.  minutes: name of a lesson -> its minutes"""
-    parts = {"main": 0, "capstone": 0, "optional": 0}
-    for name, number in minutes.items():
-        parts["main" if name < "10" else "capstone" if name < "11" else "optional"] += number
+    core = sum(number for name, number in minutes.items() if name < "08")
+    total = sum(minutes.values())
     return (
-        f"Lessons 00 to 09 take {parts['main']} minutes ({parts['main'] / 60:g} hours), the "
-        f"capstone {parts['capstone']}, the two optional lessons {parts['optional']} together."
+        f"Lessons 00 to 07, the core path, take {core} minutes (about {core // 60} hours); all "
+        f"{len(minutes)} take {total} (about {total // 60} hours)."
     )
 
 

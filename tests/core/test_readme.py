@@ -108,8 +108,8 @@ def test_time_of_the_course_is_the_sum_of_its_headers() -> None:
 
 
 def test_course_time_is_a_sum_by_parts() -> None:
-    found = course_time({"00_a": 40, "09_b": 80, "10_c": 7, "11_d": 1, "12_e": 2})
-    assert "120 minutes (2 hours)" in found and "capstone 7" in found and " 3 together" in found
+    found = course_time({"00_a": 40, "07_b": 80, "08_c": 60, "12_e": 70})
+    assert "core path, take 120 minutes (about 2 hours)" in found and "4 take 250 (" in found
 
 
 @pytest.mark.parametrize(
