@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import small_site
 
+from annlib.course.authoring import sources
 from tools import site
 
 
@@ -94,6 +95,20 @@ def test_header_without_its_minutes_is_reported() -> None:
     assert site.lesson_minutes("- **Time:** 80 min: reading 25, exercises 50, running 5") == 80
     with pytest.raises(ValueError, match="no line .*Time"):
         site.lesson_minutes("- **Reading:** 5 min")
+
+
+def test_time_of_the_course_is_the_sum_of_its_headers() -> None:
+    readme = (site.ROOT / "README.md").read_text(encoding="utf-8")
+    texts = {p.stem: p.read_text(encoding="utf-8") for p in sources(site.ROOT)}
+    minutes = {name: site.lesson_minutes(text.replace("\n#", "\n")) for name, text in texts.items()}
+    assert site.course_time(minutes) in " ".join(readme.split())
+    rows = re.findall(r"^\| \[.*?\]\(notebooks/(\w+)\.ipynb\) \| (\d+) \|", readme, re.MULTILINE)
+    assert {name: int(number) for name, number in rows} == minutes
+
+
+def test_course_time_is_a_sum_by_parts() -> None:
+    found = site.course_time({"00_a": 40, "07_b": 80, "08_c": 60, "12_e": 70})
+    assert "core path, take 120 minutes (about 2 hours)" in found and "4 take 250 (" in found
 
 
 @pytest.mark.all
