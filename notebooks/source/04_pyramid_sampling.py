@@ -661,7 +661,9 @@ on_photo = attention_of(street_net, photo)["apnb.attention"].weights
 assert on_photo.shape[1] == 110
 by_level = on_photo.mean(0).cpu().split([1, 9, 36, 64])
 for level, share in zip((1, 3, 6, 8), by_level, strict=True):
-    print(f"level {level}: an anchor covers about 1/{level**2} of the map; {share.sum():.0%} of attention")
+    print(
+        f"level {level}: an anchor covers about 1/{level**2} of the map; {share.sum():.0%} of attention"
+    )
 
 # %% [markdown]
 # Compare the shares with those of equal weights: [1%, 8%, 33% and 58%](given:of-110). Even an anchor of level 8 is the mean of a 64th
