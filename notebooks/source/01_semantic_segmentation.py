@@ -393,9 +393,10 @@ checks.mean_iou(mean_iou)
 #
 # ### Paint a prediction
 #
-# The next widget shows 4 x 6 pixels, one of them without a label. Choose a class as the brush. Then click
-# the **small squares with letters** (or move to one with the Tab key and press Space); the large figures
-# below only show the result. Try this, and say each time *what changes, and why*:
+# The next widget shows 4 x 6 pixels, one of them without a label. Choose a class as the brush. Then click a
+# pixel of the **upper grid**, or drag across several. With the keyboard, arrow keys move, Space paints, and the
+# letter of a class paints that class. The figures below only show the result. Try this, and say each time
+# *what changes, and why*:
 #
 # 1. Press "all sky". Which falls more, accuracy or mIoU?
 # 2. Press "as the labels". Change one house pixel to sky: how much does mIoU fall? Undo it, and change one

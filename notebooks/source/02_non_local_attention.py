@@ -547,9 +547,12 @@ print(f"{N} rows, each with {S} weights: {N * S:,} numbers for one small image")
 # 2. Choose the sky, then a tree. What do positions attend to that do not need long-range context?
 # 3. On a house, set "scores x" to `0.25`, then to 4. How does the entropy below the image change?
 # 4. Show "trained here" as well. Does your network attend to the same objects?
+# 5. The part *One key, step by step* computes the output for the key in the dashed frame, from the dot product on.
+#    Check steps 2 to 4 with a calculator. Then choose "key", and move the frame to another balloon: which step makes
+#    its part of the output small, the dot product, the softmax or the value?
 
 # %%
-widgets.attention_explorer({"shipped weights": trained, "trained here": small}, scene)
+widgets.attention_explorer({"shipped weights": trained, "trained here": small}, scene, steps=True)
 
 # %% [markdown]
 # You have looked at three houses. That is not enough for a statement, so let us count. We take every house of the
@@ -635,7 +638,8 @@ widgets.attention_explorer({"trained here": small}, unseen.scene(chosen))
 # hypotheses. Answers for the explorer: (1) No. The balloon gives nearly all weight to
 # itself: the scores are symmetric, but each row has its own softmax. (2) The weights are spread widely. The
 # output is a mean of many values, and these positions do not need it. (3) It rises, then it falls. (4) It
-# depends on the run: let groups compare. The prompt that works best: *does the network recognise the balloon,
+# depends on the run: let groups compare. (5) The dot product is smaller, and the softmax makes the ratio of two
+# weights exponential in the difference of their scores; the values are of similar size. The prompt that works best: *does the network recognise the balloon,
 # or only its paint?* (The keys match the paint; the pattern comes with the value.)
 
 # %% [markdown]

@@ -451,7 +451,8 @@ assert differences[side,] < 1e-5
 # 1. Choose the pink house, then the road, then the sky as the query. Which levels do they attend to?
 # 2. Untick 8, then 6. Where does the weight of the balloon go: to a coarser cell that contains the balloon, or
 #    somewhere else?
-# 3. Tick only 1. What is the output at every position now? Move the ring to check.
+# 3. Tick only 1. What is the output at every position now? Open *One key, step by step*, move the ring, and compare
+#    step 5.
 # 4. Tick 12 and 16. $S$ grows, and the cells become smaller than the balloon. Does the total weight on the class
 #    of the balloon grow with $S$?
 # 5. Set **network** to "every position (lesson 2)". Which block of which lesson is this?

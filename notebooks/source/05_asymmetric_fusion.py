@@ -203,6 +203,7 @@ predictions.compare("5.1", guess_size, large.numel() / small.numel())
 # 3. Choose **low attends to high (swapped)**. What changes in the weights of a house? Why does it still work in
 #    part? (In this small backbone, c4 and c5 have the same number of channels and a shortcut between them. In a
 #    ResNet they have 1024 and 2048 channels: could you exchange the roles there?)
+# 4. Open *One key, step by step*. Which of its numbers come from the high-level map, and which from the low-level map?
 
 # %%
 widgets.two_maps(ann, scene)
