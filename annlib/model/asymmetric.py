@@ -66,9 +66,9 @@ class AsymmetricAttention(nn.Module):
         # Scaling the query instead of the product saves a pass over the (B, N, S) weights.
         scores = (self.scale * query).flatten(2).mT @ key
         weights = self.softmax(scores)  # (B, N, S), rows sum to 1
-        context = weights @ value.mT  # (B, N, Cv)
-        context = rearrange(context, "b (h w) c -> b c h w", h=query.shape[2])
-        return self.to_output(context)
+        output = weights @ value.mT  # (B, N, Cv)
+        output = rearrange(output, "b (h w) c -> b c h w", h=query.shape[2])
+        return self.to_output(output)
 
 
 class AFNB(nn.Module):

@@ -33,9 +33,9 @@ class NonLocalAttention(nn.Module):
         key = self.to_key(features).flatten(2)  # (B, C, N)
         value = self.to_value(features).flatten(2)  # (B, Cv, N)
         weights = self.softmax((self.scale * key).mT @ key)  # (B, N, N)
-        context = weights @ value.mT  # (B, N, Cv)
-        context = rearrange(context, "b (h w) c -> b c h w", h=features.shape[2])
-        return self.to_output(context)
+        output = weights @ value.mT  # (B, N, Cv)
+        output = rearrange(output, "b (h w) c -> b c h w", h=features.shape[2])
+        return self.to_output(output)
 
 
 class NonLocal(nn.Module):
