@@ -178,6 +178,7 @@ class Explorer {
     const steps = (this.found.steps = stepsOf(this));
     const marked = view.query_map ? [right] : this.beside === MAP ? [left, right] : [left];
     if (steps) for (const stage of marked) drawKey(stage, view, steps.cell, x, y);
+    if (steps && view.levels) labelCells(marked[0].canvas, marked[0].context, view, found); // above the line
     const other = this.beside !== MAP && this.viewOf(this.beside);
     this.other = other && this.look(other);
     if (other) drawAttention(right, subject, other, this.other, x, y);

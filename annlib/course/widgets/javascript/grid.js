@@ -66,7 +66,7 @@ class Grid {
         const letter = rows[y][x], label = truth[y][x];
         const [name, colour, ink] = classes.get(letter), labelled = classes.get(label)?.[0];
         const wrong = labelled && letter !== label;
-        cell.textContent = letter + (wrong ? " x" : "");
+        cell.textContent = letter + (wrong ? " x" : labelled ? "" : " (255)");
         cell.style.background = colour;
         cell.style.color = ink;
         cell.classList.toggle("active", this.at[0] === y && this.at[1] === x);
