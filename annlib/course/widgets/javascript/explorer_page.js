@@ -19,7 +19,7 @@ class Explorer {
     this.facts = element("div", { class: "facts" });
     this.panelsBox = element("div", { class: "panels" });
     this.note = element("p", { class: "note", role: "status" });
-    [this.id, this.moved, this.steps] = [model.model_id ?? "page", QUERY, model.get("steps")];
+    [this.moved, this.steps] = [QUERY, model.get("steps")];
     this.stepsBox = makeSteps(this);
     root.append(this.controls, this.panelsBox, this.under, this.sentence, this.stepsBox.root, this.facts);
     root.append(fileButtons(this), this.note, this.teller.region);

@@ -12,7 +12,7 @@ class Grid {
     this.table = element("table", { role: "grid", tabIndex: 0, "aria-label": `Prediction, ${size}. ${keys}` });
     this.table.append(element("caption", {}, "Prediction: paint here (x: incorrect)"));
     this.cells = model.get("rows").map((row, y) => {
-      const cells = [...row].map((_, x) => element("td", { role: "gridcell", id: `${model.model_id}-${y}-${x}` }));
+      const cells = [...row].map((_, x) => element("td", { role: "gridcell", id: unique() }));
       this.table.append(element("tr", { role: "row" }, ...cells));
       return cells;
     });
