@@ -29,7 +29,9 @@ CELL_SECONDS = {"quick": 600, "learn": 3600, "full": 7 * 24 * 3600}  # then it i
 TEMPLATES = FileSystemLoader(Path(__file__).parent)
 # Of executed lessons, or of the runs of a sweep.
 INDEX = Environment(autoescape=True, loader=TEMPLATES).get_template("index.html.j2")
-UNTOUCHED = re.compile(r"(<(pre|code|script|style|head|iframe)\b.*?</\2>)", re.DOTALL)
+UNTOUCHED = re.compile(  # the last: tags with a formula in an attribute, of headings
+    r"(<(pre|code|script|style|head|iframe)\b.*?</\2>|<[^<>]*\$[^<>]*>)", re.DOTALL
+)
 BAR = re.compile("<mover>(?=<mi>[^<]*</mi><mo[^>]*>&#x000AF;)")  # close to its letter
 ON_SLIDES = re.compile(
     r"^#+ .+(?:\n\n[^*#<$!|].+(?:\n[^\n]+)*)?|^!\[.+\)$|\$\$[^$]+\$\$", re.MULTILINE
