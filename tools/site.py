@@ -77,7 +77,7 @@ RESULTS = {  # titles of tables that have none
     "later_methods_ade20k": "Later methods on ADE20K",
     "later_methods_cityscapes": "Later methods on Cityscapes",
     "plateau": "Why some runs stop: what queries and keys still contain",
-    "streets": "Five heads on streets",
+    "streets": "Heads on streets (CamVid)",
     "zoo": "The sixteen published rows",
 }
 PHOTO = (
