@@ -27,7 +27,9 @@ EXERCISE = """### Exercise 90.1: Is it "here"?
 <details>
 <summary>Hint 1: the idea</summary>
 
-It is $x$.
+It is $x$, as in
+
+$$x = 110$$
 
 </details>"""
 TABLES = """| a | b |

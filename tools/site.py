@@ -77,6 +77,7 @@ RESULTS = {  # titles of tables that have none
     "later_methods_ade20k": "Later methods on ADE20K",
     "later_methods_cityscapes": "Later methods on Cityscapes",
     "plateau": "Why some runs stop: what queries and keys still contain",
+    "streets": "Heads on streets (CamVid)",
     "zoo": "The sixteen published rows",
 }
 PHOTO = (
@@ -182,6 +183,7 @@ class Site:
         inner = re.search(r"<body[^>]*>\s*<main>(.*)</main>", page, re.DOTALL)
         text = inner[1].replace(' tabindex="0"', "") if inner else page
         text = text.replace("&lt;style&gt;", "&lt;style&gt;:root { color-scheme: light dark; } ")
+        text = text.replace(' display="block">', ' display="block" tabindex="0">')  # it scrolls
         labels: list[str] = []
         return TABLE.sub(lambda m: scrollable(m[0], labels), self.relinked(text, base, path))
 
@@ -386,6 +388,8 @@ def write_api(out: Path) -> None:
         text = path.read_text(encoding="utf-8")
         for anchor in {*re.findall(r' href="#([^"]+)"', text)} - {*PageReader(text).anchors}:
             text = text.replace(f' href="#{anchor}"', "")
+        named = r'<a class="headerlink" href="#\1" aria-label="Link to \1"></a>'
+        text = re.sub(r'<a class="headerlink" href="#([^"]+)"></a>', named, text)
         path.write_text(text, encoding="utf-8")
 
 
