@@ -154,7 +154,6 @@ def save_text(path: str | Path, text: str) -> None:
 def execute(output: Path, parameters: Parameters, timeout: int) -> str | None:
     """Run the cells of a notebook in place; returns what stopped them."""
     import papermill  # takes seconds, which the process that only waits need not spend
-    from papermill import engines
     from papermill.iorw import LocalHandler, write_ipynb
 
     saved = [monotonic()]
@@ -170,7 +169,7 @@ def execute(output: Path, parameters: Parameters, timeout: int) -> str | None:
     options["kernel_manager_class"] = PollingKernelManager
     whole = patch.object(LocalHandler, "write", lambda self, text, path: save_text(path, text))
     try:
-        with whole, patch.object(engines, "write_ipynb", save_now_and_then):
+        with whole, patch.object(papermill.engines, "write_ipynb", save_now_and_then):
             papermill.execute_notebook(str(output), str(output), parameters, **options)
     except papermill.PapermillExecutionError as error:
         if not learner:
@@ -210,10 +209,7 @@ def run_all(
     timeout: int = 600,
     resume: bool = False,
 ) -> list[Run]:
-    """Execute lessons in `jobs` processes; `progress` is called with each Run as it ends.
-
-    places: notebook -> the folder of its output
-    """
+    """Execute each lesson into its folder in `jobs` processes; `progress` gets each Run."""
     for notebook in places:
         check_parameters(notebook, parameters)
     options = parameters, timeout, max(1, (os.cpu_count() or 1) // max(1, jobs)), resume
