@@ -38,7 +38,6 @@ $(READY): pyproject.toml requirements.lock
 	@touch $@
 
 course: $(READY)
-	$(BIN)/python -m tools.check_lessons
 	$(BIN)/annlib lessons run --mode $(MODE)
 
 # On this computer alone; the token that JupyterLab draws is needed to get in.
@@ -55,15 +54,14 @@ site: $(READY)
 release: $(READY)
 	$(BIN)/python -m tools.release
 
-# One call for each kind of test, in two processes. Tests that share what is slow to make (a server
-# and a browser, trained networks) stay in one of them: tests/conftest.py.
+# Two calls of pytest, each in two processes: a call imports and collects before it tests. Tests that
+# share what is slow to make (a server and a browser, trained networks) stay in one process, and the
+# most expensive begin first: tests/selection.py. The fast suite checks the lessons' sources, too.
 test: $(READY) $(NBGRADER) chromium bubblewrap
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/python tools/check_prose.py
-	$(BIN)/python -m tools.check_lessons
-	$(PYTEST) -m "not slow and not browser and not notebooks and not all"
-	$(PYTEST) -m "slow and not browser and not notebooks and not all"
+	$(PYTEST) -m "not browser and not notebooks and not all"
 	$(PYTEST) -m "(browser or notebooks) and not all"
 
 test-all: test

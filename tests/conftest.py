@@ -2,16 +2,23 @@
 
 import asyncio
 import re
+import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from pathlib import Path
 
 import hypothesis
 import pytest
 import torch
-from selection import MARKS, can_match, kept_together
+from selection import MARKS, can_match, cost, kept_together
 
+# nbformat imports jsonschema, and that a grammar of internet addresses: more than a second in each
+# process, for a check that no notebook needs.
+sys.modules.setdefault("rfc3987_syntax", None)
+# Also in the background of a shell, where a program ignores Ctrl-C from its start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 hypothesis.settings.register_profile("any machine", deadline=None)  # also a busy one
 hypothesis.settings.load_profile("any machine")
 
@@ -38,6 +45,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object | 
     class Scheduling(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
             return kept_together(nodeid)
+
+        def _assign_work_unit(self, node: object) -> None:
+            """The most expensive first: nobody waits for a long one that was begun last."""
+            longest = max(self.workqueue, key=lambda name: cost(name, len(self.workqueue[name])))
+            self.workqueue.move_to_end(longest, last=False)
+            super()._assign_work_unit(node)
 
     return Scheduling(config, log)
 
@@ -89,6 +102,24 @@ def annlib(
         return capsys.readouterr().out
 
     return run
+
+
+@pytest.fixture
+def without_new_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Notebooks run one after the other in this process, which has imported papermill already."""
+    from annlib.course.running import execute
+
+    class Here:
+        def __init__(self, *_: object) -> None: ...
+
+        def submit(self, function: Callable, *arguments: object) -> Future:
+            done: Future = Future()
+            done.set_result(function(*arguments))
+            return done
+
+        def shutdown(self, **_: object) -> None: ...
+
+    monkeypatch.setattr(execute, "ProcessPoolExecutor", Here)
 
 
 @pytest.fixture

@@ -12,18 +12,18 @@ from pathlib import Path
 import small_town
 import torch
 
+from annlib.__main__ import main
 from annlib.engine import trainer
 from annlib.engine.distributed import init_distributed, rank
 
 SAVE_EVERY, DEADLY_STEP = 4, 6
 
-if __name__ == "__main__":
-    from annlib.__main__ import main
 
+def train_twice(folder: Path, words: list[str]) -> None:
+    """What each process does: the run in which one dies, and the whole one."""
     for module, name, value in small_town.CHANGES:
         setattr(module, name, value)
     trainer.SAVE_EVERY, trainer.RECORD_EVERY = SAVE_EVERY, 1
-    folder, words = Path(sys.argv[1]), sys.argv[2:]
     marker, plain_train = folder / "marker", trainer.train
 
     def deadly(*arguments):
@@ -39,3 +39,7 @@ if __name__ == "__main__":
         for run in ("died", "whole"):
             sys.argv[1:] = [*words, "--out", str(folder / run)]
             main()
+
+
+if __name__ == "__main__":
+    train_twice(Path(sys.argv[1]), sys.argv[2:])

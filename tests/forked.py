@@ -1,4 +1,7 @@
-"""Calls in a process of their own, forked from this one, which may be killed or limited."""
+"""Calls in a process of their own, forked from this one, which may be killed or limited.
+
+A fork has imported torch already: it costs milliseconds where a new process takes seconds.
+"""
 
 import os
 import signal
@@ -6,8 +9,11 @@ import sys
 import tempfile
 import time
 import traceback
+import warnings
 from collections.abc import Callable
 from pathlib import Path
+
+from file_server import closed_port
 
 from annlib import __main__
 
@@ -19,43 +25,60 @@ class Child:
 
     def __init__(self, call: Call):
         sys.stdout.flush()
-        handle, self.log = tempfile.mkstemp()
+        files = [tempfile.mkstemp() for _ in range(2)]
+        self.logs = [Path(name) for _, name in files]  # what it prints, and its errors
         self.started, self.pid = time.perf_counter(), os.fork()
         if self.pid == 0:
             code = 1
             try:
                 os.setpgrp()  # so that its own processes are killed with it
-                for number in (1, 2):
+                signal.signal(signal.SIGINT, signal.default_int_handler)
+                for number, (handle, _) in enumerate(files, 1):
                     os.dup2(handle, number)
-                sys.stdout = sys.stderr = open(handle, "w")  # noqa: SIM115, until its end
+                sys.stdout, sys.stderr = (open(handle, "w") for handle, _ in files)  # noqa: SIM115
                 call()
                 code = 0
             except SystemExit as stop:
-                code = 0 if stop.code is None else 1
-                print(stop.code)
+                code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+                if isinstance(stop.code, str):
+                    print(stop.code, file=sys.stderr)
             except BaseException:
                 traceback.print_exc()
             finally:
                 sys.stdout.flush()
+                sys.stderr.flush()
                 os._exit(code)
-        os.close(handle)
+        for handle, _ in files:
+            os.close(handle)
 
     def wait(self, seconds: float | None = None) -> int | None:
         """The status with which it ended; None if it lives longer than that."""
-        deadline = None if seconds is None else self.started + seconds
-        while deadline is not None and time.perf_counter() < deadline:
+        while seconds is not None:
             done, status = os.waitpid(self.pid, os.WNOHANG)
             if done:
                 return status
+            if time.perf_counter() >= self.started + seconds:
+                return None
             time.sleep(0.002)
-        return None if seconds is not None else os.waitpid(self.pid, 0)[1]
+        return os.waitpid(self.pid, 0)[1]
+
+    def code(self) -> int:
+        """Its exit code, once it has ended; -9 for one that was killed."""
+        return os.waitstatus_to_exitcode(self.wait())
 
     def kill(self, group: bool = True) -> None:
         (os.killpg if group else os.kill)(self.pid, signal.SIGKILL)
         os.waitpid(self.pid, 0)
 
+    def printed(self) -> str:
+        return self.logs[0].read_text()
+
+    def errors(self) -> str:
+        return self.logs[1].read_text()
+
     def output(self) -> str:
-        return Path(self.log).read_text()
+        """All of it."""
+        return self.printed() + self.errors()
 
 
 def started_by(process: int) -> list[int]:
@@ -90,3 +113,21 @@ def annlib(*words: object) -> Callable[[], None]:
         __main__.main()
 
     return call
+
+
+def ranks(count: int, call: Call) -> list[Child]:
+    """The call in processes that work together, as torchrun would start them on this machine."""
+    shared = {"WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count, "MASTER_ADDR": "127.0.0.1"}
+    shared |= {"MASTER_PORT": closed_port()}
+
+    def one(number: int) -> Call:
+        told = shared | {"RANK": number, "LOCAL_RANK": number}
+
+        def called() -> None:
+            warnings.simplefilter("ignore")  # of torch, on its own collectives
+            os.environ |= {name: str(value) for name, value in told.items()}
+            call()
+
+        return called
+
+    return [Child(one(number)) for number in range(count)]

@@ -63,8 +63,8 @@ def scores(folder: Path) -> list[float]:
     return run.evaluate(dataset).scores().iou.nan_to_num(-1).tolist()
 
 
-if __name__ == "__main__":
-    out = Path(sys.argv[1])
+def measure(out: Path) -> None:
+    """What this process finds, alone or with others; the first writes it."""
     with init_distributed(CPU):
         facts = losses(accumulate=1) | {"scores": scores(out.with_suffix(".run"))}
         facts["accumulated"] = losses(accumulate=2)["losses"]
@@ -72,3 +72,7 @@ if __name__ == "__main__":
         facts["any"] = [any_rank(rank() == 1), any_rank(False)]
         if is_main():
             out.write_text(json.dumps(facts))
+
+
+if __name__ == "__main__":
+    measure(Path(sys.argv[1]))

@@ -7,14 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from tyro.conf import Positional
 
-from annlib.cli.common import (
-    BaseSize,
-    Device,
-    changed_test,
-    interruptible,
-    message_of,
-    use_threads,
-)
+from annlib.cli.common import BaseSize, Device, changed_test, interruptible, message_of, use_threads
 from annlib.config import Precision
 
 if TYPE_CHECKING:

@@ -6,10 +6,12 @@ In between, bytes and int16 are used where they are exact: they take a quarter o
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from platform import machine
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.backends.cpu import get_cpu_capability
 from torch.nn.functional import interpolate, pad
 
 from annlib.config import IGNORE_INDEX, DataConfig
@@ -129,12 +131,19 @@ def resize(image: Tensor, labels: Tensor, size: list[int]) -> Pair:
         for have, want in zip(labels.shape, size, strict=True)
     )
     resized = labels.numpy()[rows].take(columns, axis=1)  # torch takes ten times as long
-    # torchvision imports torch's compiler, which takes seconds: only those who resize wait for it.
-    from torchvision.transforms import InterpolationMode
-    from torchvision.transforms.v2 import functional as F
+    return resize_image(image, size), torch.from_numpy(resized)
 
-    image = F.resize(image, size, InterpolationMode.BILINEAR, antialias=False)
-    return image, torch.from_numpy(resized)
+
+def resize_image(image: Tensor, size: list[int]) -> Tensor:
+    """As torchvision's resize without antialiasing, whose import takes seconds: the same bytes.
+
+    uint8 or float (3, H, W) -> (3, *size). Without AVX2, bytes are resized as rounded floats.
+    """
+    simd = get_cpu_capability() in ("AVX2", "AVX512") or machine() in ("aarch64", "arm64")
+    found = image if simd or image.dtype.is_floating_point else image.float()
+    found = found.as_strided((1, *found.shape), (found.numel(), *found.stride()))  # copies nothing
+    found = interpolate(found, size, mode="bilinear", align_corners=False)[0]
+    return found if found.dtype == image.dtype else found.round_().to(image.dtype)
 
 
 class RandomCrop:

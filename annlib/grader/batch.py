@@ -163,10 +163,7 @@ def page_name(key: str, student: str) -> str:
 
 
 def write_all(
-    assignment: Assignment,
-    results: Sequence[Result],
-    out: Path,
-    book: Gradebook = Gradebook(),
+    assignment: Assignment, results: Sequence[Result], out: Path, book: Gradebook = Gradebook()
 ) -> list[Path]:
     """Returns the files that a teacher opens first."""
     _, key = kept_seed(out, assignment.name, None)

@@ -32,10 +32,7 @@ def number(points: float | None) -> str:
 
 
 def grades_csv(
-    assignment: Assignment,
-    results: Sequence[Result],
-    totals: Mapping[str, Total],
-    book: Gradebook,
+    assignment: Assignment, results: Sequence[Result], totals: Mapping[str, Total], book: Gradebook
 ) -> str:
     """One line a student, with name and group where there is a roster; those missing at the end.
 
@@ -86,10 +83,7 @@ def summary(points: Sequence[float]) -> list[str]:
 
 
 def class_report(
-    assignment: Assignment,
-    results: Sequence[Result],
-    totals: Mapping[str, Total],
-    book: Gradebook,
+    assignment: Assignment, results: Sequence[Result], totals: Mapping[str, Total], book: Gradebook
 ) -> str:
     """Points, checks and who passed them, misconceptions and who has them, what to look at."""
     most = sum(task.points for task in assignment.tasks)

@@ -8,7 +8,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from scipy.stats import ttest_1samp
 from small_pictures import SPEC, write_pictures
 from tiny import TINY
 from torch import nn
@@ -26,6 +25,8 @@ from benchmarks.street_heads import (
     seeds_needed,
     without_class_weights,
 )
+
+pytestmark = pytest.mark.slow
 
 
 def tiny_streets(head: Head, seed: int, depth: int, iterations: int) -> Experiment:
@@ -67,6 +68,8 @@ def test_so_many_seeds_show_the_effect_in_four_of_five_studies() -> None:
     sd, effect = 0.02, 0.012
     count = seeds_needed(sd, effect)
     draws = np.random.default_rng(0).normal(effect, sd, (4000, count))
+    from scipy.stats import ttest_1samp
+
     seen = (ttest_1samp(draws, 0, axis=1).pvalue < 0.05).mean()
     assert seen == pytest.approx(0.8, abs=0.02)
 

@@ -46,6 +46,8 @@ from benchmarks.verify_zoo import (
     zoo_table,
 )
 
+pytestmark = pytest.mark.slow
+
 # What is claimed of a published network: it holds for ours, and not for another.
 
 
@@ -125,7 +127,7 @@ def test_layout_of_other_classes_does_not_fit(model: ANN) -> None:
         check_loading(published(ADE20K).experiment, model)
 
 
-@pytest.mark.parametrize("align_corners", [False, True])
+@pytest.mark.parametrize("align_corners", [pytest.param(False, marks=pytest.mark.all), True])
 def test_logits_are_the_references(model: ANN, align_corners: bool) -> None:
     config = replace(R50.model, align_corners=align_corners)
     model.config = config
@@ -138,7 +140,16 @@ def test_logits_of_more_classes_than_are_stored_are_compared_as_far_as_they_are(
     assert check_logits(experiment, filled_model(50, 150)).endswith("21 of 150 classes")
 
 
-@pytest.mark.parametrize("part", ["afnb.fuse.0", "auxiliary.reduce.0", "classifier"])
+@pytest.mark.parametrize(
+    "part",
+    [
+        "classifier",
+        *(
+            pytest.param(one, marks=pytest.mark.all)
+            for one in ("afnb.fuse.0", "auxiliary.reduce.0")
+        ),
+    ],
+)
 def test_slightly_other_weights_are_noticed(model: ANN, part: str) -> None:
     with torch.no_grad():
         model.get_submodule(part).weight.mul_(1.001)

@@ -95,6 +95,7 @@ def test_traceback_is_shown_on_request(annlib, monkeypatch: pytest.MonkeyPatch) 
         annlib("train", "balloon_an")
 
 
+@pytest.mark.slow
 def test_reader_may_stop_reading(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "annlib", "list"]  # as in: annlib list | head -1
     process = subprocess.Popen(command, cwd=tmp_path, stdout=PIPE, stderr=PIPE, text=True)

@@ -1,24 +1,23 @@
 """annlib evaluate: its options, its messages, and real processes that are stopped and started."""
 
-import io
 import json
 import os
 import signal
-import sys
 import time
-from contextlib import redirect_stdout
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
-from subprocess import PIPE, Popen
 
+import forked
 import numpy as np
 import pytest
+import torch
 from failing import failure
+from forked import Call, Child, ranks
 from PIL import Image
 from small_pictures import SPEC, pictures, save_tiny, tiny_model, tiny_segmenter, write_pictures
 from tiny import TINY
 
-from annlib import __main__
 from annlib.config import TestConfig
 from annlib.data.classes import CITYSCAPES, VOC12AUG
 from annlib.engine.evaluate import Evaluation
@@ -214,61 +213,41 @@ def test_network_that_names_other_classes_than_it_has_is_refused(annlib) -> None
     assert "a.safetensors has 5 classes, but its list has the 19 of cityscapes" in told
 
 
-# Real processes
+# Processes that are stopped, and several together. They are forked; torchrun: test_distributed.py
 
-ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
-LAUNCHER = ["-m", "torch.distributed.run", "--standalone"]
-NUM_PICTURES = 150
+NUM_PICTURES = 100
 
 
-def command(data: Path, *words: object) -> list[str]:
+def command(data: Path, *words: object) -> Call:
     """The evaluation of the images of a folder, with the network beside it."""
     known = ("evaluate", data.parent / "tiny.safetensors", "--data", data)
-    return [*map(str, (*known, "--device", "cpu", "--threads", "1", *words))]
+    return forked.annlib(*known, "--device", "cpu", "--threads", 1, *words)
 
 
-def start(processes: int, data: Path, *words: object) -> Popen:
-    launcher = [] if processes == 1 else [*LAUNCHER, f"--nproc-per-node={processes}"]
-    return Popen(
-        [sys.executable, *launcher, "-m", "annlib", *command(data, *words)],
-        **{"stdout": PIPE, "stderr": PIPE, "text": True, "env": ENVIRONMENT},
-    )
+def start(processes: int, data: Path, *words: object) -> list[Child]:
+    call = command(data, *words)
+    return [Child(call)] if processes == 1 else ranks(processes, call)
 
 
 def run(processes: int, data: Path, *words: object) -> str:
-    """What the command prints, taken to its end; one process is this one."""
-    if processes == 1:
-        with (
-            redirect_stdout(io.StringIO()) as printed,
-            pytest.MonkeyPatch.context() as patch,
-        ):
-            patch.setattr(sys, "argv", ["annlib", *command(data, *words)])
-            __main__.main()
-        return printed.getvalue()
-    process = start(processes, data, *words)
-    output, errors = process.communicate(timeout=200)
-    assert process.returncode == 0, errors
-    return output
-
-
-def children(pid: int) -> list[int]:
-    """A process and all that it started, directly or not: torchrun gives each its own session."""
-    listed = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [pid, *(each for child in listed for each in children(int(child)))]
+    """What the command prints, taken to its end."""
+    started = start(processes, data, *words)
+    assert [one.code() for one in started] == processes * [0], [one.output() for one in started]
+    return "".join(one.printed() for one in started)
 
 
 def stop(number: int, processes: int, data: Path, out: Path, *words: object) -> tuple[int, str]:
     """Sends a signal to all processes once some pictures are done.  -> exit code, output"""
-    process = start(processes, data, "--out", out, *words)
+    started = start(processes, data, "--out", out, *words)
     deadline = time.monotonic() + 100
     while num_done(out) < 5:
-        assert process.poll() is None, process.communicate()
+        assert started[0].wait(0) is None, started[0].output()
         assert time.monotonic() < deadline
         time.sleep(0.005)
-    for pid in children(process.pid):
-        os.kill(pid, number)
-    output, _ = process.communicate(timeout=100)
-    return process.returncode, output
+    for one in started:
+        os.killpg(one.pid, number)
+    codes = [one.code() for one in started]
+    return codes[0], started[0].printed()
 
 
 def num_done(out: Path) -> int:
@@ -276,7 +255,16 @@ def num_done(out: Path) -> int:
 
 
 @pytest.fixture(scope="module")
-def many(material: Path) -> Path:
+def one_thread() -> Iterator[None]:
+    """A fork is safe where no thread works."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def many(one_thread: None, material: Path) -> Path:
     """Pictures enough to be stopped among them; `one` beside them is what one process made."""
     write_pictures(material / "many", NUM_PICTURES)
     output = run(1, material / "many", "--out", material / "one")
@@ -292,9 +280,8 @@ def assert_same(many: Path, out: Path, output: str) -> None:
     assert not list(out.glob("images-*.jsonl"))
 
 
-@pytest.mark.parametrize(
-    "workers", [pytest.param(0, marks=pytest.mark.all), pytest.param(2, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [pytest.param(0, marks=pytest.mark.all), 2])
 def test_interrupted_evaluation_says_how_to_go_on_and_does(many, tmp_path, workers) -> None:
     out = tmp_path / "out"
     code, output = stop(signal.SIGINT, 1, many, out, "--workers", workers)
@@ -304,9 +291,10 @@ def test_interrupted_evaluation_says_how_to_go_on_and_does(many, tmp_path, worke
     assert_same(many, out, run(1, many, "--out", out))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("before", "after"),
-    [pytest.param(2, 1, marks=pytest.mark.slow), pytest.param(1, 2, marks=pytest.mark.all)],
+    [(2, 1), pytest.param(1, 2, marks=pytest.mark.all)],
 )
 def test_killed_evaluation_goes_on_with_another_number_of_processes(
     many: Path, tmp_path: Path, before: int, after: int
@@ -323,21 +311,23 @@ def test_two_processes_say_and_write_what_one_does(many: Path, tmp_path: Path) -
 
 
 @pytest.mark.slow
-def test_two_processes_without_a_folder_say_what_one_does(material: Path) -> None:
+def test_two_processes_without_a_folder_say_what_one_does(one_thread: None, material: Path) -> None:
     assert run(2, material / "data") == table_of(material / "data", TestConfig())
 
 
 @pytest.mark.slow
-def test_unreadable_picture_ends_all_processes_and_loses_nothing(tmp_path: Path) -> None:
+def test_unreadable_picture_ends_all_processes_and_loses_nothing(
+    one_thread: None, tmp_path: Path
+) -> None:
     save_tiny(tmp_path / "tiny.safetensors")
     data, out = write_pictures(tmp_path / "data", 9), tmp_path / "out"
     damaged = data / "images/p7.png"
     whole = damaged.read_bytes()
     damaged.write_bytes(whole[:50])
-    process = start(2, data, "--out", out)
-    _, errors = process.communicate(timeout=100)
-    assert process.returncode == 1
-    assert f"annlib: {damaged} cannot be read as an image" in errors
+    first, second = start(2, data, "--out", out)
+    assert second.code() == 1
+    assert f"annlib: {damaged} cannot be read as an image" in second.errors()
+    assert first.code() != 0, "it would wait for the other"
     assert num_done(out) >= 3  # 1, 3, 5 came before 7
     damaged.write_bytes(whole)
     assert run(1, data, "--out", out) == table_of(data, TestConfig()) + f"Saved {out}\n"

@@ -114,6 +114,7 @@ def direct_miou(row: Published, weights: Path, data: Path, multi_scale: bool) ->
     return 100 * evaluate(make_predictor(model, test), samples, 19).scores().miou
 
 
+@pytest.mark.slow
 def test_row_is_scored_measured_printed_and_kept(annlib, row, weights: Path, data: Path) -> None:
     printed = annlib(CITYSCAPES, "--data", data, "--weights", weights)
     values = json.loads(RESULT.read_text())

@@ -123,8 +123,9 @@ def test_spread_is_that_of_a_sample_and_unknown_for_one_run(notebook: Path) -> N
 
 
 @pytest.mark.notebooks
-@pytest.mark.slow
-def test_sweep_runs_all_keeps_failures_and_goes_on(grid: Grid, tmp_path: Path) -> None:
+def test_sweep_runs_all_keeps_failures_and_goes_on(
+    grid: Grid, tmp_path: Path, without_new_processes: None
+) -> None:
     folder = tmp_path / "out"
     first = list(sweep(grid, folder, jobs=2))
     assert sorted(o.number for o in first) == [1, 2, 3, 4]

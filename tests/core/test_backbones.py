@@ -4,7 +4,6 @@ import pytest
 import torch
 from golden_rules import golden
 from torch import Tensor, nn
-from torchvision.models import resnet50, resnet101
 
 from annlib.course.receptive_field import side_of_field
 from annlib.model.localnet import BLOCKS_PER_STAGE, LocalNet
@@ -46,7 +45,9 @@ def test_both_maps_have_an_eighth_of_the_size_rounded_up(height: int, width: int
     assert c5.shape == (2, 2048, *size)
 
 
-@pytest.mark.parametrize(("height", "width"), [(97, 129), (512, 1024), (1, 1)])
+@pytest.mark.parametrize(
+    ("height", "width"), [(97, 129), pytest.param(512, 1024, marks=pytest.mark.all), (1, 1)]
+)
 def test_plain_stem_gives_maps_of_the_same_sizes(height: int, width: int) -> None:
     images = torch.empty(2, 3, height, width, device="meta")
     deep, plain = on_meta(50)(images), on_meta(50, stem="plain")(images)
@@ -55,6 +56,8 @@ def test_plain_stem_gives_maps_of_the_same_sizes(height: int, width: int) -> Non
 
 @pytest.mark.parametrize("depth", sorted(BLOCKS))
 def test_plain_resnet_is_torchvision_s_without_its_classifier(depth: int) -> None:
+    from torchvision.models import resnet50, resnet101
+
     with torch.device("meta"):
         theirs = {50: resnet50, 101: resnet101}[depth]().state_dict()
     ours = on_meta(depth, stem="plain").state_dict()

@@ -21,7 +21,6 @@ from foreign_weights import (
 )
 from golden_rules import shapes
 from torch import Tensor
-from torchvision.models import ResNet50_Weights, ResNet101_Weights, resnet50
 
 from annlib import __main__, published_experiments
 from annlib.cli.weights import all_weights, find_weights, verify
@@ -335,12 +334,17 @@ def test_offline_backbone_explains_itself(cache: Path, monkeypatch: pytest.Monke
 
 
 def test_addresses_are_those_of_torchvision() -> None:
+    from torchvision.models import ResNet50_Weights, ResNet101_Weights
+
     known = {50: ResNet50_Weights.IMAGENET1K_V1.url, 101: ResNet101_Weights.IMAGENET1K_V1.url}
     ours = {p.depth: p.url for p in PRETRAINED if p.source == "torchvision"}
     assert ours == known
 
 
+@pytest.mark.slow
 def test_torchvision_s_network_gives_the_same_maps(tmp_path: Path) -> None:
+    from torchvision.models import resnet50
+
     theirs = resnet50(replace_stride_with_dilation=[False, True, True]).eval()
     torch.save(theirs.state_dict(), tmp_path / "a.pth")
     model = ANN(ModelConfig(50, 2, 8, 8, 8, stem="plain")).eval()

@@ -81,6 +81,7 @@ def loaded() -> dict[str, set[str]]:
     return {module: set(names) for module, names in json.loads(result.stdout).items()}
 
 
+@pytest.mark.slow
 def test_library_needs_the_core_packages_only(loaded: dict[str, set[str]]) -> None:
     blocked = set(not_needed())
     assert {"tyro", "matplotlib", "IPython", "jupytext", "pandas"} <= blocked
@@ -111,10 +112,12 @@ def test_unknown_name_is_an_attribute_error() -> None:
         annlib.ANM  # noqa: B018
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", FACTS)
 def test_facts_load_nothing_heavy(module: str, loaded: dict[str, set[str]]) -> None:
     assert not {"torch", "numpy", "PIL"} & loaded[module]
 
 
+@pytest.mark.slow
 def test_network_loads_no_pictures_and_no_torchvision(loaded: dict[str, set[str]]) -> None:
     assert not {"torchvision", "PIL", "matplotlib", "IPython"} & loaded[NETWORK]

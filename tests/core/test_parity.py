@@ -144,8 +144,16 @@ def test_all_stored_tensors_agree(run: Run) -> None:
             assert difference(run.ours[name][:, ::every], reference) <= run.case.tolerance, name
 
 
-@pytest.mark.parametrize("run", [CASES[1], CASES[3]], ids=lambda c: c.name, indirect=True)
-@pytest.mark.parametrize("form", [fuse_for_training, fuse_for_inference])
+FORMS = [(CASES[1], fuse_for_training), (CASES[3], fuse_for_inference)]  # the others: all
+MORE = [(CASES[3], fuse_for_training), (CASES[1], fuse_for_inference)]
+
+
+@pytest.mark.parametrize(
+    ("run", "form"),
+    [*FORMS, *(pytest.param(*pair, marks=pytest.mark.all) for pair in MORE)],
+    ids=lambda value: getattr(value, "name", None) or value.__name__,
+    indirect=["run"],
+)
 def test_forms_that_do_less_work_agree(run: Run, form: Callable[[ANN], nn.Module]) -> None:
     dtype = run.ours["logits_ac0"].dtype
     model = form(run.model)

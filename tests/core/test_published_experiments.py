@@ -90,6 +90,7 @@ def test_facts_survive_a_trip_through_json() -> None:
         assert [facts[name] for name in SCORES] == [getattr(row, name) for name in SCORES]
 
 
+@pytest.mark.slow
 def test_rows_build_networks_with_as_many_parameters_as_the_reference() -> None:
     configs = {row.experiment.model for row in ROWS}
     assert len(configs) == 8

@@ -58,6 +58,7 @@ def some_photographs() -> None:
         Image.fromarray(noise).save(name)
 
 
+@pytest.mark.slow
 def test_commands_run_one_after_the_other(small: None, monkeypatch: pytest.MonkeyPatch) -> None:
     some_photographs()
     assert len(COMMANDS) >= 7

@@ -22,6 +22,7 @@ def test_parts_of_a_key_do_not_flow_together() -> None:
     assert len({seed_for(1, 23), seed_for(12, 3), seed_for(123), seed_for("1", 23)}) == 4
 
 
+@pytest.mark.slow
 def test_another_process_makes_the_same_seed() -> None:
     program = "from annlib.seeds import seed_for; print(seed_for('step', 0, 7))"
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)

@@ -1,7 +1,7 @@
 """pytest imports every file with a chosen test, and keeps tests together that share something."""
 
 import pytest
-from selection import can_match, kept_together
+from selection import can_match, cost, kept_together
 
 FAST = "not slow and not browser and not all"
 
@@ -35,3 +35,10 @@ def test_tests_that_share_something_stay_in_one_process() -> None:
     assert together("core/test_parity.py::test_a", "benchmarks/test_verify_zoo.py::test_b")
     assert not together("course/test_notebooks.py::a[0]", "course/test_notebooks.py::a[1]")
     assert not together("core/test_ann.py::test_a", "data/test_ann.py::test_a")
+
+
+def test_what_takes_long_begins_first() -> None:
+    names = ["core/test_ann.py", "course/test_notebooks.py::a[0]", "grader/test_cheats.py"]
+    names = [*names, kept_together("browser/test_lab.py::test_a")]
+    assert sorted(names, key=lambda name: cost(name, 20)) == names
+    assert cost("core/test_ann.py", 9) < cost("core/test_ann.py", 10)

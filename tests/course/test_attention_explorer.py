@@ -12,7 +12,6 @@ import pytest
 import torch
 from ipywidgets.widgets.widget import _instances
 from PIL import Image
-from sklearn.datasets import load_sample_image
 from tiny import TINY, wake
 from torch import nn
 from traitlets import TraitError
@@ -42,6 +41,13 @@ from annlib.model.ann import ANN
 from annlib.model.build import shipped_model
 
 SCENE = make_scene(5)
+
+
+def sample_photo() -> np.ndarray:
+    """A photo.  uint8 (427, 640, 3)"""
+    from sklearn.datasets import load_sample_image
+
+    return load_sample_image("china.jpg")
 
 
 @pytest.fixture(scope="module")
@@ -194,7 +200,7 @@ def streets() -> Network:
     for one in model.modules():
         if isinstance(one, nn.BatchNorm2d):
             one.momentum = 1.0  # the statistics of the photo
-    model(model_input(load_sample_image("china.jpg")[::4, ::4]))
+    model(model_input(sample_photo()[::4, ::4]))
     return Network("streets", CAMVID, TestConfig(base_size=(72, 96)), model.eval)
 
 
@@ -203,7 +209,7 @@ def test_photo_has_the_size_and_the_classes_of_its_network(
 ) -> None:
     file = tmp_path / "own.jpg"
     file.write_bytes(photo(400, 300))
-    images = {"china.jpg": load_sample_image("china.jpg"), "own.jpg": file}
+    images = {"china.jpg": sample_photo(), "own.jpg": file}
     explorer = attention_explorer(streets, images)
     china, own = explorer.subjects.values()
     assert china.image.shape == own.image.shape == (72, 96, 3)
@@ -222,7 +228,7 @@ def test_photo_has_the_size_and_the_classes_of_its_network(
 
 
 def test_inpainting_changes_only_a_rectangle_and_counts_what_follows(streets: Network) -> None:
-    explorer = attention_explorer(streets, {"china.jpg": load_sample_image("china.jpg")})
+    explorer = attention_explorer(streets, {"china.jpg": sample_photo()})
     explorer.xy = (90, 10)  # near the right edge, where the rectangle is cut off
     explorer.receive(explorer, {"inpaint": [20, 30]}, [])
     before, after = explorer.subjects.values()

@@ -86,6 +86,12 @@ def test_exercise_that_is_not_started_is_not_accepted(key: str) -> None:
             GALLERIES[key].check(nothing)
 
 
+@pytest.mark.parametrize("nothing", [None, ...])
+def test_a_value_that_is_not_filled_in_is_named(nothing: object) -> None:
+    with pytest.raises(checks.NotYet, match="My exercise .*nothing yet"):
+        base.given(nothing, "My exercise")
+
+
 def test_training_steps_that_are_accepted_train_the_lessons_network() -> None:
     config = town("ann").model
     images, labels = torch.randn(2, 3, 32, 48), torch.randint(config.num_classes, (2, 16, 24))

@@ -113,6 +113,7 @@ def test_progress_says_in_words_what_the_bar_shows() -> None:
     assert "to go" not in bundle(100, 100, "steps", 30.0)["text/plain"]
 
 
+@pytest.mark.slow
 def test_what_every_lesson_imports_leaves_slow_libraries_to_the_cells_that_need_them() -> None:
     code = (
         "import sys\n"

@@ -70,7 +70,7 @@ def test_notebook_without_parameters_cell_is_refused(tmp_path):
     path = tmp_path / "plain.ipynb"
     nbformat.write(nbformat.v4.new_notebook(), path)
     with pytest.raises(ValueError, match="plain.ipynb has 0 cells tagged 'parameters'"):
-        run_all([path], tmp_path / "out", {})
+        run_all(dict.fromkeys([path], tmp_path / "out"), {})
 
 
 def test_run_does_not_overwrite_its_own_notebook(lesson):
@@ -81,7 +81,7 @@ def test_run_does_not_overwrite_its_own_notebook(lesson):
 @pytest.mark.parametrize("jobs", [0, -1])
 def test_no_job_at_all_is_refused(lesson, tmp_path, jobs):
     with pytest.raises(ValueError, match="use 1 or more jobs"):
-        run_all([lesson], tmp_path / "out", QUICK, jobs)
+        run_all(dict.fromkeys([lesson], tmp_path / "out"), QUICK, jobs)
 
 
 @pytest.mark.parametrize("reason", [KeyboardInterrupt, RuntimeError])
@@ -99,7 +99,9 @@ def test_no_lesson_is_begun_after_an_interrupt(tmp_path, monkeypatch, reason):
     monkeypatch.setattr(execute, "ProcessPoolExecutor", lambda jobs, *_: ThreadPoolExecutor(jobs))
     notebooks = [write_lesson(tmp_path / f"{name}.ipynb") for name in "abcde"]
     with pytest.raises(reason):
-        run_all(notebooks, tmp_path / "out", {"mode": "quick"}, jobs=1, progress=stop)
+        run_all(
+            dict.fromkeys(notebooks, tmp_path / "out"), {"mode": "quick"}, jobs=1, progress=stop
+        )
     end.set()
     assert len(begun) <= 2
 
@@ -117,7 +119,7 @@ def test_guard_lets_this_machine_through_and_nothing_else(monkeypatch):
 
 
 @pytest.mark.notebooks
-def test_release_of_the_fixture_is_green_and_has_pages(tmp_path):
+def test_release_of_the_fixture_is_green_and_has_pages(tmp_path, without_new_processes):
     (tmp_path / "notebooks/source").mkdir(parents=True)
     (tmp_path / "notebooks/source/90_fixture.py").write_text(FIXTURE.read_text())
     build_all(tmp_path)
@@ -136,13 +138,16 @@ def test_failed_lessons_are_kept_and_named_and_do_not_stop_others(tmp_path):
     reach = "import urllib.request\nurllib.request.urlopen('http://192.0.2.1')"
     notebooks = [
         write_lesson(tmp_path / "network.ipynb", reach, "print('not reached')"),
-        write_lesson(tmp_path / "died.ipynb", "import os\nos._exit(1)"),
+        write_lesson(tmp_path / "died.ipynb", "print('before')", "import os\nos._exit(1)", "1 + 1"),
         write_lesson(tmp_path / "sound.ipynb", "print(mode, seed)"),
     ]
-    network, died, sound = run_all(notebooks, tmp_path / "out", {"mode": "quick", "seed": 3})
+    network, died, sound = run_all(
+        dict.fromkeys(notebooks, tmp_path / "out"), {"mode": "quick", "seed": 3}
+    )
     assert "network.ipynb stopped in code cell 2 (import urllib" in network.error
     assert "lessons run offline" in network.error and network.output.exists()
-    assert "died.ipynb stopped in code cell 2" in died.error and "DeadKernel" in died.error
+    assert "died.ipynb stopped in code cell 3" in died.error and "DeadKernel" in died.error
+    assert "before" in died.output.read_text(), "the notebook is kept up to there"
     assert sound.error is None and "quick 3" in sound.output.read_text()
 
 
@@ -193,12 +198,14 @@ def test_reply_is_found_although_its_wake_up_was_lost():
 
 
 @pytest.mark.notebooks
-def test_what_ended_well_is_not_run_again_and_what_failed_or_changed_is(tmp_path):
+def test_what_ended_well_is_not_run_again_and_what_failed_or_changed_is(
+    tmp_path, without_new_processes
+):
     good = write_lesson(tmp_path / "good.ipynb", "import time\nprint(time.time_ns())")
     bad = write_lesson(tmp_path / "bad.ipynb", "1 / 0")
 
     def outputs(parameters: dict) -> list[str]:
-        runs_ = run_all([good, bad], tmp_path / "out", parameters, resume=True)
+        runs_ = run_all(dict.fromkeys([good, bad], tmp_path / "out"), parameters, resume=True)
         assert runs_[0].error is None and "ZeroDivisionError" in runs_[1].error
         return [one.output.read_text() for one in runs_]
 

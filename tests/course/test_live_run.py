@@ -19,6 +19,8 @@ from annlib.data.balloon_town.dataset import make_scene
 from annlib.engine.optimization import Step
 from annlib.experiments import town
 
+pytestmark = pytest.mark.slow
+
 SCENE = make_scene(5)
 TOTAL = 6
 

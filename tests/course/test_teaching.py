@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from scipy.stats import t, ttest_1samp
 from torch.nn.functional import adaptive_avg_pool1d
 
 from annlib.config import TrainConfig
@@ -92,6 +91,8 @@ def test_loss_and_rate_of_the_eighth_question() -> None:
 
 
 def test_interval_of_the_tenth_question() -> None:
+    from scipy.stats import t, ttest_1samp
+
     differences = [0.5, 1.5, -0.5, 1.0, 0.5]
     low, high = ttest_1samp(differences, 0).confidence_interval(0.95)
     assert f"interval from {low:.2f} to {high:.2f}" in solution(10)

@@ -32,6 +32,8 @@ from annlib.course.plots.costs import cost_curves
 from annlib.course.profiler import Timing
 from annlib.course.widgets.costs import CHANNELS, GRIDS, MEASURE, SIDES, CostExplorer
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 TINY = Setting((8, 16), 32, (1, 3))
 

@@ -148,6 +148,12 @@ def test_where_no_widget_can_run_there_is_its_picture_with_alt_text_and_words() 
     assert base64.b64decode(data["image/png"]).startswith(b"\x89PNG")
 
 
+def test_the_page_gets_the_text_of_each_image() -> None:
+    """ipywidgets drops the texts of images: the guard sends them, in their order."""
+    widget = numbers_explorer()
+    assert widget.guard.alts == alts(widget) == ["A bar as high as 1"]
+
+
 @pytest.mark.slow
 def test_200_interactions_leave_less_than_20_mb() -> None:
     widget = numbers_explorer()
@@ -358,6 +364,7 @@ def test_a_pixel_without_a_label_moves_no_score() -> None:
     assert painting.words() == before and painting.output.outputs[0]["data"]["image/png"] != image
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("index", "right"), [(1, 13), (2, 23)])
 def test_the_fills_are_what_they_say(index: int, right: int) -> None:
     painting = PaintPrediction()

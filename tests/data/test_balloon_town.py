@@ -82,6 +82,7 @@ def test_a_seed_gives_the_stored_bytes(seed: int, expected: str) -> None:
     assert digest(make_scene(seed)) == expected
 
 
+@pytest.mark.all
 def test_another_process_paints_the_same_bytes() -> None:
     program = (
         "import sys; from annlib.data.balloon_town.layout import plan_scene; "

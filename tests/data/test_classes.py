@@ -7,8 +7,6 @@ from pathlib import Path
 import pytest
 import torch
 from golden_rules import golden
-from torchvision.datasets import Cityscapes
-from torchvision.models.segmentation import FCN_ResNet50_Weights
 
 from annlib.config import IGNORE_INDEX, ModelConfig
 from annlib.data.classes import (
@@ -217,16 +215,20 @@ every = pytest.mark.parametrize(
     [*BENCHMARKS, CITYSCAPES_TRAIN_IDS],
     ids=lambda spec: f"{spec.name}{spec.label_values[:1]}",
 )
-KNOWN_IDS = [label for label in Cityscapes.classes if label.id >= 0]  # -1: licence plates, no file
 
 
 def test_cityscapes_ids_become_the_train_ids_that_torchvision_knows() -> None:
+    from torchvision.datasets import Cityscapes
+
+    known = [label for label in Cityscapes.classes if label.id >= 0]  # -1: licence plates, no file
     table = CITYSCAPES.label_table().tolist()
-    assert [table[label.id] for label in KNOWN_IDS] == [label.train_id for label in KNOWN_IDS]
-    assert CITYSCAPES.known_values == {*(label.id for label in KNOWN_IDS), IGNORE_INDEX}
+    assert [table[label.id] for label in known] == [label.train_id for label in known]
+    assert CITYSCAPES.known_values == {*(label.id for label in known), IGNORE_INDEX}
 
 
 def test_cityscapes_names_and_colours_are_those_that_torchvision_knows() -> None:
+    from torchvision.datasets import Cityscapes
+
     theirs = {label.train_id: label for label in Cityscapes.classes if 0 <= label.train_id < 255}
     assert CITYSCAPES.class_names == tuple(theirs[i].name for i in range(19))
     assert CITYSCAPES.palette == tuple(theirs[i].color for i in range(19))
@@ -256,6 +258,8 @@ def test_ade20k_begins_and_ends_with_its_classes() -> None:
 
 
 def test_voc_classes_are_those_that_torchvision_knows() -> None:
+    from torchvision.models.segmentation import FCN_ResNet50_Weights
+
     theirs = FCN_ResNet50_Weights.DEFAULT.meta["categories"]
     ours = [name.replace(" ", "") for name in VOC12AUG.class_names]
     assert ours == [name.strip("_") for name in theirs]

@@ -11,8 +11,6 @@ from golden_rules import arrays, golden
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
-from torchvision.transforms.v2.functional import InterpolationMode
-from torchvision.transforms.v2.functional import resize as resize_image
 
 from annlib.config import IGNORE_INDEX, DataConfig
 from annlib.data import transforms
@@ -39,7 +37,6 @@ from annlib.engine.inference import fit
 few = settings(max_examples=40, deadline=None)
 SIDE = st.integers(1, 15)
 SIZE = st.tuples(SIDE, st.integers(2, 40))  # torch 2.14 shrinks no uint8 image to one pixel
-NEAREST = InterpolationMode.NEAREST
 REFERENCE = golden()["transforms"]
 
 
@@ -172,9 +169,27 @@ def test_half_of_the_images_are_mirrored() -> None:
 @few
 @given(old=SIZE, new=SIZE)
 def test_labels_are_resized_as_torchvision_does(old: tuple[int, int], new: tuple[int, int]) -> None:
+    from torchvision.transforms.v2.functional import InterpolationMode, resize_image
+
     _, labels = coordinates(*old)
     _, resized = resize(*coordinates(*old), list(new))
-    assert torch.equal(resized, resize_image(labels[None], list(new), NEAREST)[0])
+    assert torch.equal(resized, resize_image(labels[None], list(new), InterpolationMode.NEAREST)[0])
+
+
+@pytest.mark.parametrize("capability", ["AVX2", "DEFAULT"])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+def test_images_are_resized_as_torchvision_does(
+    monkeypatch: pytest.MonkeyPatch, capability: str, dtype: torch.dtype
+) -> None:
+    from torchvision.transforms.v2.functional import resize_image
+
+    for module in (transforms, torch.backends.cpu):
+        monkeypatch.setattr(module, "get_cpu_capability", lambda: capability)
+    image = torch.randint(256, (9, 13, 3), dtype=torch.uint8).permute(2, 0, 1).to(dtype)
+    for size in ((5, 7), (20, 31), (9, 13), (4, 30)):
+        found, _ = resize(image, torch.zeros(9, 13).byte(), list(size))
+        assert torch.equal(found, resize_image(image, list(size), antialias=False))
+        assert found.dtype == dtype
 
 
 @few

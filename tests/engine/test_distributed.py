@@ -2,12 +2,17 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import dying_town
 import pytest
+import together
 import torch
+from forked import forked, ranks
 
 from annlib.engine import distributed
 from annlib.engine.distributed import init_distributed, own_gpu
@@ -25,11 +30,19 @@ def torchrun(processes: int, *words: object, restarts: int = 0) -> subprocess.Co
     return subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """A fork is safe where no thread works."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> dict:
     out = tmp_path_factory.mktemp("alone") / "facts.json"
-    command = [sys.executable, str(TESTS / "together.py"), str(out)]
-    subprocess.run(command, env=ENVIRONMENT, check=True)
+    assert forked(lambda: together.measure(out))[0]
     return json.loads(out.read_text())
 
 
@@ -64,19 +77,39 @@ def test_accumulating_processes_train_close_to_one(two: dict, alone: dict) -> No
     assert found != pytest.approx(alone["losses"], rel=1e-9)
 
 
-def test_killed_worker_is_restarted_and_the_run_ends_as_if_nothing_had_happened(
-    tmp_path: Path,
-) -> None:
-    words = ["train", "balloon_ann", "--iterations", "8", "--device", "cpu", "--threads", "1"]
-    done = torchrun(2, TESTS / "dying_town.py", tmp_path, *words, restarts=1)
-    assert done.returncode == 0, done.stderr
-    assert (tmp_path / "marker").exists()
-    first, second = (load(tmp_path / name / "last.safetensors") for name in ("whole", "died"))
+WORDS = ["train", "balloon_ann", "--iterations", "8", "--device", "cpu", "--threads", "1"]
+
+
+def assert_nothing_was_lost(folder: Path) -> None:
+    assert (folder / "marker").exists()
+    first, second = (load(folder / name / "last.safetensors") for name in ("whole", "died"))
     assert first.step == second.step == 8
     assert all(torch.equal(first.model[key], second.model[key]) for key in first.model)
     assert first.notes["scores"] == second.notes["scores"]
-    histories = [(tmp_path / name / "history.jsonl").read_text() for name in ("whole", "died")]
+    histories = [(folder / name / "history.jsonl").read_text() for name in ("whole", "died")]
     assert histories[0] == histories[1]
+
+
+def test_two_processes_of_which_one_was_killed_end_as_if_nothing_had_happened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = ranks(2, lambda: dying_town.train_twice(tmp_path, WORDS))
+    assert second.code() == -signal.SIGKILL
+    first.kill()  # as torchrun does, which then starts both again and says so
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    again = ranks(2, lambda: dying_town.train_twice(tmp_path, WORDS))
+    assert [one.code() for one in again] == [0, 0], [one.output() for one in again]
+    assert_nothing_was_lost(tmp_path)
+
+
+@pytest.mark.all
+@pytest.mark.fault("kill -9 of one process below torchrun")
+def test_torchrun_restarts_a_killed_worker_and_the_run_ends_as_if_nothing_had_happened(
+    tmp_path: Path,
+) -> None:
+    done = torchrun(2, TESTS / "dying_town.py", tmp_path, *WORDS, restarts=1)
+    assert done.returncode == 0, done.stderr
+    assert_nothing_was_lost(tmp_path)
 
 
 def test_more_processes_than_gpus_are_refused_with_both_numbers(

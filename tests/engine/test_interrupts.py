@@ -1,52 +1,74 @@
-"""Ctrl-C, SIGTERM and SIGKILL on a real process: nothing is lost, and the printed command works."""
+"""Ctrl-C, SIGTERM and SIGKILL on a process: nothing is lost, and the printed command works."""
 
 import re
 import shlex
 import signal
 import time
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from os import getpgid, killpg
 from pathlib import Path
-from subprocess import Popen
 
 import pytest
 import torch
-from small_town import start
+from forked import Call, Child, annlib, forked
+from small_town import CHANGES, start
 
 from annlib.model.checkpoint import load
 
-STEPS = 120
+STEPS = 80
 WORDS = ("train", "balloon_ann", "--iterations", str(STEPS), "--threads", "1")
 pytestmark = pytest.mark.slow
 
 
-def wait_for(path: Path, process: Popen) -> None:
-    """Until the run has written that file."""
+def has(path: Path) -> bool:
+    return path.exists() and bool(path.read_bytes())
+
+
+def until(happened: Callable[[], bool], ended: Callable[[], object]) -> None:
+    """Waits for something that a process does; `ended` is None while it lives."""
     deadline = time.monotonic() + 120
-    while not path.exists() or not path.read_bytes():
-        assert process.poll() is None, process.communicate()
+    while not happened():
+        assert ended() is None, "it has ended"
         assert time.monotonic() < deadline
         time.sleep(0.005)
+
+
+def small(*words: object) -> Call:
+    """A command line with Balloon Town in small, for a forked process."""
+
+    def call() -> None:
+        for module, name, value in CHANGES:
+            setattr(module, name, value)
+        annlib(*words)()
+
+    return call
 
 
 def interrupted(
     number: signal.Signals, folder: Path, after: str, *words: str
 ) -> tuple[int, str, str]:
     """Sends a signal to all processes of the run, as a terminal does.  -> exit code, out, err"""
-    process = start(*WORDS, "--out", str(folder), *words)
-    wait_for(folder / after, process)
-    killpg(getpgid(process.pid), number)
-    output, errors = process.communicate(timeout=120)
-    return process.returncode, output, errors
+    child = Child(small(*WORDS, "--out", folder, *words))
+    until(lambda: has(folder / after), lambda: child.wait(0))
+    killpg(child.pid, number)
+    return child.code(), child.printed(), child.errors()
 
 
 def resume(command: str) -> None:
     """Runs a command as it was printed."""
     program, *words = shlex.split(command)
     assert program == "annlib"
-    process = start(*words)
-    _, errors = process.communicate(timeout=240)
-    assert process.returncode == 0, errors
+    assert forked(small(*words))[0]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """A fork is safe where no thread works."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
@@ -70,11 +92,13 @@ def assert_same(folder: Path, whole: Path) -> None:
 def test_interrupted_run_is_saved_and_the_printed_command_finishes_it(
     tmp_path: Path, whole: Path, workers: int
 ) -> None:
+    """A process of its own, not a fork: here the whole way is that of a terminal."""
     folder = tmp_path / "a run"  # a name that a shell would split
-    code, output, errors = interrupted(
-        signal.SIGINT, folder, "history.jsonl", "--workers", str(workers)
-    )
-    assert code == 130
+    process = start(*WORDS, "--out", str(folder), "--workers", str(workers))
+    until(lambda: has(folder / "history.jsonl"), process.poll)
+    killpg(getpgid(process.pid), signal.SIGINT)
+    output, errors = process.communicate(timeout=120)
+    assert process.returncode == 130
     assert errors.count("Stopping after this step") == 1  # the workers leave it to their parent
     steps = int(re.search(rf"Stopped after (\d+) of {STEPS} steps; saved", output)[1])
     assert load(folder / "last.safetensors").step == steps < STEPS
@@ -99,12 +123,15 @@ def test_killed_run_goes_on_from_its_last_checkpoint(tmp_path: Path, whole: Path
     assert_same(tmp_path, whole)
 
 
+@pytest.mark.all
+@pytest.mark.fault("Ctrl-C in a comparison of two processes")
 def test_interrupted_comparison_ends_at_once_with_all_its_processes(tmp_path: Path) -> None:
     options = ("--iterations", "9000", "--runs", str(tmp_path), "--out", str(tmp_path / "town.md"))
     process = start("compare", *options, program=("-m", "benchmarks.compare_heads"))
     try:
         for head in ("fcn", "ppm"):
-            wait_for(tmp_path / f"balloon_{head}-9000-seed0/experiment.json", process)
+            begun = tmp_path / f"balloon_{head}-9000-seed0/experiment.json"
+            until(lambda begun=begun: has(begun), process.poll)
         killpg(getpgid(process.pid), signal.SIGINT)
         _, errors = process.communicate(timeout=60)  # until no process holds the pipes any more
     finally:

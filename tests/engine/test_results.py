@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy
 import pytest
 import torch
-import torchvision
 
 from annlib.engine import results as module
 from annlib.engine.results import command, git_state, provenance, write_results
@@ -44,6 +43,8 @@ def checkout(tmp_path: Path) -> Path:
 def test_versions_are_those_that_are_imported() -> None:
     versions = provenance()["versions"]
     assert versions["torch"] == torch.__version__
+    import torchvision
+
     assert versions["torchvision"].split("+")[0] == torchvision.__version__.split("+")[0]
     assert versions["numpy"] == numpy.__version__
     assert versions["python"] == sys.version.split()[0]

@@ -367,7 +367,10 @@ def keep_600(folder: Path) -> None:
 
 
 @pytest.mark.fault("kill at each call of the system while a checkpoint is kept")
-@pytest.mark.parametrize("linking", [True, False], ids=["links", "copies"])
+@pytest.mark.parametrize(
+    "linking",
+    [pytest.param(True, id="links"), pytest.param(False, marks=pytest.mark.all, id="copies")],
+)
 def test_kill_at_any_moment_leaves_whole_checkpoints(tmp_path, monkeypatch, linking: bool) -> None:
     if not linking:
         monkeypatch.setattr(os, "link", refuse)

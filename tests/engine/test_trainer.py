@@ -210,6 +210,7 @@ time.sleep(600)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the lock needs POSIX")
 def test_folder_in_use_is_refused_until_its_process_dies_even_if_workers_live_on(
     tmp_path: Path, scenes: Dataset

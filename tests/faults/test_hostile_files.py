@@ -171,7 +171,7 @@ def test_no_reader_of_weights_executes_a_pickle(tmp_path: Path, capsys) -> None:
     assert "executed" in capsys.readouterr().out, "the file is what it claims to be"
 
 
-@fuzz(60, 2000)
+@fuzz(20, 2000)
 def test_random_damage_to_a_checkpoint_is_never_taken_for_weights(
     tmp_path: Path, checkpoint: bytes, budget: int
 ) -> None:
@@ -221,7 +221,7 @@ def test_an_animated_image_gives_its_first_frame_and_a_wrong_suffix_does_not_mat
     assert read_image(tmp_path / "b.jpg").shape == (3, 12, 16)
 
 
-@fuzz(100, 4000)
+@fuzz(25, 4000)
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP", "TIFF", "GIF", "BMP"])
 def test_random_damage_to_an_image_gives_an_image_or_an_error(
     tmp_path: Path, form: str, budget: int
@@ -300,7 +300,7 @@ def test_an_archive_larger_than_the_disk_is_refused_before_it_fills_it(
     assert [path.name for path in tmp_path.iterdir()] == [f"a.{suffix}"]
 
 
-@fuzz(60, 2000)
+@fuzz(20, 2000)
 def test_random_damage_to_a_zip_of_a_student_gives_its_files_or_one_error(budget: int) -> None:
     def one(data: bytes) -> None:
         def read_all() -> None:
@@ -321,7 +321,7 @@ JSON = st.recursive(
 )
 
 
-@fuzz(150, 5000)
+@fuzz(37, 5000)
 def test_an_experiment_with_any_value_in_any_place_is_built_whole_or_refused(budget: int) -> None:
     plain = json.loads(json.dumps(asdict(LAPTOP["photos_ann"])))
     places = [(part, key) for part in ("model", "data", "train", "test") for key in plain[part]]
@@ -356,7 +356,7 @@ def test_settings_of_a_run_that_were_changed_are_refused(tmp_path, text: str, sa
         read_experiment(tmp_path)
 
 
-@fuzz(100, 3000)
+@fuzz(25, 3000)
 def test_any_bytes_are_read_or_refused_by_the_readers_of_text(tmp_path: Path, budget: int) -> None:
     path = tmp_path / "classes.txt"
     lines = st.sampled_from([b"road 1 2 3\n", b"0: sky\n", b"255=1\n", b"ignore 7\n", b"a,b\n"])
@@ -393,7 +393,7 @@ def test_script_in_a_notebook_does_not_reach_the_pages_that_we_make(tmp_path: Pa
     assert "&lt;script&gt;alert(1)" in page, "it is shown as text"
 
 
-@fuzz(100, 3000)
+@fuzz(25, 3000)
 def test_any_json_is_read_as_cells_or_refused(budget: int) -> None:
     cell = st.dictionaries(
         st.sampled_from(["cell_type", "source", "metadata", "outputs", "attachments"]), JSON

@@ -12,7 +12,6 @@ import random
 import shutil
 import signal
 import time
-import warnings
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
@@ -21,8 +20,8 @@ import nbformat
 import pytest
 import small_town
 import torch
-from file_server import Files, closed_port, serving
-from forked import Call, Child, annlib, forked, started_by
+from file_server import Files, serving
+from forked import Call, Child, annlib, forked, ranks, started_by
 from small_pictures import save_tiny, write_pictures
 
 from annlib.data import prepare as prepare_module
@@ -213,33 +212,19 @@ def test_run_whose_data_worker_is_killed_says_how_to_go_on_and_equals_the_others
     record_property("tries", tries)
 
 
-def rank_of_two(number: int, port: int, words: tuple[object, ...]) -> Call:
-    """A command in one of two processes that train together, as torchrun would start it."""
-    told = {"RANK": number, "LOCAL_RANK": number, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2}
-    told |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-
-    def call() -> None:
-        warnings.simplefilter("ignore")  # of torch, on its own collectives
-        os.environ |= {name: str(value) for name, value in told.items()}
-        annlib(*words, "--device", "cpu")()
-
-    return call
-
-
 def together(words: tuple[object, ...], victim: int = 0, moment: float | None = None) -> float:
     """Both processes of a run; one is killed after so many seconds.  -> seconds in all"""
-    port = closed_port()
-    ranks = [Child(rank_of_two(number, port, words)) for number in (0, 1)]
+    both = ranks(2, annlib(*words, "--device", "cpu"))
     if moment is None:
-        assert [rank.wait() for rank in ranks] == [0, 0], ranks[0].output() + ranks[1].output()
-    elif ranks[victim].wait(moment) is None:
-        ranks[victim].kill()
-        other = ranks[1 - victim]  # torchrun would end it, too
+        assert [one.wait() for one in both] == [0, 0], both[0].output() + both[1].output()
+    elif both[victim].wait(moment) is None:
+        both[victim].kill()
+        other = both[1 - victim]  # torchrun would end it, too
         if other.wait(moment + 0.5) is None:
             other.kill()
     else:
-        ranks[1 - victim].wait()
-    return time.perf_counter() - ranks[0].started
+        both[1 - victim].wait()
+    return time.perf_counter() - both[0].started
 
 
 @pytest.mark.fault("kill -9 of one DDP rank")
@@ -392,7 +377,7 @@ def test_lesson_runs_killed_at_random_moments_end_with_the_same_outputs(
 
     def run_into(folder: Path) -> Call:
         def call() -> None:
-            ended = run_all(lessons, folder, {"mode": "quick"}, resume=True)
+            ended = run_all(dict.fromkeys(lessons, folder), {"mode": "quick"}, resume=True)
             assert not any(one.error for one in ended), ended
 
         return call

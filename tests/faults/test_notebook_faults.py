@@ -24,14 +24,14 @@ def printed(path: Path) -> str:
     return "".join(output.get("text", "") for cell in cells for output in cell.get("outputs", []))
 
 
-@pytest.mark.slow
+@pytest.mark.all  # once: test_lesson_runs.py
 @pytest.mark.notebooks
 @pytest.mark.fault("kernel that dies in a lesson, beside another lesson")
 def test_a_dead_kernel_is_told_with_its_cell_and_the_others_end(tmp_path: Path) -> None:
     death = "import os, signal\nprint('before')", "os.kill(os.getpid(), signal.SIGKILL)", "1 + 1"
     bad = write_lesson(tmp_path / "bad.ipynb", *death)
     good = write_lesson(tmp_path / "good.ipynb", "print('done')")
-    runs = run_all([bad, good], tmp_path / "out", {"mode": "quick"})
+    runs = run_all(dict.fromkeys([bad, good], tmp_path / "out"), {"mode": "quick"})
     assert "stopped in code cell 3" in runs[0].error and "DeadKernelError" in runs[0].error
     assert printed(runs[0].output) == "before\n", "the notebook is kept up to there"
     assert runs[1].error is None and printed(runs[1].output) == "done\n"

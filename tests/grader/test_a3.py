@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import nbformat
-import papermill
 import pytest
 import torch
 from in_process import ROOT, public_beside, solutions
@@ -188,6 +187,8 @@ def test_papermill_makes_the_table_that_is_handed_in(
     for name, source in A3.public_modules().items():
         (tmp_path / f"{name}.py").write_text(source, encoding="utf-8")
     monkeypatch.delenv("MPLBACKEND", raising=False)
+    import papermill
+
     papermill.execute_notebook(
         tmp_path / "A3.ipynb",
         tmp_path / "done.ipynb",

@@ -1,10 +1,6 @@
 """Grading a class: nothing is lost; order, jobs and interruptions change no result."""
 
 import csv
-import os
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +10,8 @@ import nbformat
 import pytest
 import torch
 import whole_class
-from in_process import AS_USER, ROOT, solutions
+from forked import Child, annlib
+from in_process import AS_USER, solutions
 
 from annlib.course.assignments.a1 import A1
 from annlib.course.assignments.a2 import A2
@@ -73,13 +70,12 @@ def test_points_are_the_same_in_any_order_with_any_number_of_jobs_and_after_a_ki
 ) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
     graded(inbox, one, 1)
-    command = [sys.executable, "-m", "annlib", "grade", "A1", str(inbox), "--seed", "7"]
-    command += [] if AS_USER is None else ["--as-user", str(AS_USER)]
-    grader = subprocess.Popen([*command, "--out", str(two), "--jobs", "1"], cwd=ROOT)
+    words = ["grade", "A1", inbox, "--seed", 7, "--out", two, "--jobs", 1]
+    grader = Child(annlib(*words, *([] if AS_USER is None else ["--as-user", AS_USER])))
     while not list(two.glob("results/*.json")):
+        assert grader.wait(0) is None, grader.output()
         time.sleep(0.05)
-    os.kill(grader.pid, signal.SIGKILL)
-    grader.wait()
+    grader.kill()
     kept = {path: path.stat().st_mtime_ns for path in two.glob("results/*.json")}
     assert 0 < len(kept) < 4
     graded(inbox, two, 2, resume=True)

@@ -34,7 +34,7 @@ OFTEN = {
     *("crashes", "leaves a daemon behind", "plants a pickle", "fills the memory"),
     *("replaces the worker's functions", "finds inputs among all objects"),
     *("closes all descriptors", "answers itself, and claims to have finished"),
-    "tells what it was asked by cells that fail, once it has taken the questions",
+    "tells what it was asked by classes of errors",
 }
 ALONE = CHEATS | {one.name: cells_of(one) for one in ATTACKS if one.must == NOTHING}
 

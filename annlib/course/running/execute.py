@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import closing, contextmanager
 from multiprocessing import get_context
@@ -30,6 +30,7 @@ from annlib.course.running import offline
 from annlib.files import write_atomically
 
 POLL_SECONDS = 0.5
+SAVE_SECONDS = 2  # between saves of a notebook that runs; papermill's two for each cell take longer
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -153,7 +154,14 @@ def save_text(path: str | Path, text: str) -> None:
 def execute(output: Path, parameters: Parameters, timeout: int) -> str | None:
     """Run the cells of a notebook in place; returns what stopped them."""
     import papermill  # takes seconds, which the process that only waits need not spend
-    from papermill.iorw import LocalHandler
+    from papermill.iorw import LocalHandler, write_ipynb
+
+    saved = [monotonic()]
+
+    def save_now_and_then(notebook: nbformat.NotebookNode, path: str) -> None:
+        if notebook.metadata.papermill["end_time"] or monotonic() > saved[0] + SAVE_SECONDS:
+            write_ipynb(notebook, path)
+            saved[0] = monotonic()
 
     learner = is_learner(nbformat.read(output, as_version=4))
     options = {"kernel_name": "python3", "language": "python", "progress_bar": False}
@@ -161,7 +169,7 @@ def execute(output: Path, parameters: Parameters, timeout: int) -> str | None:
     options["kernel_manager_class"] = PollingKernelManager
     whole = patch.object(LocalHandler, "write", lambda self, text, path: save_text(path, text))
     try:
-        with whole:  # it saves after each cell
+        with whole, patch.object(papermill.engines, "write_ipynb", save_now_and_then):
             papermill.execute_notebook(str(output), str(output), parameters, **options)
     except papermill.PapermillExecutionError as error:
         if not learner:
@@ -194,24 +202,23 @@ def explain(output: Path, traceback: str) -> str:
 
 
 def run_all(
-    notebooks: list[Path],
-    output_dir: Path,
+    places: Mapping[Path, Path],
     parameters: Parameters,
     jobs: int = 2,
     progress: Callable[[Run], None] = lambda finished: None,
     timeout: int = 600,
     resume: bool = False,
 ) -> list[Run]:
-    """Execute lessons in `jobs` processes; `progress` is called with each Run as it ends."""
-    for notebook in notebooks:
+    """Execute each lesson into its folder in `jobs` processes; `progress` gets each Run."""
+    for notebook in places:
         check_parameters(notebook, parameters)
     options = parameters, timeout, max(1, (os.cpu_count() or 1) // max(1, jobs)), resume
-    runs, calls = {}, [(one, output_dir / one.name, *options) for one in notebooks]
+    runs, calls = {}, [(one, folder / one.name, *options) for one, folder in places.items()]
     with closing(in_processes(run, calls, jobs)) as ended:
         for one in ended:
             progress(one)
             runs[one.notebook] = one
-    return [runs[notebook] for notebook in notebooks]
+    return [runs[notebook] for notebook in places]
 
 
 def end_with(parent: int, call: Callable = int, *arguments: object) -> None:

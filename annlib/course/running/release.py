@@ -238,34 +238,33 @@ def release(
 
     Learner editions stop at what is not filled in, so they are run in quick mode only.
     """
-
-    def judge(edition: str) -> list[Report]:
-        notebooks = [n for s in chosen(root, names) for n, e in built[s].items() if e == edition]
-        out = folder / ("solutions" if edition == "solution" else edition)
-        ended: list[Run] = []
-
-        def tell(run: Run) -> None:
-            ended.append(run)
-            state = f"{'failed' if run.error else 'ran'} in {run.seconds:.0f} s"
-            say(f"{len(ended)} of {len(notebooks)}: {out.name}/{run.notebook.name} {state}")
-
-        limit = CELL_SECONDS[str(parameters.get("mode", "learn"))]
-        reports = list(map(review, run_all(notebooks, out, parameters, jobs, tell, limit, resume)))
-        for finding in (one for report in reports for one in report.sentences()):
-            say(finding)
-        return reports
-
     findings, built = check_current(root), targets(root)
     for finding in findings:
         say(finding)
-    reports = judge("solution")
+    quick = parameters.get("mode") == "quick"
+    wanted, outputs = chosen(root, names), {}
+    for edition, place in (("solution", "solutions"), *([("learner", "learner")] if quick else [])):
+        pairs = [pair for source in wanted for pair in built[source].items()]
+        outputs |= {notebook: folder / place for notebook, kind in pairs if kind == edition}
+    ended: list[Run] = []
+
+    def tell(run: Run) -> None:
+        ended.append(run)
+        state = f"{'failed' if run.error else 'ran'} in {run.seconds:.0f} s"
+        place = f"{outputs[run.notebook].name}/{run.notebook.name}"
+        say(f"{len(ended)} of {len(outputs)}: {place} {state}")
+
+    limit = CELL_SECONDS[str(parameters.get("mode", "learn"))]
+    found = [review(run) for run in run_all(outputs, parameters, jobs, tell, limit, resume)]
+    for finding in (one for report in found for one in report.sentences()):
+        say(finding)
+    reports, learners = found[: len(wanted)], found[len(wanted) :]
     for place, report in enumerate(reports if keep_record else []):
         if not report.run.error:  # record its claims, and compare the text with them again
             notebook = nbformat.read(report.run.output, as_version=4)
             say(f"Recorded: {record(notebook, report.run.seconds)}")
             reports[place] = review(report.run)
-    if parameters.get("mode") == "quick":
-        for report, learner in zip(reports, judge("learner"), strict=True):
-            report.findings["learner edition"] = learner.sentences()
+    for report, learner in zip(reports, learners, strict=quick):
+        report.findings["learner edition"] = learner.sentences()
     say(f"Pages: {publish(reports, folder, root / 'notebooks')}")
     return findings + [finding for report in reports for finding in report.sentences()]
