@@ -55,14 +55,14 @@ GUARDS = [
         "model/build.py:load_model",
         "if shapes[0] != shapes[1]:",
         "if False:",
-        f"{LIES} -k hidden_channels",
+        LIES,
     ),
     Guard(
         "facts of another type",
         "config.py:from_json",
         "if wrong := [name for name, value in values.items() if not fits(",
         "if wrong := [name for name, value in values.items() if False and not fits(",
-        f"{LIES} -k nan",
+        LIES,
     ),
     Guard(
         "settings of another type",
@@ -76,7 +76,7 @@ GUARDS = [
         "config.py:fits",
         "return abs(value) < inf",
         "return True",
-        f"{LIES} -k nan",
+        LIES,
     ),
     Guard(
         "pickle in place of a checkpoint",
