@@ -4,7 +4,10 @@
 # make test-all the same, and what takes longer: benchmarks, every try, a class of 300
 # make faults   kills, full disks, hostile files, each many times: a table fault x tries x survived x lost
 # make audit    look the locked versions up among those with known vulnerabilities (needs a network)
+# make versions the fast tests with the lowest and the newest allowed versions: PYTHONS='python3.12 ...'
 # make lessons  rebuild the notebooks from notebooks/source/, and the rubric's table
+# make site     write the project's site into build/site: lessons, reference, results, interface
+# make release  build the package as for a release and try it in an empty environment; uploads nothing
 # make lock     write the versions installed here into requirements.lock
 #
 # Each sets up .venv first, if need be. MODE=learn make course runs the lessons at full length.
@@ -23,7 +26,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist loadfile
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check \
 	$(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
-.PHONY: help course lab test test-all faults audit lessons lock chromium bubblewrap clean
+.PHONY: help course lab test test-all faults audit versions lessons site release lock chromium bubblewrap clean
 help:
 	@sed -n 's/^# \{0,1\}//p;/^$$/q' Makefile
 
@@ -31,7 +34,7 @@ $(READY): pyproject.toml requirements.lock
 	@test -n "$(PYTHON)" || { echo "annlib needs Python 3.11 or newer: install it, or name it: make PYTHON=/path/to/python"; exit 1; }
 	@echo "Setting up .venv (a few minutes, once)"
 	$(PYTHON) -m venv .venv
-	$(PIP_INSTALL) --constraint requirements.lock --editable '.[course,data,record,test]'
+	$(PIP_INSTALL) --constraint requirements.lock --editable '.[course,data,record,site,test]'
 	@touch $@
 
 course: $(READY)
@@ -40,11 +43,17 @@ course: $(READY)
 
 # On this computer alone; the token that JupyterLab draws is needed to get in.
 lab: $(READY)
-	$(BIN)/jupyter lab --ServerApp.ip=127.0.0.1 --LabApp.app_settings_dir=$(CURDIR)/annlib/course/jupyterlab notebooks/00_start_here.ipynb
+	$(BIN)/annlib lab notebooks
 
 lessons: $(READY)
 	$(BIN)/annlib lessons build
 	$(BIN)/python -m tools.rubric
+
+site: $(READY)
+	$(BIN)/python -m tools.site
+
+release: $(READY)
+	$(BIN)/python -m tools.release
 
 # One call for each kind of test, in two processes. Tests that share what is slow to make (a server
 # and a browser, trained networks) stay in one of them: tests/conftest.py.
@@ -73,6 +82,12 @@ audit: $(READY)
 	  echo "The audit did not pass: either the table above lists known vulnerabilities, or the service that knows"; \
 	  echo "them could not be asked (a connection error, or 'not found on PyPI'). Then try again where pypi.org is reached."; \
 	  exit 1; }
+
+PYTHONS ?= $(PYTHON)
+versions: $(READY)
+	$(BIN)/python -m venv .venv/uv
+	.venv/uv/bin/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9'
+	PATH=$(CURDIR)/.venv/uv/bin:$$PATH OMP_NUM_THREADS=1 $(BIN)/python -m tools.versions --python $(PYTHONS)
 
 # Browser tests need a Chromium. Debian's is installed where that is allowed; elsewhere they say so.
 chromium:
