@@ -69,7 +69,7 @@ GUARDS = [
         "config.py:fits",
         "return kind is Any or type(value) is kind",
         "return True",
-        f"{HOSTILE}::test_an_experiment_with_any_value_in_any_place_is_built_whole_or_refused[150]",
+        LIES,
     ),
     Guard(
         "number that is not finite in settings",
@@ -270,7 +270,7 @@ GUARDS = [
     Guard(
         "operation without a deterministic form",
         "engine/optimization.py:deterministic",
-        'torch.set_deterministic_debug_mode("error")',
+        'torch.set_deterministic_debug_mode("error" if is_asked else before)',
         "pass",
         f"{NUMBERS}::test_an_operation_without_a_deterministic_form_is_refused_with_the_option",
     ),

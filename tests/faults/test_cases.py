@@ -167,6 +167,14 @@ def test_sixteen_bits_look_the_same_in_the_explorer_and_to_predict(tmp_path: Pat
     assert np.array_equal(shown, read_image(tmp_path / "ramp.png").permute(1, 2, 0).numpy())
 
 
+def test_predict_says_that_it_took_the_first_of_several_images(annlib, tmp_path: Path) -> None:
+    frames = [Image.new("RGB", (48, 32), colour) for colour in ("red", "blue", "green")]
+    for name in ("a.gif", "b.tiff"):
+        frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:])
+        said = annlib("predict", tmp_path / name, "--weights", "balloon_ann")
+        assert "the first of 3 images in the file" in said
+
+
 # The files of each case, as they were found
 
 
