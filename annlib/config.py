@@ -10,11 +10,8 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 IGNORE_INDEX = 255  # label of a pixel that counts neither in the loss nor in a score
 
 Head = Literal["ann", "apnb", "nonlocal", "ppm", "fcn"]
-WITHOUT: dict[str, tuple[Head, ...]] = {  # heads that do not use a setting
-    "pool_scales": ("nonlocal", "fcn"),
-    "key_channels": ("ppm", "fcn"),
-    "value_channels": ("ppm", "fcn"),
-}
+WITHOUT = {"pool_scales": ("nonlocal", "fcn")}  # heads that do not use a setting
+WITHOUT |= dict.fromkeys(("key_channels", "value_channels"), ("ppm", "fcn"))
 Precision = Literal["fp32", "bf16", "fp16"]
 Stem = Literal["deep", "plain"]
 
@@ -219,8 +216,6 @@ def with_tables(experiment: Experiment, tables: dict[str, Any], place: str) -> E
         if part == "model" and (
             idle := [name for name in changed if head in WITHOUT.get(name, ())]
         ):
-            raise ValueError(
-                f"{place}: model.{idle[0]} would have no effect, because the head {head} does not "
-                "use it. Leave it out, or choose another model.head."
-            )
+            reason = f"would have no effect: the head {head} does not use it. Leave it out."
+            raise ValueError(f"{place}: model.{idle[0]} {reason}")
     return experiment

@@ -1,6 +1,7 @@
 """What holds for every test."""
 
 import asyncio
+import os
 import re
 import signal
 import sys
@@ -84,6 +85,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     terminalreporter.write_line("\n| fault | tries | survived | lost |\n|---|---:|---:|---:|")
     for kind, (tries, survived) in sorted(rows.items()):
         terminalreporter.write_line(f"| {kind} | {tries} | {survived} | {tries - survived} |")
+    seed = os.environ.get("FAULT_SEED", "0")
+    terminalreporter.write_line(
+        f"\nSeed of the moments: {seed} (another: FAULT_SEED=1 make faults)"
+    )
 
 
 @pytest.fixture

@@ -148,6 +148,9 @@ def segment_image(
         picture.save(content := io.BytesIO(), "png", compress_level=1)
         write_atomically(Path(f"{target}{suffix}"), content.getvalue())
     said = {"image": str(path), "seen": in_words(labels.shape, test), "shares": shares}
+    with Image.open(path) as file:
+        if getattr(file, "n_frames", 1) > 1 and file.format != "MPO":  # MPO: previews of a camera
+            said["seen"] += f", the first of {file.n_frames} images in the file"
     write_atomically(Path(f"{target}.json"), json.dumps(said, indent=1).encode())
     return shares, said["seen"]
 

@@ -182,16 +182,13 @@ def shown_in(cell: dict) -> tuple[str, dict[str, str]]:
         image, text = data.get("image/png"), data.get("text/plain", one.get("text"))
         text = "".join(map(str, text)) if isinstance(text, list) else text
         image = image.replace("\n", "") if isinstance(image, str) else ""
-        if len(image) <= MOST_IMAGE and PNG.fullmatch(image) and max(png_size(image)) <= MOST_SIDE:
+        is_png = len(image) <= MOST_IMAGE and PNG.fullmatch(image)
+        # Width and height by the header: a browser would need memory for all pixels.
+        if is_png and max(struct.unpack(">II", base64.b64decode(image[:32])[16:])) <= MOST_SIDE:
             images[name] = image
         elif isinstance(text, str) and text.strip():
             texts.append(text.strip("\n")[:LONGEST_ANSWER].encode("utf-8", "replace").decode())
     return "\n".join(texts), images
-
-
-def png_size(image: str) -> tuple[int, int]:
-    """Width and height by the header: a browser would need memory for all pixels."""
-    return struct.unpack(">II", base64.b64decode(image[:32])[16:])
 
 
 def script_cells(text: str) -> list[Cell]:

@@ -9,10 +9,11 @@ import nbformat
 import numpy as np
 import pytest
 from failing import failure
+from grader.in_process import in_process
 from PIL import Image
 
 from annlib.course.assignments.a1 import A1
-from annlib.course.sweeping import make_grid
+from annlib.course.sweeping import make_grid, read_grid
 from annlib.data.io import read_image, read_labels
 from annlib.grader.intake import collect, parsed
 from annlib.grader.release import edition
@@ -20,6 +21,7 @@ from annlib.grader.worker import run_cell
 
 pytestmark = pytest.mark.fault("input of a kind that gave a silent wrong number elsewhere")
 ROOT = Path(__file__).parents[2]
+FILES = Path(__file__).parent / "cases"
 NAMES = ("road", "sky", "tree")
 
 
@@ -163,6 +165,61 @@ def test_sixteen_bits_look_the_same_in_the_explorer_and_to_predict(tmp_path: Pat
     shown = explorer.subjects[explorer.image].image
     assert abs(shown.mean() - 127.5) < 0.5
     assert np.array_equal(shown, read_image(tmp_path / "ramp.png").permute(1, 2, 0).numpy())
+
+
+def test_predict_says_that_it_took_the_first_of_several_images(annlib, tmp_path: Path) -> None:
+    frames = [Image.new("RGB", (48, 32), colour) for colour in ("red", "blue", "green")]
+    for name in ("a.gif", "b.tiff"):
+        frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:])
+        said = annlib("predict", tmp_path / name, "--weights", "balloon_ann")
+        assert "the first of 3 images in the file" in said
+
+
+# The files of each case, as they were found
+
+
+@pytest.mark.parametrize(
+    ("case", "said"),
+    [
+        ("D1/data", ""),
+        ("D3/data", ""),
+        ("D3/data_loud", ""),
+        ("D4/data", "is compressed as JPEG"),
+        ("D6/data", "2 images for the label file"),
+        ("D8/data", "the class 'polyp' never occurs"),
+    ],
+)
+def test_the_data_of_a_case_are_taken_or_refused_before_training(annlib, case, said: str) -> None:
+    folder = FILES / case
+    if said:
+        assert "problems" in failure(annlib, "data", "check", "folder", folder)
+        words = ("train", "photos_fcn", "--iterations", 1, "--data", folder)
+        assert said in failure(annlib, *words)
+        return
+    assert annlib("data", "check", "folder", folder).count("Problems: none") == 2
+    (label,) = (path for path in folder.glob("train/labels/*.png") if path.name[0] != ".")
+    drawn = {"D1/data": [0, 1, 2], "D3/data": [0, 3], "D3/data_loud": [0, 1, 2, 3]}
+    assert read_labels(label).unique().tolist() == drawn[case]
+
+
+def test_the_grid_and_the_grey_image_of_a_case_are_read_as_they_should() -> None:
+    with pytest.raises(ValueError, match="Combinations 1 and 2 are the same"):
+        read_grid(FILES / "P1/twins.json")
+    assert read_image(FILES / "W3/ramp16.png").float().mean() == 127.5
+
+
+@pytest.mark.parametrize("case", ["G1", "G2", "G3", "grading"])
+def test_the_submissions_of_a_case_get_all_their_points(case: str, capsys) -> None:
+    folder = FILES / case / "subs" if case != "grading" else FILES / case
+    for found in collect(folder, A1):
+        assert not found.problem and found.open_answers["measured-ratio"]
+        short = [cell for cell in found.cells if "perf_counter" not in cell]  # these take minutes
+        marks, failures = in_process(short, A1)
+        assert failures == [] and not any(mark.misconception for mark in marks)
+    answers = {one.student: one.open_answers["measured-ratio"] for one in collect(folder, A1)}
+    if case == "G1":
+        both = "First half: the ratio is 12.\n\nSecond half: because of the convolutions."
+        assert answers["11_open_split_in_two"] == both
 
 
 # The grader

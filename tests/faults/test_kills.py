@@ -1,8 +1,8 @@
 """SIGKILL at random moments: whatever is half done, the same command finishes it, and equally.
 
-The moments are drawn with a fixed seed over the length of an uninterrupted run. Processes are
-forked from this one, which has imported torch already. `make faults` runs them. In `make test` the
-tests of runs, evaluations, sweeps and grading hold one kill each.
+The moments are drawn over the length of an uninterrupted run, with the seed FAULT_SEED (0 if not
+set), which `make faults` prints. Processes are forked from this one, which has imported torch
+already. In `make test` the tests of runs, evaluations, sweeps and grading hold one kill each.
 """
 
 import itertools
@@ -30,7 +30,7 @@ from annlib.engine import trainer
 from annlib.model.checkpoint import load
 
 pytestmark = [pytest.mark.all, pytest.mark.timeout(3000)]
-STEPS = 24
+STEPS, SEED = 24, int(os.environ.get("FAULT_SEED", "0"))
 
 
 def tries(few: int, many: int) -> pytest.MarkDecorator:
@@ -61,7 +61,7 @@ def one_thread() -> None:
 
 def moments(seconds: float, tries: int) -> list[float]:
     """Random times within a run of so many seconds."""
-    drawn = random.Random(tries)
+    drawn = random.Random(f"{SEED} {tries}")
     return [drawn.uniform(0.0, seconds) for _ in range(tries)]
 
 
@@ -166,7 +166,7 @@ def dies_in_write(number: int, place: str, words: tuple[object, ...]) -> Call:
 def test_training_killed_inside_a_write_equals_the_uninterrupted_run(
     tmp_path: Path, record_property: Callable, whole: tuple[Path, float], place: str, tries: int
 ) -> None:
-    for number in random.Random(place).sample(range(2, 24), tries):
+    for number in random.Random(f"{SEED} {place}").sample(range(2, 24), tries):
         folder = tmp_path / f"run{number}"
         assert not forked(dies_in_write(number, place, train(folder)))[0]
         assert forked(annlib(*go_on(folder)))[0]

@@ -1,5 +1,6 @@
 """What SECURITY.md promises about commands, as the Makefile and JupyterLab have it."""
 
+import os
 import re
 import shlex
 import subprocess
@@ -7,6 +8,8 @@ from pathlib import Path
 
 import pytest
 from guards import GUARDS, Guard
+
+from annlib.cli import lessons
 
 pytestmark = pytest.mark.fault("promise of SECURITY.md")
 ROOT = Path(__file__).parents[2]
@@ -24,8 +27,12 @@ def test_jupyterlab_listens_on_this_computer_only_and_asks_for_a_token(
     from jupyter_server.auth.identity import IdentityProvider
     from jupyter_server.serverapp import ServerApp
 
+    started = []
+    monkeypatch.setattr(os, "execv", lambda program, command: started.append(command))
+    lessons.Lab(ROOT / "notebooks").run()
+    given = [word for word in started[0] if word.startswith("--")]
     (command,) = recipe("lab")
-    given = [word for word in shlex.split(command) if word.startswith("--")]
+    assert shlex.split(command)[1:] == ["lab", "notebooks"]
     assert "--ServerApp.ip=127.0.0.1" in given
     assert not [word for word in given if "token" in word or "password" in word or "origin" in word]
     monkeypatch.delenv("JUPYTER_TOKEN", raising=False)
