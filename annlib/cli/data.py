@@ -32,6 +32,7 @@ class Check:
         from tqdm import tqdm
 
         from annlib.data import check
+        from annlib.data.annotations import recognise
         from annlib.data.datasets import is_one_part, spec_of
         from annlib.data.folders import locate
 
@@ -42,7 +43,11 @@ class Check:
             if self.name == "folder" and locate(self.root, "folder") is None:
                 raise FileNotFoundError(f"{self.root} holds neither train/images nor images.")
         except FileNotFoundError as error:
-            raise FileNotFoundError(f"{error}{check.converter(self.root)}") from error
+            found, hint = recognise(self.root) if self.root.is_dir() else None, ""
+            if found:
+                hint = f" It holds {found.form}: `annlib data convert {self.root} NEW_FOLDER` makes"
+                hint += " a data set of it."
+            raise FileNotFoundError(f"{error}{hint}") from error
         whole = spec.layout == "folder" and is_one_part(self.root, "train")
         checked, bar = [], partial(tqdm, unit="pair", leave=False)
         for split in ("",) if whole else ("train", "val"):

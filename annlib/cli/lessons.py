@@ -18,17 +18,6 @@ from annlib.files import IS_CHECKOUT, PACKAGE, PROJECT, all_or_nothing
 HERE = Path()
 NOT_HANDED_OUT = ("source", "solutions", "teaching", "rubric.json", "README.md", "RUBRIC.md")
 NOT_HANDED_OUT += ("*.saved-*", ".*")
-README = """\
-# The course of annlib {version}
-
-Start JupyterLab in this folder and open the first lesson:
-
-    jupyter lab --LabApp.app_settings_dir={settings} 00_start_here.ipynb
-
-{lessons}
-
-`annlib sweep jobs/heads_and_seeds.json` runs a notebook for each combination of a grid.
-"""
 
 
 @dataclass(frozen=True)
@@ -146,7 +135,8 @@ class Course:
             pairs = zip(titles, notebooks, strict=True)
             listed = "\n".join(f"- [{title}]({one.name})" for title, one in pairs)
             settings = shlex.quote(str(PACKAGE / "course/jupyterlab"))
-            text = README.format(version=__version__, settings=settings, lessons=listed)
+            text = Path(__file__).with_name("course.md").read_text(encoding="utf-8")
+            text = text.format(version=__version__, settings=settings, lessons=listed)
             (folder / "README.md").write_text(text, encoding="utf-8")
         print(
             f"{len(notebooks)} lessons in {self.folder}. {self.folder}/README.md says how to begin."

@@ -169,9 +169,9 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([f"| {lines[0]} |", f"|{rule}|", *(f"| {line} |" for line in lines[1:])])
 
 
-def percent(share: float) -> str:
+def percent(share: float | None) -> str:
     """Two decimals, as in the published tables; a dash for NaN, a class that does not occur."""
-    return "-" if share != share else f"{100 * share:.2f}"
+    return "-" if share is None or isnan(share) else f"{100 * share:.2f}"
 
 
 def score_table(scores: Scores, class_names: Sequence[str]) -> str:
