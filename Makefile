@@ -4,6 +4,7 @@
 # make test-all the same, and what takes longer: benchmarks, every try, a class of 300
 # make faults   kills, full disks, hostile files, each many times: a table fault x tries x survived x lost
 # make audit    look the locked versions up among those with known vulnerabilities (needs a network)
+# make types    check the types of the public modules with pyright
 # make lessons  rebuild the notebooks from notebooks/source/, and the rubric's table
 # make lock     write the versions installed here into requirements.lock
 #
@@ -23,7 +24,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist loadfile
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check \
 	$(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
-.PHONY: help course lab test test-all faults audit lessons lock chromium bubblewrap clean
+.PHONY: help course lab test test-all faults audit types lessons lock chromium bubblewrap clean
 help:
 	@sed -n 's/^# \{0,1\}//p;/^$$/q' Makefile
 
@@ -69,6 +70,12 @@ audit: $(READY)
 	$(BIN)/python -m venv .venv/audit
 	.venv/audit/bin/python -m pip install --quiet --disable-pip-version-check 'pip-audit>=2.9'
 	.venv/audit/bin/pip-audit --requirement requirements.lock --no-deps --disable-pip
+
+# In an environment of its own: pyright brings Node, 200 MB.
+types: $(READY)
+	$(BIN)/python -m venv .venv/types
+	.venv/types/bin/python -m pip install --quiet --disable-pip-version-check 'pyright[nodejs]>=1.1.400'
+	.venv/types/bin/pyright --pythonpath $(BIN)/python
 
 # Browser tests need a Chromium. Debian's is installed where that is allowed; elsewhere they say so.
 chromium:

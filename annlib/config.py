@@ -5,13 +5,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from math import inf
 from types import NoneType
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, cast, get_args, get_origin, get_type_hints
 
 IGNORE_INDEX = 255  # label of a pixel that counts neither in the loss nor in a score
 
 Head = Literal["ann", "apnb", "nonlocal", "ppm", "fcn"]
 Precision = Literal["fp32", "bf16", "fp16"]
 Stem = Literal["deep", "plain"]
+Format = Literal["torch", "onnx", "openvino"]  # of an exported network
+Runtime = Literal["torch", "onnxruntime", "openvino"]  # what runs one
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,7 @@ def with_tuples(value: Any) -> Any:
     return tuple(map(with_tuples, value)) if isinstance(value, list) else value
 
 
-def fits(value: object, kind: Any) -> bool:
+def fits(value: Any, kind: Any) -> bool:
     """Whether a value is of the type, finite if it is a number, and not longer than 1000 items."""
     parts = get_args(kind)
     if get_origin(kind) is Literal:
@@ -153,7 +155,7 @@ def typed(value: Any, hint: Any) -> Any:
     if not fits(value, hint) or any(one < 0 for one in numbers):
         raise ValueError(getattr(hint, "__name__", hint) if not options else hint)
     if hint is float:
-        return float(value)
+        return float(cast(float, value))
     return tuple(map(float, value)) if float in options else value
 
 

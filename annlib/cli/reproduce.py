@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tyro.conf import Positional
 
-from annlib.cli.common import Device, at_least_one, use_threads
+from annlib.cli.common import OnDevice, at_least_one, use_threads
 from annlib.config import Precision, RuntimeConfig
 from annlib.published_experiments import Published, published
 
@@ -98,7 +98,7 @@ def reproduced_table(
 
 
 @dataclass(frozen=True)
-class Reproduce:
+class Reproduce(OnDevice):
     """Evaluate a row's released weights on your copy of its data set, and print its row of the
     published table with the difference.
 
@@ -121,16 +121,10 @@ class Reproduce:
     """Measure memory and speed, too: hours on a CPU, so use --no-benchmark there."""
     repeat: int = 10
     """Timed calls."""
-    precision: Precision = "fp32"
-    """Of convolutions and products; fp32 was published."""
     work: Path | None = None
     """Folder of finished images; runs/reproduce/NAME if not given."""
     out: Path = Path("data/results/reproduce")
     """Folder of the table and its JSON."""
-    device: Device = "auto"
-    """auto takes a GPU if there is one."""
-    threads: int | None = None
-    """CPU threads of one operation."""
     workers: int = 0
     """Processes that read images while the network runs."""
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 from tyro.conf import Positional, arg
 
 from annlib.cli import common
-from annlib.config import Experiment, Precision, RuntimeConfig, with_settings
+from annlib.config import Experiment, RuntimeConfig, with_settings
 from annlib.published_experiments import ZOO
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ RUNTIME = ("device", "threads", "workers", "precision", "accumulate", "compile",
 
 
 @dataclass(frozen=True)
-class Train:
+class Train(common.OnDevice):
     """Train an experiment and score it on its validation split.
 
     Ctrl-C stops after the current step: the state is saved, and the command that resumes is
@@ -56,17 +56,11 @@ class Train:
     """Choose the steps so that training takes about this long on this machine."""
     seed: int | None = None
     """Of the first weights, the order of the data, and all chance in training; 0 if not given."""
-    device: common.Device = "auto"
-    """auto takes a GPU if there is one."""
-    threads: int | None = None
-    """CPU threads of one operation; with other work on the machine, fewer are faster."""
     workers: int = 0
     """Processes that prepare data beside the training (of each process, under torchrun)."""
     backbone: str | None = None
     """First weights of the backbone: reference, torchvision, none, or a file. Published rows start
     from the reference's ImageNet weights, the others from none."""
-    precision: Precision = "fp32"
-    """Of convolutions and products; with bf16 and fp16 most feature maps take 2 bytes a number."""
     accumulate: int = 1
     """Parts that a batch is split into, one after the other, for a device with little memory."""
     compile: bool = False

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from math import log
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -89,9 +89,9 @@ def attention_blocks(model: nn.Module) -> dict[str, Block]:
 
 
 @contextmanager
-def capture(modules: Mapping[str, nn.Module]) -> Iterator[dict[str, Output]]:
+def capture(modules: Mapping[str, nn.Module]) -> Iterator[dict[str, Any]]:
     """Within it, forward passes store what these modules put out, as they run: {name: float32}."""
-    outputs: dict[str, Output] = {}
+    outputs: dict[str, Any] = {}
 
     def store(name: str, module: nn.Module, inputs: tuple, output: Output) -> None:
         several = isinstance(output, tuple)
@@ -154,7 +154,8 @@ def projections_of(model: nn.Module, image: np.ndarray) -> dict[str, Projections
 def project(block: Block, query: Tensor, key: Tensor, image_size: Size) -> Projections:
     """The projections of a block from the outputs of its layers.  (1, C, h, w), (1, C, h, w)"""
     scales, key = pool_scales_of(block), key.float()
-    keys = key.flatten(2) if scales is None else block.pool(key)  # (1, C, S)
+    pooled = isinstance(block, AsymmetricAttention)
+    keys = block.pool(key) if pooled else key.flatten(2)  # (1, C, S)
     queries, keys = query.float().flatten(2)[0].mT.cpu(), block.scale * keys[0].mT.cpu()
     return Projections(queries, keys, map_size(image_size), image_size, scales)
 
@@ -256,8 +257,11 @@ def count_right(model: nn.Module, scenes: Iterable[Scene]) -> tuple[int, int]:
 
 def mass_on(attention_map: Tensor, mask: np.ndarray) -> Tensor:
     """The share of attention on a mask, by covered area.  (..., h, w), bool (H, W) -> (...)"""
-    mask = torch.from_numpy(mask).to(attention_map)[None]
-    return (attention_map * adaptive_avg_pool2d(mask, attention_map.shape[-2:])[0]).sum((-2, -1))
+    whole, (height, width) = (
+        torch.from_numpy(mask).to(attention_map)[None],
+        attention_map.shape[-2:],
+    )
+    return (attention_map * adaptive_avg_pool2d(whole, (height, width))[0]).sum((-2, -1))
 
 
 def entropy(weights: Tensor) -> Tensor:
