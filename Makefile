@@ -5,7 +5,10 @@
 # make faults   kills, full disks, hostile files, each many times: a table fault x tries x survived x lost
 # make audit    look the locked versions up among those with known vulnerabilities (needs a network)
 # make types    check the types of the public modules with pyright
+# make versions the fast tests with the lowest and the newest allowed versions: PYTHONS='python3.12 ...'
 # make lessons  rebuild the notebooks from notebooks/source/, and the rubric's table
+# make site     write the project's site into build/site: lessons, reference, results, interface
+# make release  build the package as for a release and try it in an empty environment; uploads nothing
 # make lock     write the versions installed here into requirements.lock
 #
 # Each sets up .venv first, if need be. MODE=learn make course runs the lessons at full length.
@@ -24,7 +27,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist loadfile
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check \
 	$(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
-.PHONY: help course lab test test-all faults audit types lessons lock chromium bubblewrap clean
+.PHONY: help course lab test test-all faults audit types versions lessons site release lock chromium bubblewrap clean
 help:
 	@sed -n 's/^# \{0,1\}//p;/^$$/q' Makefile
 
@@ -32,7 +35,7 @@ $(READY): pyproject.toml requirements.lock
 	@test -n "$(PYTHON)" || { echo "annlib needs Python 3.11 or newer: install it, or name it: make PYTHON=/path/to/python"; exit 1; }
 	@echo "Setting up .venv (a few minutes, once)"
 	$(PYTHON) -m venv .venv
-	$(PIP_INSTALL) --constraint requirements.lock --editable '.[course,data,record,test]'
+	$(PIP_INSTALL) --constraint requirements.lock --editable '.[course,data,record,site,test]'
 	@touch $@
 
 course: $(READY)
@@ -41,11 +44,17 @@ course: $(READY)
 
 # On this computer alone; the token that JupyterLab draws is needed to get in.
 lab: $(READY)
-	$(BIN)/jupyter lab --ServerApp.ip=127.0.0.1 --LabApp.app_settings_dir=$(CURDIR)/annlib/course/jupyterlab notebooks/00_start_here.ipynb
+	$(BIN)/annlib lab notebooks
 
 lessons: $(READY)
 	$(BIN)/annlib lessons build
 	$(BIN)/python -m tools.rubric
+
+site: $(READY)
+	$(BIN)/python -m tools.site
+
+release: $(READY)
+	$(BIN)/python -m tools.release
 
 # One call for each kind of test, in two processes. Tests that share what is slow to make (a server
 # and a browser, trained networks) stay in one of them: tests/conftest.py.
@@ -69,7 +78,17 @@ faults: $(READY) bubblewrap
 audit: $(READY)
 	$(BIN)/python -m venv .venv/audit
 	.venv/audit/bin/python -m pip install --quiet --disable-pip-version-check 'pip-audit>=2.9'
-	.venv/audit/bin/pip-audit --requirement requirements.lock --no-deps --disable-pip
+	@.venv/audit/bin/pip-audit --strict --requirement requirements.lock --no-deps --disable-pip \
+	  2> .venv/audit/said || { tail -n 1 .venv/audit/said; \
+	  echo "The audit did not pass: either the table above lists known vulnerabilities, or the service that knows"; \
+	  echo "them could not be asked (a connection error, or 'not found on PyPI'). Then try again where pypi.org is reached."; \
+	  exit 1; }
+
+PYTHONS ?= $(PYTHON)
+versions: $(READY)
+	$(BIN)/python -m venv .venv/uv
+	.venv/uv/bin/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9'
+	PATH=$(CURDIR)/.venv/uv/bin:$$PATH OMP_NUM_THREADS=1 $(BIN)/python -m tools.versions --python $(PYTHONS)
 
 # In an environment of its own: pyright brings Node, 200 MB.
 types: $(READY)

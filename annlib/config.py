@@ -10,6 +10,11 @@ from typing import Any, Literal, cast, get_args, get_origin, get_type_hints
 IGNORE_INDEX = 255  # label of a pixel that counts neither in the loss nor in a score
 
 Head = Literal["ann", "apnb", "nonlocal", "ppm", "fcn"]
+WITHOUT: dict[str, tuple[Head, ...]] = {  # heads that do not use a setting
+    "pool_scales": ("nonlocal", "fcn"),
+    "key_channels": ("ppm", "fcn"),
+    "value_channels": ("ppm", "fcn"),
+}
 Precision = Literal["fp32", "bf16", "fp16"]
 Stem = Literal["deep", "plain"]
 Format = Literal["torch", "onnx", "openvino"]  # of an exported network
@@ -89,6 +94,7 @@ class RuntimeConfig:
     channels_last: bool = True  # layout of feature maps in memory
     compile: bool = False  # let torch.compile fuse operations
     cuda_graphs: bool = False  # with compile: let a GPU replay them as they were recorded
+    deterministic: bool = False  # only operations that give the same bits every time
 
 
 @dataclass(frozen=True)
@@ -203,4 +209,12 @@ def with_tables(experiment: Experiment, tables: dict[str, Any], place: str) -> E
             # or `fit_classes` would overwrite them
             experiment = replace(experiment, data=replace(experiment.data, balance_classes=False))
         experiment = replace(experiment, **{part: replace(getattr(experiment, part), **changed)})
+        head = experiment.model.head
+        if part == "model" and (
+            idle := [name for name in changed if head in WITHOUT.get(name, ())]
+        ):
+            raise ValueError(
+                f"{place}: model.{idle[0]} would have no effect, because the head {head} does not "
+                "use it. Leave it out, or choose another model.head."
+            )
     return experiment

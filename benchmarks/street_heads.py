@@ -20,7 +20,7 @@ from annlib.course.statistics import Interval, half_width, paired_interval, t_qu
 from annlib.data.datasets import open_data
 from annlib.engine.inference import inference_of, make_label_predictor
 from annlib.engine.metrics import ConfusionMatrix, percent, table
-from annlib.engine.results import write_results
+from annlib.engine.results import to_json, write_results
 from annlib.engine.trainer import Trainer, fit_classes, read_experiment
 from annlib.experiments import find_experiment
 from annlib.model.build import SHIPPED, load_model
@@ -226,7 +226,8 @@ def summary(results: Mapping[str, Sequence[Result]], class_names: Sequence[str])
 class Streets:
     """Compare heads on street images: FCN and ANN with several seeds, PPM and APNB beside them.
 
-    Equal steps, then FCN once more with as many steps as take ANN's time. Finished runs are kept.
+    Equal steps, then FCN once more with as many steps as take ANN's time, then both with more
+    steps. Finished runs are kept.
     """
 
     data: Path
@@ -247,10 +248,12 @@ class Streets:
     """Runs at a time, one CPU thread each."""
     equal_time: bool = True
     """Train FCN again for as long as ANN takes."""
+    longer: int = 0
+    """Train FCN and ANN once more, with seed 0 and this many steps (0: not)."""
     runs: Path = Path("runs/streets")
     """Folder of the runs."""
     out: Path = Path("data/results/streets.md")
-    """The tables."""
+    """The tables; the scores of each run go to a JSON file of the same name."""
 
     def run(self) -> None:
         for option in ("seeds", "iterations", "jobs"):
@@ -261,10 +264,16 @@ class Streets:
         if self.equal_time:
             steps = ceil(self.iterations * self.time_ratio())
             results |= self.train({f"{BASELINE}, equal time": (BASELINE, steps, self.seeds)})
+        if self.longer:
+            more = {f"{head}, longer": (head, self.longer, 1) for head in (BASELINE, OURS)}
+            results |= self.train(more)
         names = open_data(find_experiment("streets_fcn").data, self.data, self.classes).spec
         words = ["streets", "--data", "CAMVID", "--seeds", str(self.seeds)]
         words += ["--iterations", str(self.iterations), "--depth", str(self.depth)]
+        words += ["--longer", str(self.longer)] if self.longer else []
         command = " ".join(["python -m benchmarks.compare_heads", *words])
+        runs = {name: [asdict(result) for result in own] for name, own in results.items()}
+        write_atomically(self.out.with_suffix(".json"), to_json(runs))
         print(write_results(summary(results, names.class_names), self.out, command))
 
     def time_ratio(self) -> float:

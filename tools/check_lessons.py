@@ -9,6 +9,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from annlib.course import authoring as reader
 from annlib.course.authoring import LINK, Lesson, check_current, read, sources
@@ -19,6 +20,16 @@ OBJECTIVE = re.compile(r"^\d+\. +(.+)$", re.MULTILINE)
 EXERCISE = re.compile(
     r"\*Difficulty ([1-5])/5, importance ([1-5])/5, about (\d+) min, objective (\d+)(, open)?\*"
 )
+TIME = re.compile(
+    r"^- \*\*Time:\*\* (\d+) min: reading (\d+), exercises (\d+), running (\d+)"
+    r"(?:;\s+two\s+sittings,\s+(\d+)\s+and\s+(\d+)\s+min)?(?:;\s+[\w\s]+?,\s+(\d+)\s+min\s+more)?$",
+    re.MULTILINE,
+)
+WORDS_A_MINUTE, LINES_A_MINUTE = 120, 30  # of text and of code
+MINUTES = {"prediction": 2, "widget": 4, "quiz": 1}  # beside those that each exercise states
+OWN_STUDY = 60  # minutes: an exercise as long as that is counted apart
+TOLERANCE = 4  # minutes: headers are rounded to five
+WIDGET = re.compile(r"widgets\.(?!prediction_ledger\b)\w+\(")
 LONGEST_SECTION = 900  # words: fifteen minutes with its figures and code
 UNITS = ("ms", "MiB", "GiB", "MB", "GB", "G?FLOPs?", "GMACs?", "mIoU", "times")
 UNIT = rf"(?:%|(?:{'|'.join(UNITS)}|x (?:as|the|less|more|faster))\b)"
@@ -64,11 +75,71 @@ def header(lesson: Lesson) -> Iterator[str]:
         yield f"{lesson.name}: the first cell is not tagged 'header', so readers meet no contract."
         return
     cell = lesson.cells[0]
-    for field in ("Before", "Reading", "Runs in", "Needs"):
+    for field in ("Before", "Time", "Runs in", "Needs"):
         if not re.search(rf"^- \*\*{field}:\*\* \S", cell.text, re.MULTILINE):
             yield f"{cell.place}: the header has no line `- **{field}:** ...`."
     for mode in {"quick", "learn"} - stated_seconds(cell.text).keys():
         yield f"{cell.place}: `Runs in` states no time for {mode!r}: write `20 s ({mode})`."
+    yield from times(lesson)
+
+
+class Times(NamedTuple):
+    """Minutes of a lesson: `total` is the sum of the three parts; `more` is optional."""
+
+    total: int
+    reading: int
+    exercises: int
+    running: int
+    sittings: tuple[int, ...]
+    more: int
+
+
+def stated_times(text: str) -> Times | None:
+    """The line `- **Time:** ...` of a header; None if it has another form."""
+    if not (found := TIME.search(text)):
+        return None
+    total, reading, exercises, running, first, second, more = (int(n or 0) for n in found.groups())
+    sittings = (first, second) if first else (total,)
+    return Times(total, reading, exercises, running, sittings, more)
+
+
+def estimated_times(lesson: Lesson) -> Times:
+    """By one rule for all lessons, so that headers can be compared; nobody has timed a class."""
+    reading, exercises = Counter(), Counter()
+    for cell in lesson.cells:
+        optional = cell.section.startswith("optional")
+        if cell.kind == "code":
+            reading[optional] += len(cell.text.split("\n")) / LINES_A_MINUTE
+            names = WIDGET.findall(cell.text)
+            exercises[optional] += MINUTES["widget"] * len(names) + (
+                MINUTES["prediction"] if cell.role("predict") else 0
+            )
+        elif cell.role("quiz"):
+            exercises[optional] += MINUTES["quiz"]
+        elif "instructor" not in cell.tags and not cell.role("hint"):
+            reading[optional] += len(re.sub(r"<[^>]+>", "", cell.text).split()) / WORDS_A_MINUTE
+            if cell.role("exercise") and (fields := EXERCISE.search(cell.text)):
+                minutes = int(fields[3])
+                exercises[optional or minutes >= OWN_STUDY] += minutes
+    running = max(1, round(stated_seconds(lesson.cells[0].text).get("learn", 0) / 60))
+    core = round(reading[False]), round(exercises[False]), running
+    return Times(sum(core), *core, (), round(reading[True] + exercises[True]))
+
+
+def times(lesson: Lesson) -> Iterator[str]:
+    """The header's minutes add up, and agree with the rule."""
+    cell, should = lesson.cells[0], estimated_times(lesson)
+    if not (said := stated_times(cell.text)):
+        yield f"{cell.place}: write `- **Time:** 80 min: reading 35, exercises 44, running 1`."
+        return
+    if said.total != said.reading + said.exercises + said.running:
+        yield f"{cell.place}: the parts of {said.total} min do not add up to it."
+    if sum(said.sittings) != said.total:
+        yield f"{cell.place}: the sittings do not add up to {said.total} min."
+    for part in ("reading", "exercises", "running", "more"):
+        stated, rule = getattr(said, part), getattr(should, part)
+        if not rule - TOLERANCE <= stated <= rule + (TOLERANCE if part != "more" else 60):
+            yield f"{cell.place}: {part} {stated} min; by the rule of notebooks/README.md {rule}."
 
 
 def objectives(lesson: Lesson) -> Iterator[str]:

@@ -25,6 +25,8 @@ CHECKED = (
     "annlib/course/widgets/javascript/*.js",
     "annlib/grader/skeleton/*",
     "benchmarks/**/*.py",
+    "docs/*.md",
+    "tools/**/*.j2",
     "tools/**/*.py",
     "tests/**/*.py",
     "notebooks/source/**/*.py",

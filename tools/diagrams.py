@@ -33,7 +33,7 @@ N, S = HEIGHT * WIDTH, sum(side * side for side in MODEL.pool_scales)
 KEYS, HIDDEN = MODEL.key_channels, MODEL.hidden_channels
 STYLE = """
 text { font-family: "DejaVu Sans", Verdana, "Segoe UI", Arial, sans-serif; fill: #1b1b1b }
-.small { font-size: 14px; fill: #474747 } .body { font-size: 16px } .head { font-size: 18px;
+.small { font-size: 17px; fill: #474747 } .body { font-size: 18px } .head { font-size: 20px;
 font-weight: bold } .panel { fill: #fff; stroke: #b8b8b8 } .op { fill: #fff; stroke: #474747 }
 .map { fill: #eceff3; stroke: #6d7986 } .query { fill: #d6e9f6; stroke: #0072b2 }
 .key { fill: #fbe3d2; stroke: #c24f00 } .value { fill: #d5efe5; stroke: #007a59 }
@@ -47,7 +47,7 @@ text { fill: #f2f2f2 } .small { fill: #cfcfcf } .panel { fill: #17191c; stroke: 
 .value { fill: #0a4334; stroke: #4fd0a8 } .group, .grid { stroke: #98a4b0 }
 .arrow { stroke: #cfcfcf } .tip { fill: #cfcfcf }
 }"""
-FONTS = {"small": ("DejaVuSans", 14), "body": ("DejaVuSans", 16), "head": ("DejaVuSans-Bold", 18)}
+FONTS = {"small": ("DejaVuSans", 17), "body": ("DejaVuSans", 18), "head": ("DejaVuSans-Bold", 20)}
 TIP = 9  # length of an arrow's tip
 INDEX, LOWERED = (
     re.compile("~(.)"),
@@ -135,16 +135,16 @@ class Diagram:
     def box(self, x: float, y: float, w: float, lines: str, style: str = "op", below: str = ""):
         """A box around lines of text, its middle at height y, with a caption below it."""
         rows = lines.split("\n")
-        height = 20 * len(rows) + 16
+        height = 22 * len(rows) + 14
         area = self.rect(Area(x, y - height / 2, w, height), style)
         self.boxes.append(area)
         for place, row in enumerate(rows):
             before = len(self.texts)
-            self.text(x + w / 2, y + 20 * (place - (len(rows) - 1) / 2), row)
+            self.text(x + w / 2, y + 22 * (place - (len(rows) - 1) / 2), row)
             if not self.texts[before][1].within(area._replace(x=x + 3, w=w - 6)):
                 raise ValueError(f"{row!r} does not fit into a box of {w} units: {self.title}.")
         for place, row in enumerate(below.split("\n") if below else []):
-            self.text(x + w / 2, y + height / 2 + 14 + 18 * place, row, "small")
+            self.text(x + w / 2, y + height / 2 + 15 + 20 * place, row, "small")
         return area
 
     def arrow(self, *points: Point, style: str = ""):
@@ -279,10 +279,10 @@ def pyramid() -> Diagram:
         drawn.text(left + 75, 62, f"{count} cell{'s' * (count > 1)}", "small")
         left += 188
     drawn.arrow(source.right, (262, 150))
-    drawn.text(24, 246, "Anchor: the mean of the features in one cell (filled).", "body", "start")
+    drawn.text(24, 238, "Anchor: the mean of the features in one cell (filled).", "body", "start")
     drawn.text(
         24,
-        272,
+        264,
         "The cells of each grid cover the map. Every grid is made of the same map.",
         "small",
         "start",
@@ -329,18 +329,18 @@ def block(name: str, title: str, inputs: Sequence[tuple[str, int]], pooled: bool
     if not shared:
         places = [("low", 226, "h × w"), ("high", rows[0], "H × W")]
     for (label, y, side), (map_name, depth) in zip(places, inputs, strict=True):
-        maps[label] = drawn.box(24, y, 126, f"{map_name}\n{depth} × {side}", "map")
+        maps[label] = drawn.box(24, y, 140, f"{map_name}\n{depth} × {side}", "map")
     high, low = maps["high"], maps.get("low", maps["high"])
     column = 330
     if shared:
         one = drawn.box(190, 122, 104, normed, "op", f"{KEYS} × N")
         to_query = to_key = one
-        drawn.arrow(high.right, (170, high.right[1]), (170, 122), one.left)
+        drawn.arrow(high.right, (177, high.right[1]), (177, 122), one.left)
     else:
         to_query = drawn.box(190, rows[0], 104, normed, "op", f"{KEYS} × N")
         to_key = drawn.box(190, rows[1], 104, normed, "op", f"{KEYS} × h × w")
         drawn.across(high, to_query)
-        drawn.arrow(low.right, (170, low.right[1]), (170, rows[1]), to_key.left)
+        drawn.arrow(low.right, (177, low.right[1]), (177, rows[1]), to_key.left)
     to_value = drawn.box(
         190,
         rows[2],
@@ -349,7 +349,7 @@ def block(name: str, title: str, inputs: Sequence[tuple[str, int]], pooled: bool
         "op",
         f"{MODEL.value_channels} × {'N' if shared else 'h × w'}",
     )
-    drawn.arrow(low.right, (170, low.right[1]), (170, rows[2]), to_value.left)
+    drawn.arrow(low.right, (177, low.right[1]), (177, rows[2]), to_value.left)
     if pooled:
         key_source = drawn.box(column, rows[1], 96, "pool\n1, 3, 6, 8", "op")
         value_source = drawn.box(column, rows[2], 96, "pool\n1, 3, 6, 8", "op")
@@ -377,18 +377,18 @@ def block(name: str, title: str, inputs: Sequence[tuple[str, int]], pooled: bool
     weighted = drawn.box(826, rows[2], 150, f"W γ{bar}ᵀ", "op")
     drawn.text(912, 322, size("N", MODEL.value_channels), "small", "start")
     drawn.across(softmax, weights)
-    drawn.arrow((901, 162), weighted.top)
+    drawn.arrow((901, 168), weighted.top)
     drawn.across(value, weighted)
     project = drawn.box(826, 378, 150, f"1×1 conv W~O\nto {channels}", "op")
     drawn.arrow(weighted.bottom, project.top)
     join = drawn.box(622, 460, 150, f"concatenate\n{2 * channels} × H × W", "op")
     drawn.arrow(project.left, (697, 378), join.top)
-    fuse = drawn.box(462, 460, 110, normed if relu else "1×1 conv\nBN, no ReLU", "op")
+    fuse = drawn.box(454, 460, 126, normed if relu else "1×1 conv\nBN, no ReLU", "op")
     out = drawn.box(190, 460, 160, f"output\n{channels} × H × W", "map")
     drawn.arrow(join.left, fuse.right)
     drawn.arrow(fuse.left, out.right)
     # The input goes round the outside to the concatenation.
-    x = 87 if shared else 12
+    x = 94 if shared else 12
     start = high.left if not shared else high.bottom
     drawn.arrow(start, *([(x, start[1])] if not shared else []), (x, 502), (697, 502), join.bottom)
     drawn.text(x + 11, 400, "input, unchanged", "small", "start")
@@ -427,15 +427,15 @@ def ann() -> Diagram:
     drawn.text(230, 294, f"c4 (low): {size(LOW, HEIGHT, WIDTH)}", "small", "start")
     drawn.text(230, 490, f"c5 (high): {size(HIGH, HEIGHT, WIDTH)}", "small", "start")
     y = 396
-    afnb = drawn.box(300, y, 112, "2  AFNB\n110 anchors", "key", size(HIGH, HEIGHT, WIDTH))
-    reduce = drawn.box(482, y, 112, "3  reduce\n3×3 conv", "op", size(HIDDEN, HEIGHT, WIDTH))
-    apnb = drawn.box(664, y, 112, "4  APNB\n110 anchors", "value", size(HIDDEN, HEIGHT, WIDTH))
+    afnb = drawn.box(300, y, 126, "2  AFNB\n110 anchors", "key", size(HIGH, HEIGHT, WIDTH))
+    reduce = drawn.box(482, y, 126, "3  reduce\n3×3 conv", "op", size(HIDDEN, HEIGHT, WIDTH))
+    apnb = drawn.box(664, y, 126, "4  APNB\n110 anchors", "value", size(HIDDEN, HEIGHT, WIDTH))
     last = drawn.box(846, y, 124, "5  classifier\n1×1 conv", "op", size(19, HEIGHT, WIDTH))
-    drawn.arrow(stages[2].right, (356, 312), afnb.top)
+    drawn.arrow(stages[2].right, (363, 312), afnb.top)
     drawn.arrow(stages[3].right, (250, 472), (250, 410), (300, 410))
     drawn.across(afnb, reduce, apnb, last)
-    drawn.text(447, 380, "dropout", "small")
-    drawn.text(811, 380, "dropout", "small")
+    drawn.text(454, 350, "dropout", "small")
+    drawn.text(818, 350, "dropout", "small")
     drawn.text(482, 464, "3: batch norm and ReLU follow", "small", "start")
     resized = drawn.box(846, 510, 124, "7  resize", "op")
     drawn.arrow((908, 456), resized.top)
@@ -444,14 +444,14 @@ def ann() -> Diagram:
         482, 200, 174, f"6  auxiliary head\n3×3 conv to {MODEL.aux_channels}", "op"
     )
     scores = drawn.box(730, 200, 110, "1×1 conv", "op", size(19, HEIGHT, WIDTH))
-    drawn.arrow(stages[2].right, (450, 312), (450, 200), auxiliary.left, style="training")
+    drawn.arrow(stages[2].right, (467, 312), (467, 200), auxiliary.left, style="training")
     drawn.arrow(auxiliary.right, scores.left, style="training")
     drawn.arrow(scores.right, (984, 200), (984, 510), resized.right, style="training")
-    drawn.text(693, 184, "dropout", "small")
+    drawn.text(693, 160, "dropout", "small")
     drawn.text(482, 140, "dashed: in training only", "small", "start")
-    drawn.text(400, 40, "Source of each part, in annlib/model:", "body", "start")
+    drawn.text(340, 40, "Source of each part, in annlib/model:", "body", "start")
     drawn.text(
-        400,
+        340,
         68,
         "1: resnet.py; 2 and 4: asymmetric.py; 3, 5, 6, 7: ann.py and layers.py",
         "small",
@@ -519,9 +519,9 @@ def sliding_window() -> Diagram:
     )
     scale, x, y = 0.3, 200, 150
     for place, left in enumerate(lefts):
-        bar = Area(x + left * scale, 48 + 24 * place, side * scale, 18)
+        bar = Area(x + left * scale, 44 + 26 * place, side * scale, 23)
         drawn.rect(bar, ("query", "key", "value", "map")[place], 0)
-        drawn.text(*(bar.x + 8, bar.y + 9), f"columns from {left}", "small", "start")
+        drawn.text(*(bar.x + 8, bar.y + 11.5), f"columns from {left}", "small", "start")
     for place, top in enumerate(tops):
         bar = Area(112 + 40 * place, y + top * scale, 30, side * scale)
         drawn.rect(bar, ("query", "key")[place], 0)
@@ -606,8 +606,8 @@ def folding() -> Diagram:
     )
     drawn.rect(Area(24, 20, 22, 18), "key", 2)
     drawn.text(56, 29, f"at N = {N} positions", "small", "start")
-    drawn.rect(Area(244, 20, 22, 18), "value", 2)
-    drawn.text(276, 29, f"at S = {S} anchors", "small", "start")
+    drawn.rect(Area(284, 20, 22, 18), "value", 2)
+    drawn.text(316, 29, f"at S = {S} anchors", "small", "start")
     drawn.text(976, 29, "GMACs after the softmax", "small", "end")
     y = 0
     for number, (name, steps) in enumerate(folding_costs()):

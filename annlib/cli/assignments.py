@@ -148,17 +148,9 @@ class Grade:
         settings["anonymous"] = self.anonymous or None
         students = {one.student for one in whole}
         counted, book = open_book(assignment, students, roster, out, settings, key)
-        results = grade(
-            assignment,
-            asked_again(submissions, book.requests),
-            out,
-            seed,
-            self.jobs,
-            self.unsafe,
-            self.resume,
-            partial(print, flush=True),
-            user=user,
-        )
+        wanted, say = asked_again(submissions, book.requests), partial(print, flush=True)
+        options = (self.jobs, self.unsafe, self.resume, say)
+        results = grade(assignment, wanted, out, seed, *options, user=user)
         if not self.share:
             book = book._replace(similar=similar(whole, template(PROJECT, assignment)))
             written = write_all(counted, reweighted(results, counted), out, book)

@@ -9,8 +9,6 @@ from tyro.conf import Positional, arg
 
 from annlib.cli.common import at_least_one
 
-Benchmark = Literal["cityscapes", "ade20k", "voc12aug"]
-
 
 @dataclass(frozen=True)
 class Check:
@@ -102,7 +100,7 @@ class Mimic:
     Use it to try commands before you have the real data. Scores on it mean nothing.
     """
 
-    name: Positional[Benchmark]
+    name: Positional[Literal["cityscapes", "ade20k", "voc12aug"]]
     """Which."""
     root: Positional[Path]
     """An empty or new folder."""
@@ -125,7 +123,7 @@ class Mimic:
 
 
 @dataclass(frozen=True)
-class WriteScenes:
+class Scenes:
     """Write scenes of Balloon Town with their labels into a new folder."""
 
     folder: Positional[Path]
@@ -183,5 +181,5 @@ COMMANDS = {
     "convert": Convert,
     "prepare": Prepare,
     "mimic": Mimic,
-    "scenes": WriteScenes,
+    "scenes": Scenes,
 }

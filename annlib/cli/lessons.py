@@ -1,8 +1,7 @@
-"""annlib lessons and annlib course: builds, executes and hands out the notebooks of the course."""
+"""annlib lessons, course and lab: builds, executes, hands out and opens the notebooks."""
 
 import json
 import os
-import shlex
 import shutil
 import sys
 import webbrowser
@@ -15,7 +14,7 @@ from tyro.conf import Positional
 
 from annlib.files import IS_CHECKOUT, PACKAGE, PROJECT, all_or_nothing
 
-HERE = Path()
+HERE, FIRST = Path(), "00_start_here.ipynb"
 NOT_HANDED_OUT = ("source", "solutions", "teaching", "rubric.json", "README.md", "RUBRIC.md")
 NOT_HANDED_OUT += ("*.saved-*", ".*")
 
@@ -129,18 +128,36 @@ class Course:
             shutil.copytree(
                 lessons, folder, ignore=shutil.ignore_patterns(*left_out), dirs_exist_ok=True
             )
-            notebooks = sorted(folder.glob("*.ipynb"))
-            heads = [json.loads(one.read_bytes())["cells"][0]["source"] for one in notebooks]
-            titles = ["".join(text).partition("\n")[0].lstrip("# ") for text in heads]
-            pairs = zip(titles, notebooks, strict=True)
-            listed = "\n".join(f"- [{title}]({one.name})" for title, one in pairs)
-            settings = shlex.quote(str(PACKAGE / "course/jupyterlab"))
+            lines = []
+            for one in sorted(folder.glob("*.ipynb")):
+                head = "".join(json.loads(one.read_bytes())["cells"][0]["source"])
+                lines.append(f"- [{head.splitlines()[0].lstrip('# ')}]({one.name})")
             text = Path(__file__).with_name("course.md").read_text(encoding="utf-8")
-            text = text.format(version=__version__, settings=settings, lessons=listed)
+            text = text.format(version=__version__, lessons="\n".join(lines))
             (folder / "README.md").write_text(text, encoding="utf-8")
-        print(
-            f"{len(notebooks)} lessons in {self.folder}. {self.folder}/README.md says how to begin."
-        )
+        print(f"{len(lines)} lessons in {self.folder}. To begin: annlib lab {self.folder}")
+
+
+@dataclass(frozen=True)
+class Lab:
+    """Open JupyterLab at the first lesson, with the settings that the lessons need."""
+
+    folder: Annotated[Path | None, Positional] = None
+    """Folder of the lessons; without one, this folder or its folder notebooks."""
+    no_browser: bool = False
+    """Print the address, open no browser."""
+
+    def run(self) -> None:
+        folders = (self.folder,) if self.folder else (HERE, HERE / "notebooks")
+        lesson = next((one / FIRST for one in folders if (one / FIRST).is_file()), None)
+        if lesson is None:
+            raise FileNotFoundError(
+                f"{folders[0].resolve()} holds no lessons: {FIRST} is missing. To write them: "
+                "annlib course my_course, then: annlib lab my_course"
+            )
+        command = [sys.executable, "-m", "jupyterlab", "--ServerApp.ip=127.0.0.1", str(lesson)]
+        command += [f"--LabApp.app_settings_dir={PACKAGE / 'course/jupyterlab'}"]
+        os.execv(sys.executable, command + ["--no-browser"] * self.no_browser)
 
 
 COMMANDS = {"build": Build, "run": Run, "slides": Slides}

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from annlib.data.datasets import DatasetSplits
     from annlib.engine.trainer import Trainer
 
-RUNTIME = ("device", "threads", "workers", "precision", "accumulate", "compile", "cuda_graphs")
+RUNTIME = ("device", "threads", "workers", "precision", "accumulate")
+RUNTIME += ("compile", "cuda_graphs", "deterministic")
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Train(common.OnDevice):
 
     Ctrl-C stops after the current step: the state is saved, and the command that resumes is
     printed. It takes everything from the run's folder; only device, threads, workers, precision,
-    accumulate, compile and cuda-graphs are chosen again.
+    accumulate, compile, cuda-graphs and deterministic are chosen again.
     On several GPUs: torchrun --nproc-per-node=4 -m annlib train NAME (they share every batch).
     """
 
@@ -67,6 +68,9 @@ class Train(common.OnDevice):
     """Let torch.compile fuse operations: slow to start (gain: benchmarks/README.md)."""
     cuda_graphs: bool = False
     """With --compile, on a GPU: record the kernels of a step, and replay them."""
+    deterministic: bool = False
+    """Refuse operations whose sums depend on the order of threads: the same machine, the same bits.
+    What it costs: docs/recipes.md."""
     score_every: int | None = None
     """Steps between two validations; published rows: a tenth of the steps."""
     keep: int = 0
@@ -90,7 +94,10 @@ class Train(common.OnDevice):
                 print(text, flush=True)
 
         common.use_threads(self.threads)
-        how = RuntimeConfig(self.precision, self.accumulate, True, self.compile, self.cuda_graphs)
+        if self.deterministic:  # cuBLAS reads it when it is loaded
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        compiled = self.compile, self.cuda_graphs
+        how = RuntimeConfig(self.precision, self.accumulate, True, *compiled, self.deterministic)
         with init_distributed(choose_device(self.device)) as device:
             how = common.able(how, device)
             with common.memory_advice(experiment, how, device, world_size()):

@@ -53,13 +53,15 @@ class Attention(NamedTuple):
 
 
 class Projections(NamedTuple):
-    """Queries and keys of one block for one image; softmax(queries @ keys.T) are its weights."""
+    """Queries, keys and values of one block; softmax(queries @ keys.T) @ values is its output."""
 
     queries: Tensor  # float32 (N, C)
     keys: Tensor  # float32 (S, C), the scale of the scores included
     map_size: Size
     image_size: Size
     pool_scales: tuple[int, ...] | None
+    values: Tensor | None = None  # float32 (S, Cv)
+    scale: float = 1.0  # of the scores; keys / scale are those of the layer
 
     def attention(self, levels: Sequence[int] | None = None, factor: float = 1.0) -> Attention:
         """The weights of some pyramid levels, all scores x factor.  Raises ValueError for others"""
@@ -140,24 +142,28 @@ def attention_of(model: nn.Module, image: np.ndarray) -> dict[str, Attention]:
 
 
 def projections_of(model: nn.Module, image: np.ndarray) -> dict[str, Projections]:
-    """Queries and keys of each attention block for one image, uint8 (H, W, 3) RGB."""
-    blocks = attention_blocks(model)
-    layers = {f"{path} key": block.to_key for path, block in blocks.items()}
-    layers |= {f"{path} query": to_query(block) for path, block in blocks.items()}
+    """Queries, keys and values of each attention block for one image, uint8 (H, W, 3) RGB."""
+    blocks, size = attention_blocks(model), image.shape[:2]
+    made = {path: (to_query(one), one.to_key, one.to_value) for path, one in blocks.items()}
+    layers = {f"{path} {at}": one for path, three in made.items() for at, one in enumerate(three)}
     found = capture_outputs(model, image, layers)
     return {
-        path: project(block, found[f"{path} query"], found[f"{path} key"], image.shape[:2])
+        path: project(block, found[f"{path} 0"], found[f"{path} 1"], found[f"{path} 2"], size)
         for path, block in blocks.items()
     }
 
 
-def project(block: Block, query: Tensor, key: Tensor, image_size: Size) -> Projections:
-    """The projections of a block from the outputs of its layers.  (1, C, h, w), (1, C, h, w)"""
-    scales, key = pool_scales_of(block), key.float()
+def project(
+    block: Block, query: Tensor, key: Tensor, value: Tensor, image_size: Size
+) -> Projections:
+    """The projections of a block from the outputs of its layers.  (1, C, h, w) each"""
+    scales = pool_scales_of(block)
     pooled = isinstance(block, AsymmetricAttention)
-    keys = block.pool(key) if pooled else key.flatten(2)  # (1, C, S)
-    queries, keys = query.float().flatten(2)[0].mT.cpu(), block.scale * keys[0].mT.cpu()
-    return Projections(queries, keys, map_size(image_size), image_size, scales)
+    pool = block.pool if pooled else partial(torch.flatten, start_dim=2)
+    queries = query.float().flatten(2)[0].mT.cpu()
+    keys, values = (pool(one.float())[0].mT.cpu() for one in (key, value))  # (S, C), (S, Cv)
+    size = map_size(image_size)
+    return Projections(queries, block.scale * keys, size, image_size, scales, values, block.scale)
 
 
 def to_query(block: Block) -> nn.Module:
@@ -257,11 +263,8 @@ def count_right(model: nn.Module, scenes: Iterable[Scene]) -> tuple[int, int]:
 
 def mass_on(attention_map: Tensor, mask: np.ndarray) -> Tensor:
     """The share of attention on a mask, by covered area.  (..., h, w), bool (H, W) -> (...)"""
-    whole, (height, width) = (
-        torch.from_numpy(mask).to(attention_map)[None],
-        attention_map.shape[-2:],
-    )
-    return (attention_map * adaptive_avg_pool2d(whole, (height, width))[0]).sum((-2, -1))
+    whole, height, width = torch.from_numpy(mask).to(attention_map), *attention_map.shape[-2:]
+    return (attention_map * adaptive_avg_pool2d(whole[None], (height, width))[0]).sum((-2, -1))
 
 
 def entropy(weights: Tensor) -> Tensor:

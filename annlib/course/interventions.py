@@ -80,7 +80,7 @@ def inpaint(image: np.ndarray, rows: slice, columns: slice) -> np.ndarray:
 def shuffled_projections(
     model: nn.Module, image: np.ndarray, seed: int = 0
 ) -> dict[str, Projections]:
-    """Queries and shuffled keys of each block for an image, uint8 (H, W, 3)."""
+    """Projections of each block for an image, uint8 (H, W, 3), with the keys shuffled."""
     return {
         path: found._replace(keys=with_shuffled_keys(found.keys.T, seed).T)
         for path, found in attention.projections_of(model, image).items()
@@ -179,7 +179,7 @@ def low_and_high(model: ANN, image: np.ndarray) -> tuple[Tensor, Tensor]:
 
 
 def projections_across(model: ANN, image: np.ndarray, swapped: bool) -> Projections:
-    """Queries and keys of the AFNB; swapped: from c4 and c5.  Raises ValueError if widths differ"""
+    """Projections of the AFNB; swapped: from c4 and c5.  Raises ValueError if widths differ"""
     low, high = low_and_high(model, image)
     if swapped and low.shape[1] != high.shape[1]:
         raise ValueError(
@@ -188,8 +188,8 @@ def projections_across(model: ANN, image: np.ndarray, swapped: bool) -> Projecti
     query_map, key_map = (low, high) if swapped else (high, low)
     block = model.afnb.attention
     with inference_of(model):
-        query, key = block.to_query(query_map), block.to_key(key_map)
-        return attention.project(block, query, key, image.shape[:2])
+        made = block.to_query(query_map), block.to_key(key_map), block.to_value(key_map)
+        return attention.project(block, *made, image.shape[:2])
 
 
 def near_edges(labels: np.ndarray, reach: int = 3) -> np.ndarray:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset, Subset
 
-from annlib.config import Experiment, Head, RuntimeConfig, TestConfig
+from annlib.config import Experiment, Head, ModelConfig, RuntimeConfig, TestConfig
 from annlib.course.attention import model_input
 from annlib.course.lesson import OpenedLesson, progress
 from annlib.course.profiler import peak_bytes
@@ -188,8 +188,13 @@ def experiment(head: Head, pool_scales: str | Sequence[int], steps: int, seed: i
     words = [word.strip() for word in words]
     if not words or not all(word.isdecimal() and int(word) for word in words):
         raise ValueError(f'pool_scales is {pool_scales!r}: whole numbers from 1 up, as "1,3,6,8".')
-    plan = town(head)
-    anchors = tuple(map(int, words)) if head in ("apnb", "ann") else plan.model.pool_scales
+    plan, anchors = town(head), tuple(map(int, words))
+    if head not in ("apnb", "ann"):
+        if anchors != ModelConfig.pool_scales:
+            raise ValueError(
+                f"pool_scales is {pool_scales!r}, but {head} has no anchors: leave it."
+            )
+        anchors = plan.model.pool_scales
     return with_anchors(plan, anchors, steps, seed)
 
 

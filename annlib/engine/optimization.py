@@ -65,9 +65,11 @@ def segmentation_loss(
     The mean is over all pixels, ignored ones included, as in the reference
     (mmseg/models/losses/cross_entropy_loss.py, avg_non_ignore=False).
     """
+    # The sum that is part of this operation depends on the order of a GPU's threads.
+    reduction = "none" if torch.are_deterministic_algorithms_enabled() else "sum"
+    options = {"ignore_index": IGNORE_INDEX, "reduction": reduction}
     main, *aux = [
-        cross_entropy(scores, labels, class_weights, ignore_index=IGNORE_INDEX, reduction="sum")
-        / labels.numel()
+        cross_entropy(scores, labels, class_weights, **options).sum() / labels.numel()
         for scores in logits
         if scores is not None
     ]
@@ -122,6 +124,30 @@ def enough_values(num_images: int) -> Iterator[None]:
             "or more (batch_size, fewer parts by --accumulate), or on larger crops; the head ppm "
             "always has such a map."
         ) from error
+
+
+@contextmanager
+def deterministic(is_asked: bool) -> Iterator[None]:
+    """Inside, torch uses only operations that give the same bits every time. A no-op if not asked.
+
+    Raises ValueError for an operation that has no such form on its device.
+    """
+    if not is_asked:
+        yield
+        return
+    before = torch.get_deterministic_debug_mode()
+    try:
+        torch.set_deterministic_debug_mode("error")
+        yield
+    except RuntimeError as error:
+        if "deterministic" not in str(error):
+            raise
+        raise ValueError(
+            "--deterministic refuses an operation whose result may change from run to run: "
+            f"{str(error).splitlines()[0]} Train without it, on a CPU, or with another head."
+        ) from error
+    finally:
+        torch.set_deterministic_debug_mode(before)
 
 
 class Step(NamedTuple):
@@ -182,6 +208,7 @@ def train(
                 if isinstance(model, DistributedDataParallel) and not is_last
                 else nullcontext(),
                 seeded("step", config.seed, number, device=device),
+                deterministic(compute.deterministic),
             ):
                 with precision, enough_values(len(part_images)):
                     logits = model(part_images, size=labels.shape[1:])

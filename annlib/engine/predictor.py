@@ -124,7 +124,7 @@ def segmenter(
     model = model or network.load()
     weights_crc32 = checksum("", model.state_dict())
     if isinstance(model, ANN | Baseline):  # an exported one is fused, and has a place
-        model = fuse_for_inference(model).to(device, memory_format=torch.channels_last)
+        model = fuse_for_inference(model).to(device).to(memory_format=torch.channels_last)
     label = make_label_predictor(model, test, precision)
     return Segmenter(model, weights_crc32, network.spec, test, precision, label)
 

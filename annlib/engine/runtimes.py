@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from annlib import __version__
 from annlib.config import Format, ModelConfig, Runtime, from_json
 from annlib.data.io import MEAN, STD
 from annlib.engine.inference import Size, inference_of
@@ -111,7 +110,7 @@ def open_torch(path: Path) -> tuple[Scores, str]:
     extra = {f"{KEY}.json": ""}
     try:
         module = torch.export.load(path, extra_files=extra).module()
-    except (RuntimeError, ValueError, KeyError, EOFError) as error:
+    except Exception as error:  # errors of damaged files have no common name
         raise ValueError(f"{path} cannot be read as a program of torch.export: {error}") from error
     module = module.to(memory_format=torch.channels_last)
     return lambda images: module(images), extra[f"{KEY}.json"]  # as a part, it would need eval()
@@ -123,7 +122,7 @@ def open_onnx(path: Path) -> tuple[Scores, str]:
     options.intra_op_num_threads, options.log_severity_level = torch.get_num_threads(), 3
     try:
         session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # its errors have no common name
+    except Exception as error:
         raise ValueError(f"{path} cannot be read by ONNX Runtime: {error}") from error
     facts = session.get_modelmeta().custom_metadata_map.get(KEY, "")
     return lambda images: torch.from_numpy(session.run(None, {"images": images.numpy()})[0]), facts
@@ -193,7 +192,7 @@ def export(network: "Network", path: Path, form: Format, size: Size | None = Non
         tensor.data = tensor.data.contiguous()  # torch.export does not save other layouts whole
     sizes, axes = (size,) * 2 if size else TRIED, (0,) if size else (0, 2, 3)
     facts = {"config": asdict(model.config), "classes": asdict(network.spec), "size": size}
-    facts |= {"test": asdict(network.test), "weights": network.name, "annlib": __version__}
+    facts |= {"test": asdict(network.test), "weights": network.name}
     shapes = ({axis: torch.export.Dim.DYNAMIC for axis in axes},)
     path.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as folder:

@@ -96,14 +96,11 @@ def opened(folder: Path, path: Path) -> Readers:
             raise Unreadable(
                 f"The folder has more than {MOST_FILES} files: hand in the notebook alone."
             )
-        return {one: partial(read, folder, one) for one in sorted(below) if is_handed_in(one)}
+        files = [one for one in sorted(below) if one.is_file() and not one.is_symlink()]
+        ours = [one for one in files if not any(map(NO_SUBMISSION.fullmatch, one.parts))]
+        return {one: partial(read, folder, one) for one in ours}
     reader = partial(read, folder, path)
     return opened_zip(reader()) if path.suffix.lower() == ".zip" else {path: reader}
-
-
-def is_handed_in(path: Path) -> bool:
-    ordinary = path.is_file() and not path.is_symlink()
-    return ordinary and not any(map(NO_SUBMISSION.fullmatch, path.parts))
 
 
 def opened_zip(data: bytes) -> Readers:

@@ -2,7 +2,7 @@
 
 import io
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from annlib.grader.gradebook import Gradebook, Total
 from annlib.grader.judge import Assignment
@@ -16,18 +16,13 @@ GRADE = ("grade", "bewertung")
 CANVAS = ("Student", "ID", "SIS User ID", "SIS Login ID", "Section")
 
 
-def worksheet_grade(rows: Sequence[Mapping[str, str]]) -> str | None:
-    """The heading of the grades, if the roster is a grading worksheet of Moodle."""
-    return next((head for head in (rows[0] if rows else ()) if plain(head) in GRADE), None)
-
-
 def moodle_csv(assignment: Assignment, totals: Mapping[str, Total], book: Gradebook) -> str:
     """The grading worksheet with sums; those that are not whole yet stay as they were.
 
     Where the roster is a worksheet of Moodle's, all its columns come back.
     """
     students = [*book.roster.values()]
-    head = worksheet_grade([one.row for one in students])
+    head = next((one for one in (students[0].row if students else ()) if plain(one) in GRADE), None)
 
     def line(one: Student) -> dict[str, str]:
         grade = number(totals[one.id].whole) if one.id in totals else ""

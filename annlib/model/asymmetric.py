@@ -8,7 +8,7 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 
-from annlib.model.layers import conv_bn, conv_bn_relu
+from annlib.model.layers import checked_scales, conv_bn, conv_bn_relu
 
 
 class PyramidPool(nn.Module):
@@ -16,7 +16,7 @@ class PyramidPool(nn.Module):
 
     def __init__(self, pool_scales: tuple[int, ...]):
         super().__init__()
-        self.pool_scales = pool_scales
+        self.pool_scales = checked_scales(pool_scales)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, h, w) -> (B, C, S), coarsest grid first, each grid row by row"""

@@ -13,7 +13,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 from annlib.config import ModelConfig
 from annlib.model.ann import FCNHead, Logits, build_backbone, resize_bilinear
 from annlib.model.asymmetric import APNB
-from annlib.model.layers import ChannelDropout, classifier, conv_bn_relu
+from annlib.model.layers import ChannelDropout, checked_scales, classifier, conv_bn_relu
 
 
 class NonLocalAttention(nn.Module):
@@ -58,7 +58,7 @@ class PyramidPooling(nn.Module):
 
     def __init__(self, channels: int, pool_scales: tuple[int, ...], align_corners: bool):
         super().__init__()
-        self.pool_scales, self.align_corners = pool_scales, align_corners
+        self.pool_scales, self.align_corners = checked_scales(pool_scales), align_corners
         each = channels // len(pool_scales)
         self.levels = nn.ModuleList([conv_bn_relu(channels, each, 1) for _ in pool_scales])
         self.fuse = conv_bn_relu(channels + each * len(pool_scales), channels, 1)

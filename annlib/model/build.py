@@ -24,7 +24,7 @@ def load_model(source: Path | Checkpoint) -> ANN | Baseline:
     try:
         with torch.device("meta"):  # takes no memory, whatever sizes a file claims
             ours = build_model(checkpoint.config).state_dict()
-    except (RuntimeError, TypeError) as error:
+    except (RuntimeError, TypeError, ValueError) as error:
         raise ValueError(f"{checkpoint.path}: no network has these sizes ({error}).") from error
     shapes = [{key: v.shape for key, v in one.items()} for one in (ours, checkpoint.model)]
     if shapes[0] != shapes[1]:

@@ -5,7 +5,7 @@
 #
 # - **Before:** a little Python. No deep learning is needed for this lesson. Lessons 2 to 7 need some
 #   PyTorch: the self-test at the end tells you whether to read the bridge section first.
-# - **Reading:** 20 min; with exercises, widgets and quiz 45 min in all; optional bridge 30 min more
+# - **Time:** 55 min: reading 25, exercises 25, running 5; optional bridge, 30 min more
 # - **Runs in:** 20 s (quick), 40 s (learn), on 2 CPU cores
 # - **Needs:** CPU; no network
 #
@@ -14,7 +14,7 @@
 # 1. run a set-up check and say what it has shown ([Exercise 0.1](exercise:click))
 # 2. estimate the accuracy of a network with a small receptive field ([Prediction 0.1](predict:local))
 # 3. choose a query pixel and read what it attends to ([Exercise 0.2](exercise:ask))
-# 4. say what an attention map shows, and what it does not show ([Quiz 0.2](quiz:bright))
+# 4. say what an attention map shows, and what it does not show ([Prediction 0.2](predict:repaint), [Quiz 0.2](quiz:bright))
 
 # %% tags=["parameters"]
 mode = "learn"  # "quick" for tests, "learn" for a laptop, "full" for a GPU and real data
@@ -54,10 +54,10 @@ first_seed = FIRST_VAL_SEED + 1000 * lesson.seed  # of scenes that no network he
 # ## Balloon Town: the decisive hint is far away
 #
 # This is Balloon Town, a set of images that annlib draws. **Semantic segmentation** means to assign a
-# class to every pixel. The left image is the input. The right image shows the label of each pixel: one
-# of ten classes. White pixels have no label. They count neither in training nor in the scores. These
-# are the borders between objects, where even a person could not name the class of a pixel, and the
-# bonnet of the car that carries the camera.
+# class to every pixel. The left image is the input. The right image shows the **label** of each pixel, that
+# is its correct class: one of ten. White pixels have no label. They count neither in training nor in the
+# scores. There are two kinds of them: the borders between objects, where even a person could not decide the
+# class of a pixel, and the front of the car that carries the camera.
 #
 # Look at the houses: some are **homes**, some are **shops**, some are **schools**. Before you read on:
 # what in the left image tells you which house is which?
@@ -328,9 +328,9 @@ plots.attention_map(scene.image, attention, *house_pixel, "Your query pixel", "n
 # blocks: the Asymmetric Pyramid Non-local Block (**APNB**) and the Asymmetric Fusion Non-local Block
 # (**AFNB**).
 #
-# In the next figure, each arrow leads from a house to the position, or to the anchor's cell, that gets
-# its largest attention weight. Further cells are framed if their weight is at least a quarter of that.
-# If a house attends to the balloon of its paint, the arrow ends on its own colour.
+# In the next figure, each arrow starts at a house. It ends at the position, or at the cell of the anchor,
+# that gets the largest attention weight of this house. Other cells are framed if their weight is at least a
+# quarter of the largest. If a house attends to the balloon of its paint, the arrow ends on its own colour.
 
 # %%
 apnb_net, whole_net = (
@@ -352,22 +352,24 @@ plots.house_attention(scene, blocks)
 # - **APNB** (here in a network without AFNB): the cells are coarse. An anchor that covers the balloon also
 #   covers sky, so the weight on the balloon is smaller. Some houses also attend to themselves or to another
 #   balloon: look for such cells.
-# - **AFNB** (here in the whole network of the paper, ANN, where an APNB follows): the cells are as coarse,
-#   but the keys come from an earlier, low-level feature map. Compare its percentages with those of APNB.
+# - **AFNB** (here in the whole network of the paper, ANN, in which an APNB follows): the cells are equally
+#   coarse, but the keys come from an earlier, low-level feature map. Compare its percentages with those of
+#   APNB.
 #
 # **What this does not show.** This is one image, and each network was trained once, so there are no
-# statistics. (They are in `data/results/`: scores over five seeds in `balloon_town.md`, where FCN
-# classifies [0.326](result:balloon_town.md) of the house pixels correctly, and the attention of 500 houses
-# in `attention.md`.) The town was designed so that long-range context is *necessary*. In photos it
-# often only helps. And a bright region is not necessarily a cause: the attention map shows which values
-# were combined, and only the repainted balloon shows what decided the class.
+# statistics. (They are in `data/results/`. `balloon_town.md` has scores over five training runs: FCN
+# classifies [0.326](result:balloon_town.md) of the house pixels correctly. `attention.md` has the attention
+# of 500 houses.) The town was designed so that long-range context is *necessary*. In photos it often only
+# helps. And a bright region is not necessarily a cause: the attention map shows which values were combined,
+# and only the repainted balloon shows what decided the class.
 
 # %% [markdown]
 # ## A real photo
 #
-# The same kind of network, trained on photos of streets (the CamVid data set), now gets a photo that has
-# nothing to do with its training set: a sample image of scikit-learn, a temple in China. First predict: which of its classes (sky, building, pole, road,
-# pavement, tree, sign, fence, car, pedestrian, bicyclist) do you expect, and where will it be incorrect?
+# The next network was trained on photos of streets (the CamVid data set). Now it gets a photo that is unlike
+# its training set: a sample image of scikit-learn, a temple in China. Before you run the cell: which of the
+# network's classes (sky, building, pole, road, pavement, tree, sign, fence, car, pedestrian, bicyclist) do you
+# expect, and where will the prediction be incorrect?
 
 # %%
 street_net, photo = shipped_model("streets_ann"), sample_photo()
@@ -399,6 +401,27 @@ display(widgets.attention_explorer({"ANN": street_net}, {"photo": photo}))
 # single map.
 #
 # </details>
+#
+# ## The path through the course
+#
+# The **core path** is lessons 0 to 7, one in each of eight sessions. It takes 740 minutes in all, a little more than 12 hours.
+#
+# | session | lesson | you | minutes |
+# |--:|---|---|--:|
+# | 1 | 0. Start here | meet Balloon Town and a first attention map | 55 |
+# | 2 | [1. Semantic segmentation](01_semantic_segmentation.ipynb) | compute the scores of a segmentation | 80 |
+# | 3 | [2. Non-local attention](02_non_local_attention.ipynb) | build and train a non-local block (two sittings) | 105 |
+# | 4 | [3. The cost of attention](03_cost_of_attention.ipynb) | derive and measure its cost | 70 |
+# | 5 | [4. Pyramid pooling](04_pyramid_sampling.ipynb) | build the APNB | 105 |
+# | 6 | [5. Asymmetric fusion](05_asymmetric_fusion.ipynb) | build the AFNB, and trace the whole network (two sittings) | 120 |
+# | 7 | [6. Training](06_training.ipynb) | write and debug the training | 100 |
+# | 8 | [7. Attention maps](07_attention_maps.ipynb) | test explanations of attention maps | 105 |
+#
+# Lessons [8](08_comparing_runs.ipynb) to [10](10_capstone.ipynb) continue it: many runs, real images, a study of your
+# own. Lessons [11](11_folding.ipynb) and [12](12_efficient_attention.ipynb) are optional. All thirteen lessons take
+# 1230 minutes, about 20 hours, without their optional sections and without the study of lesson 10 (2 hours). These
+# minutes are estimates for reading, exercises and running (`notebooks/README.md` has the rule); take the time that you
+# need. If a session is too short, leave the open exercise at its end for later.
 #
 # ## Where to find things
 #
@@ -568,7 +591,7 @@ print(f"{(predicted == targets).float().mean().item():.0%} of the positions are 
 # The table compares your predictions with the results.
 #
 # 1. Tick the box. Which surprise could you not yet explain to somebody else? Go back to its cell.
-# 2. Which prediction was correct for an incorrect reason?
+# 2. Which prediction was correct, but for a wrong reason?
 
 # %%
 widgets.prediction_ledger(predictions)

@@ -4,7 +4,7 @@
 # *94 of 100 pixels are correct. Is that good?*
 #
 # - **Before:** lesson 0; arrays with masks and sums
-# - **Reading:** 20 min; with exercises, widgets and quiz 70 min in all
+# - **Time:** 80 min: reading 30, exercises 45, running 5
 # - **Runs in:** 25 s (quick), 35 s (learn), on 2 CPU cores
 # - **Needs:** CPU; no network
 #
@@ -60,11 +60,11 @@ plots.predictions(
 )
 
 # %% [markdown]
-# FCN, the network with the small receptive field, guesses the kind of each house. ANN, the network of the
-# paper, does not need to guess. How large is the difference in numbers? The simplest score is **pixel
-# accuracy**: the fraction of pixels whose predicted class is correct. White pixels of the labels have no
-# class (their value is 255), so they do not count. The next cell computes pixel accuracy over 40 scenes
-# that were not used for training.
+# FCN, the network with the small receptive field, can only guess the kind of each house. ANN, the network
+# of the paper, does not need to guess. How large is the difference in numbers? The simplest score is
+# **pixel accuracy**: the fraction of pixels whose predicted class is correct. White pixels have no label
+# (their value in the label image is 255), so they do not count. The next cell computes the pixel accuracy
+# over 40 scenes that were not used for training. Write down a guess for both networks before you run it.
 
 # %%
 num_scenes = lesson.pick(quick=40, learn=40, full=200)
@@ -307,7 +307,7 @@ plots.confusion_matrix(whole, CLASS_NAMES, "FCN: confusion matrix, % of each lab
 #
 # $$\mathrm{mIoU} = \frac{1}{|M|} \sum_{k \in M} \mathrm{IoU}_k$$
 #
-# The mean gives each class the same weight. But which classes are in the set $M$? There are three cases:
+# The mean gives each class the same weight. But which classes belong to the set $M$? There are three cases:
 #
 # | class $k$ in labels | in predictions | IoU | in the mean? |
 # |---|---|---|---|
@@ -393,9 +393,10 @@ checks.mean_iou(mean_iou)
 #
 # ### Paint a prediction
 #
-# The next widget shows 4 x 6 pixels, one of them without a label. Choose a class as the brush. Then click
-# the **small squares with letters** (or move to one with the Tab key and press Space); the large figures
-# below only show the result. Try this, and say each time *what changes, and why*:
+# The next widget shows 4 x 6 pixels, one of them without a label. Choose a class as the brush. Then click a
+# pixel of the **upper grid**, or drag across several. With the keyboard, arrow keys move, Space paints, and the
+# letter of a class paints that class. The figures below only show the result. Try this, and say each time
+# *what changes, and why*:
 #
 # 1. Press "all sky". Which falls more, accuracy or mIoU?
 # 2. Press "as the labels". Change one house pixel to sky: how much does mIoU fall? Undo it, and change one
@@ -418,8 +419,9 @@ widgets.PaintPrediction()
 # %% [markdown]
 # ## One matrix for all images, or a mean over images?
 #
-# A tempting shortcut is to compute mIoU for each image and to average. Our scenes contain different kinds
-# of houses, so different classes are in the mean of each scene. Our third network, PPM, shows the effect.
+# Instead of one matrix for all images you could compute the mIoU of each image, and average these numbers.
+# Our scenes contain different kinds of houses, so different classes are in the mean of each scene. Our third
+# network, PPM, shows the effect.
 # It has the pyramid pooling module of PSPNet instead of attention: every position gets the means of the
 # feature map over the cells of four grids. So PPM knows which balloon patterns are in the sky, but it
 # cannot match a balloon with a house by paint. In effect it predicts the most frequent pattern for all
@@ -523,8 +525,8 @@ lesson.claim("miou-ann", together["ANN"], within=0.005, modes=same_scenes)
 # %% [markdown]
 # The baseline without an image classifies four of five pixels correctly, but its mIoU is only
 # [0.234](claim:miou-lazy), because seven of the ten classes have IoU 0. FCN has [0.747](claim:fcn-together),
-# ANN has [0.968](claim:miou-ann). A difference of six points of accuracy is the difference between guessing
-# the kind of a house and recognising it.
+# ANN has [0.968](claim:miou-ann). So a small difference in pixel accuracy (six points between FCN and ANN) can
+# hide a large one: FCN guesses the kind of a house, and ANN recognises it.
 #
 # **What this does not show.**
 #
@@ -582,7 +584,7 @@ display(plots.segmentation(photo, street_labels, CAMVID, "ANN, trained on street
 # The table compares your predictions with the results.
 #
 # 1. Tick the box. Which surprise could you not yet explain to somebody else? Go back to its cell.
-# 2. Which prediction was correct for an incorrect reason?
+# 2. Which prediction was correct, but for a wrong reason?
 
 # %%
 widgets.prediction_ledger(predictions)

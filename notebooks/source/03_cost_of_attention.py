@@ -4,8 +4,7 @@
 # *What does it cost that every position attends to every position?*
 #
 # - **Before:** lesson 2; logarithmic axes
-# - **Reading:** 35 min; with exercises, widgets and quiz 75 min in all, without the optional sections; these
-#   take 50 min more
+# - **Time:** 70 min: reading 25, exercises 40, running 5; optional second sitting, 35 min more
 # - **Runs in:** 25 s (quick), 220 s (learn), on 2 CPU cores
 # - **Needs:** CPU; no network
 #
@@ -46,8 +45,9 @@ free = available_bytes(lesson.device)
 # %% [markdown]
 # ## From a small scene to a street
 #
-# In our scene each of 384 positions has a row of 384 weights, which costs almost nothing. But an image of a real
-# street, as in the Cityscapes data set, has 1024 x 2048 pixels. Its feature map has an eighth of that on each side.
+# In our scene there are 384 positions, and each has a row of 384 weights. That costs almost nothing. But an image of
+# a real street, as in the Cityscapes data set, has 1024 x 2048 pixels. Its feature map has an eighth of the rows and
+# an eighth of the columns. The next cell prints how many positions that makes.
 
 # %%
 scene = make_scene(FIRST_VAL_SEED + 21)
@@ -85,8 +85,8 @@ print(f"{free / 2**30:.1f} GiB." if free < float("inf") else "not known.")
 #
 # </details>
 #
-# The paper sets out to reduce this cost. We look at it in three parts, operations, memory and time, and we will
-# see that they do not behave in the same way.
+# The paper wants to reduce this cost. We look at three kinds of cost, one after the other: operations, memory and
+# time. You will see that they grow in different ways.
 
 # %% [markdown] tags=["instructor"]
 # Ten minutes. Ask for 3.1 without a calculator: 32 thousand squared is about a billion, times four bytes. A good
@@ -346,9 +346,9 @@ for name, times in more.items():
 #
 # Memory is no longer quadratic, but the work is: all $N^2$ scores are still computed. When the paper was written
 # (2019), the usual implementation of a non-local block stored the matrix, and memory was half of the paper's
-# argument. (Some methods of that time avoided the matrix by computing another function: A²-Nets, CCNet and
-# Efficient Attention, all first published in 2018.) Today memory is no longer an argument against a non-local
-# block, because fused attention computes the same function without the matrix. Time still is.
+# argument. (A²-Nets, CCNet and Efficient Attention, first published in 2018, avoided the matrix, but compute another
+# function.) Today fused attention computes the same function without the matrix. So memory is no longer an argument
+# against a non-local block, but time still is.
 #
 # </details>
 #
@@ -361,11 +361,11 @@ print(slopes_table(curves))
 plots.growth_chart(curves)
 
 # %% [markdown]
-# Compare the last two points of each curve. While the convolutions dominate, time grows little faster than N; the
-# larger the map, the more the quadratic part dominates. (In a quick run the maps are so small that the overhead of
-# each call takes longer than the arithmetic, so those slopes of time say little.) On larger maps than we can afford
-# here, the time of fused attention grows with a slope of [2.01](result:benchmark/growth_amd-epyc.md) and its memory
-# with [1.00](result:benchmark/growth_amd-epyc.md). For APNB (folded, a form that lesson 11 explains) the slopes are
+# Compare the last two points of each curve. On small maps most of the time goes into the convolutions, so it grows
+# little faster than $N$. The larger the map, the more of the time goes into the quadratic part. (In a quick run the
+# maps are too small to show this.) On larger maps than we can measure here, the time of fused attention grows with a
+# slope of [2.01](result:benchmark/growth_amd-epyc.md) and its memory with
+# [1.00](result:benchmark/growth_amd-epyc.md). For APNB (folded, a form that lesson 11 explains) the slopes are
 # [1.13](result:benchmark/growth_amd-epyc.md) and [1.00](result:benchmark/growth_amd-epyc.md).
 
 # %% [markdown] tags=["instructor"]
@@ -473,12 +473,11 @@ for size in ((512, 1024), (1024, 2048)):
 #
 # </details>
 #
-# **What this does not show.** Operations are not seconds. The time of whole networks was measured elsewhere
-# (`python -m benchmarks.network image`), and the ratio of operations is only a first estimate of it. All times here
-# are of one machine with two cores, one image at a time, in float32 and without gradients; three calls give a
-# spread, not a distribution. Fused attention has much better kernels on a GPU than on a CPU, so the ratio there
-# may be far smaller; our records contain no GPU. And cost says nothing about *quality*: the next lesson asks what
-# is lost with 110 anchors instead of 32,768 positions.
+# **What this does not show.** Operations are not seconds; the ratio of operations is only a first estimate of the
+# ratio of times (`python -m benchmarks.network image` measures it). All times here are from one machine with two
+# cores, one image at a time, in float32 and without gradients. Fused attention has much better kernels on a GPU than
+# on a CPU, so the ratio there may be far smaller; our records contain no GPU. And cost says nothing about *quality*:
+# the next lesson asks what is lost with 110 anchors instead of 32,768 positions.
 
 # %% [markdown] tags=["instructor"]
 # Fifteen minutes. 3.4 is the second surprise; do not soften it: the paper's claim is about a block, and readers take
@@ -490,11 +489,9 @@ for size in ((512, 1024), (1024, 2048)):
 # required part of the lesson ends here; go to the quiz.
 
 # %% [markdown]
-# ## Break: you can stop here
-#
-# The required part ends here. If you have no more time, go on with "Your predictions" and the quiz. The next three
-# sections are optional: explore the formulas, learn to measure a ratio of times, and repeat the measurement of the
-# paper.
+# **The required part ends here.** Go on with "Your predictions" and the quiz. The three sections before them are an
+# optional second sitting: explore the formulas, learn to measure a ratio of times, and repeat the measurement of the
+# paper. (After a restart, run all cells above first.)
 #
 # ## Optional: explore the formulas
 #
@@ -635,7 +632,7 @@ for scale in (1, lesson.pick(quick=2, learn=4, full=8)):
 # projections but without the convolution that fuses; the mean time of 20 forward passes.
 #
 # We quote only what we could verify: the abstract and this issue. The paper is open access and also has a table with
-# more sizes. *Extension (optional):* open the paper, find the table, and write its rows next to your own.
+# more sizes: open it, find the table, and write its rows next to your own.
 #
 # ### Prediction 3.5: Larger or smaller than the formula?
 #
@@ -730,7 +727,7 @@ plots.measured_points(found, size)
 # The table compares your predictions with the results.
 #
 # 1. Tick the box. Which surprise could you not yet explain to somebody else? Go back to its cell.
-# 2. Which prediction was correct for an incorrect reason?
+# 2. Which prediction was correct, but for a wrong reason?
 
 # %%
 widgets.prediction_ledger(predictions)

@@ -4,8 +4,8 @@
 # *Most keys repeat each other. Can every position attend to a few cell means instead?*
 #
 # - **Before:** lessons 2 and 3
-# - **Reading:** 35 min; exercises 45 min, running 1 min: about 80 min in all
-# - **Runs in:** 30 s (quick), 30 s (learn), on 2 CPU cores
+# - **Time:** 105 min: reading 35, exercises 65, running 5
+# - **Runs in:** 35 s (quick), 35 s (learn), on 2 CPU cores
 # - **Needs:** CPU; no network
 #
 # ## After this lesson you can
@@ -30,7 +30,7 @@ import torch
 from torch import nn
 
 from annlib.course import checks, plots, widgets
-from annlib.course.attention import attention_of, count_right, match, query_on
+from annlib.course.attention import attention_of, count_right, match, query_on, sample_photo
 from annlib.course.guesses import Predictions
 from annlib.course.interventions import attention_output, attention_with, loss_by_class, with_levels
 from annlib.course.lesson import open_lesson
@@ -49,9 +49,9 @@ predictions = Predictions()
 # ## Most keys are redundant
 #
 # This is the network of lesson 2 again: every position of the feature map attends to all positions. The
-# ring marks the query position. On the left you see the key positions with the largest attention weights,
-# on the right all its attention weights. Before you read on, estimate how many of these keys the network
-# would miss if they were removed.
+# ring marks the query position, on a house. On the left you see the keys to which it gives the largest
+# attention weights, on the right the weights of all keys. Before you read on, estimate how many of these
+# keys the network needs.
 
 # %%
 scene = make_scene(FIRST_VAL_SEED + 21)
@@ -63,22 +63,25 @@ assert full_attention.weights.shape == (N, S)
 draw_anchors(scene.image, full_attention, *query_on(scene, house), "Every position", "nonlocal")
 
 # %% [markdown]
-# A few positions on one balloon have nearly all the weight. The other keys are redundant: one patch of sky
-# is like the next, and so is one patch of road. Yet each of them is a column of the $N \times N$ matrix of
-# weights, and lesson 3 measured what that matrix costs.
+# A few positions on one balloon have nearly all the weight. Most other keys are redundant: one position in
+# the sky has nearly the same key as the next, and so have the positions of the road. But each of them has
+# its own column in the $N \times N$ matrix of weights, and lesson 3 measured what that matrix costs.
 #
 # The paper reduces the number of keys by **pyramid pooling**, which it calls *pyramid sampling*. It divides
-# the feature map into a grid of cells and averages the keys, and the values, of each cell. One such mean is an **anchor** (the field also
-# says *pooled key*). A coarse grid loses detail and a fine grid has many cells, so several grids are used
-# together. Each grid is a **level**: level $l$ has $l \times l$ cells. The anchors of all levels are
-# concatenated into one list of $S$ keys. With $A_s$ the positions of cell $s$:
+# the feature map into a grid of cells. For each cell it averages the keys of the positions in the cell, and
+# likewise their values. One such mean is an **anchor** (the field also says *pooled key* and *pooled
+# value*). A coarse grid loses detail, and a fine grid has many cells. Therefore several grids are used
+# together. Each grid is called a **level**: level $l$ has $l \times l$ cells. The anchors of all levels are
+# concatenated into one list of $S$ anchors. Let $A_s$ be the set of positions in cell $s$, and $|A_s|$
+# their number. Then
 #
 # $$\bar\theta_s = \frac{1}{|A_s|} \sum_{n \in A_s} \theta_n, \qquad
 # \bar\gamma_s = \frac{1}{|A_s|} \sum_{n \in A_s} \gamma_n, \qquad s = 1, \dots, S$$
 #
-# The published models use the levels 1, 3, 6 and 8. They give $S = 110$ for a feature map of any size. The
-# query $\phi$ is **not** pooled, so every position keeps its own query and gets its own output. This is what
-# *asymmetric* means: there are $N$ queries but only $S$ keys.
+# The published models use the levels 1, 3, 6 and 8. They give $S = 110$ for a feature map of any size,
+# because the number of cells does not depend on the size of the map. The queries $\phi$ are **not** pooled,
+# so every position keeps its own query and gets its own output. This is what *asymmetric* means: there are
+# $N$ queries but only $S$ keys.
 #
 # **A tiny example.** A feature map with one channel, 2 rows and 4 columns, and the levels 1 and 2:
 #
@@ -103,10 +106,12 @@ guess_count = 21  # solution
 #
 # *Difficulty 2/5, importance 5/5, about 10 min, objective 1*
 #
-# Write the pooling. The levels come in the order of the argument, the cells of each level row by row. The
-# map need not be square, and its sides need not be divisible by the level; PyTorch has a pooling function
-# for that. For features of shape (1, 8, 16, 24) and the levels 1, 3, 6 and 8 the result has the shape
-# (1, 8, 110), and its first anchor is the mean of the whole map.
+# Write the pooling. In the result, the levels are in the order of the argument, and the cells of each level
+# are in the order of reading, row by row. The map need not be square, and its sides need not be divisible by
+# the level; PyTorch has a pooling function that can do this. Two examples of the result: for the tiny map
+# above and the levels 1 and 2 it is `[[[4.5, 1.5, 3.5, 5.5, 7.5]]]`, of shape (1, 1, 5). For features of shape
+# (1, 8, 16, 24) and the levels 1, 3, 6 and 8 its shape is (1, 8, 110), and the first anchor is the mean of the
+# whole map.
 #
 # *Extension (optional):* do it without a pooling function, as two matrix products for each level.
 
@@ -150,9 +155,9 @@ assert torch.allclose(published[..., 0], features.mean((2, 3)), atol=1e-6)  # le
 # <summary>Answer to the extension of Exercise 4.1</summary>
 #
 # The mean of a cell is a mean over rows, then over columns. For level $l$ write a matrix $P$ of $l \times H$
-# numbers, in which row $i$ holds 1 / (number of rows of cell $i$) at the rows of that cell and 0 elsewhere,
-# and a matrix $Q$ of $l \times W$ numbers for the columns. The grid of means is $P X Q^{\top}$ for each
-# channel. This also shows that pooling is linear, which lesson 11 uses.
+# numbers. Its row $i$ holds 1 / (number of rows of cell $i$) at the rows of that cell, and 0 elsewhere. Write
+# a matrix $Q$ of $l \times W$ numbers for the columns in the same way. The grid of means is $P X Q^{\top}$ for
+# each channel. This also shows that pooling is linear, which lesson 11 uses.
 #
 # </details>
 
@@ -170,10 +175,10 @@ assert torch.allclose(published[..., 0], features.mean((2, 3)), atol=1e-6)  # le
 # %% [markdown]
 # ## Which positions a cell averages
 #
-# A side of 16 positions is not divisible by 3 or by 6. Adaptive pooling neither drops the remainder nor pads
-# with zeros. Instead, neighbouring cells may **share** a position. Number the cells of a side from 0: cell
-# $i$ of $l$ cells along a side of $L$ positions starts at $iL/l$, rounded down, and ends before $(i+1)L/l$,
-# rounded up.
+# A side of 16 positions is not divisible by 3 or by 6. What does the pooling do then? Adaptive pooling neither
+# drops the remainder nor pads with zeros. Instead, neighbouring cells may **share** a position. Let a side have
+# $L$ positions and $l$ cells, both numbered from 0. Then cell $i$ starts at position $iL/l$, rounded down. It
+# ends before position $(i+1)L/l$, rounded up.
 #
 # **A tiny example in one dimension.** A side of $L = 5$ positions, $l = 2$ cells:
 #
@@ -207,8 +212,8 @@ def cell(index: int, side: int, level: int) -> tuple[int, int]:
 
 
 # %% [markdown] tags=["hint:cell:1"]
-# Look at the example: the border between the two cells is in the middle of position 2. The first cell must not end before the
-# border, and the second must not start after it. Which cells contain position 2?
+# Look at the example: the border between the two cells is in the middle of position 2. The first cell must not
+# end before the border, and the second must not start after it. Which cells contain position 2?
 
 # %% [markdown] tags=["hint:cell:2"]
 # `a // b` rounds down. `-(-a // b)` rounds up, and so does `math.ceil(a / b)`.
@@ -229,8 +234,8 @@ checks.cell(cell)
 #
 # </details>
 #
-# Now look at all cells of a level together. On the left, each cell has the mean colour of the image in it.
-# (The network averages features, which have no colour; the principle is the same.) On the right you see how
+# Now look at all cells of a level together. On the left, each cell is painted in the mean colour of its part of
+# the image. (The network averages features, not colours; the principle is the same.) On the right you see how
 # many cells of this level contain each position. Try this:
 #
 # 1. Move **level** up from 1. At which level do you first recognise the colour of each balloon? What happens
@@ -245,25 +250,34 @@ checks.cell(cell)
 widgets.cell_map(scene)
 
 # %% [markdown]
-# So an anchor is not a selected position. It is the mean of a cell. If a balloon fills its cell, the anchor
+# So an anchor is not one selected position. It is the mean of a cell. If a balloon fills its cell, the anchor
 # represents the balloon. If it fills a tenth of the cell, it contributes a tenth of the mean, and the sky
-# contributes most of the rest. The levels overlap on purpose: each position is in at least one cell of each
-# level.
+# contributes most of the rest. Every level covers the whole map, so each position is in at least one cell of
+# each level.
 #
 # ## The pyramid block: pooled keys and values
 #
 # ![APNB: as the non-local block, with keys and values pooled to 110 anchors](diagrams/apnb.svg)
 #
-# The rest is lesson 2, with $\bar\theta$ and $\bar\gamma$ in the places of $\theta$ and $\gamma$:
+# The block is that of lesson 2, but with the anchors $\bar\theta$ and $\bar\gamma$ instead of the keys $\theta$
+# and the values $\gamma$:
 #
 # $$W = \mathrm{softmax}\left(\frac{\phi^{\top} \bar\theta}{\sqrt{C}}\right) \in \mathbb{R}^{N \times S},
 # \qquad O = W \bar\gamma^{\top}$$
 #
-# This is the **Asymmetric Pyramid Non-local Block**, APNB. The output $O$, a weighted sum of the pooled
-# values, is projected by $W_O$ and concatenated with the input. A 1 x 1 convolution with batch norm and ReLU
-# fuses the two.
+# This is the **Asymmetric Pyramid Non-local Block**, APNB. It has these parts, in the order of the data:
 #
-# **A tiny example: what pooling does to a small object.** One channel ($C = 1$), four positions, the query is 1.
+# 1. `to_key`, a 1 x 1 convolution with batch norm and ReLU, makes the queries *and* the keys from the input map.
+#    `to_value`, a plain 1 x 1 convolution, makes the values.
+# 2. Keys and values are pooled to $S$ anchors. The queries stay at all $N$ positions.
+# 3. Every query position attends to the $S$ anchors. Its output is a weighted sum of the pooled values.
+# 4. `to_output` ($W_O$), a plain 1 x 1 convolution that starts at zero, maps the output to the channels of the
+#    input: the **context**.
+# 5. Context and input are concatenated. `fuse`, a 1 x 1 convolution with batch norm and ReLU, combines them to a
+#    map of the same shape as the input.
+#
+# **A tiny example: what pooling does to a small object.** One channel ($C = 1$), four positions, the query is 1,
+# and only the first position is on the object.
 #
 # | | keys | values | attention weights | output |
 # |---|---|---|---|---|
@@ -271,23 +285,30 @@ widgets.cell_map(scene)
 # | two cells of two | 2, 0 | 5, 0 | [0.88, 0.12](given:example) | [4.4](given:example) |
 # | one cell of four | 1 | [2.5](given:example) | 1 | [2.5](given:example) |
 #
-# Pooling makes the key of the object weaker *and* dilutes its value. If all four keys and all four values were
-# equal, nothing would change.
+# The second row step by step: the keys are (4 + 0) / 2 = 2 and 0, the values (10 + 0) / 2 = 5 and 0. The scores are
+# 2 and 0, and the softmax gives $e^2 / (e^2 + e^0)$ = [0.88](given:example) and [0.12](given:example). The output is
+# [0.88](given:example) · 5 + [0.12](given:example) · 0 = [4.4](given:example).
 #
-# **Which projections are shared?** The released code and weights use **one** projection, `to_key`, for the
-# queries and the keys of the APNB. Accounts of the paper's Fig. 3 differ. In issue 16 of the authors'
-# repository (MendelXu/ANN) a reader says that the figure shares key and value, but the code shares query and
-# key; an author answers that the code follows Fig. 3 of the arXiv version. In issue 22, which has no answer,
-# another reader finds key and value shared in the arXiv figure, too. In issue 1 an author writes that key and
-# value use the same transformation. In issue 18 an author writes that sharing query and key changed little in
-# small experiments and saves parameters. We follow the released code. (The weights are $N \times S$, so they
-# cannot be symmetric, although query and key share their projection.)
+# So pooling makes the key of a small object weaker *and* its value smaller. If all four keys and all four values
+# were equal, nothing would change.
+#
+# <details>
+# <summary>To look up: does the paper share the same projections?</summary>
+#
+# The released code and weights use one projection for the queries and the keys of the APNB, and we follow them.
+# Accounts of the paper's Fig. 3 differ. In issue 16 of the authors' repository (MendelXu/ANN) a reader says that the
+# figure shares key and value, but the code shares query and key; an author answers that the code follows Fig. 3 of
+# the arXiv version. In issue 22, which has no answer, another reader finds key and value shared in the arXiv figure,
+# too. In issue 1 an author writes that key and value use the same transformation. In issue 18 an author writes that
+# sharing query and key changed little in small experiments and saves parameters.
+#
+# </details>
 
 # %% [markdown]
 # ### Prediction 4.2: A constant map
 #
-# On a constant map all 110 anchors are equal. Which share of its attention does a position give to the 64
-# anchors of level 8 together? (A number between 0 and 1.)
+# On a constant map all 110 anchors are equal. Level 8 has 64 of them. Which share of its attention does a
+# position give to these 64 anchors together? (A number between 0 and 1.)
 
 # %% tags=["predict:levels"]
 guess_levels = 64 / 110  # solution
@@ -297,13 +318,13 @@ guess_levels = 64 / 110  # solution
 #
 # *Difficulty 3/5, importance 5/5, about 15 min, objective 3*
 #
-# The layers are given. Write `forward`, with the help of your `sample_anchors`. `to_key` makes the queries as
-# well as the keys. Concatenate the context first, then the input. For an input of (2, 8, 9, 12), four key
-# channels and the published levels, the shapes on the way are: queries (2, 4, 108), keys and values
-# (2, 4, 110), weights (2, 108, 110), context (2, 4, 9, 12), output (2, 8, 9, 12).
+# The layers are given. Write `forward` in the five steps above, with the help of your `sample_anchors`. In the
+# concatenation, the context comes first and the input second. For an input of (2, 8, 9, 12), four key channels
+# and the published levels, the shapes on the way are: queries (2, 4, 108), keys and values (2, 4, 110), weights
+# (2, 108, 110), output of the attention (2, 4, 9, 12), context and result (2, 8, 9, 12).
 #
-# *Extension (optional):* may the features be pooled before `to_value`, to save work? And before `to_key`?
-# One of the two changes the result. Which one, and why?
+# *Extension (optional):* could we save work and pool the *features* before `to_value`? And before `to_key`? One of
+# the two changes the result. Which one, and why?
 
 
 # %% tags=["answer:apnb"]
@@ -326,17 +347,18 @@ class PyramidBlock(nn.Module):
         key = sample_anchors(projected, self.pool_scales)  # (B, C, S)
         value = sample_anchors(self.to_value(features), self.pool_scales)
         weights = (query.mT @ key * key.shape[1] ** -0.5).softmax(dim=-1)  # (B, N, S)
-        context = (weights @ value.mT).mT.unflatten(2, features.shape[2:])
-        return self.fuse(torch.cat([self.to_output(context), features], dim=1))
+        output = (weights @ value.mT).mT.unflatten(2, features.shape[2:])
+        context = self.to_output(output)
+        return self.fuse(torch.cat([context, features], dim=1))
 
 
 # %% [markdown] tags=["hint:apnb:1"]
-# Take the block of lesson 2. For each line, decide whether it concerns the queries or the keys and values.
-# Only two lines change.
+# Take the `forward` of lesson 2. Which of its lines concern the queries, which the keys and values? Only the lines of
+# keys and values need the pooling; and at the end the sum becomes a concatenation and `fuse`.
 
 # %% [markdown] tags=["hint:apnb:2"]
 # Project at full size first. Then use `flatten(2)` for the query, and `sample_anchors` for key and value. The
-# weights are (B, N, S). The context has N columns, so `unflatten(2, ...)` restores height and width.
+# weights are (B, N, S). `(weights @ value.mT).mT` has N columns, so `unflatten(2, ...)` restores height and width.
 
 # %% [markdown] tags=["hint:apnb:3"]
 # `query = self.to_key(features).flatten(2)`, and `sample_anchors` of the same projection for the key.
@@ -359,9 +381,9 @@ predictions.compare("4.2", guess_levels, finest, tolerance=0.02, between=(0, 1))
 # <details>
 # <summary>After you have run the cell: why, and the answer to the extension of Exercise 4.3</summary>
 #
-# With equal scores the softmax gives every *anchor* the same weight, 1/110, whatever the size of its cell. So a
-# level gets weight in proportion to its number of cells, and the finest level gets 64/110. A coarse level has
-# few anchors. It gets much attention only if its keys match the query.
+# With equal scores the softmax gives every *anchor* the same weight, 1/110, whatever the size of its cell. So level
+# 8 gets 64/110, and level 1 only 1/110. A coarse level has few anchors; it gets much attention only if its keys match
+# the query better than the others.
 #
 # *Extension.* Values may be pooled first: `to_value` is linear with a bias, so the value of a mean is the mean of
 # the values. Keys may not, because `to_key` ends with a ReLU, and the ReLU of a mean is not the mean of the ReLUs.
@@ -383,8 +405,9 @@ print(inspect.getsource(APNB))
 # %% [markdown]
 # ## When pooling loses nothing
 #
-# Pooling has no parameters. So the weights of a non-local block can be loaded into an APNB with any levels. Use
-# one level that is as large as the map: then each cell is one position, and each mean is the position itself.
+# Pooling has no parameters. So we can load the weights of a non-local block into an APNB with any levels. In the next
+# cell the map has 12 x 12 positions. With the single level 12 each cell is one position, and each anchor is the key
+# of this position. What difference between the two blocks do you expect then, and what with the levels 6, 3 and 1?
 
 # %%
 torch.manual_seed(lesson.seed)  # the checks above have drawn random numbers, too
@@ -403,23 +426,25 @@ for levels in [(side,), (6,), (3,), (1,)]:
 assert differences[side,] < 1e-5
 
 # %% [markdown]
-# In the first line the difference is rounding error only. The other lines are the worst case: in random features
+# In the first line the difference is only rounding error. The other lines show the worst case. In random features
 # no position is like its neighbour, so the means are near zero, and even 36 anchors lose a large part.
 #
-# Nothing is lost either with one level of equally large cells, if all positions of each cell have the same features.
-# The mean of equal vectors is that vector, and each anchor stands for the same number of positions. Between these
-# two extremes, the loss depends on the image. So let us look at one.
+# There is a second case in which nothing is lost: one level of equally large cells, with equal features at all
+# positions of a cell. The mean of equal vectors is that vector, and each anchor replaces the same number of positions.
+# Between these two extremes, the loss depends on the image. So let us look at one.
 
 # %% [markdown]
 # ### The anchor map
 #
-# `balloon_apnb` was trained with the levels 1, 3, 6 and 8. Tick and untick levels. The network is not retrained;
-# only the anchors change. Click a pixel to make it the query. Try this, and explain each result:
+# The network `balloon_apnb` was trained with the levels 1, 3, 6 and 8. In the widget you can switch levels on and
+# off. The network is not retrained; only the anchors change. Click a pixel to make it the query. Try this, and explain
+# each result:
 #
 # 1. Choose the pink house, then the road, then the sky as the query. Which levels do they attend to?
 # 2. Untick 8, then 6. Where does the weight of the balloon go: to a coarser cell that contains the balloon, or
 #    somewhere else?
-# 3. Tick only 1. What is the output at every position now? Move the ring to check.
+# 3. Tick only 1. What is the output at every position now? Open *One key, step by step*, move the ring, and compare
+#    step 5.
 # 4. Tick 12 and 16. $S$ grows, and the cells become smaller than the balloon. Does the total weight on the class
 #    of the balloon grow with $S$?
 # 5. Set **network** to "every position (lesson 2)". Which block of which lesson is this?
@@ -431,8 +456,8 @@ widgets.anchor_map(apnb_net, scene)
 # %% [markdown]
 # ## The effect on a trained network
 #
-# We load the weights of **lesson 2's** network, which was trained with every position as a key, into an APNB,
-# without retraining, and count the houses that it classifies correctly.
+# The network of **lesson 2** was trained with every position as a key. We load its weights into an APNB, without
+# retraining, and count the houses that it classifies correctly.
 
 # %% [markdown]
 # ### Prediction 4.3: Anchors without retraining
@@ -467,13 +492,16 @@ lesson.claim("anchors-removed", correct[None, "110 anchors"], within=1)
 # <details>
 # <summary>After you have run the cell: what came out, and why</summary>
 #
-# In each line, the first number is the network that was trained with every position as a key, the second the one
-# that was trained with 110 anchors. Switching to anchors costs the first network seven houses:
-# [53](claim:anchors-not-retrained) of 60 stay correct, although the network has never met averaged keys. The
-# network that was trained with anchors reaches [60](claim:anchors-trained), and stays there when it gets all
-# positions as keys ([60](claim:anchors-removed)): its keys still work after averaging. With the mean of the whole
-# map as the only key, [37](claim:level-one) of the 60 remain: every position gets the same output, so the network
-# cannot match a house with its own balloon. That is about the accuracy of the majority vote of lesson 2.
+# In each line, the first number belongs to the network that was trained with every position as a key. The second
+# number belongs to the network that was trained with 110 anchors.
+#
+# - Switching to anchors costs the first network seven houses: [53](claim:anchors-not-retrained) of 60 stay correct,
+#   although it has never had averaged keys in training.
+# - The network that was trained with anchors classifies [60](claim:anchors-trained) houses correctly, and also
+#   [60](claim:anchors-removed) if it gets all positions as keys.
+# - With the mean of the whole map as the only key, [37](claim:level-one) of the 60 remain in the first network. Every
+#   position gets the same output, so the network cannot match a house with its own balloon. That is about the
+#   accuracy of the majority vote of lesson 2.
 #
 # </details>
 
@@ -485,9 +513,14 @@ lesson.claim("anchors-removed", correct[None, "110 anchors"], within=1)
 # %% [markdown]
 # ## Which pixels lose most?
 #
-# The output of the attention at a position is a vector. How far does it change when anchors replace the positions?
-# First you see the length of the difference on the map, then for each class the relative change: the length of the
-# difference divided by the length of the vector, as a mean over the 20 scenes.
+# The output of the attention at a position is a vector. How much does it change when anchors replace the positions?
+# The next figure shows the length of the difference at each position. The cell after it prints the **relative change**
+# for each class: the length of the difference divided by the length of the vector, as a mean over the 20 scenes.
+#
+# *Example.* The vector (3, 4) has the length 5. If it becomes (3, 1), the difference has the length 3. So the relative
+# change is 3 / 5 = [60%](given:example).
+#
+# Which classes do you expect to change most, large ones like sky and road, or small ones like balloons and houses?
 
 # %%
 whole_net, anchored_net = with_levels(nonlocal_net, None), with_levels(nonlocal_net, (1, 3, 6, 8))
@@ -511,10 +544,11 @@ lesson.claim("sky-moves", 100 * by_class["sky"], within=3, unit="%")
 lesson.claim("home-moves", 100 * by_class["home"], within=10, unit="%")
 
 # %% [markdown]
-# The output in the sky hardly changes ([6%](claim:sky-moves)), because the sky attends to things that fill whole
-# cells. The output on homes changes by [95%](claim:home-moves), because they attend to one small object. The
-# balloons attend to balloons, which are small, and change a lot, too. So one explanation fits all of this: *small
-# objects lose most*. An explanation that fits is not yet tested; the exercise tests it.
+# The output in the sky hardly changes ([6%](claim:sky-moves)), because positions in the sky attend to regions that
+# fill whole cells. The output on homes changes by [95%](claim:home-moves), because they attend to one small object.
+# Positions on balloons attend to balloons, which are small as well, and their output changes a lot, too. So one
+# explanation fits all of this: *small objects lose most*. But an explanation that fits is not yet tested. The exercise
+# tests it.
 
 # %% [markdown] tags=["exercise:losses"]
 # ### Exercise 4.4: Is it the size?
@@ -522,14 +556,16 @@ lesson.claim("home-moves", 100 * by_class["home"], within=10, unit="%")
 # *Difficulty 3/5, importance 4/5, about 15 min, objective 4, open*
 #
 # The hypothesis: small objects lose more through pooling than large ones. The cell below makes the balloons of 20
-# scenes smaller. For both networks it measures the share of a house's attention on its own balloon, and how many
-# houses are correct. **Before you run it**, write down what the hypothesis predicts (a) for the ratio of the two
-# shares as the radius falls, (b) for the houses. Example of such a line: *"(a) At radius 10 the anchored network
-# keeps a smaller part of its share than the other one. (b) It gets fewer houses correct."* Then run it and decide
-# with the numbers whether the hypothesis holds.
+# scenes smaller. It measures two numbers for both networks, the one with every position as a key and the one with
+# 110 anchors: (a) the share of a house's attention that is on its own balloon, and (b) how many houses are correct.
 #
-# *Extension (optional):* repeat it with finer levels, `with_levels(apnb_net, (1, 3, 6, 8, 16))`. Which two
-# explanations does that distinguish?
+# **Before you run the cell**, write down what the hypothesis predicts for (a) and (b). An example of such a
+# prediction, for another hypothesis (*anchors do not depend on the size of objects*): *"(a) At radius 10 both
+# networks keep the same part of the share that they had at radius 14. (b) Both lose equally many houses."* Then run
+# the cell, and decide with the numbers whether the hypothesis holds.
+#
+# *Extension (optional):* repeat it with finer levels, `with_levels(apnb_net, (1, 3, 6, 8, 16))`. Between which two
+# explanations could that decide?
 
 # %% [markdown]
 # ### Prediction 4.4: Smaller balloons
@@ -578,13 +614,13 @@ lesson.claim("small-anchors", houses["anchors"], within=2)
 # <details>
 # <summary>After you have run the cell: what came out, and the answer to the extension of Exercise 4.4</summary>
 #
-# The *share* follows the hypothesis: at radius 10 the network without anchors keeps [61%](claim:kept-whole) of the
-# share that it had at radius 14, the anchored network only [39%](claim:kept-anchors). The *houses* do not follow
-# it: [42](claim:small-whole) of 60 are correct without anchors, [45](claim:small-anchors) with them. That is a
-# **negative result** for our hypothesis. (Three of 60 houses, one network of each kind: this difference supports
-# nothing either.) Why is it so? Finding another explanation is your part of the exercise: name one, and describe a
-# run that would distinguish the two. We have not made that run. Also remember that a share of attention is not a
-# prediction of the network; lesson 7 returns to that.
+# The *share* agrees with the hypothesis: at radius 10 the network without anchors keeps [61%](claim:kept-whole) of the
+# share that it had at radius 14, the network with anchors only [39%](claim:kept-anchors). The *houses* do not agree
+# with it: [42](claim:small-whole) of 60 are correct without anchors, [45](claim:small-anchors) with them. That is a
+# **negative result** for our hypothesis. (A difference of three houses, with one network of each kind, does not
+# support the opposite either.) What else could explain the result? That is your part of the exercise: state another
+# explanation, and describe a run that would decide between the two. We have not made that run. Also remember that a
+# share of attention is not a prediction of the network; lesson 7 returns to that.
 #
 # *Extension.* With finer levels the cells average less, so if averaging alone loses the houses, they should come
 # back. In our run at radius 10, adding level 12 changed hardly anything (47 houses instead of 45), and adding level 16
@@ -594,9 +630,8 @@ lesson.claim("small-anchors", houses["anchors"], within=2)
 # </details>
 #
 # **What this does not show.** The map here has 16 x 24 positions, and the balloons were made about as large as a
-# cell of level 8. In a street scene with 97 x 97 positions, a distant pole fills a much smaller part of any cell.
-# We looked at one network of each kind, from one seed. Over five seeds APNB reached a house accuracy of
-# [0.877](result:balloon_town.md) on average and [0.583](result:balloon_town.md) at worst, so we cannot promise
+# cell of level 8. We looked at one network of each kind, from one seed. Over five seeds APNB reached a house accuracy
+# of [0.877](result:balloon_town.md) on average and [0.583](result:balloon_town.md) at worst, so we cannot promise
 # that it is as good as attention to every position. And fewer operations are not automatically less time: the
 # saving depends on the size of the map, as lesson 3 measured.
 
@@ -611,6 +646,28 @@ lesson.claim("small-anchors", houses["anchors"], within=2)
 #
 # An answer: both networks were trained on balloons of nearly one size, and may not recognise a small one even where
 # they attend to it. To measure what anchors cost small objects, train with small objects, then compare.
+
+# %% [markdown]
+# ## The same pooling on a photo
+#
+# On photos, objects have all sizes. The next cell takes the photo of lesson 0 and the network that was trained on
+# streets. It compares how much of the feature map one anchor of each level covers, and which share of the attention of
+# its APNB goes to each level, as a mean over all query positions. What share would you expect for level 8 if all
+# weights were equal? (See Prediction 4.2.)
+
+# %%
+street_net, photo = shipped_model("streets_ann"), sample_photo()
+on_photo = attention_of(street_net, photo)["apnb.attention"].weights
+assert on_photo.shape[1] == 110
+by_level = on_photo.mean(0).cpu().split([1, 9, 36, 64])
+for level, share in zip((1, 3, 6, 8), by_level, strict=True):
+    print(f"level {level}: an anchor covers about 1/{level**2} of the map; {share.sum():.0%} of attention")
+
+# %% [markdown]
+# Compare the shares with those of equal weights: [1%, 8%, 33% and 58%](given:of-110). Even an anchor of level 8 is the mean of a 64th
+# of the photo. A pole or a person in the distance fills a small part of such a cell, so its key and its value are
+# mixed with those of the background, as in the tiny example. What that costs cannot be read from the attention: it
+# takes labelled photos and networks that were trained with and without anchors.
 
 # %% [markdown]
 # ## Your predictions

@@ -4,12 +4,14 @@
 # *A backbone offers two feature maps. Which should supply the queries, and which the keys and values?*
 #
 # - **Before:** lesson 4
-# - **Reading:** sitting 1 (the AFNB) 30 min, exercises 45 min; sitting 2 (the whole network) 20 min, exercise
-#   10 min; running 1 min: about 105 min in all
-# - **Runs in:** 30 s (quick), 30 s (learn), on 2 CPU cores
+# - **Time:** 120 min: reading 40, exercises 75, running 5; two sittings,
+#   80 and 40 min
+# - **Runs in:** 35 s (quick), 35 s (learn), on 2 CPU cores
 # - **Needs:** CPU; no network
 #
 # ## After this lesson you can
+#
+# (1 to 4 belong to sitting 1, 5 belongs to sitting 2.)
 #
 # 1. calculate the shapes in an asymmetric fusion block ([Exercise 5.1](exercise:shapes))
 # 2. build the Asymmetric Fusion Non-local Block, AFNB ([Exercise 5.2](exercise:afnb))
@@ -32,7 +34,7 @@ from torch import nn
 
 from annlib.config import ModelConfig
 from annlib.course import checks, plots, widgets
-from annlib.course.attention import attention_of, house_answers
+from annlib.course.attention import attention_of, house_answers, predict_labels, sample_photo
 from annlib.course.costs import say_stages, walk
 from annlib.course.guesses import Predictions
 from annlib.course.interventions import (
@@ -55,14 +57,21 @@ lesson = open_lesson(mode, device, seed, data_root, experiment)
 predictions = Predictions()
 
 # %% [markdown]
-# ## Two feature maps of one image
+# ## Sitting 1 of 2: the fusion block
 #
-# A backbone works in stages, and each stage outputs a feature map. ANN uses the last two: the **low-level
-# map** c4 and the **high-level map** c5. One more stage computes c5 from c4. So c5 has a larger receptive
-# field, and its features are closer to the classes; the features of c4 are closer to colour and texture. The
-# names say how many layers came before, not how large the maps are. The next cell shows both shapes for the
-# scene that we follow, as (batch, channels, height, width). Which map do you expect to be larger, and by
-# which factor? Decide before you run it.
+# In this sitting you build the AFNB, the second block of the paper, and compare it with a simpler fusion. In sitting 2
+# you follow an image through the whole network.
+#
+# ### Two feature maps of one image
+#
+# The **backbone** is the part of the network that turns the image into feature maps. It works in stages, and each
+# stage outputs a feature map. ANN uses the last two: the **low-level map**, called c4, and the **high-level map**,
+# called c5. One more stage computes c5 from c4. So c5 has a larger receptive field, and its features are closer to the
+# classes. The features of c4 are closer to colour and texture. "Low" and "high" say how many layers came before. They
+# do not say how large the maps are.
+#
+# The next cell prints both shapes for the scene that we follow, as (batch, channels, height, width). Which map do you
+# expect to be larger, and by which factor? Decide before you run it.
 
 # %%
 scene = make_scene(FIRST_VAL_SEED + 21)
@@ -72,26 +81,38 @@ print("low ", tuple(low.shape), " high", tuple(high.shape))
 assert low.shape == high.shape == (1, 64, 16, 24)
 
 # %% [markdown]
-# In lesson 4, queries and keys came from the same map. With two maps there is a choice. A house on the
-# high-level map needs the pattern of a balloon. Should its query be compared with keys of the high-level map,
-# or of the low-level map? Or should the low-level map supply the queries?
+# Both have the same size here. In lesson 4, queries and keys came from the same map. With two maps there is a choice:
+# a position on a house needs the pattern of a balloon far away. Should its query be compared with keys of the
+# high-level map, or with keys of the low-level map? And which of the two maps should supply the queries?
 #
-# The paper's answer is the **Asymmetric Fusion Non-local Block**, AFNB. The **queries come from the
-# high-level map, the keys and values from the low-level map**. With $X_h$ the high-level map, $X_l$ the
-# low-level map, and $\bar{\ }$ for the pyramid pooling of lesson 4:
+# **Fusion** means to combine features of two levels in one map. The paper's fusion is the **Asymmetric Fusion
+# Non-local Block**, AFNB. Its **queries come from the high-level map, its keys and values from the low-level map**. So
+# each position of the high-level map gets a weighted sum of low-level features from the whole image.
+#
+# Let $X_h$ be the high-level map and $X_l$ the low-level map. A bar stands for the pyramid pooling of lesson 4. The
+# formulas are
 #
 # $$\phi = W_\phi X_h, \quad \bar\theta = \overline{W_\theta X_l}, \quad \bar\gamma = \overline{W_\gamma X_l},
 # \qquad W = \mathrm{softmax}\left(\frac{\phi^{\top} \bar\theta}{\sqrt{C}}\right), \quad O = W \bar\gamma^{\top}$$
 #
-# Query and key now need a projection each, because they come from maps with different numbers of channels.
-# $W_O$ projects the output $O$ to as many channels as the high-level map has. Then this context and the
-# high-level map are concatenated and fused.
+# (The formulas leave out biases, and the batch norm and ReLU after $W_\phi$ and $W_\theta$.) Queries and keys now need
+# separate projections, because they come from two maps, in general with different numbers of channels. As in the APNB,
+# $W_O$ projects the output $O$ to as many channels as the high-level map has: this is the context. Then the context
+# and the high-level map are concatenated, and `fuse` combines them.
+#
+# *Example.* A high-level map of 1 x 2 positions has the queries 1 and $-1$ (one channel). A low-level map of 1 x 4
+# positions has the keys 4, 0, 0, 0 and the values 10, 0, 0, 0. Two cells of two positions give the anchors with the keys
+# 2, 0 and the values 5, 0. The first position of the high-level map has the scores 2 and 0, the weights
+# [0.88](given:example) and [0.12](given:example), and the output [4.4](given:example). The second has the scores $-2$
+# and 0, the weights [0.12](given:example) and [0.88](given:example), and the output [0.6](given:example). So there is
+# one output for each position of the *high-level* map: two, not four.
 
 # %% [markdown]
 # ### Prediction 5.1: A larger low-level map
 #
 # Suppose that the low-level map had twice as many rows and twice as many columns, and that the high-level map
-# stayed as it is. By which factor would the number of attention weights of the AFNB grow? (1: not at all.)
+# stayed as it is. By which factor would the number of attention weights of the AFNB grow? (Write 1 if it would not
+# grow.)
 
 # %% tags=["predict:size"]
 guess_size = 1  # solution
@@ -154,9 +175,9 @@ predictions.compare("5.1", guess_size, large.numel() / small.numel())
 # <details>
 # <summary>After you have run the cell: why, and the answer to the extension of Exercise 5.1</summary>
 #
-# The weights are $N \times S$. $N$ counts positions of the high-level map, which did not change, and $S$ depends
-# on the levels only. The larger low-level map costs more in its 1 x 1 convolutions and in the pooling, not in the
-# attention.
+# There are $N \times S$ weights. $N$ is the number of positions of the high-level map, which did not change, and $S$
+# depends on the levels only. A larger low-level map costs more in its 1 x 1 convolutions and in the pooling, but not
+# in the attention weights.
 #
 # *Extension.* The query, the weights and the output change: with exchanged roles $N = h w$ counts positions of the
 # low-level map, and the output has its shape. Key and value keep their shape, (channels, S).
@@ -171,9 +192,10 @@ predictions.compare("5.1", guess_size, large.numel() / small.numel())
 # %% [markdown]
 # ## Look at the weights
 #
-# The left panel shows the map of the queries (the length of its feature vectors). The right panel shows the
-# cells of the other map that the query attends to. The menu **block** exchanges the roles: it feeds the same
-# projections with the other map. Click a pixel to make it the query. Try this, and explain each result:
+# The widget shows the AFNB of our trained network. Left: the map of the queries, brighter where its feature vectors
+# are longer. Right: the cells of the other map to which the query attends. With the menu **block** you can exchange the
+# roles of the two maps; the projections stay the same. Click a pixel to make it the query. Try this, and explain each
+# result:
 #
 # 1. With **high attends to low (AFNB)**, choose each of the three houses as the query. Which cells do they
 #    attend to? Compare the largest weight with that of lesson 4, where one map supplied queries and keys.
@@ -181,6 +203,7 @@ predictions.compare("5.1", guess_size, large.numel() / small.numel())
 # 3. Choose **low attends to high (swapped)**. What changes in the weights of a house? Why does it still work in
 #    part? (In this small backbone, c4 and c5 have the same number of channels and a shortcut between them. In a
 #    ResNet they have 1024 and 2048 channels: could you exchange the roles there?)
+# 4. Open *One key, step by step*. Which of its numbers come from the high-level map, and which from the low-level map?
 
 # %%
 widgets.two_maps(ann, scene)
@@ -190,8 +213,8 @@ widgets.two_maps(ann, scene)
 #
 # ![AFNB: queries from the high-level map, keys and values from 110 anchors of the low-level map](diagrams/afnb.svg)
 #
-# The skeleton of the next exercise lists the layers, but not their channels. Read in the diagram which map each layer
-# projects, and decide to how many channels: this is half of the exercise.
+# The next exercise names the layers, but not their channels. Read in the diagram which map each layer projects, and
+# decide to how many channels: this is half of the exercise.
 #
 # **A tiny example.** Low-level map (3, 4, 4), high-level map (5, 2, 2), two key channels, levels 1 and 2:
 #
@@ -212,12 +235,13 @@ widgets.two_maps(ann, scene)
 #
 # *Difficulty 3/5, importance 5/5, about 15 min, objective 2*
 #
-# Make the layers in `__init__`, then write `forward`. `self.sample` is annlib's pyramid pooling. The projections
-# of query and key are `conv_bn_relu`, the others plain `nn.Conv2d`; all kernels are 1 x 1. Concatenate the context
-# first, then the high-level map. The output has the shape of the high-level map, and some of its numbers are
-# negative.
+# Make the layers in `__init__`, then write `forward`. `self.sample` is annlib's pyramid pooling. `to_query` and
+# `to_key` are `conv_bn_relu`, `to_value` and `to_output` are plain `nn.Conv2d`, `fuse` is `conv_bn`; all kernels are
+# 1 x 1. In the concatenation, the context comes first and the high-level map second. The result has the shape of the
+# high-level map, (5, 2, 2) in the tiny example, and some of its numbers are negative, because there is no ReLU at the
+# end.
 #
-# *Extension (optional):* let several low-level maps supply keys and values. Where do their anchors go?
+# *Extension (optional):* suppose that several low-level maps supply keys and values. How do you combine their anchors?
 
 
 # %% tags=["answer:afnb"]
@@ -243,8 +267,9 @@ class FusionBlock(nn.Module):
         query = self.to_query(high).flatten(2)  # (B, C, N)
         key, value = self.sample(self.to_key(low)), self.sample(self.to_value(low))  # (B, C, S)
         weights = (query.mT @ key * key.shape[1] ** -0.5).softmax(dim=-1)  # (B, N, S)
-        context = (weights @ value.mT).mT.unflatten(2, high.shape[2:])  # (B, C, H, W)
-        return self.fuse(torch.cat([self.to_output(context), high], dim=1))
+        output = (weights @ value.mT).mT.unflatten(2, high.shape[2:])  # (B, C, H, W)
+        context = self.to_output(output)  # (B, Ch, H, W)
+        return self.fuse(torch.cat([context, high], dim=1))
 
 
 # %% [markdown] tags=["hint:afnb:1"]
@@ -265,7 +290,7 @@ class FusionBlock(nn.Module):
 # %% [markdown] tags=["hint:afnb:3"]
 # `self.to_query = conv_bn_relu(high_channels, key_channels, 1)` is the first line of `__init__`, and
 # `query = self.to_query(high).flatten(2)` the first line of `forward`. Key and value are `self.sample(...)` of a
-# projection of `low`. Fold the context back with `.unflatten(2, high.shape[2:])`.
+# projection of `low`. `(weights @ value.mT).mT.unflatten(2, high.shape[2:])` has height and width again.
 
 # %% tags=["check:afnb"]
 checks.fusion_block(FusionBlock)
@@ -295,15 +320,17 @@ print(inspect.getsource(AFNB.forward))
 # %% [markdown]
 # ## Which map determines the edges?
 #
-# A common statement: low-level features sharpen edges, so fuse them in. We test it on our trained ANN by an
-# intervention. We make one of the two maps coarse before it enters the AFNB: each cell of an 8 x 12 grid is
-# replaced by its mean. The other map stays as it is. Then we measure the accuracy near edges: at pixels that are at
-# most three pixels away from another class (the border itself has no label).
+# It is often said that one should fuse low-level features because they sharpen the edges of a prediction. Is that so
+# in the AFNB? We test it on our trained ANN by an **intervention**: we change one thing in the network, and measure what
+# changes in the prediction. Here we make one of the two maps coarse before it enters the AFNB. We divide the map into
+# 8 x 12 cells, and all positions of a cell get the mean of the cell. (In one dimension, with cells of two positions,
+# 1 3 5 7 becomes 2 2 6 6.) The other map stays as it is. Then we measure three accuracies: at edges, which means at
+# most three pixels away from another class; elsewhere; and on houses.
 
 # %% [markdown]
 # ### Prediction 5.2: Edges
 #
-# Which map must keep its detail, because otherwise the edges suffer more: "low" or "high"?
+# Making which map coarse does more harm to the accuracy at edges: "low" or "high"?
 
 # %% tags=["predict:edges"]
 guess_edges = "high"  # solution
@@ -328,14 +355,14 @@ lesson.claim("edges-high", 100 * scored["high"].edges, within=2, unit="%")
 # <details>
 # <summary>After you have run the cell: what came out, and why</summary>
 #
-# Near edges [94.3%](claim:edges) of the pixels are correct. With a coarse low-level map it is
+# At edges [94.3%](claim:edges) of the pixels are correct. With a coarse low-level map it is
 # [94.3%](claim:edges-low): no change. With a coarse high-level map it is [80.4%](claim:edges-high). The structure of
-# the block explains this. The low-level map enters as anchors only. Each anchor is the mean of a cell, and a mean does
-# not contain where in its cell an edge was. The high-level map supplies a query at *every* position and is also
-# concatenated, so the location of every edge must come from it. **In an AFNB, the low-level map adds content; location
-# comes from the high-level map.**
+# the block explains this. The low-level map enters only as anchors. An anchor is the mean of a cell, and a mean does
+# not show where in the cell an edge was. The high-level map, however, supplies a query at *every* position and is
+# concatenated, too. So the location of every edge must come from the high-level map. **In an AFNB, the low-level
+# map adds content; location comes from the high-level map.**
 #
-# A fusion that transports edges from the low-level map has to combine the maps position by position. The next section
+# A fusion that keeps the edges of the low-level map has to combine the two maps position by position. The next section
 # builds such a fusion.
 #
 # </details>
@@ -345,11 +372,19 @@ lesson.claim("edges-high", 100 * scored["high"].edges, within=2, unit="%")
 #
 # *Difficulty 2/5, importance 4/5, about 10 min, objective 3, open*
 #
-# `changed_levels(ann, low=f)` or `high=f` applies a function `f` to one of the maps, (B, C, h, w) to the same shape.
 # Choose another intervention than above: a shift by one position (`lambda x: x.roll(1, dims=-1)`), noise, another grid
-# for `coarse`, zeros. Write down first which of the three numbers of `score` (edges, elsewhere, houses) should change
-# for each map, and what result would contradict your explanation. Then run both, in an empty cell, in the form of the
-# cell above: two lines of results, one for each map, next to the line for "neither".
+# for `coarse`, or zeros. **First** write down which of the three accuracies should change for each map, and which result
+# would contradict your explanation. **Then** run it on both maps, in an empty cell. Report three lines: "neither", "low"
+# and "high".
+#
+# *Example.* *Prediction: with 4 x 6 cells on the low-level
+# map, edges stay the same and houses fall, because a cell then holds balloon and sky. It is refuted if edges fall by
+# more than one point.* The code for it:
+#
+# ```python
+# with changed_levels(ann, low=lambda x: coarse(x, (4, 6))):
+#     print(score(ann, scenes))
+# ```
 
 # %% [markdown] tags=["instructor"]
 # Fifteen minutes. Rubric for 5.3 (0 to 4): prediction for both maps before the run (1); a result that would
@@ -361,9 +396,10 @@ lesson.claim("edges-high", 100 * scored["high"].edges, within=2, unit="%")
 # %% [markdown]
 # ## Concatenation: a baseline with the same number of parameters
 #
-# The simplest fusion: project the low-level map, resize it to the size of the high-level map, concatenate both, fuse
-# them with a 1 x 1 convolution. For a fair comparison it should have as many parameters as the AFNB. The width $M$ of
-# the projected low-level map is free, so choose $M$ to fit this budget.
+# The simplest fusion has no attention: project the low-level map to $M$ channels, resize it to the size of the
+# high-level map, concatenate both, and combine them with a 1 x 1 convolution. It is our **baseline**, the method with
+# which we compare the AFNB. For a fair comparison both should have the same number of parameters. You can choose $M$
+# freely, so choose it to meet this budget.
 #
 # **A tiny example.** 2 channels low, 3 channels high, a budget of 40 parameters:
 #
@@ -379,9 +415,10 @@ lesson.claim("edges-high", 100 * scored["high"].edges, within=2, unit="%")
 #
 # *Difficulty 3/5, importance 4/5, about 15 min, objective 4*
 #
-# Write the baseline with a `budget` of parameters, as close as a whole number of channels allows. It has two layers,
-# `conv_bn_relu(low, M, 1)` and `conv_bn(M + high, high, 1)`; their convolutions have no bias. Resize the projected map
-# to the height and width of `high` with bilinear interpolation.
+# Write the baseline. Its number of parameters should be as close to `budget` as a whole number of channels allows. It
+# has two layers, `conv_bn_relu(low, M, 1)` and `conv_bn(M + high, high, 1)`; their convolutions have no bias. Resize
+# the projected map to the height and width of `high` with bilinear interpolation. In the tiny example,
+# `ConcatFusion(2, 3, budget=40)` has 43 parameters.
 #
 # *Extension (optional):* what is $M$ for the 1024 and 2048 channels of a ResNet and the 9,968,896 parameters of its
 # AFNB?
@@ -427,7 +464,7 @@ checks.concat_fusion(ConcatFusion)
 
 # %% [markdown]
 # The check changed the low-level map at *one* position. In your concatenation, only that position of the output
-# changed. What do you expect of the AFNB? Decide, then run the cell.
+# changed. At how many positions does the output of an AFNB change? Decide, then run the cell.
 
 
 # %%
@@ -456,9 +493,9 @@ if num_parameters[1]:
 # <summary>After you have run the cell: what this shows, and the answer to the extension of Exercise 5.4</summary>
 #
 # Concatenation gives each position the low-level features of **the same position**, edges included, and nothing from
-# elsewhere. The AFNB gives each position a weighted mean of low-level features **from anywhere**, but averaged over
-# cells. Neither replaces the other. (ANN contains a concatenation, too: of the context and the high-level map, not of
-# the two maps.)
+# elsewhere. The AFNB gives each position a weighted sum of low-level features **from anywhere**, but averaged over
+# cells. So neither can do what the other does. (The AFNB contains a concatenation, too, but of the context and the
+# high-level map, not of the two maps.)
 #
 # *Extension.* `fuse` and its norm take $2048^2 + 2 \cdot 2048 = 4{,}198{,}400$ parameters for the high-level map, and each
 # channel takes $1024 + 2 + 2048 = 3074$. So $M = (9{,}968{,}896 - 4{,}198{,}400) / 3074$, which is 1877 after rounding.
@@ -473,20 +510,28 @@ if num_parameters[1]:
 # This is the end of the first sitting.
 
 # %% [markdown]
-# ---
-# **End of sitting 1, a good place for a break.** You can state where queries, keys and values of an AFNB come from,
-# you have built it, and you know which map determines the edges. Sitting 2 looks at the whole network. When you come
-# back after a restart, run the set-up cell at the top and the first cell of sitting 2.
-
-# %% [markdown]
-# ## Sitting 2: the whole network
+# **This is the end of sitting 1.** You can say where queries, keys and values of an AFNB come from, you have built it,
+# and you know which map determines the edges. You can stop here.
+#
+# ## Sitting 2 of 2: the whole network
+#
+# In this sitting you follow the shapes through the whole network, and see what its AFNB contributes. **After a break**
+# start here: run the first two code cells of the notebook (parameters and set-up), then the cells from here on. The
+# cells of sitting 1 are not needed.
 #
 # ![The whole network: backbone, AFNB, reduce, APNB, classifier, with the shapes for an image of 512 x 1024](diagrams/ann.svg)
 #
-# Now you know all parts. In order: the backbone gives c4 and c5; the AFNB fuses them; a 3 x 3 convolution (`reduce`)
-# goes from 2048 to 512 channels; the APNB adds context once more; a 1 x 1 convolution (`classifier`) gives the logits,
-# which are upsampled to the size of the image. The next cell walks through ANN with a ResNet-50 as published, for an
-# image of 512 x 1024. It builds the network without memory: its tensors have shapes but no content.
+# You know all parts of the network now. In the order of the data:
+#
+# 1. The backbone computes c4 and c5 from the image.
+# 2. The AFNB fuses c4 and c5 to a map of 2048 channels.
+# 3. `reduce`, a 3 x 3 convolution with batch norm and ReLU, goes from 2048 to 512 channels.
+# 4. The APNB adds context from this map itself.
+# 5. `classifier`, a 1 x 1 convolution, gives the **logits**, one score for each class. They are upsampled to the size
+#    of the image.
+#
+# The next cells go through ANN with a ResNet-50 as published, for an image of 512 x 1024. The network is built without
+# memory: its tensors have shapes but no content.
 
 # %% [markdown]
 # ### Prediction 5.3: Where are the parameters?
@@ -515,19 +560,19 @@ print(inspect.getsource(ANN.forward))
 # %% [markdown]
 # Read the table next to the code:
 #
-# - **Output stride 8.** Both maps have an eighth of the image's rows and columns, because the last two stages use
-#   dilated convolutions instead of downsampling. So $N = 64 \cdot 128 = 8192$, and the low-level map is *not* larger
-#   than the high-level map.
-# - **Dropout** occurs twice, after the AFNB and before the classifier. It drops whole channels during training. It is
-#   one module used twice, as in the reference code.
-# - **The auxiliary head** predicts classes from c4 alone, during training only. It gives the middle of the backbone a
-#   shorter path for its gradient. Its loss has the weight [0.4](cited:mmseg-code). It is not used at inference.
+# - **Output stride 8.** Both maps have an eighth of the image's rows and columns. The last two stages do not downsample;
+#   they use *dilated* convolutions instead, which have gaps between the positions that they combine. So
+#   $N = 64 \cdot 128 = 8192$, and the low-level map is *not* larger than the high-level map.
+# - **Dropout** occurs twice, after the AFNB and before the classifier. During training it sets some of the channels to
+#   zero, at random.
+# - **The auxiliary head** is a second classifier that gets c4 alone. It is used during training only: its loss, with the
+#   weight [0.4](cited:mmseg-code), gives the middle of the backbone a shorter path for its gradient.
 #
 # <details>
 # <summary>After you have run the cell: which part has most parameters, and why</summary>
 #
-# The AFNB, because its 1 x 1 convolutions work on 2048 channels; five sixths of its parameters are in `fuse`. Pooling
-# made the attention cheap, not the convolutions.
+# The AFNB, because its 1 x 1 convolutions work on 2048 channels. Five sixths of its parameters are in `fuse`. Pooling
+# makes the attention cheap, but not these convolutions.
 #
 # </details>
 
@@ -536,11 +581,15 @@ print(inspect.getsource(ANN.forward))
 #
 # *Difficulty 2/5, importance 4/5, about 10 min, objective 5, open*
 #
-# An image of 769 x 769 and a ResNet-101 (the channels are those of the ResNet-50). Write down on paper, before you run
-# anything: the shapes (channels, height, width) of c4, c5, the output of the AFNB, of `reduce`, of the APNB and of the
-# classifier for 19 classes; the number of queries $N$; the shape of the attention weights of both blocks. (With odd
-# sides, each downsampling rounds up.) One line of your list could look like this: *AFNB: (2048, 64, 128), weights
-# 8192 x 110*, which is the line for 512 x 1024. Then check your list in an empty cell with
+# Take an image of 769 x 769 and a ResNet-101 (its channels are those of the ResNet-50). Write down on paper, before you
+# run anything:
+#
+# - the shapes (channels, height, width) of c4 and c5, and of the results of the AFNB, of `reduce`, of the APNB and of
+#   the classifier for 19 classes;
+# - the number of queries $N$, and the shape of the attention weights of both blocks.
+#
+# *Example:* for 512 x 1024 the line of the AFNB is "(2048, 64, 128), weights 8192 x 110". With odd sides, each halving
+# rounds up: 9 becomes 5, then 3, then 2. Check your list in an empty cell with
 # `print(say_stages(walk(ModelConfig(depth=101, num_classes=19), image_size=(769, 769))))`.
 
 # %% [markdown] tags=["instructor"]
@@ -552,8 +601,9 @@ print(inspect.getsource(ANN.forward))
 # %% [markdown]
 # ## What the AFNB contributes in Balloon Town
 #
-# What happens if we ablate the AFNB's context? In the trained network we multiply the attention weights of the block
-# by 0, so its context is constant, and count houses. The APNB after it still works.
+# What does the AFNB contribute to the predictions of our network? We **ablate** it: in the trained network we multiply
+# its attention weights by 0. Then the weighted sum is 0 at every position, and the context is the same at every
+# position (the bias of $W_O$). The APNB after it still works. We count the houses.
 
 # %% [markdown]
 # ### Prediction 5.4: An ablation
@@ -586,12 +636,12 @@ lesson.claim("zeroed-apnb", num_houses["apnb"], within=1)
 # <details>
 # <summary>After you have run the cell: what came out, and why</summary>
 #
-# Without the AFNB's context, [35](claim:zeroed-afnb) of 60 houses are correct. Without the APNB's context, all
+# Without the attention of the AFNB, [35](claim:zeroed-afnb) of 60 houses are correct. Without that of the APNB, all
 # [60](claim:zeroed-apnb) stay correct. So in this network the AFNB matches houses with balloons.
 #
-# 35 of 60 is about what a majority vote over the balloons of a scene would get. It is tempting to conclude that the
-# ablated network votes. Look at the classes before you do: nearly all homes are lost, and the shops stay correct.
-# A vote would not prefer a class. The ablated network has a bias towards two of the three classes.
+# A majority vote over the balloons of a scene would also be correct for about 35 of 60. Does the ablated network vote,
+# then? Look at the classes: nearly all homes are lost, and the shops stay correct. A vote would not prefer a class. So
+# the ablated network does not vote; it has a bias towards two of the three classes.
 #
 # An ablation shows what a *trained* network depends on. It does not show what a network trained without the block could
 # have learned; for that, it must be trained without the block.
@@ -625,17 +675,24 @@ plots.house_attention(scene, {"AFNB of the trained ANN": ("afnb", attention)})
 # | APNB alone | 3 of 5 | [0.877](result:balloon_town.md) | [0.583](result:balloon_town.md) |
 # | ANN: AFNB, then APNB | 5 of 5 | [1.000](result:balloon_town.md) | [0.999](result:balloon_town.md) |
 #
-# How sure is this? The runs are bimodal: most succeed, some stay far below, so compare *how many succeed*.
-# ANN against FCN is 5 of 5 against 0 of 5; Fisher's exact test gives $p$ = [0.008](given:fisher). ANN against APNB alone
-# is 5 of 5 against 3 of 5, and there $p$ = [0.44](given:fisher): a difference at least this large would occur in almost
-# half of such comparisons if the two networks were equally good. **Five seeds do not decide whether the AFNB helps.**
-# Lesson 8 shows how many would.
+# How sure is this? A run either succeeds or stays far below, so compare *how many runs succeed*. ANN against FCN is 5 of
+# 5 against 0 of 5. ANN against APNB alone is 5 of 5 against 3 of 5. If two networks were equally good, how often would
+# chance alone give a difference at least this large? This probability is called the $p$-value (Fisher's exact test;
+# lesson 8 explains it). It is [0.008](given:fisher) against FCN, so chance is an unlikely explanation there. It is
+# [0.44](given:fisher) against APNB alone, so chance gives such a difference in almost half of the comparisons. **Five
+# seeds do not decide whether the AFNB helps.** Lesson 8 shows how many would.
 #
-# One observation suggests a hypothesis (`data/results/plateau.md`). In all five runs of ANN a linear probe reads the
-# *paint* of a balloon almost perfectly from the AFNB's keys, which are computed from c4. In the failed runs of the other
-# two networks it succeeds in only about half of the cases; their keys are computed some layers later. The labels of a
-# balloon depend on its pattern only, so nothing in the loss of a balloon keeps its paint; and without the paint, houses
-# cannot be matched. Nobody has tested this hypothesis by a further run.
+# <details>
+# <summary>To read on: why might the AFNB help? A hypothesis that nobody has tested</summary>
+#
+# A *linear probe* is a linear classifier that is trained on the features of a network, to find out what they contain.
+# Here it classifies the *paint* of a balloon (`data/results/plateau.md`). From the keys of the AFNB, which are computed
+# from c4, it succeeds almost perfectly in all five runs of ANN. The keys of the other two networks are computed some
+# layers later. In their failed runs, the probe succeeds in only about half of the cases. A reason could be that the
+# label of a balloon depends on its pattern only, so the loss of balloon pixels does not keep their paint in later
+# layers; and without the paint, houses cannot be matched.
+#
+# </details>
 
 # %% [markdown] tags=["instructor"]
 # Twenty minutes. Discussion: *is "35 of 60" a proof that the AFNB is needed?* No: this network has learned to depend on
@@ -647,18 +704,38 @@ plots.house_attention(scene, {"AFNB of the trained ANN": ("afnb", attention)})
 # slightly worse. (3) Some pixels at edges.
 
 # %% [markdown]
-# ## Does it transfer? Other data, other implementations
+# ## Does it transfer? A photo, other data, other implementations
 #
-# **Other data.** In Balloon Town long-range context decides by construction. On photos it need not. The paper's abstract
-# says that the AFNB "considerably improves the performance". Users report the opposite on their own data: in issue 12
-# of the authors' repository, AFNB and APNB together were much worse than the APNB alone; an author pointed to the
-# paper's Appendix C, on how the environment affects results, and asked for details. In issue 16 a reader saw degraded
-# results with the AFNB and without the APNB. An author answered that the AFNB alone may work better with a batch norm
-# after $W_O$, which did not help together with the APNB. So do not generalise from the town: measure on your data, with
-# seeds.
+# **A photo.** In Balloon Town the class of a house depends on long-range context by construction. On photos it need
+# not. The next cell ablates one block after the other in the network that was trained on streets, and applies it to
+# the photo of lesson 0. Which share of its pixels changes the predicted class? Write down an estimate for both blocks.
+
+# %%
+street_net, photo = shipped_model("streets_ann"), sample_photo()
+as_trained = predict_labels(street_net, photo)
+assert as_trained.shape == photo.shape[:2]
+for name in ("afnb", "apnb"):
+    with changed_attention(street_net, lambda weights: 0 * weights, f"{name}.attention"):
+        different = (predict_labels(street_net, photo) != as_trained).mean()
+    print(f"{name} zeroed: {different:.0%} of the pixels of the photo get another class")
+
+# %% [markdown]
+# A changed class is not always a worse one, and this is one photo without labels. So the numbers say how much *this*
+# network depends on its blocks, not whether the blocks make it better. For that you need labelled images, and networks
+# trained with and without the block, each with several seeds.
+#
+# **Other data.** The paper's abstract says that the AFNB "considerably improves the performance". Some users report the
+# opposite on their own data. In issue 12 of the authors' repository, AFNB and APNB together were much worse than the
+# APNB alone. An author pointed to the paper's Appendix C, on how the environment affects results, and asked for details.
+# In issue 16 a reader got worse results with the AFNB and without the APNB. An author answered that the AFNB alone may
+# work better with a batch norm after $W_O$, which did not help together with the APNB. So do not generalise from the
+# town: measure on your data, with several seeds.
 #
 # **Other implementations.** annlib follows MMSegmentation, whose weights are released in several sizes. The mathematics
-# of both blocks is the same in the authors' code; details differ.
+# of both blocks is the same in the authors' code.
+#
+# <details>
+# <summary>To look up: details that differ</summary>
 #
 # | | authors | MMSegmentation, annlib |
 # |---|---|---|
@@ -668,6 +745,11 @@ plots.house_attention(scene, {"AFNB of the trained ANN": ("afnb", attention)})
 # | `align_corners` | always | in the four 769 x 769 rows only |
 # | main loss | hardest pixels only (OHEM), class weights | cross-entropy, mean over all pixels |
 # | query and key of APNB | one projection | one projection |
+#
+# (`align_corners` says how a map is placed when it is resized. OHEM means that only the pixels with the largest losses
+# count.)
+#
+# </details>
 #
 # **Is the result reproducible?** mIoU on the validation split of Cityscapes, single scale, all at output stride 8:
 #
@@ -679,9 +761,9 @@ plots.house_attention(scene, {"AFNB of the trained ANN": ("afnb", attention)})
 # | PaddleSeg, first release | crop 512 x 1024, 160,000 iterations | [R-50 78.13, R-101 80.25](cited:paddleseg) |
 # | PaddleSeg, later release | crop 512 x 1024, 80,000 iterations | [R-50 79.09, R-101 80.61](cited:paddleseg) |
 #
-# Independent trainings reach the region of the published value. But for one network, R-101 at one crop size, the
-# results spread over more than three points, with one run each. Differences between recipes are as large as those that
-# papers report between methods.
+# So others reach about the published value. But for one network, R-101 at the crop size 512 x 1024, the results spread
+# over more than three points, with one run each. Differences between recipes are as large as the differences between
+# methods that papers report.
 #
 # **What this does not show.** In our small backbone c4 and c5 are similar, so "low-level" is not very low. That the
 # low-level map does not determine edges follows from the pooling and should hold elsewhere; the measured sizes will
@@ -698,6 +780,8 @@ plots.house_attention(scene, {"AFNB of the trained ANN": ("afnb", attention)})
 #
 # 1. Tick the box. Which surprise can you not yet explain to somebody else? Go back to its cell.
 # 2. Which prediction was correct, but for a wrong reason?
+#
+# (After a break, only the predictions of sitting 2 are listed.)
 
 # %%
 widgets.prediction_ledger(predictions)

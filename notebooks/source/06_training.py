@@ -4,7 +4,7 @@
 # *The loss does not fall. Is the cause the code, the data, or the network?*
 #
 # - **Before:** lessons 1 and 5; you have heard of gradients and optimisers
-# - **Reading:** 30 min; exercises 45 min, running 4 min: about 80 min in all
+# - **Time:** 100 min: reading 30, exercises 65, running 5
 # - **Runs in:** 40 s (quick), 240 s (learn), on 2 CPU cores
 # - **Needs:** CPU; no network. A GPU for the last section in mode full
 #
@@ -52,10 +52,10 @@ predictions = Predictions()
 # %% [markdown]
 # ## The expected initial loss
 #
-# You know the blocks, and how to score a prediction. Training lies between the two, and most time is lost there:
-# a mistake in a training loop usually does not crash, it only makes the result a little worse. So we look for
-# numbers that are known **before** training. The first one is the loss of the first step. This is ANN with random
-# weights on our scene:
+# You know the blocks, and you can score a prediction. What is missing is the training. A mistake in a training loop
+# usually causes no error message; it only makes the result a little worse, so it can cost days. Therefore we look for
+# numbers that are known **before** training, and compare. The first one is the loss of the first step. The next figure
+# shows what ANN predicts for our scene with random weights. Which classes do you expect?
 
 # %%
 scene = make_scene(FIRST_VAL_SEED + 21)
@@ -68,7 +68,8 @@ plots.predictions([scene], {"ANN, random weights": [predict_labels(fresh, scene.
 # *which* class has the highest probability, not by how much.)
 #
 # The cross-entropy of a pixel is $-\ln p$, where $p$ is the probability that the network gives to the correct class.
-# annlib follows the code of the published models in two details that you cannot guess:
+# For example, with $p = 1$ the loss is 0, with $p = 1/2$ it is $\ln 2$ = [0.69](given:example), and with $p = 1/10$ it is
+# [2.303](given:ln). annlib follows the code of the published models in two details that you cannot guess:
 #
 # - There are **two** outputs. The *auxiliary* head predicts the classes from an earlier feature map of the backbone; it
 #   is removed after training. Its loss has the weight $\alpha = 0.4$. It gives the early layers a short path for their
@@ -78,8 +79,10 @@ plots.predictions([scene], {"ANN, random weights": [predict_labels(fresh, scene.
 # $$L(p) = \frac{1}{BHW} \sum_{\text{labelled } n} -\ln p_n(\text{label of } n), \qquad
 # L = L(p^{\mathrm{main}}) + \alpha\, L(p^{\mathrm{aux}})$$
 #
-# So pixels with the label 255 add nothing to the sum, but they make the mean smaller. (The authors' own scripts use
-# another loss: the main one keeps only hard pixels, and the auxiliary one is a mean over labelled pixels.)
+# So pixels with the label 255 add nothing to the sum, but they make the mean smaller. *Example:* three pixels, two of
+# them with a label, both with $p = 1/2$. Then $L(p) = 2 \ln 2 / 3$ = [0.46](given:example), not $\ln 2$. (The authors'
+# own scripts use another loss: the main one keeps only hard pixels, and the auxiliary one is a mean over labelled
+# pixels.)
 
 # %%
 from annlib.data.loader import Transformed, make_loader
@@ -106,7 +109,7 @@ print(f"{labelled:.3f} of the pixels of these two scenes have a label; {len(CLAS
 # ### Prediction 6.1: The initial loss
 #
 # An untrained network gives all ten classes about the same probability. What is $L$, both outputs together, for these
-# two scenes? ($\ln 10$ is [2.303](given:ln).)
+# two scenes? (Use the share of labelled pixels that was printed above.)
 
 # %% tags=["predict:first"]
 guess_first = 2.93  # solution
@@ -214,6 +217,9 @@ lesson.claim("first-loss", float(loss.detach()), within=0.06)
 # rate, without a floor, and with 50 steps of **warm-up**: the rate first rises linearly, because in the first steps
 # AdamW's running averages are still unreliable. (This is the formula of the released weights. Newer versions of that
 # code divide by $T - 1$; the last steps differ by about one percent.)
+#
+# *Example.* With $T = 10$ steps, base rate 1, power 1 and floor 0, the rates are 1, [0.9](given:example),
+# [0.8](given:example) and so on: a straight line. A power of [0.9](given:recipe) bends it a little upwards.
 
 # %% [markdown]
 # ### Prediction 6.2: Half of the steps
@@ -233,7 +239,7 @@ predictions.compare("6.2", guess_half, half, tolerance=0.02, between=(0, 1))
 #
 # *Difficulty 1/5, importance 4/5, about 5 min, objective 2*
 #
-# Write the formula. Two values for orientation: at step 0 it returns the base rate, and at step $t = T$ the floor.
+# Write the formula. Two values to check: at step 0 it returns the base rate, and at step $t = T$ the floor.
 #
 # *Extension (optional):* add a warm-up that multiplies the rate by $(t+1)/(w+1)$ in the first $w$ steps, and compare
 # with `poly_lr`.
@@ -367,10 +373,10 @@ checks.training_step(training_step)
 # %% [markdown]
 # ## Debug by overfitting one batch
 #
-# Before an hour of training, spend a minute on this: train on **one** batch again and again. ANN, with more than a
-# hundred thousand weights, should memorise (overfit) two scenes. If its loss does not fall to nearly zero, something is
-# broken, and more data or longer training will not fix it. Our target is a loss below [0.05](given:target) after 70
-# steps, at a high constant rate.
+# Before an hour of training, spend a minute on this test: train on **one** batch again and again. ANN has more than a
+# hundred thousand weights, so it should memorise (overfit) two scenes. If its loss does not fall to nearly zero,
+# something is broken, and more data or longer training will not fix it. Our target is a loss below
+# [0.05](given:target) after 70 steps, at a high constant rate.
 
 # %% [markdown]
 # ### Prediction 6.3: Can FCN do it?
@@ -406,11 +412,11 @@ plots.one_batch(memorised, 0.05, ("ann", "fcn"))
 # <details>
 # <summary>After you have run the cell: what came out, and what it shows</summary>
 #
-# After 70 steps the loss of ANN is [0.02](claim:one-batch-ann), that of FCN [0.01](claim:one-batch-fcn). The local
-# network memorises these six houses, too: it need not know *why* a house is a school if it can recognise this house by
-# details such as a window. So the test shows that gradients arrive, and that loss, optimiser and network work together.
-# It shows **nothing** about new scenes, and it does not show that the labels are correct: two classes that are swapped
-# in all labels are memorised as well.
+# After 70 steps the loss of ANN is [0.02](claim:one-batch-ann), and that of FCN is [0.01](claim:one-batch-fcn). FCN
+# memorises these six houses, too. It does not need to know *why* a house is a school if it can recognise this one house
+# by a detail such as a window. So the test shows that gradients arrive, and that loss, optimiser and network work
+# together. It shows **nothing** about new scenes. It does not show either that the labels are correct: if two classes
+# are swapped in all labels, the network memorises the swapped labels.
 #
 # </details>
 #
@@ -429,10 +435,10 @@ plots.one_batch(memorised, 0.05, ("ann", "fcn"))
 # %% [markdown]
 # ## Train live
 #
-# Now the whole training: 400 scenes, batches of 8, the recipe from `annlib.experiments`. annlib's `train` is your step
-# in a loop, written as a **generator**: it takes one step each time its caller requests the next one. The caller may
-# validate, plot, or stop; the weights then stay as the last step left them. Here the notebook requests the steps between
-# two messages from your browser, so you can still use it while the network trains.
+# Now the whole training: 400 scenes, batches of 8, the recipe from `annlib.experiments`. annlib's `train` repeats your
+# step in a loop. It is a **generator**: it does one step each time its caller requests the next one. Between two steps
+# the caller may validate, plot, or stop; the weights stay as the last step left them. Therefore you can use the
+# notebook while the network trains.
 
 # %%
 from annlib.data.transforms import training_transform
@@ -573,25 +579,35 @@ for name, model in {"ANN": ann, "FCN": fcn}.items():
 #
 # (± is the standard deviation over the five runs; lesson 8 turns it into a confidence interval.)
 #
-# Between FCN and ANN the worst seeds differ as clearly as the means: the gap is a hundred times the spread. The
-# non-local network, in the row between them, solves the task with some seeds and stays near half of the houses with
-# others. Its mean describes none of its runs. (Whether ANN is more reliable than it, five seeds do not decide: 5
-# successes against 3; see lesson 5.)
+# Between FCN and ANN, the difference is a hundred times as large as the spread, and even the worst seed of ANN is far
+# above the best of FCN. The non-local network, in the row between them, solves the task with some seeds and stays near
+# half of the houses with others, so its mean describes none of its runs. (Five seeds do not decide whether ANN is more
+# reliable: 5 successes against 3; see lesson 5.)
 #
-# **What this does not show.** The gap is this large because in the town nearby pixels contain no information about the
-# class of a house, by construction. In photos nearby pixels contain most of it, so context has less to add. And all of
-# this holds for one recipe: a network with lower scores may need a longer warm-up rather than a better block.
+# **What this does not show.** The difference is this large because in the town nearby pixels contain no information
+# about the class of a house, by construction. In photos nearby pixels contain most of it, so context can add less. And
+# all of this holds for one recipe: a network with lower scores may need a longer warm-up rather than a better block.
 
 # %% [markdown] tags=["exercise:gap"]
 # ### Exercise 6.4: Your own comparison
 #
 # *Difficulty 3/5, importance 4/5, about 20 min, objective 5, open*
 #
-# First write down a question about training for which you expect a clear answer (FCN against ANN without warm-up, with
-# half of the rate, without the auxiliary loss, with 100 scenes, ...), and what result would contradict your expectation.
-# Then answer it with `prepare` and at least three seeds (fewer steps are fine if both variants get the same number).
-# Report it as a table: one row for each variant, one column for each seed, then mean and worst seed; and say what the
-# runs do *not* decide.
+# First write down a question about training for which you expect a clear answer (ANN with and without warm-up, with
+# half of the rate, without the auxiliary loss, with 100 scenes, ...), and which result would contradict your
+# expectation. Then answer it with `prepare` and at least three seeds (fewer steps are fine if both variants get the
+# same number). Report a table with one row for each variant and one column for each seed, then mean and worst seed. Say
+# what the runs do *not* decide.
+#
+# *Example (invented numbers).* Question: does ANN need 400 scenes? Expected: with 50 scenes fewer houses are correct;
+# contradicted if the worst seed of 50 scenes is above the mean of 400.
+#
+# | house accuracy | seed 0 | seed 1 | seed 2 | mean | worst |
+# |---|---|---|---|---|---|
+# | 400 scenes | [0.98](given:invented) | [0.97](given:invented) | [0.99](given:invented) | [0.98](given:invented) | [0.97](given:invented) |
+# | 50 scenes | [0.61](given:invented) | [0.95](given:invented) | [0.58](given:invented) | [0.71](given:invented) | [0.58](given:invented) |
+#
+# "As expected, but one of three seeds reaches nearly the same accuracy. Not decided: whether more steps would help."
 
 # %% [markdown] tags=["instructor"]
 # Rubric for 6.4 (0 to 5): question and expected outcome were written before the runs (1); one thing differs, everything

@@ -4,7 +4,7 @@
 # *An attention map suggests an explanation. How would you notice that the explanation is false?*
 #
 # - **Before:** lessons 2, 4 and 5: attention weights, anchors, AFNB and APNB
-# - **Reading:** 45 min; exercises 40 min, running 1 min: about 85 min in all
+# - **Time:** 105 min: reading 40, exercises 60, running 5
 # - **Runs in:** 40 s (quick), 40 s (learn), 110 s (full), on 2 CPU cores
 # - **Needs:** CPU; no network
 #
@@ -76,10 +76,10 @@ plots.house_attention(
 # - **Explanation A.** *In the AFNB, each house attends to the balloon of its paint, and the network needs that.*
 # - **Explanation B.** *In the APNB, each house attends to more of the scene, and the network needs that, too.*
 #
-# Both fit the maps. One of them is false. At the end of this lesson you will have tested both, and you will see that no
-# attention map could have decided between them. (Lesson 5 zeroed the context of each block on one network, which may
-# have made you suspicious already.) Before you go on: which explanation do you believe, and what would you measure to
-# convince somebody who does not?
+# Both agree with the maps, but one of them is false. In this lesson you will test both, and you will see that the
+# attention maps alone could not have decided between them. (In lesson 5 you zeroed the attention of each block, so you
+# may already suspect which one it is.) Before you go on: which explanation do you believe, and what would you measure
+# to convince somebody who believes the other one?
 
 # %% [markdown] tags=["instructor"]
 # Five minutes. Take a vote by hands for A, B, both, neither; write the numbers down and come back to them after the
@@ -90,9 +90,9 @@ plots.house_attention(
 # ## From a map to numbers
 #
 # Attention maps are easy to over-interpret, because every map shows something. So we start with a number: which part of
-# the attention of one position goes to each class? Let $p_{yx}$ be the attention map of one query, spread over
-# $h \times w$ positions, with $\sum_{yx} p_{yx} = 1$. Let $a_{cyx}$ be the share of class $c$ among the pixels of
-# position $(y, x)$. Then the **class mass** is
+# the attention of one query goes to each class? Let $p_{yx}$ be the attention map of one query on $h \times w$ positions,
+# with $\sum_{yx} p_{yx} = 1$. (The weight of an anchor is divided equally among the positions of its cell.) Let
+# $a_{cyx}$ be the share of class $c$ among the pixels of position $(y, x)$. Then the **class mass** of class $c$ is
 #
 # $$m_c = \sum_{y=1}^{h} \sum_{x=1}^{w} p_{yx} \, a_{cyx}, \qquad \sum_c m_c = 1$$
 #
@@ -113,8 +113,9 @@ plots.house_attention(
 #
 # *Difficulty 3/5, importance 4/5, about 10 min, objective 1*
 #
-# Write $m_c$. Height and width of the image are multiples of those of the map. The result has one number for each class,
-# 0 for classes that do not occur, and the numbers sum to 1.
+# Compute $m_c$ for all classes. Height and width of the image are multiples of those of the map. The result has one
+# number for each class, 0 for classes that do not occur, and the numbers sum to 1. For the tiny example, with the
+# classes sky, balloon and road, it is `[0.525, 0.175, 0.3]`.
 #
 # *Extension (optional):* write it for many queries together, maps of shape (N, h, w), without a loop.
 
@@ -300,8 +301,9 @@ widgets.attention_explorer(networks, shown_images)
 # %% [markdown]
 # ## Ablation: remove the strongest weights
 #
-# A map is an observation; an ablation is an experiment. If the class of a house *depends* on its strongest anchor, then
-# the accuracy must fall without that anchor, and it must fall more than without some other anchor.
+# An attention map is an observation. An ablation is an experiment: we remove something and measure the effect. If the
+# predicted class of a house *depends* on the anchor with the largest weight, then the accuracy must fall without this
+# anchor, and it must fall more than without some other anchor.
 
 # %% [markdown] tags=["exercise:switch"]
 # ### Exercise 7.2: Without the strongest weights
@@ -309,7 +311,8 @@ widgets.attention_explorer(networks, shown_images)
 # *Difficulty 2/5, importance 5/5, about 10 min, objective 2*
 #
 # In each row, set the $k$ largest weights to zero and renormalise: the other weights keep their ratios, and the row sums
-# to 1 again. Do not change the input. With $k = 1$, the row `[0.5, 0.3, 0.2]` becomes `[0, 0.6, 0.4]`.
+# to 1 again. Do not change the input tensor. *Example with $k = 1$:* the row `[0.5, 0.3, 0.2]` becomes first
+# `[0, 0.3, 0.2]`, whose sum is `0.5`, and then `[0, 0.6, 0.4]`.
 #
 # *Extension (optional):* the control below removes the same *number* of weights at random. Design one that removes
 # random weights until the same *mass* is gone. Which control is fairer?
@@ -544,10 +547,14 @@ widgets.ablation(ann, scene, {"AFNB": AFNB, "APNB": APNB}, damages)
 #
 # *Difficulty 2/5, importance 4/5, about 5 min, objective 3*
 #
-# Find a pixel outside the houses that gives at least half of its AFNB attention to one anchor, and whose predicted class
-# stays the same without its 1, 2, 4, 8 and 16 strongest weights. Write its row and column, for example `(100, 20)`; the
-# explorer above shows both, in the sentence below its panels. Why not a house? Without its balloon it may still be
-# correct by chance.
+# Find a pixel outside the houses that meets two conditions: (a) it gives at least half of its AFNB attention to one
+# anchor; (b) its predicted class stays the same without its 1, 2, 4, 8 and 16 strongest weights. Write its row and
+# column.
+#
+# *Example of the procedure.* Take the pixel `(100, 20)`. Click it in the explorer above (block AFNB). The sentence below
+# the panels states its row, its column and the largest weight: that is condition (a). The check tests condition (b). If
+# it says that (a) or (b) fails, try a pixel of another object. (Houses are excluded, because without its balloon a house
+# may still be correct by chance.)
 #
 # *Extension (optional):* count for each class how many pixels are of this kind.
 
@@ -631,7 +638,7 @@ lesson.claim("flipped-share", 100 * flipped / total, within=2, unit="%")
 # comparison: that weights *could* be different does not mean that the present ones have no function, as our AFNB shows.
 # Both have a point; our two blocks are one example of each, in one network.
 #
-# More useful than a side in this debate is a habit: **claim, control, intervention**, in this order.
+# It is more useful to work in three steps than to take a side in this debate: **claim, control, intervention**.
 
 # %% [markdown] tags=["exercise:claim"]
 # ### Exercise 7.4: A claim that could be false

@@ -4,7 +4,7 @@
 # *How do you prepare a training run that takes days, so that it has to be started only once?*
 #
 # - **Before:** lessons 1 and 6 (scores, training); lesson 8 helps
-# - **Reading:** 45 min; exercises 50 min, running 1 min: about 95 min in all
+# - **Time:** 105 min: reading 30, exercises 70, running 5
 # - **Runs in:** 30 s (quick), 60 s (learn), 60 min (full, with a GPU and the data), on 2 CPU cores
 # - **Needs:** CPU for the imitation; `data_root` for real images; a GPU only for published networks
 #
@@ -54,9 +54,9 @@ print(f"Images of {data_name}:", "real ones" if real else "an IMITATION, made by
 # %% [markdown]
 # ## Labels of another data set
 #
-# Training on street images takes a GPU for a day or more. Many such days are lost to small errors: a
-# folder that is one level too deep, a label with another meaning, a batch that does not fit. All of them
-# can be found in minutes, on a CPU. This lesson checks each step with little data before the long run.
+# Training on street images needs a GPU for a day or more. Many such days are lost by small errors: a folder
+# that is one level too deep, a label with another meaning, a batch that does not fit into memory. You can find
+# all of them in minutes, on a CPU. This lesson checks each step with little data before the long run.
 #
 # | you set | images | network |
 # |---|---|---|
@@ -594,7 +594,11 @@ else:
 # *Difficulty 2/5, importance 4/5, about 10 min, objective 4, open*
 #
 # Suppose that your reproduced row is [0.4](given:example) points below the published one. List four possible causes, in
-# the order in which you would check them, and for each the command or the number that decides.
+# the order in which you would check them. For each, write the command or the number that decides.
+#
+# *Example, for another case (a row that is 60 points too low).* "1. Label mapping: the printed label values must be 0
+# to 18 and 255; the per-class table shows if classes are swapped. 2. Colour order: predict one image with red and blue
+# exchanged, and compare the mIoU." Small differences have other causes than large ones: which?
 
 # %% [markdown] tags=["instructor"]
 # Rubric for 9.4 (0 to 4), one point each: number of images and label mapping (`annlib data check`); the way

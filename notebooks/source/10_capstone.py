@@ -4,7 +4,7 @@
 # *The paper's abstract says that APNB reduces the cost "without sacrificing the performance". How would you check that here?*
 #
 # - **Before:** lessons 0 to 8; lesson 9 for real data
-# - **Reading:** 45 min; exercises 30 min, running 10 min: about 85 min in all, and 2 hours for a claim of your own
+# - **Time:** 85 min: reading 25, exercises 50, running 10; a study of your own, 120 min more
 # - **Runs in:** 25 s (quick), 10 min (learn), 30 min (full), on 2 CPU cores or one GPU
 # - **Needs:** CPU; no network; a GPU and `data_root` only for claims about photos
 #

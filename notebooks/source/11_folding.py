@@ -4,7 +4,7 @@
 # *How can a block compute the same numbers with fewer operations, and how many fewer?*
 #
 # - **Before:** lessons 3, 4 and 5; what a linear map is. No later lesson needs this one.
-# - **Reading:** 45 min; exercises 50 min, running 1 min: about 95 min in all
+# - **Time:** 105 min: reading 30, exercises 70, running 5
 # - **Runs in:** 25 s (quick), 60 s (learn), on 2 CPU cores
 # - **Needs:** CPU; no network
 #
@@ -198,7 +198,9 @@ predictions.compare("11.2", guess_bias, outcome, options=("once", "110 times", "
 
 # %% [markdown] tags=["reveal:bias"]
 # Once. Each position gets the bias from all 110 anchors, each time multiplied by an attention weight, and the weights of
-# a row sum to 1. So the two orders agree:
+# a row sum to 1. So the two orders agree. *Example:* two anchors with the weights 1/4 and 3/4 and the values 2 and 6,
+# $W_O = 3$, $b_O = 1$. Weighted sum first: 5, then $3 \cdot 5 + 1 = 16$. Projection first: 7 and 19, then
+# $7/4 + 3 \cdot 19/4 = 16$. In general:
 #
 # $$W_O \Big(\sum_{s} a_{ns} \gamma_s\Big) + b_O = \sum_{s} a_{ns}\,(W_O \gamma_s + b_O)$$
 
@@ -572,13 +574,19 @@ for what, times in (("1.9 times faster", 1.9), ("at no cost", float("inf"))):
 #
 # *Difficulty 4/5, importance 4/5, about 20 min, objective 4, open*
 #
-# Folding made inference much faster, but a training step hardly faster at all. Explain that in
-# writing, with numbers: (a) From the measured gains of block and step, compute which share of a
-# step's *time* the blocks had. Compare like with like: folded with plain ("as written"), in both tables.
-# Then compare with their share of the operations. (b) Which savings of this lesson
-# are not available in training, and why not? (c) Somebody wants steps that take half of the time. Say what
-# could still be reduced, and one thing in `annlib.model` that you would measure first. The tables are in
-# `data/results/benchmark` (`train_...md`, `model_...md`, `blocks_...md`).
+# Folding made inference much faster, but a training step hardly faster at all. Explain that in writing, with numbers:
+#
+# - (a) From the measured gains of block and step, compute which share of a step's *time* the blocks had. Compare
+#   folded with plain ("as written") in both tables. Then compare this share with their share of the operations.
+# - (b) Which savings of this lesson are not available in training, and why not?
+# - (c) Somebody wants steps that take half of the time. Say what could still be reduced, and one thing in
+#   `annlib.model` that you would measure first.
+#
+# The tables are in `data/results/benchmark` (`train_...md`, `model_...md`, `blocks_...md`).
+#
+# *Example for (a), with other numbers.* A part became twice as fast, and the whole [1.25](given:example) times as fast.
+# Before, the whole took 1; now it takes 1/[1.25](given:example) = [0.8](given:example). The saved [0.2](given:example) is
+# half of the part's time, so the part's share was [0.4](given:example).
 
 # %% [markdown] tags=["instructor"]
 # Twenty minutes, or homework. Rubric for 11.4 (0 to 4): (a) share computed by solving the formula,

@@ -1,5 +1,6 @@
 """Heads on streets: finished runs are kept, the study's statistics, and the file of weights."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -98,6 +99,22 @@ def test_scores_without_class_weights_are_those_of_the_true_frequencies() -> Non
     bias = model.classifier.bias.clone()
     without_class_weights(model, ())
     assert torch.equal(model.classifier.bias, bias)
+
+
+def test_longer_runs_have_rows_and_scores_of_their_own(streets: Path) -> None:
+    report = study(streets, seeds=1, other_seeds=0, longer=3)
+    scores = json.loads((streets / "streets.json").read_text(encoding="utf-8"))
+    assert [(r["head"], r["iterations"]) for own in scores.values() for r in own] == [
+        ("fcn", 2),
+        ("ann", 2),
+        ("fcn", 3),
+        ("ann", 3),
+    ]
+    (run,) = (streets / "runs").glob("streets_ann-depth*-3-seed0")
+    kept = json.loads((run / "result.json").read_text(encoding="utf-8"))
+    assert scores["ann, longer"] == [kept]
+    (row,) = [line for line in report.splitlines() if line.startswith("| ann, longer")]
+    assert f"{100 * kept['miou']:.1f}" in row and "--longer 3" in report
 
 
 def test_shipped_weights_are_half_as_large_and_say_their_own_score(streets: Path) -> None:

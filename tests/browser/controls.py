@@ -147,6 +147,28 @@ class Canvas(NamedTuple):
         take_turn(widget)
 
 
+class Grid(NamedTuple):
+    """Pixels to paint: a click with one brush or another; the letter of one class or another."""
+
+    brushes: tuple[str, ...]  # names of their buttons
+    letters: tuple[str, ...]
+
+    def focused(self, widget: Locator) -> Locator:
+        return widget.get_by_role("grid")
+
+    def by_pointer(self, widget: Locator) -> None:
+        brush = self.brushes[turn(widget) % len(self.brushes)]
+        widget.get_by_role("button", name=brush).first.click()
+        self.focused(widget).get_by_role("gridcell", name="row 3, column 5").click()
+        take_turn(widget)
+
+    def by_key(self, widget: Locator) -> None:
+        grid = self.focused(widget)
+        grid.press("ArrowRight")
+        grid.press(self.letters[turn(widget) % len(self.letters)])
+        take_turn(widget)
+
+
 PATIENCE = 20_000  # milliseconds for a change; the goal is 300, but a loaded machine is no defect
 
 # The pictures of an area as addresses that hold their bytes, or null while one is being drawn.

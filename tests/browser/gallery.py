@@ -6,7 +6,7 @@ from typing import NamedTuple
 import nbformat
 from nbformat.v4 import new_code_cell, new_notebook
 
-from tests.browser.controls import Box, Buttons, Canvas, Control, Menu, Slider
+from tests.browser.controls import Box, Buttons, Canvas, Control, Grid, Menu, Slider
 
 SETUP = """
 import json
@@ -246,7 +246,7 @@ ENTRIES = (
     all_of(LARGE, LARGE_EXPLORER, Canvas(".annlib-attention canvas")),
     Entry("set_up", SET_UP, Buttons(("Click me",)), Buttons(("Click me",)), once=True),
     all_of("choose_scenes", CHOOSE_SCENES, Slider("how many")),
-    all_of("PaintPrediction", PAINT_PREDICTION, Buttons(("as the labels", "all sky"))),
+    all_of("PaintPrediction", PAINT_PREDICTION, Grid(("road", "car"), ("c", "r"))),
     all_of("six_positions", SIX_POSITIONS, Slider("how blue")),
     Entry("ReceptiveField", RECEPTIVE_FIELD, Canvas(".annlib-picker canvas"), Menu("depth")),
     all_of("CostExplorer", COST_EXPLORER, Slider("H")),

@@ -126,6 +126,49 @@ def test_a_second_network_stands_beside_the_first_with_its_own_words(page: Page)
     assert page.locator(".facts table").count() == 6
 
 
+def test_steps_of_the_strongest_key_are_those_of_the_block(page: Page, scene: Scene) -> None:
+    page.locator(LEFT).click(position=pixel(page, 60, 95))
+    page.locator("summary").focus()
+    page.keyboard.press("Enter")
+    ann = shipped_model("balloon_ann")
+    block, outputs = ann.afnb.attention, []
+    hook = block.to_output.register_forward_hook(lambda _, given, __: outputs.append(given[0]))
+    found = projections_of(ann, scene.image)["afnb.attention"]
+    hook.remove()
+    position = 95 // 8 * 24 + 60 // 8
+    query, weights = found.queries[position], found.attention().row(95, 60)
+    index = int(weights.argmax())
+    channel = int(found.values[index].abs().argmax())
+    product = float(weights[index] * found.values[index, channel])
+    scores = float(query @ found.keys[index])
+    output = float(outputs[0][0].flatten(1)[channel, position])  # what the network itself computed
+    expected = [scores / block.scale, scores, float(weights[index]), product, output]
+    said = [one.replace("−", "-").strip("= ") for one in page.locator(".result").all_inner_texts()]
+    assert [float(one) for one in said] == pytest.approx(expected, rel=0.02)
+    sums = page.locator(".steps tbody tr:last-child td:last-child").all_inner_texts()
+    assert [float(one.replace("−", "-")) for one in sums] == [float(said[0]), float(said[4])]
+
+
+def test_the_key_is_chosen_by_click_and_by_arrow_keys(page: Page) -> None:
+    page.locator("summary").click()
+    page.get_by_label("key", exact=True).check()
+    before = page.locator(".said").inner_text()
+    page.locator(RIGHT).click(position=pixel(page, 4, 4))
+    assert "row 0 column 0 (dashed frame)" in page.locator(".steps > p").inner_text()
+    for _ in range(3):
+        page.keyboard.press("Shift+ArrowDown")
+    assert "row 0" not in page.locator(".steps > p").inner_text().partition("Key:")[2]
+    page.get_by_label("value channel").select_option("7")
+    assert "channel 7" in page.locator(".steps li").last.inner_text()
+    page.get_by_role("button", name="Key of the largest weight").press("Enter")
+    strongest = page.locator(".facts tbody th").first.inner_text()
+    assert f"Key: {strongest} (dashed" in page.locator(".steps > p").inner_text()
+    assert page.locator(".said").inner_text() == before  # the query has stayed where it was
+    page.get_by_label("query", exact=True).check()
+    page.locator(LEFT).click(position=pixel(page, 4, 4))
+    assert page.locator(".said").inner_text().startswith("Row 4, column 4 ")
+
+
 def test_shares_are_saved_as_they_are(page: Page, scene: Scene) -> None:
     menu(page, "beside it").select_option("shuffled")
     page.locator(LEFT).click(position=pixel(page, 60, 95))

@@ -1,5 +1,6 @@
 """The command line: its overview, what it says when something cannot be done, how it ends."""
 
+import os
 import shlex
 import subprocess
 import sys
@@ -10,8 +11,8 @@ import pytest
 import torch
 
 from annlib.__main__ import COMMANDS, SUCCESSORS, read_command
-from annlib.cli import common
-from annlib.cli.data import WriteScenes
+from annlib.cli import common, lessons
+from annlib.cli.data import Scenes
 
 HELP = """
 import sys
@@ -103,10 +104,10 @@ def test_reader_may_stop_reading(tmp_path: Path) -> None:
 
 
 def test_interrupt_ends_with_130(annlib, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(command: WriteScenes) -> None:
+    def interrupted(command: Scenes) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(WriteScenes, "run", interrupted)
+    monkeypatch.setattr(Scenes, "run", interrupted)
     with pytest.raises(SystemExit) as stop:
         annlib("data", "scenes", "town")
     assert stop.value.code == 130
@@ -115,10 +116,10 @@ def test_interrupt_ends_with_130(annlib, monkeypatch: pytest.MonkeyPatch) -> Non
 def failing(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     """A command that ends in this error."""
 
-    def fail(command: WriteScenes) -> None:
+    def fail(command: Scenes) -> None:
         raise error
 
-    monkeypatch.setattr(WriteScenes, "run", fail)
+    monkeypatch.setattr(Scenes, "run", fail)
 
 
 @pytest.mark.parametrize(
@@ -150,9 +151,32 @@ def test_missing_file_of_our_own_is_not_taken_for_a_missing_package(annlib, monk
 
 
 def test_programming_errors_are_not_hidden(annlib, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(WriteScenes, "run", lambda command: command.colour)
+    monkeypatch.setattr(Scenes, "run", lambda command: command.colour)
     with pytest.raises(AttributeError, match="colour"):
         annlib("data", "scenes", "town")
+
+
+def test_lab_opens_the_first_lesson_with_the_settings_of_the_course(
+    annlib, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[list[str]] = []
+    monkeypatch.setattr(os, "execv", lambda program, words: started.append(words))
+    annlib("course", "mine")
+    annlib("lab", "mine")
+    monkeypatch.chdir("mine")
+    annlib("lab", "--no-browser")
+    for words, lesson in zip(
+        started, ("mine/00_start_here.ipynb", "00_start_here.ipynb"), strict=True
+    ):
+        assert lesson in words and words[:3] == [sys.executable, "-m", "jupyterlab"]
+        (folder,) = (word.partition("=")[2] for word in words if "app_settings_dir" in word)
+        assert Path(folder, "overrides.json").is_file()
+    assert ["--no-browser" in words for words in started] == [False, True]
+
+
+def test_lab_without_lessons_says_how_to_write_them() -> None:
+    with pytest.raises(FileNotFoundError, match="holds no lessons.*annlib course my_course"):
+        lessons.Lab(Path("nothing")).run()
 
 
 def test_overview_shows_every_command_in_80_columns(annlib, capsys) -> None:
@@ -161,7 +185,7 @@ def test_overview_shows_every_command_in_80_columns(annlib, capsys) -> None:
     lines = capsys.readouterr().out.splitlines()
     assert stop.value.code == 0 and max(map(len, lines)) <= 80
     shown = [line.split()[0] for line in lines if line.startswith("  ")]
-    assert shown == list(COMMANDS) and len(shown) == 14
+    assert shown == list(COMMANDS) and len(shown) == 15
 
 
 @pytest.mark.parametrize("words", [*COMMANDS, "data check", "weights fetch", "runs compare"])

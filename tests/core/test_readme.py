@@ -1,4 +1,4 @@
-"""README.md: its commands run as they stand there, and what it names exists."""
+"""README.md and docs: commands run as they stand there, what they name exists, numbers agree."""
 
 import re
 import shlex
@@ -13,17 +13,23 @@ from PIL import Image
 
 from annlib import __main__
 from annlib.course import profiler
+from annlib.course.authoring import sources
 from annlib.data.balloon_town.dataset import write_scenes
 from annlib.engine import predictor
 from annlib.model import build
 from annlib.published_experiments import published
+from tools.site import course_time, lesson_minutes
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+DOCUMENTS = {"README.md": README} | {
+    f"docs/{path.name}": path.read_text(encoding="utf-8") for path in sorted(ROOT.glob("docs/*.md"))
+}
+TEXT = "\n".join(DOCUMENTS.values())
+BLOCKS = re.findall(r"```sh\n(.*?)```", TEXT, re.DOTALL)
 COMMANDS = re.findall(r"^(?:\.venv/bin/)?annlib (.*)", "\n".join(BLOCKS), re.MULTILINE)
 
-BIG_BLOCKS = "\n".join(re.findall(r"```bash\n(.*?)```", README, re.DOTALL))
+BIG_BLOCKS = "\n".join(re.findall(r"```bash\n(.*?)```", TEXT, re.DOTALL))
 BIG_COMMANDS = re.findall(r"^(?:torchrun .* -m )?annlib (.*)", BIG_BLOCKS, re.MULTILINE)
 
 
@@ -76,11 +82,52 @@ def test_make_targets_exist() -> None:
     assert set(wanted) <= set(targets)
 
 
-@pytest.mark.parametrize("target", re.findall(r"\]\((?!http)([^)#]+)\)", README))
-def test_link_leads_somewhere(target: str) -> None:
-    assert (ROOT / target).exists()
+@pytest.mark.parametrize(
+    ("name", "target"),
+    [
+        (n, x)
+        for n, text in DOCUMENTS.items()
+        for x in re.findall(r"\]\((?!http)([^)#]+)[)#]", text)
+    ],
+)
+def test_link_leads_somewhere(name: str, target: str) -> None:
+    assert (ROOT / name).parent.joinpath(target).exists()
 
 
-@pytest.mark.parametrize("path", sorted(set(re.findall(r"\btests/[\w/]+\.py", README))))
+@pytest.mark.parametrize("path", sorted(set(re.findall(r"\btests/[\w/]+\.py", TEXT))))
 def test_test_that_is_named_exists(path: str) -> None:
     assert (ROOT / path).exists()
+
+
+def test_time_of_the_course_is_the_sum_of_its_headers() -> None:
+    texts = {p.stem: p.read_text(encoding="utf-8") for p in sources(ROOT)}
+    minutes = {name: lesson_minutes(text.replace("\n#", "\n")) for name, text in texts.items()}
+    assert course_time(minutes) in " ".join(README.split())
+    rows = re.findall(r"^\| \[.*?\]\(notebooks/(\w+)\.ipynb\) \| (\d+) \|", README, re.MULTILINE)
+    assert {name: int(number) for name, number in rows} == minutes
+
+
+def test_course_time_is_a_sum_by_parts() -> None:
+    found = course_time({"00_a": 40, "09_b": 80, "10_c": 7, "11_d": 1, "12_e": 2})
+    assert "120 minutes (2 hours)" in found and "capstone 7" in found and " 3 together" in found
+
+
+@pytest.mark.parametrize(
+    "part", re.findall(r"^\*\*[^|]+\]\(data/results.*?\n\n\|.*?\n\n", README, re.M | re.S)
+)
+def test_numbers_of_a_result_are_those_of_its_table(part: str) -> None:
+    (source,) = re.findall(r"\]\((data/results/[^)]+\.md)\)", part)
+    text = (ROOT / source).read_text(encoding="utf-8")
+    known = [float(number) for number in re.findall(r"\d+(?:\.\d+)?", text)]
+
+    def agrees(shown: str) -> bool:
+        """Rounded, or rounded after a change of the unit from ms to s."""
+        digits = len(shown.partition(".")[2])
+        return any(round(n / unit, digits) == float(shown) for n in known for unit in (1, 1000))
+
+    shown = re.findall(r"\d+(?:\.\d+)?", part[part.index("|---") :])
+    assert len(shown) > 10 and [number for number in shown if not agrees(number)] == []
+
+
+def test_there_are_results_to_compare() -> None:
+    assert len(re.findall(r"^\*\*.*?\]\(data/results", README, re.MULTILINE | re.DOTALL)) >= 3

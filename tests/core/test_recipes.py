@@ -31,6 +31,14 @@ def test_torchmetrics_agrees(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.all
+@pytest.mark.filterwarnings("ignore")  # Lightning's own
+def test_lightning_trains_and_scores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("lightning")
+    monkeypatch.chdir(tmp_path)
+    run(("", "lightning"))
+
+
+@pytest.mark.all
 @pytest.mark.filterwarnings("ignore")  # torch.compile's own
 def test_large_recipes_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(

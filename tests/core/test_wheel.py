@@ -7,19 +7,16 @@ import shutil
 import subprocess
 import sys
 import tarfile
-import zipfile
 from pathlib import Path
 
 import pytest
 
 import annlib
+from tools.release import built, contents, sources
 
 ROOT = Path(annlib.__file__).parents[1]
 PATTERNS = runpy.run_path(str(ROOT / "setup.py"))["PATTERNS"]
 LEFT_OUT = ("data/reference/*", "data/results/widgets/*", "*.png")  # no command reads them
-BUILD = (
-    "import sys; from setuptools import build_meta as b; getattr(b, 'build_' + sys.argv[1])('out')"
-)
 OFFLINE = {"PIP_NO_INDEX": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
 COMMANDS = """
 --version
@@ -52,31 +49,16 @@ def test_wheel_holds_every_lesson_and_result_that_is_not_left_out_by_name() -> N
     assert [pattern for pattern in PATTERNS if not any(ROOT.glob(pattern))] == []
 
 
-def contents(wheel: Path) -> dict[str, bytes]:
-    with zipfile.ZipFile(wheel) as archive:
-        return {n: archive.read(n) for n in archive.namelist() if not n.endswith("RECORD")}
-
-
-def built(source: Path, what: str) -> Path:
-    command = (sys.executable, "-c", BUILD, what)
-    subprocess.run(command, cwd=source, check=True, capture_output=True)
-    (found,) = (source / "out").glob("*.whl" if what == "wheel" else "*.tar.gz")
-    return found
-
-
 @pytest.mark.all
 @pytest.mark.timeout(900)  # a minute where nothing else runs
 @pytest.mark.filterwarnings("default")  # of tarfile, from Python 3.12 on
 def test_commands_and_a_lesson_run_from_the_wheel_alone(tmp_path: Path) -> None:
-    for name in tracked():
-        copy = tmp_path / "source" / name
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / name, copy)
-    with tarfile.open(built(tmp_path / "source", "sdist")) as archive:
+    source = sources(ROOT, tmp_path / "source")
+    with tarfile.open(built(source, "sdist", tmp_path / "out")) as archive:
         archive.extractall(tmp_path / "sdist")
     (unpacked,) = (tmp_path / "sdist").iterdir()
-    wheel = built(tmp_path / "source", "wheel")
-    assert contents(wheel) == contents(built(unpacked, "wheel"))
+    wheel = built(source, "wheel", tmp_path / "out")
+    assert contents(wheel) == contents(built(unpacked, "wheel", tmp_path / "again"))
     assert wheel.name.startswith(f"annlib-{annlib.__version__}-")
     assert wheel.stat().st_size < 10e6
     shutil.rmtree(unpacked)

@@ -79,7 +79,7 @@ def test_what_is_sent_is_what_was_found(explorer: AttentionExplorer, ann: nn.Mod
 
 
 def test_every_piece_can_be_read_in_place(explorer: AttentionExplorer) -> None:
-    places = [one[key] for one in explorer.spec["views"] for key in ("queries", "keys")]
+    places = [one[key] for one in explorer.spec["views"] for key in ("queries", "values")]
     assert all(offset % 4 == 0 for offset, _ in places)
 
 
@@ -99,6 +99,14 @@ def test_it_starts_on_a_house_with_all_levels(explorer: AttentionExplorer) -> No
 def test_pixel_outside_is_refused(explorer: AttentionExplorer, xy: tuple[int, int]) -> None:
     with pytest.raises(TraitError, match="outside"):
         explorer.xy = xy
+
+
+def test_key_outside_is_refused_and_none_means_the_strongest(explorer: AttentionExplorer) -> None:
+    with pytest.raises(TraitError, match="key = .* outside"):
+        explorer.key = [192, 0]
+    explorer.key = [191, 127]
+    explorer.key = []
+    assert explorer.key == []
 
 
 @pytest.mark.parametrize("name", ["image", "network"])

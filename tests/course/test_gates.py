@@ -10,8 +10,8 @@ import nbformat
 import pytest
 
 from annlib.cli.lessons import Slides
-from annlib.course.authoring import notebook_text, read
-from annlib.course.lesson import CLAIM, PROGRESS, Claim
+from annlib.course.authoring import NUMBER_LINK, notebook_text, read, sources
+from annlib.course.lesson import CLAIM, PROGRESS, ROOT, Claim
 from annlib.course.running import gates, release
 from annlib.course.running.execute import Run
 from annlib.course.widgets.explorer import attention_explorer
@@ -143,8 +143,8 @@ def stating(text: str, *claims: Claim) -> nbformat.NotebookNode:
     return notebook
 
 
-def gain(value: float, within: float = 0.5, judge: str = "run") -> Claim:
-    return Claim("gain", value, within, "x", judge)
+def gain(value: float, within: float = 0.5, judge: str = "run", name: str = "gain") -> Claim:
+    return Claim(name, value, within, "x", judge)
 
 
 @pytest.mark.parametrize("text", ["12.3", "12 times", "some 12.8 %", "−12.3"])
@@ -176,6 +176,32 @@ def test_what_a_quick_run_cannot_measure_is_compared_with_the_record(tmp_path, m
     assert found(gates.claims_hold, quick) == []
     quick.cells[0].metadata["claims"] = [["14.0", "gain"]]
     assert "came out as 12.3" in found(gates.claims_hold, quick)[0]
+
+
+def test_a_quick_record_replaces_only_what_a_quick_run_measures(tmp_path, monkeypatch):
+    monkeypatch.setattr(gates, "FOLDER", tmp_path)
+    longer = stating("12.3", gain(12.3), gain(5.0, name="odds"), gain(1.0, name="gone"))
+    quick = stating("12.3", gain(0.0, judge="record"), gain(6.0, name="odds"))
+    for notebook, mode in ((longer, "learn"), (quick, "quick")):
+        notebook.metadata["annlib"] = {"source": "notebooks/source/91_more.py"}
+        notebook.metadata["papermill"] = {"parameters": {"mode": mode, "seed": 0}}
+        path = gates.record(notebook, seconds=61.2)
+    kept = json.loads(path.read_text(encoding="utf-8"))
+    assert kept["mode"] == "learn" and "gone" not in kept["claims"]
+    assert [kept["claims"][name]["value"] for name in ("gain", "odds")] == [12.3, 6.0]
+    assert [one.get("mode") for one in kept["claims"].values()] == [None, "quick"]
+    assert found(gates.claims_hold, quick) == []
+
+
+@pytest.mark.parametrize("source", sources(ROOT), ids=lambda source: source.stem)
+def test_every_measured_number_of_a_text_is_recorded(source: Path) -> None:
+    kept = json.loads((gates.FOLDER / f"{source.stem}.json").read_text(encoding="utf-8"))["claims"]
+    found = NUMBER_LINK.findall(source.read_text(encoding="utf-8"))
+    stated = [(text, name) for text, kind, name in found if kind == "claim"]
+    assert {name for _, name in stated} <= kept.keys()
+    for text, name in stated:
+        number = float(gates.NUMBER.search(text.replace("−", "-"))[0].replace(",", ""))
+        assert number == pytest.approx(kept[name]["value"], abs=kept[name]["within"] + 1e-9), name
 
 
 def test_text_is_not_compared_with_a_run_of_another_seed_but_the_claim_has_to_be_made():

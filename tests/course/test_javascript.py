@@ -9,7 +9,7 @@ import pytest
 import torch
 from playwright._impl._driver import compute_driver_executable
 
-from annlib.course.attention import Projections, class_masses, entropy
+from annlib.course.attention import Projections, anchor_boxes, class_masses, entropy
 from annlib.course.plots.attention import say_place
 from annlib.course.plots.scenes import say_attention
 from annlib.course.widgets.base import module
@@ -124,6 +124,55 @@ def test_strongest_come_in_order_and_first_of_equals_first() -> None:
         [NODE, "--input-type=module", "-e", script], capture_output=True, text=True, check=True
     )
     assert json.loads(done.stdout) == [[1, 2, 4], [0]]
+
+
+STEPS = """
+const [{ view, image, state, pixel, channel }] = JSON.parse(process.argv[1]);
+for (const name of ["queries", "keys", "values"]) view[name] = new Float32Array(view[name]);
+const { x, y, levels, factor } = state;
+const found = attentionAt(view, image, state);
+const index = keyAt(view, found, positionOf(view, image, ...pixel), levels);
+const at = positionOf(view, image, x, y);
+const steps = stepsAt(view, found, at, index, channel, factor);
+process.stdout.write(JSON.stringify({ ...steps, index, parts: [...steps.parts] }));
+"""
+
+
+@pytest.mark.parametrize("case", CASES[1:5], ids=lambda case: str(case[2]))
+def test_steps_lead_from_query_and_key_to_the_output_of_the_matrix_product(case: tuple) -> None:
+    ours, _, sent = drawn(case, seed=7)
+    rows, columns = ours.map_size
+    values, scale = torch.randn(len(ours.keys), 4), ours.queries.shape[1] ** -0.5
+    sent["view"] |= {"values": values.flatten().tolist(), "scale": scale}
+    y, x = case[1][0] - 1, case[1][1] - 1  # the key: the last position
+    sent |= {"pixel": [x, y], "channel": -1}
+    command = [NODE, "--input-type=module", "-e", module("attention.js") + STEPS]
+    done = subprocess.run([*command, json.dumps([sent])], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    steps, state = json.loads(done.stdout), sent["state"]
+    query = ours.queries[
+        state["y"] * rows // case[1][0] * columns + state["x"] * columns // case[1][1]
+    ]
+    weights = torch.zeros(len(values))
+    on = torch.ones(len(values), dtype=bool) if case[2] is None else of_levels(case[2], case[3])
+    weights[on] = (case[5] * ours.keys[on] @ query).softmax(0)
+    _, _, bottom, right = anchor_boxes(ours.pool_scales, rows, columns).T
+    holds = on & (bottom == rows) & (right == columns)  # all cells that reach the last position
+    index = int(torch.where(holds, weights, -1).argmax())
+    channel = int(values[index].abs().argmax())
+    found = {
+        "index": index,
+        "channel": channel,
+        "dot": float(query @ ours.keys[index]) / scale,
+        "score": case[5] * float(query @ ours.keys[index]),
+        "weight": float(weights[index]),
+        "value": float(values[index, channel]),
+        "output": float((weights @ values)[channel]),
+    }
+    assert {name: steps[name] for name in found} == pytest.approx(found, abs=1e-4)
+    assert steps["exponential"] / steps["total"] == pytest.approx(steps["weight"], abs=1e-5)
+    assert sum(product for *_, product in steps["products"]) == pytest.approx(steps["dot"])
+    assert steps["parts"][index] == pytest.approx(found["weight"] * found["value"], abs=1e-5)
 
 
 @pytest.mark.parametrize("widget", [AttentionExplorer, PixelPicker])

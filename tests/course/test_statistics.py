@@ -103,7 +103,10 @@ def test_job_reads_scales_as_text_and_as_list() -> None:
         with pytest.raises(ValueError, match="pool_scales"):
             experiment("apnb", wrong, 5, 3)
     assert experiment("ann", "1", 5, 3).model.pool_scales == (1,)
-    assert experiment("ppm", "1", 5, 3).model.pool_scales == (1, 2, 3, 6)
+    assert experiment("ppm", "1,3,6,8", 5, 3).model.pool_scales == (1, 2, 3, 6)
+    for head in ("fcn", "ppm", "nonlocal"):  # two such runs of a grid would be the same one
+        with pytest.raises(ValueError, match=f"{head} has no anchors"):
+            experiment(head, "1", 5, 3)
     with pytest.raises(ValueError, match="head"):
         experiment("annn", "1", 5, 3)
 

@@ -32,6 +32,7 @@ from annlib.course.widgets.costs import (
 )
 from annlib.course.widgets.explorer import ReceptiveField, attention_explorer
 from annlib.course.widgets.scenes import (
+    TRUTH,
     PaintPrediction,
     SetUp,
     choose_scenes,
@@ -212,7 +213,10 @@ def pressed(widget: Explorer, button: ipywidgets.Button) -> tuple[Explorer, Call
 USED = {  # a widget, and what a message of the browser does to it
     "explorer": lambda: (made := numbers_explorer(), moved(made.controls["number"])),
     "measurement": lambda: pressed(made := CostExplorer(2**33), made.button),
-    "painting": lambda: pressed(made := PaintPrediction(), made.cells[0][0]),
+    "painting": lambda: (
+        made := PaintPrediction(),
+        lambda: made.grid.set_trait("rows", list(TRUTH)),
+    ),
     "set-up": lambda: pressed(made := SetUp(), made.button),
     "table": table_of_runs,
     "pixel": picked_pixel,
@@ -339,20 +343,19 @@ def test_the_painting_starts_with_one_mistake() -> None:
     assert "22 / 23" in alt(PaintPrediction())
 
 
-def test_each_pixel_takes_the_class_of_the_brush() -> None:
+def test_the_brush_and_the_classes_reach_the_grid() -> None:
     painting = PaintPrediction()
-    for y, letter in enumerate("SHRC"):
+    for letter, name, colour, ink in painting.grid.classes:
         painting.brush.value = letter
-        painting.cells[y][y].click()
-        assert painting.rows[y][y] == painting.cells[y][y].description == letter
+        assert painting.grid.brush == letter == name[0].upper()
+        assert colour != ink
 
 
 def test_a_pixel_without_a_label_moves_no_score() -> None:
     painting = PaintPrediction()
-    before, rows = painting.words(), painting.rows
-    painting.brush.value = "C"
-    painting.cells[2][2].click()
-    assert painting.words() == before and painting.rows != rows
+    before, image = painting.words(), painting.output.outputs[0]["data"]["image/png"]
+    painting.grid.rows = [*painting.grid.rows[:2], "SSCHHS", painting.grid.rows[3]]
+    assert painting.words() == before and painting.output.outputs[0]["data"]["image/png"] != image
 
 
 @pytest.mark.parametrize(("index", "right"), [(1, 13), (2, 23)])
@@ -365,9 +368,9 @@ def test_the_fills_are_what_they_say(index: int, right: int) -> None:
 def test_a_closed_painting_hears_no_click() -> None:
     painting = PaintPrediction()
     painting.close()
-    before = painting.rows
+    before = painting.grid.rows
     painting.fills[1].click()
-    assert painting.rows == before
+    assert painting.grid.rows == before
 
 
 def test_the_scene_chooser_ends_at_the_last_scene() -> None:

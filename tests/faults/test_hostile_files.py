@@ -45,7 +45,8 @@ SHARED |= {"suppress_health_check": [HealthCheck.function_scoped_fixture, Health
 
 def fuzz(few: int, many: int) -> Callable:
     """hypothesis with a fixed budget: few examples in the fast suite, many under `all`."""
-    return pytest.mark.parametrize("budget", [few, pytest.param(many, marks=pytest.mark.all)])
+    marks = (pytest.mark.all, pytest.mark.timeout(3000))
+    return pytest.mark.parametrize("budget", [few, pytest.param(many, marks=marks)])
 
 
 def each_example(strategy: st.SearchStrategy, budget: int, call: Callable[[object], None]) -> None:

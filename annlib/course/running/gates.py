@@ -41,17 +41,29 @@ def record_of(notebook: NotebookNode) -> Path:
 
 
 def record(notebook: NotebookNode, seconds: float) -> Path:
-    """Keeps the claims of an executed lesson, with date, machine and parameters.  -> the file"""
+    """Keeps the claims of an executed lesson, with date, machine and parameters.  -> the file
+
+    Claims that its mode cannot measure stay as a longer run left them; then the file keeps the
+    date and machine of that run, and each new claim has a date and a mode of its own.
+    """
     from annlib.engine.results import provenance  # takes torch's seconds, as gates can spare
 
     hardware = {name: one for name, one in provenance()["hardware"].items() if name != "threads"}
     parameters = notebook.metadata.get("papermill", {}).get("parameters", {})
-    content = {"date": date.today().isoformat(), "machine": hardware}
+    content, path = {"date": date.today().isoformat(), "machine": hardware}, record_of(notebook)
     content |= {name: parameters.get(name) for name in ("mode", "seed")}
-    claims = [claim._asdict() for _, claim in sorted(claims_in(notebook).items())]
-    content |= {"seconds": round(seconds), "claims": {one.pop("name"): one for one in claims}}
-    path = record_of(notebook)
+    content |= {"seconds": round(seconds)}
+    made = {name: claim._asdict() for name, claim in sorted(claims_in(notebook).items())}
+    measured = {
+        name: one for name, one in made.items() if one.pop("name") and one["judge"] == "run"
+    }
+    if len(measured) < len(made) and path.exists():
+        longer = json.loads(path.read_text(encoding="utf-8"))
+        own = {name: content[name] for name in ("date", "mode")}
+        kept = {name: one for name, one in longer.pop("claims").items() if name in made}
+        content, measured = longer, kept | {name: one | own for name, one in measured.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
+    content["claims"] = dict(sorted(measured.items()))
     path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     return path
 
@@ -131,7 +143,8 @@ def claims_hold(notebook: NotebookNode) -> Iterator[str]:
     path, recorded, made = record_of(notebook), {}, claims_in(notebook)
     if path.exists():
         kept = json.loads(path.read_text(encoding="utf-8"))["claims"]
-        recorded = {name: Claim(name, **one) for name, one in kept.items()}
+        fields = Claim._fields[1:]
+        recorded = {name: Claim(name, *map(one.get, fields)) for name, one in kept.items()}
     for text, name in stated:
         if (claim := made.get(name)) is None:
             yield f"the text states {text!r}, but no cell claims {name!r}."

@@ -81,12 +81,15 @@ def still(output: NotebookNode, models: dict) -> list[NotebookNode]:
     if view is None:
         return [output]
     identity = view["model_id"]
-    if (page := saved_page(models.get(identity, {"state": {}}), TITLE)) is not None:
+    saved = models.get(identity, {"state": {}})
+    if (page := saved_page(saved, TITLE)) is not None:
         shown = with_alt(output)["data"].get("text/html", "")
+        height = 78 if saved["state"].get("steps") else 44
         frame = (
             f'<iframe title="{TITLE}" sandbox="allow-scripts allow-downloads" loading="lazy" '
-            f'style="width: 100%; height: 44rem; border: 0" srcdoc="{html.escape(page)}"></iframe>'
-            f"<details><summary>As a still image</summary>{shown}</details>"
+            f'style="width: 100%; height: {height}rem; border: 0" srcdoc="{html.escape(page)}">'
+            f'</iframe><details class="annlib-still"><summary>As a still image</summary>{shown}'
+            "</details>"
         )
         output["data"] = {"text/html": frame}
         return [output]

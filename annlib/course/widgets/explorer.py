@@ -47,8 +47,8 @@ class PixelWidget(anywidget.AnyWidget):
         height, width = self.size()
         if not (0 <= x < width and 0 <= y < height):
             raise traitlets.TraitError(
-                f"xy = {(x, y)} is outside the image: columns go from 0 to {width - 1}, rows from "
-                f"0 to {height - 1}."
+                f"{proposal['trait'].name} = {(x, y)} is outside the image: columns go from 0 to "
+                f"{width - 1}, rows from 0 to {height - 1}."
             )
         return x, y
 
@@ -152,7 +152,9 @@ def pack(subjects: Mapping[str, Subject], views: Mapping[str, Views]) -> tuple[d
         (rows, columns), channels = found.map_size, found.queries.shape[1]
         levels = found.pool_scales and list(found.pool_scales)
         shape = {"rows": rows, "columns": columns, "channels": channels, "levels": levels}
+        shape["scale"], values = found.scale, found.values
         arrays = {"queries": add(found.queries, np.float32), "keys": add(found.keys, np.float32)}
+        arrays["values"] = None if values is None else add(values, np.float32)
         titles, strength = query_map and query_map[1:], query_map and add(query_map[0], np.float32)
         look = {"colour": BLOCK_COLOURS[colour], "query_map": strength, "titles": titles}
         packed_views.append(names | shape | arrays | look)
@@ -162,14 +164,16 @@ def pack(subjects: Mapping[str, Subject], views: Mapping[str, Views]) -> tuple[d
 
 MAP = "weights as a map"  # the right panel while no network is compared
 PHOTO_PIXELS = 50_000_000
-PAGE = "page_parts.js", "files.js", "explorer_page.js"
+PAGE = "page_parts.js", "steps.js", "files.js", "explorer_page.js"
 
 
 class AttentionExplorer(PixelWidget):
     """Click, drag or move by arrow keys the query pixel; menus choose image, network and block.
 
     It goes on without the kernel. The state can be read and set from here: `image`, `network`,
-    `block`, `beside` (a second network, or MAP), `levels`, `factor` of all scores, and `xy`.
+    `block`, `beside` (a second network, or MAP), `levels`, `factor` of all scores, and `xy`. With
+    `steps` it computes the output for one key, the pixel `key`, or [] for that of most weight, and
+    one `channel` of its value, or -1 for that of the largest product.
     """
 
     _esm = module("stage.js", "attention.js", "explorer.js", *PAGE)
@@ -181,6 +185,9 @@ class AttentionExplorer(PixelWidget):
     beside = traitlets.Unicode(MAP).tag(sync=True)
     levels = traitlets.List(traitlets.Int()).tag(sync=True)
     factor = traitlets.Float(1.0).tag(sync=True)
+    steps = traitlets.Bool().tag(sync=True)
+    key = traitlets.List(traitlets.Int()).tag(sync=True)
+    channel = traitlets.Int(-1).tag(sync=True)
     message = traitlets.Unicode().tag(sync=True)
 
     def __init__(
@@ -222,6 +229,10 @@ class AttentionExplorer(PixelWidget):
         if name not in there:
             raise traitlets.TraitError(f"No {what} {name!r}; there are {', '.join(there)}.")
         return name
+
+    @traitlets.validate("key")
+    def inside_or_none(self, proposal: dict) -> list[int]:
+        return list(self.inside(proposal)) if proposal["value"] else []
 
     def still(self) -> tuple[FigureWithAlt | None, str]:
         (x, y), subject = self.xy, self.subjects[self.image]
@@ -305,14 +316,15 @@ class AttentionExplorer(PixelWidget):
 def attention_explorer(
     models: Model | Network | Mapping[str, Model | Network],
     images: np.ndarray | Scene | Path | Mapping,
+    steps: bool = False,
 ) -> AttentionExplorer:
     """Click a pixel and see what it attends to, in every attention block of every model.
 
     models: a network, or name -> network; a network is a module with attention, a function that
     finds projections for an image, or what `find_network` gives: then photos are cut and scaled to
     the size that the first such network was trained at, and its predicted classes have its names.
-    images: uint8 (H, W, 3), a file or a scene, or name -> one of them; all of one size. Raises
-    ValueError for a model without attention.
+    images: uint8 (H, W, 3), a file or a scene, or name -> one of them; all of one size. steps: open
+    the computation for one key. Raises ValueError for a model without attention.
     """
     models = models if isinstance(models, Mapping) else {"network": models}
     images = images if isinstance(images, Mapping) else {"image": images}
@@ -330,7 +342,9 @@ def attention_explorer(
     nets = (one for one in models.values() if isinstance(one, nn.Module))
     town = next((net for net in nets if net.config.num_classes == len(CLASS_NAMES)), None)
     model = models[first] if known else town
-    return AttentionExplorer(images, partial(views_of, models), model, class_names=names)
+    found = AttentionExplorer(images, partial(views_of, models), model, class_names=names)
+    found.steps = steps
+    return found
 
 
 def cut(image: np.ndarray | Scene, size: tuple[int, int]) -> np.ndarray | Scene:

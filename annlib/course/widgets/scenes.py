@@ -4,9 +4,11 @@ import platform
 from collections.abc import Mapping, Sequence
 from functools import partial
 
+import anywidget
 import ipywidgets
 import numpy as np
 import torch
+import traitlets
 from matplotlib.colors import to_hex
 from torch import Tensor
 
@@ -14,7 +16,16 @@ from annlib.config import IGNORE_INDEX
 from annlib.course.guesses import Predictions, said, say
 from annlib.course.plots import scenes as plots
 from annlib.course.plots.style import FigureWithAlt
-from annlib.course.widgets.base import Explorer, Piece, choice, html_table, menu, slider
+from annlib.course.widgets.base import (
+    Explorer,
+    Piece,
+    choice,
+    html_table,
+    in_this_thread,
+    menu,
+    module,
+    slider,
+)
 
 
 def choose_scenes(counts: Mapping[str, tuple[str, Tensor]], names: Sequence[str]) -> Explorer:
@@ -41,43 +52,40 @@ def classes_of(rows: Sequence[str]) -> np.ndarray:
     return np.array([[table[letter] for letter in row] for row in rows])
 
 
+class PaintGrid(anywidget.AnyWidget):
+    """A grid of classes, each by its first letter, that is painted by pointer or by keys."""
+
+    _esm, _css = module("stage.js", "grid.js"), module("attention.css")
+    rows = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    truth = traitlets.List(traitlets.Unicode(), list(TRUTH)).tag(sync=True)
+    brush = traitlets.Unicode("S").tag(sync=True)
+    classes = traitlets.List().tag(sync=True)  # of each: letter, name, colour, colour of the letter
+
+
 class PaintPrediction(Explorer):
-    """Paint the prediction of 4 x 6 pixels, a button each; accuracy, IoU and mIoU follow."""
+    """Paint the prediction of 4 x 6 pixels; accuracy, IoU and mIoU follow."""
 
     def __init__(self) -> None:
-        letters = [(f"{name} ({name[0].upper()})", name[0].upper()) for name in plots.PAINTED]
+        colours, letters = map(to_hex, plots.COLOURS), [name[0].upper() for name in plots.PAINTED]
+        inks = map(to_hex, plots.TEXT_COLOURS)
+        classes = list(zip(letters, plots.PAINTED, colours, inks, strict=True))
         look = {"description": "brush", "style": {"button_width": "7em"}}
-        self.brush = ipywidgets.ToggleButtons(options=letters, **look)
-        cell = {"width": "3em", "height": "2.2em", "margin": "1px"}
-        self.cells = [[ipywidgets.Button(layout=cell) for _ in range(6)] for _ in range(4)]
+        options = [(f"{name} ({letter})", letter) for letter, name, *_ in classes]
+        self.brush = ipywidgets.ToggleButtons(options=options, **look)
+        self.grid = PaintGrid(rows=list(START), classes=classes)
         self.fills = [ipywidgets.Button(description=name) for name in FILLS]
-        self.rows, rows = START, map(ipywidgets.HBox, [*self.cells, self.fills])
-        super().__init__(self.draw, rows=[self.brush, *rows])
-        for (y, x), button in np.ndenumerate(np.array(self.cells, object)):
-            self.on_click(button, partial(self.paint, y, x))
+        super().__init__(self.draw, rows=[self.brush, self.grid, ipywidgets.HBox(self.fills)])
+        self.brush.observe(lambda change: setattr(self.grid, "brush", change["new"]), "value")
+        self.grid.observe(in_this_thread(self.redraw), "rows")
         for button, rows in zip(self.fills, FILLS.values(), strict=True):
             self.on_click(button, partial(self.show_rows, rows))
 
-    def paint(self, y: int, x: int) -> None:
-        """The pixel in row y, column x, both from 0, gets the class of the brush."""
-        rows = list(self.rows)
-        rows[y] = rows[y][:x] + self.brush.value + rows[y][x + 1 :]
-        self.show_rows(rows)
-
     def show_rows(self, rows: Sequence[str]) -> None:
-        """A prediction, such as ("SSSSSS", "SSSHHS", ...), on the buttons and in the figure."""
-        self.rows = tuple(row.replace(".", "S") for row in rows)
-        self.redraw()
+        """A prediction, such as ("SSSSSS", "SSSHHS", ...), in the grid and in the figure."""
+        self.grid.rows = [row.replace(".", "S") for row in rows]
 
     def draw(self) -> FigureWithAlt:
-        for (y, x), index in np.ndenumerate(classes := classes_of(self.rows)):
-            button, style = self.cells[y][x], self.cells[y][x].style
-            with button.hold_sync(), style.hold_sync():  # one message each, not two
-                button.description = self.rows[y][x]
-                button.tooltip = f"row {y + 1}, column {x + 1}: {plots.PAINTED[index]}"
-                style.button_color = to_hex(plots.COLOURS[index])
-                style.text_color = plots.TEXT_COLOURS[index]
-        return plots.painted(classes_of(TRUTH), classes)
+        return plots.painted(classes_of(TRUTH), classes_of(self.grid.rows))
 
 
 def window_sliders(image: np.ndarray) -> Explorer:

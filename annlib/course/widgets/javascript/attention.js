@@ -35,7 +35,8 @@ function cellsOf(view) {
   return cells;
 }
 
-// softmax(factor * query . keys) for one position, 0 for the anchors of levels that are off.
+// softmax(factor * query . keys) for one position, 0 for the anchors of levels that are off, with the
+// largest score and the sum that it divides by: weight = exp(score - highest) / total.
 // A plain loop over float32: 8192 keys of 256 channels take a few milliseconds.
 function weightsOf(view, position, levels, factor) {
   const { queries, keys, channels, cells } = view;
@@ -65,7 +66,39 @@ function weightsOf(view, position, levels, factor) {
     total += weights[index];
   }
   for (let index = 0; index < weights.length; index++) weights[index] /= total;
-  return weights;
+  return { weights, highest, total };
+}
+
+// The key at a position: the position itself, or of the cells that hold it that of most weight.
+function keyAt(view, { weights }, position, levels) {
+  if (!view.levels) return position;
+  const row = Math.floor(position / view.columns), column = position % view.columns;
+  let best = -1;
+  view.cells.forEach(({ level, top, left, bottom, right }, index) => {
+    const holds = top <= row && row < bottom && left <= column && column < right;
+    if (!holds || !levels.includes(level)) return;
+    if (best < 0 || weights[index] > weights[best]) best = index;
+  });
+  return best;
+}
+
+// Each step from one query and one key to one channel of the output. products: [channel, query, key,
+// product], parts: weight x value of all keys. channel -1: where this key's value is largest.
+function stepsAt(view, { weights, highest, total }, position, index, channel, factor) {
+  const { queries, keys, values, channels, scale } = view;
+  const row = (array, at, width) => array.subarray(at * width, (at + 1) * width);
+  const key = row(keys, index, channels).map((one) => one / scale);
+  const products = [...row(queries, position, channels)].map((one, at) => [at, one, key[at], one * key[at]]);
+  const dot = products.reduce((sum, [, , , product]) => sum + product, 0);
+  const score = factor * scale * dot, exponential = Math.exp(score - highest);
+  const steps = { products, dot, score, highest, exponential, total, weight: weights[index] };
+  if (!values) return steps;
+  const numValues = values.length / weights.length, own = row(values, index, numValues);
+  const largest = (best, one, at) => (Math.abs(one) > Math.abs(own[best]) ? at : best);
+  if (channel < 0 || channel >= numValues) channel = own.reduce(largest, 0);
+  const parts = weights.map((weight, at) => weight * values[at * numValues + channel]);
+  const output = parts.reduce((sum, part) => sum + part, 0);
+  return { ...steps, numValues, channel, value: own[channel], parts, output };
 }
 
 // Each anchor's weight, spread evenly over its cell: how much ends up at each position.
@@ -166,7 +199,8 @@ function sayAttention(found, x, y) {
 // All that is shown for one state, in numbers.
 function attentionAt(view, image, { x, y, levels, factor }) {
   view.cells ??= cellsOf(view);
-  const weights = weightsOf(view, positionOf(view, image, x, y), levels, factor);
+  const found = weightsOf(view, positionOf(view, image, x, y), levels, factor);
+  const { weights } = found;
   const heat = spreadOver(view, weights);
   let covers = [];
   if (image.labels) {
@@ -180,7 +214,7 @@ function attentionAt(view, image, { x, y, levels, factor }) {
     ? view.cells.filter(({ level }) => levels.includes(level)).length
     : weights.length;
   return {
-    weights,
+    ...found,
     heat,
     numKeys,
     bits: entropyOf(weights),

@@ -24,6 +24,7 @@ function readSpec(model) {
     ...view,
     queries: read.floats(view.queries),
     keys: read.floats(view.keys),
+    values: view.values && read.floats(view.values),
     query_map: view.query_map && read.floats(view.query_map),
   }));
   return { ...spec, images, views, colours: read.bytes(spec.colours) };

@@ -1,6 +1,6 @@
 // The explorer's page: menus, two panels, words and tables, all following one state.
 
-const STATE = ["image", "network", "block", "beside", "factor", "levels"]; // and xy, as in Python
+const STATE = "image network block beside factor levels steps key channel".split(" "); // and xy, as in Python
 
 class Explorer {
   constructor(model, root) {
@@ -19,8 +19,10 @@ class Explorer {
     this.facts = element("div", { class: "facts" });
     this.panelsBox = element("div", { class: "panels" });
     this.note = element("p", { class: "note", role: "status" });
+    [this.id, this.moved, this.steps] = [model.model_id ?? "page", QUERY, model.get("steps")];
+    this.stepsBox = makeSteps(this);
     root.append(this.controls, this.panelsBox, this.under, this.sentence, this.facts);
-    root.append(fileButtons(this), this.note, this.teller.region);
+    root.append(this.stepsBox.root, fileButtons(this), this.note, this.teller.region);
     const follow = () => this.read();
     model.on(["spec", "xy", ...STATE].map((name) => `change:${name}`).join(" "), follow);
     const tell = () => (this.note.textContent = model.get("message") || this.note.textContent);
@@ -105,7 +107,8 @@ class Explorer {
     const step = [subject.width / view.columns, subject.height / view.rows];
     const hear = {
       choose: (x, y, dragging) => {
-        [this.x, this.y] = [x, y];
+        if (this.movesKey) this.key = [x, y];
+        else [this.x, this.y] = [x, y];
         this.paint();
         if (dragging) this.wordsSoon();
         else this.writeWords();
@@ -115,7 +118,7 @@ class Explorer {
     };
     const had = this.panels?.findIndex(({ stage }) => stage.canvas === document.activeElement) ?? -1;
     this.panels = panelTitles(this).map((text) => {
-      const stage = makeStage(subject, text, step, () => [this.x, this.y], hear);
+      const stage = makeStage(subject, text, step, () => this.where(), hear);
       const title = element("figcaption", {}, text);
       return { stage, title, figure: element("figure", {}, title, stage.canvas) };
     });
@@ -134,6 +137,28 @@ class Explorer {
     this.writeWords();
   }
 
+  // What clicks and arrow keys move: the query pixel or, in the steps, the pixel of the key.
+  move(what) {
+    this.moved = what;
+  }
+
+  get movesKey() {
+    return this.steps && this.moved === KEY;
+  }
+
+  where() {
+    if (!this.movesKey) return [this.x, this.y];
+    if (this.key.length) return this.key;
+    return middleOf(this.view, this.subject, this.view.cells[this.found.strongest[0]]);
+  }
+
+  // The steps are opened or closed, or show another key or channel.
+  choose(change) {
+    Object.assign(this, change);
+    this.draw();
+    this.write();
+  }
+
   get silent() {
     return this.view.levels && !this.view.levels.some((level) => this.levels.includes(level));
   }
@@ -150,6 +175,9 @@ class Explorer {
       drawAttention(left, subject, view, found, x, y);
       if (this.beside === MAP) drawHeat(right, found.heat, view, this.spec.colours, x, y);
     }
+    const steps = (this.found.steps = stepsOf(this));
+    const marked = view.query_map ? [right] : this.beside === MAP ? [left, right] : [left];
+    if (steps) for (const stage of marked) drawKey(stage, view, steps.cell, x, y);
     const other = this.beside !== MAP && this.viewOf(this.beside);
     this.other = other && this.look(other);
     if (other) drawAttention(right, subject, other, this.other, x, y);
@@ -161,8 +189,10 @@ class Explorer {
     if (this.silent) {
       this.say("S = 0: there are no keys. Tick at least one level.");
       this.facts.replaceChildren();
+      this.stepsBox.show(view, null);
       return;
     }
+    this.stepsBox.show(view, found.steps, x, y, this.factor);
     const sentence = sayAttention(found, x, y);
     if (!other) {
       this.say(sentence);
@@ -179,7 +209,8 @@ class Explorer {
 
   say(sentence) {
     this.sentence.textContent = sentence;
-    this.teller.tell(sentence);
+    const steps = !this.silent && this.found.steps;
+    this.teller.tell(steps ? `${sentence} ${saySteps(this.view, steps)}` : sentence);
   }
 
   hover(x, y) {
@@ -194,7 +225,9 @@ class Explorer {
   take(change) {
     Object.assign(this, change);
     const { subject } = this;
-    [this.x, this.y] = [clamp(this.x, subject.width - 1), clamp(this.y, subject.height - 1)];
+    const inside = ([x, y]) => [clamp(x, subject.width - 1), clamp(y, subject.height - 1)];
+    [this.x, this.y] = inside([this.x, this.y]);
+    if (this.key.length) this.key = inside(this.key);
     this.renew();
     this.write();
   }
