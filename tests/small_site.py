@@ -16,13 +16,20 @@ HEADER = """# 90. A fixture
 *What does a site show?*
 
 - **Before:** nothing
-- **Reading:** 10 min; exercises 5 min: about 25 min in all
+- **Time:** 20 min: reading 10, exercises 5, running 5
 
 ## After this lesson you can
 
 1. find a heading ([Exercise 90.1](#Exercise-90.1:-Is-it-"here"?))
 2. find the [terms](reference.md#a-new-term)"""
-EXERCISE = '### Exercise 90.1: Is it "here"?\n\n<details><summary>Hint</summary>x</details>'
+EXERCISE = """### Exercise 90.1: Is it "here"?
+
+<details>
+<summary>Hint 1: the idea</summary>
+
+It is $x$.
+
+</details>"""
 TABLES = """| a | b |
 |---|---|
 | 1 | 2 |

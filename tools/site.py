@@ -101,23 +101,22 @@ class Lesson(NamedTuple):
 
 def lesson_minutes(header: str) -> int:
     """What the header of a lesson states for all of it, without optional sections."""
-    found = re.search(r"(\d+) min in\s+all", header)
+    found = re.search(r"\*\*Time:\*\* (\d+) min\b", header)
     if found is None:
         raise ValueError(
-            "The header of a lesson does not say `N min in all`, from which the time of the course "
-            f"is computed. Add it to its line **Reading**:\n{header[:300]}"
+            "The header of a lesson has no line `**Time:** N min`, from which the course's "
+            f"time is computed. Add it:\n{header[:300]}"
         )
     return int(found[1])
 
 
 def course_time(minutes: dict[str, int]) -> str:
     """One sentence on the time of the course.  minutes: name of a lesson -> its minutes"""
-    parts = {"main": 0, "capstone": 0, "optional": 0}
-    for name, number in minutes.items():
-        parts["main" if name < "10" else "capstone" if name < "11" else "optional"] += number
+    core = sum(number for name, number in minutes.items() if name < "08")
+    total = sum(minutes.values())
     return (
-        f"Lessons 00 to 09 take {parts['main']} minutes ({parts['main'] / 60:g} hours), the "
-        f"capstone {parts['capstone']}, the two optional lessons {parts['optional']} together."
+        f"Lessons 00 to 07, the core path, take {core} minutes (about {core // 60} hours); all "
+        f"{len(minutes)} take {total} (about {total // 60} hours)."
     )
 
 
@@ -279,18 +278,14 @@ class Site:
                 name = heading.lstrip("# ").replace("`", "") if heading[:1] == "#" else name
                 place = posixpath.relpath(page, here)
                 lines.append(f'<li><a href="{place}">{escape(name)}</a></li>')
-        figures = [
-            (path.stem.replace("_", " "), path.relative_to(self.root / here).as_posix())
-            for path in sorted((self.root / here).rglob("*.png"))
-            if path.parent.name != "widgets"
-        ]
-        for _, place in figures:
-            self.linked[f"{here}/{place}"] = f"{here}/{place}"
-        shown = [
-            f'<figure><img src="{place}" alt="{escape(name)}: described in the table of this name">'
-            f"<figcaption>{escape(name)}</figcaption></figure>"
-            for name, place in figures
-        ]
+        texts = [(self.root / one).read_text(encoding="utf-8") for one in self.documents]
+        found = re.findall(rf"!\[([^]]+)\]\([./]*({here}/[\w./-]+)\)", "\n".join(texts))
+        shown = []
+        for source, alt in sorted({file: alt for alt, file in found}.items()):
+            place = posixpath.relpath(source, here)
+            self.linked[source] = source
+            image = f'<img src="{place}" alt="{escape(alt)}">'
+            shown.append(f"<figure>{image}<figcaption>{escape(alt)}</figcaption></figure>")
         body = "<h1>Results</h1><p>Each table says when, on which machine and by which command it "
         body += f"was made.</p><ul>{''.join(lines)}</ul><h2>Figures</h2>{''.join(shown)}"
         self.write(f"{here}/index.html", "Results", body=body)
@@ -372,9 +367,11 @@ def write_api(out: Path) -> None:
     import warnings
 
     import pdoc
+    import torch
 
     import annlib
 
+    torch.nn.Module.__init__.__doc__ = None  # or it would stand below each class of ours
     for name in annlib.__all__:  # pdoc does not see names that are imported on first use
         setattr(annlib, name, getattr(annlib, name))
     found = pkgutil.walk_packages(annlib.__path__, "annlib.")

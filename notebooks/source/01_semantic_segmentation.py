@@ -14,7 +14,7 @@
 # 2. count a confusion matrix over batches, without the pixels of label 255 ([Exercise 1.2](exercise:update))
 # 3. compute mIoU when a class is absent ([Exercise 1.3](exercise:mean-iou))
 # 4. predict what pixel accuracy hides ([Prediction 1.1](predict:hidden))
-# 5. distinguish the mIoU of one matrix from a mean over images ([Prediction 1.3](predict:average))
+# 5. distinguish the mIoU of one matrix from a mean over images ([Prediction 1.3](predict:average), [Quiz 1.3](quiz:images))
 
 # %% tags=["parameters"]
 mode = "learn"  # "quick" for tests, "learn" for a laptop, "full" for a GPU and real data

@@ -14,7 +14,7 @@
 # (1 to 3 belong to sitting 1, 4 belongs to sitting 2.)
 #
 # 1. write the attention weights of a non-local block and state their shape ([Exercise 2.1](exercise:weights))
-# 2. predict how the weights change with equal features and with the scale ([Prediction 2.2](predict:scale))
+# 2. predict the weights for equal features and for other scales ([Prediction 2.1](predict:constant), [2.2](predict:scale))
 # 3. write the block so that it starts as the identity ([Exercise 2.2](exercise:block))
 # 4. describe what an incorrectly classified house attends to, and propose a test ([Exercise 2.3](exercise:failure))
 
@@ -634,7 +634,8 @@ widgets.attention_explorer({"trained here": small}, unseen.scene(chosen))
 # the class (1); offers an explanation that could be incorrect (1); proposes a repainting whose outcome would
 # contradict it (1). No point for "the attention is bad": say what it attends to.
 #
-# Fifteen minutes for looking inside. Answers for the explorer: (1) No. The balloon gives nearly all weight to
+# Fifteen minutes for looking inside. For 2.3, let groups choose different houses of the list, and exchange their
+# hypotheses. Answers for the explorer: (1) No. The balloon gives nearly all weight to
 # itself: the scores are symmetric, but each row has its own softmax. (2) The weights are spread widely. The
 # output is a mean of many values, and these positions do not need it. (3) It rises, then it falls. (4) It
 # depends on the run: let groups compare. (5) The dot product is smaller, and the softmax makes the ratio of two

@@ -13,7 +13,7 @@
 # 1. derive the operations of attention from N, S and the channels ([Exercise 3.1](exercise:operations))
 # 2. compute the largest feature map whose weights fit into a given memory ([Exercise 3.2](exercise:largest))
 # 3. predict how much faster a network becomes if one part becomes faster ([Exercise 3.3](exercise:amdahl))
-# 4. name what a published claim about cost leaves open ([Quiz 3.4](quiz:claim))
+# 4. say what a ratio of costs is for: attention, block or network ([Prediction 3.2](predict:saving), [3.4](predict:network))
 # 5. (optional) measure a ratio of two running times fairly ([Exercise 3.4](exercise:turns))
 
 # %% tags=["parameters"]
@@ -31,6 +31,7 @@ from statistics import median
 import torch
 
 from annlib.course import checks, plots, widgets
+from annlib.course.attention import sample_photo
 from annlib.course.guesses import Predictions
 from annlib.course.lesson import open_lesson
 from annlib.course.profiler import available_bytes
@@ -45,18 +46,20 @@ free = available_bytes(lesson.device)
 # %% [markdown]
 # ## From a small scene to a street
 #
-# In our scene there are 384 positions, and each has a row of 384 weights. That costs almost nothing. But an image of
-# a real street, as in the Cityscapes data set, has 1024 x 2048 pixels. Its feature map has an eighth of the rows and
-# an eighth of the columns. The next cell prints how many positions that makes.
+# In our scene there are 384 positions, and each has a row of 384 weights. That costs almost nothing. But the photo of
+# lesson 0 has more pixels, and an image of the street data set Cityscapes has 1024 x 2048 pixels. A feature map has an
+# eighth of the rows and an eighth of the columns. How many positions does that make? The next cell prints $N$ for all
+# three, and the size of the matrix of weights, $N \times N$ numbers of four bytes, for the first two.
 
 # %%
-scene = make_scene(FIRST_VAL_SEED + 21)
-for name, size in {"our scene": scene.labels.shape, "a street": (1024, 2048)}.items():
+scene, photo = make_scene(FIRST_VAL_SEED + 21), sample_photo()
+sizes = {"our scene": scene.labels.shape, "the photo": photo.shape[:2], "a street": (1024, 2048)}
+for name, size in sizes.items():
     H, W = map_size(size)
     N = H * W
-    print(f"{name}: {size[0]} x {size[1]} pixels, map {H} x {W}, N = {N:,} positions")
+    matrix = f", matrix {4 * N * N / 2**20:.2f} MiB" if name != "a street" else ""
+    print(f"{name}: {size[0]} x {size[1]} pixels, map {H} x {W}, N = {N:,} positions{matrix}")
 assert (H, W, N) == (128, 256, 32768)
-plots.scene(scene)
 
 # %% [markdown]
 # ### Prediction 3.1: One matrix of weights
@@ -72,7 +75,7 @@ guess_matrix = 4.0  # solution
 gib = 4 * N * N / 2**30
 predictions.compare("3.1", guess_matrix, gib, tolerance=0.1)
 lesson.claim("matrix", gib, within=0.01, unit="GiB")
-print(f"The scene's matrix: {4 * 384 * 384 / 2**20:.2f} MiB. Free on this machine: ", end="")
+print("Free on this machine: ", end="")
 print(f"{free / 2**30:.1f} GiB." if free < float("inf") else "not known.")
 
 # %% [markdown]

@@ -11,7 +11,7 @@
 # ## After this lesson you can
 #
 # 1. convert the label files of a data set to class indices, and find an incorrect mapping ([Exercise 9.1](exercise:labels))
-# 2. score a large image window by window, and explain what that does to long-range context ([Exercise 9.2](exercise:slide))
+# 2. score a large image window by window, and predict what that does to long-range context ([Exercise 9.2](exercise:slide), [Prediction 9.2](predict:windows))
 # 3. estimate the memory of a training step before it runs ([Exercise 9.3](exercise:memory))
 # 4. compare a reproduced row with the published one, and list what limits the comparison ([Exercise 9.4](exercise:report))
 

@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, conv2d, linear
 
 from annlib.course import checks, widgets
-from annlib.course.attention import capture_attention, model_input
+from annlib.course.attention import capture_attention, model_input, predict_labels, sample_photo
 from annlib.course.guesses import Predictions
 from annlib.course.implementations import exchange, key_features, layers
 from annlib.course.lesson import open_lesson
@@ -173,10 +173,10 @@ widgets.layer_order(six, features)
 #
 # ### The weighted mean of attention
 #
-# Pooling is one mean whose weights sum to 1. Attention itself is another one: a row of weights
-# $a_{ns}$ sums to 1 over the $S$ anchors. The output of the attention is $\sum_s a_{ns} \gamma_s$ with the values
-# $\gamma_s$, and a 1 x 1 convolution with weight $W_O$ and bias $b_O$ is applied to it at all $N$ positions. Suppose that
-# we apply this convolution to the values of the 110 anchors instead, before the weighted sum.
+# Pooling is a mean. Attention is a weighted mean: its output at position $n$ is $\sum_s a_{ns} \gamma_s$ with the values
+# $\gamma_s$, and the weights $a_{ns}$ of a query sum to 1 over the $S$ anchors. Afterwards a 1 x 1 convolution with
+# weight $W_O$ and bias $b_O$ is applied to the output at all $N$ positions. Suppose that we apply this convolution to the
+# values of the 110 anchors instead, before the weighted sum.
 
 # %% [markdown]
 # ### Prediction 11.2: What happens to the bias?
@@ -487,15 +487,18 @@ checks.fold_norm(fold_norm)
 # </details>
 
 # %% [markdown]
-# We get a second simplification for free. Between the 1 x 1 convolution of AFNB and the 3 x 3 convolution that
-# reduces 2048 channels to 512 nothing is left now: the norm is folded, AFNB has no
-# ReLU there (APNB has one), and dropout is off. Two consecutive convolutions are one convolution, and the map of 2048
-# channels between them is never computed.
+# A second simplification follows. The AFNB ends with a 1 x 1 convolution, and the next layer is the 3 x 3 convolution
+# that reduces 2048 channels to 512. In inference there is nothing between the two any more: the norm is folded, the AFNB
+# has no ReLU there (the APNB has one), and dropout is off. Two convolutions with nothing in between can be replaced by
+# one, so the map of 2048 channels between them is never computed.
 #
-# There is one condition, the same as in the extension: the 3 x 3 convolution pads with zeros, so at the border a *bias* of
-# the first convolution may not simply be moved into the second one. `fuse_for_inference` therefore adds this bias to the
-# anchors. Their attention weights sum to 1 at every position of the map, and the padded positions have no weights, so the
-# bias counts exactly where it should. `fuse_for_inference` applies all of this to a copy of a trained network:
+# There is one condition, the same as in the extension. The 3 x 3 convolution pads its input with zeros, so at the border
+# a *bias* of the first convolution may not simply be moved into the second one. `fuse_for_inference` therefore adds this
+# bias to the anchors. The attention weights sum to 1 at every position of the map, but padded positions have no weights,
+# so the bias counts exactly where it should.
+#
+# `fuse_for_inference` applies all of this to a copy of a trained network. We expect the same logits, up to rounding, for
+# our scene, and the same classes for the photo of lesson 0 with the street network:
 
 # %%
 from annlib.model.fused import fuse_for_inference, fuse_for_training
@@ -507,6 +510,9 @@ assert as_trained.shape == for_inference.shape == (1, 10, *scene.labels.shape)
 apart = float((as_trained - for_inference).abs().max() / as_trained.abs().max())
 same = float((as_trained.argmax(1) == for_inference.argmax(1)).float().mean())
 print(f"Logits differ by {apart:.1e} of the largest; {same:.2%} of the pixels: same class.")
+photo, street_net = sample_photo(), shipped_model("streets_ann")
+plain, folded = (predict_labels(net, photo) for net in (street_net, fuse_for_inference(street_net)))
+print(f"Photo: {(plain == folded).mean():.2%} of the pixels get the same class.")
 
 # %%
 from annlib.course.costs import network

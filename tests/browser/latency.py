@@ -182,18 +182,21 @@ def memory_growth(gallery: Lab, names: str | None, interactions: int) -> float:
     return (gallery.kernel_bytes() - before) / 1e6
 
 
+def write_images(gallery: Lab, entries: Iterable[Entry], out: Path) -> None:
+    """One small image a widget, as it starts."""
+    out.mkdir(parents=True, exist_ok=True)
+    for entry in entries:
+        (out / f"{entry.name}.png").write_bytes(small_png(gallery.widget(entry.name).screenshot()))
+
+
 def measure_widgets(out: Path, only: str | None, repeat: int, command: str) -> str:
     """Opens the gallery, measures, and writes README.md and the images.  -> the text
 
     Raises ValueError for an unknown name, FileNotFoundError without a browser.
     """
     entries = chosen(only)
-    out.mkdir(parents=True, exist_ok=True)
     with opened_gallery(entries) as gallery:
-        for entry in entries:
-            (out / f"{entry.name}.png").write_bytes(
-                small_png(gallery.widget(entry.name).screenshot())
-            )
+        write_images(gallery, entries, out)
         found = [latency(gallery, entry, repeat) for entry in entries]
         if LARGE in [entry.name for entry in entries]:
             canvas = chosen(LARGE)[0].pointer.focused(gallery.widget(LARGE))
@@ -220,9 +223,14 @@ class Latencies:
     """One widget, by its name in the table; all if none is named."""
     repeat: int = 10
     """Changes that count for each widget."""
+    images: bool = False
+    """Only make the images; the table stays."""
 
     def run(self) -> None:
         at_least_one("--repeat", self.repeat)
+        if self.images:
+            with opened_gallery(chosen(self.only)) as gallery:
+                return write_images(gallery, chosen(self.only), self.out)
         print(measure_widgets(self.out, self.only, self.repeat, remake()))
 
 

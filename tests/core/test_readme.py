@@ -13,12 +13,10 @@ from PIL import Image
 
 from annlib import __main__
 from annlib.course import profiler
-from annlib.course.authoring import sources
 from annlib.data.balloon_town.dataset import write_scenes
 from annlib.engine import predictor
 from annlib.model import build
 from annlib.published_experiments import published
-from tools.site import course_time, lesson_minutes
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -97,19 +95,6 @@ def test_link_leads_somewhere(name: str, target: str) -> None:
 @pytest.mark.parametrize("path", sorted(set(re.findall(r"\btests/[\w/]+\.py", TEXT))))
 def test_test_that_is_named_exists(path: str) -> None:
     assert (ROOT / path).exists()
-
-
-def test_time_of_the_course_is_the_sum_of_its_headers() -> None:
-    texts = {p.stem: p.read_text(encoding="utf-8") for p in sources(ROOT)}
-    minutes = {name: lesson_minutes(text.replace("\n#", "\n")) for name, text in texts.items()}
-    assert course_time(minutes) in " ".join(README.split())
-    rows = re.findall(r"^\| \[.*?\]\(notebooks/(\w+)\.ipynb\) \| (\d+) \|", README, re.MULTILINE)
-    assert {name: int(number) for name, number in rows} == minutes
-
-
-def test_course_time_is_a_sum_by_parts() -> None:
-    found = course_time({"00_a": 40, "09_b": 80, "10_c": 7, "11_d": 1, "12_e": 2})
-    assert "120 minutes (2 hours)" in found and "capstone 7" in found and " 3 together" in found
 
 
 @pytest.mark.parametrize(

@@ -243,6 +243,13 @@ def test_page_shows_formulas_as_mathml_but_not_in_code():
     assert page.count("<math") == 2 and "<mfrac>" in page and "<code>$y$</code>" in page
 
 
+def test_a_formula_in_a_heading_stays_out_of_the_attributes_of_its_anchor():
+    notebook = executed()
+    notebook.cells[0].source = "## Why $W_O = 0$ helps\n\nText."
+    page = release.lesson_page(notebook, "name", FIXTURE.parent)
+    assert page.count("<math") == 1 and not re.search(r"=\"[^\"]*<math", page)
+
+
 def test_page_holds_its_diagrams_and_its_maths_font():
     notebook = executed()
     notebook.cells[0].source += "\n\n![A network](../diagrams/ann.svg)\n\n[sheet](../reference.md)"

@@ -33,9 +33,15 @@ def course(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def judged(first: int, second: int, cell: str = "header", for_3: str = "More.") -> dict:
+    return {"first": first, "second": second, "cell": cell, "evidence": "-", "for_3": for_3}
+
+
 def judge(root: Path, changes: dict[str, dict]) -> None:
     """Full points with a cell each, but for `changes`."""
-    points = {p: {"score": 2, "cell": "header", "evidence": f"Seen {p}."} for p in JUDGED}
+    points = {
+        p: {"first": 3, "second": 3, "cell": "header", "evidence": f"Seen {p}."} for p in JUDGED
+    }
     text = json.dumps({"90_fixture": points | changes})
     (root / "notebooks/rubric.json").write_text(text)
 
@@ -47,25 +53,30 @@ def source_of(root: Path) -> Path:
 def test_lesson_that_meets_all_has_all_points_and_its_evidence_is_quoted(course: Path) -> None:
     assert rubric_findings(course) == []
     page = (course / "notebooks/RUBRIC.md").read_text()
-    assert f"| 90_fixture | {' | '.join('2' * len(POINTS))} | 100% |" in page
-    assert "- R7, 2: Seen R7. (cell `header`)" in page
+    assert f"| 90_fixture | {' | '.join('3' * len(POINTS))} | 100% |" in page
+    assert "- R7, 3: Seen R7. (cell `header`)" in page
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (
-            {"R7": {"score": 0, "cell": "header", "evidence": "-"}},
-            "R7 (Interaction has a job)",
-        ),
-        ({"R7": {"score": 2, "cell": "gone", "evidence": "-"}}, "is in 'gone'"),
-        ({p: {"score": 1, "cell": "header", "evidence": "-"} for p in JUDGED}, "78% of the rubric"),
+        ({"R7": judged(3, 0)}, "R7 (Interaction has a job) scores 0"),
+        ({"R7": judged(3, 3, cell="gone")}, "is in 'gone'"),
+        ({p: judged(2, 1) for p in JUDGED}, "58% of the rubric"),
+        ({"R7": judged(2, 3, for_3="")}, "R7 is below 3; say what would make it a 3"),
     ],
 )
 def test_judgement_that_is_too_low_or_leans_on_nothing_is_found(course, change, message) -> None:
     judge(course, change)
     findings = "\n".join(rubric_findings(course))
     assert message in findings and "RUBRIC.md is out of date" in findings
+
+
+def test_lower_of_two_scores_counts_and_both_are_shown(course: Path) -> None:
+    judge(course, {"R4": judged(3, 2)})
+    assert scores(source_of(course), read_judgements(course)["90_fixture"])["R4"] == 2
+    page = rubric_page(course)
+    assert "| 3/2 |" in page and "- R4, 3/2: - (cell `header`) *For a 3:* More." in page
 
 
 def test_point_that_nobody_judged_is_none(course: Path) -> None:

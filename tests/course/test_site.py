@@ -1,11 +1,13 @@
 """The site of the project: what its pages are made of, and what the check of its links finds."""
 
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 import small_site
 
+from annlib.course.authoring import sources
 from tools import site
 
 
@@ -44,7 +46,13 @@ def test_lesson_keeps_images_formulas_and_anchors_and_gets_a_notebook(built: Pat
     assert 'id="exercise-901-is-it-here"' in page and 'href="#exercise-901-is-it-here"' in page
     assert "<math" in (built / "notebooks/reference.html").read_text()
     assert (built / "notebooks/90_fixture.ipynb").is_file()
-    assert "25 min" in (built / "notebooks/index.html").read_text()
+    assert "20 min" in (built / "notebooks/index.html").read_text()
+
+
+def test_hint_is_folded(built: Path) -> None:
+    page = (built / "notebooks/90_fixture.html").read_text()
+    (folded,) = re.findall(r"<details>(.*?)</details>", page, re.DOTALL)
+    assert "Hint 1: the idea</summary>" in folded and "It is <math" in folded
 
 
 @pytest.mark.parametrize(
@@ -84,9 +92,23 @@ def test_folder_that_is_not_a_site_is_not_emptied(tmp_path: Path) -> None:
 
 
 def test_header_without_its_minutes_is_reported() -> None:
-    assert site.lesson_minutes("- **Reading:** 5 min; about 80 min in\n  all") == 80
-    with pytest.raises(ValueError, match="N min in all"):
+    assert site.lesson_minutes("- **Time:** 80 min: reading 25, exercises 50, running 5") == 80
+    with pytest.raises(ValueError, match="no line .*Time"):
         site.lesson_minutes("- **Reading:** 5 min")
+
+
+def test_time_of_the_course_is_the_sum_of_its_headers() -> None:
+    readme = (site.ROOT / "README.md").read_text(encoding="utf-8")
+    texts = {p.stem: p.read_text(encoding="utf-8") for p in sources(site.ROOT)}
+    minutes = {name: site.lesson_minutes(text.replace("\n#", "\n")) for name, text in texts.items()}
+    assert site.course_time(minutes) in " ".join(readme.split())
+    rows = re.findall(r"^\| \[.*?\]\(notebooks/(\w+)\.ipynb\) \| (\d+) \|", readme, re.MULTILINE)
+    assert {name: int(number) for name, number in rows} == minutes
+
+
+def test_course_time_is_a_sum_by_parts() -> None:
+    found = site.course_time({"00_a": 40, "07_b": 80, "08_c": 60, "12_e": 70})
+    assert "core path, take 120 minutes (about 2 hours)" in found and "4 take 250 (" in found
 
 
 @pytest.mark.all

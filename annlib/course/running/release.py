@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterable
 from copy import deepcopy
 from pathlib import Path
+from unittest.mock import patch
 
 import bleach
 import latex2mathml.converter
@@ -14,6 +15,7 @@ import nbformat
 from jinja2 import Environment, FileSystemLoader, pass_context
 from jinja2.runtime import Context
 from nbconvert import HTMLExporter
+from nbconvert.filters.markdown_mistune import IPythonRenderer
 from nbformat import NotebookNode
 
 from annlib.course.authoring import REFERENCE, check_current, headings, sources, targets
@@ -27,7 +29,9 @@ CELL_SECONDS = {"quick": 600, "learn": 3600, "full": 7 * 24 * 3600}  # then it i
 TEMPLATES = FileSystemLoader(Path(__file__).parent)
 # Of executed lessons, or of the runs of a sweep.
 INDEX = Environment(autoescape=True, loader=TEMPLATES).get_template("index.html.j2")
-UNTOUCHED = re.compile(r"(<(pre|code|script|style|head|iframe)\b.*?</\2>)", re.DOTALL)
+UNTOUCHED = re.compile(  # the last: tags with a formula in an attribute, of headings
+    r"(<(pre|code|script|style|head|iframe)\b.*?</\2>|<[^<>]*\$[^<>]*>)", re.DOTALL
+)
 BAR = re.compile("<mover>(?=<mi>[^<]*</mi><mo[^>]*>&#x000AF;)")  # close to its letter
 ON_SLIDES = re.compile(
     r"^#+ .+(?:\n\n[^*#<$!|].+(?:\n[^\n]+)*)?|^!\[.+\)$|\$\$[^$]+\$\$", re.MULTILINE
@@ -45,9 +49,10 @@ class PageExporter(HTMLExporter):
     @pass_context
     def markdown2html(self, context: Context, source: str) -> str:
         """HTML of a text, in which scripts and handlers of events are escaped."""
-        page = super().markdown2html(context, source)
-        protocols = {*bleach.ALLOWED_PROTOCOLS, "data"}  # of images inside the notebook
-        return bleach.clean(page, TAGS, {"*": ATTRIBUTES}, protocols)
+        # Its search for images in HTML would close <details> before the text that is folded.
+        with patch.object(IPythonRenderer, "_html_embed_images", lambda _, text: text):
+            page = super().markdown2html(context, source)
+        return bleach.clean(page, TAGS, {"*": ATTRIBUTES}, {*bleach.ALLOWED_PROTOCOLS, "data"})
 
 
 def lesson_page(
@@ -150,8 +155,7 @@ def write_slides(executed: Path, path: Path, notebooks: Path) -> int:
     """Write the slides of an executed lesson as an HTML file; returns how many there are."""
     deck = slides(nbformat.read(executed, as_version=4))
     path.parent.mkdir(parents=True, exist_ok=True)
-    page = lesson_page(deck, path.stem, notebooks, "slides.html.j2")
-    path.write_text(page, encoding="utf-8")
+    path.write_text(lesson_page(deck, path.stem, notebooks, "slides.html.j2"), "utf-8")
     return len(deck.cells)
 
 
@@ -193,8 +197,7 @@ def publish(reports: list[Report], folder: Path, notebooks: Path) -> Path:
         card["images"] = images_in(output for _, output in gates.named_outputs(notebook))[:1]
         card["claims"] = [claim for _, claim in sorted(claims_in(notebook).items())]
         cards.append(card)
-        page = lesson_page(notebook, name, notebooks)
-        (folder / f"{name}.html").write_text(page, encoding="utf-8")
+        (folder / f"{name}.html").write_text(lesson_page(notebook, name, notebooks), "utf-8")
     red = sum(any(report.findings.values()) for report in reports)
     seconds = sum(report.run.seconds for report in reports)
     state = f"{red} of them need attention" if red else "all gates are green"

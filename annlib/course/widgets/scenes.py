@@ -16,16 +16,8 @@ from annlib.config import IGNORE_INDEX
 from annlib.course.guesses import Predictions, said, say
 from annlib.course.plots import scenes as plots
 from annlib.course.plots.style import FigureWithAlt
-from annlib.course.widgets.base import (
-    Explorer,
-    Piece,
-    choice,
-    html_table,
-    in_this_thread,
-    menu,
-    module,
-    slider,
-)
+from annlib.course.widgets import base
+from annlib.course.widgets.base import Explorer, Piece, choice, html_table, menu, slider
 
 
 def choose_scenes(counts: Mapping[str, tuple[str, Tensor]], names: Sequence[str]) -> Explorer:
@@ -55,7 +47,7 @@ def classes_of(rows: Sequence[str]) -> np.ndarray:
 class PaintGrid(anywidget.AnyWidget):
     """A grid of classes, each by its first letter, that is painted by pointer or by keys."""
 
-    _esm, _css = module("stage.js", "grid.js"), module("attention.css")
+    _esm, _css = base.module("stage.js", "grid.js"), base.module("attention.css")
     rows = traitlets.List(traitlets.Unicode()).tag(sync=True)
     truth = traitlets.List(traitlets.Unicode(), list(TRUTH)).tag(sync=True)
     brush = traitlets.Unicode("S").tag(sync=True)
@@ -76,7 +68,7 @@ class PaintPrediction(Explorer):
         self.fills = [ipywidgets.Button(description=name) for name in FILLS]
         super().__init__(self.draw, rows=[self.brush, self.grid, ipywidgets.HBox(self.fills)])
         self.brush.observe(lambda change: setattr(self.grid, "brush", change["new"]), "value")
-        self.grid.observe(in_this_thread(self.redraw), "rows")
+        self.grid.observe(base.in_this_thread(self.redraw), "rows")
         for button, rows in zip(self.fills, FILLS.values(), strict=True):
             self.on_click(button, partial(self.show_rows, rows))
 

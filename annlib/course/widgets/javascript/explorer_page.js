@@ -21,8 +21,8 @@ class Explorer {
     this.note = element("p", { class: "note", role: "status" });
     [this.id, this.moved, this.steps] = [model.model_id ?? "page", QUERY, model.get("steps")];
     this.stepsBox = makeSteps(this);
-    root.append(this.controls, this.panelsBox, this.under, this.sentence, this.facts);
-    root.append(this.stepsBox.root, fileButtons(this), this.note, this.teller.region);
+    root.append(this.controls, this.panelsBox, this.under, this.sentence, this.stepsBox.root, this.facts);
+    root.append(fileButtons(this), this.note, this.teller.region);
     const follow = () => this.read();
     model.on(["spec", "xy", ...STATE].map((name) => `change:${name}`).join(" "), follow);
     const tell = () => (this.note.textContent = model.get("message") || this.note.textContent);
