@@ -143,6 +143,7 @@ class Runtimes:
         with TemporaryDirectory() as folder:
             for rows in self.measure(network, Path(folder)):
                 ours = {"size": self.size, "threads": self.threads, "rows": rows}
+                ours["command"] = remake()
                 libraries = {name: version(name) for name in LIBRARIES}
                 values = {"networks": kept | {self.network: ours}, "libraries": libraries}
                 text = write_measured(page(values), values, self.out, remake())
@@ -196,7 +197,11 @@ def page(values: dict) -> str:
             rows.append([variant, *cells])
         header = ["runtime", "largest difference", "ms", "times PyTorch", "MiB", "mIoU %"]
         title = f"## {name}, {height} x {width}, {found['threads']} thread"
-        parts += [title + "s" * (found["threads"] > 1), table(header, rows)]
+        parts += [
+            title + "s" * (found["threads"] > 1),
+            table(header, rows),
+            f"`{found['command']}`",
+        ]
     listed = ", ".join(f"{name} {number}" for name, number in values["libraries"].items())
     parts.append(
         "Largest difference: of the logits of an image of noise, relative to the largest. ms: "

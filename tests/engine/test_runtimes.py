@@ -79,6 +79,22 @@ def test_commands_score_and_predict_the_same_with_it(
     assert "annlib export tiny.safetensors --format onnx" in refused
 
 
+def test_command_names_the_file_after_the_weights(annlib, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def export(network: Network, path: Path, form: str, size: tuple[int, int] | None) -> float:
+        asked.append((network.spec, path, form, size))
+        return path.write_bytes(bytes(2**20)) * 0.0 + 2e-7
+
+    monkeypatch.setattr(runtimes, "export", export)
+    save_tiny(Path("tiny.safetensors"))
+    printed = annlib("export", "tiny.safetensors", "--format", "onnx")
+    assert printed.splitlines()[0] == "tiny.onnx: 1.0 MiB, logits within 2e-07"
+    annlib("export", "tiny.safetensors", "--format", "torch", "--size", 40, 56, "--out", "a.pt2")
+    assert asked[0] == (SPEC, Path("tiny.onnx"), "onnx", None)
+    assert asked[1] == (SPEC, Path("a.pt2"), "torch", (40, 56))
+
+
 def test_head_ppm_is_exported_for_one_size_and_says_so(tmp_path: Path) -> None:
     model = wake(build_model(replace(TINY, head="ppm"))).eval()
     network = Network("ppm", SPEC, TestConfig(), lambda: model)
