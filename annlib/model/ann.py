@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from math import ceil
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn, promote_types
@@ -38,13 +38,10 @@ class Logits(NamedTuple):
 
     def resize(self, size: Sequence[int], align_corners: bool) -> "Logits":
         """The same scores on a map of `size` (height, width), bilinear, at least float32."""
-
-        def resized(scores: Tensor) -> Tensor:
-            # Under autocast they have 8 or 11 bits: too few to interpolate, and for a softmax.
-            exact = scores.to(promote_types(scores.dtype, torch.float32))
-            return resize_bilinear(exact, size, align_corners)
-
-        return Logits(resized(self.main), None if self.aux is None else resized(self.aux))
+        # Under autocast they have 8 or 11 bits: too few to interpolate and to take a softmax of.
+        exact = (None if m is None else m.to(promote_types(m.dtype, torch.float32)) for m in self)
+        main, aux = (m if m is None else resize_bilinear(m, size, align_corners) for m in exact)
+        return Logits(cast(Tensor, main), aux)
 
 
 def build_backbone(config: ModelConfig) -> ResNet | LocalNet:
