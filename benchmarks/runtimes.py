@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
@@ -130,6 +131,8 @@ class Runtimes:
     """Timed calls, after a warm-up."""
     threads: int = 1
     """CPU threads of one operation."""
+    files: Path | None = None
+    """New folder for the exported files, int8.onnx among them, which `annlib predict` takes."""
     out: Path = Path("data/results/runtimes.md")
     """The table; its numbers are beside it as JSON."""
 
@@ -140,7 +143,7 @@ class Runtimes:
         network, path, kept = network_named(self.network), self.out.with_suffix(".json"), {}
         if path.exists():
             kept = json.loads(path.read_bytes())["networks"]
-        with TemporaryDirectory() as folder:
+        with nullcontext(self.files) if self.files else TemporaryDirectory() as folder:
             for rows in self.measure(network, Path(folder)):
                 ours = {"size": self.size, "threads": self.threads, "rows": rows}
                 ours["command"] = remake()
