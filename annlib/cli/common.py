@@ -114,8 +114,7 @@ def use_threads(threads: int | None) -> None:
 class OnDevice:
     """On what a network runs."""
 
-    device: Device = "auto"
-    """auto takes a GPU if there is one."""
+    device: Device = "auto"  # auto takes a GPU if there is one.
     threads: int | None = None
     """CPU threads of one operation; with other work on the machine, fewer are faster."""
     precision: Precision = "fp32"
@@ -136,8 +135,7 @@ class TestOptions(OnDevice):
     """From one window to the next, with --mode slide; the reference: 513 513."""
     scales: tuple[float, ...] | None = None
     """Mean over copies of these sizes, relative to the base size."""
-    flip: bool = False
-    """Mean over each image and its mirror image."""
+    flip: bool = False  # Mean over each image and its mirror image.
     runtime: Runtime | None = None
     """What runs a file that `annlib export` wrote, on the CPU; by its suffix if not given."""
 

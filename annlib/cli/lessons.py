@@ -41,18 +41,12 @@ class Run:
     """Numbers or names, such as 04; all if none is given."""
     mode: Literal["quick", "learn", "full"] = "quick"
     """How long the lessons train: quick for tests, learn for a laptop, full for a GPU."""
-    device: str = "auto"
-    """auto takes a GPU if there is one; else cpu, cuda or cuda:N."""
-    seed: int = 0
-    """Of everything random in the lessons."""
-    data_root: str = ""
-    """Folder of real data, for the lessons that use it."""
-    experiment: str = ""
-    """What to train or to score, by the name that `annlib list` shows."""
-    jobs: int = 2
-    """Notebooks at a time."""
-    out: Path = Path("build/course")
-    """Folder of the executed notebooks and of index.html."""
+    device: str = "auto"  # auto takes a GPU if there is one; else cpu, cuda or cuda:N.
+    seed: int = 0  # Of everything random in the lessons.
+    data_root: str = ""  # Folder of real data, for the lessons that use it.
+    experiment: str = ""  # What to train or to score, by the name that `annlib list` shows.
+    jobs: int = 2  # Notebooks at a time.
+    out: Path = Path("build/course")  # Folder of the executed notebooks and of index.html.
     resume: bool = False
     """Skip lessons that succeeded before with the same parameters in the same folder."""
     record: bool = False
@@ -88,12 +82,9 @@ class Slides:
     Page Down and Page Up turn the pages; printing gives a page for each slide, two for a long one.
     """
 
-    lesson: Positional[str]
-    """Number or name, such as 04."""
-    executed: Path = Path("build/course")
-    """The folder that `annlib lessons run` wrote."""
-    out: Path = Path("build/slides")
-    """Folder of the slides."""
+    lesson: Positional[str]  # Number or name, such as 04.
+    executed: Path = Path("build/course")  # The folder that `annlib lessons run` wrote.
+    out: Path = Path("build/slides")  # Folder of the slides.
 
     def run(self) -> None:
         from annlib.course.running.release import chosen, write_slides
@@ -114,10 +105,8 @@ class Slides:
 class Course:
     """Write the lessons to fill in, and the grids for annlib sweep, into a new folder."""
 
-    folder: Annotated[Path, Positional]
-    """A new or empty folder."""
-    solutions: bool = False
-    """For teachers: the solved notebooks, too, in the folder solutions."""
+    folder: Annotated[Path, Positional]  # A new or empty folder.
+    solutions: bool = False  # For teachers: the solved notebooks, too, in the folder solutions.
 
     def run(self) -> None:
         from annlib import __version__
@@ -144,8 +133,7 @@ class Lab:
 
     folder: Annotated[Path | None, Positional] = None
     """Folder of the lessons; without one, this folder or its folder notebooks."""
-    no_browser: bool = False
-    """Print the address, open no browser."""
+    no_browser: bool = False  # Print the address, open no browser.
 
     def run(self) -> None:
         folders = (self.folder,) if self.folder else (HERE, HERE / "notebooks")

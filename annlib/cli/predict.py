@@ -198,10 +198,8 @@ class Predict(TestOptions):
     """Images of any size and format, videos, folders of them, patterns such as 'day1/**/*.jpg'."""
     weights: str = "streets_ann"
     """Shipped weights, a file that `annlib train` or `annlib export` wrote, or a published row."""
-    out: Path = Path("predictions")
-    """Folder for the results."""
-    overwrite: bool = False
-    """Replace results that are there already."""
+    out: Path = Path("predictions")  # Folder for the results.
+    overwrite: bool = False  # Replace results that are there already.
 
     def run(self) -> None:
         """Files first, then weights, then one image after the other; failures are told last."""

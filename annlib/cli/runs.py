@@ -148,8 +148,7 @@ class Compare:
 
     runs: Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN RUN [...]")]
     """Two or more folders of runs, the one to compare with first."""
-    out: Path = Path("runs/comparison.png")
-    """The figure of the curves."""
+    out: Path = Path("runs/comparison.png")  # The figure of the curves.
 
     def run(self, root: Path) -> None:
         if len(self.runs) < 2:
@@ -165,8 +164,7 @@ class Compare:
 class Curve:
     """Draw loss, learning rate and validation mIoU of a run into its curve.png."""
 
-    folder: Annotated[Positional[Path], arg(metavar="RUN")]
-    """Folder of the run."""
+    folder: Annotated[Positional[Path], arg(metavar="RUN")]  # Folder of the run.
 
     def run(self, root: Path) -> None:
         run = named(self.folder, root)

@@ -49,10 +49,8 @@ class Train(common.OnDevice):
     """Folder with train/ and val/, each holding images/ and labels/. Balloon Town needs none."""
     classes: str | None = None
     """Name of a built-in class list (camvid), instead of a file classes.txt in the data folder."""
-    out: Path | None = None
-    """Folder of the run; runs/NAME-seedN if not given."""
-    iterations: int | None = None
-    """Steps, if not the experiment's own."""
+    out: Path | None = None  # Folder of the run; runs/NAME-seedN if not given.
+    iterations: int | None = None  # Steps, if not the experiment's own.
     minutes: float | None = None
     """Choose the steps so that training takes about this long on this machine."""
     seed: int | None = None
@@ -73,8 +71,7 @@ class Train(common.OnDevice):
     What it costs: docs/recipes.md."""
     score_every: int | None = None
     """Steps between two validations; published rows: a tenth of the steps."""
-    keep: int = 0
-    """How many validated checkpoints to keep, besides the last and the best."""
+    keep: int = 0  # How many validated checkpoints to keep, besides the last and the best.
     save_every: int | None = None
     """Steps between two checkpoints, 200 if not given: what a kill may cost."""
     patience: int | None = None
