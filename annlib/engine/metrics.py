@@ -2,16 +2,13 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from math import isnan
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from annlib.config import IGNORE_INDEX
-
-if TYPE_CHECKING:
-    from annlib.data.classes import DatasetSpec
-
+from annlib.data.classes import DatasetSpec
 
 SHARES = ("miou", "mean_accuracy", "pixel_accuracy")
 
@@ -207,7 +204,7 @@ def score_of(index: int, name: str, matrix: ConfusionMatrix) -> ImageScore:
 MOST_SHOWN = 20
 
 
-def worst_images(images: Sequence[ImageScore], spec: "DatasetSpec") -> str:
+def worst_images(images: Sequence[ImageScore], spec: DatasetSpec) -> str:
     """A Markdown page: the images of lowest mIoU, each with its most confused pair of classes."""
     scored = [image for image in images if image.miou is not None]
     rows = []

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from PIL import Image
@@ -25,9 +25,6 @@ from annlib.model.build import SHIPPED, load_model
 from annlib.model.checkpoint import Checkpoint, checksum, load
 from annlib.model.fused import fuse_for_inference
 
-if TYPE_CHECKING:
-    from annlib.engine.runtimes import ExportedNetwork
-
 WINDOW = 512, 1024  # of a network that does not say at which size it was tested
 
 
@@ -37,7 +34,7 @@ class Network(NamedTuple):
     name: str
     spec: DatasetSpec
     test: TestConfig
-    load: "Callable[[], ANN | Baseline | ExportedNetwork]"  # reads the weights, or fetches them
+    load: Callable[[], nn.Module]  # reads the weights, or fetches them: ANN, Baseline, or exported
     is_exported: bool = False
 
 

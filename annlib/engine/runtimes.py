@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,13 +16,11 @@ from torch import Tensor, nn
 from annlib.config import Format, ModelConfig, Runtime, from_json
 from annlib.data.io import MEAN, STD
 from annlib.engine.inference import Size, inference_of
+from annlib.engine.predictor import Network
 from annlib.files import need
 from annlib.model.ann import ANN, Logits, map_size
 from annlib.model.baselines import Baseline
 from annlib.model.fused import fuse_for_inference
-
-if TYPE_CHECKING:
-    from annlib.engine.predictor import Network
 
 SUFFIXES: dict[Format, str] = {"torch": ".pt2", "onnx": ".onnx", "openvino": ".xml"}
 RUNTIMES: dict[str, tuple[Runtime, ...]] = {  # what runs a file; the first unless another is named
@@ -172,7 +170,7 @@ def largest_difference(network: nn.Module, other: nn.Module, sizes: Iterable[Siz
     return found
 
 
-def export(network: "Network", path: Path, form: Format, size: Size | None = None) -> float:
+def export(network: Network, path: Path, form: Format, size: Size | None = None) -> float:
     """Writes the inference form of a network with its classes and test; path: of the file
 
     size: of all images; None: any, except for the head ppm, which gets that of the network's test.
@@ -182,7 +180,7 @@ def export(network: "Network", path: Path, form: Format, size: Size | None = Non
     if path.suffix != SUFFIXES[form] or path.exists():
         kind = FileExistsError if path.exists() else ValueError
         raise kind(f"{path}: name a new file that ends with {SUFFIXES[form]} (--out).")
-    if isinstance(model := network.load(), ExportedNetwork):
+    if not isinstance(model := network.load(), ANN | Baseline):
         raise ValueError(f"{network.name} is an exported file: export the weights it came from.")
     model = fuse_for_inference(model)
     if model.config.head == "ppm" and not (size := size or network.test.base_size):

@@ -5,13 +5,14 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import nn
 from torch.amp import GradScaler
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, Dataset, Subset
+from tqdm import tqdm
 
 from annlib.config import Experiment, RuntimeConfig, experiment_from
 from annlib.data.check import training_problem
@@ -29,9 +30,6 @@ from annlib.model.build import build_model
 from annlib.model.checkpoint import load, restore, save, write_atomically
 from annlib.model.fused import fuse_for_training
 from annlib.seeds import seeded
-
-if TYPE_CHECKING:
-    from tqdm import tqdm
 
 LOG_EVERY = 10  # steps between two points of a TensorBoard curve
 RECORD_EVERY = 20  # steps between two lines of history
@@ -183,7 +181,7 @@ class Trainer:
         save_every: int | None = None,
         patience: int | None = None,
         on_step: Callable[[Step], bool | None] | None = None,
-        bar: "tqdm | None" = None,
+        bar: tqdm | None = None,
     ) -> Scores | None:
         """Trains to the last step, or until on_step returns True in any process; saves the state.
 
