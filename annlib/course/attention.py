@@ -148,20 +148,24 @@ def projections_of(model: nn.Module, image: np.ndarray) -> dict[str, Projections
     layers = {f"{path} {at}": one for path, three in made.items() for at, one in enumerate(three)}
     found = capture_outputs(model, image, layers)
     return {
-        path: project(block, found[f"{path} 0"], found[f"{path} 1"], found[f"{path} 2"], size)
-        for path, block in blocks.items()
+        p: project(block, found[f"{p} 0"], found[f"{p} 1"], found.get(f"{p} 2"), size)
+        for p, block in blocks.items()
     }
 
 
 def project(
-    block: Block, query: Tensor, key: Tensor, value: Tensor, image_size: Size
+    block: Block, query: Tensor, key: Tensor, value: Tensor | None, image_size: Size
 ) -> Projections:
-    """The projections of a block from the outputs of its layers.  (1, C, h, w) each"""
+    """The projections of a block from the outputs of its layers.  (1, C, h, w) each
+
+    value: None where `fuse_for_training` has moved it behind the pooling
+    """
     scales = pool_scales_of(block)
     pooled = isinstance(block, AsymmetricAttention)
     pool = block.pool if pooled else partial(torch.flatten, start_dim=2)
     queries = query.float().flatten(2)[0].mT.cpu()
-    keys, values = (pool(one.float())[0].mT.cpu() for one in (key, value))  # (S, C), (S, Cv)
+    keys = pool(key.float())[0].mT.cpu()  # (S, C)
+    values = None if value is None else pool(value.float())[0].mT.cpu()  # (S, Cv)
     size = map_size(image_size)
     return Projections(queries, block.scale * keys, size, image_size, scales, values, block.scale)
 

@@ -412,7 +412,7 @@ display(widgets.attention_explorer({"ANN": street_net}, {"photo": photo}))
 # | 2 | [1. Semantic segmentation](01_semantic_segmentation.ipynb) | compute the scores of a segmentation | 80 |
 # | 3 | [2. Non-local attention](02_non_local_attention.ipynb) | build and train a non-local block (two sittings) | 105 |
 # | 4 | [3. The cost of attention](03_cost_of_attention.ipynb) | derive and measure its cost | 70 |
-# | 5 | [4. Pyramid pooling](04_pyramid_sampling.ipynb) | build the APNB | 105 |
+# | 5 | [4. Pyramid pooling](04_pyramid_sampling.ipynb) | build the APNB (two sittings) | 105 |
 # | 6 | [5. Asymmetric fusion](05_asymmetric_fusion.ipynb) | build the AFNB, and trace the whole network (two sittings) | 120 |
 # | 7 | [6. Training](06_training.ipynb) | write and debug the training | 100 |
 # | 8 | [7. Attention maps](07_attention_maps.ipynb) | test explanations of attention maps | 105 |

@@ -4,11 +4,14 @@
 # *Most keys repeat each other. Can every position attend to a few cell means instead?*
 #
 # - **Before:** lessons 2 and 3
-# - **Time:** 105 min: reading 35, exercises 65, running 5
+# - **Time:** 105 min: reading 35, exercises 65, running 5; two sittings,
+#   60 and 45 min
 # - **Runs in:** 35 s (quick), 35 s (learn), on 2 CPU cores
 # - **Needs:** CPU; no network
 #
 # ## After this lesson you can
+#
+# (1 to 3 belong to sitting 1, 4 belongs to sitting 2.)
 #
 # 1. write pyramid pooling and calculate its number of anchors ([Exercise 4.1](exercise:anchors))
 # 2. calculate which positions an anchor averages ([Exercise 4.2](exercise:cell))
@@ -46,7 +49,12 @@ lesson = open_lesson(mode, device, seed, data_root, experiment)
 predictions = Predictions()
 
 # %% [markdown]
-# ## Most keys are redundant
+# ## Sitting 1 of 2: pyramid pooling and the APNB
+#
+# In this sitting you write the pooling and the APNB, the first block of the paper. In sitting 2 you measure what pooling
+# costs a trained network.
+#
+# ### Most keys are redundant
 #
 # This is the network of lesson 2 again: every position of the feature map attends to all positions. The
 # ring marks the query position, on a house. On the left you see the keys to which it gives the largest
@@ -454,7 +462,14 @@ apnb_net = shipped_model("balloon_apnb").to(lesson.device)
 widgets.anchor_map(apnb_net, scene)
 
 # %% [markdown]
-# ## The effect on a trained network
+# **This is the end of sitting 1.** You have written the pooling and the APNB, and you know when nothing is lost. You can
+# stop here.
+#
+# ## Sitting 2 of 2: what pooling costs a trained network
+#
+# In this sitting you put anchors into a trained network, and test an explanation of what is lost. **After a break** start
+# here: run the first two code cells of the notebook (parameters and set-up), then the cells from here on. The cells of
+# sitting 1 are not needed.
 #
 # The network of **lesson 2** was trained with every position as a key. We load its weights into an APNB, without
 # retraining, and count the houses that it classifies correctly.
@@ -469,6 +484,10 @@ widgets.anchor_map(apnb_net, scene)
 guess_unretrained = 53  # solution
 
 # %%
+scene, N = make_scene(FIRST_VAL_SEED + 21), 16 * 24
+nonlocal_net, apnb_net = (
+    shipped_model(f"balloon_{head}").to(lesson.device) for head in ("nonlocal", "apnb")
+)
 scenes = [make_scene(FIRST_VAL_SEED + number) for number in range(20)]
 correct = {}
 for levels in [None, (1,), (3,), (6,), (8,), (1, 3, 6, 8), (12,)]:
@@ -690,6 +709,8 @@ lesson.claim("photo-finest", 100 * float(by_level[-1].sum()), within=3, unit="%"
 #
 # 1. Tick the box. Which surprise can you not yet explain to somebody else? Go back to its cell.
 # 2. Which prediction was correct, but for a wrong reason?
+#
+# (After a break, only the predictions of sitting 2 are listed.)
 
 # %%
 widgets.prediction_ledger(predictions)

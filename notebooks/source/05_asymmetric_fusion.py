@@ -736,8 +736,10 @@ for name in ("afnb", "apnb"):
 # opposite on their own data. In issue 12 of the authors' repository, AFNB and APNB together were much worse than the
 # APNB alone. An author pointed to the paper's Appendix C, on how the environment affects results, and asked for details.
 # In issue 16 a reader got worse results with the AFNB and without the APNB. An author answered that the AFNB alone may
-# work better with a batch norm after $W_O$, which did not help together with the APNB. So do not generalise from the
-# town: measure on your data, with several seeds.
+# work better with a batch norm after $W_O$, which did not help together with the APNB. Our own study on street photos
+# (CamVid, `docs/streets.md`) agrees: with a small backbone and random first weights, ANN was behind FCN in every seed.
+# The gap became smaller with longer training, but it did not close. So do not generalise from the town: measure on your
+# data, with several seeds.
 #
 # **Other implementations.** annlib follows MMSegmentation, whose weights are released in several sizes. The mathematics
 # of both blocks is the same in the authors' code.

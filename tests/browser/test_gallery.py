@@ -77,6 +77,12 @@ def test_a_photo_is_attended_and_another_file_is_refused(gallery: Lab, tmp_path:
     assert "inpainted" in widget.get_by_label("image", exact=True).input_value()
 
 
+def test_each_explorer_has_its_own_choice_of_query_or_key(gallery: Lab) -> None:
+    radios = ".annlib-attention .steps input[type=radio]"
+    names = gallery.page.eval_on_selector_all(radios, "all => all.map(one => one.name)")
+    assert len(names) > 4 and len(set(names)) == len(names) // 2
+
+
 def test_widgets_on_one_page_leave_each_other_alone(gallery: Lab) -> None:
     (used,) = chosen("attention_explorer")
     others = ("anchor_map", "two_maps", "folding_cost")

@@ -7,7 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from annlib.course.attention import attention_of, entropy, predict_labels, projections_of
+from annlib.course.attention import (
+    attention_blocks,
+    attention_of,
+    entropy,
+    predict_labels,
+    projections_of,
+)
 from annlib.course.interventions import (
     WAYS,
     Damage,
@@ -142,6 +148,19 @@ def test_weights_are_those_of_the_network(head: str, form: Callable) -> None:
     assert theirs.keys() == ours.keys()
     for path, attention in theirs.items():
         torch.testing.assert_close(ours[path].attention().weights, attention.weights)
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_weights_times_values_are_the_context_that_the_network_projects(head: str) -> None:
+    torch.manual_seed(0)
+    model, contexts = build_model(town(head).model).eval(), {}
+    for path, block in attention_blocks(model).items():
+        block.to_output.register_forward_pre_hook(
+            lambda _, given, path=path: contexts.update({path: given[0][0].flatten(1).mT})
+        )
+    for path, ours in projections_of(model, SCENE.image).items():
+        made = ours.attention().weights @ ours.values
+        torch.testing.assert_close(made, contexts[path], atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("levels", [(8,), (1, 6), (3, 6, 8)])

@@ -14,6 +14,7 @@ from annlib.course.plots.attention import say_place
 from annlib.course.plots.scenes import say_attention
 from annlib.course.widgets.base import module
 from annlib.course.widgets.explorer import AttentionExplorer, PixelPicker
+from annlib.course.widgets.scenes import PaintGrid
 from annlib.data.balloon_town.layout import CLASS_NAMES
 
 NODE = compute_driver_executable()[0]  # the browser's language without a browser
@@ -175,7 +176,7 @@ def test_steps_lead_from_query_and_key_to_the_output_of_the_matrix_product(case:
     assert steps["parts"][index] == pytest.approx(found["weight"] * found["value"], abs=1e-5)
 
 
-@pytest.mark.parametrize("widget", [AttentionExplorer, PixelPicker])
+@pytest.mark.parametrize("widget", [AttentionExplorer, PixelPicker, PaintGrid])
 def test_joined_files_are_one_module_that_loads(widget: type, tmp_path: Path) -> None:
     joined = tmp_path / "widget.mjs"
     joined.write_text(str(widget._esm), encoding="utf-8")

@@ -85,7 +85,7 @@ function drawCells({ canvas, context }, view, found) {
       context.strokeRect(left, top, width, height);
     }
   }
-  labelCells(canvas, context, view, found, most);
+  labelCells(canvas, context, view, found);
 }
 
 function boxOn(canvas, view, { top, left, bottom, right }) {
@@ -99,7 +99,8 @@ function boxOn(canvas, view, { top, left, bottom, right }) {
 }
 
 // The weight in the middle of each cell that counts, unless a stronger one is written there.
-function labelCells(canvas, context, view, found, most) {
+function labelCells(canvas, context, view, found) {
+  const most = found.weights[found.strongest[0]];
   context.font = "bold 17px sans-serif";
   context.textAlign = "center";
   context.textBaseline = "middle";

@@ -19,7 +19,7 @@ class Explorer {
     this.facts = element("div", { class: "facts" });
     this.panelsBox = element("div", { class: "panels" });
     this.note = element("p", { class: "note", role: "status" });
-    [this.id, this.moved, this.steps] = [model.model_id ?? "page", QUERY, model.get("steps")];
+    [this.moved, this.steps] = [QUERY, model.get("steps")];
     this.stepsBox = makeSteps(this);
     root.append(this.controls, this.panelsBox, this.under, this.sentence, this.stepsBox.root, this.facts);
     root.append(fileButtons(this), this.note, this.teller.region);
@@ -178,6 +178,7 @@ class Explorer {
     const steps = (this.found.steps = stepsOf(this));
     const marked = view.query_map ? [right] : this.beside === MAP ? [left, right] : [left];
     if (steps) for (const stage of marked) drawKey(stage, view, steps.cell, x, y);
+    if (steps && view.levels) labelCells(marked[0].canvas, marked[0].context, view, found); // above the line
     const other = this.beside !== MAP && this.viewOf(this.beside);
     this.other = other && this.look(other);
     if (other) drawAttention(right, subject, other, this.other, x, y);

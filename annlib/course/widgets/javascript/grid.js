@@ -12,7 +12,7 @@ class Grid {
     this.table = element("table", { role: "grid", tabIndex: 0, "aria-label": `Prediction, ${size}. ${keys}` });
     this.table.append(element("caption", {}, "Prediction: paint here (x: incorrect)"));
     this.cells = model.get("rows").map((row, y) => {
-      const cells = [...row].map((_, x) => element("td", { role: "gridcell", id: `${model.model_id}-${y}-${x}` }));
+      const cells = [...row].map((_, x) => element("td", { role: "gridcell", id: unique() }));
       this.table.append(element("tr", { role: "row" }, ...cells));
       return cells;
     });
@@ -66,7 +66,7 @@ class Grid {
         const letter = rows[y][x], label = truth[y][x];
         const [name, colour, ink] = classes.get(letter), labelled = classes.get(label)?.[0];
         const wrong = labelled && letter !== label;
-        cell.textContent = letter + (wrong ? " x" : "");
+        cell.textContent = letter + (wrong ? " x" : labelled ? "" : " (255)");
         cell.style.background = colour;
         cell.style.color = ink;
         cell.classList.toggle("active", this.at[0] === y && this.at[1] === x);

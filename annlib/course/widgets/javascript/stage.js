@@ -11,6 +11,7 @@ const element = (tag, attributes = {}, ...children) => {
   return made;
 };
 
+const unique = () => `annlib-${Math.random().toString(36).slice(2)}`; // an id, or the name of a group
 const clamp = (value, last) => Math.min(last, Math.max(0, value));
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 const WIDTH = 576; // canvas pixels that an image is drawn with, about

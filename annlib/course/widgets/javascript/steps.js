@@ -120,8 +120,9 @@ function saySteps(view, steps) {
 
 // The part of the page with the steps; `show` fills it.
 function makeSteps(explorer) {
+  const group = unique();
   const radio = (value) => {
-    const input = element("input", { type: "radio", name: `moves-${explorer.id}`, value, checked: value === QUERY });
+    const input = element("input", { type: "radio", name: group, value, checked: value === QUERY });
     input.addEventListener("change", () => explorer.move(value));
     return element("label", {}, input, ` ${value}`);
   };
