@@ -4,6 +4,7 @@
 # make test-all the same, and what takes longer: benchmarks, every try, a class of 300
 # make faults   kills, full disks, hostile files, each many times: a table fault x tries x survived x lost
 # make audit    look the locked versions up among those with known vulnerabilities (needs a network)
+# make types    check the types of the public modules with pyright
 # make versions the fast tests with the lowest and the newest allowed versions: PYTHONS='python3.12 ...'
 # make lessons  rebuild the notebooks from notebooks/source/, and the rubric's table
 # make site     write the project's site into build/site: lessons, reference, results, interface
@@ -26,7 +27,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist loadfile
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check \
 	$(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
-.PHONY: help course lab test test-all faults audit versions lessons site release lock chromium bubblewrap clean
+.PHONY: help course lab test test-all faults audit types versions lessons site release lock chromium bubblewrap clean
 help:
 	@sed -n 's/^# \{0,1\}//p;/^$$/q' Makefile
 
@@ -86,6 +87,12 @@ versions: $(READY)
 	$(BIN)/python -m venv .venv/uv
 	.venv/uv/bin/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9'
 	PATH=$(CURDIR)/.venv/uv/bin:$$PATH OMP_NUM_THREADS=1 $(BIN)/python -m tools.versions --python $(PYTHONS)
+
+# In an environment of its own: pyright brings Node, 200 MB.
+types: $(READY)
+	$(BIN)/python -m venv .venv/types
+	.venv/types/bin/python -m pip install --quiet --disable-pip-version-check 'pyright[nodejs]>=1.1.400'
+	.venv/types/bin/pyright --pythonpath $(BIN)/python
 
 # Browser tests need a Chromium. Debian's is installed where that is allowed; elsewhere they say so.
 chromium:

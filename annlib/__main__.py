@@ -11,16 +11,7 @@ from annlib import __version__
 from annlib.cli.common import exit_codes, parse
 
 TABLES = Path(__file__).with_name("cli").joinpath("commands.toml").read_text(encoding="utf-8")
-COMMANDS, SUCCESSORS = tomllib.loads(TABLES).values()
-HELP = """\
-usage: annlib COMMAND [OPTIONS]
-
-Asymmetric Non-local Neural Networks for semantic segmentation.
-
-{commands}
-
-annlib COMMAND --help shows the options of a command and an example.
-To begin: annlib train balloon_ann --iterations 100"""
+HELP, COMMANDS, SUCCESSORS = tomllib.loads(TABLES).values()
 
 
 def read_command(words: list[str]) -> Any:

@@ -3,9 +3,9 @@
 import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from math import inf, isfinite
-from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from math import inf
+from types import NoneType
+from typing import Any, Literal, cast, get_args, get_origin, get_type_hints
 
 IGNORE_INDEX = 255  # label of a pixel that counts neither in the loss nor in a score
 
@@ -14,6 +14,8 @@ WITHOUT = {"pool_scales": ("nonlocal", "fcn")}  # heads that do not use a settin
 WITHOUT |= dict.fromkeys(("key_channels", "value_channels"), ("ppm", "fcn"))
 Precision = Literal["fp32", "bf16", "fp16"]
 Stem = Literal["deep", "plain"]
+Format = Literal["torch", "onnx", "openvino"]  # of an exported network
+Runtime = Literal["torch", "onnxruntime", "openvino"]  # what runs one
 
 
 @dataclass(frozen=True)
@@ -130,7 +132,7 @@ def with_tuples(value: Any) -> Any:
     return tuple(map(with_tuples, value)) if isinstance(value, list) else value
 
 
-def fits(value: object, kind: Any) -> bool:
+def fits(value: Any, kind: Any) -> bool:
     """Whether a value is of the type, finite if it is a number, and not longer than 1000 items."""
     parts = get_args(kind)
     if get_origin(kind) is Literal:
@@ -147,25 +149,17 @@ def fits(value: object, kind: Any) -> bool:
 
 
 def typed(value: Any, hint: Any) -> Any:
-    """A value of TOML as a field of that type has it. Raises ValueError, or TypeError."""
-    options = get_args(hint)
-    if get_origin(hint) is Literal:
-        if value in options:
-            return value
-    elif get_origin(hint) in (Union, UnionType):
-        if value == "none" and NoneType in options:
-            return None
-        return typed(value, next(option for option in options if option is not NoneType))
-    elif get_origin(hint) is tuple:
-        parts = value if isinstance(value, list) else [value]
-        if options[-1] is Ellipsis or len(parts) == len(options):
-            return tuple(typed(part, options[0]) for part in parts)
-    elif hint is float:
-        if type(value) in (int, float) and isfinite(value) and value >= 0:
-            return float(value)
-    elif type(value) is hint and (hint is not int or value >= 0):
-        return value
-    raise ValueError(getattr(hint, "__name__", hint) if not options else hint)
+    """A value of TOML as a field of that type has it. Raises ValueError, also below 0."""
+    options = [part for part in get_args(hint) if part is not NoneType]
+    if NoneType in get_args(hint):
+        return None if value == "none" else typed(value, options[0])
+    value = with_tuples([value] if get_origin(hint) is tuple and type(value) is not list else value)
+    numbers = [one for one in (value if type(value) is tuple else [value]) if type(one) is not str]
+    if not fits(value, hint) or any(one < 0 for one in numbers):
+        raise ValueError(getattr(hint, "__name__", hint) if not options else hint)
+    if hint is float:
+        return float(cast(float, value))
+    return tuple(map(float, value)) if float in options else value
 
 
 def with_settings(experiment: Experiment, settings: Iterable[str]) -> Experiment:
@@ -201,7 +195,7 @@ def with_tables(experiment: Experiment, tables: dict[str, Any], place: str) -> E
                 raise ValueError(f"{place}: model.num_classes comes from the class list.")
             try:
                 changed[name] = typed(value, hints[name])
-            except (ValueError, TypeError) as error:
+            except ValueError as error:
                 raise ValueError(
                     f"{place}: {part}.{name} is {value!r}, but has to be {error} and not "
                     f"negative, such as {getattr(before, name)!r}."

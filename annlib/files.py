@@ -5,9 +5,11 @@ import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import ModuleType
 from typing import Any
 
 
@@ -25,6 +27,14 @@ def read_json(path: Path) -> Any:
         raise ValueError(
             f"{path} is not JSON: {error}. (A frequent cause: a comma after the last entry.)"
         ) from error
+
+
+def need(package: str, what: str, remedy: str) -> ModuleType:
+    """An optional package. Raises ValueError where it is missing.  what: it is, and is for"""
+    try:
+        return import_module(package)
+    except ModuleNotFoundError as error:
+        raise ValueError(f"{what} is not installed: {remedy}") from error
 
 
 def first_bytes(path: Path) -> bytes:

@@ -35,10 +35,11 @@ class Published:
     @property
     def name_1x(self) -> str:
         """In the reference since release 1.0."""
-        data, (height, width) = self.experiment.data, self.experiment.data.crop_size
+        data = self.experiment.data
+        size = "x".join(map(str, data.crop_size or ()))
         return (
             f"ann_r{self.experiment.model.depth}-d8_{self.num_gpus}xb{self.batch_per_gpu}-"
-            f"{self.experiment.train.iterations // 1000}k_{data.dataset}-{height}x{width}"
+            f"{self.experiment.train.iterations // 1000}k_{data.dataset}-{size}"
         )
 
     @property
@@ -77,7 +78,7 @@ SETTINGS = {  # number of classes, crop, base size, batch
 }
 
 
-def row(setting: str, depth: int, iterations: int, *facts: float | str | None) -> Published:
+def row(setting: str, depth: int, iterations: int, *facts: Any) -> Published:
     num_classes, crop, base, batch = SETTINGS[setting]
     data, _, slide = setting.partition(", ")
     whole = TestConfig(base_size=base)

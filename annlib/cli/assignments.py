@@ -30,8 +30,7 @@ class Release:
 
     assignment: Annotated[Positional[str], arg(metavar="ASSIGNMENT")]
     """A1, A2, A3, or the folder of an assignment of your own."""
-    out: Path = Path("build/assignments")
-    """Folder of the zip."""
+    out: Path = Path("build/assignments")  # Folder of the zip.
     points: Path | None = None
     """TOML file with points and rules for lateness, as `annlib grade` takes it."""
 
@@ -47,8 +46,7 @@ class Export:
 
     assignment: Annotated[Positional[str], arg(metavar="ASSIGNMENT")]
     """A1, A2, A3, or the folder of an assignment of your own."""
-    out: Path = Path("build/nbgrader/source")
-    """Folder `source` of nbgrader's course."""
+    out: Path = Path("build/nbgrader/source")  # Folder `source` of nbgrader's course.
 
     def run(self) -> None:
         from annlib.grader.release import export
@@ -62,8 +60,7 @@ class New:
 
     name: Annotated[Positional[str], arg(metavar="NAME")]
     """Such as A4; it becomes the name of the notebook."""
-    out: Path = Path()
-    """Where the folder NAME is made."""
+    out: Path = Path()  # Where the folder NAME is made.
 
     def run(self) -> None:
         from annlib.grader.own import make
@@ -88,10 +85,8 @@ class Grade:
     """A1, A2, A3, or the folder of an assignment of your own."""
     submissions: Annotated[Positional[Path], arg(metavar="SUBMISSIONS")]
     """Folder with NAME.ipynb, NAME.zip, NAME.py or a folder NAME for each student."""
-    out: Path | None = None
-    """Folder of grades.csv, feedback and report; else build/grades/NAME."""
-    jobs: int = 2
-    """Submissions at a time; each takes a core and up to 4 GiB."""
+    out: Path | None = None  # Folder of grades.csv, feedback and report; else build/grades/NAME.
+    jobs: int = 2  # Submissions at a time; each takes a core and up to 4 GiB.
     seed: int | None = None
     """Seed of the numbers in hidden tests; unless given, it is drawn and kept in the folder."""
     roster: Path | None = None
@@ -106,10 +101,8 @@ class Grade:
     """Minutes late that cost no points; 0 unless points.toml says otherwise."""
     requests: Path | None = None
     """CSV with lines `student,task,reason`: work that students ask to have graded again."""
-    points: Path | None = None
-    """TOML file with points of tasks, checks and criteria."""
-    anonymous: bool = False
-    """Codes instead of names in answers.html and by_hand.csv."""
+    points: Path | None = None  # TOML file with points of tasks, checks and criteria.
+    anonymous: bool = False  # Codes instead of names in answers.html and by_hand.csv.
     unsafe: bool = False
     """Go on without bubblewrap: submissions can then read and delete your files."""
     as_user: str | None = None

@@ -8,15 +8,18 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import replace
+from dataclasses import dataclass
 from textwrap import fill
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Literal
 
+from annlib.config import Precision, Runtime, TestConfig
+
 if TYPE_CHECKING:
     import torch
 
-    from annlib.config import Experiment, RuntimeConfig, TestConfig
+    from annlib.config import Experiment, RuntimeConfig
+    from annlib.engine.predictor import Network
 
 Device = Literal["auto", "cpu", "cuda"]
 BaseSize = tuple[int, int] | Literal["none"] | None  # None: the network's own
@@ -107,22 +110,61 @@ def use_threads(threads: int | None) -> None:
         torch.set_num_threads(threads)
 
 
-def changed_test(test: "TestConfig", options: Any) -> "TestConfig":
-    """A network's test with what a command's options say: base_size, mode, window and so on."""
-    mode, base_size = options.mode or test.mode, options.base_size or test.base_size
-    if mode == "whole" and (options.window or options.stride):
-        raise ValueError("--window and --stride say how windows slide: add --mode slide.")
-    if base_size and base_size != "none" and min(base_size) < 1:
-        raise ValueError(f"--base-size is {base_size}: give height and width, 1 or more each.")
-    return replace(
-        test,
-        mode=mode,
-        base_size=None if base_size == "none" else base_size,
-        window=(options.window or test.window) if mode == "slide" else None,
-        stride=(options.stride or test.stride) if mode == "slide" else None,
-        scales=options.scales or test.scales,
-        flip=options.flip or test.flip,
-    )
+@dataclass(frozen=True, kw_only=True)
+class OnDevice:
+    """On what a network runs."""
+
+    device: Device = "auto"  # auto takes a GPU if there is one.
+    threads: int | None = None
+    """CPU threads of one operation; with other work on the machine, fewer are faster."""
+    precision: Precision = "fp32"
+    """Of convolutions and products; with bf16 and fp16 most feature maps take 2 bytes a number."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TestOptions(OnDevice):
+    """How a network is tested, and on what it runs."""
+
+    base_size: BaseSize = None
+    """Height and width of the box to scale into; none keeps the size of each image."""
+    mode: Literal["whole", "slide"] | None = None
+    """The whole image, or window by window, whatever its size."""
+    window: tuple[int, int] | None = None
+    """Height and width of the windows, with --mode slide; the reference: 769 769."""
+    stride: tuple[int, int] | None = None
+    """From one window to the next, with --mode slide; the reference: 513 513."""
+    scales: tuple[float, ...] | None = None
+    """Mean over copies of these sizes, relative to the base size."""
+    flip: bool = False  # Mean over each image and its mirror image.
+    runtime: Runtime | None = None
+    """What runs a file that `annlib export` wrote, on the CPU; by its suffix if not given."""
+
+    def find(self, what: str) -> "tuple[Network, torch.device]":
+        """The network of that name or file, and where it runs."""
+        from annlib.engine.inference import choose_device
+        from annlib.engine.predictor import find_network
+
+        use_threads(self.threads)
+        network = find_network(what, self.runtime)
+        if network.is_exported and (self.precision != "fp32" or self.device == "cuda"):
+            raise ValueError(
+                f"{what} runs on the CPU, in the precision that it was exported in: leave out "
+                "--precision and --device."
+            )
+        return network, choose_device("cpu" if network.is_exported else self.device)
+
+    def changed(self, test: TestConfig) -> TestConfig:
+        """A network's test with what these options say."""
+        mode, base_size = self.mode or test.mode, self.base_size or test.base_size
+        is_sliding = mode == "slide"
+        if not is_sliding and (self.window or self.stride):
+            raise ValueError("--window and --stride say how windows slide: add --mode slide.")
+        if base_size and base_size != "none" and min(base_size) < 1:
+            raise ValueError(f"--base-size is {base_size}: give height and width, 1 or more each.")
+        window, stride = self.window or test.window, self.stride or test.stride
+        options = {"window": window, "stride": stride} if is_sliding else {}
+        options |= {"scales": self.scales or test.scales, "flip": self.flip or test.flip}
+        return TestConfig(mode, base_size=None if base_size == "none" else base_size, **options)
 
 
 def able(compute: "RuntimeConfig", device: "torch.device") -> "RuntimeConfig":

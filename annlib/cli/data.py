@@ -19,10 +19,8 @@ class Check:
 
     name: Positional[Literal["cityscapes", "ade20k", "voc12aug", "camvid", "folder"]]
     """`folder` is one of your own, with a classes.txt."""
-    root: Positional[Path]
-    """Its folder."""
-    out: Path = Path("check")
-    """Folder for the contact sheets."""
+    root: Positional[Path]  # Its folder.
+    out: Path = Path("check")  # Folder for the contact sheets.
     sample: int | None = None
     """Open only so many pairs of each split, evenly spaced; all if not given."""
 
@@ -30,6 +28,7 @@ class Check:
         from tqdm import tqdm
 
         from annlib.data import check
+        from annlib.data.annotations import recognise
         from annlib.data.datasets import is_one_part, spec_of
         from annlib.data.folders import locate
 
@@ -40,7 +39,11 @@ class Check:
             if self.name == "folder" and locate(self.root, "folder") is None:
                 raise FileNotFoundError(f"{self.root} holds neither train/images nor images.")
         except FileNotFoundError as error:
-            raise FileNotFoundError(f"{error}{check.converter(self.root)}") from error
+            found, hint = recognise(self.root) if self.root.is_dir() else None, ""
+            if found:
+                hint = f" It holds {found.form}: `annlib data convert {self.root} NEW_FOLDER` makes"
+                hint += " a data set of it."
+            raise FileNotFoundError(f"{error}{hint}") from error
         whole = spec.layout == "folder" and is_one_part(self.root, "train")
         checked, bar = [], partial(tqdm, unit="pair", leave=False)
         for split in ("",) if whole else ("train", "val"):
@@ -72,10 +75,8 @@ class Prepare:
     prints what you have to download first. After an interruption the same command continues.
     """
 
-    name: Positional[Literal["camvid", "cityscapes", "ade20k", "voc12aug"]]
-    """Which."""
-    root: Positional[Path]
-    """Its folder, which may be new."""
+    name: Positional[Literal["camvid", "cityscapes", "ade20k", "voc12aug"]]  # Which.
+    root: Positional[Path]  # Its folder, which may be new.
     source: Annotated[Path | None, arg(name="from")] = None
     """For camvid: a folder that holds it already. Its files are verified and copied."""
 
@@ -95,18 +96,13 @@ class Mimic:
     Use it to try commands before you have the real data. Scores on it mean nothing.
     """
 
-    name: Positional[Literal["cityscapes", "ade20k", "voc12aug"]]
-    """Which."""
-    root: Positional[Path]
-    """An empty or new folder."""
-    train: int = 8
-    """Images in the training split."""
-    val: int = 4
-    """Images in the validation split."""
+    name: Positional[Literal["cityscapes", "ade20k", "voc12aug"]]  # Which.
+    root: Positional[Path]  # An empty or new folder.
+    train: int = 8  # Images in the training split.
+    val: int = 4  # Images in the validation split.
     size: tuple[int, int] | None = None
     """Height and width, if not those of the real data set (1024 2048, about 500 650, 375 500)."""
-    seed: int = 0
-    """The same seed gives the same images."""
+    seed: int = 0  # The same seed gives the same images.
     originals: bool = False
     """VOC 2012 and SBD as they are published (needs scipy), not SegmentationClassAug."""
 
@@ -121,12 +117,9 @@ class Mimic:
 class Scenes:
     """Write scenes of Balloon Town with their labels into a new folder."""
 
-    folder: Positional[Path]
-    """Gets images/, labels/ and classes.txt. Must be empty or new."""
-    count: int = 16
-    """How many scenes."""
-    first_seed: int = 0
-    """Seed of the first scene, raised by one for each further scene."""
+    folder: Positional[Path]  # Gets images/, labels/ and classes.txt. Must be empty or new.
+    count: int = 16  # How many scenes.
+    first_seed: int = 0  # Seed of the first scene, raised by one for each further scene.
 
     def run(self) -> None:
         from annlib.data.balloon_town.dataset import write_scenes
@@ -148,20 +141,14 @@ class Convert:
 
     source: Annotated[Positional[Path], arg(name="from")]
     """The folder as it is. Nothing in it changes."""
-    target: Annotated[Positional[Path], arg(name="to")]
-    """A new or empty folder."""
+    target: Annotated[Positional[Path], arg(name="to")]  # A new or empty folder.
     classes: str | None = None
     """File with lines `name` or `name red green blue`, or a built-in list such as camvid."""
-    ignore: tuple[str, ...] = ()
-    """Classes that do not count, for example void."""
-    ignore_unknown: bool = False
-    """Values and colours that the class list lacks do not count."""
-    shift: int = 0
-    """Added to label values, for example -1 for labels that begin at 1."""
-    val_share: float = 0.2
-    """Share of the images for val, if the data are not divided."""
-    seed: int = 0
-    """Of the division."""
+    ignore: tuple[str, ...] = ()  # Classes that do not count, for example void.
+    ignore_unknown: bool = False  # Values and colours that the class list lacks do not count.
+    shift: int = 0  # Added to label values, for example -1 for labels that begin at 1.
+    val_share: float = 0.2  # Share of the images for val, if the data are not divided.
+    seed: int = 0  # Of the division.
 
     def run(self) -> None:
         from annlib.data.convert import convert

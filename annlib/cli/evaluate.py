@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from tyro.conf import Positional
 
-from annlib.cli.common import BaseSize, Device, changed_test, interruptible, message_of, use_threads
-from annlib.config import Precision
+from annlib.cli.common import TestOptions, interruptible, message_of
 
 if TYPE_CHECKING:
     from annlib.data.classes import DatasetSpec
@@ -73,7 +72,7 @@ def check_folder_classes(spec: "DatasetSpec", root: Path | None) -> None:
 
 
 @dataclass(frozen=True)
-class Evaluate:
+class Evaluate(TestOptions):
     """Score a network: IoU and accuracy of every class, mIoU, mAcc and aAcc.
 
     It is tested as its experiment says, unless an option says otherwise. With --out nothing is
@@ -82,39 +81,17 @@ class Evaluate:
     """
 
     network: Positional[str]
-    """A .safetensors file that `annlib train` wrote, or the name of a published row."""
-    data: Path | None = None
-    """Folder of the data set. Balloon Town needs none."""
+    """A file that `annlib train` or `annlib export` wrote, or the name of a published row."""
+    data: Path | None = None  # Folder of the data set. Balloon Town needs none.
     split: Literal["train", "val", "test"] = "val"
     """Which split of the data. Choices are made on val; test is for the final score only."""
-    base_size: BaseSize = None
-    """Height and width of the box to scale into; none keeps the size of each image."""
-    mode: Literal["whole", "slide"] | None = None
-    """The whole image, or window by window."""
-    window: tuple[int, int] | None = None
-    """Height and width of the windows; the reference: 769 769."""
-    stride: tuple[int, int] | None = None
-    """From one window to the next; the reference: 513 513."""
-    scales: tuple[float, ...] | None = None
-    """Mean over copies of these sizes, relative to the test size."""
-    multi_scale: bool = False
-    """The six scales of the published ms+flip column: 0.5 to 1.75."""
-    flip: bool = False
-    """Mean over each image and its mirror image."""
-    precision: Precision = "fp32"
-    """Of convolutions and products."""
+    multi_scale: bool = False  # The six scales of the published ms+flip column: 0.5 to 1.75.
     out: Path | None = None
     """Folder for the score of each image, the worst of them, and what is needed to go on."""
     save_pictures: bool = False
     """Also write the predictions there: as colours, and as label files for a benchmark's server."""
-    json: Path | None = None
-    """File for the scores."""
-    device: Device = "auto"
-    """auto takes a GPU if there is one."""
-    threads: int | None = None
-    """CPU threads of one operation."""
-    workers: int = 0
-    """Processes that read images beside the prediction."""
+    json: Path | None = None  # File for the scores.
+    workers: int = 0  # Processes that read images beside the prediction.
 
     def run(self) -> None:
         """Data before weights: a missing folder is reported before anything is downloaded."""
@@ -123,18 +100,17 @@ class Evaluate:
         from annlib.data.datasets import labelled
         from annlib.engine.distributed import init_distributed, is_main
         from annlib.engine.evaluate import Evaluation
-        from annlib.engine.inference import MULTI_SCALE, check_test, choose_device
+        from annlib.engine.inference import MULTI_SCALE, check_test
         from annlib.engine.metrics import score_table
-        from annlib.engine.predictor import find_network, segmenter
+        from annlib.engine.predictor import segmenter
         from annlib.engine.results import to_json
         from annlib.model.checkpoint import write_atomically
 
-        use_threads(self.threads)
-        with init_distributed(choose_device(self.device)) as device:
-            network = find_network(self.network)
+        network, device = self.find(self.network)
+        with init_distributed(device) as device:
             if self.multi_scale and self.scales:
                 raise ValueError("Give --scales or --multi-scale, which stands for six, not both.")
-            test = changed_test(network.test, self)
+            test = self.changed(network.test)
             if self.multi_scale:
                 test = replace(test, scales=MULTI_SCALE)
             check_test(test)

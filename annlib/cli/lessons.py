@@ -17,17 +17,6 @@ from annlib.files import IS_CHECKOUT, PACKAGE, PROJECT, all_or_nothing
 HERE, FIRST = Path(), "00_start_here.ipynb"
 NOT_HANDED_OUT = ("source", "solutions", "teaching", "rubric.json", "README.md", "RUBRIC.md")
 NOT_HANDED_OUT += ("*.saved-*", ".*")
-README = """\
-# The course of annlib {version}
-
-Open JupyterLab in this folder, at the first lesson:
-
-    annlib lab
-
-{lessons}
-
-`annlib sweep jobs/heads_and_seeds.json` runs a notebook for each combination of a grid.
-"""
 
 
 @dataclass(frozen=True)
@@ -52,18 +41,12 @@ class Run:
     """Numbers or names, such as 04; all if none is given."""
     mode: Literal["quick", "learn", "full"] = "quick"
     """How long the lessons train: quick for tests, learn for a laptop, full for a GPU."""
-    device: str = "auto"
-    """auto takes a GPU if there is one; else cpu, cuda or cuda:N."""
-    seed: int = 0
-    """Of everything random in the lessons."""
-    data_root: str = ""
-    """Folder of real data, for the lessons that use it."""
-    experiment: str = ""
-    """What to train or to score, by the name that `annlib list` shows."""
-    jobs: int = 2
-    """Notebooks at a time."""
-    out: Path = Path("build/course")
-    """Folder of the executed notebooks and of index.html."""
+    device: str = "auto"  # auto takes a GPU if there is one; else cpu, cuda or cuda:N.
+    seed: int = 0  # Of everything random in the lessons.
+    data_root: str = ""  # Folder of real data, for the lessons that use it.
+    experiment: str = ""  # What to train or to score, by the name that `annlib list` shows.
+    jobs: int = 2  # Notebooks at a time.
+    out: Path = Path("build/course")  # Folder of the executed notebooks and of index.html.
     resume: bool = False
     """Skip lessons that succeeded before with the same parameters in the same folder."""
     record: bool = False
@@ -99,12 +82,9 @@ class Slides:
     Page Down and Page Up turn the pages; printing gives a page for each slide, two for a long one.
     """
 
-    lesson: Positional[str]
-    """Number or name, such as 04."""
-    executed: Path = Path("build/course")
-    """The folder that `annlib lessons run` wrote."""
-    out: Path = Path("build/slides")
-    """Folder of the slides."""
+    lesson: Positional[str]  # Number or name, such as 04.
+    executed: Path = Path("build/course")  # The folder that `annlib lessons run` wrote.
+    out: Path = Path("build/slides")  # Folder of the slides.
 
     def run(self) -> None:
         from annlib.course.running.release import chosen, write_slides
@@ -125,10 +105,8 @@ class Slides:
 class Course:
     """Write the lessons to fill in, and the grids for annlib sweep, into a new folder."""
 
-    folder: Annotated[Path, Positional]
-    """A new or empty folder."""
-    solutions: bool = False
-    """For teachers: the solved notebooks, too, in the folder solutions."""
+    folder: Annotated[Path, Positional]  # A new or empty folder.
+    solutions: bool = False  # For teachers: the solved notebooks, too, in the folder solutions.
 
     def run(self) -> None:
         from annlib import __version__
@@ -143,7 +121,8 @@ class Course:
             for one in sorted(folder.glob("*.ipynb")):
                 head = "".join(json.loads(one.read_bytes())["cells"][0]["source"])
                 lines.append(f"- [{head.splitlines()[0].lstrip('# ')}]({one.name})")
-            text = README.format(version=__version__, lessons="\n".join(lines))
+            text = Path(__file__).with_name("course.md").read_text(encoding="utf-8")
+            text = text.format(version=__version__, lessons="\n".join(lines))
             (folder / "README.md").write_text(text, encoding="utf-8")
         print(f"{len(lines)} lessons in {self.folder}. To begin: annlib lab {self.folder}")
 
@@ -154,8 +133,7 @@ class Lab:
 
     folder: Annotated[Path | None, Positional] = None
     """Folder of the lessons; without one, this folder or its folder notebooks."""
-    no_browser: bool = False
-    """Print the address, open no browser."""
+    no_browser: bool = False  # Print the address, open no browser.
 
     def run(self) -> None:
         folders = (self.folder,) if self.folder else (HERE, HERE / "notebooks")

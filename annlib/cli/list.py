@@ -17,8 +17,7 @@ The names of its release 1.x are understood, too, for example {name_1x}."""
 class ListExperiments:
     """List every experiment that has a name: laptop-sized ones and the 16 published rows."""
 
-    json: bool = False
-    """All facts about all of them as JSON, for programs."""
+    json: bool = False  # All facts about all of them as JSON, for programs.
 
     def run(self) -> None:
         from annlib.engine.metrics import table

@@ -8,12 +8,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from tyro.conf import Positional
 
-from annlib.cli.common import BaseSize, Device, changed_test, message_of
-from annlib.config import Precision
+from annlib.cli.common import TestOptions, message_of
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -189,7 +188,7 @@ def segment_video(
 
 
 @dataclass(frozen=True)
-class Predict:
+class Predict(TestOptions):
     """Segment images and videos: overlay with legend, colours, label map, shares of each class.
 
     Without --weights it uses streets_ann, a small network trained on CamVid: 11 classes of a
@@ -201,38 +200,20 @@ class Predict:
     images: Positional[tuple[str, ...]]
     """Images of any size and format, videos, folders of them, patterns such as 'day1/**/*.jpg'."""
     weights: str = "streets_ann"
-    """Shipped weights, a .safetensors file that `annlib train` wrote, or a published row."""
-    out: Path = Path("predictions")
-    """Folder for the results."""
-    overwrite: bool = False
-    """Replace results that are there already."""
-    base_size: BaseSize = None
-    """Height and width of the box to scale into; none keeps the size of each image."""
-    mode: Literal["whole", "slide"] | None = None
-    """The whole image, or window by window, whatever its size."""
-    window: tuple[int, int] | None = None
-    """Height and width of the windows, with --mode slide."""
-    stride: tuple[int, int] | None = None
-    """From one window to the next, with --mode slide."""
-    scales: tuple[float, ...] | None = None
-    """Mean over copies of these sizes, relative to the base size."""
-    flip: bool = False
-    """Mean over each image and its mirror image."""
-    precision: Precision = "fp32"
-    """Of convolutions and products."""
-    device: Device = "auto"
-    """auto takes a GPU if there is one."""
+    """Shipped weights, a file that `annlib train` or `annlib export` wrote, or a published row."""
+    out: Path = Path("predictions")  # Folder for the results.
+    overwrite: bool = False  # Replace results that are there already.
 
     def run(self) -> None:
         """Files first, then weights, then one image after the other; failures are told last."""
-        from annlib.engine.inference import check_test, choose_device
-        from annlib.engine.predictor import find_network, fitted_test, segmenter
+        from annlib.engine.inference import check_test
+        from annlib.engine.predictor import fitted_test, segmenter
 
         files, failed = self.find_all()
         targets = dict(zip(files, output_names(files), strict=True)) if files else {}
         self.check_free(targets)
-        network, device = find_network(self.weights), choose_device(self.device)
-        test, trained = changed_test(network.test, self), network.test.base_size
+        network, device = self.find(self.weights)
+        test, trained = self.changed(network.test), network.test.base_size
         plan = partial(fitted_test, test=test, trained=trained, mode=self.mode)
         check_test(plan((1, 1)))
         ready = segmenter(network, device, precision=self.precision)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tyro.conf import Positional
 
-from annlib.cli.common import Device, at_least_one, use_threads
+from annlib.cli.common import OnDevice, at_least_one, use_threads
 from annlib.config import Precision, RuntimeConfig
 from annlib.published_experiments import Published, published
 
@@ -98,7 +98,7 @@ def reproduced_table(
 
 
 @dataclass(frozen=True)
-class Reproduce:
+class Reproduce(OnDevice):
     """Evaluate a row's released weights on your copy of its data set, and print its row of the
     published table with the difference.
 
@@ -107,32 +107,19 @@ class Reproduce:
     reproduce ... divides the images among N processes, and does not measure memory and speed.
     """
 
-    name: Positional[str]
-    """A published row (`annlib list`)."""
-    data: Path
-    """Folder of the data set, as `annlib data check` takes it."""
+    name: Positional[str]  # A published row (`annlib list`).
+    data: Path  # Folder of the data set, as `annlib data check` takes it.
     weights: Path | None = None
     """A .pth or .safetensors of the row; the released weights if not given."""
-    limit: int | None = None
-    """Score only so many images, evenly spaced; the table says so."""
+    limit: int | None = None  # Score only so many images, evenly spaced; the table says so.
     multi_scale: bool = True
     """Score with six scales and mirror images, too: 17 times the work of a single scale."""
     benchmark: bool = True
     """Measure memory and speed, too: hours on a CPU, so use --no-benchmark there."""
-    repeat: int = 10
-    """Timed calls."""
-    precision: Precision = "fp32"
-    """Of convolutions and products; fp32 was published."""
-    work: Path | None = None
-    """Folder of finished images; runs/reproduce/NAME if not given."""
-    out: Path = Path("data/results/reproduce")
-    """Folder of the table and its JSON."""
-    device: Device = "auto"
-    """auto takes a GPU if there is one."""
-    threads: int | None = None
-    """CPU threads of one operation."""
-    workers: int = 0
-    """Processes that read images while the network runs."""
+    repeat: int = 10  # Timed calls.
+    work: Path | None = None  # Folder of finished images; runs/reproduce/NAME if not given.
+    out: Path = Path("data/results/reproduce")  # Folder of the table and its JSON.
+    workers: int = 0  # Processes that read images while the network runs.
 
     def run(self) -> None:
         """Data before weights: a missing folder is told before anything is downloaded."""

@@ -23,10 +23,6 @@ def steps(run: Run) -> str:
     return f"{run.step}/{or_dash(run.iterations)}"
 
 
-def points(share: float | None) -> str:
-    return percent(or_nan(share))
-
-
 def runs_table(runs: Sequence[Run], root: Path) -> str:
     """One line a run: its steps, its scores, when and where it was trained."""
     header = ["run", "experiment", "seed", "steps", "loss", "mIoU %", "best %"]
@@ -35,7 +31,7 @@ def runs_table(runs: Sequence[Run], root: Path) -> str:
         [
             *(str(run.folder.relative_to(root)), run.name, or_dash(run.seed)),
             *(steps(run), or_dash(run.loss, ".3f")),
-            *(points(run.scores.get("miou")), points(run.best_miou)),
+            *(percent(run.scores.get("miou")), percent(run.best_miou)),
             or_dash(run.started)[:16].replace("T", " "),
             "-" if run.seconds is None else str(timedelta(seconds=round(run.seconds))),
             or_dash(run.device),
@@ -87,9 +83,9 @@ def scores_table(runs: Sequence[Run]) -> str:
     lines = [["steps", "scored after step", "loss"]]
     lines[0] += ["mIoU %", "mean accuracy %", "pixel %", "best mIoU %"]
     for run in runs:
-        shares = [points(run.scores.get(key)) for key in SHARES]
+        shares = [percent(run.scores.get(key)) for key in SHARES]
         line = [steps(run), or_dash(run.scores.get("step")), or_dash(run.loss, ".4f")]
-        lines.append([*line, *shares, points(run.best_miou)])
+        lines.append([*line, *shares, percent(run.best_miou)])
     return table(["newest scores", *labels(runs)], list(map(list, zip(*lines, strict=True))))
 
 
@@ -152,8 +148,7 @@ class Compare:
 
     runs: Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN RUN [...]")]
     """Two or more folders of runs, the one to compare with first."""
-    out: Path = Path("runs/comparison.png")
-    """The figure of the curves."""
+    out: Path = Path("runs/comparison.png")  # The figure of the curves.
 
     def run(self, root: Path) -> None:
         if len(self.runs) < 2:
@@ -169,8 +164,7 @@ class Compare:
 class Curve:
     """Draw loss, learning rate and validation mIoU of a run into its curve.png."""
 
-    folder: Annotated[Positional[Path], arg(metavar="RUN")]
-    """Folder of the run."""
+    folder: Annotated[Positional[Path], arg(metavar="RUN")]  # Folder of the run.
 
     def run(self, root: Path) -> None:
         run = named(self.folder, root)

@@ -28,18 +28,14 @@ class Sweep:
     After a stop the same command continues: finished runs are not repeated, failed ones are.
     """
 
-    grid: Positional[Path]
-    """The JSON file; "runs" in it lists further combinations."""
-    jobs: int = 2
-    """Runs at a time: as many as there are cores, or GPUs."""
+    grid: Positional[Path]  # The JSON file; "runs" in it lists further combinations.
+    jobs: int = 2  # Runs at a time: as many as there are cores, or GPUs.
     out: Path | None = None
     """Folder of the executed notebooks and tables; runs/sweep-GRID if not given."""
     only: int | None = None
     """Run only this combination, counted from 1: for arrays of a cluster. Writes no table."""
-    count: bool = False
-    """Print how many combinations there are, and do nothing else."""
-    table: bool = False
-    """Run nothing; write the tables of the runs that have ended."""
+    count: bool = False  # Print how many combinations there are, and do nothing else.
+    table: bool = False  # Run nothing; write the tables of the runs that have ended.
 
     def run(self) -> None:
         from annlib.course.sweeping import outcome_of, read_grid, run_one

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 from tyro.conf import Positional, arg
 
 from annlib.cli import common
-from annlib.config import Experiment, Precision, RuntimeConfig, with_settings
+from annlib.config import Experiment, RuntimeConfig, with_settings
 from annlib.published_experiments import ZOO
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ RUNTIME += ("compile", "cuda_graphs", "deterministic")
 
 
 @dataclass(frozen=True)
-class Train:
+class Train(common.OnDevice):
     """Train an experiment and score it on its validation split.
 
     Ctrl-C stops after the current step: the state is saved, and the command that resumes is
@@ -49,25 +49,17 @@ class Train:
     """Folder with train/ and val/, each holding images/ and labels/. Balloon Town needs none."""
     classes: str | None = None
     """Name of a built-in class list (camvid), instead of a file classes.txt in the data folder."""
-    out: Path | None = None
-    """Folder of the run; runs/NAME-seedN if not given."""
-    iterations: int | None = None
-    """Steps, if not the experiment's own."""
+    out: Path | None = None  # Folder of the run; runs/NAME-seedN if not given.
+    iterations: int | None = None  # Steps, if not the experiment's own.
     minutes: float | None = None
     """Choose the steps so that training takes about this long on this machine."""
     seed: int | None = None
     """Of the first weights, the order of the data, and all chance in training; 0 if not given."""
-    device: common.Device = "auto"
-    """auto takes a GPU if there is one."""
-    threads: int | None = None
-    """CPU threads of one operation; with other work on the machine, fewer are faster."""
     workers: int = 0
     """Processes that prepare data beside the training (of each process, under torchrun)."""
     backbone: str | None = None
     """First weights of the backbone: reference, torchvision, none, or a file. Published rows start
     from the reference's ImageNet weights, the others from none."""
-    precision: Precision = "fp32"
-    """Of convolutions and products; with bf16 and fp16 most feature maps take 2 bytes a number."""
     accumulate: int = 1
     """Parts that a batch is split into, one after the other, for a device with little memory."""
     compile: bool = False
@@ -79,8 +71,7 @@ class Train:
     What it costs: docs/recipes.md."""
     score_every: int | None = None
     """Steps between two validations; published rows: a tenth of the steps."""
-    keep: int = 0
-    """How many validated checkpoints to keep, besides the last and the best."""
+    keep: int = 0  # How many validated checkpoints to keep, besides the last and the best.
     save_every: int | None = None
     """Steps between two checkpoints, 200 if not given: what a kill may cost."""
     patience: int | None = None

@@ -117,12 +117,9 @@ class Fetch:
     them, and kept in annlib's own format. An interrupted download continues where it stopped.
     """
 
-    names: Positional[tuple[str, ...]] = ()
-    """Names that `annlib weights list` shows."""
-    all: bool = False
-    """All 16 rows and the ImageNet backbones: about 4 GB."""
-    keep_pth: bool = False
-    """Keep the files of the 16 rows as they were published, too."""
+    names: Positional[tuple[str, ...]] = ()  # Names that `annlib weights list` shows.
+    all: bool = False  # All 16 rows and the ImageNet backbones: about 4 GB.
+    keep_pth: bool = False  # Keep the files of the 16 rows as they were published, too.
 
     def run(self) -> None:
         from annlib.model import hub
@@ -165,10 +162,8 @@ class Verify:
 class Import:
     """Import a released file that you downloaded elsewhere into the cache."""
 
-    file: Positional[Path]
-    """The .pth as it was published."""
-    name: Positional[str]
-    """The row that it belongs to."""
+    file: Positional[Path]  # The .pth as it was published.
+    name: Positional[str]  # The row that it belongs to.
 
     def run(self) -> None:
         from annlib.model.hub import import_published

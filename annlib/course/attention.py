@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from math import log
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -91,9 +91,9 @@ def attention_blocks(model: nn.Module) -> dict[str, Block]:
 
 
 @contextmanager
-def capture(modules: Mapping[str, nn.Module]) -> Iterator[dict[str, Output]]:
+def capture(modules: Mapping[str, nn.Module]) -> Iterator[dict[str, Any]]:
     """Within it, forward passes store what these modules put out, as they run: {name: float32}."""
-    outputs: dict[str, Output] = {}
+    outputs: dict[str, Any] = {}
 
     def store(name: str, module: nn.Module, inputs: tuple, output: Output) -> None:
         several = isinstance(output, tuple)
@@ -148,8 +148,8 @@ def projections_of(model: nn.Module, image: np.ndarray) -> dict[str, Projections
     layers = {f"{path} {at}": one for path, three in made.items() for at, one in enumerate(three)}
     found = capture_outputs(model, image, layers)
     return {
-        path: project(block, *(found.get(f"{path} {at}") for at in range(3)), size)
-        for path, block in blocks.items()
+        p: project(block, found[f"{p} 0"], found[f"{p} 1"], found.get(f"{p} 2"), size)
+        for p, block in blocks.items()
     }
 
 
@@ -161,7 +161,8 @@ def project(
     value: None where `fuse_for_training` has moved it behind the pooling
     """
     scales = pool_scales_of(block)
-    pool = partial(torch.flatten, start_dim=2) if scales is None else block.pool
+    pooled = isinstance(block, AsymmetricAttention)
+    pool = block.pool if pooled else partial(torch.flatten, start_dim=2)
     queries = query.float().flatten(2)[0].mT.cpu()
     keys = pool(key.float())[0].mT.cpu()  # (S, C)
     values = None if value is None else pool(value.float())[0].mT.cpu()  # (S, Cv)
@@ -266,8 +267,8 @@ def count_right(model: nn.Module, scenes: Iterable[Scene]) -> tuple[int, int]:
 
 def mass_on(attention_map: Tensor, mask: np.ndarray) -> Tensor:
     """The share of attention on a mask, by covered area.  (..., h, w), bool (H, W) -> (...)"""
-    mask = torch.from_numpy(mask).to(attention_map)[None]
-    return (attention_map * adaptive_avg_pool2d(mask, attention_map.shape[-2:])[0]).sum((-2, -1))
+    whole, height, width = torch.from_numpy(mask).to(attention_map), *attention_map.shape[-2:]
+    return (attention_map * adaptive_avg_pool2d(whole[None], (height, width))[0]).sum((-2, -1))
 
 
 def entropy(weights: Tensor) -> Tensor:

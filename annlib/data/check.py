@@ -15,7 +15,6 @@ from torch import Tensor
 
 from annlib.config import IGNORE_INDEX
 from annlib.data.classes import BALLOON_TOWN, CAMVID, CITYSCAPES, DatasetSpec
-from annlib.data.convert import recognise
 from annlib.data.datasets import read_pair
 from annlib.data.folders import Pairs, find_pairs, label_files, locate, shared_labels, visible
 from annlib.data.io import read_lines
@@ -165,15 +164,6 @@ def read_checksums(path: Path) -> dict[str, str]:
     return {name.lstrip("*"): digest for digest, name in lines}
 
 
-def converter(root: Path) -> str:
-    """A sentence that names the command that converts the labels in a folder, if it knows them."""
-    if not root.is_dir() or (found := recognise(root)) is None:
-        return ""
-    return (
-        f" It holds {found.form}: `annlib data convert {root} NEW_FOLDER` makes a data set of it."
-    )
-
-
 def changed_files(root: Path, checksums: dict[str, str]) -> list[str]:
     """The listed files that are missing or have another content, by name."""
 
@@ -240,33 +230,28 @@ def samples(found: CheckedSplit, most: int = 8) -> list[Sample]:
 
 def contact_sheet(title: str, pairs: Sequence[Sample], spec: DatasetSpec) -> Image.Image:
     """Two pairs in a row, image left and labels right; below, the classes that occur."""
-    colours = spec.colour_table()
+    colours, (width, height) = spec.colour_table(), THUMBNAIL
     colours[IGNORE_INDEX] = torch.tensor(IGNORED)
     small, middle, large = (ImageFont.load_default(size) for size in (13, 14, 18))
-    cells, classes = [], set()
-    for caption, image, labels in pairs:
-        classes |= {*torch.unique(labels).tolist()}
+    classes = sorted({index for *_, labels in pairs for index in torch.unique(labels).tolist()})
+    across, down = 2 * (width + MARGIN), height + LINE + MARGIN  # of a pair
+    top = 2 * LINE + -(-len(pairs) // PAIRS_ACROSS) * down  # of the legend
+    legend = -(-len(classes) // LEGEND_ACROSS) * LINE + MARGIN
+    whole = MARGIN + max(PAIRS_ACROSS * across, LEGEND_ACROSS * LEGEND_WIDTH), top + legend
+    sheet = Image.new("RGB", whole, PAPER)
+    draw = ImageDraw.Draw(sheet)
+    draw.text((MARGIN, MARGIN // 2), title, INK, large)
+    for index, (caption, image, labels) in enumerate(pairs):
+        row, column = divmod(index, PAIRS_ACROSS)
+        x, y = MARGIN + column * across, 2 * LINE + row * down
+        draw.text((x, y), f"{caption}  ({labels.shape[0]} x {labels.shape[1]})", GREY, small)
         shown = Image.fromarray(image.permute(1, 2, 0).numpy())
         mask = Image.fromarray(colours[labels.int()].numpy())
         shown.thumbnail(THUMBNAIL, Image.Resampling.BILINEAR)
         mask.thumbnail(THUMBNAIL, Image.Resampling.NEAREST)
-        cell = Image.new("RGB", (2 * THUMBNAIL[0] + MARGIN, LINE + shown.height), PAPER)
-        text = f"{caption}  ({labels.shape[0]} x {labels.shape[1]})"
-        ImageDraw.Draw(cell).text((0, 0), text, GREY, small)
-        cell.paste(shown, (0, LINE))
-        cell.paste(mask, (THUMBNAIL[0] + MARGIN, LINE))
-        cells.append(cell)
-    width, height = (MARGIN + max(cell.size[side] for cell in cells) for side in (0, 1))
-    top = 2 * LINE + -(-len(cells) // PAIRS_ACROSS) * height
-    across = MARGIN + max(PAIRS_ACROSS * width, LEGEND_ACROSS * LEGEND_WIDTH)
-    down = top + -(-len(classes) // LEGEND_ACROSS) * LINE + MARGIN
-    sheet = Image.new("RGB", (across, down), PAPER)
-    draw = ImageDraw.Draw(sheet)
-    draw.text((MARGIN, MARGIN // 2), title, INK, large)
-    for index, cell in enumerate(cells):
-        row, column = divmod(index, PAIRS_ACROSS)
-        sheet.paste(cell, (MARGIN + column * width, 2 * LINE + row * height))
-    for place, index in enumerate(sorted(classes)):
+        sheet.paste(shown, (x, y + LINE))
+        sheet.paste(mask, (x + width + MARGIN, y + LINE))
+    for place, index in enumerate(classes):
         row, column = divmod(place, LEGEND_ACROSS)
         x, y = MARGIN + column * LEGEND_WIDTH, top + row * LINE
         draw.rectangle((x, y + 2, x + 24, y + LINE - 4), tuple(colours[index].tolist()), GREY)

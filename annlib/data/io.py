@@ -11,7 +11,7 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from annlib.files import first_bytes, what_came_instead
+from annlib.files import first_bytes, need, what_came_instead
 
 MEAN = torch.tensor([123.675, 116.28, 103.53])[:, None, None]  # RGB, 0-255
 STD = torch.tensor([58.395, 57.12, 57.375])[:, None, None]
@@ -125,14 +125,8 @@ def open_whole(path: Path, content: bytes | None = None) -> Image.Image:
 
 def need_scipy(what: object) -> ModuleType:
     """scipy.io, which reads and writes the labels of SBD. Raises ValueError where it is missing."""
-    try:
-        from scipy import io
-    except ModuleNotFoundError as error:
-        raise ValueError(
-            f"{what}: the labels of SBD are MATLAB files, and scipy, which reads them, is not "
-            "installed: pip install -e '.[data]'"
-        ) from error
-    return io
+    said = f"{what}: the labels of SBD are MATLAB files, and scipy, which reads them,"
+    return need("scipy", said, "pip install -e '.[data]'").io
 
 
 def read_sbd(path: Path) -> Tensor:

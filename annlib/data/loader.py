@@ -3,16 +3,16 @@
 import errno
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from contextlib import contextmanager
 from itertools import count
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from annlib.data.transforms import Transform
+from annlib.data.transforms import Pair, Transform
 from annlib.seeds import seed_for, seeded
 
 Share = tuple[int, int]  # of every batch: the rank of a process, and how many train together
@@ -64,7 +64,7 @@ class Transformed(Dataset):
         self.dataset, self.transform = dataset, transform
 
     def __len__(self) -> int:
-        return len(self.dataset)
+        return len(cast(Sized, self.dataset))
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         return self.transform(*self.dataset[index])
@@ -105,7 +105,7 @@ def worker_errors() -> Iterator[None]:
 
 
 def make_loader(
-    dataset: Dataset,
+    dataset: "Dataset[Pair]",
     batch_size: int,
     training: bool,
     seed: int = 0,
@@ -113,7 +113,7 @@ def make_loader(
     workers: int = 0,
     pin_memory: bool = False,
     share: Share = (0, 1),
-) -> DataLoader:
+) -> "DataLoader[Pair]":
     """images float32 (B, 3, H, W), labels int64 (B, H, W); every sample once, in order.
 
     Training: endless, shuffled, from step `start` on, only this process's share of every batch.
@@ -123,7 +123,9 @@ def make_loader(
         return DataLoader(dataset, batch_size, num_workers=workers, generator=generator)
     return DataLoader(
         Seeded(dataset),
-        batch_sampler=ResumableBatchSampler(len(dataset), batch_size, seed, start, share),
+        batch_sampler=ResumableBatchSampler(
+            len(cast(Sized, dataset)), batch_size, seed, start, share
+        ),
         num_workers=workers,
         pin_memory=pin_memory,
         worker_init_fn=leave_interrupts_to_the_parent,

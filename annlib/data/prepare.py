@@ -8,6 +8,7 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from gzip import BadGzipFile
 from pathlib import Path
@@ -97,6 +98,27 @@ def prepare(
     return counts
 
 
+@contextmanager
+def unpacking(archive: Path, root: Path) -> Iterator[Path]:
+    """A folder below `root` that is removed at the end; errors name the archive and the remedy."""
+    try:
+        with TemporaryDirectory(dir=root, prefix=".preparing-") as temporary:
+            yield Path(temporary)
+    except DAMAGED as error:
+        reason = str(error).partition("\n")[0].rstrip(":")  # tarfile lists all that it has tried
+        raise ValueError(
+            f"{archive} cannot be unpacked ({reason}).{what_came_instead(first_bytes(archive))} It "
+            "may be cut off or another file: delete it, download it again, and run the same "
+            "command."
+        ) from error
+    except OSError as error:
+        raise OSError(
+            error.errno,
+            f"{archive} could not be unpacked into {root} ({error.strerror or error}); what was "
+            "written is removed. Free some space, then run the same command.",
+        ) from error
+
+
 def unpack(archive: Path, root: Path, folder: str) -> None:
     """Puts `folder` of a zip or tar archive at root/folder, once all of it is there.
 
@@ -119,34 +141,20 @@ def unpack(archive: Path, root: Path, folder: str) -> None:
         if room < 0:
             raise OSError(errno.ENOSPC, "its content is larger than the free space")
 
-    try:
-        with TemporaryDirectory(dir=root, prefix=".unpacking-") as temporary:
-            if archive.suffix == ".zip":
-                with zipfile.ZipFile(archive) as packed:
-                    fits(sum(member.file_size for member in packed.infolist()))
-                    for member in bar(packed.infolist()):
-                        packed.extract(member, temporary)  # leaves out leading / and all ..
-            else:
-                with tarfile.open(archive) as packed:
-                    for member in bar(packed):
-                        fits(member.size)
-                        packed.extract(member, temporary, filter="data")
-            if not (Path(temporary) / folder).is_dir():
-                raise ValueError(f"{archive} holds no folder {folder}: it is another archive.")
-            os.replace(Path(temporary) / folder, target)
-    except DAMAGED as error:
-        reason = str(error).partition("\n")[0].rstrip(":")  # tarfile lists all that it has tried
-        raise ValueError(
-            f"{archive} cannot be unpacked ({reason}).{what_came_instead(first_bytes(archive))} It "
-            "may be cut off or another file: delete it, download it again, and run the same "
-            "command."
-        ) from error
-    except OSError as error:
-        raise OSError(
-            error.errno,
-            f"{archive} could not be unpacked into {root} ({error.strerror or error}); what was "
-            "written is removed. Free some space, then run the same command.",
-        ) from error
+    with unpacking(archive, root) as temporary:
+        if archive.suffix == ".zip":
+            with zipfile.ZipFile(archive) as packed:
+                fits(sum(member.file_size for member in packed.infolist()))
+                for member in bar(packed.infolist()):
+                    packed.extract(member, temporary)  # leaves out leading / and all ..
+        else:
+            with tarfile.open(archive) as packed:
+                for member in bar(packed):
+                    fits(member.size)
+                    packed.extract(member, temporary, filter="data")
+        if not (temporary / folder).is_dir():
+            raise ValueError(f"{archive} holds no folder {folder}: it is another archive.")
+        os.replace(temporary / folder, target)
 
 
 def prepare_voc(root: Path) -> None:
@@ -203,23 +211,11 @@ def prepare_camvid(root: Path, source: Path | None = None) -> None:
     if wanted and source is None:
         download(CAMVID_URL, archive, None)
     files = in_folder(source, wanted) if source else in_archive(archive, wanted)
-    try:
-        with TemporaryDirectory(dir=root, prefix=".preparing-") as temporary:
-            if wanted:
-                write_verified(files, wanted, Path(temporary), source or archive)
-            for split in {name.split("/")[0] for name in wanted}:
-                os.replace(Path(temporary) / split, root / split)
-    except DAMAGED as error:
-        raise ValueError(
-            f"{archive} cannot be unpacked ({error}): it was cut off or is another file. Delete "
-            "it, then run the same command."
-        ) from error
-    except OSError as error:
-        raise OSError(
-            error.errno,
-            f"CamVid could not be written into {root} ({error.strerror or error}); what was "
-            "written is removed. Free some space, then run the same command.",
-        ) from error
+    with unpacking(source or archive, root) as temporary:
+        if wanted:
+            write_verified(files, wanted, temporary, source or archive)
+        for split in {name.split("/")[0] for name in wanted}:
+            os.replace(temporary / split, root / split)
     shutil.copyfile(CAMVID_CHECKSUMS, root / CHECKSUMS)
     archive.unlink(missing_ok=True)
 

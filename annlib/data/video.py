@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from annlib.files import need
+
 SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
 
 
@@ -21,14 +23,8 @@ def read_video(path: Path) -> Video:
     """The first video stream of a file. Raises ValueError, also later, if it cannot be decoded."""
     if not path.is_file():
         raise FileNotFoundError(f"There is no file {path}.")
-    try:
-        import av
-    except ModuleNotFoundError as error:
-        raise ValueError(
-            f"{path} is a video, and PyAV, which reads videos, is not installed: "
-            "pip install -e '.[video]'. Or extract the frames with another program, and give their "
-            "folder."
-        ) from error
+    remedy = "pip install -e '.[video]'. Or extract the frames, and give their folder."
+    av = need("av", f"{path} is a video, and PyAV, which reads videos,", remedy)
 
     @contextmanager
     def decoding() -> Iterator[None]:

@@ -16,7 +16,7 @@ from annlib.data.loader import leave_interrupts_to_the_parent, worker_errors
 from annlib.engine.distributed import is_main, rank, sum_over_ranks, wait_for_all, world_size
 from annlib.engine.metrics import ConfusionMatrix, ImageScore, Scores, score_of, worst_images
 from annlib.engine.predictor import Segmenter, memory_advice, save_prediction
-from annlib.engine.results import differences, provenance, to_json
+from annlib.engine.results import provenance, same_settings, to_json
 from annlib.engine.runs import append_line, read_lines, write_lines
 from annlib.model.checkpoint import write_atomically
 
@@ -88,18 +88,13 @@ class Evaluation:
                 )
             write_atomically(file, to_json(settings))
         try:
-            before, now = json.loads(file.read_bytes()), json.loads(to_json(settings))
+            before = json.loads(file.read_bytes())
         except ValueError as error:
             raise ValueError(
                 f"{file} is damaged ({error}), so the settings are unknown. Start again in another "
                 "folder (--out)."
             ) from error
-        if before != now:
-            raise ValueError(
-                f"The evaluation in {self.out} was made with other settings: "
-                f"{', '.join(differences(before, now))}. Scores would be a mixture of both: "
-                "use the same settings, or another folder (--out)."
-            )
+        same_settings(before, settings, f"The evaluation in {self.out} was", "Scores")
 
     def join(self) -> list[ImageScore]:
         """The lines of all processes in one file, in the order of the data set."""

@@ -7,18 +7,18 @@ stored as a whole, unless logits are asked for. B batch, K classes.
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from math import inf
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
-from annlib.config import IGNORE_INDEX, Precision, TestConfig
+from annlib.config import IGNORE_INDEX, ModelConfig, Precision, TestConfig
 from annlib.model.ann import map_size, resize_bilinear
 
 CPU_PIECE, GPU_PIECE = 2**19, 2**25  # numbers: what fits into a cache; what keeps a GPU busy
 CPU_PIXELS, GPU_PIXELS = 2**18, 2**20  # of a batch: more saves a CPU no time, but costs memory
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
-Size = tuple[int, int]  # height, width
+Size = Sequence[int]  # height, width
 MULTI_SCALE = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)  # of the reference's ms+flip columns
 
 Label = Callable[..., Tensor]  # see make_label_predictor
@@ -49,7 +49,7 @@ def autocast(device: torch.device, precision: Precision) -> AbstractContextManag
 class ScoreMap(NamedTuple):
     """Scores that are computed piece by piece."""
 
-    shape: tuple[int, int, int, int]  # (B, K, H, W)
+    shape: Sequence[int]  # (B, K, H, W)
     dtype: torch.dtype
     device: torch.device
     classes_at_once: int  # in a piece
@@ -106,7 +106,7 @@ def mean_probability(copies: Sequence[tuple[ScoreMap, bool]]) -> ScoreMap:
     num_classes = copies[0][0].shape[1]
 
     def piece(classes: slice, rows: slice) -> Tensor:
-        total = 0
+        total: Any = 0
         for scores, mirrored in copies:
             part = scores.piece(slice(0, num_classes), rows).softmax(1)
             total += part.flip(-1) if mirrored else part
@@ -157,7 +157,8 @@ def window_starts(side: int, window: int, stride: int) -> list[int]:
 def times_covered(starts: Sequence[int], window: int, side: int) -> Tensor:
     """How many windows cover each pixel of one side.  -> (side,)"""
     place = torch.arange(side)
-    return sum(((start <= place) & (place < start + window)).float() for start in starts)
+    begins = torch.tensor(starts)[:, None]
+    return ((begins <= place) & (place < begins + window)).float().sum(0)
 
 
 def mean_of_windows(
@@ -231,13 +232,14 @@ def scales_and_flips(
 
 def check_test(config: TestConfig) -> None:
     """Raises ValueError for windows that leave gaps, and for scales that are not above 0."""
-    is_sliding, window, stride = config.mode == "slide", config.window, config.stride
-    if is_sliding and (window is None or stride is None):
+    window, stride = config.window, config.stride
+    if config.mode == "slide" and (window is None or stride is None):
         raise ValueError(
             "Sliding (mode='slide') needs window and stride, e.g. (769, 769) and (513, 513): "
             "--window 769 769 --stride 513 513."
         )
-    if is_sliding and not all(1 <= b <= a for a, b in zip(window, stride, strict=True)):
+    sides = zip(window or (), stride or (), strict=True)
+    if config.mode == "slide" and not all(1 <= b <= a for a, b in sides):
         raise ValueError(
             f"Windows of {window} with the stride {stride} (height, width) leave pixels out: each "
             "stride must be at least 1 and at most the window's side."
@@ -250,7 +252,7 @@ def score_images(
     model: nn.Module, config: TestConfig, precision: Precision, images: Tensor
 ) -> ScoreMap:
     """images (B, 3, H, W) normalised -> logits of their size; several copies: mean probabilities"""
-    corners, size = model.config.align_corners, tuple(images.shape[2:])
+    corners, size = cast(ModelConfig, model.config).align_corners, images.shape[2:]
 
     def score_model(images: Sequence[Tensor]) -> list[ScoreMap]:
         """Small images in one batch."""
@@ -260,7 +262,7 @@ def score_images(
         for start in range(0, len(images), at_once):
             batch = images[start : start + at_once]
             with autocast(device, precision):
-                joint = batch[0] if len(batch) == 1 else torch.cat(batch)
+                joint = batch[0] if len(batch) == 1 else torch.cat([*batch])
                 maps = model(joint, size=map_size(size)).main
             if not maps.isfinite().all():  # their argmax would be a class like any other
                 raise FloatingPointError(
@@ -272,7 +274,7 @@ def score_images(
         return scores
 
     score, base = score_model, config.base_size or size
-    if config.mode == "slide":
+    if config.mode == "slide" and config.window and config.stride:
         score = sliding_window(score_model, config.window, config.stride)
     images = images.to(next(model.parameters()).device)
     if config.scales != (1.0,) or config.flip:
@@ -307,17 +309,16 @@ def make_label_predictor(
     well; ValueError for more than 255 classes
     """
     check_test(config)
-    if model.config.num_classes > IGNORE_INDEX:
+    ours = cast(ModelConfig, model.config)
+    if ours.num_classes > IGNORE_INDEX:
         raise ValueError(
-            f"The network has {model.config.num_classes} classes, but a byte holds {IGNORE_INDEX} "
+            f"The network has {ours.num_classes} classes, but a byte holds {IGNORE_INDEX} "
             "of them: take the argmax of what make_predictor(...) gives."
         )
 
     def label(images: Tensor, size: Size | None = None) -> Tensor:
         with inference_of(model):
             scores = score_images(model, config, precision, images)
-            return best_classes(
-                resized(scores, size or scores.shape[2:], model.config.align_corners)
-            )
+            return best_classes(resized(scores, size or scores.shape[2:], ours.align_corners))
 
     return label

@@ -2,16 +2,13 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from math import isnan
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from annlib.config import IGNORE_INDEX
-
-if TYPE_CHECKING:
-    from annlib.data.classes import DatasetSpec
-
+from annlib.data.classes import DatasetSpec
 
 SHARES = ("miou", "mean_accuracy", "pixel_accuracy")
 
@@ -169,9 +166,9 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([f"| {lines[0]} |", f"|{rule}|", *(f"| {line} |" for line in lines[1:])])
 
 
-def percent(share: float) -> str:
+def percent(share: float | None) -> str:
     """Two decimals, as in the published tables; a dash for NaN, a class that does not occur."""
-    return "-" if share != share else f"{100 * share:.2f}"
+    return "-" if share is None or isnan(share) else f"{100 * share:.2f}"
 
 
 def score_table(scores: Scores, class_names: Sequence[str]) -> str:
@@ -207,7 +204,7 @@ def score_of(index: int, name: str, matrix: ConfusionMatrix) -> ImageScore:
 MOST_SHOWN = 20
 
 
-def worst_images(images: Sequence[ImageScore], spec: "DatasetSpec") -> str:
+def worst_images(images: Sequence[ImageScore], spec: DatasetSpec) -> str:
     """A Markdown page: the images of lowest mIoU, each with its most confused pair of classes."""
     scored = [image for image in images if image.miou is not None]
     rows = []

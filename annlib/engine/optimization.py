@@ -91,8 +91,8 @@ def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimiz
     """The optimizer of the recipe. SGD decays every parameter, as the reference does."""
     # fused: one pass over the weights instead of four
     if config.optimizer == "sgd":
-        options = {"momentum": config.momentum, "weight_decay": config.weight_decay}
-        return torch.optim.SGD(model.parameters(), config.base_lr, **options, fused=True)
+        recipe = config.base_lr, config.momentum, 0.0, config.weight_decay
+        return torch.optim.SGD(model.parameters(), *recipe, fused=True)
     # AdamW's decay is not scaled by the gradient: on norms and biases it would only do harm.
     weights = [parameter for parameter in model.parameters() if parameter.ndim > 1]
     others = [parameter for parameter in model.parameters() if parameter.ndim <= 1]
@@ -196,9 +196,11 @@ def train(
             for dropout in dropouts:  # it draws the mask of the whole batch and takes this part
                 dropout.part, dropout.num_parts = process * parts + part, processes * parts
             # Processes exchange gradients once a step, with the last part of the batch.
-            is_local = part + 1 < parts and isinstance(model, DistributedDataParallel)
+            is_last = part + 1 == parts
             with (
-                model.no_sync() if is_local else nullcontext(),
+                model.no_sync()
+                if isinstance(model, DistributedDataParallel) and not is_last
+                else nullcontext(),
                 seeded("step", config.seed, number, device=device),
                 deterministic(compute.deterministic),
             ):

@@ -7,14 +7,14 @@ from contextlib import contextmanager
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from annlib.config import Precision, TestConfig, experiment_from, from_json
+from annlib.config import Precision, Runtime, TestConfig, experiment_from, from_json
 from annlib.data.classes import BUILT_IN, DatasetSpec
 from annlib.data.io import normalise
 from annlib.engine.inference import Label, Size, fit, make_label_predictor
@@ -34,34 +34,47 @@ class Network(NamedTuple):
     name: str
     spec: DatasetSpec
     test: TestConfig
-    load: Callable[[], ANN | Baseline]  # reads the weights, or downloads them first
+    load: Callable[[], nn.Module]  # reads the weights, or fetches them: ANN, Baseline, or exported
+    is_exported: bool = False
 
 
-def find_network(what: str) -> Network:
-    """The network of a .safetensors file, a name of shipped weights, or a published row's name.
+def find_network(what: str, runtime: Runtime | None = None) -> Network:
+    """The network of a .safetensors or exported file, of shipped weights, or of a published row.
 
-    Raises KeyError, with the nearest names, for an unknown one.
+    runtime: what runs an exported file; None: what its suffix says. Raises KeyError, with the
+    nearest names, for an unknown one, ValueError for a runtime that cannot run it.
     """
     path, shipped = Path(what), {file.stem: file for file in SHIPPED.glob("*.safetensors")}
-    if what in shipped:
-        return network_of(load(shipped[what]))
-    if path.exists() or path.suffix or len(path.parts) > 1:
-        return network_of(load(path))
+    if path.suffix in (".pt2", ".onnx", ".xml"):
+        from annlib.engine.runtimes import ExportedNetwork
+
+        model = ExportedNetwork(path, runtime)
+        network = network_of(Checkpoint(path, model.config, 0, model.notes, {}, None))
+        return network._replace(load=lambda: model, is_exported=True)
+    if runtime not in (None, "torch"):
+        raise ValueError(
+            f"{what} is run by PyTorch. For {runtime}, write another file: annlib export {what} "
+            "--format onnx."
+        )
+    if what in shipped or path.exists() or path.suffix or len(path.parts) > 1:
+        return network_of(load(shipped.get(what, path)))
     from annlib.model.hub import load_published
     from annlib.published_experiments import NAMES, ZOO, look_up
 
-    row = look_up(what, NAMES | shipped, "network", [*shipped, *ZOO]).experiment
+    known: dict[str, Any] = NAMES | shipped  # for the nearest names
+    row = look_up(what, known, "network", [*shipped, *ZOO]).experiment
     return Network(row.name, BUILT_IN[row.data.dataset], row.test, lambda: load_published(row.name))
 
 
 def network_of(checkpoint: Checkpoint) -> Network:
     """The network of a checkpoint, with classes (ValueError if unknown) and test of its run."""
-    experiment = checkpoint.notes.get("experiment", {})
-    path, num_classes = checkpoint.path, checkpoint.config.num_classes
+    notes, path, num_classes = checkpoint.notes, checkpoint.path, checkpoint.config.num_classes
+    experiment = notes.get("experiment", {})
     test = experiment_from(experiment).test if experiment else TestConfig()
-    if "classes" in checkpoint.notes:
+    if "classes" in notes:
         try:
-            spec = from_json(DatasetSpec, checkpoint.notes["classes"])
+            test = from_json(TestConfig, notes["test"]) if "test" in notes else test
+            spec = from_json(DatasetSpec, notes["classes"])
             _ = spec.colour_table(), spec.value_table(), spec.label_table()
         except (AttributeError, IndexError, RuntimeError, TypeError, ValueError) as error:
             raise ValueError(f"The class list in {path} is damaged: {error}.") from error
@@ -105,9 +118,10 @@ def segmenter(
         from annlib.engine.distributed import wait_for_all
 
         wait_for_all()  # the first process of a machine downloads it, the others wait for the file
-        model = model or network.load()
+    model = model or network.load()
     weights_crc32 = checksum("", model.state_dict())
-    model = fuse_for_inference(model).to(device, memory_format=torch.channels_last)
+    if isinstance(model, ANN | Baseline):  # an exported one is fused, and has a place
+        model = fuse_for_inference(model).to(device).to(memory_format=torch.channels_last)
     label = make_label_predictor(model, test, precision)
     return Segmenter(model, weights_crc32, network.spec, test, precision, label)
 

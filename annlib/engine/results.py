@@ -36,6 +36,16 @@ def differences(before: dict[str, Any], now: dict[str, Any], prefix: str = "") -
     return sorted(found)
 
 
+def same_settings(before: dict[str, Any], now: dict[str, Any], what: str, result: str) -> None:
+    """Raises ValueError if settings differ.  what: was made with the earlier ones"""
+    before, now = json.loads(to_json(before)), json.loads(to_json(now))  # tuples become lists
+    if before != now:
+        raise ValueError(
+            f"{what} made with other settings: {', '.join(differences(before, now))}. {result} "
+            "would be a mixture of both: use the same settings, or another folder (--out)."
+        )
+
+
 def provenance() -> dict[str, Any]:
     """What a result depends on besides its settings, as values for JSON.
 

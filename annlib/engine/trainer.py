@@ -1,46 +1,35 @@
 """A training run: train, validate, save, resume."""
 
-import json
 import platform
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import nn
 from torch.amp import GradScaler
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, Dataset, Subset
+from tqdm import tqdm
 
 from annlib.config import Experiment, RuntimeConfig, experiment_from
 from annlib.data.check import training_problem
 from annlib.data.classes import DatasetSpec
 from annlib.data.datasets import DatasetSplits, SegmentationFolder, class_balance, label_pixels
 from annlib.data.loader import ResumableBatchSampler, make_loader, worker_errors
-from annlib.engine import runs
-from annlib.engine.distributed import (
-    any_rank,
-    is_main,
-    rank,
-    share_statistics,
-    sum_over_ranks,
-    wait_for_all,
-    world_size,
-)
+from annlib.engine import distributed, runs
+from annlib.engine.distributed import is_main, sum_over_ranks, wait_for_all, world_size
 from annlib.engine.inference import make_label_predictor
 from annlib.engine.metrics import ConfusionMatrix, Scores, evaluate_labels, summary_line
 from annlib.engine.optimization import Step, make_optimizer, train
-from annlib.engine.results import differences, to_json
+from annlib.engine.results import same_settings, to_json
 from annlib.files import read_json
 from annlib.model.build import build_model
 from annlib.model.checkpoint import load, restore, save, write_atomically
 from annlib.model.fused import fuse_for_training
 from annlib.seeds import seeded
-
-if TYPE_CHECKING:
-    from tqdm import tqdm
 
 LOG_EVERY = 10  # steps between two points of a TensorBoard curve
 RECORD_EVERY = 20  # steps between two lines of history
@@ -51,7 +40,7 @@ def prepare_model(model: nn.Module, device: torch.device, compute: RuntimeConfig
     """The model on the device, in the memory format, with batch norm shared between processes."""
     # Channels last: convolutions read a pixel's channels together, which suits CPUs and GPUs.
     layout = torch.channels_last if compute.channels_last else torch.contiguous_format
-    return share_statistics(model, device).to(device, memory_format=layout)
+    return distributed.share_statistics(model, device).to(device, memory_format=layout)
 
 
 def wrap_model(model: nn.Module, device: torch.device, compute: RuntimeConfig) -> nn.Module:
@@ -71,7 +60,11 @@ def batches(
     experiment: Experiment, dataset: Dataset, device: torch.device, workers: int, start: int = 0
 ) -> DataLoader:
     """This process's share of the training batches of an experiment, from step `start` on."""
-    draws = {"seed": experiment.train.seed, "start": start, "share": (rank(), world_size())}
+    draws = {
+        "seed": experiment.train.seed,
+        "start": start,
+        "share": (distributed.rank(), world_size()),
+    }
     options = {"workers": workers, "pin_memory": device.type == "cuda"}
     return make_loader(dataset, experiment.data.batch_size, training=True, **draws, **options)
 
@@ -142,7 +135,7 @@ class Trainer:
                 self.held = runs.lock_folder(self.folder)
             except FileExistsError as error:
                 problem = error
-        if any_rank(problem is not None):
+        if distributed.any_rank(problem is not None):
             raise problem or FileExistsError(f"{self.folder} is in use, see the message of rank 0.")
         if resume:
             self.resume()
@@ -168,13 +161,7 @@ class Trainer:
         names = checkpoint.notes["classes"]["class_names"]
         now = asdict(self.experiment) | {"class_names": self.spec.class_names}
         before = asdict(first) | {"class_names": names}
-        before, now = json.loads(to_json(before)), json.loads(to_json(now))  # tuples become lists
-        if before != now:
-            raise ValueError(
-                f"{self.checkpoint} was made with other settings: "
-                f"{', '.join(differences(before, now))}. A resumed run would be a mixture of both: "
-                "use the same settings, or another folder (--out)."
-            )
+        same_settings(before, now, f"{self.checkpoint} was", "A resumed run")
         restore(checkpoint, self.model, self.optimizer)
         if state := checkpoint.notes.get("scaler"):
             self.scaler.load_state_dict(state)
@@ -194,7 +181,7 @@ class Trainer:
         save_every: int | None = None,
         patience: int | None = None,
         on_step: Callable[[Step], bool | None] | None = None,
-        bar: "tqdm | None" = None,
+        bar: tqdm | None = None,
     ) -> Scores | None:
         """Trains to the last step, or until on_step returns True in any process; saves the state.
 
@@ -210,7 +197,7 @@ class Trainer:
             self.events = runs.open_event_log(self.folder, self.step)
         loader = batches(self.experiment, train_data, self.device, workers, self.step)
         model = wrap_model(self.model, self.device, self.compute)
-        total, anywhere = recipe.iterations, any_rank if world_size() > 1 else bool
+        total, anywhere = recipe.iterations, distributed.any_rank if world_size() > 1 else bool
         is_own = self.folder is not None
         mious = [line["miou"] for line in runs.read_validations(self.folder)] if is_own else []
         steps = train(model, self.optimizer, loader, recipe, self.step, self.compute, self.scaler)
@@ -277,7 +264,7 @@ class Trainer:
 
     def evaluate(self, dataset: Dataset, batch_size: int = 1) -> ConfusionMatrix:
         """Compares predictions with labels; processes share the images, and get the same sum."""
-        share = Subset(dataset, range(rank(), len(dataset), world_size()))
+        share = Subset(dataset, range(distributed.rank(), len(dataset), world_size()))
         label = make_label_predictor(self.model, self.experiment.test)
         loader = make_loader(share, batch_size, training=False)
         matrix = evaluate_labels(label, loader, self.experiment.model.num_classes)

@@ -1,7 +1,8 @@
 """The whole network: backbone -> AFNB -> reduce -> APNB -> classifier."""
 
+from collections.abc import Sequence
 from math import ceil
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn, promote_types
@@ -17,12 +18,12 @@ from annlib.model.resnet import ResNet
 OUTPUT_STRIDE = 8  # pixels of the image from one position of the map to the next
 
 
-def map_size(image_size: tuple[int, int]) -> tuple[int, int]:
+def map_size(image_size: Sequence[int]) -> tuple[int, int]:
     """The size of the feature maps, and of the logits before `resize`: an eighth, rounded up."""
     return ceil(image_size[0] / OUTPUT_STRIDE), ceil(image_size[1] / OUTPUT_STRIDE)
 
 
-def resize_bilinear(maps: Tensor, size: tuple[int, int], align_corners: bool) -> Tensor:
+def resize_bilinear(maps: Tensor, size: Sequence[int], align_corners: bool) -> Tensor:
     """(B, K, h, w) -> (B, K, *size); the maps themselves where that is their size"""
     if maps.shape[2:] == tuple(size):  # interpolate would copy every number
         return maps
@@ -35,11 +36,12 @@ class Logits(NamedTuple):
     main: Tensor  # (B, K, H, W)
     aux: Tensor | None  # (B, K, H, W)
 
-    def resize(self, size: tuple[int, int], align_corners: bool) -> "Logits":
+    def resize(self, size: Sequence[int], align_corners: bool) -> "Logits":
         """The same scores on a map of `size` (height, width), bilinear, at least float32."""
         # Under autocast they have 8 or 11 bits: too few to interpolate and to take a softmax of.
         exact = (None if m is None else m.to(promote_types(m.dtype, torch.float32)) for m in self)
-        return Logits(*(m if m is None else resize_bilinear(m, size, align_corners) for m in exact))
+        main, aux = (m if m is None else resize_bilinear(m, size, align_corners) for m in exact)
+        return Logits(cast(Tensor, main), aux)
 
 
 def build_backbone(config: ModelConfig) -> ResNet | LocalNet:
@@ -74,7 +76,7 @@ class ANN(nn.Module):
 
     if TYPE_CHECKING:  # or an editor takes what model(images) returns for Any
 
-        def __call__(self, images: Tensor, size: tuple[int, int] | None = None) -> Logits: ...
+        def __call__(self, images: Tensor, size: Sequence[int] | None = None) -> Logits: ...
 
     def __init__(self, config: ModelConfig):
         super().__init__()
@@ -89,9 +91,11 @@ class ANN(nn.Module):
         self.apnb = APNB(hidden, keys, values, config.pool_scales)
         self.dropout = ChannelDropout(config.dropout)  # the reference uses one module twice, too
         self.classifier = classifier(hidden, config.num_classes)
-        self.auxiliary = FCNHead(low, config.aux_channels, config.num_classes, config.dropout)
+        self.auxiliary: FCNHead | None = FCNHead(
+            low, config.aux_channels, config.num_classes, config.dropout
+        )
 
-    def forward(self, images: Tensor, size: tuple[int, int] | None = None) -> Logits:
+    def forward(self, images: Tensor, size: Sequence[int] | None = None) -> Logits:
         """(B, 3, H, W) normalised -> logits of `size`, that of the images if None
 
         A training step passes the size of its labels: scores nobody compares are not computed.
@@ -100,5 +104,5 @@ class ANN(nn.Module):
         features = self.dropout(self.afnb(low, high))
         features = self.apnb(self.reduce(features))
         main = self.classifier(self.dropout(features))
-        aux = self.auxiliary(low) if self.training else None
+        aux = self.auxiliary(low) if self.training and self.auxiliary else None
         return Logits(main, aux).resize(size or images.shape[2:], self.config.align_corners)

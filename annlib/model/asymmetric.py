@@ -40,18 +40,17 @@ class AsymmetricAttention(nn.Module):
         share_query_key: bool,
     ):
         super().__init__()
-        self.to_key = conv_bn_relu(key_in_channels, key_channels, 1)
+        # The reference runs a shared projection twice a step, once as query, once as key, so its
+        # running statistics move twice: 1 - (1 - 0.1)^2. We run it once.
+        momentum = 0.19 if share_query_key else 0.1
+        self.to_key = conv_bn_relu(key_in_channels, key_channels, 1, momentum=momentum)
         self.to_query = (
             None if share_query_key else conv_bn_relu(query_in_channels, key_channels, 1)
         )
-        if share_query_key:
-            # The reference runs the shared projection twice a step, once as query, once as key,
-            # so its running statistics move twice: 1 - (1 - 0.1)^2. We run it once.
-            self.to_key[1].momentum = 0.19
         self.to_value = nn.Conv2d(key_in_channels, value_channels, 1)
         self.to_output = nn.Conv2d(value_channels, query_in_channels, 1)
-        nn.init.zeros_(self.to_output.weight)
-        nn.init.zeros_(self.to_output.bias)
+        for parameter in self.to_output.parameters():
+            nn.init.zeros_(parameter)
         self.pool = PyramidPool(pool_scales)
         self.softmax = nn.Softmax(dim=-1)  # a module of its own, so that a hook can watch it
         self.scale = key_channels**-0.5

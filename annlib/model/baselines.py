@@ -3,6 +3,8 @@
 B batch, C channels, N = H * W positions of the map.
 """
 
+from collections.abc import Sequence
+
 import torch
 from einops import rearrange
 from torch import Tensor, nn
@@ -19,12 +21,12 @@ class NonLocalAttention(nn.Module):
 
     def __init__(self, channels: int, key_channels: int, value_channels: int):
         super().__init__()
-        self.to_key = conv_bn_relu(channels, key_channels, 1)  # query and key, as in APNB
-        self.to_key[1].momentum = 0.19  # as in APNB: the reference moves it twice a step
+        # Query and key, as in APNB, whose reference moves the statistics twice a step.
+        self.to_key = conv_bn_relu(channels, key_channels, 1, momentum=0.19)
         self.to_value = nn.Conv2d(channels, value_channels, 1)
         self.to_output = nn.Conv2d(value_channels, channels, 1)
-        nn.init.zeros_(self.to_output.weight)
-        nn.init.zeros_(self.to_output.bias)
+        for parameter in self.to_output.parameters():
+            nn.init.zeros_(parameter)
         self.softmax = nn.Softmax(dim=-1)
         self.scale = key_channels**-0.5
 
@@ -93,12 +95,14 @@ class Baseline(nn.Module):
             raise ValueError(f"No baseline {config.head!r}: choose fcn, ppm, nonlocal or apnb.")
         self.dropout = ChannelDropout(config.dropout)
         self.classifier = classifier(hidden, config.num_classes)
-        self.auxiliary = FCNHead(low, config.aux_channels, config.num_classes, config.dropout)
+        self.auxiliary: FCNHead | None = FCNHead(
+            low, config.aux_channels, config.num_classes, config.dropout
+        )
 
-    def forward(self, images: Tensor, size: tuple[int, int] | None = None) -> Logits:
+    def forward(self, images: Tensor, size: Sequence[int] | None = None) -> Logits:
         """(B, 3, H, W) normalised -> logits of `size`, that of the images if None"""
         low, high = self.backbone(images)
         features = self.context(self.reduce(high))
         main = self.classifier(self.dropout(features))
-        aux = self.auxiliary(low) if self.training else None
+        aux = self.auxiliary(low) if self.training and self.auxiliary else None
         return Logits(main, aux).resize(size or images.shape[2:], self.config.align_corners)

@@ -5,7 +5,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import safetensors
 import torch
@@ -52,7 +52,11 @@ def save(
     tensors = {f"model.{key}": tensor for key, tensor in model.state_dict().items()}
     if half:
         tensors = {key: t.half() if t.ndim == 4 else t for key, t in tensors.items()}
-    facts = {"config": asdict(model.config), "step": step, "notes": dict(notes or {})}
+    facts = {
+        "config": asdict(cast(ModelConfig, model.config)),
+        "step": step,
+        "notes": dict(notes or {}),
+    }
     if optimizer is not None:
         state = optimizer.state_dict()
         facts["param_groups"] = state["param_groups"]
@@ -71,7 +75,7 @@ def checksum(facts: str, tensors: Mapping[str, Tensor]) -> str:
     crc = zlib.crc32(facts.encode())
     for name in sorted(tensors):
         crc = zlib.crc32(name.encode(), crc)
-        crc = zlib.crc32(tensors[name].flatten().view(torch.uint8).numpy(), crc)
+        crc = zlib.crc32(tensors[name].flatten().view(torch.uint8).numpy().data, crc)
     return f"{crc:08x}"
 
 
@@ -150,7 +154,7 @@ def initialise(model: nn.Module, checkpoint: Checkpoint) -> list[str]:
 
     Raises ValueError for weights of another network.
     """
-    ours, theirs = asdict(model.config), asdict(checkpoint.config)
+    ours, theirs = asdict(cast(ModelConfig, model.config)), asdict(checkpoint.config)
     free = ("num_classes", "dropout", "align_corners")
     if differing := [name for name in ours if name not in free and ours[name] != theirs[name]]:
         listed = ", ".join(f"{name} {theirs[name]} there, {ours[name]} here" for name in differing)
@@ -168,7 +172,7 @@ def restore(
     checkpoint: Checkpoint, model: nn.Module, optimizer: torch.optim.Optimizer | None = None
 ) -> None:
     """Loads weights (and optimiser state). Raises ValueError if they are of another model."""
-    ours, theirs = asdict(model.config), asdict(checkpoint.config)
+    ours, theirs = asdict(cast(ModelConfig, model.config)), asdict(checkpoint.config)
     if differing := [name for name in ours if ours[name] != theirs[name]]:
         listed = ", ".join(f"{name} {theirs[name]} there, {ours[name]} here" for name in differing)
         raise ValueError(f"{checkpoint.path} belongs to another model: {listed}.")

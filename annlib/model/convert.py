@@ -82,7 +82,8 @@ def from_imagenet(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def stem_of(weights: Mapping[str, Tensor], path: Path) -> Stem:
     """The kind of ResNet whose ImageNet weights a file holds. Raises ValueError for no ResNet."""
-    for key, stem in {"stem.0.weight": "deep", "conv1.weight": "plain"}.items():
+    stems: dict[str, Stem] = {"stem.0.weight": "deep", "conv1.weight": "plain"}
+    for key, stem in stems.items():
         if key in weights:
             return stem
     raise ValueError(

@@ -16,11 +16,13 @@ N = H * W its positions, S anchors.
 """
 
 import copy
+from typing import cast
 
+import numpy as np
 import torch
 from einops import einsum
 from torch import Tensor, nn
-from torch.nn.functional import conv2d, linear
+from torch.nn.functional import conv2d, linear, pad
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from annlib.model.ann import ANN
@@ -48,7 +50,8 @@ def fuse_for_inference(model: ANN | Baseline) -> ANN | Baseline:
     twin.auxiliary = None  # only for training
     fold_norms(twin)
     if isinstance(twin, ANN):
-        twin.afnb, twin.reduce = ReducedAFNB(twin.afnb, twin.reduce[0]), nn.Identity()
+        twin.add_module("afnb", ReducedAFNB(twin.afnb, twin.reduce[0]))
+        twin.add_module("reduce", nn.Identity())
     return twin
 
 
@@ -68,9 +71,9 @@ def cell_means(side: int, pool_scales: tuple[int, ...], like: Tensor) -> Tensor:
 
     -> (sum of pool_scales, side), rows sum to 1, with the type and device of `like`
     """
-    cells = [(cell, scale) for scale in pool_scales for cell in range(scale)]
-    starts = torch.tensor([cell * side // scale for cell, scale in cells])[:, None]
-    ends = torch.tensor([-(-(cell + 1) * side // scale) for cell, scale in cells])[:, None]
+    scales = torch.tensor([scale for scale in pool_scales for _ in range(scale)])[:, None]
+    cells = torch.tensor([cell for scale in pool_scales for cell in range(scale)])[:, None]
+    starts, ends = cells * side // scales, ((cells + 1) * side + scales - 1) // scales
     place = torch.arange(side)
     return ((starts <= place) & (place < ends)).to(like) / (ends - starts).to(like.device)
 
@@ -105,7 +108,7 @@ def attend(
 
 def fuse(layers: nn.Sequential, weights: Tensor, anchors: Tensor, features: Tensor) -> Tensor:
     """The fusing layers of a block, applied to [context; features].  -> like features"""
-    conv, *others = layers
+    conv = cast(nn.Conv2d, layers[0])
     for_context, for_features = conv.weight.chunk(2, dim=1)
     fused = conv2d(features, for_features, conv.bias)
     anchors = linear(anchors, for_context.flatten(1))
@@ -113,7 +116,7 @@ def fuse(layers: nn.Sequential, weights: Tensor, anchors: Tensor, features: Tens
         fused += (weights @ anchors).mT.unflatten(2, features.shape[2:])
     else:
         fused.flatten(2).mT.baddbmm_(weights.to(fused.dtype), anchors)
-    for layer in others:
+    for layer in layers[1:]:
         fused = layer(fused)
     return fused
 
@@ -142,17 +145,23 @@ class ReducedAFNB(nn.Module):
     where * is a convolution and A a map of S channels: R W_2 is fixed, R G depends on the image.
     """
 
-    def __init__(self, afnb: AFNB, reduce: nn.Conv2d):
+    for_context: Tensor
+    shift: Tensor
+    reduction: Tensor
+
+    def __init__(self, afnb: AFNB, reduce: nn.Module):
         super().__init__()
         self.attention = afnb.attention
-        for_context, for_features = afnb.fuse[0].weight.flatten(1).chunk(2, dim=1)
+        weight, shift = map(afnb.fuse[0].get_parameter, ("weight", "bias"))
+        for_context, for_features = weight.flatten(1).chunk(2, dim=1)
+        weight, bias = map(reduce.get_parameter, ("weight", "bias"))
         self.register_buffer("for_context", for_context.contiguous())
-        self.register_buffer("shift", afnb.fuse[0].bias)
-        self.register_buffer("reduction", reduce.weight)
-        weight = einsum(reduce.weight, for_features, "o c y x, c i -> o i y x")
+        self.register_buffer("shift", shift)
+        self.register_buffer("reduction", weight)
+        weight = einsum(weight, for_features, "o c y x, c i -> o i y x")
         self.reduce = nn.Conv2d(weight.shape[1], weight.shape[0], 3, padding=1, device="meta")
         self.reduce.weight = nn.Parameter(weight, False)
-        self.reduce.bias = nn.Parameter(reduce.bias, False)
+        self.reduce.bias = nn.Parameter(bias, False)
 
     def forward(self, low: Tensor, high: Tensor) -> Tensor:
         """(B, Cl, h, w), (B, Ch, H, W) -> (B, hidden, H, W)"""
@@ -161,6 +170,12 @@ class ReducedAFNB(nn.Module):
         kernels = einsum(self.reduction, anchors, "o c y x, b s c -> b o s y x")
         features = self.reduce(high)
         maps = weights.mT.unflatten(2, high.shape[2:])  # (B, S, H, W)
+        if torch.compiler.is_exporting():  # the loop would fix the number of images
+            (height, width), maps = high.shape[2:], pad(maps, (1, 1, 1, 1))
+            moved = [maps[:, :, y : y + height, x : x + width] for y, x in np.ndindex(3, 3)]
+            columns = torch.stack(moved, 2).flatten(3).flatten(1, 2)  # (B, 9 S, N)
+            added = kernels.flatten(3).flatten(2) @ columns
+            return (features + added.unflatten(2, (height, width))).relu()
         for feature, attended, kernel in zip(features, maps, kernels, strict=True):
             feature += conv2d(attended, kernel, padding=1)
         return features.relu_()

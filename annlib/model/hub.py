@@ -16,7 +16,7 @@ from annlib.model.resnet import BLOCKS, ResNet
 from annlib.published_experiments import ROWS, published
 
 Source = Literal["reference", "torchvision"]
-STEMS: dict[Source, Stem] = {"reference": "deep", "torchvision": "plain"}
+STEMS: dict[str, Stem] = {"reference": "deep", "torchvision": "plain"}
 
 
 class Pretrained(NamedTuple):
@@ -131,10 +131,14 @@ def load_backbone(model: ANN | Baseline, source: Source | Path | str) -> Path:
             f"There is no file {source} to begin with. ImageNet weights are named reference or "
             "torchvision; anything else is taken for a .pth file."
         )
-    weights, their_stem = {}, STEMS.get(source)  # a wrong stem is told before anything is fetched
+    weights, path, their_stem = (
+        {},
+        Path(source),
+        STEMS.get(str(source)),
+    )  # a wrong stem is told before anything is fetched
     if their_stem in (stem, None):
-        urls = {p.source: p.url for p in PRETRAINED if p.depth == depth}
-        path = fetch(urls[source]) if their_stem else Path(source)
+        urls: dict[str, str] = {p.source: p.url for p in PRETRAINED if p.depth == depth}
+        path = fetch(urls[str(source)]) if their_stem else path
         check_hash(path, hash_in(path.name))
         weights = read_weights(path)
         their_stem = stem_of(weights, path)

@@ -15,26 +15,29 @@ def checked_scales(pool_scales: tuple[int, ...]) -> tuple[int, ...]:
     return pool_scales
 
 
-def conv_bn(in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> nn.Sequential:
+def conv_bn(
+    in_channels: int, out_channels: int, kernel: int, stride: int = 1, momentum: float = 0.1
+) -> nn.Sequential:
     """Convolution and batch norm, no activation.  (B, in, H, W) -> (B, out, H/stride, W/stride)"""
     # BatchNorm has its own shift, so a bias in the convolution would be without effect.
     conv = nn.Conv2d(in_channels, out_channels, kernel, stride, padding=kernel // 2, bias=False)
     nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
-    return nn.Sequential(conv, nn.BatchNorm2d(out_channels))
+    return nn.Sequential(conv, nn.BatchNorm2d(out_channels, momentum=momentum))
 
 
 def conv_bn_relu(
-    in_channels: int, out_channels: int, kernel: int, stride: int = 1
+    in_channels: int, out_channels: int, kernel: int, stride: int = 1, momentum: float = 0.1
 ) -> nn.Sequential:
     """Convolution, batch norm, ReLU.  (B, in, H, W) -> (B, out, H/stride, W/stride)"""
-    return conv_bn(in_channels, out_channels, kernel, stride).append(nn.ReLU(inplace=True))
+    layers = conv_bn(in_channels, out_channels, kernel, stride, momentum)
+    return layers.append(nn.ReLU(inplace=True))
 
 
 def classifier(in_channels: int, num_classes: int) -> nn.Conv2d:
     """One logit per class and position.  (B, in, H, W) -> (B, K, H, W)"""
     conv = nn.Conv2d(in_channels, num_classes, 1)
     nn.init.normal_(conv.weight, std=0.01)
-    nn.init.zeros_(conv.bias)
+    nn.init.zeros_(conv.get_parameter("bias"))
     return conv
 
 

@@ -186,7 +186,7 @@ def test_overview_shows_every_command_in_80_columns(annlib, capsys) -> None:
     lines = capsys.readouterr().out.splitlines()
     assert stop.value.code == 0 and max(map(len, lines)) <= 80
     shown = [line.split()[0] for line in lines if line.startswith("  ")]
-    assert shown == list(COMMANDS) and len(shown) == 14
+    assert shown == list(COMMANDS) and len(shown) == 15
 
 
 @pytest.mark.parametrize("words", [*COMMANDS, "data check", "weights fetch", "runs compare"])

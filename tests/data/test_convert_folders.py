@@ -8,8 +8,9 @@ import pytest
 from matplotlib.path import Path as Outline
 from PIL import Image
 
+from annlib.data.annotations import inside, recognise
 from annlib.data.classes import folder_spec
-from annlib.data.convert import convert, inside, recognise
+from annlib.data.convert import convert
 from annlib.data.datasets import SegmentationFolder
 from annlib.data.transforms import to_tensors
 

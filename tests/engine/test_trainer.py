@@ -250,7 +250,7 @@ def test_only_the_first_of_several_processes_locks(
     monkeypatch.setattr(trainer, "is_main", lambda: False)
     begin(tmp_path)
     assert not (tmp_path / runs_module.LOCK).exists()
-    monkeypatch.setattr(trainer, "any_rank", lambda claim: True)  # rank 0 was refused
+    monkeypatch.setattr(trainer.distributed, "any_rank", lambda claim: True)  # rank 0 was refused
     with pytest.raises(FileExistsError, match="is in use, see the message of rank 0"):
         begin(tmp_path)
 

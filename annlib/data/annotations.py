@@ -1,0 +1,296 @@
+"""Recognises and reads labels as other tools save them: COCO, LabelMe, label files of any kind."""
+
+import json
+import math
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+from unicodedata import normalize
+
+import numpy as np
+
+from annlib.config import IGNORE_INDEX
+from annlib.data import classes
+from annlib.data.classes import DatasetSpec
+from annlib.data.folders import SUFFIXES
+from annlib.data.io import LOSSY, open_whole, read_lines
+from annlib.files import need
+
+SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val"}
+SPLITS |= {"test": "test", "testing": "test"}
+SPLITS |= {f"{name}annot": split for name, split in SPLITS.items()}  # CamVid's trainannot
+LABEL_WORDS = {"label", "labels", "mask", "masks", "ann", "annot", "annotation", "annotations"}
+LABEL_WORDS |= {"gt", "gtfine", "groundtruth", "seg", "segmentationclass", "segmentationclassaug"}
+LABEL_WORDS |= {name for name in SPLITS if name.endswith("annot")}
+IMAGE_WORDS = {"image", "images", "img", "imgs", "jpegimages", "leftimg", "rgb", "photos"}
+LABEL_ENDING = re.compile(r"[_-](L|(?i:mask|labels?|gt|seg|gtFine_label(Train)?Ids))$")
+NOT_CLASSES = re.compile(r"SegmentationObject|gtFine_(color|instance\w*)", re.IGNORECASE)
+COLOUR = 1 << 24  # a code is a value of 0..65535, or a colour: COLOUR + 0xRRGGBB
+BACKGROUND, IGNORED = "background", "__ignore__"  # the second is LabelMe's
+
+
+@dataclass
+class Sample:
+    image: Path
+    key: tuple[str, ...]  # what image and label have in common: folders, name
+    split: str  # "" if the data do not say
+    codes: Callable[[], np.ndarray]  # (H, W) as in the label file
+
+
+@dataclass
+class Recognised:
+    """Labels in a form that `convert` reads."""
+
+    form: str
+    samples: list[Sample]
+    spec: DatasetSpec | None = None  # the classes, where the form says what they are
+    has_names: bool = False  # its labels name classes; codes are indices of spec
+    left_out: list[str] = field(default_factory=list)
+
+
+def words(text: str) -> list[str]:
+    return re.split("[^a-z]+", text.lower())
+
+
+def split_of(parts: Iterable[str]) -> str:
+    found = [SPLITS[word] for part in parts for word in words(part) if word in SPLITS]
+    return found[-1] if found else ""
+
+
+def key_of(path: Path) -> tuple[str, ...]:
+    """Of a path relative to the data set: folders that are neither split nor kind, and the name."""
+    kinds = LABEL_WORDS | IMAGE_WORDS | SPLITS.keys()
+    folders = [part for part in path.parts[:-1] if not kinds & {*words(part)}]
+    stem = LABEL_ENDING.sub("", path.stem).removesuffix("_leftImg8bit")
+    return *folders, normalize("NFC", stem)
+
+
+def is_label(path: Path) -> bool:
+    """Whether a name, or the last folder that tells, says so.  path: relative to the data set"""
+    if path.suffix == ".npy" or LABEL_ENDING.search(path.stem):
+        return True
+    kinds = [{*words(part)} for part in reversed(path.parts[:-1])]
+    return next((bool(k & LABEL_WORDS) for k in kinds if k & (LABEL_WORDS | IMAGE_WORDS)), False)
+
+
+def recognise(root: Path, palette: tuple = ()) -> Recognised | None:
+    """What the labels in a folder and its folders are; None if nothing is known there.
+
+    palette: colours of classes, for palette images whose indices are in another order
+    """
+    found = sorted(p.relative_to(root) for p in root.rglob("*") if p.is_file())
+    files = [p for p in found if not any(part.startswith(".") for part in p.parts)]
+    files = [path for path in files if not NOT_CLASSES.search(path.as_posix())]
+    coco, labelme = [], []
+    for path in files:
+        if path.suffix == ".json":
+            try:
+                content = json.loads((root / path).read_bytes())
+            except ValueError as error:
+                raise ValueError(f"{root / path} is not JSON ({error}): copy it again.") from error
+            keys = content.keys() if isinstance(content, dict) else set()
+            coco += [(path, content)] if {"images", "annotations", "categories"} <= keys else []
+            labelme += [(path, content)] if {"shapes", "imagePath"} <= keys else []
+    if coco:
+        return from_coco(root, files, coco)
+    return from_labelme(root, labelme) if labelme else from_masks(root, files, palette)
+
+
+def from_masks(root: Path, files: list[Path], palette: tuple) -> Recognised | None:
+    """Images, and for each a label file of the same name in another folder or with an ending."""
+    labels = [p for p in files if p.suffix.lower() in (*SUFFIXES, ".npy") and is_label(p)]
+    images = [p for p in files if p.suffix.lower() in SUFFIXES and not is_label(p)]
+    if not labels:  # a.jpg and a.png side by side
+        photos = {path.with_suffix("") for path in images if path.suffix.lower() != ".png"}
+        labels = [p for p in images if p.suffix.lower() == ".png" and p.with_suffix("") in photos]
+        images = [path for path in images if path not in labels]
+    spec, form = None, "images with label files"
+    ids = {"labelIds": classes.CITYSCAPES, "labelTrainIds": classes.CITYSCAPES_TRAIN_IDS}
+    for ending, known in ids.items():
+        those = [path for path in labels if path.stem.endswith(f"_{ending}")]
+        if those and spec is None:
+            labels, spec, form = those, known, f"label files of Cityscapes ({ending})"
+    if any("SegmentationClass" in path.parts for path in labels):
+        spec, form = classes.VOC12AUG, "label files of Pascal VOC"
+    if not labels or not images:
+        return None
+    like = defaultdict(list)  # split and key, key alone, name alone -> label files
+    for path in labels:
+        key = key_of(path)
+        for part in ((split_of(path.parts[:-1]), key), key, key[-1]):
+            like[part].append(path)
+    listed, samples, left_out, used = listed_splits(root, files), [], [], set()
+    for path in images:
+        split, key = split_of(path.parts[:-1]), key_of(path)
+        choices = like[split, key][-1:], like[key], like[key[-1]]
+        one = next((places[0] for places in choices if len(places) == 1), None)
+        if one is None or (listed and not split and key[-1] not in listed):
+            left_out.append(f"{path}: {'no label file' if one is None else 'in no split list'}")
+            continue
+        if one in used:
+            raise ValueError(f"{root / one} fits two images, also {root / path}: move one away.")
+        used.add(one)
+        split = split or split_of(one.parts[:-1]) or listed.get(key[-1], "")
+        samples.append(Sample(root / path, key, split, partial(read_codes, root / one, palette)))
+    return Recognised(form, samples, spec, left_out=left_out) if samples else None
+
+
+def listed_splits(root: Path, files: list[Path]) -> dict[str, str]:
+    """Name of an image -> its split, from files such as train.txt; {} if there are none."""
+    lists = [path for path in files if path.suffix == ".txt" and path.stem.lower() in SPLITS]
+    lists = [path for path in lists if "Segmentation" in path.parts] or lists  # VOC has others
+    found = {}
+    for path in lists:
+        for line in filter(str.strip, read_lines(root / path)):
+            name = key_of(Path(line.split()[0].replace("\\", "/")))[-1]
+            split = SPLITS[path.stem.lower()]
+            if found.setdefault(name, split) != split:
+                raise ValueError(f"{root / path} lists {name!r}, which is in {found[name]}, too.")
+    return found
+
+
+def read_codes(path: Path, palette: tuple = ()) -> np.ndarray:
+    """A label file -> int32 (H, W) codes: values, or colours where it holds colours."""
+    if path.suffix == ".npy":
+        try:
+            pixels = np.load(path, allow_pickle=False)
+        except (ValueError, OSError, EOFError) as error:
+            raise ValueError(f"{path} is not an array of numbers ({error}).") from error
+    else:
+        image = open_whole(path)
+        if image.format in LOSSY:
+            raise ValueError(
+                f"{path} is compressed as {image.format}, which changes label values: make it "
+                "again from its source as PNG."
+            )
+        colours = np.array(image.getpalette("RGB") or [], np.int32).reshape(-1, 3)
+        pixels = np.asarray(image if image.mode != "RGBA" else image.convert("RGB"))
+        if image.mode == "P" and palette:
+            shown = {tuple(colours[v]) for v in np.unique(pixels) if v != IGNORE_INDEX}
+            if shown <= {*palette}:  # colours count: tools number them in their own order
+                codes = COLOUR + colours @ (65536, 256, 1)
+                return np.where(pixels == IGNORE_INDEX, IGNORE_INDEX, codes[pixels])
+    if pixels.ndim == 3 and pixels.shape[2] in (3, 4) and pixels.dtype == np.uint8:
+        return COLOUR + pixels[..., :3].astype(np.int32) @ (65536, 256, 1)
+    if pixels.ndim != 2 or pixels.dtype.kind not in "bui" or pixels.size == 0:
+        raise ValueError(
+            f"{path} holds {pixels.dtype} of the shape {pixels.shape}: labels are one whole number "
+            "per pixel (height, width), or a colour (height, width, 3) of uint8."
+        )
+    if pixels.min() < 0 or pixels.max() >= 65536:
+        raise ValueError(f"{path} holds {pixels.min()} to {pixels.max()}: labels are 0 to 65535.")
+    return pixels.astype(np.int32)
+
+
+def inside(points: Any, height: int, width: int) -> np.ndarray:
+    """bool (H, W): pixels whose centre lies in a polygon of x, y, even-odd; pixel 0 is 0 to 1."""
+    x, y = np.asarray(points, float).reshape(-1, 2).T
+    rows, crossings = np.arange(height) + 0.5, np.zeros((height, width + 1), bool)
+    for x0, y0, x1, y1 in zip(x, y, np.roll(x, -1), np.roll(y, -1), strict=True):
+        (crossed,) = np.nonzero((rows >= min(y0, y1)) & (rows < max(y0, y1)))
+        if len(crossed):
+            at = x0 + (rows[crossed] - y0) * (x1 - x0) / (y1 - y0)
+            crossings[crossed, np.clip(np.ceil(at - 0.5), 0, width).astype(int)] ^= True
+    return np.logical_xor.accumulate(crossings, 1)[:, :width]
+
+
+def from_coco(root: Path, files: list[Path], documents: list[tuple[Path, dict]]) -> Recognised:
+    """COCO's polygons and run lengths; without an annotation a pixel is background."""
+    names = {one["id"]: one["name"] for _, content in documents for one in content["categories"]}
+    ids = [number for number in sorted(names) if names[number] != BACKGROUND]
+    spec = spec_with([BACKGROUND, *(names[number] for number in ids)])
+    index = {number: place for place, number in enumerate(ids, 1)}
+    images, samples, left_out = [p for p in files if p.suffix.lower() in SUFFIXES], [], []
+    for path, content in documents:
+        marks = {}
+        for one in content["annotations"]:
+            marks.setdefault(one["image_id"], []).append(one)
+        for one in content["images"]:
+            name = Path(one["file_name"].replace("\\", "/"))
+            places = [p for p in images if p.parts[-len(name.parts) :] == name.parts]
+            own = split_of([*path.parts[:-1], path.stem])
+            places = [p for p in places if split_of(p.parts) == own] or places
+            if not places or one["id"] not in marks:
+                left_out.append(f"{name}: {'no annotation' if places else 'no such image'}")
+                continue
+            split = own or split_of(places[0].parts[:-1])
+            codes = partial(draw_coco, one, marks[one["id"]], index, path)
+            samples.append(Sample(root / places[0], key_of(places[0]), split, codes))
+    return Recognised("COCO JSON", samples, spec, True, left_out)
+
+
+def draw_coco(image: dict, marks: list[dict], index: dict[int, int], path: Path) -> np.ndarray:
+    """Codes of one image; small objects cover large ones."""
+    height, width = image["height"], image["width"]
+    codes = np.zeros((height, width), np.int32)
+    for mark in sorted(marks, key=lambda one: -one.get("area", 0)):
+        shape = mark.get("segmentation") or []
+        whole = isinstance(shape, dict)
+        for one in (
+            [run_lengths(shape, path)] if whole else [inside(p, height, width) for p in shape]
+        ):
+            codes[one] = index.get(mark["category_id"], 0)
+    return codes
+
+
+def run_lengths(shape: dict, path: Path) -> np.ndarray:
+    """COCO's run lengths, down the columns, plain or compressed -> bool (H, W)"""
+    height, width = shape["size"]
+    if isinstance(counts := shape["counts"], list):
+        flat = np.repeat(np.arange(len(counts)) % 2 == 1, counts)
+        if flat.size != height * width:
+            raise ValueError(f"{path}: run lengths for {flat.size} pixels, not {height} x {width}.")
+        return flat.reshape(width, height).T
+    said = f"{path} holds compressed run lengths, and pycocotools, which reads them,"
+    mask = need("pycocotools.mask", said, "pip install pycocotools")
+    return mask.decode(shape | {"counts": counts.encode()}).astype(bool)
+
+
+def from_labelme(root: Path, documents: list[tuple[Path, dict]]) -> Recognised:
+    """LabelMe's polygons, rectangles and circles, later ones on top; the rest is background."""
+    found = {shape["label"] for _, content in documents for shape in content["shapes"]}
+    spec = spec_with([BACKGROUND, *sorted(found - {BACKGROUND, "_background_", IGNORED})])
+    samples, left_out = [], []
+    for path, content in documents:
+        name = Path(content["imagePath"].replace("\\", "/"))
+        image = (root / path).parent / name
+        image = image if image.is_file() else (root / path).with_suffix(name.suffix)
+        if not image.is_file():
+            left_out.append(f"{path}: its image {content['imagePath']} is missing")
+            continue
+        odd = Counter(shape.get("shape_type", "polygon") for shape in content["shapes"])
+        for kind in odd.keys() - {"polygon", "rectangle", "circle"}:
+            left_out.append(f"{path}: {odd[kind]} of the kind {kind!r}, which has no area")
+        codes = partial(draw_labelme, content, image, spec)
+        samples.append(Sample(image, key_of(path), split_of(path.parts[:-1]), codes))
+    return Recognised("LabelMe JSON", samples, spec, True, left_out)
+
+
+def draw_labelme(content: dict, image: Path, spec: DatasetSpec) -> np.ndarray:
+    width, height = open_whole(image).size
+    codes = np.zeros((height, width), np.int32)
+    for shape in content["shapes"]:
+        points, kind = np.array(shape["points"], float), shape.get("shape_type", "polygon")
+        if kind == "rectangle":
+            (x0, y0), (x1, y1) = points
+            points = np.array([(x0, y0), (x1, y0), (x1, y1), (x0, y1)])
+        elif kind == "circle":
+            centre, radius = points[0], math.dist(*points)
+            turn = np.linspace(0, 2 * math.pi, 64, endpoint=False)
+            points = centre + radius * np.stack([np.cos(turn), np.sin(turn)], 1)
+        elif kind != "polygon":
+            continue
+        label = shape["label"]
+        known = label in spec.class_names
+        index = spec.class_names.index(label) if known else IGNORE_INDEX * (label == IGNORED)
+        codes[inside(points, height, width)] = index
+    return codes
+
+
+def spec_with(names: Iterable[str]) -> DatasetSpec:
+    names = tuple(names)
+    return DatasetSpec("folder", names, tuple(map(classes.spread_colour, range(len(names)))))
