@@ -20,13 +20,7 @@ from torch.utils.data import DataLoader, Dataset
 from annlib.cli.common import at_least_one
 from annlib.config import DataConfig, Precision, RuntimeConfig
 from annlib.course.profiler import Timing, pace, watched
-from annlib.course.row_costs import (
-    Measuring,
-    image_size,
-    share_of_one_gpu,
-    shrunk,
-    training_cost,
-)
+from annlib.course.row_costs import Measuring, image_size, share_of_one_gpu, shrunk, training_cost
 from annlib.data.datasets import SegmentationFolder, open_data
 from annlib.data.synthetic import mimic
 from annlib.data.transforms import Compose, training_transform

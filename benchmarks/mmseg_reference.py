@@ -196,10 +196,7 @@ def reference_apnb(ours: APNB) -> nn.Module:
 
     channels = ours.attention.to_output.out_channels
     theirs = Theirs(
-        in_channels=channels,
-        out_channels=channels,
-        query_scales=(1,),
-        **settings(ours.attention),
+        in_channels=channels, out_channels=channels, query_scales=(1,), **settings(ours.attention)
     )
     theirs.load_state_dict(their_names(ours.state_dict(), "apnb"))
     return theirs

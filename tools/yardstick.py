@@ -317,10 +317,7 @@ def measure() -> dict[str, tuple[str, str]]:
     every = ("files", "functions", "lines", "executed", "depth")
     chain = runs["training"]["chain"]
     return {
-        "trace of `annlib predict` on one image": (
-            counts("predict", *every),
-            "12 / 45 / 450",
-        ),
+        "trace of `annlib predict` on one image": (counts("predict", *every), "12 / 45 / 450"),
         "trace from Python, image file -> logits": (
             counts("image_to_logits", *every),
             "6 / 30 / 300",
@@ -328,10 +325,7 @@ def measure() -> dict[str, tuple[str, str]]:
         "trace of one warm training step": (counts("training", *every), "6 / 25"),
         "trace of `annlib evaluate --out` on two images": (counts("evaluate", *every), "14 / 60"),
         "annlib modules loaded by `annlib predict`": (counts("predict", "modules"), "25"),
-        "frames from the command to the training loop": (
-            f"{len(chain)}: {', '.join(chain)}",
-            "3",
-        ),
+        "frames from the command to the training loop": (f"{len(chain)}: {', '.join(chain)}", "3"),
         "files": (str(len(files)), "about 150"),
         "files under 40 lines": (str(len(short)), "10"),
         "modules with one importer": (str(modules_with_one_importer(files)), "40"),

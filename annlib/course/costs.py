@@ -214,14 +214,12 @@ def paper_table(found: Comparison) -> str:
 # "Measure here": time as operations predict it, and as measured within a few seconds.
 TIMED = (PLAIN_APNB, NONLOCAL)
 SMALL = Setting((16, 24), 256, (1, 3, 6, 8))  # where the speed is measured
-SECONDS = 3.0  # that a measurement may take
-AFFORDED = 2.0  # the same, estimated from a quarter of the map, which may fit into a cache
+SECONDS = 3.0  # that one call may take by the prediction
 MOST_ROUNDS = 5
 BEFORE = (
     "'Measure here' calls the non-local block and APNB on this map, on this machine, and draws "
-    "their time beside the time that operations suggest. It takes at most about 3 s."
+    "their time beside the time that operations suggest. It takes a few seconds."
 )
-GROWTH = {PLAIN_APNB: 4, NONLOCAL: 16}  # with twice the sides, at most: linear, and quadratic in N
 
 Key = tuple[str, Setting]
 Call = Callable[[], Any]
@@ -232,7 +230,6 @@ class Times(NamedTuple):
 
     speed: float  # operations a second of the non-local block on the SMALL map
     timings: Mapping[Key, Timing] = {}
-    refused: Mapping[Key, str] = {}  # why a setting would take too long to be measured
 
     def points(self, name: str, setting: Setting) -> list[tuple[int, Timing]]:
         """(N, timing) of all measured maps that differ from this one only in size."""
@@ -256,7 +253,7 @@ def predicted(name: str, setting: Setting, speed: float) -> float:
 def refusal(name: str, setting: Setting, speed: float, memory: float) -> str | None:
     """Why an implementation must not be measured with so many free bytes, or None."""
     if predicted(name, setting, speed) > SECONDS:
-        return f"that is more than the {SECONDS:.0f} s which 'Measure here' may take"
+        return f"that is more than the {SECONDS:.0f} s which a call of 'Measure here' may take"
     features = FLOAT32 * WIDER * setting.channels * setting.positions
     bill = bills(setting.positions, setting.anchors, setting.channels)[name]
     # The features exist twice for a moment, when their memory layout is changed.
@@ -267,38 +264,15 @@ def refusal(name: str, setting: Setting, speed: float, memory: float) -> str | N
 
 def timed(times: Times | None, setting: Setting, memory: float, device: torch.device) -> Times:
     """Adds a measurement at this setting; the first one measures the speed before."""
-    started = time.perf_counter()
     with profiler.full_float32(), seeded("timing here", device=device):
         if times is None:
-            small = in_turn(calls(SMALL, [NONLOCAL], device), device, started + SECONDS / 6)
+            small = in_turn(calls(SMALL, [NONLOCAL], device), device, SECONDS / 6)
             # The fastest call, because other load on the machine can only make a call slower.
             times = Times(1000 * predicted(NONLOCAL, SMALL, small[NONLOCAL].fastest))
         may = [name for name in TIMED if refusal(name, setting, times.speed, memory) is None]
-        if not may:
-            return times
-        quarter = setting._replace(size=(setting.size[0] // 2, setting.size[1] // 2))
-        began = time.perf_counter()
-        rough = calls(quarter, may, device)
-        expected = 4 * (time.perf_counter() - began)  # to prepare the whole
-        accepted, refused = [], {}
-        for name, call in rough.items():
-            # The fastest of a few calls, because the first one, or a disturbed one, is slower.
-            seconds = [seconds_of(call, device)]
-            while len(seconds) < 3 and sum(seconds) < SECONDS / 10:
-                seconds.append(seconds_of(call, device))
-            longest = GROWTH[name] * min(seconds)
-            if time.perf_counter() - started + expected + longest > AFFORDED:
-                refused[key(name, setting)] = (
-                    f"a quarter of the map took {said_seconds(min(seconds))}, so the whole may "
-                    f"take {said_seconds(longest)}, longer than 'Measure here' may block"
-                )
-            else:
-                accepted, expected = [*accepted, name], expected + longest
-        whole = calls(setting, accepted, device) if accepted else {}
-        found = in_turn(whole, device, started + SECONDS / 2)
-    timings = {key(name, setting): timing for name, timing in found.items()}
-    kept = {one: why for one, why in times.refused.items() if one not in timings}
-    return Times(times.speed, {**times.timings, **timings}, kept | refused)
+        found = in_turn(calls(setting, may, device), device, SECONDS / 2) if may else {}
+    new = {key(name, setting): timing for name, timing in found.items()}
+    return times._replace(timings={**times.timings, **new})
 
 
 def calls(setting: Setting, names: list[str], device: torch.device) -> dict[str, Call]:
@@ -314,10 +288,10 @@ def calls(setting: Setting, names: list[str], device: torch.device) -> dict[str,
     return {name: attend(place(modules[name]), features) for name in names}
 
 
-def in_turn(named: Mapping[str, Call], device: torch.device, until: float) -> dict[str, Timing]:
-    """Rounds in which each is called once, as many as end before a time.perf_counter, or one."""
+def in_turn(named: Mapping[str, Call], device: torch.device, seconds: float) -> dict[str, Timing]:
+    """Rounds in which each is called once, as many as end within the seconds, or one."""
     rounds: list[dict[str, float]] = []
-    last = 0.0
+    last, until = 0.0, time.perf_counter() + seconds
     while not rounds or (len(rounds) <= MOST_ROUNDS and time.perf_counter() + last <= until):
         rounds.append({name: 1000 * seconds_of(call, device) for name, call in named.items()})
         last = sum(rounds[-1].values()) / 1000
@@ -342,7 +316,7 @@ def say_times(setting: Setting, memory: float, times: Times | None) -> str:
             told = "measured {} ({} to {})".format(*(said_seconds(one / 1000) for one in every))
             told += f", {ratio / 1000:.1f} times the prediction"
         else:
-            why = times.refused.get(asked) or refusal(name, setting, times.speed, memory)
+            why = refusal(name, setting, times.speed, memory)
             told = "not measured yet" if why is None else f"not measured: {why}"
         said.append(f"{name}: predicted {said_seconds(seconds)}, {told}.")
     return (

@@ -18,17 +18,7 @@ from annlib.grader.judge import Assignment, Submission
 POINTS = re.compile(r"^\*(\d+(?:\.\d+)?) points", re.MULTILINE)
 TOTAL = re.compile(r"^- \*\*Points:\*\* \d+(?:\.\d+)?", re.MULTILINE)
 LATE = re.compile(r"^- \*\*Late:\*\* .*$", re.MULTILINE)
-READ_ME = """{title}
-
-Unpack this folder, open {name}.ipynb in JupyterLab and work through it. Nothing needs a network:
-
-    pip install {install}      (once)
-    jupyter lab {name}.ipynb
-
-{hand_in}
-Grading stops a cell after {call} seconds of the processor, and all cells together after {cells}; a
-cell that was stopped does not stop the others.
-"""
+READ_ME = Path(__file__).with_name("read_me.txt").read_text("utf-8")
 ALONE = """Hand in {name}.ipynb alone, under its name, with its cells in any state: grading runs
 it again."""
 WITH_FILES = """Hand in {name}.ipynb and {files}, together in a folder or a zip, under their names.

@@ -501,14 +501,7 @@ def validate(step: int) -> plots.Validation:
     return plots.Validation(step, matrix.scores().miou, matrix.accuracy_among(HOUSES), labels)
 
 
-run = widgets.LiveRun(
-    ann_steps,
-    steps,
-    every,
-    validate,
-    scene,
-    "ann",
-)
+run = widgets.LiveRun(ann_steps, steps, every, validate, scene, "ann")
 run.start()
 
 # %% [markdown]

@@ -66,8 +66,7 @@ attention = attention_of(ann, scene.image)
 N, S = attention[AFNB].weights.shape
 assert (N, S) == (16 * 24, 110)
 plots.house_attention(
-    scene,
-    {"AFNB of ANN": ("afnb", attention[AFNB]), "APNB of ANN": ("apnb", attention[APNB])},
+    scene, {"AFNB of ANN": ("afnb", attention[AFNB]), "APNB of ANN": ("apnb", attention[APNB])}
 )
 
 # %% [markdown]

@@ -181,8 +181,7 @@ def test_parameters_are_those_of_the_network(work) -> None:
 
 def test_network_without_dropout_is_deterministic_in_training() -> None:
     row = replace(
-        ROW,
-        experiment=replace(ROW.experiment, model=replace(ROW.experiment.model, dropout=0.5)),
+        ROW, experiment=replace(ROW.experiment, model=replace(ROW.experiment.model, dropout=0.5))
     )
     images = make_image((32, 32), CPU).expand(2, -1, -1, -1)
     with_it, without = our_network(row).train(), without_dropout(our_network(row))

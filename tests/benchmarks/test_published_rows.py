@@ -13,12 +13,7 @@ from annlib import published_experiments
 from annlib.config import RuntimeConfig
 from annlib.course import row_costs as row_costs_module
 from annlib.course.profiler import Timing
-from annlib.course.row_costs import (
-    Cost,
-    Measuring,
-    RowCost,
-    row_cost,
-)
+from annlib.course.row_costs import Cost, Measuring, RowCost, row_cost
 from annlib.published_experiments import ROWS, Published, published
 from benchmarks import published_rows
 from benchmarks.published_rows import cost_tables, file_name, measure_rows, write_costs
@@ -85,9 +80,7 @@ def test_numbers_are_written_with_machine_and_settings(tmp_path: Path) -> None:
     assert values["made"]["versions"]["torch"] == torch.__version__
 
 
-def test_rows_that_differ_in_steps_only_are_measured_once(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_rows_that_differ_in_steps_only_are_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
     measured = []
 
     def fake(row: Published, how: Measuring, inference: bool, training: bool) -> RowCost:

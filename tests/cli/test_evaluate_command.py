@@ -292,10 +292,7 @@ def test_interrupted_evaluation_says_how_to_go_on_and_does(many, tmp_path, worke
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("before", "after"),
-    [(2, 1), pytest.param(1, 2, marks=pytest.mark.all)],
-)
+@pytest.mark.parametrize(("before", "after"), [(2, 1), pytest.param(1, 2, marks=pytest.mark.all)])
 def test_killed_evaluation_goes_on_with_another_number_of_processes(
     many: Path, tmp_path: Path, before: int, after: int
 ) -> None:

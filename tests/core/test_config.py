@@ -109,9 +109,7 @@ def test_unknown_name_gets_the_nearest_ones(wrong: str, near: str) -> None:
 
 
 @pytest.mark.parametrize("experiment", FULL_SIZE.values(), ids=lambda experiment: experiment.name)
-def test_full_size_experiments_are_the_published_network_and_recipe(
-    experiment: Experiment,
-) -> None:
+def test_full_size_experiments_are_the_published_network_and_recipe(experiment: Experiment) -> None:
     row = ROWS[0].experiment
     classes = experiment.model.num_classes
     assert experiment.model == replace(row.model, num_classes=classes)

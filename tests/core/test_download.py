@@ -118,9 +118,7 @@ def test_server_without_ranges_sends_all_of_it_again(files: Files, path: Path) -
 
 
 @pytest.mark.parametrize(
-    "part",
-    [CONTENT[1:3001], CONTENT + b"more"],
-    ids=["another version", "too long"],
+    "part", [CONTENT[1:3001], CONTENT + b"more"], ids=["another version", "too long"]
 )
 def test_part_that_does_not_fit_is_given_up(files: Files, path: Path, part: bytes) -> None:
     path.parent.mkdir()

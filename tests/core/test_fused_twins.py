@@ -23,12 +23,7 @@ from annlib.engine.optimization import make_optimizer, train
 from annlib.model.ann import ANN, map_size
 from annlib.model.asymmetric import AFNB, APNB, AsymmetricAttention
 from annlib.model.build import build_model
-from annlib.model.fused import (
-    FoldedAFNB,
-    FoldedAPNB,
-    fuse_for_inference,
-    fuse_for_training,
-)
+from annlib.model.fused import FoldedAFNB, FoldedAPNB, fuse_for_inference, fuse_for_training
 
 CPU = torch.device("cpu")
 # Sums in another order: what two orders may differ by, relative to the largest number.

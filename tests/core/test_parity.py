@@ -23,13 +23,7 @@ from annlib.model.ann import ANN
 from annlib.model.fused import fuse_for_inference, fuse_for_training
 from annlib.published_experiments import ROWS, Published
 from benchmarks import verify_zoo as rule
-from benchmarks.verify_zoo import (
-    fill,
-    reference_costs,
-    reference_logits,
-    reference_weights,
-    shapes,
-)
+from benchmarks.verify_zoo import fill, reference_costs, reference_logits, reference_weights, shapes
 
 BLOCK_PARTS = {
     "query": "attention.to_query",

@@ -15,12 +15,7 @@ import pytest
 from annlib.course.authoring import build, build_all
 from annlib.course.lesson import check_parameters, known_parameters
 from annlib.course.running import execute, offline
-from annlib.course.running.execute import (
-    PollingChannel,
-    finished_seconds,
-    run,
-    run_all,
-)
+from annlib.course.running.execute import PollingChannel, finished_seconds, run, run_all
 from annlib.course.running.gates import widget_errors
 from annlib.course.running.release import release
 

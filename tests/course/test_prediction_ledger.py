@@ -235,9 +235,7 @@ def test_without_a_guess_the_bounds_and_words_are_given() -> None:
         Predictions().compare("1", ..., "rise", options=("fall", "rise"))
 
 
-def test_the_first_guess_counts_after_the_outcome_was_shown(
-    capsys: pytest.CaptureFixture,
-) -> None:
+def test_the_first_guess_counts_after_the_outcome_was_shown(capsys: pytest.CaptureFixture) -> None:
     predictions = Predictions()
     for guess in (0.9, 0.33):
         predictions.compare("1", guess, 0.33, tolerance=0.1)

@@ -6,14 +6,7 @@ from pathlib import Path
 import pytest
 
 from annlib.course.running.release import chosen
-from tools.rubric import (
-    JUDGED,
-    POINTS,
-    read_judgements,
-    rubric_findings,
-    rubric_page,
-    scores,
-)
+from tools.rubric import JUDGED, POINTS, read_judgements, rubric_findings, rubric_page, scores
 
 ROOT = Path(__file__).parents[2]
 FIXTURE = Path(__file__).parents[1] / "lessons/90_fixture.py"

@@ -56,10 +56,7 @@ def next_patterns(scene: Scene) -> list[int]:
 def discs(scene: Scene) -> np.ndarray:
     """Pixels that a balloon's round fabric touches.  -> bool (H, W)"""
     y, x = np.mgrid[:128, :192] + 0.5
-    return np.any(
-        [np.hypot(y - b.y, x - b.x) < b.radius + 0.8 for b in scene.balloons],
-        axis=0,
-    )
+    return np.any([np.hypot(y - b.y, x - b.x) < b.radius + 0.8 for b in scene.balloons], axis=0)
 
 
 def box(thing: Balloon | House) -> tuple[int, int, int, int]:

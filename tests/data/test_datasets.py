@@ -179,11 +179,7 @@ def test_unlabelled_pixels_of_camvid_count_for_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("values", "text"),
-    [
-        ({0, 1, 2, 255}, "0..2 and 255"),
-        ({7}, "7"),
-        ({3, 1, 2, 9, 10, 255}, "1..3, 9..10 and 255"),
-    ],
+    [({0, 1, 2, 255}, "0..2 and 255"), ({7}, "7"), ({3, 1, 2, 9, 10, 255}, "1..3, 9..10 and 255")],
 )
 def test_values_are_told_as_ranges(values: set[int], text: str) -> None:
     assert in_words(values) == text

@@ -129,10 +129,7 @@ def test_half_unpacked_benchmark_is_told_with_the_archive_that_lies_there(
 
 @pytest.mark.parametrize(
     ("spec", "split_folder"),
-    [
-        (CITYSCAPES, "leftImg8bit/val"),
-        (ADE20K, "ADEChallengeData2016/images/validation"),
-    ],
+    [(CITYSCAPES, "leftImg8bit/val"), (ADE20K, "ADEChallengeData2016/images/validation")],
     ids=["cityscapes", "ade20k"],
 )
 def test_empty_split_is_told(root, spec: DatasetSpec, split_folder: str) -> None:
@@ -340,12 +337,7 @@ def test_sbd_is_found_beside_voc(tmp_path: Path, place: str, above: str) -> None
 @pytest.mark.parametrize("own", [True, False])
 @pytest.mark.parametrize(
     ("there", "expected"),
-    [
-        (["own", "aug", "sbd"], "own"),
-        (["aug", "sbd"], "aug"),
-        (["sbd"], "sbd"),
-        ([], None),
-    ],
+    [(["own", "aug", "sbd"], "own"), (["aug", "sbd"], "aug"), (["sbd"], "sbd"), ([], None)],
 )
 def test_labels_with_borders_come_first(
     tmp_path: Path, there: list[str], expected: str | None, own: bool

@@ -380,10 +380,7 @@ def test_script_in_a_notebook_does_not_reach_the_pages_that_we_make(tmp_path: Pa
         nbformat.v4.new_markdown_cell(f"# Title {script}\n<img src=x onerror=alert(1)>"),
         nbformat.v4.new_code_cell("1"),
     ]
-    outputs = [
-        {"text/plain": script},
-        {"image/png": f'x"><script>{"a" * 9}', "text/plain": "i"},
-    ]
+    outputs = [{"text/plain": script}, {"image/png": f'x"><script>{"a" * 9}', "text/plain": "i"}]
     cells[1].outputs = [nbformat.v4.new_output("display_data", data=data) for data in outputs]
     cells[1].outputs[1].metadata = {"image/png": {"alt": f'"{script}'}}
     notebook = nbformat.v4.new_notebook(cells=cells)

@@ -56,11 +56,7 @@ WRONG_WEIGHTS = {
     "scale C": Wrong(SCALE, "query.shape[1]", shared("scale C")),
     "scale N": Wrong(SCALE, "sqrt(query.shape[2])", shared("scale √N")),
     "scale S": Wrong(SCALE, "sqrt(key.shape[2])", shared("scale √S")),
-    "times the root": Wrong(
-        f"/ {SCALE}",
-        f"* {SCALE}",
-        shared("scale upside down"),
-    ),
+    "times the root": Wrong(f"/ {SCALE}", f"* {SCALE}", shared("scale upside down")),
     "softmax over the queries": Wrong(
         "softmax(-1)", "softmax(1)", shared("softmax over the queries")
     ),
@@ -86,9 +82,7 @@ WRONG_WEIGHTS = {
     ),
     "nan for nobody": Wrong("weights.nan_to_num(0)", "weights", {EMPTY: "nan without valid keys"}),
     "a very small score": Wrong(
-        "-torch.inf",
-        "-1e9",
-        {EMPTY: "uniform without valid keys", HALF: "stops with RuntimeError"},
+        "-torch.inf", "-1e9", {EMPTY: "uniform without valid keys", HALF: "stops with RuntimeError"}
     ),
     "always single precision": Wrong(
         "return weights.nan_to_num(0)", "return weights.nan_to_num(0).float()", {HALF: "wrong type"}

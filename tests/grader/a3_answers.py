@@ -160,9 +160,7 @@ WRONG_INTERVAL = {
         everywhere((FAILED, FEW), "pairs moved"),
     ),
     "half width": Wrong(
-        ENDS,
-        "torch.stack([differences.mean(), half])",
-        everywhere(ALL, "half width given"),
+        ENDS, "torch.stack([differences.mean(), half])", everywhere(ALL, "half width given")
     ),
     "one pair is enough": Wrong("n < 2", "n < 1", {FEW: "nan or inf"}),
     "three dots": Wrong(f"return {ENDS}", "...", everywhere(ALL, "not started")),

@@ -205,9 +205,7 @@ WRONG_CODE = {
         RETURNED, "    return [row[:5] for row in rows]\n", {MADE: "other rows"}
     ),
     "scores in percent": Wrong(
-        RETURNED,
-        "    return [(*row[:5], 100 * row[5]) for row in rows]\n",
-        {MADE: "other scores"},
+        RETURNED, "    return [(*row[:5], 100 * row[5]) for row in rows]\n", {MADE: "other scores"}
     ),
     "claims too much": Wrong("[-1, 0]", "[-1, 1]", {CLAIM: "claimed, but not shown"}),
     "claims too little": Wrong("[-1, 0]", "[0, 0]", {CLAIM: "shown, but not claimed"}),

@@ -63,10 +63,7 @@ WRITES = (
     "/new",
 )
 READS = ("/etc/passwd", "/etc/shadow", "/etc/hosts", "/boot", "/var/log", "/run")
-READS += (
-    str(Path.home() / ".bashrc"),
-    str(ROOT / "annlib/course/assignments/a1.py"),
-)
+READS += (str(Path.home() / ".bashrc"), str(ROOT / "annlib/course/assignments/a1.py"))
 SYSTEM_CALLS = {
     "makes a user namespace": "call('unshare', 0x10000000)",
     "makes a mount namespace": "call('unshare', 0x00020000)",

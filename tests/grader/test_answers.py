@@ -20,11 +20,7 @@ from annlib.grader.intake import parsed
 from annlib.grader.judge import NOT_STARTED, Assignment, Mark
 from annlib.grader.release import edition
 
-KNOWN = (
-    (A1, a1_answers.GALLERIES),
-    (A2, a2_answers.GALLERIES),
-    (A3, a3_answers.GALLERIES),
-)
+KNOWN = ((A1, a1_answers.GALLERIES), (A2, a2_answers.GALLERIES), (A3, a3_answers.GALLERIES))
 REFERENCES = {assignment.name: solutions(assignment) for assignment, _ in KNOWN}
 
 

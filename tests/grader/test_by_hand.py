@@ -268,7 +268,7 @@ def test_lateness_costs_what_the_teacher_says() -> None:
     rule = LatePolicy(percent=20, days=2, grace=15)
     assert all(LatePolicy(grace=n).kept(n / 1440) == 1 for n in range(1, 200))
     assert [rule.kept(minutes / 1440) for minutes in (15, 16, 1440, 1441, 2881)] == [
-        *(1, 0.8, 0.8, 0.6, 0),
+        *(1, 0.8, 0.8, 0.6, 0)
     ]
 
 

@@ -45,7 +45,7 @@ def test_unsafe_worker_answers_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 
 
 def test_stage_holds_no_hidden_tests(tmp_path: Path) -> None:
-    files = {path.name for path in stage_worker(tmp_path).rglob("*.py")}
+    files = {path.name for path in stage_worker(tmp_path).rglob("*") if path.is_file()}
     assert files == {*sandbox.WORKER_FILES}
     assert "protocol.py" in files and not files & {"judge.py", "sandbox.py", "intake.py"}
 

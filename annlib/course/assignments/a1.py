@@ -18,6 +18,7 @@ from annlib.grader.judge import Answer, Call, Check, Files, close, integer, norm
 
 FOLDER = Path(__file__).parent
 MISCONCEPTIONS = tomllib.loads((FOLDER / "misconceptions.toml").read_text("utf-8"))
+QUESTIONS = tomllib.loads((FOLDER / "questions.toml").read_text("utf-8"))
 WEIGHTS, BLOCK, COST = "attention_weights", "NonlocalBlock", "block_operations"
 Weights = Mapping[str, Tensor]
 FLATTEN = partial(torch.flatten, start_dim=2)  # (B, C, H, W) -> (B, C, N)
@@ -247,6 +248,11 @@ def draw_cost_task(generator: Generator, _: Files) -> list[Check]:
     return [values(*one, reference_cost, COST_MISTAKES, 1e-9, True) for one in (small, large)]
 
 
+def questions_of(assignment: str) -> tuple[grading.OpenQuestion, ...]:
+    """The questions that a person grades, with their rubrics."""
+    return tuple(grading.OpenQuestion(name, **one) for name, one in QUESTIONS[assignment].items())
+
+
 A1 = grading.Assignment(
     name="A1",
     title="The non-local block and its cost",
@@ -261,17 +267,6 @@ A1 = grading.Assignment(
         grading.Task(BLOCK, "The block", draw_block_task, "nonlocal_block"),
         grading.Task(COST, "What it costs", draw_cost_task, COST),
     ),
-    questions=(
-        grading.OpenQuestion(
-            "measured-ratio",
-            "Why the measured ratio differs",
-            {
-                "Both ratios are given, with size, machine and number of repetitions": 1,
-                "The spread of the measured times is given, and looked at": 1,
-                "A reason is given that the formula leaves out": 2,
-                "A second measurement would contradict the reason if it were false": 1,
-            },
-        ),
-    ),
+    questions=questions_of("A1"),
     misconceptions=MISCONCEPTIONS,
 )

@@ -242,18 +242,6 @@ A2 = grading.Assignment(
         grading.Task(BLOCK, "Attention between two levels", draw_block_task, "asymmetric_block"),
         grading.Task(COST, "What it costs", draw_cost_task, COST),
     ),
-    questions=(
-        grading.OpenQuestion(
-            "design-change",
-            "A change of the design",
-            {
-                "One change is described so that somebody else could build it": 1,
-                "What it costs is measured: operations or times, repeated, with their spread": 1,
-                "What it does to the output is measured, too, with a number": 1,
-                "The claim says no more than the measurement, and for which sizes": 1,
-                "What would have to be measured before a network is built this way": 1,
-            },
-        ),
-    ),
+    questions=a1.questions_of("A2"),
     misconceptions=a1.MISCONCEPTIONS,
 )

@@ -9,7 +9,7 @@ from torch import Generator, Tensor
 
 from annlib.course.assignments import a3_hidden as hidden
 from annlib.course.assignments import a3_tables as tables
-from annlib.course.assignments.a1 import A1, FOLDER, MISCONCEPTIONS
+from annlib.course.assignments.a1 import A1, FOLDER, MISCONCEPTIONS, questions_of
 from annlib.course.assignments.a3_hidden import AGAIN, INTERVAL, PLAN, RUN, VERDICTS
 from annlib.course.assignments.a3_tables import Row, Table
 from annlib.grader import judge as grading
@@ -213,19 +213,7 @@ A3 = grading.Assignment(
         grading.Task(RUN, "One run", hidden.draw_run_task, sets=1),
         grading.Task(NAME, "The table, and what it says", draw, sets=1),
     ),
-    questions=(
-        grading.OpenQuestion(
-            "report",
-            "The report",
-            {
-                "The prediction: which change, better or worse, by how much, and why": 1,
-                "What was found, with intervals, seeds, steps, and failed runs": 1,
-                "The conclusion goes no further than table and world": 1,
-                "One thing that could have made this result without the change being the reason": 1,
-                "The command that makes the table again": 1,
-            },
-        ),
-    ),
+    questions=questions_of("A3"),
     misconceptions=MISCONCEPTIONS | tables.UNFIT,
     parameters=PARAMETERS,
     files=(FILE,),

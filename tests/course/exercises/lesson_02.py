@@ -212,10 +212,7 @@ WRONG_BLOCKS = {
             slip(weights=lambda s, q, k: q.mT @ k / sqrt(q.shape[1])),
             "softmax is missing",
         ),
-        "query and key exchanged": (
-            slip(weights=lambda s, q, k: by_matmul(k, q)),
-            "swapped",
-        ),
+        "query and key exchanged": (slip(weights=lambda s, q, k: by_matmul(k, q)), "swapped"),
         "symmetric": (slip(weights=lambda s, q, k: by_matmul(q, q)), "keys, too"),
         "keys for values": (
             slip(project=lambda s, x: (*Right.project(s, x)[:2], Right.project(s, x)[1])),

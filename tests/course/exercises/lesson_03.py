@@ -200,9 +200,4 @@ AMDAHL = Gallery(
     },
 )
 
-GALLERIES = {
-    "operations": OPERATIONS,
-    "largest": LARGEST,
-    "turns": TURNS,
-    "amdahl": AMDAHL,
-}
+GALLERIES = {"operations": OPERATIONS, "largest": LARGEST, "turns": TURNS, "amdahl": AMDAHL}
