@@ -170,20 +170,6 @@ GUARDS = [
         f"{HOSTILE}::test_settings_of_a_run_that_were_changed_are_refused",
     ),
     Guard(
-        "text that is not UTF-8",
-        "data/io.py:read_text",
-        "except UnicodeDecodeError as error:",
-        "except UnicodeEncodeError as error:",
-        f"{HOSTILE}::test_any_bytes_are_read_or_refused_by_the_readers_of_text[100]",
-    ),
-    Guard(
-        "script in a notebook's text",
-        "course/running/release.py:clean",
-        'return bleach.clean(page, TAGS, {"*": ATTRIBUTES}, protocols)',
-        "return page",
-        f"{HOSTILE}::test_script_in_a_notebook_does_not_reach_the_pages_that_we_make",
-    ),
-    Guard(
         "kill inside a write",
         "files.py:write_atomically",
         'path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.part")',
