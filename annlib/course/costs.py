@@ -217,8 +217,8 @@ SMALL = Setting((16, 24), 256, (1, 3, 6, 8))  # where the speed is measured
 SECONDS = 3.0  # that one call may take by the prediction
 MOST_ROUNDS = 5
 BEFORE = (
-    "'Measure here' calls the non-local block and APNB on this map, on this machine, and draws "
-    "their time beside the time that operations suggest. It takes a few seconds."
+    "'Measure here' calls the non-local block and APNB on this map, and draws their time beside "
+    "the time that operations suggest. It takes a few seconds."
 )
 
 Key = tuple[str, Setting]

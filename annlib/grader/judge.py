@@ -32,12 +32,7 @@ PUBLIC = {  # whether the public check passes; None: it takes time, so it was no
     False: "The public check fails, too: begin there.",
     None: "The public check may pass: it asks for less than {kinds}.",
 }
-PUBLIC_CHECK = """
-import sys
-def public_check(module, check, name):
-    getattr(sys.modules[module], check)(names[name])
-    return True
-"""
+PUBLIC_CHECK = Path(__file__).with_name("public_check.txt").read_text("utf-8")
 BETTER = "A name is defined more than once: the definition with more points counts."
 ERRORS = {  # by the class that the worker raises
     "NothingBack": NOT_STARTED,

@@ -18,11 +18,7 @@ from annlib.grader.judge import Assignment, Submission
 POINTS = re.compile(r"^\*(\d+(?:\.\d+)?) points", re.MULTILINE)
 TOTAL = re.compile(r"^- \*\*Points:\*\* \d+(?:\.\d+)?", re.MULTILINE)
 LATE = re.compile(r"^- \*\*Late:\*\* .*$", re.MULTILINE)
-READ_ME = Path(__file__).with_name("read_me.txt").read_text("utf-8")
-ALONE = """Hand in {name}.ipynb alone, under its name, with its cells in any state: grading runs
-it again."""
-WITH_FILES = """Hand in {name}.ipynb and {files}, together in a folder or a zip, under their names.
-Cells may be in any state: grading runs the notebook again."""
+TEXTS = Path(__file__).with_name("read_me.txt").read_text("utf-8").split("\n---\n")
 
 
 def source_of(root: Path, assignment: Assignment) -> Path:
@@ -73,17 +69,11 @@ def release(root: Path, assignment: Assignment, out: Path, points: Path | None =
     notebook = edition(root, assignment, "learner", points)
     nbformat.validate(nbformat.reads(notebook, as_version=4))
     name, beside = assignment.name, " and ".join(assignment.files)
-    limits, hand_in = assignment.limits, WITH_FILES if beside else ALONE
+    alone, with_files, read_me = TEXTS
     files = {f"{name}.ipynb": notebook}
     files |= {f"{one}.py": source for one, source in assignment.public_modules().items()}
-    files["README.txt"] = READ_ME.format(
-        title=f"{name}. {assignment.title}",
-        name=name,
-        install=assignment.install,
-        hand_in=hand_in.format(name=name, files=beside),
-        call=limits.call_seconds,
-        cells=limits.cells_seconds,
-    )
+    hand_in = (with_files if beside else alone).format(name=name, files=beside)
+    files["README.txt"] = read_me.format(one=assignment, hand_in=hand_in)
     out.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(out / f"{name}.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         for file, text in files.items():
