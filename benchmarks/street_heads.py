@@ -277,7 +277,13 @@ class Streets:
         print(write_results(summary(results, names.class_names), self.out, command))
 
     def time_ratio(self) -> float:
-        """Seconds of a step of ANN over those of FCN, timed in turns: other load meets both."""
+        """Seconds of a step of ANN over those of FCN, timed in turns: other load meets both.
+
+        It is kept with the runs, so that a repeated study asks for the same number of steps.
+        """
+        kept = self.runs / f"time_ratio-depth{self.depth}-{self.precision}.json"
+        if kept.is_file():
+            return json.loads(kept.read_text(encoding="utf-8"))
         runs = [experiment_of(head, 0, self.depth, self.iterations) for head in (OURS, BASELINE)]
         data = [open_data(run.data, self.data, self.classes).train for run in runs]
         where = (torch.device("cpu"), 0, RuntimeConfig(self.precision))
@@ -285,6 +291,7 @@ class Streets:
             [pace(*each, *where).seconds for each in zip(runs, data, strict=True)] for _ in range(3)
         ]
         ours, plain = map(min, zip(*rounds, strict=True))
+        write_atomically(kept, f"{ours / plain}\n".encode())
         return ours / plain
 
     def train(self, wanted: dict[str, tuple[Head, int, int]]) -> dict[str, list[Result]]:

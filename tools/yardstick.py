@@ -101,7 +101,16 @@ NOT_CORE = (
     "scenes",
     "prepar",
 )
-NOT_CORE += ("convert", "unpacking", "check", "contact_sheet", "synthetic", "mimic", "mini")
+NOT_CORE += (
+    "annotations",
+    "convert",
+    "unpacking",
+    "check",
+    "contact_sheet",
+    "synthetic",
+    "mimic",
+    "mini",
+)
 # End of the adapters.
 
 EXPLANATION = """\
