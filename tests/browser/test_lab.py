@@ -1,6 +1,7 @@
 """The machinery of the browser tests, and the settings that JupyterLab gets."""
 
 import json
+import os
 import re
 import shlex
 import signal
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from annlib.__main__ import read_command
 from annlib.course.authoring import sources
 from tests.browser.gallery import ENTRIES
 from tests.browser.lab import SETTINGS, jupyterlab, stop
@@ -60,12 +62,18 @@ def test_jupyterlab_has_the_courses_defaults_and_leaves_a_users_own_settings_alo
     assert widgets["settings"] == {}
 
 
-def test_make_lab_starts_jupyterlab_with_the_settings_that_are_tested() -> None:
+def test_make_lab_starts_jupyterlab_with_the_settings_that_are_tested(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     command = ["make", "--dry-run", "--always-make", "--no-print-directory", "lab"]
     said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    words = shlex.split(said.strip().splitlines()[-1])
-    assert words[:2] == [".venv/bin/jupyter", "lab"]
-    assert f"--LabApp.app_settings_dir={SETTINGS}" in words
+    program, *words = shlex.split(said.strip().splitlines()[-1])
+    assert program == ".venv/bin/annlib"
+    started = []
+    monkeypatch.setattr(os, "execv", lambda program, command: started.extend(command))
+    monkeypatch.chdir(ROOT)
+    read_command(words).run()
+    assert f"--LabApp.app_settings_dir={SETTINGS}" in started
     assert (SETTINGS / "overrides.json").exists()
 
 
