@@ -13,6 +13,7 @@ from tiny import TINY
 from torch import nn
 
 from annlib.config import DataConfig, Experiment, Head, TestConfig, TrainConfig
+from annlib.course.profiler import Pace
 from annlib.data.datasets import open_data
 from annlib.engine.evaluate import Evaluation
 from annlib.engine.predictor import find_network, segmenter
@@ -118,6 +119,19 @@ def test_longer_runs_have_rows_and_scores_of_their_own(streets: Path) -> None:
     assert scores["ann, longer"] == [kept]
     (row,) = [line for line in report.splitlines() if line.startswith("| ann, longer")]
     assert f"{100 * kept['miou']:.1f}" in row and "--longer 3" in report
+
+
+def test_the_ratio_of_times_is_measured_once_and_kept_with_the_runs(
+    streets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times = iter([3.0, 2.5, 4.0, 2.0, 3.5, 2.2])  # ANN, FCN, ANN, ...: the fastest of each count
+    monkeypatch.setattr(street_heads, "pace", lambda *_: Pace(next(times), 0.0))
+    runs = streets / "runs"
+    runs.mkdir()
+    first = Streets(data=streets, runs=runs, precision="fp32").time_ratio()
+    assert first == pytest.approx(3.0 / 2.0)
+    assert Streets(data=streets, runs=runs, precision="fp32").time_ratio() == first
+    assert not list(times)
 
 
 def test_shipped_weights_are_half_as_large_and_say_their_own_score(streets: Path) -> None:
