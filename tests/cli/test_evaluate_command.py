@@ -4,14 +4,12 @@ import json
 import os
 import signal
 import time
-from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import forked
 import numpy as np
 import pytest
-import torch
 from failing import failure
 from forked import Call, Child, ranks
 from PIL import Image
@@ -252,15 +250,6 @@ def stop(number: int, processes: int, data: Path, out: Path, *words: object) -> 
 
 def num_done(out: Path) -> int:
     return sum(path.read_bytes().count(b"\n") for path in out.glob("images*.jsonl"))
-
-
-@pytest.fixture(scope="module")
-def one_thread() -> Iterator[None]:
-    """A fork is safe where no thread works."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

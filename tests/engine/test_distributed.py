@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import dying_town
@@ -18,7 +17,7 @@ from annlib.engine import distributed
 from annlib.engine.distributed import init_distributed, own_gpu
 from annlib.model.checkpoint import load
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 TESTS = Path(__file__).parents[1]
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(TESTS.parent)}
 
@@ -28,15 +27,6 @@ def torchrun(processes: int, *words: object, restarts: int = 0) -> subprocess.Co
     options = [f"--nproc-per-node={processes}", f"--max-restarts={restarts}"]
     command = [*launcher, *options, *map(str, words)]
     return subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """A fork is safe where no thread works."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

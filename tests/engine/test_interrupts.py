@@ -4,7 +4,7 @@ import re
 import shlex
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from os import getpgid, killpg
 from pathlib import Path
@@ -18,7 +18,7 @@ from annlib.model.checkpoint import load
 
 STEPS = 80
 WORDS = ("train", "balloon_ann", "--iterations", str(STEPS), "--threads", "1")
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 
 
 def has(path: Path) -> bool:
@@ -60,15 +60,6 @@ def resume(command: str) -> None:
     program, *words = shlex.split(command)
     assert program == "annlib"
     assert forked(small(*words))[0]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """A fork is safe where no thread works."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
