@@ -14,14 +14,7 @@ from torch import Tensor
 from annlib.config import ModelConfig
 from annlib.model.ann import ANN
 from annlib.model.convert import from_mmseg
-from benchmarks.verify_zoo import (  # noqa: F401, tests take them from here
-    SHARED,
-    difference,
-    fill,
-    make_input,
-    random_state,
-    shapes,
-)
+from benchmarks.verify_zoo import SHARED, difference, fill, make_input, random_state, shapes  # noqa: F401, tests take them from here
 
 GOLDEN = Path(__file__).parent / "golden"
 

@@ -4,6 +4,7 @@ import errno
 import glob
 import json
 import os
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -198,7 +199,8 @@ class Predict(TestOptions):
     """
 
     images: Positional[tuple[str, ...]]
-    """Images of any size and format, videos, folders of them, patterns such as 'day1/**/*.jpg'."""
+    """Images of any size and format, videos, folders of them, patterns such as 'day1/**/*.jpg'.
+    `-`: a list of these from standard input, one a line."""
     weights: str = "streets_ann"
     """Shipped weights, a file that `annlib train` or `annlib export` wrote, or a published row."""
     out: Path = Path("predictions")  # Folder for the results.
@@ -230,14 +232,16 @@ class Predict(TestOptions):
 
     def find_all(self) -> tuple[list[Path], list[str]]:
         """All files, each once, and what is wrong with folders and patterns among several."""
-        found, failed = {}, []
-        if not self.images:
+        found, failed, names = {}, [], list(self.images)
+        if names == ["-"]:
+            names = list(filter(None, sys.stdin.read().splitlines()))
+        if not names:
             raise ValueError("Name at least one image: annlib predict photo.jpg")
-        for given in self.images:
+        for given in names:
             try:
                 found |= {path.absolute(): path for path in find_files(given)}
             except (ValueError, OSError) as error:
-                if len(self.images) == 1:
+                if len(names) == 1:
                     raise
                 failed.append(message_of(error))
         return list(found.values()), failed

@@ -160,15 +160,27 @@ class Verify:
 
 @dataclass(frozen=True)
 class Import:
-    """Import a released file that you downloaded elsewhere into the cache."""
+    """Import a .pth of MMSegmentation: a released one into the cache, or one of your own."""
 
-    file: Positional[Path]  # The .pth as it was published.
-    name: Positional[str]  # The row that it belongs to.
+    file: Positional[Path]  # The .pth as it was published, or as MMSegmentation wrote it.
+    name: Positional[str]  # The row that it belongs to, or whose network it has.
+    classes: str | None = None
+    """For your own: a file with lines `name` or `name red green blue`, or a list such as camvid."""
+    out: Path | None = None  # For your own: the checkpoint to write; FILE.safetensors if not given.
 
     def run(self) -> None:
+        from annlib.data.convert import find_classes
         from annlib.model.hub import import_published
 
-        print(f"{self.name}: {import_published(self.file, self.name)}")
+        spec, path = None, None
+        if self.classes:
+            spec = find_classes(self.classes, Path())
+            path = self.out or self.file.with_suffix(".safetensors")
+            if path.exists():
+                raise FileExistsError(f"{path} exists already. Name another file: --out FILE.")
+        elif self.out:
+            raise ValueError("--out is for weights of your own: add --classes FILE.")
+        print(f"{self.name}: {import_published(self.file, self.name, spec, path)}")
 
 
 COMMANDS = {"list": ListWeights, "fetch": Fetch, "verify": Verify, "import": Import}

@@ -2,8 +2,9 @@
 
 import os
 import re
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from annlib.config import Stem
@@ -14,6 +15,9 @@ from annlib.model.checkpoint import load, restore, save
 from annlib.model.convert import from_imagenet, from_mmseg, load_strictly, read_weights, stem_of
 from annlib.model.resnet import BLOCKS, ResNet
 from annlib.published_experiments import ROWS, published
+
+if TYPE_CHECKING:
+    from annlib.data.classes import DatasetSpec
 
 Source = Literal["reference", "torchvision"]
 STEMS: dict[str, Stem] = {"reference": "deep", "torchvision": "plain"}
@@ -92,24 +96,33 @@ def fetch_published(name: str, keep_pth: bool = False) -> Path:
     return path
 
 
-def import_published(pth: Path, name: str) -> Path:
-    """Writes the .pth released for a row (else ValueError) to the cache in our format.  -> place"""
+def import_published(
+    pth: Path, name: str, spec: "DatasetSpec | None" = None, path: Path | None = None
+) -> Path:
+    """Writes the .pth released for a row (else ValueError) to the cache in our format.  -> place
+
+    spec: of weights that the reference trained on other classes than the row's; then to `path`.
+    """
     row = published(name)
-    sha256 = check_hash(pth, "sha256:")
-    if not sha256.startswith(row.weights_sha256_start):
+    sha256, config = check_hash(pth, "sha256:"), row.experiment.model
+    if spec:
+        config = replace(config, num_classes=spec.num_classes)
+    elif not sha256.startswith(row.weights_sha256_start):
         fitting = [other.name for other in ROWS if sha256.startswith(other.weights_sha256_start)]
         known = f"It is the one of {fitting[0]}." if fitting else "It is of no published row."
         raise ValueError(
             f"{pth} is not the file released for {row.name}: its SHA-256 begins with {sha256[:8]}, "
-            f"that of the released one with {row.weights_sha256_start}. {known} Weights of your "
-            "own in the reference's format: annlib.model.hub.load_published(name, path)."
+            f"that of the released one with {row.weights_sha256_start}. {known} For weights of "
+            "your own say what their classes are: --classes FILE."
         )
-    model = ANN(row.experiment.model)
+    model, facts = ANN(config), row.facts()
     load_strictly(model, from_mmseg(read_weights(pth)), pth)
-    facts = row.facts()
     notes = {"experiment": facts.pop("experiment"), "published": facts, "sha256": sha256}
-    path = kept_at(f"{row.name}.safetensors")
-    save(path, model, step=row.experiment.train.iterations, notes=notes)
+    if spec:
+        test = asdict(row.experiment.test)
+        notes = {"classes": asdict(spec), "test": test, "network": row.name, "sha256": sha256}
+    path = path or kept_at(f"{row.name}.safetensors")
+    save(path, model, step=0 if spec else row.experiment.train.iterations, notes=notes)
     return path
 
 
@@ -131,12 +144,8 @@ def load_backbone(model: ANN | Baseline, source: Source | Path | str) -> Path:
             f"There is no file {source} to begin with. ImageNet weights are named reference or "
             "torchvision; anything else is taken for a .pth file."
         )
-    weights, path, their_stem = (
-        {},
-        Path(source),
-        STEMS.get(str(source)),
-    )  # a wrong stem is told before anything is fetched
-    if their_stem in (stem, None):
+    weights, path, their_stem = {}, Path(source), STEMS.get(str(source))
+    if their_stem in (stem, None):  # else that is told before anything is fetched
         urls: dict[str, str] = {p.source: p.url for p in PRETRAINED if p.depth == depth}
         path = fetch(urls[str(source)]) if their_stem else path
         check_hash(path, hash_in(path.name))

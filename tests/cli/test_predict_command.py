@@ -1,5 +1,6 @@
 """annlib predict: what it takes, what it writes, what it refuses."""
 
+import io
 import json
 import sys
 from dataclasses import asdict, replace
@@ -50,6 +51,17 @@ def photo(path: str, size: tuple[int, int] = (30, 40), seed: int = 0) -> Path:
 
 def written(folder: str = "predictions") -> set[str]:
     return {path.relative_to(folder).as_posix() for path in Path(folder).rglob("*.labels.png")}
+
+
+def test_a_list_on_standard_input_names_the_files(annlib, monkeypatch: pytest.MonkeyPatch) -> None:
+    photo("a.png"), photo("day 1/b.png")
+    monkeypatch.setattr(sys, "stdin", io.StringIO("a.png\nday 1/b.png\n\ngone.png\n"))
+    with pytest.raises(SystemExit, match=r"1 could not be segmented:\n.*gone.png"):
+        annlib("predict", "-")
+    assert written() == {"a.labels.png", "b.labels.png"}
+    monkeypatch.setattr(sys, "stdin", io.StringIO(""))
+    with pytest.raises(SystemExit, match="at least one image"):
+        annlib("predict", "-")
 
 
 def test_without_weights_a_photo_gets_the_classes_of_a_street(annlib) -> None:

@@ -25,6 +25,7 @@ from torch import Tensor
 from annlib import __main__, published_experiments
 from annlib.cli.weights import all_weights, find_weights, verify
 from annlib.config import ModelConfig, experiment_from
+from annlib.engine.predictor import find_network
 from annlib.experiments import FULL_SIZE, LAPTOP
 from annlib.model import hub
 from annlib.model.ann import ANN
@@ -196,6 +197,29 @@ def test_our_own_format_is_loaded(release: Release, tmp_path: Path) -> None:
     row, model = release()
     save(tmp_path / "own.safetensors", model)
     assert same(load_published(row.name, str(tmp_path / "own.safetensors")), model)
+
+
+def test_weights_of_ones_own_from_the_reference_become_a_checkpoint_with_their_classes(
+    annlib, release: Release, tmp_path: Path
+) -> None:
+    row, _ = release()
+    own = random_model(replace(row.experiment.model, num_classes=3), seed=7)
+    torch.save(whole_file(in_the_reference(own)), tmp_path / "own.pth")
+    (tmp_path / "classes.txt").write_text("soil\nmaize 0 200 0\nweed\n")
+    words = ("weights", "import", "own.pth", row.name)
+    with pytest.raises(SystemExit, match="--classes FILE"):
+        annlib(*words)
+    annlib(*words, "--classes", "classes.txt")
+    network = find_network("own.safetensors")
+    assert same(network.load(), own)
+    assert network.spec.class_names == ("soil", "maize", "weed")
+    assert network.spec.palette[1] == (0, 200, 0)
+    assert network.test == row.experiment.test
+    with pytest.raises(SystemExit, match="own.safetensors exists already"):
+        annlib(*words, "--classes", "classes.txt")
+    with pytest.raises(SystemExit, match=r"classifier.weight \(3, 12, 1, 1\) there, \(11, 12"):
+        annlib(*words, "--classes", "camvid", "--out", "other.safetensors")
+    assert not Path("other.safetensors").exists()
 
 
 def test_weights_of_another_row_are_refused(release: Release, tmp_path: Path) -> None:
