@@ -19,9 +19,9 @@ def named(name: str):  # -> Assignment; imported when it is needed
     from annlib.course.assignments.a1 import A1
     from annlib.course.assignments.a2 import A2
     from annlib.course.assignments.a3 import A3
-    from annlib.grader.own import load
+    from annlib.grader.release import load_own
 
-    return dict(zip(OWN, (A1, A2, A3), strict=True)).get(name) or load(Path(name), OWN)
+    return dict(zip(OWN, (A1, A2, A3), strict=True)).get(name) or load_own(Path(name), OWN)
 
 
 @dataclass(frozen=True)
@@ -63,9 +63,9 @@ class New:
     out: Path = Path()  # Where the folder NAME is made.
 
     def run(self) -> None:
-        from annlib.grader.own import make
+        from annlib.grader.release import make_own
 
-        folder = make(self.name, self.out)
+        folder = make_own(self.name, self.out)
         print(f"{folder}\nannlib assign release {folder}\nannlib grade {folder} submissions/")
 
 

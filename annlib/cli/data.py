@@ -158,10 +158,4 @@ class Convert:
         print(f"Written: {self.target}. Look at it: annlib data check folder {self.target}")
 
 
-COMMANDS = {
-    "check": Check,
-    "convert": Convert,
-    "prepare": Prepare,
-    "mimic": Mimic,
-    "scenes": Scenes,
-}
+COMMANDS = dict(check=Check, convert=Convert, prepare=Prepare, mimic=Mimic, scenes=Scenes)

@@ -1,7 +1,7 @@
 """annlib weights and annlib export: lists, downloads, verifies, imports and exports weights."""
 
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -172,15 +172,15 @@ class Import:
         from annlib.data.convert import find_classes
         from annlib.model.hub import import_published
 
-        spec, path = None, None
+        classes, path = None, None
         if self.classes:
-            spec = find_classes(self.classes, Path())
+            classes = asdict(find_classes(self.classes, Path()))
             path = self.out or self.file.with_suffix(".safetensors")
             if path.exists():
                 raise FileExistsError(f"{path} exists already. Name another file: --out FILE.")
         elif self.out:
             raise ValueError("--out is for weights of your own: add --classes FILE.")
-        print(f"{self.name}: {import_published(self.file, self.name, spec, path)}")
+        print(f"{self.name}: {import_published(self.file, self.name, classes, path)}")
 
 
 COMMANDS = {"list": ListWeights, "fetch": Fetch, "verify": Verify, "import": Import}

@@ -110,9 +110,8 @@ def check_palette(palette: list[int], values: Tensor, spec: DatasetSpec, path: P
         if colour != ours and other != name and (values == value).any():
             raise ValueError(
                 f"{path}: the value {value} is {name} in the class list of {spec.name}, but the "
-                f"file's palette draws it in {colour}, the colour of {other}. One of them has "
-                "another order: sort the lines of classes.txt as the labels are, or add lines "
-                "`value=index` to it."
+                f"file's palette draws it in {colour}, the colour of {other}. Sort the lines of "
+                "classes.txt as the labels are, or add lines `value=index` to it."
             )
 
 
@@ -164,10 +163,9 @@ def open_data(config: DataConfig, root: Path | None, classes: str | None = None)
         if spec.layout == "folder" and is_one_part(root, "train"):
             raise FileNotFoundError(
                 f"{root} holds images/ and labels/ itself, but training needs two splits: "
-                f"{root}/train to learn from and {root}/val to be scored on, each with images/ and "
-                "labels/. Move most pairs into train and the others into val; classes.txt stays "
-                "where it is. (Scenes: `annlib data scenes` once for each split, with different "
-                "--first-seed.)"
+                f"{root}/train to learn from and {root}/val to be scored on. `annlib data convert "
+                f"{root} NEW_FOLDER` divides it. (Scenes: `annlib data scenes` once for each "
+                "split, with different --first-seed.)"
             )
         train = SegmentationFolder(root, spec, "train", transform)
         if spec.layout == "folder":  # benchmarks are 8 GB and more, decoded

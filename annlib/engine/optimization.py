@@ -213,11 +213,10 @@ def train(
             loss = mean_over_ranks(loss)
         if not loss.isfinite():  # it would write NaN into every weight
             raise FloatingPointError(
-                f"The loss of step {number + 1} is {float(loss)} (learning rate {lr:.3g}). One "
-                "update with it would make every weight NaN, so training stopped with the weights "
-                f"of step {number}. If the images are finite and normalised, start a new run with "
-                "a smaller base_lr, a warmup or a clip_norm in the experiment. The last checkpoint "
-                "is kept, but resuming from it with the same settings would lead here again."
+                f"The loss of step {number + 1} is {float(loss)} (learning rate {lr:.3g}); an "
+                "update with it would make every weight NaN. Training stopped with the weights of "
+                f"step {number}. Resuming with the same settings would lead here again. If the "
+                "images are finite, start a new run with a smaller base_lr, warmup or clip_norm."
             )
         if config.clip_norm is not None:
             scaler.unscale_(optimizer)

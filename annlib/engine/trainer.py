@@ -60,13 +60,9 @@ def batches(
     experiment: Experiment, dataset: Dataset, device: torch.device, workers: int, start: int = 0
 ) -> DataLoader:
     """This process's share of the training batches of an experiment, from step `start` on."""
-    draws = {
-        "seed": experiment.train.seed,
-        "start": start,
-        "share": (distributed.rank(), world_size()),
-    }
-    options = {"workers": workers, "pin_memory": device.type == "cuda"}
-    return make_loader(dataset, experiment.data.batch_size, training=True, **draws, **options)
+    seed, share = experiment.train.seed, (distributed.rank(), world_size())
+    options = {"start": start, "workers": workers, "pin_memory": device.type == "cuda"}
+    return make_loader(dataset, experiment.data.batch_size, True, seed, share=share, **options)
 
 
 def fit_classes(experiment: Experiment, splits: DatasetSplits) -> Experiment:

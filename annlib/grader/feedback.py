@@ -13,7 +13,8 @@ from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
 from annlib.grader.by_hand import TEMPLATE, counts
 from annlib.grader.gradebook import Gradebook, Total
-from annlib.grader.judge import NOT_STARTED, Assignment, Result, shown
+from annlib.grader.hidden_checks import NOT_STARTED, shown
+from annlib.grader.judge import Assignment, Result
 from annlib.grader.roster import code_of
 
 NOT_FOUND = "(no cell with the answer was found)"

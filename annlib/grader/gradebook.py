@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from annlib.grader.by_hand import SHEET, Sheet, counts, read_sheet
-from annlib.grader.judge import Assignment, Check, Files, Generator, Mark, Result, Task
+from annlib.grader.hidden_checks import Check
+from annlib.grader.judge import Assignment, Files, Generator, Mark, Result, Task
 from annlib.grader.roster import LatePolicy, Roster, finder, read_days, read_tasks
 from annlib.model.checkpoint import write_atomically
 

@@ -1,14 +1,12 @@
-"""Marks one submission: what it is asked, how its answers are compared, and the points.
+"""Marks one submission: what it is asked, and the points for its answers.
 
 The worker that runs the submission gets the questions, never what is expected.
 """
 
-import builtins
 import hashlib
 import logging
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import NamedTuple
@@ -17,72 +15,16 @@ import torch
 from torch import Generator, Tensor
 
 from annlib.grader.confine import Limits
+from annlib.grader.hidden_checks import NO_ANSWER, NOT_STARTED, UNEXPLAINED, Answer, Call, Check
 from annlib.grader.protocol import Message, readable
 from annlib.grader.sandbox import Sandbox, run_worker
 
-NOT_STARTED, NOT_FOUND, OTHER_PARTS = "not started", "name not found", "other parts"
-OUT_OF_TIME, NO_ANSWER, NOT_JUDGED = "out of time", "no answer", "not judged"
-WRONG_SHAPE, WRONG_TYPE, NOT_FINITE = "wrong shape", "wrong type", "nan or inf"
-OTHER, WRONG_VALUES, GRADIENT_CUT = "other values", "wrong values", "gradient cut"
-UNEXPLAINED = (WRONG_SHAPE, WRONG_TYPE, NOT_FINITE, OTHER, GRADIENT_CUT, OUT_OF_TIME)
+NOT_JUDGED = "not judged"
 EXPLANATIONS = tomllib.loads(Path(__file__).with_name("misconceptions.toml").read_text("utf-8"))
-STOPS_WITH = "Your code stops with this error. Call it with inputs of the kind asked for to see it."
-PUBLIC = {  # whether the public check passes; None: it takes time, so it was not run
-    True: "The public check passes, but asks for less than {kinds}: try inputs of that kind.",
-    False: "The public check fails, too: begin there.",
-    None: "The public check may pass: it asks for less than {kinds}.",
-}
 PUBLIC_CHECK = Path(__file__).with_name("public_check.txt").read_text("utf-8")
-BETTER = "A name is defined more than once: the definition with more points counts."
-ERRORS = {  # by the class that the worker raises
-    "NothingBack": NOT_STARTED,
-    "NameNotFound": NOT_FOUND,
-    "OtherParts": OTHER_PARTS,
-    "OutOfTime": OUT_OF_TIME,
-    "NoAnswer": NO_ANSWER,
-}
 Files = Mapping[str, str]  # handed in beside the notebook: name -> text
 NUMBER = "student number"  # among the files: of the person, where the teacher has a list of them
 SETS = 2  # of numbers: a check is passed if the answers to both are correct
-
-
-class Call(NamedTuple):
-    """One question: call `name` with these arguments (tensors, numbers, tuples).
-
-    For a class: sizes are given to its constructor, weights then replace its parameters. upstream:
-    the gradient of the output, to ask for the gradients of parameters and inputs. own: `name` is a
-    function of the assignment's own code, which calls the student's.
-    """
-
-    name: str
-    arguments: tuple[object, ...]
-    sizes: tuple[object, ...] | None = None
-    weights: Mapping[str, Tensor] | None = None
-    upstream: Tensor | None = None
-    own: bool = False
-
-    def by(self, reference: Callable) -> object:
-        """The answer of a reference: f(*arguments), for a class f(weights, sizes, *arguments)."""
-        if self.sizes is None:
-            return reference(*self.arguments)
-        return reference(self.weights, self.sizes, *self.arguments)
-
-
-class Answer(NamedTuple):
-    """What came back. error: class of the error that came instead; "" if there was none."""
-
-    output: Tensor | None
-    gradients: Mapping[str, Tensor]
-    error: str
-
-
-class Check(NamedTuple):
-    """Part of a task. judge: answers to its calls -> name of a misconception, "" for all points."""
-
-    name: str
-    points: float
-    calls: Sequence[Call]
-    judge: Callable[[Sequence[Answer]], str]
 
 
 class Task(NamedTuple):
@@ -168,152 +110,6 @@ class Submission(NamedTuple):
     attachments: Files
     note: str = ""
     images: Mapping[str, str] = {}
-
-
-def integer(generator: Generator, low: int, high: int) -> int:
-    """A whole number of low..high, both included."""
-    return int(torch.randint(low, high + 1, (), generator=generator))
-
-
-def normal(generator: Generator, *shape: int) -> Tensor:
-    return torch.randn(*shape, generator=generator)
-
-
-def close(found: Tensor, expected: Tensor, tolerance: float = 1e-4) -> bool:
-    """Same shape, and the same numbers but for rounding; an empty list has no shape to compare."""
-    if found.numel() == expected.numel() == 0:
-        return True
-    if found.shape != expected.shape or found.is_complex():
-        return False
-    found, expected = found.double(), expected.double()
-    return torch.allclose(found, expected, atol=tolerance, rtol=10 * tolerance, equal_nan=True)
-
-
-def shown(error: str) -> str:
-    """The class of an error for students: a class of their own could carry what was asked."""
-    kind = getattr(builtins, error, None)
-    known = isinstance(kind, type) and issubclass(kind, BaseException)
-    return error if known or error in ERRORS else "an error of its own"
-
-
-def failed(answers: Sequence[Answer]) -> str:
-    """What the first error among the answers means; "" if there is none."""
-    error = next((answer.error for answer in answers if answer.error), "")
-    return error and (ERRORS.get(error) or f"stops with {shown(error)}")
-
-
-def numbers(answers: Sequence[Answer], count: int = 1) -> list[list[float]] | str:
-    """The outputs as lists of so many numbers, or the misconception.
-
-    The count comes first: an answer of a few MiB would become lists of many times its size.
-    """
-    if found := failed(answers):
-        return found
-    outputs = [answer.output for answer in answers]
-    if any(output.numel() != count or output.is_complex() for output in outputs):
-        return WRONG_SHAPE
-    return [output.double().flatten().tolist() for output in outputs]
-
-
-def compared(
-    answers: Sequence[Answer],
-    reference: Callable[[], Sequence[Tensor]],
-    mistakes: Mapping[str, Callable[[], Sequence[Tensor]]],
-    tolerance: float = 1e-4,
-    any_type: bool = False,
-) -> str:
-    """Compares all answers; a misconception is found if it explains all of them.
-
-    any_type: 3, 3.0 and a tensor of it are the same; 3 + 7j is not.
-    """
-    if found := failed(answers):
-        return found
-    outputs = [answer.output for answer in answers]
-    if any_type and any(output.is_complex() for output in outputs):
-        return WRONG_TYPE
-
-    def explained_by(others: Sequence[Tensor]) -> bool:
-        return all(close(a, b, tolerance) for a, b in zip(outputs, others, strict=True))
-
-    expected = reference()
-    if explained_by(expected):
-        same_type = all(a.dtype == b.dtype for a, b in zip(outputs, expected, strict=True))
-        return "" if any_type or same_type else WRONG_TYPE
-    if found := next((name for name, made in mistakes.items() if explained_by(made())), ""):
-        return found
-    if any(a.shape != b.shape for a, b in zip(outputs, expected, strict=True)):
-        return WRONG_SHAPE
-    return OTHER if all(bool(a.isfinite().all()) for a in outputs) else NOT_FINITE
-
-
-def values(
-    name: str,
-    points: float,
-    calls: Sequence[Call],
-    reference: Callable,
-    mistakes: Mapping[str, Callable],
-    tolerance: float = 1e-4,
-    any_type: bool = False,
-) -> Check:
-    """A check that compares all answers with a reference's, then with those of known mistakes.
-
-    reference, mistakes: as Call.by takes them; they return a tensor, or numbers
-    """
-
-    def made_by(function: Callable) -> list[Tensor]:
-        found = (call.by(function) for call in calls)
-        return [f if isinstance(f, Tensor) else torch.tensor(f, dtype=torch.float64) for f in found]
-
-    def judge(answers: Sequence[Answer]) -> str:
-        others = {slip: partial(made_by, function) for slip, function in mistakes.items()}
-        return compared(answers, lambda: made_by(reference), others, tolerance, any_type)
-
-    return Check(name, points, calls, judge)
-
-
-def gradients(points: float, call: Call, reference: Callable) -> Check:
-    """Gradients of the inputs and of every parameter, against those of the reference."""
-
-    def judge(answers: Sequence[Answer]) -> str:
-        inputs = tuple(value.clone().requires_grad_() for value in call.arguments)
-        weights = {name: value.clone().requires_grad_() for name, value in call.weights.items()}
-        output = call._replace(arguments=inputs, weights=weights).by(reference)
-        if found := compared(answers, lambda: [output.detach()], {}, tolerance=1e-3):
-            return WRONG_VALUES if found == OTHER else found
-        output.backward(call.upstream)
-        given = answers[0].gradients
-        leaves = {f"input {number}": value for number, value in enumerate(inputs)} | weights
-        same = all(
-            f"gradient of {name}" in given and close(given[f"gradient of {name}"], leaf.grad, 1e-3)
-            for name, leaf in leaves.items()
-        )
-        return "" if same else GRADIENT_CUT
-
-    return Check("gradients", points, [call], judge)
-
-
-def followed_up(
-    make: Callable[[Callable], Check],
-    reference: Callable,
-    earlier: Check,
-    follows: Mapping[str, Callable],
-) -> Check:
-    """The check, in which also counts what follows from a mistake in an earlier task.
-
-    make: the check, for what is correct. earlier: its judge finds that mistake. follows: mistake ->
-    what is correct after it
-    """
-    check = make(reference)
-
-    def judge(answers: Sequence[Answer]) -> str:
-        given, before = answers[: len(check.calls)], answers[len(check.calls) :]
-        if found := check.judge(given):
-            mistake = earlier.judge(before)
-            if mistake in follows and not make(follows[mistake]).judge(given):
-                return ""
-        return found
-
-    return check._replace(calls=[*check.calls, *earlier.calls], judge=judge)
 
 
 def encoded(calls: Sequence[Call], number: int = 0, own: str = "") -> Message:
@@ -463,7 +259,9 @@ def mark(
         failures, found, ended, twice = transcript
     given, earlier = marks(assignment, tasks, found, twice)
     files_note = assignment.note(files)[:LONGEST_NOTE]
-    notes = ". ".join(filter(None, (submission.note, files_note, earlier and BETTER)))
+    notes = ". ".join(
+        filter(None, (submission.note, files_note, earlier and EXPLANATIONS["defined twice"]))
+    )
     facts = (submission.student, submission.files, submission.problem, ended, tuple(failures))
     opened = (submission.open_answers, notes[:LONGEST_NOTE], files_note, submission.images)
     return Result(*facts, tuple(given), *opened)
@@ -484,11 +282,11 @@ def marks_of(
     slips = [next(filter(None, one), "") for one in zip(*found, strict=True)]
     marks = []
     for check, slip in zip(sets[0], slips, strict=True):
-        told = STOPS_WITH if slip.startswith("stops with") else explanations.get(slip, "")
+        told = explanations.get("stops" if slip.startswith("stops with") else slip, "")
         if slip.startswith("stops with") or slip in UNEXPLAINED:
             pairs = zip(sets[0], slips, strict=True)
             kinds = ", ".join(f"“{one.name}”" for one, other in pairs if other == slip)
-            told = f"{told} {PUBLIC[passes].format(kinds=kinds)}"
+            told = f"{told} {explanations[f'public check passes: {passes}'].format(kinds=kinds)}"
         points = 0 if slip else check.points
         marks.append(Mark(task.name, check.name, points, check.points, slip, told))
     return marks

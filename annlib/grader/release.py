@@ -1,4 +1,4 @@
-"""Releases an assignment: the zip for students, and a source notebook for nbgrader.
+"""Assignments: a teacher's own, the zip for students, a source notebook for nbgrader.
 
 nbgrader gives the points for the public checks: it cannot run our hidden ones. Submissions made
 from its notebook are graded by `annlib grade` as well.
@@ -6,6 +6,8 @@ from its notebook are graded by `annlib grade` as well.
 
 import re
 import zipfile
+from collections.abc import Sequence
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import nbformat
@@ -18,6 +20,8 @@ from annlib.grader.judge import Assignment, Submission
 POINTS = re.compile(r"^\*(\d+(?:\.\d+)?) points", re.MULTILINE)
 TOTAL = re.compile(r"^- \*\*Points:\*\* \d+(?:\.\d+)?", re.MULTILINE)
 LATE = re.compile(r"^- \*\*Late:\*\* .*$", re.MULTILINE)
+FILE, SKELETON = "assignment.py", Path(__file__).with_name("skeleton")
+REPORTING = Path(__file__).parents[1] / "course/assignments/not_yet.py"  # for public checks
 TEXTS = Path(__file__).with_name("read_me.txt").read_text("utf-8").split("\n---\n")
 
 
@@ -82,11 +86,8 @@ def release(root: Path, assignment: Assignment, out: Path, points: Path | None =
 
 
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
-FLAGS = {  # of nbgrader: solution, grade, locked
-    "answer": (True, False, False),
-    "check": (False, True, True),
-    "open": (True, True, False),
-}
+# Flags of nbgrader: solution, grade, locked.
+FLAGS = dict(answer=(True, False, False), check=(False, True, True), open=(True, True, False))
 
 
 def cell_metadata(cell: Cell, points: dict[str, float]) -> dict | None:
@@ -140,4 +141,43 @@ def export(root: Path, assignment: Assignment, out: Path) -> Path:
     (folder / f"{assignment.name}.ipynb").write_text(notebook, encoding="utf-8")
     for module, source in assignment.public_modules().items():
         (folder / f"{module}.py").write_text(source, encoding="utf-8")
+    return folder
+
+
+# Assignments of a teacher's own, in a folder outside the package
+
+
+def load_own(folder: Path, others: Sequence[str]) -> Assignment:
+    """The ASSIGNMENT of its assignment.py, which is executed; raises ValueError.
+
+    others: names of annlib's own, for the message
+    """
+    path = folder / FILE
+    if not path.is_file():
+        raise ValueError(
+            f"{folder} is neither {', '.join(others)} nor a folder with {FILE}. `annlib assign new "
+            "A4` makes such a folder."
+        )
+    spec = spec_from_file_location(f"annlib_own_{folder.resolve().name}", path)
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    found = getattr(module, "ASSIGNMENT", None)
+    if not isinstance(found, Assignment):
+        raise ValueError(f"{path} defines no ASSIGNMENT: there would be nothing to grade.")
+    return found
+
+
+def make_own(name: str, out: Path) -> Path:
+    """Writes the folder NAME: notebook, public and hidden checks, misconceptions, a test."""
+    folder = out / name
+    if not re.fullmatch(r"[A-Za-z]\w{0,30}", name, re.ASCII):
+        raise ValueError(f"{name!r} is to be a name of modules: take letters and digits, like A4.")
+    if folder.exists():
+        raise ValueError(f"{folder} is there already, and would be overwritten: take another name.")
+    folder.mkdir(parents=True)
+    for path in (*sorted(SKELETON.iterdir()), REPORTING):
+        if path.is_file():
+            text = path.read_text("utf-8").replace("A0", name).replace("a0", name.lower())
+            target = path.name.removesuffix(".txt").replace("a0", name.lower())
+            (folder / target).write_text(text, "utf-8")
     return folder

@@ -82,16 +82,9 @@ def user_number(name: str) -> int:
 
 def environment(home: Path) -> dict[str, str]:
     """All that a submission learns of this machine's settings; one thread, so results repeat."""
-    return {
-        "HOME": str(home),
-        "TMPDIR": str(home),
-        "PATH": "/usr/bin:/bin",
-        "LANG": "C.UTF-8",
-        "MPLBACKEND": "Agg",
-        "OMP_NUM_THREADS": "1",
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "PYTHONHASHSEED": "0",
-    }
+    names = {"HOME": str(home), "TMPDIR": str(home), "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}
+    names |= {"MPLBACKEND": "Agg", "OMP_NUM_THREADS": "1"}
+    return names | {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONHASHSEED": "0"}
 
 
 @cache
@@ -251,15 +244,10 @@ def run_worker(
     """
     facts = {"limits": limits._asdict(), "prelude": prelude, "cells": list(cells)}
     facts |= {"modules": dict(modules), "alone": not sandbox.isolated, "names": list(names)}
-    process = subprocess.Popen(
-        (*sandbox.command(limits), "-E", "-s", "-m", "annlib.grader.worker"),
-        cwd=sandbox.folder,
-        env=sandbox.environment,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    )
+    command = (*sandbox.command(limits), "-E", "-s", "-m", "annlib.grader.worker")
+    options = {"cwd": sandbox.folder, "env": sandbox.environment, "start_new_session": True}
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    process = subprocess.Popen(command, **options, **pipes)
     deadline = time.monotonic() + limits.wall_seconds
     try:
         requests = [packed(one) for one in (Message(facts, {}), calls, own)]

@@ -57,11 +57,11 @@ def build_backbone(config: ModelConfig) -> ResNet | LocalNet:
 class FCNHead(nn.Module):
     """The auxiliary classifier on c4: a second, shorter path for the gradient."""
 
-    def __init__(self, in_channels: int, channels: int, num_classes: int, dropout: float):
+    def __init__(self, in_channels: int, config: ModelConfig):
         super().__init__()
-        self.reduce = conv_bn_relu(in_channels, channels, 3)
-        self.dropout = ChannelDropout(dropout)
-        self.classifier = classifier(channels, num_classes)
+        self.reduce = conv_bn_relu(in_channels, config.aux_channels, 3)
+        self.dropout = ChannelDropout(config.dropout)
+        self.classifier = classifier(config.aux_channels, config.num_classes)
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> (B, K, H, W)"""
@@ -91,9 +91,7 @@ class ANN(nn.Module):
         self.apnb = APNB(hidden, keys, values, config.pool_scales)
         self.dropout = ChannelDropout(config.dropout)  # the reference uses one module twice, too
         self.classifier = classifier(hidden, config.num_classes)
-        self.auxiliary: FCNHead | None = FCNHead(
-            low, config.aux_channels, config.num_classes, config.dropout
-        )
+        self.auxiliary: FCNHead | None = FCNHead(low, config)
 
     def forward(self, images: Tensor, size: Sequence[int] | None = None) -> Logits:
         """(B, 3, H, W) normalised -> logits of `size`, that of the images if None

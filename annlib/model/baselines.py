@@ -95,9 +95,7 @@ class Baseline(nn.Module):
             raise ValueError(f"No baseline {config.head!r}: choose fcn, ppm, nonlocal or apnb.")
         self.dropout = ChannelDropout(config.dropout)
         self.classifier = classifier(hidden, config.num_classes)
-        self.auxiliary: FCNHead | None = FCNHead(
-            low, config.aux_channels, config.num_classes, config.dropout
-        )
+        self.auxiliary: FCNHead | None = FCNHead(low, config)
 
     def forward(self, images: Tensor, size: Sequence[int] | None = None) -> Logits:
         """(B, 3, H, W) normalised -> logits of `size`, that of the images if None"""

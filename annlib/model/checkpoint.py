@@ -52,11 +52,8 @@ def save(
     tensors = {f"model.{key}": tensor for key, tensor in model.state_dict().items()}
     if half:
         tensors = {key: t.half() if t.ndim == 4 else t for key, t in tensors.items()}
-    facts = {
-        "config": asdict(cast(ModelConfig, model.config)),
-        "step": step,
-        "notes": dict(notes or {}),
-    }
+    config = asdict(cast(ModelConfig, model.config))
+    facts: dict[str, Any] = {"config": config, "step": step, "notes": dict(notes or {})}
     if optimizer is not None:
         state = optimizer.state_dict()
         facts["param_groups"] = state["param_groups"]

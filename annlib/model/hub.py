@@ -4,7 +4,7 @@ import os
 import re
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from annlib.config import Stem
@@ -15,9 +15,6 @@ from annlib.model.checkpoint import load, restore, save
 from annlib.model.convert import from_imagenet, from_mmseg, load_strictly, read_weights, stem_of
 from annlib.model.resnet import BLOCKS, ResNet
 from annlib.published_experiments import ROWS, published
-
-if TYPE_CHECKING:
-    from annlib.data.classes import DatasetSpec
 
 Source = Literal["reference", "torchvision"]
 STEMS: dict[str, Stem] = {"reference": "deep", "torchvision": "plain"}
@@ -97,16 +94,17 @@ def fetch_published(name: str, keep_pth: bool = False) -> Path:
 
 
 def import_published(
-    pth: Path, name: str, spec: "DatasetSpec | None" = None, path: Path | None = None
+    pth: Path, name: str, classes: dict[str, Any] | None = None, path: Path | None = None
 ) -> Path:
     """Writes the .pth released for a row (else ValueError) to the cache in our format.  -> place
 
-    spec: of weights that the reference trained on other classes than the row's; then to `path`.
+    classes: fields of a DatasetSpec, for weights that the reference trained on others than the
+    row's; these are written to `path`.
     """
     row = published(name)
     sha256, config = check_hash(pth, "sha256:"), row.experiment.model
-    if spec:
-        config = replace(config, num_classes=spec.num_classes)
+    if classes:
+        config = replace(config, num_classes=len(classes["class_names"]))
     elif not sha256.startswith(row.weights_sha256_start):
         fitting = [other.name for other in ROWS if sha256.startswith(other.weights_sha256_start)]
         known = f"It is the one of {fitting[0]}." if fitting else "It is of no published row."
@@ -118,11 +116,11 @@ def import_published(
     model, facts = ANN(config), row.facts()
     load_strictly(model, from_mmseg(read_weights(pth)), pth)
     notes = {"experiment": facts.pop("experiment"), "published": facts, "sha256": sha256}
-    if spec:
+    if classes:
         test = asdict(row.experiment.test)
-        notes = {"classes": asdict(spec), "test": test, "network": row.name, "sha256": sha256}
+        notes = {"classes": classes, "test": test, "network": row.name, "sha256": sha256}
     path = path or kept_at(f"{row.name}.safetensors")
-    save(path, model, step=0 if spec else row.experiment.train.iterations, notes=notes)
+    save(path, model, step=0 if classes else row.experiment.train.iterations, notes=notes)
     return path
 
 

@@ -13,7 +13,8 @@ from cheats import FOOLED, INSIDE
 from in_process import ROOT
 
 from annlib.grader.confine import Limits
-from annlib.grader.judge import Call, encoded
+from annlib.grader.hidden_checks import Call
+from annlib.grader.judge import encoded
 from annlib.grader.sandbox import Sandbox, run_worker
 
 REFUSED, NOTHING = "refused", "nothing"

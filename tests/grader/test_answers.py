@@ -16,8 +16,9 @@ from annlib.course.assignments import a3_hidden as hidden
 from annlib.course.assignments.a1 import A1
 from annlib.course.assignments.a2 import A2
 from annlib.course.assignments.a3 import A3
+from annlib.grader.hidden_checks import NOT_STARTED
 from annlib.grader.intake import parsed
-from annlib.grader.judge import NOT_STARTED, Assignment, Mark
+from annlib.grader.judge import Assignment, Mark
 from annlib.grader.release import edition
 
 KNOWN = ((A1, a1_answers.GALLERIES), (A2, a2_answers.GALLERIES), (A3, a3_answers.GALLERIES))

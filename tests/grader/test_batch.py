@@ -19,8 +19,9 @@ from annlib.grader import batch
 from annlib.grader.batch import grade, keep, page_name, read_result, result_path, write_all
 from annlib.grader.feedback import feedback
 from annlib.grader.gradebook import Gradebook, Total, total
+from annlib.grader.hidden_checks import NOT_STARTED
 from annlib.grader.intake import collect
-from annlib.grader.judge import NOT_STARTED, Mark, Result, Submission, own_seed
+from annlib.grader.judge import Mark, Result, Submission, own_seed
 from annlib.grader.reports import class_report, grades_csv, histogram, note_on
 from annlib.grader.roster import Student
 from annlib.grader.sandbox import why_not

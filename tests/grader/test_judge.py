@@ -6,22 +6,19 @@ import torch
 from annlib.course.assignments.a1 import A1
 from annlib.grader.feedback import feedback
 from annlib.grader.gradebook import Gradebook, total
-from annlib.grader.judge import (
+from annlib.grader.hidden_checks import (
     NO_ANSWER,
-    NOT_JUDGED,
     WRONG_SHAPE,
     WRONG_TYPE,
     Answer,
     Call,
     Check,
-    Result,
     compared,
-    decoded,
     failed,
-    judged,
     numbers,
     shown,
 )
+from annlib.grader.judge import NOT_JUDGED, Result, decoded, judged
 from annlib.grader.protocol import Message
 
 

@@ -13,8 +13,10 @@ from torch import Generator, Tensor
 from torch.nn.functional import conv2d
 
 from annlib.course.profiler import operation_counter
+from annlib.grader import hidden_checks
 from annlib.grader import judge as grading
-from annlib.grader.judge import Answer, Call, Check, Files, close, integer, normal, values
+from annlib.grader.hidden_checks import Answer, Call, Check, close, integer, normal, values
+from annlib.grader.judge import Files
 
 FOLDER = Path(__file__).parent
 MISCONCEPTIONS = tomllib.loads((FOLDER / "misconceptions.toml").read_text("utf-8"))
@@ -162,13 +164,13 @@ def check_start(call: Call) -> Check:
     (features,) = call.arguments
 
     def judge(answers: list[Answer]) -> str:
-        if found := grading.failed(answers):
+        if found := hidden_checks.failed(answers):
             return found
         fresh, trained = answers
         if close(trained.output, features):
             return "returns its input only"
-        if found := grading.compared([fresh], lambda: [features], {}):
-            return "does not start as the identity" if found == grading.OTHER else found
+        if found := hidden_checks.compared([fresh], lambda: [features], {}):
+            return "does not start as the identity" if found == hidden_checks.OTHER else found
         known = any(close(trained.output, call.by(b), 1e-3) for b in (block, *PLAIN_BLOCK.values()))
         return "" if known else "no attention"
 
@@ -196,14 +198,16 @@ def draw_block_task(generator: Generator, _: Files) -> list[Check]:
     def block_check(name: str, points: float, calls: list[Call]) -> Check:
         earlier, slips = (without, PLAIN_BLOCK) if calls is not masked else (ignored, both)
         make = partial(values, name, points, calls, mistakes=slips, tolerance=1e-3)
-        return grading.followed_up(lambda right: make(reference=right), block, earlier, slips)
+        return hidden_checks.followed_up(lambda right: make(reference=right), block, earlier, slips)
 
     return [
         check_start(plain[0]),
         block_check("values", 2, plain),
         block_check("ignored pixels", 1, masked),
         block_check("any size, batch of one", 1, odd),
-        grading.followed_up(partial(grading.gradients, 1, learning), block, without, PLAIN_BLOCK),
+        hidden_checks.followed_up(
+            partial(hidden_checks.gradients, 1, learning), block, without, PLAIN_BLOCK
+        ),
     ]
 
 

@@ -14,7 +14,8 @@ from torch.nn.functional import adaptive_avg_pool2d, adaptive_max_pool2d, interp
 
 from annlib.course.assignments import a1
 from annlib.grader import judge as grading
-from annlib.grader.judge import Call, Check, Files, integer, normal, values
+from annlib.grader.hidden_checks import Call, Check, followed_up, gradients, integer, normal, values
+from annlib.grader.judge import Files
 
 SAMPLING, BLOCK, COST = "sample", "AsymmetricBlock", "asymmetric_operations"
 PUBLISHED = (1, 3, 6, 8)
@@ -141,7 +142,7 @@ def draw_block_task(generator: Generator, _: Files) -> list[Check]:
     def after_sampling(make: Callable[[Callable], Check], calls: list[Call]) -> Check:
         pooled = [Call(SAMPLING, (call.arguments[1], call.sizes[-1])) for call in calls]
         earlier = values("", 0, pooled, sample, SAMPLING_MISTAKES)
-        return grading.followed_up(make, block, earlier, follows)
+        return followed_up(make, block, earlier, follows)
 
     def block_check(name: str, points: float, calls: list[Call], mistakes: dict) -> Check:
         make = partial(values, name, points, calls, mistakes=mistakes, tolerance=1e-3)
@@ -149,7 +150,7 @@ def draw_block_task(generator: Generator, _: Files) -> list[Check]:
 
     return [
         *(block_check(*one) for one in asked),
-        after_sampling(partial(grading.gradients, 1, learning), [learning]),
+        after_sampling(partial(gradients, 1, learning), [learning]),
     ]
 
 

@@ -14,7 +14,8 @@ from annlib.course.assignments.a3_hidden import AGAIN, INTERVAL, PLAN, RUN, VERD
 from annlib.course.assignments.a3_tables import Row, Table
 from annlib.grader import judge as grading
 from annlib.grader.confine import Limits
-from annlib.grader.judge import Answer, Call, Check, Files, integer, numbers
+from annlib.grader.hidden_checks import NOT_STARTED, Answer, Call, Check, failed, integer, numbers
+from annlib.grader.judge import Files
 
 NAME, FILE = "ablation", "a3_table.csv"
 STUDENT, STEPS, MOST_SEEDS = 4711, 2, 2  # what grading runs the notebook with
@@ -55,7 +56,7 @@ def check_parameters(student: int, steps: int) -> Check:
 
     def judge(answers: Sequence[Answer]) -> str:
         *first, planned = answers
-        if found := grading.failed(first):
+        if found := failed(first):
             return found
         own, fresh, none = (answer.output for answer in first)
         if none.numel():
@@ -186,9 +187,9 @@ def draw(generator: Generator, files: Files) -> list[Check]:
         found = "number of somebody else"
     made = check_parameters(integer(generator, 10**5, 10**6), integer(generator, 2, 3))
     if not isinstance(found, Table):
-        later = "table first" if found else grading.NOT_STARTED
+        later = "table first" if found else NOT_STARTED
         names = ("a baseline's run again", "a change's run again", "conclusion follows")
-        complete = decided("complete table", found or grading.NOT_STARTED)
+        complete = decided("complete table", found or NOT_STARTED)
         return [complete, made, *(decided(name, later) for name in names)]
     in_time, fresh = found.seconds <= GRACE * tables.BUDGET, integer(generator, 10**6, 10**7)
     return [

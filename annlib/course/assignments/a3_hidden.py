@@ -18,8 +18,9 @@ from torch import Generator, Tensor, nn
 
 from annlib.course.assignments import a3_world as world
 from annlib.course.statistics import t_quantile
-from annlib.grader import judge as grading
-from annlib.grader.judge import Answer, Call, Check, Files, integer, normal, numbers, values
+from annlib.grader import hidden_checks
+from annlib.grader.hidden_checks import Answer, Call, Check, integer, normal, numbers, values
+from annlib.grader.judge import Files
 
 PLAN, INTERVAL, VERDICTS, RUN = "plan_runs", "paired_interval", "verdicts", "run"
 AGAIN = "run_again"  # a run of any variant by the worker itself
@@ -244,7 +245,7 @@ def draw_verdicts_task(generator: Generator, _: Files) -> list[Check]:
         def make(right: Callable) -> Check:
             return values(name, 1, calls, right, VERDICT_MISTAKES, any_type=True)
 
-        return grading.followed_up(make, verdicts, earlier, AFTER_INTERVAL)
+        return hidden_checks.followed_up(make, verdicts, earlier, AFTER_INTERVAL)
 
     whole, some_failed, _ = draw_interval_task(generator, {})
     pairs = [*whole.calls, *some_failed.calls]
@@ -349,7 +350,7 @@ def repeated(score: float, again: Sequence[float], tolerance: float) -> bool:
 def recipe(score: float, seed: int, steps: int) -> str:
     """What the score of a run shows: the recipe, "", or a mistake in it."""
     shown = (slip for slip in RUNS if repeated(score, [again(slip, seed, steps)], TOLERANCE))
-    return next(shown, grading.OTHER)
+    return next(shown, hidden_checks.OTHER)
 
 
 def check_recipe(points: float, seed: int, steps: int) -> Check:
@@ -360,7 +361,7 @@ def check_recipe(points: float, seed: int, steps: int) -> Check:
         if isinstance(found, str):
             return found
         if not all(isfinite(one) for (one,) in found):
-            return grading.NOT_FINITE
+            return hidden_checks.NOT_FINITE
         if found[0] != found[1]:
             return "not repeatable"
         return recipe(found[0][0], seed, steps)
@@ -381,7 +382,7 @@ def check_change(points: float, seeds: tuple[int, int], steps: int) -> Check:
         first, baseline, second, other = (score for (score,) in found)
         right = repeated(baseline, [reference_run(seeds[0], steps)], TOLERANCE)
         claims = (
-            (not all(map(isfinite, (first, baseline, second, other))), grading.NOT_FINITE),
+            (not all(map(isfinite, (first, baseline, second, other))), hidden_checks.NOT_FINITE),
             (first != second, "not repeatable"),
             (first == baseline, "change without effect"),
             (first == other, "seed without effect"),
