@@ -11,6 +11,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from file_server import closed_port
@@ -48,6 +49,8 @@ class Child:
                 sys.stdout.flush()
                 sys.stderr.flush()
                 os._exit(code)
+        with suppress(OSError):  # whichever of the two is first; it may have ended already
+            os.setpgid(self.pid, self.pid)
         for handle, _ in files:
             os.close(handle)
 

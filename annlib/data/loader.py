@@ -104,6 +104,20 @@ def worker_errors() -> Iterator[None]:
         raise OSError(errno.ECHILD, text) from error
 
 
+def check_open_files(workers: int) -> None:
+    """Raises OSError for a limit of open files at which workers could wait for each other forever.
+
+    Each needs pipes, and a descriptor for each tensor of a batch that it has ready.
+    """
+    if workers and os.path.isdir("/dev/fd"):  # not on Windows, which has no such limit
+        from resource import RLIMIT_NOFILE, getrlimit
+
+        limit, needed = getrlimit(RLIMIT_NOFILE)[0], len(os.listdir("/dev/fd")) + 32 + 16 * workers
+        if 0 <= limit < needed:
+            text = f"Too many open files: --workers {workers} needs {needed}, the limit is {limit}."
+            raise OSError(errno.EMFILE, f"{text} Raise it (ulimit -n {needed}), or --workers 0.")
+
+
 def make_loader(
     dataset: "Dataset[Pair]",
     batch_size: int,
@@ -118,6 +132,7 @@ def make_loader(
 
     Training: endless, shuffled, from step `start` on, only this process's share of every batch.
     """
+    check_open_files(workers)
     generator = torch.Generator()  # the loader's own, so that the caller's is not drawn from
     if not training:
         return DataLoader(dataset, batch_size, num_workers=workers, generator=generator)

@@ -112,48 +112,26 @@ def class_report(
     sums = [one.whole for one in totals.values() if one.whole is not None]
     rows.append(("sums, all read, after lateness", *summary(sums)))
     tenths = histogram([result.points for result in graded], most)
+    bars = ["█" * ceil(40 * count / max(*tenths, 1)) for count in tenths]
+    ends = [f"{most * n / BINS:g} to {most * (n + 1) / BINS:g}" for n in range(len(tenths))]
+    made = sorted(slips.items(), key=lambda item: (-len(item[1]), item[0]))
+    mistakes = [(*key, len(who), ", ".join(map(book.name, who))) for key, who in made]
+    similar = [(book.name(a), book.name(b), *rest) for a, b, *rest in book.similar]
+    shared = [(note, ", ".join(who)) for note, who in same.items() if note and len(who) > 1]
     look = [(book.name(r.student), note_on(r)) for r in sorted(results) if note_on(r)]
     open_requests = [(key, why) for key, why in book.requests.items() if key not in book.given]
     look += [(book.name(one), f"asks about {task}: {why}") for (one, task), why in open_requests]
     look += [("a list", one) for one in book.unknown]
     look += [(book.name(one), "nothing handed in") for one in book.missing(results)]
-    sections = {
-        "Points": (("points", "students", "mean", "median", "lowest", "highest"), rows),
-        "Distribution": (
-            ("points by tests", "students", "share"),
-            [
-                (
-                    f"{most * n / BINS:g} to {most * (n + 1) / BINS:g}",
-                    count,
-                    "█" * ceil(40 * count / max(*tenths, 1)),
-                )
-                for n, count in enumerate(tenths)
-            ],
-        ),
-        "Checks": (
-            ("task", "check", "passed by"),
-            [(*key, f"{passed[key]}/{len(graded)}") for key in checks],
-        ),
-        "Misconceptions": (
-            ("task", "misconception", "students", "who"),
-            [
-                (*key, len(who), ", ".join(map(book.name, who)))
-                for key, who in sorted(slips.items(), key=lambda item: (-len(item[1]), item[0]))
-            ],
-        ),
-        "Similar work": (
-            ("student", "student", "what", "how much"),
-            [(book.name(a), book.name(b), *rest) for a, b, *rest in book.similar],
-        ),
-        "Files with the same note": (
-            ("note", "students"),
-            [(note, ", ".join(who)) for note, who in same.items() if note and len(who) > 1],
-        ),
-        "To look at": (("student", "note"), look),
+    tables = {
+        "Points": ("points, students, mean, median, lowest, highest", rows),
+        "Distribution": ("points by tests, students, share", zip(ends, tenths, bars, strict=True)),
+        "Checks": ("task, check, passed by", [(*k, f"{passed[k]}/{len(graded)}") for k in checks]),
+        "Misconceptions": ("task, misconception, students, who", mistakes),
+        "Similar work": ("student, student, what, how much", similar),
+        "Files with the same note": ("note, students", shared),
+        "To look at": ("student, note", look),
     }
-    title = f"{assignment.name}, report on the class"
-    return page(
-        "report.html",
-        title,
-        **{"assignment": assignment, "results": results, "graded": graded, "sections": sections},
-    )
+    sections = {name: (head.split(", "), list(some)) for name, (head, some) in tables.items()}
+    facts = {"assignment": assignment, "results": results, "graded": graded, "sections": sections}
+    return page("report.html", f"{assignment.name}, report on the class", **facts)

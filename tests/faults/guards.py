@@ -191,6 +191,13 @@ GUARDS = [
         f"{KILLS}::test_run_whose_data_worker_is_killed_says_how_to_go_on_and_equals_the_others[20]",
     ),
     Guard(
+        "data workers without file descriptors",
+        "data/loader.py:check_open_files",
+        "if 0 <= limit < needed:",
+        "if False:",
+        "test_resources.py::test_too_few_file_descriptors_end_in_a_message_or_do_no_harm[20]",
+    ),
+    Guard(
         "half a download",
         "download.py:fetch",
         "if total and (size := part.stat().st_size) < total:",
