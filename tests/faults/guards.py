@@ -195,7 +195,7 @@ GUARDS = [
         "data/loader.py:check_open_files",
         "if 0 <= limit < needed:",
         "if False:",
-        "test_resources.py::test_too_few_file_descriptors_end_in_a_message_or_do_no_harm[20]",
+        "test_resources.py::test_too_few_file_descriptors_end_in_a_message_or_do_no_harm[11]",
     ),
     Guard(
         "half a download",
