@@ -5,11 +5,11 @@ import tomllib
 from pathlib import Path
 
 import pytest
-import yaml
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
+yaml = pytest.importorskip("yaml", reason="comes with Jupyter")
 ROOT = Path(__file__).parents[2]
 ON_DEMAND = ("reference", "openvino", "types")  # extras that no environment of ours contains
 CONDA_NAMES = {"pytorch": "torch", "matplotlib-base": "matplotlib", "seaborn-base": "seaborn"}

@@ -118,6 +118,7 @@ def forged(tmp_path: Path, checkpoint: bytes, **changes: object) -> Path:
         {"config": asdict(TINY) | {"hidden_channels": 10**9}},
         {"config": asdict(TINY) | {"num_classes": 10**30}},
         {"config": asdict(TINY) | {"dropout": float("nan")}},
+        {"config": asdict(TINY) | {"align_corners": "no"}},
         {"config": asdict(TINY) | {"pool_scales": [1] * 5000}},
         {"step": "three"},
         {"notes": []},
