@@ -16,6 +16,7 @@ from annlib.config import IGNORE_INDEX, DataConfig
 from annlib.data.balloon_town.dataset import make_scene, write_scenes
 from annlib.data.check import training_problem
 from annlib.data.classes import BALLOON_TOWN, CAMVID, CITYSCAPES, DatasetSpec
+from annlib.data.convert import convert
 from annlib.data.datasets import (
     FIRST_VAL_SEED,
     TRAIN_SCENES,
@@ -364,10 +365,12 @@ def test_folder_in_one_part_is_evaluated_whole(folder: Path) -> None:
 
 def test_folder_in_one_part_is_refused_for_training_with_the_way_to_divide_it(folder: Path) -> None:
     message = (
-        r"val holds images/ .* two splits: .*val/train to learn .*val/val .*classes\.txt stays"
+        "val holds images/ .* two splits: .*val/train .*val/val .*data convert .*val NEW_FOLDER"
     )
     with pytest.raises(FileNotFoundError, match=message):
         open_data(PHOTO_DATA, folder / "val")
+    convert(folder / "val", folder / "new", val_share=0.5)
+    assert all(len(part) for part in open_data(PHOTO_DATA, folder / "new")[:2])
 
 
 def test_class_list_without_a_folder_is_refused() -> None:

@@ -186,7 +186,9 @@ def test_loss_that_is_no_number_stops_before_it_reaches_the_weights(bad: float) 
 def test_loss_that_is_no_number_asks_for_a_new_run_not_for_a_resumed_one() -> None:
     images, labels = one_batch()
     model, batches = ANN(TINY), [(images * float("nan"), labels)]
-    with pytest.raises(FloatingPointError, match="start a new run with .*base_lr.*last checkpoint"):
+    with pytest.raises(
+        FloatingPointError, match="same settings .* here again.*new run with .*base_lr"
+    ):
         next(train(model, make_optimizer(model, CONFIG), batches, CONFIG))
 
 
