@@ -166,8 +166,9 @@ def mean_of_windows(
 ) -> ScoreMap:
     """Scores of `size` from windows of one size, one at each top and left, row by row."""
     (batch, num_classes, height, width), dtype, device, *_ = windows[0]
-    covered = times_covered(tops, height, size[0])[:, None] * times_covered(lefts, width, size[1])
-    covered, places = covered.to(device), [(top, left) for top in tops for left in lefts]
+    down = times_covered(tops, height, size[0])[:, None].to(device)
+    across = times_covered(lefts, width, size[1]).to(device)
+    places = [(top, left) for top in tops for left in lefts]
 
     def piece(classes: slice, rows: slice) -> Tensor:
         shape = batch, classes.stop - classes.start, rows.stop - rows.start, size[1]
@@ -177,7 +178,7 @@ def mean_of_windows(
             if start < stop:
                 place = slice(start - rows.start, stop - rows.start), slice(left, left + width)
                 total[:, :, *place] += window.piece(classes, slice(start - top, stop - top))
-        return total.div_(covered[rows])
+        return total.div_(down[rows] * across)
 
     return windows[0]._replace(shape=(batch, num_classes, *size), piece=piece)
 
