@@ -61,21 +61,27 @@ def handed_in(folder: Path, count: int) -> Path:
     return folder
 
 
-class ProcessorTime(Thread):
+class Cost(Thread):
     """Of this process and its workers, which are looked at as they run: bubblewrap tells nothing.
 
-    Unlike the time by the clock it hardly depends on what else the machine does.
+    Processor time hardly depends on what else the machine does, unlike the time by the clock.
+    memory: the most that the grader, and one worker, held. MiB
     """
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
         self.ended, self.workers, self.began, self.own = Event(), {}, time.process_time(), 0.0
+        self.memory = [0.0, 0.0]
 
     def run(self) -> None:
+        grader = psutil.Process()
         while not self.ended.wait(0.1):
-            for one in psutil.Process().children(recursive=True):
+            for one in (grader, *grader.children(recursive=True)):
                 with suppress(psutil.NoSuchProcess):
-                    self.workers[one.pid] = sum(one.cpu_times()[:2])
+                    held = one.memory_info().rss / 2**20
+                    self.memory[one != grader] = max(self.memory[one != grader], held)
+                    if one != grader:
+                        self.workers[one.pid] = sum(one.cpu_times()[:2])
         self.own = time.process_time() - self.began - time.thread_time()
 
     def seconds(self) -> float:
@@ -123,16 +129,18 @@ def tried(folder: Path, count: int) -> Iterator[str]:
     )
     machine = f"{device_name(torch.device('cpu'))}, {os.cpu_count()} CPUs"
     yield f"{datetime.now(UTC):%Y-%m-%d}, {machine}; load before: {load:.1f}\n"
-    yield "| jobs | graded | time | each | processor time each |\n|---|---|---|---|---|"
+    yield "| jobs | graded | time | each | processor time each | memory: grader | a worker |"
+    yield "|---|---|---|---|---|---|---|"
     for jobs in (1, 2):
-        out, started, processor = folder / f"jobs-{jobs}", time.perf_counter(), ProcessorTime()
-        processor.start()
+        out, started, cost = folder / f"jobs-{jobs}", time.perf_counter(), Cost()
+        cost.start()
         grade_all(inbox, out, jobs)
-        spent = (time.perf_counter() - started, processor.seconds())
+        spent = (time.perf_counter() - started, cost.seconds())
         tables.append((out / "grades.csv").read_bytes())
         graded = len(list(out.glob("results/*.json")))
         each = " | ".join(f"{seconds / count:.2f} s" for seconds in spent)
-        yield f"| {jobs} | {graded} | {spent[0]:.0f} s | {each} |"
+        memory = " | ".join(f"{held:.0f} MiB" for held in cost.memory)
+        yield f"| {jobs} | {graded} | {spent[0]:.0f} s | {each} | {memory} |"
     kept = killed_half_way(inbox, folder / "killed", count)
     left = left_behind()
     grade_all(inbox, folder / "killed", 2)
