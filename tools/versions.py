@@ -2,8 +2,8 @@
 
 `uv` resolves the versions: the lowest allowed one of each direct dependency in pyproject.toml, or
 the newest of every package. Libraries of unlike age warn of each other, so with the lowest versions
-a warning of deprecation is no error. The part `core` has what annlib itself needs, without Jupyter,
-and runs the tests of tests/core alone.
+a warning of deprecation is not an error. The part `core` has what annlib itself needs, without
+Jupyter, and runs the tests of tests/core alone.
 """
 
 import argparse
