@@ -200,7 +200,7 @@ class Train(common.OnDevice):
         options, free = {"data": None}, {"data", "classes", "score_every", "keep", "save_every"}
         if (folder / OPTIONS).exists():  # not in runs of version 0.1
             options, free = read_json(folder / OPTIONS), set()
-            options.pop("images", None)  # compared when the run starts
+            options = {k: v for k, v in options.items() if k not in ("images", "files")}
         places = [Path(options["data"][key]) for key in ("path", "given") if options["data"]]
         found = [place for place in places if place.is_dir()]
         if places and not found:
@@ -225,7 +225,7 @@ class Train(common.OnDevice):
         self, experiment: Experiment, runtime: RuntimeConfig, device: "torch.device"
     ) -> tuple["Trainer", "DatasetSplits"]:
         """The run, new or read from its folder, and its data."""
-        from annlib.data.datasets import checksum_of_names, open_data
+        from annlib.data.datasets import checksum, open_data
         from annlib.engine.distributed import is_main
         from annlib.engine.runs import record_options
         from annlib.engine.trainer import Trainer, fit_classes
@@ -269,9 +269,9 @@ class Train(common.OnDevice):
             print("".join(f"{line}\n" for line in told), end="", flush=True)
             others = {"save_every": self.save_every, "patience": self.patience}
             others |= {"init": self.init and str(self.init)}
-            images = checksum_of_names(splits.train)
+            files = checksum(splits.train) + checksum(splits.val)
             places = self.data, self.classes
-            record_options(self.out, *places, self.score_every, self.keep, images, **others)
+            record_options(self.out, *places, self.score_every, self.keep, files, **others)
         return trainer, splits
 
     def resume_command(self, folder: Path, processes: int) -> str:

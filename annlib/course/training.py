@@ -19,13 +19,7 @@ from annlib.course.row_costs import Measuring, shrunk, training_steps
 from annlib.data.balloon_town.dataset import Scenes
 from annlib.data.balloon_town.layout import CLASS_NAMES, HOUSES
 from annlib.data.classes import BALLOON_TOWN, DatasetSpec
-from annlib.data.datasets import (
-    BUILT_IN,
-    FIRST_VAL_SEED,
-    DatasetSplits,
-    checksum_of_names,
-    open_data,
-)
+from annlib.data.datasets import BUILT_IN, FIRST_VAL_SEED, DatasetSplits, checksum, open_data
 from annlib.data.folders import find_pairs
 from annlib.data.io import read_image, read_labels
 from annlib.data.loader import Transformed, make_loader
@@ -115,7 +109,8 @@ def open_full_run(
     runtime = RuntimeConfig("bf16" if has_bf16 else "fp32")
     trainer = Trainer(plan, splits.spec, folder, lesson.device, resume, runtime)
     if not resume:
-        record_options(folder, lesson.data_root, None, None, 0, checksum_of_names(splits.train))
+        data = checksum(splits.train) + checksum(splits.val)
+        record_options(folder, lesson.data_root, None, None, 0, data)
     if plan.name in ZOO and not resume:
         from annlib.model.hub import load_backbone  # needs the file, or a way to download it
 

@@ -141,10 +141,22 @@ def class_balance(pixels: Tensor, spec: DatasetSpec) -> tuple[float, ...]:
     return tuple(round(w, 4) for w in torch.where(counts > 0, ratios.sqrt(), 1.0).tolist())
 
 
-def checksum_of_names(dataset: Dataset) -> str:
-    """CRC-32 of the names of the images, in order, or of how many rendered scenes there are."""
-    names = [path.name for path in getattr(dataset, "images", ())] or [str(len(dataset))]
-    return f"{zlib.crc32(chr(0).join(names).encode()):08x}"
+def checksum_of_pair(dataset: Dataset, index: int) -> str:
+    """CRC-32 of a label file, and of its image's name, size and beginning; "" if it is rendered."""
+    if not isinstance(dataset, SegmentationFolder):
+        return ""
+    image, label = dataset.images[index], dataset.labels[index]
+    with image.open("rb") as file:
+        start = file.read(2**13)
+    facts = f"{image.name} {image.stat().st_size} ".encode()
+    return f"{zlib.crc32(facts + start + label.read_bytes()):08x}"
+
+
+def checksum(dataset: Dataset) -> str:
+    """CRC-32 of all pairs, and of what label values mean."""
+    values = dataset.spec.class_values if isinstance(dataset, SegmentationFolder) else ()
+    pairs = [checksum_of_pair(dataset, index) for index in range(len(dataset))]
+    return f"{zlib.crc32(f'{pairs} {values}'.encode()):08x}"
 
 
 class DatasetSplits(NamedTuple):

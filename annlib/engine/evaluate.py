@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset
 
-from annlib.data.datasets import SegmentationFolder
+from annlib.data.datasets import SegmentationFolder, checksum_of_pair
 from annlib.data.loader import leave_interrupts_to_the_parent, worker_errors
 from annlib.engine.distributed import is_main, rank, sum_over_ranks, wait_for_all, world_size
 from annlib.engine.metrics import ConfusionMatrix, ImageScore, Scores, score_of, worst_images
@@ -23,6 +23,8 @@ from annlib.model.checkpoint import write_atomically
 
 class Evaluation:
     """Scores a data set; it can stop after any image and resume as if it had not stopped.
+
+    Images whose files were changed since they were scored are scored again.
 
     out: a folder with settings.json, images.jsonl, at the end scores.json and worst.md, and with
     `save_pictures` the predictions in colours/ and labels/; None keeps nothing. Several processes
@@ -57,6 +59,7 @@ class Evaluation:
                 self.join()
             wait_for_all()
             done = read_scores(self.out / "images.jsonl")
+            done = [one for one in done if one.files == checksum_of_pair(dataset, one.index)]
             wait_for_all()  # no process writes before all have read
         for score in done if is_main() else []:
             self.matrix.add_entries(score.counts)
@@ -133,6 +136,7 @@ class Evaluation:
         matrix = ConfusionMatrix(self.matrix.num_classes)
         matrix.update(prediction, labels.to(prediction.device))
         score = score_of(index, self.names[index], matrix)
+        score = score._replace(files=checksum_of_pair(self.dataset, index))
         if self.out is not None:
             if self.save_pictures:
                 save_prediction(prediction.cpu(), self.segmenter.spec, self.out, score.name)

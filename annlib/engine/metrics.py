@@ -193,6 +193,7 @@ class ImageScore(NamedTuple):
     pixel_accuracy: float | None
     miou: float | None  # over the classes in its labels or its prediction
     counts: list[list[int]]  # [label, prediction, pixels], those that are not 0
+    files: str = ""  # the checksum of image and label
 
 
 def score_of(index: int, name: str, matrix: ConfusionMatrix) -> ImageScore:

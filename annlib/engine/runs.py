@@ -104,25 +104,25 @@ def record_options(
     classes: str | None,
     score_every: int | None,
     keep: int,
-    images: str | None = None,
+    files: str | None = None,
     **others: Any,
 ) -> None:
     """Notes what a resumed run needs besides its experiment: options of `annlib train`.
 
-    images: the checksum of its list of images. Raises ValueError for another one than noted before.
+    files: the checksum of its data. Raises ValueError for another one than noted before.
     """
     place = None if data is None else {"given": str(data), "path": str(Path(data).resolve())}
     options = {"data": place, "classes": classes, "score_every": score_every, "keep": keep}
     path = folder / OPTIONS
     is_resumed = path.exists() and (folder / "last.safetensors").exists()
-    before = (parse(path.read_bytes()) or {}).get("images") if is_resumed else None
-    if before and images and before != images:
+    before = (parse(path.read_bytes()) or {}).get("files") if is_resumed else None
+    if before and files and before != files:
         raise ValueError(
-            f"The images of the run in {folder} are others than when it began: their list has the "
-            f"checksum {images}, it had {before}. Every batch would be another one. Put back what "
-            "was added, removed or renamed, or start a new run (--out)."
+            f"The data of the run in {folder} are others than when it began: their checksum is "
+            f"{files}, it was {before}. Put back the images and labels that were added, removed or "
+            "changed, or start a new run (--out)."
         )
-    options |= others | {"images": images or before}
+    options |= others | {"files": files or before}
     write_atomically(path, to_json(options))
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -161,6 +162,24 @@ def test_other_pictures_are_refused(segmenter, data, tmp_path: Path) -> None:
         (tmp_path / "more" / kind / "p0.png").unlink()
     with pytest.raises(ValueError, match="settings: names_crc32 was [0-9a-f]{8}, is [0-9a-f]{8}. "):
         Evaluation(segmenter, pictures(tmp_path / "more"), tmp_path / "out")
+
+
+@pytest.mark.parametrize("kind", ["images", "labels"])
+def test_a_picture_or_label_that_was_changed_is_scored_again(
+    segmenter, tmp_path: Path, kind: str
+) -> None:
+    folder, out = write_pictures(tmp_path / "data"), tmp_path / "out"
+    steps(Evaluation(segmenter, pictures(folder), out), 5)
+    path = folder / kind / "p3.png"
+    with Image.open(path) as file:
+        changed = np.array(file)
+    Image.fromarray((changed + 1) % 5).save(path)
+    again = Evaluation(segmenter, pictures(folder), out)
+    assert again.num_done == 4
+    assert [score.index for score in again.steps()] == [3]
+    anew = Evaluation(segmenter, pictures(folder))
+    steps(anew, 5)
+    assert again.finish().miou == anew.finish().miou
 
 
 def test_same_pictures_may_have_moved(segmenter, data, tmp_path: Path) -> None:

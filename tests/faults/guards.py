@@ -275,11 +275,11 @@ GUARDS = [
         f"{NUMBERS}::test_an_operation_without_a_deterministic_form_is_refused_with_the_option",
     ),
     Guard(
-        "resuming with other images",
+        "resuming with other data",
         "engine/runs.py:record_options",
-        "if before and images and before != images:",
+        "if before and files and before != files:",
         "if False:",
-        f"{MESSAGES}::test_resuming_compares_the_list_of_images",
+        f"{MESSAGES}::test_resuming_compares_images_and_labels",
     ),
     Guard(
         "twins in a grid",

@@ -62,7 +62,8 @@ def test_batch_norm_over_one_value_is_told_with_the_settings_that_lead_to_it(hea
 # State that a second run respects
 
 
-def test_resuming_compares_the_list_of_images(annlib, tmp_path: Path) -> None:
+@pytest.mark.parametrize("change", ["another name", "another label", "fewer to validate", "values"])
+def test_resuming_compares_images_and_labels(annlib, tmp_path: Path, change: str) -> None:
     for split in ("train", "val"):
         for kind in ("images", "labels"):
             (tmp_path / f"data/{split}/{kind}").mkdir(parents=True)
@@ -75,7 +76,14 @@ def test_resuming_compares_the_list_of_images(annlib, tmp_path: Path) -> None:
     annlib("train", "photos_fcn", "--data", "data", "--iterations", 1, "--out", "run")
     annlib("train", "--resume", "run")
     for kind in ("images", "labels"):
-        (tmp_path / f"data/train/{kind}/0.png").rename(tmp_path / f"data/train/{kind}/9.png")
+        if change == "another name":
+            (tmp_path / f"data/train/{kind}/0.png").rename(tmp_path / f"data/train/{kind}/9.png")
+        elif change == "fewer to validate":
+            (tmp_path / f"data/val/{kind}/0.png").unlink()
+    if change == "another label":
+        Image.fromarray(pixels[::-1]).save(tmp_path / "data/train/labels/1.png")
+    elif change == "values":
+        (tmp_path / "data/classes.txt").write_text("a\nb\n1=0\n0=1\n")
     assert "are others than when it began" in failure(annlib, "train", "--resume", "run")
 
 
