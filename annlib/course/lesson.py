@@ -160,11 +160,14 @@ def in_normal_form(known: Parameters, given: Parameters, where: str) -> Paramete
 
 
 def open_job() -> None:
-    """Refuses what papermill injected into a job in vain; for the cell after the parameters."""
+    """Brings what papermill injected to the types of the defaults, or refuses it.
+
+    For the cell of a job after its parameters.
+    """
     shell = get_ipython()
     for before, cell in pairwise(shell.user_ns.get("In", []) if shell else []):
         if cell.startswith(INJECTED):
-            in_normal_form(literals(before), literals(cell), "This job")
+            shell.user_ns |= in_normal_form(literals(before), literals(cell), "This job")
 
 
 def check_parameters(notebook: Path, parameters: Parameters) -> Parameters:

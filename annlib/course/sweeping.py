@@ -50,10 +50,13 @@ class Grid(NamedTuple):
 def read_grid(path: Path) -> Grid:
     """The grid of a JSON file, its notebook sought here or beside it.  Raises ValueError."""
     told = read_json(path)
-    if not isinstance(told, dict) or "notebook" not in told:
-        form = '{"notebook": "...ipynb", "base": {}, "grid": {}}'
-        raise ValueError(f"{path} must hold {form}.")
-    lesson.refuse_unknown(told, ("notebook", "base", "grid", "runs"), path.name)
+    kinds = {"notebook": str, "base": dict, "grid": dict, "runs": list}
+    fits = isinstance(told, dict) and "notebook" in told
+    fits = fits and all(isinstance(value, kinds.get(key, object)) for key, value in told.items())
+    if not fits or not all(isinstance(one, dict) for one in told.get("runs", ())):
+        form = '{"notebook": "...ipynb", "base": {}, "grid": {}, "runs": [{}]}'
+        raise ValueError(f"{path} must hold {form}; base, grid and runs may be missing.")
+    lesson.refuse_unknown(told, [*kinds], path.name)
     places = [in_project(Path(told["notebook"])), path.parent / told.pop("notebook")]
     if not (found := [place for place in places if place.is_file()]):
         raise FileNotFoundError(f"The notebook is neither {' nor '.join(map(str, places))}.")
@@ -171,7 +174,9 @@ def outcome_of(folder: Path, combination: Combination) -> Outcome | None:
     note = notebook.with_suffix(".run.json")  # written when the run has ended
     if not (note.is_file() and notebook.is_file()):
         return None
-    told, result = json.loads(note.read_text(encoding="utf-8")), {}
+    told, result = read_json(note), {}
+    if not isinstance(told, dict) or not {"error", "seconds"} <= {*told}:
+        raise ValueError(f"{note} is not as a run writes it. Delete it to run that again.")
     error = told["error"]
     try:
         result = {} if error else result_in(notebook)

@@ -9,12 +9,14 @@ import pytest
 from annlib.__main__ import read_command
 from annlib.cli.sweep import Sweep
 from annlib.course.sweeping import (
+    Combination,
     Grid,
     Outcome,
     cells,
     collected,
     index_page,
     make_grid,
+    notebook_of,
     outcome_of,
     read_grid,
     report,
@@ -64,6 +66,34 @@ def test_grid_is_every_combination_and_the_extra_runs(notebook: Path) -> None:
     assert {tuple(one.parameters["bins"]) for one in grid.combinations} == {(6,)}
     assert grid.varied == ("head", "seed")  # the seed last, whatever the file's order
     assert len({one.name for one in grid.combinations}) == 5
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"notebook": 5}',
+        '{"notebook": "job.ipynb", "base": [1]}',
+        '{"notebook": "job.ipynb", "grid": null}',
+        '{"notebook": "job.ipynb", "runs": {"seed": 1}}',
+        '{"notebook": "job.ipynb", "runs": [1]}',
+        "[]",
+    ],
+)
+def test_grid_whose_parts_have_other_types_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "grid.json").write_text(text)
+    with pytest.raises(ValueError, match=r"grid.json must hold .*\.ipynb"):
+        read_grid(tmp_path / "grid.json")
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"error": null}', "[1]"])
+def test_note_of_a_run_that_was_damaged_is_named(tmp_path: Path, text: str) -> None:
+    combination = Combination(1, "one", "one", {})
+    notebook = notebook_of(tmp_path, combination)
+    notebook.parent.mkdir(parents=True, exist_ok=True)
+    notebook.touch()
+    notebook.with_suffix(".run.json").write_text(text)
+    with pytest.raises(ValueError, match=notebook.with_suffix(".run.json").name):
+        outcome_of(tmp_path, combination)
 
 
 @pytest.mark.parametrize(

@@ -114,3 +114,14 @@ def test_a_job_refuses_what_papermill_passed_on_in_vain(monkeypatch, injected, s
     monkeypatch.setattr("annlib.course.lesson.get_ipython", Shell)
     with pytest.raises(ValueError, match=said):
         open_job()
+
+
+def test_a_job_gets_values_of_the_types_of_its_defaults(monkeypatch) -> None:
+    class Shell:
+        cells = ["", "scales = '1,3'\nseed = 0", "# Parameters\nscales = 6\nseed = 3.0\n"]
+        user_ns = {"In": cells, "scales": 6, "seed": 3.0}
+
+    monkeypatch.setattr("annlib.course.lesson.get_ipython", Shell)
+    open_job()
+    values = Shell.user_ns["scales"], Shell.user_ns["seed"]
+    assert values == ("6", 3) and type(values[1]) is int
