@@ -291,8 +291,8 @@ GUARDS = [
     Guard(
         "parameter that a job does not have",
         "course/lesson.py:open_job",
-        "if cell.startswith(INJECTED):\n            in_normal_form(",
-        "if False:\n            in_normal_form(",
+        "if cell.startswith(INJECTED):\n",
+        "if False:\n",
         f"{MESSAGES}::test_a_job_refuses_what_papermill_passed_on_in_vain",
     ),
     Guard(
