@@ -15,9 +15,9 @@ import numpy as np
 
 from annlib.config import IGNORE_INDEX
 from annlib.data import classes
-from annlib.data.classes import DatasetSpec
+from annlib.data.classes import DatasetSpec, spec_with
 from annlib.data.folders import SUFFIXES
-from annlib.data.io import LOSSY, open_whole, read_lines
+from annlib.data.io import open_labels, open_upright, read_lines
 from annlib.files import need
 
 SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val"}
@@ -30,6 +30,7 @@ IMAGE_WORDS = {"image", "images", "img", "imgs", "jpegimages", "leftimg", "rgb",
 LABEL_ENDING = re.compile(r"[_-](L|(?i:mask|labels?|gt|seg|gtFine_label(Train)?Ids))$")
 NOT_CLASSES = re.compile(r"SegmentationObject|gtFine_(color|instance\w*)", re.IGNORECASE)
 COLOUR = 1 << 24  # a code is a value of 0..65535, or a colour: COLOUR + 0xRRGGBB
+TRANSPARENT = COLOUR - 1  # or this
 BACKGROUND, IGNORED = "background", "__ignore__"  # the second is LabelMe's
 
 
@@ -160,22 +161,20 @@ def read_codes(path: Path, palette: tuple = ()) -> np.ndarray:
             pixels = np.load(path, allow_pickle=False)
         except (ValueError, OSError, EOFError) as error:
             raise ValueError(f"{path} is not an array of numbers ({error}).") from error
+        mode = {3: "RGB", 4: "RGBA"}.get(pixels.shape[-1]) if pixels.ndim == 3 else ""
     else:
-        image = open_whole(path)
-        if image.format in LOSSY:
-            raise ValueError(
-                f"{path} is compressed as {image.format}, which changes label values: make it "
-                "again from its source as PNG."
-            )
+        image, pixels = open_labels(path)
         colours = np.array(image.getpalette("RGB") or [], np.int32).reshape(-1, 3)
-        pixels = np.asarray(image if image.mode != "RGBA" else image.convert("RGB"))
-        if image.mode == "P" and palette:
+        mode = image.mode
+        if mode == "P" and palette:
             shown = {tuple(colours[v]) for v in np.unique(pixels) if v != IGNORE_INDEX}
             if shown <= {*palette}:  # colours count: tools number them in their own order
                 codes = COLOUR + colours @ (65536, 256, 1)
                 return np.where(pixels == IGNORE_INDEX, IGNORE_INDEX, codes[pixels])
-    if pixels.ndim == 3 and pixels.shape[2] in (3, 4) and pixels.dtype == np.uint8:
-        return COLOUR + pixels[..., :3].astype(np.int32) @ (65536, 256, 1)
+    if mode in ("RGB", "RGBA") and pixels.dtype == np.uint8:
+        codes = COLOUR + pixels[..., :3].astype(np.int32) @ (65536, 256, 1)
+        codes[(pixels[..., 3:] == 0).any(-1)] = TRANSPARENT
+        return codes
     if pixels.ndim != 2 or pixels.dtype.kind not in "bui" or pixels.size == 0:
         raise ValueError(
             f"{path} holds {pixels.dtype} of the shape {pixels.shape}: labels are one whole number "
@@ -265,13 +264,19 @@ def from_labelme(root: Path, documents: list[tuple[Path, dict]]) -> Recognised:
         odd = Counter(shape.get("shape_type", "polygon") for shape in content["shapes"])
         for kind in odd.keys() - {"polygon", "rectangle", "circle"}:
             left_out.append(f"{path}: {odd[kind]} of the kind {kind!r}, which has no area")
-        codes = partial(draw_labelme, content, image, spec)
+        codes = partial(draw_labelme, path, content, image, spec)
         samples.append(Sample(image, key_of(path), split_of(path.parts[:-1]), codes))
     return Recognised("LabelMe JSON", samples, spec, True, left_out)
 
 
-def draw_labelme(content: dict, image: Path, spec: DatasetSpec) -> np.ndarray:
-    width, height = open_whole(image).size
+def draw_labelme(path: Path, content: dict, image: Path, spec: DatasetSpec) -> np.ndarray:
+    width, height = open_upright(image).size
+    said = content.get("imageHeight") or height, content.get("imageWidth") or width
+    if said != (height, width):
+        raise ValueError(
+            f"{path} labels an image of {said[0]} x {said[1]} (height x width), but {image}, "
+            f"upright, has {height} x {width}: label the image as it is now."
+        )
     codes = np.zeros((height, width), np.int32)
     for shape in content["shapes"]:
         points, kind = np.array(shape["points"], float), shape.get("shape_type", "polygon")
@@ -289,8 +294,3 @@ def draw_labelme(content: dict, image: Path, spec: DatasetSpec) -> np.ndarray:
         index = spec.class_names.index(label) if known else IGNORE_INDEX * (label == IGNORED)
         codes[inside(points, height, width)] = index
     return codes
-
-
-def spec_with(names: Iterable[str]) -> DatasetSpec:
-    names = tuple(names)
-    return DatasetSpec("folder", names, tuple(map(classes.spread_colour, range(len(names)))))

@@ -1,6 +1,7 @@
 """Class lists: names, colours, label values; those of Cityscapes, ADE20K, VOC as in their kits."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NoReturn
@@ -183,6 +184,11 @@ def spread_colour(index: int) -> RGB:
     """The colour of class `index` in Pascal VOC's scheme: the bits of the index, spread."""
     bits = [index >> i & 1 for i in range(24)]
     return tuple(sum(bit << (7 - i) for i, bit in enumerate(bits[c::3])) for c in range(3))
+
+
+def spec_with(names: Iterable[str]) -> DatasetSpec:
+    names = tuple(names)
+    return DatasetSpec("folder", names, tuple(map(spread_colour, range(len(names)))))
 
 
 def built_in(name: str, **others: Any) -> DatasetSpec:

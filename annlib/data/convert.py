@@ -9,8 +9,8 @@ import numpy as np
 from PIL import Image
 
 from annlib.config import IGNORE_INDEX
-from annlib.data.annotations import BACKGROUND, COLOUR, Recognised, Sample, recognise, spec_with
-from annlib.data.classes import BUILT_IN, DatasetSpec, folder_spec
+from annlib.data.annotations import BACKGROUND, COLOUR, TRANSPARENT, Recognised, Sample, recognise
+from annlib.data.classes import BUILT_IN, DatasetSpec, folder_spec, spec_with
 from annlib.data.folders import contents
 from annlib.files import all_or_nothing
 
@@ -38,7 +38,7 @@ def meaning(
         as_grey = {}
     values = {code: as_grey.get(code, code) for code in codes}  # grey saved as RGB is values
     spec = given or found.spec
-    present = {*values.values()}
+    present = {*values.values()} - {TRANSPARENT}
     own_pair = spec and spec.num_classes == 2 and not spec.ignored and not spec.label_values
     if found.has_names and given:  # by name
         to = {n: i for i, n in enumerate(given.class_names)}
@@ -48,7 +48,8 @@ def meaning(
         said = "classes by their names"
     elif present & colours:
         if given is None:
-            listed = ", ".join(" ".join(map(str, rgb(c))) for c, _ in codes.most_common(6))
+            most = sorted(colours, key=codes.get)[-6:]
+            listed = ", ".join(" ".join(map(str, rgb(code))) for code in most)
             raise ValueError(
                 f"The labels are colours ({listed}, ...): say by --classes FILE what they mean, "
                 "with a line `name red green blue` for each class."
@@ -70,8 +71,9 @@ def meaning(
     if shift and not present & colours:
         shifted = {v - shift: i for v, i in index.items() if v != IGNORE_INDEX}
         index = {v: IGNORE_INDEX for v in present if v + shift < 0} | shifted | {255: IGNORE_INDEX}
+    index[TRANSPARENT] = IGNORE_INDEX
     index = {code: index[value] for code, value in values.items() if value in index}
-    return spec, index, said
+    return spec, index, said + "; transparent pixels are not labelled" * (TRANSPARENT in codes)
 
 
 def rgb(code: int) -> tuple[int, int, int]:

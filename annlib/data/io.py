@@ -8,7 +8,7 @@ from types import ModuleType
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from annlib.files import first_bytes, need, what_came_instead
@@ -24,15 +24,14 @@ def read_image(path: Path, content: bytes | None = None) -> Tensor:
     Grey becomes three equal channels, 16 bits are scaled to 8, transparency is laid on white, and a
     camera's orientation (EXIF) is applied. Raises ValueError for a file that cannot be decoded.
     """
-    image = open_whole(path, content)
-    with suppress(SyntaxError):  # an orientation that cannot be read is none
-        ImageOps.exif_transpose(image, in_place=True)
+    image = open_upright(path, content)
     if image.mode.startswith("I") or image.mode == "F":
-        pixels = np.asarray(image)
-        if pixels.dtype.kind == "f" or pixels.min() < 0 or pixels.max() > 65535:
+        low, high = (pixels := np.asarray(image)).min(), pixels.max()
+        if pixels.dtype.kind == "f" or low < 0 or high > 65535 or 0 < high < 4096:
             raise ValueError(
-                f"{path} holds {pixels.dtype} values from {pixels.min()} to {pixels.max()}: "
-                "neither 8 nor 16 bits, so its white is unknown. Save it as an 8-bit PNG or JPEG."
+                f"{path} holds {pixels.dtype} values from {low} to {high}: neither 8-bit nor full "
+                "16-bit pixels, so its white is unknown. Scale them to 0..255 and save an 8-bit "
+                "PNG or JPEG."
             )
         image = Image.fromarray((pixels.astype(np.float64) / 257 + 0.5).astype(np.uint8))
     if image.has_transparency_data:
@@ -87,6 +86,17 @@ def read_label_file(path: Path) -> tuple[Tensor, list[int]]:
     """
     if path.suffix == ".mat":
         return read_sbd(path), []
+    image, values = open_labels(path)
+    if image.mode not in ("L", "P", "1"):
+        raise ValueError(
+            f"{path} has mode {image.mode}, but labels hold one class index of 0..255 per pixel "
+            "(8-bit grey or palette PNG). `annlib data convert` makes indices of other forms."
+        )
+    return torch.from_numpy(values.astype(np.uint8)), image.getpalette() or []
+
+
+def open_labels(path: Path) -> tuple[Image.Image, np.ndarray]:
+    """A label image and its values as they are in the file; ValueError for a lossy format."""
     image = open_whole(path)
     if image.format in LOSSY or image.info.get("compression") in ("jpeg", "webp"):
         raise ValueError(
@@ -94,17 +104,29 @@ def read_label_file(path: Path) -> tuple[Tensor, list[int]]:
             "borders. Make the label file again from its source as PNG; a converted copy of this "
             "file keeps the wrong values."
         )
-    if image.mode not in ("L", "P", "1"):
-        raise ValueError(
-            f"{path} has mode {image.mode}, but labels hold one class index of 0..255 per pixel "
-            "(8-bit grey or palette PNG). `annlib data convert` makes indices of other forms."
-        )
-    values = np.array(image, dtype=np.uint8)
-    if image.format == "PNG" and image.mode == "L":
-        with path.open("rb") as file:
-            bits = file.read(25)[24]  # behind the signature, the first chunk's head and the size
+    bits, kind = getattr(image, "tag_v2", {}).get(258, (8,))[0], image.mode  # of a TIFF
+    if image.format == "PNG":  # behind the signature, the first chunk's head and the size
+        bits, number = first_bytes(path)[24:26]
+        kind = "LA" if number == 4 else kind  # Pillow says RGBA for LA of 16 bits
+    if kind == "LA":
+        if bits != 8 or image.getchannel("A").getextrema() != (255, 255):
+            raise ValueError(
+                f"{path} has mode LA, but labels hold one class index per pixel, and no "
+                "transparency: save it as grey PNG without an alpha channel."
+            )
+        image = image.getchannel("L")
+    values = np.array(image)
+    if image.mode == "L" and bits < 8:
         values //= 255 // (2**bits - 1)  # Pillow stretches 2 and 4 bits to 0..255
-    return torch.from_numpy(values), image.getpalette() or []
+    return image, values
+
+
+def open_upright(path: Path, content: bytes | None = None) -> Image.Image:
+    """The same, turned as a camera's orientation (EXIF) says."""
+    image = open_whole(path, content)
+    with suppress(SyntaxError):  # an orientation that cannot be read is none
+        ImageOps.exif_transpose(image, in_place=True)
+    return image
 
 
 def open_whole(path: Path, content: bytes | None = None) -> Image.Image:
@@ -116,9 +138,10 @@ def open_whole(path: Path, content: bytes | None = None) -> Image.Image:
         raise FileNotFoundError(f"There is no file {path}.") from error
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         start = content or first_bytes(path)
-        remedy = what_came_instead(start) or (
-            " It may be cut off or of another kind: copy or download it again."
-        )
+        remedy = " It may be cut off or of another kind: copy or download it again."
+        if isinstance(error, UnidentifiedImageError) and start[:2] in (b"II", b"MM"):
+            remedy = " A TIFF whose bands or number type cannot be read: save it as 8-bit RGB PNG."
+        remedy = what_came_instead(start) or remedy
         raise ValueError(f"{path} cannot be read as an image ({error}).{remedy}") from error
     return image
 
@@ -148,6 +171,8 @@ def read_sbd(path: Path) -> Tensor:
 def read_text(path: Path) -> str:
     """A text in UTF-8, or UTF-16 with its mark, line ends as they are; else ValueError."""
     content = path.read_bytes()
+    if instead := what_came_instead(content[:300]):
+        raise ValueError(f"{path} cannot be read.{instead}")
     marked = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     place, reason = content.find(b"\0"), "a zero byte"
     try:

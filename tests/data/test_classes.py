@@ -105,6 +105,12 @@ def test_class_list_in_another_encoding_is_refused(
         folder_spec(tmp_path)
 
 
+def test_stand_in_for_a_class_list_is_refused(tmp_path: Path) -> None:
+    text = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
+    with pytest.raises(ValueError, match=r"classes\.txt .*Git LFS pointer.*`git lfs pull`"):
+        classes_of(tmp_path, text)
+
+
 def test_numbers_that_belong_to_names_stay(tmp_path: Path) -> None:
     spec = classes_of(tmp_path, "2 wheeler\n4 wheeler\nbed, double bed\nred\nlabel 1 2 3\n")
     assert spec.class_names == ("2 wheeler", "4 wheeler", "bed, double bed", "red", "label")

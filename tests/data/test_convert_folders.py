@@ -1,6 +1,8 @@
 """annlib data convert: labels of other tools become the same labels in our layout."""
 
 import json
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -249,3 +251,84 @@ def test_folder_without_labels_is_not_recognised(tmp_path: Path) -> None:
     assert recognise(tmp_path) is None
     with pytest.raises(FileNotFoundError, match="Nothing to convert"):
         convert(tmp_path, tmp_path / "to")
+
+
+@pytest.mark.parametrize("bits", [2, 4])
+def test_grey_png_of_few_bits_keeps_its_classes(bits: int, tmp_path: Path) -> None:
+    for i, labels in enumerate(LABELS):
+        photo(tmp_path / f"from/images/{i}.jpg", i)
+        values = np.where(labels == 2, 3, labels)  # 3 of 2 bits is white, as 255 of 8 bits
+        digits = "".join(f"{value:0{bits}b}" for row in values for value in row)
+        rows = np.frombuffer(int(digits, 2).to_bytes(len(digits) // 8), np.uint8)
+        rows = np.pad(rows.reshape(len(values), -1), ((0, 0), (1, 0)))
+        path = tmp_path / f"from/masks/{i}.png"
+        save(path, labels)
+        content = path.read_bytes()
+        head = struct.pack(">II5B", *SIZE[::-1], bits, 0, 0, 0, 0)
+        parts = ((b"IHDR", head), (b"IDAT", zlib.compress(rows.tobytes())), (b"IEND", b""))
+        chunks = [
+            struct.pack(">I", len(part)) + name + part + struct.pack(">I", zlib.crc32(name + part))
+            for name, part in parts
+        ]
+        path.write_bytes(content[:8] + b"".join(chunks))
+    convert(tmp_path / "from", tmp_path / "to")
+    for path, found in zip(
+        sorted((tmp_path / "to/train/labels").iterdir()),
+        converted(tmp_path / "to", "train"),
+        strict=True,
+    ):
+        assert np.array_equal(found, LABELS[int(path.stem)])
+
+
+def test_jpeg_inside_a_tiff_is_refused(tmp_path: Path) -> None:
+    in_one_folder(tmp_path / "from", "from 1")
+    for path in (tmp_path / "from/masks").iterdir():
+        Image.open(path).save(path, compression="jpeg")
+    with pytest.raises(ValueError, match=r"\.tif is compressed as TIFF, which changes label"):
+        convert(tmp_path / "from", tmp_path / "to")
+
+
+def test_transparent_pixels_are_not_labelled(tmp_path: Path) -> None:
+    in_one_folder(tmp_path / "from", "colour")
+    (tmp_path / "list.txt").write_text(LIST)  # black is the sky
+    opaque = np.full(SIZE, 255, np.uint8)
+    opaque[2:4] = 0
+    for i, labels in enumerate(LABELS):
+        pixels = np.dstack([COLOURS[labels], opaque])
+        pixels[2:4] = 0
+        save(tmp_path / f"from/masks/{i}_mask.png", pixels)
+    report = convert(tmp_path / "from", tmp_path / "to", str(tmp_path / "list.txt"))
+    assert "transparent pixels are not labelled" in report and " 33.33 %  (not label" in report
+    for path, found in zip(
+        sorted((tmp_path / "to/train/labels").iterdir()),
+        converted(tmp_path / "to", "train"),
+        strict=True,
+    ):
+        assert np.array_equal(found, np.where(opaque == 0, 255, LABELS[int(path.stem)]))
+
+
+def turned_labelme(root: Path, height: int, width: int) -> None:
+    """Two photos of SIZE that are shown turned by 90 degrees, with a box of 2 x 3 at the bottom."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for i in range(2):
+        photo(root / f"{i}.png", i)
+        Image.open(root / f"{i}.png").save(root / f"{i}.png", exif=exif)
+        shape = {"label": "door", "points": [[1, 6], [4, 8]], "shape_type": "rectangle"}
+        sizes = {"imageHeight": height, "imageWidth": width}
+        document = {"imagePath": f"{i}.png", "shapes": [shape], **sizes}
+        (root / f"{i}.json").write_text(json.dumps(document))
+
+
+def test_labelme_shapes_lie_on_the_upright_image(tmp_path: Path) -> None:
+    turned_labelme(tmp_path / "from", *SIZE[::-1])
+    convert(tmp_path / "from", tmp_path / "to")
+    expected = np.zeros(SIZE[::-1], np.uint8)
+    expected[6:8, 1:4] = 1
+    assert np.array_equal(converted(tmp_path / "to", "val")[0], expected)
+
+
+def test_labelme_shapes_of_another_size_are_refused(tmp_path: Path) -> None:
+    turned_labelme(tmp_path / "from", *SIZE)
+    with pytest.raises(ValueError, match=r"0\.json labels an image of 6 x 8 .*upright, has 8 x 6"):
+        convert(tmp_path / "from", tmp_path / "to")

@@ -134,6 +134,36 @@ def test_brightness_without_a_scale_is_refused(tmp_path: Path) -> None:
         read_image(path)
 
 
+@pytest.mark.parametrize(("largest", "kind"), [(1, "u2"), (255, "u2"), (4095, "u2"), (255, "i4")])
+def test_integers_that_would_be_read_as_black_are_refused(
+    tmp_path: Path, largest: int, kind: str
+) -> None:
+    path = saved(tmp_path / "a.tif", np.linspace(0, largest, 35).reshape(5, 7).astype(kind))
+    with pytest.raises(ValueError, match=rf"values from 0 to {largest}: .*Scale them to 0\.\.255"):
+        read_image(path)
+
+
+@pytest.mark.parametrize("values", [[0, 0, 0, 0], [0, 9, 300, 4096]])
+def test_black_and_dark_images_of_16_bits_are_read(tmp_path: Path, values: list[int]) -> None:
+    image = read_image(saved(tmp_path / "a.png", np.array([values], np.uint16)))
+    assert image[0, 0].tolist() == [round(value / 257) for value in values]
+
+
+def float_tiff(path: Path) -> Path:
+    """One RGB pixel of three float32 numbers (TIFF 6.0), a kind that Pillow does not know."""
+    entries = {256: 1, 257: 1, 258: 32, 259: 1, 262: 2, 273: 126, 277: 3, 278: 1, 279: 12, 339: 3}
+    content = struct.pack("<2sHIH", b"II", 42, 8, len(entries))
+    for tag, value in entries.items():
+        content += struct.pack("<HHII", tag, 4, 1, value)
+    path.write_bytes(content.ljust(126, b"\0") + struct.pack("<3f", 0.1, 0.2, 0.3))
+    return path
+
+
+def test_tiff_of_numbers_that_cannot_be_read_is_not_called_cut_off(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="number type cannot be read: save it as 8-bit RGB PNG"):
+        read_image(float_tiff(tmp_path / "a.tif"))
+
+
 each_reader = pytest.mark.parametrize("read", [read_image, read_labels])
 
 
@@ -234,6 +264,32 @@ def test_other_kinds_are_refused_with_their_mode(tmp_path: Path, mode: str) -> N
     Image.new(mode, (3, 2)).save(tmp_path / "a.tif")
     with pytest.raises(ValueError, match=rf"a\.tif has mode {mode}, but labels hold one class"):
         read_labels(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_grey_with_an_alpha_channel_is_read_where_all_of_it_is_opaque(
+    tmp_path: Path, bits: int
+) -> None:
+    pairs = np.stack([INDICES, np.full_like(INDICES, 255)], -1)
+    path = saved(tmp_path / "a.png", pairs)
+    assert read_labels(path).tolist() == INDICES.tolist()
+    pairs[0, 0, 1] = 0
+    saved(path, pairs)
+    if bits == 16:  # Pillow reads only the high bytes, which are 0
+        head = png_chunk(b"IHDR", struct.pack(">IIBBBBB", 1, 1, 16, 4, 0, 0, 0))
+        body = png_chunk(b"IDAT", zlib.compress(bytes([0, 0, 2, 255, 255])))
+        path.write_bytes(b"\x89PNG\r\n\x1a\n" + head + body + png_chunk(b"IEND", b""))
+    with pytest.raises(ValueError, match=r"a\.png has mode LA, .* without an alpha channel"):
+        read_labels(path)
+
+
+def test_tiff_of_few_bits_is_read_as_the_values_in_the_file(tmp_path: Path) -> None:
+    entries = {256: 4, 257: 1, 258: 2, 259: 1, 262: 1, 273: 122, 277: 1, 278: 1, 279: 1}
+    content = struct.pack("<2sHIH", b"II", 42, 8, len(entries))
+    for tag, value in entries.items():
+        content += struct.pack("<HHII", tag, 4, 1, value)
+    (tmp_path / "a.tif").write_bytes(content.ljust(122, b"\0") + bytes([0b00011011]))
+    assert read_labels(tmp_path / "a.tif").tolist() == [[0, 1, 2, 3]]
 
 
 def grey_png(values: np.ndarray, bits: int) -> bytes:
