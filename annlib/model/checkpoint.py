@@ -132,7 +132,8 @@ def read_header(path: Path) -> Header:
 
 def refuse_pickle(path: Path) -> None:
     if not path.is_file():
-        raise FileNotFoundError(f"There is no checkpoint {path}.")
+        hint = f" It is a folder: name {path}/last.safetensors, say." if path.is_dir() else ""
+        raise FileNotFoundError(f"There is no checkpoint {path}.{hint}")
     start = first_bytes(path)
     if instead := what_came_instead(start):
         raise ValueError(f"{path} is not a checkpoint.{instead}")

@@ -291,8 +291,8 @@ GUARDS = [
     Guard(
         "parameter that a job does not have",
         "course/lesson.py:open_job",
-        "if cell.startswith(INJECTED):\n",
-        "if False:\n",
+        "if cell.startswith(INJECTED):\n            shell.user_ns |= ",
+        "if False:\n            shell.user_ns |= ",
         f"{MESSAGES}::test_a_job_refuses_what_papermill_passed_on_in_vain",
     ),
     Guard(
