@@ -27,8 +27,12 @@ DOWNLOADS = (
 )
 STUDENT = ("student", *HEADS["id"], *HEADS["name"])
 DAYS = ("days", "days late", "late", "lateness", "tage", "status")
-UNITS = {"day": 1, "tag": 1, "hour": 24, "stunde": 24, "min": 1440, "sec": 86400, "sek": 86400}
-DURATION = re.compile(rf"(\d+(?:[.,]\d+)?)\s*({'|'.join(UNITS)})", re.IGNORECASE)
+UNITS = {"week": 604800, "woche": 604800, "day": 86400, "tag": 86400, "hour": 3600, "stunde": 3600}
+UNITS |= {"minute": 60, "min": 60, "second": 1, "sekunde": 1, "sec": 1, "sek": 1}  # in seconds
+PART = re.compile(rf"(\d+(?:[.,]\d*)?)\s*({'|'.join(UNITS)})(?:s|e|n|en)?", re.IGNORECASE)
+LATE = re.compile(rf"((?:{PART.pattern}[\s,]*)+)(?:late|verspätet|zu spät)?", re.IGNORECASE)
+TIME = re.compile(r"-?\d(?!.*\b20\d\d\b)")  # begins so in a status, which may also have dates
+EARLY = re.compile(r"-\s*(\S.*)|(.*\S)\s+(?:early|zu früh)", re.IGNORECASE)
 
 
 class Student(NamedTuple):
@@ -165,9 +169,12 @@ def identified(submissions: Sequence[Submission], roster: Roster) -> list[Submis
 
 
 def days_in(cell: str) -> float:
-    """1.5, 1,5 or "1 day 12 hours" -> 1.5; nothing -> 0; nan for what is not a time."""
-    if found := DURATION.findall(cell):
-        return sum(float(n.replace(",", ".")) / UNITS[unit.lower()] for n, unit in found)
+    """1.5, 1,5 or "1 day 12 hours late" -> 1.5; nothing, -1, "1 day early" -> 0; else nan."""
+    if early := EARLY.fullmatch(cell):
+        return 0 * days_in(early[1] or early[2])
+    if found := LATE.fullmatch(cell):
+        seconds = [float(n.replace(",", ".")) * UNITS[u.lower()] for n, u in PART.findall(found[1])]
+        return sum(seconds) / 86400
     try:
         return float(cell.replace(",", ".") or 0)
     except ValueError:
@@ -190,13 +197,13 @@ def read_days(path: Path, find: Find) -> tuple[dict[str, float], list[str]]:
     for line in lines[headed:]:
         whole = len(line.cells) > max(place.values()) if headed else len(line.cells) == 2
         name, stated = (line.cells[n].strip() for n in place.values()) if whole else ("", "")
-        late = days_in(stated)
-        late = 0 if status and not isfinite(late) else late
+        times = filter(TIME.match, re.split(" - |: ", stated)) if status else [stated]
+        late = sum(map(days_in, times))
         if not isfinite(late) or not name:
             raise ValueError(
-                f"{line.place}: {line.cells} does not give a student and days, so points could "
-                "stay that should not. Write lines like anna,1.5, names as in grades.csv, or the "
-                "headings student and days."
+                f"{line.place}: {line.cells} does not give a student and days late, so points "
+                "could be wrong. Write lines like anna,1.5 or anna,1 day 12 hours, names as in "
+                "grades.csv, or the headings student and days."
             )
         matched = PARTICIPANT.fullmatch(name)
         student = find(name) or (find(matched[1]) if matched else None)

@@ -138,6 +138,40 @@ def test_late_lists_are_read_as_they_come(tmp_path: Path, text: str) -> None:
     assert unknown == []
 
 
+@pytest.mark.parametrize(
+    ("stated", "days"),
+    [
+        ("1 week 2 days", 9), ("2 Wochen", 14), ("1 day, 6 hours late", 30 / 24),
+        ("90 Minuten zu spät", 1.5 / 24), ("2 hours early", 0), ("-2 hours", 0), ("-1", 0),
+    ],
+)  # fmt: skip
+def test_weeks_count_and_what_came_early_is_not_late(
+    tmp_path: Path, stated: str, days: float
+) -> None:
+    find = finder({"anna"}, {})
+    for head in ("days", "status"):
+        table = file(tmp_path, f'student,{head}\nanna,"{stated}"\n')
+        assert read_days(table, find) == ({"anna": days}, [])
+    status = f'student,status\nanna,"Extension until: 3 May 2024, 5:00 PM - {stated}"\n'
+    assert read_days(file(tmp_path, status), find) == ({"anna": days}, [])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "anna,3 days (approved 2)",
+        "anna,1 day and 2 hours",
+        "anna,1:30",
+        "anna,2 days before",
+        "student,status\nanna,Remis - 1 jour 3 heures en retard",
+    ],
+)
+def test_a_time_that_is_understood_in_part_only_is_refused(tmp_path: Path, text: str) -> None:
+    """Taking what is understood would leave the rest out of the days without a word."""
+    with pytest.raises(ValueError, match=r"line [12]: .*anna.*1 day 12 hours"):
+        read_days(file(tmp_path, f"{text}\n"), finder({"anna"}, {}))
+
+
 def test_who_is_not_known_is_said_but_stops_nothing(tmp_path: Path) -> None:
     days, unknown = read_days(file(tmp_path, "anna,1\ncarl,2\n"), finder({"anna"}, {}))
     assert days == {"anna": 1} and unknown == ["late list: carl is not known here"]
