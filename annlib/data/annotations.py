@@ -16,7 +16,7 @@ import numpy as np
 from annlib.config import IGNORE_INDEX
 from annlib.data import classes
 from annlib.data.classes import DatasetSpec, spec_with
-from annlib.data.folders import SUFFIXES
+from annlib.data.folders import SUFFIXES, unread
 from annlib.data.io import open_labels, open_upright, read_lines
 from annlib.files import need
 
@@ -97,8 +97,12 @@ def recognise(root: Path, palette: tuple = ()) -> Recognised | None:
             coco += [(path, content)] if {"images", "annotations", "categories"} <= keys else []
             labelme += [(path, content)] if {"shapes", "imagePath"} <= keys else []
     if coco:
-        return from_coco(root, files, coco)
-    return from_labelme(root, labelme) if labelme else from_masks(root, files, palette)
+        found = from_coco(root, files, coco)
+    else:
+        found = from_labelme(root, labelme) if labelme else from_masks(root, files, palette)
+    if found and (left := unread(files, root)):
+        found.left_out.insert(0, left)
+    return found
 
 
 def from_masks(root: Path, files: list[Path], palette: tuple) -> Recognised | None:

@@ -223,7 +223,7 @@ def report(found: CheckedSplit) -> str:
 
 def samples(found: CheckedSplit, most: int = 8) -> list[Sample]:
     """Some of the pairs that could be opened, for the contact sheet."""
-    images, labels, spec, _ = found.pairs
+    images, labels, spec, *_ = found.pairs
     chosen = [found.intact[place] for place in evenly(len(found.intact), most)]
     return [(images[i].stem, *read_pair(images[i], labels[i], spec)) for i in chosen]
 

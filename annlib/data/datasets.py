@@ -1,5 +1,6 @@
 """Image and label files as torch data sets, and the training and validation split of a data set."""
 
+import warnings
 import zlib
 from pathlib import Path
 from typing import NamedTuple
@@ -31,6 +32,8 @@ class SegmentationFolder(Dataset):
         self.transform = transform
         pairs = find_pairs(Path(root), spec, split)
         check_complete(pairs, Path(root))
+        for problem in pairs.problems[:3]:
+            warnings.warn(problem, stacklevel=2)
         self.images, self.labels, self.spec = pairs.images, pairs.labels, pairs.spec
         self.kept: list[tuple[Tensor, Tensor]] = []
 
@@ -78,7 +81,14 @@ def check_values(values: Tensor, spec: DatasetSpec, path: Path) -> None:
     present = set(torch.bincount(values.flatten()).nonzero().flatten().tolist())
     if not (unknown := sorted(present - spec.known_values)):
         return
-    fitting = [s.name for s in BENCHMARKS if s.name != spec.name and present <= s.known_values]
+    fitting = [
+        s.name
+        for s in BENCHMARKS
+        if s.name != spec.name
+        and present <= s.known_values
+        # A few small values lie in the range of every benchmark.
+        and (spec.layout != "folder" or 3 * len(present) >= s.num_classes)
+    ]
     cause = (
         f"All values of this file are known in {' and '.join(fitting)}: are these the labels "
         "of another data set?"

@@ -11,7 +11,9 @@ from annlib.data.io import need_scipy, read_lines
 
 ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz")
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
-OTHER_SUFFIXES = (".avif", ".dng", ".gif", ".heic", ".heif", ".jfif", ".jp2", ".jxl", ".raw")
+OTHER_SUFFIXES = {".apng", ".arw", ".avif", ".cr2", ".cr3", ".dib", ".dng", ".exr", ".gif", ".hdr"}
+OTHER_SUFFIXES |= {".heic", ".heif", ".j2k", ".jfif", ".jp2", ".jpe", ".jxl", ".mpo", ".nef"}
+OTHER_SUFFIXES |= {".pbm", ".pgm", ".pnm", ".ppm", ".psd", ".raw", ".svg", ".tga"}
 ADE20K_FOLDERS = {"train": "training", "val": "validation"}
 LISTS = Path("ImageSets/Segmentation")
 AUGMENTED = ("trainaug.txt", "aug.txt")  # either the whole training list, or what comes on top
@@ -79,6 +81,7 @@ class Pairs(NamedTuple):
     labels: list[Path]
     spec: DatasetSpec
     problems: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()  # problems with which training does not start
 
 
 def visible(paths: Iterable[Path]) -> list[Path]:
@@ -117,16 +120,40 @@ def find_pairs(root: Path, spec: DatasetSpec, split: str) -> Pairs:
         raise missing(f"{text} {label_folder}/NAME.png, with one class index per pixel.", root)
     files = visible(folder.glob("*"))
     images = [path for path in files if path.suffix.lower() in SUFFIXES]
-    others = Counter(p.suffix.lower() for p in files if p.suffix.lower() in OTHER_SUFFIXES)
-    unread = ", ".join(f"{count} {suffix}" for suffix, count in others.items())
-    remedy = f"Convert them to JPEG or PNG, or move them away: {unread} in {folder} cannot be read."
-    if not images and unread:
-        raise FileNotFoundError(remedy)
+    problems = tuple(filter(None, [unread(files, folder)]))
+    below = (p for p in folder.rglob("*") if p.parent != folder and p.suffix.lower() in SUFFIXES)
+    inner = [p.relative_to(folder).parts for p in below if p.is_file()]
+    refused = [
+        f"{folder / parts[0]} holds images, but folders in images/ are not read: `annlib data "
+        f"convert {root} NEW_FOLDER` makes a data set of all."
+        for parts in inner
+        if not any(part[0] in ".@" for part in parts)
+    ][:1]
+    if not images and (problems or refused):
+        raise FileNotFoundError((*problems, *refused)[0])
     check_not_empty(images, folder, f"image ({', '.join(SUFFIXES)})", root)
     # Unicode has two spellings of a letter with an accent; macOS and others differ in their choice.
-    there = {normalize("NFC", p.stem): p for p in label_files(label_folder)}
-    labels = [there.get(normalize("NFC", p.stem), label_folder / f"{p.stem}.png") for p in images]
-    return Pairs(images, labels, spec, (remedy,) if unread else ())
+    there, labels = defaultdict(list), []
+    for path in label_files(label_folder):
+        there[normalize("NFC", path.stem)].append(path)
+    for image in images:
+        exact = label_folder / f"{image.stem}.png"
+        fitting = there[normalize("NFC", image.stem)] or [exact]
+        labels.append(exact if exact in fitting else fitting[0])
+        if len(fitting) > 1:
+            refused.append(
+                f"{len(fitting)} label files for {image}: {', '.join(map(str, fitting))}. Keep one "
+                "of them, and move the other away."
+            )
+    return Pairs(images, labels, spec, problems, tuple(refused))
+
+
+def unread(files: Iterable[Path], folder: Path) -> str:
+    """A problem if files have suffixes of images that are not read, or ""."""
+    others = Counter(p.suffix.lower() for p in files if p.suffix.lower() in OTHER_SUFFIXES)
+    counts = ", ".join(f"{count} {suffix}" for suffix, count in others.items())
+    remedy = f"Convert them to JPEG or PNG, or move them away: {counts} in {folder} cannot be read."
+    return remedy if counts else ""
 
 
 def label_files(folder: Path) -> list[Path]:
@@ -195,11 +222,11 @@ def find_voc_pairs(root: Path, spec: DatasetSpec, split: str) -> Pairs:
 
 
 def shared_labels(pairs: Pairs) -> list[str]:
-    """A problem for each label file that belongs to two images, such as a.jpg and a.png."""
+    """`refused`, and a problem for each label file of two images, such as a.jpg and a.png."""
     images_of = defaultdict(set)
     for image, label in zip(pairs.images, pairs.labels, strict=True):
         images_of[label].add(image)
-    return [
+    return [*pairs.refused] + [
         f"{len(images)} images for the label file {label}: {', '.join(map(str, sorted(images)))}. "
         "Keep the image that the labels were made for, and move the other away."
         for label, images in images_of.items()
@@ -219,7 +246,7 @@ def check_complete(pairs: Pairs, root: Path) -> None:
         text = f"{len(absent)} of {total} images are missing, the first is {absent[0]}."
         raise missing(text, root)
     if shared := shared_labels(pairs):
-        raise ValueError(shared[0] + f" ({len(shared)} such label files.)" * (len(shared) > 1))
+        raise ValueError(shared[0] + f" ({len(shared)} such problems.)" * (len(shared) > 1))
     both = zip(pairs.images, pairs.labels, strict=True)
     if unlabelled := [pair for pair in both if not pair[1].is_file()]:
         image, label = unlabelled[0]

@@ -332,3 +332,11 @@ def test_labelme_shapes_of_another_size_are_refused(tmp_path: Path) -> None:
     turned_labelme(tmp_path / "from", *SIZE)
     with pytest.raises(ValueError, match=r"0\.json labels an image of 6 x 8 .*upright, has 8 x 6"):
         convert(tmp_path / "from", tmp_path / "to")
+
+
+def test_images_that_are_not_read_are_counted(tmp_path: Path) -> None:
+    in_one_folder(tmp_path / "from", "binary")
+    for name in ("0.jpe", "1.ppm", "notes.txt"):
+        (tmp_path / f"from/images/{name}").touch()
+    report = convert(tmp_path / "from", tmp_path / "to")
+    assert "- Convert them to JPEG or PNG, or move them away: 1 .jpe, 1 .ppm in " in report

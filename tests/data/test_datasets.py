@@ -417,3 +417,14 @@ def test_test_split_is_not_looked_at_by_training_and_has_no_stand_in(tmp_path: P
         labelled(splits.spec, tmp_path, "test")[0]
     with pytest.raises(ValueError, match="has the splits train and val, and no test"):
         labelled(BALLOON_TOWN, None, "test")
+
+
+@pytest.mark.parametrize(("count", "is_offered"), [(3, False), (6, False), (7, True), (19, True)])
+def test_few_label_values_are_not_taken_for_those_of_a_benchmark(
+    tmp_path: Path, count: int, is_offered: bool
+) -> None:
+    values = np.array([CITYSCAPES.class_values[:count]], np.uint8)
+    write_pair(tmp_path, "a", random_image(0, *values.shape), values)
+    with pytest.raises(ValueError, match="holds the label") as error:
+        opened(tmp_path).read(0)
+    assert ("the labels of another data set" in str(error.value)) == is_offered

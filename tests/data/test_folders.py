@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from annlib.data.check import check_split
 from annlib.data.classes import (
     ADE20K,
     BENCHMARKS,
@@ -23,7 +24,17 @@ from annlib.data.classes import (
     Layout,
 )
 from annlib.data.datasets import SegmentationFolder
-from annlib.data.folders import LISTS, contents, find_home, find_pairs, find_sbd, locate, read_names
+from annlib.data.folders import (
+    LISTS,
+    contents,
+    find_home,
+    find_pairs,
+    find_sbd,
+    label_files,
+    locate,
+    read_names,
+    shared_labels,
+)
 from annlib.data.synthetic import mimic
 from annlib.data.transforms import to_tensors
 
@@ -430,11 +441,48 @@ def test_names_are_compared_in_one_spelling_of_unicode(tmp_path: Path) -> None:
 
 
 def test_images_that_cannot_be_read_are_counted(tmp_path: Path) -> None:
-    root = plain(tmp_path, ["a.jpg", "b.HEIC", "c.heic", "d.jfif"], ["a.png"])
+    root = plain(tmp_path, ["a.jpg", "b.HEIC", "c.heic", "d.jfif", "e.ppm", "f.txt"], ["a.png"])
     pairs = find_pairs(root, SPEC, "train")
     assert len(pairs.images) == 1
     (problem,) = pairs.problems
-    assert "2 .heic, 1 .jfif in " in problem and "Convert them to JPEG or PNG" in problem
+    assert "2 .heic, 1 .jfif, 1 .ppm in " in problem and "Convert them to JPEG or PNG" in problem
+    with pytest.warns(UserWarning, match=r"1 \.ppm in .* cannot be read"):
+        opened(root, SPEC)
     (tmp_path / "train/images/a.jpg").unlink()
     with pytest.raises(FileNotFoundError, match=r"Convert them .* 2 \.heic"):
         find_pairs(root, SPEC, "train")
+
+
+def test_images_in_a_folder_of_images_are_a_problem_and_are_not_left_out(tmp_path: Path) -> None:
+    root = plain(tmp_path, ["a.jpg", "day2/b.jpg", "@eaDir/a.jpg/c.jpg", ".x/d.jpg"], ["a.png"])
+    (problem,) = check_split(root, SPEC, "train").problems[:1]
+    assert problem.startswith(f"{root}/train/images/day2 holds images, but folders in images/")
+    with pytest.raises(ValueError, match=rf"day2 .*`annlib data convert {root} NEW_FOLDER`"):
+        opened(root, SPEC)
+    (root / "train/images/a.jpg").unlink()
+    with pytest.raises(FileNotFoundError, match="day2 holds images"):
+        opened(root, SPEC)
+    shutil.rmtree(root / "train/images/day2")
+    write(root / "train/images/a.jpg", [])
+    assert len(opened(root, SPEC)) == 1
+
+
+@pytest.mark.parametrize(
+    ("image", "labels", "taken"),
+    [
+        ("p.jpg", ["p.PNG", "p.png"], "p.png"),
+        ("cafe\u0301.jpg", ["caf\u00e9.png", "cafe\u0301.png"], "cafe\u0301.png"),
+        ("caf\u00e9.jpg", ["caf\u00e9.png", "cafe\u0301.png"], "caf\u00e9.png"),
+    ],
+)
+def test_two_label_files_for_an_image_are_refused(
+    tmp_path: Path, image: str, labels: list[str], taken: str
+) -> None:
+    root = plain(tmp_path, [image], labels)
+    if len(label_files(root / "train/labels")) == 1:
+        pytest.skip("This file system does not tell these names apart.")
+    pairs = find_pairs(root, SPEC, "train")
+    assert [path.name for path in pairs.labels] == [taken]
+    assert shared_labels(pairs) == list(pairs.refused)
+    with pytest.raises(ValueError, match=f"2 label files for .*{image}: .*Keep one of them"):
+        opened(root, SPEC)
