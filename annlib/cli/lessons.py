@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional
 
-from annlib.files import IS_CHECKOUT, PACKAGE, PROJECT, all_or_nothing
+from annlib.files import PACKAGE, PROJECT, all_or_nothing
 
 HERE, FIRST = Path(), "00_start_here.ipynb"
 NOT_HANDED_OUT = ("source", "solutions", "teaching", "rubric.json", "README.md", "RUBRIC.md")
@@ -49,22 +49,15 @@ class Run:
     out: Path = Path("build/course")  # Folder of the executed notebooks and of index.html.
     resume: bool = False
     """Skip lessons that succeeded before with the same parameters in the same folder."""
-    record: bool = False
-    """Keep what was measured in data/results/lessons: later quick runs are compared with it."""
 
     def run(self) -> None:
         from annlib.course.running.release import release
 
-        if self.record and not IS_CHECKOUT:
-            raise ValueError(
-                "--record keeps numbers in data/results/lessons of a checkout, and this annlib was "
-                "installed from a wheel: leave --record out, or clone the project."
-            )
         root = self.data_root and str(Path(self.data_root).resolve())
         optional = {"data_root": root, "experiment": self.experiment}
         parameters = {"mode": self.mode, "device": self.device, "seed": self.seed}
         parameters |= {name: value for name, value in optional.items() if value}
-        say, options = partial(print, flush=True), (self.jobs, self.resume, self.record)
+        say, options = partial(print, flush=True), (self.jobs, self.resume)
         here = HERE if (HERE / "notebooks/source").is_dir() else PROJECT
         findings = release(here, self.out, parameters, say, self.lessons, *options)
         if sys.stdout.isatty() and not os.environ.get("CI"):

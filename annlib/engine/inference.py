@@ -266,7 +266,7 @@ def score_images(
                 joint = batch[0] if len(batch) == 1 else torch.cat([*batch])
                 maps = model(joint, size=map_size(size)).main
             if not maps.isfinite().all():  # their argmax would be a class like any other
-                small = f" {precision} is too small for its features (take bf16 or fp32),"
+                small = f" {precision} is too small (fp16 ends at 65504; take bf16 or fp32),"
                 raise FloatingPointError(
                     f"{int((~maps.isfinite()).sum())} of the network's {maps.numel()} scores are "
                     f"NaN or infinite:{small if precision != 'fp32' else ''} the images hold NaN, "

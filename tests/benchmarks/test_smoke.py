@@ -11,7 +11,13 @@ from annlib import published_experiments
 from benchmarks import common, dataloading, evaluation, network
 
 PROGRAMS = ("implementations", "scaling", "network", "evaluation", "dataloading")
-PROGRAMS += ("published_rows", "compare_heads", "verify_zoo", "../tools/readme_figures")
+PROGRAMS += (
+    "published_rows",
+    "compare_heads",
+    "verify_zoo",
+    "../tools/readme_figures",
+    "../tools/record_claims",
+)
 
 
 @pytest.mark.parametrize("name", PROGRAMS)

@@ -18,6 +18,7 @@ from annlib.course.widgets.explorer import attention_explorer
 from annlib.data.balloon_town.dataset import make_scene
 from annlib.model.build import shipped_model
 from tools.check_lessons import findings_by_point
+from tools.record_claims import record
 
 FIXTURE = Path(__file__).parents[1] / "lessons/90_fixture.py"
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
@@ -172,7 +173,7 @@ def test_what_a_quick_run_cannot_measure_is_compared_with_the_record(tmp_path, m
     quick = stating("12.3", gain(1.0, judge="record"))
     for notebook in (learned, quick):
         notebook.metadata["annlib"] = {"source": "notebooks/source/91_more.py"}
-    gates.record(learned, seconds=61.2)
+    record(learned, seconds=61.2)
     assert found(gates.claims_hold, quick) == []
     quick.cells[0].metadata["claims"] = [["14.0", "gain"]]
     assert "came out as 12.3" in found(gates.claims_hold, quick)[0]
@@ -185,7 +186,7 @@ def test_a_quick_record_replaces_only_what_a_quick_run_measures(tmp_path, monkey
     for notebook, mode in ((longer, "learn"), (quick, "quick")):
         notebook.metadata["annlib"] = {"source": "notebooks/source/91_more.py"}
         notebook.metadata["papermill"] = {"parameters": {"mode": mode, "seed": 0}}
-        path = gates.record(notebook, seconds=61.2)
+        path = record(notebook, seconds=61.2)
     kept = json.loads(path.read_text(encoding="utf-8"))
     assert kept["mode"] == "learn" and "gone" not in kept["claims"]
     assert [kept["claims"][name]["value"] for name in ("gain", "odds")] == [12.3, 6.0]

@@ -6,7 +6,6 @@ Claims that a quick run cannot measure (long trainings, timings) are compared wi
 import json
 import re
 from collections.abc import Iterable, Iterator
-from datetime import date
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,34 +37,6 @@ class Report(NamedTuple):
 def record_of(notebook: NotebookNode) -> Path:
     source = notebook.metadata.get("annlib", {}).get("source", "")
     return FOLDER / f"{Path(source).stem}.json"
-
-
-def record(notebook: NotebookNode, seconds: float) -> Path:
-    """Keeps the claims of an executed lesson, with date, machine and parameters.  -> the file
-
-    Claims that its mode cannot measure stay as a longer run left them; then the file keeps the
-    date and machine of that run, and each new claim has a date and a mode of its own.
-    """
-    from annlib.engine.results import provenance  # takes torch's seconds, as gates can spare
-
-    hardware = {name: one for name, one in provenance()["hardware"].items() if name != "threads"}
-    parameters = notebook.metadata.get("papermill", {}).get("parameters", {})
-    content, path = {"date": date.today().isoformat(), "machine": hardware}, record_of(notebook)
-    content |= {name: parameters.get(name) for name in ("mode", "seed")}
-    content |= {"seconds": round(seconds)}
-    made = {name: claim._asdict() for name, claim in sorted(claims_in(notebook).items())}
-    measured = {
-        name: one for name, one in made.items() if one.pop("name") and one["judge"] == "run"
-    }
-    if len(measured) < len(made) and path.exists():
-        longer = json.loads(path.read_text(encoding="utf-8"))
-        own = {name: content[name] for name in ("date", "mode")}
-        kept = {name: one for name, one in longer.pop("claims").items() if name in made}
-        content, measured = longer, kept | {name: one | own for name, one in measured.items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    content["claims"] = dict(sorted(measured.items()))
-    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    return path
 
 
 def widget_models(notebook: NotebookNode) -> dict[str, NotebookNode]:
@@ -156,7 +127,7 @@ def claims_hold(notebook: NotebookNode) -> Iterator[str]:
         if claim is None:
             yield (
                 f"the text states {text!r} by {name!r}, which this mode does not measure "
-                "and data/results/lessons does not hold: run it in its mode with --record."
+                "and data/results/lessons does not hold: python -m tools.record_claims keeps it."
             )
         elif number is None:
             yield f"{text!r} leans on claim {name!r} but holds no number."

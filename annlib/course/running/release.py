@@ -22,7 +22,7 @@ from annlib.course.authoring import REFERENCE, check_current, headings, sources,
 from annlib.course.lesson import claims_in
 from annlib.course.running import gates
 from annlib.course.running.execute import Parameters, Run, run_all
-from annlib.course.running.gates import Report, record, review
+from annlib.course.running.gates import Report, review
 from annlib.course.widgets.base import saved_page
 
 CELL_SECONDS = {"quick": 600, "learn": 3600, "full": 7 * 24 * 3600}  # then it is stopped
@@ -232,7 +232,6 @@ def release(
     names: tuple[str, ...] = (),
     jobs: int = 2,
     resume: bool = False,
-    keep_record: bool = False,
 ) -> list[str]:
     """Write `folder`/index.html and return every finding; none: the course may go out.
 
@@ -259,11 +258,6 @@ def release(
     for finding in (one for report in found for one in report.sentences()):
         say(finding)
     reports, learners = found[: len(wanted)], found[len(wanted) :]
-    for place, report in enumerate(reports if keep_record else []):
-        if not report.run.error:  # record its claims, and compare the text with them again
-            notebook = nbformat.read(report.run.output, as_version=4)
-            say(f"Recorded: {record(notebook, report.run.seconds)}")
-            reports[place] = review(report.run)
     for report, learner in zip(reports, learners, strict=quick):
         report.findings["learner edition"] = learner.sentences()
     say(f"Pages: {publish(reports, folder, root / 'notebooks')}")
