@@ -22,16 +22,15 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
+from IPython.core.inputtransformer2 import TransformerManager
 from torch import Tensor, nn
 
 from annlib.grader.confine import Limits, die_with_parent, filter_system_calls, limit_resources
 from annlib.grader.protocol import DTYPES, Message, packed, read_message
 
 LONGEST_MESSAGE, MOST_FAILURES = 300, 10
-MAGIC_TIMED = re.compile(r"^(\s*)%time\s+(.+)$", re.MULTILINE)
-MAGIC_LINE = re.compile(r"^(\s*)([%!?].*|[\w.]+\?{1,2}\s*)$", re.MULTILINE)
-MAGIC_VALUE = re.compile(r"^(\s*[\w, ]+=\s*)[%!].*$", re.MULTILINE)
-TRANSPARENT = ("time", "timeit", "capture", "prun")  # cell magics around Python
+CELL_MAGICS = ("time", "timeit", "capture", "prun")  # those around Python
+OPTIONS = re.compile(r"(-[nrptcqo]\d*( \d+)? +)*")  # of %timeit
 MOST_PASSES = 5
 PASSED_OVER = (ast.Import, ast.ImportFrom, ast.Expr)  # the rest of a cell runs without
 
@@ -73,46 +72,55 @@ def described(error: BaseException) -> dict[str, str]:
     return {"type": kind, "message": message}
 
 
-def plain_python(source: str) -> str:
-    """The cell as IPython reads it: indentation of all lines is taken off, magics do nothing."""
-    source = re.sub(r"\A(\s*\n)+", "", source)
-    if indent := re.match(r"[ \t]*", source)[0]:
-        source = re.sub(f"^{indent}", "", source, flags=re.MULTILINE)
-    try:
-        ast.parse(source)
-        return source
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        pass
-    if source.lstrip().startswith("%%"):
-        first, _, rest = source.lstrip().partition("\n")
-        return plain_python(rest) if first[2:].split(" ")[0] in TRANSPARENT else ""
-    source = MAGIC_TIMED.sub(r"\1\2", source)
-    return MAGIC_VALUE.sub(r"\1None", MAGIC_LINE.sub(r"\1pass", source))
+class Shell:
+    """Runs cells as IPython does. As `get_ipython()` it runs magics around Python, and no others.
 
-
-def run_cell(
-    number: int, source: str, names: dict[str, object], loop: asyncio.AbstractEventLoop
-) -> None:
-    """Statement by statement, with `await` allowed; raises the first error.
-
-    An import or a call that fails, such as a check, does not stop the statements after it.
+    names: that the cells define. loop: for `await`
     """
-    flags, first = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, None
-    for statement in ast.parse(plain_python(source)).body:
-        if isinstance(statement, ast.ImportFrom) and statement.module == "__future__":
-            for alias in statement.names:  # holds for the statements after it
-                flags |= getattr(__future__, alias.name).compiler_flag
-        code = compile(ast.Module([statement], []), f"<cell {number}>", "exec", flags)
-        try:
-            result = eval(code, names)
-            if code.co_flags & inspect.CO_COROUTINE:
-                loop.run_until_complete(result)
-        except Exception as error:
-            if not isinstance(statement, PASSED_OVER):
-                raise
-            first = first or error
-    if first:
-        raise first
+
+    def __init__(self, names: dict[str, object], loop: asyncio.AbstractEventLoop):
+        self.names, self.loop, self.flags = names, loop, ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+        names["display"] = self.display
+
+    def run_cell(self, source: str) -> object:
+        """Statement by statement; the value of the last. Raises the first error, in the end.
+
+        An import or a call that fails, such as a check, does not stop the statements after it.
+        """
+        first, value = None, None
+        for statement in ast.parse(TransformerManager().transform_cell(source)).body:
+            if isinstance(statement, ast.ImportFrom) and statement.module == "__future__":
+                for alias in statement.names:  # holds for all that comes after it
+                    self.flags |= getattr(__future__, alias.name).compiler_flag
+            mode, tree = "exec", ast.Module([statement], [])
+            if isinstance(statement, ast.Expr):
+                mode, tree = "eval", ast.Expression(statement.value)
+            code = compile(tree, "<cell>", mode, self.flags)
+            self.names["get_ipython"] = lambda: self  # whatever the cell has imported
+            try:
+                value = eval(code, self.names)
+                if code.co_flags & inspect.CO_COROUTINE:
+                    value = self.loop.run_until_complete(value)
+            except Exception as error:
+                if not isinstance(statement, PASSED_OVER):
+                    raise
+                first = first or error
+        if first:
+            raise first
+        return value
+
+    def run_line_magic(self, name: str, line: str) -> object:
+        line = line if name == "time" else OPTIONS.sub("", line, 1)
+        return self.run_cell(line) if name in ("time", "timeit") else None
+
+    def run_cell_magic(self, name: str, line: str, cell: str) -> object:
+        return self.run_cell(cell) if name in CELL_MAGICS else None
+
+    def getoutput(self, command: str) -> list[str]:
+        return []
+
+    def __getattr__(self, name: str) -> Callable:
+        return lambda *arguments, **options: None
 
 
 def run_cells(
@@ -131,8 +139,8 @@ def run_cells(
     each of the others has a second, enough to define functions.
     """
     exec(prelude, names)
-    names |= {"display": lambda *shown, **options: None, "get_ipython": lambda: None}
-    waiting, failures = dict(enumerate(cells, 1)), {}
+    shell, waiting, failures, outputs = Shell(names, loop), dict(enumerate(cells, 1)), {}, {}
+    names |= {"In": ["", *cells], "Out": outputs}
     cpu, clock = time.process_time(), time.monotonic()
     for _ in range(MOST_PASSES):
         before = len(waiting)
@@ -141,7 +149,9 @@ def run_cells(
             spent = max(time.process_time() - cpu, (time.monotonic() - clock) / 2)
             try:
                 with at_most(max(1, min(limits.call_seconds, limits.cells_seconds - spent))):
-                    run_cell(number, source, names, loop)
+                    value = shell.run_cell(source)
+                if value is not None:
+                    names["_"] = outputs[number] = value
             except BaseException as error:  # SystemExit and time limits: the others still count
                 failures[number] = {"cell": number} | described(error)
             first |= {name: value for name, value in names.items() if name not in first}

@@ -17,7 +17,7 @@ from annlib.course.sweeping import make_grid, read_grid
 from annlib.data.io import read_image, read_labels
 from annlib.grader.intake import collect, parsed
 from annlib.grader.release import edition
-from annlib.grader.worker import run_cell
+from annlib.grader.worker import Shell
 
 pytestmark = pytest.mark.fault("input of a kind that gave a silent wrong number elsewhere")
 ROOT = Path(__file__).parents[2]
@@ -252,7 +252,7 @@ def test_an_open_answer_in_two_cells_reaches_the_reader_whole() -> None:
 )
 def test_an_indented_cell_and_await_at_top_level_run_as_in_jupyter(source: str) -> None:
     names, loop = {}, asyncio.new_event_loop()
-    run_cell(1, source, names, loop)
+    Shell(names, loop).run_cell(source)
     loop.close()
     assert callable(names["f"])
 

@@ -13,7 +13,7 @@ from annlib.grader import sandbox, worker
 from annlib.grader.confine import Limits
 from annlib.grader.protocol import Message
 from annlib.grader.sandbox import open_sandbox, run_worker, stage_worker
-from annlib.grader.worker import described, encoded, plain_python, run_cells
+from annlib.grader.worker import described, encoded, run_cells
 
 
 def test_without_bubblewrap_grading_is_refused(
@@ -50,29 +50,41 @@ def test_stage_holds_no_hidden_tests(tmp_path: Path) -> None:
     assert "protocol.py" in files and not files & {"judge.py", "sandbox.py", "intake.py"}
 
 
-@pytest.mark.parametrize(
-    ("cell", "python"),
-    [
-        ("x = 1 % 2", "x = 1 % 2"),
-        ("%matplotlib inline\nx = 1", "pass\nx = 1"),
-        ("if x:\n    !ls\ny = 2", "if x:\n    pass\ny = 2"),
-        ("files = !ls\nx = 1", "files = None\nx = 1"),
-        ("torch.nn?\nx = 1", "pass\nx = 1"),
-        ("%%time\nx = 1", "x = 1"),
-        ("%%bash\nrm -rf /", ""),
-        ('x = """\n%d\n"""', 'x = """\n%d\n"""'),
-    ],
-)
-def test_magics_do_nothing(cell: str, python: str) -> None:
-    assert plain_python(cell) == python
-
-
 def run(*cells: str) -> tuple[dict, list[dict]]:
     names, loop = {}, asyncio.new_event_loop()
     try:
         return names, run_cells("import math", list(cells), names, Limits(), loop, {})
     finally:
         loop.close()
+
+
+@pytest.mark.parametrize(
+    ("cell", "defined"),
+    [
+        ("x = 7 % 4", {"x": 3}),
+        ("%matplotlib inline\nx = 1", {"x": 1}),
+        ("if True:\n    !ls\ny = 2", {"y": 2}),
+        ("files = !ls\nx = len(files)", {"files": [], "x": 0}),
+        ("d = {}\nd['t'] = !ls\nd['t'].count?\nx = 1", {"d": {"t": []}, "x": 1}),
+        ("%%time\r\nx = 1\r\ny = 2", {"x": 1, "y": 2}),
+        ("%%bash\nrm -rf /", {}),
+        ("%%timeit -n 3 -r 2\nx = 1", {"x": 1}),
+        ("!pip install -q \\\n    einops\nx = 1", {"x": 1}),
+        ("!ls\nx = (9\n    != 3)\ny = (9\n    % 5)", {"x": True, "y": 4}),
+        ('!ls\nx = """\n%d\n!\n"""', {"x": "\n%d\n!\n"}),
+        ("x = %time max(3, 4)\ny = %timeit -n 1 -o -x + 1", {"x": 4, "y": -3}),
+        (">>> x = 1\n>>> y = 2", {"x": 1, "y": 2}),
+        ("from IPython import get_ipython\nx = %time 5", {"x": 5}),
+        ("get_ipython().run_cell_magic('capture', '', 'x = 1')", {"x": 1}),
+        ("get_ipython().system('ls')\nx = get_ipython().getoutput('ls')", {"x": []}),
+        ("x = get_ipython().magic('cd')\ny = display(3)", {"x": None, "y": None}),
+    ],
+)
+def test_magics_around_python_run_and_others_do_nothing(cell: str, defined: dict) -> None:
+    before, _ = run("pass")
+    names, failures = run(cell)
+    found = {n: value for n, value in names.items() if n not in {*before, "get_ipython", "_"}}
+    assert (found, failures) == (defined, [])
 
 
 def test_cells_that_were_moved_run_in_the_end() -> None:
@@ -116,6 +128,9 @@ def test_results_become_plain_arrays() -> None:
         ("%time f = lambda x: 2 * x",),
         ("%%time\n%matplotlib inline\nf = lambda x: 2 * x",),
         ("from __future__ import annotations\ndef f(x: no_such_type): return 2 * x",),
+        ("from __future__ import annotations", "def f(x: no_such_type): return 2 * x"),
+        ("1 + 1", "two = _", "def f(x): return two * x"),
+        ("x = 3", "2 - 1", "def f(x): return (Out[2] + len(In) - 3) * x"),
     ],
 )
 def test_what_ipython_runs_the_grader_runs(cells: tuple[str, ...]) -> None:
