@@ -31,8 +31,7 @@ class Release:
     assignment: Annotated[Positional[str], arg(metavar="ASSIGNMENT")]
     """A1, A2, A3, or the folder of an assignment of your own."""
     out: Path = Path("build/assignments")  # Folder of the zip.
-    points: Path | None = None
-    """TOML file with points and rules for lateness, as `annlib grade` takes it."""
+    points: Path | None = None  # TOML of points and rules for lateness, as for grade.
 
     def run(self) -> None:
         from annlib.grader.release import release
@@ -58,8 +57,7 @@ class Export:
 class New:
     """Make the folder of an assignment of your own, which can be released and graded as it is."""
 
-    name: Annotated[Positional[str], arg(metavar="NAME")]
-    """Such as A4; it becomes the name of the notebook."""
+    name: Annotated[Positional[str], arg(metavar="NAME")]  # Such as A4: the notebook's name.
     out: Path = Path()  # Where the folder NAME is made.
 
     def run(self) -> None:
@@ -87,31 +85,21 @@ class Grade:
     """Folder with NAME.ipynb, NAME.zip, NAME.py or a folder NAME for each student."""
     out: Path | None = None  # Folder of grades.csv, feedback and report; else build/grades/NAME.
     jobs: int = 2  # Submissions at a time; each takes a core and up to 4 GiB.
-    seed: int | None = None
-    """Seed of the numbers in hidden tests; unless given, it is drawn and kept in the folder."""
-    roster: Path | None = None
-    """CSV with columns id, name, group, or the list that Moodle or Canvas exports."""
-    late: Path | None = None
-    """CSV with lines `student,days`, or with a heading, as a learning platform exports it."""
-    late_percent: float | None = None
-    """Percent taken off for each day begun; 10 unless points.toml says otherwise."""
-    late_days: float | None = None
-    """Days late after which no points are left; 3 unless points.toml says otherwise."""
-    grace: float | None = None
-    """Minutes late that cost no points; 0 unless points.toml says otherwise."""
-    requests: Path | None = None
-    """CSV with lines `student,task,reason`: work that students ask to have graded again."""
+    seed: int | None = None  # Of the numbers in hidden tests; if not given, drawn and kept there.
+    roster: Path | None = None  # CSV: id, name, group; or as Moodle or Canvas exports it.
+    late: Path | None = None  # CSV of lines `student,days`, or as a platform exports it.
+    late_percent: float | None = None  # Taken off for each day begun; else of points.toml, or 10.
+    late_days: float | None = None  # Later ones get nothing; else of points.toml, or 3.
+    grace: float | None = None  # Minutes late that cost nothing; else of points.toml, or 0.
+    requests: Path | None = None  # CSV of `student,task,reason`: what is to be graded again.
     points: Path | None = None  # TOML file with points of tasks, checks and criteria.
     anonymous: bool = False  # Codes instead of names in answers.html and by_hand.csv.
-    unsafe: bool = False
-    """Go on without bubblewrap: submissions can then read and delete your files."""
-    as_user: str | None = None
-    """If root grades: NAME or number of the user who runs the submissions, such as nobody."""
+    unsafe: bool = False  # Without bubblewrap: submissions can read and delete your files.
+    as_user: str | None = None  # If root grades: who runs the submissions, such as nobody.
     share: tuple[int, int] | None = None
     """N M: only the N-th of M equal shares (1 1 is all), for machines that share a disk. Give
     all of them the same --seed; then grade with --resume, which writes the tables."""
-    resume: bool = False
-    """Skip submissions that were graded before, unless they or the tests have changed."""
+    resume: bool = False  # Skip submissions that were graded before and are the same.
 
     def run(self) -> None:
         from annlib.grader.batch import asked_again, grade, keep, kept_seed, write_all

@@ -115,8 +115,7 @@ class OnDevice:
     """On what a network runs."""
 
     device: Device = "auto"  # auto takes a GPU if there is one.
-    threads: int | None = None
-    """CPU threads of one operation; with other work on the machine, fewer are faster."""
+    threads: int | None = None  # Of the CPU, for one operation.
     precision: Precision = "fp32"
     """Of convolutions and products; with bf16 and fp16 most feature maps take 2 bytes a number."""
 
@@ -125,19 +124,13 @@ class OnDevice:
 class TestOptions(OnDevice):
     """How a network is tested, and on what it runs."""
 
-    base_size: BaseSize = None
-    """Height and width of the box to scale into; none keeps the size of each image."""
-    mode: Literal["whole", "slide"] | None = None
-    """The whole image, or window by window, whatever its size."""
-    window: tuple[int, int] | None = None
-    """Height and width of the windows, with --mode slide; the reference: 769 769."""
-    stride: tuple[int, int] | None = None
-    """From one window to the next, with --mode slide; the reference: 513 513."""
-    scales: tuple[float, ...] | None = None
-    """Mean over copies of these sizes, relative to the base size."""
+    base_size: BaseSize = None  # Height and width of the box to scale into; none: keep it.
+    mode: Literal["whole", "slide"] | None = None  # The whole image, or by windows.
+    window: tuple[int, int] | None = None  # Height and width, with --mode slide.
+    stride: tuple[int, int] | None = None  # Between windows, with --mode slide.
+    scales: tuple[float, ...] | None = None  # Mean over copies, relative to the base size.
     flip: bool = False  # Mean over each image and its mirror image.
-    runtime: Runtime | None = None
-    """What runs a file that `annlib export` wrote, on the CPU; by its suffix if not given."""
+    runtime: Runtime | None = None  # Of an exported file; by its suffix if not given.
 
     def find(self, what: str) -> "tuple[Network, torch.device]":
         """The network of that name or file, and where it runs."""

@@ -21,8 +21,7 @@ class Check:
     """`folder` is one of your own, with a classes.txt."""
     root: Positional[Path]  # Its folder.
     out: Path = Path("check")  # Folder for the contact sheets.
-    sample: int | None = None
-    """Open only so many pairs of each split, evenly spaced; all if not given."""
+    sample: int | None = None  # Open only so many pairs of each split, evenly spaced.
 
     def run(self) -> None:
         from tqdm import tqdm
@@ -100,11 +99,9 @@ class Mimic:
     root: Positional[Path]  # An empty or new folder.
     train: int = 8  # Images in the training split.
     val: int = 4  # Images in the validation split.
-    size: tuple[int, int] | None = None
-    """Height and width, if not those of the real data set (1024 2048, about 500 650, 375 500)."""
+    size: tuple[int, int] | None = None  # Height and width, if not the real ones.
     seed: int = 0  # The same seed gives the same images.
-    originals: bool = False
-    """VOC 2012 and SBD as they are published (needs scipy), not SegmentationClassAug."""
+    originals: bool = False  # VOC and SBD as published (needs scipy), not converted ones.
 
     def run(self) -> None:
         from annlib.data.synthetic import mimic

@@ -80,16 +80,13 @@ class Evaluate(TestOptions):
     shares the images among N processes, with the same result.
     """
 
-    network: Positional[str]
-    """A file that `annlib train` or `annlib export` wrote, or the name of a published row."""
+    network: Positional[str]  # A file of `annlib train` or `export`, or a published row.
     data: Path | None = None  # Folder of the data set. Balloon Town needs none.
     split: Literal["train", "val", "test"] = "val"
     """Which split of the data. Choices are made on val; test is for the final score only."""
     multi_scale: bool = False  # The six scales of the published ms+flip column: 0.5 to 1.75.
-    out: Path | None = None
-    """Folder for the score of each image, the worst of them, and what is needed to go on."""
-    save_pictures: bool = False
-    """Also write the predictions there: as colours, and as label files for a benchmark's server."""
+    out: Path | None = None  # Folder for the score of each image, and to go on from.
+    save_pictures: bool = False  # Write predictions: colours, and labels for a server.
     json: Path | None = None  # File for the scores.
     workers: int = 0  # Processes that read images beside the prediction.
 

@@ -47,8 +47,7 @@ class Run:
     experiment: str = ""  # What to train or to score, by the name that `annlib list` shows.
     jobs: int = 2  # Notebooks at a time.
     out: Path = Path("build/course")  # Folder of the executed notebooks and of index.html.
-    resume: bool = False
-    """Skip lessons that succeeded before with the same parameters in the same folder."""
+    resume: bool = False  # Skip lessons that succeeded before with the same parameters.
 
     def run(self) -> None:
         from annlib.course.running.release import release

@@ -201,8 +201,7 @@ class Predict(TestOptions):
     images: Positional[tuple[str, ...]]
     """Images of any size and format, videos, folders of them, patterns such as 'day1/**/*.jpg'.
     `-`: a list of these from standard input, one a line."""
-    weights: str = "streets_ann"
-    """Shipped weights, a file that `annlib train` or `annlib export` wrote, or a published row."""
+    weights: str = "streets_ann"  # Shipped, of `annlib train` or `export`, or a published row.
     out: Path = Path("predictions")  # Folder for the results.
     overwrite: bool = False  # Replace results that are there already.
 

@@ -109,13 +109,10 @@ class Reproduce(OnDevice):
 
     name: Positional[str]  # A published row (`annlib list`).
     data: Path  # Folder of the data set, as `annlib data check` takes it.
-    weights: Path | None = None
-    """A .pth or .safetensors of the row; the released weights if not given."""
+    weights: Path | None = None  # A .pth or .safetensors; the released one if not given.
     limit: int | None = None  # Score only so many images, evenly spaced; the table says so.
-    multi_scale: bool = True
-    """Score with six scales and mirror images, too: 17 times the work of a single scale."""
-    benchmark: bool = True
-    """Measure memory and speed, too: hours on a CPU, so use --no-benchmark there."""
+    multi_scale: bool = True  # Score with six scales and mirror images, too: 17 times the work.
+    benchmark: bool = True  # Measure memory and speed, too: hours on a CPU.
     repeat: int = 10  # Timed calls.
     work: Path | None = None  # Folder of finished images; runs/reproduce/NAME if not given.
     out: Path = Path("data/results/reproduce")  # Folder of the table and its JSON.

@@ -30,8 +30,7 @@ class Sweep:
 
     grid: Positional[Path]  # The JSON file; "runs" in it lists further combinations.
     jobs: int = 2  # Runs at a time: as many as there are cores, or GPUs.
-    out: Path | None = None
-    """Folder of the executed notebooks and tables; runs/sweep-GRID if not given."""
+    out: Path | None = None  # Folder of the results; runs/sweep-GRID if not given.
     only: int | None = None
     """Run only this combination, counted from 1: for arrays of a cluster. Writes no table."""
     count: bool = False  # Print how many combinations there are, and do nothing else.

@@ -41,41 +41,29 @@ class Train(common.OnDevice):
     set: tuple[str, ...] = ()
     """Other values, for example train.base_lr=0.02 train.warmup=20 train.class_weights=1,1,3
     data.crop_size=256,256. annlib/config.py lists the fields."""
-    init: Path | None = None
-    """First weights: a checkpoint of the same network, also for another number of classes."""
+    init: Path | None = None  # First weights: a checkpoint, also of other classes.
     resume: Annotated[tuple[Path, ...] | None, arg(metavar="RUN")] = None
     """Resume the run in this folder, instead of a new one."""
-    data: Path | None = None
-    """Folder with train/ and val/, each holding images/ and labels/. Balloon Town needs none."""
-    classes: str | None = None
-    """Name of a built-in class list (camvid), instead of a file classes.txt in the data folder."""
+    data: Path | None = None  # Folder with train/ and val/. Balloon Town needs none.
+    classes: str | None = None  # A built-in list (camvid) in place of classes.txt.
     out: Path | None = None  # Folder of the run; runs/NAME-seedN if not given.
     iterations: int | None = None  # Steps, if not the experiment's own.
-    minutes: float | None = None
-    """Choose the steps so that training takes about this long on this machine."""
-    seed: int | None = None
-    """Of the first weights, the order of the data, and all chance in training; 0 if not given."""
-    workers: int = 0
-    """Processes that prepare data beside the training (of each process, under torchrun)."""
+    minutes: float | None = None  # As many steps as this machine takes in that time.
+    seed: int | None = None  # Of first weights, order of the data, and all chance; else 0.
+    workers: int = 0  # Processes that prepare data, of each process under torchrun.
     backbone: str | None = None
     """First weights of the backbone: reference, torchvision, none, or a file. Published rows start
     from the reference's ImageNet weights, the others from none."""
-    accumulate: int = 1
-    """Parts that a batch is split into, one after the other, for a device with little memory."""
-    compile: bool = False
-    """Let torch.compile fuse operations: slow to start (gain: benchmarks/README.md)."""
-    cuda_graphs: bool = False
-    """With --compile, on a GPU: record the kernels of a step, and replay them."""
+    accumulate: int = 1  # Parts of a batch, one after the other, if memory is little.
+    compile: bool = False  # Let torch.compile fuse operations: slow to start.
+    cuda_graphs: bool = False  # With --compile on a GPU: replay the kernels of a step.
     deterministic: bool = False
     """Refuse operations whose sums depend on the order of threads: the same machine, the same bits.
     What it costs: docs/recipes.md."""
-    score_every: int | None = None
-    """Steps between two validations; published rows: a tenth of the steps."""
+    score_every: int | None = None  # Steps between validations; rows: a tenth of all.
     keep: int = 0  # How many validated checkpoints to keep, besides the last and the best.
-    save_every: int | None = None
-    """Steps between two checkpoints, 200 if not given: what a kill may cost."""
-    patience: int | None = None
-    """Stop after so many validations in a row without a better mIoU; with --score-every."""
+    save_every: int | None = None  # Steps between checkpoints, which a kill may cost.
+    patience: int | None = None  # Stop after so many validations without a better mIoU.
 
     def run(self) -> None:
         """Raises KeyboardInterrupt when stopped by Ctrl-C or SIGTERM, with everything saved."""
