@@ -305,8 +305,8 @@ GUARDS = [
     Guard(
         "cell that only Jupyter runs",
         "grader/worker.py:run_cell",
-        "ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, None",
-        "0, None",
+        "names, loop, ast.PyCF_ALLOW_TOP_LEVEL_AWAIT",
+        "names, loop, 0",
         f"{CASES}::test_an_indented_cell_and_await_at_top_level_run_as_in_jupyter",
     ),
     Guard(
