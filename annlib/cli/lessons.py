@@ -51,7 +51,14 @@ class Run:
 
     def run(self) -> None:
         from annlib.course.running.release import release
+        from annlib.experiments import find_experiment
 
+        if self.experiment:
+            find_experiment(self.experiment)  # an unknown one is told before anything runs
+        if self.data_root and not Path(self.data_root).is_dir():
+            raise FileNotFoundError(f"There is no folder {self.data_root} (--data-root).")
+        if self.seed < 0:
+            raise ValueError(f"--seed is {self.seed}: give 0 or more.")
         root = self.data_root and str(Path(self.data_root).resolve())
         optional = {"data_root": root, "experiment": self.experiment}
         parameters = {"mode": self.mode, "device": self.device, "seed": self.seed}

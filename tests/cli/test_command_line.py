@@ -38,6 +38,12 @@ print("seconds", resource.getrusage(resource.RUSAGE_SELF).ru_utime)
         ("train balloon_ann --iterations 5 --minutes 1", "or --minutes, not both"),
         ("train balloon_ann --minutes 0", "--minutes is 0: no training takes that long. Give a"),
         ("train balloon_ann --minutes nan", "--minutes is nan: "),
+        ("lessons run 04 --seed -1", "--seed is -1: give 0 or more"),
+        ("lessons run 04 --data-root nope", "There is no folder nope (--data-root)"),
+        (
+            "lessons run 04 --experiment balloon_an",
+            "No experiment 'balloon_an'. Nearest: balloon_ann",
+        ),
         ("train balloon_ann --minutes inf", "--minutes is inf: "),
         ("train --resume run", "There is no run in run: run/experiment.json is missing"),
         ("train balloon_ann --classes camvid", "omit --classes"),
