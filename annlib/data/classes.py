@@ -17,18 +17,26 @@ RGB = tuple[int, int, int]
 
 IGNORE_LINE = re.compile(r"ignore((?:[\s:=,]+\d+)+)", re.IGNORECASE)
 VALUE_LINE = re.compile(r"(\d+)\s*=\s*(\d+)")  # `255=1`
-INDEX_FIRST = re.compile(r"(\d+)(?:\s*([:=.,;)])\s*|\s+)(\D.*)")  # `0: road`, `0 road`
+INDEX_FIRST = re.compile(r"(\d+)(?:\s*([:=.,;)])\s*|\s+)([^\d\s].*)")  # `0: road`, `0 road`
+COLOUR_FIRST = re.compile(r"(\d+)[\s,;]+(\d+)[\s,;]+(\d+)[\s,;]+([^\d\s,;].*)")  # CamVid's
 HEX_COLOUR = re.compile(r"(.+?)[\s,;:=]+#([0-9a-fA-F]{6})")
 RGB_COLOUR = re.compile(  # the end is CVAT's: parts and actions
     r"(.+?)[\s,;:=]+[(\[]?(\d+)[\s,;]+(\d+)[\s,;]+(\d+)[)\]]?(?::[^:]*:[^:]*)?"
 )
 MISREADABLE = re.compile(
-    r"[,;:=]\s*([,;:=\d]|$)|#|0x[0-9a-fA-F]{6}|^[^\w(]|^\(\d|^[\d.]+(\s+[\d.]+)+$"
+    r"[,;:=]\s*([,;:=\d]|$)|#|0x[0-9a-fA-F]{6}|^[^\w(]|^\(\d|^[\d.]+\s+[\d.]+(\s|$)|[\t;]"
 )
 FRACTIONS = re.compile(r"(\s\d*\.\d+){3}$")
 NAME_HEADINGS = {"name", "names", "class", "classes", "class_name", "classname", "label", "labels"}
+NAME_HEADINGS |= {"category", "categories"}
 OTHER_HEADINGS = {"color", "colour", "color_rgb", "rgb", "r", "g", "b", "red", "green", "blue"}
-OTHER_HEADINGS |= {"id", "index", "parts", "actions"}
+OTHER_HEADINGS |= {"id", "index", "parts", "actions", "value", "values"}
+
+HEADING = (
+    "looks like a heading",
+    "Put `#` before it; if it is a class, give its colour (`name red green blue`)",
+)
+LABELME = {"__ignore__": "ignore 255", "_background_": "background"}
 
 
 @dataclass(frozen=True)
@@ -78,7 +86,8 @@ def folder_spec(root: Path, name: str = "classes.txt") -> DatasetSpec:
     """The classes of a folder, from its classes.txt, index 0 first.
 
     A line holds `name` or `name red green blue`. The forms of other tools are read, too:
-    `name,r,g,b` with its heading, `name #rrggbb`, `0: name`, CVAT's `name:r,g,b::`. Empty lines
+    `name,r,g,b` with its heading, `name #rrggbb`, `0: name`, CVAT's `name:r,g,b::`, CamVid's
+    `r g b name`, `__ignore__` and `_background_` of LabelMe. Empty lines
     and `# comments` are skipped. `ignore 255` lists label values that do not count; `255=1` says
     that label files hold 255 for class 1. Raises FileNotFoundError for a missing file, ValueError
     with file, line and remedy for a line that could be misread.
@@ -91,41 +100,44 @@ def folder_spec(root: Path, name: str = "classes.txt") -> DatasetSpec:
         )
     lines, ignored, values = class_lines(path)
     matches = [INDEX_FIRST.fullmatch(line) for _, line in lines]
-    numbers = [int(match[1]) if match else None for match in matches]
-    # `0 road` begins with an index only if the numbers of all lines count up: not so `2 wheeler`.
-    counted = numbers in ([*range(len(lines))], [*range(1, len(lines) + 1)])
-    names, palette = [], []
-    for index, ((place, line), match) in enumerate(zip(lines, matches, strict=True)):
-        indexed = match and (match[2] or counted)
-        number = numbers[index] if indexed else None
+    # `0 road` begins with an index only if all lines have one: not so `2 wheeler`, `4 wheeler`.
+    rests = {match and name_and_colour(match[3])[0] for match in matches}
+    counted = None not in rests and len(rests) == len(lines)
+    numbers, names, colours = [], [], []
+    for (_, line), match in zip(lines, matches, strict=True):
+        indexed = match and (match[2] or counted or match[1] == "255")
         name, colour = name_and_colour(match[3] if indexed else line)
-        if colour and name.isdigit():
-            number = int(name)
-        form = "Write `name` or `name red green blue`, one class a line"
+        number = match[1] if indexed else name if colour and name.isdecimal() else None
+        numbers.append(number and int(number))
+        names.append(name)
+        colours.append(colour)
+    is_heading = len(lines) > 1 and not colours[0] and all(colours[1:])
+    form = "Write `name` or `name red green blue`, one class a line"
+    sort = "Sort the lines by index from 0, without gaps, and write `ignore 255` for no class"
+    for index, (number, name, colour) in enumerate(zip(numbers, names, colours, strict=True)):
         place_differs = f"has the number {number}, but is class {index} by its place"
-        sort = "Sort the lines by index from 0, without gaps"
+        twice = f"names {name!r} twice, also above"
         for is_wrong, problem, remedy in (
-            (MISREADABLE.search(name), "is not in a known form", form),
             (FRACTIONS.search(name), "ends with fractions", "Colours are whole, 0 to 255"),
+            (is_heading and index == 0, *HEADING),
+            (MISREADABLE.search(name), "is not in a known form", form),
             (number not in (None, index), place_differs, sort),
-            (name in names, f"names {name!r} twice, also above", "Give each class its own name"),
+            (name in names[:index], twice, "Give each class its own name"),
             (max(colour or (0,)) > 255, f"has the colour {colour}", "The largest value is 255"),
         ):
             if is_wrong:
-                refuse_line(path, place, line, problem, remedy)
-        names.append(name)
-        palette.append(colour or spread_colour(index))
+                refuse_line(path, *lines[index], problem, remedy)
     if not 2 <= len(names) <= IGNORE_INDEX:
         raise ValueError(
             f"{path} names {len(names)} class{'es' * (len(names) != 1)}; 2 to {IGNORE_INDEX} are "
             "possible. For a single kind of object, list the background as class 0 too."
         )
-    stems = {name.removesuffix(f" {index}") for index, name in enumerate(names)}
-    if len(stems) == len(names) and not stems & set(names):  # `class 0`, `class 1` are names
-        raise ValueError(
-            f"{path} has an index behind each name ({names[0]!r}, {names[1]!r}, ...): remove the "
-            "numbers. The index of a class is its place in the list."
-        )
+    stems = [re.sub(r" \d+$", "", name) for name in names]  # `class 0`, `class 1` are names
+    odd = [i for i, stem in enumerate(stems) if stem != names[i] and stems.count(stem) == 1]
+    if len(odd) == len(names) or any((colours[i] or (0,))[-1] == 255 for i in odd):
+        remedy = "Remove it (an index is the place in the list, a colour has three numbers)"
+        problem = f"has a number behind the name {stems[odd[0]]!r}"
+        refuse_line(path, *lines[odd[0]], problem, f"{remedy}, or join it to the name by `_`")
     class_values = [values.get(index, index) for index in range(len(names))]
     for index, value in values.items():
         if index >= len(names) or value > 255 or class_values.count(value) > 1:
@@ -139,6 +151,7 @@ def folder_spec(root: Path, name: str = "classes.txt") -> DatasetSpec:
                 f"{path} ignores the label {value}: only values up to 255 that no class has can be "
                 "ignored."
             )
+    palette = [colour or spread_colour(index) for index, colour in enumerate(colours)]
     parts = map(tuple, (names, palette, ignored, class_values if values else ()))
     return DatasetSpec(root.resolve().name, *parts)
 
@@ -150,7 +163,8 @@ def class_lines(path: Path) -> tuple[list[tuple[int, str]], list[int], dict[int,
         line = re.sub(r"\s+#(\s.*)?$", "", line).strip()
         if re.match(r"#[0-9a-fA-F]{6}\b", line):
             refuse_line(path, place, line, "has its colour first", "Write `name red green blue`")
-        fields = set(re.split(r"[\s,;:]+", line.lower())) - {""}
+        line = re.sub(r"([\"'])(\d[\d\s,;]*)\1", r"\2", LABELME.get(line, line))  # `"128"`
+        fields = set(re.split(r"[\s,;:\"']+", line.lower())) - {""}
         if not line or line.startswith("#"):
             continue
         if found := IGNORE_LINE.fullmatch(line):
@@ -160,8 +174,7 @@ def class_lines(path: Path) -> tuple[list[tuple[int, str]], list[int], dict[int,
         elif lines or not fields & NAME_HEADINGS or not fields <= NAME_HEADINGS | OTHER_HEADINGS:
             lines.append((place, line))
         elif not fields & OTHER_HEADINGS:
-            remedy = "Put `#` before it; if it is a class, give its colour (`name red green blue`)"
-            refuse_line(path, place, line, "looks like a heading", remedy)
+            refuse_line(path, place, line, *HEADING)
     return lines, ignored, values
 
 
@@ -172,8 +185,10 @@ def name_and_colour(line: str) -> tuple[str, RGB | None]:
         name, colour = found[1], tuple(bytes.fromhex(found[2]))
     elif found := RGB_COLOUR.fullmatch(line):
         name, colour = found[1], tuple(int(part) for part in found.groups()[1:])
+    elif found := COLOUR_FIRST.fullmatch(line):
+        name, colour = found[4], tuple(int(part) for part in found.groups()[:3])
     quoted = re.fullmatch(r"([\"'])(.+)\1", name)
-    return " ".join((quoted[2] if quoted else name).split()), colour
+    return re.sub(r"[^\S\t]+", " ", (quoted[2] if quoted else name).strip()), colour
 
 
 def refuse_line(path: Path, place: int, line: str, problem: str, remedy: str) -> NoReturn:

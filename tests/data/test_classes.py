@@ -19,6 +19,7 @@ from annlib.data.classes import (
     VOC12AUG,
     DatasetSpec,
     folder_spec,
+    spec_with,
     spread_colour,
 )
 from annlib.data.synthetic import PUBLISHED_IMAGES
@@ -75,6 +76,10 @@ ROAD_AND_SKY = (("road", "sky"), ((128, 64, 128), (0, 128, 255)))
         "0: road 128 64 128\n1: sky (0, 128, 255)\n",
         "id name\n0 road 128 64 128\n1 sky 0 128 255\n",
         "\"road\",128,64,128\n'sky';0;128;255\n",
+        '"name","r","g","b"\n"road","128","64","128"\n"sky","0","128","255"\n',  # of R
+        'Class Name,RGB Values\nroad,"128,64,128"\nsky,"0, 128, 255"\n',
+        "category,r,g,b\nroad,128,64,128\nsky,0,128,255\n",
+        "128 64 128\troad\n0 128 255\t\tsky\n",  # label_colors.txt of CamVid
     ],
 )
 def test_class_lists_of_other_tools_are_read_as_the_same_classes(tmp_path: Path, text: str) -> None:
@@ -109,6 +114,20 @@ def test_stand_in_for_a_class_list_is_refused(tmp_path: Path) -> None:
     text = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
     with pytest.raises(ValueError, match=r"classes\.txt .*Git LFS pointer.*`git lfs pull`"):
         classes_of(tmp_path, text)
+
+
+def test_labels_of_labelme_are_read_as_they_are_meant(tmp_path: Path) -> None:
+    spec = classes_of(tmp_path, "__ignore__\n_background_\nroad\n")
+    assert (spec.class_names, spec.ignored) == (("background", "road"), (255,))
+
+
+def test_list_of_convert_with_numbered_classes_is_read(tmp_path: Path) -> None:
+    spec = spec_with(f"class {value}" for value in (0, 1, 7))
+    parts = zip(spec.class_names, spec.palette, strict=True)
+    lines = [f"{name} {r} {g} {b}" for name, (r, g, b) in parts]
+    read = classes_of(tmp_path, "\n".join([*lines, "type 2 0 0 1"]))
+    assert read.class_names == (*spec.class_names, "type 2")
+    assert read.palette[:3] == spec.palette
 
 
 def test_numbers_that_belong_to_names_stay(tmp_path: Path) -> None:
@@ -160,7 +179,18 @@ def test_a_label_value_that_two_classes_or_no_class_would_have_is_refused(
         ("1 road\n2 sky\n", "line 1: '1 road' has the number 1, but is class 0"),
         ("0: road\n2: sky\n", "line 2: '2: sky' has the number 2, but is class 1"),
         ("7 128 64 128\n8 0 0 0\n", "line 1: .* has the number 7"),
-        ("road 0\nsky 1\n", "has an index behind each name \\('road 0', 'sky 1'"),
+        ("road 0\nsky 1\n", "line 1: 'road 0' has a number behind the name 'road'"),
+        ("road 128 64 128 255\nsky 0 128 255 255\n", "line 1: .* number behind the name 'road'"),
+        ("road 128 64 128\nsky 0 128 0 255\n", "line 2: .* number behind the name 'sky'. Remove"),
+        ("road\t7\nsky\t23\n", "line 1: 'road.*7' is not in a known form"),
+        ("0 Clear 0 0 0 0\n1 liver 255 0 0 255\n", "line 1: .* number behind the name 'Clear'"),
+        ('0  0 0 0  0 0 0  "Clear"\n1  9 0 0  1 1 1  "Label"\n', "line 1: .* known form"),
+        ("Idx\tRatio\tName\n1\t0.1\twall\n2\t0.2\tdoor\n", "line 1: .* not in a known form"),
+        ("Klasse;R;G;B\nroad;128;64;128\nsky;0;0;9\n", "line 1: 'Klasse;R;G;B' looks like a he"),
+        ("Bezeichnung\tRot\nroad 1 2 3\nsky 4 5 6", "line 1: .* a heading. Put `#` before it"),
+        ("road\nsky\n255 void\n", "line 3: .* the number 255, .* write `ignore 255`"),
+        ("0 road\n1 sky\n255 void\n", "line 3: .* the number 255, .* write `ignore 255`"),
+        ("0 road\n2 sky\n", "line 2: '2 sky' has the number 2, but is class 1"),
         ("road 0 0 0\nsky 1 2 999\n", r"line 2: .* has the colour \(1, 2, 999\)"),
     ],
 )
