@@ -51,6 +51,8 @@ def what_came_instead(start: bytes) -> str:
         return " It is a Git LFS pointer, not the file itself: get that by `git lfs pull`."
     if start.lstrip(b"\xef\xbb\xbf \t\r\n")[:9].lower().startswith((b"<!doctype", b"<html")):
         return " It is a web page, such as of a login or an error: download the file itself."
+    if start.startswith(b"PK") and b".xml" in start:
+        return " It is a workbook (.xlsx): save it as CSV."
     return ""
 
 

@@ -119,16 +119,17 @@ class Grade:
         out = self.out or Path("build/grades") / assignment.name
         seed, key = kept_seed(out, assignment.name, self.seed)
         given = (self.roster, self.late, self.requests, self.points)
-        for name, path in zip(FILES, given, strict=True):
-            if path:
-                keep(out / name, path.read_bytes())
-        roster = read_roster(out / FILES[0]) if (out / FILES[0]).exists() else {}
+        lists = [path or out / name for name, path in zip(FILES, given, strict=True)]
+        roster = read_roster(lists[0]) if self.roster or lists[0].exists() else {}
         whole = identified(collect(self.submissions, assignment), roster)
         submissions = share_of(whole, self.share, self.seed)
         settings = {"percent": self.late_percent, "days": self.late_days, "grace": self.grace}
         settings["anonymous"] = self.anonymous or None
         students = {one.student for one in whole}
-        counted, book = open_book(assignment, students, roster, out, settings, key)
+        counted, book = open_book(assignment, students, roster, out, lists, settings, key)
+        for name, path in zip(FILES, given, strict=True):
+            if path:  # copied once it has been read
+                keep(out / name, path.read_bytes())
         wanted, say = asked_again(submissions, book.requests), partial(print, flush=True)
         options = (self.jobs, self.unsafe, self.resume, say)
         results = grade(assignment, wanted, out, seed, *options, user=user)

@@ -6,6 +6,7 @@ Feedback has points and advice; no tests, no answers of ours, no other students.
 import re
 from collections.abc import Mapping, Sequence
 from html import escape, unescape
+from mimetypes import guess_type
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -39,8 +40,11 @@ class Renderer(IPythonRenderer):
         return f"<p><strong>{text}</strong></p>"
 
     def image(self, text: str, url: str, title: str | None = None) -> str:
+        kind, _ = guess_type(url) if url.startswith("attachment:") else (None, None)
+        if url not in self.handed_in and kind not in (None, "image/png"):
+            return f"(an image of a kind that is not shown: {kind})"
         if url not in self.handed_in:
-            return f"(an image that was not handed in: {escape(url[:200])})"
+            return f"(an image that was not handed in, or is too large: {escape(url[:200])})"
         words = escape(unescape(re.sub("<[^>]*>", "", text)))
         return f'<img src="data:image/png;base64,{self.handed_in[url]}" alt="{words}">'
 

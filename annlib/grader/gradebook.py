@@ -9,6 +9,7 @@ from math import inf
 from pathlib import Path
 from typing import NamedTuple
 
+from annlib.data.io import read_text
 from annlib.grader.by_hand import SHEET, Sheet, counts, read_sheet
 from annlib.grader.hidden_checks import Check
 from annlib.grader.judge import Assignment, Files, Generator, Mark, Result, Task
@@ -118,11 +119,10 @@ def read_points(path: Path, assignment: Assignment) -> tuple[Assignment, LatePol
     It has a table for each task (its checks, or `points` for all of them together), for each open
     question (its rubric), and `late`. Raises ValueError for anything else.
     """
-    with path.open("rb") as file:
-        try:
-            tables = tomllib.load(file)
-        except tomllib.TOMLDecodeError as error:
-            raise ValueError(f"{path} is not TOML: {error}.") from error
+    try:
+        tables = tomllib.loads(read_text(path))
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"{path} is not TOML: {error}.") from error
     checks = {t.name: {c.name: c.points for c in t.checks(0, {})} for t in assignment.tasks}
     known = {task: (*names, "points") for task, names in checks.items()}
     known |= {one.name: tables.get(one.name, ()) for one in assignment.questions}
@@ -175,15 +175,17 @@ def open_book(
     students: Collection[str],
     roster: Roster,
     out: Path,
+    lists: Sequence[Path],
     settings: Mapping[str, float | bool | None],
     key: str,
 ) -> tuple[Assignment, Gradebook]:
     """The assignment with the points, and the book, that the files in the output folder give.
 
-    students: who has handed in. settings: of lateness, and "anonymous"; None: as before
+    students: who has handed in. lists: where FILES are read. settings: of lateness, and
+    "anonymous"; None: as before
     """
     path, late = out / SETTINGS, LatePolicy()
-    _, lateness, asked, points = (out / name for name in FILES)
+    _, lateness, asked, points = lists
     known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     known |= {name: value for name, value in settings.items() if value is not None}
     if points.exists():

@@ -16,7 +16,7 @@ import struct
 import unicodedata
 import zipfile
 import zlib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path, PurePath
@@ -32,8 +32,11 @@ MOST_SIDE = 4000  # pixels
 PNG = re.compile(r"iVBORw0KGgo[A-Za-z0-9+/]{30,}=*")
 INJECTED = "injected-parameters"  # of a notebook that papermill has run; ours take their place
 # `# %% title` of VS Code and jupytext, `# In[3]:` of nbconvert
-SCRIPT_CELL = re.compile(r"^# (?:%%(.*)|In\[[ \d]*\]:\s*)$", re.MULTILINE)
+SCRIPT_CELL = re.compile(r"^# ?(?:%%(.*)|In\[[ \d]*\]:\s*)$", re.MULTILINE)
 SCRIPT_OPEN = re.compile(r'"(open:[\w-]+)"')
+DEFINED = re.compile(r"^\s*(?:def|class)\s+(\w+)|^(\w+)\s*=[^=]", re.MULTILINE)
+LEFT = re.compile(r"^\s*(?:return )?\.\.\.\s*$", re.MULTILINE)  # of a task not done
+HEADING = re.compile(r"#+ (?:[^\n:]*: )?(.*)")  # of a task
 KINDS = (".ipynb", ".py")
 NO_SUBMISSION = re.compile(  # what systems leave in folders
     r"\._.*|\.DS_Store|__MACOSX|\.ipynb_checkpoints|Thumbs\.db|desktop\.ini"
@@ -187,8 +190,14 @@ def shown_in(cell: dict) -> tuple[str, dict[str, str]]:
         if is_png and max(struct.unpack(">II", base64.b64decode(image[:32])[16:])) <= MOST_SIDE:
             images[name] = image
         elif isinstance(text, str) and text.strip():
-            texts.append(text.strip("\n")[:LONGEST_ANSWER].encode("utf-8", "replace").decode())
+            texts.append(cut(text.strip("\n")).encode("utf-8", "replace").decode())
     return "\n".join(texts), images
+
+
+def cut(text: str) -> str:
+    more = len(text) - LONGEST_ANSWER
+    note = f"\n\n(cut here: {more:,} more letters in the notebook)" if more > 0 else ""
+    return text[:LONGEST_ANSWER] + note
 
 
 def script_cells(text: str) -> list[Cell]:
@@ -209,18 +218,27 @@ def script_cells(text: str) -> list[Cell]:
     return cells
 
 
-def open_answers(cells: Sequence[Cell], questions: Collection[str]) -> dict[str, str]:
+def open_answers(cells: Sequence[Cell], assignment: Assignment) -> dict[str, str]:
     """question -> text of all cells tagged open:QUESTION, and of new cells below them, in order.
 
+    Where no cell has the tag, of the cells below the task's heading, up to the next task.
     Markdown, with code and its outputs between marks, and images by their names (`image_name`).
     """
-    found, question = {}, None
-    for cell in cells:
+    asked = {f"open:{one.name}": one for one in assignment.questions}
+    tags = [[asked[t] for t in c.tags if isinstance(t, str) and t in asked] for c in cells]
+    titles = {task.title: None for task in assignment.tasks}
+    titles |= {q.title: None if any(q in some for some in tags) else q.name for q in asked.values()}
+    found: dict[str, list[str]] = {}
+    question = None
+    for cell, own in zip(cells, tags, strict=True):
         if cell.tags:
-            tags = [t[5:] for t in cell.tags if isinstance(t, str) and t.startswith("open:")]
-            question = next((tag for tag in tags if tag in questions), None)
+            question = own[0].name if own else None
+        heading = HEADING.match(cell.source) if cell.kind == "markdown" and not own else None
+        if heading and heading[1].strip() in titles:
+            question = titles[heading[1].strip()]
+            continue
         if question:
-            before, text = found.get(question, ""), cell.source.strip()
+            text = cell.source.strip()
             if cell.kind == "code" and text:
                 text = f"~~~python\n{text}\n~~~"
             text += f"\n\n~~~\n{cell.outputs}\n~~~" if cell.outputs else ""
@@ -229,8 +247,8 @@ def open_answers(cells: Sequence[Cell], questions: Collection[str]) -> dict[str,
                     text = text.replace(name, image_name(image))
                 else:
                     text += f"\n\n![{name}]({image_name(image)})"
-            found[question] = f"{before}\n\n{text}".strip()[:LONGEST_ANSWER]
-    return found
+            found.setdefault(question, []).append(text)
+    return {name: cut("\n\n".join(parts).strip()) for name, parts in found.items()}
 
 
 def image_name(image: str) -> str:
@@ -264,7 +282,7 @@ def parsed(
         for cell in cells
         if cell.kind == "code" and INJECTED not in cell.tags
     )
-    return code, open_answers(cells, [question.name for question in assignment.questions])
+    return code, open_answers(cells, assignment)
 
 
 def printable(text: str) -> str:
@@ -327,7 +345,9 @@ def submission(folder: Path, student: str, paths: list[Path], assignment: Assign
         data, files = held[chosen](), beside(held, assignment.files)
         cells, answers = parsed(data, chosen.name, assignment)
         digest = hashlib.sha256(data + json.dumps(files, sort_keys=True).encode()).hexdigest()
-        images = images_in(cells_of(data, chosen.name), answers)
+        whole = cells_of(data, chosen.name)
+        note = " ".join(filter(None, (note, *doubts(whole, cells, answers, assignment))))
+        images = images_in(whole, answers)
         return Submission(student, names, cells, answers, "", digest, files, note, images)
     except Unreadable as error:
         problem = str(error)
@@ -337,11 +357,30 @@ def submission(folder: Path, student: str, paths: list[Path], assignment: Assign
     return Submission(student, names, (), {}, problem, digest, {})
 
 
+def defined(code: Iterable[str], assignment: Assignment) -> set[str]:
+    """The tasks that code defines."""
+    names = {name for cell in code for both in DEFINED.findall(cell) for name in both}
+    return names & {task.name for task in assignment.tasks}
+
+
+def doubts(
+    cells: Sequence[Cell], code: Sequence[str], answers: Collection[str], assignment: Assignment
+) -> Iterator[str]:
+    """Sentences on work that may be another assignment's, and on answers that were not found."""
+    titles = (cell.source.partition("\n")[0] for cell in cells if cell.source.startswith("# "))
+    title = next(titles, assignment.name)
+    if not defined(code, assignment) and assignment.name not in title:
+        yield f"No task of {assignment.name} is in it, and its title is {printable(title[2:])}."
+    if missing := ", ".join(q.name for q in assignment.questions if q.name not in answers):
+        yield f"No answer cell found for {missing}: look into the notebook."
+
+
 def chosen_of(held: Readers, assignment: Assignment) -> tuple[PurePath, str]:
     """The notebook to grade, and a note if there are several.
 
-    Of several the one with the fewest `...` left, so that an untouched copy never counts; then the
-    one of the assignment's name.
+    Of several the one that does most tasks, then the one that defines or answers most, so that
+    neither an untouched copy nor other work counts; then the one with the fewest `...` left, then
+    the one of the assignment's name.
     """
     notebooks = [path for path in held if path.suffix.lower() == ".ipynb"]
     scripts = [p for p in held if p.suffix.lower() == ".py" and p.stem not in assignment.public]
@@ -349,15 +388,15 @@ def chosen_of(held: Readers, assignment: Assignment) -> tuple[PurePath, str]:
     if len(found) == 1:
         return found[0], ""
 
-    def order(path: PurePath) -> tuple[int, bool]:
+    def order(path: PurePath) -> tuple[int, int, int, bool]:
         try:
-            code, _ = parsed(held[path](), path.name, assignment)
+            code, answers = parsed(held[path](), path.name, assignment)
         except Unreadable:
-            return 10**9, True
-        left = sum(
-            line.strip() in ("...", "return ...") for cell in code for line in cell.split("\n")
-        )
-        return left, path.stem.lower() != assignment.name.lower()
+            return 0, 0, 10**9, True
+        left = [len(LEFT.findall(cell)) for cell in code]
+        done = defined((c for c, some in zip(code, left, strict=True) if not some), assignment)
+        known = len(defined(code, assignment)) + len(answers)
+        return -len(done), -known, sum(left), path.stem.lower() != assignment.name.lower()
 
     ranked = sorted(((order(path), path) for path in found[:20]), key=lambda one: one[0])
     if not ranked or ranked[0][0] == ranked[1][0]:

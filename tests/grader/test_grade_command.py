@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -111,6 +112,26 @@ def test_unsafe_grading_is_announced(
     assert "NOT ISOLATED" in shown.err and "Started by root" not in shown.err
     assert "damaged" in (tmp_path / "out/grades.csv").read_text(encoding="utf-8")
     assert batch.result_path(tmp_path / "out", "anna").exists()
+
+
+@pytest.mark.parametrize("option", ["roster", "late", "requests", "points"])
+def test_a_list_that_cannot_be_read_is_not_kept(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, option: str
+) -> None:
+    """Else every later call would fail by a file that nobody has made."""
+    (tmp_path / "class").mkdir()
+    (tmp_path / "class/anna.ipynb").write_text("{")
+    given = tmp_path / "course.xlsx"
+    with zipfile.ZipFile(given, "w") as archive:
+        archive.writestr("[Content_Types].xml", "<Types/>")
+    monkeypatch.setattr(sandbox.shutil, "which", lambda name: None)
+    how = {"out": tmp_path / "out", "unsafe": True}
+    with pytest.raises(ValueError, match=f"{given} .*workbook .*save it as CSV"):
+        Grade("A1", tmp_path / "class", **how, **{option: given}).run()
+    with pytest.raises(FileNotFoundError):
+        Grade("A1", tmp_path / "class", **how, **{option: tmp_path / "nowhere.csv"}).run()
+    Grade("A1", tmp_path / "class", **how).run()
+    assert (tmp_path / "out/grades.csv").exists()
 
 
 def test_root_grades_only_under_the_user_that_it_gives(

@@ -12,6 +12,7 @@ from in_process import ROOT
 from PIL import Image
 
 from annlib.course.assignments.a1 import A1
+from annlib.course.assignments.a2 import A2
 from annlib.course.assignments.a3 import A3
 from annlib.grader.intake import Unreadable, collect, read
 from annlib.grader.judge import Submission
@@ -306,10 +307,78 @@ def test_of_several_notebooks_the_one_with_work_in_it_is_graded(tmp_path: Path) 
     assert "2 notebooks" in taken(tmp_path / "anna").problem, "a person has to decide"
 
 
+@pytest.mark.parametrize("name", ["A2.ipynb", "notes.ipynb"])
+def test_other_work_beside_a_notebook_that_is_filled_in_part_does_not_count(
+    tmp_path: Path, name: str
+) -> None:
+    """Also where it is finished, or has the name, or an untouched copy is there, too."""
+    (tmp_path / "anna").mkdir()
+    blank = edition(ROOT, A1, "learner")
+    part = json.loads(edition(ROOT, A1, "solution"))
+    for one in part["cells"]:
+        if "def block_operations" in "".join(one["source"]):
+            one["source"] = ["def block_operations(height, width, channels):\n", "    ..."]
+    other = edition(ROOT, A2, "solution") if name == "A2.ipynb" else notebook()
+    for mine, theirs in (("A1.ipynb", name), ("mine.ipynb", "A1.ipynb")):
+        files = {mine: json.dumps(part), theirs: other, "blank.ipynb": blank}
+        for path, text in files.items():
+            (tmp_path / "anna" / path).write_text(text, encoding="utf-8")
+        one = taken(tmp_path / "anna")
+        assert one.note.startswith(f"{mine} was graded; not graded: ")
+        assert theirs in one.note and "blank.ipynb" in one.note
+        (tmp_path / "anna" / mine).unlink()
+
+
+def test_what_is_another_assignment_is_said(tmp_path: Path) -> None:
+    (tmp_path / "anna.ipynb").write_text(edition(ROOT, A2, "solution"), encoding="utf-8")
+    words = "No task of A1 is in it, and its title is A2. Asymmetric attention with any pyramid."
+    assert words in taken(tmp_path / "anna.ipynb").note
+    for which in ("learner", "solution"):
+        (tmp_path / "anna.ipynb").write_text(edition(ROOT, A1, which), encoding="utf-8")
+        assert taken(tmp_path / "anna.ipynb").note == ""
+
+
+@pytest.mark.parametrize("kind", ["ipynb", "# %%", "#%%"])
+def test_an_answer_without_a_tag_is_found_below_the_heading_of_its_task(
+    tmp_path: Path, kind: str
+) -> None:
+    cells = json.loads(edition(ROOT, A1, "learner"))["cells"]
+    assert "".join(cells.pop()["source"]) == "*Your answer*"
+    cells += [cell("## My answer"), cell("Because."), cell("x = 4", kind="code")]
+    cells += [cell("## Task 2: The block"), cell("not this")]
+    plain = [(one["cell_type"], "".join(one["source"])) for one in cells]
+    if kind == "ipynb":
+        text = json.dumps({"cells": [cell(source, kind=of) for of, source in plain]})
+        (tmp_path / "anna.ipynb").write_text(text)
+    else:
+        heads = {"code": f"{kind}\n", "markdown": f"{kind} [markdown]\n# "}
+        parts = [heads[of] + s.replace("\n", "\n# " * (of != "code") or "\n") for of, s in plain]
+        (tmp_path / "anna.py").write_text("\n".join(parts), encoding="utf-8")
+    one = taken(tmp_path / "anna.ipynb")
+    answer = "## My answer\n\nBecause.\n\n~~~python\nx = 4\n~~~"
+    assert one.open_answers == {"measured-ratio": answer}
+    assert len(one.cells) - sum(of == "code" for of, _ in plain) == (kind != "ipynb")
+
+
+def test_a_notebook_without_a_cell_for_an_answer_is_noted(tmp_path: Path) -> None:
+    assert answers_in(tmp_path / "anna.ipynb", cell("Because.")) == ""
+    words = "No answer cell found for measured-ratio: look into the notebook."
+    assert taken(tmp_path / "anna.ipynb").note == words
+
+
+def test_an_answer_that_is_cut_says_how_much_is_left_out(tmp_path: Path) -> None:
+    pieces = [cell(letter * 15_000, "open:measured-ratio") for letter in "ab"]
+    found = answers_in(tmp_path / "anna.ipynb", *pieces)
+    text, _, note = found.rpartition("\n\n")
+    assert text == "a" * 15_000 + "\n\n" + "b" * (20_000 - 15_000 - 2)
+    assert note == "(cut here: 10,002 more letters in the notebook)"
+    assert "cut here" not in answers_in(tmp_path / "anna.ipynb", cell("a", "open:measured-ratio"))
+
+
 def test_what_jupyter_saves_by_itself_is_passed_over_in_zips_too(tmp_path: Path) -> None:
     files = {"A1/.ipynb_checkpoints/A1-checkpoint.ipynb": "{}", "A1/A1.ipynb": notebook()}
     one = taken(write_zip(tmp_path / "anna.zip", **files))
-    assert one.cells == ("x = 1\ny = 2",) and one.note == ""
+    assert one.cells == ("x = 1\ny = 2",) and "graded" not in one.note
 
 
 def test_a_zip_of_endless_files_is_refused(tmp_path: Path) -> None:
@@ -338,4 +407,4 @@ def test_hard_links_and_names_that_look_the_same_are_flagged(tmp_path: Path) -> 
     os.link(inbox / "bert.ipynb", tmp_path / "elsewhere")
     notes = {one.student: one.note for one in collect(inbox, A1)}
     assert "look the same" in notes["anna"] and r"\u0430nna" in notes["аnna"]
-    assert "hard link" in notes["bert"] and "look" not in notes["bert"]
+    assert "hard link" in notes["bert"] and "look the same" not in notes["bert"]
