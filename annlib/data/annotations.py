@@ -1,6 +1,5 @@
 """Recognises and reads labels as other tools save them: COCO, LabelMe, label files of any kind."""
 
-import json
 import math
 import re
 from collections import Counter, defaultdict
@@ -18,7 +17,7 @@ from annlib.data import classes
 from annlib.data.classes import DatasetSpec, spec_with
 from annlib.data.folders import SUFFIXES, unread
 from annlib.data.io import open_labels, open_upright, read_lines
-from annlib.files import need
+from annlib.files import need, read_json
 
 SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val"}
 SPLITS |= {"test": "test", "testing": "test"}
@@ -27,6 +26,8 @@ LABEL_WORDS = {"label", "labels", "mask", "masks", "ann", "annot", "annotation",
 LABEL_WORDS |= {"gt", "gtfine", "groundtruth", "seg", "segmentationclass", "segmentationclassaug"}
 LABEL_WORDS |= {name for name in SPLITS if name.endswith("annot")}
 IMAGE_WORDS = {"image", "images", "img", "imgs", "jpegimages", "leftimg", "rgb", "photos"}
+LIST_WORDS = {"list", "files", "names", "images", "set", "split", *SPLITS}
+LISTS = (".txt", ".csv", ".lst")
 LABEL_ENDING = re.compile(r"[_-](L|(?i:mask|labels?|gt|seg|gtFine_label(Train)?Ids))$")
 NOT_CLASSES = re.compile(r"SegmentationObject|gtFine_(color|instance\w*)", re.IGNORECASE)
 COLOUR = 1 << 24  # a code is a value of 0..65535, or a colour: COLOUR + 0xRRGGBB
@@ -89,10 +90,7 @@ def recognise(root: Path, palette: tuple = ()) -> Recognised | None:
     coco, labelme = [], []
     for path in files:
         if path.suffix == ".json":
-            try:
-                content = json.loads((root / path).read_bytes())
-            except ValueError as error:
-                raise ValueError(f"{root / path} is not JSON ({error}): copy it again.") from error
+            content = read_json(root / path)
             keys = content.keys() if isinstance(content, dict) else set()
             coco += [(path, content)] if {"images", "annotations", "categories"} <= keys else []
             labelme += [(path, content)] if {"shapes", "imagePath"} <= keys else []
@@ -128,7 +126,8 @@ def from_masks(root: Path, files: list[Path], palette: tuple) -> Recognised | No
         key = key_of(path)
         for part in ((split_of(path.parts[:-1]), key), key, key[-1]):
             like[part].append(path)
-    listed, samples, left_out, used = listed_splits(root, files), [], [], set()
+    samples, left_out, used = [], [], set()
+    listed = listed_splits(root, files, {key_of(path)[-1] for path in images}, left_out)
     for path in images:
         split, key = split_of(path.parts[:-1]), key_of(path)
         choices = like[split, key][-1:], like[key], like[key[-1]]
@@ -144,17 +143,34 @@ def from_masks(root: Path, files: list[Path], palette: tuple) -> Recognised | No
     return Recognised(form, samples, spec, left_out=left_out) if samples else None
 
 
-def listed_splits(root: Path, files: list[Path]) -> dict[str, str]:
+def name_in(line: str, names: set[str]) -> str:
+    """The name of an image that a line of a split list holds, or ""."""
+    for part in (line, re.split("[,;\t]", line)[0], line.split()[0]):  # a name may have spaces
+        place = part.strip(" \"'").replace("\\", "/")
+        if found := {key_of(Path(place))[-1], key_of(Path(f"{place}.png"))[-1]} & names:
+            return max(found)
+    return ""
+
+
+def listed_splits(root: Path, files: list[Path], names: set[str], left_out: list) -> dict[str, str]:
     """Name of an image -> its split, from files such as train.txt; {} if there are none."""
-    lists = [path for path in files if path.suffix == ".txt" and path.stem.lower() in SPLITS]
-    lists = [path for path in lists if "Segmentation" in path.parts] or lists  # VOC has others
+    tables = [p for p in files if p.suffix in LISTS and split_of([p.stem]) and p.stem not in names]
+    lists = [p for p in tables if {*re.split("[_ .-]", p.stem.lower())} <= LIST_WORDS]
+    lists = [p for p in lists if "Segmentation" in p.parts] or lists  # VOC has others
     found = {}
     for path in lists:
-        for line in filter(str.strip, read_lines(root / path)):
-            name = key_of(Path(line.split()[0].replace("\\", "/")))[-1]
-            split = SPLITS[path.stem.lower()]
+        split, lines = split_of([path.stem]), map(str.strip, read_lines(root / path))
+        lines = [line for line in lines if line and line[0] != "#"]
+        listed = [name for line in lines if (name := name_in(line, names))]
+        if lines and not listed and split != "test":
+            said = f"{root / path} lists none of the images: its first line is {lines[0]!r}."
+            raise ValueError(f"{said} Write a name on each line, or rename a file of another kind.")
+        for name in listed:
             if found.setdefault(name, split) != split:
                 raise ValueError(f"{root / path} lists {name!r}, which is in {found[name]}, too.")
+    if not found:
+        said = "not read: if it is a split list, name it train.txt, val.txt or test.txt"
+        left_out += [f"{path}: {said}" for path in tables[:5]]
     return found
 
 
@@ -231,11 +247,8 @@ def draw_coco(image: dict, marks: list[dict], index: dict[int, int], path: Path)
     height, width = image["height"], image["width"]
     codes = np.zeros((height, width), np.int32)
     for mark in sorted(marks, key=lambda one: -one.get("area", 0)):
-        shape = mark.get("segmentation") or []
-        whole = isinstance(shape, dict)
-        for one in (
-            [run_lengths(shape, path)] if whole else [inside(p, height, width) for p in shape]
-        ):
+        shape, polygon = mark.get("segmentation") or [], partial(inside, height=height, width=width)
+        for one in [run_lengths(shape, path)] if isinstance(shape, dict) else map(polygon, shape):
             codes[one] = index.get(mark["category_id"], 0)
     return codes
 
@@ -281,6 +294,7 @@ def draw_labelme(path: Path, content: dict, image: Path, spec: DatasetSpec) -> n
             f"{path} labels an image of {said[0]} x {said[1]} (height x width), but {image}, "
             f"upright, has {height} x {width}: label the image as it is now."
         )
+    index = {name: i for i, name in enumerate(spec.class_names)} | {IGNORED: IGNORE_INDEX}
     codes = np.zeros((height, width), np.int32)
     for shape in content["shapes"]:
         points, kind = np.array(shape["points"], float), shape.get("shape_type", "polygon")
@@ -293,8 +307,5 @@ def draw_labelme(path: Path, content: dict, image: Path, spec: DatasetSpec) -> n
             points = centre + radius * np.stack([np.cos(turn), np.sin(turn)], 1)
         elif kind != "polygon":
             continue
-        label = shape["label"]
-        known = label in spec.class_names
-        index = spec.class_names.index(label) if known else IGNORE_INDEX * (label == IGNORED)
-        codes[inside(points, height, width)] = index
+        codes[inside(points, height, width)] = index.get(shape["label"], 0)
     return codes

@@ -29,13 +29,9 @@ MISREADABLE = re.compile(
 FRACTIONS = re.compile(r"(\s\d*\.\d+){3}$")
 NAME_HEADINGS = {"name", "names", "class", "classes", "class_name", "classname", "label", "labels"}
 NAME_HEADINGS |= {"category", "categories"}
-OTHER_HEADINGS = {"color", "colour", "color_rgb", "rgb", "r", "g", "b", "red", "green", "blue"}
-OTHER_HEADINGS |= {"id", "index", "parts", "actions", "value", "values"}
+HEADINGS = NAME_HEADINGS | {"color", "colour", "color_rgb", "rgb", "r", "g", "b", "red", "green"}
+HEADINGS |= {"blue", "id", "index", "parts", "actions", "value", "values"}
 
-HEADING = (
-    "looks like a heading",
-    "Put `#` before it; if it is a class, give its colour (`name red green blue`)",
-)
 LABELME = {"__ignore__": "ignore 255", "_background_": "background"}
 
 
@@ -111,18 +107,19 @@ def folder_spec(root: Path, name: str = "classes.txt") -> DatasetSpec:
         numbers.append(number and int(number))
         names.append(name)
         colours.append(colour)
-    is_heading = len(lines) > 1 and not colours[0] and all(colours[1:])
+    words = re.findall(r"\w+", names[0].lower()) if len(lines) > 1 and not colours[0] else []
+    is_heading = words and ({*words} <= NAME_HEADINGS or all(colours[1:]))
+    heading = "Put `#` before it; if it is a class, give its colour (`name red green blue`)"
     form = "Write `name` or `name red green blue`, one class a line"
     sort = "Sort the lines by index from 0, without gaps, and write `ignore 255` for no class"
     for index, (number, name, colour) in enumerate(zip(numbers, names, colours, strict=True)):
         place_differs = f"has the number {number}, but is class {index} by its place"
-        twice = f"names {name!r} twice, also above"
         for is_wrong, problem, remedy in (
             (FRACTIONS.search(name), "ends with fractions", "Colours are whole, 0 to 255"),
-            (is_heading and index == 0, *HEADING),
+            (is_heading and index == 0, "looks like a heading", heading),
             (MISREADABLE.search(name), "is not in a known form", form),
             (number not in (None, index), place_differs, sort),
-            (name in names[:index], twice, "Give each class its own name"),
+            (name in names[:index], f"names {name!r} twice, also above", "Give each its own name"),
             (max(colour or (0,)) > 255, f"has the colour {colour}", "The largest value is 255"),
         ):
             if is_wrong:
@@ -147,10 +144,8 @@ def folder_spec(root: Path, name: str = "classes.txt") -> DatasetSpec:
             )
     for value in ignored:
         if value in class_values or value > 255:
-            raise ValueError(
-                f"{path} ignores the label {value}: only values up to 255 that no class has can be "
-                "ignored."
-            )
+            said = "only values up to 255 that no class has can be ignored."
+            raise ValueError(f"{path} ignores the label {value}: {said}")
     palette = [colour or spread_colour(index) for index, colour in enumerate(colours)]
     parts = map(tuple, (names, palette, ignored, class_values if values else ()))
     return DatasetSpec(root.resolve().name, *parts)
@@ -171,10 +166,8 @@ def class_lines(path: Path) -> tuple[list[tuple[int, str]], list[int], dict[int,
             ignored += [int(value) for value in re.findall(r"\d+", found[1])]
         elif found := VALUE_LINE.fullmatch(line):
             values[int(found[2])] = int(found[1])
-        elif lines or not fields & NAME_HEADINGS or not fields <= NAME_HEADINGS | OTHER_HEADINGS:
+        elif lines or not (fields <= HEADINGS and 0 < len(fields & NAME_HEADINGS) < len(fields)):
             lines.append((place, line))
-        elif not fields & OTHER_HEADINGS:
-            refuse_line(path, place, line, *HEADING)
     return lines, ignored, values
 
 

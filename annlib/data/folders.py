@@ -59,8 +59,13 @@ def find_home(root: Path, layout: Layout) -> Path:
 
 def contents(folder: Path) -> str:
     """The first six names in a folder, for a message."""
-    names = sorted(p.name + "/" * p.is_dir() for p in folder.iterdir()) or ["nothing"]
-    return ", ".join(names[:6]) + f" and {len(names) - 6} more" * (len(names) > 6)
+    return listed(sorted(p.name + "/" * p.is_dir() for p in folder.iterdir()), 6)
+
+
+def listed(names: list[str], most: int = 3) -> str:
+    """The first names, and how many more."""
+    more = f" and {len(names) - most} more" * (len(names) > most)
+    return (", ".join(names[:most]) or "nothing") + more
 
 
 def packed_there(root: Path) -> str:
@@ -121,14 +126,12 @@ def find_pairs(root: Path, spec: DatasetSpec, split: str) -> Pairs:
     files = visible(folder.glob("*"))
     images = [path for path in files if path.suffix.lower() in SUFFIXES]
     problems = tuple(filter(None, [unread(files, folder)]))
-    below = (p for p in folder.rglob("*") if p.parent != folder and p.suffix.lower() in SUFFIXES)
-    inner = [p.relative_to(folder).parts for p in below if p.is_file()]
+    inner = [p for p in visible(folder.glob("[!.@]*/**/*")) if p.suffix.lower() in SUFFIXES]
     refused = [
-        f"{folder / parts[0]} holds images, but folders in images/ are not read: `annlib data "
-        f"convert {root} NEW_FOLDER` makes a data set of all."
-        for parts in inner
-        if not any(part[0] in ".@" for part in parts)
-    ][:1]
+        f"{path.parent} holds images, but folders in images/ are not read: `annlib data convert "
+        f"{root} NEW_FOLDER` makes a data set of all."
+        for path in inner[:1]
+    ]
     if not images and (problems or refused):
         raise FileNotFoundError((*problems, *refused)[0])
     check_not_empty(images, folder, f"image ({', '.join(SUFFIXES)})", root)
@@ -138,13 +141,10 @@ def find_pairs(root: Path, spec: DatasetSpec, split: str) -> Pairs:
         there[normalize("NFC", path.stem)].append(path)
     for image in images:
         exact = label_folder / f"{image.stem}.png"
-        fitting = there[normalize("NFC", image.stem)] or [exact]
-        labels.append(exact if exact in fitting else fitting[0])
-        if len(fitting) > 1:
-            refused.append(
-                f"{len(fitting)} label files for {image}: {', '.join(map(str, fitting))}. Keep one "
-                "of them, and move the other away."
-            )
+        paths = there[normalize("NFC", image.stem)] or [exact]
+        labels.append(exact if exact in paths else paths[0])
+        if len(paths) > 1:
+            refused.append(f"Keep one label file for {image}: {', '.join(map(str, paths))}.")
     return Pairs(images, labels, spec, problems, tuple(refused))
 
 

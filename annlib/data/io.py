@@ -57,8 +57,7 @@ def check_range(image: Tensor) -> None:
     held = f"The image holds {image.dtype} values from {low:g} to {high:g}"
     if not low <= high:  # aminmax of NaN is NaN
         raise ValueError(
-            "The image holds NaN: a pixel is a number of 0..255. Find out where NaN comes from, or "
-            "replace it, for example by torch.nan_to_num."
+            "The image holds NaN: a pixel is a number of 0..255. Replace it by torch.nan_to_num."
         )
     if low < 0 or high > 255:
         raise ValueError(
@@ -100,9 +99,8 @@ def open_labels(path: Path) -> tuple[Image.Image, np.ndarray]:
     image = open_whole(path)
     if image.format in LOSSY or image.info.get("compression") in ("jpeg", "webp"):
         raise ValueError(
-            f"{path} is compressed as {image.format}, which changes label values, most of all at "
-            "borders. Make the label file again from its source as PNG; a converted copy of this "
-            "file keeps the wrong values."
+            f"{path} is compressed as {image.format}, which changes label values. Make it again as "
+            "PNG from its source: a converted copy of this file keeps the wrong values."
         )
     bits, kind = getattr(image, "tag_v2", {}).get(258, (8,))[0], image.mode  # of a TIFF
     if image.format == "PNG":  # behind the signature, the first chunk's head and the size
@@ -174,14 +172,13 @@ def read_text(path: Path) -> str:
     if instead := what_came_instead(content[:300]):
         raise ValueError(f"{path} cannot be read.{instead}")
     marked = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    place, reason = content.find(b"\0"), "a zero byte"
     try:
         text = content.decode("utf-16" if marked else "utf-8-sig")
+        if marked or b"\0" not in content:
+            return text
+        place, reason = content.index(b"\0"), "a zero byte"
     except UnicodeDecodeError as error:
         place, reason = error.start, error.reason
-    else:
-        if marked or place < 0:
-            return text
     line = content.count(b"\n", 0, place) + 1
     raise ValueError(
         f"{path}, line {line}, byte {place}: {reason} (0x{content[place]:02x}). It is not UTF-8: "

@@ -22,6 +22,7 @@ from annlib.data import folders
 from annlib.data.check import CHECKSUMS, changed_files, check_split, read_checksums
 from annlib.data.classes import BUILT_IN, VOC12AUG
 from annlib.data.datasets import check_values
+from annlib.data.folders import listed
 from annlib.data.io import need_scipy, read_sbd
 from annlib.data.synthetic import Benchmark
 from annlib.download import download
@@ -267,9 +268,3 @@ def in_folder(source: Path, wanted: dict[str, str]) -> list[File]:
         f"No CamVid in {source}: looked for train and trainannot, or train/images and "
         f"train/labels, but {holds}."
     )
-
-
-def listed(names: list[str], most: int = 3) -> str:
-    """The first names, and how many more."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more if names else "none"

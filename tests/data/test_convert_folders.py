@@ -340,3 +340,50 @@ def test_images_that_are_not_read_are_counted(tmp_path: Path) -> None:
         (tmp_path / f"from/images/{name}").touch()
     report = convert(tmp_path / "from", tmp_path / "to")
     assert "- Convert them to JPEG or PNG, or move them away: 1 .jpe, 1 .ppm in " in report
+
+
+def four_photos(root: Path, names: list[str]) -> None:
+    for i, name in enumerate(names):
+        photo(root / f"images/{name}.jpg", i)
+        save(root / f"masks/{name}.png", LABELS[i])
+
+
+@pytest.mark.parametrize(
+    ("names", "line", "form"),
+    [
+        ("img 1,img 2,img 3,img 4", "{}.jpg", "{}.txt"),
+        ("im.1,im.2,im.3,im.4", "{}", "{}.txt"),
+        ("a,b,c,d", "{0}.jpg,{0}.png", "{}.txt"),
+        ("a,b,c,d", "'images/{}.jpg'", "{}_list.txt"),
+        ("a,b,c,d", 'C:\\x\\{}.jpg;"1"', "{}.csv"),
+        ("a,b,c,d", "images/{0}.jpg masks/{0}.png", "{}.lst"),
+    ],
+)
+def test_split_lists_of_every_form_are_read(
+    tmp_path: Path, names: str, line: str, form: str
+) -> None:
+    root, names = tmp_path / "from", names.split(",")
+    four_photos(root, names)
+    for split, some in (("train", (names[0], names[3])), ("val", names[1:3])):
+        lines = ["filename", "# by hand", *map(line.format, some), ""]
+        (root / form.format(split)).write_text("\n".join(lines))
+    assert "as they were divided" in convert(root, tmp_path / "to")
+    for split, some in (("train", (names[0], names[3])), ("val", names[1:3])):
+        written = {path.stem for path in (tmp_path / "to" / split / "images").iterdir()}
+        assert written == {*some}
+
+
+def test_split_list_of_other_images_is_refused(tmp_path: Path) -> None:
+    four_photos(tmp_path / "from", ["A", "B", "C", "D"])
+    for split, name in (("train", "a"), ("val", "b"), ("test", "x")):
+        (tmp_path / f"from/{split}.txt").write_text(f"{name}\n")
+    with pytest.raises(ValueError, match=r"train\.txt lists none of the images: .* line is 'a'"):
+        convert(tmp_path / "from", tmp_path / "to")
+
+
+def test_text_that_may_be_a_split_list_is_reported(tmp_path: Path) -> None:
+    four_photos(tmp_path / "from", ["a", "train_1", "c", "d"])
+    for name in ("my_train.txt", "train_1.txt", "notes.txt"):
+        (tmp_path / f"from/{name}").write_text("a\n")
+    report = convert(tmp_path / "from", tmp_path / "to")
+    assert "Left out: 1\n- my_train.txt: not read: if it is a split list, name it" in report

@@ -484,5 +484,5 @@ def test_two_label_files_for_an_image_are_refused(
     pairs = find_pairs(root, SPEC, "train")
     assert [path.name for path in pairs.labels] == [taken]
     assert shared_labels(pairs) == list(pairs.refused)
-    with pytest.raises(ValueError, match=f"2 label files for .*{image}: .*Keep one of them"):
+    with pytest.raises(ValueError, match=f"Keep one label file for .*{image}: "):
         opened(root, SPEC)
