@@ -86,7 +86,7 @@ PYTHONS ?= $(PYTHON)
 versions: $(READY)
 	$(BIN)/python -m venv .venv/uv
 	.venv/uv/bin/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9'
-	PATH=$(CURDIR)/.venv/uv/bin:$$PATH OMP_NUM_THREADS=1 $(BIN)/python -m tools.versions --python $(PYTHONS)
+	PATH=$(CURDIR)/.venv/uv/bin:$$PATH OMP_NUM_THREADS=1 $(BIN)/python -m tools.versions --part whole core --python $(PYTHONS)
 
 # In an environment of its own: pyright brings Node, 200 MB.
 types: $(READY)

@@ -27,6 +27,10 @@ PACKAGES = {
     "core": ([".[data]", *TESTING], "tests/core"),
 }
 SHOWN = ("torch", "torchvision", "numpy", "pillow", "pandas", "matplotlib", "jupyterlab")
+ABOUT = """# Versions
+
+The fast tests with the lowest and the newest versions that are allowed. Part `whole`: everything, with
+Jupyter; `core`: what annlib itself needs, and the tests of tests/core."""
 HEADER = ("Python", "versions", "part", *SHOWN, "result", "minutes")
 
 
@@ -75,7 +79,7 @@ def main() -> int:
         for resolution in options.versions
     ]
     command = "make versions PYTHONS='python3.11 python3.12 python3.13'"
-    print(write_results(table(HEADER, rows), options.out, command))
+    print(write_results(f"{ABOUT}\n\n{table(HEADER, rows)}", options.out, command))
     return int(any("RED" in cells[-2] for cells in rows))
 
 
