@@ -29,8 +29,8 @@ PACKAGES = {
 SHOWN = ("torch", "torchvision", "numpy", "pillow", "pandas", "matplotlib", "jupyterlab")
 ABOUT = """# Versions
 
-The fast tests with the lowest and the newest versions that are allowed. Part `whole`: everything, with
-Jupyter; `core`: what annlib itself needs, and the tests of tests/core."""
+The fast tests with the lowest and the newest versions that are allowed. Part `whole`: everything,
+with Jupyter; `core`: what annlib itself needs, and the tests of tests/core."""
 HEADER = ("Python", "versions", "part", *SHOWN, "result", "minutes")
 
 
