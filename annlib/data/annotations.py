@@ -98,8 +98,8 @@ def recognise(root: Path, palette: tuple = ()) -> Recognised | None:
         found = from_coco(root, files, coco)
     else:
         found = from_labelme(root, labelme) if labelme else from_masks(root, files, palette)
-    if found and (left := unread(files, root)):
-        found.left_out.insert(0, left)
+    if found:
+        found.left_out[:0] = unread(files, root)
     return found
 
 
@@ -290,10 +290,8 @@ def draw_labelme(path: Path, content: dict, image: Path, spec: DatasetSpec) -> n
     width, height = open_upright(image).size
     said = content.get("imageHeight") or height, content.get("imageWidth") or width
     if said != (height, width):
-        raise ValueError(
-            f"{path} labels an image of {said[0]} x {said[1]} (height x width), but {image}, "
-            f"upright, has {height} x {width}: label the image as it is now."
-        )
+        sizes = f"{said} (height, width), but {image}, upright, is {(height, width)}"
+        raise ValueError(f"{path} labels an image of {sizes}: label the image as it is now.")
     index = {name: i for i, name in enumerate(spec.class_names)} | {IGNORED: IGNORE_INDEX}
     codes = np.zeros((height, width), np.int32)
     for shape in content["shapes"]:

@@ -18,7 +18,7 @@ RGB = tuple[int, int, int]
 IGNORE_LINE = re.compile(r"ignore((?:[\s:=,]+\d+)+)", re.IGNORECASE)
 VALUE_LINE = re.compile(r"(\d+)\s*=\s*(\d+)")  # `255=1`
 INDEX_FIRST = re.compile(r"(\d+)(?:\s*([:=.,;)])\s*|\s+)([^\d\s].*)")  # `0: road`, `0 road`
-COLOUR_FIRST = re.compile(r"(\d+)[\s,;]+(\d+)[\s,;]+(\d+)[\s,;]+([^\d\s,;].*)")  # CamVid's
+COLOUR_FIRST = re.compile(r"^(\d+)[\s,;]+(\d+)[\s,;]+(\d+)[\s,;]+([^\d\s,;].*)$")  # CamVid's
 HEX_COLOUR = re.compile(r"(.+?)[\s,;:=]+#([0-9a-fA-F]{6})")
 RGB_COLOUR = re.compile(  # the end is CVAT's: parts and actions
     r"(.+?)[\s,;:=]+[(\[]?(\d+)[\s,;]+(\d+)[\s,;]+(\d+)[)\]]?(?::[^:]*:[^:]*)?"
@@ -81,12 +81,10 @@ class DatasetSpec:
 def folder_spec(root: Path, name: str = "classes.txt") -> DatasetSpec:
     """The classes of a folder, from its classes.txt, index 0 first.
 
-    A line holds `name` or `name red green blue`. The forms of other tools are read, too:
-    `name,r,g,b` with its heading, `name #rrggbb`, `0: name`, CVAT's `name:r,g,b::`, CamVid's
-    `r g b name`, `__ignore__` and `_background_` of LabelMe. Empty lines
-    and `# comments` are skipped. `ignore 255` lists label values that do not count; `255=1` says
-    that label files hold 255 for class 1. Raises FileNotFoundError for a missing file, ValueError
-    with file, line and remedy for a line that could be misread.
+    A line holds `name` or `name red green blue`; forms of other tools are read, too. Empty
+    lines and `# comments` are skipped. `ignore 255` lists label values that do not count; `255=1`
+    says that label files hold 255 for class 1. Raises FileNotFoundError for a missing file,
+    ValueError with file, line and remedy for a line that could be misread.
     """
     path = root / name
     if not path.is_file():
@@ -159,6 +157,7 @@ def class_lines(path: Path) -> tuple[list[tuple[int, str]], list[int], dict[int,
         if re.match(r"#[0-9a-fA-F]{6}\b", line):
             refuse_line(path, place, line, "has its colour first", "Write `name red green blue`")
         line = re.sub(r"([\"'])(\d[\d\s,;]*)\1", r"\2", LABELME.get(line, line))  # `"128"`
+        line = COLOUR_FIRST.sub(r"\4 \1 \2 \3", line)
         fields = set(re.split(r"[\s,;:\"']+", line.lower())) - {""}
         if not line or line.startswith("#"):
             continue
@@ -178,8 +177,6 @@ def name_and_colour(line: str) -> tuple[str, RGB | None]:
         name, colour = found[1], tuple(bytes.fromhex(found[2]))
     elif found := RGB_COLOUR.fullmatch(line):
         name, colour = found[1], tuple(int(part) for part in found.groups()[1:])
-    elif found := COLOUR_FIRST.fullmatch(line):
-        name, colour = found[4], tuple(int(part) for part in found.groups()[:3])
     quoted = re.fullmatch(r"([\"'])(.+)\1", name)
     return re.sub(r"[^\S\t]+", " ", (quoted[2] if quoted else name).strip()), colour
 

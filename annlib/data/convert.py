@@ -166,10 +166,9 @@ def convert(
     counts = Counter()
     for code, number in total.items():
         counts[index[code]] += number
-    shares = [
-        f"  {100 * counts[i] / pixels:6.2f} %  {spec.class_names[old]}" for old, i in place.items()
-    ]
-    shares += [f"  {100 * counts[IGNORE_INDEX] / pixels:6.2f} %  (not labelled, 255)"]
+    named = {i: spec.class_names[old] for old, i in place.items()}
+    named[IGNORE_INDEX] = "(not labelled, 255)"
+    shares = [f"  {100 * counts[i] / pixels:6.2f} %  {name}" for i, name in named.items()]
     left = [f"Left out: {len(found.left_out)}"] * bool(found.left_out)
     left += [f"- {one}" for one in found.left_out[:10]]
     divided = ", ".join(f"{split} {splits[split]}" for split in ("train", "val", "test"))

@@ -11,9 +11,8 @@ from annlib.data.io import need_scipy, read_lines
 
 ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz")
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
-OTHER_SUFFIXES = {".apng", ".arw", ".avif", ".cr2", ".cr3", ".dib", ".dng", ".exr", ".gif", ".hdr"}
-OTHER_SUFFIXES |= {".heic", ".heif", ".j2k", ".jfif", ".jp2", ".jpe", ".jxl", ".mpo", ".nef"}
-OTHER_SUFFIXES |= {".pbm", ".pgm", ".pnm", ".ppm", ".psd", ".raw", ".svg", ".tga"}
+OTHER_SUFFIXES = {".avif", ".cr2", ".dng", ".gif", ".heic", ".heif", ".jfif", ".jp2", ".jxl"}
+OTHER_SUFFIXES |= {".jpe", ".nef", ".pbm", ".pgm", ".pnm", ".ppm", ".psd", ".raw", ".tga"}
 ADE20K_FOLDERS = {"train": "training", "val": "validation"}
 LISTS = Path("ImageSets/Segmentation")
 AUGMENTED = ("trainaug.txt", "aug.txt")  # either the whole training list, or what comes on top
@@ -125,15 +124,13 @@ def find_pairs(root: Path, spec: DatasetSpec, split: str) -> Pairs:
         raise missing(f"{text} {label_folder}/NAME.png, with one class index per pixel.", root)
     files = visible(folder.glob("*"))
     images = [path for path in files if path.suffix.lower() in SUFFIXES]
-    problems = tuple(filter(None, [unread(files, folder)]))
     inner = [p for p in visible(folder.glob("[!.@]*/**/*")) if p.suffix.lower() in SUFFIXES]
-    refused = [
-        f"{path.parent} holds images, but folders in images/ are not read: `annlib data convert "
-        f"{root} NEW_FOLDER` makes a data set of all."
-        for path in inner[:1]
-    ]
+    problems, refused = unread(files, folder), []
+    if inner:
+        said = f"`annlib data convert {root} NEW_FOLDER` makes a data set of all."
+        refused += [f"{inner[0].parent} holds images, but folders in images/ are not read: {said}"]
     if not images and (problems or refused):
-        raise FileNotFoundError((*problems, *refused)[0])
+        raise FileNotFoundError((problems + refused)[0])
     check_not_empty(images, folder, f"image ({', '.join(SUFFIXES)})", root)
     # Unicode has two spellings of a letter with an accent; macOS and others differ in their choice.
     there, labels = defaultdict(list), []
@@ -145,15 +142,15 @@ def find_pairs(root: Path, spec: DatasetSpec, split: str) -> Pairs:
         labels.append(exact if exact in paths else paths[0])
         if len(paths) > 1:
             refused.append(f"Keep one label file for {image}: {', '.join(map(str, paths))}.")
-    return Pairs(images, labels, spec, problems, tuple(refused))
+    return Pairs(images, labels, spec, tuple(problems), tuple(refused))
 
 
-def unread(files: Iterable[Path], folder: Path) -> str:
-    """A problem if files have suffixes of images that are not read, or ""."""
-    others = Counter(p.suffix.lower() for p in files if p.suffix.lower() in OTHER_SUFFIXES)
-    counts = ", ".join(f"{count} {suffix}" for suffix, count in others.items())
+def unread(files: Iterable[Path], folder: Path) -> list[str]:
+    """A problem if files have suffixes of images that are not read."""
+    found = Counter(path.suffix.lower() for path in files)
+    counts = ", ".join(f"{found[suffix]} {suffix}" for suffix in found if suffix in OTHER_SUFFIXES)
     remedy = f"Convert them to JPEG or PNG, or move them away: {counts} in {folder} cannot be read."
-    return remedy if counts else ""
+    return [remedy] if counts else []
 
 
 def label_files(folder: Path) -> list[Path]:

@@ -108,10 +108,8 @@ def open_labels(path: Path) -> tuple[Image.Image, np.ndarray]:
         kind = "LA" if number == 4 else kind  # Pillow says RGBA for LA of 16 bits
     if kind == "LA":
         if bits != 8 or image.getchannel("A").getextrema() != (255, 255):
-            raise ValueError(
-                f"{path} has mode LA, but labels hold one class index per pixel, and no "
-                "transparency: save it as grey PNG without an alpha channel."
-            )
+            said = "has mode LA, but labels hold one class index: save it without an alpha channel."
+            raise ValueError(f"{path} {said}")
         image = image.getchannel("L")
     values = np.array(image)
     if image.mode == "L" and bits < 8:

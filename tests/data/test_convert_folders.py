@@ -330,7 +330,7 @@ def test_labelme_shapes_lie_on_the_upright_image(tmp_path: Path) -> None:
 
 def test_labelme_shapes_of_another_size_are_refused(tmp_path: Path) -> None:
     turned_labelme(tmp_path / "from", *SIZE)
-    with pytest.raises(ValueError, match=r"0\.json labels an image of 6 x 8 .*upright, has 8 x 6"):
+    with pytest.raises(ValueError, match=r"0\.json labels .* \(6, 8\) .*upright, is \(8, 6\)"):
         convert(tmp_path / "from", tmp_path / "to")
 
 
