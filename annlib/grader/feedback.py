@@ -50,10 +50,7 @@ class Renderer(IPythonRenderer):
 
 
 def rendered(markdown: str, images: Mapping[str, str]) -> Markup:
-    """Markdown of a stranger as HTML: of their HTML nothing stays, nor an address that runs.
-
-    As plain text where it cannot be read.
-    """
+    """A stranger's Markdown as HTML, without their HTML and addresses that run; else plain text."""
     try:
         return Markup(MarkdownWithMath(renderer=Renderer(images)).render(markdown))
     except (RecursionError, ValueError):

@@ -97,13 +97,10 @@ def failed(answers: Sequence[Answer]) -> str:
 
 
 def numbers(answers: Sequence[Answer], count: int = 1) -> list[list[float]] | str:
-    """The outputs as lists of so many numbers, or the misconception.
-
-    The count comes first: an answer of a few MiB would become lists of many times its size.
-    """
+    """The outputs as lists of so many numbers, or the misconception."""
     if found := failed(answers):
         return found
-    outputs = [answer.output for answer in answers]
+    outputs = [answer.output for answer in answers]  # as lists they would take many times the bytes
     if any(output.numel() != count or output.is_complex() for output in outputs):
         return WRONG_SHAPE
     return [output.double().flatten().tolist() for output in outputs]
@@ -149,10 +146,7 @@ def values(
     tolerance: float = 1e-4,
     any_type: bool = False,
 ) -> Check:
-    """A check that compares all answers with a reference's, then with those of known mistakes.
-
-    reference, mistakes: as Call.by takes them; they return a tensor, or numbers
-    """
+    """Compares all answers with a reference's and known mistakes', which Call.by takes."""
 
     def made_by(function: Callable) -> list[Tensor]:
         found = (call.by(function) for call in calls)

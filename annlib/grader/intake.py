@@ -8,7 +8,6 @@ import base64
 import hashlib
 import io
 import json
-import lzma
 import os
 import re
 import stat
@@ -16,9 +15,10 @@ import struct
 import unicodedata
 import zipfile
 import zlib
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import islice
+from lzma import LZMAError
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
@@ -43,10 +43,7 @@ NO_SUBMISSION = re.compile(  # what systems leave in folders
 )
 # Letters of other alphabets that look like Latin ones.
 LOOK_ALIKE = str.maketrans("аеорсухіјѕһԁԛѡαονρυχι", "aeopcyxijshdqwaovpuxi")
-DAMAGED = (
-    *(zipfile.BadZipFile, RuntimeError, EOFError, OSError, IndexError),
-    *(zlib.error, lzma.LZMAError),
-)
+DAMAGED = (zipfile.BadZipFile, RuntimeError, EOFError, OSError, IndexError, zlib.error, LZMAError)
 Readers = dict[PurePath, Callable[[], bytes]]
 
 
@@ -289,6 +286,10 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in text)[:200]
 
 
+def look_of(name: str) -> str:
+    return unicodedata.normalize("NFKC", name).casefold().translate(LOOK_ALIKE)
+
+
 def collect(folder: Path, assignment: Assignment) -> list[Submission]:
     """Every submission in the folder, by student; raises ValueError if there is none."""
     entries: dict[str, list[Path]] = {}
@@ -300,23 +301,16 @@ def collect(folder: Path, assignment: Assignment) -> list[Submission]:
     found = [submission(folder, student, paths, assignment) for student, paths in entries.items()]
     same: dict[str, list[str]] = {}
     for one in found:
-        plain = unicodedata.normalize("NFKC", one.student).casefold().translate(LOOK_ALIKE)
-        same.setdefault(plain, []).append(one.student)
-    for names in same.values():
-        if len(names) > 1:
+        same.setdefault(look_of(one.student), []).append(one.student)
+    for number, one in enumerate(found):
+        if len(names := same[look_of(one.student)]) > 1:
             warning = f"names that look the same: {', '.join(map(ascii, names))}"
-            found = [
-                one._replace(note=f"{one.note} {warning}".strip()) if one.student in names else one
-                for one in found
-            ]
+            found[number] = one._replace(note=f"{one.note} {warning}".strip())
     return sorted(found, key=lambda one: one.student)
 
 
 def student_of(path: Path) -> str:
-    """The student's name: composed the same way whatever system wrote it, and fit to be shown.
-
-    Of a file, the name without its suffix; other dots are the student's.
-    """
+    """The student's name, fit to be shown: of a file without its suffix, but with other dots."""
     known = path.suffix.lower() in (*KINDS, ".zip") and not path.is_dir()
     name = path.stem if known else path.name
     return printable(unicodedata.normalize("NFC", name).strip())[:100]
@@ -341,12 +335,18 @@ def submission(folder: Path, student: str, paths: list[Path], assignment: Assign
         chosen, note = chosen_of(held, assignment)
         file = chosen if isinstance(chosen, Path) else path
         if file.is_file() and file.stat().st_nlink > 1:
-            note = f"{note} The file is a hard link: it is elsewhere on this disk, too.".strip()
+            note += " The file is a hard link: it is elsewhere on this disk, too."
         data, files = held[chosen](), beside(held, assignment.files)
         cells, answers = parsed(data, chosen.name, assignment)
         digest = hashlib.sha256(data + json.dumps(files, sort_keys=True).encode()).hexdigest()
         whole = cells_of(data, chosen.name)
-        note = " ".join(filter(None, (note, *doubts(whole, cells, answers, assignment))))
+        titles = (c.source for c in whole if c.kind == "markdown" and c.source.startswith("# "))
+        title = printable(next(titles, assignment.name).partition("\n")[0].removeprefix("# "))
+        if not defined(cells, assignment) and assignment.name not in title:
+            note += f" No task of {assignment.name} is in it, and its title is {title}."
+        if missing := ", ".join(q.name for q in assignment.questions if q.name not in answers):
+            note += f" No answer cell found for {missing}: look into the notebook."
+        note = note.strip()
         images = images_in(whole, answers)
         return Submission(student, names, cells, answers, "", digest, files, note, images)
     except Unreadable as error:
@@ -361,18 +361,6 @@ def defined(code: Iterable[str], assignment: Assignment) -> set[str]:
     """The tasks that code defines."""
     names = {name for cell in code for both in DEFINED.findall(cell) for name in both}
     return names & {task.name for task in assignment.tasks}
-
-
-def doubts(
-    cells: Sequence[Cell], code: Sequence[str], answers: Collection[str], assignment: Assignment
-) -> Iterator[str]:
-    """Sentences on work that may be another assignment's, and on answers that were not found."""
-    titles = (cell.source.partition("\n")[0] for cell in cells if cell.source.startswith("# "))
-    title = next(titles, assignment.name)
-    if not defined(code, assignment) and assignment.name not in title:
-        yield f"No task of {assignment.name} is in it, and its title is {printable(title[2:])}."
-    if missing := ", ".join(q.name for q in assignment.questions if q.name not in answers):
-        yield f"No answer cell found for {missing}: look into the notebook."
 
 
 def chosen_of(held: Readers, assignment: Assignment) -> tuple[PurePath, str]:
@@ -408,10 +396,7 @@ def chosen_of(held: Readers, assignment: Assignment) -> tuple[PurePath, str]:
 
 
 def beside(held: Readers, names: Sequence[str]) -> Files:
-    """The text of the files that belong to an assignment, by the names that it gives them.
-
-    A file of that kind under another name is taken if it is the only one: `a3_table (1).csv`.
-    """
+    """The text of an assignment's files by name; of another name if alone: `a3_table (1).csv`."""
     found = {}
     for name in names:
         same_kind = [path for path in held if path.suffix.lower() == Path(name).suffix]

@@ -218,10 +218,7 @@ def requests(assignment: Assignment, tasks: Drawn) -> list[Message]:
 def marks(
     assignment: Assignment, tasks: Drawn, found: Mapping[int, Message], twice: bool = False
 ) -> tuple[list[Mark], bool]:
-    """One mark a check, and whether one is for an earlier definition, where these were asked, too.
-
-    found: the worker's messages by the number of the question
-    """
+    """One mark a check, and whether one is for an earlier definition.  found: by question"""
     explanations = EXPLANATIONS | assignment.misconceptions
     calls = [calls_of(sets) for _, sets in tasks]
     num_put = sum(not call.own for some in calls for call in some)
@@ -274,10 +271,7 @@ def marks_of(
     passes: bool | None,
     explanations: Mapping[str, str],
 ) -> list[Mark]:
-    """One mark a check; the answers come in the order in which the calls were put.
-
-    passes: whether the public check does, None where it was not run
-    """
+    """One mark a check.  answers: in the order of the calls. passes: the public check, if it ran"""
     found = [[judged(check, answers) for check in checks] for checks in sets]
     slips = [next(filter(None, one), "") for one in zip(*found, strict=True)]
     marks = []

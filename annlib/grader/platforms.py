@@ -17,10 +17,7 @@ CANVAS = ("Student", "ID", "SIS User ID", "SIS Login ID", "Section")
 
 
 def moodle_csv(assignment: Assignment, totals: Mapping[str, Total], book: Gradebook) -> str:
-    """The grading worksheet with sums; those that are not whole yet stay as they were.
-
-    Where the roster is a worksheet of Moodle's, all its columns come back.
-    """
+    """The grading worksheet with the sums that are whole, in the columns that the roster has."""
     students = [*book.roster.values()]
     head = next((one for one in (students[0].row if students else ()) if plain(one) in GRADE), None)
 
@@ -37,10 +34,7 @@ def moodle_csv(assignment: Assignment, totals: Mapping[str, Total], book: Gradeb
 
 
 def canvas_csv(assignment: Assignment, totals: Mapping[str, Total], book: Gradebook) -> str:
-    """What Canvas' gradebook imports; a sum that is not whole yet is left empty.
-
-    The column is called as in the gradebook that was the roster, by which Canvas finds it.
-    """
+    """What Canvas' gradebook imports: the sums that are whole, in a column of the roster's name."""
     students = [*book.roster.values()]
     known = [head for head in students[0].row if head.startswith(f"{assignment.name} (")]
     rows = [[*CANVAS, *(known[:1] or [assignment.name])]]
@@ -53,10 +47,7 @@ def canvas_csv(assignment: Assignment, totals: Mapping[str, Total], book: Gradeb
 
 
 def feedback_zip(pages: Mapping[str, str], book: Gradebook) -> bytes:
-    """Pages by student, in folders from whose names Moodle knows the student.
-
-    Moodle splits the name of a folder at underscores, so a name may not have one.
-    """
+    """Pages by student, in folders named as Moodle wants: it splits names at underscores."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         for student in book.roster.keys() & pages.keys():

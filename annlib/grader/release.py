@@ -91,10 +91,7 @@ FLAGS = dict(answer=(True, False, False), check=(False, True, True), open=(True,
 
 
 def cell_metadata(cell: Cell, points: dict[str, float]) -> dict | None:
-    """nbgrader's own metadata, schema 3; None for cells that it leaves alone.
-
-    points: of each exercise, by the name in its tags
-    """
+    """nbgrader's metadata, schema 3; None for others.  points: by an exercise's name"""
     if not cell.tags:
         return None
     role = next((role for role in FLAGS if cell.role(role)), None)
@@ -148,10 +145,7 @@ def export(root: Path, assignment: Assignment, out: Path) -> Path:
 
 
 def load_own(folder: Path, others: Sequence[str]) -> Assignment:
-    """The ASSIGNMENT of its assignment.py, which is executed; raises ValueError.
-
-    others: names of annlib's own, for the message
-    """
+    """The ASSIGNMENT of its assignment.py, which is executed; ValueError.  others: annlib's own"""
     path = folder / FILE
     if not path.is_file():
         raise ValueError(

@@ -34,10 +34,7 @@ def number(points: float | None) -> str:
 def grades_csv(
     assignment: Assignment, results: Sequence[Result], totals: Mapping[str, Total], book: Gradebook
 ) -> str:
-    """One line a student, with name and group where there is a roster; those missing at the end.
-
-    Tasks have the points that count; a sum is given once all of a student's answers are read.
-    """
+    """One line a student: the points that count, and the sum once all answers are read."""
     out_of = sum(task.points for task in assignment.tasks)
     heads = ["student", *(["name", "group"] if book.roster else [])]
     heads += [f"graded by tests (of {out_of:g})", "days late", "after lateness"]

@@ -114,10 +114,7 @@ def code_of(key: str, student: str) -> str:
 
 
 def finder(students: Collection[str], roster: Roster, key: str = "") -> Find:
-    """The student that a cell means: as in grades.csv, by code, id, name or number.
-
-    What two students are called finds neither.
-    """
+    """The one student that a cell means: as in grades.csv, by code, id, name or number."""
     everybody = sorted({*students, *roster})
     names = {one: roster[one].name if one in roster else one for one in everybody}
     numbers = {one: roster[one].number if one in roster else "" for one in everybody}
@@ -220,10 +217,7 @@ def read_days(path: Path, find: Find) -> tuple[dict[str, float], list[str]]:
 def read_tasks(
     path: Path, find: Find, assignment: Assignment
 ) -> tuple[str, dict[tuple[str, str], Line]]:
-    """The separator, and the line of each (student, task); nothing if there is no such file.
-
-    Raises ValueError for a line that would count for somebody else, or for nobody.
-    """
+    """The separator, and the line of each (student, task), if there is a file; ValueError."""
     mark, lines = read_table(path) if path.exists() else (",", [])
     tasks = [part.name for part in (*assignment.tasks, *assignment.questions)]
     found: dict[tuple[str, str], Line] = {}

@@ -100,10 +100,7 @@ def scope() -> tuple[str, ...]:
 
 
 def control_group(limits: Limits) -> tuple[str, ...]:
-    """Has systemd bound a worker's memory and tasks as a whole; nothing where it does not run.
-
-    This counts the kernel's memory, too, such as that for files in the home.
-    """
+    """Has systemd, if it runs, bound a worker's tasks and memory, files in the home included."""
     memory = int((limits.memory_gib + TORCH_GIB) * 2**30)
     bounds = (f"MemoryMax={memory}", "MemorySwapMax=0", f"TasksMax={limits.threads + 8}")
     return (*scope(), *(f"--property={bound}" for bound in bounds), "--") if scope() else ()
@@ -154,10 +151,7 @@ def bubblewrap(stage: Path, user: int | None = None) -> tuple[str, ...]:
 
 
 def why_not(user: int | None = None) -> str:
-    """Why submissions cannot be isolated here, in a sentence; empty if they can.
-
-    user: of the workers, which root has to give
-    """
+    """Why submissions cannot be isolated here; empty if they can.  user: that root has to give"""
     if not shutil.which("bwrap"):
         return "bubblewrap (bwrap) is not installed; apt install bubblewrap."
     if started_by_root() and user is None:

@@ -6,8 +6,6 @@ with the questions for them; to stdout go a message that it is ready, one on the
 question, and a last one.
 """
 
-import __future__
-
 import ast
 import asyncio
 import inspect
@@ -17,6 +15,7 @@ import signal
 import sys
 import time
 import types
+from codeop import Compile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -32,6 +31,7 @@ LONGEST_MESSAGE, MOST_FAILURES = 300, 10
 CELL_MAGICS = ("time", "timeit", "capture", "prun")  # those around Python
 OPTIONS = re.compile(r"(-[nrptcqo]\d*( \d+)? +)*")  # of %timeit
 MOST_PASSES = 5
+Names, Loop, Send = dict[str, object], asyncio.AbstractEventLoop, Callable[[Message], None]
 PASSED_OVER = (ast.Import, ast.ImportFrom, ast.Expr)  # the rest of a cell runs without
 
 
@@ -45,11 +45,8 @@ class OutOfTime(BaseException):
 
 @contextmanager
 def at_most(seconds: float):
-    """Stops what runs inside after so many seconds of the processor, or three times by the clock.
-
-    The alarm repeats, for code that catches everything in a loop.
-    """
-    signal.setitimer(signal.ITIMER_PROF, seconds, 1)
+    """Stops what runs inside after so many seconds of the processor, or thrice by the clock."""
+    signal.setitimer(signal.ITIMER_PROF, seconds, 1)  # again, for code that catches all in a loop
     signal.setitimer(signal.ITIMER_REAL, 3 * seconds, 1)
     try:
         yield
@@ -78,8 +75,9 @@ class Shell:
     names: that the cells define. loop: for `await`
     """
 
-    def __init__(self, names: dict[str, object], loop: asyncio.AbstractEventLoop):
-        self.names, self.loop, self.flags = names, loop, ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+    def __init__(self, names: Names, loop: Loop):
+        self.names, self.loop, self.compile = names, loop, Compile()  # remembers __future__ imports
+        self.compile.flags |= ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
         names["display"] = self.display
 
     def run_cell(self, source: str) -> object:
@@ -89,13 +87,10 @@ class Shell:
         """
         first, value = None, None
         for statement in ast.parse(TransformerManager().transform_cell(source)).body:
-            if isinstance(statement, ast.ImportFrom) and statement.module == "__future__":
-                for alias in statement.names:  # holds for all that comes after it
-                    self.flags |= getattr(__future__, alias.name).compiler_flag
             mode, tree = "exec", ast.Module([statement], [])
             if isinstance(statement, ast.Expr):
                 mode, tree = "eval", ast.Expression(statement.value)
-            code = compile(tree, "<cell>", mode, self.flags)
+            code = self.compile(tree, "<cell>", mode)
             self.names["get_ipython"] = lambda: self  # whatever the cell has imported
             try:
                 value = eval(code, self.names)
@@ -124,12 +119,7 @@ class Shell:
 
 
 def run_cells(
-    prelude: str,
-    cells: list[str],
-    names: dict[str, object],
-    limits: Limits,
-    loop: asyncio.AbstractEventLoop,
-    first: dict[str, object],
+    prelude: str, cells: list[str], names: Names, limits: Limits, loop: Loop, first: Names
 ) -> list[dict[str, object]]:
     """Runs them in order, in `names`; returns what failed, [{"cell": 3, "type": ..., ...}].
 
@@ -220,9 +210,7 @@ def answer(call: dict, arrays: dict[str, np.ndarray], names: dict, most_bytes: i
     return Message({}, found)
 
 
-def put_questions(
-    request: Message, limits: Limits, names: dict, send: Callable[[Message], None]
-) -> None:
+def put_questions(request: Message, limits: Limits, names: Names, send: Send) -> None:
     """Answers the calls by `names`, or by the request's own code, which sees these names."""
     if request.facts["own"]:
         names = {"names": names}
@@ -244,11 +232,7 @@ def changed(asked: list[str], first: dict, last: dict) -> dict[str, object]:
 
 
 def put_all(
-    messages: Iterator[Message],
-    limits: Limits,
-    names: dict,
-    earlier: dict,
-    send: Callable[[Message], None],
+    messages: Iterator[Message], limits: Limits, names: Names, earlier: Names, send: Send
 ) -> None:
     """Puts the questions, then once more to earlier definitions, if any; then those of own code."""
     request = next(messages)

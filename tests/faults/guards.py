@@ -298,15 +298,15 @@ GUARDS = [
     Guard(
         "answer in several cells",
         "grader/intake.py:open_answers",
-        'before, text = found.get(question, ""), cell.source.strip()',
-        'before, text = "", cell.source.strip()',
+        "found.setdefault(question, []).append(text)",
+        "found[question] = [text]",
         f"{CASES}::test_an_open_answer_in_two_cells_reaches_the_reader_whole",
     ),
     Guard(
         "cell that only Jupyter runs",
         "grader/worker.py:run_cell",
-        "names, loop, ast.PyCF_ALLOW_TOP_LEVEL_AWAIT",
-        "names, loop, 0",
+        "self.compile.flags |= ast.PyCF_ALLOW_TOP_LEVEL_AWAIT",
+        "self.compile.flags |= 0",
         f"{CASES}::test_an_indented_cell_and_await_at_top_level_run_as_in_jupyter",
     ),
     Guard(
