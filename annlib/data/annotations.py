@@ -16,7 +16,7 @@ from annlib.config import IGNORE_INDEX
 from annlib.data import classes
 from annlib.data.classes import DatasetSpec, spec_with
 from annlib.data.folders import SUFFIXES, unread
-from annlib.data.io import open_labels, open_upright, read_lines
+from annlib.data.io import open_labels, read_image, read_lines
 from annlib.files import need, read_json
 
 SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val"}
@@ -29,7 +29,7 @@ IMAGE_WORDS = {"image", "images", "img", "imgs", "jpegimages", "leftimg", "rgb",
 LIST_WORDS = {"list", "files", "names", "images", "set", "split", *SPLITS}
 LISTS = (".txt", ".csv", ".lst")
 LABEL_ENDING = re.compile(r"[_-](L|(?i:mask|labels?|gt|seg|gtFine_label(Train)?Ids))$")
-NOT_CLASSES = re.compile(r"SegmentationObject|gtFine_(color|instance\w*)", re.IGNORECASE)
+LEFT_OUT = re.compile(r"(^|/)\.|SegmentationObject|gtFine_(color|instance\w*)", re.IGNORECASE)
 COLOUR = 1 << 24  # a code is a value of 0..65535, or a colour: COLOUR + 0xRRGGBB
 TRANSPARENT = COLOUR - 1  # or this
 BACKGROUND, IGNORED = "background", "__ignore__"  # the second is LabelMe's
@@ -85,8 +85,7 @@ def recognise(root: Path, palette: tuple = ()) -> Recognised | None:
     palette: colours of classes, for palette images whose indices are in another order
     """
     found = sorted(p.relative_to(root) for p in root.rglob("*") if p.is_file())
-    files = [p for p in found if not any(part.startswith(".") for part in p.parts)]
-    files = [path for path in files if not NOT_CLASSES.search(path.as_posix())]
+    files = [path for path in found if not LEFT_OUT.search(path.as_posix())]
     coco, labelme = [], []
     for path in files:
         if path.suffix == ".json":
@@ -287,7 +286,7 @@ def from_labelme(root: Path, documents: list[tuple[Path, dict]]) -> Recognised:
 
 
 def draw_labelme(path: Path, content: dict, image: Path, spec: DatasetSpec) -> np.ndarray:
-    width, height = open_upright(image).size
+    height, width = read_image(image).shape[1:]
     said = content.get("imageHeight") or height, content.get("imageWidth") or width
     if said != (height, width):
         sizes = f"{said} (height, width), but {image}, upright, is {(height, width)}"

@@ -89,8 +89,7 @@ def folder_spec(root: Path, name: str = "classes.txt") -> DatasetSpec:
     path = root / name
     if not path.is_file():
         raise FileNotFoundError(
-            f"There is no {path}. It names the classes, index 0 first, one line each: "
-            "`name` or `name red green blue`."
+            f"There is no {path}. It lists the classes, 0 first: `name` or `name red green blue`."
         )
     lines, ignored, values = class_lines(path)
     matches = [INDEX_FIRST.fullmatch(line) for _, line in lines]

@@ -85,8 +85,7 @@ def check_values(values: Tensor, spec: DatasetSpec, path: Path) -> None:
     if spec.layout == "folder":  # a few small values lie in the range of every benchmark
         fitting = [n for n in fitting if 3 * len(present) >= BUILT_IN[n].num_classes]
     cause = (
-        f"All values of this file are known in {' and '.join(fitting)}: are these the labels "
-        "of another data set?"
+        f"All values are known in {' and '.join(fitting)}: the labels of another data set?"
         if fitting
         else "Values like these come from colours saved as grey, or from labels that were resized "
         "smoothly or saved as JPEG. Labels are indices: make them again, resized to the nearest."
@@ -95,10 +94,8 @@ def check_values(values: Tensor, spec: DatasetSpec, path: Path) -> None:
     if own and unknown == [spec.num_classes] and 0 not in present:
         cause = "Do the labels begin at 1? `annlib data convert FROM TO --shift -1` corrects that."
     elif own and len(unknown) == 1:
-        cause = (
-            f"If {unknown[0]} means that a pixel is not labelled, add the line `ignore "
-            f"{unknown[0]}` to classes.txt. {cause}"
-        )
+        ignore = f"add the line `ignore {unknown[0]}` to classes.txt"
+        cause = f"If {unknown[0]} means that a pixel is not labelled, {ignore}. {cause}"
     listed = ", ".join(map(str, unknown[:5])) + (", ..." if len(unknown) > 5 else "")
     raise ValueError(
         f"{path} holds the label {listed}, but {spec.name} has {spec.num_classes} classes: its "
@@ -179,10 +176,9 @@ def open_data(config: DataConfig, root: Path | None, classes: str | None = None)
         root, spec = Path(root), spec_of(config.dataset, Path(root), classes)
         if spec.layout == "folder" and is_one_part(root, "train"):
             raise FileNotFoundError(
-                f"{root} holds images/ and labels/ itself, but training needs two splits: "
-                f"{root}/train to learn from and {root}/val to be scored on. `annlib data convert "
-                f"{root} NEW_FOLDER` divides it. (Scenes: `annlib data scenes` once for each "
-                "split, with different --first-seed.)"
+                f"{root} holds images/ and labels/, but training needs two splits: {root}/train and"
+                f" {root}/val (`annlib data convert {root} NEW_FOLDER` divides it; for scenes, "
+                "`annlib data scenes` once for each, with different --first-seed)."
             )
         train = SegmentationFolder(root, spec, "train", transform)
         if spec.layout == "folder":  # benchmarks are 8 GB and more, decoded

@@ -197,8 +197,7 @@ def find_voc_pairs(root: Path, spec: DatasetSpec, split: str) -> Pairs:
             raise FileNotFoundError(
                 f"{home} is VOC 2012 without its augmented training list: no "
                 f"{' or '.join(AUGMENTED)} in {LISTS}, and no {SBD_PLACES[0]} beside VOCdevkit. "
-                "Training needs both (10,582 images, VOC alone has 1,464): annlib data prepare "
-                "voc12aug ROOT gets them."
+                "VOC alone has 1,464 of 10,582 images: annlib data prepare voc12aug ROOT gets all."
             )
         added = read_names(listed) if listed else sbd_names(sbd, without={*own, *val})
         leaked = [name for name in dict.fromkeys(own + added) if name in {*val}]

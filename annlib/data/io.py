@@ -24,14 +24,15 @@ def read_image(path: Path, content: bytes | None = None) -> Tensor:
     Grey becomes three equal channels, 16 bits are scaled to 8, transparency is laid on white, and a
     camera's orientation (EXIF) is applied. Raises ValueError for a file that cannot be decoded.
     """
-    image = open_upright(path, content)
+    image = open_whole(path, content)
+    with suppress(SyntaxError):  # an orientation that cannot be read is none
+        ImageOps.exif_transpose(image, in_place=True)
     if image.mode.startswith("I") or image.mode == "F":
         low, high = (pixels := np.asarray(image)).min(), pixels.max()
         if pixels.dtype.kind == "f" or low < 0 or high > 65535 or 0 < high < 4096:
             raise ValueError(
-                f"{path} holds {pixels.dtype} values from {low} to {high}: neither 8-bit nor full "
-                "16-bit pixels, so its white is unknown. Scale them to 0..255 and save an 8-bit "
-                "PNG or JPEG."
+                f"{path} holds {pixels.dtype} values from {low} to {high}: neither 8 nor full 16 "
+                "bits, so its white is unknown. Scale them to 0..255 and save an 8-bit PNG or JPEG."
             )
         image = Image.fromarray((pixels.astype(np.float64) / 257 + 0.5).astype(np.uint8))
     if image.has_transparency_data:
@@ -117,14 +118,6 @@ def open_labels(path: Path) -> tuple[Image.Image, np.ndarray]:
     return image, values
 
 
-def open_upright(path: Path, content: bytes | None = None) -> Image.Image:
-    """The same, turned as a camera's orientation (EXIF) says."""
-    image = open_whole(path, content)
-    with suppress(SyntaxError):  # an orientation that cannot be read is none
-        ImageOps.exif_transpose(image, in_place=True)
-    return image
-
-
 def open_whole(path: Path, content: bytes | None = None) -> Image.Image:
     """Opens and decodes an image to the last byte."""
     try:
@@ -159,8 +152,7 @@ def read_sbd(path: Path) -> Tensor:
         raise FileNotFoundError(f"There is no file {path}.") from error
     except Exception as error:  # scipy's errors for damaged files have no common name
         raise ValueError(
-            f"{path} cannot be read as labels of SBD ({error}). It may be cut off or of another "
-            "kind: unpack benchmark.tgz again."
+            f"{path} cannot be read as labels of SBD ({error}): unpack benchmark.tgz again."
         ) from error
 
 
@@ -179,8 +171,7 @@ def read_text(path: Path) -> str:
         place, reason = error.start, error.reason
     line = content.count(b"\n", 0, place) + 1
     raise ValueError(
-        f"{path}, line {line}, byte {place}: {reason} (0x{content[place]:02x}). It is not UTF-8: "
-        "save it as UTF-8."
+        f"{path}, line {line}, byte {place}: {reason} (0x{content[place]:02x}): save it as UTF-8."
     )
 
 

@@ -109,8 +109,7 @@ def unpacking(archive: Path, root: Path) -> Iterator[Path]:
         reason = str(error).partition("\n")[0].rstrip(":")  # tarfile lists all that it has tried
         raise ValueError(
             f"{archive} cannot be unpacked ({reason}).{what_came_instead(first_bytes(archive))} It "
-            "may be cut off or another file: delete it, download it again, and run the same "
-            "command."
+            "may be cut off or another file: delete it, download it again, and repeat this command."
         ) from error
     except OSError as error:
         raise OSError(
@@ -206,8 +205,7 @@ def prepare_camvid(root: Path, source: Path | None = None) -> None:
     if changed := changed_files(root, kept):
         raise ValueError(
             f"{root} holds another data set, or a changed copy of CamVid; not as published: "
-            f"{listed(changed)}. Name a new folder, or delete the folder of these files (train, "
-            "val or test) and repeat the command."
+            f"{listed(changed)}. Name a new folder, or delete the split folder of these files."
         )
     if wanted and source is None:
         download(CAMVID_URL, archive, None)
@@ -236,8 +234,7 @@ def write_verified(files: Iterable[File], wanted: dict[str, str], target: Path, 
         raise ValueError(
             f"{of} is not the published CamVid. Of {len(wanted)} files, {len(changed)} have "
             f"another content ({listed(changed)}) and {len(absent)} are missing "
-            f"({listed(absent)}). Nothing was written. Delete {of} and fetch it again, or leave "
-            "out --from: then CamVid is downloaded."
+            f"({listed(absent)}). Nothing was written. Delete {of}, and let it be downloaded."
         )
 
 
