@@ -93,10 +93,8 @@ def recognise(root: Path, palette: tuple = ()) -> Recognised | None:
             keys = content.keys() if isinstance(content, dict) else set()
             coco += [(path, content)] if {"images", "annotations", "categories"} <= keys else []
             labelme += [(path, content)] if {"shapes", "imagePath"} <= keys else []
-    if coco:
-        found = from_coco(root, files, coco)
-    else:
-        found = from_labelme(root, labelme) if labelme else from_masks(root, files, palette)
+    found = from_coco(root, files, coco) if coco else None
+    found = found or (from_labelme(root, labelme) if labelme else from_masks(root, files, palette))
     if found:
         found.left_out[:0] = unread(files, root)
     return found

@@ -112,8 +112,7 @@ def check_split(
         results = progress(pool.map(inspect, indices), desc=split, total=len(indices))
         for index, found in zip(indices, results, strict=True):
             if isinstance(found, str):
-                same = similar.setdefault(found.replace(str(labels[index]), ""), [])
-                same.append(found)
+                similar.setdefault(found.replace(str(labels[index]), ""), []).append(found)
                 continue
             counts, size, digest = found
             pixels += counts

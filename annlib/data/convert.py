@@ -145,14 +145,12 @@ def convert(
     names = {(sample.split, sample.key[-1]) for sample in found.samples}
     depth = 1 if len(names) == len(found.samples) else 0
     with all_or_nothing(target) as folder:
-        written = set()
         for sample in found.samples:
             name = "_".join(sample.key[-depth:])
-            if (sample.split, name) in written:
-                raise ValueError(f"Two images would be {sample.split}/{name}: rename one.")
-            written.add((sample.split, name))
             image = folder / sample.split / "images" / f"{name}{sample.image.suffix}"
             label = folder / sample.split / "labels" / f"{name}.png"
+            if label.exists():
+                raise ValueError(f"Two images would be {sample.split}/{name}: rename one.")
             for path in (image, label):
                 path.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(sample.image, image)
