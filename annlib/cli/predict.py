@@ -231,6 +231,8 @@ class Predict(TestOptions):
 
     def find_all(self) -> tuple[list[Path], list[str]]:
         """All files, each once, and what is wrong with folders and patterns among several."""
+        from annlib.data.folders import unread, visible
+
         found, failed, names = {}, [], list(self.images)
         if names == ["-"]:
             names = list(filter(None, sys.stdin.read().splitlines()))
@@ -239,6 +241,8 @@ class Predict(TestOptions):
         for given in names:
             try:
                 found |= {path.absolute(): path for path in find_files(given)}
+                if Path(given).is_dir():
+                    failed += unread(visible(Path(given).iterdir()), Path(given))
             except (ValueError, OSError) as error:
                 if len(names) == 1:
                     raise

@@ -64,6 +64,15 @@ def test_a_list_on_standard_input_names_the_files(annlib, monkeypatch: pytest.Mo
         annlib("predict", "-")
 
 
+def test_images_of_a_folder_that_cannot_be_read_are_counted(annlib) -> None:
+    photo("day/a.png")
+    for name in ("b.heic", "c.HEIC", "notes.txt", ".hidden.heic"):
+        Path("day", name).touch()
+    with pytest.raises(SystemExit, match=r"1 could not be segmented:\n.*2 \.heic in day cannot"):
+        annlib("predict", "day")
+    assert written() == {"a.labels.png"}
+
+
 def test_without_weights_a_photo_gets_the_classes_of_a_street(annlib) -> None:
     photo("a.png")
     printed = annlib("predict", "a.png")

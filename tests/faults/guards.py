@@ -108,14 +108,14 @@ GUARDS = [
     ),
     Guard(
         "labels in a lossy format",
-        "data/io.py:read_label_file",
+        "data/io.py:open_labels",
         "if image.format in LOSSY or ",
         f"{NEVER}image.format in LOSSY) or ",
         f"{CASES}::test_label_files_in_a_lossy_format_are_refused_by_their_content",
     ),
     Guard(
         "labels of few bits",
-        "data/io.py:read_label_file",
+        "data/io.py:open_labels",
         "values //= 255 // (2**bits - 1)",
         "pass",
         f"{CASES}::test_labels_of_few_bits_are_the_values_in_the_file",
