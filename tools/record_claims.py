@@ -1,6 +1,6 @@
 """Keeps what executed lessons measured in data/results/lessons: quick runs are compared with it.
 
-annlib lessons run 06 --mode learn && python -m tools.record_claims 06
+Example: python -m tools.record_claims 06, after annlib lessons run 06 --mode learn
 """
 
 import argparse
