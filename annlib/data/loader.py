@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from annlib.data.transforms import Pair, Transform
 from annlib.seeds import seed_for, seeded
 
+CUT = (errno.ECONNRESET, errno.ECONNREFUSED, errno.ENOENT, errno.EPIPE)
 Share = tuple[int, int]  # of every batch: the rank of a process, and how many train together
 
 
@@ -94,8 +95,13 @@ def worker_errors() -> Iterator[None]:
     """Inside, the death of a data worker becomes an OSError that says what may have killed it."""
     try:
         yield
-    except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
+    except (RuntimeError, EOFError, OSError) as error:
+        # One that dies while it hands over a batch cuts a connection, which names no file.
+        died = isinstance(error, EOFError) or "DataLoader worker" in str(error)
+        if isinstance(error, OSError):
+            died = error.errno in CUT and error.strerror == os.strerror(error.errno)
+            died = died and error.filename is None
+        if not died:
             raise
         text = (
             "A data worker was killed, most often because the machine's memory is used up: use "

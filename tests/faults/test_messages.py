@@ -1,6 +1,8 @@
 """Errors whose message is annlib's own and names the true cause."""
 
+import errno
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from annlib.config import TrainConfig
 from annlib.course.lesson import open_job
 from annlib.course.running import release
 from annlib.data.io import open_whole
+from annlib.data.loader import worker_errors
 from annlib.engine.optimization import make_optimizer, train
 from annlib.model.build import build_model
 from annlib.model.checkpoint import load
@@ -125,3 +128,30 @@ def test_a_job_gets_values_of_the_types_of_its_defaults(monkeypatch) -> None:
     open_job()
     values = Shell.user_ns["scales"], Shell.user_ns["seed"]
     assert values == ("6", 3) and type(values[1]) is int
+
+
+CUT_OFF = [
+    EOFError(),
+    ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET)),
+    FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)),
+    RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed."),
+]
+OTHERS = [
+    FileNotFoundError("There is no file a.png."),
+    FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), "a.png"),
+    OSError(errno.ENOENT, "Could not write run/last.safetensors"),
+    RuntimeError("shape mismatch"),
+]
+
+
+@pytest.mark.parametrize("error", CUT_OFF, ids=repr)
+def test_a_connection_that_the_death_of_a_worker_cuts_is_told_as_that(error: Exception) -> None:
+    with pytest.raises(OSError, match="A data worker was killed"), worker_errors():
+        raise error
+
+
+@pytest.mark.parametrize("error", OTHERS, ids=repr)
+def test_an_error_of_a_file_is_not_taken_for_the_death_of_a_worker(error: Exception) -> None:
+    with pytest.raises(type(error)) as caught, worker_errors():
+        raise error
+    assert caught.value is error
