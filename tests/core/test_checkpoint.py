@@ -304,3 +304,8 @@ def test_new_checkpoint_replaces_the_old(saved: Path) -> None:
     checkpoint = load(saved)
     assert checkpoint.step == 2
     assert all(torch.equal(checkpoint.model[k], v) for k, v in model.state_dict().items())
+
+
+def test_a_folder_in_place_of_a_checkpoint_is_told_with_the_file_to_name(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="It is a folder: name .*/last.safetensors"):
+        load(tmp_path)

@@ -177,9 +177,9 @@ def test_a_picture_or_label_that_was_changed_is_scored_again(
     again = Evaluation(segmenter, pictures(folder), out)
     assert again.num_done == 4
     assert [score.index for score in again.steps()] == [3]
-    anew = Evaluation(segmenter, pictures(folder))
-    steps(anew, 5)
-    assert again.finish().miou == anew.finish().miou
+    second = Evaluation(segmenter, pictures(folder))
+    steps(second, 5)
+    assert again.finish().miou == second.finish().miou
 
 
 def test_same_pictures_may_have_moved(segmenter, data, tmp_path: Path) -> None:

@@ -188,7 +188,7 @@ GUARDS = [
         "data/loader.py:worker_errors",
         "if not died:",
         "if True:",
-        f"{KILLS}::test_run_whose_data_worker_is_killed_says_how_to_go_on_and_equals_the_others[20]",
+        f"{MESSAGES}::test_a_connection_that_the_death_of_a_worker_cuts_is_told_as_that",
     ),
     Guard(
         "data workers without file descriptors",
