@@ -10,6 +10,7 @@ import tempfile
 import time
 import traceback
 import warnings
+import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -21,6 +22,11 @@ from annlib import __main__
 Call = Callable[[], object]
 
 
+def delete(paths: list[Path]) -> None:
+    for path in paths:
+        path.unlink(missing_ok=True)
+
+
 class Child:
     """A forked process that makes a call, in a group of its own."""
 
@@ -28,6 +34,7 @@ class Child:
         sys.stdout.flush()
         files = [tempfile.mkstemp() for _ in range(2)]
         self.logs = [Path(name) for _, name in files]  # what it prints, and its errors
+        weakref.finalize(self, delete, self.logs)
         self.started, self.pid = time.perf_counter(), os.fork()
         if self.pid == 0:
             code = 1
