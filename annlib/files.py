@@ -53,6 +53,10 @@ def what_came_instead(start: bytes) -> str:
         return " It is a web page, such as of a login or an error: download the file itself."
     if start.startswith(b"PK") and b".xml" in start:
         return " It is a workbook (.xlsx): save it as CSV."
+    if start.startswith(b"PK") and b".npy" in start:
+        return " It holds numpy arrays (.npz)."
+    if start.startswith(b"\x89HDF"):
+        return " It is an HDF5 file (.h5), such as of Keras."
     return ""
 
 

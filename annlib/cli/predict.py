@@ -40,9 +40,10 @@ def find_files(given: str) -> list[Path]:
     found = path.iterdir() if path.is_dir() else map(Path, glob.glob(given, recursive=True))
     found = [one for one in sorted(found) if one.suffix.lower() in known and one.name[0] != "."]
     if not (found := [one for one in found if not one.name.endswith(RESULTS)]):
+        holds = f", which holds {folders.contents(path)}" if path.is_dir() else ""
         raise ValueError(
-            f"There is no image or video ({', '.join(known)}) in {given}. Folders inside a folder "
-            "need a pattern in quotes, such as 'day1/**/*.jpg'."
+            f"There is no image or video ({', '.join(known)}) in {given}{holds}. Folders inside a "
+            "folder need a pattern in quotes, such as 'day1/**/*.jpg'."
         )
     return found
 

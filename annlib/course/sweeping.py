@@ -6,6 +6,7 @@ import os
 import re
 import signal
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import product
 from math import isfinite
 from pathlib import Path
@@ -174,7 +175,9 @@ def outcome_of(folder: Path, combination: Combination) -> Outcome | None:
     note = notebook.with_suffix(".run.json")  # written when the run has ended
     if not (note.is_file() and notebook.is_file()):
         return None
-    told, result = read_json(note), {}
+    told, result = None, {}
+    with suppress(ValueError):  # not JSON, which is said below
+        told = read_json(note)
     if not isinstance(told, dict) or not {"error", "seconds"} <= {*told}:
         raise ValueError(f"{note} is not as a run writes it. Delete it to run that again.")
     error = told["error"]

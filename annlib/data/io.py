@@ -103,7 +103,8 @@ def open_labels(path: Path) -> tuple[Image.Image, np.ndarray]:
             f"{path} is compressed as {image.format}, which changes label values. Make it again as "
             "PNG from its source: a converted copy of this file keeps the wrong values."
         )
-    bits, kind = getattr(image, "tag_v2", {}).get(258, (8,))[0], image.mode  # of a TIFF
+    tags = getattr(image, "tag_v2", {})  # of a TIFF
+    bits, kind = tags.get(258, (8,))[0], image.mode
     if image.format == "PNG":  # behind the signature, the first chunk's head and the size
         bits, number = first_bytes(path)[24:26]
         kind = "LA" if number == 4 else kind  # Pillow says RGBA for LA of 16 bits
@@ -113,6 +114,8 @@ def open_labels(path: Path) -> tuple[Image.Image, np.ndarray]:
             raise ValueError(f"{path} {said}")
         image = image.getchannel("L")
     values = np.array(image)
+    if kind in ("L", "1") and tags.get(262) == 0:
+        values = ~values  # Pillow has inverted it, for its zero is white
     if image.mode == "L" and bits < 8:
         values //= 255 // (2**bits - 1)  # Pillow stretches 2 and 4 bits to 0..255
     return image, values

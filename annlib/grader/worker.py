@@ -9,6 +9,7 @@ question, and a last one.
 import ast
 import asyncio
 import inspect
+import linecache
 import os
 import re
 import signal
@@ -86,14 +87,20 @@ class Shell:
         An import or a call that fails, such as a check, does not stop the statements after it.
         """
         first, value = None, None
-        for statement in ast.parse(TransformerManager().transform_cell(source)).body:
+        source, name = TransformerManager().transform_cell(source), f"<cell {len(linecache.cache)}>"
+        linecache.cache[name] = len(source), None, source.splitlines(True), name  # for inspect
+        for statement in ast.parse(source).body:
             mode, tree = "exec", ast.Module([statement], [])
             if isinstance(statement, ast.Expr):
                 mode, tree = "eval", ast.Expression(statement.value)
-            code = self.compile(tree, "<cell>", mode)
+            code = self.compile(tree, name, mode)
             self.names["get_ipython"] = lambda: self  # whatever the cell has imported
             try:
-                value = eval(code, self.names)
+                asyncio._set_running_loop(self.loop)  # as in Jupyter: a cell can create tasks
+                try:
+                    value = eval(code, self.names)
+                finally:
+                    asyncio._set_running_loop(None)
                 if code.co_flags & inspect.CO_COROUTINE:
                     value = self.loop.run_until_complete(value)
             except Exception as error:

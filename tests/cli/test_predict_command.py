@@ -122,7 +122,9 @@ def test_a_single_bad_file_is_told_as_it_is(annlib) -> None:
     assert failure(annlib, "predict", "x.png") == "annlib: There is no file x.png."
     assert ") in x*.png. Folders" in failure(annlib, "predict", "x*.png")
     Path("empty").mkdir()
-    assert ") in empty. Folders inside" in failure(annlib, "predict", "empty")
+    assert ") in empty, which holds nothing. Folders" in failure(annlib, "predict", "empty")
+    Path("empty/a.heic").touch()
+    assert ") in empty, which holds a.heic. Folders" in failure(annlib, "predict", "empty")
 
 
 def test_equal_names_in_different_folders_keep_their_folders(annlib) -> None:

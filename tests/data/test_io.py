@@ -283,13 +283,21 @@ def test_grey_with_an_alpha_channel_is_read_where_all_of_it_is_opaque(
         read_labels(path)
 
 
-def test_tiff_of_few_bits_is_read_as_the_values_in_the_file(tmp_path: Path) -> None:
-    entries = {256: 4, 257: 1, 258: 2, 259: 1, 262: 1, 273: 122, 277: 1, 278: 1, 279: 1}
+@pytest.mark.parametrize("white", [0, 1])  # 0: the file says that zero is white
+@pytest.mark.parametrize(
+    ("bits", "width", "values"),
+    [(1, 8, [0, 0, 0, 1, 1, 0, 1, 1]), (2, 4, [0, 1, 2, 3]), (8, 1, [27])],
+)
+def test_tiff_of_any_bits_is_read_as_the_values_in_the_file(
+    tmp_path: Path, bits: int, width: int, values: list[int], white: int
+) -> None:
+    entries = {256: width, 257: 1, 258: bits, 259: 1, 262: white}
+    entries |= {273: 122, 277: 1, 278: 1, 279: 1}
     content = struct.pack("<2sHIH", b"II", 42, 8, len(entries))
     for tag, value in entries.items():
         content += struct.pack("<HHII", tag, 4, 1, value)
     (tmp_path / "a.tif").write_bytes(content.ljust(122, b"\0") + bytes([0b00011011]))
-    assert read_labels(tmp_path / "a.tif").tolist() == [[0, 1, 2, 3]]
+    assert read_labels(tmp_path / "a.tif").tolist() == [values]
 
 
 def grey_png(values: np.ndarray, bits: int) -> bytes:

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 
 import nbformat
@@ -29,7 +30,19 @@ POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 123\
 PAGE = b"\n<!DOCTYPE html><html><title>Sign in</title></html>"
 
 
-@pytest.mark.parametrize(("content", "said"), [(POINTER, "git lfs pull"), (PAGE, "web page")])
+ARRAYS, H5 = BytesIO(), b"\x89HDF\r\n\x1a\n" + bytes(88)
+np.savez(ARRAYS, weight=np.zeros(4, np.float32))
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (POINTER, "git lfs pull"),
+        (PAGE, "web page"),
+        (ARRAYS.getvalue(), r"numpy arrays \(\.npz\)"),
+        (H5, r"HDF5 file \(\.h5\)"),
+    ],
+)
 @pytest.mark.parametrize("reader", [load, read_weights, open_whole])
 def test_pointers_and_web_pages_are_recognised(tmp_path: Path, reader, content, said) -> None:
     (tmp_path / "file.bin").write_bytes(content)

@@ -131,6 +131,15 @@ def test_results_become_plain_arrays() -> None:
         ("from __future__ import annotations", "def f(x: no_such_type): return 2 * x"),
         ("1 + 1", "two = _", "def f(x): return two * x"),
         ("x = 3", "2 - 1", "def f(x): return (Out[2] + len(In) - 3) * x"),
+        (
+            "import asyncio\nasync def two(): return 2\ntask = asyncio.create_task(two())",
+            "%%time\nf = lambda x: task.result() * x\nawait task",
+        ),
+        (
+            "1 / 1",
+            "import inspect\ndef f(x):\n    return 2 * x",
+            "lines = inspect.getsource(f)\nassert lines == 'def f(x):\\n    return 2 * x\\n'",
+        ),
     ],
 )
 def test_what_ipython_runs_the_grader_runs(cells: tuple[str, ...]) -> None:
