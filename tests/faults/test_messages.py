@@ -42,6 +42,7 @@ np.savez(ARRAYS, weight=np.zeros(4, np.float32))
         (ARRAYS.getvalue(), r"numpy arrays \(\.npz\)"),
         (H5, r"HDF5 file \(\.h5\)"),
     ],
+    ids=["pointer", "page", "npz", "h5"],
 )
 @pytest.mark.parametrize("reader", [load, read_weights, open_whole])
 def test_pointers_and_web_pages_are_recognised(tmp_path: Path, reader, content, said) -> None:
