@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import tempfile
+import threading
 import time
 import traceback
 import warnings
@@ -16,6 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from file_server import closed_port
+from tqdm import tqdm
 
 from annlib import __main__
 
@@ -40,6 +42,7 @@ class Child:
             code = 1
             try:
                 os.setpgrp()  # so that its own processes are killed with it
+                tqdm.set_lock(threading.RLock())  # not the one that a killed process may hold
                 signal.signal(signal.SIGINT, signal.default_int_handler)
                 for number, (handle, _) in enumerate(files, 1):
                     os.dup2(handle, number)
