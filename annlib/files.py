@@ -24,9 +24,8 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_bytes(), object_pairs_hook=unique)
     except (ValueError, RecursionError) as error:
-        raise ValueError(
-            f"{path} is not JSON: {error}. (A frequent cause: a comma after the last entry.)"
-        ) from error
+        said = f"{path} is not JSON: {error}. (A frequent cause: a comma after the last entry.)"
+        raise ValueError(said) from error
 
 
 def need(package: str, what: str, remedy: str) -> ModuleType:
@@ -55,6 +54,8 @@ def what_came_instead(start: bytes) -> str:
         return " It is a workbook (.xlsx): save it as CSV."
     if start.startswith(b"PK") and b".npy" in start:
         return " It holds numpy arrays (.npz)."
+    if start[4:8] == b"ftyp" and start[8:11] in (b"hei", b"hev", b"mif"):
+        return " It is a photo in Apple's format HEIC: save it as JPEG or PNG."
     if start.startswith(b"\x89HDF"):
         return " It is an HDF5 file (.h5), such as of Keras."
     return ""
@@ -83,11 +84,9 @@ def write_atomically(path: Path, content: bytes) -> None:
         os.replace(temporary, path)
     except OSError as error:
         kept = "The older file there is untouched." if path.exists() else "Nothing was written."
-        raise OSError(
-            error.errno,
-            f"Could not write {path} ({len(content) / 2**20:.1f} MiB): {error.strerror}. {kept} "
-            "Free some space or choose another folder, then try again.",
-        ) from error
+        said = f"Could not write {path} ({len(content) / 2**20:.1f} MiB): {error.strerror}. {kept}"
+        said += " Free some space or choose another folder, then try again."
+        raise OSError(error.errno, said) from error
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -98,10 +97,8 @@ def all_or_nothing(folder: Path) -> Iterator[Path]:
     """A folder to fill that takes its name when all is written; FileExistsError if it is in use."""
     folder = Path(folder).absolute()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise FileExistsError(
-            f"{folder} is not an empty folder, and what is to be written would mix with what is in "
-            "it: name a new folder, or empty this one."
-        )
+        said = f"{folder} is not an empty folder, and what is to be written would mix with what is"
+        raise FileExistsError(f"{said} in it: name a new folder, or empty this one.")
     folder.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as temporary:
         partial = Path(temporary) / folder.name

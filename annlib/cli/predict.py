@@ -41,10 +41,8 @@ def find_files(given: str) -> list[Path]:
     found = [one for one in sorted(found) if one.suffix.lower() in known and one.name[0] != "."]
     if not (found := [one for one in found if not one.name.endswith(RESULTS)]):
         holds = f", which holds {folders.contents(path)}" if path.is_dir() else ""
-        raise ValueError(
-            f"There is no image or video ({', '.join(known)}) in {given}{holds}. Folders inside a "
-            "folder need a pattern in quotes, such as 'day1/**/*.jpg'."
-        )
+        said = f"There is no image or video ({', '.join(known)}) in {given}{holds}. Folders inside"
+        raise ValueError(f"{said} a folder need a pattern in quotes, such as 'day1/**/*.jpg'.")
     return found
 
 
@@ -233,10 +231,12 @@ class Predict(TestOptions):
     def find_all(self) -> tuple[list[Path], list[str]]:
         """All files, each once, and what is wrong with folders and patterns among several."""
         from annlib.data.folders import unread, visible
+        from annlib.data.io import read_text
 
         found, failed, names = {}, [], list(self.images)
         if names == ["-"]:
-            names = list(filter(None, sys.stdin.read().splitlines()))
+            text = read_text(Path("-"), sys.stdin.buffer.read())
+            names = [name for line in text.splitlines() if (name := line.strip().strip('"'))]
         if not names:
             raise ValueError("Name at least one image: annlib predict photo.jpg")
         for given in names:
@@ -260,10 +260,8 @@ class Predict(TestOptions):
         ]
         if there and not self.overwrite:
             more = f" and {len(there) - 1} more" if len(there) > 1 else ""
-            raise FileExistsError(
-                f"{there[0]}{more} exist already: nothing was done. Add --overwrite to replace "
-                "them, or name another folder (--out)."
-            )
+            said = f"{there[0]}{more} exist already: nothing was done. Add --overwrite to replace"
+            raise FileExistsError(f"{said} them, or name another folder (--out).")
 
     def predict(self, path: Path, target: Path, ready: "Segmenter", plan: Plan) -> None:
         """Segments one file and prints what was found, at which size, and where it is."""

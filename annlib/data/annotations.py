@@ -2,6 +2,7 @@
 
 import math
 import re
+from base64 import b64decode
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -14,20 +15,17 @@ import numpy as np
 
 from annlib.config import IGNORE_INDEX
 from annlib.data import classes
-from annlib.data.classes import DatasetSpec, spec_with
+from annlib.data.classes import WORDS, DatasetSpec, spec_with
 from annlib.data.folders import SUFFIXES, unread
-from annlib.data.io import open_labels, read_image, read_lines
+from annlib.data.io import open_labels, open_whole, read_image, read_lines
 from annlib.files import need, read_json
 
-SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val"}
-SPLITS |= {"test": "test", "testing": "test"}
-SPLITS |= {f"{name}annot": split for name, split in SPLITS.items()}  # CamVid's trainannot
-LABEL_WORDS = {"label", "labels", "mask", "masks", "ann", "annot", "annotation", "annotations"}
-LABEL_WORDS |= {"gt", "gtfine", "groundtruth", "seg", "segmentationclass", "segmentationclassaug"}
-LABEL_WORDS |= {name for name in SPLITS if name.endswith("annot")}
-IMAGE_WORDS = {"image", "images", "img", "imgs", "jpegimages", "leftimg", "rgb", "photos"}
-LIST_WORDS = {"list", "files", "names", "images", "set", "split", *SPLITS}
+ENDS = ("", "annot")  # CamVid's trainannot
+SPLITS = {f"{word}{end}": s for s, some in WORDS["splits"].items() for word in some for end in ENDS}
+LABEL_WORDS = {*WORDS["labels"], *(word for word in SPLITS if word.endswith("annot"))}
+IMAGE_WORDS, LIST_WORDS = {*WORDS["images"]}, {*WORDS["lists"], *SPLITS}
 LISTS = (".txt", ".csv", ".lst")
+LABEL_SUFFIXES = (*SUFFIXES, ".gif", ".npy")
 LABEL_ENDING = re.compile(r"[_-](L|(?i:mask|labels?|gt|seg|gtFine_label(Train)?Ids))$")
 LEFT_OUT = re.compile(r"(^|/)\.|SegmentationObject|gtFine_(color|instance\w*)", re.IGNORECASE)
 COLOUR = 1 << 24  # a code is a value of 0..65535, or a colour: COLOUR + 0xRRGGBB
@@ -40,6 +38,7 @@ class Sample:
     image: Path
     key: tuple[str, ...]  # what image and label have in common: folders, name
     split: str  # "" if the data do not say
+    label: Path  # the file with its labels
     codes: Callable[[], np.ndarray]  # (H, W) as in the label file
 
 
@@ -71,12 +70,16 @@ def key_of(path: Path) -> tuple[str, ...]:
     return *folders, normalize("NFC", stem)
 
 
-def is_label(path: Path) -> bool:
-    """Whether a name, or the last folder that tells, says so.  path: relative to the data set"""
-    if path.suffix == ".npy" or LABEL_ENDING.search(path.stem):
-        return True
+def is_label(path: Path, stems: set[Path]) -> bool:
+    """Whether a name, or the last folder that tells, says so.  path: relative to the data set
+
+    stems: all files without suffix; in images/, `a_L.png` is a label only beside `a.*`
+    """
     kinds = [{*words(part)} for part in reversed(path.parts[:-1])]
-    return next((bool(k & LABEL_WORDS) for k in kinds if k & (LABEL_WORDS | IMAGE_WORDS)), False)
+    told = [bool(k & LABEL_WORDS) for k in kinds if k & (LABEL_WORDS | IMAGE_WORDS)][:1]
+    if LABEL_ENDING.search(path.stem) and told != [True]:
+        return not told or path.parent / LABEL_ENDING.sub("", path.stem) in stems
+    return path.suffix == ".npy" or told == [True]
 
 
 def recognise(root: Path, palette: tuple = ()) -> Recognised | None:
@@ -84,26 +87,50 @@ def recognise(root: Path, palette: tuple = ()) -> Recognised | None:
 
     palette: colours of classes, for palette images whose indices are in another order
     """
-    found = sorted(p.relative_to(root) for p in root.rglob("*") if p.is_file())
+    linked = [path for path in root.rglob("*") if path.is_symlink() and path.is_dir()]
+    found = (path for folder in (root, *linked) for path in folder.rglob("*") if path.is_file())
+    found = sorted(path.relative_to(root) for path in found)
     files = [path for path in found if not LEFT_OUT.search(path.as_posix())]
-    coco, labelme = [], []
+    stems, coco, labelme = {path.with_suffix("") for path in files}, [], []
+    labels = [p for p in files if p.suffix.lower() in LABEL_SUFFIXES and is_label(p, stems)]
+    others = sorted({*files} - {*labels})
+    images = [path for path in others if path.suffix.lower() in SUFFIXES]
     for path in files:
         if path.suffix == ".json":
             content = read_json(root / path)
             keys = content.keys() if isinstance(content, dict) else set()
             coco += [(path, content)] if {"images", "annotations", "categories"} <= keys else []
             labelme += [(path, content)] if {"shapes", "imagePath"} <= keys else []
-    found = from_coco(root, files, coco) if coco else None
-    found = found or (from_labelme(root, labelme) if labelme else from_masks(root, files, palette))
+    found = guarded(root, from_coco, root, images, coco) if coco else None
+    found = found or (guarded(root, from_labelme, root, labelme) if labelme else None)
+    found = found or from_masks(root, files, images, labels, palette)
     if found:
-        found.left_out[:0] = unread(files, root)
+        taken = {}
+        for one in found.samples:
+            if (first := taken.setdefault(one.image.resolve(), one)) is not one:
+                both = f"{first.label} and {one.label}: move one away"
+                raise ValueError(f"{one.image} is labelled twice, in {both}.")
+        bare = [path for path in images if (root / path).resolve() not in taken]
+        found.left_out += [f"{path}: no annotation" for path in bare if found.has_names]
+        found.left_out[:0] = unread(others, root)
     return found
 
 
-def from_masks(root: Path, files: list[Path], palette: tuple) -> Recognised | None:
+def guarded(path: Path, function: Callable, *parts: Any) -> Any:
+    """function(*parts). Content of another form than it expects becomes an error with the path."""
+    try:
+        return function(*parts)
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        if isinstance(error, ValueError) and str(path) in str(error):
+            raise
+        said = f"{path} holds JSON that its tool would not write"
+        raise ValueError(f"{said} ({type(error).__name__}: {error}).") from error
+
+
+def from_masks(
+    root: Path, files: list[Path], images: list[Path], labels: list[Path], palette: tuple
+) -> Recognised | None:
     """Images, and for each a label file of the same name in another folder or with an ending."""
-    labels = [p for p in files if p.suffix.lower() in (*SUFFIXES, ".npy") and is_label(p)]
-    images = [p for p in files if p.suffix.lower() in SUFFIXES and not is_label(p)]
     if not labels:  # a.jpg and a.png side by side
         photos = {path.with_suffix("") for path in images if path.suffix.lower() != ".png"}
         labels = [p for p in images if p.suffix.lower() == ".png" and p.with_suffix("") in photos]
@@ -123,11 +150,18 @@ def from_masks(root: Path, files: list[Path], palette: tuple) -> Recognised | No
         key = key_of(path)
         for part in ((split_of(path.parts[:-1]), key), key, key[-1]):
             like[part].append(path)
-    samples, left_out, used = [], [], set()
-    listed = listed_splits(root, files, {key_of(path)[-1] for path in images}, left_out)
+    samples, names, used = [], {key_of(path)[-1] for path in images}, set()
+    left_out = [f"{path}: no image" for path in labels if key_of(path)[-1] not in names]
+    listed = listed_splits(root, files, names, left_out)
     for path in images:
         split, key = split_of(path.parts[:-1]), key_of(path)
-        choices = like[split, key][-1:], like[key], like[key[-1]]
+        same = like[split, key]  # VOC's Aug comes first
+        same = [p for p in same if "SegmentationClassAug" in p.parts] or same
+        if len(same) > 1:
+            raise ValueError(f"Keep one label file for {root / path}: {', '.join(map(str, same))}.")
+        # Numbers begin again in each split: another split's label file is another image's.
+        fits = {p for p in like[key[-1]] if not split or split_of(p.parts[:-1]) in ("", split)}
+        choices = same, *([p for p in like[k] if p in fits] for k in (key, key[-1]))
         one = next((places[0] for places in choices if len(places) == 1), None)
         if one is None or (listed and not split and key[-1] not in listed):
             left_out.append(f"{path}: {'no label file' if one is None else 'in no split list'}")
@@ -136,14 +170,16 @@ def from_masks(root: Path, files: list[Path], palette: tuple) -> Recognised | No
             raise ValueError(f"{root / one} fits two images, also {root / path}: move one away.")
         used.add(one)
         split = split or split_of(one.parts[:-1]) or listed.get(key[-1], "")
-        samples.append(Sample(root / path, key, split, partial(read_codes, root / one, palette)))
+        codes = partial(read_codes, root / one, palette)
+        samples.append(Sample(root / path, key, split, root / one, codes))
     return Recognised(form, samples, spec, left_out=left_out) if samples else None
 
 
 def name_in(line: str, names: set[str]) -> str:
     """The name of an image that a line of a split list holds, or ""."""
-    for part in (line, re.split("[,;\t]", line)[0], line.split()[0]):  # a name may have spaces
-        place = part.strip(" \"'").replace("\\", "/")
+    fields = [part.strip(" \"'").replace("\\", "/") for part in re.split("[,;\t]", line)]
+    files = [part for part in fields if Path(part).suffix.lower() in SUFFIXES]
+    for place in (line.strip(" \"'"), *files, fields[0], line.split()[0]):  # a name may have spaces
         if found := {key_of(Path(place))[-1], key_of(Path(f"{place}.png"))[-1]} & names:
             return max(found)
     return ""
@@ -158,11 +194,16 @@ def listed_splits(root: Path, files: list[Path], names: set[str], left_out: list
     for path in lists:
         split, lines = split_of([path.stem]), map(str.strip, read_lines(root / path))
         lines = [line for line in lines if line and line[0] != "#"]
-        listed = [name for line in lines if (name := name_in(line, names))]
-        if lines and not listed and split != "test":
+        if lines and lines[0][0] == ",":  # pandas writes a column of numbers first
+            lines = [line.partition(",")[2] for line in lines if line[0] != ","]
+        listed = [name_in(line, names) for line in lines]
+        odd = [line for line, name in zip(lines, listed, strict=True) if not name]
+        if odd and len(odd) == len(lines) and split != "test":
             said = f"{root / path} lists none of the images: its first line is {lines[0]!r}."
             raise ValueError(f"{said} Write a name on each line, or rename a file of another kind.")
-        for name in listed:
+        if odd:
+            left_out.append(f"{path}: lines that name no image: {len(odd)}, such as {odd[0]!r}")
+        for name in filter(None, listed):
             if found.setdefault(name, split) != split:
                 raise ValueError(f"{root / path} lists {name!r}, which is in {found[name]}, too.")
     if not found:
@@ -192,11 +233,13 @@ def read_codes(path: Path, palette: tuple = ()) -> np.ndarray:
         codes = COLOUR + pixels[..., :3].astype(np.int32) @ (65536, 256, 1)
         codes[(pixels[..., 3:] == 0).any(-1)] = TRANSPARENT
         return codes
+    if pixels.ndim == 3 and 1 in (len(pixels), pixels.shape[-1]):
+        pixels = pixels.squeeze()
+    if pixels.dtype.kind == "f" and (pixels == np.rint(pixels).clip(-1, 65536)).all():
+        pixels = pixels.astype(np.int64)
     if pixels.ndim != 2 or pixels.dtype.kind not in "bui" or pixels.size == 0:
-        raise ValueError(
-            f"{path} holds {pixels.dtype} of the shape {pixels.shape}: labels are one whole number "
-            "per pixel (height, width), or a colour (height, width, 3) of uint8."
-        )
+        said = f"{path} holds {pixels.dtype} of the shape {pixels.shape}: labels are a whole number"
+        raise ValueError(f"{said} per pixel (height, width), or a uint8 colour (height, width, 3).")
     if pixels.min() < 0 or pixels.max() >= 65536:
         raise ValueError(f"{path} holds {pixels.min()} to {pixels.max()}: labels are 0 to 65535.")
     return pixels.astype(np.int32)
@@ -214,29 +257,53 @@ def inside(points: Any, height: int, width: int) -> np.ndarray:
     return np.logical_xor.accumulate(crossings, 1)[:, :width]
 
 
-def from_coco(root: Path, files: list[Path], documents: list[tuple[Path, dict]]) -> Recognised:
+def tidy(name: Any) -> str:
+    """The name of a class on one line."""
+    return " ".join(str(name).split())
+
+
+def from_coco(root: Path, images: list[Path], documents: list[tuple[Path, dict]]) -> Recognised:
     """COCO's polygons and run lengths; without an annotation a pixel is background."""
-    names = {one["id"]: one["name"] for _, content in documents for one in content["categories"]}
-    ids = [number for number in sorted(names) if names[number] != BACKGROUND]
-    spec = spec_with([BACKGROUND, *(names[number] for number in ids)])
-    index = {number: place for place, number in enumerate(ids, 1)}
-    images, samples, left_out = [p for p in files if p.suffix.lower() in SUFFIXES], [], []
+    kinds = {(one["id"], tidy(one["name"])) for _, each in documents for one in each["categories"]}
+    spec = spec_with(dict.fromkeys([BACKGROUND, *(name for _, name in sorted(kinds))]))
+    samples, left_out, called = [], [], defaultdict(list)
+    for path in images:
+        called[normalize("NFC", path.name)].append(path)
     for path, content in documents:
-        marks = {}
+        where, marks = root / path, defaultdict(list)
+        index = {c["id"]: spec.class_names.index(tidy(c["name"])) for c in content["categories"]}
+        ids = [one["id"] for one in content["images"]]
+        if len({*ids}) < len(ids) or len(index) < len(content["categories"]):
+            raise ValueError(f"{where}: two images or two categories have one id: renumber them.")
         for one in content["annotations"]:
-            marks.setdefault(one["image_id"], []).append(one)
+            if one.get("segmentation"):
+                marks[one["image_id"]].append(one)
+                if one["category_id"] not in index:
+                    raise ValueError(f"{where}: its categories lack {one['category_id']}.")
+        if bare := len(content["annotations"]) - sum(map(len, marks.values())):
+            left_out.append(f"{path}: annotations without an outline (boxes): {bare}")
         for one in content["images"]:
-            name = Path(one["file_name"].replace("\\", "/"))
-            places = [p for p in images if p.parts[-len(name.parts) :] == name.parts]
+            name = Path(normalize("NFC", one["file_name"].replace("\\", "/")))
+            if name.parts[0][0] in "./" or ":" in name.parts[0]:  # a place on another machine
+                name = Path(name.name)
             own = split_of([*path.parts[:-1], path.stem])
-            places = [p for p in places if split_of(p.parts) == own] or places
-            if not places or one["id"] not in marks:
-                left_out.append(f"{name}: {'no annotation' if places else 'no such image'}")
-                continue
-            split = own or split_of(places[0].parts[:-1])
-            codes = partial(draw_coco, one, marks[one["id"]], index, path)
-            samples.append(Sample(root / places[0], key_of(places[0]), split, codes))
+            places = fitting(called[name.name], name, own, path.parent)
+            if len(places) > 1:
+                raise ValueError(f"{where}: {name} may be {places[0]} or {places[1]}: say which.")
+            left_out += [f"{name}: no such image"] * (not places)
+            if places and one["id"] in marks:
+                split, key = own or split_of(places[0].parts[:-1]), key_of(places[0])
+                codes = partial(guarded, where, draw_coco, one, marks[one["id"]], index, where)
+                samples.append(Sample(root / places[0], key, split, where, codes))
     return Recognised("COCO JSON", samples, spec, True, left_out)
+
+
+def fitting(places: list[Path], name: Path, split: str, folder: Path) -> list[Path]:
+    """The images of a name that fit best: by its folders, the split, the document's folder."""
+    ends = [f"/{normalize('NFC', path.as_posix())}".endswith(f"/{name}") for path in places]
+    fits = [(split_of(path.parts) == split, path.is_relative_to(folder)) for path in places]
+    best = max((fit for fit, end in zip(fits, ends, strict=True) if end), default=())
+    return [p for p, fit, end in zip(places, fits, ends, strict=True) if end and fit == best]
 
 
 def draw_coco(image: dict, marks: list[dict], index: dict[int, int], path: Path) -> np.ndarray:
@@ -244,9 +311,10 @@ def draw_coco(image: dict, marks: list[dict], index: dict[int, int], path: Path)
     height, width = image["height"], image["width"]
     codes = np.zeros((height, width), np.int32)
     for mark in sorted(marks, key=lambda one: -one.get("area", 0)):
-        shape, polygon = mark.get("segmentation") or [], partial(inside, height=height, width=width)
+        shape, polygon = mark["segmentation"], partial(inside, height=height, width=width)
+        shape = [shape] if isinstance(shape, list) and not isinstance(shape[0], list) else shape
         for one in [run_lengths(shape, path)] if isinstance(shape, dict) else map(polygon, shape):
-            codes[one] = index.get(mark["category_id"], 0)
+            codes[one] = index[mark["category_id"]]
     return codes
 
 
@@ -265,7 +333,7 @@ def run_lengths(shape: dict, path: Path) -> np.ndarray:
 
 def from_labelme(root: Path, documents: list[tuple[Path, dict]]) -> Recognised:
     """LabelMe's polygons, rectangles and circles, later ones on top; the rest is background."""
-    found = {shape["label"] for _, content in documents for shape in content["shapes"]}
+    found = {tidy(shape["label"]) for _, content in documents for shape in content["shapes"]}
     spec = spec_with([BACKGROUND, *sorted(found - {BACKGROUND, "_background_", IGNORED})])
     samples, left_out = [], []
     for path, content in documents:
@@ -276,10 +344,11 @@ def from_labelme(root: Path, documents: list[tuple[Path, dict]]) -> Recognised:
             left_out.append(f"{path}: its image {content['imagePath']} is missing")
             continue
         odd = Counter(shape.get("shape_type", "polygon") for shape in content["shapes"])
-        for kind in odd.keys() - {"polygon", "rectangle", "circle"}:
+        for kind in odd.keys() - {"polygon", "rectangle", "rotation", "circle", "mask"}:
             left_out.append(f"{path}: {odd[kind]} of the kind {kind!r}, which has no area")
-        codes = partial(draw_labelme, path, content, image, spec)
-        samples.append(Sample(image, key_of(path), split_of(path.parts[:-1]), codes))
+        codes = partial(guarded, root / path, draw_labelme, root / path, content, image, spec)
+        split = split_of(path.parts[:-1])
+        samples.append(Sample(image, key_of(path), split, root / path, codes))
     return Recognised("LabelMe JSON", samples, spec, True, left_out)
 
 
@@ -293,14 +362,19 @@ def draw_labelme(path: Path, content: dict, image: Path, spec: DatasetSpec) -> n
     codes = np.zeros((height, width), np.int32)
     for shape in content["shapes"]:
         points, kind = np.array(shape["points"], float), shape.get("shape_type", "polygon")
-        if kind == "rectangle":
-            (x0, y0), (x1, y1) = points
+        index_of = index.get(tidy(shape["label"]), 0)
+        if kind == "rectangle":  # two corners, or four
+            (x0, y0), (x1, y1) = points[0], points[len(points) // 2]
             points = np.array([(x0, y0), (x1, y0), (x1, y1), (x0, y1)])
+        elif kind == "mask":  # a PNG from its first point on
+            rows, columns = np.nonzero(np.array(open_whole(path, b64decode(shape["mask"]))))
+            codes[rows + int(points[0, 1]), columns + int(points[0, 0])] = index_of
+            continue
         elif kind == "circle":
             centre, radius = points[0], math.dist(*points)
             turn = np.linspace(0, 2 * math.pi, 64, endpoint=False)
             points = centre + radius * np.stack([np.cos(turn), np.sin(turn)], 1)
-        elif kind != "polygon":
+        elif kind not in ("polygon", "rotation"):
             continue
-        codes[inside(points, height, width)] = index.get(shape["label"], 0)
+        codes[inside(points, height, width)] = index_of
     return codes

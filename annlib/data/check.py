@@ -48,15 +48,11 @@ def training_problem(pixels: Tensor, spec: DatasetSpec) -> str:
     if absent and own and pixels[IGNORE_INDEX]:
         names = ", ".join(map(repr, absent[:5])) + ", ..." * (len(absent) > 5)
         never = f"es {names} never occur" if len(absent) > 1 else f" {names} never occurs"
-        return (
-            f"the class{never} in the training labels, but {ignored}. If 255 means "
-            '"not labelled", add the line `ignore 255` to classes.txt.'
-        )
+        said = f"the class{never} in the training labels, but {ignored}. If 255 means"
+        return f'{said} "not labelled", add the line `ignore 255` to classes.txt.'
     if len(present) == 1:
-        return (
-            f"the training labels hold no class but {present[0]!r}: a network would learn to "
-            "predict it everywhere. The label files must hold at least two classes."
-        )
+        said = f"the training labels hold no class but {present[0]!r}: a network would learn to"
+        return f"{said} predict it everywhere. The label files must hold at least two classes."
     return ""
 
 
@@ -125,10 +121,8 @@ def check_split(
         problems.append(first + f" ({len(others)} more files like it.)" * bool(others))
     first_unlike = CITYSCAPES.class_names.index("traffic light")  # ids from here on exceed 18
     if spec == CITYSCAPES and pixels[:255].sum() and not pixels[first_unlike:255].sum():
-        problems.append(
-            "no label is above 18 in any file: are these train ids, saved under the name of "
-            "labelIds? Name them *_gtFine_labelTrainIds.png."
-        )
+        said = "no label is above 18 in any file: are these train ids, saved under the name of"
+        problems.append(f"{said} labelIds? Name them *_gtFine_labelTrainIds.png.")
     if split != "val" and 0 < len(intact) == len(images):
         problems += filter(None, [training_problem(pixels, spec)])
     sizes, opened = sorted(sizes, key=prod), len(indices)
@@ -144,6 +138,7 @@ def listing_problems(root: Path, pairs: Pairs, split: str) -> list[str]:
     if found != published and not is_imitation:
         problems.append(f"{found} images, but {spec.name} has {published}")
     problems += [f"missing: {p}" for p in (*pairs.images, *pairs.labels) if not p.is_file()]
+    problems += [pairs.hint.strip()] * bool(pairs.hint)
     problems += shared_labels(pairs)
     if spec.layout != "voc12aug":  # its lists say which label files to use; others may be there
         first = pairs.labels[0]

@@ -1,6 +1,7 @@
 """Class lists: names, colours, label values; those of Cityscapes, ADE20K, VOC as in their kits."""
 
 import re
+import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,17 +22,15 @@ INDEX_FIRST = re.compile(r"(\d+)(?:\s*([:=.,;)])\s*|\s+)([^\d\s].*)")  # `0: roa
 COLOUR_FIRST = re.compile(r"^(\d+)[\s,;]+(\d+)[\s,;]+(\d+)[\s,;]+([^\d\s,;].*)$")  # CamVid's
 HEX_COLOUR = re.compile(r"(.+?)[\s,;:=]+#([0-9a-fA-F]{6})")
 RGB_COLOUR = re.compile(  # the end is CVAT's: parts and actions
-    r"(.+?)[\s,;:=]+[(\[]?(\d+)[\s,;]+(\d+)[\s,;]+(\d+)[)\]]?(?::[^:]*:[^:]*)?"
+    r"(.+?)[\s,;:=]+[(\[]?(\d+)[\s,;]+(\d+)[\s,;]+(\d+)[)\]]?(?::[^:]*:[^:]*|[,;]+)?"
 )
 MISREADABLE = re.compile(
     r"[,;:=]\s*([,;:=\d]|$)|#|0x[0-9a-fA-F]{6}|^[^\w(]|^\(\d|^[\d.]+\s+[\d.]+(\s|$)|[\t;]"
 )
 FRACTIONS = re.compile(r"(\s\d*\.\d+){3}$")
-NAME_HEADINGS = {"name", "names", "class", "classes", "class_name", "classname", "label", "labels"}
-NAME_HEADINGS |= {"category", "categories"}
-HEADINGS = NAME_HEADINGS | {"color", "colour", "color_rgb", "rgb", "r", "g", "b", "red", "green"}
-HEADINGS |= {"blue", "id", "index", "parts", "actions", "value", "values"}
-
+WORDS = tomllib.loads(Path(__file__).with_name("words.toml").read_text(encoding="utf-8"))
+NAME_HEADINGS = {*WORDS["headings"]["names"]}
+HEADINGS = NAME_HEADINGS | {*WORDS["headings"]["others"]}
 LABELME = {"__ignore__": "ignore 255", "_background_": "background"}
 
 
@@ -96,6 +95,8 @@ def folder_spec(root: Path, name: str = "classes.txt") -> DatasetSpec:
     # `0 road` begins with an index only if all lines have one: not so `2 wheeler`, `4 wheeler`.
     rests = {match and name_and_colour(match[3])[0] for match in matches}
     counted = None not in rests and len(rests) == len(lines)
+    others = [match and int(match[1]) for match in matches[1:]]  # `id nom` before `0 route`
+    headed = matches[:1] == [None] and len(others) > 1 and others == [*range(len(others))]
     numbers, names, colours = [], [], []
     for (_, line), match in zip(lines, matches, strict=True):
         indexed = match and (match[2] or counted or match[1] == "255")
@@ -105,7 +106,7 @@ def folder_spec(root: Path, name: str = "classes.txt") -> DatasetSpec:
         names.append(name)
         colours.append(colour)
     words = re.findall(r"\w+", names[0].lower()) if len(lines) > 1 and not colours[0] else []
-    is_heading = words and ({*words} <= NAME_HEADINGS or all(colours[1:]))
+    is_heading = headed or words and ({*words} <= NAME_HEADINGS or all(colours[1:]))
     heading = "Put `#` before it; if it is a class, give its colour (`name red green blue`)"
     form = "Write `name` or `name red green blue`, one class a line"
     sort = "Sort the lines by index from 0, without gaps, and write `ignore 255` for no class"
@@ -122,10 +123,8 @@ def folder_spec(root: Path, name: str = "classes.txt") -> DatasetSpec:
             if is_wrong:
                 refuse_line(path, *lines[index], problem, remedy)
     if not 2 <= len(names) <= IGNORE_INDEX:
-        raise ValueError(
-            f"{path} names {len(names)} class{'es' * (len(names) != 1)}; 2 to {IGNORE_INDEX} are "
-            "possible. For a single kind of object, list the background as class 0 too."
-        )
+        said = f"{path} names {len(names)} class{'es' * (len(names) != 1)}; 2 to {IGNORE_INDEX} are"
+        raise ValueError(f"{said} possible, one a line. The background counts: list it as class 0.")
     stems = [re.sub(r" \d+$", "", name) for name in names]  # `class 0`, `class 1` are names
     odd = [i for i, stem in enumerate(stems) if stem != names[i] and stems.count(stem) == 1]
     if len(odd) == len(names) or any((colours[i] or (0,))[-1] == 255 for i in odd):
@@ -135,10 +134,10 @@ def folder_spec(root: Path, name: str = "classes.txt") -> DatasetSpec:
     class_values = [values.get(index, index) for index in range(len(names))]
     for index, value in values.items():
         if index >= len(names) or value > 255 or class_values.count(value) > 1:
-            raise ValueError(
-                f"{path} says {value}={index}: before `=` stands a label value of 0 to 255 that no "
-                f"other class has, behind it the index of a class, 0 to {len(names) - 1}."
+            said = (
+                f"{path} says {value}={index}: before `=` is a value up to 255 of no other class,"
             )
+            raise ValueError(f"{said} behind it the index of a class, 0 to {len(names) - 1}.")
     for value in ignored:
         if value in class_values or value > 255:
             said = "only values up to 255 that no class has can be ignored."

@@ -3,6 +3,7 @@
 import random
 import shutil
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from PIL import Image
 
 from annlib.config import IGNORE_INDEX
 from annlib.data.annotations import BACKGROUND, COLOUR, TRANSPARENT, Recognised, Sample, recognise
-from annlib.data.classes import BUILT_IN, DatasetSpec, folder_spec, spec_with
+from annlib.data.classes import BUILT_IN, WORDS, DatasetSpec, folder_spec, spec_with
 from annlib.data.folders import contents
 from annlib.files import all_or_nothing
 
@@ -18,11 +19,12 @@ MOST_CODES = 256
 
 
 def find_classes(given: str | None, source: Path) -> DatasetSpec | None:
-    """A file of the form of classes.txt, a built-in name, or source/classes.txt if there is one."""
+    """A file of the form of classes.txt, a built-in name, or one of class_lists in words.toml."""
     if given in BUILT_IN:
         return BUILT_IN[given]
-    path = Path(given) if given else source / "classes.txt"
-    return folder_spec(path.parent, path.name) if given or path.is_file() else None
+    found = (source / name for name in WORDS["class_lists"] if (source / name).is_file())
+    path = Path(given) if given else next(found, None)
+    return folder_spec(path.parent, path.name) if path else None
 
 
 def meaning(
@@ -50,19 +52,23 @@ def meaning(
         if given is None:
             most = sorted(colours, key=codes.get)[-6:]
             listed = ", ".join(" ".join(map(str, rgb(code))) for code in most)
-            raise ValueError(
-                f"The labels are colours ({listed}, ...): say by --classes FILE what they mean, "
-                "with a line `name red green blue` for each class."
-            )
+            said = f"The labels are colours ({listed}, ...): say by --classes FILE what they mean,"
+            raise ValueError(f"{said} with a line `name red green blue` for each class.")
         index = {int(COLOUR + np.dot(c, (65536, 256, 1))): i for i, c in enumerate(spec.palette)}
+        if twice := [rgb(c) for c in present & index.keys() if spec.palette.count(rgb(c)) > 1]:
+            raise ValueError(f"Two classes of the list are {twice[0]}: give each its own colour.")
         said = "colours, by the class list"
-    elif present == {0, 255} and (spec is None or own_pair):
+    elif present == {0, 255} and not found.has_names and (spec is None or own_pair):
         spec = spec or spec_with([BACKGROUND, "foreground"])
         index, said = {0: 0, 255: 1}, f"0 is {spec.class_names[0]}, 255 {spec.class_names[1]}"
     elif spec:
         index = {v: i for i, v in enumerate(spec.class_values)} | dict.fromkeys(spec.ignored, 255)
         said = f"values, the classes of {spec.name}"
     else:
+        greys, most = sorted(present), len(present) - 1
+        if most > 1 and all(abs(v - 255 * i / most) < 1 for i, v in enumerate(greys)):
+            said = f"The labels are greys ({', '.join(map(str, greys))}), and 255 may be a class:"
+            raise ValueError(f"{said} say by --classes FILE (names, and `255=2` or `ignore 255`).")
         classes = sorted({v + shift for v in present - {IGNORE_INDEX} if v + shift >= 0})
         spec = spec_with(f"class {value}" for value in classes)
         index = {value: place for place, value in enumerate(classes)}
@@ -105,20 +111,17 @@ def convert(
     found = recognise(source, given.palette if given else ())
     if found is None or not found.samples:
         left = "".join(f"\n- {one}" for one in found.left_out[:5]) if found else ""
-        raise FileNotFoundError(
-            f"Nothing to convert in {source}, which holds {contents(source)}. Known: COCO JSON, "
-            "LabelMe JSON, and images with label files (PNG, TIFF, npy) of the same names in a "
-            f"folder such as labels/ or masks/, or with an ending such as _mask.{left}"
-        )
+        said = f"Nothing to convert in {source}, which holds {contents(source)}. Known: JSON of"
+        said += " COCO and LabelMe, and images with label files (PNG, TIFF, npy) of the same names"
+        said += f" in a folder such as labels/ or masks/, or with an ending such as _mask.{left}"
+        raise FileNotFoundError(said)
     total = Counter()
     for sample in found.samples:
         values, counts = np.unique(sample.codes(), return_counts=True)
         total.update(dict(zip(values.tolist(), counts.tolist(), strict=True)))
         if len(total) > MOST_CODES:
-            raise ValueError(
-                f"The labels up to {sample.image.name} hold over {MOST_CODES} different values or "
-                "colours: these are photos, instances, or labels that were resized smoothly."
-            )
+            said = f"The labels up to {sample.image.name} hold over {MOST_CODES} values or colours:"
+            raise ValueError(f"{said} photos, instances, or labels that were resized smoothly.")
     spec, index, said = meaning(total, found, given, shift)
     pixels, notes = sum(total.values()), []
     if unknown := [code for code, _ in total.most_common() if code not in index]:
@@ -128,10 +131,8 @@ def convert(
         if not ignore_unknown:
             first = min(total) == 1 and unknown == [spec.num_classes]
             hint = " Labels that begin at 1: --shift -1." if first else ""
-            raise ValueError(
-                f"The class list lacks {text}. Add them to it (--classes FILE), or let them count "
-                f"as not labelled: --ignore-unknown.{hint}"
-            )
+            said = f"The class list lacks {text}. Add them to it (--classes FILE), or let them"
+            raise ValueError(f"{said} count as not labelled: --ignore-unknown.{hint}")
         index |= dict.fromkeys(unknown, IGNORE_INDEX)
         notes.append(f"Not labelled (255) now: {text}")
     if absent := [name for name in ignore if name not in spec.class_names]:
@@ -160,6 +161,12 @@ def convert(
         lines = [" ".join([spec.class_names[i], *map(str, spec.palette[i])]) for i in kept]
         lines += ["ignore 255"] * (IGNORE_INDEX in index.values())
         (folder / "classes.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        names, written = [spec.class_names[i] for i in kept], ()
+        with suppress(ValueError):
+            written = folder_spec(folder).class_names
+        if written != tuple(names):
+            said = f"Of the names {', '.join(map(repr, names))} classes.txt cannot hold all, such"
+            raise ValueError(f"{said} as for `#` or a number at the end: rename in the source.")
     splits = Counter(sample.split for sample in found.samples)
     counts = Counter()
     for code, number in total.items():

@@ -64,11 +64,9 @@ def read_pair(image_path: Path, label_path: Path, spec: DatasetSpec) -> tuple[Te
     """uint8 (3, H, W) RGB, uint8 (H, W) class indices; ValueError for other sizes or labels."""
     image, (values, palette) = read_image(image_path), read_label_file(label_path)
     if image.shape[1:] != values.shape:
-        raise ValueError(
-            f"{image_path} is {tuple(image.shape[1:])} but {label_path} is "
-            f"{tuple(values.shape)} (height, width): the pair does not belong together. (An image "
-            "that its camera marked as turned is read upright; so must its labels be.)"
-        )
+        sizes = f"{image_path} is {(*image.shape[1:],)} but {label_path} is {(*values.shape,)}"
+        said = f"{sizes} (height, width): the pair does not belong together. (An image that its"
+        raise ValueError(f"{said} camera marked as turned is read upright; so must its labels be.)")
     check_values(values, spec, label_path)
     if palette:
         check_palette(palette, values, spec, label_path)
@@ -84,12 +82,10 @@ def check_values(values: Tensor, spec: DatasetSpec, path: Path) -> None:
     fitting = [s.name for s in BENCHMARKS if s.name != spec.name and present <= s.known_values]
     if spec.layout == "folder":  # a few small values lie in the range of every benchmark
         fitting = [n for n in fitting if 3 * len(present) >= BUILT_IN[n].num_classes]
-    cause = (
-        f"All values are known in {' and '.join(fitting)}: the labels of another data set?"
-        if fitting
-        else "Values like these come from colours saved as grey, or from labels that were resized "
-        "smoothly or saved as JPEG. Labels are indices: make them again, resized to the nearest."
-    )
+    cause = "Values like these come from colours saved as grey, or from labels resized smoothly or"
+    cause += " saved as JPEG. Labels are indices: make them again, resized to the nearest."
+    if fitting:
+        cause = f"All values are known in {' and '.join(fitting)}: the labels of another data set?"
     own = spec.layout == "folder" and spec.name not in BUILT_IN
     if own and unknown == [spec.num_classes] and 0 not in present:
         cause = "Do the labels begin at 1? `annlib data convert FROM TO --shift -1` corrects that."
@@ -97,10 +93,8 @@ def check_values(values: Tensor, spec: DatasetSpec, path: Path) -> None:
         ignore = f"add the line `ignore {unknown[0]}` to classes.txt"
         cause = f"If {unknown[0]} means that a pixel is not labelled, {ignore}. {cause}"
     listed = ", ".join(map(str, unknown[:5])) + (", ..." if len(unknown) > 5 else "")
-    raise ValueError(
-        f"{path} holds the label {listed}, but {spec.name} has {spec.num_classes} classes: its "
-        f"label files hold {in_words(spec.known_values)}. {cause}"
-    )
+    said = f"{path} holds the label {listed}, but {spec.name} has {spec.num_classes} classes"
+    raise ValueError(f"{said}: its label files hold {in_words(spec.known_values)}. {cause}")
 
 
 def check_palette(palette: list[int], values: Tensor, spec: DatasetSpec, path: Path) -> None:
@@ -110,11 +104,9 @@ def check_palette(palette: list[int], values: Tensor, spec: DatasetSpec, path: P
         colour = tuple(palette[3 * value : 3 * value + 3])
         other = class_of.get(colour, name)
         if colour != ours and other != name and (values == value).any():
-            raise ValueError(
-                f"{path}: the value {value} is {name} in the class list of {spec.name}, but the "
-                f"file's palette draws it in {colour}, the colour of {other}. Sort the lines of "
-                "classes.txt as the labels are, or add lines `value=index` to it."
-            )
+            said = f"{path}: the value {value} is {name} in the class list of {spec.name}, but the"
+            said += f" file's palette draws it in {colour}, the colour of {other}. Sort the lines"
+            raise ValueError(f"{said} of classes.txt as in the labels, or add lines `value=index`.")
 
 
 def in_words(values: set[int]) -> str:
@@ -175,21 +167,16 @@ def open_data(config: DataConfig, root: Path | None, classes: str | None = None)
     if root is not None:
         root, spec = Path(root), spec_of(config.dataset, Path(root), classes)
         if spec.layout == "folder" and is_one_part(root, "train"):
-            raise FileNotFoundError(
-                f"{root} holds images/ and labels/, but training needs two splits: {root}/train and"
-                f" {root}/val (`annlib data convert {root} NEW_FOLDER` divides it; for scenes, "
-                "`annlib data scenes` once for each, with different --first-seed)."
-            )
+            said = f"Training needs two splits, {root}/train and val, not images/ and labels/:"
+            raise FileNotFoundError(f"{said} `annlib data convert {root} NEW_FOLDER` divides it.")
         train = SegmentationFolder(root, spec, "train", transform)
         if spec.layout == "folder":  # benchmarks are 8 GB and more, decoded
             train.keep_below(KEEP_BELOW_BYTES)
     elif config.dataset != spec.name:
         raise not_shipped(config.dataset)
     elif classes is not None:
-        raise ValueError(
-            f"--classes {classes} says what the labels in a folder mean, but Balloon Town is "
-            "painted, not read. Name the folder with --data, or omit --classes."
-        )
+        said = f"--classes {classes} is for the labels in a folder, but Balloon Town is painted."
+        raise ValueError(f"{said} Name the folder with --data, or omit --classes.")
     else:
         train = Transformed(Scenes(TRAIN_SCENES), transform)
     return DatasetSplits(train, labelled(spec, root, "val"), spec)
@@ -197,14 +184,13 @@ def open_data(config: DataConfig, root: Path | None, classes: str | None = None)
 
 def not_shipped(dataset: str) -> FileNotFoundError:
     """Says what the folder of a data set looks like and how to get it."""
-    content = f"{LOOKS['folder']}, and classes.txt (see README.md)."
-    if dataset in {spec.name for spec in BENCHMARKS}:
-        content = (
-            f"{LOOKS[BUILT_IN[dataset].layout]}. How to get it: annlib data prepare {dataset} "
-            f"FOLDER. A small imitation to try things on: annlib data mimic {dataset} FOLDER"
-        )
     message = f"{dataset} is not shipped with annlib: name its folder with --data. It holds "
-    return FileNotFoundError(message + content)
+    if dataset not in {spec.name for spec in BENCHMARKS}:
+        return FileNotFoundError(f"{message}{LOOKS['folder']}, and classes.txt (see README.md).")
+    message += (
+        f"{LOOKS[BUILT_IN[dataset].layout]}. How to get it: annlib data prepare {dataset} FOLDER"
+    )
+    return FileNotFoundError(f"{message}. A small imitation: annlib data mimic {dataset} FOLDER")
 
 
 def spec_of(dataset: str, root: Path, classes: str | None) -> DatasetSpec:

@@ -1,5 +1,6 @@
 """Where the images and labels of each data set lie, and which image belongs to which label."""
 
+import tomllib
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,25 +11,14 @@ from annlib.data.classes import CITYSCAPES_TRAIN_IDS, DatasetSpec, Layout
 from annlib.data.io import need_scipy, read_lines
 
 ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz")
-SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
-OTHER_SUFFIXES = {".avif", ".cr2", ".dng", ".gif", ".heic", ".heif", ".jfif", ".jp2", ".jxl"}
-OTHER_SUFFIXES |= {".jpe", ".nef", ".pbm", ".pgm", ".pnm", ".ppm", ".psd", ".raw", ".tga"}
+TABLES = tomllib.loads(Path(__file__).with_name("layouts.toml").read_text())
+SUFFIXES, OTHER_SUFFIXES = tuple(TABLES["suffixes"]), {*TABLES["other_suffixes"]}
 ADE20K_FOLDERS = {"train": "training", "val": "validation"}
 LISTS = Path("ImageSets/Segmentation")
 AUGMENTED = ("trainaug.txt", "aug.txt")  # either the whole training list, or what comes on top
 SBD_PLACES = ("benchmark_RELEASE/dataset", "VOCaug/dataset")
-LOOKS: dict[Layout, str] = {
-    "cityscapes": "leftImg8bit/{train,val}/CITY and gtFine/{train,val}/CITY",
-    "ade20k": "ADEChallengeData2016/{images,annotations}/{training,validation}",
-    "voc12aug": "VOCdevkit/VOC2012/{JPEGImages,SegmentationClass,ImageSets}",
-    "folder": "train/{images,labels} and val/{images,labels}",
-}
-MARKS: dict[Layout, tuple[str, ...]] = {  # a folder that is there, in each place where it may be
-    "cityscapes": ("leftImg8bit",),
-    "ade20k": ("images/training", "ADEChallengeData2016/images/training"),
-    "voc12aug": ("JPEGImages", "VOC2012/JPEGImages", "VOCdevkit/VOC2012/JPEGImages"),
-    "folder": ("images", "train/images"),
-}
+LOOKS: dict[Layout, str] = TABLES["looks"]
+MARKS: dict[Layout, list[str]] = TABLES["marks"]
 
 
 def locate(root: Path, layout: Layout) -> Path | None:
@@ -50,10 +40,8 @@ def find_home(root: Path, layout: Layout) -> Path:
     others = [{"folder": "a plain folder"}.get(o, o) for o in LOOKS if locate(root, o)]
     causes += [f"This looks like {other}." for other in others]
     causes.append(f"How to get it: annlib data prepare {layout} {root}")
-    raise FileNotFoundError(
-        f"There is no {layout} in {root}: looked for {LOOKS[layout]}, but the folder holds "
-        f"{contents(root)}. {packed_there(root) or causes[0]}"
-    )
+    said = f"There is no {layout} in {root}: looked for {LOOKS[layout]}, but the folder holds"
+    raise FileNotFoundError(f"{said} {contents(root)}. {packed_there(root) or causes[0]}")
 
 
 def contents(folder: Path) -> str:
@@ -87,6 +75,12 @@ class Pairs(NamedTuple):
     problems: tuple[str, ...] = ()
     refused: tuple[str, ...] = ()  # problems with which training does not start
 
+    @property
+    def hint(self) -> str:
+        """What to do where no label file is in its place."""
+        said = " Labels in masks/, NAME_mask.png, .tif, inner folders: see `annlib data convert`."
+        return said * (not any(path.is_file() for path in self.labels))
+
 
 def visible(paths: Iterable[Path]) -> list[Path]:
     """Sorted, without hidden files such as the `._NAME` that macOS adds on other disks."""
@@ -94,12 +88,9 @@ def visible(paths: Iterable[Path]) -> list[Path]:
 
 
 def find_pairs(root: Path, spec: DatasetSpec, split: str) -> Pairs:
-    """The pairs of a split ("train", "val"), sorted by name.
+    """The pairs of a split ("train", "val"), sorted by name; where they are, LOOKS tells.
 
-    folder: split/images/NAME.* and split/labels/NAME.png
-    ade20k: images/training/NAME.jpg and annotations/training/NAME.png
-    cityscapes: leftImg8bit/SPLIT/CITY/NAME_leftImg8bit.png and
-    gtFine/SPLIT/CITY/NAME_gtFine_labelIds.png, or *_labelTrainIds.png if there are only these
+    Cityscapes' labels are *_labelIds.png, or *_labelTrainIds.png if there are only these.
     Raises FileNotFoundError for a root without the layout and for a split without an image.
     """
     if spec.layout == "voc12aug":
@@ -161,10 +152,8 @@ def label_files(folder: Path) -> list[Path]:
 def read_names(path: Path) -> list[str]:
     """A name on each line; `/JPEGImages/NAME.jpg /SegmentationClassAug/NAME.png` is read, too."""
     if not path.is_file():
-        raise FileNotFoundError(
-            f"There is no {path}: it lists images of VOC 2012, one name a line. It is part of "
-            "VOCtrainval_11-May-2012.tar; was that unpacked only in part?"
-        )
+        said = f"There is no {path}: it lists images of VOC 2012, one name a line. Was its archive,"
+        raise FileNotFoundError(f"{said} VOCtrainval_11-May-2012.tar, unpacked only in part?")
     return [Path(line.split()[0]).stem for line in read_lines(path) if line.strip()]
 
 
@@ -194,11 +183,10 @@ def find_voc_pairs(root: Path, spec: DatasetSpec, split: str) -> Pairs:
         own = read_names(home / LISTS / "train.txt")
         listed = next((p for p in (home / LISTS / n for n in AUGMENTED) if p.is_file()), None)
         if listed is None and sbd is None:
-            raise FileNotFoundError(
-                f"{home} is VOC 2012 without its augmented training list: no "
-                f"{' or '.join(AUGMENTED)} in {LISTS}, and no {SBD_PLACES[0]} beside VOCdevkit. "
-                "VOC alone has 1,464 of 10,582 images: annlib data prepare voc12aug ROOT gets all."
-            )
+            said = f"{home} is VOC 2012 without its augmented training list: no "
+            said += f"{' or '.join(AUGMENTED)} in {LISTS}, and no {SBD_PLACES[0]} beside VOCdevkit."
+            said += " VOC alone has 1,464 of 10,582 images: annlib data prepare voc12aug gets all."
+            raise FileNotFoundError(said)
         added = read_names(listed) if listed else sbd_names(sbd, without={*own, *val})
         leaked = [name for name in dict.fromkeys(own + added) if name in {*val}]
         problems = tuple(f"image of val in a training list: {name}" for name in leaked)
@@ -247,4 +235,4 @@ def check_complete(pairs: Pairs, root: Path) -> None:
     if unlabelled := [pair for pair in both if not pair[1].is_file()]:
         image, label = unlabelled[0]
         text = f"{len(unlabelled)} of {total} images have no labels, the first is {image}: expected"
-        raise missing(f"{text} {label}. Add the labels or move the image away.", root)
+        raise missing(f"{text} {label}. Add the labels or move the image away.{pairs.hint}", root)

@@ -8,7 +8,7 @@ from types import ModuleType
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, ImageSequence, UnidentifiedImageError
 from torch import Tensor
 
 from annlib.files import first_bytes, need, what_came_instead
@@ -25,16 +25,16 @@ def read_image(path: Path, content: bytes | None = None) -> Tensor:
     camera's orientation (EXIF) is applied. Raises ValueError for a file that cannot be decoded.
     """
     image = open_whole(path, content)
-    with suppress(SyntaxError):  # an orientation that cannot be read is none
-        ImageOps.exif_transpose(image, in_place=True)
-    if image.mode.startswith("I") or image.mode == "F":
-        low, high = (pixels := np.asarray(image)).min(), pixels.max()
+    halved = image.mode[:3] == "RGB" and bits_of(image, content or first_bytes(path)) == 16
+    if halved or image.mode.startswith("I") or image.mode == "F":
+        pixels = np.asarray(image.convert("RGB") if halved else image)
+        scale, kind = (256, "16-bit") if halved else (1, pixels.dtype)  # Pillow keeps high bytes
+        low, high = pixels.min().item() * scale, pixels.max().item() * scale
         if pixels.dtype.kind == "f" or low < 0 or high > 65535 or 0 < high < 4096:
-            raise ValueError(
-                f"{path} holds {pixels.dtype} values from {low} to {high}: neither 8 nor full 16 "
-                "bits, so its white is unknown. Scale them to 0..255 and save an 8-bit PNG or JPEG."
-            )
-        image = Image.fromarray((pixels.astype(np.float64) / 257 + 0.5).astype(np.uint8))
+            said = f"{path} holds {kind} values from {low} to {high}: neither 8 nor full 16 bits,"
+            raise ValueError(f"{said} so its white is unknown. Scale them to 0..255 (8-bit PNG).")
+        if not halved:
+            image = Image.fromarray((pixels.astype(np.float64) / 257 + 0.5).astype(np.uint8))
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
@@ -57,19 +57,13 @@ def check_range(image: Tensor) -> None:
     low, high = map(float, image.detach().float().aminmax()) if image.numel() else (0, 0)
     held = f"The image holds {image.dtype} values from {low:g} to {high:g}"
     if not low <= high:  # aminmax of NaN is NaN
-        raise ValueError(
-            "The image holds NaN: a pixel is a number of 0..255. Replace it by torch.nan_to_num."
-        )
+        raise ValueError("The image holds NaN, but pixels are 0..255: see torch.nan_to_num.")
     if low < 0 or high > 255:
-        raise ValueError(
-            f"{held}, but pixels are 0..255. Give uint8 pixels as they were read; they are "
-            "normalised here, and only once."
-        )
+        said = f"{held}, but pixels are 0..255. Give uint8 pixels as they were read; they are"
+        raise ValueError(f"{said} normalised here, and only once.")
     if image.is_floating_point() and 0 < high <= 1:
-        raise ValueError(
-            f"{held}, which looks like 0..1, but pixels are 0..255: the network would see a black "
-            "image. Give uint8 pixels, or 255 * image."
-        )
+        said = f"{held}, which looks like 0..1, but pixels are 0..255: the network would see a"
+        raise ValueError(f"{said} black image. Give uint8 pixels, or 255 * image.")
 
 
 def read_labels(path: Path) -> Tensor:
@@ -88,41 +82,46 @@ def read_label_file(path: Path) -> tuple[Tensor, list[int]]:
         return read_sbd(path), []
     image, values = open_labels(path)
     if image.mode not in ("L", "P", "1"):
-        raise ValueError(
-            f"{path} has mode {image.mode}, but labels hold one class index of 0..255 per pixel "
-            "(8-bit grey or palette PNG). `annlib data convert` makes indices of other forms."
-        )
+        said = f"{path} has mode {image.mode}, but labels hold one class index of 0..255 per pixel"
+        raise ValueError(f"{said} (8-bit grey or palette). `annlib data convert` reads others.")
     return torch.from_numpy(values.astype(np.uint8)), image.getpalette() or []
 
 
 def open_labels(path: Path) -> tuple[Image.Image, np.ndarray]:
-    """A label image and its values as they are in the file; ValueError for a lossy format."""
-    image = open_whole(path)
+    """A label image and its values as in the file, upright; ValueError for a lossy format."""
+    image, pages = open_whole(path), []
+    with Image.open(path) as file, suppress(Exception):  # of damaged pages behind the first
+        pages.extend(page.size for page in ImageSequence.Iterator(file))
+    if (same := pages.count(pages[0])) > 1:  # smaller ones are previews
+        said = "save the one with a class index per pixel alone, as PNG."
+        raise ValueError(f"{path} holds {same} images, but labels are one: {said}")
     if image.format in LOSSY or image.info.get("compression") in ("jpeg", "webp"):
-        raise ValueError(
-            f"{path} is compressed as {image.format}, which changes label values. Make it again as "
-            "PNG from its source: a converted copy of this file keeps the wrong values."
-        )
-    tags = getattr(image, "tag_v2", {})  # of a TIFF
-    bits, kind = tags.get(258, (8,))[0], image.mode
-    if image.format == "PNG":  # behind the signature, the first chunk's head and the size
-        bits, number = first_bytes(path)[24:26]
-        kind = "LA" if number == 4 else kind  # Pillow says RGBA for LA of 16 bits
+        said = f"{path} is compressed as {image.format}, which changes label values. Make it again"
+        raise ValueError(f"{said} as PNG from its source: a copy of it keeps wrong values.")
+    start, kind = first_bytes(path), image.mode
+    bits = bits_of(image, start)
+    if image.format == "PNG" and start[25] == 4:
+        kind = "LA"  # Pillow says RGBA for LA of 16 bits
     if kind == "LA":
         if bits != 8 or image.getchannel("A").getextrema() != (255, 255):
             said = "has mode LA, but labels hold one class index: save it without an alpha channel."
             raise ValueError(f"{path} {said}")
         image = image.getchannel("L")
     values = np.array(image)
-    if kind in ("L", "1") and tags.get(262) == 0:
+    if kind in ("L", "1") and getattr(image, "tag_v2", {}).get(262) == 0:
         values = ~values  # Pillow has inverted it, for its zero is white
     if image.mode == "L" and bits < 8:
         values //= 255 // (2**bits - 1)  # Pillow stretches 2 and 4 bits to 0..255
     return image, values
 
 
+def bits_of(image: Image.Image, start: bytes) -> int:
+    """Bits of a channel in a file that begins with `start`: of a PNG behind its size, of a TIFF."""
+    return start[24] if image.format == "PNG" else getattr(image, "tag_v2", {}).get(258, (8,))[0]
+
+
 def open_whole(path: Path, content: bytes | None = None) -> Image.Image:
-    """Opens and decodes an image to the last byte."""
+    """Opens and decodes an image to the last byte, and turns it as its EXIF says."""
     try:
         with Image.open(path if content is None else BytesIO(content)) as image:
             image.load()
@@ -133,8 +132,12 @@ def open_whole(path: Path, content: bytes | None = None) -> Image.Image:
         remedy = " It may be cut off or of another kind: copy or download it again."
         if isinstance(error, UnidentifiedImageError) and start[:2] in (b"II", b"MM"):
             remedy = " A TIFF whose bands or number type cannot be read: save it as 8-bit RGB PNG."
+        if isinstance(error, Image.DecompressionBombError):
+            remedy = " Cut it into tiles, or make it smaller."
         remedy = what_came_instead(start) or remedy
         raise ValueError(f"{path} cannot be read as an image ({error}).{remedy}") from error
+    with suppress(SyntaxError):  # an orientation that cannot be read is none
+        ImageOps.exif_transpose(image, in_place=True)
     return image
 
 
@@ -154,14 +157,13 @@ def read_sbd(path: Path) -> Tensor:
     except FileNotFoundError as error:
         raise FileNotFoundError(f"There is no file {path}.") from error
     except Exception as error:  # scipy's errors for damaged files have no common name
-        raise ValueError(
-            f"{path} cannot be read as labels of SBD ({error}): unpack benchmark.tgz again."
-        ) from error
+        said = f"{path} cannot be read as labels of SBD ({error}): unpack benchmark.tgz again."
+        raise ValueError(said) from error
 
 
-def read_text(path: Path) -> str:
+def read_text(path: Path, content: bytes | None = None) -> str:
     """A text in UTF-8, or UTF-16 with its mark, line ends as they are; else ValueError."""
-    content = path.read_bytes()
+    content = path.read_bytes() if content is None else content
     if instead := what_came_instead(content[:300]):
         raise ValueError(f"{path} cannot be read.{instead}")
     marked = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
@@ -173,9 +175,8 @@ def read_text(path: Path) -> str:
     except UnicodeDecodeError as error:
         place, reason = error.start, error.reason
     line = content.count(b"\n", 0, place) + 1
-    raise ValueError(
-        f"{path}, line {line}, byte {place}: {reason} (0x{content[place]:02x}): save it as UTF-8."
-    )
+    said = f"{path}, line {line}, byte {place}: {reason} (0x{content[place]:02x})"
+    raise ValueError(f"{said}: save it as UTF-8.")
 
 
 def read_lines(path: Path) -> list[str]:

@@ -37,10 +37,8 @@ class ResumableBatchSampler(Sampler[list[Draw]]):
         if num_samples < 1:
             raise ValueError("There is no sample to train on.")
         if batch % share[1]:
-            raise ValueError(
-                f"A batch of {batch} cannot be shared equally by {share[1]} processes: use a "
-                f"number of processes that divides {batch}."
-            )
+            said = f"A batch of {batch} cannot be shared equally by {share[1]} processes: use a"
+            raise ValueError(f"{said} number of processes that divides {batch}.")
         self.num_samples, self.batch_size, self.seed = num_samples, batch, seed
         self.start, self.rank, self.part = start, share[0], batch // share[1]
 
@@ -103,11 +101,8 @@ def worker_errors() -> Iterator[None]:
             died = died and error.filename is None
         if not died:
             raise
-        text = (
-            "A data worker was killed, most often because the machine's memory is used up: use "
-            "fewer workers, or none (--workers 0)."
-        )
-        raise OSError(errno.ECHILD, text) from error
+        text = "A data worker was killed, most often because the machine's memory is used up: use"
+        raise OSError(errno.ECHILD, f"{text} fewer workers, or none (--workers 0).") from error
 
 
 def check_open_files(workers: int) -> None:

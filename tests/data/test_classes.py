@@ -50,7 +50,7 @@ def test_classes_without_colours_get_those_of_pascal_voc(tmp_path: Path) -> None
     ("text", "message"),
     [
         ("", r"classes\.txt names 0 classes"),
-        ("polyp\n", "names 1 class; 2 to 255 are possible.*list the background as class 0"),
+        ("polyp\n", "names 1 class; 2 to 255 are possible.*background counts: list it as class 0"),
         ("\n".join(map(str, range(300))), r"names 300 classes"),
         ("sky\nroad\nsky\n", "line 3: .* names 'sky' twice"),
         ("sky 0 0 256", r"line 1: .* has the colour \(0, 0, 256\)\. The largest"),
@@ -80,11 +80,19 @@ ROAD_AND_SKY = (("road", "sky"), ((128, 64, 128), (0, 128, 255)))
         'Class Name,RGB Values\nroad,"128,64,128"\nsky,"0, 128, 255"\n',
         "category,r,g,b\nroad,128,64,128\nsky,0,128,255\n",
         "128 64 128\troad\n0 128 255\t\tsky\n",  # label_colors.txt of CamVid
+        "Klasse;R;G;B\nroad;128;64;128\nsky;0;128;255\n",
+        "name,r,g,b,\nroad,128,64,128,\nsky,0,128,255,\n",  # of a spreadsheet
+        "'road': (128, 64, 128),\n'sky': (0, 128, 255),\n",
     ],
 )
 def test_class_lists_of_other_tools_are_read_as_the_same_classes(tmp_path: Path, text: str) -> None:
     spec = classes_of(tmp_path, text)
     assert (spec.class_names, spec.palette) == ROAD_AND_SKY
+
+
+def test_classes_csv_of_roboflow_is_read(tmp_path: Path) -> None:
+    spec = classes_of(tmp_path, "Pixel Value, Class\n0, background\n1, road\n2, wet road\n")
+    assert spec.class_names == ("background", "road", "wet road")
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be"])
@@ -186,7 +194,12 @@ def test_a_label_value_that_two_classes_or_no_class_would_have_is_refused(
         ("0 Clear 0 0 0 0\n1 liver 255 0 0 255\n", "line 1: .* number behind the name 'Clear'"),
         ('0  0 0 0  0 0 0  "Clear"\n1  9 0 0  1 1 1  "Label"\n', "line 1: .* known form"),
         ("Idx\tRatio\tName\n1\t0.1\twall\n2\t0.2\tdoor\n", "line 1: .* not in a known form"),
-        ("Klasse;R;G;B\nroad;128;64;128\nsky;0;0;9\n", "line 1: 'Klasse;R;G;B' looks like a he"),
+        ("Sorte;R;G;B\nroad;128;64;128\nsky;0;0;9\n", "line 1: 'Sorte;R;G;B' looks like a head"),
+        ("Nr Sorte\n0 road\n1 sky\n", "line 1: 'Nr Sorte' looks like a heading"),
+        ("no. sign\n0: road\n1: sky\n", "line 1: 'no. sign' looks like a heading"),
+        ("Klasse\nStraße\nHimmel\n", "line 1: 'Klasse' looks like a heading"),
+        ("类别\n路\n天空\n", "line 1: '类别' looks like a heading"),
+        ("road, sky, car\n", "names 1 class; .* one a line"),
         ("Bezeichnung\tRot\nroad 1 2 3\nsky 4 5 6", "line 1: .* a heading. Put `#` before it"),
         ("road\nsky\n255 void\n", "line 3: .* the number 255, .* write `ignore 255`"),
         ("0 road\n1 sky\n255 void\n", "line 3: .* the number 255, .* write `ignore 255`"),

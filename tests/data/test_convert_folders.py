@@ -3,6 +3,7 @@
 import json
 import struct
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -387,3 +388,167 @@ def test_text_that_may_be_a_split_list_is_reported(tmp_path: Path) -> None:
         (tmp_path / f"from/{name}").write_text("a\n")
     report = convert(tmp_path / "from", tmp_path / "to")
     assert "Left out: 1\n- my_train.txt: not read: if it is a split list, name it" in report
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        (
+            "labelmap.txt",
+            "# label:color_rgb:parts:actions\nsky:0,0,0::\nroad:200,10,10::\ncar:10,200,10::",
+        ),
+        ("class_names.txt", "_background_\nroad\ncar\n"),
+        ("_classes.csv", "Pixel Value, Class\n0, sky\n1, road\n2, car\n"),
+        ("train/_classes.csv", "Pixel Value, Class\n0, sky\n1, road\n2, car\n"),
+    ],
+)
+def test_class_lists_that_tools_write_beside_labels_name_the_classes(
+    tmp_path: Path, file: str, text: str
+) -> None:
+    for i, labels in enumerate(LABELS):
+        photo(tmp_path / f"from/JPEGImages/{i}.jpg", i)
+        save(tmp_path / f"from/SegmentationClass/{i}.png", labels, COLOURS.tobytes())
+    (tmp_path / "from" / file).parent.mkdir(exist_ok=True)
+    (tmp_path / "from" / file).write_text(text)
+    convert(tmp_path / "from", tmp_path / "to")
+    assert folder_spec(tmp_path / "to").class_names[1:] == ("road", "car")
+    for path, found in zip(
+        sorted((tmp_path / "to/train/labels").iterdir()),
+        converted(tmp_path / "to", "train"),
+        strict=True,
+    ):
+        assert np.array_equal(found, LABELS[int(path.stem)])
+
+
+@pytest.mark.parametrize("ending", ["_L", "_seg", "-mask"])
+def test_images_whose_names_end_as_labels_do_are_images(tmp_path: Path, ending: str) -> None:
+    for i in range(2):
+        for j, end in enumerate((ending, "_R")):
+            photo(tmp_path / f"from/images/{i}{end}.png", 2 * i + j)
+            save(tmp_path / f"from/labels/{i}{end}.png", LABELS[2 * i + j])
+    samples = recognise(tmp_path / "from").samples
+    assert len(samples) == 4
+    for sample in samples:
+        assert sample.image.name == sample.label.name
+
+
+@pytest.mark.parametrize("others", ["masks/{}.png", "labels/{}.npy", "labels/{}_mask.png"])
+def test_two_label_files_of_convert_for_an_image_are_refused(tmp_path: Path, others: str) -> None:
+    in_one_folder(tmp_path / "from", "palette")
+    (tmp_path / "from/masks").rename(tmp_path / "from/labels")
+    for i in range(5):
+        save(tmp_path / "from" / others.format(i), LABELS[0])
+    with pytest.raises(ValueError, match=r"Keep one label file for .*images/0\.jpg: labels/0\."):
+        convert(tmp_path / "from", tmp_path / "to")
+
+
+def test_labels_of_another_split_are_not_taken(tmp_path: Path) -> None:
+    for i in range(2):
+        photo(tmp_path / f"from/images/train/a{i}.jpg", i)
+        photo(tmp_path / f"from/images/val/{i}.jpg", 5 + i)
+        for name in (f"a{i}", f"{i}"):
+            save(tmp_path / f"from/labels/train/{name}.png", LABELS[i])
+    report = convert(tmp_path / "from", tmp_path / "to")
+    assert "- images/val/0.jpg: no label file" in report and "Pairs: train 1, val 1" in report
+
+
+def test_labels_without_an_image_and_listed_names_without_one_are_reported(tmp_path: Path) -> None:
+    four_photos(tmp_path / "from", ["a", "b", "c", "d"])
+    save(tmp_path / "from/masks/e.png", LABELS[0])
+    for split, names in (("train", "a\nb\nf"), ("val", "c\nd")):
+        (tmp_path / f"from/{split}.txt").write_text(names)
+    report = convert(tmp_path / "from", tmp_path / "to")
+    assert "- masks/e.png: no image" in report
+    assert "- train.txt: lines that name no image: 1, such as 'f'" in report
+
+
+@pytest.mark.parametrize("form", ["{1}.jpg", "{1}"])
+def test_numbers_of_lines_in_a_list_of_pandas_are_no_names(tmp_path: Path, form: str) -> None:
+    four_photos(tmp_path / "from", ["0", "1", "2", "3"])
+    for split, rows in (("train", ((0, 3), (1, 2))), ("val", ((2, 1), (3, 0)))):
+        lines = [f"{row[0]},{form.format(*row)}" for row in rows]
+        (tmp_path / f"from/{split}.csv").write_text("\n".join([",image", *lines]))
+    convert(tmp_path / "from", tmp_path / "to")
+    assert {path.stem for path in (tmp_path / "to/train/images").iterdir()} == {"3", "2"}
+
+
+def test_folders_that_are_links_are_read(tmp_path: Path) -> None:
+    in_one_folder(tmp_path / "disk", "palette")
+    (tmp_path / "from").mkdir()
+    for name in ("images", "masks"):
+        (tmp_path / "from" / name).symlink_to(tmp_path / "disk" / name)
+    assert len(recognise(tmp_path / "from").samples) == 5
+
+
+@pytest.mark.parametrize(
+    ("values", "refused"),
+    [
+        ((0, 128, 255), True),
+        ((0, 85, 170, 255), True),
+        ((0, 1, 255), False),
+        ((0, 15, 255), False),
+        ((0, 50, 100), False),
+    ],
+)
+def test_evenly_spaced_greys_up_to_255_are_asked_about(
+    tmp_path: Path, values: tuple[int, ...], refused: bool
+) -> None:
+    for i in range(2):
+        photo(tmp_path / f"from/images/{i}.jpg", i)
+        save(tmp_path / f"from/masks/{i}.png", np.resize(np.array(values, np.uint8), SIZE))
+    if not refused:
+        convert(tmp_path / "from", tmp_path / "to")
+        return
+    with pytest.raises(
+        ValueError, match=r"are greys \(0, .*255\), and 255 may be a class: .*255=2"
+    ):
+        convert(tmp_path / "from", tmp_path / "to")
+    names = [f"level {i} of" for i in range(len(values))]
+    lines = [*names, *(f"{v}={i}" for i, v in enumerate(values))]
+    (tmp_path / "from/classes.txt").write_text("\n".join(lines))
+    convert(tmp_path / "from", tmp_path / "to")
+    expected = np.resize(np.arange(len(values), dtype=np.uint8), SIZE)
+    assert np.array_equal(converted(tmp_path / "to", "val")[0], expected)
+
+
+def test_two_classes_of_one_colour_are_refused_where_colours_count(tmp_path: Path) -> None:
+    in_one_folder(tmp_path / "from", "colour")
+    (tmp_path / "from/classes.txt").write_text(
+        "sky 0 0 0\nroad 200 10 10\nsea 0 0 0\ncar 10 200 10\n"
+    )
+    with pytest.raises(ValueError, match=r"Two classes of the list are \(0, 0, 0\)"):
+        convert(tmp_path / "from", tmp_path / "to")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda labels: labels.astype(np.float64),
+        lambda labels: labels[..., None],
+        lambda labels: labels[None].astype(np.float32),
+    ],
+    ids=["float", "one channel", "one image"],
+)
+def test_whole_numbers_of_any_type_are_labels(tmp_path: Path, change: Callable) -> None:
+    for i, labels in enumerate(LABELS):
+        photo(tmp_path / f"from/images/{i}.jpg", i)
+        save(tmp_path / f"from/labels/{i}.npy", change(labels))
+    for sample, labels in zip(recognise(tmp_path / "from").samples, LABELS, strict=True):
+        assert np.array_equal(sample.codes(), labels)
+
+
+@pytest.mark.parametrize("number", [0.5, np.nan, np.inf, 1e30])
+def test_other_numbers_are_no_labels(tmp_path: Path, number: float) -> None:
+    for i in range(2):
+        photo(tmp_path / f"from/images/{i}.jpg", i)
+        save(tmp_path / f"from/labels/{i}.npy", np.full(SIZE, number))
+    with pytest.raises(ValueError, match=r"0\.npy holds float64 .*: labels are a whole number"):
+        convert(tmp_path / "from", tmp_path / "to")
+
+
+def test_masks_as_gif_are_read(tmp_path: Path) -> None:
+    for i, labels in enumerate(LABELS):
+        photo(tmp_path / f"from/train/{i}.jpg", i)
+        save(tmp_path / f"from/train_masks/{i}_mask.gif", labels, COLOURS.tobytes())
+    for sample, labels in zip(recognise(tmp_path / "from").samples, LABELS, strict=True):
+        assert np.array_equal(sample.codes(), labels)

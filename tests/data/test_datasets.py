@@ -364,9 +364,7 @@ def test_folder_in_one_part_is_evaluated_whole(folder: Path) -> None:
 
 
 def test_folder_in_one_part_is_refused_for_training_with_the_way_to_divide_it(folder: Path) -> None:
-    message = (
-        "val holds images/ .* two splits: .*val/train .*val/val .*data convert .*val NEW_FOLDER"
-    )
+    message = "two splits, .*val/train and val, not images/ .*: .*data convert .*val NEW_FOLDER"
     with pytest.raises(FileNotFoundError, match=message):
         open_data(PHOTO_DATA, folder / "val")
     convert(folder / "val", folder / "new", val_share=0.5)
@@ -374,7 +372,7 @@ def test_folder_in_one_part_is_refused_for_training_with_the_way_to_divide_it(fo
 
 
 def test_class_list_without_a_folder_is_refused() -> None:
-    with pytest.raises(ValueError, match="--classes camvid says .* Name the folder with --data"):
+    with pytest.raises(ValueError, match="--classes camvid is for .* Name the folder with --data"):
         open_data(TOWN_DATA, None, "camvid")
 
 

