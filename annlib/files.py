@@ -97,8 +97,7 @@ def all_or_nothing(folder: Path) -> Iterator[Path]:
     """A folder to fill that takes its name when all is written; FileExistsError if it is in use."""
     folder = Path(folder).absolute()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        said = f"{folder} is not an empty folder, and what is to be written would mix with what is"
-        raise FileExistsError(f"{said} in it: name a new folder, or empty this one.")
+        raise FileExistsError(f"{folder} is not an empty folder: name a new one, or empty it.")
     folder.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as temporary:
         partial = Path(temporary) / folder.name

@@ -39,7 +39,7 @@ class Check:
                 raise FileNotFoundError(f"{self.root} holds neither train/images nor images.")
         except FileNotFoundError as error:
             found, hint = recognise(self.root) if self.root.is_dir() else None, ""
-            if found:
+            if found and found.samples:
                 hint = f" It holds {found.form}: `annlib data convert {self.root} NEW_FOLDER` makes"
                 hint += " a data set of it."
             raise FileNotFoundError(f"{error}{hint}") from error

@@ -252,12 +252,10 @@ class Predict(TestOptions):
 
     def check_free(self, targets: dict[Path, str]) -> None:
         """Raises FileExistsError for results that are there already, unless --overwrite is given"""
-        there = [
-            file
-            for path, name in targets.items()
-            for suffix in (VIDEO_RESULTS if is_video(path) else RESULTS)
-            if (file := Path(f"{self.out / name}{suffix}")).exists()
-        ]
+        there = []
+        for path, name in targets.items():
+            suffixes = VIDEO_RESULTS if is_video(path) else RESULTS
+            there += [file for s in suffixes if (file := Path(f"{self.out / name}{s}")).exists()]
         if there and not self.overwrite:
             more = f" and {len(there) - 1} more" if len(there) > 1 else ""
             said = f"{there[0]}{more} exist already: nothing was done. Add --overwrite to replace"

@@ -17,7 +17,7 @@ from annlib.config import IGNORE_INDEX
 from annlib.data import classes
 from annlib.data.classes import WORDS, DatasetSpec, spec_with
 from annlib.data.folders import SUFFIXES, unread
-from annlib.data.io import open_labels, open_whole, read_image, read_lines
+from annlib.data.io import check_order, open_labels, open_whole, read_image, read_lines
 from annlib.files import need, read_json
 
 ENDS = ("", "annot")  # CamVid's trainannot
@@ -66,7 +66,8 @@ def key_of(path: Path) -> tuple[str, ...]:
     """Of a path relative to the data set: folders that are neither split nor kind, and the name."""
     kinds = LABEL_WORDS | IMAGE_WORDS | SPLITS.keys()
     folders = [part for part in path.parts[:-1] if not kinds & {*words(part)}]
-    stem = LABEL_ENDING.sub("", path.stem).removesuffix("_leftImg8bit")
+    stem = Path(LABEL_ENDING.sub("", path.stem).removesuffix("_leftImg8bit"))
+    stem = stem.stem if stem.suffix.lower() in SUFFIXES else str(stem)  # 0.jpg.png
     return *folders, normalize("NFC", stem)
 
 
@@ -135,11 +136,10 @@ def from_masks(
         photos = {path.with_suffix("") for path in images if path.suffix.lower() != ".png"}
         labels = [p for p in images if p.suffix.lower() == ".png" and p.with_suffix("") in photos]
         images = [path for path in images if path not in labels]
-    spec, form = None, "images with label files"
-    ids = {"labelIds": classes.CITYSCAPES, "labelTrainIds": classes.CITYSCAPES_TRAIN_IDS}
+    spec, form, every = None, "images with label files", labels
+    ids = {"labelTrainIds": classes.CITYSCAPES_TRAIN_IDS, "labelIds": classes.CITYSCAPES}
     for ending, known in ids.items():
-        those = [path for path in labels if path.stem.endswith(f"_{ending}")]
-        if those and spec is None:
+        if those := [path for path in every if path.stem.endswith(f"_{ending}")]:
             labels, spec, form = those, known, f"label files of Cityscapes ({ending})"
     if any("SegmentationClass" in path.parts for path in labels):
         spec, form = classes.VOC12AUG, "label files of Pascal VOC"
@@ -150,7 +150,7 @@ def from_masks(
         key = key_of(path)
         for part in ((split_of(path.parts[:-1]), key), key, key[-1]):
             like[part].append(path)
-    samples, names, used = [], {key_of(path)[-1] for path in images}, set()
+    samples, names, used, seen = [], {key_of(path)[-1] for path in images}, set(), {}
     left_out = [f"{path}: no image" for path in labels if key_of(path)[-1] not in names]
     listed = listed_splits(root, files, names, left_out)
     for path in images:
@@ -170,9 +170,9 @@ def from_masks(
             raise ValueError(f"{root / one} fits two images, also {root / path}: move one away.")
         used.add(one)
         split = split or split_of(one.parts[:-1]) or listed.get(key[-1], "")
-        codes = partial(read_codes, root / one, palette)
+        codes = partial(read_codes, root / one, palette, seen)
         samples.append(Sample(root / path, key, split, root / one, codes))
-    return Recognised(form, samples, spec, left_out=left_out) if samples else None
+    return Recognised(form, samples, spec, left_out=left_out)
 
 
 def name_in(line: str, names: set[str]) -> str:
@@ -212,7 +212,7 @@ def listed_splits(root: Path, files: list[Path], names: set[str], left_out: list
     return found
 
 
-def read_codes(path: Path, palette: tuple = ()) -> np.ndarray:
+def read_codes(path: Path, palette: tuple, seen: dict) -> np.ndarray:
     """A label file -> int32 (H, W) codes: values, or colours where it holds colours."""
     if path.suffix == ".npy":
         try:
@@ -229,13 +229,15 @@ def read_codes(path: Path, palette: tuple = ()) -> np.ndarray:
             if shown <= {*palette}:  # colours count: tools number them in their own order
                 codes = COLOUR + colours @ (65536, 256, 1)
                 return np.where(pixels == IGNORE_INDEX, IGNORE_INDEX, codes[pixels])
+        if mode == "P":
+            check_order(path, image.getpalette("RGB"), pixels, seen)
     if mode in ("RGB", "RGBA") and pixels.dtype == np.uint8:
         codes = COLOUR + pixels[..., :3].astype(np.int32) @ (65536, 256, 1)
         codes[(pixels[..., 3:] == 0).any(-1)] = TRANSPARENT
         return codes
     if pixels.ndim == 3 and 1 in (len(pixels), pixels.shape[-1]):
         pixels = pixels.squeeze()
-    if pixels.dtype.kind == "f" and (pixels == np.rint(pixels).clip(-1, 65536)).all():
+    if pixels.dtype.kind == "f" and (pixels == np.rint(pixels).clip(-(2**31), 2**31)).all():
         pixels = pixels.astype(np.int64)
     if pixels.ndim != 2 or pixels.dtype.kind not in "bui" or pixels.size == 0:
         said = f"{path} holds {pixels.dtype} of the shape {pixels.shape}: labels are a whole number"

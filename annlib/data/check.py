@@ -38,11 +38,11 @@ def training_problem(pixels: Tensor, spec: DatasetSpec) -> str:
     absent = [name for name in spec.class_names if name not in present]
     # 255 may stand for a class of a folder's own list that never occurs.
     own = spec.layout == "folder" and not spec.ignored and spec not in (BALLOON_TOWN, CAMVID)
-    ignored = (
-        f"255 covers {100 * float(pixels[IGNORE_INDEX] / pixels.sum()):.1f} % of their pixels and "
-        "is ignored in training. If 255 stands for a class, as in masks of 0 and 255, add the line "
-        f"`255={len(spec.class_names) - 1}` (value=index of the class) to classes.txt"
+    ignored = f"255 covers {100 * float(pixels[IGNORE_INDEX] / pixels.sum()):.1f} % of their pixels"
+    ignored += (
+        " and is ignored in training. If 255 stands for a class, as in masks of 0 and 255, add"
     )
+    ignored += f" the line `255={spec.num_classes - 1}` (value=index of the class) to classes.txt"
     if not present:
         return f"no pixel of the training labels has a class: {ignored}."
     if absent and own and pixels[IGNORE_INDEX]:
@@ -95,7 +95,7 @@ def check_split(
 
     def inspect(index: int) -> tuple[Tensor, tuple[int, int], bytes] | str:
         try:
-            image, values = read_pair(images[index], labels[index], spec)
+            image, values = read_pair(images[index], labels[index], spec, seen)
         except (ValueError, OSError) as error:
             return str(error)
         digest = hashlib.blake2b(repr(image.shape).encode() + image.numpy().tobytes()).digest()
@@ -103,7 +103,7 @@ def check_split(
 
     indices, intact, sizes, digests = evenly(len(images), sample), [], set(), {}
     similar: dict[str, list[str]] = {}  # problems that differ in the file only
-    pixels, occurs = torch.zeros(2, 256, dtype=torch.int64)
+    (pixels, occurs), seen = torch.zeros(2, 256, dtype=torch.int64), {}
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         results = progress(pool.map(inspect, indices), desc=split, total=len(indices))
         for index, found in zip(indices, results, strict=True):
@@ -171,12 +171,9 @@ def changed_files(root: Path, checksums: dict[str, str]) -> list[str]:
 
 def in_both(train: CheckedSplit, val: CheckedSplit) -> list[str]:
     """A problem for each image that is in both splits, whatever its names and file formats."""
-    return [
-        f"the same image in both splits: {train.digests[digest]} and {path}. Scores on images that "
-        "a network was trained on are too high: remove one of the two pairs."
-        for digest, path in val.digests.items()
-        if digest in train.digests
-    ]
+    said = "Scores on images that a network was trained on are too high: remove one of the pairs."
+    both = [(train.digests[d], path) for d, path in val.digests.items() if d in train.digests]
+    return [f"the same image in both splits: {one} and {other}. {said}" for one, other in both]
 
 
 def evenly(total: int, count: int | None) -> list[int]:
@@ -219,7 +216,7 @@ def samples(found: CheckedSplit, most: int = 8) -> list[Sample]:
     """Some of the pairs that could be opened, for the contact sheet."""
     images, labels, spec, *_ = found.pairs
     chosen = [found.intact[place] for place in evenly(len(found.intact), most)]
-    return [(images[i].stem, *read_pair(images[i], labels[i], spec)) for i in chosen]
+    return [(images[i].stem, *read_pair(images[i], labels[i], spec, {})) for i in chosen]
 
 
 def contact_sheet(title: str, pairs: Sequence[Sample], spec: DatasetSpec) -> Image.Image:

@@ -87,9 +87,8 @@ def folder_spec(root: Path, name: str = "classes.txt") -> DatasetSpec:
     """
     path = root / name
     if not path.is_file():
-        raise FileNotFoundError(
-            f"There is no {path}. It lists the classes, 0 first: `name` or `name red green blue`."
-        )
+        form = "It lists the classes, 0 first: `name` or `name red green blue`."
+        raise FileNotFoundError(f"There is no {path}. {form}")
     lines, ignored, values = class_lines(path)
     matches = [INDEX_FIRST.fullmatch(line) for _, line in lines]
     # `0 road` begins with an index only if all lines have one: not so `2 wheeler`, `4 wheeler`.

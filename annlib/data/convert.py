@@ -30,10 +30,7 @@ def find_classes(given: str | None, source: Path) -> DatasetSpec | None:
 def meaning(
     codes: Counter, found: Recognised, given: DatasetSpec | None, shift: int
 ) -> tuple[DatasetSpec, dict[int, int], str]:
-    """The classes, code -> class index or 255, where unknown codes are missing, and how it is read.
-
-    Raises ValueError for colours without a list.
-    """
+    """The classes, code -> class index or 255 (unknown codes are missing), and how it is read."""
     colours = {code for code in codes if code >= COLOUR}
     as_grey = {code: code & 255 for code in colours if len({*code.to_bytes(4)[1:]}) == 1}
     if len(as_grey) != len(colours) or (given and {*map(rgb, colours)} <= {*given.palette}):
@@ -45,9 +42,10 @@ def meaning(
     if found.has_names and given:  # by name
         to = {n: i for i, n in enumerate(given.class_names)}
         index = {i: to[n] for i, n in enumerate(found.spec.class_names) if n in to}
+        said = "classes by their names"
         if BACKGROUND not in to:
             index[0] = IGNORE_INDEX
-        said = "classes by their names"
+            said += "; what no shape covers is not labelled, because the list has no `background`"
     elif present & colours:
         if given is None:
             most = sorted(colours, key=codes.get)[-6:]

@@ -13,9 +13,9 @@ from annlib.config import DataConfig
 from annlib.data.balloon_town.dataset import Scenes
 from annlib.data.classes import BALLOON_TOWN, BENCHMARKS, BUILT_IN, DatasetSpec, folder_spec
 from annlib.data.folders import LOOKS, check_complete, find_pairs
-from annlib.data.io import read_image, read_label_file
+from annlib.data.io import check_order, read_image, read_label_file
 from annlib.data.loader import Transformed
-from annlib.data.transforms import Transform, to_tensors, training_transform
+from annlib.data.transforms import Pair, Transform, to_tensors, training_transform
 
 TRAIN_SCENES, VAL_SCENES = 400, 200
 FIRST_VAL_SEED = 1_000_000  # held out: no training scene has such a seed
@@ -29,7 +29,7 @@ class SegmentationFolder(Dataset):
     """
 
     def __init__(self, root: Path, spec: DatasetSpec, split: str, transform: Transform):
-        self.transform = transform
+        self.transform, self.seen = transform, {}  # the second: see `check_order`
         pairs = find_pairs(Path(root), spec, split)
         check_complete(pairs, Path(root))
         for problem in pairs.problems[:3]:
@@ -47,7 +47,7 @@ class SegmentationFolder(Dataset):
         """The pair before the transform: uint8 (3, H, W) RGB, uint8 (H, W) class indices."""
         if self.kept:
             return self.kept[index]
-        return read_pair(self.images[index], self.labels[index], self.spec)
+        return read_pair(self.images[index], self.labels[index], self.spec, self.seen)
 
     def keep_below(self, most_bytes: int) -> None:
         """Keeps decoded pairs in memory if all fit: decoding again costs more than training."""
@@ -60,7 +60,7 @@ class SegmentationFolder(Dataset):
         self.kept = kept
 
 
-def read_pair(image_path: Path, label_path: Path, spec: DatasetSpec) -> tuple[Tensor, Tensor]:
+def read_pair(image_path: Path, label_path: Path, spec: DatasetSpec, seen: dict) -> Pair:
     """uint8 (3, H, W) RGB, uint8 (H, W) class indices; ValueError for other sizes or labels."""
     image, (values, palette) = read_image(image_path), read_label_file(label_path)
     if image.shape[1:] != values.shape:
@@ -70,6 +70,7 @@ def read_pair(image_path: Path, label_path: Path, spec: DatasetSpec) -> tuple[Te
     check_values(values, spec, label_path)
     if palette:
         check_palette(palette, values, spec, label_path)
+        check_order(label_path, palette, values.numpy(), seen)
     # NumPy looks bytes up four times as fast as torch.
     return image, torch.from_numpy(spec.label_table().numpy().take(values.numpy()))
 

@@ -112,7 +112,8 @@ def find_pairs(root: Path, spec: DatasetSpec, split: str) -> Pairs:
         folder, label_folder = home / "images" / part, home / "annotations" / part
     elif not folder.is_dir():
         text = f"There is no folder {folder}. A data set looks like this: {folder}/NAME.jpg and"
-        raise missing(f"{text} {label_folder}/NAME.png, with one class index per pixel.", root)
+        there = f" {root} holds {contents(root)}." if root.is_dir() else ""
+        raise missing(f"{text} {label_folder}/NAME.png, one class index per pixel.{there}", root)
     files = visible(folder.glob("*"))
     images = [path for path in files if path.suffix.lower() in SUFFIXES]
     inner = [p for p in visible(folder.glob("[!.@]*/**/*")) if p.suffix.lower() in SUFFIXES]

@@ -59,11 +59,9 @@ def check_range(image: Tensor) -> None:
     if not low <= high:  # aminmax of NaN is NaN
         raise ValueError("The image holds NaN, but pixels are 0..255: see torch.nan_to_num.")
     if low < 0 or high > 255:
-        said = f"{held}, but pixels are 0..255. Give uint8 pixels as they were read; they are"
-        raise ValueError(f"{said} normalised here, and only once.")
+        raise ValueError(f"{held}, but pixels are 0..255: give them as read, not yet normalised.")
     if image.is_floating_point() and 0 < high <= 1:
-        said = f"{held}, which looks like 0..1, but pixels are 0..255: the network would see a"
-        raise ValueError(f"{said} black image. Give uint8 pixels, or 255 * image.")
+        raise ValueError(f"{held}, which looks like 0..1: give uint8 pixels, or 255 * image.")
 
 
 def read_labels(path: Path) -> Tensor:
@@ -74,9 +72,8 @@ def read_labels(path: Path) -> Tensor:
 def read_label_file(path: Path) -> tuple[Tensor, list[int]]:
     """One value per pixel -> uint8 (H, W), and the palette (red, green, blue, red, ...), if any.
 
-    Grey or palette images, and the .mat files of SBD. The values are those in the file at every bit
-    depth; a PNG of 2 bits holds 0 to 3. Raises ValueError for a coloured file, and for a lossy
-    format, whatever the name of the file.
+    Grey or palette images, as stored at every bit depth (2 bits: 0 to 3), and SBD's .mat files.
+    Raises ValueError for a coloured file, and for a lossy format, whatever the name of the file.
     """
     if path.suffix == ".mat":
         return read_sbd(path), []
@@ -85,6 +82,16 @@ def read_label_file(path: Path) -> tuple[Tensor, list[int]]:
         said = f"{path} has mode {image.mode}, but labels hold one class index of 0..255 per pixel"
         raise ValueError(f"{said} (8-bit grey or palette). `annlib data convert` reads others.")
     return torch.from_numpy(values.astype(np.uint8)), image.getpalette() or []
+
+
+def check_order(path: Path, palette: list[int], values: np.ndarray, seen: dict) -> None:
+    """Raises ValueError if a colour has another value than in `seen`, colour -> value; fills it."""
+    present = np.bincount(values.ravel()).nonzero()[0].tolist()
+    drawn = {tuple(palette[3 * value : 3 * value + 3]): value for value in present}
+    drawn = drawn if len(drawn) == len(present) else {}  # not where colours stand for nothing
+    if odd := [colour for colour, v in drawn.items() if seen.setdefault(colour, v) != v]:
+        said = f"{path} draws {odd[0]} by the value {drawn[odd[0]]}, other files by {seen[odd[0]]}:"
+        raise ValueError(f"{said} `annlib data convert`, with a list of colours, goes by colours.")
 
 
 def open_labels(path: Path) -> tuple[Image.Image, np.ndarray]:

@@ -137,11 +137,10 @@ def make_loader(
     generator = torch.Generator()  # the loader's own, so that the caller's is not drawn from
     if not training:
         return DataLoader(dataset, batch_size, num_workers=workers, generator=generator)
+    samples = len(cast(Sized, dataset))
     return DataLoader(
         Seeded(dataset),
-        batch_sampler=ResumableBatchSampler(
-            len(cast(Sized, dataset)), batch_size, seed, start, share
-        ),
+        batch_sampler=ResumableBatchSampler(samples, batch_size, seed, start, share),
         num_workers=workers,
         pin_memory=pin_memory,
         worker_init_fn=leave_interrupts_to_the_parent,

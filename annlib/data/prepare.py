@@ -228,8 +228,7 @@ def in_archive(archive: Path, wanted: dict[str, str]) -> Iterator[File]:
         for member in packed:
             name = names.get(member.name.partition("/")[2])
             if name is not None and member.isfile():
-                too_large = member.size > LARGEST
-                yield name, None if too_large else packed.extractfile(member).read()
+                yield name, packed.extractfile(member).read() if member.size <= LARGEST else None
 
 
 def in_folder(source: Path, wanted: dict[str, str]) -> list[File]:

@@ -166,10 +166,9 @@ def mimic(
                 stem = f"{ADE20K_FOLDERS[split]}/ADE_{split}_{index + 1:08d}"
                 save(paint(values, ADE20K, random), home / f"images/{stem}.jpg")
                 save(values, home / f"annotations/{stem}.png")
-        (folder / MARK).write_text(
-            f"Painted by `annlib data mimic {name}` in the layout of the real data set, which has "
-            f"{PUBLISHED_IMAGES[name]} images. Scores on it say nothing about those.\n"
-        )
+        said = f"Painted by `annlib data mimic {name}` in the layout of the real data, which have"
+        said += f" {PUBLISHED_IMAGES[name]} images. Scores on it say nothing about those.\n"
+        (folder / MARK).write_text(said)
 
 
 def save(image: np.ndarray, path: Path, palette: list[int] | None = None) -> None:

@@ -209,3 +209,11 @@ def test_labelme_that_cannot_be_meant_so_is_refused(
     labelme(tmp_path / "from", shape, copies)
     with pytest.raises(ValueError, match=message):
         convert(tmp_path / "from", tmp_path / "to")
+
+
+def test_list_without_background_leaves_the_rest_unlabelled_and_says_so(tmp_path: Path) -> None:
+    labelme(tmp_path / "from", {"label": "roof", "points": [[1, 1], [3, 1], [3, 3], [1, 3]]})
+    for names, said in (("roof\ndoor\n", True), ("background\nroof\n", False)):
+        (tmp_path / "from/classes.txt").write_text(names)
+        report = convert(tmp_path / "from", tmp_path / f"to{said}")
+        assert ("because the list has no `background`" in report) == said

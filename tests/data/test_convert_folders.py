@@ -12,9 +12,11 @@ from matplotlib.path import Path as Outline
 from PIL import Image
 
 from annlib.data.annotations import inside, recognise
+from annlib.data.check import check_split
 from annlib.data.classes import folder_spec
 from annlib.data.convert import convert
 from annlib.data.datasets import SegmentationFolder
+from annlib.data.io import read_labels
 from annlib.data.transforms import to_tensors
 
 SIZE = (6, 8)
@@ -552,3 +554,72 @@ def test_masks_as_gif_are_read(tmp_path: Path) -> None:
         save(tmp_path / f"from/train_masks/{i}_mask.gif", labels, COLOURS.tobytes())
     for sample, labels in zip(recognise(tmp_path / "from").samples, LABELS, strict=True):
         assert np.array_equal(sample.codes(), labels)
+
+
+def sorted_palettes(root: Path) -> None:
+    """The same labels, but a tool has sorted the palette of each file by how often it occurs."""
+    for i, labels in enumerate(LABELS):
+        order = np.roll([0, 1, 2], i)
+        photo(root / f"images/{i}.jpg", i)
+        save(
+            root / f"labels/{i}.png",
+            order.argsort()[labels].astype(np.uint8),
+            COLOURS[order].tobytes(),
+        )
+
+
+def test_palettes_that_a_tool_has_sorted_are_refused_or_read_by_their_colours(
+    tmp_path: Path,
+) -> None:
+    root = tmp_path / "from"
+    sorted_palettes(root)
+    with pytest.raises(
+        ValueError, match=r"1\.png draws \(10, 200, 10\) by the value 0, other files by 2"
+    ):
+        convert(root, tmp_path / "to")
+    (root / "classes.txt").write_text("sky\nroad\ncar\n")
+    data = SegmentationFolder(root, folder_spec(root), "", to_tensors)
+    with pytest.raises(ValueError, match="other files by .*`annlib data convert`"):
+        data.keep_below(2**20)
+    problems = check_split(root, folder_spec(root), "").problems
+    assert any("other files by" in problem for problem in problems)
+    (root / "classes.txt").write_text(LIST)
+    convert(root, tmp_path / "to")
+    for path in (tmp_path / "to/train/labels").iterdir():
+        assert np.array_equal(read_labels(path).numpy(), LABELS[int(path.stem)])
+
+
+def test_palettes_of_one_colour_say_nothing_about_the_order(tmp_path: Path) -> None:
+    for i, labels in enumerate(LABELS):
+        photo(tmp_path / f"from/images/{i}.jpg", i)
+        colours = COLOURS if i else COLOURS * 0
+        save(tmp_path / f"from/labels/{i}.png", labels, colours.tobytes())
+    assert "Pairs: train 4, val 1" in convert(tmp_path / "from", tmp_path / "to")
+
+
+@pytest.mark.parametrize("name", ["{}.jpg.png", "{}.jpg_mask.png", "{}.JPG.npy"])
+def test_label_files_with_the_suffix_of_the_image_are_its_labels(tmp_path: Path, name: str) -> None:
+    for i, labels in enumerate(LABELS):
+        photo(tmp_path / f"from/img/{i}.jpg", i)
+        save(tmp_path / "from/masks" / name.format(i), labels)
+    for sample, labels in zip(recognise(tmp_path / "from").samples, LABELS, strict=True):
+        assert np.array_equal(sample.codes(), labels)
+
+
+def test_names_that_do_not_fit_are_shown(tmp_path: Path) -> None:
+    photo(tmp_path / "from/images/img_1.jpg")
+    save(tmp_path / "from/labels/lab_1.png", LABELS[0])
+    shown = (
+        r"Nothing to convert .*\n- labels/lab_1\.png: no image\n- images/img_1\.jpg: no label file"
+    )
+    with pytest.raises(FileNotFoundError, match=shown):
+        convert(tmp_path / "from", tmp_path / "to")
+
+
+def test_values_for_no_data_are_told(tmp_path: Path) -> None:
+    for i, labels in enumerate(LABELS):
+        photo(tmp_path / f"from/images/{i}.jpg", i)
+        numbers = np.where(labels == 2, -9999, labels.astype(int))
+        save(tmp_path / f"from/labels/{i}.tif", numbers.astype(np.float32))
+    with pytest.raises(ValueError, match=r"0\.tif holds -9999 to 1: labels are 0 to 65535"):
+        convert(tmp_path / "from", tmp_path / "to")

@@ -500,3 +500,11 @@ def test_labels_in_another_place_are_told_with_what_reads_them(
     with pytest.raises(FileNotFoundError) as error:
         opened(root, SPEC)
     assert (hint in str(error.value)) == hinted
+
+
+def test_split_of_another_name_is_shown(tmp_path: Path) -> None:
+    write(tmp_path / "valid/images/a.jpg", [])
+    with pytest.raises(
+        FileNotFoundError, match=rf"no folder .*val/images\. .*{tmp_path} holds valid/"
+    ):
+        find_pairs(tmp_path, SPEC, "val")

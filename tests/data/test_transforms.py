@@ -275,9 +275,9 @@ def test_pixels_of_0_to_255_are_normalised_the_same_in_every_type(dtype: torch.d
 @pytest.mark.parametrize(
     ("image", "message"),
     [
-        (PIXELS / 255, r"float32 values from 0 to 0\.925\d+, .* 0\.\.1, .* 255 \* image"),
-        (PIXELS.double() / 236, "float64 values from 0 to 1, .*would see a black image"),
-        (normalise(PIXELS), r"values from -2\.1\d* to .*normalised here, and only once"),
+        (PIXELS / 255, r"float32 values from 0 to 0\.925\d+, .* 0\.\.1: .* 255 \* image"),
+        (PIXELS.double() / 236, "float64 values from 0 to 1, .*looks like 0..1: give uint8"),
+        (normalise(PIXELS), r"values from -2\.1\d* to .*give them as read, not yet normalised"),
         (PIXELS.int() * 257, "int32 values from 0 to 60652, but pixels are 0..255"),
         (PIXELS > 9, "is bool"),
         (torch.where(PIXELS > 9, PIXELS, torch.nan), "holds NaN"),
