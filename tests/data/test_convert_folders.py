@@ -556,7 +556,7 @@ def test_masks_as_gif_are_read(tmp_path: Path) -> None:
         assert np.array_equal(sample.codes(), labels)
 
 
-def sorted_palettes(root: Path) -> None:
+def sorted_palettes(root: Path, colours: np.ndarray) -> None:
     """The same labels, but a tool has sorted the palette of each file by how often it occurs."""
     for i, labels in enumerate(LABELS):
         order = np.roll([0, 1, 2], i)
@@ -564,7 +564,7 @@ def sorted_palettes(root: Path) -> None:
         save(
             root / f"labels/{i}.png",
             order.argsort()[labels].astype(np.uint8),
-            COLOURS[order].tobytes(),
+            colours[order].tobytes(),
         )
 
 
@@ -572,21 +572,25 @@ def test_palettes_that_a_tool_has_sorted_are_refused_or_read_by_their_colours(
     tmp_path: Path,
 ) -> None:
     root = tmp_path / "from"
-    sorted_palettes(root)
+    sorted_palettes(root, COLOURS)
     with pytest.raises(
         ValueError, match=r"1\.png draws \(10, 200, 10\) by the value 0, other files by 2"
     ):
         convert(root, tmp_path / "to")
-    (root / "classes.txt").write_text("sky\nroad\ncar\n")
-    data = SegmentationFolder(root, folder_spec(root), "", to_tensors)
-    with pytest.raises(ValueError, match="other files by .*`annlib data convert`"):
-        data.keep_below(2**20)
-    problems = check_split(root, folder_spec(root), "").problems
-    assert any("other files by" in problem for problem in problems)
     (root / "classes.txt").write_text(LIST)
     convert(root, tmp_path / "to")
     for path in (tmp_path / "to/train/labels").iterdir():
         assert np.array_equal(read_labels(path).numpy(), LABELS[int(path.stem)])
+
+
+def test_palettes_that_a_tool_has_sorted_are_told_before_training(tmp_path: Path) -> None:
+    sorted_palettes(tmp_path, COLOURS + 1)  # of which the class list knows none
+    (tmp_path / "classes.txt").write_text("sky\nroad\ncar\n")
+    data = SegmentationFolder(tmp_path, folder_spec(tmp_path), "", to_tensors)
+    with pytest.raises(ValueError, match="other files by .*`annlib data convert`"):
+        data.keep_below(2**20)
+    problems = check_split(tmp_path, folder_spec(tmp_path), "").problems
+    assert any("other files by" in problem for problem in problems)
 
 
 def test_palettes_of_one_colour_say_nothing_about_the_order(tmp_path: Path) -> None:
