@@ -12,6 +12,8 @@ from annlib.cli.common import at_least_one
 from annlib.files import PROJECT
 
 OWN = ("A1", "A2", "A3")
+ABOUT = "A1, A2, A3, or the folder of an assignment of your own."
+Which = Annotated[Positional[str], arg(metavar="ASSIGNMENT", help=ABOUT)]
 
 
 def named(name: str):  # -> Assignment; imported when it is needed
@@ -28,8 +30,7 @@ def named(name: str):  # -> Assignment; imported when it is needed
 class Release:
     """Write the zip for students: the notebook without solutions, and the public checks."""
 
-    assignment: Annotated[Positional[str], arg(metavar="ASSIGNMENT")]
-    """A1, A2, A3, or the folder of an assignment of your own."""
+    assignment: Which
     out: Path = Path("build/assignments")  # Folder of the zip.
     points: Path | None = None  # TOML of points and rules for lateness, as for grade.
 
@@ -43,8 +44,7 @@ class Release:
 class Export:
     """Write a source notebook for nbgrader, for a course that is graded with it."""
 
-    assignment: Annotated[Positional[str], arg(metavar="ASSIGNMENT")]
-    """A1, A2, A3, or the folder of an assignment of your own."""
+    assignment: Which
     out: Path = Path("build/nbgrader/source")  # Folder `source` of nbgrader's course.
 
     def run(self) -> None:
@@ -79,8 +79,7 @@ class Grade:
     output folder keeps lists, points and rules, so the next call does not need these options.
     """
 
-    assignment: Annotated[Positional[str], arg(metavar="ASSIGNMENT")]
-    """A1, A2, A3, or the folder of an assignment of your own."""
+    assignment: Which
     submissions: Annotated[Positional[Path], arg(metavar="SUBMISSIONS")]
     """Folder with NAME.ipynb, NAME.zip, NAME.py or a folder NAME for each student."""
     out: Path | None = None  # Folder of grades.csv, feedback and report; else build/grades/NAME.
@@ -121,7 +120,8 @@ class Grade:
         given = (self.roster, self.late, self.requests, self.points)
         lists = [path or out / name for name, path in zip(FILES, given, strict=True)]
         roster = read_roster(lists[0]) if self.roster or lists[0].exists() else {}
-        whole = identified(collect(self.submissions, assignment), roster)
+        blank = template(PROJECT, assignment)
+        whole = identified(collect(self.submissions, assignment, blank.open_answers[""]), roster)
         submissions = share_of(whole, self.share, self.seed)
         settings = {"percent": self.late_percent, "days": self.late_days, "grace": self.grace}
         settings["anonymous"] = self.anonymous or None
@@ -134,7 +134,7 @@ class Grade:
         options = (self.jobs, self.unsafe, self.resume, say)
         results = grade(assignment, wanted, out, seed, *options, user=user)
         if not self.share:
-            book = book._replace(similar=similar(whole, template(PROJECT, assignment)))
+            book = book._replace(similar=similar(whole, blank))
             written = write_all(counted, reweighted(results, counted), out, book)
             print("\n".join(map(str, written)))
 

@@ -43,16 +43,12 @@ def kept_seed(out: Path, assignment: str, seed: int | None) -> tuple[int, str]:
     if path.exists():
         stored = json.loads(path.read_text(encoding="utf-8"))
         before, other = stored["seed"], stored.get("assignment", assignment)
+        mixed = ": results of both would be mixed. Give another folder with --out"
         if other != assignment:
-            raise ValueError(
-                f"{out} has the results of {other}, not of {assignment}: points of both would be "
-                "mixed. Give another folder with --out."
-            )
+            raise ValueError(f"{out} has the results of {other}, not of {assignment}{mixed}.")
         if seed is not None and seed != before:
-            raise ValueError(
-                f"{out} was graded with seed {before}, not {seed}: results of both would be mixed. "
-                "Leave --seed out, or give another folder with --out."
-            )
+            was = f"{out} was graded with seed {before}, not {seed}"
+            raise ValueError(f"{was}{mixed}, or leave --seed out.")
         return before, stored.get("key", str(before))  # folders of earlier versions have no key
     seed, key = secrets.randbits(48) if seed is None else seed, secrets.token_hex(16)
     keep(path, json.dumps({"assignment": assignment, "seed": seed, "key": key}))
@@ -106,10 +102,7 @@ def grade(
     limits = limits or assignment.limits
     seed, _ = kept_seed(out, assignment.name, seed)
     version = f"{assignment.name}/{seed}/{version_of_checks(assignment)}/{limits}"
-    prints = {
-        one.student: hashlib.sha256(f"{one.digest}/{one.note}/{version}".encode()).hexdigest()
-        for one in submissions
-    }
+    prints = {one.student: f"{one.digest}/{one.note}/{version}" for one in submissions}
     before = {one.student: read_result(result_path(out, one.student)) for one in submissions}
     done = [s for s, found in before.items() if resume and found and found[0] == prints[s]]
     waiting = [one for one in submissions if one.student not in done]
@@ -129,8 +122,7 @@ def grade(
                         cause = f"{type(error).__name__}: {error}"[:300]  # for the teacher alone
                         result = Result(one.student, one.files, fault, cause, (), (), {})
                         fingerprint = ""
-                    fields = result._asdict() | {"marks": [list(m) for m in result.marks]}
-                    stored = {"fingerprint": fingerprint, "result": fields}
+                    stored = {"fingerprint": fingerprint, "result": result._asdict()}
                     text = json.dumps(stored, indent=1, sort_keys=True)
                     keep(result_path(out, one.student), text)
                     log(f"{number}/{len(submissions)} {one.student}: {result.points:g}")
@@ -148,10 +140,7 @@ def asked_again(
     for (student, task), reason in sorted(requests.items()):
         reasons[student] = f"{reasons.get(student, '')}/{task}: {reason}"
     return [
-        one._replace(digest=hashlib.sha256(f"{one.digest}{why}".encode()).hexdigest())
-        if (why := reasons.get(one.student))
-        else one
-        for one in submissions
+        one._replace(digest=f"{one.digest}{reasons.get(one.student, '')}") for one in submissions
     ]
 
 
@@ -166,31 +155,26 @@ def write_all(
     assignment: Assignment, results: Sequence[Result], out: Path, book: Gradebook = Gradebook()
 ) -> list[Path]:
     """Returns the files that a teacher opens first."""
-    _, key = kept_seed(out, assignment.name, None)
-    book = book._replace(key=key)
+    book = book._replace(key=kept_seed(out, assignment.name, None)[1])
     totals = {result.student: total(assignment, result, book) for result in results}
     changed = log_changes(totals, out)
     pages = {r.student: feedback(assignment, r, totals[r.student], book) for r in results}
-    index = [
-        (
-            *(book.name(r.student), number(totals[r.student].whole) or "unread", note_on(r)),
-            f"feedback/{page_name(book.key, r.student)}",
-        )
-        for r in sorted(results)
-    ]
-    for result, (*_, place) in zip(sorted(results), index, strict=True):
-        keep(out / place, pages[result.student])
+    index = []
+    for one in sorted(results):
+        place = f"feedback/{page_name(book.key, one.student)}"
+        points = number(totals[one.student].whole) or "unread"
+        index.append((book.name(one.student), points, note_on(one), place))
+        keep(out / place, pages[one.student])
 
     def called(student: str) -> str:
         return code_of(book.key, student) if book.anonymous else safe_name(student)
 
-    title = f"{assignment.name}: pages with feedback"
     files: dict[str, str | bytes] = {
         "grades.csv": grades_csv(assignment, results, totals, book),
         "report.html": class_report(assignment, results, totals, book),
         "answers.html": answers_page(assignment, results, book),
         SHEET: sheet_csv(assignment, results, book.given, book.requests, called, book.mark),
-        "feedback.html": page("index.html", title, rows=index),
+        "feedback.html": page("index.html", f"{assignment.name}: pages with feedback", rows=index),
     }
     if book.roster:
         files["moodle.csv"] = moodle_csv(assignment, totals, book)

@@ -58,8 +58,7 @@ def read_sheet(path: Path, assignment: Assignment, find: Find) -> tuple[str, She
     given: dict[tuple[str, str], Given] = {}
     for (student, task), line in lines.items():
         cells = (*line.cells, *[""] * (FILLED_IN - len(line.cells)))
-        *_, points, remark = cells[:FILLED_IN]
-        answer = "".join(cells[FILLED_IN : FILLED_IN + 1])
+        *_, points, remark, answer = (*cells, "")[: FILLED_IN + 1]
         if len(line.cells) < 3 or any(cells[len(HEADS) :]) or not PRINT.fullmatch(answer):
             raise ValueError(
                 f"{line.place}: {mark.join(cells)!r} has too few or too many cells, so points "

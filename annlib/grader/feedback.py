@@ -67,9 +67,8 @@ def feedback(assignment: Assignment, result: Result, total: Total, book: Gradebo
         said[part.name] = (book.requests.get(key), given and given.remark)
         if part in assignment.tasks:  # points of each check, then each misconception once
             marks = [mark for mark in result.marks if mark.task == part.name]
-            rows = [
-                (m.check, f"{m.points:g} of {m.out_of:g}", m.misconception or "✓") for m in marks
-            ]
+            got = "{:g} of {:g}".format
+            rows = [(m.check, got(m.points, m.out_of), m.misconception or "✓") for m in marks]
             most = sum(m.out_of for m in marks)
             advice = {m.misconception: m.explanation for m in marks if m.misconception}
             if set(advice) == {NOT_STARTED}:
@@ -83,16 +82,12 @@ def feedback(assignment: Assignment, result: Result, total: Total, book: Gradebo
             text = rendered(result.open_answers.get(part.name, NOT_FOUND), result.images)
             points = f"{most} points" if read is None else f"{read:g} of {most}"
             questions.append((part, points, criteria, text))
-    return page(
-        "feedback.html",
-        f"{assignment.name}, {book.name(result.student)}",
-        name=book.name(result.student),
-        out_of=sum(task.points for task in assignment.tasks),
-        # by number and class of error: messages could hold what was asked
-        failures=[(failure["cell"], shown(failure["type"])) for failure in result.failures],
-        **{"assignment": assignment, "result": result, "total": total, "said_of": said},
-        **{"tasks": tasks, "questions": questions},
-    )
+    name, out_of = book.name(result.student), sum(task.points for task in assignment.tasks)
+    # by number and class of error: messages could hold what was asked
+    failures = [(failure["cell"], shown(failure["type"])) for failure in result.failures]
+    facts = {"assignment": assignment, "result": result, "total": total, "said_of": said}
+    facts |= {"tasks": tasks, "questions": questions, "failures": failures, "out_of": out_of}
+    return page("feedback.html", f"{assignment.name}, {name}", name=name, **facts)
 
 
 def answers_page(assignment: Assignment, results: Sequence[Result], book: Gradebook) -> str:
@@ -116,9 +111,7 @@ def answers_page(assignment: Assignment, results: Sequence[Result], book: Gradeb
         answer = rendered(masked(text, student), result.images)
         return called(result), note, why, text == TEMPLATE, answer
 
-    questions = [
-        (question, [shown_of(result, question.name) for result in sorted(results, key=called)])
-        for question in assignment.questions
-    ]
+    ordered = sorted(results, key=called)
+    questions = [(q, [shown_of(one, q.name) for one in ordered]) for q in assignment.questions]
     title = f"{assignment.name}, answers"
     return page("answers.html", title, assignment=assignment, questions=questions)

@@ -130,11 +130,8 @@ def read_points(path: Path, assignment: Assignment) -> tuple[Assignment, LatePol
     for name, table in tables.items():
         entries = table if isinstance(table, dict) else {"(no table)": table}
         allowed = known.get(name, ()) if isinstance(table, dict) else ()
-        wrong = [
-            one
-            for one, n in entries.items()
-            if one not in allowed or type(n) not in (int, float) or not 0 <= n < inf
-        ]
+        right = [k for k, n in entries.items() if type(n) in (int, float) and 0 <= n < inf]
+        wrong = [one for one in entries if one not in allowed or one not in right]
         if wrong:
             names = "; ".join(f"[{one}] {', '.join(some)}" for one, some in known.items())
             raise ValueError(
@@ -148,15 +145,11 @@ def read_points(path: Path, assignment: Assignment) -> tuple[Assignment, LatePol
         found = task.draw(generator, files)
         return [c._replace(points=table.get(c.name, factor * c.points)) for c in found]
 
-    return assignment._replace(
-        tasks=[
-            task._replace(draw=partial(drawn, task)) if task.name in tables else task
-            for task in assignment.tasks
-        ],
-        questions=[
-            one._replace(rubric=tables.get(one.name, one.rubric)) for one in assignment.questions
-        ],
-    ), LatePolicy(**tables.get("late", {}))
+    parts = [(one, partial(drawn, one)) for one in assignment.tasks]
+    tasks = [one._replace(draw=draw) if one.name in tables else one for one, draw in parts]
+    questions = [q._replace(rubric=tables.get(q.name, q.rubric)) for q in assignment.questions]
+    late = LatePolicy(**tables.get("late", {}))
+    return assignment._replace(tasks=tasks, questions=questions), late
 
 
 def reweighted(results: Sequence[Result], assignment: Assignment) -> list[Result]:

@@ -16,16 +16,20 @@ import unicodedata
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext, suppress
 from functools import partial
 from itertools import islice
 from lzma import LZMAError
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
+from annlib.files import what_came_instead
+from annlib.grader.by_hand import TEMPLATE
 from annlib.grader.judge import Assignment, Files, Submission
+from annlib.grader.tables import with_commas
 
 MOST_BYTES = 20 * 2**20  # of a notebook with its images
-MOST_FILES, MOST_CELLS = 2000, 2000
+MOST_FILES, MOST_CELLS, MOST_ARCHIVES, MOST_MODULES = 2000, 2000, 5, 20
 LONGEST_ANSWER, LONGEST_FILE = 20_000, 2**20  # letters; an answer of ten pages
 MOST_IMAGES, MOST_IMAGE = 20, 2**20  # of a cell and of all answers; letters of base64
 MOST_SIDE = 4000  # pixels
@@ -33,10 +37,11 @@ PNG = re.compile(r"iVBORw0KGgo[A-Za-z0-9+/]{30,}=*")
 INJECTED = "injected-parameters"  # of a notebook that papermill has run; ours take their place
 # `# %% title` of VS Code and jupytext, `# In[3]:` of nbconvert
 SCRIPT_CELL = re.compile(r"^# ?(?:%%(.*)|In\[[ \d]*\]:\s*)$", re.MULTILINE)
-SCRIPT_OPEN = re.compile(r'"(open:[\w-]+)"')
+SCRIPT_TAG = re.compile(r'"(open:[\w-]+|parameters)"')
 DEFINED = re.compile(r"^\s*(?:def|class)\s+(\w+)|^(\w+)\s*=[^=]", re.MULTILINE)
 LEFT = re.compile(r"^\s*(?:return )?\.\.\.\s*$", re.MULTILINE)  # of a task not done
 HEADING = re.compile(r"#+ (?:[^\n:]*: )?(.*)")  # of a task
+POINTS = re.compile(r"^\*[\d.]+ points.*", re.MULTILINE)  # below it; a teacher may change them
 KINDS = (".ipynb", ".py")
 NO_SUBMISSION = re.compile(  # what systems leave in folders
     r"\._.*|\.DS_Store|__MACOSX|\.ipynb_checkpoints|Thumbs\.db|desktop\.ini"
@@ -93,9 +98,7 @@ def opened(folder: Path, path: Path) -> Readers:
     if path.is_dir() and not path.is_symlink():
         below = list(islice(path.rglob("*"), MOST_FILES + 1))
         if len(below) > MOST_FILES:
-            raise Unreadable(
-                f"The folder has more than {MOST_FILES} files: hand in the notebook alone."
-            )
+            raise Unreadable(f"It has more than {MOST_FILES} files: hand in the notebook alone.")
         files = [one for one in sorted(below) if one.is_file() and not one.is_symlink()]
         ours = [one for one in files if not any(map(NO_SUBMISSION.fullmatch, one.parts))]
         return {one: partial(read, folder, one) for one in ours}
@@ -104,7 +107,7 @@ def opened(folder: Path, path: Path) -> Readers:
 
 
 def opened_zip(data: bytes) -> Readers:
-    """The files in a zip, but for further zips and what systems leave there."""
+    """The files in a zip, but for what systems leave there."""
     if data.count(b"PK\1\2") > MOST_FILES:
         raise Unreadable(f"The zip has more than {MOST_FILES} files.")
     try:
@@ -130,12 +133,13 @@ def opened_zip(data: bytes) -> Readers:
     return {
         name: partial(read_entry, entry)
         for name, entry in entries.items()
-        if name.suffix.lower() != ".zip" and not any(map(NO_SUBMISSION.fullmatch, name.parts))
+        if not any(map(NO_SUBMISSION.fullmatch, name.parts))
     }
 
 
 def text_of(data: bytes) -> str:
-    return data.decode("utf-8-sig", errors="replace")
+    marked = data.startswith((b"\xff\xfe", b"\xfe\xff"))
+    return data.decode("utf-16" if marked else "utf-8-sig", errors="replace")
 
 
 def notebook_cells(text: str) -> list[Cell]:
@@ -143,7 +147,8 @@ def notebook_cells(text: str) -> list[Cell]:
     try:
         notebook = json.loads(text)
     except ValueError as error:
-        raise Unreadable("It is not a notebook: its text is damaged (no JSON).") from error
+        reason = what_came_instead(text[:300].encode()) or " Its text is damaged (no JSON)."
+        raise Unreadable(f"It is not a notebook.{reason}") from error
     if not isinstance(notebook, dict):
         raise Unreadable("It is not a notebook: JSON, but of something else.")
     sheets = notebook.get("worksheets")
@@ -163,9 +168,8 @@ def notebook_cells(text: str) -> list[Cell]:
         named = [name.replace("-", ":", 1)] if isinstance(name, str) else []
         # JSON may hold halves of characters, which no file can be written with
         sound = source.encode("utf-8", "replace").decode()
-        kind = str(cell.get("cell_type"))
         tags = (tags if isinstance(tags, list) else []) + named
-        cells.append(Cell(kind, sound, tags, *shown_in(cell)))
+        cells.append(Cell(str(cell.get("cell_type")), sound, tags, *shown_in(cell)))
     return cells
 
 
@@ -205,26 +209,31 @@ def script_cells(text: str) -> list[Cell]:
         raise Unreadable(f"It is a script with {len(bodies)} cells: nothing that can be graded.")
     cells = [Cell("code", first, [])]
     for title, body in zip(titles, bodies, strict=True):
-        tags = ["parameters"] if '"parameters"' in (title or "") else []
-        tags += SCRIPT_OPEN.findall(title or "")
-        if "[markdown]" in (title or ""):
+        kind = "markdown" if "[markdown]" in (title or "") else "code"
+        if kind == "markdown":
             body = re.sub(r"^# ?", "", body.strip().strip('"'), flags=re.MULTILINE).strip()
-            cells.append(Cell("markdown", body, tags))
-        else:
-            cells.append(Cell("code", body, tags))
+        cells.append(Cell(kind, body, SCRIPT_TAG.findall(title or "")))
     return cells
 
 
-def open_answers(cells: Sequence[Cell], assignment: Assignment) -> dict[str, str]:
-    """question -> text of all cells tagged open:QUESTION, and of new cells below them, in order.
+def own_text(source: str, released: str) -> str:
+    """The paragraphs below the first line that are not in `released`, what students were given."""
+    parts = POINTS.sub("", source.partition("\n")[2]).split("\n\n") if released else []
+    return "\n\n".join(part for part in parts if part.strip() not in released)
 
-    Where no cell has the tag, of the cells below the task's heading, up to the next task.
+
+def open_answers(
+    cells: Sequence[Cell], assignment: Assignment, released: str = ""
+) -> dict[str, str]:
+    """question -> text of all cells tagged open:QUESTION, and of new cells around them, in order.
+
+    These are below the heading of its task, up to the next one; in the heading's cell, `own_text`.
     Markdown, with code and its outputs between marks, and images by their names (`image_name`).
     """
     asked = {f"open:{one.name}": one for one in assignment.questions}
     tags = [[asked[t] for t in c.tags if isinstance(t, str) and t in asked] for c in cells]
     titles = {task.title: None for task in assignment.tasks}
-    titles |= {q.title: None if any(q in some for some in tags) else q.name for q in asked.values()}
+    titles |= {question.title: question.name for question in asked.values()}
     found: dict[str, list[str]] = {}
     question = None
     for cell, own in zip(cells, tags, strict=True):
@@ -233,7 +242,9 @@ def open_answers(cells: Sequence[Cell], assignment: Assignment) -> dict[str, str
         heading = HEADING.match(cell.source) if cell.kind == "markdown" and not own else None
         if heading and heading[1].strip() in titles:
             question = titles[heading[1].strip()]
-            continue
+            cell = cell._replace(source=own_text(cell.source, released))
+            if not cell.source:
+                continue
         if question:
             text = cell.source.strip()
             if cell.kind == "code" and text:
@@ -265,21 +276,23 @@ def cells_of(data: bytes, name: str) -> list[Cell]:
 
 
 def parsed(
-    data: bytes, name: str, assignment: Assignment
+    data: bytes, name: str, assignment: Assignment, released: str = ""
 ) -> tuple[tuple[str, ...], dict[str, str]]:
     """Code cells, and the answers to open questions.
 
-    The parameters of the assignment end the cell that is tagged so, as papermill would inject them.
+    The parameters of the assignment end the cell that is tagged so, as papermill would inject them;
+    where no cell is, those that set the first of them: some editors drop all tags.
     """
     cells = cells_of(data, name)
+    ends = [cell for cell in cells if "parameters" in cell.tags]
+    if first := re.match(r"\w+", assignment.parameters):
+        ends = ends or [c for c in cells if re.search(rf"^{first[0]}\b.*=", c.source, re.M)]
     code = tuple(
-        f"{cell.source}\n{assignment.parameters}"
-        if assignment.parameters and "parameters" in cell.tags
-        else cell.source
+        f"{cell.source}\n{assignment.parameters}" if first and cell in ends else cell.source
         for cell in cells
         if cell.kind == "code" and INJECTED not in cell.tags
     )
-    return code, open_answers(cells, assignment)
+    return code, open_answers(cells, assignment, released)
 
 
 def printable(text: str) -> str:
@@ -290,15 +303,15 @@ def look_of(name: str) -> str:
     return unicodedata.normalize("NFKC", name).casefold().translate(LOOK_ALIKE)
 
 
-def collect(folder: Path, assignment: Assignment) -> list[Submission]:
-    """Every submission in the folder, by student; raises ValueError if there is none."""
+def collect(folder: Path, assignment: Assignment, released: str = "") -> list[Submission]:
+    """Every submission in the folder, by student; ValueError if none.  released: see own_text"""
     entries: dict[str, list[Path]] = {}
     for path in sorted(folder.iterdir()):
         if not NO_SUBMISSION.fullmatch(path.name):
             entries.setdefault(student_of(path), []).append(path)
     if not entries:
         raise ValueError(f"{folder} holds no submissions: one file or folder for each student.")
-    found = [submission(folder, student, paths, assignment) for student, paths in entries.items()]
+    found = [submission(folder, *one, assignment, released) for one in entries.items()]
     same: dict[str, list[str]] = {}
     for one in found:
         same.setdefault(look_of(one.student), []).append(one.student)
@@ -316,28 +329,34 @@ def student_of(path: Path) -> str:
     return printable(unicodedata.normalize("NFC", name).strip())[:100]
 
 
-def submission(folder: Path, student: str, paths: list[Path], assignment: Assignment) -> Submission:
+def submission(
+    folder: Path, student: str, paths: list[Path], assignment: Assignment, released: str
+) -> Submission:
     """What one student handed in; what is wrong with it is said in `problem`."""
     names = tuple(printable(path.name) for path in paths)
     try:
         if len(paths) > 1:
-            raise Unreadable(
-                f"There are {len(paths)} submissions of this name: {', '.join(names)}. "
-                "Which one counts has to be decided by a person."
-            )
+            several = f"There are {len(paths)} submissions of this name: {', '.join(names)}. "
+            raise Unreadable(f"{several}Which one counts has to be decided by a person.")
         (path,) = paths
         held = opened(folder, path)
         if [*held] == [path] and path.suffix.lower() not in KINDS:
             raise Unreadable(f"{names[0]} is not a notebook: .ipynb, .py or a .zip of one.")
-        archives = [one for one in held if one.suffix.lower() == ".zip"]
-        if len(archives) == 1 and not any(one.suffix.lower() == ".ipynb" for one in held):
-            held |= opened_zip(held[archives[0]]())  # in a folder; what is next to it counts, too
+        found = any(one.suffix.lower() == ".ipynb" for one in held)  # beside a damaged zip
+        for one in [one for one in held if one.suffix.lower() == ".zip"][:MOST_ARCHIVES]:
+            with suppress(Unreadable) if found else nullcontext():
+                held |= {one / name: data for name, data in opened_zip(held[one]()).items()}
         chosen, note = chosen_of(held, assignment)
         file = chosen if isinstance(chosen, Path) else path
         if file.is_file() and file.stat().st_nlink > 1:
             note += " The file is a hard link: it is elsewhere on this disk, too."
         data, files = held[chosen](), beside(held, assignment.files)
-        cells, answers = parsed(data, chosen.name, assignment)
+        near = [p for p in held if p.suffix == ".py" and p.parent == chosen.parent and p != chosen]
+        modules = {p.name: p for p in near[:MOST_MODULES] if p.stem not in assignment.public}
+        files |= {name: text_of(held[path]())[:LONGEST_FILE] for name, path in modules.items()}
+        if modules:
+            note += f" It can import what is beside it: {printable(', '.join(modules))}."
+        cells, answers = parsed(data, chosen.name, assignment, released)
         digest = hashlib.sha256(data + json.dumps(files, sort_keys=True).encode()).hexdigest()
         whole = cells_of(data, chosen.name)
         titles = (c.source for c in whole if c.kind == "markdown" and c.source.startswith("# "))
@@ -346,6 +365,9 @@ def submission(folder: Path, student: str, paths: list[Path], assignment: Assign
             note += f" No task of {assignment.name} is in it, and its title is {title}."
         if missing := ", ".join(q.name for q in assignment.questions if q.name not in answers):
             note += f" No answer cell found for {missing}: look into the notebook."
+        text = [c.source for c in whole if c.kind == "markdown" and "header" not in c.tags]
+        if {"", TEMPLATE} & {*answers.values()} and own_text("\n" + "\n\n".join(text), released):
+            note += " An answer cell is as it was, but there is text elsewhere in the notebook."
         note = note.strip()
         images = images_in(whole, answers)
         return Submission(student, names, cells, answers, "", digest, files, note, images)
@@ -353,8 +375,7 @@ def submission(folder: Path, student: str, paths: list[Path], assignment: Assign
         problem = str(error)
     except Exception as error:  # damaged in whatever way: the others are graded all the same
         problem = f"It cannot be read: {type(error).__name__}."
-    digest = hashlib.sha256(problem.encode()).hexdigest()
-    return Submission(student, names, (), {}, problem, digest, {})
+    return Submission(student, names, (), {}, problem, problem, {})
 
 
 def defined(code: Iterable[str], assignment: Assignment) -> set[str]:
@@ -368,30 +389,34 @@ def chosen_of(held: Readers, assignment: Assignment) -> tuple[PurePath, str]:
 
     Of several the one that does most tasks, then the one that defines or answers most, so that
     neither an untouched copy nor other work counts; then the one with the fewest `...` left, then
-    the one of the assignment's name.
+    the one of the assignment's name, then the one outside of a zip.
     """
     notebooks = [path for path in held if path.suffix.lower() == ".ipynb"]
     scripts = [p for p in held if p.suffix.lower() == ".py" and p.stem not in assignment.public]
     found = notebooks or scripts
     if len(found) == 1:
         return found[0], ""
+    found.sort(key=lambda path: assignment.name.lower() not in path.stem.lower())
 
-    def order(path: PurePath) -> tuple[int, int, int, bool]:
+    def order(path: PurePath) -> tuple[int, int, int, bool, bool]:
         try:
             code, answers = parsed(held[path](), path.name, assignment)
         except Unreadable:
-            return 0, 0, 10**9, True
+            return 0, 0, 10**9, True, True
         left = [len(LEFT.findall(cell)) for cell in code]
         done = defined((c for c, some in zip(code, left, strict=True) if not some), assignment)
         known = len(defined(code, assignment)) + len(answers)
-        return -len(done), -known, sum(left), path.stem.lower() != assignment.name.lower()
+        other = path.stem.lower() != assignment.name.lower()
+        return -len(done), -known, sum(left), other, ".zip/" in path.as_posix()
 
     ranked = sorted(((order(path), path) for path in found[:20]), key=lambda one: one[0])
-    if not ranked or ranked[0][0] == ranked[1][0]:
+    same = [held[path]() for rank, path in ranked if rank == ranked[0][0]]
+    if len({*same}) != 1:
+        there = ", ".join(sorted(printable(path.name) for path in found or held)[:5])
         raise Unreadable(
-            f"{len(found)} notebooks are in it; hand in one, called {assignment.name}.ipynb."
+            f"{len(found)} notebooks are in it ({there}); hand in one, {assignment.name}.ipynb."
         )
-    names = ", ".join(printable(path.name) for _, path in ranked[1:])
+    names = ", ".join(printable(path.name) for path in [p for _, p in ranked[1:]] + found[20:])
     return ranked[0][1], f"{printable(ranked[0][1].name)} was graded; not graded: {names}."
 
 
@@ -400,10 +425,10 @@ def beside(held: Readers, names: Sequence[str]) -> Files:
     found = {}
     for name in names:
         same_kind = [path for path in held if path.suffix.lower() == Path(name).suffix]
-        named = [path for path in same_kind if path.name.lower() == name]
-        chosen = named or [path for path in same_kind if "rehearsal" not in path.name.lower()]
-        if len(chosen) == 1:
-            found[name] = text_of(held[chosen[0]]())[:LONGEST_FILE]
-        elif chosen:
-            found[name] = f"{len(chosen)} files could be {name}"
+        called = [path for path in same_kind if path.name.lower() == name]
+        chosen = called or [path for path in same_kind if "rehearsal" not in path.name.lower()]
+        outside = [path for path in chosen if ".zip/" not in path.as_posix()] or chosen
+        form = with_commas if name.endswith(".csv") else str
+        if texts := {form(text_of(held[path]())[:LONGEST_FILE]) for path in outside}:
+            found[name] = texts.pop() if len(texts) == 1 else f"{len(chosen)} files could be {name}"
     return found

@@ -227,13 +227,11 @@ def marks(
         put, own = count(first), count(2 * num_put)
         numbers = [[next(own if call.own else put) for call in some] for some in calls]
         public = [found.get(next(own)) if task.public else None for task, _ in tasks]
-        return [
-            marks_of(
-                *(task, sets, iter([decoded(found.get(n)) for n in some])),
-                *(said and "error" not in said.facts, explanations),
-            )
-            for (task, sets), some, said in zip(tasks, numbers, public, strict=True)
-        ]
+        parts = []
+        for (task, sets), some, said in zip(tasks, numbers, public, strict=True):
+            passes, answers = said and "error" not in said.facts, [found.get(n) for n in some]
+            parts.append(marks_of(task, sets, map(decoded, answers), passes, explanations))
+        return parts
 
     last = made(0)
     both = zip(last, made(num_put) if twice else last, strict=True)
@@ -251,14 +249,14 @@ def mark(
     found, failures, ended, twice = {}, [], "not run", False
     if not submission.problem:
         names, public = [task.name for task in assignment.tasks], assignment.public_modules()
+        public |= {name: text for name, text in files.items() if name.endswith(".py")}
         told = (assignment.prelude, submission.cells, public, names)
         transcript = run_worker(sandbox, limits, *told, *requests(assignment, tasks))
         failures, found, ended, twice = transcript
     given, earlier = marks(assignment, tasks, found, twice)
     files_note = assignment.note(files)[:LONGEST_NOTE]
-    notes = ". ".join(
-        filter(None, (submission.note, files_note, earlier and EXPLANATIONS["defined twice"]))
-    )
+    said = (submission.note, files_note, EXPLANATIONS["defined twice"] if earlier else "")
+    notes = ". ".join(filter(None, said))
     facts = (submission.student, submission.files, submission.problem, ended, tuple(failures))
     opened = (submission.open_answers, notes[:LONGEST_NOTE], files_note, submission.images)
     return Result(*facts, tuple(given), *opened)

@@ -14,7 +14,7 @@ import nbformat
 
 from annlib.course.authoring import MARKER, Cell, end_of_function, notebook_text, read
 from annlib.grader.gradebook import read_points
-from annlib.grader.intake import parsed
+from annlib.grader.intake import cells_of, parsed
 from annlib.grader.judge import Assignment, Submission
 
 POINTS = re.compile(r"^\*(\d+(?:\.\d+)?) points", re.MULTILINE)
@@ -52,20 +52,20 @@ def edition(root: Path, assignment: Assignment, which: str, points: Path | None 
             text = POINTS.sub(lambda found: f"*{next(parts):g} points", cell.text)
             text = TOTAL.sub(f"- **Points:** {assignment.points:g}", text)
             grace = f", up to {late.grace:g} minutes cost nothing" if late.grace else ""
-            rule = (
-                f"- **Late:** {late.percent:g} % less for each day begun; nothing after "
-                f"{late.days:g} days{grace}."
-            )
-            lesson.cells[number] = cell._replace(text=LATE.sub(rule, text))
+            rule = f"- **Late:** {late.percent:g} % less for each day begun; nothing after"
+            text = LATE.sub(f"{rule} {late.days:g} days{grace}.", text)
+            lesson.cells[number] = cell._replace(text=text)
     return notebook_text(lesson, which)
 
 
-def template(root: Path, assignment: Assignment) -> Submission | None:
-    """The notebook as students get it, as if it was handed in; None where its source is not."""
+def template(root: Path, assignment: Assignment) -> Submission:
+    """The notebook as students get it, as if it was handed in; its answer "" is all its text."""
     if not source_of(root, assignment).is_file():
-        return None
+        return Submission("", (), (), {"": ""}, "", "", {})
     notebook = edition(root, assignment, "learner").encode()
-    return Submission("", (), *parsed(notebook, "A.ipynb", assignment), "", "", {})
+    cells, answers = parsed(notebook, "A.ipynb", assignment)
+    text = "\n\n".join(cell.source for cell in cells_of(notebook, "A.ipynb"))
+    return Submission("", (), cells, {**answers, "": text}, "", "", {})
 
 
 def release(root: Path, assignment: Assignment, out: Path, points: Path | None = None) -> Path:

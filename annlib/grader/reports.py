@@ -46,11 +46,8 @@ def grades_csv(
         one = totals[result.student]
         tasks = sum(one.parts[task.name] for task in assignment.tasks)
         points = [result.points, one.days, tasks * one.kept, one.whole, *one.parts.values()]
-        by_hand = [
-            f"{task.name} by hand, {result.points_of(task.name):g} by tests"
-            for task in assignment.tasks
-            if task.name in one.decided
-        ]
+        decided = [task.name for task in assignment.tasks if task.name in one.decided]
+        by_hand = [f"{n} by hand, {result.points_of(n):g} by tests" for n in decided]
         note = ". ".join(filter(None, (note_on(result), *by_hand)))
         rows.append([*known(book, result.student), *map(number, points), note])
     blank = [""] * (len(heads) - 3)
@@ -96,16 +93,12 @@ def class_report(
     same: dict[str, list[str]] = {}  # what was handed in beside the notebook, and who
     for result in sorted(results):
         same.setdefault(result.files_note, []).append(book.name(result.student))
-    groups: dict[str, list[Result]] = {}
+    groups: dict[str, list[float]] = {}
     for result in graded:
         student = book.roster.get(result.student)
-        groups.setdefault(student.group if student else "", []).append(result)
+        groups.setdefault(student.group if student else "", []).append(result.points)
     rows = [("by tests", *summary([result.points for result in graded]))]
-    rows += [
-        (f"by tests, group {group}", *summary([result.points for result in some]))
-        for group, some in sorted(groups.items())
-        if group
-    ]
+    rows += [(f"by tests, group {one}", *summary(groups[one])) for one in sorted(groups) if one]
     sums = [one.whole for one in totals.values() if one.whole is not None]
     rows.append(("sums, all read, after lateness", *summary(sums)))
     tenths = histogram([result.points for result in graded], most)

@@ -1,6 +1,5 @@
 """Who takes the course, and lists about them: a roster, days late, requests to grade again."""
 
-import hashlib
 import hmac
 import re
 import unicodedata
@@ -25,6 +24,8 @@ DOWNLOADS = (
     re.compile(r".*_(\d+)_assign(?:submission|feedback)_.*"),
     re.compile(r"[^_]+_(?:LATE_)?(\d+)_\d+_.*"),
 )
+FLOAT = re.compile(r"^(\d+)\.0$")  # what a column of whole numbers with a gap becomes in pandas
+SAYS_LATE = re.compile(r"\blate\b|verspätet|zu spät", re.IGNORECASE)
 STUDENT = ("student", *HEADS["id"], *HEADS["name"])
 DAYS = ("days", "days late", "late", "lateness", "tage", "status")
 UNITS = {"week": 604800, "woche": 604800, "day": 86400, "tag": 86400, "hour": 3600, "stunde": 3600}
@@ -69,10 +70,8 @@ def plain(text: str) -> str:
 def columns(line: Line, heads: Mapping[str, Sequence[str]]) -> dict[str, int]:
     """Where the columns stand whose headings are known."""
     cells = [plain(cell) for cell in line.cells]
-    found = {
-        name: [cells.index(one) for one in known if one in cells] for name, known in heads.items()
-    }
-    return {name: places[0] for name, places in found.items() if places}
+    pairs = ((name, one) for name, known in heads.items() for one in reversed(known))
+    return {name: cells.index(one) for name, one in pairs if one in cells}  # the first one wins
 
 
 def read_roster(path: Path) -> Roster:
@@ -85,16 +84,15 @@ def read_roster(path: Path) -> Roster:
     if not {"id", "name"} <= place.keys():
         raise ValueError(
             f"{path} is not a list of students: its first line needs the headings id and name "
-            "(group and number are optional), or those of Moodle's grading worksheet or of Canvas' "
-            "gradebook."
+            "(optional: group, number), or those of Moodle's worksheet or Canvas' gradebook."
         )
     roster: dict[str, Student] = {}
     for line in lines[1:]:
         cells = [*line.cells, *[""] * (len(lines[0].cells) - len(line.cells))]
-        facts = {name: cells[number].strip() for name, number in place.items()}
+        facts = {name: FLOAT.sub(r"\1", cells[number].strip()) for name, number in place.items()}
         if matched := PARTICIPANT.fullmatch(facts["id"]):
             facts["id"] = matched[1]
-        if not facts["id"] and plain(facts["name"]) == "points possible":
+        if not facts["id"] and plain(facts["name"]) in ("", "points possible"):
             continue
         if not facts["id"] or facts["id"] in roster:
             raise ValueError(
@@ -152,16 +150,13 @@ def identified(submissions: Sequence[Submission], roster: Roster) -> list[Submis
     for student, several in found.items():
         if len(several) > 1:
             files = tuple(file for one in several for file in one.files)
-            problem = (
-                f"There are {len(several)} submissions of this student: {', '.join(files)}. Which "
-                "one counts has to be decided by a person."
-            )
+            problem = f"There are {len(several)} submissions of this student: {', '.join(files)}. "
+            problem += "Which one counts has to be decided by a person."
             found[student] = [Submission(student, files, (), {}, problem, problem, {})]
         elif student in roster and (number := roster[student].number):
             (one,) = several
-            digest = hashlib.sha256(f"{one.digest}/{number}".encode()).hexdigest()
             files = {**one.attachments, NUMBER: number}
-            found[student] = [one._replace(attachments=files, digest=digest)]
+            found[student] = [one._replace(attachments=files, digest=f"{one.digest}/{number}")]
     return [found[student][0] for student in sorted(found)]
 
 
@@ -194,19 +189,18 @@ def read_days(path: Path, find: Find) -> tuple[dict[str, float], list[str]]:
     for line in lines[headed:]:
         whole = len(line.cells) > max(place.values()) if headed else len(line.cells) == 2
         name, stated = (line.cells[n].strip() for n in place.values()) if whole else ("", "")
-        times = filter(TIME.match, re.split(" - |: ", stated)) if status else [stated]
+        times = [*filter(TIME.match, re.split(" - |: ", stated))] if status else [stated]
         late = sum(map(days_in, times))
-        if not isfinite(late) or not name:
+        if not isfinite(late) or not name or not times and SAYS_LATE.search(stated):
             raise ValueError(
-                f"{line.place}: {line.cells} does not give a student and days late, so points "
-                "could be wrong. Write lines like anna,1.5 or anna,1 day 12 hours, names as in "
-                "grades.csv, or the headings student and days."
+                f"{line.place}: {line.cells} does not give a student and days late. Write lines "
+                "like anna,1.5 or anna,1 day 12 hours, names as in grades.csv, or with headings."
             )
         matched = PARTICIPANT.fullmatch(name)
         student = find(name) or (find(matched[1]) if matched else None)
-        if student is None:
-            unknown += [f"late list: {name} is not known here"] if late > 0 else []
-        elif days.setdefault(student, late) != late:
+        if student is None and (late > 0 or not (headed or stated)):
+            unknown.append(f"late list: {name} is not known here")
+        elif student is not None and days.setdefault(student, late) != late:
             raise ValueError(
                 f"{line.place}: {name} is there twice, {days[student]:g} and {late:g} days "
                 "late. Keep the line that counts."
@@ -229,9 +223,8 @@ def read_tasks(
         if not key[0] or key[1] not in tasks or key in found:
             raise ValueError(
                 f"{line.place}: {mark.join(line.cells)!r} is not a task of one student who handed "
-                f"in, or is there twice, so it would be lost. Lines are student{mark}task{mark}"
-                f"..., names as in grades.csv; tasks: {', '.join(tasks)}. Take out what is no "
-                "longer needed."
+                f"in, or is there twice, so it would be lost. Lines are student{mark}task{mark}... "
+                f"(names as in grades.csv); tasks: {', '.join(tasks)}. Take out what is not needed."
             )
         found[key] = line
     return mark, found

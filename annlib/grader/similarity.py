@@ -76,7 +76,7 @@ def shared(
     return pairs
 
 
-def similar(submissions: Sequence[Submission], template: Submission | None) -> list[Row]:
+def similar(submissions: Sequence[Submission], template: Submission) -> list[Row]:
     """(student, student, what, how much), most first; work that a group handed in is left out."""
     by_student = {one.student: one for one in submissions if not one.problem}
     kinds: dict[str, tuple[Callable[[Submission], list[str]], int]] = {
@@ -86,7 +86,7 @@ def similar(submissions: Sequence[Submission], template: Submission | None) -> l
     found = []
     for what, (tokens, k) in kinds.items():
         work = {student: tokens(one) for student, one in by_student.items()}
-        for (a, b), part in shared(work, tokens(template) if template else [], k).items():
+        for (a, b), part in shared(work, tokens(template), k).items():
             one, other = by_student[a], by_student[b]
             if one.files == other.files:
                 continue  # handed in once, for a group

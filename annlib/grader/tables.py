@@ -22,15 +22,25 @@ class Line(NamedTuple):
     cells: list[str]
 
 
-def read_table(path: Path) -> tuple[str, list[Line]]:
-    """The separator, and the lines that have text; cells keep every character.
-
-    Comma, semicolon or tab: what stands outside of quotes in the first line. Raises ValueError.
-    """
-    text = read_text(path)
+def mark_of(text: str) -> str:
+    """Comma, semicolon or tab: what stands outside of quotes in the first line."""
     first = next(filter(str.strip, text.splitlines()), "")
     outside = re.sub('"[^"]*"', "", first)
-    mark = next((mark for mark in "\t;" if mark in outside), ",")
+    return next((mark for mark in "\t;" if mark in outside), ",")
+
+
+def with_commas(text: str) -> str:
+    """A table with semicolons or tabs and decimal commas as one with commas and points."""
+    if (mark := mark_of(text)) == ",":
+        return text
+    rows = [[cell.strip(' "') for cell in line.split(mark)] for line in text.splitlines()]
+    return csv_text([[re.sub(r"^(\d+),(\d+)$", r"\1.\2", one) for one in row] for row in rows])[1:]
+
+
+def read_table(path: Path) -> tuple[str, list[Line]]:
+    """The separator, and the lines that have text; cells keep every character. ValueError."""
+    text = read_text(path)
+    mark = mark_of(text)
     reader, lines, start = csv.reader(io.StringIO(text, newline=""), delimiter=mark), [], 1
     try:
         for cells in reader:

@@ -14,11 +14,13 @@ import os
 import re
 import signal
 import sys
+import tempfile
 import time
 import types
 from codeop import Compile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -33,7 +35,7 @@ CELL_MAGICS = ("time", "timeit", "capture", "prun")  # those around Python
 OPTIONS = re.compile(r"(-[nrptcqo]\d*( \d+)? +)*")  # of %timeit
 MOST_PASSES = 5
 Names, Loop, Send = dict[str, object], asyncio.AbstractEventLoop, Callable[[Message], None]
-PASSED_OVER = (ast.Import, ast.ImportFrom, ast.Expr)  # the rest of a cell runs without
+PASSED_OVER = (ast.Import, ast.ImportFrom, ast.Expr, ast.Assert)  # the rest of a cell runs without
 
 
 class Fault(Exception):
@@ -73,13 +75,13 @@ def described(error: BaseException) -> dict[str, str]:
 class Shell:
     """Runs cells as IPython does. As `get_ipython()` it runs magics around Python, and no others.
 
-    names: that the cells define. loop: for `await`
+    user_ns: the names that the cells define. loop: for `await`
     """
 
-    def __init__(self, names: Names, loop: Loop):
-        self.names, self.loop, self.compile = names, loop, Compile()  # remembers __future__ imports
+    def __init__(self, user_ns: Names, loop: Loop):
+        self.user_ns, self.loop, self.compile = user_ns, loop, Compile()  # remembers __future__
         self.compile.flags |= ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
-        names["display"] = self.display
+        user_ns["display"] = self.display
 
     def run_cell(self, source: str) -> object:
         """Statement by statement; the value of the last. Raises the first error, in the end.
@@ -94,11 +96,11 @@ class Shell:
             if isinstance(statement, ast.Expr):
                 mode, tree = "eval", ast.Expression(statement.value)
             code = self.compile(tree, name, mode)
-            self.names["get_ipython"] = lambda: self  # whatever the cell has imported
+            self.user_ns["get_ipython"] = lambda: self  # whatever the cell has imported
             try:
                 asyncio._set_running_loop(self.loop)  # as in Jupyter: a cell can create tasks
                 try:
-                    value = eval(code, self.names)
+                    value = eval(code, self.user_ns)
                 finally:
                     asyncio._set_running_loop(None)
                 if code.co_flags & inspect.CO_COROUTINE:
@@ -112,10 +114,15 @@ class Shell:
         return value
 
     def run_line_magic(self, name: str, line: str) -> object:
+        if name == "run":  # a script beside the notebook; in the same names, as with -i
+            return self.run_cell(Path(line.split()[-1]).read_text("utf-8"))
         line = line if name == "time" else OPTIONS.sub("", line, 1)
         return self.run_cell(line) if name in ("time", "timeit") else None
 
     def run_cell_magic(self, name: str, line: str, cell: str) -> object:
+        if name == "writefile":
+            with open(line.split()[-1], "a" if "-a" in line.split() else "w") as file:
+                file.write(cell)
         return self.run_cell(cell) if name in CELL_MAGICS else None
 
     def getoutput(self, command: str) -> list[str]:
@@ -208,12 +215,9 @@ def answer(call: dict, arrays: dict[str, np.ndarray], names: dict, most_bytes: i
         result.backward(torch.from_numpy(arrays[call["upstream"]]))
         tensors = {f"input {n}": value for n, value in enumerate(leaves)}
         tensors |= dict(student.named_parameters())
-        found |= {
-            f"gradient of {name}": np.zeros(tuple(value.shape), np.float32)
-            if value.grad is None
-            else encoded(value.grad, most_bytes)
-            for name, value in tensors.items()
-        }
+        for name, value in tensors.items():
+            gradient = torch.zeros(value.shape) if value.grad is None else value.grad
+            found[f"gradient of {name}"] = encoded(gradient, most_bytes)
     return Message({}, found)
 
 
@@ -226,6 +230,9 @@ def put_questions(request: Message, limits: Limits, names: Names, send: Send) ->
         try:
             if call["name"] not in names:
                 raise Fault("NameNotFound")
+            torch.set_default_dtype(torch.float32)  # whatever cells have set for all that follows
+            torch.set_default_device(None)
+            torch.set_grad_enabled(True)
             with at_most(limits.call_seconds):
                 reply = answer(call, request.arrays, names, limits.answer_mib * 2**20)
         except BaseException as error:  # SystemExit, too: the next question is asked all the same
@@ -272,15 +279,20 @@ def main() -> None:
     if facts["alone"]:  # bubblewrap sees to it elsewhere
         die_with_parent()
     limit_resources(limits, facts["alone"])
-    os.chdir(os.environ["HOME"])  # the one place to write to
+    os.chdir(tempfile.mkdtemp())  # below the home, the one place to write to
+    sys.path.append("")  # as in Jupyter
     loop = asyncio.new_event_loop()  # for `await`; it makes a socket, which the filter refuses
     filter_system_calls()
     send(Message({"ready": True}, {}))
 
-    for name, source in facts["modules"].items():  # the public checks of the assignment
+    for name, source in facts["modules"].items():
+        if name.endswith(".py"):  # the student's own; the others are the assignment's public checks
+            Path(name).write_text(source, "utf-8")
+            continue
         module = sys.modules[name] = types.ModuleType(name)
         exec(compile(source, name, "exec"), module.__dict__)
-    names, first = {"__name__": "__main__", "__builtins__": __builtins__}, {}
+    sys.modules["__main__"] = notebook = types.ModuleType("__main__")  # for pickle and type hints
+    names, first = vars(notebook), {}
     failures = run_cells(facts["prelude"], facts["cells"], names, limits, loop, first)
     earlier = changed(facts["names"], first, names)
     send(Message({"failures": failures[:MOST_FAILURES], "twice": bool(earlier)}, {}))

@@ -80,6 +80,11 @@ print(times)
 INDENTED = "\n".join(f"    {line}" for line in WEIGHTS.strip().splitlines())
 SCRIPT = "\n\n".join(f"# In[{n}]:\n\n{one}" for n, one in enumerate(CODE.values(), 1))
 PERCENT = "\n".join(f"# %%\n{one}" for one in CODE.values())
+SETTINGS = """
+torch.set_default_dtype(torch.float64)
+torch.set_grad_enabled(False)
+torch.set_default_device("meta")
+"""
 LATER_WEIGHTS = """
 def attention_weights(query, key):  # for a plot, without the mask
     return (query.mT @ key).softmax(-1)
@@ -152,6 +157,30 @@ KINDS = {
     "defined again for a plot": Kind(plain(*CODE.values(), LATER_WEIGHTS)),
     "a block on an earlier mistake": Kind(plain(UNSCALED, BLOCK, OPERATIONS), points=9),
     "a redefinition that is wrong everywhere": Kind(plain(*CODE.values(), UNSCALED)),
+    "settings of torch for all that follows": Kind(plain(*CODE.values(), SETTINGS)),
+    "a GPU asked for above a definition": Kind(
+        plain(f"assert torch.cuda.device_count() > 99\n{WEIGHTS}", BLOCK, OPERATIONS)
+    ),
+    "the work in a zip beside the untouched notebook": Kind(
+        {
+            "A1.ipynb": json.dumps(RELEASED),
+            "A1.zip": zipped({"A1/A1.ipynb": json.dumps(ANSWERED)}),
+            "old.zip": b"PK, but damaged",
+        }
+    ),
+    "zips of two times": Kind(
+        {
+            "A1.zip": zipped({"A1.ipynb": json.dumps(RELEASED)}),
+            "A1 (1).zip": zipped({"A1.ipynb": json.dumps(ANSWERED)}),
+        }
+    ),
+    "the same twice": Kind({f"mine{n}.ipynb": json.dumps(ANSWERED) for n in ("", " (1)")}),
+    "below all notebooks of the course": Kind(
+        {f"lessons/{number:02}.ipynb": notebook(code("x = 1")) for number in range(25)}
+        | {"work/A1.ipynb": json.dumps(ANSWERED)}
+    ),
+    "a script in UTF-16, as PowerShell writes": Kind({"A1.py": SCRIPT.encode("utf-16")}),
+    "a notebook in UTF-16": Kind({"A1.ipynb": json.dumps(ANSWERED).encode("utf-16")}),
     "a notebook of format 3": Kind(
         {
             "A1.ipynb": json.dumps(

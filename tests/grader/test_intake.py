@@ -1,6 +1,7 @@
 """What students hand in: everything is read as text, and what is wrong is said in words."""
 
 import base64
+import csv
 import io
 import json
 import os
@@ -16,7 +17,7 @@ from annlib.course.assignments.a2 import A2
 from annlib.course.assignments.a3 import A3
 from annlib.grader.intake import Unreadable, collect, read
 from annlib.grader.judge import Submission
-from annlib.grader.release import edition
+from annlib.grader.release import edition, template
 
 CELL = {"cell_type": "code", "source": ["x = 1\n", "y = 2"], "metadata": {"tags": 7}}
 
@@ -208,6 +209,77 @@ def test_parameters_end_the_cell_that_is_tagged_so(tmp_path: Path) -> None:
         assert names["steps"] == 2 and "steps" not in cells[1]
 
 
+def test_parameters_end_the_cell_that_sets_them_where_no_cell_is_tagged(tmp_path: Path) -> None:
+    """Some editors drop all tags, and a cell may have been merged with another."""
+    cells = json.loads(edition(ROOT, A3, "learner"))["cells"]
+    for one in cells:
+        one["metadata"] = {}
+    (tmp_path / "anna.ipynb").write_text(json.dumps({"cells": cells}))
+    (one,) = collect(tmp_path, A3)
+    changed = [n for n, cell in enumerate(one.cells) if A3.parameters in cell]
+    assert changed == [n for n, cell in enumerate(one.cells) if cell.startswith("student = 0")]
+    assert len(changed) == 1
+
+
+TABLE = "student,score\n201,0.338312\n201,nan\n"
+DIALECTS = {
+    "UTF-16": TABLE.encode("utf-16"),
+    "semicolons": TABLE.replace(",", ";"),
+    "decimal commas": TABLE.replace(",", ";").replace(".", ","),
+    "tabs, UTF-16": TABLE.replace(",", "\t").encode("utf-16"),
+    "quotes": TABLE.replace(",", '";"').replace("\n", '"\r\n"')[:-1].join(['"', ""]),
+}
+
+
+@pytest.mark.parametrize("name", DIALECTS)
+def test_a_table_that_a_spreadsheet_saved_again_is_the_same_table(
+    tmp_path: Path, name: str
+) -> None:
+    files = {"A3.ipynb": notebook(), "a3_table.csv": DIALECTS[name]}
+    write_zip(tmp_path / "anna.zip", **files)
+    (one,) = collect(tmp_path, A3)
+    rows = [*csv.reader(one.attachments["a3_table.csv"].splitlines())]
+    assert rows == [line.split(",") for line in TABLE.splitlines()]
+
+
+def test_a_table_twice_is_one_and_that_outside_of_a_zip_counts(tmp_path: Path) -> None:
+    twice = with_table(tmp_path / "anna.zip", **{"x/a3_table.csv": "a", "y/a3_table.csv": "a"})
+    assert twice.attachments == {"a3_table.csv": "a"}
+    (tmp_path / "anna.zip").rename(tmp_path / "old.zip")
+    (tmp_path / "bert").mkdir()
+    (tmp_path / "old.zip").rename(tmp_path / "bert/old.zip")
+    for name, text in {"A3.ipynb": notebook(), "a3_table.csv": "b"}.items():
+        (tmp_path / "bert" / name).write_text(text)
+    (one,) = collect(tmp_path, A3)
+    assert one.attachments == {"a3_table.csv": "b"}
+
+
+def test_modules_beside_the_notebook_come_along_and_are_noted(tmp_path: Path) -> None:
+    files = {"w/A1.ipynb": notebook(), "w/helper.py": "y = 1", "w/a1_checks.py": "", "b.py": "z"}
+    write_zip(tmp_path / "anna.zip", **files)
+    one, changed = taken(tmp_path / "anna.zip"), files | {"w/helper.py": "y = 2"}
+    assert one.attachments == {"helper.py": "y = 1"}
+    assert "It can import what is beside it: helper.py." in one.note
+    write_zip(tmp_path / "anna.zip", **changed)
+    assert taken(tmp_path / "anna.zip").digest != one.digest
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "words"),
+    [
+        ("A1.ipynb", b"version https://git-lfs.github.com/spec/v1\noid sha256:1", "git lfs pull"),
+        ("A1.ipynb", b"<!DOCTYPE html><html>log in", "web page"),
+        ("A1.rar", b"Rar!", "0 notebooks are in it (A1.rar); hand in one, A1.ipynb"),
+    ],
+)
+def test_what_came_instead_of_a_notebook_is_said(
+    tmp_path: Path, name: str, data: bytes, words: str
+) -> None:
+    (tmp_path / "anna").mkdir()
+    (tmp_path / "anna" / name).write_bytes(data)
+    assert words in taken(tmp_path / "anna").problem
+
+
 def test_names_hold_nothing_that_a_terminal_obeys(tmp_path: Path) -> None:
     (tmp_path / "\x1b[2Jeve.ipynb").write_text(notebook())
     assert taken(tmp_path / "x").student.isprintable()
@@ -304,6 +376,8 @@ def test_of_several_notebooks_the_one_with_work_in_it_is_graded(tmp_path: Path) 
     assert one.note == "A1 (1).ipynb was graded; not graded: A1.ipynb."
     (tmp_path / "anna/A1.ipynb").rename(tmp_path / "anna/A1 (2).ipynb")
     (tmp_path / "anna/A1 (2).ipynb").write_text(done, encoding="utf-8")
+    assert not taken(tmp_path / "anna").problem, "copies of one notebook"
+    (tmp_path / "anna/A1 (2).ipynb").write_text(f"{done}\n", encoding="utf-8")
     assert "2 notebooks" in taken(tmp_path / "anna").problem, "a person has to decide"
 
 
@@ -358,6 +432,53 @@ def test_an_answer_without_a_tag_is_found_below_the_heading_of_its_task(
     answer = "## My answer\n\nBecause.\n\n~~~python\nx = 4\n~~~"
     assert one.open_answers == {"measured-ratio": answer}
     assert len(one.cells) - sum(of == "code" for of, _ in plain) == (kind != "ipynb")
+
+
+RELEASED = template(ROOT, A1).open_answers[""]
+
+
+def handed_in(folder: Path, where: str) -> Submission:
+    """The released notebook, with the text "Because." at that place."""
+    cells = json.loads(edition(ROOT, A1, "learner"))["cells"]
+    for one in cells:
+        one["source"] = "".join(one["source"])
+    *others, heading, answer = cells
+    mine = cell("Because.")
+    added = {**heading, "source": f"{heading['source']}\n\nBecause."}
+    points = {**heading, "source": heading["source"].replace("*5 points", "*7 points")}
+    below = cell("x = 4", kind="code")
+    found = {
+        "nowhere": [*others, heading, answer],
+        "nowhere, other points": [*others, points, answer],
+        "above the cell": [*others, heading, mine, answer],
+        "in the heading's cell": [*others, added, answer],
+        "merged": [*others, added],
+        "merged, code below": [*others, added, below],
+        "another place": [*others, mine, heading, answer],
+    }[where]
+    (folder / "anna.ipynb").write_text(json.dumps({"cells": found}), encoding="utf-8")
+    (one,) = collect(folder, A1, RELEASED)
+    return one
+
+
+@pytest.mark.parametrize(
+    ("where", "answer", "note"),
+    [
+        ("nowhere", "*Your answer*", ""),
+        ("nowhere, other points", "*Your answer*", ""),
+        ("above the cell", "Because.\n\n*Your answer*", ""),
+        ("in the heading's cell", "Because.\n\n*Your answer*", ""),
+        ("merged", "Because.", ""),
+        ("merged, code below", "Because.\n\n~~~python\nx = 4\n~~~", ""),
+        ("another place", "*Your answer*", "text elsewhere in the notebook"),
+    ],
+)
+def test_an_answer_beside_its_cell_is_read_or_noted(
+    tmp_path: Path, where: str, answer: str, note: str
+) -> None:
+    one = handed_in(tmp_path, where)
+    assert one.open_answers == {"measured-ratio": answer}
+    assert note in one.note and bool(note) == bool(one.note)
 
 
 def test_a_notebook_without_a_cell_for_an_answer_is_noted(tmp_path: Path) -> None:

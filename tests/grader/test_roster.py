@@ -74,6 +74,20 @@ def test_a_roster_that_would_mix_students_is_refused(
         read_roster(file(tmp_path, text))
 
 
+def test_numbers_that_became_fractions_are_whole(tmp_path: Path) -> None:
+    """As pandas writes a column in which one is missing: 4711.0 once became 47110."""
+    text = "id,name,number\n1.0,Anna,4711.0\n2.0,Bert 2.0,\n"
+    found = read_roster(file(tmp_path, text))
+    assert [one[:2] + one[3:4] for one in found.values()] == [
+        ("1", "Anna", "4711"), ("2", "Bert 2.0", ""),
+    ]  # fmt: skip
+
+
+def test_a_line_of_canvas_on_posting_is_nobody(tmp_path: Path) -> None:
+    text = "Student,ID,SIS User ID,Section,A1 (5)\n,,,,Manual Posting\nAnna,17,,red,\n"
+    assert [*read_roster(file(tmp_path, text))] == ["17"]
+
+
 def test_ids_with_letters_stay_whole(tmp_path: Path) -> None:
     assert [*read_roster(file(tmp_path, "id,name\ns1001,Anna\n"))] == ["s1001"]
 
@@ -164,6 +178,11 @@ def test_weeks_count_and_what_came_early_is_not_late(
         "anna,1:30",
         "anna,2 days before",
         "student,status\nanna,Remis - 1 jour 3 heures en retard",
+        "student,status\nanna,Late",
+        "student,status\nanna,Late (2 days)",
+        "student,status\nanna,Assignment was submitted 1 day 2 hours late",
+        'student,status\nanna,"Submitted for grading, 1 day late"',
+        "student,status\nanna,Abgegeben 1 Tag verspätet",
     ],
 )
 def test_a_time_that_is_understood_in_part_only_is_refused(tmp_path: Path, text: str) -> None:
@@ -175,6 +194,8 @@ def test_a_time_that_is_understood_in_part_only_is_refused(tmp_path: Path, text:
 def test_who_is_not_known_is_said_but_stops_nothing(tmp_path: Path) -> None:
     days, unknown = read_days(file(tmp_path, "anna,1\ncarl,2\n"), finder({"anna"}, {}))
     assert days == {"anna": 1} and unknown == ["late list: carl is not known here"]
+    _, unknown = read_days(file(tmp_path, '"anna,1";\n"bert,2";\n'), finder({"anna"}, {}))
+    assert len(unknown) == 2, "lines whose commas are not those of the table"
     days, unknown = read_days(file(tmp_path, "Participant 1,1\n9002,2\n"), finder((), ROSTER))
     assert days == {"1": 1, "2": 2} and unknown == []
 

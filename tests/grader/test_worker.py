@@ -130,6 +130,7 @@ def test_results_become_plain_arrays() -> None:
         ("from __future__ import annotations\ndef f(x: no_such_type): return 2 * x",),
         ("from __future__ import annotations", "def f(x: no_such_type): return 2 * x"),
         ("1 + 1", "two = _", "def f(x): return two * x"),
+        ("two = 2", "ip = get_ipython()\ndef f(x): return ip.user_ns['two'] * x"),
         ("x = 3", "2 - 1", "def f(x): return (Out[2] + len(In) - 3) * x"),
         (
             "import asyncio\nasync def two(): return 2\ntask = asyncio.create_task(two())",
@@ -152,8 +153,46 @@ def test_an_import_or_a_check_that_fails_does_not_stop_its_cell() -> None:
     names, failures = run(cell)
     assert names["f"](2.5) == 2
     assert [failure["type"] for failure in failures] == ["ModuleNotFoundError"]
+    names, failures = run("assert math.pi < 3, 'choose a GPU'\ny = 2")
+    assert (names["y"], failures[0]["type"]) == (2, "AssertionError")
     names, _ = run("x = 1 / 0\ny = 2")
     assert "y" not in names, "what may depend on it does not run"
+
+
+def test_files_that_cells_write_can_be_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    cells = ["%%writefile mine.py\ndef f(x): return x", "%%writefile -a mine.py\ny = f(2) + 1"]
+    names, failures = run(*cells, "%run mine.py", "z = y")
+    assert (names["z"], failures) == (3, [])
+    _, failures = run("%run nowhere.py")
+    assert [one["type"] for one in failures] == ["FileNotFoundError"]
+
+
+@pytest.mark.slow
+def test_what_jupyter_imports_pickles_and_compiles_a_worker_does(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Of files beside the notebook and those that cells write; torch.compile leaves all as it is"""
+    monkeypatch.setattr(sandbox.shutil, "which", lambda name: None)
+    opened = open_sandbox(stage_worker(tmp_path), unsafe=True)
+    cells = [
+        "from helper import twice",
+        "%%writefile mine.py\nthree = 3",
+        "from mine import three",
+        "import pickle\nclass Plain: pass\ncopy = pickle.loads(pickle.dumps(Plain()))",
+        "import typing\nclass Node:\n    other: 'Node'\nhints = typing.get_type_hints(Node)",
+        "six = torch.compile(lambda x: three * twice(x))\nsix(torch.ones(2))",
+    ]
+    call = {"name": "six", "sizes": None, "weights": {}, "upstream": None}
+    request = {"calls": [call | {"arguments": [{"array": "a0"}]}], "number": 0, "own": ""}
+    asked = Message(request, {"a0": np.ones(3, np.float32)})
+    nothing, modules = (
+        Message(request | {"calls": []}, {}),
+        {"helper.py": "def twice(x): return 2 * x"},
+    )
+    found = run_worker(opened, Limits(), "import torch", cells, modules, [], asked, nothing)
+    assert (found.ended, found.failures) == ("finished", [])
+    assert found.answers[0].arrays["output"].tolist() == [6, 6, 6]
 
 
 def test_once_the_time_of_all_cells_is_over_the_others_still_have_a_second(
