@@ -1,5 +1,6 @@
 """annlib data: checks, prepares and imitates data sets, and renders scenes of Balloon Town."""
 
+import sys
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -31,6 +32,7 @@ class Check:
         from annlib.data.datasets import is_one_part, spec_of
         from annlib.data.folders import locate
 
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files in another encoding
         if self.sample is not None:
             at_least_one("--sample", self.sample)
         try:
@@ -40,8 +42,7 @@ class Check:
         except FileNotFoundError as error:
             found, hint = recognise(self.root) if self.root.is_dir() else None, ""
             if found and found.samples:
-                hint = f" It holds {found.form}: `annlib data convert {self.root} NEW_FOLDER` makes"
-                hint += " a data set of it."
+                hint = f" It holds {found.form}: see `annlib data convert {self.root} NEW_FOLDER`."
             raise FileNotFoundError(f"{error}{hint}") from error
         whole = spec.layout == "folder" and is_one_part(self.root, "train")
         checked, bar = [], partial(tqdm, unit="pair", leave=False)
@@ -150,6 +151,7 @@ class Convert:
     def run(self) -> None:
         from annlib.data.convert import convert
 
+        sys.stdout.reconfigure(errors="backslashreplace")  # as above
         options = (self.classes, self.ignore, self.ignore_unknown, self.shift)
         print(convert(self.source, self.target, *options, self.val_share, self.seed))
         print(f"Written: {self.target}. Look at it: annlib data check folder {self.target}")

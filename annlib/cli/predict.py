@@ -209,6 +209,7 @@ class Predict(TestOptions):
         from annlib.engine.inference import check_test
         from annlib.engine.predictor import fitted_test, segmenter
 
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files in another encoding
         files, failed = self.find_all()
         targets = dict(zip(files, output_names(files), strict=True)) if files else {}
         self.check_free(targets)

@@ -141,8 +141,7 @@ def convert(
     if not 2 <= len(kept) <= IGNORE_INDEX:
         raise ValueError(f"{len(kept)} classes are left: 2 to {IGNORE_INDEX} are possible.")
     how = divide(found.samples, val_share, seed)
-    names = {(sample.split, sample.key[-1]) for sample in found.samples}
-    depth = 1 if len(names) == len(found.samples) else 0
+    depth = int(len({(one.split, one.key[-1]) for one in found.samples}) == len(found.samples))
     with all_or_nothing(target) as folder:
         for sample in found.samples:
             name = "_".join(sample.key[-depth:])
@@ -169,8 +168,7 @@ def convert(
     counts = Counter()
     for code, number in total.items():
         counts[index[code]] += number
-    named = {i: spec.class_names[old] for old, i in place.items()}
-    named[IGNORE_INDEX] = "(not labelled, 255)"
+    named = {i: spec.class_names[old] for old, i in place.items()} | {255: "(not labelled, 255)"}
     shares = [f"  {100 * counts[i] / pixels:6.2f} %  {name}" for i, name in named.items()]
     left = [f"Left out: {len(found.left_out)}"] * bool(found.left_out)
     left += [f"- {one}" for one in found.left_out[:10]]

@@ -227,9 +227,8 @@ def check_not_empty(found: Iterable, folder: Path, what: str, root: Path) -> Non
 def check_complete(pairs: Pairs, root: Path) -> None:
     """Raises FileNotFoundError for missing images or labels, ValueError for a label file of two."""
     total = len(pairs.images)
-    if absent := [image for image in pairs.images if not image.is_file()]:
-        text = f"{len(absent)} of {total} images are missing, the first is {absent[0]}."
-        raise missing(text, root)
+    if gone := [image for image in pairs.images if not image.is_file()]:
+        raise missing(f"{len(gone)} of {total} images are missing, the first is {gone[0]}.", root)
     if shared := shared_labels(pairs):
         raise ValueError(shared[0] + f" ({len(shared)} such problems.)" * (len(shared) > 1))
     both = zip(pairs.images, pairs.labels, strict=True)

@@ -180,9 +180,9 @@ def original_name(name: str) -> str:
 def prepare_camvid(root: Path, source: Path | None = None) -> None:
     """Writes train/, val/ and test/ below `root`, each with images/ and labels/; all or nothing.
 
-    source: a folder that holds CamVid already, with the original folder names or with ours. What is
-    there and whole stays. Raises ValueError for a file that is not the published one,
-    FileNotFoundError for a source without CamVid, OSError for a full disk (nothing is left behind).
+    source: a folder that holds CamVid already, with the original folder names or with ours.
+    Raises ValueError for a file that is not the published one, FileNotFoundError for a source
+    without CamVid, OSError for a full disk (nothing is left behind).
     """
     published, archive = read_checksums(CAMVID_CHECKSUMS), root / CAMVID_ARCHIVE
     there = {split for split in CAMVID_SPLITS if (root / split).exists()}
@@ -217,7 +217,8 @@ def write_verified(files: Iterable[File], wanted: dict[str, str], target: Path, 
         absent = [original_name(name) for name in missing]
         said = f"{of} is not the published CamVid. Of {len(wanted)} files, {len(changed)} have"
         said += f" another content ({listed(changed)}) and {len(absent)} are missing"
-        said += f" ({listed(absent)}). Nothing was written. Delete {of}, and let it be downloaded."
+        remedy = f"Delete {of}" if of.is_file() else "Leave out --from"
+        said += f" ({listed(absent)}). Nothing was written. {remedy}, and let it be downloaded."
         raise ValueError(said)
 
 

@@ -1,5 +1,7 @@
 """annlib data: what it prints, writes, and how it ends."""
 
+import io
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -140,7 +142,7 @@ def test_check_names_the_converter_of_labels_that_it_recognises(annlib) -> None:
     Path("town/classes.txt").unlink()
     Path("town/labels").rename("town/masks")
     told = failure(annlib, "data", "check", "folder", "town")
-    assert "images with label files: `annlib data convert town NEW_FOLDER`" in told
+    assert "images with label files: see `annlib data convert town NEW_FOLDER`" in told
     printed = annlib("data", "convert", "town", "new", "--classes", "balloon_town")
     assert "Pairs: train 2, val 1, test 0" in printed
     annlib("data", "check", "folder", "new")
@@ -155,3 +157,23 @@ def test_label_of_no_class_is_told_once_with_the_line_that_ignores_it(annlib, ca
     failure(annlib, "data", "check", "folder", "town")
     printed = capsys.readouterr().out
     assert printed.count("`ignore 99`") == 1 and "(1 more files like it.)" in printed
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Other systems have no such file names.")
+def test_names_of_files_in_another_encoding_are_printed(
+    annlib, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    strict = io.TextIOWrapper(io.BytesIO(), "utf-8", errors="strict", write_through=True)
+    labels = np.arange(48, dtype=np.uint8).reshape(6, 8) % 3
+    for name in ("b\udce4d", "c"):  # an archive of Windows, unpacked
+        for kind in ("images", "labels"):
+            Path("from", kind).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(labels).save(f"from/{kind}/{name}.png")
+    Image.fromarray(labels).save("from/images/z\udce4.png")
+    monkeypatch.setattr(sys, "stdout", strict)
+    annlib("data", "convert", "from", "to")
+    said = failure(annlib, "data", "check", "folder", "to")
+    assert "problems" in said
+    printed = strict.buffer.getvalue().decode()
+    assert "- images/z\\udce4.png: no label file" in printed
+    assert "the same image in both splits" in printed and "b\\udce4d.png" in printed
