@@ -168,7 +168,7 @@ def open_data(config: DataConfig, root: Path | None, classes: str | None = None)
     if root is not None:
         root, spec = Path(root), spec_of(config.dataset, Path(root), classes)
         if spec.layout == "folder" and is_one_part(root, "train"):
-            said = f"Training needs two splits, {root}/train and val, not images/ and labels/:"
+            said = f"In {root}: training needs two splits, train and val, not images/ and labels/:"
             raise FileNotFoundError(f"{said} `annlib data convert {root} NEW_FOLDER` divides it.")
         train = SegmentationFolder(root, spec, "train", transform)
         if spec.layout == "folder":  # benchmarks are 8 GB and more, decoded

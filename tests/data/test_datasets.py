@@ -364,7 +364,7 @@ def test_folder_in_one_part_is_evaluated_whole(folder: Path) -> None:
 
 
 def test_folder_in_one_part_is_refused_for_training_with_the_way_to_divide_it(folder: Path) -> None:
-    message = "two splits, .*val/train and val, not images/ .*: .*data convert .*val NEW_FOLDER"
+    message = "val: training needs two splits, train and val, .*data convert .*val NEW_FOLDER"
     with pytest.raises(FileNotFoundError, match=message):
         open_data(PHOTO_DATA, folder / "val")
     convert(folder / "val", folder / "new", val_share=0.5)
