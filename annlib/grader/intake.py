@@ -138,8 +138,7 @@ def opened_zip(data: bytes) -> Readers:
 
 
 def text_of(data: bytes) -> str:
-    marked = data.startswith((b"\xff\xfe", b"\xfe\xff"))
-    return data.decode("utf-16" if marked else "utf-8-sig", errors="replace")
+    return data.decode("utf-16" if {*data[:2]} == {0xFE, 0xFF} else "utf-8-sig", errors="replace")
 
 
 def notebook_cells(text: str) -> list[Cell]:
@@ -180,7 +179,7 @@ def shown_in(cell: dict) -> tuple[str, dict[str, str]]:
         found |= {f"attachment:{name}": one for name, one in cell["attachments"].items()}
     if isinstance(cell.get("outputs"), list):
         found |= {f"output {number}": one for number, one in enumerate(cell["outputs"], 1)}
-    for name, one in islice(found.items(), MOST_IMAGES):
+    for name, one in islice(found.items(), MOST_CELLS):
         one = one if isinstance(one, dict) else {}
         data = one["data"] if isinstance(one.get("data"), dict) else one
         image, text = data.get("image/png"), data.get("text/plain", one.get("text"))

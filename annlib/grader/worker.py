@@ -232,6 +232,7 @@ def put_questions(request: Message, limits: Limits, names: Names, send: Send) ->
                 raise Fault("NameNotFound")
             torch.set_default_dtype(torch.float32)  # whatever cells have set for all that follows
             torch.set_default_device(None)
+            torch.set_float32_matmul_precision("highest")
             torch.set_grad_enabled(True)
             with at_most(limits.call_seconds):
                 reply = answer(call, request.arrays, names, limits.answer_mib * 2**20)

@@ -158,6 +158,9 @@ KINDS = {
     "a block on an earlier mistake": Kind(plain(UNSCALED, BLOCK, OPERATIONS), points=9),
     "a redefinition that is wrong everywhere": Kind(plain(*CODE.values(), UNSCALED)),
     "settings of torch for all that follows": Kind(plain(*CODE.values(), SETTINGS)),
+    "faster matrix products": Kind(
+        plain("torch.set_float32_matmul_precision('medium')", *CODE.values())
+    ),
     "a GPU asked for above a definition": Kind(
         plain(f"assert torch.cuda.device_count() > 99\n{WEIGHTS}", BLOCK, OPERATIONS)
     ),

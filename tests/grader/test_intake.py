@@ -336,6 +336,15 @@ def test_what_stands_below_the_code_of_an_answer_is_shown_with_it(tmp_path: Path
     )
 
 
+def test_all_that_a_cell_prints_is_shown(tmp_path: Path) -> None:
+    """Lines of two streams in turn are an output each."""
+    lines = [f"line {number}" for number in range(50)]
+    answer = cell("many()", "open:measured-ratio", kind="code")
+    answer["outputs"] = [{"output_type": "stream", "text": [f"{one}\n"]} for one in lines]
+    found = answers_in(tmp_path / "anna.ipynb", answer)
+    assert [one for one in found.splitlines() if one.startswith("line")] == lines
+
+
 @pytest.mark.parametrize(
     "image",
     [png(4001), png(20) + "A" * 2**20, png(20)[4:], '"><script>', "iVBORw0KGgo", 7, {"a": 1}, [1]],
