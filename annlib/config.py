@@ -1,5 +1,6 @@
 """Configuration of an experiment: frozen dataclasses for model, data, training, tests, runtime."""
 
+import re
 import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -12,6 +13,7 @@ IGNORE_INDEX = 255  # label of a pixel that counts neither in the loss nor in a 
 Head = Literal["ann", "apnb", "nonlocal", "ppm", "fcn"]
 WITHOUT = {"pool_scales": ("nonlocal", "fcn")}  # heads that do not use a setting
 WITHOUT |= dict.fromkeys(("key_channels", "value_channels"), ("ppm", "fcn"))
+ABOVE_0 = re.compile("iterations|(label_)?stride|clip_norm|window|ratio_range|.+_(size|channels)")
 Precision = Literal["fp32", "bf16", "fp16"]
 Stem = Literal["deep", "plain"]
 Format = Literal["torch", "onnx", "openvino"]  # of an exported network
@@ -200,16 +202,16 @@ def with_tables(experiment: Experiment, tables: dict[str, Any], place: str) -> E
                     f"{place}: {part}.{name} is {value!r}, but has to be {error} and not "
                     f"negative, such as {getattr(before, name)!r}."
                 ) from error
-            if name in ("iterations", "batch_size", "label_stride") and changed[name] < 1:
-                raise ValueError(f"{place}: {part}.{name} is {value!r}: give 1 or more.")
+            if ABOVE_0.fullmatch(name) and 0 in (value if type(value) is list else [value]):
+                kinds, none = get_args(hints[name]), ", or none"
+                least = ("1 or more", "more than 0")[float in kinds] + none * (NoneType in kinds)
+                raise ValueError(f"{place}: {part}.{name} is {value!r}: give {least}.")
         if "class_weights" in changed and "balance_classes" not in tables.get("data", {}):
             # or `fit_classes` would overwrite them
             experiment = replace(experiment, data=replace(experiment.data, balance_classes=False))
         experiment = replace(experiment, **{part: replace(getattr(experiment, part), **changed)})
         head = experiment.model.head
-        if part == "model" and (
-            idle := [name for name in changed if head in WITHOUT.get(name, ())]
-        ):
+        if part == "model" and (idle := [one for one in changed if head in WITHOUT.get(one, ())]):
             reason = f"would have no effect: the head {head} does not use it. Leave it out."
             raise ValueError(f"{place}: model.{idle[0]} {reason}")
     return experiment

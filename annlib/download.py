@@ -85,7 +85,7 @@ def fetch(url: str, part: Path, start: int) -> None:
         sent, chunk = response.headers, read()
         if not (sent["Content-Range"] or "").startswith(f"bytes {start}-"):
             start = 0  # a server without ranges sends all of it
-        total = start + int(sent["Content-Length"]) if sent["Content-Length"] else None
+        total = start + int(told) if (told := sent["Content-Length"] or "").isdecimal() else None
         is_page = start == 0 and chunk.lstrip()[:9].lower().startswith((b"<!doctype", b"<html"))
         if is_page or sent.get_content_type() == "text/html":
             raise URLError("a web page came instead of the file, from a login page or a proxy")
@@ -104,9 +104,8 @@ def download(url: str, path: Path, expected: str | None) -> Path:
     """The file of that address at `path`, fetched with a progress bar if it is not there yet.
 
     expected: see `check_hash`; None for a file that is packed again for each request, whose content
-    the caller verifies. What came of an interrupted download is kept in `path` + ".part" and
-    resumed. Raises ConnectionError with a way to go on, OSError for a full disk, ValueError for
-    another hash.
+    the caller verifies. What came before a break is kept in `path` + ".part" and resumed. Raises
+    ConnectionError with a way to go on, OSError for a full disk, ValueError for another hash.
     """
     if path.exists():
         if expected:

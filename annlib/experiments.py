@@ -107,7 +107,7 @@ FULL_SIZE: dict[str, Experiment] = {e.name: e for e in (TOWN_R50, PHOTOS_R50)}
 def read_experiment_file(path: Path) -> Experiment:
     """The experiment of a TOML file: `base = "photos_ann"`, then tables such as [train]."""
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        tables = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except ValueError as error:
         raise ValueError(f"{path} is not TOML: {error}.") from error
     if not isinstance(base := tables.pop("base", None), str):

@@ -31,8 +31,7 @@ def parse(
 ) -> Any:
     """The command that words ask for; its options are the fields of a dataclass.
 
-    commands: one class, or several by their names. Exits with 0 after --help, with 2 if the words
-    are wrong.
+    commands: one class, or several by their names. Exits with 0 after --help, 2 for wrong words.
     """
     import tyro
 
@@ -140,10 +139,8 @@ class TestOptions(OnDevice):
         use_threads(self.threads)
         network = find_network(what, self.runtime)
         if network.is_exported and (self.precision != "fp32" or self.device == "cuda"):
-            raise ValueError(
-                f"{what} runs on the CPU, in the precision that it was exported in: leave out "
-                "--precision and --device."
-            )
+            where = "runs on the CPU, in the precision that it was exported in"
+            raise ValueError(f"{what} {where}: leave out --precision and --device.")
         return network, choose_device("cpu" if network.is_exported else self.device)
 
     def changed(self, test: TestConfig) -> TestConfig:

@@ -18,8 +18,7 @@ if TYPE_CHECKING:
 def follow(evaluation: "Evaluation", workers: int, title: str | None = None) -> "Scores":
     """Scores with a progress bar.
 
-    Raises ValueError for an error, KeyboardInterrupt after Ctrl-C or SIGTERM; both tell what is
-    kept.
+    Raises ValueError for an error, KeyboardInterrupt after Ctrl-C; both tell what is kept.
     """
     from tqdm import tqdm
 
@@ -43,8 +42,9 @@ def follow(evaluation: "Evaluation", workers: int, title: str | None = None) -> 
     hint = "Nothing was kept; with --out DIR the same command would go on."
     if evaluation.out is not None:
         count = f"{evaluation.num_done} of {len(evaluation.names)} images"
-        hint = f"{evaluation.out} keeps what is done ({count}): the same command goes on with the "
-        hint += "others."
+        hint = (
+            f"{evaluation.out} keeps what is done ({count}): the same command goes on with others."
+        )
     if problem is not None:
         raise ValueError(f"{message_of(problem)}\n{hint}") from problem
     if is_main():
@@ -52,15 +52,17 @@ def follow(evaluation: "Evaluation", workers: int, title: str | None = None) -> 
     raise KeyboardInterrupt  # as noted by `interruptible`
 
 
-def check_folder_classes(spec: "DatasetSpec", root: Path | None) -> None:
-    """Raises ValueError when a folder's classes.txt is not the list that a network learned."""
+def read_as_folder(spec: "DatasetSpec", root: Path | None) -> "DatasetSpec":
+    """A network's classes with the label values of a folder; ValueError for another classes.txt."""
     if root is None or not (root / "classes.txt").is_file():
-        return
+        return spec
     from annlib.data.classes import folder_spec
 
-    learned, given = spec.class_names, folder_spec(root).class_names
-    if learned == given:
-        return
+    told = folder_spec(root)
+    if (learned := spec.class_names) == (given := told.class_names):
+        others = tuple(v for v in spec.ignored if v not in (*told.class_values, *told.ignored))
+        own = replace(spec, label_values=told.label_values, ignored=told.ignored + others)
+        return own if spec.layout == "folder" else spec
     pairs = enumerate(zip_longest(learned, given, fillvalue="none"))
     differing = [f"{i}: {ours} / {theirs}" for i, (ours, theirs) in pairs if ours != theirs]
     raise ValueError(
@@ -111,7 +113,7 @@ class Evaluate(TestOptions):
             if self.multi_scale:
                 test = replace(test, scales=MULTI_SCALE)
             check_test(test)
-            check_folder_classes(network.spec, self.data)
+            network = network._replace(spec=read_as_folder(network.spec, self.data))
             dataset = labelled(network.spec, self.data, self.split)
             ready = segmenter(network, device, test, self.precision)
             evaluation = Evaluation(ready, dataset, self.out, self.save_pictures)

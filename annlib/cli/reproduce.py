@@ -61,8 +61,7 @@ def validation_split(
 
     dataset = labelled(network.spec, root, "val")
     total, name = len(dataset), row.experiment.data.dataset
-    published = PUBLISHED_IMAGES[name]["val"]
-    caveats = []
+    published, caveats = PUBLISHED_IMAGES[name]["val"], []
     if (root / MARK).exists():
         caveats.append(f"{name} is a synthetic imitation here ({MARK}): scores on it mean nothing.")
     elif total != published:

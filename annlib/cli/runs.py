@@ -10,7 +10,7 @@ from tyro.conf import Positional, arg, subcommand
 
 from annlib.course.runs import Run, find_runs, read_run
 from annlib.engine.metrics import SHARES, percent, table
-from annlib.engine.runs import or_nan
+from annlib.engine.runs import OPTIONS, or_nan, parse
 
 WIDEST = 40  # characters of a setting that is a long list
 
@@ -66,6 +66,9 @@ def settings_table(runs: Sequence[Run]) -> str:
         where = {key: start[key] for key in parts if key in start}
         if "git" in start:  # the list of changed files would fill the table
             where["git"] = {key: start["git"][key] for key in ("commit", "dirty")}
+        path = run.folder / OPTIONS
+        told = path.is_file() and parse(path.read_bytes()) or {}
+        where["run"] = {key: told.get(key) for key in ("files", "classes", "init", "backbone")}
         known.append(flat(run.settings | where))
     rows = []
     for key in dict.fromkeys(key for values in known for key in values):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 from tyro.conf import Positional, arg
 
 from annlib.cli import common
-from annlib.config import Experiment, RuntimeConfig, with_settings
+from annlib.config import Experiment, RuntimeConfig, fits, with_settings
 from annlib.published_experiments import ZOO
 
 if TYPE_CHECKING:
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 RUNTIME = ("device", "threads", "workers", "precision", "accumulate")
 RUNTIME += ("compile", "cuda_graphs", "deterministic")
+OPTION = dict.fromkeys(("score_every", "save_every", "patience"), int | None) | {"keep": int}
+OPTION |= dict.fromkeys(("classes", "init", "backbone", "images", "files"), str | None)
+OPTION |= {"data": dict | None}  # in run.json
 
 
 @dataclass(frozen=True)
@@ -124,8 +127,7 @@ class Train(common.OnDevice):
     def completed(self) -> tuple["Train", Experiment]:
         """This command with the folder of its run in `out`, and the run's experiment.
 
-        A resumed run's settings come from its folder. Raises ValueError for options that contradict
-        each other or a resumed run.
+        A resumed run's settings come from its folder. ValueError for options that contradict them.
         """
         from annlib.experiments import find_experiment, read_experiment_file
 
@@ -133,6 +135,9 @@ class Train(common.OnDevice):
         for name in ("score_every", "save_every", "patience"):
             if (number := getattr(self, name)) is not None:
                 common.at_least_one(as_options([name]), number)
+        for name in ("keep", "workers"):
+            if (number := getattr(self, name)) < 0:
+                raise ValueError(f"{as_options([name])} is {number}: give 0 or more.")
         if self.resume is not None:
             return self.of_resumed_run()
         if self.experiment is None:
@@ -149,10 +154,7 @@ class Train(common.OnDevice):
         if self.iterations is not None and (self.iterations < 1 or self.minutes is not None):
             raise ValueError("Give --iterations (at least 1) or --minutes, not both.")
         if self.minutes is not None and not 0 < self.minutes < inf:
-            raise ValueError(
-                f"--minutes is {self.minutes:g}: no training takes that long. Give a number above "
-                "0, for example --minutes 5."
-            )
+            raise ValueError(f"--minutes is {self.minutes:g}: give a number above 0, such as 5.")
         given = [name for name in ("seed", "iterations") if getattr(self, name) is not None]
         recipe = replace(experiment.train, **{name: getattr(self, name) for name in given})
         model = experiment.model
@@ -188,16 +190,16 @@ class Train(common.OnDevice):
         options, free = {"data": None}, {"data", "classes", "score_every", "keep", "save_every"}
         if (folder / OPTIONS).exists():  # not in runs of version 0.1
             options, free = read_json(folder / OPTIONS), set()
+            if not fits(options, dict) or not all(fits(options[k], OPTION.get(k)) for k in options):
+                raise ValueError(f"{folder / OPTIONS} was changed, or is of another version.")
             options = {k: v for k, v in options.items() if k not in ("images", "files")}
         places = [Path(options["data"][key]) for key in ("path", "given") if options["data"]]
         found = [place for place in places if place.is_dir()]
         if places and not found:
             free = {"data"}  # moved
             if self.data is None:
-                raise FileNotFoundError(
-                    f"The data of the run in {folder} are no longer in {places[0]}: give their new "
-                    "folder by --data."
-                )
+                moved = f"The data of the run in {folder} are no longer in {places[0]}"
+                raise FileNotFoundError(f"{moved}: give their new folder by --data.")
         given = {f.name for f in fields(self) if getattr(self, f.name) != f.default}
         if refused := sorted(given - {"resume", *RUNTIME, *free}):
             raise ValueError(
@@ -231,9 +233,8 @@ class Train(common.OnDevice):
                 print(f"{1000 * seconds:.0f} ms a step: {plan}", flush=True)
             experiment = replace(experiment, train=replace(experiment.train, iterations=iterations))
         trainer = Trainer(experiment, splits.spec, self.out, device, bool(self.resume), runtime)
-        source = self.backbone or (
-            "reference" if experiment.name in ZOO and not self.init else "none"
-        )
+        default = "reference" if experiment.name in ZOO and not self.init else "none"
+        source = self.backbone or default
         if source != "none" and not self.resume:
             from annlib.model.hub import load_backbone
 
@@ -256,7 +257,7 @@ class Train(common.OnDevice):
         if is_main():
             print("".join(f"{line}\n" for line in told), end="", flush=True)
             others = {"save_every": self.save_every, "patience": self.patience}
-            others |= {"init": self.init and str(self.init)}
+            others |= {"init": self.init and str(self.init), "backbone": self.backbone}
             files = checksum(splits.train) + checksum(splits.val)
             places = self.data, self.classes
             record_options(self.out, *places, self.score_every, self.keep, files, **others)

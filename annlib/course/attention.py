@@ -160,8 +160,7 @@ def project(
 
     value: None where `fuse_for_training` has moved it behind the pooling
     """
-    scales = pool_scales_of(block)
-    pooled = isinstance(block, AsymmetricAttention)
+    scales, pooled = pool_scales_of(block), isinstance(block, AsymmetricAttention)
     pool = block.pool if pooled else partial(torch.flatten, start_dim=2)
     queries = query.float().flatten(2)[0].mT.cpu()
     keys = pool(key.float())[0].mT.cpu()  # (S, C)
@@ -181,6 +180,8 @@ def pool_scales_of(block: Block) -> tuple[int, ...] | None:
 
 def model_input(image: np.ndarray) -> Tensor:
     """uint8 (H, W, 3) RGB -> float32 (1, 3, H, W) normalised"""
+    if image.ndim != 3 or image.shape[2] != 3 or not image.size:
+        raise ValueError(f"The image is {image.shape}, not (H, W, 3): annlib.data.io.read_image.")
     return normalise(rearrange(torch.from_numpy(image.copy()), "h w c -> 1 c h w"))
 
 
@@ -229,8 +230,7 @@ def attention_map(weights: Tensor, scales: Sequence[int] | None, height: int, wi
 def pixel_view(position_view: int) -> int:
     """Side of the square that a pixel's prediction may depend on.  position_view: of a position
 
-    Bilinear upsampling mixes positions whose middles are up to 11 pixels away: one stride and a
-    half, less the pixel itself.
+    Bilinear upsampling mixes positions up to 11 pixels away: a stride and a half, less the pixel.
     """
     return position_view + 2 * (OUTPUT_STRIDE + OUTPUT_STRIDE // 2 - 1)
 
@@ -267,7 +267,7 @@ def count_right(model: nn.Module, scenes: Iterable[Scene]) -> tuple[int, int]:
 
 def mass_on(attention_map: Tensor, mask: np.ndarray) -> Tensor:
     """The share of attention on a mask, by covered area.  (..., h, w), bool (H, W) -> (...)"""
-    whole, height, width = torch.from_numpy(mask).to(attention_map), *attention_map.shape[-2:]
+    whole, height, width = torch.from_numpy(mask != 0).to(attention_map), *attention_map.shape[-2:]
     return (attention_map * adaptive_avg_pool2d(whole[None], (height, width))[0]).sum((-2, -1))
 
 

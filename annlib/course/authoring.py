@@ -83,8 +83,7 @@ def read(source: Path) -> Lesson:
     text = source.read_text(encoding="utf-8")
     if not text.startswith("# %%"):
         raise ValueError(
-            f"{source.name} starts with {text[:20]!r}. A lesson starts with '# %%' and has no YAML "
-            "header, so that every machine builds the same notebook. Delete what is above."
+            f"{source.name} starts with {text[:20]!r}, a lesson with '# %%': delete what is above."
         )
     lines = [n for n, line in enumerate(text.splitlines(), 1) if re.match(r"# %%( |$)", line)]
     nodes = jupytext.reads(text, fmt="py:percent").cells
@@ -101,9 +100,8 @@ def read(source: Path) -> Lesson:
         numbers[section] += not names
         slug = names[0] if names else f"{section}/{numbers[section]}"
         if slug in cells:  # it makes the id of a cell
-            raise ValueError(
-                f"{place} and {cells[slug].place} are both called {slug!r}: a tag names one cell."
-            )
+            both = f"{place} and {cells[slug].place}"
+            raise ValueError(f"{both} are both called {slug!r}: a tag names one cell.")
         cells[slug] = Cell(node.cell_type, node.source, tags, section, slug, place)
         check_cell(cells[slug])
     return Lesson(source.stem, list(cells.values()))
@@ -127,9 +125,8 @@ def check_cell(cell: Cell) -> None:
     if cell.kind == "code" and (exact != almost or bool(exact) != hides):
         raise ValueError(
             f"{cell.place}: {exact} '# solution' markers ({almost} lines look like one) in a cell "
-            f"tagged {list(cell.tags)}. Learners would see the answer, or nothing to fill in. "
-            "Write '# solution' on its own line, or two blanks before it after an assignment, and "
-            "only in cells tagged answer:id or predict:id."
+            f"tagged {list(cell.tags)}. Write it on its own line, or two blanks before it after an "
+            "assignment, in cells tagged answer:id or predict:id, or learners see the answer."
         )
 
 
@@ -307,8 +304,7 @@ def check_current(root: Path) -> list[str]:
     patterns = ("*.ipynb", "solutions/*.ipynb", "jobs/*.ipynb")
     found = sorted(path for one in patterns for path in (root / "notebooks").glob(one))
     return findings + [
-        f"{path.relative_to(root)} has no source in notebooks/source, so nothing checks it: "
-        "delete it, or write its source."
+        f"{path.relative_to(root)} has no source in notebooks/source: delete it, or write that."
         for path in found
         if path not in expected and ".saved-" not in path.name
     ]

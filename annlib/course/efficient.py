@@ -2,8 +2,7 @@
 
 B batch, C channels of queries and keys, Cv of values, H x W the map, N = H * W query positions, S
 keys. Each function gives the weighted sums of the values, (B, N, Cv), and is linear in the values,
-so with the identity as values it returns its weights (`weights_of`). Operations are those of matrix
-products, two for each multiply-add.
+so with the identity as values it returns its weights (`weights_of`). A multiply-add counts twice.
 """
 
 from collections.abc import Callable
@@ -24,6 +23,8 @@ Method = Callable[[Tensor, Tensor, Tensor], Tensor]  # (B, C, N) twice, (B, Cv, 
 
 def exact(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """The non-local block: all N x S weights are stored.  -> (B, N, Cv)"""
+    if not key.shape[2]:  # the softmax over nothing would be 0
+        raise ValueError("There are no keys: a grid or a number of keys is 0. Give 1 or more.")
     scores = (query.shape[1] ** -0.5 * query).mT @ key
     return scores.softmax(dim=-1) @ value.mT
 
@@ -106,8 +107,7 @@ def windows(query: Tensor, key: Tensor, value: Tensor, size: Size, side: int) ->
         part = part.unflatten(2, size)
         return rearrange(part, "b c (y h) (x w) -> (b y x) c (h w)", h=side, w=side)
 
-    context = exact(cut(query), cut(key), cut(value))
-    rows = size[0] // side
+    context, rows = exact(cut(query), cut(key), cut(value)), size[0] // side
     return rearrange(context, "(b y x) (h w) c -> b (y h x w) c", b=len(query), y=rows, h=side)
 
 

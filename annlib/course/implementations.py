@@ -203,8 +203,7 @@ def block_implementations(block: Block, step: bool, conditions: Conditions) -> l
     twice = replace(shape, shared=False)  # the reference computes a shared projection twice
     for name, module in block.modules.items():
         done = step_flops(twice if name == REFERENCE else shape, name == FOLDED_BLOCK)
-        flops = sum(done.values())
-        compute = profiler.inference(module, block.inputs)
+        flops, compute = sum(done.values()), profiler.inference(module, block.inputs)
         if step:
             # Backward: two gradients of each product, but the pooling weights are not learned.
             flops = 3 * flops - (name == FOLDED_BLOCK) * both_poolings_flops(shape)

@@ -1,7 +1,6 @@
 """Changes attention (ablate, shuffle, other anchors, other methods) and measures the effect.
 
-B batch, C channels, Cv of values, H x W pixels of the image, h x w positions of the feature map,
-N = h * w query positions, S keys.
+B batch, C channels, Cv of values, H x W the image, h x w the map, N = h * w queries, S keys.
 """
 
 from collections.abc import Callable, Iterator, Sequence

@@ -26,7 +26,7 @@ from IPython.display import display
 
 from annlib.engine.inference import choose_device
 from annlib.experiments import find_experiment
-from annlib.files import PROJECT
+from annlib.files import PROJECT, read_json
 
 if TYPE_CHECKING:  # importing it takes a second, which lessons can spare
     from nbformat import NotebookNode
@@ -42,6 +42,7 @@ EVERY_SECONDS = 0.5
 Item = TypeVar("Item")
 BOXES = {"pass": ("✓", "#009E73"), "differs": ("≠", "#D55E00"), "note": ("", "#8a8a8a")}
 CLAIM = "application/vnd.annlib.claim+json"
+COUNT = re.compile(r"\s*(0|[1-9][0-9]*)\s*")  # not 007, which may be a name
 STATED = re.compile(r"\[([^\]]+)\]\(claim:([a-z0-9-]+)\)")
 INJECTED = "# Parameters\n"  # the first line of the cell that papermill inserts
 TEXT_SEED = 0  # of the runs that the text of the lessons describes
@@ -111,23 +112,29 @@ def refuse_mode(mode: object) -> None:
 
 def known_parameters(notebook: Path) -> dict[str, object]:
     """Names and defaults in the cell tagged `parameters`."""
-    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    cells = read_json(notebook)["cells"]
     tagged = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
     if len(tagged) != 1:
         raise ValueError(
             f"{notebook.name} has {len(tagged)} cells tagged 'parameters'; it needs one, or its "
             'own values would overwrite those of the run. Add `# %% tags=["parameters"]`.'
         )
-    return literals("".join(tagged[0]["source"]))
+    return literals("".join(tagged[0]["source"]), notebook.name)
 
 
-def literals(code: str) -> Parameters:
-    return {name: ast.literal_eval(value) for name, value in assignments(code).items()}
+def literals(code: str, where: str) -> Parameters:
+    """What a cell assigns; ValueError for what is not a plain value.  where: the notebook or job"""
+    try:
+        return {name: ast.literal_eval(value) for name, value in assignments(code).items()}
+    except (SyntaxError, ValueError) as error:
+        said = f"parameters are plain, finite values, as 3 or [1, 3]: {error}".partition(": <")[0]
+        raise ValueError(f"{where}: {said}") from error
 
 
 def assignments(code: str) -> dict[str, ast.expr]:
-    found = [statement for statement in ast.parse(code).body if isinstance(statement, ast.Assign)]
-    return {statement.targets[0].id: statement.value for statement in found}
+    """By name, also `seed: int = 0`."""
+    found = [one for one in ast.parse(code).body if isinstance(one, ast.Assign | ast.AnnAssign)]
+    return {re.search(r"\w+", ast.unparse(one))[0]: one.value for one in found}
 
 
 def in_normal_form(known: Parameters, given: Parameters, where: str) -> Parameters:
@@ -145,12 +152,13 @@ def in_normal_form(known: Parameters, given: Parameters, where: str) -> Paramete
             words = value if kind in (list, tuple) else [value] if kind is int else ()
             words = value.split(",") if kind is str else list(map(str, words))
             fits = bool(words)
-            is_list = all(word.strip().isdecimal() for word in words)
+            is_list = all(map(COUNT.fullmatch, words)) and not re.search(r"\b0\d", default)
             value = ",".join(str(int(w)) for w in words) if is_list else ",".join(words)
         wider = {(int, float): whole, (float, int): True, (list, tuple): True}
         if wider.get((type(default), kind)):
             value, fits = type(default)(value), True
-        if not fits or isinstance(value, float) and not isfinite(value):
+        text = "" if kind is str else json.dumps(value)
+        if not fits or "NaN" in text or "Infinity" in text:
             raise ValueError(
                 f"{where}: {name} is {given[name]!r}, but it has to be of the type "
                 f"{type(default).__name__}, such as {default!r}."
@@ -164,10 +172,10 @@ def open_job() -> None:
 
     For the cell of a job after its parameters.
     """
-    shell = get_ipython()
+    shell, this = get_ipython(), "This job"
     for before, cell in pairwise(shell.user_ns.get("In", []) if shell else []):
         if cell.startswith(INJECTED):
-            shell.user_ns |= in_normal_form(literals(before), literals(cell), "This job")
+            shell.user_ns |= in_normal_form(literals(before, this), literals(cell, this), this)
 
 
 def check_parameters(notebook: Path, parameters: Parameters) -> Parameters:
@@ -248,7 +256,7 @@ class OpenedLesson:
         """
         if not re.fullmatch("[a-z0-9-]+", name):
             raise ValueError(f"claim {name!r}: a name has small letters, digits and hyphens only.")
-        if within < 0:
+        if not isfinite(within) or within < 0:
             raise ValueError(f"claim {name!r} may be off by {within}. Use 0 or more.")
         judge = "none" if self.seed != TEXT_SEED else "run" if self.mode in modes else "record"
         found = Claim(name, float(value), float(within), unit, judge)
@@ -257,7 +265,7 @@ class OpenedLesson:
         if (stated := recorded_claims().get(name)) is not None:
             text += f", text {stated:{digits}}"
         text = f"{text} {unit}".rstrip()
-        if stated is not None and judge != "record" and abs(value - stated) > within:
+        if stated is not None and judge != "record" and not abs(value - stated) <= within:
             text, kind = f"{text}: they differ", "differs"
         if judge == "record":
             text += f" (mode {self.mode} cannot measure it)"

@@ -8,6 +8,7 @@ from math import nan
 from pathlib import Path
 from typing import Any
 
+from annlib.config import fits
 from annlib.engine import runs as records
 from annlib.engine.runs import HISTORY, STARTS, VALIDATION, Line
 from annlib.model.checkpoint import Header, read_header
@@ -89,19 +90,17 @@ class Run:
         if not self.starts:
             return None
         start = self.starts[-1]
-        gpus = start["hardware"]["gpus"]
+        gpus = start["hardware"].get("gpus")
         name = gpus[0] if start["device"] == "cuda" and gpus else start["device"]
         name = name if start["processes"] == 1 else f"{start['processes']} x {name}"
-        return f"{name}, {start['compute']['precision']}"
+        return f"{name}, {start['compute'].get('precision')}"
 
 
 def read_run(folder: Path) -> Run:
     """The run in a folder, as far as it can be read; FileNotFoundError without any file."""
     folder = Path(folder)
     if not any((folder / mark).exists() for mark in MARKS):
-        raise FileNotFoundError(
-            f"There is no run in {folder}: `annlib runs` lists those there are."
-        )
+        raise FileNotFoundError(f"There is no run in {folder}: `annlib runs` lists all.")
     troubles = []
 
     def read(reader: Callable[[Path], Any], otherwise: Any) -> Any:
@@ -121,7 +120,8 @@ def read_settings(folder: Path) -> dict[str, Any]:
     """Also those of another version of annlib."""
     values = records.parse((folder / SETTINGS).read_bytes())
     recipe = values.get("train") if values else None
-    if not isinstance(recipe, dict) or not {"seed", "iterations"} <= recipe.keys():
+    told = values | recipe if isinstance(recipe, dict) else {}
+    if not fits(tuple(map(told.get, ("name", "seed", "iterations"))), tuple[str, int, int]):
         raise ValueError(
             f"{folder / SETTINGS} is damaged: it does not hold the settings of an experiment."
         )
@@ -139,8 +139,13 @@ def find_runs(root: Path) -> list[Run]:
     if not Path(root).is_dir():
         raise FileNotFoundError(f"There is no folder {root}. `annlib train` makes runs/NAME-seedN.")
     closed: list[OSError] = []
-    tree = os.walk(root, onerror=closed.append)
-    runs = [read_run(Path(folder)) for folder, _, files in tree if MARKS.intersection(files)]
+    seen, runs = set(), []
+    for folder, inner, files in os.walk(root, onerror=closed.append, followlinks=True):
+        if (place := os.path.realpath(folder)) in seen:
+            inner.clear()  # a link to a folder above, or to a run that has another name here
+        elif MARKS.intersection(files):
+            runs.append(read_run(Path(folder)))
+        seen.add(place)
     runs += [Run(Path(e.filename), {}, None, [], [], [], (problem_of(e),)) for e in closed]
 
     def start_of(run: Run) -> str:

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict, astuple, dataclass
-from math import sqrt
+from math import isfinite, sqrt
 from statistics import mean, stdev
 from typing import NamedTuple
 
@@ -49,6 +49,8 @@ def interval(values: Sequence[float], level: float = 0.95) -> Interval:
     """Of the mean of a sample: t times the standard error."""
     if len(values) < 2:
         raise ValueError(f"{len(values)} run says nothing about spread: an interval needs two.")
+    if broken := [value for value in values if not isfinite(value)]:
+        raise ValueError(f"A value is {broken[0]}: that run has no result: leave it out.")
     return Interval(mean(values), half_width(stdev(values), len(values), level), len(values))
 
 

@@ -86,17 +86,18 @@ def make_grid(
     given = [lesson.check_parameters(notebook, parameters) for parameters in given]
     everything = [known | parameters for parameters in given]
     texts = [json.dumps(parameters, sort_keys=True) for parameters in everything]
-    for number, text in enumerate(texts, 1):
-        if (first := texts.index(text) + 1) != number:
+    forms = list(map(plain, everything))
+    for number, form in enumerate(forms, 1):
+        if (first := forms.index(form) + 1) != number:
             raise ValueError(
                 f"Combinations {first} and {number} are the same, so one run would count as two. "
                 "Is a value twice in the grid, or an extra run already part of it?"
             )
     names = {name for parameters in given for name in parameters}
-    varied = [n for n in everything[0] if n in names and len({show(e[n]) for e in everything}) > 1]
+    varied = [n for n in everything[0] if n in names and len({plain(e[n]) for e in everything}) > 1]
     varied.sort(key=lambda name: name == SEED)  # the others in the order of the notebook
     # What the notebook does: its code, without its outputs and its text.
-    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    cells = read_json(notebook)["cells"]
     code = "\n\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "code")
     combinations = []
     for number, (text, parameters) in enumerate(zip(texts, everything, strict=True), 1):
@@ -108,17 +109,24 @@ def make_grid(
     return Grid(notebook, tuple(varied), tuple(combinations))
 
 
+def plain(value: object) -> str:
+    """A value as JSON in which 1.0 is 1 and -0.0 is 0."""
+    whole = lambda x: int(float(x)) if float(x).is_integer() else float(x)  # noqa: E731
+    return json.dumps(json.loads(json.dumps(value), parse_float=whole), sort_keys=True)
+
+
 def show(value: object) -> str:
     """A value in a table: lists without brackets."""
     return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def show_result(values: Mapping[str, float]) -> None:
+    values = {name: v.item() if hasattr(v, "item") else v for name, v in values.items()}
     for name, value in values.items():
         if not isinstance(value, int | float) or isinstance(value, bool) or not isfinite(value):
             raise ValueError(f"The result {name!r} is {value!r}: a table of means needs a number.")
     text = "Result: " + ", ".join(f"{name} {value:.4g}" for name, value in values.items())
-    display({RESULT: dict(values), "text/plain": text}, raw=True)
+    display({RESULT: values, "text/plain": text}, raw=True)
 
 
 def result_in(notebook: Path) -> dict[str, float]:
@@ -229,14 +237,14 @@ def cells(grid: Grid, outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
 
     ended, found = {outcome.number: outcome for outcome in outcomes}, []
     names = [name for name in grid.varied if name != SEED]
-    rows = [[show(one.parameters[name]) for name in names] for one in grid.combinations]
+    rows = [[plain(one.parameters[name]) for name in names] for one in grid.combinations]
     frame = DataFrame(rows, columns=names, index=range(len(rows)))
-    for values, group in frame.groupby(names, sort=False) if names else [((), frame)]:
+    for _, group in frame.groupby(names, sort=False) if names else [((), frame)]:
         members = [grid.combinations[place] for place in group.index]
         runs = [ended[one.number] for one in members if one.number in ended]
         results = DataFrame([run.result for run in runs if not run.failed])
         numbers = {"mean": results.mean(), "sd": results.std(), "n": results.count()}
-        cell = {"parameters": dict(zip(names, values, strict=True))}
+        cell = {"parameters": {name: show(members[0].parameters[name]) for name in names}}
         cell["seeds"] = [one.parameters.get(SEED) for one in members]
         cell |= {"num_failed": sum(r.failed for r in runs), "num_missing": len(members) - len(runs)}
         found.append(cell | {"numbers": DataFrame(numbers)})

@@ -122,9 +122,8 @@ def refuse_without_gpu(lesson: OpenedLesson) -> None:
     """Raises ValueError where data_root or experiment ask for a run that a CPU cannot take."""
     if lesson.device.type == "cpu" and (lesson.experiment or lesson.data_root):
         raise ValueError(
-            f"experiment {lesson.experiment or DEFAULT!r} asks for the full run at the end of this "
-            "lesson, which is far too long for a CPU. Leave experiment and data_root empty, or run "
-            "with device='cuda'."
+            f"experiment {lesson.experiment or DEFAULT!r} asks for a full run, far "
+            "too long for a CPU. Leave experiment and data_root empty, or take device='cuda'."
         )
 
 
@@ -186,9 +185,7 @@ def experiment(head: Head, pool_scales: str | Sequence[int], steps: int, seed: i
     plan, anchors = town(head), tuple(map(int, words))
     if head not in ("apnb", "ann"):
         if anchors != ModelConfig.pool_scales:
-            raise ValueError(
-                f"pool_scales is {pool_scales!r}, but {head} has no anchors: leave it."
-            )
+            raise ValueError(f"pool_scales is {pool_scales!r}, but {head} has no anchors: omit it.")
         anchors = plan.model.pool_scales
     return with_anchors(plan, anchors, steps, seed)
 

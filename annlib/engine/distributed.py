@@ -70,7 +70,7 @@ def init_distributed(device: torch.device) -> Iterator[torch.device]:
     A no-op without torchrun. On GPUs each process takes the one of its local rank. Raises
     ValueError when there are more processes than GPUs.
     """
-    if "WORLD_SIZE" not in os.environ or dist.is_initialized():
+    if not {"RANK", "WORLD_SIZE"} <= os.environ.keys() or dist.is_initialized():
         yield device
         return
     if device.type == "cuda":

@@ -29,8 +29,7 @@ class Evaluation:
     out: a folder with settings.json, images.jsonl, at the end scores.json and worst.md, and with
     `save_pictures` the predictions in colours/ and labels/; None keeps nothing. Several processes
     share the images and must see the same folder; counts are summed, so the result is the same.
-    Raises ValueError for a folder whose evaluation was made with other settings, FileExistsError
-    for one that holds something else.
+    Raises ValueError for a folder of other settings, FileExistsError for one with other things.
     """
 
     def __init__(
@@ -93,10 +92,8 @@ class Evaluation:
         try:
             before = json.loads(file.read_bytes())
         except ValueError as error:
-            raise ValueError(
-                f"{file} is damaged ({error}), so the settings are unknown. Start again in another "
-                "folder (--out)."
-            ) from error
+            what = f"{file} is damaged ({error}), so the settings are unknown"
+            raise ValueError(f"{what}. Start again in another folder (--out).") from error
         same_settings(before, settings, f"The evaluation in {self.out} was", "Scores")
 
     def join(self) -> list[ImageScore]:

@@ -156,8 +156,7 @@ def window_starts(side: int, window: int, stride: int) -> list[int]:
 
 def times_covered(starts: Sequence[int], window: int, side: int) -> Tensor:
     """How many windows cover each pixel of one side.  -> (side,)"""
-    place = torch.arange(side)
-    begins = torch.tensor(starts)[:, None]
+    place, begins = torch.arange(side), torch.tensor(starts)[:, None]
     return ((begins <= place) & (place < begins + window)).float().sum(0)
 
 

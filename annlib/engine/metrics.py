@@ -48,8 +48,7 @@ def number_or_none(number: float) -> float | None:
 class ConfusionMatrix:
     """Counts of (label, prediction) over all pixels that have a label.
 
-    The matrices of parts of a data set add up to that of the whole; the mIoU of parts do not
-    average to that of the whole.
+    Matrices of parts of a data set add up to that of the whole; their mIoU do not average to its.
     """
 
     def __init__(self, num_classes: int):
@@ -207,8 +206,7 @@ MOST_SHOWN = 20
 
 def worst_images(images: Sequence[ImageScore], spec: DatasetSpec) -> str:
     """A Markdown page: the images of lowest mIoU, each with its most confused pair of classes."""
-    scored = [image for image in images if image.miou is not None]
-    rows = []
+    scored, rows = [image for image in images if image.miou is not None], []
     for one in sorted(scored, key=lambda image: (image.miou, image.index))[:MOST_SHOWN]:
         most, names = "nothing", spec.class_names
         if wrong := [entry for entry in one.counts if entry[0] != entry[1]]:

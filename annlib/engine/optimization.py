@@ -120,9 +120,8 @@ def enough_values(num_images: int) -> Iterator[None]:
             raise
         raise ValueError(
             f"Batch norm gets one value a channel: {num_images} image at a time, on a map of 1 x 1 "
-            "position. Its variance is 0, so nothing could be learned. Train on 2 images at a time "
-            "or more (batch_size, fewer parts by --accumulate), or on larger crops; the head ppm "
-            "always has such a map."
+            "position (the head ppm always has one). Its variance is 0: nothing could be learned. "
+            "Train on 2 or more images at a time (batch_size, --accumulate), or on larger crops."
         ) from error
 
 
@@ -171,8 +170,7 @@ def train(
     device = next(model.parameters()).device
     # Keeps small gradients of fp16 above zero; a no-op for other precisions.
     scaler = scaler or GradScaler(device.type, enabled=compute.precision == "fp16")
-    precision = autocast(device, compute.precision)
-    weights = None
+    precision, weights = autocast(device, compute.precision), None
     if config.class_weights:
         weights = torch.tensor(config.class_weights, dtype=torch.float32, device=device)
     dropouts = [module for module in model.modules() if isinstance(module, ChannelDropout)]

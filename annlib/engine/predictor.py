@@ -52,10 +52,8 @@ def find_network(what: str, runtime: Runtime | None = None) -> Network:
         network = network_of(Checkpoint(path, model.config, 0, model.notes, {}, None))
         return network._replace(load=lambda: model, is_exported=True)
     if runtime not in (None, "torch"):
-        raise ValueError(
-            f"{what} is run by PyTorch. For {runtime}, write another file: annlib export {what} "
-            "--format onnx."
-        )
+        to_do = f"annlib export {what} --format onnx"
+        raise ValueError(f"{what} is run by PyTorch. For {runtime}, write another file: {to_do}.")
     if what in shipped or path.exists() or path.suffix or len(path.parts) > 1:
         return network_of(load(shipped.get(what, path)))
     from annlib.model.hub import load_published
@@ -81,10 +79,8 @@ def network_of(checkpoint: Checkpoint) -> Network:
     else:  # downloaded, not trained here
         spec = BUILT_IN.get(experiment.get("data", {}).get("dataset"))
     if spec is None:
-        raise ValueError(
-            f"{path} does not say what its {num_classes} classes are. Checkpoints written by "
-            "`annlib train` do."
-        )
+        missing = f"{path} does not say what its {num_classes} classes are"
+        raise ValueError(f"{missing}. Checkpoints written by `annlib train` do.")
     if spec.num_classes != num_classes:
         raise ValueError(
             f"{path} has {num_classes} classes, but its list has the {spec.num_classes} of "
@@ -174,10 +170,9 @@ def memory_advice(name: str, size: Size, test: TestConfig) -> Iterator[None]:
         raise OSError(
             errno.ENOMEM,
             f"There is not enough memory to segment {name}, {size[0]} x {size[1]} pixels, in the "
-            f"mode {test.mode!r} at the scales {test.scales}: the network's feature maps fill it, "
-            "which grow with the pixels that it sees together. What needs less: --precision bf16, "
-            "smaller --scales, or windows (--mode slide --window 513 513 --stride 342 342); each "
-            "changes the scores a little.",
+            f"mode {test.mode!r} at the scales {test.scales}: the network's feature maps fill it. "
+            "What needs less, and changes the scores a little: --precision bf16, smaller --scales, "
+            "or windows (--mode slide --window 513 513 --stride 342 342).",
         ) from error
 
 

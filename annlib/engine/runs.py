@@ -11,6 +11,7 @@ import re
 import socket
 import warnings
 import weakref
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -39,6 +40,8 @@ HISTORY = "history.jsonl"  # {"step", "loss", "lr"} every few steps
 VALIDATION = "validation.jsonl"  # {"step", "miou", "mean_accuracy", "pixel_accuracy", "iou"}
 STARTS = "starts.jsonl"  # provenance of each start: a run that was resumed has several
 OPTIONS = "run.json"  # where the data are, and how often to validate
+KINDS = defaultdict(lambda: str | float | dict | int | None, step=int, loss=float | int)
+KINDS |= {"iou": list, "hardware": dict, "compute": dict}  # what a line holds, by its key
 LOCK = "run.lock"  # locked while a process trains into the folder
 
 
@@ -67,9 +70,10 @@ def read_lines(path: Path, keys: Iterable[str] = ()) -> list[Line]:
         )
     lines += [] if last is None else [last]  # the end is empty, unless a line was cut off
     for line in lines:
-        if missing := sorted(set(keys) - line.keys()):
+        if wrong := [k for k in sorted(keys) if not isinstance(line.get(k, ...), KINDS[k])]:
             raise ValueError(
-                f"{path} is damaged, or of another version: a line lacks {', '.join(missing)}."
+                f"{path} is damaged, or of another version: a line lacks {', '.join(wrong)}, or "
+                "holds something else there. Delete that line and go on."
             )
     return lines
 
@@ -95,7 +99,7 @@ def forget_after(folder: Path, step: int) -> None:
     """Drops what was recorded after the checkpoint of that step: it will be recorded again."""
     for path in (folder / HISTORY, folder / VALIDATION):
         if path.exists():
-            write_lines(path, [line for line in read_lines(path) if line["step"] <= step])
+            write_lines(path, [one for one in read_lines(path, ("step",)) if one["step"] <= step])
 
 
 def record_options(
@@ -192,9 +196,8 @@ class FolderLock:
             os.close(file)
             raise FileExistsError(
                 f"{folder} is in use by {owner}. Two runs in one folder would mix their histories "
-                "and overwrite each other's checkpoints. Wait until it ends, stop it (Ctrl-C saves "
-                "its state; a notebook keeps the folder until its kernel ends), or choose another "
-                "folder (--out)."
+                "and checkpoints. Wait until it ends, stop it (Ctrl-C saves its state; a notebook "
+                "keeps the folder until its kernel ends), or choose another folder (--out)."
             ) from None
         except OSError as error:
             if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):

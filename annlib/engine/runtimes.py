@@ -79,10 +79,8 @@ class ExportedNetwork(nn.Module):
             self.notes = {key: facts[key] for key in ("classes", "test")}
             differing = [key for key, values in NORMALISED.items() if facts[key] != values]
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise ValueError(
-                f"{path} was not written by this version of `annlib export` ({error}): export the "
-                "weights again."
-            ) from error
+            what = f"{path} was not written by this version of `annlib export` ({error})"
+            raise ValueError(f"{what}: export the weights again.") from error
         if differing:
             raise ValueError(f"{path} expects images of another {differing[0]} than annlib's.")
         parts = [one.read_bytes() for one in (path, path.with_suffix(".bin")) if one.is_file()]
@@ -96,8 +94,7 @@ class ExportedNetwork(nn.Module):
             only = " x ".join(map(str, self.size or [f"{SMALLEST} or more"] * 2))
             raise ValueError(
                 f"This file was exported for images of {only} pixels, and these are {given[0]} x "
-                f"{given[1]}: give images of that size, use the weights themselves, or export them "
-                "again with --size."
+                f"{given[1]}: give others, use the weights, or export them again with --size."
             )
         logits = Logits(self.scores(images.contiguous()), None)
         return logits.resize(size or given, self.config.align_corners)
@@ -180,6 +177,8 @@ def export(network: Network, path: Path, form: Format, size: Size | None = None)
     if path.suffix != SUFFIXES[form] or path.exists():
         kind = FileExistsError if path.exists() else ValueError
         raise kind(f"{path}: name a new file that ends with {SUFFIXES[form]} (--out).")
+    if size and min(size) < SMALLEST:
+        raise ValueError(f"--size is {size}: give {SMALLEST} pixels or more for each side.")
     if not isinstance(model := network.load(), ANN | Baseline):
         raise ValueError(f"{network.name} is an exported file: export the weights it came from.")
     model = fuse_for_inference(model)

@@ -21,7 +21,7 @@ from annlib.data.datasets import DatasetSplits, SegmentationFolder, class_balanc
 from annlib.data.loader import ResumableBatchSampler, make_loader, worker_errors
 from annlib.engine import distributed, runs
 from annlib.engine.distributed import is_main, sum_over_ranks, wait_for_all, world_size
-from annlib.engine.inference import make_label_predictor
+from annlib.engine.inference import check_test, make_label_predictor
 from annlib.engine.metrics import ConfusionMatrix, Scores, evaluate_labels, summary_line
 from annlib.engine.optimization import Step, make_optimizer, train
 from annlib.engine.results import same_settings, to_json
@@ -80,15 +80,15 @@ def fit_classes(experiment: Experiment, splits: DatasetSplits) -> Experiment:
         )
     if is_folder:
         model = replace(model, num_classes=spec.num_classes)
+    if recipe.class_weights and len(recipe.class_weights) != spec.num_classes:
+        raise ValueError(
+            f"train.class_weights has {len(recipe.class_weights)} values, but {spec.name} has "
+            f"{spec.num_classes} classes: {', '.join(spec.class_names)}."
+        )
     if is_folder or experiment.data.balance_classes:
         pixels = label_pixels(splits.train)
         if problem := training_problem(pixels, spec):
             raise ValueError(f"{spec.name} cannot be trained on: {problem}")
-        if recipe.class_weights and len(recipe.class_weights) != spec.num_classes:
-            raise ValueError(
-                f"train.class_weights has {len(recipe.class_weights)} values, but {spec.name} has "
-                f"{spec.num_classes} classes: {', '.join(spec.class_names)}."
-            )
         if experiment.data.balance_classes:
             recipe = replace(recipe, class_weights=class_balance(pixels, spec))
     return replace(experiment, model=model, train=recipe)
@@ -114,6 +114,7 @@ class Trainer:
         compute: RuntimeConfig = RuntimeConfig(),
         model: nn.Module | None = None,
     ):
+        check_test(experiment.test)  # or it would be told when the training is over
         self.experiment, self.spec, self.device, self.compute = experiment, spec, device, compute
         self.folder = None if folder is None else Path(folder)
         self.step, self.seconds, self.events = 0, 0.0, None  # seconds of training alone
@@ -135,7 +136,7 @@ class Trainer:
             raise problem or FileExistsError(f"{self.folder} is in use, see the message of rank 0.")
         if resume:
             self.resume()
-        elif any(self.folder.glob("*.safetensors")):
+        elif any(self.folder.glob("*.safetensors")) or (self.folder / "best.json").exists():
             raise FileExistsError(
                 f"{self.folder} holds a run already. Resume it (annlib train --resume "
                 f"{self.folder}), or choose another folder (--out): nothing is overwritten."
@@ -148,10 +149,10 @@ class Trainer:
 
     def resume(self) -> None:
         if not self.checkpoint.exists():
-            raise FileNotFoundError(
-                f"{self.folder} holds no checkpoint: its run ended before the first one (they are "
-                "--save-every steps apart). Start it again without --resume."
-            )
+            kept = sorted(self.folder.glob("*.safetensors"), key=lambda one: one.stat().st_mtime)
+            copied = f"last.safetensors is gone. Copy {kept[-1].name} to it" if kept else None
+            way = copied or "start it again without --resume"
+            raise FileNotFoundError(f"{self.folder} holds no checkpoint: {way}.")
         checkpoint = load(self.checkpoint)
         first = experiment_from(checkpoint.notes["experiment"])  # fills in newer fields
         names = checkpoint.notes["classes"]["class_names"]
@@ -235,6 +236,12 @@ class Trainer:
             names = [train_data.images[i].name if is_folder else f"number {i}" for i, _ in draws]
             raise FloatingPointError(
                 f"{error} The batch held the images {', '.join(names)}: look at them first."
+            ) from error
+        except RuntimeError as error:
+            if "to be equal size" not in str(error):
+                raise
+            raise ValueError(
+                "The images of a batch differ in size: give data.crop_size, or data.batch_size=1."
             ) from error
         finally:
             if self.events is not None:

@@ -46,6 +46,8 @@ class Logits(NamedTuple):
 
 def build_backbone(config: ModelConfig) -> ResNet | LocalNet:
     """A backbone with random weights; both kinds return the pair (c4, c5) at 1/8."""
+    if config.width < 4:
+        raise ValueError(f"width is {config.width}: a backbone has 4 channels or more.")
     if config.depth in resnet.BLOCKS:
         return ResNet(config.depth, config.width, config.stem)
     if config.depth in localnet.BLOCKS_PER_STAGE:

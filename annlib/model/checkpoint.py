@@ -46,8 +46,7 @@ def save(
 ) -> None:
     """Writes a checkpoint of an ANN or Baseline, see `write_atomically`.
 
-    half: convolution kernels are stored as float16, which halves the file; `load_state_dict` makes
-    them float32 again.
+    half: kernels are stored as float16, half the file; `load_state_dict` makes them float32.
     """
     tensors = {f"model.{key}": tensor for key, tensor in model.state_dict().items()}
     if half:
@@ -124,7 +123,7 @@ def read_header(path: Path) -> Header:
         with safetensors.safe_open(path, framework="numpy") as file:
             facts = json.loads((file.metadata() or {})["annlib"])
         return Header(facts["step"], facts["notes"])
-    except (safetensors.SafetensorError, KeyError, ValueError) as error:
+    except (safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"{path} is damaged, only half written, or no checkpoint of annlib ({error})."
         ) from error

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.serialization import safe_globals
 
@@ -111,7 +112,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         safe.append((np.empty(0).__reduce__()[0], f"numpy.{core}.multiarray._reconstruct"))
     try:
         with safe_globals(safe):
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            is_plain = path.suffix == ".safetensors"  # such as timm's
+            content = load_file(path) if is_plain else torch.load(path, "cpu", weights_only=True)
     except OSError:
         raise
     except Exception as error:  # torch's reader fails on damage in many ways
@@ -141,8 +143,10 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             f"{path} holds NaN or infinite weights ({', '.join(broken[:3])}): its training failed, "
             "or it is damaged. Take an earlier checkpoint."
         )
-    wrapped = all(key.startswith("module.") for key in weights)  # saved from DataParallel or DDP
-    return {key.removeprefix("module.") if wrapped else key: v for key, v in weights.items()}
+    for prefix in ("module.", "_orig_mod."):  # saved from DataParallel or DDP, from torch.compile
+        if all(key.startswith(prefix) for key in weights):
+            weights = {key.removeprefix(prefix): value for key, value in weights.items()}
+    return dict(weights)
 
 
 def load_strictly(module: nn.Module, weights: Mapping[str, Tensor], path: Path) -> None:

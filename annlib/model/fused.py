@@ -11,8 +11,7 @@ For inference two more things are linear. Batch norm is a fixed scale and shift,
 into the convolution before it. And between AFNB's fusing convolution and the 3x3 that reduces its
 result there is only batch norm: the two convolutions become one, without 2048 channels in between.
 
-These steps are not approximations; only rounding differs. B batch, C channels, H x W the query map,
-N = H * W its positions, S anchors.
+Only rounding differs. B batch, C channels, H x W the query map, N = H * W positions, S anchors.
 """
 
 import copy

@@ -98,8 +98,7 @@ def import_published(
 ) -> Path:
     """Writes the .pth released for a row (else ValueError) to the cache in our format.  -> place
 
-    classes: fields of a DatasetSpec, for weights that the reference trained on others than the
-    row's; these are written to `path`.
+    classes: fields of a DatasetSpec, for weights of others than the row's, written to `path`.
     """
     row = published(name)
     sha256, config = check_hash(pth, "sha256:"), row.experiment.model

@@ -355,3 +355,41 @@ def test_patience_ends_a_run_that_gets_no_better(annlib) -> None:
 def test_warm_up_longer_than_the_training_is_told(annlib) -> None:
     printed = annlib("train", "balloon_ann", "--iterations", 5, "--out", "r")
     assert "Warm-up takes 50 steps, so that 5 steps reach 10 % of the rate" in printed
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("--set train.clip_norm=0", "clip_norm is 0: give more than 0, or none"),
+        ("--set data.crop_size=0,0", "crop_size is [0, 0]: give 1 or more, or none"),
+        ("--set data.ratio_range=0,1", "give more than 0"),
+        ("--set model.key_channels=0", "give 1 or more"),
+        ("--set model.width=2", "a backbone has 4 channels or more"),
+        ("--set train.class_weights=1,1,3", "has 3 values, but balloon_town has 10 classes"),
+        ("--set test.mode=slide", "needs window and stride"),
+        ("--set data.crop_size=none", "The images of a batch differ in size"),
+        ("--keep -1", "--keep is -1: give 0 or more"),
+        ("--workers -1", "--workers is -1: give 0 or more"),
+    ],
+)
+def test_values_that_no_training_can_use_are_told_before_it(annlib, words: str, told: str) -> None:
+    assert told in failure(annlib, "train", "balloon_ann", "--iterations", 1, *words.split())
+    assert not list(Path().rglob("*.safetensors"))
+
+
+@pytest.mark.parametrize(
+    "change", [{"data": 5}, {"keep": "3"}, {"score_every": "a"}, {"later": 1}, {"classes": 3}]
+)
+def test_options_of_a_run_that_were_changed_are_refused_by_file(annlib, change: dict) -> None:
+    annlib("train", "balloon_fcn", "--iterations", 1, "--out", "run")
+    options = json.loads(Path("run/run.json").read_text())
+    Path("run/run.json").write_text(json.dumps(options | change))
+    assert "run.json was changed" in failure(annlib, "train", "--resume", "run")
+    Path("run/run.json").write_text("[]")
+    assert "run.json was changed" in failure(annlib, "train", "--resume", "run")
+
+
+def test_an_experiment_file_of_notepad_is_read(annlib) -> None:
+    text = 'base = "balloon_fcn"\n[train]\niterations = 1\n'
+    Path("mine.toml").write_bytes(b"\xef\xbb\xbf" + text.encode())
+    assert "mIoU" in annlib("train", "mine.toml")

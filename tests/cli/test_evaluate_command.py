@@ -317,3 +317,17 @@ def test_unreadable_picture_ends_all_processes_and_loses_nothing(
     assert num_done(out) >= 3  # 1, 3, 5 came before 7
     damaged.write_bytes(whole)
     assert run(1, data, "--out", out) == table_of(data, TestConfig()) + f"Saved {out}\n"
+
+
+@pytest.mark.parametrize("shift", [1, 3])
+def test_labels_of_a_folder_are_read_by_its_own_class_list(annlib, evaluate, shift: int) -> None:
+    """The same labels, stored as other numbers, give the same table."""
+    write_pictures(Path("data"))
+    for path in Path("data/labels").iterdir():
+        stored = np.array(Image.open(path))
+        moved = np.where(stored == 255, 77, (stored.astype(int) + shift) % 5).astype(np.uint8)
+        Image.fromarray(moved).save(path)
+    lines = [f"{(index + shift) % 5}={index}" for index in range(5)]
+    Path("data/classes.txt").write_text("\n".join([*SPEC.class_names, *lines, "ignore 77"]))
+    table, _, _ = evaluate().rpartition("Saved")
+    assert evaluate("--data data").startswith(table)

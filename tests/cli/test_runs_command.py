@@ -206,3 +206,41 @@ def test_without_matplotlib_the_tables_stand_and_what_is_missing_is_told(
     assert message.startswith("annlib: matplotlib is not installed, but needed here: pip install")
     assert "| IoU % " in capsys.readouterr().out
     assert "matplotlib is not installed" in failure(annlib, "curve", "a")
+
+
+def test_runs_on_other_data_or_from_other_weights_differ(tmp_path: Path) -> None:
+    folders = [make_run(tmp_path / name) for name in "ab"]
+    for folder, files in zip(folders, ("c0ffee", "decade"), strict=True):
+        (folder / "run.json").write_text(f'{{"files": "{files}", "init": null, "classes": null}}')
+    shown = cells(settings_table([read_run(folder) for folder in folders]))
+    assert shown == {"differs": ["a", "b"], "run.files": ["c0ffee", "decade"]}
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        ("experiment.json", '"iterations": 60', '"iterations": "60"'),
+        ("experiment.json", '"name": "balloon_ann"', '"name": 3'),
+        ("starts.jsonl", '"hardware": {', '"hardware": 3, "more": {'),
+        ("validation.jsonl", '"step": 20', '"step": "20"'),
+        ("validation.jsonl", '"iou": [', '"iou": 3, "more": ['),
+        ("history.jsonl", '"step": 5,', '"step": "5",'),
+    ],
+)
+def test_one_changed_file_leaves_the_list_of_the_others(annlib, file, old, new) -> None:
+    for name in "ab":
+        make_run(Path("runs", name))
+    text = Path("runs/b", file).read_text()
+    assert old in text
+    Path("runs/b", file).write_text(text.replace(old, new))
+    listed = annlib()
+    assert f"Damaged: runs/b/{file}" in listed
+    assert cells(listed)["a"][-1] == "unfinished" and cells(listed)["b"][-1].endswith("damaged")
+
+
+def test_a_run_behind_a_link_is_listed_once(annlib) -> None:
+    make_run(Path("own/a"))
+    make_run(Path("large disk/b"))
+    Path("own/b").symlink_to(Path("large disk/b").resolve())
+    Path("own/up").symlink_to(Path("own").resolve())
+    assert {*cells(annlib("own"))} - {"run"} == {"a", "b"}

@@ -4,10 +4,13 @@ import json
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
+import torch
 
 from annlib.__main__ import read_command
 from annlib.cli.sweep import Sweep
+from annlib.course import sweeping
 from annlib.course.sweeping import (
     Combination,
     Grid,
@@ -215,3 +218,77 @@ def test_command_line_is_read_as_documented() -> None:
     assert isinstance(command, Sweep) and (command.grid, command.only) == (Path("g.json"), 3)
     with pytest.raises(ValueError, match="give one"):
         Sweep(Path("g.json"), only=1, table=True).run()
+
+
+TYPES = 'seed = 0\nlr = 0.1\nother = None\nids = [1, 2]\nsubject: str = "001"\nmixed = {"a": 1}\n'
+
+
+def job_with(path: Path, parameters: str) -> Path:
+    cell = nbformat.v4.new_code_cell(parameters, metadata={"tags": ["parameters"]})
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), path)
+    return path
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"lr": [0.0, -0.0]},
+        {"other": [1, 1.0]},
+        {"ids": [[1, 2], [1.0, 2.0]]},
+        {"mixed": [{"a": 1}, {"a": 1.0}]},
+    ],
+    ids=str,
+)
+def test_the_same_number_in_another_form_is_a_twin(tmp_path: Path, values: dict) -> None:
+    with pytest.raises(ValueError, match="are the same"):
+        make_grid(job_with(tmp_path / "job.ipynb", TYPES), values)
+
+
+@pytest.mark.parametrize(
+    "values", [{"other": [float("nan")]}, {"ids": [[1, float("inf")]]}, {"other": [[float("nan")]]}]
+)
+def test_a_value_that_is_not_finite_is_refused_in_a_list_too(tmp_path: Path, values) -> None:
+    with pytest.raises(ValueError, match="it has to be of the type"):
+        make_grid(job_with(tmp_path / "job.ipynb", TYPES), values)
+
+
+def test_a_name_of_digits_keeps_its_zeros(tmp_path: Path) -> None:
+    job = job_with(tmp_path / "job.ipynb", TYPES)
+    made = make_grid(job, {"subject": ["001", "002", "2"]}).combinations
+    assert [one.parameters["subject"] for one in made] == ["001", "002", "2"]
+
+
+def test_a_text_and_a_number_are_not_averaged_as_two_seeds(tmp_path: Path) -> None:
+    grid = make_grid(job_with(tmp_path / "job.ipynb", TYPES), {"other": ["1", 1, None, "None"]})
+    outcomes = [Outcome(n, "", {}, 1.0, {"miou": float(n)}) for n in (1, 2, 3, 4)]
+    found = [cell["numbers"].loc["miou"] for cell in cells(grid, outcomes)]
+    assert [(row["mean"], row["n"]) for row in found] == [(1, 1), (2, 1), (3, 1), (4, 1)]
+
+
+@pytest.mark.parametrize(
+    "parameters", ["seed = 0\nlr = 10**-3", "%matplotlib inline\nseed = 0", "seed = int('0')"]
+)
+def test_parameters_that_are_not_plain_values_are_told_with_the_notebook(
+    tmp_path: Path, parameters: str
+) -> None:
+    job = job_with(tmp_path / "job.ipynb", parameters)
+    with pytest.raises(ValueError, match=r"job\.ipynb: parameters are plain, finite values"):
+        make_grid(job, {"seed": [0, 1]})
+
+
+def test_a_notebook_that_is_damaged_is_named(tmp_path: Path) -> None:
+    (tmp_path / "job.ipynb").write_text("{")
+    with pytest.raises(ValueError, match=r"job\.ipynb is not JSON"):
+        make_grid(tmp_path / "job.ipynb", {"seed": [0]})
+
+
+@pytest.mark.parametrize(
+    "value", [np.float32(0.5), np.float64(0.5), torch.tensor(0.5), torch.tensor([0.5])], ids=repr
+)
+def test_a_result_of_numpy_or_torch_is_a_number(value, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = []
+    monkeypatch.setattr(sweeping, "display", lambda data, raw: shown.append(data))
+    sweeping.show_result({"miou": value})
+    assert json.loads(json.dumps(shown[0][sweeping.RESULT])) == {"miou": 0.5}
+    with pytest.raises(ValueError, match="needs a number"):
+        sweeping.show_result({"miou": torch.tensor(float("nan"))})

@@ -353,3 +353,15 @@ def test_the_input_of_a_model_is_normalised() -> None:
 def test_blocks_of_a_compiled_model_keep_their_names() -> None:
     model = tiny("ann")
     assert set(attention_blocks(torch.compile(model))) == set(attention_blocks(model))
+
+
+@pytest.mark.parametrize("shape", [(33, 57), (33, 57, 4), (3, 33, 57), (0, 57, 3)])
+def test_an_image_of_another_shape_is_refused_with_it(shape: tuple) -> None:
+    with pytest.raises(ValueError, match="not \\(H, W, 3\\)"):
+        model_input(np.zeros(shape, np.uint8))
+
+
+def test_a_mask_of_bytes_counts_as_truth() -> None:
+    maps, mask = torch.full((4, 4), 1 / 16), np.zeros((8, 8), np.uint8)
+    mask[:4] = 255
+    assert float(mass_on(maps, mask)) == pytest.approx(0.5)

@@ -114,3 +114,14 @@ def test_kernels_are_the_only_ones_whose_work_grows_with_channels_squared() -> N
 def test_shares_of_work_are_relative_to_the_non_local_block() -> None:
     assert share_of_work(EXACT, 1, SIZE, 32) == 1
     assert share_of_work("anchors", 110, SIZE, 32) == pytest.approx(110 / 384)
+
+
+def test_attention_without_keys_is_refused() -> None:
+    values = drawn()
+    for call in (
+        lambda: efficient.reduced(*values, SIZE, 17),
+        lambda: efficient.projected(*values, 0),
+        lambda: efficient.centres(*values, 0),
+    ):
+        with pytest.raises(ValueError, match="There are no keys"):
+            call()

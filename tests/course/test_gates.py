@@ -412,3 +412,12 @@ def test_outside_its_frames_a_page_has_no_script() -> None:
         r'srcdoc="[^"]*"', "", release.lesson_page(with_explorer(), "a lesson", FIXTURE.parent)
     )
     assert "<script" not in page
+
+
+def test_a_claim_that_is_no_number_is_no_confirmation() -> None:
+    claim = Claim("error", float("nan"), 0.1, "", "run")._asdict()
+    output = nbformat.v4.new_output("display_data", data={CLAIM: claim, "text/plain": ""})
+    text = nbformat.v4.new_markdown_cell("12.3", metadata={"claims": [["12.3", "error"]]})
+    cells = [text, nbformat.v4.new_code_cell("claim()", outputs=[output])]
+    (found,) = gates.claims_hold(nbformat.v4.new_notebook(cells=cells))
+    assert "'error' came out as nan" in found

@@ -246,3 +246,10 @@ def test_the_dashboard_decides_for_any_two_arms() -> None:
     assert "choose two" in same
     with pytest.raises(ValueError, match="control"):
         paired_runs(TRIALS[:3])
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_run_without_a_number_has_no_interval(value: float) -> None:
+    for call in (interval, lambda values: verdict(values, 0.0)):
+        with pytest.raises(ValueError, match="that run has no result"):
+            call([1.0, value, 2.0])

@@ -122,3 +122,12 @@ def test_alone_there_is_no_group(monkeypatch: pytest.MonkeyPatch) -> None:
         assert (distributed.rank(), distributed.world_size()) == (0, 1)
         tensor = torch.ones(2)
         assert distributed.sum_over_ranks(tensor) is tensor
+
+
+def test_a_number_of_processes_without_a_rank_is_not_torchruns(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    monkeypatch.delenv("RANK", raising=False)
+    with distributed.init_distributed(torch.device("cpu")) as device:
+        assert (device.type, distributed.world_size()) == ("cpu", 1)

@@ -12,7 +12,7 @@ from PIL import Image
 from tiny import TINY, wake
 from torch import nn
 
-from annlib.cli.evaluate import check_folder_classes
+from annlib.cli.evaluate import read_as_folder
 from annlib.cli.predict import segment_image, with_legend
 from annlib.config import TestConfig
 from annlib.data.classes import ADE20K, BALLOON_TOWN, CAMVID, CITYSCAPES, VOC12AUG, DatasetSpec
@@ -141,26 +141,26 @@ def write_classes(folder: Path, names: list[str]) -> Path:
 
 
 def test_folder_with_the_classes_of_the_network_is_accepted(tmp_path: Path) -> None:
-    check_folder_classes(BALLOON_TOWN, write_classes(tmp_path, list(BALLOON_TOWN.class_names)))
+    read_as_folder(BALLOON_TOWN, write_classes(tmp_path, list(BALLOON_TOWN.class_names)))
     (tmp_path / "classes.txt").unlink()
-    check_folder_classes(BALLOON_TOWN, tmp_path)
-    check_folder_classes(BALLOON_TOWN, None)
+    read_as_folder(BALLOON_TOWN, tmp_path)
+    read_as_folder(BALLOON_TOWN, None)
 
 
 def test_exchanged_classes_of_a_folder_are_named(tmp_path: Path) -> None:
     first, second, *others = BALLOON_TOWN.class_names
     with pytest.raises(ValueError, match=f"0: {first} / {second}, 1: {second} / {first} "):
-        check_folder_classes(BALLOON_TOWN, write_classes(tmp_path, [second, first, *others]))
+        read_as_folder(BALLOON_TOWN, write_classes(tmp_path, [second, first, *others]))
 
 
 def test_missing_and_additional_classes_of_a_folder_are_named(tmp_path: Path) -> None:
     names = list(BALLOON_TOWN.class_names)
     with pytest.raises(ValueError, match=f"lists 9. They differ at 9: {names[-1]} / none "):
-        check_folder_classes(BALLOON_TOWN, write_classes(tmp_path, names[:-1]))
+        read_as_folder(BALLOON_TOWN, write_classes(tmp_path, names[:-1]))
     with pytest.raises(ValueError, match="lists 11. They differ at 10: none / moon "):
-        check_folder_classes(BALLOON_TOWN, write_classes(tmp_path, [*names, "moon"]))
+        read_as_folder(BALLOON_TOWN, write_classes(tmp_path, [*names, "moon"]))
     with pytest.raises(ValueError, match="lists 2. They differ at 0: .* and further on "):
-        check_folder_classes(BALLOON_TOWN, write_classes(tmp_path, ["moon", "star"]))
+        read_as_folder(BALLOON_TOWN, write_classes(tmp_path, ["moon", "star"]))
 
 
 @pytest.fixture(scope="module")

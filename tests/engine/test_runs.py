@@ -405,3 +405,9 @@ def test_kill_between_best_and_its_facts_loses_no_facts(tmp_path, monkeypatch) -
     assert best(folder) == (600, some_scores(70).miou)
     take(folder, 800, some_scores(60).miou)  # better than 200, worse than 600
     assert read_header(folder / "best.safetensors").step == 600
+
+
+def test_step_that_is_no_number_is_told_with_its_file(tmp_path: Path) -> None:
+    append_line(tmp_path / HISTORY, {"step": "20", "loss": 1.0, "lr": 0.1})
+    with pytest.raises(ValueError, match=f"{HISTORY} is damaged, .* lacks step, or"):
+        forget_after(tmp_path, 40)

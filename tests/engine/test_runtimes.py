@@ -162,3 +162,9 @@ def test_what_cannot_be_opened_or_written_is_told(
     (tmp_path / "a.onnx").touch()
     with pytest.raises(ValueError, match=r"onnxruntime, .* is not installed: .*\[onnx\]"):
         find_network(str(tmp_path / "a.onnx"))
+
+
+@pytest.mark.parametrize("size", [(0, 0), (-5, 10), (8, 40)])
+def test_a_size_without_a_map_is_refused_before_the_export(tmp_path: Path, size: tuple) -> None:
+    with pytest.raises(ValueError, match="give 9 pixels or more"):
+        runtimes.export(Network("a", SPEC, SLIDE, tiny_model), tmp_path / "a.pt2", "torch", size)

@@ -474,3 +474,15 @@ def test_training_goes_on_without_a_compiler(
     __main__.main()
     assert "torch.compile does not work here" in capsys.readouterr().out
     assert (tmp_path / "run" / "last.safetensors").exists()
+
+
+def test_a_run_whose_checkpoints_are_gone_is_not_overwritten(tmp_path, scenes: Dataset) -> None:
+    begin(tmp_path).fit(scenes, scenes)
+    before = (tmp_path / "validation.jsonl").read_bytes()
+    (tmp_path / "last.safetensors").unlink()
+    with pytest.raises(FileNotFoundError, match=r"is gone. Copy best\.safetensors to it"):
+        begin(tmp_path, resume=True)
+    (tmp_path / "best.safetensors").unlink()
+    with pytest.raises(FileExistsError, match="holds a run already"):
+        begin(tmp_path)
+    assert (tmp_path / "validation.jsonl").read_bytes() == before

@@ -263,7 +263,7 @@ GUARDS = [
     Guard(
         "setting that the head does not use",
         "config.py:with_tables",
-        "idle := [name for name in changed if head in WITHOUT.get(name, ())]",
+        "idle := [one for one in changed if head in WITHOUT.get(one, ())]",
         "idle := []",
         f"{NUMBERS}::test_a_setting_that_the_head_does_not_use_is_refused",
     ),

@@ -13,6 +13,7 @@ import pytest
 import torch
 from failing import failure
 from PIL import Image
+from safetensors.torch import save_file
 from tiny import TINY
 
 from annlib.config import TrainConfig
@@ -120,7 +121,12 @@ def test_the_index_has_the_lessons_of_earlier_calls(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("injected", "said"), [("haed = 'ann'", "Did you mean 'head'"), ("seed = '3'", "type int")]
+    ("injected", "said"),
+    [
+        ("haed = 'ann'", "Did you mean 'head'"),
+        ("seed = '3'", "type int"),
+        ("seed = float('nan')", "This job: parameters are plain, finite values"),
+    ],
 )
 def test_a_job_refuses_what_papermill_passed_on_in_vain(monkeypatch, injected, said) -> None:
     cells = ["", "head = 'ann'\nseed = 0", f"# Parameters\n{injected}\n"]
@@ -169,3 +175,22 @@ def test_an_error_of_a_file_is_not_taken_for_the_death_of_a_worker(error: Except
     with pytest.raises(type(error)) as caught, worker_errors():
         raise error
     assert caught.value is error
+
+
+@pytest.mark.parametrize("prefix", ["_orig_mod.", "module._orig_mod."])
+def test_the_prefix_of_a_compiled_network_is_taken_off(tmp_path: Path, prefix: str) -> None:
+    torch.save({f"{prefix}{key}": torch.ones(2) for key in "ab"}, tmp_path / "w.pth")
+    assert read_weights(tmp_path / "w.pth").keys() == {"a", "b"}
+
+
+def test_first_weights_are_read_from_safetensors_too(tmp_path: Path) -> None:
+    weights = {"conv1.weight": torch.rand(3, 2), "fc.bias": torch.rand(2)}
+    save_file(weights, tmp_path / "model.safetensors")
+    found = read_weights(tmp_path / "model.safetensors")
+    assert {key: value.tolist() for key, value in found.items()} == {
+        key: value.tolist() for key, value in weights.items()
+    }
+    whole = (tmp_path / "model.safetensors").read_bytes()
+    (tmp_path / "model.safetensors").write_bytes(whole[:-3])
+    with pytest.raises(ValueError, match="damaged, only half there"):
+        read_weights(tmp_path / "model.safetensors")

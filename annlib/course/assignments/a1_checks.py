@@ -1,7 +1,6 @@
 """Public checks of assignment A1: run them at home, as often as you like. They need only torch.
 
-They show the first mistakes, with advice. Grading asks more: other sizes, other precision, fresh
-numbers.
+They show the first mistakes, with advice. Grading asks for other sizes, precision and numbers, too.
 """
 
 from collections.abc import Callable
@@ -32,8 +31,7 @@ def attention_weights(student: Callable[..., Tensor]) -> None:
 
 def nonlocal_block(student: type[nn.Module]) -> None:
     """student(channels, key_channels)(features (B, C, H, W)) -> like features"""
-    features = torch.randn(2, 6, 3, 5)
-    block = student(6, 4)
+    features, block = torch.randn(2, 6, 3, 5), student(6, 4)
     output = block(features)
     expect(isinstance(output, Tensor), "No tensor comes back: is there a `return ...`?")
     expect(output.shape == features.shape, "What comes out must be as large as what goes in.")

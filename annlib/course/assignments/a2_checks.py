@@ -1,7 +1,6 @@
 """Public checks of assignment A2: run them at home, as often as you like. They need only torch.
 
-They show the first mistakes, with advice. Grading asks more: other pyramids, other sizes, fresh
-numbers.
+They show the first mistakes, with advice. Grading asks for other pyramids, sizes and numbers, too.
 """
 
 from collections.abc import Callable

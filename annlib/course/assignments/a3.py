@@ -125,8 +125,7 @@ def check_changed(rows: Sequence[Row], table: Table, seed: int) -> Check:
 def check_conclusion(table: Table) -> Check:
     """What the student concludes of each change, against the intervals of the student's table.
 
-    What the student's own `verdicts` says counts, too, if a mistake that has lost its points there
-    explains it.
+    What the student's own `verdicts` says counts, too, if a mistake that lost points explains it.
     """
     expected = hidden.verdicts(table.scores, CONFIDENCE)
     known = [*hidden.VERDICT_MISTAKES.values(), *hidden.AFTER_INTERVAL.values()]

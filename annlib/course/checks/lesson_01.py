@@ -40,8 +40,7 @@ def mask_iou(student: Callable[[Tensor, Tensor], Tensor]) -> None:
 def update_confusion(student: Callable[[Tensor, Tensor, Tensor], Tensor]) -> None:
     """counts (K, K), predictions (B, H, W), labels (B, H, W) -> counts with these pixels added"""
     num_classes = draw(4, 6)
-    empty = torch.zeros(num_classes, num_classes, dtype=torch.int64)
-    batches = []
+    empty, batches = torch.zeros(num_classes, num_classes, dtype=torch.int64), []
     for _ in range(2):  # predictions and labels that differ often; no prediction of the last class
         size = (draw(2, 3), draw(9, 11), 13)
         labels = torch.randint(num_classes, size, generator=fresh())

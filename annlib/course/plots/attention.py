@@ -49,8 +49,7 @@ def cell_map(image: np.ndarray, map_size: Size, level: int, index: int) -> Drawn
         f"Level {level} on a map of {map_size[0]} x {map_size[1]}: cell {index} of 0 to "
         f"{level**2 - 1} covers rows {top} to {bottom - 1}, columns {left} to {right - 1}, "
         f"{bottom - top} x {right - left} = {(bottom - top) * (right - left)} of {counts.size} "
-        f"positions; {more or 'no'} position{'s are' if more else ' is'} in two cells"
-        f"{' or more' if more else ''}."
+        f"positions; {more or 'no'} position{'s are' if more else ' is'} in two cells or more."
     )
 
 

@@ -153,10 +153,7 @@ def measured_points(found: Mapping[str, Measured], size: tuple[int, int]) -> Dra
             axes.plot(value, row, **look)
             text = f"{value:,.0f}" if value >= 10 else f"{value:.1f}"
             axes.text(1.2 * end, row, text, va="center")
-        words.append(
-            f"{name}: {timing.median:.1f} ms ({timing.fastest:.1f} to {timing.slowest:.1f}), "
-            f"{one.mebibytes:.1f} MiB"
-        )
+        words.append(f"{name}: {timing} ms, {one.mebibytes:.1f} MiB")
     left.set(yticks=range(len(found)), yticklabels=list(found), xscale="log")
     left.set(title=f"Time, map {size[0]} x {size[1]}", xlabel="milliseconds, median and spread")
     right.set(title="Memory", xlabel="MiB, peak", xscale="log")

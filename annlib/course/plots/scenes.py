@@ -307,8 +307,7 @@ def painted(labels: np.ndarray, prediction: np.ndarray) -> Drawn:
     parts = ", ".join(map(" ".join, zip(PAINTED, told, strict=True)))
     return figure, (
         f"Pixel accuracy {int(counts.trace())} / {total} = {scores.pixel_accuracy:.3f}. IoU: "
-        f"{parts}. mIoU, the mean of {int((~scores.iou.isnan()).sum())} classes: "
-        f"{scores.miou:.3f}."
+        f"{parts}. mIoU, the mean of {len(told) - told.count('-')} classes: {scores.miou:.3f}."
     )
 
 

@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import closing, contextmanager
 from multiprocessing import get_context
@@ -38,8 +38,7 @@ class PollingChannel(AsyncZMQSocketChannel):
     """A channel that polls for a message every half second, in case a wake-up was lost.
 
     Measured: 10 of 240 cells with an `interactive` slept until their time limit. nbclient answers a
-    widget on the socket on which it awaits the end of the cell; sending there can swallow the
-    wake-up of pyzmq's asyncio socket.
+    widget on the socket on which it awaits the end of the cell, which can swallow its wake-up.
     """
 
     async def get_msg(self, timeout: float | None = None) -> dict:
@@ -191,9 +190,7 @@ def explain(output: Path, traceback: str) -> str:
     cells = [cell for cell in code if "injected-parameters" not in cell.metadata.get("tags", [])]
     states = [(n, cell.metadata.get("papermill", {})) for n, cell in enumerate(cells)]
     failed = [n for n, state in states if state.get("exception")]
-    started = [
-        n for n, state in states if state.get("start_time")
-    ]  # all are "completed" at the end
+    started = [n for n, state in states if state.get("start_time")]  # all end as "completed"
     number = [*failed, *started[-1:], 0][0]
     name = (cells[number].metadata.get("tags") or [cells[number].source.partition("\n")[0]])[0]
     tail = "\n".join(f"    {line}" for line in ANSI.sub("", traceback).splitlines()[-8:])
@@ -236,9 +233,7 @@ def end_with(parent: int, call: Callable = int, *arguments: object) -> None:
     call(*arguments)
 
 
-def in_processes(
-    function: Callable, calls: Sequence[tuple], jobs: int, *first: Any
-) -> Iterator[Any]:
+def in_processes(function: Callable, calls: list[tuple], jobs: int, *first: Any) -> Iterator[Any]:
     """The results of calls in `jobs` processes, each as it ends; closed, it begins no other.
 
     first: a function that each process calls first, and its arguments.

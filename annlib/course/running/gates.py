@@ -131,7 +131,7 @@ def claims_hold(notebook: NotebookNode) -> Iterator[str]:
             )
         elif number is None:
             yield f"{text!r} leans on claim {name!r} but holds no number."
-        elif abs(float(number[0].replace(",", "")) - claim.value) > claim.within * (1 + 1e-9):
+        elif not abs(float(number[0].replace(",", "")) - claim.value) <= claim.within * (1 + 1e-9):
             yield (
                 f"the text states {text!r}, but {name!r} came out as {claim.value:.4g} "
                 f"{claim.unit} (within {claim.within:g}): change the text, or find out why."

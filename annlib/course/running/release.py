@@ -93,8 +93,8 @@ def still(output: NotebookNode, models: dict) -> list[NotebookNode]:
         frame = (
             f'<iframe title="{TITLE}" sandbox="allow-scripts allow-downloads" loading="lazy" '
             f'style="width: 100%; height: {height}rem; border: 0" srcdoc="{html.escape(page)}">'
-            f'</iframe><details class="annlib-still"><summary>As a still image</summary>{shown}'
-            "</details>"
+            '</iframe><details class="annlib-still"><summary>As a still image</summary>'
+            f"{shown}</details>"
         )
         output["data"] = {"text/html": frame}
         return [output]

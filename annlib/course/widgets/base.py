@@ -197,8 +197,7 @@ def choice(name: str, values: Sequence | Mapping, value: object) -> ipywidgets.S
 def saved_page(saved: Mapping[str, object], title: str) -> str | None:
     """HTML that shows a widget without a kernel; None for one without a module of its own.
 
-    saved: as a notebook keeps it, {"state": its synced traits, "buffers": [{"path": ["data"],
-    "data": base64}, ...]}
+    saved: in a notebook, {"state": traits, "buffers": [{"path": ["data"], "data": base64}, ...]}
     """
     state, unused = dict(saved["state"]), ("layout", "tabbable", "tooltip")
     if "_esm" not in state or "spec" not in state:
