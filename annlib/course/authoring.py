@@ -83,7 +83,7 @@ def read(source: Path) -> Lesson:
     text = source.read_text(encoding="utf-8")
     if not text.startswith("# %%"):
         raise ValueError(
-            f"{source.name} starts with {text[:20]!r}, a lesson with '# %%': delete what is above."
+            f"{source.name} starts with {text[:20]!r}: delete it. '# %%' is first, no YAML header."
         )
     lines = [n for n, line in enumerate(text.splitlines(), 1) if re.match(r"# %%( |$)", line)]
     nodes = jupytext.reads(text, fmt="py:percent").cells
