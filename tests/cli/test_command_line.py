@@ -36,7 +36,7 @@ print("seconds", resource.getrusage(resource.RUSAGE_SELF).ru_utime)
         ("train balloon_an", "No experiment 'balloon_an'. Nearest: balloon_ann, "),
         ("train balloon_ann --iterations 0", "Give --iterations (at least 1) or --minutes"),
         ("train balloon_ann --iterations 5 --minutes 1", "or --minutes, not both"),
-        ("train balloon_ann --minutes 0", "--minutes is 0: no training takes that long. Give a"),
+        ("train balloon_ann --minutes 0", "--minutes is 0: give a number above 0"),
         ("train balloon_ann --minutes nan", "--minutes is nan: "),
         ("lessons run 04 --seed -1", "--seed is -1: give 0 or more"),
         ("lessons run 04 --data-root nope", "There is no folder nope (--data-root)"),

@@ -142,7 +142,7 @@ def test_a_block_alone_can_be_captured() -> None:
 
 def test_attention_of_an_image_of_0_to_1_is_refused() -> None:
     image = np.random.default_rng(0).random((40, 64, 3), dtype=np.float32)
-    with pytest.raises(ValueError, match=r"looks like 0\.\.1, but pixels are 0\.\.255"):
+    with pytest.raises(ValueError, match=r"looks like 0\.\.1: give uint8 pixels"):
         attention_of(tiny("ann"), image)
 
 
