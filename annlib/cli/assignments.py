@@ -96,8 +96,8 @@ class Grade:
     unsafe: bool = False  # Without bubblewrap: submissions can read and delete your files.
     as_user: str | None = None  # If root grades: who runs the submissions, such as nobody.
     share: tuple[int, int] | None = None
-    """N M: only the N-th of M equal shares (1 1 is all), for machines that share a disk. Give
-    all of them the same --seed; then grade with --resume, which writes the tables."""
+    """N M: only the N-th of M equal shares (1 1 is all), for machines that share a disk.
+    Give all of them the same --seed; then grade with --resume, which writes the tables."""
     resume: bool = False  # Skip submissions that were graded before and are the same.
 
     def run(self) -> None:

@@ -39,11 +39,11 @@ class Train(common.OnDevice):
     """
 
     experiment: Positional[str | None] = None
-    """A name that `annlib list` shows, for example photos_ann; or a TOML file: base =
-    "photos_ann", then tables [model], [data], [train], [test]."""
+    """A name that `annlib list` shows, for example photos_ann; or a TOML file:
+    base = "photos_ann", then tables [model], [data], [train], [test]."""
     set: tuple[str, ...] = ()
-    """Other values, for example train.base_lr=0.02 train.warmup=20 train.class_weights=1,1,3
-    data.crop_size=256,256. annlib/config.py lists the fields."""
+    """Other values: train.base_lr=0.02 train.class_weights=1,1,3 data.crop_size=256,256.
+    annlib/config.py lists the fields."""
     init: Path | None = None  # First weights: a checkpoint, also of other classes.
     resume: Annotated[tuple[Path, ...] | None, arg(metavar="RUN")] = None
     """Resume the run in this folder, instead of a new one."""
@@ -55,8 +55,8 @@ class Train(common.OnDevice):
     seed: int | None = None  # Of first weights, order of the data, and all chance; else 0.
     workers: int = 0  # Processes that prepare data, of each process under torchrun.
     backbone: str | None = None
-    """First weights of the backbone: reference, torchvision, none, or a file. Published rows start
-    from the reference's ImageNet weights, the others from none."""
+    """First weights of the backbone: reference, torchvision, none, or a file.
+    Published rows start from the reference's ImageNet weights, the others from none."""
     accumulate: int = 1  # Parts of a batch, one after the other, if memory is little.
     compile: bool = False  # Let torch.compile fuse operations: slow to start.
     cuda_graphs: bool = False  # With --compile on a GPU: replay the kernels of a step.
