@@ -82,6 +82,10 @@ class Child:
     def kill(self, group: bool = True) -> None:
         (os.killpg if group else os.kill)(self.pid, signal.SIGKILL)
         os.waitpid(self.pid, 0)
+        deadline = time.perf_counter() + 60  # one that was being started holds files for a moment
+        while group and is_alive(self.pid):
+            assert time.perf_counter() < deadline, f"the group of {self.pid} lives on"
+            time.sleep(0.002)
 
     def printed(self) -> str:
         return self.logs[0].read_text()
@@ -92,6 +96,16 @@ class Child:
     def output(self) -> str:
         """All of it."""
         return self.printed() + self.errors()
+
+
+def is_alive(group: int) -> bool:
+    """Whether a process of the group is left that is more than an entry in a list (a zombie)."""
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it has just ended
+            state, _, number = path.read_text().rpartition(")")[2].split()[:3]
+            if int(number) == group and state not in "ZX":
+                return True
+    return False
 
 
 def started_by(process: int) -> list[int]:
