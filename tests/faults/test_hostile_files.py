@@ -172,7 +172,7 @@ def test_no_reader_of_weights_executes_a_pickle(tmp_path: Path, capsys) -> None:
     assert "executed" in capsys.readouterr().out, "the file is what it claims to be"
 
 
-@fuzz(20, 2000)
+@fuzz(60, 2000)
 def test_random_damage_to_a_checkpoint_is_never_taken_for_weights(
     tmp_path: Path, checkpoint: bytes, budget: int
 ) -> None:
