@@ -1,5 +1,7 @@
 """pytest imports every file with a chosen test, and keeps tests together that share something."""
 
+from pathlib import Path
+
 import pytest
 from selection import can_match, cost, kept_together
 
@@ -35,6 +37,13 @@ def test_tests_that_share_something_stay_in_one_process() -> None:
     assert together("core/test_parity.py::test_a", "benchmarks/test_verify_zoo.py::test_b")
     assert not together("course/test_notebooks.py::a[0]", "course/test_notebooks.py::a[1]")
     assert not together("core/test_ann.py::test_a", "data/test_ann.py::test_a")
+
+
+def test_every_file_that_opens_a_browser_lies_in_the_folder_that_shares_one() -> None:
+    tests = {*Path(__file__).parents[1].rglob("test_*.py")} - {Path(__file__)}
+    marked = [path for path in tests if "mark.browser" in path.read_text("utf-8")]
+    opening = [path for path in tests if "import Browser" in path.read_text("utf-8")]
+    assert len(marked) > 4 and {path.parent.name for path in marked + opening} == {"browser"}
 
 
 def test_what_takes_long_begins_first() -> None:

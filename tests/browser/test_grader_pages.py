@@ -1,12 +1,10 @@
 """The pages in a browser: screen readers find their way, nothing is loaded, nothing overflows."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser
-from test_by_hand import DOT, NAME, TASK
 
 from annlib.course.assignments.a1 import A1
 from annlib.grader.batch import kept_seed, write_all
@@ -14,7 +12,7 @@ from annlib.grader.by_hand import Given
 from annlib.grader.gradebook import Gradebook
 from annlib.grader.judge import Mark, Result
 from annlib.grader.roster import Student
-from tests.browser.lab import chromium, opened_browser
+from tests.grader.test_by_hand import DOT, NAME, TASK
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
 ANSWER = """# My measurement
@@ -29,16 +27,6 @@ x = 1
 
 ![output 1](image:1) <img src="https://example.org/x.png" onerror="document.title = 'run'">
 """
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    try:
-        chromium()
-    except FileNotFoundError as error:
-        pytest.skip(str(error))
-    with opened_browser() as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")
