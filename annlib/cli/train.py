@@ -241,10 +241,14 @@ class Train(common.OnDevice):
             load_backbone(trainer.model, source)
         told = []
         if self.init and not self.resume:
+            from annlib.engine.predictor import network_of
             from annlib.model.checkpoint import initialise, load
 
-            fresh = initialise(trainer.model, load(self.init))
-            told.append(f"Weights of {self.init}; random: {', '.join(fresh) or 'none'}")
+            weights, own = load(self.init), splits.spec.class_names
+            theirs = network_of(weights).spec.class_names if "classes" in weights.notes else own
+            fresh = initialise(trainer.model, weights, theirs != own)
+            why = f". Its classes are others: {', '.join(theirs)[:60]}" if theirs != own else ""
+            told.append(f"Weights of {self.init}; random: {', '.join(fresh) or 'none'}{why}")
         elif source == "none" and experiment.model.depth >= 50 and not self.resume:
             told.append("All weights begin random. ImageNet's: --backbone reference")
         recipe = experiment.train

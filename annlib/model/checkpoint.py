@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from annlib.config import ModelConfig, from_json
 from annlib.files import first_bytes, what_came_instead, write_atomically
+from annlib.model.convert import load_strictly
 
 PICKLE_STARTS = (b"PK\x03\x04", b"\x80")  # zip (torch.save) and bare pickle
 
@@ -146,10 +147,11 @@ def refuse_pickle(path: Path) -> None:
         )
 
 
-def initialise(model: nn.Module, checkpoint: Checkpoint) -> list[str]:
-    """Loads all weights but those of classifiers for another number of classes.  -> their names
+def initialise(model: nn.Module, checkpoint: Checkpoint, other_classes: bool = False) -> list[str]:
+    """Loads all weights but those of classifiers for other classes.  -> their names
 
-    Raises ValueError for weights of another network.
+    other_classes: also those of classifiers that have the same number of classes. Raises ValueError
+    for weights of another network.
     """
     ours, theirs = asdict(cast(ModelConfig, model.config)), asdict(checkpoint.config)
     free = ("num_classes", "dropout", "align_corners")
@@ -159,10 +161,11 @@ def initialise(model: nn.Module, checkpoint: Checkpoint) -> list[str]:
             f"{checkpoint.path} belongs to another model: {listed}. Choose the experiment that it "
             f"was trained by, or set --set model.{differing[0]}={theirs[differing[0]]} and so on."
         )
-    state = model.state_dict()
-    fitting = {k: v for k, v in checkpoint.model.items() if v.shape == state[k].shape}
-    model.load_state_dict(fitting, strict=False)
-    return [name for name in state if name not in fitting]
+    state, fresh = model.state_dict(), []
+    if other_classes or ours["num_classes"] != theirs["num_classes"]:
+        fresh = [name for name in state if "classifier" in name.split(".")]
+    load_strictly(model, checkpoint.model | {name: state[name] for name in fresh}, checkpoint.path)
+    return fresh
 
 
 def restore(

@@ -342,6 +342,28 @@ def test_fine_tuning_keeps_all_but_the_classifiers(annlib, checkpoint: Path) -> 
     assert "belongs to another model: pool_scales" in told or "head ann there" in told
 
 
+@pytest.mark.parametrize("order", ["the same", "other names", "reversed"])
+def test_classifiers_of_other_classes_of_the_same_count_begin_random(
+    annlib, checkpoint: Path, order: str
+) -> None:
+    names = load(checkpoint).notes["classes"]["class_names"]
+    photos_of_twelve_classes()
+    for split in ("train", "val"):
+        for path in Path(f"photos/{split}/labels").iterdir():
+            with Image.open(path) as labels:
+                labels.point(lambda value: value % 10).save(path)
+    own = {"the same": names, "other names": [f"c{n}" for n in range(10)], "reversed": names[::-1]}
+    Path("photos/classes.txt").write_text("\n".join(own[order]))
+    words = ("train", "photos_ann", "--data", "photos", "--iterations", 1, "--init", checkpoint)
+    printed = annlib(*words, "--out", "r", "--set", "train.base_lr=0")
+    before, after = load(checkpoint).model, load(Path("r/last.safetensors")).model
+    for name in ("classifier.weight", "auxiliary.classifier.weight"):
+        assert torch.equal(before[name], after[name]) == (order == "the same")
+    assert torch.equal(before["reduce.0.weight"], after["reduce.0.weight"])
+    told = f"classes are others: {', '.join(names)[:60]}"
+    assert (told in printed) == (order != "the same")
+
+
 def test_patience_ends_a_run_that_gets_no_better(annlib) -> None:
     words = ("train", "balloon_ann", "--iterations", 9, "--score-every", 1, "--out", "r")
     printed = annlib(*words, "--patience", 2, "--set", "train.base_lr=0")
