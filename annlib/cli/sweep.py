@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from tyro.conf import Positional
 
 from annlib.cli.common import at_least_one
-from annlib.files import in_project
+from annlib.files import in_project, write_atomically
 
 if TYPE_CHECKING:
     from annlib.course.sweeping import Grid, Outcome
@@ -44,8 +44,9 @@ class Sweep:
             raise ValueError("--only, --count and --table are three different things: give one.")
         grid = read_grid(in_project(self.grid))
         if self.count:
-            print(len(grid.combinations))
-        elif self.only is None:
+            return print(len(grid.combinations))
+        self.note(grid)
+        if self.only is None:
             self.run_all(grid)
         else:
             combination = grid.number(self.only)
@@ -59,6 +60,20 @@ class Sweep:
     @property
     def folder(self) -> Path:
         return self.out or Path("runs") / f"sweep-{self.grid.stem}"
+
+    def note(self, grid: "Grid") -> None:
+        """Writes whose folder it is. ValueError for that of another grid, unless --out names it."""
+        from annlib.engine.results import to_json, without_names
+        from annlib.engine.runs import parse
+
+        path, place = self.folder / "grid.json", without_names(str(in_project(self.grid).resolve()))
+        told = {"grid": place, "runs": [one.name for one in grid.combinations]}
+        before = parse(path.read_bytes()) if path.is_file() else None
+        if before and not self.out and all(before.get(key) != told[key] for key in told):
+            other = f"{self.folder} holds the sweep of another grid, {before.get('grid')}, whose"
+            remedy = "give another folder (--out), or this one, if you moved the grid."
+            raise ValueError(f"{other} tables those of {place} would replace: {remedy}")
+        write_atomically(path, to_json(told))
 
     def run_all(self, grid: "Grid") -> None:
         """Runs what is not finished, a line for each run; always writes the tables."""

@@ -173,8 +173,10 @@ class Outcome(NamedTuple):
 
 
 def notebook_of(folder: Path, combination: Combination) -> Path:
-    """The executed notebook of a run, in the folder of its sweep."""
-    return folder / "runs" / f"{combination.name}.ipynb"
+    """The executed notebook of a run, in the folder of its sweep, also of one that varied less."""
+    exact = folder / "runs" / f"{combination.name}.ipynb"
+    others = [] if exact.is_file() else exact.parent.glob(f"*{combination.name[-8:]}.ipynb")
+    return min(others, default=exact)
 
 
 def outcome_of(folder: Path, combination: Combination) -> Outcome | None:

@@ -213,6 +213,44 @@ def test_count_is_the_size_of_the_grid(capsys: pytest.CaptureFixture) -> None:
     assert capsys.readouterr().out == "12\n"
 
 
+def test_a_grid_of_the_same_name_elsewhere_does_not_replace_the_tables(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, seeds in (("a", [0]), ("b", [1]), ("moved", [0])):
+        Path(name).mkdir()
+        write_notebook(Path(name, "job.ipynb"))
+        told = {"notebook": "job.ipynb", "grid": {"seed": seeds}}
+        Path(name, "grid.json").write_text(json.dumps(told))
+    folder = Path("runs/sweep-grid")
+
+    def end(grid: str) -> None:
+        (one,) = read_grid(Path(grid)).combinations
+        target = notebook_of(folder, one)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.with_suffix(".run.json").write_text('{"error": null, "seconds": 1.0}')
+        data = {sweeping.RESULT: {"seed": one.parameters["seed"]}}
+        output = nbformat.v4.new_output("display_data", data)
+        cell = nbformat.v4.new_code_cell(outputs=[output])
+        nbformat.write(nbformat.v4.new_notebook(cells=[cell]), target)
+
+    for name in ("a", "b"):
+        end(f"{name}/grid.json")
+    Sweep(Path("a/grid.json"), table=True).run()
+    before = (folder / "results.json").read_bytes()
+    for options in ({"table": True}, {"only": 1}, {}):
+        with pytest.raises(ValueError, match=r"another grid, .*a/grid.json.*\(--out\)"):
+            Sweep(Path("b/grid.json"), **options).run()
+    assert (folder / "results.json").read_bytes() == before
+    Sweep(Path("moved/grid.json"), table=True).run()  # the same runs
+    told["grid"]["seed"] = [0, 1]
+    Path("moved/grid.json").write_text(json.dumps(told))
+    Sweep(Path("moved/grid.json"), table=True).run()  # the same grid, now longer
+    stored = json.loads((folder / "results.json").read_text())
+    assert [run["parameters"]["seed"] for run in stored["runs"]] == [0, 1]
+    Sweep(Path("b/grid.json"), out=folder, table=True).run()  # as the message says
+
+
 def test_command_line_is_read_as_documented() -> None:
     command = read_command(["sweep", "g.json", "--only", "3"])
     assert isinstance(command, Sweep) and (command.grid, command.only) == (Path("g.json"), 3)
