@@ -92,6 +92,18 @@ def recognise(root: Path, palette: tuple = ()) -> Recognised | None:
     found = (path for folder in (root, *linked) for path in folder.rglob("*") if path.is_file())
     found = sorted(path.relative_to(root) for path in found)
     files = [path for path in found if not LEFT_OUT.search(path.as_posix())]
+    lists = (path.parent for path in files if path.name == "classes.txt" and path.parent.name)
+    outputs = {folder for folder in lists if (root / folder / "val/labels").is_dir()}
+    others = [path for path in files if not outputs & {*path.parents}]
+    if outputs and (found := read_files(root, others, palette)) and found.samples:
+        said = "left out, for it looks like an earlier output of `annlib data convert`"
+        found.left_out[:0] = [f"{folder}: {said}" for folder in sorted(outputs)]
+        return found
+    return read_files(root, files, palette)
+
+
+def read_files(root: Path, files: list[Path], palette: tuple) -> Recognised | None:
+    """The same, of the files of a folder that count.  files: relative to it"""
     stems, coco, labelme = {path.with_suffix("") for path in files}, [], []
     labels = [p for p in files if p.suffix.lower() in LABEL_SUFFIXES and is_label(p, stems)]
     others = sorted({*files} - {*labels})

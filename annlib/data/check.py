@@ -17,7 +17,7 @@ from annlib.config import IGNORE_INDEX
 from annlib.data.classes import BALLOON_TOWN, CAMVID, CITYSCAPES, DatasetSpec
 from annlib.data.datasets import read_pair
 from annlib.data.folders import Pairs, find_pairs, label_files, locate, shared_labels, visible
-from annlib.data.io import read_lines
+from annlib.data.io import read_labels, read_lines
 from annlib.data.synthetic import MARK, PUBLISHED_IMAGES
 
 THUMBNAIL = (300, 200)  # largest width and height of an image on the sheet
@@ -39,9 +39,7 @@ def training_problem(pixels: Tensor, spec: DatasetSpec) -> str:
     # 255 may stand for a class of a folder's own list that never occurs.
     own = spec.layout == "folder" and not spec.ignored and spec not in (BALLOON_TOWN, CAMVID)
     ignored = f"255 covers {100 * float(pixels[IGNORE_INDEX] / pixels.sum()):.1f} % of their pixels"
-    ignored += (
-        " and is ignored in training. If 255 stands for a class, as in masks of 0 and 255, add"
-    )
+    ignored += " and is ignored in training. If 255 is a class, as in masks of 0 and 255, add"
     ignored += f" the line `255={spec.num_classes - 1}` (value=index of the class) to classes.txt"
     if not present:
         return f"no pixel of the training labels has a class: {ignored}."
@@ -66,7 +64,7 @@ class CheckedSplit(NamedTuple):
     pixels: Tensor  # of each class index (256,)
     images: Tensor  # with each class index (256,)
     sizes: list[tuple[int, int]]  # (height, width), smallest area first
-    digests: dict[bytes, Path]  # of the pixels of each image -> its file
+    digests: dict[bytes, Path]  # of the pixels of each image -> its first file
     problems: list[str]
 
 
@@ -115,7 +113,11 @@ def check_split(
             occurs += counts > 0
             sizes.add(size)
             intact.append(index)
-            digests[digest] = images[index]
+            if (first := digests.setdefault(digest, index)) != index and spec.layout == "folder":
+                same = torch.equal(*(read_labels(labels[one]) for one in (first, index)))
+                said = "move one away" if same else "but labelled differently: keep the right one"
+                said = f"{images[first]} and {images[index]} are the same image, {said}."
+                similar.setdefault(str(same), []).append(said)
 
     for first, *others in similar.values():
         problems.append(first + f" ({len(others)} more files like it.)" * bool(others))
@@ -125,8 +127,8 @@ def check_split(
         problems.append(f"{said} labelIds? Name them *_gtFine_labelTrainIds.png.")
     if split != "val" and 0 < len(intact) == len(images):
         problems += filter(None, [training_problem(pixels, spec)])
-    sizes, opened = sorted(sizes, key=prod), len(indices)
-    return CheckedSplit(split, pairs, opened, intact, pixels, occurs, sizes, digests, problems)
+    paths, sizes = {d: images[i] for d, i in digests.items()}, sorted(sizes, key=prod)
+    return CheckedSplit(split, pairs, len(indices), intact, pixels, occurs, sizes, paths, problems)
 
 
 def listing_problems(root: Path, pairs: Pairs, split: str) -> list[str]:

@@ -133,10 +133,8 @@ def folder_spec(root: Path, name: str = "classes.txt") -> DatasetSpec:
     class_values = [values.get(index, index) for index in range(len(names))]
     for index, value in values.items():
         if index >= len(names) or value > 255 or class_values.count(value) > 1:
-            said = (
-                f"{path} says {value}={index}: before `=` is a value up to 255 of no other class,"
-            )
-            raise ValueError(f"{said} behind it the index of a class, 0 to {len(names) - 1}.")
+            said = f"{path} says {value}={index}: before `=` is a value up to 255 that no other"
+            raise ValueError(f"{said} has, then the index of a class, 0 to {len(names) - 1}.")
     for value in ignored:
         if value in class_values or value > 255:
             said = "only values up to 255 that no class has can be ignored."

@@ -188,10 +188,8 @@ def not_shipped(dataset: str) -> FileNotFoundError:
     message = f"{dataset} is not shipped with annlib: name its folder with --data. It holds "
     if dataset not in {spec.name for spec in BENCHMARKS}:
         return FileNotFoundError(f"{message}{LOOKS['folder']}, and classes.txt (see README.md).")
-    message += (
-        f"{LOOKS[BUILT_IN[dataset].layout]}. How to get it: annlib data prepare {dataset} FOLDER"
-    )
-    return FileNotFoundError(f"{message}. A small imitation: annlib data mimic {dataset} FOLDER")
+    message += f"{LOOKS[BUILT_IN[dataset].layout]}. How to get it: annlib data prepare {dataset}"
+    return FileNotFoundError(f"{message} FOLDER. An imitation: annlib data mimic {dataset} FOLDER")
 
 
 def spec_of(dataset: str, root: Path, classes: str | None) -> DatasetSpec:

@@ -38,9 +38,7 @@ def read_image(path: Path, content: bytes | None = None) -> Tensor:
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    if image.mode != "RGB":
-        image = image.convert("RGB")
-    return torch.from_numpy(np.array(image)).permute(2, 0, 1)
+    return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
 
 
 def normalise(image: Tensor) -> Tensor:
@@ -102,10 +100,11 @@ def open_labels(path: Path) -> tuple[Image.Image, np.ndarray]:
     if (same := pages.count(pages[0])) > 1:  # smaller ones are previews
         said = "save the one with a class index per pixel alone, as PNG."
         raise ValueError(f"{path} holds {same} images, but labels are one: {said}")
-    if image.format in LOSSY or image.info.get("compression") in ("jpeg", "webp"):
+    start, kind = first_bytes(path), image.mode
+    is_lossy = image.format in LOSSY and b"VP8L" not in start  # a WebP without loss
+    if is_lossy or image.info.get("compression") in ("jpeg", "webp"):
         said = f"{path} is compressed as {image.format}, which changes label values. Make it again"
         raise ValueError(f"{said} as PNG from its source: a copy of it keeps wrong values.")
-    start, kind = first_bytes(path), image.mode
     bits = bits_of(image, start)
     if image.format == "PNG" and start[25] == 4:
         kind = "LA"  # Pillow says RGBA for LA of 16 bits
@@ -143,6 +142,11 @@ def open_whole(path: Path, content: bytes | None = None) -> Image.Image:
             remedy = " Cut it into tiles, or make it smaller."
         remedy = what_came_instead(start) or remedy
         raise ValueError(f"{path} cannot be read as an image ({error}).{remedy}") from error
+    if image.format == "TIFF" and image.mode == "RGBA":  # near-infrared covers all of the image
+        alpha = image.getchannel("A").histogram()
+        if sum(alpha[1:255]) > (sum(alpha) // 2 if 338 in image.tag_v2 else 0):
+            said = "has 4 bands, and the fourth may be transparency or near-infrared"
+            raise ValueError(f"{path} {said}: save red, green and blue alone as 8-bit RGB PNG.")
     with suppress(SyntaxError):  # an orientation that cannot be read is none
         ImageOps.exif_transpose(image, in_place=True)
     return image

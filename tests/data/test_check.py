@@ -23,7 +23,7 @@ from annlib.data.check import (
     report,
     samples,
 )
-from annlib.data.classes import ADE20K, BENCHMARKS, CITYSCAPES, VOC12AUG, DatasetSpec
+from annlib.data.classes import ADE20K, BENCHMARKS, CITYSCAPES, VOC12AUG, DatasetSpec, folder_spec
 from annlib.data.folders import LISTS, Pairs
 from annlib.data.io import read_labels
 from annlib.data.synthetic import MARK, mimic
@@ -179,6 +179,23 @@ def test_an_image_in_both_splits_is_a_problem(tmp_path: Path, suffix: str) -> No
     val.pairs.labels[1].write_bytes(label.read_bytes())
     (problem,) = in_both(train, check_split(root, ADE20K, "val"))
     assert problem.startswith(f"the same image in both splits: {image} and {copy}. Scores on")
+
+
+@pytest.mark.parametrize(
+    ("value", "said"), [(0, "move one away."), (1, "but labelled differently: keep the right one.")]
+)
+def test_an_image_twice_in_a_split_is_a_problem(tmp_path: Path, value: int, said: str) -> None:
+    for kind in ("images", "labels"):
+        (tmp_path / kind).mkdir()
+    (tmp_path / "classes.txt").write_text("sky\nroad\n")
+    drawn = np.eye(4, dtype=np.uint8)
+    for name, suffix in (("a", "png"), ("b", "bmp"), ("c", "png")):
+        image = tmp_path / f"images/{name}.{suffix}"
+        Image.fromarray(drawn * (9 if name == "c" else 7)).save(image)
+        Image.fromarray(drawn ^ (value if name == "b" else 0)).save(tmp_path / f"labels/{name}.png")
+    (problem,) = check_split(tmp_path, folder_spec(tmp_path), "").problems
+    images = tmp_path / "images"
+    assert problem == f"{images / 'a.png'} and {images / 'b.bmp'} are the same image, {said}"
 
 
 def test_contact_sheet_shows_only_pairs_that_are_intact(tmp_path: Path) -> None:

@@ -627,3 +627,32 @@ def test_values_for_no_data_are_told(tmp_path: Path) -> None:
         save(tmp_path / f"from/labels/{i}.tif", numbers.astype(np.float32))
     with pytest.raises(ValueError, match=r"0\.tif holds -9999 to 1: labels are 0 to 65535"):
         convert(tmp_path / "from", tmp_path / "to")
+
+
+@pytest.mark.parametrize("name", ["out", "a_train", "images_out/new"])
+@pytest.mark.parametrize("form", ["binary", "colour", "coco"])
+def test_an_earlier_output_inside_the_folder_is_left_out_and_told(
+    tmp_path: Path, name: str, form: str
+) -> None:
+    root, options = tmp_path / "from", {}
+    if form == "coco":
+        for split in ("train", "val"):
+            coco(root, split, {"segmentation": [[2, 1, 7, 1, 7, 4, 2, 4]]})
+    else:
+        in_one_folder(root, form)
+    if form == "colour":
+        (tmp_path / "list.txt").write_text(LIST)
+        options["classes"] = str(tmp_path / "list.txt")
+    first = convert(root, root / name, **options)
+    second = convert(root, tmp_path / "second", seed=7, **options)
+    assert second.splitlines()[0] == first.splitlines()[0] and "Pairs: train" in second
+    assert f"- {name}: left out, for it looks like an earlier output of" in second
+    written = [path.stem for path in (tmp_path / "second").glob("*/images/*")]
+    assert sorted(written) == sorted(path.stem for path in (root / name).glob("*/images/*"))
+
+
+def test_outputs_of_convert_are_converted_where_there_is_nothing_else(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        in_one_folder(tmp_path / name, "binary")
+        convert(tmp_path / name, tmp_path / "both" / name)
+    assert "Pairs: train 8, val 2" in convert(tmp_path / "both", tmp_path / "to")

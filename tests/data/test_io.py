@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from annlib.data.io import read_image, read_labels
+from annlib.data.io import open_labels, read_image, read_labels
 from annlib.files import all_or_nothing
 
 HEIGHT, WIDTH = 5, 7
@@ -96,6 +96,42 @@ def test_print_colours_become_rgb(tmp_path: Path) -> None:
     expected = 255 * (1 - ink[..., :3]) * (1 - ink[..., 3:])
     image = read_image(tmp_path / "a.tif").permute(1, 2, 0)
     assert np.abs(image.numpy() - expected).max() <= 1
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize(
+    ("mark", "fourth", "refused"),
+    [
+        (None, range(60, 95), True),  # near-infrared
+        (None, [0, 1] * 17 + [0], True),
+        (None, [255] * 35, False),
+        (2, range(60, 95), True),  # as GDAL marks it
+        (2, [255] * 20 + [0] * 10 + [9] * 5, False),  # transparency with a soft edge
+        (0, range(60, 95), False),  # marked as other than transparency
+    ],
+)
+def test_fourth_band_of_a_tiff_is_transparency_only_where_that_is_certain(
+    tmp_path: Path, mark: int | None, fourth: list[int], refused: bool, bits: int
+) -> None:
+    fourth = np.array(fourth, np.uint8).reshape(HEIGHT, WIDTH)
+    pixels = np.dstack([COLOURS[..., :3], fourth]).astype("u1" if bits == 8 else "<u2")
+    pixels *= 1 if bits == 8 else 257
+    entries = {256: WIDTH, 257: HEIGHT, 258: bits, 259: 1, 262: 2, 273: 200, 277: 4, 278: HEIGHT}
+    entries |= {279: pixels.nbytes} | ({} if mark is None else {338: mark})
+    content = struct.pack("<2sHIH", b"II", 42, 8, len(entries))
+    for tag, value in entries.items():
+        number, value = (4, 190) if tag == 258 else (1, value)
+        content += struct.pack("<HHII", tag, 3, number, value)
+    content = content.ljust(190, b"\0") + struct.pack("<4H", *[bits] * 4)
+    (tmp_path / "a.tif").write_bytes(content.ljust(200, b"\0") + pixels.tobytes())
+    if refused:
+        with pytest.raises(ValueError, match=r"a\.tif has 4 bands, .* near-infrared: save red"):
+            read_image(tmp_path / "a.tif")
+        return
+    expected = as_tensor(COLOURS[..., :3]).double()
+    if mark == 2:
+        expected = over_white(COLOURS[..., :3], fourth)
+    assert (read_image(tmp_path / "a.tif") - expected).abs().max() <= 1
 
 
 @pytest.mark.parametrize("orientation", ORIENTATIONS)
@@ -388,6 +424,14 @@ def test_lossy_formats_are_refused_by_their_content(
     Image.fromarray(np.tile(INDICES, (20, 20))).save(tmp_path / "a.png", kind, **options)
     with pytest.raises(ValueError, match=rf"a\.png is compressed as {kind}, .*again as PNG"):
         read_labels(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("options", [{}, {"exif": oriented(1)}])
+def test_webp_without_loss_is_not_called_lossy(tmp_path: Path, options: dict) -> None:
+    path = saved(tmp_path / "a.webp", np.tile(INDICES, (20, 20)), lossless=True, **options)
+    with pytest.raises(ValueError, match=r"a\.webp has mode RGB, .* `annlib data convert` reads"):
+        read_labels(path)
+    assert np.array_equal(open_labels(path)[1][..., 0], np.tile(INDICES, (20, 20)))
 
 
 @pytest.mark.parametrize("suffix", ["png", "tif", "gif"])

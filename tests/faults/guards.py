@@ -109,8 +109,8 @@ GUARDS = [
     Guard(
         "labels in a lossy format",
         "data/io.py:open_labels",
-        "if image.format in LOSSY or ",
-        f"{NEVER}image.format in LOSSY) or ",
+        "if is_lossy or ",
+        f"{NEVER}is_lossy) or ",
         f"{CASES}::test_label_files_in_a_lossy_format_are_refused_by_their_content",
     ),
     Guard(

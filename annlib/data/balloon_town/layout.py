@@ -130,10 +130,8 @@ class Scene(Layout):
 def with_patterns(layout: Layout, patterns: Sequence[int]) -> Layout:
     """The same layout with these patterns of the balloons from left to right; houses follow."""
     if len(patterns) != len(layout.balloons) or not set(patterns) <= {0, 1, 2}:
-        raise ValueError(
-            f"patterns {list(patterns)} do not suit {len(layout.balloons)} balloons: "
-            f"give each, from left to right, an index of {PATTERNS}."
-        )
+        said = f"patterns {list(patterns)} do not suit {len(layout.balloons)} balloons: give each,"
+        raise ValueError(f"{said} from left to right, an index of {PATTERNS}.")
     pairs = zip(layout.balloons, patterns, strict=True)
     balloons = tuple(replace(balloon, pattern=int(pattern)) for balloon, pattern in pairs)
     houses = (replace(house, pattern=balloons[house.decided_by].pattern) for house in layout.houses)
@@ -144,10 +142,8 @@ def line_up(rng: Dice, widths: Sequence[float], margin: float, gap: float) -> li
     """Left edges in pixels: `gap` apart and `margin` from the border at least, otherwise random."""
     slack = WIDTH - 2 * margin - gap * (len(widths) - 1) - fsum(widths)
     if slack < 0:
-        raise ValueError(
-            f"{len(widths)} balloons of {max(widths):.0f} px do not fit beside each other into "
-            f"{WIDTH} px: ask for smaller ones."
-        )
+        said = f"{len(widths)} balloons of {max(widths):.0f} px do not fit beside each other into"
+        raise ValueError(f"{said} {WIDTH} px: ask for smaller ones.")
     lefts, left = [], margin
     offsets = sorted(rng.uniform(0, slack) for _ in widths)
     for offset, width in zip(offsets, widths, strict=True):
