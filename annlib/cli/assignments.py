@@ -8,7 +8,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from annlib.cli.common import at_least_one
+from annlib.cli.common import at_least_one, escape_letters
 from annlib.files import PROJECT
 
 OWN = ("A1", "A2", "A3")
@@ -110,7 +110,7 @@ class Grade:
         from annlib.grader.similarity import similar
 
         at_least_one("--jobs", self.jobs)
-        sys.stdout.reconfigure(errors="replace")  # names in letters that this terminal has not
+        escape_letters("replace")  # names in letters that this terminal has not
         user = None if self.as_user is None else user_number(self.as_user)
         if self.unsafe and (missing := why_not(user)):
             print(f"NOT ISOLATED, your files can be read and deleted: {missing}", file=sys.stderr)

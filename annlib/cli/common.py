@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
 from textwrap import fill
 from types import FrameType
@@ -98,6 +98,12 @@ def at_least_one(option: str, value: int) -> None:
     """Raises ValueError if the value of an option is below 1."""
     if value < 1:
         raise ValueError(f"{option} is {value}: at least one is needed. Give {option} 1 or more.")
+
+
+def escape_letters(errors: str = "backslashreplace") -> None:
+    """Standard output shows letters that it cannot encode by a code, where it has a choice."""
+    with suppress(AttributeError):  # that of Jupyter, and io.StringIO
+        sys.stdout.reconfigure(errors=errors)
 
 
 def use_threads(threads: int | None) -> None:

@@ -1,6 +1,5 @@
 """annlib data: checks, prepares and imitates data sets, and renders scenes of Balloon Town."""
 
-import sys
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from annlib.cli.common import at_least_one
+from annlib.cli.common import at_least_one, escape_letters
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,7 @@ class Check:
         from annlib.data.datasets import is_one_part, spec_of
         from annlib.data.folders import locate
 
-        sys.stdout.reconfigure(errors="backslashreplace")  # names of files in another encoding
+        escape_letters()  # names of files in another encoding
         if self.sample is not None:
             at_least_one("--sample", self.sample)
         try:
@@ -151,7 +150,7 @@ class Convert:
     def run(self) -> None:
         from annlib.data.convert import convert
 
-        sys.stdout.reconfigure(errors="backslashreplace")  # as above
+        escape_letters()  # as above
         options = (self.classes, self.ignore, self.ignore_unknown, self.shift)
         print(convert(self.source, self.target, *options, self.val_share, self.seed))
         print(f"Written: {self.target}. Look at it: annlib data check folder {self.target}")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from tyro.conf import Positional
 
-from annlib.cli.common import TestOptions, message_of
+from annlib.cli.common import TestOptions, escape_letters, message_of
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -209,7 +209,7 @@ class Predict(TestOptions):
         from annlib.engine.inference import check_test
         from annlib.engine.predictor import fitted_test, segmenter
 
-        sys.stdout.reconfigure(errors="backslashreplace")  # names of files in another encoding
+        escape_letters()  # names of files in another encoding
         files, failed = self.find_all()
         targets = dict(zip(files, output_names(files), strict=True)) if files else {}
         self.check_free(targets)

@@ -9,6 +9,8 @@ import pytest
 from failing import failure
 from PIL import Image
 
+from annlib.cli.data import Check, Convert
+from annlib.cli.predict import Predict
 from annlib.data.balloon_town.dataset import write_scenes
 
 SIZE = ("--size", 32, 48)
@@ -157,6 +159,19 @@ def test_label_of_no_class_is_told_once_with_the_line_that_ignores_it(annlib, ca
     failure(annlib, "data", "check", "folder", "town")
     printed = capsys.readouterr().out
     assert printed.count("`ignore 99`") == 1 and "(1 more files like it.)" in printed
+
+
+def test_commands_print_where_standard_output_is_not_a_file(
+    annlib, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_masks(1)
+    monkeypatch.setattr(sys, "stdout", io.StringIO())  # as that of a notebook
+    Convert(Path("masks"), Path("to")).run()
+    Check("folder", Path("to")).run()
+    Predict(("to/val/images",), weights="balloon_ann").run()
+    printed = sys.stdout.getvalue()
+    for said in ("Written: to.", "Problems: none", "-> predictions/a.overlay.png"):
+        assert said in printed
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="Other systems have no such file names.")
