@@ -36,9 +36,7 @@ def keep(path: Path, content: str | bytes) -> None:
 
 def kept_seed(out: Path, assignment: str, seed: int | None) -> tuple[int, str]:
     """The seed of this folder: drawn once, so that grading the same again asks the same.
-
-    And a key, so that nobody can compute the name of somebody else's feedback page.
-    """
+    And a key, so that nobody can compute the name of somebody else's feedback page."""
     path = out / "seed.json"
     if path.exists():
         stored = json.loads(path.read_text(encoding="utf-8"))
@@ -58,7 +56,7 @@ def kept_seed(out: Path, assignment: str, seed: int | None) -> tuple[int, str]:
 def version_of_checks(assignment: Assignment) -> str:
     """Changes with the source of the hidden checks and of grading itself."""
     folders = (assignment.folder, Path(__file__).parent)
-    files = [p for one in folders for p in sorted(one.iterdir()) if p.suffix in (".py", ".toml")]
+    files = [path for one in folders for path in sorted(one.iterdir()) if path.is_file()]
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
 
 

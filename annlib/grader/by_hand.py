@@ -23,10 +23,8 @@ CHANGED = "The answer has changed since. Read it again, then empty the cell to t
 
 class Given(NamedTuple):
     """What a person wrote about one task; the student reads points and remark.
-
     points: None for a remark alone. cells: of the line, as they were written. answer: fingerprint
-    of what was read, "" if it is what is there now. parts: points of each criterion, if given.
-    """
+    of what was read, "" if it is what is there now. parts: points of each criterion, if given."""
 
     points: float | None
     remark: str
@@ -48,10 +46,8 @@ def fingerprint(result: Result, task: str) -> str:
 
 def read_sheet(path: Path, assignment: Assignment, find: Find) -> tuple[str, Sheet]:
     """The separator, and what is filled in; {} if there is no sheet yet.
-
     Takes commas or semicolons, as spreadsheets of different countries save them. Raises ValueError
-    for a line that would count for somebody else, or for nobody.
-    """
+    for a line that would count for somebody else, or for nobody."""
     mark, lines = read_tasks(path, find, assignment)
     most = {part.name: part.points for part in (*assignment.tasks, *assignment.questions)}
     rubrics = {question.name: len(question.rubric) for question in assignment.questions}

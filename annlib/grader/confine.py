@@ -59,11 +59,9 @@ class Limits(NamedTuple):
 
 def limit_resources(limits: Limits, alone: bool) -> None:
     """For this process for good: not even the owner of the machine may lift hard limits.
-
     alone: outside of a sandbox. There, and before Linux 5.14 anywhere, the kernel would count the
     threads of all that this user runs; nor does it count those of root. Then only memory bounds
-    them.
-    """
+    them."""
     data = int(limits.memory_gib * 2**30)
     # What is mapped by now: Python, torch and its libraries, most of which is never read.
     mapped = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
@@ -110,9 +108,7 @@ class FilterProgram(ctypes.Structure):
 
 def filter_system_calls() -> bool:
     """From now on this process computes, and no more, in all of its threads.
-
-    False where this processor's numbers are not known; raises OSError where the kernel refuses.
-    """
+    False where this processor's numbers are not known; raises OSError where the kernel refuses."""
     if platform.machine() not in AUDIT:
         return False
     code = program(platform.machine(), os.getpid())

@@ -41,12 +41,13 @@ class Renderer(IPythonRenderer):
 
     def image(self, text: str, url: str, title: str | None = None) -> str:
         kind, _ = guess_type(url) if url.startswith("attachment:") else (None, None)
-        if url not in self.handed_in and kind not in (None, "image/png"):
+        if url not in self.handed_in and kind not in (None, "image/png", "image/jpeg"):
             return f"(an image of a kind that is not shown: {kind})"
         if url not in self.handed_in:
             return f"(an image that was not handed in, or is too large: {escape(url[:200])})"
         words = escape(unescape(re.sub("<[^>]*>", "", text)))
-        return f'<img src="data:image/png;base64,{self.handed_in[url]}" alt="{words}">'
+        kind = "jpeg" if self.handed_in[url].startswith("/9j/") else "png"
+        return f'<img src="data:image/{kind};base64,{self.handed_in[url]}" alt="{words}">'
 
 
 def rendered(markdown: str, images: Mapping[str, str]) -> Markup:

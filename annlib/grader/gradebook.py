@@ -55,9 +55,7 @@ class Gradebook(NamedTuple):
 
 class Total(NamedTuple):
     """Points of one student. parts: of tasks and questions, as they count; None: not read yet.
-
-    decided: tasks whose points a person has given. kept: what lateness leaves, 0 to 1.
-    """
+    decided: tasks whose points a person has given. kept: what lateness leaves, 0 to 1."""
 
     parts: Mapping[str, float | None]
     decided: tuple[str, ...]
@@ -115,10 +113,8 @@ def log_changes(totals: Mapping[str, Total], out: Path) -> bool:
 
 def read_points(path: Path, assignment: Assignment) -> tuple[Assignment, LatePolicy]:
     """The assignment with the points of a TOML file, and its rule for lateness.
-
     It has a table for each task (its checks, or `points` for all of them together), for each open
-    question (its rubric), and `late`. Raises ValueError for anything else.
-    """
+    question (its rubric), and `late`. Raises ValueError for anything else."""
     try:
         tables = tomllib.loads(read_text(path))
     except tomllib.TOMLDecodeError as error:
@@ -173,10 +169,8 @@ def open_book(
     key: str,
 ) -> tuple[Assignment, Gradebook]:
     """The assignment with the points, and the book, that the files in the output folder give.
-
     students: who has handed in. lists: where FILES are read. settings: of lateness, and
-    "anonymous"; None: as before
-    """
+    "anonymous"; None: as before"""
     path, late = out / SETTINGS, LatePolicy()
     _, lateness, asked, points = lists
     known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}

@@ -27,11 +27,9 @@ ERRORS = {  # by the class that the worker raises
 
 class Call(NamedTuple):
     """One question: call `name` with these arguments (tensors, numbers, tuples).
-
     For a class: sizes are given to its constructor, weights then replace its parameters. upstream:
     the gradient of the output, to ask for the gradients of parameters and inputs. own: `name` is a
-    function of the assignment's own code, which calls the student's.
-    """
+    function of the assignment's own code, which calls the student's."""
 
     name: str
     arguments: tuple[object, ...]
@@ -114,9 +112,7 @@ def compared(
     any_type: bool = False,
 ) -> str:
     """Compares all answers; a misconception is found if it explains all of them.
-
-    any_type: 3, 3.0 and a tensor of it are the same; 3 + 7j is not.
-    """
+    any_type: 3, 3.0 and a tensor of it are the same; 3 + 7j is not."""
     if found := failed(answers):
         return found
     outputs = [answer.output for answer in answers]
@@ -187,10 +183,8 @@ def followed_up(
     follows: Mapping[str, Callable],
 ) -> Check:
     """The check, in which also counts what follows from a mistake in an earlier task.
-
     make: the check, for what is correct. earlier: its judge finds that mistake. follows: mistake ->
-    what is correct after it
-    """
+    what is correct after it"""
     check = make(reference)
 
     def judge(answers: Sequence[Answer]) -> str:

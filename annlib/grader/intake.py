@@ -1,39 +1,35 @@
-"""Finds submissions (folder, file or zip) and reads them as plain text; nothing of them runs here.
+"""Finds submissions and reads them as plain text; nothing of them runs here.
 
-Nothing is unpacked, so no path can escape; no link is followed. A student is a file (anna.ipynb,
-anna.zip) or a folder (anna/A1.ipynb) in the folder of submissions.
+A student is a file (anna.ipynb, anna.zip) or a folder (anna/A1.ipynb) in the folder of submissions.
 """
 
 import base64
 import hashlib
 import io
 import json
-import os
 import re
-import stat
-import struct
 import unicodedata
-import zipfile
-import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import nullcontext, suppress
-from functools import partial
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from itertools import islice
-from lzma import LZMAError
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
+from PIL import Image
+
 from annlib.files import what_came_instead
+from annlib.grader import archives
+from annlib.grader.archives import NO_SUBMISSION, Readers, Unreadable, kind_of
 from annlib.grader.by_hand import TEMPLATE
 from annlib.grader.judge import Assignment, Files, Submission
 from annlib.grader.tables import with_commas
 
-MOST_BYTES = 20 * 2**20  # of a notebook with its images
-MOST_FILES, MOST_CELLS, MOST_ARCHIVES, MOST_MODULES = 2000, 2000, 5, 20
+MOST_CELLS, MOST_MODULES = 2000, 20
 LONGEST_ANSWER, LONGEST_FILE = 20_000, 2**20  # letters; an answer of ten pages
 MOST_IMAGES, MOST_IMAGE = 20, 2**20  # of a cell and of all answers; letters of base64
 MOST_SIDE = 4000  # pixels
-PNG = re.compile(r"iVBORw0KGgo[A-Za-z0-9+/]{30,}=*")
+IMAGE = re.compile(r"(?:iVBORw0KGgo|/9j/)[A-Za-z0-9+/]{30,}=*")  # PNG, JPEG
+INLINE = re.compile(r"data:image/(?:png|jpeg);base64,([A-Za-z0-9+/]+=*)")  # Colab's, in a text
 INJECTED = "injected-parameters"  # of a notebook that papermill has run; ours take their place
 # `# %% title` of VS Code and jupytext, `# In[3]:` of nbconvert
 SCRIPT_CELL = re.compile(r"^# ?(?:%%(.*)|In\[[ \d]*\]:\s*)$", re.MULTILINE)
@@ -42,99 +38,20 @@ DEFINED = re.compile(r"^\s*(?:def|class)\s+(\w+)|^(\w+)\s*=[^=]", re.MULTILINE)
 LEFT = re.compile(r"^\s*(?:return )?\.\.\.\s*$", re.MULTILINE)  # of a task not done
 HEADING = re.compile(r"#+ (?:[^\n:]*: )?(.*)")  # of a task
 POINTS = re.compile(r"^\*[\d.]+ points.*", re.MULTILINE)  # below it; a teacher may change them
-KINDS = (".ipynb", ".py")
-NO_SUBMISSION = re.compile(  # what systems leave in folders
-    r"\._.*|\.DS_Store|__MACOSX|\.ipynb_checkpoints|Thumbs\.db|desktop\.ini"
-)
+KINDS, WORKBOOKS = (".ipynb", ".py"), (".xlsx", ".xls", ".ods", ".numbers")
 # Letters of other alphabets that look like Latin ones.
 LOOK_ALIKE = str.maketrans("аеорсухіјѕһԁԛѡαονρυχι", "aeopcyxijshdqwaovpuxi")
-DAMAGED = (zipfile.BadZipFile, RuntimeError, EOFError, OSError, IndexError, zlib.error, LZMAError)
-Readers = dict[PurePath, Callable[[], bytes]]
-
-
-class Unreadable(ValueError):
-    """What was handed in is not a notebook; the message is for the student."""
 
 
 class Cell(NamedTuple):
     """kind: "code" or "markdown". tags: of a notebook; what a list of strangers holds.
-
-    outputs: text below code. images: name of an attachment, or "output" and a number -> PNG, base64
-    """
+    outputs: text below code. images: name of an attachment, or "output" and a number -> base64"""
 
     kind: str
     source: str
     tags: list
     outputs: str = ""
     images: Mapping[str, str] = {}
-
-
-def read(folder: Path, path: Path) -> bytes:
-    """A file below the folder. Every part is opened without following links: none can be put there
-    between looking and reading."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        for part in path.relative_to(folder).parts:
-            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK  # the last, for a pipe
-            inner = os.open(part, flags, dir_fd=descriptor)
-            os.close(descriptor)
-            descriptor = inner
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise OSError("not an ordinary file")
-        if status.st_size > MOST_BYTES:
-            raise Unreadable(f"It has {status.st_size / 2**20:,.0f} MiB: clear the outputs.")
-        with os.fdopen(os.dup(descriptor), "rb") as file:
-            return file.read(MOST_BYTES)
-    except OSError as error:
-        reason = "It is a link or not an ordinary file. Hand in the notebook itself."
-        raise Unreadable(reason) from error
-    finally:
-        os.close(descriptor)
-
-
-def opened(folder: Path, path: Path) -> Readers:
-    """The ordinary files in it, each with a function that reads it; raises Unreadable."""
-    if path.is_dir() and not path.is_symlink():
-        below = list(islice(path.rglob("*"), MOST_FILES + 1))
-        if len(below) > MOST_FILES:
-            raise Unreadable(f"It has more than {MOST_FILES} files: hand in the notebook alone.")
-        files = [one for one in sorted(below) if one.is_file() and not one.is_symlink()]
-        ours = [one for one in files if not any(map(NO_SUBMISSION.fullmatch, one.parts))]
-        return {one: partial(read, folder, one) for one in ours}
-    reader = partial(read, folder, path)
-    return opened_zip(reader()) if path.suffix.lower() == ".zip" else {path: reader}
-
-
-def opened_zip(data: bytes) -> Readers:
-    """The files in a zip, but for what systems leave there."""
-    if data.count(b"PK\1\2") > MOST_FILES:
-        raise Unreadable(f"The zip has more than {MOST_FILES} files.")
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            entries = {PurePath(e.filename): e for e in archive.infolist() if not e.is_dir()}
-    except DAMAGED as error:
-        raise Unreadable("The zip is damaged.") from error
-    outside = [name for name in entries if name.is_absolute() or ".." in name.parts]
-    if outside or any(stat.S_ISLNK(entry.external_attr >> 16) for entry in entries.values()):
-        raise Unreadable("The zip has links, or paths that lead out of it.")
-
-    def read_entry(entry: zipfile.ZipInfo) -> bytes:
-        """No longer than its header says or than a notebook may be."""
-        try:
-            with zipfile.ZipFile(io.BytesIO(data)) as archive, archive.open(entry) as stream:
-                found = stream.read(MOST_BYTES + 1)
-        except DAMAGED as error:
-            raise Unreadable("The zip is damaged, or locked by a password.") from error
-        if len(found) > MOST_BYTES:
-            raise Unreadable("The notebook in the zip is far too large: clear the outputs.")
-        return found
-
-    return {
-        name: partial(read_entry, entry)
-        for name, entry in entries.items()
-        if not any(map(NO_SUBMISSION.fullmatch, name.parts))
-    }
 
 
 def text_of(data: bytes) -> str:
@@ -158,8 +75,7 @@ def notebook_cells(text: str) -> list[Cell]:
         raise Unreadable(f"It is a notebook with {len(plain)} cells: nothing that can be graded.")
     cells = []
     for cell in plain:
-        source = cell.get("source", cell.get("input", ""))  # one string or lines; format 3: input
-        source = "".join(map(str, source)) if isinstance(source, list) else str(source)
+        source = joined(cell.get("source", cell.get("input")))  # of format 3
         metadata = cell.get("metadata") if isinstance(cell.get("metadata"), dict) else {}
         tags, nbgrader = metadata.get("tags"), metadata.get("nbgrader")
         # nbgrader keeps names elsewhere, and open-NAME there is open:NAME here
@@ -172,6 +88,23 @@ def notebook_cells(text: str) -> list[Cell]:
     return cells
 
 
+def joined(value: object) -> str:
+    """A string or its lines, as notebooks hold them; "" for anything else."""
+    parts = value if isinstance(value, list) else [value]
+    return "".join(part for part in parts if isinstance(part, str))
+
+
+def is_shown(image: str) -> bool:
+    """Whether base64 is a PNG or JPEG, and small: a browser would need memory for all pixels."""
+    if len(image) > MOST_IMAGE or not IMAGE.fullmatch(image):
+        return False
+    try:
+        with Image.open(io.BytesIO(base64.b64decode(image)), formats=("PNG", "JPEG")) as found:
+            return max(found.size) <= MOST_SIDE
+    except Exception:  # Pillow's errors for damaged files have no common name
+        return False
+
+
 def shown_in(cell: dict) -> tuple[str, dict[str, str]]:
     """Text and images of a cell, as they were handed in: nobody knows what made them."""
     found, texts, images = {}, [], {}
@@ -182,15 +115,13 @@ def shown_in(cell: dict) -> tuple[str, dict[str, str]]:
     for name, one in islice(found.items(), MOST_CELLS):
         one = one if isinstance(one, dict) else {}
         data = one["data"] if isinstance(one.get("data"), dict) else one
-        image, text = data.get("image/png"), data.get("text/plain", one.get("text"))
-        text = "".join(map(str, text)) if isinstance(text, list) else text
-        image = image.replace("\n", "") if isinstance(image, str) else ""
-        is_png = len(image) <= MOST_IMAGE and PNG.fullmatch(image)
-        # Width and height by the header: a browser would need memory for all pixels.
-        if is_png and max(struct.unpack(">II", base64.b64decode(image[:32])[16:])) <= MOST_SIDE:
+        image = joined(data.get("image/png", data.get("image/jpeg"))).replace("\n", "")
+        text = joined(data.get("text/plain", one.get("text"))).strip("\n")
+        if is_shown(image):
             images[name] = image
-        elif isinstance(text, str) and text.strip():
-            texts.append(cut(text.strip("\n")).encode("utf-8", "replace").decode())
+        elif text.strip():
+            text += " (its image is not shown: too large, or not a PNG or JPEG)" * bool(image)
+            texts.append(cut(text).encode("utf-8", "replace").decode())
     return "\n".join(texts), images
 
 
@@ -225,10 +156,8 @@ def open_answers(
     cells: Sequence[Cell], assignment: Assignment, released: str = ""
 ) -> dict[str, str]:
     """question -> text of all cells tagged open:QUESTION, and of new cells around them, in order.
-
     These are below the heading of its task, up to the next one; in the heading's cell, `own_text`.
-    Markdown, with code and its outputs between marks, and images by their names (`image_name`).
-    """
+    Markdown, with code and its outputs between marks, and images by their names (`image_name`)."""
     asked = {f"open:{one.name}": one for one in assignment.questions}
     tags = [[asked[t] for t in c.tags if isinstance(t, str) and t in asked] for c in cells]
     titles = {task.title: None for task in assignment.tasks}
@@ -245,7 +174,7 @@ def open_answers(
             if not cell.source:
                 continue
         if question:
-            text = cell.source.strip()
+            text = INLINE.sub(lambda found: image_name(found[1]), cell.source).strip()
             if cell.kind == "code" and text:
                 text = f"~~~python\n{text}\n~~~"
             text += f"\n\n~~~\n{cell.outputs}\n~~~" if cell.outputs else ""
@@ -264,24 +193,25 @@ def image_name(image: str) -> str:
 
 
 def images_in(cells: Sequence[Cell], answers: Mapping[str, str]) -> dict[str, str]:
-    """The images of the answers by name: PNG, base64."""
-    images = {image_name(one): one for cell in cells for one in cell.images.values()}
+    """The images of the answers by name, base64."""
+    inline = [one for cell in cells for one in INLINE.findall(cell.source) if is_shown(one)]
+    whole = [*inline, *(one for cell in cells for one in cell.images.values())]
+    images = {image_name(one): one for one in whole}
     whole = "".join(answers.values())
     return dict(islice(((n, one) for n, one in images.items() if n in whole), MOST_IMAGES))
 
 
 def cells_of(data: bytes, name: str) -> list[Cell]:
-    return (notebook_cells if name.lower().endswith(".ipynb") else script_cells)(text_of(data))
+    is_notebook = kind_of(PurePath(name)) == ".ipynb"
+    return (notebook_cells if is_notebook else script_cells)(text_of(data))
 
 
 def parsed(
     data: bytes, name: str, assignment: Assignment, released: str = ""
 ) -> tuple[tuple[str, ...], dict[str, str]]:
     """Code cells, and the answers to open questions.
-
     The parameters of the assignment end the cell that is tagged so, as papermill would inject them;
-    where no cell is, those that set the first of them: some editors drop all tags.
-    """
+    where no cell is, those that set the first of them: some editors drop all tags."""
     cells = cells_of(data, name)
     ends = [cell for cell in cells if "parameters" in cell.tags]
     if first := re.match(r"\w+", assignment.parameters):
@@ -298,6 +228,10 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in text)[:200]
 
 
+def listed(names: Iterable[str]) -> str:
+    return printable(", ".join(names))
+
+
 def look_of(name: str) -> str:
     return unicodedata.normalize("NFKC", name).casefold().translate(LOOK_ALIKE)
 
@@ -306,8 +240,10 @@ def collect(folder: Path, assignment: Assignment, released: str = "") -> list[Su
     """Every submission in the folder, by student; ValueError if none.  released: see own_text"""
     entries: dict[str, list[Path]] = {}
     for path in sorted(folder.iterdir()):
+        name = path.name if path.is_dir() else archives.stem_of(path)
+        student = printable(unicodedata.normalize("NFC", name).strip())[:100]
         if not NO_SUBMISSION.fullmatch(path.name):
-            entries.setdefault(student_of(path), []).append(path)
+            entries.setdefault(student, []).append(path)
     if not entries:
         raise ValueError(f"{folder} holds no submissions: one file or folder for each student.")
     found = [submission(folder, *one, assignment, released) for one in entries.items()]
@@ -321,13 +257,6 @@ def collect(folder: Path, assignment: Assignment, released: str = "") -> list[Su
     return sorted(found, key=lambda one: one.student)
 
 
-def student_of(path: Path) -> str:
-    """The student's name, fit to be shown: of a file without its suffix, but with other dots."""
-    known = path.suffix.lower() in (*KINDS, ".zip") and not path.is_dir()
-    name = path.stem if known else path.name
-    return printable(unicodedata.normalize("NFC", name).strip())[:100]
-
-
 def submission(
     folder: Path, student: str, paths: list[Path], assignment: Assignment, released: str
 ) -> Submission:
@@ -338,36 +267,36 @@ def submission(
             several = f"There are {len(paths)} submissions of this name: {', '.join(names)}. "
             raise Unreadable(f"{several}Which one counts has to be decided by a person.")
         (path,) = paths
-        held = opened(folder, path)
-        if [*held] == [path] and path.suffix.lower() not in KINDS:
+        held, left = archives.opened(folder, path)
+        if [*held] == [path] and kind_of(path) not in KINDS:
             raise Unreadable(f"{names[0]} is not a notebook: .ipynb, .py or a .zip of one.")
-        found = any(one.suffix.lower() == ".ipynb" for one in held)  # beside a damaged zip
-        for one in [one for one in held if one.suffix.lower() == ".zip"][:MOST_ARCHIVES]:
-            with suppress(Unreadable) if found else nullcontext():
-                held |= {one / name: data for name, data in opened_zip(held[one]()).items()}
         chosen, note = chosen_of(held, assignment)
-        file = chosen if isinstance(chosen, Path) else path
-        if file.is_file() and file.stat().st_nlink > 1:
-            note += " The file is a hard link: it is elsewhere on this disk, too."
-        data, files = held[chosen](), beside(held, assignment.files)
-        near = [p for p in held if p.suffix == ".py" and p.parent == chosen.parent and p != chosen]
-        modules = {p.name: p for p in near[:MOST_MODULES] if p.stem not in assignment.public}
-        files |= {name: text_of(held[path]())[:LONGEST_FILE] for name, path in modules.items()}
-        if modules:
-            note += f" It can import what is beside it: {printable(', '.join(modules))}."
+        data, near = held[chosen](), modules_beside(held, chosen, assignment)
+        files, taken = beside(held, assignment.files)
+        files |= near
         cells, answers = parsed(data, chosen.name, assignment, released)
         digest = hashlib.sha256(data + json.dumps(files, sort_keys=True).encode()).hexdigest()
         whole = cells_of(data, chosen.name)
-        titles = (c.source for c in whole if c.kind == "markdown" and c.source.startswith("# "))
-        title = printable(next(titles, assignment.name).partition("\n")[0].removeprefix("# "))
-        if not defined(cells, assignment) and assignment.name not in title:
-            note += f" No task of {assignment.name} is in it, and its title is {title}."
-        if missing := ", ".join(q.name for q in assignment.questions if q.name not in answers):
-            note += f" No answer cell found for {missing}: look into the notebook."
-        text = [c.source for c in whole if c.kind == "markdown" and "header" not in c.tags]
-        if {"", TEMPLATE} & {*answers.values()} and own_text("\n" + "\n\n".join(text), released):
-            note += " An answer cell is as it was, but there is text elsewhere in the notebook."
-        note = note.strip()
+        marked = [cell for cell in whole if cell.kind == "markdown"]
+        text = "\n\n".join(cell.source for cell in marked if "header" not in cell.tags)
+        titles = (cell.source for cell in marked if cell.source.startswith("# "))
+        title = next(titles, assignment.name).partition("\n")[0].removeprefix("# ")
+        other = not defined(cells, assignment) and assignment.name not in title
+        renamed = [p.name for p in {path: 0, chosen: 0} if kind_of(p) != p.suffix.lower()]
+        file = chosen if isinstance(chosen, Path) else path
+        same = {"", TEMPLATE} & {*answers.values()}
+        missing = [one.name for one in assignment.questions if one.name not in answers]
+        told = {
+            f"Not opened: {listed(left)}; hand in a zip.": left,
+            f"Read as {kind_of(chosen)[1:]}: {listed(renamed)}.": renamed,
+            "It is a hard link, and elsewhere, too.": file.is_file() and file.stat().st_nlink > 1,
+            f"It can import or run what is beside it: {listed(near)}.": near,
+            f"No task of {assignment.name} is in it, and its title is {printable(title)}.": other,
+            f"No answer cell found for {listed(missing)}: look into the notebook.": missing,
+            "An answer cell is as it was, but there is text elsewhere in the notebook.": same
+            and own_text(f"\n{text}", released),
+        }
+        note = " ".join([note, *taken, *(words for words, holds in told.items() if holds)]).strip()
         images = images_in(whole, answers)
         return Submission(student, names, cells, answers, "", digest, files, note, images)
     except Unreadable as error:
@@ -385,13 +314,11 @@ def defined(code: Iterable[str], assignment: Assignment) -> set[str]:
 
 def chosen_of(held: Readers, assignment: Assignment) -> tuple[PurePath, str]:
     """The notebook to grade, and a note if there are several.
-
     Of several the one that does most tasks, then the one that defines or answers most, so that
     neither an untouched copy nor other work counts; then the one with the fewest `...` left, then
-    the one of the assignment's name, then the one outside of a zip.
-    """
-    notebooks = [path for path in held if path.suffix.lower() == ".ipynb"]
-    scripts = [p for p in held if p.suffix.lower() == ".py" and p.stem not in assignment.public]
+    the one of the assignment's name, then the one outside of a zip."""
+    notebooks = [path for path in held if kind_of(path) == ".ipynb"]
+    scripts = [p for p in held if kind_of(p) == ".py" and p.stem not in assignment.public]
     found = notebooks or scripts
     if len(found) == 1:
         return found[0], ""
@@ -406,28 +333,50 @@ def chosen_of(held: Readers, assignment: Assignment) -> tuple[PurePath, str]:
         done = defined((c for c, some in zip(code, left, strict=True) if not some), assignment)
         known = len(defined(code, assignment)) + len(answers)
         other = path.stem.lower() != assignment.name.lower()
-        return -len(done), -known, sum(left), other, ".zip/" in path.as_posix()
+        return -len(done), -known, sum(left), other, archives.packed(path)
 
     ranked = sorted(((order(path), path) for path in found[:20]), key=lambda one: one[0])
     same = [held[path]() for rank, path in ranked if rank == ranked[0][0]]
     if len({*same}) != 1:
-        there = ", ".join(sorted(printable(path.name) for path in found or held)[:5])
+        there = listed(sorted(path.name for path in found or held)[:5])
         raise Unreadable(
             f"{len(found)} notebooks are in it ({there}); hand in one, {assignment.name}.ipynb."
         )
-    names = ", ".join(printable(path.name) for path in [p for _, p in ranked[1:]] + found[20:])
+    names = listed(path.name for path in [p for _, p in ranked[1:]] + found[20:])
     return ranked[0][1], f"{printable(ranked[0][1].name)} was graded; not graded: {names}."
 
 
-def beside(held: Readers, names: Sequence[str]) -> Files:
-    """The text of an assignment's files by name; of another name if alone: `a3_table (1).csv`."""
-    found = {}
+def modules_beside(held: Readers, chosen: PurePath, assignment: Assignment) -> Files:
+    """Scripts in the notebook's folder, and the code of notebooks there that it runs by %run."""
+    found, text = {}, text_of(held[chosen]())
+    for path in [one for one in held if one.parent == chosen.parent and one != chosen]:
+        if path.suffix == ".py" and path.stem not in assignment.public:
+            found[path.name] = text_of(held[path]())
+        elif path.suffix == ".ipynb" and "%run" in text and path.name in text:
+            with suppress(Unreadable):
+                cells = notebook_cells(text_of(held[path]()))
+                found[path.name] = "\n\n".join(one.source for one in cells if one.kind == "code")
+    return {name: found[name][:LONGEST_FILE] for name in islice(found, MOST_MODULES)}
+
+
+def beside(held: Readers, names: Sequence[str]) -> tuple[Files, list[str]]:
+    """The text of an assignment's files by name, and notes on what was taken for them.
+    One of another name counts if it is alone: `a3_table (1).csv`. A workbook cannot be read."""
+    found, notes = {}, []
     for name in names:
-        same_kind = [path for path in held if path.suffix.lower() == Path(name).suffix]
+        same_kind = [path for path in held if kind_of(path) == Path(name).suffix]
         called = [path for path in same_kind if path.name.lower() == name]
         chosen = called or [path for path in same_kind if "rehearsal" not in path.name.lower()]
-        outside = [path for path in chosen if ".zip/" not in path.as_posix()] or chosen
+        outside = [path for path in chosen if not archives.packed(path)] or chosen
         form = with_commas if name.endswith(".csv") else str
-        if texts := {form(text_of(held[path]())[:LONGEST_FILE]) for path in outside}:
-            found[name] = texts.pop() if len(texts) == 1 else f"{len(chosen)} files could be {name}"
-    return found
+        texts = {form(text_of(held[path]())[:LONGEST_FILE]) for path in outside}
+        books = [path for path in held if kind_of(path) in WORKBOOKS]
+        there = listed(path.name for path in outside or books)
+        if len(texts) == 1:
+            found[name] = texts.pop()
+            notes += [] if called else [f"Read as {name}: {there}."]
+        elif there:
+            several = f"{len(outside)} files could be {name}: {there}."
+            found[name] = several if outside else f"{there} is not {name}: save it as CSV."
+            notes.append(found[name])
+    return found, notes

@@ -28,10 +28,8 @@ SETS = 2  # of numbers: a check is passed if the answers to both are correct
 
 
 class Task(NamedTuple):
-    """One exercise: what the student defines, and how its hidden checks are drawn.
-
-    public: its public check, if that takes no time; sets: of numbers, each of which has to be right
-    """
+    """One exercise: what the student defines, and how its hidden checks are drawn. public: its
+    public check, if that takes no time; sets: of numbers, each of which has to be right"""
 
     name: str
     title: str
@@ -96,10 +94,8 @@ class Assignment(NamedTuple):
 
 class Submission(NamedTuple):
     """cells: of code. open_answers: tag -> text. problem: why there is nothing to run, or "".
-
     attachments: the files of the assignment that were handed in beside the notebook. note: what a
-    teacher should know of how it was handed in.
-    """
+    teacher should know of how it was handed in."""
 
     student: str
     files: tuple[str, ...]
@@ -249,7 +245,7 @@ def mark(
     found, failures, ended, twice = {}, [], "not run", False
     if not submission.problem:
         names, public = [task.name for task in assignment.tasks], assignment.public_modules()
-        public |= {name: text for name, text in files.items() if name.endswith(".py")}
+        public |= {name: text for name, text in files.items() if name.endswith((".py", ".ipynb"))}
         told = (assignment.prelude, submission.cells, public, names)
         transcript = run_worker(sandbox, limits, *told, *requests(assignment, tasks))
         failures, found, ended, twice = transcript

@@ -21,11 +21,8 @@ LENGTH = struct.Struct(">Q")
 # Of an answer. Its head becomes objects of Python, which take many times the bytes of the text.
 MOST_HEAD_BYTES, MOST_ARRAYS = 2**18, 50
 MOST_AXES, MOST_NUMBERS, LONGEST_NAME = 32, 2**31, 200
-DTYPES = {
-    name: np.dtype(name)
-    for name in ("|b1", "|i1", "<i2", "<i4", "<i8", "|u1", "<u2", "<u4", "<u8")
-    + ("<f2", "<f4", "<f8", "<c8", "<c16")
-}
+DTYPES = "|b1 |i1 <i2 <i4 <i8 |u1 <u2 <u4 <u8 <f2 <f4 <f8 <c8 <c16"
+DTYPES = {name: np.dtype(name) for name in DTYPES.split()}
 
 
 class Message(NamedTuple):
@@ -37,9 +34,7 @@ class Message(NamedTuple):
 
 class Malformed(ValueError):
     """Bytes that are not a message: a submission wrote them, or was killed while writing.
-
-    The sentence never quotes them: a submission could put into them what it was asked.
-    """
+    The sentence never quotes them: a submission could put into them what it was asked."""
 
 
 def packed(message: Message) -> bytes:

@@ -33,10 +33,8 @@ def source_of(root: Path, assignment: Assignment) -> Path:
 
 def edition(root: Path, assignment: Assignment, which: str, points: Path | None = None) -> str:
     """The notebook file of the "learner" or the "solution" edition.
-
     points: TOML file, whose points and rules for lateness take the place of those in the text.
-    Raises ValueError unless the text promises the points that grading gives.
-    """
+    Raises ValueError unless the text promises the points that grading gives."""
     lesson = read(source_of(root, assignment))._replace(name=assignment.name)
     stated = [float(n) for cell in lesson.cells for n in POINTS.findall(cell.text)]
     given = [part.points for part in (*assignment.tasks, *assignment.questions)]

@@ -2,6 +2,7 @@
 
 import hmac
 import re
+import tomllib
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -12,12 +13,8 @@ from typing import NamedTuple
 from annlib.grader.judge import NUMBER, Assignment, Submission
 from annlib.grader.tables import Line, read_table, safe_name
 
-HEADS = {  # of columns, in English and German; Moodle's grading worksheet, Canvas' gradebook
-    "id": ("id", "identifier", "student id"),
-    "name": ("name", "full name", "student", "vollständiger name"),
-    "group": ("group", "groups", "gruppe", "section"),
-    "number": ("number", "id number", "sis user id", "matrikelnummer", "id-nummer"),
-}
+WORDS = tomllib.loads(Path(__file__).with_name("headings.toml").read_text("utf-8"))
+HEADS, STUDENT, DAYS, UNITS = (WORDS[one] for one in ("roster", "student", "days", "seconds"))
 PARTICIPANT = re.compile(r"(?:Participant|Teilnehmer\S*?) ?(\d+)")  # as Moodle writes ids
 # Names of downloads: Moodle's folders and files, Canvas' files.
 DOWNLOADS = (
@@ -26,10 +23,6 @@ DOWNLOADS = (
 )
 FLOAT = re.compile(r"^(\d+)\.0$")  # what a column of whole numbers with a gap becomes in pandas
 SAYS_LATE = re.compile(r"\blate\b|verspätet|zu spät", re.IGNORECASE)
-STUDENT = ("student", *HEADS["id"], *HEADS["name"])
-DAYS = ("days", "days late", "late", "lateness", "tage", "status")
-UNITS = {"week": 604800, "woche": 604800, "day": 86400, "tag": 86400, "hour": 3600, "stunde": 3600}
-UNITS |= {"minute": 60, "min": 60, "second": 1, "sekunde": 1, "sec": 1, "sek": 1}  # in seconds
 PART = re.compile(rf"(\d+(?:[.,]\d*)?)\s*({'|'.join(UNITS)})(?:s|e|n|en)?", re.IGNORECASE)
 LATE = re.compile(rf"((?:{PART.pattern}[\s,]*)+)(?:late|verspätet|zu spät)?", re.IGNORECASE)
 TIME = re.compile(r"-?\d(?!.*\b20\d\d\b)")  # begins so in a status, which may also have dates
@@ -75,21 +68,23 @@ def columns(line: Line, heads: Mapping[str, Sequence[str]]) -> dict[str, int]:
 
 
 def read_roster(path: Path) -> Roster:
-    """Students by id: columns id, name, group, number, or what Moodle or Canvas have exported.
-
-    Raises ValueError for a file without ids and names, and for an id that two students have.
-    """
+    """Students by id: columns id, name (or two), group, number, or what Moodle or Canvas export.
+    Raises ValueError for a file without ids and names, and for an id that two students have."""
     _, lines = read_table(path)
     place = columns(lines[0], HEADS) if lines else {}
-    if not {"id", "name"} <= place.keys():
+    place |= {"id": place.get("id", place["number"])} if "number" in place else {}
+    if "id" not in place or not place.keys() & {"name", "last"}:
         raise ValueError(
-            f"{path} is not a list of students: its first line needs the headings id and name "
-            "(optional: group, number), or those of Moodle's worksheet or Canvas' gradebook."
+            f"{path} is not a list of students: its first line needs the headings id and name, or "
+            "first name and last name (optional: group, number), or those of Moodle or Canvas."
         )
     roster: dict[str, Student] = {}
     for line in lines[1:]:
         cells = [*line.cells, *[""] * (len(lines[0].cells) - len(line.cells))]
         facts = {name: FLOAT.sub(r"\1", cells[number].strip()) for name, number in place.items()}
+        first, last = (facts.pop(part, "") for part in ("first", "last"))
+        name = facts.get("name") or last  # beside Vorname, Name is the last name
+        facts["name"] = name if {*first.split()} <= {*name.split()} else f"{first} {name}"
         if matched := PARTICIPANT.fullmatch(facts["id"]):
             facts["id"] = matched[1]
         if not facts["id"] and plain(facts["name"]) in ("", "points possible"):
@@ -130,9 +125,7 @@ def finder(students: Collection[str], roster: Roster, key: str = "") -> Find:
 
 def identified(submissions: Sequence[Submission], roster: Roster) -> list[Submission]:
     """The submissions under the ids of the roster; one that a group has handed in, for each member.
-
-    A file is named for id, name, number or group, or as Moodle or Canvas name downloads.
-    """
+    A file is named for id, name, number or group, or as Moodle or Canvas name downloads."""
     if not roster:
         return list(submissions)
     find, members = finder((), roster), {}
@@ -175,10 +168,8 @@ def days_in(cell: str) -> float:
 
 def read_days(path: Path, find: Find) -> tuple[dict[str, float], list[str]]:
     """Days late by student, from lines `anna,1.5`, or the columns of a platform's list.
-
     Also a sentence for each line about somebody unknown: without a roster, a student who did not
-    hand in and a misspelt name look the same. Raises ValueError for a line without days.
-    """
+    hand in and a misspelt name look the same. Raises ValueError for a line without days."""
     _, lines = read_table(path)
     place = columns(lines[0], {"student": STUDENT, "days": DAYS}) if lines else {}
     headed = len(place) == 2

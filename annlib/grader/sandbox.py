@@ -108,11 +108,9 @@ def control_group(limits: Limits) -> tuple[str, ...]:
 
 def bubblewrap(stage: Path, user: int | None = None) -> tuple[str, ...]:
     """The sandbox: Python, its packages without annlib, and a home in memory.
-
     user: that root becomes; None starts it as the user who grades. The home is the one place to
     write to. Its size is bounded but not how many files it holds, which bubblewrap cannot set:
-    empty ones cost the kernel about 1 KiB each.
-    """
+    empty ones cost the kernel about 1 KiB each."""
     words = [shutil.which("bwrap"), "--die-with-parent", "--new-session", "--cap-drop", "ALL"]
     become = []
     if user is None:
@@ -184,9 +182,7 @@ def why_not(user: int | None = None) -> str:
 
 def open_sandbox(stage: Path, unsafe: bool, user: int | None = None) -> Sandbox:
     """The sandbox for workers; raises ValueError where there is none, unless `unsafe`.
-
-    stage: from stage_worker; it must live as long as the sandbox.
-    """
+    stage: from stage_worker; it must live as long as the sandbox."""
     missing = why_not(user)
     if missing and not unsafe:
         raise ValueError(
@@ -211,10 +207,8 @@ class WorkerFault(RuntimeError):
 
 class Transcript(NamedTuple):
     """What a worker sent. failures: of cells. answers: number of the question -> message.
-
     ended: "finished", or what stopped it: one of our own sentences, as students get to read it.
-    twice: whether the questions were put to first definitions, too.
-    """
+    twice: whether the questions were put to first definitions, too."""
 
     failures: list[dict]
     answers: dict[int, Message]
@@ -233,9 +227,7 @@ def run_worker(
     own: Message,
 ) -> Transcript:
     """Runs the cells, then puts the calls, in a process of its own; raises WorkerFault.
-
-    names: that the questions are about. own: questions for the code that comes with them
-    """
+    names: that the questions are about. own: questions for the code that comes with them"""
     facts = {"limits": limits._asdict(), "prelude": prelude, "cells": list(cells)}
     facts |= {"modules": dict(modules), "alone": not sandbox.isolated, "names": list(names)}
     command = (*sandbox.command(limits), "-E", "-s", "-m", "annlib.grader.worker")
@@ -274,10 +266,8 @@ def exchange(
     process: subprocess.Popen, later: list[bytes], num_calls: int, deadline: float, most_bytes: int
 ) -> tuple[bytes, bytes, str]:
     """Sends cells, questions and own code, each in its time.  -> results, errors, why it was cut
-
     later: these three. Cells that knew the questions could tell them to the student by which of
-    them fail, and how; answers that knew the code could be made by it.
-    """
+    them fail, and how; answers that knew the code could be made by it."""
     found = {process.stdout: bytearray(), process.stderr: bytearray()}
     unsent, reading, due = memoryview(later.pop(0)), set(found), 2
     with selectors.DefaultSelector() as ready:
@@ -339,10 +329,8 @@ def read_transcript(
     data: bytes, complaint: bytes, ended: str, num_cells: int, num_calls: int, num_own: int = 0
 ) -> Transcript:
     """What was sent, up to the first thing that is not a message: ready, failures, then answers.
-
     Failures that come later are left out: the questions were known by then. So are late answers,
-    once the own code was known. Its questions are numbered from twice `num_calls` on.
-    """
+    once the own code was known. Its questions are numbered from twice `num_calls` on."""
     failures, answers, finished, started = {}, {}, False, False
     twice = asked_twice(data)
     put = num_calls * (1 + twice)

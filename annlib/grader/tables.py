@@ -9,10 +9,8 @@ from typing import NamedTuple
 
 from annlib.data.io import read_text
 
-RISKY = (  # a spreadsheet would take the cell for a formula; full-width signs count there, too
-    *("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠"),
-    "'",  # hides the sign after it; another one shows that it was there
-)
+# Spreadsheets take such a cell for a formula, also with full-width signs, or hide the last one.
+RISKY = tuple("=+-@\t\r\n＝＋－＠'")
 
 
 class Line(NamedTuple):
@@ -37,9 +35,17 @@ def with_commas(text: str) -> str:
     return csv_text([[re.sub(r"^(\d+),(\d+)$", r"\1.\2", one) for one in row] for row in rows])[1:]
 
 
+def in_utf_8(content: bytes) -> bytes:
+    """A list in the old form of Excel on Windows, if all such forms have the same letters there.
+    So it is for German; others stay as they are, and are refused by the reader."""
+    forms = {content.decode(page, "replace") for page in ("cp1252", "cp1250", "cp1254", "cp1257")}
+    sure = len(forms) == 1 and all(one.isascii() or one.isalpha() for one in min(forms))
+    return min(forms).encode() if sure and "\ufffd" in content.decode(errors="replace") else content
+
+
 def read_table(path: Path) -> tuple[str, list[Line]]:
     """The separator, and the lines that have text; cells keep every character. ValueError."""
-    text = read_text(path)
+    text = read_text(path, in_utf_8(path.read_bytes()))
     mark = mark_of(text)
     reader, lines, start = csv.reader(io.StringIO(text, newline=""), delimiter=mark), [], 1
     try:

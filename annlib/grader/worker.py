@@ -74,9 +74,7 @@ def described(error: BaseException) -> dict[str, str]:
 
 class Shell:
     """Runs cells as IPython does. As `get_ipython()` it runs magics around Python, and no others.
-
-    user_ns: the names that the cells define. loop: for `await`
-    """
+    user_ns: the names that the cells define. loop: for `await`"""
 
     def __init__(self, user_ns: Names, loop: Loop):
         self.user_ns, self.loop, self.compile = user_ns, loop, Compile()  # remembers __future__
@@ -85,9 +83,7 @@ class Shell:
 
     def run_cell(self, source: str) -> object:
         """Statement by statement; the value of the last. Raises the first error, in the end.
-
-        An import or a call that fails, such as a check, does not stop the statements after it.
-        """
+        An import or a call that fails, such as a check, does not stop the statements after it."""
         first, value = None, None
         source, name = TransformerManager().transform_cell(source), f"<cell {len(linecache.cache)}>"
         linecache.cache[name] = len(source), None, source.splitlines(True), name  # for inspect
@@ -287,7 +283,9 @@ def main() -> None:
     send(Message({"ready": True}, {}))
 
     for name, source in facts["modules"].items():
-        if name.endswith(".py"):  # the student's own; the others are the assignment's public checks
+        if name.endswith(
+            (".py", ".ipynb")
+        ):  # the student's own; the others are the assignment's public checks
             Path(name).write_text(source, "utf-8")
             continue
         module = sys.modules[name] = types.ModuleType(name)

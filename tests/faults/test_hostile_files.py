@@ -34,7 +34,8 @@ from annlib.engine.runs import read_lines
 from annlib.engine.trainer import read_experiment
 from annlib.experiments import LAPTOP
 from annlib.files import read_json
-from annlib.grader.intake import Unreadable, notebook_cells, opened_zip
+from annlib.grader.archives import Unreadable, opened_zip
+from annlib.grader.intake import notebook_cells
 from annlib.model.checkpoint import checksum, load, read_header
 from annlib.model.convert import read_weights
 

@@ -20,6 +20,7 @@ from annlib.course.assignments.a3_hidden import reference_run
 from annlib.course.assignments.a3_tables import Table, seeds_of, table_of
 from annlib.course.statistics import t_quantile
 from annlib.grader.release import edition
+from annlib.grader.tables import with_commas
 
 TABLE = FILES["A3"]["a3_table.csv"]
 
@@ -110,6 +111,31 @@ def test_a_teacher_reads_what_the_table_says() -> None:
     said = a3.note_on(FILES["A3"])
     assert said.startswith("student 201: 10 seeds, 70 steps, 0 failed; change 1: -0.0")
     assert a3.note_on({}) == ""
+
+
+@pytest.mark.parametrize("kind", ["index", "sep=,", "sep=;", "Unnamed: 0", "other order"])
+def test_a_table_with_more_than_its_columns_is_the_same_table_and_noted(kind: str) -> None:
+    """pandas' index, Excel's first line, columns by their headings."""
+    head, *lines = (line.split(",") for line in TABLE.splitlines())
+    rows = [head, *lines]
+    if kind == "other order":
+        rows = [[*row[::-1], "mine"] for row in rows]
+    elif "sep" not in kind:
+        rows = [["" if kind == "index" else kind, *head]]
+        rows += [[str(n), *line] for n, line in enumerate(lines)]
+    mark = kind[-1] if "sep" in kind else ","
+    text = "\n".join([kind] * ("sep" in kind) + [mark.join(row) for row in rows])
+    files = {a3.FILE: with_commas(text)}
+    found, plain = table_of(files[a3.FILE]), table_of(TABLE)
+    assert found.rows == plain.rows and torch.equal(found.scores, plain.scores)
+    words = {"index": "(index)", "other order": "mine"}.get(kind, kind[:4] if mark else kind)
+    assert "; left out: " in a3.note_on(files) and words in a3.note_on(files)
+
+
+def test_a_table_with_a_column_twice_or_without_one_is_none() -> None:
+    lines = [line.split(",") for line in TABLE.splitlines()]
+    for rows in ([[*row, row[-1]] for row in lines], [row[:-1] for row in lines]):
+        assert table_of("\n".join(map(",".join, rows))) == "no table"
 
 
 def test_a_table_of_endless_lines_is_not_read_to_its_end() -> None:

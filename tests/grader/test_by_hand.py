@@ -228,7 +228,7 @@ DOT = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNkYAAAAAYAAjCB0
         ("![p](https://x.y/z.png)", "not handed in", "<img"),
         ("![p](image:2)", "not handed in", "<img"),
         ("![p](attachment:a)", "not handed in", "<img"),
-        ("![p](attachment:a.jpg)", "of a kind that is not shown: image/jpeg", "not handed in"),
+        ("![p](attachment:a.gif)", "of a kind that is not shown: image/gif", "not handed in"),
         ("![p](attachment:a.png)", "not handed in, or is too large: attachment:a.png", "<img"),
         ("[a](javascript:alert(1))", "a", "javascript"),
         ("[a](data:text/html,x)", "a", "data:text"),

@@ -2,9 +2,11 @@
 
 import base64
 import csv
+import gzip
 import io
 import json
 import os
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -15,7 +17,9 @@ from PIL import Image
 from annlib.course.assignments.a1 import A1
 from annlib.course.assignments.a2 import A2
 from annlib.course.assignments.a3 import A3
-from annlib.grader.intake import Unreadable, collect, read
+from annlib.grader.archives import Unreadable, read
+from annlib.grader.feedback import rendered
+from annlib.grader.intake import collect
 from annlib.grader.judge import Submission
 from annlib.grader.release import edition, template
 
@@ -259,7 +263,7 @@ def test_modules_beside_the_notebook_come_along_and_are_noted(tmp_path: Path) ->
     write_zip(tmp_path / "anna.zip", **files)
     one, changed = taken(tmp_path / "anna.zip"), files | {"w/helper.py": "y = 2"}
     assert one.attachments == {"helper.py": "y = 1"}
-    assert "It can import what is beside it: helper.py." in one.note
+    assert "It can import or run what is beside it: helper.py." in one.note
     write_zip(tmp_path / "anna.zip", **changed)
     assert taken(tmp_path / "anna.zip").digest != one.digest
 
@@ -278,6 +282,136 @@ def test_what_came_instead_of_a_notebook_is_said(
     (tmp_path / "anna").mkdir()
     (tmp_path / "anna" / name).write_bytes(data)
     assert words in taken(tmp_path / "anna").problem
+
+
+def tarred(**files: str | bytes) -> bytes:
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w:gz") as archive:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            content = content.encode() if isinstance(content, str) else content
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "student"),
+    [
+        ("anna.ipynb.txt", "anna"),
+        ("anna.ipynb.json", "anna"),
+        ("anna.IPYNB.TXT", "anna"),
+        ("anna.ipynb (1)", "anna (1)"),
+        ("anna (1).ipynb.txt", "anna (1)"),
+        ("anna.ipynb(2).txt", "anna(2)"),
+        ("anna.py.txt", "anna"),
+    ],
+)
+def test_names_that_a_browser_or_a_system_has_changed_are_read_with_a_note(
+    tmp_path: Path, name: str, student: str
+) -> None:
+    (tmp_path / name).write_text("x = 1\ny = 2" if ".py" in name else notebook())
+    one = taken(tmp_path / name)
+    assert (one.student, one.cells, one.problem) == (student, ("x = 1\ny = 2",), "")
+    assert f"Read as {'py' if '.py' in name else 'ipynb'}: {name}." in one.note
+    (tmp_path / "bert").mkdir()
+    (tmp_path / name).rename(tmp_path / "bert" / name)
+    again = taken(tmp_path / "bert")
+    assert (again.student, again.cells) == ("bert", one.cells) and f": {name}." in again.note
+
+
+@pytest.mark.parametrize(
+    "name", ["anna.tar.gz", "anna.tgz", "anna.tar", "anna.tgz (1)", "anna.zip"]
+)
+def test_a_tar_is_read_as_a_zip_is(tmp_path: Path, name: str) -> None:
+    """Also one whose name says zip; what macOS leaves in it is passed over."""
+    data = tarred(
+        **{"./A1/A1.ipynb": notebook(), "./A1/._A1.ipynb": b"\0", "A1/helper.py": "z = 1"}
+    )
+    (tmp_path / name).write_bytes(gzip.decompress(data) if name.endswith("tar") else data)
+    one = taken(tmp_path / name)
+    assert one.student == ("anna (1)" if "1" in name else "anna")
+    assert one.cells == ("x = 1\ny = 2",) and one.attachments == {"helper.py": "z = 1"}
+
+
+def hostile_tar(change: dict, size: int = 0, compressed: bool = True) -> bytes:
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w:gz" if compressed else "w") as archive:
+        member = tarfile.TarInfo("A1.ipynb")
+        member.size = size
+        for name, value in change.items():
+            setattr(member, name, value)
+        archive.addfile(member, io.BytesIO(bytes(size)))
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (hostile_tar({"type": tarfile.SYMTYPE, "linkname": "/etc/passwd"}), "links"),
+        (hostile_tar({"type": tarfile.LNKTYPE, "linkname": "../x"}), "links"),
+        (hostile_tar({"type": tarfile.CHRTYPE}), "links"),
+        (hostile_tar({"type": tarfile.FIFOTYPE}), "links"),
+        (hostile_tar({"name": "../A1.ipynb"}, 5), "lead out"),
+        (hostile_tar({"name": "/A1.ipynb"}, 5), "lead out"),
+        (hostile_tar({}, 30 * 2**20), "too large"),
+        (hostile_tar({}, 210 * 2**20), "too large"),
+        (hostile_tar({}, 5)[:60], "damaged"),
+        (hostile_tar({}, 5, False)[:514], "damaged"),
+        (tarred(**{f"{number}.txt": "" for number in range(2001)}), "more than 2000 files"),
+    ],
+    ids=["link", "hard", "device", "pipe", "up", "root", "large", "bomb", "cut", "torn", "many"],
+)
+def test_a_hostile_tar_is_refused_and_writes_nothing(
+    tmp_path: Path, data: bytes, words: str
+) -> None:
+    (tmp_path / "eve.tgz").write_bytes(data)
+    one = taken(tmp_path / "eve.tgz")
+    assert words in one.problem and not one.cells
+    assert [path.name for path in tmp_path.iterdir()] == ["eve.tgz"]
+
+
+def test_archives_that_are_not_opened_are_named(tmp_path: Path) -> None:
+    """Beside a notebook, in which the work may not be."""
+    files = {
+        "A1.ipynb": notebook(),
+        "old.zip": "PK",
+        "work.rar": "Rar!",
+        "data.7z": "7z",
+        "a.png": "",
+    }
+    write_zip(tmp_path / "anna.zip", **files)
+    assert "Not opened: old.zip, work.rar, data.7z; hand in a zip." in taken(tmp_path / "anna").note
+    (tmp_path / "anna.zip").rename(tmp_path / "anna.rar")
+    assert "anna.rar is not a notebook" in taken(tmp_path / "anna").problem
+
+
+def test_a_notebook_that_the_notebook_runs_comes_along(tmp_path: Path) -> None:
+    main = json.dumps({"cells": [cell("%run ./parts.ipynb\nx = y", kind="code")]})
+    parts = {"cells": [cell("y = 1", kind="code"), cell("text"), cell("z = 2", kind="code")]}
+    files = {"A1.ipynb": main, "parts.ipynb": json.dumps(parts), "other.ipynb": json.dumps(parts)}
+    write_zip(tmp_path / "anna.zip", **files)
+    one = taken(tmp_path / "anna.zip")
+    assert one.attachments == {"parts.ipynb": "y = 1\n\nz = 2"}
+    assert "It can import or run what is beside it: parts.ipynb." in one.note
+    write_zip(tmp_path / "anna.zip", **files | {"parts.ipynb": "damaged"})
+    assert taken(tmp_path / "anna.zip").cells == one.cells
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        ({"a3_table (1).csv": "a"}, "Read as a3_table.csv: a3_table (1).csv."),
+        ({"t.csv": "a", "u.csv": "b"}, "2 files could be a3_table.csv: t.csv, u.csv."),
+        ({"a3_table.xlsx": "PK"}, "a3_table.xlsx is not a3_table.csv: save it as CSV."),
+        ({"a3_table.csv": "a", "t.csv": "b", "old.xlsx": "PK"}, ""),
+        ({}, ""),
+    ],
+)
+def test_what_is_taken_for_the_table_is_noted(tmp_path: Path, files: dict, words: str) -> None:
+    one, plain = with_table(tmp_path / "anna.zip", **files), with_table(tmp_path / "anna.zip")
+    assert words in one.note and bool(words) == (one.note != plain.note)
+    assert bool(one.attachments) == bool(files), "so that the student is told, too"
 
 
 def test_names_hold_nothing_that_a_terminal_obeys(tmp_path: Path) -> None:
@@ -307,10 +441,35 @@ def test_an_answer_in_several_cells_is_read_whole(tmp_path: Path) -> None:
     assert found == "first\n\nsecond\n\nthird\n\n~~~python\nx = 4\n~~~"
 
 
-def png(side: int) -> str:
+def png(side: int, form: str = "PNG") -> str:
     file = io.BytesIO()
-    Image.new("L", (side, 1)).save(file, "PNG")
+    Image.new("L", (side, 1)).save(file, form)
     return base64.b64encode(file.getvalue()).decode()
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG"])
+def test_images_of_answers_are_shown_wherever_they_stand(tmp_path: Path, form: str) -> None:
+    """Attached, in the text itself, as Colab keeps them, or below code."""
+    kind = f"image/{form.lower()}"
+    attached, inline, plot = (png(side, form) for side in (20, 21, 22))
+    text = cell(
+        f"![a](attachment:a.jpg) ![b](data:{kind};base64,{inline}) end", "open:measured-ratio"
+    )
+    text["attachments"] = {"a.jpg": {kind: [f"{attached[:76]}\n", attached[76:]]}}
+    code = cell("plot()", kind="code") | {"outputs": [{"data": {kind: f"{plot}\n"}}]}
+    found = answers_in(tmp_path / "anna.ipynb", text, code)
+    one = taken(tmp_path / "anna.ipynb")
+    assert sorted(one.images.values()) == sorted([attached, inline, plot])
+    assert "base64" not in found and " end" in found and "attachment" not in found
+    page = rendered(found, one.images)
+    assert page.count(f'<img src="data:{kind};base64,') == 3 and "not handed in" not in page
+
+
+def test_an_image_that_is_not_shown_is_named_below_its_code(tmp_path: Path) -> None:
+    code = cell("plot()", "open:measured-ratio", kind="code")
+    code["outputs"] = [{"data": {"image/png": png(4001), "text/plain": "<Figure>"}}]
+    found = answers_in(tmp_path / "anna.ipynb", code)
+    assert "<Figure> (its image is not shown: too large, or not a PNG or JPEG)" in found
 
 
 def test_what_stands_below_the_code_of_an_answer_is_shown_with_it(tmp_path: Path) -> None:
@@ -347,8 +506,14 @@ def test_all_that_a_cell_prints_is_shown(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "image",
-    [png(4001), png(20) + "A" * 2**20, png(20)[4:], '"><script>', "iVBORw0KGgo", 7, {"a": 1}, [1]],
-    ids=["too many pixels", "too long", "no PNG", "HTML", "no header", "number", "object", "list"],
+    [
+        *(png(4001), png(4001, "JPEG"), png(20) + "A" * 2**20, png(20)[4:], '"><script>'),
+        *("iVBORw0KGgo", "/9j/" + "A" * 100, 7, {"a": 1}, [1]),
+    ],
+    ids=[
+        *("too many pixels", "too wide a JPEG", "too long", "no PNG", "HTML"),
+        *("no header", "no JPEG", "number", "object", "list"),
+    ],
 )
 def test_what_is_not_a_small_png_is_not_shown(tmp_path: Path, image: object) -> None:
     text = cell("text", "open:measured-ratio")

@@ -46,6 +46,12 @@ def file(folder: Path, text: str, encoding: str = "utf-8") -> Path:
         "Identifier,Full name,Group,Grade\nParticipant 17,Anna Muster,red,\n",
         "Student,ID,SIS User ID,SIS Login ID,Section,A1 (5)\n    Points Possible,,,,,20\n"
         "Anna Muster,17,,anna,red,\n",
+        "id,First name,Last name,Groups\n17,Anna,Muster,red\n",
+        '"First name",Surname,"ID number","Email address",Group\nAnna,Muster,17,a@b.c,red\n',
+        "Vorname;Nachname;Matrikelnummer;Gruppe\nAnna;Muster;17;red\n",
+        "Name;Vorname;ID;Gruppe\nMuster;Anna;17;red\n",
+        "id,Full name,First name,Last name,group\n17,Anna Muster,Anna,Muster,red\n",
+        "id,name,first name,group\n17,Anna Muster,Anna,red\n",
     ],
 )
 def test_rosters_are_read_as_they_come(tmp_path: Path, text: str) -> None:
@@ -55,6 +61,38 @@ def test_rosters_are_read_as_they_come(tmp_path: Path, text: str) -> None:
 
 def test_a_roster_of_utf_16_is_read(tmp_path: Path) -> None:
     assert [*read_roster(file(tmp_path, "id;name\n1;Zoë\n", "utf-16"))] == ["1"]
+
+
+def test_a_first_name_that_begins_the_last_name_is_kept(tmp_path: Path) -> None:
+    (one,) = read_roster(file(tmp_path, "id,name,first name\n1,Jansen,Jan\n")).values()
+    assert one.name == "Jan Jansen"
+
+
+@pytest.mark.parametrize(
+    ("names", "encoding", "sure"),
+    [
+        ("Jörg Müßig-Äöü; René Éd", "cp1252", True),
+        ("Jörg", "latin-1", True),
+        ("Jörg", "cp850", False),
+        ("Jörg", "mac_roman", False),
+        ("ü", "cp437", False),
+        ("Łukasz", "cp1250", False),
+        ("Иван", "cp1251", False),
+        ("Ayşe", "cp1254", False),
+        ("Núñez", "cp1252", False),
+    ],
+)
+def test_letters_of_excel_are_read_only_where_they_are_certain(
+    tmp_path: Path, names: str, encoding: str, sure: bool
+) -> None:
+    """Where they could be others, the list is refused with the place of the first one."""
+    path = file(tmp_path, f'id,name\n1,Anna\n2,"{names}"\n', encoding)
+    if sure:
+        assert read_roster(path)["2"].name == names
+    else:
+        first = next(n for n, byte in enumerate(path.read_bytes()) if byte > 127)
+        with pytest.raises(ValueError, match=f"line 3, byte {first}: .*save it as UTF-8"):
+            read_roster(path)
 
 
 @pytest.mark.parametrize(

@@ -41,9 +41,7 @@ def mistake(answer: Answer) -> str:
 
 def check_parameters(student: int, steps: int) -> Check:
     """The rows of the notebook, and those that it makes for another student; none without budget.
-
-    Rows follow the student's own plan and run, with the mistakes that these may have.
-    """
+    Rows follow the student's own plan and run, with the mistakes that these may have."""
     seeds = tables.seeds_of(student, MOST_SEEDS)
     plan = hidden.draw_plan_task(Generator().manual_seed(student), {})[0]
 
@@ -98,9 +96,7 @@ def check_baseline(rows: Sequence[Row]) -> Check:
 
 def check_changed(rows: Sequence[Row], table: Table, seed: int) -> Check:
     """Runs of changed variants, by the worker itself; one by the student's code on a fresh seed.
-
-    Where `run` has a mistake, which has lost its points, only the fresh one is looked at.
-    """
+    Where `run` has a mistake, which has lost its points, only the fresh one is looked at."""
     variant, steps = rows[0].variant, rows[0].steps
 
     def judge(answers: Sequence[Answer]) -> str:
@@ -123,10 +119,8 @@ def check_changed(rows: Sequence[Row], table: Table, seed: int) -> Check:
 
 
 def check_conclusion(table: Table) -> Check:
-    """What the student concludes of each change, against the intervals of the student's table.
-
-    What the student's own `verdicts` says counts, too, if a mistake that lost points explains it.
-    """
+    """What the student concludes of each change, against the intervals of the student's table. What
+    the student's own `verdicts` says counts, too, if a mistake that lost points explains it."""
     expected = hidden.verdicts(table.scores, CONFIDENCE)
     known = [*hidden.VERDICT_MISTAKES.values(), *hidden.AFTER_INTERVAL.values()]
 
@@ -164,6 +158,7 @@ def note_on(files: Files) -> str:
         f"student {found.rows[0].student}: {seeds} seeds, {found.rows[0].steps} steps, "
         f"{int(found.scores.isnan().sum())} failed; {'; '.join(changes)}"
         + (f"; {variants - 5} more changes" if variants > 5 else "")
+        + (f"; left out: {found.left_out}" if found.left_out else "")
     )
 
 

@@ -36,9 +36,7 @@ def plan(
     rounded: Callable[[float], int] = floor,
 ) -> Runs:
     """All variants of one seed, then of the next, as far as the budget pays.
-
-    a_seed: other seconds for one seed in all variants
-    """
+    a_seed: other seconds for one seed in all variants"""
     count = min(rounded(budget / (a_seed or sum(seconds))), len(seeds))
     return [(variant, seed) for seed in seeds[:count] for variant in range(len(seconds))]
 
@@ -231,9 +229,7 @@ AFTER_INTERVAL = {  # what follows from the intervals of an earlier task
 def draw_verdicts_task(generator: Generator, _: Files) -> list[Check]:
     def showing(slip: str, variants: int, other: Callable = verdicts, effects=(8, 30)) -> Call:
         """Scores for which a mistake gives other verdicts than the reference, or another mistake.
-
-        effects: in thousandths
-        """
+        effects: in thousandths"""
         for _ in range(5000):
             effect = (integer(generator, 0, 1) * 2 - 1) * integer(generator, *effects) / 1000
             scores = draw_scores(generator, variants, integer(generator, 4, 7), effect)
@@ -297,34 +293,15 @@ def reference_run(seed: int, steps: int, weights_seed: int | None = None, **mist
 
 # The worker trains any variant by a loop that no cell can have replaced.  -> scores as the network
 # is left, and in eval mode, for blocks in which that makes a difference
-OWN_RUN = f"""
-import types
-from collections.abc import Callable
-from functools import partial
-import torch
-import torch.nn.functional as F
-from torch import nn
-world = types.ModuleType("world")
-exec({Path(world.__file__).read_text("utf-8")!r}, world.__dict__)
-ADAM = partial(torch.optim.Adam, lr=world.LEARNING_RATE)
-{getsource(trained)}
-def {AGAIN}(variant, seed, steps):
-    if "build" not in names:
-        return
-    torch.manual_seed(seed)
-    network = world.Network(names["build"], variant)
-    score = trained(network, seed, steps)
-    return score, world.score(network.eval())
-"""
+OWN_RUN = Path(__file__).with_name("own_run.txt").read_text("utf-8")
+OWN_RUN = OWN_RUN.replace("TRAINED", getsource(trained))
+OWN_RUN = OWN_RUN.replace("WORLD", repr(Path(world.__file__).read_text("utf-8")))
+maps_of = world.training_maps
 RUN_MISTAKES: dict[str, Callable[[int, int], float]] = {
     "same weights for all": partial(reference_run, weights_seed=0),
-    "same maps for all": partial(reference_run, batch=lambda s, step: world.training_maps(0, step)),
-    "one batch again and again": partial(
-        reference_run, batch=lambda seed, step: world.training_maps(seed, 0)
-    ),
-    "steps from 1": partial(
-        reference_run, batch=lambda seed, step: world.training_maps(seed, step + 1)
-    ),
+    "same maps for all": partial(reference_run, batch=lambda s, step: maps_of(0, step)),
+    "one batch again and again": partial(reference_run, batch=lambda s, step: maps_of(s, 0)),
+    "steps from 1": partial(reference_run, batch=lambda s, step: maps_of(s, step + 1)),
     "a step too many": lambda seed, steps: reference_run(seed, steps + 1),
     "gradients add up": partial(reference_run, forgets=False),
     "no step": partial(reference_run, moves=False),
@@ -333,7 +310,7 @@ RUN_MISTAKES: dict[str, Callable[[int, int], float]] = {
         reference_run, optimizer_of=partial(torch.optim.SGD, lr=world.LEARNING_RATE)
     ),
     "scored on training maps": lambda seed, steps: reference_run(
-        seed, steps, score=lambda net: world.probability(net, *world.training_maps(seed, steps - 1))
+        seed, steps, score=lambda net: world.probability(net, *maps_of(seed, steps - 1))
     ),
 }
 
@@ -371,9 +348,7 @@ def check_recipe(points: float, seed: int, steps: int) -> Check:
 
 def check_change(points: float, seeds: tuple[int, int], steps: int) -> Check:
     """Variant 1 is trained, too; a run of the baseline in between may not matter.
-
-    Where the baseline follows the recipe, so has the change.
-    """
+    Where the baseline follows the recipe, so has the change."""
 
     def judge(answers: Sequence[Answer]) -> str:
         found, again = numbers(answers[:4]), numbers(answers[4:], 2)

@@ -35,10 +35,12 @@ class Row(NamedTuple):
 
 
 class Table(NamedTuple):
-    """All whole seeds. scores: (variants, seeds), in the order of the student's seeds."""
+    """All whole seeds. scores: (variants, seeds), in the order of the student's seeds.
+    left_out: headings of other columns, such as pandas' index, and Excel's line `sep=`"""
 
     rows: tuple[Row, ...]
     scores: Tensor
+    left_out: str = ""
 
     @property
     def seconds(self) -> float:
@@ -89,10 +91,13 @@ def read_scores(path: str | Path) -> Tensor:
 def table_of(text: str) -> Table | str:
     """The table, or why it is unfit: one of the names above."""
     try:
-        first, *others = islice(csv.reader(io.StringIO(text, newline="")), MOST_ROWS + 2)
-        whole = tuple(first) == COLUMNS and 0 < len(others) <= MOST_ROWS
-        rows = [row_of(cells) for cells in others if cells] if whole else []
-    except (ValueError, OverflowError, csv.Error):
+        lines = [*islice(csv.reader(io.StringIO(text, newline="")), MOST_ROWS + 3)]
+        first, *others = lines[lines[0][0] == "sep=" :]  # a line for Excel
+        place = [first.index(name) for name in COLUMNS]
+        other = [one for one in dict.fromkeys((lines[0][0], *first)) if one not in COLUMNS]
+        whole = len(others) <= MOST_ROWS and len({*first}) == len(first)
+        rows = [row_of([cells[n] for n in place]) for cells in others if cells] if whole else []
+    except (ValueError, OverflowError, IndexError, csv.Error):
         rows = []
     students = {row.student for row in rows}
     if not rows:
@@ -127,7 +132,7 @@ def table_of(text: str) -> Table | str:
     )
     if scores[0].nanmean() < LEAST_SCORE:
         return "baseline at chance"
-    return Table(tuple(rows), scores)
+    return Table(tuple(rows), scores, ", ".join(name or "(index)" for name in other))
 
 
 def row_of(cells: Sequence[str]) -> Row:

@@ -34,9 +34,7 @@ class Maps(NamedTuple):
 
 def maps(seed: int, count: int) -> Maps:
     """Four balloons above, four houses below. A house is what its balloon's pattern says.
-
-    Its balloon is that of the same colour, wherever it hangs. The same seed gives the same maps.
-    """
+    Its balloon is that of the same colour, wherever it hangs. The same seed gives the same maps."""
     chance = torch.Generator().manual_seed(seed)
 
     def some_of(number: int) -> Tensor:  # THINGS different ones
@@ -74,9 +72,7 @@ def training_maps(seed: int, step: int) -> Maps:
 
 class PyramidBlock(nn.Module):
     """APNB in small: every position asks the anchors of a pyramid, and adds what they answer.
-
-    pool: (B, C, H, W), side n -> (B, C, n, n)
-    """
+    pool: (B, C, H, W), side n -> (B, C, n, n)"""
 
     def __init__(
         self,
@@ -104,9 +100,7 @@ class PyramidBlock(nn.Module):
 
 class Network(nn.Module):
     """Sees one position at a time, but for the block in its middle: build(variant).
-
-    The block is built last, so all variants with one seed start from the same other weights.
-    """
+    The block is built last, so all variants with one seed start from the same other weights."""
 
     def __init__(self, build: Callable[[int], nn.Module], variant: int):
         super().__init__()
@@ -136,9 +130,7 @@ def score(network: nn.Module) -> float:
 
 def t_quantile(share: float, df: int) -> float:
     """The number below which a share (0 to 1) of Student's t lies.  df: degrees of freedom, n - 1
-
-    With t = sqrt(df) tan(angle), the density becomes a power of a cosine.
-    """
+    With t = sqrt(df) tan(angle), the density becomes a power of a cosine."""
     if share < 0.5:
         return -t_quantile(1 - share, df)
     angles = torch.linspace(0, math.pi / 2, 40_001, dtype=torch.float64)
