@@ -17,7 +17,7 @@ from annlib.config import IGNORE_INDEX
 from annlib.data import classes
 from annlib.data.classes import WORDS, DatasetSpec, spec_with
 from annlib.data.folders import SUFFIXES, unread
-from annlib.data.io import check_order, open_labels, open_whole, read_image, read_lines
+from annlib.data.io import check_order, open_labels, open_whole, read_image, read_text
 from annlib.files import need, read_json
 
 ENDS = ("", "annot")  # CamVid's trainannot
@@ -26,10 +26,11 @@ LABEL_WORDS = {*WORDS["labels"], *(word for word in SPLITS if word.endswith("ann
 IMAGE_WORDS, LIST_WORDS = {*WORDS["images"]}, {*WORDS["lists"], *SPLITS}
 LISTS = (".txt", ".csv", ".lst")
 LABEL_SUFFIXES = (*SUFFIXES, ".gif", ".npy")
-LABEL_ENDING = re.compile(r"[_-](L|(?i:mask|labels?|gt|seg|gtFine_label(Train)?Ids))$")
+LABEL_ENDING = re.compile(r"[_-](L|(?i:mask|labels?|gt|seg(mentation)?|gtFine_label(Train)?Ids))$")
 LEFT_OUT = re.compile(r"(^|/)\.|SegmentationObject|gtFine_(color|instance\w*)", re.IGNORECASE)
 COLOUR = 1 << 24  # a code is a value of 0..65535, or a colour: COLOUR + 0xRRGGBB
 TRANSPARENT = COLOUR - 1  # or this
+COCO, LABELME = {"images", "annotations", "categories"}, {"shapes", "imagePath"}  # their keys
 BACKGROUND, IGNORED = "background", "__ignore__"  # the second is LabelMe's
 
 
@@ -89,9 +90,8 @@ def recognise(root: Path, palette: tuple = ()) -> Recognised | None:
     palette: colours of classes, for palette images whose indices are in another order
     """
     linked = [path for path in root.rglob("*") if path.is_symlink() and path.is_dir()]
-    found = (path for folder in (root, *linked) for path in folder.rglob("*") if path.is_file())
-    found = sorted(path.relative_to(root) for path in found)
-    files = [path for path in found if not LEFT_OUT.search(path.as_posix())]
+    found = {p.relative_to(root) for one in (root, *linked) for p in one.rglob("*") if p.is_file()}
+    files = sorted(path for path in found if not LEFT_OUT.search(path.as_posix()))
     lists = (path.parent for path in files if path.name == "classes.txt" and path.parent.name)
     outputs = {folder for folder in lists if (root / folder / "val/labels").is_dir()}
     others = [path for path in files if not outputs & {*path.parents}]
@@ -104,16 +104,13 @@ def recognise(root: Path, palette: tuple = ()) -> Recognised | None:
 
 def read_files(root: Path, files: list[Path], palette: tuple) -> Recognised | None:
     """The same, of the files of a folder that count.  files: relative to it"""
-    stems, coco, labelme = {path.with_suffix("") for path in files}, [], []
+    stems = {path.with_suffix("") for path in files}
     labels = [p for p in files if p.suffix.lower() in LABEL_SUFFIXES and is_label(p, stems)]
     others = sorted({*files} - {*labels})
     images = [path for path in others if path.suffix.lower() in SUFFIXES]
-    for path in files:
-        if path.suffix == ".json":
-            content = read_json(root / path)
-            keys = content.keys() if isinstance(content, dict) else set()
-            coco += [(path, content)] if {"images", "annotations", "categories"} <= keys else []
-            labelme += [(path, content)] if {"shapes", "imagePath"} <= keys else []
+    documents = [(path, read_json(root / path)) for path in files if path.suffix == ".json"]
+    documents = [one for one in documents if isinstance(one[1], dict)]
+    coco, labelme = ([one for one in documents if k <= one[1].keys()] for k in (COCO, LABELME))
     found = guarded(root, from_coco, root, images, coco) if coco else None
     found = found or (guarded(root, from_labelme, root, labelme) if labelme else None)
     found = found or from_masks(root, files, images, labels, palette)
@@ -125,6 +122,8 @@ def read_files(root: Path, files: list[Path], palette: tuple) -> Recognised | No
                 raise ValueError(f"{one.image} is labelled twice, in {both}.")
         bare = [path for path in images if (root / path).resolve() not in taken]
         found.left_out += [f"{path}: no annotation" for path in bare if found.has_names]
+        said = f"label files beside the {found.form}: {len(labels)}"
+        found.left_out[:0] = [f"{path}: {said}" for path in labels[:1] if found.has_names]
         found.left_out[:0] = unread(others, root)
     return found
 
@@ -165,6 +164,7 @@ def from_masks(
     samples, names, used, seen = [], {key_of(path)[-1] for path in images}, set(), {}
     left_out = [f"{path}: no image" for path in labels if key_of(path)[-1] not in names]
     listed = listed_splits(root, files, names, left_out)
+    is_divided = bool({*listed.values()} - {"test"})
     for path in images:
         split, key = split_of(path.parts[:-1]), key_of(path)
         same = like[split, key]  # VOC's Aug comes first
@@ -175,7 +175,7 @@ def from_masks(
         fits = {p for p in like[key[-1]] if not split or split_of(p.parts[:-1]) in ("", split)}
         choices = same, *([p for p in like[k] if p in fits] for k in (key, key[-1]))
         one = next((places[0] for places in choices if len(places) == 1), None)
-        if one is None or (listed and not split and key[-1] not in listed):
+        if one is None or (is_divided and not split and key[-1] not in listed):
             left_out.append(f"{path}: {'no label file' if one is None else 'in no split list'}")
             continue
         if one in used:
@@ -204,7 +204,7 @@ def listed_splits(root: Path, files: list[Path], names: set[str], left_out: list
     lists = [p for p in lists if "Segmentation" in p.parts] or lists  # VOC has others
     found = {}
     for path in lists:
-        split, lines = split_of([path.stem]), map(str.strip, read_lines(root / path))
+        split, lines = split_of([path.stem]), map(str.strip, read_text(root / path).splitlines())
         lines = [line for line in lines if line and line[0] != "#"]
         if lines and lines[0][0] == ",":  # pandas writes a column of numbers first
             lines = [line.partition(",")[2] for line in lines if line[0] != ","]
@@ -255,7 +255,8 @@ def read_codes(path: Path, palette: tuple, seen: dict) -> np.ndarray:
         said = f"{path} holds {pixels.dtype} of the shape {pixels.shape}: labels are a whole number"
         raise ValueError(f"{said} per pixel (height, width), or a uint8 colour (height, width, 3).")
     if pixels.min() < 0 or pixels.max() >= 65536:
-        raise ValueError(f"{path} holds {pixels.min()} to {pixels.max()}: labels are 0 to 65535.")
+        said = f"{path} holds {pixels.min()} to {pixels.max()}: labels are 0 to 65535. Write 255"
+        raise ValueError(f"{said} where a pixel has no label, such as for -1.")
     return pixels.astype(np.int32)
 
 
@@ -296,6 +297,8 @@ def from_coco(root: Path, images: list[Path], documents: list[tuple[Path, dict]]
                     raise ValueError(f"{where}: its categories lack {one['category_id']}.")
         if bare := len(content["annotations"]) - sum(map(len, marks.values())):
             left_out.append(f"{path}: annotations without an outline (boxes): {bare}")
+        if lost := sum(len(each) for image, each in marks.items() if image not in ids):
+            left_out.append(f"{path}: annotations of images that it does not list: {lost}")
         for one in content["images"]:
             name = Path(normalize("NFC", one["file_name"].replace("\\", "/")))
             if name.parts[0][0] in "./" or ":" in name.parts[0]:  # a place on another machine
@@ -322,18 +325,19 @@ def fitting(places: list[Path], name: Path, split: str, folder: Path) -> list[Pa
 
 def draw_coco(image: dict, marks: list[dict], index: dict[int, int], path: Path) -> np.ndarray:
     """Codes of one image; small objects cover large ones."""
-    height, width = image["height"], image["width"]
-    codes = np.zeros((height, width), np.int32)
-    for mark in sorted(marks, key=lambda one: -one.get("area", 0)):
-        shape, polygon = mark["segmentation"], partial(inside, height=height, width=width)
-        shape = [shape] if isinstance(shape, list) and not isinstance(shape[0], list) else shape
-        for one in [run_lengths(shape, path)] if isinstance(shape, dict) else map(polygon, shape):
-            codes[one] = index[mark["category_id"]]
+    size = image["height"], image["width"]
+    codes = np.zeros(size, np.int32)
+    for mark in sorted(marks, key=lambda one: -(one.get("area") or covered(one, size, path).sum())):
+        codes[covered(mark, size, path)] = index[mark["category_id"]]
     return codes
 
 
-def run_lengths(shape: dict, path: Path) -> np.ndarray:
-    """COCO's run lengths, down the columns, plain or compressed -> bool (H, W)"""
+def covered(mark: dict, size: tuple[int, int], path: Path) -> np.ndarray:
+    """COCO's polygons, or run lengths down the columns, plain or compressed -> bool (H, W)"""
+    shape = mark["segmentation"]
+    if isinstance(shape, list):
+        shape = shape if isinstance(shape[0], list) else [shape]
+        return np.any([inside(one, *size) for one in shape], axis=0)
     height, width = shape["size"]
     if isinstance(counts := shape["counts"], list):
         flat = np.repeat(np.arange(len(counts)) % 2 == 1, counts)
@@ -357,9 +361,9 @@ def from_labelme(root: Path, documents: list[tuple[Path, dict]]) -> Recognised:
         if not image.is_file():
             left_out.append(f"{path}: its image {content['imagePath']} is missing")
             continue
-        odd = Counter(shape.get("shape_type", "polygon") for shape in content["shapes"])
+        odd = Counter(shape.get("shape_type") or "polygon" for shape in content["shapes"])
         for kind in odd.keys() - {"polygon", "rectangle", "rotation", "circle", "mask"}:
-            left_out.append(f"{path}: {odd[kind]} of the kind {kind!r}, which has no area")
+            left_out.append(f"{path}: {odd[kind]} of the kind {kind!r}, which is not drawn")
         codes = partial(guarded, root / path, draw_labelme, root / path, content, image, spec)
         split = split_of(path.parts[:-1])
         samples.append(Sample(image, key_of(path), split, root / path, codes))
@@ -375,7 +379,7 @@ def draw_labelme(path: Path, content: dict, image: Path, spec: DatasetSpec) -> n
     index = {name: i for i, name in enumerate(spec.class_names)} | {IGNORED: IGNORE_INDEX}
     codes = np.zeros((height, width), np.int32)
     for shape in content["shapes"]:
-        points, kind = np.array(shape["points"], float), shape.get("shape_type", "polygon")
+        points, kind = np.array(shape["points"], float), shape.get("shape_type") or "polygon"
         index_of = index.get(tidy(shape["label"]), 0)
         if kind == "rectangle":  # two corners, or four
             (x0, y0), (x1, y1) = points[0], points[len(points) // 2]

@@ -17,7 +17,7 @@ from annlib.config import IGNORE_INDEX
 from annlib.data.classes import BALLOON_TOWN, CAMVID, CITYSCAPES, DatasetSpec
 from annlib.data.datasets import read_pair
 from annlib.data.folders import Pairs, find_pairs, label_files, locate, shared_labels, visible
-from annlib.data.io import read_labels, read_lines
+from annlib.data.io import read_labels, read_text
 from annlib.data.synthetic import MARK, PUBLISHED_IMAGES
 
 THUMBNAIL = (300, 200)  # largest width and height of an image on the sheet
@@ -33,7 +33,9 @@ Sample = tuple[str, Tensor, Tensor]  # caption, image uint8 (3, H, W), class ind
 
 
 def training_problem(pixels: Tensor, spec: DatasetSpec) -> str:
-    """Why training on labels with so many pixels of each class index (256,) is useless, or ""."""
+    """Why labels with so many pixels of each class index, (files, 256), teach nothing, or ""."""
+    each = pixels.reshape(-1, 256)
+    pixels, apart = each.sum(0), spec.num_classes == 2 and not each[:, [1, 255]].all(1).any()
     present = [name for name, n in zip(spec.class_names, pixels.tolist(), strict=False) if n]
     absent = [name for name in spec.class_names if name not in present]
     # 255 may stand for a class of a folder's own list that never occurs.
@@ -43,11 +45,13 @@ def training_problem(pixels: Tensor, spec: DatasetSpec) -> str:
     ignored += f" the line `255={spec.num_classes - 1}` (value=index of the class) to classes.txt"
     if not present:
         return f"no pixel of the training labels has a class: {ignored}."
-    if absent and own and pixels[IGNORE_INDEX]:
+    if own and pixels[IGNORE_INDEX] and (absent or apart):
         names = ", ".join(map(repr, absent[:5])) + ", ..." * (len(absent) > 5)
         never = f"es {names} never occur" if len(absent) > 1 else f" {names} never occurs"
-        said = f"the class{never} in the training labels, but {ignored}. If 255 means"
-        return f'{said} "not labelled", add the line `ignore 255` to classes.txt.'
+        said = f"the class{never} in the training labels"
+        said = said if absent else "some label files hold 1 and others 255, none holds both"
+        said = f'{said}, but {ignored}. If 255 means "not labelled", add the line `ignore 255` to'
+        return f"{said} classes.txt."
     if len(present) == 1:
         said = f"the training labels hold no class but {present[0]!r}: a network would learn to"
         return f"{said} predict it everywhere. The label files must hold at least two classes."
@@ -101,7 +105,7 @@ def check_split(
 
     indices, intact, sizes, digests = evenly(len(images), sample), [], set(), {}
     similar: dict[str, list[str]] = {}  # problems that differ in the file only
-    (pixels, occurs), seen = torch.zeros(2, 256, dtype=torch.int64), {}
+    each, seen = [torch.zeros(256, dtype=torch.int64)], {}
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         results = progress(pool.map(inspect, indices), desc=split, total=len(indices))
         for index, found in zip(indices, results, strict=True):
@@ -109,8 +113,7 @@ def check_split(
                 similar.setdefault(found.replace(str(labels[index]), ""), []).append(found)
                 continue
             counts, size, digest = found
-            pixels += counts
-            occurs += counts > 0
+            each.append(counts)
             sizes.add(size)
             intact.append(index)
             if (first := digests.setdefault(digest, index)) != index and spec.layout == "folder":
@@ -119,6 +122,8 @@ def check_split(
                 said = f"{images[first]} and {images[index]} are the same image, {said}."
                 similar.setdefault(str(same), []).append(said)
 
+    each = torch.stack(each)
+    pixels, occurs = each.sum(0), (each > 0).sum(0)
     for first, *others in similar.values():
         problems.append(first + f" ({len(others)} more files like it.)" * bool(others))
     first_unlike = CITYSCAPES.class_names.index("traffic light")  # ids from here on exceed 18
@@ -126,7 +131,7 @@ def check_split(
         said = "no label is above 18 in any file: are these train ids, saved under the name of"
         problems.append(f"{said} labelIds? Name them *_gtFine_labelTrainIds.png.")
     if split != "val" and 0 < len(intact) == len(images):
-        problems += filter(None, [training_problem(pixels, spec)])
+        problems += filter(None, [training_problem(each, spec)])
     paths, sizes = {d: images[i] for d, i in digests.items()}, sorted(sizes, key=prod)
     return CheckedSplit(split, pairs, len(indices), intact, pixels, occurs, sizes, paths, problems)
 
@@ -154,7 +159,7 @@ def listing_problems(root: Path, pairs: Pairs, split: str) -> list[str]:
 
 def read_checksums(path: Path) -> dict[str, str]:
     """File name, relative to the data set -> its SHA-256, from lines `hash  name`."""
-    lines = [line.split(maxsplit=1) for line in read_lines(path) if line.strip()]
+    lines = [line.split(maxsplit=1) for line in read_text(path).splitlines() if line.strip()]
     if not all(len(parts) == 2 and len(parts[0]) == 64 for parts in lines):
         raise ValueError(f"{path} must hold lines of a SHA-256 (64 digits) and a file name.")
     return {name.lstrip("*"): digest for digest, name in lines}
@@ -196,13 +201,9 @@ def report(found: CheckedSplit) -> str:
     absent = [name for index, name in classes.items() if not found.pixels[index]]
     present = {index: name for index, name in classes.items() if found.pixels[index]}
     width = max(map(len, ["class", *present.values()]))
-    lines = [
-        f"{f'{spec.name} {found.split}'.strip()}: {total} pairs, {opened} opened "
-        f"(label files: {first}, ...)",
-        f"Sizes: {sizes[0]}",
-        "",
-        f"{'class':{width}}    pixels    images",
-    ]
+    title = f"{spec.name} {found.split}".strip()
+    lines = [f"{title}: {total} pairs, {opened} opened (label files: {first}, ...)"]
+    lines += [f"Sizes: {sizes[0]}", "", f"{'class':{width}}    pixels    images"]
     for index, name in present.items():
         pixels = int(found.pixels[index])
         of_pixels = 100 * pixels / int(found.pixels.sum())

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from annlib.config import IGNORE_INDEX
-from annlib.data.io import read_lines
+from annlib.data.io import read_text
 
 Layout = Literal["folder", "cityscapes", "ade20k", "voc12aug"]
 RGB = tuple[int, int, int]
@@ -96,19 +96,18 @@ def folder_spec(root: Path, name: str = "classes.txt") -> DatasetSpec:
     counted = None not in rests and len(rests) == len(lines)
     others = [match and int(match[1]) for match in matches[1:]]  # `id nom` before `0 route`
     headed = matches[:1] == [None] and len(others) > 1 and others == [*range(len(others))]
-    numbers, names, colours = [], [], []
+    rows = []
     for (_, line), match in zip(lines, matches, strict=True):
         indexed = match and (match[2] or counted or match[1] == "255")
         name, colour = name_and_colour(match[3] if indexed else line)
         number = match[1] if indexed else name if colour and name.isdecimal() else None
-        numbers.append(number and int(number))
-        names.append(name)
-        colours.append(colour)
+        rows.append((number and int(number), name, colour))
+    numbers, names, colours = zip(*rows, strict=True) if rows else ((), (), ())
     words = re.findall(r"\w+", names[0].lower()) if len(lines) > 1 and not colours[0] else []
     is_heading = headed or words and ({*words} <= NAME_HEADINGS or all(colours[1:]))
     heading = "Put `#` before it; if it is a class, give its colour (`name red green blue`)"
     form = "Write `name` or `name red green blue`, one class a line"
-    sort = "Sort the lines by index from 0, without gaps, and write `ignore 255` for no class"
+    sort = "Number from 0 without gaps (`7=0`: 7 is class 0), and write `ignore 255` for no class"
     for index, (number, name, colour) in enumerate(zip(numbers, names, colours, strict=True)):
         place_differs = f"has the number {number}, but is class {index} by its place"
         for is_wrong, problem, remedy in (
@@ -135,10 +134,9 @@ def folder_spec(root: Path, name: str = "classes.txt") -> DatasetSpec:
         if index >= len(names) or value > 255 or class_values.count(value) > 1:
             said = f"{path} says {value}={index}: before `=` is a value up to 255 that no other"
             raise ValueError(f"{said} has, then the index of a class, 0 to {len(names) - 1}.")
-    for value in ignored:
-        if value in class_values or value > 255:
-            said = "only values up to 255 that no class has can be ignored."
-            raise ValueError(f"{path} ignores the label {value}: {said}")
+    if odd := [value for value in ignored if value in class_values or value > 255]:
+        said = "only values up to 255 that no class has can be ignored."
+        raise ValueError(f"{path} ignores the label {odd[0]}: {said}")
     palette = [colour or spread_colour(index) for index, colour in enumerate(colours)]
     parts = map(tuple, (names, palette, ignored, class_values if values else ()))
     return DatasetSpec(root.resolve().name, *parts)
@@ -147,7 +145,7 @@ def folder_spec(root: Path, name: str = "classes.txt") -> DatasetSpec:
 def class_lines(path: Path) -> tuple[list[tuple[int, str]], list[int], dict[int, int]]:
     """Lines with classes and their numbers in the file, values to ignore, class index -> value."""
     lines, ignored, values = [], [], {}
-    for place, line in enumerate(read_lines(path), 1):
+    for place, line in enumerate(read_text(path).splitlines(), 1):
         line = re.sub(r"\s+#(\s.*)?$", "", line).strip()
         if re.match(r"#[0-9a-fA-F]{6}\b", line):
             refuse_line(path, place, line, "has its colour first", "Write `name red green blue`")

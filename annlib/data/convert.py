@@ -12,7 +12,7 @@ from PIL import Image
 from annlib.config import IGNORE_INDEX
 from annlib.data.annotations import BACKGROUND, COLOUR, TRANSPARENT, Recognised, Sample, recognise
 from annlib.data.classes import BUILT_IN, WORDS, DatasetSpec, folder_spec, spec_with
-from annlib.data.folders import contents
+from annlib.data.folders import contents, listed, packed_there
 from annlib.files import all_or_nothing
 
 MOST_CODES = 256
@@ -28,7 +28,7 @@ def find_classes(given: str | None, source: Path) -> DatasetSpec | None:
 
 
 def meaning(
-    codes: Counter, found: Recognised, given: DatasetSpec | None, shift: int
+    codes: Counter, found: Recognised, given: DatasetSpec | None, shift: int, apart: bool
 ) -> tuple[DatasetSpec, dict[int, int], str]:
     """The classes, code -> class index or 255 (unknown codes are missing), and how it is read."""
     colours = {code for code in codes if code >= COLOUR}
@@ -49,8 +49,8 @@ def meaning(
     elif present & colours:
         if given is None:
             most = sorted(colours, key=codes.get)[-6:]
-            listed = ", ".join(" ".join(map(str, rgb(code))) for code in most)
-            said = f"The labels are colours ({listed}, ...): say by --classes FILE what they mean,"
+            shown = ", ".join(" ".join(map(str, rgb(code))) for code in most)
+            said = f"The labels are colours ({shown}, ...): say by --classes FILE what they mean,"
             raise ValueError(f"{said} with a line `name red green blue` for each class.")
         index = {int(COLOUR + np.dot(c, (65536, 256, 1))): i for i, c in enumerate(spec.palette)}
         if twice := [rgb(c) for c in present & index.keys() if spec.palette.count(rgb(c)) > 1]:
@@ -59,14 +59,20 @@ def meaning(
     elif present == {0, 255} and not found.has_names and (spec is None or own_pair):
         spec = spec or spec_with([BACKGROUND, "foreground"])
         index, said = {0: 0, 255: 1}, f"0 is {spec.class_names[0]}, 255 {spec.class_names[1]}"
+    elif present == {0, 1, 255} and apart and not found.has_names and (spec is None or own_pair):
+        said = "Some label files hold 0 and 1, others 0 and 255: make them the same, or say by"
+        raise ValueError(f"{said} --classes FILE (two names, and `ignore 255`) what 255 is.")
     elif spec:
         index = {v: i for i, v in enumerate(spec.class_values)} | dict.fromkeys(spec.ignored, 255)
         said = f"values, the classes of {spec.name}"
     else:
         greys, most = sorted(present), len(present) - 1
-        if most > 1 and all(abs(v - 255 * i / most) < 1 for i, v in enumerate(greys)):
-            said = f"The labels are greys ({', '.join(map(str, greys))}), and 255 may be a class:"
-            raise ValueError(f"{said} say by --classes FILE (names, and `255=2` or `ignore 255`).")
+        edges = sum(number for code, number in codes.items() if values[code] not in (0, 255))
+        are_soft = most > 20 and {0, 255} <= present and 10 * edges < sum(codes.values())
+        if are_soft or most > 1 and all(abs(v - 255 * i / most) < 1 for i, v in enumerate(greys)):
+            said = f"Labels are greys ({listed([*map(str, greys)], 6)}), and 255 may be a class:"
+            said += " cut soft edges of masks by a threshold, or say by --classes FILE (names, and"
+            raise ValueError(f"{said} `255=2` or `ignore 255`) what they are.")
         classes = sorted({v + shift for v in present - {IGNORE_INDEX} if v + shift >= 0})
         spec = spec_with(f"class {value}" for value in classes)
         index = {value: place for place, value in enumerate(classes)}
@@ -111,24 +117,26 @@ def convert(
         left = "".join(f"\n- {one}" for one in found.left_out[:5]) if found else ""
         said = f"Nothing to convert in {source}, which holds {contents(source)}. Known: JSON of"
         said += " COCO and LabelMe, and images with label files (PNG, TIFF, npy) of the same names"
-        said += f" in a folder such as labels/ or masks/, or with an ending such as _mask.{left}"
+        said += " in a folder such as labels/ or masks/, or with an ending such as _mask."
+        said += f" {packed_there(source)}".rstrip() + left
         raise FileNotFoundError(said)
-    total = Counter()
+    total, apart = Counter(), True
     for sample in found.samples:
         values, counts = np.unique(sample.codes(), return_counts=True)
         total.update(dict(zip(values.tolist(), counts.tolist(), strict=True)))
+        apart &= not {1, 255} <= {code & 255 for code in values.tolist()}
         if len(total) > MOST_CODES:
             said = f"The labels up to {sample.image.name} hold over {MOST_CODES} values or colours:"
             raise ValueError(f"{said} photos, instances, or labels that were resized smoothly.")
-    spec, index, said = meaning(total, found, given, shift)
+    spec, index, said = meaning(total, found, given, shift, apart)
     pixels, notes = sum(total.values()), []
     if unknown := [code for code, _ in total.most_common() if code not in index]:
         share = 100 * sum(total[code] for code in unknown) / pixels
         text = ", ".join(described(code, found) for code in unknown[:5])
         text = f"{text}{', ...' * (len(unknown) > 5)} ({share:.1f} % of the pixels)"
         if not ignore_unknown:
-            first = min(total) == 1 and unknown == [spec.num_classes]
-            hint = " Labels that begin at 1: --shift -1." if first else ""
+            is_first = min(total) == 1 and unknown == [spec.num_classes]
+            hint = " Labels that begin at 1: --shift -1." * is_first
             said = f"The class list lacks {text}. Add them to it (--classes FILE), or let them"
             raise ValueError(f"{said} count as not labelled: --ignore-unknown.{hint}")
         index |= dict.fromkeys(unknown, IGNORE_INDEX)
@@ -139,7 +147,7 @@ def convert(
     place = {old: new for new, old in enumerate(kept)}
     index = {code: place.get(old, IGNORE_INDEX) for code, old in index.items()}
     if not 2 <= len(kept) <= IGNORE_INDEX:
-        raise ValueError(f"{len(kept)} classes are left: 2 to {IGNORE_INDEX} are possible.")
+        raise ValueError(f"{len(kept)} classes are left ({said}), but 2 to 255 are possible.")
     how = divide(found.samples, val_share, seed)
     depth = int(len({(one.split, one.key[-1]) for one in found.samples}) == len(found.samples))
     with all_or_nothing(target) as folder:
@@ -164,8 +172,7 @@ def convert(
         if written != tuple(names):
             said = f"Of the names {', '.join(map(repr, names))} classes.txt cannot hold all, such"
             raise ValueError(f"{said} as for `#` or a number at the end: rename in the source.")
-    splits = Counter(sample.split for sample in found.samples)
-    counts = Counter()
+    splits, counts = Counter(sample.split for sample in found.samples), Counter()
     for code, number in total.items():
         counts[index[code]] += number
     named = {i: spec.class_names[old] for old, i in place.items()} | {255: "(not labelled, 255)"}

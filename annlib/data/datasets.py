@@ -119,19 +119,17 @@ def in_words(values: set[int]) -> str:
 
 
 def label_pixels(dataset: SegmentationFolder) -> Tensor:
-    """Counts the pixels of each class index in all label files, int64 (256,), with 255 ignored."""
-    counts = torch.zeros(256, dtype=torch.int64)
-    for index in range(len(dataset)):
-        counts += torch.bincount(dataset.read(index)[1].flatten(), minlength=256)
-    return counts
+    """Counts the pixels of each class index in each label file, int64 (files, 256)."""
+    labels = (dataset.read(index)[1] for index in range(len(dataset)))
+    return torch.stack([torch.bincount(one.flatten(), minlength=256) for one in labels])
 
 
 def class_balance(pixels: Tensor, spec: DatasetSpec) -> tuple[float, ...]:
     """A weight for each class: the root of (median frequency / its frequency); 1 if it is absent.
 
-    pixels: of each class index (256,). The median is Eigen and Fergus' (ICCV 2015).
+    pixels: of each class index, (256,) or (files, 256); median: Eigen and Fergus (ICCV 2015).
     """
-    counts = pixels[: spec.num_classes].double()
+    counts = pixels.reshape(-1, 256).sum(0)[: spec.num_classes].double()
     ratios = counts[counts > 0].median() / counts.clamp(min=1)
     return tuple(round(w, 4) for w in torch.where(counts > 0, ratios.sqrt(), 1.0).tolist())
 

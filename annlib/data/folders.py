@@ -8,7 +8,7 @@ from typing import NamedTuple
 from unicodedata import normalize
 
 from annlib.data.classes import CITYSCAPES_TRAIN_IDS, DatasetSpec, Layout
-from annlib.data.io import need_scipy, read_lines
+from annlib.data.io import need_scipy, read_text
 
 ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz")
 TABLES = tomllib.loads(Path(__file__).with_name("layouts.toml").read_text())
@@ -155,13 +155,12 @@ def read_names(path: Path) -> list[str]:
     if not path.is_file():
         said = f"There is no {path}: it lists images of VOC 2012, one name a line. Was its archive,"
         raise FileNotFoundError(f"{said} VOCtrainval_11-May-2012.tar, unpacked only in part?")
-    return [Path(line.split()[0]).stem for line in read_lines(path) if line.strip()]
+    return [Path(line.split()[0]).stem for line in read_text(path).splitlines() if line.strip()]
 
 
 def find_sbd(home: Path) -> Path | None:
     """SBD's folder with cls/, train.txt and val.txt, in or up to two folders above VOC2012."""
-    folders = (home, home.parent, home.parent.parent)
-    places = (folder / place for folder in folders for place in SBD_PLACES)
+    places = (folder / one for folder in (home, *home.parents[:2]) for one in SBD_PLACES)
     return next((place for place in places if (place / "cls").is_dir()), None)
 
 

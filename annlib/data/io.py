@@ -36,8 +36,8 @@ def read_image(path: Path, content: bytes | None = None) -> Tensor:
         if not halved:
             image = Image.fromarray((pixels.astype(np.float64) / 257 + 0.5).astype(np.uint8))
     if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image.convert("RGBA"))
     return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
 
 
@@ -188,7 +188,3 @@ def read_text(path: Path, content: bytes | None = None) -> str:
     line = content.count(b"\n", 0, place) + 1
     said = f"{path}, line {line}, byte {place}: {reason} (0x{content[place]:02x})"
     raise ValueError(f"{said}: save it as UTF-8.")
-
-
-def read_lines(path: Path) -> list[str]:
-    return read_text(path).splitlines()

@@ -238,11 +238,8 @@ def in_folder(source: Path, wanted: dict[str, str]) -> list[File]:
         own = (place / "train" / "images").is_dir()
         if own or (place / "trainannot").is_dir():
             paths = {name: place / (name if own else original_name(name)) for name in wanted}
-            return [
-                (name, None if path.stat().st_size > LARGEST else path.read_bytes())
-                for name, path in paths.items()
-                if path.is_file()
-            ]
+            there = ((name, path) for name, path in paths.items() if path.is_file())
+            return [(n, p.read_bytes() if p.stat().st_size <= LARGEST else None) for n, p in there]
     holds = f"it holds {folders.contents(source)}" if source.is_dir() else "there is no such folder"
     said = f"No CamVid in {source}: looked for train and trainannot, or train/images and"
     raise FileNotFoundError(f"{said} train/labels, but {holds}.")

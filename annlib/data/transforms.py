@@ -126,10 +126,8 @@ class RandomResize:
 
 def resize(image: Tensor, labels: Tensor, size: list[int]) -> Pair:
     """Bilinear for the image, nearest for the labels, which cannot be interpolated."""
-    rows, columns = (
-        interpolate(torch.arange(have, dtype=torch.float)[None, None], want)[0, 0].long().numpy()
-        for have, want in zip(labels.shape, size, strict=True)
-    )
+    places = (torch.arange(side, dtype=torch.float)[None, None] for side in labels.shape)
+    rows, columns = (kept[0, 0].long().numpy() for kept in map(interpolate, places, size))
     resized = labels.numpy()[rows].take(columns, axis=1)  # torch takes ten times as long
     return resize_image(image, size), torch.from_numpy(resized)
 

@@ -98,6 +98,16 @@ def test_masks_of_0_and_255_are_a_problem_and_are_not_trained_on(annlib, capsys)
     assert annlib("data", "check", "folder", "masks").count("Problems: none") == 2
 
 
+def test_masks_of_0_and_1_beside_masks_of_0_and_255_are_a_problem(annlib, capsys) -> None:
+    write_masks(1)
+    Image.fromarray(np.eye(32, dtype=np.uint8) * 255).save("masks/train/labels/b.png")
+    Image.new("RGB", (32, 32)).save("masks/train/images/b.png")
+    assert "listed above: 1" in failure(annlib, "data", "check", "folder", "masks")
+    problem = "some label files hold 1 and others 255, none holds both, but 255 covers 1.6 %"
+    assert problem in capsys.readouterr().out
+    assert problem in failure(annlib, *TRAIN_MASKS)
+
+
 def test_masks_of_0_and_1_are_trained_on(annlib) -> None:
     write_masks(1)
     assert annlib("data", "check", "folder", "masks").count("Problems: none") == 2

@@ -156,6 +156,57 @@ def test_what_json_leaves_without_labels_is_reported(tmp_path: Path) -> None:
     assert "images/2.jpg: no annotation" in report and "images/3.jpg: no annotation" in report
 
 
+def test_annotations_of_images_that_coco_does_not_list_are_reported(tmp_path: Path) -> None:
+    for i in range(3):
+        photo(tmp_path / f"from/images/{i}.jpg", i)
+    marks = [(i, 1, 2) for i in range(3)] + [(7, 1, 4), ("1", 1, 4)]
+    document(tmp_path / "from", "a.json", THREE, marks, [(1, "cat")])
+    report = convert(tmp_path / "from", tmp_path / "to")
+    assert "- a.json: annotations of images that it does not list: 2" in report
+
+
+@pytest.mark.parametrize("area", [None, 0, "missing", "right"])
+@pytest.mark.parametrize("first", [0, 1])
+def test_small_objects_of_coco_cover_large_ones_whatever_their_areas(
+    tmp_path: Path, area: int | str | None, first: int
+) -> None:
+    kinds = [(1, "house"), (2, "door")]
+    for i in range(2):
+        photo(tmp_path / f"from/images/{i}.jpg", i)
+    document(tmp_path / "from", "a.json", THREE[:2], [], kinds)
+    shapes = {1: [0, 0, 8, 0, 8, 6, 0, 6], 2: [2, 0, 4, 0, 4, 6, 2, 6]}
+    marks = [
+        {"image_id": i, "category_id": kind, "segmentation": [shapes[kind]]}
+        | ({} if area == "missing" else {"area": {1: 48, 2: 12}[kind] if area == "right" else area})
+        for i in range(2)
+        for kind in sorted(shapes, reverse=bool(first))
+    ]
+    content = json.loads((tmp_path / "from/a.json").read_text()) | {"annotations": marks}
+    (tmp_path / "from/a.json").write_text(json.dumps(content))
+    convert(tmp_path / "from", tmp_path / "to")
+    expected = np.ones(SIZE, np.uint8)
+    expected[:, 2:4] = 2
+    assert np.array_equal(converted(tmp_path / "to", "val")[0], expected)
+
+
+def test_label_files_beside_json_are_told(tmp_path: Path) -> None:
+    labelme(tmp_path / "from", {"label": "roof", "points": [[1, 1], [3, 1], [3, 3], [1, 3]]})
+    for i in range(2):
+        (tmp_path / "from/masks").mkdir(exist_ok=True)
+        Image.new("L", SIZE[::-1]).save(tmp_path / f"from/masks/{i}.png")
+    report = convert(tmp_path / "from", tmp_path / "to")
+    assert "- masks/0.png: label files beside the LabelMe JSON: 2" in report
+
+
+def test_pixels_to_ignore_in_labelme_are_no_second_form_of_a_class(tmp_path: Path) -> None:
+    root = tmp_path / "from"
+    labelme(root, {"label": "roof", "points": [[1, 1], [3, 1], [3, 3], [1, 3]]})
+    content = json.loads((root / "labels/10.json").read_text())
+    content["shapes"][0]["label"] = "__ignore__"
+    (root / "labels/10.json").write_text(json.dumps(content))
+    assert "4.17 %  (not labelled, 255)" in convert(root, tmp_path / "to")
+
+
 def labelme(root: Path, shape: dict, copies: int = 1) -> None:
     for i in range(2):
         photo(root / f"images/{i}.png", i)
@@ -179,8 +230,9 @@ def mask_of_labelme() -> str:
         {"points": [[3, 1], [6, 1], [6, 3], [3, 3]], "shape_type": "rectangle"},
         {"points": [[3, 1], [6, 1], [6, 3], [3, 3]], "shape_type": "rotation"},
         {"points": [[3, 1], [5, 2]], "shape_type": "mask", "mask": mask_of_labelme()},
+        {"points": [[3, 1], [6, 1], [6, 3], [3, 3]], "shape_type": None},
     ],
-    ids=lambda shape: shape["shape_type"],
+    ids=lambda shape: str(shape["shape_type"]),
 )
 def test_newer_shapes_of_labelme_are_drawn(tmp_path: Path, shape: dict) -> None:
     labelme(tmp_path / "from", shape | {"label": "roof "})

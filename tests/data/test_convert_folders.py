@@ -625,7 +625,9 @@ def test_values_for_no_data_are_told(tmp_path: Path) -> None:
         photo(tmp_path / f"from/images/{i}.jpg", i)
         numbers = np.where(labels == 2, -9999, labels.astype(int))
         save(tmp_path / f"from/labels/{i}.tif", numbers.astype(np.float32))
-    with pytest.raises(ValueError, match=r"0\.tif holds -9999 to 1: labels are 0 to 65535"):
+    with pytest.raises(
+        ValueError, match=r"0\.tif holds -9999 to 1: .* Write 255 where a pixel has"
+    ):
         convert(tmp_path / "from", tmp_path / "to")
 
 
@@ -656,3 +658,73 @@ def test_outputs_of_convert_are_converted_where_there_is_nothing_else(tmp_path: 
         in_one_folder(tmp_path / name, "binary")
         convert(tmp_path / name, tmp_path / "both" / name)
     assert "Pairs: train 8, val 2" in convert(tmp_path / "both", tmp_path / "to")
+
+
+@pytest.mark.parametrize("names", ["", "sky\nroad\n", "sky\nroad\nignore 255\n"])
+@pytest.mark.parametrize(
+    "second", [np.uint8([0, 255]), np.array([(0, 0, 0), (255,) * 3], np.uint8)]
+)
+def test_masks_of_0_and_1_beside_masks_of_0_and_255_are_asked_about(
+    tmp_path: Path, names: str, second: np.ndarray
+) -> None:
+    root, masks = tmp_path / "from", [(labels > 0).astype(np.uint8) for labels in LABELS]
+    for i, mask in enumerate(masks):
+        photo(root / f"images/{i}.jpg", i)
+        save(root / f"masks/{i}.png", second[mask] if i % 2 else mask)
+    if names:
+        (root / "classes.txt").write_text(names)
+    if "ignore" not in names:
+        with pytest.raises(ValueError, match="hold 0 and 1, others 0 and 255: make them the same"):
+            convert(root, tmp_path / "to")
+        masks[2][0, :2] = 1, 255  # a file with both: 255 is what it is elsewhere
+        save(root / "masks/2.png", masks[2])
+    convert(root, tmp_path / "to")
+    expected = sum((m == 1).sum() for m in masks[::2])
+    written = [read_labels(path) for path in (tmp_path / "to").glob("*/labels/*.png")]
+    assert sum(int((labels == 1).sum()) for labels in written) == expected
+
+
+@pytest.mark.parametrize(("edge", "refused"), [(range(1, 60), True), (range(1, 9), False)])
+def test_masks_with_soft_edges_are_refused(tmp_path: Path, edge: range, refused: bool) -> None:
+    mask = np.zeros((30, 40), np.uint8)
+    mask[:15] = 255
+    mask.flat[580 : 580 + len(edge)] = edge
+    for i in range(2):
+        photo(tmp_path / f"from/images/{i}.jpg", i)
+        save(tmp_path / f"from/masks/{i}.png", mask)
+    if refused:
+        with pytest.raises(ValueError, match=r"greys \(0, 1, 2, .* and 55 more\), .* threshold"):
+            convert(tmp_path / "from", tmp_path / "to")
+    else:
+        assert "class 8" in convert(tmp_path / "from", tmp_path / "to")
+
+
+def test_images_that_a_list_of_test_images_leaves_out_are_divided(tmp_path: Path) -> None:
+    four_photos(tmp_path / "from", ["a", "b", "c", "d"])  # as the Oxford pets are
+    (tmp_path / "from/test.txt").write_text("d 1 1 1\n")
+    assert "Pairs: train 2, val 1, test 1" in convert(tmp_path / "from", tmp_path / "to")
+    assert [path.stem for path in (tmp_path / "to/test/images").iterdir()] == ["d"]
+
+
+def test_masks_that_end_in_segmentation_are_labels(tmp_path: Path) -> None:
+    for i, labels in enumerate(LABELS):
+        photo(tmp_path / f"from/ISIC2018_Training_Input/ISIC_{i}.jpg", i)
+        folder = "ISIC2018_Training_GroundTruth" if i % 2 else "ISIC2018_Training_Input"
+        save(tmp_path / "from" / folder / f"ISIC_{i}_segmentation.png", labels)
+    for sample, labels in zip(recognise(tmp_path / "from").samples, LABELS, strict=True):
+        assert np.array_equal(sample.codes(), labels)
+
+
+def test_labels_that_are_still_packed_are_named(tmp_path: Path) -> None:
+    photo(tmp_path / "from/images/a.jpg")
+    (tmp_path / "from/masks.zip").write_bytes(b"PK")
+    with pytest.raises(FileNotFoundError, match=r"There lies masks\.zip: was it unpacked"):
+        convert(tmp_path / "from", tmp_path / "to")
+
+
+def test_masks_of_one_value_on_a_transparent_ground_are_told(tmp_path: Path) -> None:
+    for i in range(2):
+        photo(tmp_path / f"from/images/{i}.jpg", i)
+        save(tmp_path / f"from/masks/{i}.png", np.uint8([(255,) * 4, (0,) * 4])[LABELS[i] % 2])
+    with pytest.raises(ValueError, match="0 classes are left .*transparent pixels are not labell"):
+        convert(tmp_path / "from", tmp_path / "to")

@@ -206,7 +206,7 @@ def pixels(**counts: int) -> Tensor:
 def test_pixels_of_each_class_are_counted_over_all_label_files(root: Path) -> None:
     files = [np.asarray(Image.open(root / f"train/labels/{name}.png")) for name in "abc"]
     expected = sum(np.bincount(values.ravel(), minlength=256) for values in files)
-    assert label_pixels(opened(root)).tolist() == expected.tolist()
+    assert label_pixels(opened(root)).sum(0).tolist() == expected.tolist()
 
 
 def test_class_weights_are_roots_of_the_median_over_the_frequency() -> None:
@@ -219,6 +219,18 @@ def test_masks_of_0_and_255_are_no_training_labels() -> None:
     assert "255 covers 34.0 %" in message
     assert "add the line `255=2`" in message
     assert "`ignore 255` to classes.txt" in message
+
+
+def test_masks_of_0_and_1_beside_masks_of_0_and_255_are_told_before_training() -> None:
+    two = replace(SPEC, class_names=SPEC.class_names[:2], palette=SPEC.palette[:2])
+    files = [pixels(c0=50, c1=5), pixels(c0=50, c255=45), pixels(c0=150)]
+    message = training_problem(torch.stack(files), two)
+    assert (
+        "some label files hold 1 and others 255, none holds both, but 255 covers 15.0 %" in message
+    )
+    files.append(pixels(c0=1, c1=1, c255=1))
+    assert training_problem(torch.stack(files), two) == ""
+    assert training_problem(torch.stack(files[:3]), replace(two, ignored=(255,))) == ""
 
 
 @pytest.mark.parametrize(
