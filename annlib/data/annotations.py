@@ -72,6 +72,12 @@ def key_of(path: Path) -> tuple[str, ...]:
     return *folders, normalize("NFC", stem)
 
 
+def inner(path: Path) -> set[str]:
+    """Folders below one of images or labels: in each of them, numbers may begin again."""
+    is_below = any({*words(part)} & (LABEL_WORDS | IMAGE_WORDS) for part in path.parts[:-1])
+    return {*key_of(path)[:-1]} if is_below else set()
+
+
 def is_label(path: Path, stems: set[Path]) -> bool:
     """Whether a name, or the last folder that tells, says so.  path: relative to the data set
 
@@ -175,8 +181,10 @@ def from_masks(
         fits = {p for p in like[key[-1]] if not split or split_of(p.parts[:-1]) in ("", split)}
         choices = same, *([p for p in like[k] if p in fits] for k in (key, key[-1]))
         one = next((places[0] for places in choices if len(places) == 1), None)
+        one = None if one and inner(path) - inner(one) and inner(one) - inner(path) else one
         if one is None or (is_divided and not split and key[-1] not in listed):
-            left_out.append(f"{path}: {'no label file' if one is None else 'in no split list'}")
+            many = [f"{len(c)} label files, such as {c[0]}" for c in choices if len(c) > 1]
+            left_out.append(f"{path}: {'in no split list' if one else (*many, 'no label file')[0]}")
             continue
         if one in used:
             raise ValueError(f"{root / one} fits two images, also {root / path}: move one away.")
@@ -199,8 +207,10 @@ def name_in(line: str, names: set[str]) -> str:
 
 def listed_splits(root: Path, files: list[Path], names: set[str], left_out: list) -> dict[str, str]:
     """Name of an image -> its split, from files such as train.txt; {} if there are none."""
-    tables = [p for p in files if p.suffix in LISTS and split_of([p.stem]) and p.stem not in names]
+    tables = [p for p in files if p.suffix in LISTS and {*words(p.stem)} & {*SPLITS, "split"}]
+    tables = [p for p in tables if p.stem not in names]
     lists = [p for p in tables if {*re.split("[_ .-]", p.stem.lower())} <= LIST_WORDS]
+    lists = [p for p in lists if split_of([p.stem])]
     lists = [p for p in lists if "Segmentation" in p.parts] or lists  # VOC has others
     found = {}
     for path in lists:

@@ -118,8 +118,7 @@ def convert(
         said = f"Nothing to convert in {source}, which holds {contents(source)}. Known: JSON of"
         said += " COCO and LabelMe, and images with label files (PNG, TIFF, npy) of the same names"
         said += " in a folder such as labels/ or masks/, or with an ending such as _mask."
-        said += f" {packed_there(source)}".rstrip() + left
-        raise FileNotFoundError(said)
+        raise FileNotFoundError(f"{said} {packed_there(source)}".rstrip() + left)
     total, apart = Counter(), True
     for sample in found.samples:
         values, counts = np.unique(sample.codes(), return_counts=True)

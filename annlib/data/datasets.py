@@ -92,7 +92,8 @@ def check_values(values: Tensor, spec: DatasetSpec, path: Path) -> None:
         cause = "Do the labels begin at 1? `annlib data convert FROM TO --shift -1` corrects that."
     elif own and len(unknown) == 1:
         ignore = f"add the line `ignore {unknown[0]}` to classes.txt"
-        cause = f"If {unknown[0]} means that a pixel is not labelled, {ignore}. {cause}"
+        first = "If 0 is a background, list it first. " * (unknown == [spec.num_classes])
+        cause = f"{first}If {unknown[0]} means that a pixel is not labelled, {ignore}. {cause}"
     listed = ", ".join(map(str, unknown[:5])) + (", ..." if len(unknown) > 5 else "")
     said = f"{path} holds the label {listed}, but {spec.name} has {spec.num_classes} classes"
     raise ValueError(f"{said}: its label files hold {in_words(spec.known_values)}. {cause}")

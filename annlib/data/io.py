@@ -30,7 +30,8 @@ def read_image(path: Path, content: bytes | None = None) -> Tensor:
         pixels = np.asarray(image.convert("RGB") if halved else image)
         scale, kind = (256, "16-bit") if halved else (1, pixels.dtype)  # Pillow keeps high bytes
         low, high = pixels.min().item() * scale, pixels.max().item() * scale
-        if pixels.dtype.kind == "f" or low < 0 or high > 65535 or 0 < high < 4096:
+        is_flat = not halved and 0 < high - low < 4096 and high < 61440  # as of a scanner
+        if pixels.dtype.kind == "f" or low < 0 or high > 65535 or 0 < high < 4096 or is_flat:
             said = f"{path} holds {kind} values from {low} to {high}: neither 8 nor full 16 bits,"
             raise ValueError(f"{said} so its white is unknown. Scale them to 0..255 (8-bit PNG).")
         if not halved:

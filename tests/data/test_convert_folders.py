@@ -728,3 +728,45 @@ def test_masks_of_one_value_on_a_transparent_ground_are_told(tmp_path: Path) -> 
         save(tmp_path / f"from/masks/{i}.png", np.uint8([(255,) * 4, (0,) * 4])[LABELS[i] % 2])
     with pytest.raises(ValueError, match="0 classes are left .*transparent pixels are not labell"):
         convert(tmp_path / "from", tmp_path / "to")
+
+
+@pytest.mark.parametrize(
+    ("image", "label", "pairs"),
+    [
+        ("images/city1/{}.jpg", "labels/city2/{}.png", 0),  # numbers begin again in each city
+        ("images/city1/{}.jpg", "labels/city1/{}.png", 3),
+        ("images/city1/{}.jpg", "labels/fine/city1/{}.png", 3),
+        ("images/{}.jpg", "labels/trimaps/{}.png", 3),
+        ("images/day1/{}.jpg", "labels/{}.png", 3),
+        ("raw/{}.jpg", "coloured/{}_mask.png", 3),
+    ],
+)
+def test_labels_of_another_folder_are_not_taken(
+    tmp_path: Path, image: str, label: str, pairs: int
+) -> None:
+    for i in range(3):
+        photo(tmp_path / "from" / image.format(i), i)
+        save(tmp_path / "from" / label.format(i), LABELS[i])
+    found = recognise(tmp_path / "from")
+    assert len(found.samples) == pairs
+    if not pairs:
+        assert "images/city1/0.jpg: no label file" in found.left_out
+
+
+def test_several_label_files_that_fit_an_image_are_told(tmp_path: Path) -> None:
+    for i in range(2):
+        photo(tmp_path / f"from/images/{i}.jpg", i)
+        for kind in ("cat", "dog"):
+            save(tmp_path / f"from/masks/{kind}/{i}.png", LABELS[i])
+    with pytest.raises(
+        FileNotFoundError, match=r"images/0\.jpg: 2 label files, such as masks/cat/0\.png"
+    ):
+        convert(tmp_path / "from", tmp_path / "to")
+
+
+@pytest.mark.parametrize("name", ["split.csv", "my-split.txt"])
+def test_a_table_of_splits_that_is_not_read_is_reported(tmp_path: Path, name: str) -> None:
+    four_photos(tmp_path / "from", ["a", "b", "c", "d"])
+    (tmp_path / "from" / name).write_text("image,split\na.jpg,train\nb.jpg,val\n")
+    report = convert(tmp_path / "from", tmp_path / "to")
+    assert f"- {name}: not read: if it is a split list, name it" in report

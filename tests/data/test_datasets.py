@@ -166,6 +166,12 @@ def test_label_without_a_class_is_named_with_its_file(root: Path) -> None:
         opened(root)[2]
 
 
+def test_class_list_without_the_background_is_told(root: Path) -> None:
+    two = replace(SPEC, class_names=SPEC.class_names[:2], palette=SPEC.palette[:2])
+    with pytest.raises(ValueError, match=r"the label 2, .*If 0 is a background, list it first"):
+        opened(root, two)[0]
+
+
 def test_error_in_any_file_comes_before_training_when_all_are_kept(root: Path) -> None:
     (root / "train" / "images" / "c.png").write_bytes(b"no image")
     with pytest.raises(ValueError, match=r"c\.png cannot be read"):

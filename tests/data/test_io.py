@@ -179,6 +179,26 @@ def test_integers_that_would_be_read_as_black_are_refused(
         read_image(path)
 
 
+@pytest.mark.parametrize(
+    ("values", "refused"),
+    [
+        ([31744, 32768, 35839], True),  # of a CT scanner: -1024 to 3071 by 32768
+        ([31744, 32768, 35840], False),
+        ([30000, 30000, 30000], False),  # a grey tile
+        ([63000, 65000, 65535], False),  # a white one
+    ],
+)
+def test_values_of_a_scanner_whose_contrast_would_be_lost_are_refused(
+    tmp_path: Path, values: list[int], refused: bool
+) -> None:
+    path = saved(tmp_path / "a.png", np.array([values], np.uint16))
+    if refused:
+        with pytest.raises(ValueError, match=r"values from 31744 to 35839: .*white is unknown"):
+            read_image(path)
+    else:
+        assert read_image(path)[0, 0].tolist() == [round(value / 257) for value in values]
+
+
 @pytest.mark.parametrize("values", [[0, 0, 0, 0], [0, 9, 300, 4096]])
 def test_black_and_dark_images_of_16_bits_are_read(tmp_path: Path, values: list[int]) -> None:
     image = read_image(saved(tmp_path / "a.png", np.array([values], np.uint16)))

@@ -4,9 +4,11 @@ Places, sizes and paints are drawn first, patterns last and independently. Coord
 painting.py: y down, x right, in pixels. Legend: H height, W width.
 """
 
+import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import fsum
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -23,14 +25,8 @@ HOUSES = (7, 8, 9)  # by the pattern of the balloon that decides
 PATTERNS = ("belt", "stripe", "disc")
 CLASS_NAMES = BALLOON_TOWN.class_names
 PALETTE = np.array(BALLOON_TOWN.palette, np.uint8)
-PAINTS: dict[str, Colour] = {  # of houses and balloons, distinct with any colour vision
-    "vermilion": (213, 80, 20),
-    "amber": (240, 160, 20),
-    "yellow": (245, 232, 80),
-    "green": (0, 150, 105),
-    "blue": (20, 85, 175),
-    "pink": (200, 105, 165),
-}
+TABLES = tomllib.loads(Path(__file__).parents[1].joinpath("balloon_town.toml").read_text())
+PAINTS: dict[str, Colour] = TABLES["paints"]
 
 
 class Dice:

@@ -22,6 +22,7 @@ from annlib.data.balloon_town.layout import (
     HEIGHT,
     PAINTS,
     ROAD,
+    TABLES,
     WIDTH,
     Balloon,
     Colour,
@@ -32,13 +33,7 @@ from annlib.data.balloon_town.layout import (
 )
 
 WHITE: Colour = (250, 248, 242)
-SKIES: tuple[tuple[Colour, Colour], ...] = (  # zenith, horizon
-    ((190, 207, 222), (233, 237, 238)),
-    ((206, 207, 222), (241, 228, 217)),
-    ((199, 193, 217), (238, 227, 234)),
-    ((158, 169, 185), (209, 215, 221)),
-    ((193, 210, 209), (240, 239, 224)),
-)
+SKIES = TABLES["skies"]
 HILLS = np.array([(178, 186, 182), (152, 163, 148)])  # far, near
 
 
