@@ -22,9 +22,8 @@ MOST_FILES, MOST_ARCHIVES = 2000, 5
 ARCHIVES, OTHERS = (".zip", ".tar", ".tar.gz", ".tgz"), (".rar", ".7z", ".gz", ".xz", ".bz2")
 # Browsers and systems save `A1.ipynb (1)` and `A1.ipynb.txt`, too.
 NAME = re.compile(r"(?is)(.+?)(\.(?:ipynb|py|zip|tar|tar\.gz|tgz))( ?\(\d+\))?(?:\.txt|\.json)?")
-NO_SUBMISSION = re.compile(  # what systems leave in folders
-    r"\._.*|\.DS_Store|__MACOSX|\.ipynb_checkpoints|Thumbs\.db|desktop\.ini"
-)
+# What systems leave in folders.
+NO_SUBMISSION = re.compile(r"\._.*|\.DS_Store|__MACOSX|\.ipynb_checkpoints|Thumbs\.db|desktop\.ini")
 DAMAGED = (zipfile.BadZipFile, tarfile.TarError, RuntimeError, EOFError, OSError, IndexError)
 DAMAGED += (zlib.error, LZMAError)
 Readers = dict[PurePath, Callable[[], bytes]]
@@ -52,8 +51,7 @@ def read(folder: Path, path: Path) -> bytes:
         with os.fdopen(os.dup(descriptor), "rb") as file:
             return file.read(MOST_BYTES)
     except OSError as error:
-        reason = "It is a link or not an ordinary file. Hand in the notebook itself."
-        raise Unreadable(reason) from error
+        raise Unreadable("It is a link, or not an ordinary file: hand in the notebook.") from error
     finally:
         os.close(descriptor)
 

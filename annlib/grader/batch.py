@@ -90,13 +90,9 @@ def grade(
     limits: Limits | None = None,
     user: int | None = None,
 ) -> list[Result]:
-    """The results of all, by student.
-
-    limits: others than those of the assignment. user: of the workers, where root started this
-
-    A fault of the grader itself stops no other submission: the table says so, and the submission
-    is graded again whenever grading is resumed.
-    """
+    """The results of all, by student. A fault of the grader itself stops no other submission: the
+    table says so, and the submission is graded again whenever grading is resumed.
+    limits: others than those of the assignment. user: of the workers, where root started this"""
     limits = limits or assignment.limits
     seed, _ = kept_seed(out, assignment.name, seed)
     version = f"{assignment.name}/{seed}/{version_of_checks(assignment)}/{limits}"

@@ -1,9 +1,8 @@
 """What a worker can no longer do: resource limits, and a seccomp filter of system calls.
 
 The calls that are allowed were listed by tracing workers, and by what Python, torch and the C
-library may take elsewhere. All others are refused: processes, programs, sockets, signals to others,
-memory that no limit counts, rights and dates of files, links, mounts, settings. The filter cannot
-be taken off again, and works inside and outside of bubblewrap.
+library may take elsewhere. All others are refused, such as processes, sockets, signals to others,
+links and mounts. The filter cannot be taken off, and works inside and outside of bubblewrap.
 """
 
 import ctypes

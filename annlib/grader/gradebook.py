@@ -22,12 +22,10 @@ SETTINGS = "settings.json"
 
 class Gradebook(NamedTuple):
     """What is known besides the results. Each default is what nobody has said anything about.
-
     days: late, by student. given: all that is filled in by hand, also for answers that have
     changed. requests: (student, task) -> reason. unknown: what lists say of people not known.
     similar: lines on work that is nearly the same. mark: separator of the sheet. key: leads to the
-    names of pages and to codes.
-    """
+    names of pages and to codes."""
 
     roster: Roster = {}
     days: Mapping[str, float] = {}

@@ -16,13 +16,9 @@ OUT_OF_TIME, NO_ANSWER = "out of time", "no answer"
 WRONG_SHAPE, WRONG_TYPE, NOT_FINITE = "wrong shape", "wrong type", "nan or inf"
 OTHER, WRONG_VALUES, GRADIENT_CUT = "other values", "wrong values", "gradient cut"
 UNEXPLAINED = (WRONG_SHAPE, WRONG_TYPE, NOT_FINITE, OTHER, GRADIENT_CUT, OUT_OF_TIME)
-ERRORS = {  # by the class that the worker raises
-    "NothingBack": NOT_STARTED,
-    "NameNotFound": NOT_FOUND,
-    "OtherParts": OTHER_PARTS,
-    "OutOfTime": OUT_OF_TIME,
-    "NoAnswer": NO_ANSWER,
-}
+# By the class that the worker raises.
+ERRORS = dict(NothingBack=NOT_STARTED, NameNotFound=NOT_FOUND, OtherParts=OTHER_PARTS)
+ERRORS |= dict(OutOfTime=OUT_OF_TIME, NoAnswer=NO_ANSWER)
 
 
 class Call(NamedTuple):

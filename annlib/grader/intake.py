@@ -26,10 +26,11 @@ from annlib.grader.tables import with_commas
 
 MOST_CELLS, MOST_MODULES = 2000, 20
 LONGEST_ANSWER, LONGEST_FILE = 20_000, 2**20  # letters; an answer of ten pages
-MOST_IMAGES, MOST_IMAGE = 20, 2**20  # of a cell and of all answers; letters of base64
-MOST_SIDE = 4000  # pixels
+MOST_IMAGES, MOST_IMAGE, MOST_SIDE = 20, 2**20, 4000  # of all answers; letters of base64; pixels
 IMAGE = re.compile(r"(?:iVBORw0KGgo|/9j/)[A-Za-z0-9+/]{30,}=*")  # PNG, JPEG
 INLINE = re.compile(r"data:image/(?:png|jpeg);base64,([A-Za-z0-9+/]+=*)")  # Colab's, in a text
+TAG_OF_IMAGE = re.compile(r"""<img\b[^>]*\bsrc=["']([^"'\s]+)["'][^>]*>""")
+LEFT_OUT = re.compile(r"(?:image|attachment):[^\s)]+|\(cut here: |its image is not shown")
 INJECTED = "injected-parameters"  # of a notebook that papermill has run; ours take their place
 # `# %% title` of VS Code and jupytext, `# In[3]:` of nbconvert
 SCRIPT_CELL = re.compile(r"^# ?(?:%%(.*)|In\[[ \d]*\]:\s*)$", re.MULTILINE)
@@ -165,7 +166,7 @@ def open_answers(
     found: dict[str, list[str]] = {}
     question = None
     for cell, own in zip(cells, tags, strict=True):
-        if cell.tags:
+        if any(":" in str(tag) or tag == "instructor" for tag in cell.tags):  # not a student's own
             question = own[0].name if own else None
         heading = HEADING.match(cell.source) if cell.kind == "markdown" and not own else None
         if heading and heading[1].strip() in titles:
@@ -174,7 +175,8 @@ def open_answers(
             if not cell.source:
                 continue
         if question:
-            text = INLINE.sub(lambda found: image_name(found[1]), cell.source).strip()
+            text = TAG_OF_IMAGE.sub(r"![](\1)", cell.source).strip()
+            text = INLINE.sub(lambda found: image_name(found[1]), text)
             if cell.kind == "code" and text:
                 text = f"~~~python\n{text}\n~~~"
             text += f"\n\n~~~\n{cell.outputs}\n~~~" if cell.outputs else ""
@@ -194,11 +196,13 @@ def image_name(image: str) -> str:
 
 def images_in(cells: Sequence[Cell], answers: Mapping[str, str]) -> dict[str, str]:
     """The images of the answers by name, base64."""
-    inline = [one for cell in cells for one in INLINE.findall(cell.source) if is_shown(one)]
-    whole = [*inline, *(one for cell in cells for one in cell.images.values())]
-    images = {image_name(one): one for one in whole}
-    whole = "".join(answers.values())
-    return dict(islice(((n, one) for n, one in images.items() if n in whole), MOST_IMAGES))
+    found = [(*INLINE.findall(cell.source), *cell.images.values()) for cell in cells]
+    images, text = (
+        {image_name(one): one for some in found for one in some},
+        "".join(answers.values()),
+    )
+    shown = ((name, one) for name, one in images.items() if name in text and is_shown(one))
+    return dict(islice(shown, MOST_IMAGES))
 
 
 def cells_of(data: bytes, name: str) -> list[Cell]:
@@ -247,11 +251,10 @@ def collect(folder: Path, assignment: Assignment, released: str = "") -> list[Su
     if not entries:
         raise ValueError(f"{folder} holds no submissions: one file or folder for each student.")
     found = [submission(folder, *one, assignment, released) for one in entries.items()]
-    same: dict[str, list[str]] = {}
-    for one in found:
-        same.setdefault(look_of(one.student), []).append(one.student)
+    looks = [look_of(one.student) for one in found]
     for number, one in enumerate(found):
-        if len(names := same[look_of(one.student)]) > 1:
+        if looks.count(looks[number]) > 1:
+            names = [other.student for n, other in enumerate(found) if looks[n] == looks[number]]
             warning = f"names that look the same: {', '.join(map(ascii, names))}"
             found[number] = one._replace(note=f"{one.note} {warning}".strip())
     return sorted(found, key=lambda one: one.student)
@@ -286,18 +289,25 @@ def submission(
         file = chosen if isinstance(chosen, Path) else path
         same = {"", TEMPLATE} & {*answers.values()}
         missing = [one.name for one in assignment.questions if one.name not in answers]
+        images = images_in(whole, answers)
+        cut_out = [
+            n for text in answers.values() for n in LEFT_OUT.findall(text) if n not in images
+        ]
+        in_text = defined((c.source for c in whole if c.kind != "code"), assignment)
+        in_text -= defined(cells, assignment)
         told = {
             f"Not opened: {listed(left)}; hand in a zip.": left,
             f"Read as {kind_of(chosen)[1:]}: {listed(renamed)}.": renamed,
             "It is a hard link, and elsewhere, too.": file.is_file() and file.stat().st_nlink > 1,
             f"It can import or run what is beside it: {listed(near)}.": near,
             f"No task of {assignment.name} is in it, and its title is {printable(title)}.": other,
+            f"In a cell that is not code: {listed(in_text)}.": in_text,
+            "An answer is cut, or has images that are not shown: look into the notebook.": cut_out,
             f"No answer cell found for {listed(missing)}: look into the notebook.": missing,
             "An answer cell is as it was, but there is text elsewhere in the notebook.": same
             and own_text(f"\n{text}", released),
         }
         note = " ".join([note, *taken, *(words for words, holds in told.items() if holds)]).strip()
-        images = images_in(whole, answers)
         return Submission(student, names, cells, answers, "", digest, files, note, images)
     except Unreadable as error:
         problem = str(error)

@@ -59,14 +59,12 @@ class OpenQuestion(NamedTuple):
 
 class Assignment(NamedTuple):
     """folder: of its source; the files that students get beside the notebook are there, too.
-
     prelude: the imports that every submission starts with, should they have been deleted. public:
     modules for students, each standing alone or on those before it; the last has the public
     checks. misconceptions: name -> explanation. parameters: code for the end of the cell tagged so,
     as papermill would put it there. files: handed in beside the notebook. install: what students
     need, beside Python. note: what a teacher should know of the files. own: code with functions for
-    calls that are the assignment's own; `names` there is what the notebook has defined.
-    """
+    calls that are the assignment's own; `names` there is what the notebook has defined."""
 
     name: str
     title: str

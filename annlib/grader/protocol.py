@@ -1,9 +1,8 @@
 """The messages between grader and worker: JSON and plain bytes, nothing else.
 
 What a worker sends was perhaps written by the submission: reading it runs no code, and needs
-little more memory than the bytes that came. This is why it is not numpy's own format: an .npz read
-without pickle runs no code either, but it is a zip, whose entries may share their bytes, so that a
-small file becomes a huge one; and the heads of its arrays are read as Python.
+little more memory than the bytes that came. An .npz, numpy's own format, is a zip, whose entries
+may share their bytes, so that a small file becomes a huge one, and its heads are read as Python.
 
 A message: its length, the length of its head, the head (JSON), the numbers of all arrays.
 Head: {"facts": {...}, "arrays": [[name, dtype, shape], ...]}, in the order of the numbers.

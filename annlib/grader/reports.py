@@ -7,6 +7,7 @@ from statistics import mean, median
 
 from annlib.grader.feedback import page
 from annlib.grader.gradebook import Gradebook, Total
+from annlib.grader.hidden_checks import shown
 from annlib.grader.judge import Assignment, Result
 from annlib.grader.tables import csv_text, safe_cell, safe_name
 
@@ -19,7 +20,7 @@ def note_on(result: Result) -> str:
     if result.problem:
         ended = f" ({result.ended})" if result.ended != "not run" else ""
         return f"{result.problem}{ended}"[:LONGEST_CELL]
-    cells = ", ".join(str(failure["cell"]) for failure in result.failures)
+    cells = ", ".join(f"{one['cell']} ({shown(one['type'])})" for one in result.failures)
     stopped = f"The notebook was stopped: {result.ended}" if result.ended != "finished" else ""
     if not stopped and not result.started:
         stopped = "not started"

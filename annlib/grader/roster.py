@@ -134,11 +134,12 @@ def identified(submissions: Sequence[Submission], roster: Roster) -> list[Submis
     found: dict[str, list[Submission]] = {}
     for one in submissions:
         ids = [m[1] for m in (pattern.fullmatch(one.student) for pattern in DOWNLOADS) if m]
-        student = next((i for i in ids if i in roster), None) or find(one.student)
+        names = (one.student, re.sub(r" ?\(\d+\)$", "", one.student))  # of a second download
+        known = [i for i in ids if i in roster] + [*filter(None, map(find, names))]
         group = members.get(plain(one.student), []) if one.student.strip() else []
-        if not student and not group:
+        if not known and not group:
             one = one._replace(note=f"{one.note} not in the roster".strip())
-        for each in [student] if student else group or [one.student]:
+        for each in known[:1] or group or [one.student]:
             found.setdefault(each, []).append(one._replace(student=each))
     for student, several in found.items():
         if len(several) > 1:

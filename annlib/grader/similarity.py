@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import combinations, islice
+from tokenize import COMMENT, DEDENT, ENCODING, ENDMARKER, INDENT, NEWLINE, NL
 from zlib import crc32
 
 from annlib.grader.judge import Submission
@@ -22,10 +23,7 @@ TOKENS, WORDS, WINDOW = 12, 6, 4  # a passage of 12 + 4 - 1 tokens of code is su
 LEAST, ENOUGH = 5, 0.5
 MOST_TOKENS = 30_000  # that are looked at, with layout: a notebook may have millions
 COMMON = 1 / 3  # of a class: what so many have comes from the course, or is the usual way
-LAYOUT = (
-    *(tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT),
-    *(tokenize.ENCODING, tokenize.ENDMARKER),
-)
+LAYOUT = (COMMENT, NL, NEWLINE, INDENT, DEDENT, ENCODING, ENDMARKER)
 Row = tuple[str, str, str, str]
 
 

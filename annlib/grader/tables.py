@@ -36,8 +36,7 @@ def with_commas(text: str) -> str:
 
 
 def in_utf_8(content: bytes) -> bytes:
-    """A list in the old form of Excel on Windows, if all such forms have the same letters there.
-    So it is for German; others stay as they are, and are refused by the reader."""
+    """A list in the old form of Excel on Windows, if all such forms have its letters, as German."""
     forms = {content.decode(page, "replace") for page in ("cp1252", "cp1250", "cp1254", "cp1257")}
     sure = len(forms) == 1 and all(one.isascii() or one.isalpha() for one in min(forms))
     return min(forms).encode() if sure and "\ufffd" in content.decode(errors="replace") else content

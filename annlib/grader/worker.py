@@ -1,13 +1,13 @@
 """The worker: runs the cells of one submission, then answers the grader's questions about it.
 
 It is the only process that runs a submission, and knows inputs but no answers. From stdin come the
-cells, the questions once they have run and, once these are answered, functions of the grader's own
-with the questions for them; to stdout go a message that it is ready, one on the cells, one for each
-question, and a last one.
+cells, then the questions, then functions of the grader's own with the questions for them; to stdout
+go a message that it is ready, one on the cells, one for each question, and a last one.
 """
 
 import ast
 import asyncio
+import builtins
 import inspect
 import linecache
 import os
@@ -36,6 +36,7 @@ OPTIONS = re.compile(r"(-[nrptcqo]\d*( \d+)? +)*")  # of %timeit
 MOST_PASSES = 5
 Names, Loop, Send = dict[str, object], asyncio.AbstractEventLoop, Callable[[Message], None]
 PASSED_OVER = (ast.Import, ast.ImportFrom, ast.Expr, ast.Assert)  # the rest of a cell runs without
+DEFINITIONS = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef)  # after any other error
 
 
 class Fault(Exception):
@@ -83,11 +84,14 @@ class Shell:
 
     def run_cell(self, source: str) -> object:
         """Statement by statement; the value of the last. Raises the first error, in the end.
-        An import or a call that fails, such as a check, does not stop the statements after it."""
-        first, value = None, None
+        An import or a call that fails, such as a check, does not stop the statements after it.
+        After other errors, such as of a file that is not here, only definitions are taken."""
+        first, value, stopped = None, None, False
         source, name = TransformerManager().transform_cell(source), f"<cell {len(linecache.cache)}>"
         linecache.cache[name] = len(source), None, source.splitlines(True), name  # for inspect
         for statement in ast.parse(source).body:
+            if stopped and not isinstance(statement, DEFINITIONS):
+                continue
             mode, tree = "exec", ast.Module([statement], [])
             if isinstance(statement, ast.Expr):
                 mode, tree = "eval", ast.Expression(statement.value)
@@ -101,10 +105,10 @@ class Shell:
                     asyncio._set_running_loop(None)
                 if code.co_flags & inspect.CO_COROUTINE:
                     value = self.loop.run_until_complete(value)
-            except Exception as error:
-                if not isinstance(statement, PASSED_OVER):
-                    raise
+            except BaseException as error:  # SystemExit and time limits, too
                 first = first or error
+                passed_over = isinstance(error, Exception) and isinstance(statement, PASSED_OVER)
+                stopped = stopped or not passed_over
         if first:
             raise first
         return value
@@ -132,13 +136,12 @@ def run_cells(
     prelude: str, cells: list[str], names: Names, limits: Limits, loop: Loop, first: Names
 ) -> list[dict[str, object]]:
     """Runs them in order, in `names`; returns what failed, [{"cell": 3, "type": ..., ...}].
-
     first: takes what each name was at the end of the cell that defined it, whatever later ones did
     prelude: the imports of the assignment, for those who deleted them. A cell that misses a name
     is run again after the others: cells may have been moved. Once the time of all cells is used up,
-    each of the others has a second, enough to define functions.
-    """
+    each of the others has a second, enough to define functions."""
     exec(prelude, names)
+    first |= names
     shell, waiting, failures, outputs = Shell(names, loop), dict(enumerate(cells, 1)), {}, {}
     names |= {"In": ["", *cells], "Out": outputs}
     cpu, clock = time.process_time(), time.monotonic()
@@ -238,8 +241,15 @@ def put_questions(request: Message, limits: Limits, names: Names, send: Send) ->
 
 
 def changed(asked: list[str], first: dict, last: dict) -> dict[str, object]:
-    """The first definitions of names that were defined again."""
-    return {n: first[n] for n in asked if n in first and last.get(n) is not first[n]}
+    """The first definitions of names that were defined again: of those asked for, or else of other
+    functions and classes; in any case of modules and built-in functions, which a loop may hide."""
+    built_in = {n: value for n, value in vars(builtins).items() if n in last and n[0] != "_"}
+    usual = {n: v for n, v in (first | built_in).items() if n not in ("get_ipython", "display")}
+    again = {n: value for n, value in usual.items() if last.get(n) is not value}
+    tasks = {n: value for n, value in again.items() if n in asked}
+    kinds = (types.ModuleType, types.BuiltinFunctionType)
+    kinds += () if tasks else (types.FunctionType, type)
+    return tasks | {n: v for n, v in again.items() if n in built_in or isinstance(v, kinds)}
 
 
 def put_all(

@@ -182,6 +182,35 @@ KINDS = {
         {f"lessons/{number:02}.ipynb": notebook(code("x = 1")) for number in range(25)}
         | {"work/A1.ipynb": json.dumps(ANSWERED)}
     ),
+    "a file that is not here, above a definition": Kind(
+        plain(
+            f"photo = open('photo.jpg')\n{WEIGHTS}",
+            f"with open('x') as x: pass\n{BLOCK}",
+            OPERATIONS,
+        )
+    ),
+    "a question and an exit above a definition": Kind(
+        plain(f"name = input('Who?')\n{WEIGHTS}", f"import sys\nsys.exit()\n{BLOCK}", OPERATIONS)
+    ),
+    "modules and built-ins hidden by loops": Kind(
+        plain(
+            f"{WEIGHTS}\nassert sum([1]) == 1",
+            BLOCK,
+            OPERATIONS.replace("return 2 *", "return sum([2]) *"),
+            "sum = 0\nfor torch in range(3):\n    sum += torch\nfor sqrt in range(3): pass",
+            "del nn, F",
+        )
+    ),
+    "a helper defined again for a plot": Kind(
+        plain(
+            "def scale(channels): return channels ** -0.5",
+            WEIGHTS.replace("/ sqrt(query.shape[1])", "* scale(query.shape[1])"),
+            BLOCK,
+            OPERATIONS,
+            "def scale(channels): return 1",
+        )
+    ),
+    "a star over the imports": Kind(plain(*CODE.values(), "from torch import *")),
     "a script in UTF-16, as PowerShell writes": Kind({"A1.py": SCRIPT.encode("utf-16")}),
     "a notebook in UTF-16": Kind({"A1.ipynb": json.dumps(ANSWERED).encode("utf-16")}),
     "a notebook of format 3": Kind(

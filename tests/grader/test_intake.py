@@ -465,6 +465,48 @@ def test_images_of_answers_are_shown_wherever_they_stand(tmp_path: Path, form: s
     assert page.count(f'<img src="data:{kind};base64,') == 3 and "not handed in" not in page
 
 
+def test_an_image_in_html_is_shown(tmp_path: Path) -> None:
+    """As people write it who want another size."""
+    text = cell('a <img width="300" src="attachment:a.png" alt="b"/> c', "open:measured-ratio")
+    text["attachments"] = {"a.png": {"image/png": png(20)}}
+    found = answers_in(tmp_path / "anna.ipynb", text)
+    page = rendered(found, taken(tmp_path / "anna.ipynb").images)
+    assert f'a <img src="data:image/png;base64,{png(20)}" alt=""> c' in page
+
+
+@pytest.mark.parametrize(
+    ("source", "noted"),
+    [
+        ("text", False),
+        ("x" * 20_001, True),
+        ("![a](attachment:missing.png)", True),
+        (f"![a](data:image/png;base64,{png(4001)})", True),
+        (f"![a](data:image/png;base64,{png(21)})", False),
+    ],
+    ids=["whole", "cut", "missing", "large", "shown"],
+)
+def test_what_is_left_out_of_an_answer_is_noted(tmp_path: Path, source: str, noted: bool) -> None:
+    answers_in(tmp_path / "anna.ipynb", cell(source, "open:measured-ratio"))
+    words = "An answer is cut, or has images that are not shown: look into the notebook."
+    assert (words in taken(tmp_path / "anna.ipynb").note) == noted
+
+
+def test_tags_of_a_students_own_do_not_end_an_answer(tmp_path: Path) -> None:
+    """Such as those by which tools hide a cell."""
+    cells = [cell("first", "open:measured-ratio"), cell("second", "hide-input"), cell("third")]
+    assert answers_in(tmp_path / "anna.ipynb", *cells) == "first\n\nsecond\n\nthird"
+    assert answers_in(tmp_path / "anna.ipynb", *cells, cell("no", "check:x")).endswith("third")
+
+
+@pytest.mark.parametrize("kind", ["markdown", "raw"])
+def test_code_in_a_cell_that_is_not_code_is_noted(tmp_path: Path, kind: str) -> None:
+    cells = json.loads(edition(ROOT, A1, "solution"))["cells"]
+    (one,) = (c for c in cells if "class NonlocalBlock" in "".join(c["source"]))
+    one["cell_type"] = kind
+    (tmp_path / "anna.ipynb").write_text(json.dumps({"cells": cells}))
+    assert "In a cell that is not code: NonlocalBlock." in taken(tmp_path / "anna.ipynb").note
+
+
 def test_an_image_that_is_not_shown_is_named_below_its_code(tmp_path: Path) -> None:
     code = cell("plot()", "open:measured-ratio", kind="code")
     code["outputs"] = [{"data": {"image/png": png(4001), "text/plain": "<Figure>"}}]

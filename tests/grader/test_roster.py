@@ -140,7 +140,8 @@ def submission(name: str, **facts) -> Submission:
         ("1", "1"), ("anna muster", "1"), ("9002", "2"), ("Zoe\u0308 Ötz", "2"),
         ("Bert; Jr.", "3"), ("Bert, Jr.", "4"), ("Same Name_6_assignsubmission_file_", "6"),
         ("Somebody_5_assignsubmission_file", "5"), ("musteranna_1_77_A1", "1"),
-        ("musteranna_LATE_1_77_A1", "1"), ("Same Name", "Same Name"), ("carl", "carl"),
+        ("musteranna_LATE_1_77_A1", "1"), ("Anna Muster (1)", "1"), ("1(2)", "1"),
+        ("Same Name", "Same Name"), ("carl", "carl"),
         ("Anna_99_assignsubmission_file_", "Anna_99_assignsubmission_file_"),
     ],
 )  # fmt: skip

@@ -13,7 +13,7 @@ from annlib.grader import sandbox, worker
 from annlib.grader.confine import Limits
 from annlib.grader.protocol import Message
 from annlib.grader.sandbox import open_sandbox, run_worker, stage_worker
-from annlib.grader.worker import described, encoded, run_cells
+from annlib.grader.worker import changed, described, encoded, run_cells
 
 
 def test_without_bubblewrap_grading_is_refused(
@@ -155,8 +155,28 @@ def test_an_import_or_a_check_that_fails_does_not_stop_its_cell() -> None:
     assert [failure["type"] for failure in failures] == ["ModuleNotFoundError"]
     names, failures = run("assert math.pi < 3, 'choose a GPU'\ny = 2")
     assert (names["y"], failures[0]["type"]) == (2, "AssertionError")
-    names, _ = run("x = 1 / 0\ny = 2")
+    names, failures = run("x = 1 / 0\ny = 2\ndef f(): return 3\nclass C: pass\nimport re\nf()")
     assert "y" not in names, "what may depend on it does not run"
+    assert names["f"]() == 3 and {"C", "re"} < names.keys(), "definitions do not"
+    assert [failure["type"] for failure in failures] == ["ZeroDivisionError"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "first", "last", "expected"),
+    [
+        (["f"], {"f": len, "x": 1}, {"f": max, "x": 2}, {"f": len}),
+        (["f"], {"f": len, "g": run, "C": Path}, {"f": max, "g": 1, "C": 1}, {"f": len}),
+        (["f"], {"f": len, "g": run, "C": Path}, {"f": len, "g": 1}, {"g": run, "C": Path}),
+        (["f"], {"f": len, "np": np}, {"f": max, "np": 1}, {"f": len, "np": np}),
+        (["f"], {"f": len, "sum": 3}, {"f": len, "sum": 4, "__name__": "x"}, {"sum": sum}),
+        (["f"], {"f": len, "display": run}, {"f": len, "display": 1}, {}),
+        (["f"], {}, {"f": len}, {}),
+    ],
+)
+def test_earlier_definitions_are_of_tasks_or_else_of_what_they_may_use(
+    asked: list[str], first: dict, last: dict, expected: dict
+) -> None:
+    assert changed(asked, first, last) == expected
 
 
 def test_files_that_cells_write_can_be_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -296,7 +296,7 @@ def reference_run(seed: int, steps: int, weights_seed: int | None = None, **mist
 OWN_RUN = Path(__file__).with_name("own_run.txt").read_text("utf-8")
 OWN_RUN = OWN_RUN.replace("TRAINED", getsource(trained))
 OWN_RUN = OWN_RUN.replace("WORLD", repr(Path(world.__file__).read_text("utf-8")))
-maps_of = world.training_maps
+SGD, maps_of = partial(torch.optim.SGD, lr=world.LEARNING_RATE), world.training_maps
 RUN_MISTAKES: dict[str, Callable[[int, int], float]] = {
     "same weights for all": partial(reference_run, weights_seed=0),
     "same maps for all": partial(reference_run, batch=lambda s, step: maps_of(0, step)),
@@ -306,9 +306,7 @@ RUN_MISTAKES: dict[str, Callable[[int, int], float]] = {
     "gradients add up": partial(reference_run, forgets=False),
     "no step": partial(reference_run, moves=False),
     "other learning rate": partial(reference_run, optimizer_of=torch.optim.Adam),
-    "other optimizer": partial(
-        reference_run, optimizer_of=partial(torch.optim.SGD, lr=world.LEARNING_RATE)
-    ),
+    "other optimizer": partial(reference_run, optimizer_of=SGD),
     "scored on training maps": lambda seed, steps: reference_run(
         seed, steps, score=lambda net: world.probability(net, *maps_of(seed, steps - 1))
     ),
