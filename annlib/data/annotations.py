@@ -247,10 +247,12 @@ def read_codes(path: Path, palette: tuple, seen: dict) -> np.ndarray:
         colours = np.array(image.getpalette("RGB") or [], np.int32).reshape(-1, 3)
         mode = image.mode
         if mode == "P" and palette:
-            shown = {tuple(colours[v]) for v in np.unique(pixels) if v != IGNORE_INDEX}
-            if shown <= {*palette}:  # colours count: tools number them in their own order
-                codes = COLOUR + colours @ (65536, 256, 1)
-                return np.where(pixels == IGNORE_INDEX, IGNORE_INDEX, codes[pixels])
+            known = {*(COLOUR + np.array(palette) @ (65536, 256, 1)).tolist(), IGNORE_INDEX}
+            codes = np.append(COLOUR + colours @ (65536, 256, 1), np.zeros(256, int))[:256]
+            if codes[IGNORE_INDEX] in codes[:IGNORE_INDEX] or codes[IGNORE_INDEX] not in known:
+                codes[IGNORE_INDEX] = IGNORE_INDEX
+            if {*codes[np.unique(pixels)].tolist()} <= known:  # tools number colours in any order
+                return codes[pixels]
         if mode == "P":
             check_order(path, image.getpalette("RGB"), pixels, seen)
     if mode in ("RGB", "RGBA") and pixels.dtype == np.uint8:

@@ -16,7 +16,7 @@ from torch import Tensor
 from annlib.config import IGNORE_INDEX
 from annlib.data.classes import BALLOON_TOWN, CAMVID, CITYSCAPES, DatasetSpec
 from annlib.data.datasets import read_pair
-from annlib.data.folders import Pairs, find_pairs, label_files, locate, shared_labels, visible
+from annlib.data.folders import Pairs, find_pairs, locate, shared_labels, visible
 from annlib.data.io import read_labels, read_text
 from annlib.data.synthetic import MARK, PUBLISHED_IMAGES
 
@@ -149,7 +149,7 @@ def listing_problems(root: Path, pairs: Pairs, split: str) -> list[str]:
     problems += shared_labels(pairs)
     if spec.layout != "voc12aug":  # its lists say which label files to use; others may be there
         first = pairs.labels[0]
-        files = label_files(first.parent)
+        files = visible(first.parent.glob("*.[pP][nN][gG]"))
         if spec.layout == "cityscapes":
             files = visible(first.parent.parent.glob(f"*/*_{first.name.rpartition('_')[2]}"))
         unused = sorted({*files} - {*pairs.labels})

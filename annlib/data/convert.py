@@ -48,14 +48,17 @@ def meaning(
             said += "; what no shape covers is not labelled, because the list has no `background`"
     elif present & colours:
         if given is None:
-            most = sorted(colours, key=codes.get)[-6:]
-            shown = ", ".join(" ".join(map(str, rgb(code))) for code in most)
+            shown = ", ".join(" ".join(map(str, rgb(c))) for c in sorted(colours, key=codes.get)[-6:])
             said = f"The labels are colours ({shown}, ...): say by --classes FILE what they mean,"
             raise ValueError(f"{said} with a line `name red green blue` for each class.")
+        if plain := present - colours - {IGNORE_INDEX}:
+            said = f"Some label files hold colours, others values such as {max(plain)}: make them"
+            raise ValueError(f"{said} the same.")
         index = {int(COLOUR + np.dot(c, (65536, 256, 1))): i for i, c in enumerate(spec.palette)}
         if twice := [rgb(c) for c in present & index.keys() if spec.palette.count(rgb(c)) > 1]:
             raise ValueError(f"Two classes of the list are {twice[0]}: give each its own colour.")
-        said = "colours, by the class list"
+        is_guess = spec.palette == spec_with(spec.class_names).palette
+        said = "colours, by the class list" + " (those of Pascal VOC, by their order)" * is_guess
     elif present == {0, 255} and not found.has_names and (spec is None or own_pair):
         spec = spec or spec_with([BACKGROUND, "foreground"])
         index, said = {0: 0, 255: 1}, f"0 is {spec.class_names[0]}, 255 {spec.class_names[1]}"

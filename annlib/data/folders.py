@@ -126,7 +126,7 @@ def find_pairs(root: Path, spec: DatasetSpec, split: str) -> Pairs:
     check_not_empty(images, folder, f"image ({', '.join(SUFFIXES)})", root)
     # Unicode has two spellings of a letter with an accent; macOS and others differ in their choice.
     there, labels = defaultdict(list), []
-    for path in label_files(label_folder):
+    for path in visible(label_folder.glob("*.[pP][nN][gG]")):
         there[normalize("NFC", path.stem)].append(path)
     for image in images:
         exact = label_folder / f"{image.stem}.png"
@@ -143,11 +143,6 @@ def unread(files: Iterable[Path], folder: Path) -> list[str]:
     counts = ", ".join(f"{found[suffix]} {suffix}" for suffix in found if suffix in OTHER_SUFFIXES)
     remedy = f"Convert them to JPEG or PNG, or move them away: {counts} in {folder} cannot be read."
     return [remedy] if counts else []
-
-
-def label_files(folder: Path) -> list[Path]:
-    """The PNG files of a folder of labels, sorted."""
-    return visible(path for path in folder.glob("*") if path.suffix.lower() == ".png")
 
 
 def read_names(path: Path) -> list[str]:

@@ -770,3 +770,59 @@ def test_a_table_of_splits_that_is_not_read_is_reported(tmp_path: Path, name: st
     (tmp_path / "from" / name).write_text("image,split\na.jpg,train\nb.jpg,val\n")
     report = convert(tmp_path / "from", tmp_path / "to")
     assert f"- {name}: not read: if it is a split list, name it" in report
+
+
+@pytest.mark.parametrize(
+    ("colour", "others", "expected"),
+    [
+        ((10, 200, 10), (9, 9, 9), 2),  # only 255 has the colour of the car
+        ((10, 200, 10), (10, 200, 10), 255),  # the end of the palette is filled up
+        ((0, 0, 0), (0, 0, 0), 255),
+        ((224, 224, 192), (9, 9, 9), 255),  # as VOC draws it
+        (None, None, 255),  # the palette ends before
+    ],
+)
+def test_255_of_a_palette_is_a_class_only_where_it_alone_has_its_colour(
+    tmp_path: Path, colour: tuple | None, others: tuple | None, expected: int
+) -> None:
+    palette = [*COLOURS[:2].ravel().tolist()] + [9] * 60
+    if colour:
+        palette[6:] = [*others] * 253 + [*colour]
+    for i, labels in enumerate(LABELS):
+        photo(tmp_path / f"from/images/{i}.jpg", i)
+        save(tmp_path / f"from/masks/{i}.png", np.where(labels == 2, 255, labels), bytes(palette))
+    (tmp_path / "list.txt").write_text(LIST)
+    convert(tmp_path / "from", tmp_path / "to", str(tmp_path / "list.txt"))
+    for path in (tmp_path / "to").glob("*/labels/*.png"):
+        labels = LABELS[int(path.stem)]
+        assert np.array_equal(read_labels(path).numpy(), np.where(labels == 2, expected, labels))
+
+
+def test_values_beyond_a_palette_are_told(tmp_path: Path) -> None:
+    for i, labels in enumerate(LABELS):
+        photo(tmp_path / f"from/images/{i}.jpg", i)
+        save(tmp_path / f"from/masks/{i}.png", labels + 30, COLOURS.tobytes() + bytes(60))
+    (tmp_path / "list.txt").write_text(LIST)
+    with pytest.raises(ValueError, match="The class list lacks the value"):
+        convert(tmp_path / "from", tmp_path / "to", str(tmp_path / "list.txt"))
+
+
+def test_colours_beside_values_are_told(tmp_path: Path) -> None:
+    in_one_folder(tmp_path / "from", "palette")
+    for i in range(2):
+        save(tmp_path / f"from/masks/{i}.png", LABELS[i])
+    (tmp_path / "list.txt").write_text(LIST)
+    with pytest.raises(ValueError, match="hold colours, others values such as 2: make them the"):
+        convert(tmp_path / "from", tmp_path / "to", str(tmp_path / "list.txt"))
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_colours_that_the_class_list_does_not_give_are_told(tmp_path: Path, listed: bool) -> None:
+    colours = np.uint8([(0, 0, 0), (128, 0, 0), (0, 128, 0)])  # of Pascal VOC
+    for i, labels in enumerate(LABELS):
+        photo(tmp_path / f"from/images/{i}.jpg", i)
+        save(tmp_path / f"from/masks/{i}.png", colours[labels])
+    lines = "sky 0 0 0\ncar 0 128 0\nroad 128 0 0\n" if listed else "sky\nroad\ncar\n"
+    (tmp_path / "list.txt").write_text(lines)
+    report = convert(tmp_path / "from", tmp_path / "to", str(tmp_path / "list.txt"))
+    assert ("(those of Pascal VOC, by their order)" in report) != listed

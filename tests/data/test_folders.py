@@ -30,7 +30,6 @@ from annlib.data.folders import (
     find_home,
     find_pairs,
     find_sbd,
-    label_files,
     locate,
     read_names,
     shared_labels,
@@ -479,7 +478,7 @@ def test_two_label_files_for_an_image_are_refused(
     tmp_path: Path, image: str, labels: list[str], taken: str
 ) -> None:
     root = plain(tmp_path, [image], labels)
-    if len(label_files(root / "train/labels")) == 1:
+    if len([*(root / "train/labels").iterdir()]) == 1:
         pytest.skip("This file system does not tell these names apart.")
     pairs = find_pairs(root, SPEC, "train")
     assert [path.name for path in pairs.labels] == [taken]
