@@ -48,8 +48,8 @@ def meaning(
             said += "; what no shape covers is not labelled, because the list has no `background`"
     elif present & colours:
         if given is None:
-            shown = ", ".join(" ".join(map(str, rgb(c))) for c in sorted(colours, key=codes.get)[-6:])
-            said = f"The labels are colours ({shown}, ...): say by --classes FILE what they mean,"
+            few = ", ".join(" ".join(map(str, rgb(c))) for c in sorted(colours, key=codes.get)[-6:])
+            said = f"The labels are colours ({few}, ...): say by --classes FILE what they mean,"
             raise ValueError(f"{said} with a line `name red green blue` for each class.")
         if plain := present - colours - {IGNORE_INDEX}:
             said = f"Some label files hold colours, others values such as {max(plain)}: make them"
