@@ -167,9 +167,11 @@ def from_masks(
         key = key_of(path)
         for part in ((split_of(path.parts[:-1]), key), key, key[-1]):
             like[part].append(path)
-    samples, names, used, seen = [], {key_of(path)[-1] for path in images}, set(), {}
-    left_out = [f"{path}: no image" for path in labels if key_of(path)[-1] not in names]
-    listed = listed_splits(root, files, names, left_out)
+    samples, keys, used, seen = [], defaultdict(set), set(), {}
+    for path in images:
+        keys[key_of(path)[-1]].add(key_of(path))
+    left_out = [f"{path}: no image" for path in labels if key_of(path)[-1] not in keys]
+    listed = listed_splits(root, files, keys, left_out)
     is_divided = bool({*listed.values()} - {"test"})
     for path in images:
         split, key = split_of(path.parts[:-1]), key_of(path)
@@ -182,33 +184,34 @@ def from_masks(
         choices = same, *([p for p in like[k] if p in fits] for k in (key, key[-1]))
         one = next((places[0] for places in choices if len(places) == 1), None)
         one = None if one and inner(path) - inner(one) and inner(one) - inner(path) else one
-        if one is None or (is_divided and not split and key[-1] not in listed):
+        if one is None or (is_divided and not split and key not in listed):
             many = [f"{len(c)} label files, such as {c[0]}" for c in choices if len(c) > 1]
             left_out.append(f"{path}: {'in no split list' if one else (*many, 'no label file')[0]}")
             continue
         if one in used:
             raise ValueError(f"{root / one} fits two images, also {root / path}: move one away.")
         used.add(one)
-        split = split or split_of(one.parts[:-1]) or listed.get(key[-1], "")
+        split = split or split_of(one.parts[:-1]) or listed.get(key, "")
         codes = partial(read_codes, root / one, palette, seen)
         samples.append(Sample(root / path, key, split, root / one, codes))
     return Recognised(form, samples, spec, left_out=left_out)
 
 
-def name_in(line: str, names: set[str]) -> str:
-    """The name of an image that a line of a split list holds, or ""."""
+def keys_in(line: str, keys: dict[str, set]) -> set[tuple[str, ...]]:
+    """The images that a line of a split list names: one, or each of a name without folders."""
     fields = [part.strip(" \"'").replace("\\", "/") for part in re.split("[,;\t]", line)]
     files = [part for part in fields if Path(part).suffix.lower() in SUFFIXES]
     for place in (line.strip(" \"'"), *files, fields[0], line.split()[0]):  # a name may have spaces
-        if found := {key_of(Path(place))[-1], key_of(Path(f"{place}.png"))[-1]} & names:
-            return max(found)
-    return ""
+        for own in (key_of(Path(f"{place}.png")), key_of(Path(place))):
+            if found := keys.get(own[-1]):
+                return {key for key in found if own[-len(key) :] == key[-len(own) :]} or found
+    return set()
 
 
-def listed_splits(root: Path, files: list[Path], names: set[str], left_out: list) -> dict[str, str]:
-    """Name of an image -> its split, from files such as train.txt; {} if there are none."""
+def listed_splits(root: Path, files: list[Path], keys: dict, left_out: list) -> dict[tuple, str]:
+    """Key of an image -> its split, from files such as train.txt; {} if there are none."""
     tables = [p for p in files if p.suffix in LISTS and {*words(p.stem)} & {*SPLITS, "split"}]
-    tables = [p for p in tables if p.stem not in names]
+    tables = [p for p in tables if p.stem not in keys]
     lists = [p for p in tables if {*re.split("[_ .-]", p.stem.lower())} <= LIST_WORDS]
     lists = [p for p in lists if split_of([p.stem])]
     lists = [p for p in lists if "Segmentation" in p.parts] or lists  # VOC has others
@@ -218,16 +221,17 @@ def listed_splits(root: Path, files: list[Path], names: set[str], left_out: list
         lines = [line for line in lines if line and line[0] != "#"]
         if lines and lines[0][0] == ",":  # pandas writes a column of numbers first
             lines = [line.partition(",")[2] for line in lines if line[0] != ","]
-        listed = [name_in(line, names) for line in lines]
-        odd = [line for line, name in zip(lines, listed, strict=True) if not name]
+        listed = [keys_in(line, keys) for line in lines]
+        odd = [line for line, named in zip(lines, listed, strict=True) if not named]
         if odd and len(odd) == len(lines) and split != "test":
             said = f"{root / path} lists none of the images: its first line is {lines[0]!r}."
             raise ValueError(f"{said} Write a name on each line, or rename a file of another kind.")
         if odd:
             left_out.append(f"{path}: lines that name no image: {len(odd)}, such as {odd[0]!r}")
-        for name in filter(None, listed):
-            if found.setdefault(name, split) != split:
-                raise ValueError(f"{root / path} lists {name!r}, which is in {found[name]}, too.")
+        for key in sorted(set().union(*listed)):
+            if found.setdefault(key, split) != split:
+                name = "/".join(key)
+                raise ValueError(f"{root / path} lists {name!r}, which is in {found[key]}, too.")
     if not found:
         said = "not read: if it is a split list, name it train.txt, val.txt or test.txt"
         left_out += [f"{path}: {said}" for path in tables[:5]]

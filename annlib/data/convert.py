@@ -15,8 +15,6 @@ from annlib.data.classes import BUILT_IN, WORDS, DatasetSpec, folder_spec, spec_
 from annlib.data.folders import contents, listed, packed_there
 from annlib.files import all_or_nothing
 
-MOST_CODES = 256
-
 
 def find_classes(given: str | None, source: Path) -> DatasetSpec | None:
     """A file of the form of classes.txt, a built-in name, or one of class_lists in words.toml."""
@@ -127,8 +125,8 @@ def convert(
         values, counts = np.unique(sample.codes(), return_counts=True)
         total.update(dict(zip(values.tolist(), counts.tolist(), strict=True)))
         apart &= not {1, 255} <= {code & 255 for code in values.tolist()}
-        if len(total) > MOST_CODES:
-            said = f"The labels up to {sample.image.name} hold over {MOST_CODES} values or colours:"
+        if len(total) > 256:
+            said = f"The labels up to {sample.image.name} hold over 256 values or colours:"
             raise ValueError(f"{said} photos, instances, or labels that were resized smoothly.")
     spec, index, said = meaning(total, found, given, shift, apart)
     pixels, notes = sum(total.values()), []

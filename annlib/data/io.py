@@ -163,8 +163,7 @@ def read_sbd(path: Path) -> Tensor:
     """The class labels of SBD, a MATLAB file -> uint8 (H, W)"""
     loadmat = need_scipy(path).loadmat
     try:
-        with path.open("rb") as file:
-            pixels = loadmat(file)["GTcls"]["Segmentation"][0, 0]
+        pixels = loadmat(BytesIO(path.read_bytes()))["GTcls"]["Segmentation"][0, 0]
         return torch.from_numpy(np.ascontiguousarray(pixels, dtype=np.uint8))
     except FileNotFoundError as error:
         raise FileNotFoundError(f"There is no file {path}.") from error

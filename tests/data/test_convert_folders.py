@@ -826,3 +826,34 @@ def test_colours_that_the_class_list_does_not_give_are_told(tmp_path: Path, list
     (tmp_path / "list.txt").write_text(lines)
     report = convert(tmp_path / "from", tmp_path / "to", str(tmp_path / "list.txt"))
     assert ("(those of Pascal VOC, by their order)" in report) != listed
+
+
+@pytest.mark.parametrize("form", ["{}.jpg", "data/{}.jpg", "images/{0}.jpg masks/{0}.png", "{}"])
+def test_split_lists_with_folders_mean_these_images_and_not_all_of_a_name(
+    tmp_path: Path, form: str
+) -> None:
+    lists = {"train": ["city1/0", "city1/1"], "val": ["city2/1"]}
+    for i, name in enumerate(["city1/0", "city1/1", "city2/0", "city2/1"]):
+        photo(tmp_path / f"from/images/{name}.jpg", i)
+        save(tmp_path / f"from/masks/{name}.png", LABELS[i])
+    for split, some in lists.items():
+        (tmp_path / f"from/{split}.txt").write_text("\n".join(map(form.format, some)))
+    report = convert(tmp_path / "from", tmp_path / "to")
+    assert "Left out: 1\n- images/city2/0.jpg: in no split list" in report
+    for split, numbers in {"train": [0, 1], "val": [3]}.items():
+        for found, number in zip(converted(tmp_path / "to", split), numbers, strict=True):
+            assert np.array_equal(found, LABELS[number])
+
+
+def test_split_lists_without_folders_mean_all_images_of_a_name(tmp_path: Path) -> None:
+    for i, name in enumerate(["a/0", "b/0", "a/1", "b/1"]):
+        photo(tmp_path / f"from/images/{name}.jpg", i)
+        save(tmp_path / f"from/masks/{name}.png", LABELS[i])
+    for split, name in (("train", "0"), ("val", "1.jpg")):
+        (tmp_path / f"from/{split}.txt").write_text(name)
+    convert(tmp_path / "from", tmp_path / "to")
+    written = sorted(path.name for path in (tmp_path / "to/val/images").iterdir())
+    assert written == ["a_1.jpg", "b_1.jpg"]
+    (tmp_path / "from/val.txt").write_text("1\na/0")
+    with pytest.raises(ValueError, match=r"val\.txt lists 'a/0', which is in train, too"):
+        convert(tmp_path / "from", tmp_path / "again")
