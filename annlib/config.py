@@ -4,7 +4,6 @@ import re
 import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from math import inf
 from types import NoneType
 from typing import Any, Literal, cast, get_args, get_origin, get_type_hints
 
@@ -13,15 +12,33 @@ IGNORE_INDEX = 255  # label of a pixel that counts neither in the loss nor in a 
 Head = Literal["ann", "apnb", "nonlocal", "ppm", "fcn"]
 WITHOUT = {"pool_scales": ("nonlocal", "fcn")}  # heads that do not use a setting
 WITHOUT |= dict.fromkeys(("key_channels", "value_channels"), ("ppm", "fcn"))
-ABOVE_0 = re.compile("iterations|(label_)?stride|clip_norm|window|ratio_range|.+_(size|channels)")
+ABOVE_0 = "iterations|accumulate|num_classes|depth|width|label_stride|clip_norm|ratio_range|.+_size"
+ABOVE_0 = re.compile(f"{ABOVE_0}|.+_channels")
+ELSEWHERE = {"pool_scales", "scales", "window", "stride"}  # checked with what they belong to
 Precision = Literal["fp32", "bf16", "fp16"]
 Stem = Literal["deep", "plain"]
 Format = Literal["torch", "onnx", "openvino"]  # of an exported network
 Runtime = Literal["torch", "onnxruntime", "openvino"]  # what runs one
 
 
+class Checked:
+    """Settings. Raises ValueError for a number that is negative, not finite, or 0 without sense."""
+
+    def __post_init__(self) -> None:
+        hints = get_type_hints(type(self))
+        for name, value in ((n, v) for n, v in vars(self).items() if n not in ELSEWHERE):
+            kinds, is_above_0 = get_args(hints[name]), ABOVE_0.fullmatch(name)
+            least = ("1 or more", "more than 0")[float in kinds] if is_above_0 else "0 or more"
+            least += ", or none" * (NoneType in kinds)
+            top = 2**31 if is_above_0 else 1 if name == "dropout" else 1e300
+            for one in value if type(value) in (tuple, list) else [value]:
+                if isinstance(one, int | float) and (not 0 <= one < top or is_above_0 and not one):
+                    wanted = f"less than {top:g}" if one >= top else least
+                    raise ValueError(f"{name} is {value!r}: give {wanted}.")
+
+
 @dataclass(frozen=True)
-class ModelConfig:
+class ModelConfig(Checked):
     """The network. Defaults are those of the published ResNet models (paper, section 4)."""
 
     depth: int  # 50, 101: ResNetV1c; 9, 17, 25: LocalNet, of small receptive field on purpose
@@ -39,7 +56,7 @@ class ModelConfig:
 
 
 @dataclass(frozen=True)
-class DataConfig:
+class DataConfig(Checked):
     """Where images come from and how they are cropped. Sizes are (height, width) in pixels."""
 
     dataset: str
@@ -52,7 +69,7 @@ class DataConfig:
 
 
 @dataclass(frozen=True)
-class TrainConfig:
+class TrainConfig(Checked):
     """The recipe. Defaults are the reference's for all 16 published rows."""
 
     iterations: int
@@ -71,7 +88,7 @@ class TrainConfig:
 
 
 @dataclass(frozen=True)
-class TestConfig:
+class TestConfig(Checked):
     """How an image is scaled and cut into windows at test time. Sizes are (height, width)."""
 
     __test__ = False  # the name starts with Test, but pytest has nothing to collect here
@@ -85,7 +102,7 @@ class TestConfig:
 
 
 @dataclass(frozen=True)
-class RuntimeConfig:
+class RuntimeConfig(Checked):
     """Runtime options: they change speed and memory, not the result."""
 
     precision: Precision = "fp32"  # of convolutions and products; weights stay float32
@@ -135,7 +152,7 @@ def with_tuples(value: Any) -> Any:
 
 
 def fits(value: Any, kind: Any) -> bool:
-    """Whether a value is of the type, finite if it is a number, and not longer than 1000 items."""
+    """Whether a value is of the type; not a number above 1e300, not longer than 1000 items."""
     parts = get_args(kind)
     if get_origin(kind) is Literal:
         return value in parts
@@ -145,8 +162,8 @@ def fits(value: Any, kind: Any) -> bool:
         return length == len(parts) <= 1000 and all(map(fits, value, parts))
     if parts:
         return any(fits(value, part) for part in parts)
-    if kind is float and type(value) in (int, float):
-        return abs(value) < inf
+    if kind in (int, float) and type(value) in (int, kind):
+        return abs(value) < 1e300
     return kind is Any or type(value) is kind
 
 
@@ -202,14 +219,13 @@ def with_tables(experiment: Experiment, tables: dict[str, Any], place: str) -> E
                     f"{place}: {part}.{name} is {value!r}, but has to be {error} and not "
                     f"negative, such as {getattr(before, name)!r}."
                 ) from error
-            if ABOVE_0.fullmatch(name) and 0 in (value if type(value) is list else [value]):
-                kinds, none = get_args(hints[name]), ", or none"
-                least = ("1 or more", "more than 0")[float in kinds] + none * (NoneType in kinds)
-                raise ValueError(f"{place}: {part}.{name} is {value!r}: give {least}.")
         if "class_weights" in changed and "balance_classes" not in tables.get("data", {}):
             # or `fit_classes` would overwrite them
             experiment = replace(experiment, data=replace(experiment.data, balance_classes=False))
-        experiment = replace(experiment, **{part: replace(getattr(experiment, part), **changed)})
+        try:
+            experiment = replace(experiment, **{part: replace(before, **changed)})
+        except ValueError as error:
+            raise ValueError(f"{place}: {part}.{error}") from error
         head = experiment.model.head
         if part == "model" and (idle := [one for one in changed if head in WITHOUT.get(one, ())]):
             reason = f"would have no effect: the head {head} does not use it. Leave it out."

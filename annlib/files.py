@@ -1,5 +1,6 @@
 """Where the lessons and data of the project are; writes a file or a folder whole or not at all."""
 
+import errno
 import json
 import os
 import secrets
@@ -13,19 +14,33 @@ from types import ModuleType
 from typing import Any
 
 
+def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON. Raises ValueError for a key that comes twice."""
+    if len(found := dict(pairs)) < len(pairs):
+        raise ValueError(f"one of its keys {', '.join(found)} comes twice")
+    return found
+
+
 def read_json(path: Path) -> Any:
     """The content of a JSON file; ValueError for damage, and a key that comes twice."""
-
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        if len(found := dict(pairs)) < len(pairs):
-            raise ValueError(f"one of its keys {', '.join(found)} comes twice")
-        return found
-
     try:
         return json.loads(path.read_bytes(), object_pairs_hook=unique)
     except (ValueError, RecursionError) as error:
         said = f"{path} is not JSON: {error}. (A frequent cause: a comma after the last entry.)"
         raise ValueError(said) from error
+
+
+def message_of(error: Exception) -> str:
+    """The text of an error, without a KeyError's quotes and an OSError's number."""
+    if isinstance(error, KeyError):
+        return str(error.args[0])
+    if isinstance(error, OSError) and error.strerror:
+        folder = ". A file belongs there: move this folder away" * (error.errno == errno.EISDIR)
+        return f"{error.filename}: {error.strerror}{folder}" if error.filename else error.strerror
+    if isinstance(error, ModuleNotFoundError):
+        package = error.name.partition(".")[0]
+        return f"{package} is not installed, but needed here: pip install -e '.[course]'"
+    return str(error)
 
 
 def need(package: str, what: str, remedy: str) -> ModuleType:

@@ -14,6 +14,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, Literal
 
 from annlib.config import Precision, Runtime, TestConfig
+from annlib.files import message_of
 
 if TYPE_CHECKING:
     import torch
@@ -80,18 +81,6 @@ def exit_codes() -> Iterator[None]:
         sys.exit(f"annlib: The memory is used up: smaller images, or fewer together. {reason}")
     except KeyboardInterrupt:
         sys.exit(130)
-
-
-def message_of(error: Exception) -> str:
-    """The text of an error, without a KeyError's quotes and an OSError's number."""
-    if isinstance(error, KeyError):
-        return str(error.args[0])
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    if isinstance(error, ModuleNotFoundError):
-        package = error.name.partition(".")[0]
-        return f"{package} is not installed, but needed here: pip install -e '.[course]'"
-    return str(error)
 
 
 def at_least_one(option: str, value: int) -> None:

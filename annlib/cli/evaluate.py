@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Literal
 
 from tyro.conf import Positional
 
-from annlib.cli.common import TestOptions, interruptible, message_of
+from annlib.cli.common import TestOptions, interruptible
+from annlib.files import message_of
 
 if TYPE_CHECKING:
     from annlib.data.classes import DatasetSpec

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 from tyro.conf import Positional
 
-from annlib.cli.common import TestOptions, escape_letters, message_of
+from annlib.cli.common import TestOptions, escape_letters
+from annlib.files import message_of
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -64,8 +64,8 @@ def settings_table(runs: Sequence[Run]) -> str:
         start = run.starts[-1] if run.starts else {}
         parts = ("compute", "device", "processes", "hardware", "versions")
         where = {key: start[key] for key in parts if key in start}
-        if "git" in start:  # the list of changed files would fill the table
-            where["git"] = {key: start["git"][key] for key in ("commit", "dirty")}
+        if isinstance(git := start.get("git"), dict):  # its changed files would fill the table
+            where["git"] = {key: git.get(key) for key in ("commit", "dirty")}
         path = run.folder / OPTIONS
         told = path.is_file() and parse(path.read_bytes()) or {}
         where["run"] = {key: told.get(key) for key in ("files", "classes", "init", "backbone")}

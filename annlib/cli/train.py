@@ -13,6 +13,7 @@ from tyro.conf import Positional, arg
 
 from annlib.cli import common
 from annlib.config import Experiment, RuntimeConfig, fits, with_settings
+from annlib.files import message_of
 from annlib.published_experiments import ZOO
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ class Train(common.OnDevice):
                     if not trainer.checkpoint.exists():
                         resume = "It has no checkpoint yet: give the same command again."
                     stopped = f"The run in {folder} stopped after step {trainer.step}."
-                    text = f"{common.message_of(error)}\n{stopped} {resume}"
+                    text = f"{message_of(error)}\n{stopped} {resume}"
                     raise OSError(error.errno, text) from error
             if scores is None:
                 say(f"Stopped after {trainer.step} of {total} steps; saved {trainer.checkpoint}")
@@ -188,12 +189,19 @@ class Train(common.OnDevice):
         (folder,) = self.resume
         experiment = read_experiment(folder)
         options, free = {"data": None}, {"data", "classes", "score_every", "keep", "save_every"}
-        if (folder / OPTIONS).exists():  # not in runs of version 0.1
-            options, free = read_json(folder / OPTIONS), set()
-            if not fits(options, dict) or not all(fits(options[k], OPTION.get(k)) for k in options):
-                raise ValueError(f"{folder / OPTIONS} was changed, or is of another version.")
-            options = {k: v for k, v in options.items() if k not in ("images", "files")}
-        places = [Path(options["data"][key]) for key in ("path", "given") if options["data"]]
+        try:
+            if (folder / OPTIONS).exists():  # not in runs of version 0.1
+                options, free = read_json(folder / OPTIONS), set()
+                for key, value in options.items():
+                    if not fits(value, OPTION.get(key)) or type(value) is int and value < 0:
+                        raise ValueError(f"{key} is {value!r}"[:80])
+                options = {k: v for k, v in options.items() if k not in ("images", "files")}
+            places = [Path(options["data"][key]) for key in ("path", "given") if options["data"]]
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"{folder / OPTIONS} was changed, or is of another version ({error}). Delete it, "
+                "and give with --resume what it held: --data, --classes, --score-every, --keep."
+            ) from error
         found = [place for place in places if place.is_dir()]
         if places and not found:
             free = {"data"}  # moved

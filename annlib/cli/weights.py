@@ -8,8 +8,8 @@ from typing import Literal, NamedTuple
 from tyro.conf import Positional
 
 from annlib import published_experiments
-from annlib.cli.common import message_of
 from annlib.config import Format, ModelConfig
+from annlib.files import message_of
 
 
 class Weights(NamedTuple):

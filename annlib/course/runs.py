@@ -11,6 +11,7 @@ from typing import Any
 from annlib.config import fits
 from annlib.engine import runs as records
 from annlib.engine.runs import HISTORY, STARTS, VALIDATION, Line
+from annlib.files import message_of
 from annlib.model.checkpoint import Header, read_header
 
 SETTINGS, LAST = "experiment.json", "last.safetensors"
@@ -91,7 +92,8 @@ class Run:
             return None
         start = self.starts[-1]
         gpus = start["hardware"].get("gpus")
-        name = gpus[0] if start["device"] == "cuda" and gpus else start["device"]
+        is_named = start["device"] == "cuda" and isinstance(gpus, list) and gpus
+        name = gpus[0] if is_named else start["device"]
         name = name if start["processes"] == 1 else f"{start['processes']} x {name}"
         return f"{name}, {start['compute'].get('precision')}"
 
@@ -107,7 +109,7 @@ def read_run(folder: Path) -> Run:
         try:
             return reader(folder)
         except (OSError, ValueError) as error:
-            troubles.append(problem_of(error))
+            troubles.append(message_of(error))
             return otherwise
 
     settings = read(read_settings, {})
@@ -128,12 +130,6 @@ def read_settings(folder: Path) -> dict[str, Any]:
     return values
 
 
-def problem_of(error: Exception) -> str:
-    """Without the number of an OSError."""
-    has_file = isinstance(error, OSError) and error.filename
-    return f"{error.filename}: {error.strerror}" if has_file else str(error)
-
-
 def find_runs(root: Path) -> list[Run]:
     """All runs in a folder, which must exist, and below, damaged ones too, the newest last."""
     if not Path(root).is_dir():
@@ -146,7 +142,7 @@ def find_runs(root: Path) -> list[Run]:
         elif MARKS.intersection(files):
             runs.append(read_run(Path(folder)))
         seen.add(place)
-    runs += [Run(Path(e.filename), {}, None, [], [], [], (problem_of(e),)) for e in closed]
+    runs += [Run(Path(e.filename), {}, None, [], [], [], (message_of(e),)) for e in closed]
 
     def start_of(run: Run) -> str:
         changed = datetime.fromtimestamp(run.folder.stat().st_mtime, UTC)

@@ -11,7 +11,6 @@ import re
 import socket
 import warnings
 import weakref
-from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -21,10 +20,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from annlib.config import RuntimeConfig
+from annlib.config import RuntimeConfig, fits, with_tuples
 from annlib.engine.distributed import world_size
 from annlib.engine.metrics import SHARES, Scores, number_or_none
 from annlib.engine.results import provenance, to_json
+from annlib.files import unique
 from annlib.model.checkpoint import read_header, write_atomically
 
 if TYPE_CHECKING:
@@ -40,16 +40,18 @@ HISTORY = "history.jsonl"  # {"step", "loss", "lr"} every few steps
 VALIDATION = "validation.jsonl"  # {"step", "miou", "mean_accuracy", "pixel_accuracy", "iou"}
 STARTS = "starts.jsonl"  # provenance of each start: a run that was resumed has several
 OPTIONS = "run.json"  # where the data are, and how often to validate
-KINDS = defaultdict(lambda: str | float | dict | int | None, step=int, loss=float | int)
-KINDS |= {"iou": list, "hardware": dict, "compute": dict}  # what a line holds, by its key
+# What a line holds, by its key.
+KINDS = {"step": int, "loss": float, "lr": float, "iou": tuple[float | None, ...], "started": str}
+KINDS |= dict.fromkeys(SHARES, float | None) | {"device": str, "processes": int}
+KINDS |= dict.fromkeys(("versions", "hardware", "compute"), dict)
 LOCK = "run.lock"  # locked while a process trains into the folder
 
 
 def parse(text: bytes) -> Line | None:
     """The JSON object in a line, None if it does not hold a whole one."""
     try:
-        values = json.loads(text)
-    except ValueError:
+        values = json.loads(text, object_pairs_hook=unique)
+    except (ValueError, RecursionError):
         return None
     return values if isinstance(values, dict) else None
 
@@ -70,7 +72,7 @@ def read_lines(path: Path, keys: Iterable[str] = ()) -> list[Line]:
         )
     lines += [] if last is None else [last]  # the end is empty, unless a line was cut off
     for line in lines:
-        if wrong := [k for k in sorted(keys) if not isinstance(line.get(k, ...), KINDS[k])]:
+        if wrong := [k for k in sorted(keys) if not fits(with_tuples(line.get(k, ...)), KINDS[k])]:
             raise ValueError(
                 f"{path} is damaged, or of another version: a line lacks {', '.join(wrong)}, or "
                 "holds something else there. Delete that line and go on."
@@ -141,7 +143,7 @@ def record_validation(folder: Path, step: int, scores: Scores) -> None:
     line = {"step": step} | {key: number_or_none(getattr(scores, key)) for key in SHARES}
     line["iou"] = [number_or_none(iou) for iou in scores.iou.tolist()]
     path = folder / VALIDATION
-    write_lines(path, [*(old for old in read_lines(path) if old["step"] != step), line])
+    write_lines(path, [*(old for old in read_lines(path, ["step"]) if old["step"] != step), line])
 
 
 def read_history(folder: Path) -> list[Line]:
@@ -288,6 +290,7 @@ def best(folder: Path) -> tuple[int, float] | None:
     except (FileNotFoundError, ValueError):
         return None
     facts = folder / "best.json"  # older than the file, if the run was killed between the two
-    noted = parse(facts.read_bytes()) if facts.exists() else None
-    lines = [noted or {}, *read_validations(folder)]
+    noted = facts.is_file() and parse(facts.read_bytes()) or {}
+    fitting = [noted] if fits(noted.get("miou"), float) else []
+    lines = [*fitting, *read_validations(folder)]
     return next(((step, line["miou"]) for line in lines if line.get("step") == step), None)

@@ -382,8 +382,8 @@ def test_warm_up_longer_than_the_training_is_told(annlib) -> None:
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        ("--set train.clip_norm=0", "clip_norm is 0: give more than 0, or none"),
-        ("--set data.crop_size=0,0", "crop_size is [0, 0]: give 1 or more, or none"),
+        ("--set train.clip_norm=0", "clip_norm is 0.0: give more than 0, or none"),
+        ("--set data.crop_size=0,0", "crop_size is (0, 0): give 1 or more, or none"),
         ("--set data.ratio_range=0,1", "give more than 0"),
         ("--set model.key_channels=0", "give 1 or more"),
         ("--set model.width=2", "a backbone has 4 channels or more"),
@@ -400,15 +400,21 @@ def test_values_that_no_training_can_use_are_told_before_it(annlib, words: str, 
 
 
 @pytest.mark.parametrize(
-    "change", [{"data": 5}, {"keep": "3"}, {"score_every": "a"}, {"later": 1}, {"classes": 3}]
+    "change",
+    [
+        *({"data": 5}, {"keep": "3"}, {"score_every": "a"}, {"later": 1}, {"classes": 3}),
+        *({"data": {"path": 1}}, {"keep": -1}, {"score_every": 10**400}, {"patience": True}),
+    ],
 )
 def test_options_of_a_run_that_were_changed_are_refused_by_file(annlib, change: dict) -> None:
     annlib("train", "balloon_fcn", "--iterations", 1, "--out", "run")
     options = json.loads(Path("run/run.json").read_text())
-    Path("run/run.json").write_text(json.dumps(options | change))
-    assert "run.json was changed" in failure(annlib, "train", "--resume", "run")
-    Path("run/run.json").write_text("[]")
-    assert "run.json was changed" in failure(annlib, "train", "--resume", "run")
+    for text in (json.dumps(options | change), "[]", "{}", "", json.dumps(options)[:-9]):
+        Path("run/run.json").write_text(text)
+        told = failure(annlib, "train", "--resume", "run")
+        assert "run.json was changed" in told and "Delete it" in told
+    Path("run/run.json").unlink()
+    annlib("train", "--resume", "run", "--score-every", 1)
 
 
 def test_an_experiment_file_of_notepad_is_read(annlib) -> None:

@@ -225,6 +225,13 @@ def test_runs_on_other_data_or_from_other_weights_differ(tmp_path: Path) -> None
         ("validation.jsonl", '"step": 20', '"step": "20"'),
         ("validation.jsonl", '"iou": [', '"iou": 3, "more": ['),
         ("history.jsonl", '"step": 5,', '"step": "5",'),
+        ("history.jsonl", '"step": 5,', '"step": 5, "step": 6,'),
+        ("history.jsonl", '"loss": ', '"loss": NaN, "more": '),
+        ("history.jsonl", '"lr": ', f'"lr": {10**400}, "more": '),
+        ("validation.jsonl", '"miou": ', '"miou": "high", "more": '),
+        ("validation.jsonl", '"iou": [', '"iou": ["high", '),
+        ("starts.jsonl", '"started": ', '"started": 5, "more": '),
+        ("starts.jsonl", '"started": ', '"started": {"a": 1}, "more": '),
     ],
 )
 def test_one_changed_file_leaves_the_list_of_the_others(annlib, file, old, new) -> None:
@@ -236,6 +243,31 @@ def test_one_changed_file_leaves_the_list_of_the_others(annlib, file, old, new) 
     listed = annlib()
     assert f"Damaged: runs/b/{file}" in listed
     assert cells(listed)["a"][-1] == "unfinished" and cells(listed)["b"][-1].endswith("damaged")
+
+
+@pytest.mark.parametrize("file", ["experiment.json", "starts.jsonl", "history.jsonl"])
+@pytest.mark.parametrize("content", [b"[" * 100_000 + b"\n\n", bytes(range(256)), b"5\n\n", None])
+def test_a_comparison_shows_the_tables_beside_a_damaged_file(
+    annlib, file: str, content: bytes | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    annlib()
+    path = Path("runs/b", file)
+    path.unlink()
+    path.mkdir() if content is None else path.write_bytes(content)
+    if file == "history.jsonl":
+        told = failure(annlib, "compare", "a", "b")
+        assert f"no curve yet: {path}" in told
+        printed = capsys.readouterr().out
+    else:
+        printed = annlib("compare", "a", "b")
+    assert f"Damaged: {path}" in printed and "| newest scores " in printed
+
+
+@pytest.mark.parametrize("git", [None, "c0ffee", {}, {"dirty": 3}, []])
+def test_a_start_whose_source_was_changed_is_compared(tmp_path: Path, git: object) -> None:
+    folders = [make_run(tmp_path / name) for name in "ab"]
+    write_lines(folders[1] / STARTS, [start_line("2026-11-23T09:00:00Z", git=git)])
+    settings_table([read_run(folder) for folder in folders])
 
 
 def test_a_run_behind_a_link_is_listed_once(annlib) -> None:

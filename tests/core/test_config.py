@@ -8,7 +8,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from annlib.config import Experiment, ModelConfig, experiment_from, with_settings
+from annlib.config import (
+    DataConfig,
+    Experiment,
+    ModelConfig,
+    RuntimeConfig,
+    TestConfig,
+    TrainConfig,
+    experiment_from,
+    with_settings,
+)
 from annlib.experiments import (
     FULL_SIZE,
     HEADS,
@@ -151,6 +160,28 @@ def test_settings_have_the_type_of_their_field() -> None:
 def test_settings_without_effect_or_sense_are_refused(setting: str, told: str) -> None:
     with pytest.raises(ValueError, match=re.escape(told)):
         with_settings(LAPTOP["photos_ann"], [setting])
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "told"),
+    [
+        (ModelConfig, {"depth": 9, "num_classes": -1}, "num_classes is -1: give 1 or more"),
+        (ModelConfig, {"depth": 9, "num_classes": 2**63}, "give less than 2"),
+        (ModelConfig, {"depth": 9, "num_classes": 2, "dropout": 1.0}, "give less than 1"),
+        (ModelConfig, {"depth": 9, "num_classes": 2, "hidden_channels": 0}, "give 1 or more"),
+        (TrainConfig, {"iterations": 9, "base_lr": float("nan")}, "base_lr is nan: give 0 or more"),
+        (TrainConfig, {"iterations": 9, "class_weights": (1, -1.0)}, "class_weights is (1, -1.0)"),
+        (TrainConfig, {"iterations": 9, "clip_norm": 0}, "give more than 0, or none"),
+        (TestConfig, {"base_size": (0, 9)}, "base_size is (0, 9): give 1 or more, or none"),
+        (RuntimeConfig, {"accumulate": 0}, "accumulate is 0: give 1 or more"),
+        (DataConfig, {"dataset": "folder", "crop_size": [9, -9]}, "crop_size is [9, -9]"),
+    ],
+)
+def test_numbers_that_no_setting_can_have_are_refused_in_python_too(kind, values, told) -> None:
+    if kind is DataConfig:
+        values |= {"base_size": None, "batch_size": 1}
+    with pytest.raises(ValueError, match=re.escape(told)):
+        kind(**values)
 
 
 def test_experiment_file_changes_a_known_experiment(tmp_path: Path) -> None:

@@ -74,9 +74,8 @@ def learning_curves(runs: Sequence[Run], names: Sequence[str]) -> Drawn:
     words = [f"Learning curve of {names[0]}." if alone else "Learning curves."]
     for run, name, colour, dashes in zip(runs, names, colours, cycle(DASHES), strict=False):
         if not run.history:
-            raise ValueError(
-                f"{run.folder} has no curve yet: its history.jsonl holds no line. Let it train on."
-            )
+            reason = " ".join(run.troubles) or "its history.jsonl holds no line. Let it train on."
+            raise ValueError(f"{run.folder} has no curve yet: {reason}")
         keys = ("step", "loss", "lr")
         steps, losses, rates = (np.array([line[key] for line in run.history]) for key in keys)
         smooth, words = smoothed(losses), words if alone else [*words, f"{name}:"]
