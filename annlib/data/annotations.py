@@ -6,7 +6,7 @@ from base64 import b64decode
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 from unicodedata import normalize
@@ -63,6 +63,7 @@ def split_of(parts: Iterable[str]) -> str:
     return found[-1] if found else ""
 
 
+@cache
 def key_of(path: Path) -> tuple[str, ...]:
     """Of a path relative to the data set: folders that are neither split nor kind, and the name."""
     kinds = LABEL_WORDS | IMAGE_WORDS | SPLITS.keys()
@@ -72,10 +73,11 @@ def key_of(path: Path) -> tuple[str, ...]:
     return *folders, normalize("NFC", stem)
 
 
-def inner(path: Path) -> set[str]:
-    """Folders below one of images or labels: in each of them, numbers may begin again."""
-    is_below = any({*words(part)} & (LABEL_WORDS | IMAGE_WORDS) for part in path.parts[:-1])
-    return {*key_of(path)[:-1]} if is_below else set()
+def is_apart(image: Path, label: Path, shared: set) -> bool:
+    """Whether folders say that a label file of that name is another image's: numbers begin again"""
+    mine, its = {*key_of(image)[:-1]}, {*key_of(label)[:-1]}
+    kinds = ({*words(str(path.parent))} & (LABEL_WORDS | IMAGE_WORDS) for path in (image, label))
+    return bool((mine ^ its) & shared or (mine - its and its - mine and all(kinds)))
 
 
 def is_label(path: Path, stems: set[Path]) -> bool:
@@ -170,6 +172,8 @@ def from_masks(
     samples, keys, used, seen = [], defaultdict(set), set(), {}
     for path in images:
         keys[key_of(path)[-1]].add(key_of(path))
+    folders = [{part for one in some for part in key_of(one)[:-1]} for some in (images, labels)]
+    shared = set.intersection(*folders)  # those of images and of labels
     left_out = [f"{path}: no image" for path in labels if key_of(path)[-1] not in keys]
     listed = listed_splits(root, files, keys, left_out)
     is_divided = bool({*listed.values()} - {"test"})
@@ -181,9 +185,9 @@ def from_masks(
             raise ValueError(f"Keep one label file for {root / path}: {', '.join(map(str, same))}.")
         # Numbers begin again in each split: another split's label file is another image's.
         fits = {p for p in like[key[-1]] if not split or split_of(p.parts[:-1]) in ("", split)}
+        fits = {p for p in fits if not same and not is_apart(path, p, shared)}
         choices = same, *([p for p in like[k] if p in fits] for k in (key, key[-1]))
         one = next((places[0] for places in choices if len(places) == 1), None)
-        one = None if one and inner(path) - inner(one) and inner(one) - inner(path) else one
         if one is None or (is_divided and not split and key not in listed):
             many = [f"{len(c)} label files, such as {c[0]}" for c in choices if len(c) > 1]
             left_out.append(f"{path}: {'in no split list' if one else (*many, 'no label file')[0]}")

@@ -16,18 +16,13 @@ from annlib.data.io import read_text
 Layout = Literal["folder", "cityscapes", "ade20k", "voc12aug"]
 RGB = tuple[int, int, int]
 
-IGNORE_LINE = re.compile(r"ignore((?:[\s:=,]+\d+)+)", re.IGNORECASE)
-VALUE_LINE = re.compile(r"(\d+)\s*=\s*(\d+)")  # `255=1`
 INDEX_FIRST = re.compile(r"(\d+)(?:\s*([:=.,;)])\s*|\s+)([^\d\s].*)")  # `0: road`, `0 road`
-COLOUR_FIRST = re.compile(r"^(\d+)[\s,;]+(\d+)[\s,;]+(\d+)[\s,;]+([^\d\s,;].*)$")  # CamVid's
-HEX_COLOUR = re.compile(r"(.+?)[\s,;:=]+#([0-9a-fA-F]{6})")
 RGB_COLOUR = re.compile(  # the end is CVAT's: parts and actions
     r"(.+?)[\s,;:=]+[(\[]?(\d+)[\s,;]+(\d+)[\s,;]+(\d+)[)\]]?(?::[^:]*:[^:]*|[,;]+)?"
 )
 MISREADABLE = re.compile(
     r"[,;:=]\s*([,;:=\d]|$)|#|0x[0-9a-fA-F]{6}|^[^\w(]|^\(\d|^[\d.]+\s+[\d.]+(\s|$)|[\t;]"
 )
-FRACTIONS = re.compile(r"(\s\d*\.\d+){3}$")
 WORDS = tomllib.loads(Path(__file__).with_name("words.toml").read_text(encoding="utf-8"))
 NAME_HEADINGS = {*WORDS["headings"]["names"]}
 HEADINGS = NAME_HEADINGS | {*WORDS["headings"]["others"]}
@@ -111,7 +106,7 @@ def folder_spec(root: Path, name: str = "classes.txt") -> DatasetSpec:
     for index, (number, name, colour) in enumerate(zip(numbers, names, colours, strict=True)):
         place_differs = f"has the number {number}, but is class {index} by its place"
         for is_wrong, problem, remedy in (
-            (FRACTIONS.search(name), "ends with fractions", "Colours are whole, 0 to 255"),
+            (re.search(r"(\s\d*\.\d+){3}$", name), "ends with fractions", "Colours are whole"),
             (is_heading and index == 0, "looks like a heading", heading),
             (MISREADABLE.search(name), "is not in a known form", form),
             (number not in (None, index), place_differs, sort),
@@ -150,13 +145,13 @@ def class_lines(path: Path) -> tuple[list[tuple[int, str]], list[int], dict[int,
         if re.match(r"#[0-9a-fA-F]{6}\b", line):
             refuse_line(path, place, line, "has its colour first", "Write `name red green blue`")
         line = re.sub(r"([\"'])(\d[\d\s,;]*)\1", r"\2", LABELME.get(line, line))  # `"128"`
-        line = COLOUR_FIRST.sub(r"\4 \1 \2 \3", line)
+        line = re.sub(r"^(\d+)[\s,;]+(\d+)[\s,;]+(\d+)[\s,;]+([^\d\s,;].*)$", r"\4 \1 \2 \3", line)
         fields = set(re.split(r"[\s,;:\"']+", line.lower())) - {""}
         if not line or line.startswith("#"):
             continue
-        if found := IGNORE_LINE.fullmatch(line):
+        if found := re.fullmatch(r"ignore((?:[\s:=,]+\d+)+)", line, re.IGNORECASE):
             ignored += [int(value) for value in re.findall(r"\d+", found[1])]
-        elif found := VALUE_LINE.fullmatch(line):
+        elif found := re.fullmatch(r"(\d+)\s*=\s*(\d+)", line):  # `255=1`
             values[int(found[2])] = int(found[1])
         elif lines or not (fields <= HEADINGS and 0 < len(fields & NAME_HEADINGS) < len(fields)):
             lines.append((place, line))
@@ -166,7 +161,7 @@ def class_lines(path: Path) -> tuple[list[tuple[int, str]], list[int], dict[int,
 def name_and_colour(line: str) -> tuple[str, RGB | None]:
     """`road 1 2 3`, `road,1,2,3`, `road:1,2,3::`, `road (1, 2, 3)`, `road #010203`, `road`"""
     name, colour = line, None
-    if found := HEX_COLOUR.fullmatch(line):
+    if found := re.fullmatch(r"(.+?)[\s,;:=]+#([0-9a-fA-F]{6})", line):
         name, colour = found[1], tuple(bytes.fromhex(found[2]))
     elif found := RGB_COLOUR.fullmatch(line):
         name, colour = found[1], tuple(int(part) for part in found.groups()[1:])

@@ -857,3 +857,24 @@ def test_split_lists_without_folders_mean_all_images_of_a_name(tmp_path: Path) -
     (tmp_path / "from/val.txt").write_text("1\na/0")
     with pytest.raises(ValueError, match=r"val\.txt lists 'a/0', which is in train, too"):
         convert(tmp_path / "from", tmp_path / "again")
+
+
+@pytest.mark.parametrize("image", ["{}.jpg", "images/{}.jpg", "train/{}.jpg"])
+@pytest.mark.parametrize("label", ["labels/{}.png", "{}_mask.png", "fine/labels/{}.png"])
+@pytest.mark.parametrize("lost", ["labels of b/0", "image a/0 and labels of b/0"])
+def test_images_without_labels_do_not_take_those_of_another_folder(
+    tmp_path: Path, image: str, label: str, lost: str
+) -> None:
+    for i, name in enumerate(["a/0", "a/1", "b/0", "b/1"]):
+        if name not in lost or name == "b/0":
+            photo(tmp_path / "from" / image.format(name), i)
+        if name != "b/0":
+            save(tmp_path / "from" / label.format(name), LABELS[i])
+    found = recognise(tmp_path / "from")
+    pairs = {tuple(one.image.with_suffix("").parts[-2:]): one.codes() for one in found.samples}
+    expected = {("a", "0"): 0, ("a", "1"): 1, ("b", "1"): 3}
+    if "image" in lost:
+        del expected["a", "0"]
+    assert pairs.keys() == expected.keys()
+    assert all(np.array_equal(pairs[key], LABELS[i]) for key, i in expected.items())
+    assert f"{image.format('b/0')}: no label file" in found.left_out
