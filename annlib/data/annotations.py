@@ -252,8 +252,9 @@ def read_codes(path: Path, palette: tuple, seen: dict) -> np.ndarray:
         mode = {3: "RGB", 4: "RGBA"}.get(pixels.shape[-1]) if pixels.ndim == 3 else ""
     else:
         image, pixels = open_labels(path)
-        colours = np.array(image.getpalette("RGB") or [], np.int32).reshape(-1, 3)
-        mode = image.mode
+        mode, colours = image.mode, np.array(image.getpalette("RGB") or [], np.int32).reshape(-1, 3)
+        if image.format == "GIF" and mode == "P" and (colours == colours[:, :1]).all():
+            return colours[pixels][..., 0]  # greys, which have no place in a GIF but its palette
         if mode == "P" and palette:
             known = {*(COLOUR + np.array(palette) @ (65536, 256, 1)).tolist(), IGNORE_INDEX}
             codes = np.append(COLOUR + colours @ (65536, 256, 1), np.zeros(256, int))[:256]

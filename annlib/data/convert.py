@@ -132,8 +132,7 @@ def convert(
     pixels, notes = sum(total.values()), []
     if unknown := [code for code, _ in total.most_common() if code not in index]:
         share = 100 * sum(total[code] for code in unknown) / pixels
-        text = ", ".join(described(code, found) for code in unknown[:5])
-        text = f"{text}{', ...' * (len(unknown) > 5)} ({share:.1f} % of the pixels)"
+        text = f"{listed([described(c, found) for c in unknown], 5)} ({share:.1f} % of the pixels)"
         if not ignore_unknown:
             is_first = min(total) == 1 and unknown == [spec.num_classes]
             hint = " Labels that begin at 1: --shift -1." * is_first

@@ -556,6 +556,16 @@ def test_masks_as_gif_are_read(tmp_path: Path) -> None:
         assert np.array_equal(sample.codes(), labels)
 
 
+def test_greys_of_a_gif_are_its_values_whatever_its_palette(tmp_path: Path) -> None:
+    expected = [np.uint8([0, 2, 5])[labels] for labels in LABELS]
+    expected[4] = np.uint8([2, 5, 5])[LABELS[4]]  # here Pillow stores the place 0 for 2
+    for i, labels in enumerate(expected):
+        photo(tmp_path / f"from/images/{i}.jpg", i)
+        save(tmp_path / f"from/masks/{i}.gif", labels)
+    for sample, labels in zip(recognise(tmp_path / "from").samples, expected, strict=True):
+        assert np.array_equal(sample.codes(), labels)
+
+
 def sorted_palettes(root: Path, colours: np.ndarray) -> None:
     """The same labels, but a tool has sorted the palette of each file by how often it occurs."""
     for i, labels in enumerate(LABELS):
