@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,14 +18,14 @@ from annlib.engine.distributed import is_main, rank, sum_over_ranks, wait_for_al
 from annlib.engine.metrics import ConfusionMatrix, ImageScore, Scores, score_of, worst_images
 from annlib.engine.predictor import Segmenter, memory_advice, save_prediction
 from annlib.engine.results import provenance, same_settings, to_json
-from annlib.engine.runs import append_line, read_lines, write_lines
+from annlib.engine.runs import append_line, parse, read_lines, write_lines
 from annlib.model.checkpoint import write_atomically
 
 
 class Evaluation:
     """Scores a data set; it can stop after any image and resume as if it had not stopped.
 
-    Images whose files were changed since they were scored are scored again.
+    Images whose files or lines were changed since they were scored are scored again.
 
     out: a folder with settings.json, images.jsonl, at the end scores.json and worst.md, and with
     `save_pictures` the predictions in colours/ and labels/; None keeps nothing. Several processes
@@ -89,11 +90,9 @@ class Evaluation:
                     "folder (--out): nothing is overwritten."
                 )
             write_atomically(file, to_json(settings))
-        try:
-            before = json.loads(file.read_bytes())
-        except ValueError as error:
-            what = f"{file} is damaged ({error}), so the settings are unknown"
-            raise ValueError(f"{what}. Start again in another folder (--out).") from error
+        if (before := parse(file.read_bytes())) is None:
+            what = f"{file} is damaged or was changed, so the settings are unknown"
+            raise ValueError(f"{what}. Start again in another folder (--out).")
         same_settings(before, settings, f"The evaluation in {self.out} was", "Scores")
 
     def join(self) -> list[ImageScore]:
@@ -102,7 +101,7 @@ class Evaluation:
         parts = sorted(self.out.glob("images-*.jsonl"))
         found = [score for file in (lines, *parts) for score in read_scores(file)]
         scores = sorted({score.index: score for score in found}.values())
-        write_lines(lines, [score._asdict() for score in scores])
+        write_lines(lines, map(line_of, scores))
         for part in parts:
             part.unlink(missing_ok=True)
         return scores
@@ -138,7 +137,7 @@ class Evaluation:
             if self.save_pictures:
                 save_prediction(prediction.cpu(), self.segmenter.spec, self.out, score.name)
             file = "images.jsonl" if is_main() else f"images-{rank()}.jsonl"
-            append_line(self.out / file, score._asdict())
+            append_line(self.out / file, line_of(score))
         self.matrix.counts += matrix.counts
         self.num_done += 1
         return score
@@ -175,12 +174,15 @@ class Evaluation:
         return scores
 
 
+def line_of(score: ImageScore) -> dict[str, Any]:
+    """What is kept of a score, with a checksum: a line that was changed is not taken for one."""
+    values = score._asdict()
+    text = json.dumps(values, sort_keys=True)
+    return values | {"crc32": f"{zlib.crc32(text.encode()):08x}"}
+
+
 def read_scores(path: Path) -> list[ImageScore]:
-    """The lines of a file that one process wrote."""
-    try:
-        return [ImageScore(**line) for line in read_lines(path)]
-    except TypeError as error:
-        raise ValueError(
-            f"{path} was written by another version of annlib ({error}): resume with that one, or "
-            "start again in another folder (--out)."
-        ) from error
+    """The lines of a file that one process wrote, without those that were changed since."""
+    told = read_lines(path)
+    scores = [ImageScore(*map(line.get, ImageScore._fields)) for line in told]
+    return [score for score, line in zip(scores, told, strict=True) if line == line_of(score)]

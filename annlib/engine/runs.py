@@ -67,8 +67,8 @@ def read_lines(path: Path, keys: Iterable[str] = ()) -> list[Line]:
     if None in lines:
         number = lines.index(None) + 1
         raise ValueError(
-            f"{path} is damaged: its line {number} is not a JSON object ({texts[number - 1][:40]!r}"
-            "). Look at the lines around it: if they are whole, delete that one and go on."
+            f"{path} is damaged: its line {number} is not a JSON object with each key once ("
+            f"{texts[number - 1][:40]!r}). If the lines around it are whole, delete it and go on."
         )
     lines += [] if last is None else [last]  # the end is empty, unless a line was cut off
     for line in lines:

@@ -27,7 +27,7 @@ from annlib.engine.optimization import Step, make_optimizer, train
 from annlib.engine.results import same_settings, to_json
 from annlib.files import read_json
 from annlib.model.build import build_model
-from annlib.model.checkpoint import load, restore, save, write_atomically
+from annlib.model.checkpoint import load, read_header, restore, save, write_atomically
 from annlib.model.fused import fuse_for_training
 from annlib.seeds import seeded
 
@@ -154,6 +154,8 @@ class Trainer:
             way = copied or "start it again without --resume"
             raise FileNotFoundError(f"{self.folder} holds no checkpoint: {way}.")
         checkpoint = load(self.checkpoint)
+        if not {"experiment", "classes"} <= checkpoint.notes.keys():
+            raise ValueError(f"{self.checkpoint} is not of a run: start from it by --init.")
         first = experiment_from(checkpoint.notes["experiment"])  # fills in newer fields
         names = checkpoint.notes["classes"]["class_names"]
         now = asdict(self.experiment) | {"class_names": self.spec.class_names}
@@ -164,6 +166,7 @@ class Trainer:
             self.scaler.load_state_dict(state)
         self.step, self.seconds = checkpoint.step, checkpoint.notes.get("seconds", 0.0)
         if is_main():
+            write_atomically(self.folder / "experiment.json", to_json(asdict(self.experiment)))
             runs.forget_after(self.folder, self.step)  # those steps will be taken again
 
     @worker_errors()
@@ -289,7 +292,13 @@ class Trainer:
 
 def read_experiment(folder: Path) -> Experiment:
     """The experiment of the run in a folder. Raises FileNotFoundError when it holds no run."""
-    path = Path(folder) / "experiment.json"
-    if not path.is_file():
+    path, saved = Path(folder) / "experiment.json", Path(folder) / "last.safetensors"
+    if not path.is_file() and not saved.is_file():
         raise FileNotFoundError(f"There is no run in {folder}: {path} is missing.")
-    return experiment_from(read_json(path))
+    if not path.exists():
+        return experiment_from(read_header(saved).notes.get("experiment"))
+    try:
+        return experiment_from(read_json(path))
+    except ValueError as error:
+        way = f"Or delete {path}: {saved.name} holds the settings, too." * saved.is_file()
+        raise ValueError(f"{error} {way or f'({path})'}") from error

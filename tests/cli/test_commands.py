@@ -24,7 +24,8 @@ from annlib.data.datasets import FIRST_VAL_SEED
 from annlib.engine import trainer
 from annlib.engine.optimization import Step
 from annlib.engine.runs import read_validations
-from annlib.model.checkpoint import load
+from annlib.model.build import load_model
+from annlib.model.checkpoint import load, save
 
 
 @pytest.fixture(autouse=True)
@@ -415,6 +416,29 @@ def test_options_of_a_run_that_were_changed_are_refused_by_file(annlib, change: 
         assert "run.json was changed" in told and "Delete it" in told
     Path("run/run.json").unlink()
     annlib("train", "--resume", "run", "--score-every", 1)
+
+
+@pytest.mark.parametrize("change", ["", "{}", {"hidden_channels": -1}, {"width": 2**63}])
+def test_a_run_whose_settings_were_damaged_has_them_in_its_checkpoint(annlib, change) -> None:
+    with stopped_after(2), pytest.raises(SystemExit):
+        annlib("train", "balloon_fcn", "--iterations", 4, "--out", "run")
+    path = Path("run/experiment.json")
+    whole = path.read_bytes()
+    values = json.loads(whole)
+    changed = values | {"model": values["model"] | change} if isinstance(change, dict) else None
+    path.write_text(json.dumps(changed) if changed else change)
+    assert "Or delete run/experiment.json: last" in failure(annlib, "train", "--resume", "run")
+    path.unlink()
+    annlib("train", "--resume", "run")
+    assert load(Path("run/last.safetensors")).step == 4 and path.read_bytes() == whole
+
+
+def test_weights_that_are_not_of_a_run_are_not_resumed(annlib, checkpoint: Path) -> None:
+    annlib("train", "balloon_ann", "--iterations", 2, "--out", "run")
+    saved = load(checkpoint)
+    model = load_model(saved)
+    save(Path("run/last.safetensors"), model, step=1, notes={"sha256": "c0ffee"})
+    assert "last.safetensors is not of a run" in failure(annlib, "train", "--resume", "run")
 
 
 def test_an_experiment_file_of_notepad_is_read(annlib) -> None:

@@ -201,11 +201,37 @@ def test_damaged_settings_are_told(segmenter, data, tmp_path: Path) -> None:
         Evaluation(segmenter, data, tmp_path)
 
 
-def test_lines_of_another_version_are_told(segmenter, data, tmp_path: Path) -> None:
-    steps(Evaluation(segmenter, data, tmp_path), 1)
-    with (tmp_path / "images.jsonl").open("a") as file:
-        file.write('{"index": 1, "colour": 3}\n')
-    with pytest.raises(ValueError, match=r"images\.jsonl was written by another version"):
+CHANGED = {
+    "another version": {"index": 1, "colour": 3},
+    "index of another": {"index": 4},
+    "index": {"index": "x"},
+    "name": {"name": []},
+    "share": {"miou": 10**400},
+    "no counts": {"counts": []},
+    "more pixels": {"counts": [[0, 0, 10**6]]},
+    "another class": {"counts": [[0, 9, 5]]},
+    "text": {"counts": "x"},
+    "nothing": {"counts": None},
+}
+
+
+@pytest.mark.parametrize("change", CHANGED)
+def test_lines_that_were_changed_are_scored_again(segmenter, data, tmp_path, change: str) -> None:
+    whole = finished(Evaluation(segmenter, data, tmp_path / "whole"))
+    steps(Evaluation(segmenter, data, tmp_path / "out"))
+    path = tmp_path / "out/images.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    lines[1] |= CHANGED[change]
+    path.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    again = Evaluation(segmenter, data, tmp_path / "out")
+    assert again.share == [1]
+    assert finished(again) == whole
+
+
+@pytest.mark.parametrize("text", ["", "[]", "null", "[" * 100_000, '{"test": 1, "test": 2}'])
+def test_settings_that_are_not_an_object_are_told(segmenter, data, tmp_path, text: str) -> None:
+    (tmp_path / "settings.json").write_text(text)
+    with pytest.raises(ValueError, match=r"settings\.json is damaged .*another folder"):
         Evaluation(segmenter, data, tmp_path)
 
 
