@@ -62,12 +62,6 @@ def kind_of(path: PurePath) -> str:
     return (named[2] if named else path.suffix).lower()
 
 
-def stem_of(path: PurePath) -> str:
-    """A file's name without all that; `anna (1).ipynb` and `anna.ipynb (1)` are `anna (1)`."""
-    named = NAME.fullmatch(path.name)
-    return f"{named[1]}{named[3] or ''}" if named else path.name
-
-
 def packed(path: PurePath) -> bool:
     return any(kind_of(one) in ARCHIVES for one in path.parents)
 
@@ -96,7 +90,8 @@ def opened_zip(data: bytes) -> Readers:
         if data.count(b"PK\1\2") > MOST_FILES:
             raise Unreadable(f"The archive has more than {MOST_FILES} files.")
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            entries = {PurePath(e.filename): e for e in archive.infolist() if not e.is_dir()}
+            whole = [entry for entry in archive.infolist() if not entry.is_dir()]
+            entries = {PurePath(entry.filename.replace("\\", "/")): entry for entry in whole}
     except DAMAGED as error:
         raise Unreadable(
             "The archive is damaged, has links or is too large: zip it again."

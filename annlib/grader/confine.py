@@ -59,8 +59,7 @@ class Limits(NamedTuple):
 def limit_resources(limits: Limits, alone: bool) -> None:
     """For this process for good: not even the owner of the machine may lift hard limits.
     alone: outside of a sandbox. There, and before Linux 5.14 anywhere, the kernel would count the
-    threads of all that this user runs; nor does it count those of root. Then only memory bounds
-    them."""
+    threads of all that this user runs, and none of root's. Then only memory bounds them."""
     data = int(limits.memory_gib * 2**30)
     # What is mapped by now: Python, torch and its libraries, most of which is never read.
     mapped = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()

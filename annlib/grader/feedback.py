@@ -44,7 +44,7 @@ class Renderer(IPythonRenderer):
         if url not in self.handed_in and kind not in (None, "image/png", "image/jpeg"):
             return f"(an image of a kind that is not shown: {kind})"
         if url not in self.handed_in:
-            return f"(an image that was not handed in, or is too large: {escape(url[:200])})"
+            return f"(an image that is not in the notebook, or is too large: {escape(url[:200])})"
         words = escape(unescape(re.sub("<[^>]*>", "", text)))
         kind = "jpeg" if self.handed_in[url].startswith("/9j/") else "png"
         return f'<img src="data:image/{kind};base64,{self.handed_in[url]}" alt="{words}">'

@@ -14,6 +14,7 @@ from contextlib import suppress
 from itertools import islice
 from pathlib import Path, PurePath
 from typing import NamedTuple
+from urllib.parse import unquote
 
 from PIL import Image
 
@@ -29,14 +30,14 @@ LONGEST_ANSWER, LONGEST_FILE = 20_000, 2**20  # letters; an answer of ten pages
 MOST_IMAGES, MOST_IMAGE, MOST_SIDE = 20, 2**20, 4000  # of all answers; letters of base64; pixels
 IMAGE = re.compile(r"(?:iVBORw0KGgo|/9j/)[A-Za-z0-9+/]{30,}=*")  # PNG, JPEG
 INLINE = re.compile(r"data:image/(?:png|jpeg);base64,([A-Za-z0-9+/]+=*)")  # Colab's, in a text
-TAG_OF_IMAGE = re.compile(r"""<img\b[^>]*\bsrc=["']([^"'\s]+)["'][^>]*>""")
-LEFT_OUT = re.compile(r"(?:image|attachment):[^\s)]+|\(cut here: |its image is not shown")
+TAG_OF_IMAGE = re.compile(r"""<img\b[^<>]{0,300}?\bsrc=["']([^"'\s<>]+)["'][^<>]{0,300}>""")
+LEFT_OUT = re.compile(r"image:\w{32}|!\[[^]\n]{0,300}\]\((?!image:)|\(cut here|is not shown:")
 INJECTED = "injected-parameters"  # of a notebook that papermill has run; ours take their place
 # `# %% title` of VS Code and jupytext, `# In[3]:` of nbconvert
 SCRIPT_CELL = re.compile(r"^# ?(?:%%(.*)|In\[[ \d]*\]:\s*)$", re.MULTILINE)
 SCRIPT_TAG = re.compile(r'"(open:[\w-]+|parameters)"')
-DEFINED = re.compile(r"^\s*(?:def|class)\s+(\w+)|^(\w+)\s*=[^=]", re.MULTILINE)
-LEFT = re.compile(r"^\s*(?:return )?\.\.\.\s*$", re.MULTILINE)  # of a task not done
+DEFINED = re.compile(r"^[ \t]*(?:def|class)[ \t]+(\w+)|^(\w+)[ \t]*=[^=]", re.MULTILINE)
+LEFT = re.compile(r"^[ \t]*(?:return )?\.\.\.[ \t\r]*$", re.MULTILINE)  # of a task not done
 HEADING = re.compile(r"#+ (?:[^\n:]*: )?(.*)")  # of a task
 POINTS = re.compile(r"^\*[\d.]+ points.*", re.MULTILINE)  # below it; a teacher may change them
 KINDS, WORKBOOKS = (".ipynb", ".py"), (".xlsx", ".xls", ".ods", ".numbers")
@@ -177,6 +178,7 @@ def open_answers(
         if question:
             text = TAG_OF_IMAGE.sub(r"![](\1)", cell.source).strip()
             text = INLINE.sub(lambda found: image_name(found[1]), text)
+            text = re.sub(r"attachment:[^\s)]+", lambda found: unquote(found[0]), text)
             if cell.kind == "code" and text:
                 text = f"~~~python\n{text}\n~~~"
             text += f"\n\n~~~\n{cell.outputs}\n~~~" if cell.outputs else ""
@@ -244,7 +246,8 @@ def collect(folder: Path, assignment: Assignment, released: str = "") -> list[Su
     """Every submission in the folder, by student; ValueError if none.  released: see own_text"""
     entries: dict[str, list[Path]] = {}
     for path in sorted(folder.iterdir()):
-        name = path.name if path.is_dir() else archives.stem_of(path)
+        named = None if path.is_dir() else archives.NAME.fullmatch(path.name)
+        name = f"{named[1]}{named[3] or ''}" if named else path.name
         student = printable(unicodedata.normalize("NFC", name).strip())[:100]
         if not NO_SUBMISSION.fullmatch(path.name):
             entries.setdefault(student, []).append(path)
@@ -323,37 +326,46 @@ def defined(code: Iterable[str], assignment: Assignment) -> set[str]:
 
 
 def chosen_of(held: Readers, assignment: Assignment) -> tuple[PurePath, str]:
-    """The notebook to grade, and a note if there are several.
+    """The notebook to grade, and a note if there are several. A script counts beside notebooks with
+    nothing done; what another notebook imports or runs does not.
     Of several the one that does most tasks, then the one that defines or answers most, so that
     neither an untouched copy nor other work counts; then the one with the fewest `...` left, then
     the one of the assignment's name, then the one outside of a zip."""
-    notebooks = [path for path in held if kind_of(path) == ".ipynb"]
-    scripts = [p for p in held if kind_of(p) == ".py" and p.stem not in assignment.public]
-    found = notebooks or scripts
-    if len(found) == 1:
-        return found[0], ""
-    found.sort(key=lambda path: assignment.name.lower() not in path.stem.lower())
+    files = [p for p in held if kind_of(p) in KINDS and p.stem not in assignment.public]
+    files.sort(key=lambda p: (assignment.name.lower() not in p.stem.lower(), kind_of(p)))
+    codes: dict[PurePath, tuple[tuple[str, ...], dict[str, str]]] = {}
+    for path in files[:20]:
+        codes[path] = (), {}
+        with suppress(Unreadable):
+            codes[path] = parsed(held[path](), path.name, assignment)
+    notebooks = [path for path in codes if kind_of(path) == ".ipynb"]
+
+    def done(path: PurePath) -> int:
+        return len(defined((c for c in codes[path][0] if not LEFT.search(c)), assignment))
+
+    def used(path: PurePath) -> bool:
+        call = re.compile(rf"(?:import|from|%run)\s+\S*\b{re.escape(path.stem)}\b")
+        return any(call.search(c) for one in notebooks if one != path for c in codes[one][0])
+
+    found = [path for path in notebooks if not used(path)] or notebooks or [*codes]
+    if not any(map(done, found)):
+        found += [path for path in codes if path not in found and done(path) and not used(path)]
 
     def order(path: PurePath) -> tuple[int, int, int, bool, bool]:
-        try:
-            code, answers = parsed(held[path](), path.name, assignment)
-        except Unreadable:
-            return 0, 0, 10**9, True, True
-        left = [len(LEFT.findall(cell)) for cell in code]
-        done = defined((c for c, some in zip(code, left, strict=True) if not some), assignment)
+        code, answers = codes[path]
+        left = sum(len(LEFT.findall(cell)) for cell in code) if code else 10**9
         known = len(defined(code, assignment)) + len(answers)
         other = path.stem.lower() != assignment.name.lower()
-        return -len(done), -known, sum(left), other, archives.packed(path)
+        return -done(path), -known, left, other, archives.packed(path)
 
     ranked = sorted(((order(path), path) for path in found[:20]), key=lambda one: one[0])
     same = [held[path]() for rank, path in ranked if rank == ranked[0][0]]
     if len({*same}) != 1:
-        there = listed(sorted(path.name for path in found or held)[:5])
-        raise Unreadable(
-            f"{len(found)} notebooks are in it ({there}); hand in one, {assignment.name}.ipynb."
-        )
-    names = listed(path.name for path in [p for _, p in ranked[1:]] + found[20:])
-    return ranked[0][1], f"{printable(ranked[0][1].name)} was graded; not graded: {names}."
+        there = f"notebooks are in it ({listed(sorted(p.name for p in found or held)[:5])})"
+        raise Unreadable(f"{len(found)} {there}; hand in one, {assignment.name}.ipynb.")
+    chosen = ranked[0][1]
+    names = listed(p.name for p in files if p != chosen and (p in found or p not in codes))
+    return chosen, f"{printable(chosen.name)} was graded; not graded: {names}." if names else ""
 
 
 def modules_beside(held: Readers, chosen: PurePath, assignment: Assignment) -> Files:

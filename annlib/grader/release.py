@@ -139,9 +139,6 @@ def export(root: Path, assignment: Assignment, out: Path) -> Path:
     return folder
 
 
-# Assignments of a teacher's own, in a folder outside the package
-
-
 def load_own(folder: Path, others: Sequence[str]) -> Assignment:
     """The ASSIGNMENT of its assignment.py, which is executed; ValueError.  others: annlib's own"""
     path = folder / FILE

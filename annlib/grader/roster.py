@@ -15,7 +15,7 @@ from annlib.grader.tables import Line, read_table, safe_name
 
 WORDS = tomllib.loads(Path(__file__).with_name("headings.toml").read_text("utf-8"))
 HEADS, STUDENT, DAYS, UNITS = (WORDS[one] for one in ("roster", "student", "days", "seconds"))
-PARTICIPANT = re.compile(r"(?:Participant|Teilnehmer\S*?) ?(\d+)")  # as Moodle writes ids
+PARTICIPANT = re.compile(r"^(?:Participant|Teilnehmer\S*?) ?(\d+)$")  # as Moodle writes ids
 # Names of downloads: Moodle's folders and files, Canvas' files.
 DOWNLOADS = (
     re.compile(r".*_(\d+)_assign(?:submission|feedback)_.*"),
@@ -85,8 +85,7 @@ def read_roster(path: Path) -> Roster:
         first, last = (facts.pop(part, "") for part in ("first", "last"))
         name = facts.get("name") or last  # beside Vorname, Name is the last name
         facts["name"] = name if {*first.split()} <= {*name.split()} else f"{first} {name}"
-        if matched := PARTICIPANT.fullmatch(facts["id"]):
-            facts["id"] = matched[1]
+        facts["id"] = PARTICIPANT.sub(r"\1", facts["id"])
         if not facts["id"] and plain(facts["name"]) in ("", "points possible"):
             continue
         if not facts["id"] or facts["id"] in roster:
@@ -188,8 +187,7 @@ def read_days(path: Path, find: Find) -> tuple[dict[str, float], list[str]]:
                 f"{line.place}: {line.cells} does not give a student and days late. Write lines "
                 "like anna,1.5 or anna,1 day 12 hours, names as in grades.csv, or with headings."
             )
-        matched = PARTICIPANT.fullmatch(name)
-        student = find(name) or (find(matched[1]) if matched else None)
+        student = find(name) or find(PARTICIPANT.sub(r"\1", name))
         if student is None and (late > 0 or not (headed or stated)):
             unknown.append(f"late list: {name} is not known here")
         elif student is not None and days.setdefault(student, late) != late:

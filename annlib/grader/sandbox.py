@@ -107,10 +107,9 @@ def control_group(limits: Limits) -> tuple[str, ...]:
 
 
 def bubblewrap(stage: Path, user: int | None = None) -> tuple[str, ...]:
-    """The sandbox: Python, its packages without annlib, and a home in memory.
-    user: that root becomes; None starts it as the user who grades. The home is the one place to
-    write to. Its size is bounded but not how many files it holds, which bubblewrap cannot set:
-    empty ones cost the kernel about 1 KiB each."""
+    """The sandbox: Python, its packages without annlib, and a home in memory for what it writes.
+    user: that root becomes; None: who grades. The size of the home is bounded, but not how many
+    files it holds, which bubblewrap cannot set: empty ones cost the kernel about 1 KiB each."""
     words = [shutil.which("bwrap"), "--die-with-parent", "--new-session", "--cap-drop", "ALL"]
     become = []
     if user is None:
@@ -163,8 +162,7 @@ def why_not(user: int | None = None) -> str:
         return "setpriv (util-linux), which gives up the rights of root, is not installed."
     here = Path(__file__).resolve()
     secret = here.parents[2] / "tests"
-    # If annlib lies below /tmp, the same path may be written to in the sandbox's own memory: what
-    # counts is whether the file is here afterwards.
+    # The same path below /tmp may be in the sandbox's own memory: what counts is a file out here.
     written = secret.with_name("tests.probe")
     command = (*bubblewrap(here.parent, user), sys.executable, "-c", PROBE, str(here), str(secret))
     probe = subprocess.run(

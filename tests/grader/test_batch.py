@@ -47,7 +47,7 @@ def inbox(tmp_path: Path) -> Path:
     handed_in = {
         "=cmd|calc": a_notebook(mistaken, code["block"], code["operations"]),
         "Željko Ó": a_notebook("scale = sqrt(half + half)", *disorder),
-        "exit": a_notebook("import os\nos._exit(3)"),
+        "exit": a_notebook("import posix\nposix._exit(3)"),
         "damaged": "{",
     }
     for student, text in handed_in.items():

@@ -7,8 +7,10 @@ import io
 import json
 import os
 import tarfile
+import time
 import zipfile
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 from in_process import ROOT
@@ -154,6 +156,22 @@ def test_damaged_zip_is_said_whatever_is_damaged(tmp_path: Path, damage: slice) 
     (tmp_path / "eve.zip").write_bytes(data)
     one = taken(tmp_path / "eve.zip")
     assert one.problem and not one.cells
+
+
+@pytest.mark.parametrize("text", ["\n", "\n ", " ", "<img ", "![](", "#", "*1", "image:", "a = "])
+def test_a_long_cell_takes_no_long_time(tmp_path: Path, text: str) -> None:
+    """Twice as much takes about twice the time, not four times."""
+    for kind in ("code", "markdown"):
+        path, seconds = tmp_path / "eve.ipynb", []
+        for number in (50_000, 200_000):
+            source = cell(number * text, "open:measured-ratio", kind=kind)
+            path.write_text(json.dumps({"cells": [source]}))
+            write_zip(tmp_path / "eve.zip", **{"A1.ipynb": path.read_text(), "b.ipynb": "{}"})
+            path.unlink()
+            began = time.process_time()
+            taken(tmp_path / "eve.zip")
+            seconds.append(time.process_time() - began)
+        assert seconds[1] < 10 * seconds[0] + 0.5
 
 
 def test_script_of_endless_cells_is_refused(tmp_path: Path) -> None:
@@ -320,6 +338,14 @@ def test_names_that_a_browser_or_a_system_has_changed_are_read_with_a_note(
     assert (again.student, again.cells) == ("bert", one.cells) and f": {name}." in again.note
 
 
+def test_a_zip_with_separators_of_windows_has_folders(tmp_path: Path) -> None:
+    files = {"A1\\A1.ipynb": notebook(), "A1\\helper.py": "z = 1"}
+    one = taken(write_zip(tmp_path / "anna.zip", **files))
+    assert one.cells == ("x = 1\ny = 2",) and one.attachments == {"helper.py": "z = 1"}
+    write_zip(tmp_path / "anna.zip", **{"..\\A1.ipynb": notebook()})
+    assert "lead out" in taken(tmp_path / "anna.zip").problem
+
+
 @pytest.mark.parametrize(
     "name", ["anna.tar.gz", "anna.tgz", "anna.tar", "anna.tgz (1)", "anna.zip"]
 )
@@ -462,7 +488,18 @@ def test_images_of_answers_are_shown_wherever_they_stand(tmp_path: Path, form: s
     assert sorted(one.images.values()) == sorted([attached, inline, plot])
     assert "base64" not in found and " end" in found and "attachment" not in found
     page = rendered(found, one.images)
-    assert page.count(f'<img src="data:{kind};base64,') == 3 and "not handed in" not in page
+    assert page.count(f'<img src="data:{kind};base64,') == 3 and "not in the notebook" not in page
+
+
+@pytest.mark.parametrize("name", ["a b.png", "a%20b.png", "Bild%20%281%29.png"])
+def test_an_attachment_whose_name_is_encoded_is_shown_where_it_stands(
+    tmp_path: Path, name: str
+) -> None:
+    text = cell(f"a ![b](attachment:{name}) c", "open:measured-ratio")
+    text["attachments"] = {unquote(name): {"image/png": png(20)}}
+    found = answers_in(tmp_path / "anna.ipynb", text)
+    (image,) = taken(tmp_path / "anna.ipynb").images
+    assert found == f"a ![b]({image}) c" and "not shown" not in taken(tmp_path / "anna.ipynb").note
 
 
 def test_an_image_in_html_is_shown(tmp_path: Path) -> None:
@@ -480,10 +517,13 @@ def test_an_image_in_html_is_shown(tmp_path: Path) -> None:
         ("text", False),
         ("x" * 20_001, True),
         ("![a](attachment:missing.png)", True),
+        ("![a](plots/mine.PNG)", True),
+        ("![a](https://x.y/z)", True),
+        ("[a](page.html) mine.png !", False),
         (f"![a](data:image/png;base64,{png(4001)})", True),
         (f"![a](data:image/png;base64,{png(21)})", False),
     ],
-    ids=["whole", "cut", "missing", "large", "shown"],
+    ids=["whole", "cut", "missing", "file", "web", "no image", "large", "shown"],
 )
 def test_what_is_left_out_of_an_answer_is_noted(tmp_path: Path, source: str, noted: bool) -> None:
     answers_in(tmp_path / "anna.ipynb", cell(source, "open:measured-ratio"))
@@ -617,6 +657,40 @@ def test_other_work_beside_a_notebook_that_is_filled_in_part_does_not_count(
         assert one.note.startswith(f"{mine} was graded; not graded: ")
         assert theirs in one.note and "blank.ipynb" in one.note
         (tmp_path / "anna" / mine).unlink()
+
+
+def task(*names: str) -> str:
+    """A notebook that does these tasks of A1."""
+    return json.dumps({"cells": [cell(f"def {one}(): return 1", kind="code") for one in names]})
+
+
+DONE, BLANK = task("attention_weights", "block_operations"), edition(ROOT, A1, "learner")
+IMPORTS = json.dumps({"cells": [cell("from mine import *", kind="code")]})
+RUNS = json.dumps({"cells": [cell("%run ./mine.ipynb", kind="code"), *json.loads(BLANK)["cells"]]})
+SCRIPT = "def attention_weights(): return 1"
+
+
+@pytest.mark.parametrize(
+    ("files", "graded", "note"),
+    [
+        ({"A1.ipynb": BLANK, "A1.py": SCRIPT}, "A1.py", "not graded: A1.ipynb."),
+        ({"A1.ipynb": BLANK, "tools.py": "x = 1"}, "A1.ipynb", "beside it: tools.py."),
+        ({"A1.ipynb": DONE, "A1.py": SCRIPT}, "A1.ipynb", "beside it: A1.py."),
+        ({"A1.ipynb": IMPORTS, "mine.py": SCRIPT}, "A1.ipynb", "beside it: mine.py."),
+        ({"A1.ipynb": RUNS, "mine.ipynb": DONE}, "A1.ipynb", "beside it: mine.ipynb."),
+        ({"A1.ipynb": "{", "A1.py": SCRIPT}, "A1.py", "not graded: A1.ipynb."),
+        ({"w.ipynb": notebook(), "a.py": "x", "b.py": "y"}, "w.ipynb", "beside it: a.py, b.py."),
+    ],
+)
+def test_work_in_a_script_counts_and_what_a_notebook_uses_is_not_graded_instead(
+    tmp_path: Path, files: dict[str, str], graded: str, note: str
+) -> None:
+    write_zip(tmp_path / "anna.zip", **files)
+    one = taken(tmp_path / "anna.zip")
+    assert not one.problem and note in one.note
+    assert (f"{graded} was graded" in one.note) == ("not graded" in note)
+    write_zip(tmp_path / "anna.zip", **{graded: files[graded]})
+    assert one.cells == taken(tmp_path / "anna.zip").cells
 
 
 def test_what_is_another_assignment_is_said(tmp_path: Path) -> None:

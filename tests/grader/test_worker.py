@@ -132,6 +132,7 @@ def test_results_become_plain_arrays() -> None:
         ("1 + 1", "two = _", "def f(x): return two * x"),
         ("two = 2", "ip = get_ipython()\ndef f(x): return ip.user_ns['two'] * x"),
         ("x = 3", "2 - 1", "def f(x): return (Out[2] + len(In) - 3) * x"),
+        ("2", "import os\nhere = os.listdir(_dh[0])\ndef f(x): return _oh[1] * x"),
         (
             "import asyncio\nasync def two(): return 2\ntask = asyncio.create_task(two())",
             "%%time\nf = lambda x: task.result() * x\nawait task",
@@ -202,6 +203,7 @@ def test_what_jupyter_imports_pickles_and_compiles_a_worker_does(
         "import pickle\nclass Plain: pass\ncopy = pickle.loads(pickle.dumps(Plain()))",
         "import typing\nclass Node:\n    other: 'Node'\nhints = typing.get_type_hints(Node)",
         "six = torch.compile(lambda x: three * twice(x))\nsix(torch.ones(2))",
+        "import os\ntry:\n    os._exit(0)\nexcept SystemExit: pass",  # restarts Colab
     ]
     call = {"name": "six", "sizes": None, "weights": {}, "upstream": None}
     request = {"calls": [call | {"arguments": [{"array": "a0"}]}], "number": 0, "own": ""}
