@@ -11,6 +11,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
@@ -18,12 +19,13 @@ from itertools import pairwise
 from math import floor, isfinite, log10
 from pathlib import Path
 from textwrap import fill
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 import torch
 from IPython import get_ipython
 from IPython.display import display
 
+from annlib.config import fits
 from annlib.engine.inference import choose_device
 from annlib.experiments import find_experiment
 from annlib.files import PROJECT, read_json
@@ -110,16 +112,46 @@ def refuse_mode(mode: object) -> None:
         raise ValueError(f"mode is {mode!r}, so no cell knows how long to run. Use one of {MODES}.")
 
 
+def read_notebook(path: Path) -> "NotebookNode":
+    """A notebook, executed or not. Raises ValueError for a file that is damaged."""
+    import nbformat
+
+    try:
+        content = nbformat.read(path, as_version=4)
+        outputs = [one for cell in content.cells for one in cell.get("outputs", [])]
+        _ = [cell.metadata.get("tags") for cell in content.cells if cell.source and cell.cell_type]
+        _ = [dict(one.get("data", {})) for one in outputs]
+        return content
+    except OSError:
+        raise
+    except Exception as error:  # they have no common name
+        said = f"{path} is damaged, or no notebook ({error!r:.80}): write or run it again."
+        raise ValueError(said) from error
+
+
+def read_note(executed: Path) -> dict[str, Any] | None:
+    """How the run of a notebook ended: "seconds", "error" (None: well); None if it has not."""
+    note, told = executed.with_suffix(".run.json"), {}
+    if not (note.exists() and executed.is_file()):
+        return None
+    with suppress(ValueError):  # not JSON, which is said below
+        told = read_json(note)
+    kinds = tuple[float, str | None]
+    if not (fits(told, dict) and fits((told.get("seconds"), told.get("error", ...)), kinds)):
+        raise ValueError(f"{note} is not as a run writes it. Delete it to run that again.")
+    return told
+
+
 def known_parameters(notebook: Path) -> dict[str, object]:
     """Names and defaults in the cell tagged `parameters`."""
-    cells = read_json(notebook)["cells"]
+    cells = read_notebook(notebook).cells
     tagged = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
     if len(tagged) != 1:
         raise ValueError(
             f"{notebook.name} has {len(tagged)} cells tagged 'parameters'; it needs one, or its "
             'own values would overwrite those of the run. Add `# %% tags=["parameters"]`.'
         )
-    return literals("".join(tagged[0]["source"]), notebook.name)
+    return literals(tagged[0].source, notebook.name)
 
 
 def literals(code: str, where: str) -> Parameters:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from IPython.display import display
 
+from annlib.config import fits
 from annlib.course import lesson
 from annlib.engine.metrics import table
 from annlib.engine.results import provenance, to_json, write_results
@@ -97,8 +98,8 @@ def make_grid(
     varied = [n for n in everything[0] if n in names and len({plain(e[n]) for e in everything}) > 1]
     varied.sort(key=lambda name: name == SEED)  # the others in the order of the notebook
     # What the notebook does: its code, without its outputs and its text.
-    cells = read_json(notebook)["cells"]
-    code = "\n\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "code")
+    cells = lesson.read_notebook(notebook).cells
+    code = "\n\n".join(cell.source for cell in cells if cell.cell_type == "code")
     combinations = []
     for number, (text, parameters) in enumerate(zip(texts, everything, strict=True), 1):
         words = [f"{name} {show(parameters[name])}" for name in varied]
@@ -131,17 +132,15 @@ def show_result(values: Mapping[str, float]) -> None:
 
 def result_in(notebook: Path) -> dict[str, float]:
     """The results of an executed notebook, and its claims.  Raises ValueError if it has neither."""
-    import nbformat
-
-    content = nbformat.read(notebook, as_version=4)
-    found = {name: claim.value for name, claim in lesson.claims_in(content).items()}
-    for cell in content.cells:
-        for output in cell.get("outputs", []):
+    content, found = lesson.read_notebook(notebook), {}
+    with suppress(AttributeError, KeyError, TypeError):  # changed: no result is found
+        found = {name: claim.value for name, claim in lesson.claims_in(content).items()}
+        for output in (one for cell in content.cells for one in cell.get("outputs", [])):
             found |= output.get("data", {}).get(RESULT, {})
-    if not found:
+    if not found or not all(fits(value, float) for value in found.values()):
         raise ValueError(
-            f"{notebook.name} ran to its end but shows no result: its last cell should call "
-            'show_result({"miou": ...}), which is in annlib.course.sweeping.'
+            f"{notebook.name} ran to its end but shows no result of finite numbers: its last cell "
+            'should call show_result({"miou": ...}), which is in annlib.course.sweeping.'
         )
     return found
 
@@ -182,20 +181,15 @@ def notebook_of(folder: Path, combination: Combination) -> Path:
 def outcome_of(folder: Path, combination: Combination) -> Outcome | None:
     """How a run ended, if it has; None for one that did not begin or was cut off."""
     notebook, (number, label, _, parameters) = notebook_of(folder, combination), combination
-    note = notebook.with_suffix(".run.json")  # written when the run has ended
-    if not (note.is_file() and notebook.is_file()):
-        return None
-    told, result = None, {}
-    with suppress(ValueError):  # not JSON, which is said below
-        told = read_json(note)
-    if not isinstance(told, dict) or not {"error", "seconds"} <= {*told}:
-        raise ValueError(f"{note} is not as a run writes it. Delete it to run that again.")
-    error = told["error"]
+    seconds, error, result = 0.0, None, {}
     try:
+        if (told := lesson.read_note(notebook)) is None:
+            return None
+        seconds, error = told["seconds"], told["error"]
         result = {} if error else result_in(notebook)
-    except ValueError as problem:
+    except ValueError as problem:  # damaged: it failed, and the others stay visible
         error = str(problem)
-    return Outcome(number, label, parameters, told["seconds"], result, error)
+    return Outcome(number, label, parameters, seconds, result, error)
 
 
 def run_one(notebook: Path, combination: Combination, folder: Path) -> Outcome:
@@ -317,16 +311,15 @@ def write_all(grid: Grid, outcomes: Sequence[Outcome], folder: Path, command: st
 
 def index_page(grid: Grid, outcomes: Sequence[Outcome], folder: Path) -> str:
     """The table, and a card for each run: how it ended, its images, and its notebook."""
-    import nbformat
-
     from annlib.course.running.release import INDEX, images_in
 
     ended, cards = {outcome.number: outcome for outcome in outcomes}, []
     for one in grid.combinations:
         card = {"title": f"{one.number}. {one.label}", "text": "not run"}
         if outcome := ended.get(one.number):
-            notebook = notebook_of(folder, one)
-            executed = nbformat.read(notebook, 4).cells if notebook.is_file() else []
+            notebook, executed = notebook_of(folder, one), []
+            with suppress(OSError, ValueError):  # gone, or damaged: its card says so
+                executed = lesson.read_notebook(notebook).cells
             card["images"] = images_in(o for cell in executed for o in cell.get("outputs", []))
             card["link"] = notebook.relative_to(folder).as_posix()
             card |= {"text": f"{outcome}, {outcome.seconds:.0f} s", "problem": outcome.error}

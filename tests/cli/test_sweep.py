@@ -88,15 +88,58 @@ def test_grid_whose_parts_have_other_types_is_refused(tmp_path: Path, text: str)
         read_grid(tmp_path / "grid.json")
 
 
-@pytest.mark.parametrize("text", ["", "{}", '{"error": null}', "[1]"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "{}", '{"error": null}', "[1]", "[" * 100_000, '{"error": 5, "seconds": 1}'),
+        *('{"error": null, "seconds": "1"}', '{"error": null, "seconds": 1, "error": "x"}'),
+        f'{{"error": null, "seconds": {10**400}}}',
+    ],
+    ids=lambda text: text[:40],
+)
 def test_note_of_a_run_that_was_damaged_is_named(tmp_path: Path, text: str) -> None:
     combination = Combination(1, "one", "one", {})
     notebook = notebook_of(tmp_path, combination)
     notebook.parent.mkdir(parents=True, exist_ok=True)
     notebook.touch()
     notebook.with_suffix(".run.json").write_text(text)
-    with pytest.raises(ValueError, match=r"\.run\.json .*Delete it to run that again"):
-        outcome_of(tmp_path, combination)
+    told = outcome_of(tmp_path, combination)
+    assert told.failed and "one.run.json is not as a run writes it" in told.reason
+
+
+@pytest.mark.parametrize(
+    "value", [None, True, "3", float("nan"), float("inf"), 10**400, [1], {}], ids=repr
+)
+def test_a_result_that_was_changed_into_no_number_fails_its_run_alone(
+    notebook: Path, tmp_path: Path, value: object
+) -> None:
+    grid = make_grid(notebook, {"seed": [0, 1]})
+    for one in grid.combinations:
+        shown = {"miou": value if one.number == 1 else 0.5}
+        output = nbformat.v4.new_output("display_data", {sweeping.RESULT: shown})
+        target = notebook_of(tmp_path, one)
+        target.parent.mkdir(exist_ok=True)
+        content = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(outputs=[output])])
+        nbformat.write(content, target)
+        target.with_suffix(".run.json").write_text('{"error": null, "seconds": 1.0}')
+    (cell,) = cells(grid, collected(grid, tmp_path))
+    assert tuple(cell["numbers"].loc["miou", ["mean", "n"]]) == (0.5, 1) and cell["num_failed"] == 1
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "3", '{"cells": [3]}', '{"cells": null}', "[" * 100_000, "\udcff"]
+)
+def test_an_executed_notebook_that_was_damaged_fails_its_run_alone(
+    grid: Grid, tmp_path: Path, text: str
+) -> None:
+    for one in grid.combinations[:1]:
+        target = notebook_of(tmp_path, one)
+        target.parent.mkdir(exist_ok=True)
+        target.write_text(text, errors="surrogateescape")
+        target.with_suffix(".run.json").write_text('{"error": null, "seconds": 1.0}')
+    (outcome,) = collected(grid, tmp_path)
+    assert f"{target} is damaged" in outcome.reason
+    write_all(grid, [outcome], tmp_path, "annlib sweep grid.json")
 
 
 @pytest.mark.parametrize(
@@ -316,7 +359,7 @@ def test_parameters_that_are_not_plain_values_are_told_with_the_notebook(
 
 def test_a_notebook_that_is_damaged_is_named(tmp_path: Path) -> None:
     (tmp_path / "job.ipynb").write_text("{")
-    with pytest.raises(ValueError, match=r"job\.ipynb is not JSON"):
+    with pytest.raises(ValueError, match=r"job\.ipynb is damaged, or no notebook"):
         make_grid(tmp_path / "job.ipynb", {"seed": [0]})
 
 

@@ -227,3 +227,6 @@ def test_run_that_was_cut_off_is_not_taken_for_finished(tmp_path):
     assert finished_seconds(notebook, output, {"seed": 1}) is None
     note(error="stopped")
     assert finished_seconds(notebook, output, {"seed": 1}) is None
+    for text in ("", "[]", "[" * 100_000, '{"seconds": "12", "error": null}'):
+        output.with_suffix(".run.json").write_text(text)
+        assert finished_seconds(notebook, output, {"seed": 1}) is None

@@ -120,6 +120,23 @@ def test_the_index_has_the_lessons_of_earlier_calls(tmp_path: Path) -> None:
     assert "01_first.html" in page and "02_second.html" in page
 
 
+@pytest.mark.parametrize("text", ["", "[]", '{"seconds": "3", "error": null}', '{"seconds": 3}'])
+@pytest.mark.parametrize("damaged", ["run.json", "ipynb"])
+def test_a_damaged_lesson_of_an_earlier_call_is_told_and_hides_no_other(
+    tmp_path: Path, text: str, damaged: str
+) -> None:
+    (tmp_path / "solutions").mkdir()
+    for name in ("01_first", "02_second"):
+        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(f"# {name}")])
+        nbformat.write(notebook, tmp_path / f"solutions/{name}.ipynb")
+        note = {"seconds": 3.0, "error": None}
+        (tmp_path / f"solutions/{name}.run.json").write_text(json.dumps(note))
+    (tmp_path / f"solutions/01_first.{damaged}").write_text(text)
+    page = release.publish([], tmp_path, tmp_path).read_text()
+    assert "02_second.html" in page and "01_first.html" not in page
+    assert "Cut off or damaged, so run them again: 01_first" in page
+
+
 @pytest.mark.parametrize(
     ("injected", "said"),
     [

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from multiprocessing import get_context
 from pathlib import Path
 from queue import Empty
@@ -25,7 +25,14 @@ from jupyter_client.channels import AsyncZMQSocketChannel
 from jupyter_client.manager import AsyncKernelManager
 from traitlets import Type
 
-from annlib.course.lesson import ROOT, Parameters, check_parameters, known_parameters
+from annlib.course.lesson import (
+    ROOT,
+    Parameters,
+    check_parameters,
+    known_parameters,
+    read_note,
+    read_notebook,
+)
 from annlib.course.running import offline
 from annlib.files import write_atomically
 
@@ -97,12 +104,11 @@ def describe_run(notebook: Path, parameters: Parameters) -> dict[str, object]:
 
 def finished_seconds(notebook: Path, output: Path, parameters: Parameters) -> float | None:
     """How long the same notebook took with the same parameters; None if it has to be run."""
-    path = output.with_suffix(".run.json")
-    if not (path.exists() and output.exists()):
-        return None
-    note = json.loads(path.read_text(encoding="utf-8"))
-    same = note.items() >= describe_run(notebook, parameters).items()
-    return note["seconds"] if same and note["error"] is None else None
+    with suppress(ValueError):  # damaged: it is run again
+        note, now = read_note(output), describe_run(notebook, parameters)
+        if note and note["error"] is None and all(note.get(key) == now[key] for key in now):
+            return note["seconds"]
+    return None
 
 
 def run(
@@ -123,7 +129,7 @@ def run(
         return Run(notebook, output, before, None)
     if output.resolve() == notebook.resolve():
         raise ValueError(f"{notebook} would be overwritten by its own run: name another folder.")
-    content = nbformat.read(notebook, as_version=4)
+    content = read_notebook(notebook)
     values, skipped = known_parameters(notebook) | parameters, {}
     if values.get("mode") == "quick":
         skipped["slow"] = "slow, and the mode is quick"

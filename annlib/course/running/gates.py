@@ -12,7 +12,7 @@ from typing import NamedTuple
 import nbformat
 from nbformat import NotebookNode
 
-from annlib.course.lesson import PROGRESS, ROOT, Claim, claims_in
+from annlib.course.lesson import PROGRESS, ROOT, Claim, claims_in, read_notebook
 from annlib.course.running.execute import Run, is_learner
 
 FOLDER = ROOT / "data/results/lessons"
@@ -169,7 +169,7 @@ def all_cells_ran(notebook: NotebookNode) -> Iterator[str]:
 
 def review(run: Run) -> Report:
     """All gates for one run, of either edition."""
-    notebook = nbformat.read(run.output, as_version=4)
+    notebook = read_notebook(run.output)
     findings: dict[str, Iterable[str]] = {"runs": [run.error] if run.error else []}
     if is_learner(notebook):
         findings["only not started"] = only_not_started(notebook)

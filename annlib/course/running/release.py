@@ -2,9 +2,9 @@
 
 import base64
 import html
-import json
 import re
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from copy import deepcopy
 from pathlib import Path
 from unittest.mock import patch
@@ -19,7 +19,7 @@ from nbconvert.filters.markdown_mistune import IPythonRenderer
 from nbformat import NotebookNode
 
 from annlib.course.authoring import REFERENCE, check_current, headings, sources, targets
-from annlib.course.lesson import claims_in
+from annlib.course.lesson import claims_in, read_note, read_notebook
 from annlib.course.running import gates
 from annlib.course.running.execute import Parameters, Run, run_all
 from annlib.course.running.gates import Report, review
@@ -153,7 +153,7 @@ def slides(notebook: NotebookNode) -> NotebookNode:
 
 def write_slides(executed: Path, path: Path, notebooks: Path) -> int:
     """Write the slides of an executed lesson as an HTML file; returns how many there are."""
-    deck = slides(nbformat.read(executed, as_version=4))
+    deck = slides(read_notebook(executed))
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(lesson_page(deck, path.stem, notebooks, "slides.html.j2"), "utf-8")
     return len(deck.cells)
@@ -166,10 +166,12 @@ def images_in(outputs: Iterable[NotebookNode]) -> list[str]:
 
 def ended_before(folder: Path, others: Iterable[Path]) -> list[Report]:
     """Reports on the executed notebooks that a folder holds besides those."""
-    left = sorted({*folder.glob("[!.]*.ipynb")} - {*others})
-    notes = [(path, path.with_suffix(".run.json")) for path in left]
-    told = [(path, json.loads(note.read_bytes())) for path, note in notes if note.is_file()]
-    return [review(Run(path, path, one["seconds"], one["error"])) for path, one in told]
+    found = []
+    for path in sorted({*folder.glob("[!.]*.ipynb")} - {*others}):
+        with suppress(OSError, ValueError):  # damaged, which the index says
+            if note := read_note(path):
+                found.append(review(Run(path, path, note["seconds"], note["error"])))
+    return found
 
 
 def publish(reports: list[Report], folder: Path, notebooks: Path) -> Path:
@@ -186,7 +188,7 @@ def publish(reports: list[Report], folder: Path, notebooks: Path) -> Path:
         (folder / "reference.html").write_text(page, encoding="utf-8")
     cards = []
     for report in reports:
-        notebook, name = nbformat.read(report.run.output, as_version=4), report.run.output.stem
+        notebook, name = read_notebook(report.run.output), report.run.output.stem
         mode, stated = gates.mode_and_time(notebook)
         cells = f"cells {sum(map(gates.cell_seconds, notebook.cells)):.0f} s"
         promise = f"{cells}, {stated:.0f} s stated" if stated else cells
@@ -202,6 +204,9 @@ def publish(reports: list[Report], folder: Path, notebooks: Path) -> Path:
     seconds = sum(report.run.seconds for report in reports)
     state = f"{red} of them need attention" if red else "all gates are green"
     text = f"{len(reports)} lessons in {seconds:.0f} s of running; {state}."
+    all_there = {one.stem for one in (folder / "solutions").glob("[!.]*.ipynb")}
+    if left := sorted(all_there - {report.run.output.stem for report in reports}):
+        text += f" Cut off or damaged, so run them again: {', '.join(left)}."
     page = INDEX.render(title="annlib: the lessons, executed", text=text, cards=cards)
     (folder / "index.html").write_text(page, encoding="utf-8")
     return folder / "index.html"
