@@ -24,7 +24,6 @@ ENDS = ("", "annot")  # CamVid's trainannot
 SPLITS = {f"{word}{end}": s for s, some in WORDS["splits"].items() for word in some for end in ENDS}
 LABEL_WORDS = {*WORDS["labels"], *(word for word in SPLITS if word.endswith("annot"))}
 IMAGE_WORDS, LIST_WORDS = {*WORDS["images"]}, {*WORDS["lists"], *SPLITS}
-LISTS = (".txt", ".csv", ".lst")
 LABEL_SUFFIXES = (*SUFFIXES, ".gif", ".npy")
 LABEL_ENDING = re.compile(r"[_-](L|(?i:mask|labels?|gt|seg(mentation)?|gtFine_label(Train)?Ids))$")
 LEFT_OUT = re.compile(r"(^|/)\.|SegmentationObject|gtFine_(color|instance\w*)", re.IGNORECASE)
@@ -214,8 +213,8 @@ def keys_in(line: str, keys: dict[str, set]) -> set[tuple[str, ...]]:
 
 def listed_splits(root: Path, files: list[Path], keys: dict, left_out: list) -> dict[tuple, str]:
     """Key of an image -> its split, from files such as train.txt; {} if there are none."""
-    tables = [p for p in files if p.suffix in LISTS and {*words(p.stem)} & {*SPLITS, "split"}]
-    tables = [p for p in tables if p.stem not in keys]
+    tables = [p for p in files if p.stem not in keys and {*words(p.stem)} & {*SPLITS, "split"}]
+    tables = [p for p in tables if p.suffix in (".txt", ".csv", ".lst")]
     lists = [p for p in tables if {*re.split("[_ .-]", p.stem.lower())} <= LIST_WORDS]
     lists = [p for p in lists if split_of([p.stem])]
     lists = [p for p in lists if "Segmentation" in p.parts] or lists  # VOC has others
@@ -234,8 +233,7 @@ def listed_splits(root: Path, files: list[Path], keys: dict, left_out: list) -> 
             left_out.append(f"{path}: lines that name no image: {len(odd)}, such as {odd[0]!r}")
         for key in sorted(set().union(*listed)):
             if found.setdefault(key, split) != split:
-                name = "/".join(key)
-                raise ValueError(f"{root / path} lists {name!r}, which is in {found[key]}, too.")
+                raise ValueError(f"{root / path} lists {'/'.join(key)}, also in {found[key]}.")
     if not found:
         said = "not read: if it is a split list, name it train.txt, val.txt or test.txt"
         left_out += [f"{path}: {said}" for path in tables[:5]]
@@ -253,9 +251,11 @@ def read_codes(path: Path, palette: tuple, seen: dict) -> np.ndarray:
     else:
         image, pixels = open_labels(path)
         mode, colours = image.mode, np.array(image.getpalette("RGB") or [], np.int32).reshape(-1, 3)
-        if image.format == "GIF" and mode == "P" and (colours == colours[:, :1]).all():
-            return colours[pixels][..., 0]  # greys, which have no place in a GIF but its palette
-        if mode == "P" and palette:
+        is_grey = mode == "P" and (colours == colours[:, :1]).all()
+        if is_grey and image.format == "GIF":  # which stores greys as places in its palette
+            pixels, colours = colours[pixels][..., 0], np.arange(256)[:, None].repeat(3, 1)
+        num_greys = sum(red == green == blue for red, green, blue in palette)
+        if mode == "P" and palette and (num_greys > 1 or not is_grey):
             known = {*(COLOUR + np.array(palette) @ (65536, 256, 1)).tolist(), IGNORE_INDEX}
             codes = np.append(COLOUR + colours @ (65536, 256, 1), np.zeros(256, int))[:256]
             if codes[IGNORE_INDEX] in codes[:IGNORE_INDEX] or codes[IGNORE_INDEX] not in known:
@@ -263,7 +263,7 @@ def read_codes(path: Path, palette: tuple, seen: dict) -> np.ndarray:
             if {*codes[np.unique(pixels)].tolist()} <= known:  # tools number colours in any order
                 return codes[pixels]
         if mode == "P":
-            check_order(path, image.getpalette("RGB"), pixels, seen)
+            check_order(path, colours.ravel().tolist(), pixels, seen)
     if mode in ("RGB", "RGBA") and pixels.dtype == np.uint8:
         codes = COLOUR + pixels[..., :3].astype(np.int32) @ (65536, 256, 1)
         codes[(pixels[..., 3:] == 0).any(-1)] = TRANSPARENT

@@ -205,12 +205,10 @@ def shared_labels(pairs: Pairs) -> list[str]:
     images_of = defaultdict(set)
     for image, label in zip(pairs.images, pairs.labels, strict=True):
         images_of[label].add(image)
-    return [*pairs.refused] + [
-        f"{len(images)} images for the label file {label}: {', '.join(map(str, sorted(images)))}. "
-        "Keep the image that the labels were made for, and move the other away."
-        for label, images in images_of.items()
-        if len(images) > 1
-    ]
+    said = "Keep the image that the labels were made for, and move the other away."
+    twice = [(label, sorted(map(str, some))) for label, some in images_of.items() if len(some) > 1]
+    twice = [f"{len(m)} images for the label file {f}: {', '.join(m)}. {said}" for f, m in twice]
+    return [*pairs.refused, *twice]
 
 
 def check_not_empty(found: Iterable, folder: Path, what: str, root: Path) -> None:

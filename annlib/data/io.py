@@ -143,6 +143,8 @@ def open_whole(path: Path, content: bytes | None = None) -> Image.Image:
             remedy = " Cut it into tiles, or make it smaller."
         remedy = what_came_instead(start) or remedy
         raise ValueError(f"{path} cannot be read as an image ({error}).{remedy}") from error
+    if image.format == "BMP" and image.mode == "1" and (content or first_bytes(path))[28] != 1:
+        raise ValueError(f"{path}: Pillow misreads BMP of two colours in 8 bits. Save it as PNG.")
     if image.format == "TIFF" and image.mode == "RGBA":  # near-infrared covers all of the image
         alpha = image.getchannel("A").histogram()
         if sum(alpha[1:255]) > (sum(alpha) // 2 if 338 in image.tag_v2 else 0):

@@ -562,8 +562,21 @@ def test_greys_of_a_gif_are_its_values_whatever_its_palette(tmp_path: Path) -> N
     for i, labels in enumerate(expected):
         photo(tmp_path / f"from/images/{i}.jpg", i)
         save(tmp_path / f"from/masks/{i}.gif", labels)
-    for sample, labels in zip(recognise(tmp_path / "from").samples, expected, strict=True):
-        assert np.array_equal(sample.codes(), labels)
+    convert(tmp_path / "from", tmp_path / "to")
+    assert folder_spec(tmp_path / "to").class_names == ("class 0", "class 2", "class 5")
+    for path in (tmp_path / "to").glob("*/labels/*.png"):
+        values = np.uint8([0, 2, 5])[read_labels(path).numpy()]
+        assert np.array_equal(values, expected[int(path.stem)])
+
+
+def test_a_gif_of_greys_beside_coloured_ones_is_refused(tmp_path: Path) -> None:
+    colours = np.uint8([(200, 10, 10), (0, 0, 0), (70, 70, 70)])
+    for i, labels in enumerate(LABELS):
+        photo(tmp_path / f"from/images/{i}.jpg", i)
+        palette = colours if i else colours[[1, 1, 2]]
+        save(tmp_path / f"from/masks/{i}.gif", labels, palette.tobytes())
+    with pytest.raises(ValueError, match=r"1\.gif draws .* by the value ., other files by"):
+        convert(tmp_path / "from", tmp_path / "to")
 
 
 def sorted_palettes(root: Path, colours: np.ndarray) -> None:
@@ -808,6 +821,24 @@ def test_255_of_a_palette_is_a_class_only_where_it_alone_has_its_colour(
         assert np.array_equal(read_labels(path).numpy(), np.where(labels == 2, expected, labels))
 
 
+@pytest.mark.parametrize("suffix", ["png", "gif"])
+@pytest.mark.parametrize("listed", ["", "sky\nroad\n", "sky 0 0 0\nroad 255 255 255\n"])
+def test_masks_of_0_and_255_with_a_grey_palette_keep_their_foreground(
+    tmp_path: Path, suffix: str, listed: str
+) -> None:
+    ramp = np.arange(256, dtype=np.uint8).repeat(3).tobytes()
+    masks = [np.where(labels > 0, 255, 0).astype(np.uint8) for labels in LABELS]
+    masks[2][:] = 0
+    for i, mask in enumerate(masks):
+        photo(tmp_path / f"from/images/{i}.jpg", i)
+        save(tmp_path / f"from/masks/{i}.{suffix}", mask, ramp)
+    if listed:
+        (tmp_path / "from/classes.txt").write_text(listed)
+    convert(tmp_path / "from", tmp_path / "to")
+    for path in (tmp_path / "to").glob("*/labels/*.png"):
+        assert np.array_equal(read_labels(path).numpy(), masks[int(path.stem)] // 255)
+
+
 def test_values_beyond_a_palette_are_told(tmp_path: Path) -> None:
     for i, labels in enumerate(LABELS):
         photo(tmp_path / f"from/images/{i}.jpg", i)
@@ -865,7 +896,7 @@ def test_split_lists_without_folders_mean_all_images_of_a_name(tmp_path: Path) -
     written = sorted(path.name for path in (tmp_path / "to/val/images").iterdir())
     assert written == ["a_1.jpg", "b_1.jpg"]
     (tmp_path / "from/val.txt").write_text("1\na/0")
-    with pytest.raises(ValueError, match=r"val\.txt lists 'a/0', which is in train, too"):
+    with pytest.raises(ValueError, match=r"val\.txt lists a/0, also in train"):
         convert(tmp_path / "from", tmp_path / "again")
 
 

@@ -454,6 +454,24 @@ def test_webp_without_loss_is_not_called_lossy(tmp_path: Path, options: dict) ->
     assert np.array_equal(open_labels(path)[1][..., 0], np.tile(INDICES, (20, 20)))
 
 
+@pytest.mark.parametrize("second", [255, 254])
+def test_a_bmp_of_two_colours_that_pillow_misreads_is_refused(tmp_path: Path, second: int) -> None:
+    image = Image.fromarray(INDICES % 2)
+    image.putpalette([0, 0, 0, second, second, second])
+    image.save(tmp_path / "a.bmp")
+    if second == 255:  # Pillow 13 takes the bytes for bits
+        for read in (read_labels, read_image):
+            with pytest.raises(ValueError, match=r"a\.bmp: Pillow misreads BMP .* Save it as PNG"):
+                read(tmp_path / "a.bmp")
+    else:
+        assert read_labels(tmp_path / "a.bmp").tolist() == (INDICES % 2).tolist()
+
+
+def test_a_bmp_of_one_bit_is_read(tmp_path: Path) -> None:
+    Image.fromarray(INDICES > 2).save(tmp_path / "a.bmp")
+    assert read_labels(tmp_path / "a.bmp").tolist() == (INDICES > 2).tolist()
+
+
 @pytest.mark.parametrize("suffix", ["png", "tif", "gif"])
 def test_label_file_of_several_images_is_refused(tmp_path: Path, suffix: str) -> None:
     others = [Image.fromarray(np.full_like(INDICES, value)) for value in (4, 5)]
