@@ -235,7 +235,8 @@ def printable(text: str) -> str:
 
 
 def listed(names: Iterable[str]) -> str:
-    return printable(", ".join(names))
+    first, others = (found := [*names])[:8], len(found) - 8
+    return printable(", ".join(first)) + (f" and {others} more" if others > 0 else "")
 
 
 def look_of(name: str) -> str:
@@ -245,14 +246,15 @@ def look_of(name: str) -> str:
 def collect(folder: Path, assignment: Assignment, released: str = "") -> list[Submission]:
     """Every submission in the folder, by student; ValueError if none.  released: see own_text"""
     entries: dict[str, list[Path]] = {}
-    for path in sorted(folder.iterdir()):
+    for path in sorted(folder.iterdir()) if not folder.is_file() else ():
         named = None if path.is_dir() else archives.NAME.fullmatch(path.name)
         name = f"{named[1]}{named[3] or ''}" if named else path.name
         student = printable(unicodedata.normalize("NFC", name).strip())[:100]
         if not NO_SUBMISSION.fullmatch(path.name):
             entries.setdefault(student, []).append(path)
     if not entries:
-        raise ValueError(f"{folder} holds no submissions: one file or folder for each student.")
+        said = f"{folder} holds no submissions, one file or folder for each student: unpack a zip"
+        raise ValueError(f"{said} of all, and give the folder.")
     found = [submission(folder, *one, assignment, released) for one in entries.items()]
     looks = [look_of(one.student) for one in found]
     for number, one in enumerate(found):
@@ -293,9 +295,7 @@ def submission(
         same = {"", TEMPLATE} & {*answers.values()}
         missing = [one.name for one in assignment.questions if one.name not in answers]
         images = images_in(whole, answers)
-        cut_out = [
-            n for text in answers.values() for n in LEFT_OUT.findall(text) if n not in images
-        ]
+        lost = [n for one in answers.values() for n in LEFT_OUT.findall(one) if n not in images]
         in_text = defined((c.source for c in whole if c.kind != "code"), assignment)
         in_text -= defined(cells, assignment)
         told = {
@@ -305,7 +305,7 @@ def submission(
             f"It can import or run what is beside it: {listed(near)}.": near,
             f"No task of {assignment.name} is in it, and its title is {printable(title)}.": other,
             f"In a cell that is not code: {listed(in_text)}.": in_text,
-            "An answer is cut, or has images that are not shown: look into the notebook.": cut_out,
+            "An answer is cut, or has images that are not shown: look into the notebook.": lost,
             f"No answer cell found for {listed(missing)}: look into the notebook.": missing,
             "An answer cell is as it was, but there is text elsewhere in the notebook.": same
             and own_text(f"\n{text}", released),

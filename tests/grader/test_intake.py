@@ -397,6 +397,12 @@ def test_a_hostile_tar_is_refused_and_writes_nothing(
     assert [path.name for path in tmp_path.iterdir()] == ["eve.tgz"]
 
 
+def test_a_long_list_of_files_says_how_many_are_left_out(tmp_path: Path) -> None:
+    files = {"A1.ipynb": notebook()} | {f"{n:02}.rar": "" for n in range(11)}
+    write_zip(tmp_path / "anna.zip", **files)
+    assert "06.rar, 07.rar and 3 more; hand in a zip." in taken(tmp_path / "anna").note
+
+
 def test_archives_that_are_not_opened_are_named(tmp_path: Path) -> None:
     """Beside a notebook, in which the work may not be."""
     files = {
@@ -446,8 +452,11 @@ def test_names_hold_nothing_that_a_terminal_obeys(tmp_path: Path) -> None:
 
 
 def test_empty_folder_says_what_is_expected(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="one file or folder for each student"):
-        collect(tmp_path, A1)
+    (tmp_path / "none").mkdir()
+    whole = write_zip(tmp_path / "all.zip", **{"anna/A1.ipynb": notebook()})
+    for path in (tmp_path / "none", whole):
+        with pytest.raises(ValueError, match="one file or folder for each student: unpack a zip"):
+            collect(path, A1)
 
 
 def cell(source: str, *tags: str, kind: str = "markdown") -> dict:
