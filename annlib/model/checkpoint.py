@@ -13,8 +13,8 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
 from annlib.config import ModelConfig, from_json
-from annlib.files import first_bytes, what_came_instead, write_atomically
-from annlib.model.convert import load_strictly
+from annlib.files import first_bytes, write_atomically
+from annlib.model.convert import load_strictly, other_weights
 
 PICKLE_STARTS = (b"PK\x03\x04", b"\x80")  # zip (torch.save) and bare pickle
 
@@ -79,12 +79,13 @@ def checksum(facts: str, tensors: Mapping[str, Tensor]) -> str:
 def load(path: Path) -> Checkpoint:
     """Reads a checkpoint onto the CPU, executes nothing; ValueError for other or damaged files."""
     path = Path(path)
-    refuse_pickle(path)
+    check_there(path)
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118, no mapping
     except safetensors.SafetensorError as error:
+        refuse_others(path)
         raise ValueError(
             f"{path} is damaged or only half written ({error}). Use another checkpoint; annlib "
             "itself replaces checkpoints whole, so the one before is usually intact."
@@ -119,26 +120,28 @@ def load(path: Path) -> Checkpoint:
 
 def read_header(path: Path) -> Header:
     """Step and notes of a checkpoint; ValueError for a file that was cut short or is not ours."""
-    refuse_pickle(path)
+    check_there(path)
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
             facts = json.loads((file.metadata() or {})["annlib"])
         return Header(facts["step"], facts["notes"])
     except (safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(
-            f"{path} is damaged, only half written, or no checkpoint of annlib ({error})."
-        ) from error
+        refuse_others(path)
+        said = f"{path} is damaged, only half written, or no checkpoint of annlib ({error})."
+        raise ValueError(said) from error
 
 
-def refuse_pickle(path: Path) -> None:
+def check_there(path: Path) -> None:
     if not path.is_file():
         hint = f" It is a folder: name {path}/last.safetensors, say." if path.is_dir() else ""
-        raise FileNotFoundError(f"There is no checkpoint {path}.{hint}")
-    start = first_bytes(path)
-    if instead := what_came_instead(start):
+        raise FileNotFoundError(f"There is no checkpoint {path}.{other_weights(path) or hint}")
+
+
+def refuse_others(path: Path) -> None:
+    """Raises ValueError for a file that is known to be another one than safetensors."""
+    if instead := other_weights(path):
         raise ValueError(f"{path} is not a checkpoint.{instead}")
-    # The length of a safetensors header may look like a pickle's start, but "{" comes after it.
-    if start.startswith(PICKLE_STARTS) and start[8:9] != b"{":
+    if first_bytes(path).startswith(PICKLE_STARTS):
         raise ValueError(
             f"{path} is a pickle (torch.save). Loading one can run any code, so annlib never does. "
             "Released weights of MMSegmentation are taken in by `annlib weights import FILE NAME`, "

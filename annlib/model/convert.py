@@ -41,6 +41,8 @@ RENAMES = HEADS | {
     for theirs, ours in ATTENTION.items()
 }
 PLAIN_STEM = {"conv1": "stem.0", "bn1": "stem.1"}  # torchvision's
+PACKED = {b"PK": "ZIP", b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz"}
+PACKED |= {b"7z\xbc\xaf": "7-Zip", b"Rar!": "RAR", b"\x28\xb5\x2f\xfd": "zstd"}
 SHARED = "apnb.attention.to_query"  # the reference lists APNB's one projection under two names
 ONCE = "apnb.attention.to_key"  # and we under one
 
@@ -99,6 +101,23 @@ def state_dict_of(content: Mapping[str, Any]) -> Mapping[str, Tensor]:
     return inside if isinstance(inside, Mapping) else content
 
 
+def other_weights(path: Path) -> str:
+    """A sentence on a file, or folder, that is not PyTorch's or annlib's own; or nothing."""
+    start, names = first_bytes(path), [path.name, *map(str, path.glob("*"))]
+    if instead := what_came_instead(start):
+        return instead
+    packed = next((form for mark, form in PACKED.items() if start.startswith(mark)), None)
+    if packed and len(start) > 80 and b"/data" not in start[:80]:  # as torch.save writes
+        return f" It is packed ({packed}): unpack it, and give the file of weights inside."
+    if start.lstrip()[:1] == b"{":
+        return " It is JSON, such as the index of weights in several files: save them as one file."
+    if path.suffix == ".onnx" or re.match(rb"\x08[\x03-\x20][\x12\x1a\x22\x2a\x3a\x42]", start):
+        return " It is an ONNX network: for training, give the weights that it was exported from."
+    if any(re.search(r"\.(pb|index|meta|tflite|data-\d+-of-\d+)$", name) for name in names):
+        return " It is TensorFlow's: convert its weights to PyTorch first."
+    return ""
+
+
 def read_weights(path: Path) -> dict[str, Tensor]:
     """The tensors in a file of torch.save, executing nothing; ValueError for any other file."""
     path = Path(path)
@@ -117,7 +136,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     except OSError:
         raise
     except Exception as error:  # torch's reader fails on damage in many ways
-        if instead := what_came_instead(first_bytes(path)):
+        if instead := other_weights(path):
             raise ValueError(f"{path} holds no weights.{instead}") from error
         said = str(error) or type(error).__name__
         if wants := re.search(r"(?:GLOBAL |got <class '|unrecognized function )([^\s'>]+)", said):

@@ -80,8 +80,8 @@ GUARDS = [
     ),
     Guard(
         "pickle in place of a checkpoint",
-        "model/checkpoint.py:refuse_pickle",
-        'if start.startswith(PICKLE_STARTS) and start[8:9] != b"{":',
+        "model/checkpoint.py:refuse_others",
+        "if first_bytes(path).startswith(PICKLE_STARTS):",
         "if False:",
         f"{HOSTILE}::test_no_reader_of_weights_executes_a_pickle",
     ),

@@ -1,8 +1,10 @@
 """Errors whose message is annlib's own and names the true cause."""
 
 import errno
+import gzip
 import json
 import os
+import zipfile
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -23,7 +25,7 @@ from annlib.data.io import open_whole
 from annlib.data.loader import worker_errors
 from annlib.engine.optimization import make_optimizer, train
 from annlib.model.build import build_model
-from annlib.model.checkpoint import load
+from annlib.model.checkpoint import load, read_header
 from annlib.model.convert import read_weights
 
 pytestmark = pytest.mark.fault("input that gave torch's own or a false message elsewhere")
@@ -50,6 +52,40 @@ def test_pointers_and_web_pages_are_recognised(tmp_path: Path, reader, content, 
     (tmp_path / "file.bin").write_bytes(content)
     with pytest.raises(ValueError, match=said):
         reader(tmp_path / "file.bin")
+
+
+def zipped_weights() -> bytes:
+    file = BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("model.safetensors", bytes(400))
+    return file.getvalue()
+
+
+INDEX = b'{"metadata": {"total_size": 9}, "weight_map": {"a": "model-00001-of-00002.safetensors"}}'
+OTHERS_WEIGHTS = [
+    ("weights.pth.gz", gzip.compress(bytes(400)), "packed .gzip.: unpack it"),
+    ("weights.zip", zipped_weights(), "packed .ZIP.: unpack it"),
+    ("model.safetensors.index.json", INDEX, "index of weights in several files"),
+    ("model.onnx", b"\x08\x08\x12\x07pytorch\x1a\x032.1:", "ONNX network"),
+    ("model.bin", b"\x08\x08\x12\x07pytorch\x1a\x032.1:" + bytes(300), "ONNX network"),
+    ("model.ckpt-9.index", bytes(200), "TensorFlow"),
+    ("model.ckpt-9.data-00000-of-00001", bytes(200), "TensorFlow"),
+    ("saved_model.pb", b"\x08\x01\x12" + bytes(200), "TensorFlow"),
+]
+
+
+@pytest.mark.parametrize(("name", "content", "said"), OTHERS_WEIGHTS, ids=lambda one: str(one)[:20])
+@pytest.mark.parametrize("reader", [load, read_header, read_weights])
+def test_weights_of_another_form_are_named_with_what_to_do(
+    tmp_path: Path, reader, name: str, content: bytes, said: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=said) as error:
+        reader(tmp_path / name)
+    assert "damaged" not in str(error.value)
+    if "TensorFlow" in said and reader is load:
+        with pytest.raises(FileNotFoundError, match=said):
+            load(tmp_path)
 
 
 def test_a_prefix_that_all_names_have_is_taken_off(tmp_path: Path) -> None:
