@@ -107,7 +107,8 @@ def other_weights(path: Path) -> str:
     if instead := what_came_instead(start):
         return instead
     packed = next((form for mark, form in PACKED.items() if start.startswith(mark)), None)
-    if packed and len(start) > 80 and b"/data" not in start[:80]:  # as torch.save writes
+    is_torch = packed == "ZIP" and (len(start) < 80 or b"/data" in start[:80])
+    if packed and not is_torch:
         return f" It is packed ({packed}): unpack it, and give the file of weights inside."
     if start.lstrip()[:1] == b"{":
         return " It is JSON, such as the index of weights in several files: save them as one file."
