@@ -15,7 +15,7 @@ from urllib.parse import quote
 import jupytext
 import nbformat
 
-from annlib.course.lesson import PLACES, STATED
+from annlib.course.lesson import PLACES, STATED, TEXTS
 
 ROLES = ("exercise", "answer", "check", "hint", "predict", "quiz", "open", "reveal")
 PLAIN_TAGS = ("header", "parameters", "setup", "recap", "instructor", "slow", "gpu")
@@ -73,6 +73,11 @@ class Lesson(NamedTuple):
         return {cell.role(name): cell for cell in self.cells if cell.role(name)}
 
 
+def wrong(name: str, *values: object) -> ValueError:
+    """The error of this name in lesson.toml, with the values in it."""
+    return ValueError(TEXTS["authoring"][name].format(*values))
+
+
 def headings(markdown: str) -> list[tuple[int, str]]:
     """(level, title) of each heading outside fenced code."""
     return [(len(m[1]), m[2]) for m in HEADING.finditer(FENCED.sub("", markdown))]
@@ -82,9 +87,7 @@ def read(source: Path) -> Lesson:
     """The lesson in a percent source, its tags checked: a misspelt one could show a solution."""
     text = source.read_text(encoding="utf-8")
     if not text.startswith("# %%"):
-        raise ValueError(
-            f"{source.name} starts with {text[:20]!r}: delete it. '# %%' is first, no YAML header."
-        )
+        raise wrong("header", source.name, text[:20])
     lines = [n for n, line in enumerate(text.splitlines(), 1) if re.match(r"# %%( |$)", line)]
     nodes = jupytext.reads(text, fmt="py:percent").cells
     places = [f"{source.name}:{line}" for line in lines] + [source.name] * len(nodes)
@@ -100,8 +103,7 @@ def read(source: Path) -> Lesson:
         numbers[section] += not names
         slug = names[0] if names else f"{section}/{numbers[section]}"
         if slug in cells:  # it makes the id of a cell
-            both = f"{place} and {cells[slug].place}"
-            raise ValueError(f"{both} are both called {slug!r}: a tag names one cell.")
+            raise wrong("name twice", place, cells[slug].place, slug)
         cells[slug] = Cell(node.cell_type, node.source, tags, section, slug, place)
         check_cell(cells[slug])
     return Lesson(source.stem, list(cells.values()))
@@ -111,23 +113,15 @@ def check_cell(cell: Cell) -> None:
     """Refuse unknown tags, tags on the wrong kind of cell, and markers outside answers."""
     for tag in cell.tags:
         if tag not in PLAIN_TAGS and not TAG.fullmatch(tag):
-            raise ValueError(
-                f"{cell.place}: unknown tag {tag!r}. A misspelt tag could show a solution. "
-                f"Known: {', '.join(PLAIN_TAGS)} and {', '.join(f'{role}:id' for role in ROLES)} "
-                "(hint:id:1 to 3; ids of a-z, 0-9 and hyphens)."
-            )
+            known = ", ".join([*PLAIN_TAGS, *(f"{role}:id" for role in ROLES)])
+            raise wrong("unknown tag", cell.place, tag, known)
         expected = "markdown" if tag.partition(":")[0] in MARKDOWN_TAGS else "code"
         if cell.kind != expected:
-            place = cell.place
-            raise ValueError(f"{place}: {tag!r} belongs on a {expected} cell, not {cell.kind}.")
+            raise wrong("kind of cell", cell.place, tag, expected, cell.kind)
     hides = any(cell.role(role) for role in HIDING_ROLES)
     exact, almost = len(MARKER.findall(cell.text)), len(ALMOST_MARKER.findall(cell.text))
     if cell.kind == "code" and (exact != almost or bool(exact) != hides):
-        raise ValueError(
-            f"{cell.place}: {exact} '# solution' markers ({almost} lines look like one) in a cell "
-            f"tagged {list(cell.tags)}. Write it on its own line, or two blanks before it after an "
-            "assignment, in cells tagged answer:id or predict:id, or learners see the answer."
-        )
+        raise wrong("markers", cell.place, exact, almost, list(cell.tags))
 
 
 def folded(summary: str, body: str) -> str:
@@ -159,10 +153,7 @@ def reveal(lesson: Lesson, cell: Cell, text: str) -> str:
     above = "\n".join(one.text for one in lesson.cells[: lesson.cells.index(cell)])
     numbers, asked = PREDICTION.findall(above), lesson.with_role("predict")
     if cell.role("reveal") not in asked or not numbers or headings(text) or '"""' in text:
-        raise ValueError(
-            f"{cell.place}: {cell.slug!r} needs a prediction of this name above it, and a text "
-            "without headings and three quotation marks, or learners would never see it."
-        )
+        raise wrong("reveal", cell.place, cell.slug)
     return f'predictions.reveal("{numbers[-1]}", r"""\n{text}\n""")'
 
 
@@ -173,17 +164,11 @@ def resolve_links(cell: Cell, anchors: dict[str, str]) -> str:
     """
     slugs = {":".join(found) for found in LINK.findall(cell.text)}
     if unknown := sorted(slugs - anchors.keys()):
-        raise ValueError(
-            f"{cell.place} links to {unknown[0]}, which this lesson does not have, so the link "
-            f"would lead nowhere. Known: {', '.join(sorted(anchors)) or 'none'}."
-        )
+        raise wrong("link", cell.place, unknown[0], ", ".join(sorted(anchors)) or "none")
     text = LINK.sub(lambda match: f"](#{anchors[f'{match[1]}:{match[2]}']})", cell.text)
     cited = {key for _, kind, key in NUMBER_LINK.findall(text) if kind == "cited"}
     if unknown := sorted(cited - PLACES.keys()):
-        raise ValueError(
-            f"{cell.place} cites {unknown[0]!r}, which annlib/course/lesson.py does not have, so "
-            f"readers could not look it up. Known: {', '.join(sorted(PLACES))}."
-        )
+        raise wrong("cited", cell.place, unknown[0], ", ".join(sorted(PLACES)))
     return NUMBER_LINK.sub(
         lambda match: f"{match[1]} ({PLACES[match[3]]})" if match[2] == "cited" else match[1], text
     )
@@ -223,10 +208,7 @@ def end_of_function(lines: list[str], start: int) -> int:
     if around := [(n.lineno, n.end_lineno) for n in nodes if n.lineno <= start < n.end_lineno]:
         return max(around)[1]
     if lines[start].startswith(" "):
-        raise ValueError(
-            f"The indented marker after {lines[start - 1]!r} is in no function, or nothing follows "
-            "it there, so what it hides has no end. Put it in the function, before the solution."
-        )
+        raise wrong("indented marker", lines[start - 1])
     return len(lines)
 
 
@@ -297,10 +279,8 @@ def check_current(root: Path) -> list[str]:
         expected.update(notebooks)
         for path, edition in notebooks.items():
             if not path.exists() or path.read_bytes() != notebook_text(lesson, edition).encode():
-                findings.append(
-                    f"{path.relative_to(root)} was edited by hand or is out of date: "
-                    f"edit {source.relative_to(root)} and run `annlib lessons build`."
-                )
+                places = path.relative_to(root), source.relative_to(root)
+                findings.append(str(wrong("out of date", *places)))
     patterns = ("*.ipynb", "solutions/*.ipynb", "jobs/*.ipynb")
     found = sorted(path for one in patterns for path in (root / "notebooks").glob(one))
     return findings + [
@@ -361,10 +341,7 @@ def notebook_cell(
         try:
             text = finished(text) if edition == "solution" else stub(text)
         except (SyntaxError, ValueError) as error:
-            raise ValueError(
-                f"{cell.place}: without its solution this is not Python: {error}. `# solution` "
-                "hides the rest of a function, or the right side of an assignment on one line."
-            ) from error
+            raise wrong("not Python", cell.place, error) from error
     return nbformat.v4.new_code_cell(text, id=name, metadata=metadata)
 
 
@@ -379,7 +356,4 @@ def refuse_leaks(lesson: Lesson, cells: list[nbformat.NotebookNode]) -> None:
         for start in range(len(hidden) - size + 1) if hidden else []:
             window = "\n".join(["", *hidden[start : start + size], ""])
             if len(window) - size >= 21 and any(window in text for text in shown):
-                raise ValueError(
-                    f"{cell.place}: the learner edition of {lesson.name} shows {hidden[start]!r}, "
-                    "a part of this solution, in another cell. Call annlib's function there."
-                )
+                raise wrong("solution shown", cell.place, lesson.name, hidden[start])

@@ -9,6 +9,7 @@ import html
 import json
 import re
 import time
+import tomllib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -48,17 +49,8 @@ COUNT = re.compile(r"\s*(0|[1-9][0-9]*)\s*")  # not 007, which may be a name
 STATED = re.compile(r"\[([^\]]+)\]\(claim:([a-z0-9-]+)\)")
 INJECTED = "# Parameters\n"  # the first line of the cell that papermill inserts
 TEXT_SEED = 0  # of the runs that the text of the lessons describes
-PLACES = {  # of numbers that others published
-    "paper-abstract": "paper, abstract",
-    "authors-code": "code of the authors",
-    "authors-readme": "README of the authors' code",
-    "mmseg-code": "code of MMSegmentation",
-    "mmseg-cityscapes": "MMSegmentation, its table for Cityscapes",
-    "mmseg-ade20k": "MMSegmentation, its table for ADE20K",
-    "mmseg-voc12aug": "MMSegmentation, its table for Pascal VOC 2012 + Aug",
-    "paddleseg": "PaddleSeg, its table for Cityscapes",
-    "ccnet-abstract": "CCNet, abstract",
-}
+TEXTS = tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8"))
+PLACES = TEXTS["places"]  # of numbers that others published
 
 
 def wrapped(text: str) -> str:
