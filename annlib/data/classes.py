@@ -104,12 +104,11 @@ def folder_spec(root: Path, name: str = "classes.txt") -> DatasetSpec:
     form = "Write `name` or `name red green blue`, one class a line"
     sort = "Number from 0 without gaps (`7=0`: 7 is class 0), and write `ignore 255` for no class"
     for index, (number, name, colour) in enumerate(zip(numbers, names, colours, strict=True)):
-        place_differs = f"has the number {number}, but is class {index} by its place"
         for is_wrong, problem, remedy in (
             (re.search(r"(\s\d*\.\d+){3}$", name), "ends with fractions", "Colours are whole"),
             (is_heading and index == 0, "looks like a heading", heading),
             (MISREADABLE.search(name), "is not in a known form", form),
-            (number not in (None, index), place_differs, sort),
+            (number not in (None, index), f"has the number {number}, but is class {index}", sort),
             (name in names[:index], f"names {name!r} twice, also above", "Give each its own name"),
             (max(colour or (0,)) > 255, f"has the colour {colour}", "The largest value is 255"),
         ):

@@ -59,7 +59,9 @@ def meaning(
         said = "colours, by the class list" + " (those of Pascal VOC, by their order)" * is_guess
     elif present == {0, 255} and not found.has_names and (spec is None or own_pair):
         spec = spec or spec_with([BACKGROUND, "foreground"])
-        index, said = {0: 0, 255: 1}, f"0 is {spec.class_names[0]}, 255 {spec.class_names[1]}"
+        white = int(spec.palette[0] != (255, 255, 255))  # the class of 255
+        index, names = {0: 1 - white, 255: white}, spec.class_names
+        said = f"0 is {names[1 - white]}, 255 {names[white]}"
     elif present == {0, 1, 255} and apart and not found.has_names and (spec is None or own_pair):
         said = "Some label files hold 0 and 1, others 0 and 255: make them the same, or say by"
         raise ValueError(f"{said} --classes FILE (two names, and `ignore 255`) what 255 is.")

@@ -839,6 +839,14 @@ def test_masks_of_0_and_255_with_a_grey_palette_keep_their_foreground(
         assert np.array_equal(read_labels(path).numpy(), masks[int(path.stem)] // 255)
 
 
+def test_255_is_the_class_that_the_list_calls_white(tmp_path: Path) -> None:
+    in_one_folder(tmp_path / "from", "binary")
+    (tmp_path / "from/classes.txt").write_text("polyp 255 255 255\nbackground 0 0 0\n")
+    assert "0 is background, 255 polyp" in convert(tmp_path / "from", tmp_path / "to")
+    for path in (tmp_path / "to").glob("*/labels/*.png"):
+        assert np.array_equal(read_labels(path).numpy(), LABELS[int(path.stem)] == 0)
+
+
 def test_values_beyond_a_palette_are_told(tmp_path: Path) -> None:
     for i, labels in enumerate(LABELS):
         photo(tmp_path / f"from/images/{i}.jpg", i)

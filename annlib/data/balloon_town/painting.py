@@ -33,7 +33,6 @@ from annlib.data.balloon_town.layout import (
 )
 
 WHITE: Colour = (250, 248, 242)
-SKIES = TABLES["skies"]
 HILLS = np.array([(178, 186, 182), (152, 163, 148)])  # far, near
 
 
@@ -174,7 +173,7 @@ class Canvas:
 
 def paint_sky(canvas: Canvas, rng: Dice, horizon: float) -> None:
     """A gradient that ends at the horizon, one to three clouds."""
-    zenith, haze = (np.array(colour, np.float32)[:, None, None] for colour in rng.choice(SKIES))
+    zenith, haze = (np.array(c, np.float32)[:, None, None] for c in rng.choice(TABLES["skies"]))
     canvas.colours[:] = zenith + (haze - zenith) * unit(canvas.y / horizon)
     for _ in range(rng.integer(1, 3)):
         x, y, size = rng.uniform(0, WIDTH), rng.uniform(8, 54), rng.uniform(8, 18)
