@@ -89,9 +89,8 @@ def opened_zip(data: bytes) -> Readers:
         data = zip_of_tar(data)
         if data.count(b"PK\1\2") > MOST_FILES:
             raise Unreadable(f"The archive has more than {MOST_FILES} files.")
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            whole = [entry for entry in archive.infolist() if not entry.is_dir()]
-            entries = {PurePath(entry.filename.replace("\\", "/")): entry for entry in whole}
+        held = zipfile.ZipFile(io.BytesIO(data)).infolist()
+        entries = {PurePath(e.filename.replace("\\", "/")): e for e in held if not e.is_dir()}
     except DAMAGED as error:
         raise Unreadable(
             "The archive is damaged, has links or is too large: zip it again."

@@ -115,12 +115,13 @@ class Shell:
 
     def run_line_magic(self, name: str, line: str) -> object:
         if name == "run":  # a script beside the notebook; in the same names, as with -i
-            return self.run_cell(Path(line.split()[-1]).read_text("utf-8"))
+            script = Path(next(one for one in line.split() if one[0] != "-").strip("'\""))
+            return self.run_cell(script.with_suffix(script.suffix or ".py").read_text("utf-8"))
         line = line if name == "time" else OPTIONS.sub("", line, 1)
         return self.run_cell(line) if name in ("time", "timeit") else None
 
     def run_cell_magic(self, name: str, line: str, cell: str) -> object:
-        if name == "writefile":
+        if name in ("writefile", "file"):
             with open(line.split()[-1], "a" if "-a" in line.split() else "w") as file:
                 file.write(cell)
         return self.run_cell(cell) if name in CELL_MAGICS else None

@@ -3,6 +3,7 @@
 Each parser gets random files within a fixed budget, and what was found stays as a case of its own.
 """
 
+import gzip
 import io
 import json
 import tarfile
@@ -303,7 +304,10 @@ def test_an_archive_larger_than_the_disk_is_refused_before_it_fills_it(
 
 
 @fuzz(20, 2000)
-def test_random_damage_to_a_zip_of_a_student_gives_its_files_or_one_error(budget: int) -> None:
+@pytest.mark.parametrize("form", ["zip", "tar", "tgz"])
+def test_random_damage_to_an_archive_of_a_student_gives_its_files_or_one_error(
+    form: str, budget: int
+) -> None:
     def one(data: bytes) -> None:
         def read_all() -> None:
             for read in opened_zip(data).values():
@@ -311,7 +315,10 @@ def test_random_damage_to_a_zip_of_a_student_gives_its_files_or_one_error(budget
 
         read_or_refuse(read_all, Unreadable)
 
-    each_example(damaged(zipped(("A1.ipynb", b"{}"), ("b/c.csv", b"1,2\n" * 20))), budget, one)
+    whole = tarred(("A1.ipynb", {}, b"{}"), ("b/c.csv", {}, b"1,2\n" * 20))
+    data = gzip.decompress(whole)[: 5 * 512] if form == "tar" else whole
+    data = zipped(("A1.ipynb", b"{}"), ("b/c.csv", b"1,2\n" * 20)) if form == "zip" else data
+    each_example(damaged(data), budget, one)
 
 
 # JSON and text

@@ -180,11 +180,16 @@ def test_earlier_definitions_are_of_tasks_or_else_of_what_they_may_use(
     assert changed(asked, first, last) == expected
 
 
+RUNS = ("other.py", "-i other.py", "./other.py 3 -v", "'other.py'", "other")
+
+
 def test_files_that_cells_write_can_be_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     cells = ["%%writefile mine.py\ndef f(x): return x", "%%writefile -a mine.py\ny = f(2) + 1"]
     names, failures = run(*cells, "%run mine.py", "z = y")
     assert (names["z"], failures) == (3, [])
+    cells = ["%%file other.py\nx = 5", *(f"%run {how}\nassert x == 5\ndel x" for how in RUNS)]
+    assert run(*cells)[1] == []
     _, failures = run("%run nowhere.py")
     assert [one["type"] for one in failures] == ["FileNotFoundError"]
 
