@@ -320,12 +320,14 @@ def from_coco(root: Path, images: list[Path], documents: list[tuple[Path, dict]]
             left_out.append(f"{path}: annotations without an outline (boxes): {bare}")
         if lost := sum(len(each) for image, each in marks.items() if image not in ids):
             left_out.append(f"{path}: annotations of images that it does not list: {lost}")
+        own = split_of([*path.parts[:-1], path.stem])
+        repeat = any(len(some) > 1 for some in called.values())  # names, in each split
+        allowed = ("", own) if own and repeat else ("", *SPLITS.values())
         for one in content["images"]:
             name = Path(normalize("NFC", one["file_name"].replace("\\", "/")))
-            if name.parts[0][0] in "./" or ":" in name.parts[0]:  # a place on another machine
-                name = Path(name.name)
-            own = split_of([*path.parts[:-1], path.stem])
-            places = fitting(called[name.name], name, own, path.parent)
+            name = Path(name.name if name.parts[0][0] in "./" or ":" in name.parts[0] else name)
+            fits = (p for p in called[name.name] if split_of(p.parts[:-1]) in allowed)
+            places = fitting([*fits], name, own, path.parent)
             if len(places) > 1:
                 raise ValueError(f"{where}: {name} may be {places[0]} or {places[1]}: say which.")
             left_out += [f"{name}: no such image"] * (not places)
@@ -386,8 +388,7 @@ def from_labelme(root: Path, documents: list[tuple[Path, dict]]) -> Recognised:
         for kind in odd.keys() - {"polygon", "rectangle", "rotation", "circle", "mask"}:
             left_out.append(f"{path}: {odd[kind]} of the kind {kind!r}, which is not drawn")
         codes = partial(guarded, root / path, draw_labelme, root / path, content, image, spec)
-        split = split_of(path.parts[:-1])
-        samples.append(Sample(image, key_of(path), split, root / path, codes))
+        samples.append(Sample(image, key_of(path), split_of(path.parts[:-1]), root / path, codes))
     return Recognised("LabelMe JSON", samples, spec, True, left_out)
 
 

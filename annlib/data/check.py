@@ -50,8 +50,7 @@ def training_problem(pixels: Tensor, spec: DatasetSpec) -> str:
         never = f"es {names} never occur" if len(absent) > 1 else f" {names} never occurs"
         said = f"the class{never} in the training labels"
         said = said if absent else "some label files hold 1 and others 255, none holds both"
-        said = f'{said}, but {ignored}. If 255 means "not labelled", add the line `ignore 255` to'
-        return f"{said} classes.txt."
+        return f'{said}, but {ignored}. If 255 is "not labelled", add `ignore 255` to classes.txt.'
     if len(present) == 1:
         said = f"the training labels hold no class but {present[0]!r}: a network would learn to"
         return f"{said} predict it everywhere. The label files must hold at least two classes."

@@ -146,6 +146,21 @@ def test_image_name_of_coco_that_two_folders_hold_is_refused_or_that_beside_it(
         assert np.array_equal(sample.codes(), expected)
 
 
+@pytest.mark.parametrize("repeated", [True, False])
+def test_image_of_another_split_is_taken_only_where_no_name_repeats(
+    tmp_path: Path, repeated: bool
+) -> None:
+    photo(tmp_path / "from/train/1.jpg", 1), photo(tmp_path / "from/val/0.jpg", 2)
+    if repeated:
+        photo(tmp_path / "from/val/1.jpg", 3)
+    images, marks = [(0, "0.jpg"), (1, "1.jpg")], [(0, 1, 2), (1, 1, 4)]
+    document(tmp_path / "from", "instances_train.json", images, marks, [(1, "cat")])
+    found = recognise(tmp_path / "from")
+    paths = [one.image.relative_to(tmp_path / "from").as_posix() for one in found.samples]
+    assert paths == ["val/0.jpg"] * (not repeated) + ["train/1.jpg"]
+    assert ("0.jpg: no such image" in found.left_out) == repeated
+
+
 def test_what_json_leaves_without_labels_is_reported(tmp_path: Path) -> None:
     for i in range(4):
         photo(tmp_path / f"from/images/{i}.jpg", i)
