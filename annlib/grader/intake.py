@@ -304,7 +304,7 @@ def submission(
             "It is a hard link, and elsewhere, too.": file.is_file() and file.stat().st_nlink > 1,
             f"It can import or run what is beside it: {listed(near)}.": near,
             f"No task of {assignment.name} is in it, and its title is {printable(title)}.": other,
-            f"In a cell that is not code: {listed(in_text)}.": in_text,
+            f"In a cell that is not code: {listed(sorted(in_text))}.": in_text,
             "An answer is cut, or has images that are not shown: look into the notebook.": lost,
             f"No answer cell found for {listed(missing)}: look into the notebook.": missing,
             "An answer cell is as it was, but there is text elsewhere in the notebook.": same
