@@ -176,10 +176,11 @@ def open_answers(
             if not cell.source:
                 continue
         if question:
-            text = TAG_OF_IMAGE.sub(r"![](\1)", cell.source).strip()
-            text = INLINE.sub(lambda found: image_name(found[1]), text)
+            is_code = cell.kind == "code"
+            text = cell.source if is_code else TAG_OF_IMAGE.sub(r"![](\1)", cell.source)
+            text = INLINE.sub(lambda found: image_name(found[1]), text.strip())
             text = re.sub(r"attachment:[^\s)]+", lambda found: unquote(found[0]), text)
-            if cell.kind == "code" and text:
+            if is_code and text:
                 text = f"~~~python\n{text}\n~~~"
             text += f"\n\n~~~\n{cell.outputs}\n~~~" if cell.outputs else ""
             for name, image in cell.images.items():
@@ -199,10 +200,8 @@ def image_name(image: str) -> str:
 def images_in(cells: Sequence[Cell], answers: Mapping[str, str]) -> dict[str, str]:
     """The images of the answers by name, base64."""
     found = [(*INLINE.findall(cell.source), *cell.images.values()) for cell in cells]
-    images, text = (
-        {image_name(one): one for some in found for one in some},
-        "".join(answers.values()),
-    )
+    images = {image_name(one): one for some in found for one in some}
+    text = "".join(answers.values())
     shown = ((name, one) for name, one in images.items() if name in text and is_shown(one))
     return dict(islice(shown, MOST_IMAGES))
 

@@ -518,6 +518,9 @@ def test_an_image_in_html_is_shown(tmp_path: Path) -> None:
     found = answers_in(tmp_path / "anna.ipynb", text)
     page = rendered(found, taken(tmp_path / "anna.ipynb").images)
     assert f'a <img src="data:image/png;base64,{png(20)}" alt=""> c' in page
+    code = "HTML(\"<img src='a.png'>\")"
+    found = answers_in(tmp_path / "anna.ipynb", cell(code, "open:measured-ratio", kind="code"))
+    assert code in found, "code is shown as it is"
 
 
 @pytest.mark.parametrize(
