@@ -32,8 +32,7 @@ class Check:
         from annlib.data.folders import locate
 
         escape_letters()  # names of files in another encoding
-        if self.sample is not None:
-            at_least_one("--sample", self.sample)
+        at_least_one("--sample", 1 if self.sample is None else self.sample)
         try:
             spec = spec_of("folder", self.root, None if self.name == "folder" else self.name)
             if self.name == "folder" and locate(self.root, "folder") is None:

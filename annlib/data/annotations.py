@@ -189,7 +189,8 @@ def from_masks(
         one = next((places[0] for places in choices if len(places) == 1), None)
         if one is None or (is_divided and not split and key not in listed):
             many = [f"{len(c)} label files, such as {c[0]}" for c in choices if len(c) > 1]
-            left_out.append(f"{path}: {'in no split list' if one else (*many, 'no label file')[0]}")
+            many = ["in no split list"] if one else [*many, "no label file in a folder that fits"]
+            left_out.append(f"{path}: {many[0]}")
             continue
         if one in used:
             raise ValueError(f"{root / one} fits two images, also {root / path}: move one away.")

@@ -773,7 +773,7 @@ def test_labels_of_another_folder_are_not_taken(
     found = recognise(tmp_path / "from")
     assert len(found.samples) == pairs
     if not pairs:
-        assert "images/city1/0.jpg: no label file" in found.left_out
+        assert "images/city1/0.jpg: no label file in a folder that fits" in found.left_out
 
 
 def test_several_label_files_that_fit_an_image_are_told(tmp_path: Path) -> None:
@@ -926,4 +926,4 @@ def test_images_without_labels_do_not_take_those_of_another_folder(
         del expected["a", "0"]
     assert pairs.keys() == expected.keys()
     assert all(np.array_equal(pairs[key], LABELS[i]) for key, i in expected.items())
-    assert f"{image.format('b/0')}: no label file" in found.left_out
+    assert f"{image.format('b/0')}: no label file in a folder that fits" in found.left_out
