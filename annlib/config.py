@@ -132,10 +132,8 @@ def experiment_from(values: dict[str, Any]) -> Experiment:
         parts = {part: from_json(kind, values[part]) for part, kind in kinds.items()}
         return Experiment(values["name"], **parts)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(
-            f"The experiment {name} was written by another version of annlib ({error}), or it was "
-            "changed, and this one cannot repeat it: use that version, or start a new run."
-        ) from error
+        said = f"The experiment {name} was written by another version of annlib ({error}), or it "
+        raise ValueError(f"{said}was changed: use that version, or start a new run.") from error
 
 
 def from_json(kind: type, values: Any) -> Any:
@@ -215,10 +213,8 @@ def with_tables(experiment: Experiment, tables: dict[str, Any], place: str) -> E
             try:
                 changed[name] = typed(value, hints[name])
             except ValueError as error:
-                raise ValueError(
-                    f"{place}: {part}.{name} is {value!r}, but has to be {error} and not "
-                    f"negative, such as {getattr(before, name)!r}."
-                ) from error
+                said = f"{place}: {part}.{name} is {value!r}, but has to be {error} and not "
+                raise ValueError(f"{said}negative, such as {getattr(before, name)!r}.") from error
         if "class_weights" in changed and "balance_classes" not in tables.get("data", {}):
             # or `fit_classes` would overwrite them
             experiment = replace(experiment, data=replace(experiment.data, balance_classes=False))

@@ -4,15 +4,8 @@ import tomllib
 from dataclasses import replace
 from pathlib import Path
 
-from annlib.config import (
-    DataConfig,
-    Experiment,
-    Head,
-    ModelConfig,
-    TestConfig,
-    TrainConfig,
-    with_tables,
-)
+from annlib import config
+from annlib.config import DataConfig, Experiment, Head, ModelConfig, TestConfig, TrainConfig
 from annlib.published_experiments import NAMES, look_up
 
 HEADS: tuple[Head, ...] = ("fcn", "ppm", "nonlocal", "apnb", "ann")
@@ -113,7 +106,7 @@ def read_experiment_file(path: Path) -> Experiment:
     if not isinstance(base := tables.pop("base", None), str):
         raise ValueError(f'{path} must begin with the experiment it changes: base = "photos_ann"')
     name = tables.pop("name", path.stem)
-    return replace(with_tables(find_experiment(base), tables, str(path)), name=str(name))
+    return replace(config.with_tables(find_experiment(base), tables, str(path)), name=str(name))
 
 
 def find_experiment(name: str) -> Experiment:

@@ -138,10 +138,8 @@ class Lab:
         folders = (self.folder,) if self.folder else (HERE, HERE / "notebooks")
         lesson = next((one / FIRST for one in folders if (one / FIRST).is_file()), None)
         if lesson is None:
-            raise FileNotFoundError(
-                f"{folders[0].resolve()} holds no lessons: {FIRST} is missing. To write them: "
-                "annlib course my_course, then: annlib lab my_course"
-            )
+            said = f"{folders[0].resolve()} holds no lessons: {FIRST} is missing. To write them: "
+            raise FileNotFoundError(f"{said}annlib course my_course, then: annlib lab my_course")
         command = [sys.executable, "-m", "jupyterlab", "--ServerApp.ip=127.0.0.1", str(lesson)]
         command += [f"--LabApp.app_settings_dir={PACKAGE / 'course/jupyterlab'}"]
         os.execv(sys.executable, command + ["--no-browser"] * self.no_browser)

@@ -178,10 +178,8 @@ class Train(common.OnDevice):
         """As `completed`, for --resume RUN."""
         if self.experiment is not None or self.out is not None or len(self.resume) != 1:
             run = self.out or Path("runs") / f"{self.experiment or 'NAME'}-seed{self.seed or 0}"
-            raise ValueError(
-                "A run is resumed by its folder alone, which holds its settings: "
-                f"annlib train --resume {shlex.quote(str(run))}"
-            )
+            said = "A run is resumed by its folder alone, which holds its settings: annlib train "
+            raise ValueError(f"{said}--resume {shlex.quote(str(run))}")
         from annlib.engine.runs import OPTIONS
         from annlib.engine.trainer import read_experiment
         from annlib.files import read_json
@@ -210,10 +208,8 @@ class Train(common.OnDevice):
                 raise FileNotFoundError(f"{moved}: give their new folder by --data.")
         given = {f.name for f in fields(self) if getattr(self, f.name) != f.default}
         if refused := sorted(given - {"resume", *RUNTIME, *free}):
-            raise ValueError(
-                f"--resume takes all settings from {folder}: leave out {as_options(refused)}. Only "
-                f"{as_options(RUNTIME)} may be given beside it."
-            )
+            said = f"--resume takes all settings from {folder}: leave out {as_options(refused)}. "
+            raise ValueError(f"{said}Only {as_options(RUNTIME)} may be given beside it.")
         if found and places[1].resolve() == places[0]:
             found = [places[1]]  # as it was given
         recorded = options | {"data": found[0] if found else self.data, "out": folder}

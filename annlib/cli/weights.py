@@ -78,11 +78,9 @@ def verify(weights: Weights) -> str:
         if path.suffix == ".safetensors":
             made_from = load(path).notes.get("sha256", "")
             if not made_from.startswith(weights.sha256_start):
-                raise ValueError(
-                    f"{path} was made from a file whose SHA-256 begins with {made_from[:8]}, but "
-                    f"the released one's begins with {weights.sha256_start}. Delete it, then: "
-                    f"annlib weights fetch {weights.name}"
-                )
+                said = f"{path} was made from a file whose SHA-256 begins with {made_from[:8]}, "
+                said += f"but the released one's begins with {weights.sha256_start}. Delete it, "
+                raise ValueError(f"{said}then: annlib weights fetch {weights.name}")
         model = hub.load_published(weights.name, path)
         checked.append(f"{len(model.state_dict())} tensors in {path.suffix}")
     return ", ".join(checked)

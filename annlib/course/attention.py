@@ -115,11 +115,9 @@ def capture_attention(model: nn.Module) -> Iterator[dict[str, Tensor]]:
     with capture({name: block.softmax for name, block in attention_blocks(model).items()}) as maps:
         yield maps
     if not maps:
-        raise RuntimeError(
-            "No attention was captured: the model did not run inside the `with` block, or it is "
-            "compiled and skips hooks. Call model(images) inside the block, and the model itself, "
-            "not what torch.compile made of it."
-        )
+        said = "No attention was captured: the model did not run inside the `with` block, or it "
+        said += "is compiled and skips hooks. Call model(images) inside the block, and the model "
+        raise RuntimeError(f"{said}itself, not what torch.compile made of it.")
 
 
 def capture_outputs(
@@ -189,10 +187,8 @@ def query_index(y: float, x: float, image_size: Size, map_size: Size) -> int:
     """The position, 0 to N - 1, that holds pixel (y, x).  Raises ValueError outside the image."""
     (height, width), (rows, columns) = image_size, map_size
     if not (0 <= y < height and 0 <= x < width):
-        raise ValueError(
-            f"Pixel (row {y}, column {x}) is outside the image of {height} x {width}: rows go from "
-            f"0 to {height - 1}, columns from 0 to {width - 1}."
-        )
+        said = f"Pixel (row {y}, column {x}) is outside the image of {height} x {width}: rows go "
+        raise ValueError(f"{said}from 0 to {height - 1}, columns from 0 to {width - 1}.")
     return int(y * rows / height) * columns + int(x * columns / width)
 
 

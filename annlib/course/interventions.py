@@ -181,9 +181,8 @@ def projections_across(model: ANN, image: np.ndarray, swapped: bool) -> Projecti
     """Projections of the AFNB; swapped: from c4 and c5.  Raises ValueError if widths differ"""
     low, high = low_and_high(model, image)
     if swapped and low.shape[1] != high.shape[1]:
-        raise ValueError(
-            f"c4 has {low.shape[1]} channels, c5 {high.shape[1]}: their roles cannot be swapped."
-        )
+        said = f"c4 has {low.shape[1]} channels, c5 {high.shape[1]}: their roles cannot be swapped."
+        raise ValueError(said)
     query_map, key_map = (low, high) if swapped else (high, low)
     block = model.afnb.attention
     with inference_of(model):

@@ -183,10 +183,8 @@ def in_normal_form(known: Parameters, given: Parameters, where: str) -> Paramete
             value, fits = type(default)(value), True
         text = "" if kind is str else json.dumps(value)
         if not fits or "NaN" in text or "Infinity" in text:
-            raise ValueError(
-                f"{where}: {name} is {given[name]!r}, but it has to be of the type "
-                f"{type(default).__name__}, such as {default!r}."
-            )
+            said = f"{where}: {name} is {given[name]!r}, but it has to be of the type "
+            raise ValueError(f"{said}{type(default).__name__}, such as {default!r}.")
         found[name] = value
     return found
 
@@ -319,10 +317,8 @@ def open_lesson(
         raise ValueError(f"seed is {seed!r}; it is a whole number from 0 up.")
     chosen = choose_device(device)
     if data_root and not Path(data_root).is_dir():
-        raise FileNotFoundError(
-            f"data_root is {data_root!r}, but there is no folder {Path(data_root).resolve()}. "
-            "Leave it empty to rehearse on data made by annlib."
-        )
+        said = f"data_root is {data_root!r}, but there is no folder {Path(data_root).resolve()}. "
+        raise FileNotFoundError(f"{said}Leave it empty to rehearse on data made by annlib.")
     try:
         name = find_experiment(experiment).name if experiment else None
     except KeyError as error:

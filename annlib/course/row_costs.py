@@ -37,10 +37,8 @@ def shrunk(experiment: Experiment, factor: int) -> Experiment:
     Raises ValueError for a factor below 1, or so large that no image would be left.
     """
     if not 1 <= factor <= LARGEST_FACTOR:
-        raise ValueError(
-            f"Sides are to be divided by {factor} (--shrink): give a whole number of 1 (the "
-            f"published sizes) to {LARGEST_FACTOR}."
-        )
+        said = f"Sides are to be divided by {factor} (--shrink): give a whole number of 1 (the "
+        raise ValueError(f"{said}published sizes) to {LARGEST_FACTOR}.")
 
     def small(part: Any, *names: str) -> Any:
         sizes = ((name, getattr(part, name)) for name in names)

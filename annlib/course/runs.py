@@ -124,9 +124,8 @@ def read_settings(folder: Path) -> dict[str, Any]:
     recipe = values.get("train") if values else None
     told = values | recipe if isinstance(recipe, dict) else {}
     if not fits(tuple(map(told.get, ("name", "seed", "iterations"))), tuple[str, int, int]):
-        raise ValueError(
-            f"{folder / SETTINGS} is damaged: it does not hold the settings of an experiment."
-        )
+        said = f"{folder / SETTINGS} is damaged: it does not hold the settings of an experiment."
+        raise ValueError(said)
     return values
 
 

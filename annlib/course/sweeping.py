@@ -138,10 +138,8 @@ def result_in(notebook: Path) -> dict[str, float]:
         for output in (one for cell in content.cells for one in cell.get("outputs", [])):
             found |= output.get("data", {}).get(RESULT, {})
     if not found or not all(fits(value, float) for value in found.values()):
-        raise ValueError(
-            f"{notebook.name} ran to its end but shows no result of finite numbers: its last cell "
-            'should call show_result({"miou": ...}), which is in annlib.course.sweeping.'
-        )
+        said = f"{notebook.name} ran to its end but shows no result of finite numbers: its last "
+        raise ValueError(said + 'cell calls show_result({"miou": ...}) of annlib.course.sweeping.')
     return found
 
 

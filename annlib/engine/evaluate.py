@@ -50,10 +50,8 @@ class Evaluation:
         if self.out is not None:
             twice = [name for name, count in Counter(self.names).items() if count > 1]
             if save_pictures and twice:
-                raise ValueError(
-                    f"Several images are named {', '.join(twice[:5])}: their predictions would be "
-                    "the same files. Give them different names, or leave --save-pictures out."
-                )
+                said = f"Several images are named {', '.join(twice[:5])}: predictions would be the "
+                raise ValueError(f"{said}same files. Rename them, or omit --save-pictures.")
             if is_main():
                 self.check_settings()
                 self.join()
@@ -85,10 +83,8 @@ class Evaluation:
         if not file.exists():
             # A write that was cut off may have left a hidden file.
             if self.out.exists() and any(p.name[0] != "." for p in self.out.iterdir()):
-                raise FileExistsError(
-                    f"{self.out} holds other things, but no evaluation. Choose an empty or a new "
-                    "folder (--out): nothing is overwritten."
-                )
+                said = f"{self.out} holds other things, but no evaluation. Choose an empty or a "
+                raise FileExistsError(f"{said}new folder (--out): nothing is overwritten.")
             write_atomically(file, to_json(settings))
         if (before := parse(file.read_bytes())) is None:
             what = f"{file} is damaged or was changed, so the settings are unknown"
@@ -163,10 +159,8 @@ class Evaluation:
         if is_main():
             images = self.join()
             if len(images) != len(self.names):
-                raise OSError(
-                    f"{self.out} lists {len(images)} of {len(self.names)} images: do all machines "
-                    "see the same folder? Choose one on a shared disk (--out)."
-                )
+                said = f"{self.out} lists {len(images)} of {len(self.names)} images: do all see "
+                raise OSError(f"{said}the same folder? Choose one on a shared disk (--out).")
             values = scores.as_json(self.segmenter.spec.class_names) | {"made": provenance()}
             write_atomically(self.out / "scores.json", to_json(values))
             page = worst_images(images, self.segmenter.spec)

@@ -33,10 +33,8 @@ def choose_device(device: str) -> torch.device:
     except (RuntimeError, TypeError) as error:
         raise ValueError(f"device is {device!r}. Use 'auto', 'cpu', 'cuda' or 'cuda:1'.") from error
     if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
-        raise ValueError(
-            f"device is {device!r}, but torch finds {torch.cuda.device_count()} CUDA GPUs here. "
-            "Use 'cpu', or check the driver (nvidia-smi) and that this torch was built for CUDA."
-        )
+        said = f"device is {device!r}, but torch finds {torch.cuda.device_count()} CUDA GPUs here. "
+        raise ValueError(f"{said}Use 'cpu', or check nvidia-smi, and that torch is built for CUDA.")
     return chosen
 
 
@@ -234,16 +232,12 @@ def check_test(config: TestConfig) -> None:
     """Raises ValueError for windows that leave gaps, and for scales that are not above 0."""
     window, stride = config.window, config.stride
     if config.mode == "slide" and (window is None or stride is None):
-        raise ValueError(
-            "Sliding (mode='slide') needs window and stride, e.g. (769, 769) and (513, 513): "
-            "--window 769 769 --stride 513 513."
-        )
+        said = "Sliding (mode='slide') needs window and stride, e.g. (769, 769) and (513, 513): "
+        raise ValueError(f"{said}--window 769 769 --stride 513 513.")
     sides = zip(window or (), stride or (), strict=True)
     if config.mode == "slide" and not all(1 <= b <= a for a, b in sides):
-        raise ValueError(
-            f"Windows of {window} with the stride {stride} (height, width) leave pixels out: each "
-            "stride must be at least 1 and at most the window's side."
-        )
+        said = f"Windows of {window} with the stride {stride} (height, width) leave pixels out: "
+        raise ValueError(f"{said}each stride must be at least 1 and at most the window's side.")
     if not config.scales or not all(0 < scale < inf for scale in config.scales):
         raise ValueError(f"The scales {config.scales} must be numbers above 0, e.g. 0.5 1 1.5.")
 
@@ -312,10 +306,8 @@ def make_label_predictor(
     check_test(config)
     ours = cast(ModelConfig, model.config)
     if ours.num_classes > IGNORE_INDEX:
-        raise ValueError(
-            f"The network has {ours.num_classes} classes, but a byte holds {IGNORE_INDEX} "
-            "of them: take the argmax of what make_predictor(...) gives."
-        )
+        said = f"The network has {ours.num_classes} classes, but a byte holds {IGNORE_INDEX} of "
+        raise ValueError(f"{said}them: take the argmax of what make_predictor(...) gives.")
 
     def label(images: Tensor, size: Size | None = None) -> Tensor:
         with inference_of(model):

@@ -53,10 +53,8 @@ class ConfusionMatrix:
 
     def __init__(self, num_classes: int):
         if num_classes > IGNORE_INDEX:
-            raise ValueError(
-                f"{num_classes} classes are too many to score: labels are bytes, and "
-                f"{IGNORE_INDEX} means none, which leaves {IGNORE_INDEX} classes at most."
-            )
+            said = f"{num_classes} classes are too many to score: labels are bytes, and "
+            raise ValueError(f"{said}{IGNORE_INDEX} means none: {IGNORE_INDEX} classes at most.")
         self.num_classes = num_classes
         shape = num_classes, num_classes  # [label, prediction]
         self.counts = torch.zeros(shape, dtype=torch.int64)
@@ -67,15 +65,11 @@ class ConfusionMatrix:
         Raises ValueError for shapes that differ and for a label or prediction outside 0..K-1.
         """
         if predictions.shape != labels.shape:
-            raise ValueError(
-                f"Predictions {tuple(predictions.shape)} and labels {tuple(labels.shape)} differ "
-                "in shape: resize the logits to the labels before the argmax."
-            )
+            said = f"Predictions {tuple(predictions.shape)} and labels {tuple(labels.shape)} "
+            raise ValueError(f"{said}differ in shape: resize the logits to the labels first.")
         if predictions.is_floating_point() or labels.is_floating_point():
-            raise ValueError(
-                f"Predictions are {predictions.dtype} and labels {labels.dtype}, but class indices "
-                "are whole numbers: take the argmax of the logits."
-            )
+            said = f"Predictions are {predictions.dtype} and labels {labels.dtype}, but class "
+            raise ValueError(f"{said}indices are whole numbers: take the argmax of the logits.")
         counted = labels != IGNORE_INDEX
         labels, predictions = labels[counted].long(), predictions[counted].long()
         for kind, values in (("label", labels), ("prediction", predictions)):
@@ -135,10 +129,8 @@ def evaluate(
     def label(images: Tensor) -> Tensor:
         logits = predict(images)
         if logits.shape[1] != num_classes:
-            raise ValueError(
-                f"The network has {logits.shape[1]} classes, the labels {num_classes}: its class "
-                "indices mean something else. Evaluate it on the data set it was trained on."
-            )
+            said = f"The network has {logits.shape[1]} classes, the labels {num_classes}: its "
+            raise ValueError(f"{said}indices mean something else. Take the data it was trained on.")
         return logits.argmax(1)
 
     return evaluate_labels(label, samples, num_classes)

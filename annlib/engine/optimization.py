@@ -41,10 +41,8 @@ def possible(compute: RuntimeConfig, device: torch.device) -> tuple[RuntimeConfi
     if compute.cuda_graphs and not compute.compile:
         raise ValueError("CUDA graphs are made in compiling: give --compile with --cuda-graphs.")
     if compute.cuda_graphs and compute.accumulate > 1:
-        raise ValueError(
-            f"CUDA graphs (--cuda-graphs) cannot add up the gradients of {compute.accumulate} "
-            "parts of a batch: leave out --cuda-graphs or --accumulate."
-        )
+        said = f"CUDA graphs (--cuda-graphs) cannot add up the gradients of {compute.accumulate} "
+        raise ValueError(f"{said}parts of a batch: leave out --cuda-graphs or --accumulate.")
     if compute.cuda_graphs and device.type != "cuda":
         compute = replace(compute, cuda_graphs=False)
         return compute, f"There are no CUDA graphs on a {device.type}: going on without."
@@ -135,10 +133,8 @@ def deterministic(is_asked: bool) -> Iterator[None]:
     except RuntimeError as error:
         if not is_asked or "deterministic" not in str(error):
             raise
-        raise ValueError(
-            "--deterministic refuses an operation whose result may change from run to run: "
-            f"{str(error).splitlines()[0]} Train without it, on a CPU, or with another head."
-        ) from error
+        said = f"--deterministic refuses what may vary: {str(error).splitlines()[0]} Train "
+        raise ValueError(f"{said}without it, on a CPU, or with another head.") from error
     finally:
         torch.set_deterministic_debug_mode(before)
 
@@ -178,10 +174,8 @@ def train(
     model.train()
     for number, (images, labels) in zip(range(start, config.iterations), batches, strict=False):
         if len(images) % parts:
-            raise ValueError(
-                f"A batch of {len(images)} images cannot be split into {parts} equal parts: "
-                f"accumulate (--accumulate) must divide {len(images)}."
-            )
+            said = f"A batch of {len(images)} images cannot be split into {parts} equal parts: "
+            raise ValueError(f"{said}accumulate (--accumulate) must divide {len(images)}.")
         lr = poly_lr(number, config)
         for group in optimizer.param_groups:
             group["lr"] = lr

@@ -40,10 +40,8 @@ def same_settings(before: dict[str, Any], now: dict[str, Any], what: str, result
     """Raises ValueError if settings differ.  what: was made with the earlier ones"""
     before, now = json.loads(to_json(before)), json.loads(to_json(now))  # tuples become lists
     if before != now:
-        raise ValueError(
-            f"{what} made with other settings: {', '.join(differences(before, now))}. {result} "
-            "would be a mixture of both: use the same settings, or another folder (--out)."
-        )
+        said = f"{what} made with other settings: {', '.join(differences(before, now))}. {result} "
+        raise ValueError(f"{said}would be a mixture: use the same, or another folder (--out).")
 
 
 def provenance() -> dict[str, Any]:

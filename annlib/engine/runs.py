@@ -73,10 +73,8 @@ def read_lines(path: Path, keys: Iterable[str] = ()) -> list[Line]:
     lines += [] if last is None else [last]  # the end is empty, unless a line was cut off
     for line in lines:
         if wrong := [k for k in sorted(keys) if not fits(with_tuples(line.get(k, ...)), KINDS[k])]:
-            raise ValueError(
-                f"{path} is damaged, or of another version: a line lacks {', '.join(wrong)}, or "
-                "holds something else there. Delete that line and go on."
-            )
+            said = f"{path} is damaged, or of another version: a line lacks {', '.join(wrong)}, or "
+            raise ValueError(f"{said}holds something else there. Delete that line and go on.")
     return lines
 
 
@@ -123,11 +121,9 @@ def record_options(
     is_resumed = path.exists() and (folder / "last.safetensors").exists()
     before = (parse(path.read_bytes()) or {}).get("files") if is_resumed else None
     if before and files and before != files:
-        raise ValueError(
-            f"The data of the run in {folder} are others than when it began: their checksum is "
-            f"{files}, it was {before}. Put back the images and labels that were added, removed or "
-            "changed, or start a new run (--out)."
-        )
+        said = f"The data of the run in {folder} are others than when it began: their checksum is "
+        said += f"{files}, it was {before}. Put back the images and labels that were added, "
+        raise ValueError(f"{said}removed or changed, or start a new run (--out).")
     options |= others | {"files": files or before}
     write_atomically(path, to_json(options))
 

@@ -92,10 +92,8 @@ class ExportedNetwork(nn.Module):
         given = tuple(images.shape[2:])
         if self.size and given != tuple(self.size) or min(given) < SMALLEST:
             only = " x ".join(map(str, self.size or [f"{SMALLEST} or more"] * 2))
-            raise ValueError(
-                f"This file was exported for images of {only} pixels, and these are {given[0]} x "
-                f"{given[1]}: give others, use the weights, or export them again with --size."
-            )
+            said = f"This file was exported for images of {only} pixels, and these are {given[0]} "
+            raise ValueError(f"{said}x {given[1]}: give others, or export it again with --size.")
         logits = Logits(self.scores(images.contiguous()), None)
         return logits.resize(size or given, self.config.align_corners)
 
@@ -199,10 +197,8 @@ def export(network: Network, path: Path, form: Format, size: Size | None = None)
             write(program, file := Path(folder, path.name), form, json.dumps(facts | NORMALISED))
         difference = largest_difference(model, ExportedNetwork(file), sizes)
         if not difference <= TOLERANCE:  # also of NaN
-            raise ValueError(
-                f"The logits of the exported file differ by {difference:.2g} of the largest, more "
-                f"than {TOLERANCE:g}: it was not kept. Try another --format."
-            )
+            said = f"The logits of the exported file differ by {difference:.2g} of the largest, "
+            raise ValueError(f"{said}more than {TOLERANCE:g}: it was not kept. Change --format.")
         for part in sorted(Path(folder).iterdir()):  # weights (.bin) before the graph (.xml)
             os.replace(part, path.with_name(part.name))
     return difference

@@ -74,17 +74,13 @@ def fit_classes(experiment: Experiment, splits: DatasetSplits) -> Experiment:
     model, recipe, spec = experiment.model, experiment.train, splits.spec
     is_folder = experiment.data.dataset == "folder"
     if model.num_classes != spec.num_classes and not is_folder:
-        raise ValueError(
-            f"{experiment.name} has {model.num_classes} classes, the data set {spec.name} "
-            f"{spec.num_classes}. For a folder of your own there are the photos_* experiments."
-        )
+        said = f"{experiment.name} has {model.num_classes} classes, the data set {spec.name} "
+        raise ValueError(f"{said}{spec.num_classes}. For a folder of your own: photos_ann.")
     if is_folder:
         model = replace(model, num_classes=spec.num_classes)
     if recipe.class_weights and len(recipe.class_weights) != spec.num_classes:
-        raise ValueError(
-            f"train.class_weights has {len(recipe.class_weights)} values, but {spec.name} has "
-            f"{spec.num_classes} classes: {', '.join(spec.class_names)}."
-        )
+        said = f"train.class_weights has {len(recipe.class_weights)} values, but {spec.name} has "
+        raise ValueError(f"{said}{spec.num_classes} classes: {', '.join(spec.class_names)}.")
     if is_folder or experiment.data.balance_classes:
         pixels = label_pixels(splits.train)
         if problem := training_problem(pixels, spec):
@@ -237,15 +233,13 @@ class Trainer:
             draws = next(iter(ResumableBatchSampler(len(train_data), size, recipe.seed, self.step)))
             is_folder = isinstance(train_data, SegmentationFolder)
             names = [train_data.images[i].name if is_folder else f"number {i}" for i, _ in draws]
-            raise FloatingPointError(
-                f"{error} The batch held the images {', '.join(names)}: look at them first."
-            ) from error
+            said = f"{error} The batch held the images {', '.join(names)}: look at them first."
+            raise FloatingPointError(said) from error
         except RuntimeError as error:
             if "to be equal size" not in str(error):
                 raise
-            raise ValueError(
-                "The images of a batch differ in size: give data.crop_size, or data.batch_size=1."
-            ) from error
+            said = "The images of a batch differ in size: give data.crop_size, or "
+            raise ValueError(f"{said}data.batch_size=1.") from error
         finally:
             if self.events is not None:
                 self.events.close()

@@ -28,10 +28,8 @@ def load_model(source: Path | Checkpoint) -> ANN | Baseline:
         raise ValueError(f"{checkpoint.path}: no network has these sizes ({error}).") from error
     shapes = [{key: v.shape for key, v in one.items()} for one in (ours, checkpoint.model)]
     if shapes[0] != shapes[1]:
-        raise ValueError(
-            f"{checkpoint.path} is damaged or was changed: the shapes of its weights are not those "
-            "of the network that it describes."
-        )
+        said = f"{checkpoint.path} is damaged or was changed: the shapes of its weights are not "
+        raise ValueError(f"{said}those of the network that it describes.")
     model = build_model(checkpoint.config)
     model.load_state_dict(checkpoint.model)
     return model.eval()

@@ -86,20 +86,16 @@ def load(path: Path) -> Checkpoint:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118, no mapping
     except safetensors.SafetensorError as error:
         refuse_others(path)
-        raise ValueError(
-            f"{path} is damaged or only half written ({error}). Use another checkpoint; annlib "
-            "itself replaces checkpoints whole, so the one before is usually intact."
-        ) from error
+        said = f"{path} is damaged or only half written ({error}). Use another: annlib replaces "
+        raise ValueError(f"{said}checkpoints whole, so the one before is often intact.") from error
     if "annlib" not in metadata:
         raise ValueError(f"{path} holds tensors, but no annlib configuration: not our checkpoint.")
     if checksum(metadata["annlib"], tensors) != metadata.get("crc32"):
         raise ValueError(f"{path} is damaged: its bytes do not match its checksum.")
     model = {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
     if bad := [k for k, v in model.items() if v.is_floating_point() and not v.isfinite().all()]:
-        raise ValueError(
-            f"{path} holds NaN or infinity in {', '.join(bad[:3])}: every prediction with it would "
-            "be wrong. Use a checkpoint from before."
-        )
+        said = f"{path} holds NaN or infinity in {', '.join(bad[:3])}: every prediction with it "
+        raise ValueError(f"{said}would be wrong. Use a checkpoint from before.")
     try:
         facts = json.loads(metadata["annlib"])
         config, step, notes = from_json(ModelConfig, facts["config"]), facts["step"], facts["notes"]
@@ -111,9 +107,8 @@ def load(path: Path) -> Checkpoint:
         if type(step) is not int or not isinstance(notes, dict):
             raise TypeError(f"step {step}")
     except (AttributeError, LookupError, TypeError, ValueError, RecursionError) as error:
-        raise ValueError(
-            f"{path} was changed, or is of another version of annlib ({error}): use that."
-        ) from error
+        said = f"{path} was changed, or is of another version of annlib ({error}): use that."
+        raise ValueError(said) from error
     optimizer = optimizer if optimizer["param_groups"] else None
     return Checkpoint(path, config, step, notes, model, optimizer)
 
@@ -150,22 +145,23 @@ def refuse_others(path: Path) -> None:
         )
 
 
+def refuse_other_model(model: nn.Module, checkpoint: Checkpoint, *free: str) -> None:
+    """Raises ValueError for weights of another network.  free: settings that may differ"""
+    ours, theirs = asdict(cast(ModelConfig, model.config)), asdict(checkpoint.config)
+    differing = [name for name in ours if name not in free and ours[name] != theirs[name]]
+    if listed := [f"{name} {theirs[name]} there, {ours[name]} here" for name in differing]:
+        said = f"{checkpoint.path} belongs to another model: {', '.join(listed)}. Choose the "
+        raise ValueError(f"{said}experiment that it was trained by, or --set model.NAME=VALUE.")
+
+
 def initialise(model: nn.Module, checkpoint: Checkpoint, other_classes: bool = False) -> list[str]:
     """Loads all weights but those of classifiers for other classes.  -> their names
 
-    other_classes: also those of classifiers that have the same number of classes. Raises ValueError
-    for weights of another network.
+    other_classes: also of the same number. Raises ValueError for weights of another network.
     """
-    ours, theirs = asdict(cast(ModelConfig, model.config)), asdict(checkpoint.config)
-    free = ("num_classes", "dropout", "align_corners")
-    if differing := [name for name in ours if name not in free and ours[name] != theirs[name]]:
-        listed = ", ".join(f"{name} {theirs[name]} there, {ours[name]} here" for name in differing)
-        raise ValueError(
-            f"{checkpoint.path} belongs to another model: {listed}. Choose the experiment that it "
-            f"was trained by, or set --set model.{differing[0]}={theirs[differing[0]]} and so on."
-        )
+    refuse_other_model(model, checkpoint, "num_classes", "dropout", "align_corners")
     state, fresh = model.state_dict(), []
-    if other_classes or ours["num_classes"] != theirs["num_classes"]:
+    if other_classes or model.config.num_classes != checkpoint.config.num_classes:
         fresh = [name for name in state if "classifier" in name.split(".")]
     load_strictly(model, checkpoint.model | {name: state[name] for name in fresh}, checkpoint.path)
     return fresh
@@ -175,18 +171,13 @@ def restore(
     checkpoint: Checkpoint, model: nn.Module, optimizer: torch.optim.Optimizer | None = None
 ) -> None:
     """Loads weights (and optimiser state). Raises ValueError if they are of another model."""
-    ours, theirs = asdict(cast(ModelConfig, model.config)), asdict(checkpoint.config)
-    if differing := [name for name in ours if ours[name] != theirs[name]]:
-        listed = ", ".join(f"{name} {theirs[name]} there, {ours[name]} here" for name in differing)
-        raise ValueError(f"{checkpoint.path} belongs to another model: {listed}.")
+    refuse_other_model(model, checkpoint)
     model.load_state_dict(checkpoint.model, strict=True)
     if optimizer is None:
         return
     if checkpoint.optimizer is None:
-        raise ValueError(
-            f"{checkpoint.path} holds weights only: good for prediction, but training cannot "
-            "go on from it without the optimiser's state."
-        )
+        said = f"{checkpoint.path} holds weights only: good for prediction, but training cannot go "
+        raise ValueError(f"{said}on from it without the optimiser's state.")
     optimizer.load_state_dict(checkpoint.optimizer)
     # Fused AdamW checks no strides: moments in another layout than their weights' (channels last,
     # say) would silently be taken for those of other weights.

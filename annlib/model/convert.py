@@ -57,10 +57,8 @@ def from_mmseg(weights: Mapping[str, Any]) -> dict[str, Tensor]:
     for key in [key for key in renamed if key.startswith(SHARED)]:
         query, shared = renamed.pop(key), renamed.get(key.replace(SHARED, ONCE))
         if shared is None or not torch.equal(query, shared):
-            raise ValueError(
-                f"{key} differs from the key projection, but the published APNB shares them: "
-                "these weights belong to another model."
-            )
+            said = f"{key} differs from the key projection, but the published APNB shares them: "
+            raise ValueError(f"{said}these weights belong to another model.")
     return renamed
 
 
@@ -70,10 +68,8 @@ def rename(key: str) -> str:
         return key
     prefix, _, last = key.rpartition(".")
     if prefix not in RENAMES:
-        raise KeyError(
-            f"{key!r} is not a weight of MMSegmentation's ANN: this is the checkpoint of another "
-            "model. The published ones are named by `annlib weights list`."
-        )
+        said = f"{key!r} is not a weight of MMSegmentation's ANN: this is the checkpoint of "
+        raise KeyError(f"{said}another model. `annlib weights list` names the published ones.")
     return f"{RENAMES[prefix]}.{last}"
 
 
@@ -89,10 +85,8 @@ def stem_of(weights: Mapping[str, Tensor], path: Path) -> Stem:
     for key, stem in stems.items():
         if key in weights:
             return stem
-    raise ValueError(
-        f"{path} holds no ResNet that annlib knows: the reference's has a weight stem.0.weight, "
-        f"torchvision's a conv1.weight, but here are {', '.join([*weights][:3])} ..."
-    )
+    said = f"{path} holds no ResNet that annlib knows, with {' or '.join(stems)}: here are "
+    raise ValueError(f"{said}{', '.join([*weights][:3])} ...")
 
 
 def state_dict_of(content: Mapping[str, Any]) -> Mapping[str, Tensor]:
@@ -159,10 +153,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         )
     broken = [k for k, v in weights.items() if v.is_floating_point() and not v.isfinite().all()]
     if broken:
-        raise ValueError(
-            f"{path} holds NaN or infinite weights ({', '.join(broken[:3])}): its training failed, "
-            "or it is damaged. Take an earlier checkpoint."
-        )
+        said = f"{path} holds NaN or infinite weights ({', '.join(broken[:3])}): its training "
+        raise ValueError(f"{said}failed, or it is damaged. Take an earlier checkpoint.")
     for prefix in ("module.", "_orig_mod."):  # saved from DataParallel or DDP, from torch.compile
         if all(key.startswith(prefix) for key in weights):
             weights = {key.removeprefix(prefix): value for key, value in weights.items()}
@@ -180,7 +172,6 @@ def load_strictly(module: nn.Module, weights: Mapping[str, Tensor], path: Path) 
     }.items():
         if names:
             more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-            raise ValueError(
-                f"{path} belongs to another network: it {kind} {', '.join(names[:3])}{more}."
-            )
+            said = f"{path} belongs to another network: it {kind} {', '.join(names[:3])}{more}."
+            raise ValueError(said)
     module.load_state_dict(weights, strict=True)

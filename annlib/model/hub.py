@@ -84,9 +84,8 @@ def fetch_published(name: str, keep_pth: bool = False) -> Path:
             try:
                 pth = fetch(row.weights_url)
             except ConnectionError as error:
-                raise ConnectionError(
-                    f"{error} If you have the file elsewhere: annlib weights import FILE {row.name}"
-                ) from error
+                said = f"{error} If you have the file elsewhere: annlib weights import FILE "
+                raise ConnectionError(f"{said}{row.name}") from error
             import_published(pth, name)
             if not keep_pth:
                 pth.unlink()
@@ -132,15 +131,11 @@ def load_backbone(model: ANN | Baseline, source: Source | Path | str) -> Path:
     """
     depth, stem = model.config.depth, model.config.stem
     if not isinstance(model.backbone, ResNet):
-        raise ValueError(
-            f"No ImageNet weights fit a backbone of depth {depth}: there are some for ResNets of "
-            f"depth {' and '.join(map(str, BLOCKS))}."
-        )
+        said = f"No ImageNet weights fit a backbone of depth {depth}: there are some for ResNets "
+        raise ValueError(f"{said}of depth {' and '.join(map(str, BLOCKS))}.")
     if source not in STEMS and not Path(source).is_file():
-        raise FileNotFoundError(
-            f"There is no file {source} to begin with. ImageNet weights are named reference or "
-            "torchvision; anything else is taken for a .pth file."
-        )
+        said = f"There is no file {source} to begin with. ImageNet weights are named reference or "
+        raise FileNotFoundError(f"{said}torchvision; anything else is taken for a .pth file.")
     weights, path, their_stem = {}, Path(source), STEMS.get(str(source))
     if their_stem in (stem, None):  # else that is told before anything is fetched
         urls: dict[str, str] = {p.source: p.url for p in PRETRAINED if p.depth == depth}
@@ -150,16 +145,12 @@ def load_backbone(model: ANN | Baseline, source: Source | Path | str) -> Path:
         their_stem = stem_of(weights, path)
     if their_stem != stem:
         (fitting,) = (name for name in STEMS if STEMS[name] == stem)
-        raise ValueError(
-            f"The weights of {source} are of a ResNet with a {their_stem} stem, but the network "
-            f'has a {stem} one. Give it ModelConfig(stem="{their_stem}"), or take the weights of '
-            f"{fitting}."
-        )
+        said = f"The weights of {source} are of a ResNet with a {their_stem} stem, but the network "
+        said += f'has a {stem} one. Give it ModelConfig(stem="{their_stem}"), or take the weights '
+        raise ValueError(f"{said}of {fitting}.")
     theirs = len({key.split(".")[1] for key in weights if key.startswith("layer3.")})
     if theirs not in (0, BLOCKS[depth][2]):
-        raise ValueError(
-            f"{path} is of a ResNet with {theirs} blocks in its third stage, but the network of "
-            f"depth {depth} has {BLOCKS[depth][2]} there. Take the weights of a ResNet-{depth}."
-        )
+        said = f"{path} is of a ResNet with {theirs} blocks in its third stage, but that of depth "
+        raise ValueError(f"{said}{depth} has {BLOCKS[depth][2]}. Take the weights of such a one.")
     load_strictly(model.backbone, from_imagenet(weights), path)
     return path

@@ -8,10 +8,8 @@ from torch import Tensor, nn
 def checked_scales(pool_scales: tuple[int, ...]) -> tuple[int, ...]:
     """The sides of the pooling grids.  Raises ValueError unless they are whole numbers from 1 up"""
     if not pool_scales or not all(type(side) is int and side > 0 for side in pool_scales):
-        raise ValueError(
-            f"pool_scales is {pool_scales!r}: the side of a grid of cells is a whole number from 1 "
-            "up, and at least one grid is needed, such as (1, 3, 6, 8)."
-        )
+        said = f"pool_scales is {pool_scales!r}: the side of a grid of cells is a whole number "
+        raise ValueError(f"{said}from 1 up, and at least one grid is needed, such as (1, 3, 6, 8).")
     return pool_scales
 
 

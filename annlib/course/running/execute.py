@@ -25,14 +25,8 @@ from jupyter_client.channels import AsyncZMQSocketChannel
 from jupyter_client.manager import AsyncKernelManager
 from traitlets import Type
 
-from annlib.course.lesson import (
-    ROOT,
-    Parameters,
-    check_parameters,
-    known_parameters,
-    read_note,
-    read_notebook,
-)
+from annlib.course import lesson
+from annlib.course.lesson import Parameters, check_parameters, known_parameters
 from annlib.course.running import offline
 from annlib.files import write_atomically
 
@@ -72,7 +66,7 @@ class PollingKernelManager(AsyncKernelManager):
 def lesson_kernel(threads: int) -> Iterator[None]:
     """Within it, `python3` is a kernel of this interpreter that refuses the network."""
     with tempfile.TemporaryDirectory(prefix="annlib-kernel-") as folder:
-        paths = [folder, str(ROOT), os.environ.get("PYTHONPATH")]
+        paths = [folder, str(lesson.ROOT), os.environ.get("PYTHONPATH")]
         places = [folder, os.environ.get("JUPYTER_PATH")]
         shutil.copy(offline.__file__, Path(folder, "sitecustomize.py"))
         spec = get_kernel_dict(["--log-level=50"])  # or it warns of plain TCP, harmless on loopback
@@ -105,7 +99,7 @@ def describe_run(notebook: Path, parameters: Parameters) -> dict[str, object]:
 def finished_seconds(notebook: Path, output: Path, parameters: Parameters) -> float | None:
     """How long the same notebook took with the same parameters; None if it has to be run."""
     with suppress(ValueError):  # damaged: it is run again
-        note, now = read_note(output), describe_run(notebook, parameters)
+        note, now = lesson.read_note(output), describe_run(notebook, parameters)
         if note and note["error"] is None and all(note.get(key) == now[key] for key in now):
             return note["seconds"]
     return None
@@ -129,7 +123,7 @@ def run(
         return Run(notebook, output, before, None)
     if output.resolve() == notebook.resolve():
         raise ValueError(f"{notebook} would be overwritten by its own run: name another folder.")
-    content = read_notebook(notebook)
+    content = lesson.read_notebook(notebook)
     values, skipped = known_parameters(notebook) | parameters, {}
     if values.get("mode") == "quick":
         skipped["slow"] = "slow, and the mode is quick"

@@ -268,10 +268,8 @@ class AttentionExplorer(PixelWidget):
             Image.open(io.BytesIO(file)) as photo,
         ):
             if photo.width * photo.height > PHOTO_PIXELS:
-                raise ValueError(
-                    f"{name} has {photo.width} x {photo.height} pixels; the limit is "
-                    f"{PHOTO_PIXELS // 1_000_000} million. Scale it down first."
-                )
+                said = f"{name} has {photo.width} x {photo.height} pixels; the limit is "
+                raise ValueError(f"{said}{PHOTO_PIXELS // 1_000_000} million. Scale it down first.")
         upright = Image.fromarray(read_image(Path(name), file).permute(1, 2, 0).numpy())
         image = np.asarray(ImageOps.fit(upright, (width, height), Image.Resampling.BILINEAR))
         name = f"photo {len(self.subjects)}: {name}"
