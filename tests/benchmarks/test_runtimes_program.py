@@ -13,7 +13,7 @@ from annlib.engine.predictor import Network
 from benchmarks.runtimes import FROZEN, page, quantise
 
 
-@pytest.mark.slow
+@pytest.mark.all
 def test_int8_network_predicts_nearly_the_same_with_its_metadata(tmp_path: Path) -> None:
     onnx = pytest.importorskip("onnx")
     for library in ("onnxruntime", "onnxscript"):

@@ -102,6 +102,7 @@ MAKERS = {
     "six positions": lambda: six_positions(torch.eye(3, 6) * 4, ["a", "b", "c"], list("uvwxyz")),
     "windows": lambda: window_sliders(SCENE.image),
 }
+OFTEN = ("cell map", "cost explorer", "order swap", "six positions", "windows")
 
 
 def assert_tells_what_it_shows(widget: Explorer, place: object) -> None:
@@ -167,7 +168,9 @@ def test_200_interactions_leave_less_than_20_mb() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("most", [2, pytest.param(4, marks=pytest.mark.all)])
-@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(one, marks=() if one in OFTEN else pytest.mark.all) for one in MAKERS]
+)
 def test_each_control_changes_what_is_shown_and_all_of_it_is_told(name: str, most: int) -> None:
     widget = MAKERS[name]()
     seen: dict[str, set] = {}

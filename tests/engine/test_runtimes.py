@@ -22,8 +22,11 @@ pytestmark = pytest.mark.slow
 LIBRARIES = {"torch": (), "onnx": ("onnx", "onnxscript", "onnxruntime"), "openvino": ("openvino",)}
 SLIDE = TestConfig("slide", (24, 32), (16, 20))
 RUNNABLE = [
-    (form, one) for form, end in runtimes.SUFFIXES.items() for one in runtimes.RUNTIMES[end]
+    pytest.param(form, one, marks=pytest.mark.all if one == "openvino" else ())
+    for form, end in runtimes.SUFFIXES.items()
+    for one in runtimes.RUNTIMES[end]
 ]
+FORMS = ["onnx", *(pytest.param(form, marks=pytest.mark.all) for form in ("torch", "openvino"))]
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +59,7 @@ def test_file_computes_the_logits_of_the_network_at_any_size(
         assert torch.allclose(theirs(images), expected, atol=2e-4 * float(expected.abs().max()))
 
 
-@pytest.mark.parametrize("form", runtimes.SUFFIXES)
+@pytest.mark.parametrize("form", FORMS)
 def test_commands_score_and_predict_the_same_with_it(
     exported, annlib, form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

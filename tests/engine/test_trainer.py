@@ -463,7 +463,7 @@ def test_graphs_are_what_torch_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> 
     assert wrap_model(nn.Linear(2, 2), CPU, ALL) == "reduce-overhead"
 
 
-@pytest.mark.slow
+@pytest.mark.all
 def test_training_goes_on_without_a_compiler(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -178,7 +178,7 @@ def test_text_that_is_no_table_is_no_error(change: Callable[[str], str]) -> None
     assert table_of(change(TABLE)) == "no table"
 
 
-@pytest.mark.slow
+@pytest.mark.all
 def test_a_run_gives_the_same_score_with_other_threads_and_instructions() -> None:
     """A stand-in for other machines: two threads, and torch's code for the oldest processors."""
     code = (
@@ -205,7 +205,7 @@ def test_the_table_of_the_tests_is_what_the_answers_make() -> None:
             assert again == pytest.approx(row.score, abs=2e-6)
 
 
-@pytest.mark.slow
+@pytest.mark.all
 def test_papermill_makes_the_table_that_is_handed_in(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
