@@ -41,10 +41,7 @@ KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": 
 REFERENCE = (
     "[Reference sheet](reference.md): notation, glossary, names in the paper and in the code"
 )
-SOLUTION_NOTE = (
-    "> **Solution edition**: for teachers, and for comparing afterwards. "
-    "The learner edition has the same name one folder up."
-)
+SOLUTION_NOTE = TEXTS["authoring"]["solution edition"]
 
 
 class Cell(NamedTuple):

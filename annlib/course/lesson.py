@@ -92,11 +92,9 @@ def refuse_unknown(given: Iterable[str], known: Sequence[str], where: str) -> No
     """Raises ValueError for a name that nobody reads.  where: the notebook or file"""
     for name in given:
         if name not in known:
-            near = get_close_matches(name, known, 1)
-            raise ValueError(
-                f"{where} has no parameter {name!r}, so it would have no effect."
-                f"{f' Did you mean {near[0]!r}?' if near else ''} Known: {', '.join(known)}."
-            )
+            near = "".join(f" Did you mean {one!r}?" for one in get_close_matches(name, known, 1))
+            told = TEXTS["parameters"]["unknown"].format(where, name, near, ", ".join(known))
+            raise ValueError(told)
 
 
 def refuse_mode(mode: object) -> None:
@@ -139,10 +137,7 @@ def known_parameters(notebook: Path) -> dict[str, object]:
     cells = read_notebook(notebook).cells
     tagged = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
     if len(tagged) != 1:
-        raise ValueError(
-            f"{notebook.name} has {len(tagged)} cells tagged 'parameters'; it needs one, or its "
-            'own values would overwrite those of the run. Add `# %% tags=["parameters"]`.'
-        )
+        raise ValueError(TEXTS["parameters"]["cells"].format(notebook.name, len(tagged)))
     return literals(tagged[0].source, notebook.name)
 
 
@@ -308,17 +303,14 @@ def open_lesson(
             refuse_unknown(assignments(cell), PARAMETERS, "This lesson")
     for name, value in {"data_root": data_root, "experiment": experiment}.items():
         if value and name not in uses:
-            raise ValueError(
-                f"{name} is {value!r}, but this lesson works on what comes with annlib, so it "
-                "would have no effect. Leave it empty; lessons 6, 9 and 10 use it."
-            )
+            raise ValueError(TEXTS["parameters"]["not used"].format(name, value))
     refuse_mode(mode)
     if not isinstance(seed, int) or seed < 0:
         raise ValueError(f"seed is {seed!r}; it is a whole number from 0 up.")
     chosen = choose_device(device)
     if data_root and not Path(data_root).is_dir():
-        said = f"data_root is {data_root!r}, but there is no folder {Path(data_root).resolve()}. "
-        raise FileNotFoundError(f"{said}Leave it empty to rehearse on data made by annlib.")
+        told = TEXTS["parameters"]["no folder"].format(data_root, Path(data_root).resolve())
+        raise FileNotFoundError(told)
     try:
         name = find_experiment(experiment).name if experiment else None
     except KeyError as error:

@@ -146,9 +146,8 @@ class Pace(NamedTuple):
 
 def watched(source: Iterable[Batch], waits: list[float]) -> Iterator[Batch]:
     """The same batches; appends the seconds of waiting for each of them to `waits`."""
-    iterator = iter(source)  # this starts the workers: its time is not counted
     started = time.perf_counter()
-    for batch in iterator:
+    for batch in source:
         waits.append(time.perf_counter() - started)
         yield batch
         started = time.perf_counter()

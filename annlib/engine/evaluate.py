@@ -10,10 +10,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Subset
+from torch.utils.data import Dataset, Subset
 
 from annlib.data.datasets import SegmentationFolder, checksum_of_pair
-from annlib.data.loader import leave_interrupts_to_the_parent, worker_errors
+from annlib.data.loader import Loader, leave_interrupts_to_the_parent, worker_errors
 from annlib.engine.distributed import is_main, rank, sum_over_ranks, wait_for_all, world_size
 from annlib.engine.metrics import ConfusionMatrix, ImageScore, Scores, score_of, worst_images
 from annlib.engine.predictor import Segmenter, memory_advice, save_prediction
@@ -111,7 +111,7 @@ class Evaluation:
         # Images differ in size: no batches. Its own generator: it would draw from the caller's.
         options = {"batch_size": None, "num_workers": workers, "generator": torch.Generator()}
         options["worker_init_fn"] = leave_interrupts_to_the_parent
-        samples = iter(DataLoader(Subset(self.dataset, self.share), **options))
+        samples = iter(Loader(Subset(self.dataset, self.share), **options))
         for index in self.share:
             try:
                 with worker_errors():

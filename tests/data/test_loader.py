@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from itertools import islice
+from multiprocessing import active_children
 
 import pytest
 import torch
@@ -134,3 +135,22 @@ def test_memory_is_pinned_only_on_request(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert not make_loader(Noisy(), BATCH, training=True).pin_memory
     assert make_loader(Noisy(), BATCH, training=True, pin_memory=True).pin_memory
+
+
+class Broken(Dataset):
+    def __len__(self) -> int:
+        return 9
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        if index == 4:
+            raise ValueError("number 4")
+        return torch.zeros(3, 8, 8), torch.zeros(8, 8, dtype=torch.int64)
+
+
+def test_workers_end_with_an_error_though_somebody_keeps_it() -> None:
+    before = set(active_children())
+    with pytest.raises(ValueError, match="number 4") as kept:
+        for _ in make_loader(Broken(), 1, training=False, workers=2):
+            pass
+    assert set(active_children()) == before
+    assert kept.value
