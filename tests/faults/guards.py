@@ -73,10 +73,10 @@ GUARDS = [
     ),
     Guard(
         "number that is not finite in settings",
-        "config.py:fits",
-        "return abs(value) < 1e300",
-        "return True",
-        LIES,
+        "config.py:Checked",
+        "if isinstance(one, int | float) and (not 0 <= one < top or is_above_0 and not one):",
+        "if False:",
+        "../core/test_config.py::test_numbers_that_no_setting_can_have_are_refused_in_python_too",
     ),
     Guard(
         "pickle in place of a checkpoint",
