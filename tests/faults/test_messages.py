@@ -141,13 +141,17 @@ def test_resuming_compares_images_and_labels(annlib, tmp_path: Path, change: str
     assert "are others than when it began" in failure(annlib, "train", "--resume", "run")
 
 
-def test_the_index_has_the_lessons_of_earlier_calls(tmp_path: Path) -> None:
-    (tmp_path / "solutions").mkdir()
+def two_executed_lessons(folder: Path) -> None:
+    folder.mkdir()
     for name in ("01_first", "02_second"):
         notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(f"# {name}")])
-        nbformat.write(notebook, tmp_path / f"solutions/{name}.ipynb")
+        nbformat.write(notebook, folder / f"{name}.ipynb")
         note = {"seconds": 3.0, "error": None}
-        (tmp_path / f"solutions/{name}.run.json").write_text(json.dumps(note))
+        (folder / f"{name}.run.json").write_text(json.dumps(note))
+
+
+def test_the_index_has_the_lessons_of_earlier_calls(tmp_path: Path) -> None:
+    two_executed_lessons(tmp_path / "solutions")
     (latest,) = release.ended_before(
         tmp_path / "solutions", [tmp_path / "solutions/01_first.ipynb"]
     )
@@ -161,12 +165,7 @@ def test_the_index_has_the_lessons_of_earlier_calls(tmp_path: Path) -> None:
 def test_a_damaged_lesson_of_an_earlier_call_is_told_and_hides_no_other(
     tmp_path: Path, text: str, damaged: str
 ) -> None:
-    (tmp_path / "solutions").mkdir()
-    for name in ("01_first", "02_second"):
-        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(f"# {name}")])
-        nbformat.write(notebook, tmp_path / f"solutions/{name}.ipynb")
-        note = {"seconds": 3.0, "error": None}
-        (tmp_path / f"solutions/{name}.run.json").write_text(json.dumps(note))
+    two_executed_lessons(tmp_path / "solutions")
     (tmp_path / f"solutions/01_first.{damaged}").write_text(text)
     page = release.publish([], tmp_path, tmp_path).read_text()
     assert "02_second.html" in page and "01_first.html" not in page
